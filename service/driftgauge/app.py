@@ -1,0 +1,83 @@
+"""The one place where the parts of the running service are put together."""
+
+import logging
+import signal
+import threading
+import time
+from importlib.metadata import version
+
+from driftgauge.config import Settings
+from driftgauge.errors import ConfigError
+from driftgauge.kafka.client import property_problems
+from driftgauge.kafka.consumer import ConsumerLoop
+from driftgauge.telemetry.health import Condition, Health
+from driftgauge.telemetry.logs import count_messages
+from driftgauge.telemetry.metrics import Telemetry, WatchedStream
+from driftgauge.telemetry.server import MetricsServer
+from driftgauge.watching import Watched, build_decoder, load_streams
+
+__all__ = ["check", "serve", "wall_clock_ms"]
+
+_log = logging.getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Return the time, milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def check(settings: Settings) -> list[Watched]:
+    """Check what can be checked without a broker: librdkafka's properties and every baseline.
+
+    Raises:
+        ConfigError: Lists every problem found.
+    """
+    problems = property_problems(settings.kafka)
+    try:
+        streams = load_streams(settings)
+    except ConfigError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigError("the configuration cannot be used:" + "".join(f"\n  - {p}" for p in problems))
+    return streams
+
+
+def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: The configuration cannot be used, or the HTTP address not be listened on.
+        ServiceError: Kafka failed in a way that waiting will not mend.
+    """
+    streams = check(settings)
+    health = Health()
+    telemetry = Telemetry(
+        version("driftgauge"),
+        [
+            WatchedStream(
+                stream.spec, stream.baseline.metadata.model_version, stream.baseline.metadata.created_ms
+            )
+            for stream in streams
+        ],
+        settings.topics.events,
+    )
+    count_messages(telemetry.logged)
+    health.set_ready(Condition.BASELINES_LOADED, met=True)
+    stopping = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stopping.set())
+    server = MetricsServer(settings.http.host, settings.http.port, telemetry.registry, health)
+    server.start()
+    try:
+        loop = ConsumerLoop(
+            settings,
+            [stream.spec for stream in streams],
+            build_decoder(streams),
+            telemetry=telemetry,
+            health=health,
+            clock_ms=wall_clock_ms,
+        )
+        loop.run(stopping)
+        _log.info("stopped")
+    finally:
+        server.stop()

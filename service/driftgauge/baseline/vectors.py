@@ -1,0 +1,179 @@
+"""Reading files of embedding vectors: .npy, .npz, and recorded events in .jsonl or .jsonl.gz."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from driftgauge.errors import InputError
+from driftgauge.events.decoder import ParsedEvent, parse_event
+from driftgauge.events.files import read_lines
+from driftgauge.events.rejection import Rejection
+
+__all__ = ["VectorSet", "read_vectors"]
+
+# The axes of an array of vectors.
+MATRIX = 2
+
+# A line of progress every so many events, a few seconds apart.
+PROGRESS_EVENTS = 100_000
+
+# How many bad rows an error names.
+MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSet:
+    """The vectors of a file, row i of every column one vector.
+
+    Attributes:
+        vectors: (n, d) float32, finite; n and d at least 1.
+        times_ms: (n,) int64, event times in milliseconds since the epoch; None where the file has none.
+        model_version: The version of the embedding model, where the file or the caller names one.
+    """
+
+    vectors: NDArray[np.float32]
+    times_ms: NDArray[np.int64] | None
+    model_version: str | None
+
+
+def read_vectors(
+    path: Path,
+    *,
+    array: str | None = None,
+    stream: str | None = None,
+    model_version: str | None = None,
+    progress: Callable[[str], None],
+) -> VectorSet:
+    """Read the vectors of a file; its name says which kind it is.
+
+    Args:
+        path: A .npy, .npz, .jsonl or .jsonl.gz file.
+        array: Which array of a .npz file; needed if several could be meant.
+        stream: Which stream's events of a .jsonl file; needed if it has several.
+        model_version: Of a .jsonl file, read only events of this version or without one; otherwise
+            the version to note for the vectors.
+        progress: Is told in a line how far reading is, where it takes long.
+
+    Raises:
+        InputError: The file cannot be read or used; the message says where and what would help.
+    """
+    if array is not None and path.suffix != ".npz":
+        msg = f"{path}: --array chooses an array of a .npz file; leave it out"
+        raise InputError(msg)
+    if path.suffix in {".npy", ".npz"}:
+        try:
+            found = _read_array(path, array)
+        except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or error
+            msg = f"{path}: cannot be read ({reason}); name a whole .npy or .npz file of plain numbers"
+            raise InputError(msg) from error
+        return VectorSet(_as_vectors(path, found), None, model_version)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return _read_events(path, stream, model_version, progress)
+    msg = f"{path}: not a kind of file that can be read; name a .npy, .npz, .jsonl or .jsonl.gz file"
+    raise InputError(msg)
+
+
+def _read_array(path: Path, key: str | None) -> NDArray[Any]:
+    """Return the array of a .npy file, or the one meant of a .npz file; nothing is unpickled."""
+    with path.open("rb") as file:  # np.load leaves open what it opens itself and cannot read
+        loaded: NDArray[Any] | NpzFile = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, NpzFile):
+            return loaded
+        if key is not None and key not in loaded.files:
+            msg = f"{path}: no array {key!r}; choose with --array one of: {', '.join(loaded.files)}"
+            raise InputError(msg)
+        if key is not None:
+            return np.asarray(loaded[key])  # what is no array in the archive comes as bytes
+        arrays = {name: np.asarray(loaded[name]) for name in loaded.files}
+    matrices = [name for name, array in arrays.items() if array.ndim == MATRIX]
+    if len(matrices) == 1:
+        return arrays[matrices[0]]
+    listed = ", ".join(f"{name} {arrays[name].shape}" for name in matrices or arrays)
+    if matrices:
+        msg = f"{path}: several arrays may be meant; choose one with --array: {listed}"
+    else:
+        msg = f"{path}: vectors are needed as an array (n, d), one a row; it holds {listed or 'nothing'}"
+    raise InputError(msg)
+
+
+def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
+    """Return an array as (n, d) float32 vectors, all finite."""
+    if array.ndim != MATRIX or 0 in array.shape:
+        msg = f"{path}: vectors are needed as an array (n, d), one a row; its shape is {array.shape}"
+        raise InputError(msg)
+    # Integers are labels, pixels or token ids far more often than embeddings.
+    if array.dtype.kind != "f":
+        msg = f"{path}: the array holds {array.dtype}; if these are embeddings, save them as float32"
+        raise InputError(msg)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        vectors = array.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        rows = ", ".join(str(row) for row in bad[:MAX_NAMED])
+        msg = (
+            f"{path}: {len(bad):,} of {len(vectors):,} rows hold NaN, infinity or values too large for "
+            f"float32, the first being row {rows} (counted from 0); remove or repair them"
+        )
+        raise InputError(msg)
+    return vectors
+
+
+def _read_events(
+    path: Path, stream: str | None, model_version: str | None, progress: Callable[[str], None]
+) -> VectorSet:
+    """Return the vectors of one stream's events, in the order of the file."""
+    kept: list[ParsedEvent] = []
+    streams: set[str] = set()
+    version = model_version
+    for where, event in _parsed(path, progress):
+        streams.add(event.stream)
+        if stream is None and len(streams) > 1:
+            msg = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
+            raise InputError(msg)
+        if stream not in (None, event.stream):
+            continue
+        # As in the service, an event without a version may be of any.
+        if event.model_version is not None and event.model_version != version:
+            if model_version is not None:
+                continue
+            if version is not None:
+                msg = (
+                    f"{where}: model version {event.model_version!r} after {version!r}; vectors of one "
+                    f"model are needed, choose it with --model-version"
+                )
+                raise InputError(msg)
+            version = event.model_version
+        if kept and len(event.vector) != len(kept[0].vector):
+            msg = (
+                f"{where}: {len(event.vector)} numbers in the embedding, and {len(kept[0].vector)} in "
+                f"those before; vectors of one length are needed, remove the others"
+            )
+            raise InputError(msg)
+        kept.append(event)
+    if not kept:
+        asked = "" if stream is None else f" of stream {stream!r}"
+        asked += "" if model_version is None else f" of model version {model_version!r}"
+        msg = f"{path}: no event{asked}; the streams in it: {', '.join(sorted(streams)) or 'none'}"
+        raise InputError(msg)
+    times_ms = np.array([event.time_ms for event in kept], dtype=np.int64)
+    return VectorSet(np.stack([event.vector for event in kept]), times_ms, version)
+
+
+def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:
+    """Yield the events of a file, each with the place it was read from."""
+    for number, line in enumerate(read_lines(path), start=1):
+        event = parse_event(line)
+        if isinstance(event, Rejection):
+            msg = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"
+            raise InputError(msg)
+        yield f"{path}, line {number}", event
+        if number % PROGRESS_EVENTS == 0:
+            progress(f"{number:,} events read")

@@ -1,0 +1,262 @@
+"""The command line: each command a few lines over the module that does the work."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import orjson
+
+from driftgauge.app import check, serve, wall_clock_ms
+from driftgauge.config import Settings, load_settings
+from driftgauge.core.assignment import Metric
+from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.core.result import WindowResult
+from driftgauge.errors import DriftgaugeError
+from driftgauge.events.results import result_record
+from driftgauge.events.timestamps import format_timestamp, parse_timestamp
+from driftgauge.telemetry.logs import configure_logging
+
+__all__ = ["main"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_config_option = click.option(
+    "--config", "config_path", type=_FILE, required=True, help="The YAML configuration file."
+)
+_array_option = click.option("--array", metavar="KEY", help="Which array of an .npz file.")
+
+
+class _Parsed(click.ParamType[int]):
+    """An option whose text one of our own parsers reads."""
+
+    def __init__(self, name: str, parse: Callable[[str], int]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_DURATION = _Parsed("duration", parse_duration)
+_TIME = _Parsed("time", parse_timestamp)
+
+
+def main() -> None:
+    """Run the command line; an error that is ours is a message and an exit status, no traceback."""
+    try:
+        cli(prog_name="driftgauge")
+    except DriftgaugeError as error:
+        click.echo(f"driftgauge: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+@click.group()
+@click.version_option(package_name="driftgauge")
+def cli() -> None:
+    """Watch embedding drift in real time: from a Kafka topic to a Prometheus gauge."""
+
+
+@cli.command("serve")
+@_config_option
+def _serve(config_path: Path) -> None:
+    """Run the service: consume, count, compare, expose; until SIGTERM."""
+    configure_logging(as_json=not sys.stderr.isatty())
+    serve(_settings(config_path))
+
+
+@cli.group("config")
+def _config() -> None:
+    """The configuration."""
+
+
+@_config.command("check")
+@_config_option
+def _check(config_path: Path) -> None:
+    """Check the configuration and every baseline it names; print what is in force, secrets masked."""
+    settings = _settings(config_path)
+    streams = check(settings)
+    click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+    for stream in streams:
+        spec, metadata = stream.spec, stream.baseline.metadata
+        click.echo(
+            f"stream {spec.name}: {metadata.clusters} clusters of {metadata.dimension} dimensions, "
+            f"windows {', '.join(map(format_duration, spec.sizes_ms))}, "
+            f"scored from {spec.min_events:,} events, baseline {spec.baseline_id[:19]}…"
+        )
+    click.echo(f"{config_path}: no problem found")
+
+
+@cli.group("baseline")
+def _baseline() -> None:
+    """Frozen baselines: what the events are compared with."""
+
+
+@_baseline.command("fit")
+@click.argument("source", metavar="INPUT", type=_FILE)
+@click.option("--stream", required=True, help="The stream whose events the baseline will judge.")
+@click.option("--out", type=_FILE, required=True, help="The file to write.")
+@click.option("--clusters", type=click.IntRange(min=2), default=20, show_default=True)
+@_array_option
+@click.option("--metric", type=click.Choice(Metric), default=Metric.EUCLIDEAN, show_default=True)
+@click.option("--model-version", help="The embedding model's version.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def _fit(
+    source: Path,
+    stream: str,
+    out: Path,
+    clusters: int,
+    array: str | None,
+    metric: Metric,
+    model_version: str | None,
+    seed: int,
+) -> None:
+    """Fit a baseline on the vectors in INPUT: .npy, .npz, or events in .jsonl or .jsonl.gz."""
+    # scikit-learn is a weight that only this command carries.
+    from driftgauge.baseline.artifact import save
+    from driftgauge.baseline.fitting import fit_baseline
+    from driftgauge.baseline.report import describe
+    from driftgauge.baseline.vectors import read_vectors
+
+    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=_progress)
+    baseline = fit_baseline(
+        read.vectors,
+        stream=stream,
+        model_version=model_version or read.model_version,
+        clusters=clusters,
+        metric=metric,
+        seed=seed,
+        created_ms=wall_clock_ms(),
+        progress=_progress,
+    )
+    save(baseline, out)
+    click.echo(describe(baseline, out))
+
+
+@_baseline.command("show")
+@click.argument("file", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def _show(file: Path, *, as_json: bool) -> None:
+    """Verify the baseline in FILE and print what it holds."""
+    from driftgauge.baseline import report
+    from driftgauge.baseline.artifact import load
+
+    baseline = load(file)
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(baseline), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(report.describe(baseline, file))
+
+
+@cli.command("replay")
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="One window-result record a line.")
+def _replay(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> None:
+    """Run recorded events (.jsonl, .jsonl.gz; a file counts as a partition) through the same core."""
+    from driftgauge.history import Replay
+    from driftgauge.watching import load_streams
+
+    settings = _settings(config_path)
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
+    for result in replay.run(files):
+        click.echo(result_record(result) if as_json else _line(result))
+    for (stream, reason), number in sorted(replay.rejected.items(), key=str):
+        if number:
+            click.echo(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}", err=True)
+
+
+@cli.command("publish")
+@click.argument("source", metavar="FILE", type=_FILE)
+@_config_option
+@click.option("--stream", required=True, help="The stream the events name.")
+@click.option("--topic", help="The topic; the configuration's first events topic unless given.")
+@_array_option
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; else at full speed."
+)
+@click.option(
+    "--start", "start_ms", type=_TIME, help="Event time of the first event, RFC 3339; else now - span."
+)
+@click.option(
+    "--span", "span_ms", type=_DURATION, default="1h", show_default=True, help="Event time covered."
+)
+@click.option("--disorder", "disorder_ms", type=_DURATION, default="0s", help="How far out of order to send.")
+@click.option("--model-version", help="The model version the events name.")
+@click.option("--base64", "as_base64", is_flag=True, help="Send vectors as base64 rather than JSON numbers.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def _publish(
+    source: Path,
+    config_path: Path,
+    stream: str,
+    topic: str | None,
+    array: str | None,
+    rate: float | None,
+    start_ms: int | None,
+    span_ms: int,
+    disorder_ms: int,
+    model_version: str | None,
+    as_base64: bool,
+    seed: int,
+) -> None:
+    """Send the vectors in FILE as events, spread evenly over a span of event time."""
+    from driftgauge.baseline.vectors import read_vectors
+    from driftgauge.kafka.client import producer
+    from driftgauge.kafka.publisher import Publication, publish
+
+    settings = _settings(config_path)
+    vectors = read_vectors(source, array=array, stream=stream, progress=_progress).vectors
+    first_ms = wall_clock_ms() - span_ms if start_ms is None else start_ms
+    publication = Publication.spread(
+        topic=topic or settings.topics.events[0],
+        stream=stream,
+        vectors=vectors,
+        start_ms=first_ms,
+        span_ms=span_ms,
+        disorder_ms=disorder_ms,
+        seed=seed,
+        model_version=model_version,
+        as_base64=as_base64,
+    )
+    publish(producer(settings.kafka), publication, rate=rate)
+    click.echo(
+        f"published {len(vectors):,} events to {publication.topic}, event time "
+        f"{format_timestamp(first_ms)} to {format_timestamp(first_ms + span_ms)}"
+    )
+
+
+@cli.command("demo")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default="demo-out", show_default=True
+)
+@click.option("--keep", is_flag=True, help="Keep running with fresh traffic once the story is told.")
+def _demo(out: Path, *, keep: bool) -> None:
+    """Tell the published story on this machine alone: three weeks of clean, blurred, darkened images."""
+    from driftgauge.demo.story import tell
+
+    tell(out, keep=keep)
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _settings(path: Path) -> Settings:
+    return load_settings(path, os.environ)
+
+
+def _line(result: WindowResult) -> str:
+    score = result.score
+    judged = (
+        "too few events to be scored"
+        if score is None
+        else f"JSD {score.js_divergence:.4f} (noise floor {score.noise_floor:.4f})"
+    )
+    size = format_duration(result.window.size_ms)
+    start = format_timestamp(result.window.start_ms)
+    return f"{result.stream} {size} {start} revision {result.revision}: {result.count:,} events, {judged}"

@@ -1,0 +1,251 @@
+"""The configuration: one YAML file, every value overridable by the environment, checked as a whole.
+
+`DRIFTGAUGE_HTTP__PORT=9465` sets `http.port`; `__` steps into a mapping or, with a number, into a
+list (`DRIFTGAUGE_STREAMS__0__BASELINE`). Values are read as YAML. Below `kafka`, a name is written
+in capitals with underscores for its dots: `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`.
+"""
+
+import re
+from collections.abc import Mapping
+from math import gcd
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.errors import ConfigError
+
+__all__ = ["HttpSettings", "Settings", "StreamSettings", "TopicSettings", "load_settings"]
+
+ENV_PREFIX = "DRIFTGAUGE_"
+
+# driftgauge's correctness rests on these, so it sets them itself.
+_OWNED_PROPERTIES = frozenset(
+    {
+        "auto.commit.enable",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.protocol",
+        "isolation.level",
+        "partition.assignment.strategy",
+    }
+)
+_REQUIRED_PROPERTIES = ("bootstrap.servers", "group.id")
+_SECRET_PROPERTY = re.compile(r"password|secret|token|\.pem$|oauthbearer\.config|jaas")
+
+# A window is summed from panes at each closing: beyond this, sizes that hardly share a divisor
+# (1s beside 1d) would cost more than they tell.
+_MAX_PANES_PER_WINDOW = 10_000
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        message = f"{value!r} has no unit; write a duration such as 30s, 10m, 1h or 1d"
+        raise ValueError(message)
+    return parse_duration(value)
+
+
+def _positive_duration(value: object) -> int:
+    milliseconds = _duration(value)
+    if milliseconds == 0:
+        message = "must be longer than zero"
+        raise ValueError(message)
+    return milliseconds
+
+
+_AS_TEXT = PlainSerializer(format_duration, return_type=str)
+Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
+PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TopicSettings(_Section):
+    """The topics read and written."""
+
+    events: Annotated[tuple[Topic, ...], Field(min_length=1, strict=False)] = ("embeddings",)
+    windows: Topic = "driftgauge.windows"
+    dead_letters: Topic = "driftgauge.dead-letters"
+
+    @model_validator(mode="after")
+    def _apart(self) -> "TopicSettings":
+        every = [*self.events, self.windows, self.dead_letters]
+        if len(set(every)) < len(every):
+            message = "every topic must be named once: what is written must not be read again"
+            raise ValueError(message)
+        return self
+
+
+class StreamSettings(_Section):
+    """How one stream is watched; durations in ms."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    baseline: Annotated[Path, Field(strict=False)]
+    windows: Annotated[tuple[PositiveDuration, ...], Field(min_length=1, strict=False)]
+    allowed_disorder: Duration = 30_000
+    allowed_lateness: Duration = 600_000
+    idle_timeout: PositiveDuration = 60_000
+    min_events: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("windows")
+    @classmethod
+    def _share_panes(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(windows)) < len(windows):
+            message = "a window size stands twice"
+            raise ValueError(message)
+        if max(windows) // gcd(*windows) > _MAX_PANES_PER_WINDOW:
+            message = (
+                f"the largest window holds more than {_MAX_PANES_PER_WINDOW:,} panes of "
+                f"{format_duration(gcd(*windows))}, the longest that all sizes are a multiple of; "
+                "choose sizes that share a larger divisor"
+            )
+            raise ValueError(message)
+        return tuple(sorted(windows))
+
+
+class HttpSettings(_Section):
+    """Where metrics and health are served."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+
+
+class Settings(_Section):
+    """The whole configuration.
+
+    Attributes:
+        kafka: librdkafka properties, for every client.
+        topics: The topics read and written.
+        streams: The streams watched, each named once.
+        http: Where metrics and health are served.
+        allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
+    """
+
+    kafka: dict[str, str | int | float | bool]
+    topics: TopicSettings = TopicSettings()
+    streams: Annotated[tuple[StreamSettings, ...], Field(min_length=1, strict=False)]
+    http: HttpSettings = HttpSettings()
+    allowed_lead: Duration = 300_000
+
+    @field_validator("kafka")
+    @classmethod
+    def _own_properties_are_left_alone(
+        cls, kafka: dict[str, str | int | float | bool]
+    ) -> dict[str, str | int | float | bool]:
+        problems = [f"{name} is missing" for name in _REQUIRED_PROPERTIES if not kafka.get(name)]
+        problems += [f"{name} is set by driftgauge itself" for name in sorted(_OWNED_PROPERTIES & set(kafka))]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return kafka
+
+    @field_validator("streams")
+    @classmethod
+    def _named_once(cls, streams: tuple[StreamSettings, ...]) -> tuple[StreamSettings, ...]:
+        names = [stream.name for stream in streams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            message = f"named more than once: {', '.join(twice)}"
+            raise ValueError(message)
+        return streams
+
+    @field_serializer("kafka")
+    def _mask_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
+        return {name: "***" if is_secret(name) else value for name, value in kafka.items()}
+
+    def __repr__(self) -> str:
+        return f"Settings({self.model_dump(mode='json')})"
+
+    __str__ = __repr__
+
+
+def is_secret(property_name: str) -> bool:
+    """Tell whether a librdkafka property's value must never be printed."""
+    return _SECRET_PROPERTY.search(property_name) is not None
+
+
+def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the file, lay the environment over it, check all of it.
+
+    Relative baseline paths are taken from the configuration file's folder.
+
+    Raises:
+        ConfigError: Lists every problem found, each with the key it stands at; values are not
+            quoted from `kafka`, so no secret is printed.
+    """
+    tree = _read_yaml(path)
+    problems = _override(tree, environ)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        problems += [_describe(problem) for problem in error.errors(include_url=False, include_input=False)]
+    if problems:
+        raise ConfigError(f"{path} cannot be used:" + "".join(f"\n  - {problem}" for problem in problems))
+    streams = tuple(
+        stream.model_copy(update={"baseline": path.parent / stream.baseline}) for stream in settings.streams
+    )
+    return settings.model_copy(update={"streams": streams})
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"{path} cannot be read ({error.strerror}); name an existing file with --config"
+        raise ConfigError(message) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"{path} is not YAML: {error}"
+        raise ConfigError(message) from error
+    if not isinstance(tree, dict):
+        message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"
+        raise ConfigError(message)
+    return tree
+
+
+def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Lay the environment over the tree; return the problems met."""
+    problems = []
+    for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX)):
+        steps = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        if steps[0] not in Settings.model_fields:
+            continue  # such as DRIFTGAUGE_TEST_BOOTSTRAP: not ours to judge
+        if steps[0] == "kafka":
+            steps = [steps[0], *(step.replace("_", ".") for step in steps[1:])]
+        try:
+            value = yaml.safe_load(environ[variable])
+            _set(tree, steps, value)
+        except (yaml.YAMLError, LookupError, ValueError, TypeError) as error:
+            # The value is not quoted: it may be a secret.
+            problems.append(f"{variable}: does not fit the configuration ({type(error).__name__})")
+    return problems
+
+
+def _set(tree: Any, steps: list[str], value: object) -> None:
+    *parents, last = steps
+    for parent in parents:
+        tree = tree[int(parent)] if isinstance(tree, list) else tree.setdefault(parent, {})
+    if isinstance(tree, list):
+        tree[int(last)] = value
+    else:
+        tree[last] = value
+
+
+def _describe(problem: Any) -> str:
+    where = ".".join(str(step) for step in problem["loc"])
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,74 @@
+"""Vectors to cluster ids: the nearest centroid, by one matrix product per batch."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Centroids", "Metric"]
+
+
+class Metric(StrEnum):
+    """What "nearest" means."""
+
+    EUCLIDEAN = "euclidean"
+    COSINE = "cosine"
+
+
+@dataclass(frozen=True, slots=True)
+class Centroids:
+    """The frozen centroids of a baseline.
+
+    ||x - c||^2 = ||x||^2 - 2 x.c + ||c||^2, and ||x||^2 is the same for every centroid, so the
+    nearest centroid has the largest x.c - ||c||^2 / 2. Subtracting the first centroid's value from
+    all of them changes no comparison and spares float32 the cancellation that embeddings with a
+    large common offset would cause. Both terms are prepared once, in float64.
+
+    Under the cosine metric the centroids are of unit length (spherical k-means), so the nearest
+    has the largest x.c whatever the length of x: nothing need be normalised per event.
+
+    Attributes:
+        values: (k, d) float32, row j is the centroid of cluster j.
+        metric: What "nearest" means.
+    """
+
+    values: NDArray[np.float32]
+    metric: Metric
+    _relative: NDArray[np.float32] = field(init=False, repr=False)
+    _half_norms: NDArray[np.float32] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        exact = self.values.astype(np.float64)
+        half_norms = 0.5 * np.square(exact).sum(axis=1)
+        if self.metric is Metric.COSINE:
+            half_norms = np.zeros_like(half_norms)
+        relative = np.ascontiguousarray((exact - exact[0]).T, dtype=np.float32)
+        object.__setattr__(self, "_relative", relative)
+        object.__setattr__(self, "_half_norms", (half_norms - half_norms[0]).astype(np.float32))
+
+    @property
+    def clusters(self) -> int:
+        """The number of clusters, k."""
+        return int(self.values.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector, d."""
+        return int(self.values.shape[1])
+
+    def assign(self, vectors: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Return the (n,) cluster ids of (n, d) float32 vectors; the lower id wins a tie.
+
+        A row whose product with a centroid overflows float32 has no nearest centroid: its id is -1.
+        """
+        # An overflow is answered below, row by row; a warning per batch would say less.
+        with np.errstate(over="ignore", invalid="ignore"):
+            closeness = vectors @ self._relative
+            closeness -= self._half_norms
+            nearest: NDArray[np.intp] = closeness.argmax(axis=1)
+            # The sum is finite unless some entry is not (or the row's sum overflows: -1 as well).
+            overflown = ~np.isfinite(closeness.sum(axis=1))
+        if overflown.any():
+            nearest[overflown] = -1
+        return nearest

@@ -1,0 +1,40 @@
+"""Durations as operators write them ("30s", "1h", "1d"), in integer milliseconds."""
+
+import re
+from itertools import pairwise
+
+__all__ = ["format_duration", "parse_duration"]
+
+_UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_UNITS = list(_UNIT_MS)
+_TERM = re.compile(r"(\d{1,15})(ms|[dhms])")
+
+
+def parse_duration(text: str) -> int:
+    """Return the milliseconds of "1h30m", "45s", "250ms" and the like.
+
+    Raises:
+        ValueError: It is not such a text, its units repeat or do not descend, or it is zero
+            without a unit.
+    """
+    terms = _TERM.findall(text)
+    units = [_UNITS.index(unit) for _, unit in terms]
+    if not terms or "".join(number + unit for number, unit in terms) != text:
+        message = f"{text!r} is not a duration; write a number and a unit, such as 30s, 10m, 1h or 1d"
+        raise ValueError(message)
+    if any(later <= earlier for earlier, later in pairwise(units)):
+        message = f"{text!r} is not a duration: its units must descend, as in 1d12h or 1h30m"
+        raise ValueError(message)
+    return sum(int(number) * _UNIT_MS[unit] for number, unit in terms)
+
+
+def format_duration(milliseconds: int) -> str:
+    """Return the one text of a non-negative duration: 86,400,000 is "1d", 5,400,000 is "1h30m"."""
+    if milliseconds == 0:
+        return "0s"
+    parts = []
+    for unit, unit_ms in _UNIT_MS.items():
+        number, milliseconds = divmod(milliseconds, unit_ms)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts)

@@ -1,0 +1,137 @@
+"""Panes to tumbling windows: which windows are due, which changed, which are past correction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.panes import Panes
+from driftgauge.core.result import Window
+
+__all__ = ["ClosedWindow", "Windows", "WindowsSnapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedWindow:
+    """A window that is due for publication: new, or changed since it was last published."""
+
+    window: Window
+    revision: int
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsSnapshot:
+    """What cannot be rebuilt by reading the open panes' events again.
+
+    Attributes:
+        horizon_ms: Windows that end at or before it are past correction; None before the first.
+        revisions: The windows published and still open to correction, each with the revision its
+            next publication bears: the last one again where nothing has changed since.
+    """
+
+    horizon_ms: int | None = None
+    revisions: tuple[tuple[Window, int], ...] = ()
+
+
+@dataclass(slots=True)
+class _Published:
+    revision: int
+    count: int
+
+
+class Windows:
+    """The tumbling windows of one stream, of several sizes, over shared panes.
+
+    A window closes when the watermark passes its end, or, by wall time, when its end has passed
+    and the stream is idle everywhere. Events that come later are still counted, and each closing
+    round that finds a changed count gives a higher revision, until the purge horizon (watermark
+    minus allowed lateness; monotone) passes the window's end.
+    """
+
+    def __init__(
+        self, sizes_ms: tuple[int, ...], clusters: int, lateness_ms: int, snapshot: WindowsSnapshot
+    ) -> None:
+        self._sizes_ms = sizes_ms
+        self._lateness_ms = lateness_ms
+        self._horizon_ms = snapshot.horizon_ms
+        # The count of a restored window is not known, so that its first round publishes it again.
+        self._published = {
+            window: _Published(revision - 1, count=-1)
+            for window, revision in snapshot.revisions
+            if window.size_ms in sizes_ms
+        }
+        self._panes = Panes(gcd(*sizes_ms), clusters)
+
+    @property
+    def panes(self) -> Panes:
+        """The open counts."""
+        return self._panes
+
+    def late(self, time_ms: NDArray[np.int64]) -> dict[int, NDArray[np.bool_]]:
+        """Return, per window size, which of (n,) event times fall into a window past correction."""
+        if self._horizon_ms is None:
+            return {size: np.zeros(len(time_ms), dtype=np.bool_) for size in self._sizes_ms}
+        return {size: time_ms - time_ms % size + size <= self._horizon_ms for size in self._sizes_ms}
+
+    def open_windows(self) -> set[Window]:
+        """Return the windows that hold events and are still open to correction."""
+        windows = {
+            Window(size, start - start % size) for start in self._panes.starts() for size in self._sizes_ms
+        }
+        return {window for window in windows if not self._is_past(window)}
+
+    def close(self, is_due: Callable[[Window], bool]) -> list[ClosedWindow]:
+        """Return the due windows that are new or changed, oldest end first."""
+        closed = []
+        for window in sorted(self.open_windows(), key=lambda window: (window.end_ms, window.size_ms)):
+            if not is_due(window):
+                continue
+            counts = self._panes.total(window.start_ms, window.end_ms)
+            count = int(counts.sum())
+            published = self._published.get(window)
+            if published is not None and published.count == count:
+                continue
+            revision = 0 if published is None else published.revision + 1
+            self._published[window] = _Published(revision, count)
+            closed.append(ClosedWindow(window, revision, counts))
+        return closed
+
+    def purge(self, watermark_ms: int) -> None:
+        """Move the purge horizon to the watermark minus the allowed lateness."""
+        self._purge_to(watermark_ms - self._lateness_ms)
+
+    def retire(self, now_ms: int) -> None:
+        """Give up the windows that have ended by wall time, for their stream has fallen silent."""
+        ended = [window.end_ms for window in self.open_windows() if window.end_ms <= now_ms]
+        if ended:
+            self._purge_to(max(ended))
+
+    def snapshot(self) -> WindowsSnapshot:
+        """Return what a reader that starts again from the open panes' first offsets needs."""
+        revisions = []
+        for window, published in sorted(self._published.items()):
+            count = int(self._panes.total(window.start_ms, window.end_ms).sum())
+            changed = count != published.count
+            revisions.append((window, published.revision + changed))
+        return WindowsSnapshot(self._horizon_ms, tuple(revisions))
+
+    def _is_past(self, window: Window) -> bool:
+        return self._horizon_ms is not None and window.end_ms <= self._horizon_ms
+
+    def _purge_to(self, horizon_ms: int) -> None:
+        if self._horizon_ms is not None and horizon_ms <= self._horizon_ms:
+            return
+        self._horizon_ms = horizon_ms
+        self._published = {
+            window: published for window, published in self._published.items() if not self._is_past(window)
+        }
+        self._panes.drop(
+            [
+                start
+                for start in self._panes.starts()
+                if all(self._is_past(Window(size, start - start % size)) for size in self._sizes_ms)
+            ]
+        )

@@ -1,0 +1,102 @@
+"""The picture of the story: divergence over three weeks, and the accuracy that nobody could see live."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from driftgauge.demo.days import Day
+from driftgauge.demo.digits import Condition
+from driftgauge.errors import DemoError
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+except ModuleNotFoundError as error:
+    _message = "the demo draws with matplotlib, which is missing; run: pip install 'driftgauge[demo]'"
+    raise DemoError(_message) from error
+
+__all__ = ["draw"]
+
+_INCHES = (10.0, 6.4)
+_DOTS_PER_INCH = 120
+_SHADES = {Condition.CLEAN: "#e8f3ea", Condition.BLURRED: "#fdf3dc", Condition.DARKENED: "#e4e4ec"}
+_DIVERGENCE = "#b5302a"
+_ACCURACY = "#1f5f99"
+_GREY = "#555555"
+# Room above the highest point for the names of the weeks.
+_HEADROOM = 1.22
+
+
+def draw(days: Sequence[Day], path: Path) -> None:
+    """Draw the days, in order, as a PNG file.
+
+    Raises:
+        DemoError: The file cannot be written.
+    """
+    figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    figure.suptitle("Embedding drift of handwritten digits, one window a day", fontsize=15)
+    middles = [place + 0.5 for place in range(len(days))]
+    for axes in (upper, lower):
+        _shade_weeks(axes, days)
+        axes.tick_params(labelsize=11)
+        axes.grid(axis="y", color="white", linewidth=1)
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+
+    upper.plot(
+        middles,
+        [day.js_divergence for day in days],
+        "o-",
+        color=_DIVERGENCE,
+        label="divergence from the baseline",
+    )
+    upper.plot(
+        middles, [day.noise_floor for day in days], "--", color=_GREY, label="noise floor (no drift at all)"
+    )
+    upper.set_ylim(0, _HEADROOM * max(day.js_divergence for day in days))
+    upper.set_ylabel("Jensen-Shannon\ndivergence (0 to 1)", fontsize=12)
+    upper.legend(loc="center left", fontsize=11, framealpha=0.9)
+    _name_weeks(upper, days)
+
+    lower.plot(middles, [day.accuracy for day in days], "s-", color=_ACCURACY)
+    lower.set_ylim(0, 1.05)
+    lower.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    lower.set_ylabel("accuracy of\nthe network", fontsize=12)
+    lower.set_xlim(0, len(days))
+    lower.set_xticks(middles[::2], [day.date[5:] for day in days[::2]])
+    lower.set_xlabel(f"day of {days[0].date[:4]}, event time, UTC", fontsize=12)
+    try:
+        figure.savefig(path, format="png")
+    except OSError as error:
+        message = f"{path}: cannot write the picture: {error.strerror}; name a folder you may write to"
+        raise DemoError(message) from error
+
+
+def _spans(days: Sequence[Day]) -> list[tuple[Condition, int, int]]:
+    """Return each run of days under one condition: (condition, first place, place after the last)."""
+    starts = [place for place in range(len(days)) if not place or days[place].condition != days[place - 1].condition]
+    return [
+        (days[start].condition, start, end) for start, end in zip(starts, [*starts[1:], len(days)], strict=True)
+    ]
+
+
+def _shade_weeks(axes: Axes, days: Sequence[Day]) -> None:
+    for condition, start, end in _spans(days):
+        axes.axvspan(start, end, color=_SHADES[condition], linewidth=0)
+
+
+def _name_weeks(axes: Axes, days: Sequence[Day]) -> None:
+    for week, (condition, start, end) in enumerate(_spans(days), start=1):
+        axes.text(
+            (start + end) / 2,
+            0.97,
+            f"week {week}: {condition} images",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="top",
+            fontsize=12.5,
+            fontweight="bold",
+            color=_GREY,
+        )

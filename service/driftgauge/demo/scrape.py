@@ -1,0 +1,46 @@
+"""What one scrape of /metrics says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+__all__ = ["Scrape"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """The samples of one scrape.
+
+    Attributes:
+        text: The exposition as it came.
+        samples: The value of each series, by name and by its labels as sorted pairs.
+    """
+
+    text: str
+    samples: Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
+
+    @classmethod
+    def parse(cls, text: str) -> "Scrape":
+        """Read the text that a scrape answered."""
+        return cls(
+            text,
+            {
+                (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            },
+        )
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Return the value of the series with exactly these labels; None where there is none."""
+        return self.samples.get((name, tuple(sorted(labels.items()))))
+
+    def outcomes(self) -> dict[str, int]:
+        """Return how many events met each outcome, over all streams."""
+        numbers: dict[str, int] = {}
+        for (name, labels), value in self.samples.items():
+            if name == "driftgauge_events_total":
+                outcome = dict(labels)["outcome"]
+                numbers[outcome] = numbers.get(outcome, 0) + int(value)
+        return numbers

@@ -1,0 +1,185 @@
+"""The real service as a child process: started, asked over HTTP, stopped, never left behind."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from driftgauge.config import ENV_PREFIX
+from driftgauge.demo.scrape import Scrape
+from driftgauge.errors import DemoError
+
+__all__ = ["ServiceProcess"]
+
+_HOST = "127.0.0.1"
+# Starting takes about a second, joining the group three, closing a day one, the last day six;
+# beyond this something is wrong, on a slow machine as well.
+_PATIENCE_S = 30.0
+_LOOK_EVERY_S = 0.05
+_REQUEST_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 10.0
+_TAIL_LINES = 10
+
+_Found = TypeVar("_Found")
+
+
+class ServiceProcess:
+    """`driftgauge serve` with a configuration whose `http.port` is 0, used as a context manager."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        """Prepare to run with this configuration, standard error going to `log`."""
+        self._config = config
+        self._log = log
+        self._port = 0
+
+    def __enter__(self) -> "ServiceProcess":
+        """Start the service and wait until it serves HTTP.
+
+        Raises:
+            DemoError: It did not come up.
+        """
+        # A variable meant for the user's own service could lead this one to another broker.
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "driftgauge", "serve", "--config", str(self._config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environ,
+            )
+        try:
+            self._port = self.wait_for("the service to serve HTTP", self._logged_port, lambda: "no such line")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the service by SIGTERM.
+
+        Raises:
+            DemoError: Nothing else went wrong, and it did not stop in time or not with status 0.
+        """
+        if exc is None:
+            self.check_alive()
+        status = self._end()
+        if exc is None and status != 0:
+            how = "did not end" if status is None else f"ended with status {status}, not 0,"
+            message = f"the service {how} within {_STOP_TIMEOUT_S:g} s of SIGTERM; {self._tail()}"
+            raise DemoError(message)
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        return f"http://{_HOST}:{self._port}/metrics"
+
+    @property
+    def address(self) -> str:
+        """Host and port, as a Prometheus target."""
+        return f"{_HOST}:{self._port}"
+
+    def scrape(self) -> Scrape:
+        """Read /metrics.
+
+        Raises:
+            DemoError: It was not answered.
+        """
+        status, text = self._get("/metrics")
+        if status != 200:  # noqa: PLR2004
+            message = f"{self.url} answered with status {status}; {self._tail()}"
+            raise DemoError(message)
+        return Scrape.parse(text)
+
+    def wait_until_ready(self) -> None:
+        """Wait until /readyz says that every partition is held.
+
+        Raises:
+            DemoError: It did not in time, or the service ended.
+        """
+
+        def ready() -> bool | None:
+            return self._get("/readyz")[0] == 200 or None  # noqa: PLR2004
+
+        self.wait_for("the service to be ready", ready, lambda: self._get("/readyz")[1])
+
+    def wait_for(
+        self, what: str, look: Callable[[], _Found | None], describe: Callable[[], str]
+    ) -> _Found:
+        """Look again and again until something is found, and return it.
+
+        Args:
+            what: What is awaited, for the error.
+            look: Returns what is awaited, or None while it is not there.
+            describe: Says what is there instead, for the error.
+
+        Raises:
+            DemoError: It did not come in time, or the service ended.
+        """
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline_s:
+            self.check_alive()
+            found = look()
+            if found is not None:
+                return found
+            time.sleep(_LOOK_EVERY_S)
+        message = f"waited {_PATIENCE_S:g} s for {what}, and saw: {describe()}; {self._tail()}"
+        raise DemoError(message)
+
+    def check_alive(self) -> None:
+        """Make sure that the service runs.
+
+        Raises:
+            DemoError: It has ended.
+        """
+        status = self._process.poll()
+        if status is not None:
+            message = f"the service ended by itself with status {status}; {self._tail()}"
+            raise DemoError(message)
+
+    def _logged_port(self) -> int | None:
+        # The last piece has no end yet, or is empty.
+        for line in self._log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+            if '"http server started"' in line:
+                return int(json.loads(line)["port"])
+        return None
+
+    def _get(self, path: str) -> tuple[int, str]:
+        connection = HTTPConnection(_HOST, self._port, timeout=_REQUEST_TIMEOUT_S)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except (OSError, HTTPException) as error:
+            self.check_alive()
+            message = f"http://{self.address}{path} was not answered ({error!r}); {self._tail()}"
+            raise DemoError(message) from error
+        finally:
+            connection.close()
+
+    def _end(self) -> int | None:
+        """End the process if it runs; return its status, None where it had to be killed."""
+        try:
+            self._process.terminate()
+            return self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            # Reached with the process alive only after a timeout or a second interrupt.
+            self._process.kill()
+            self._process.wait()
+
+    def _tail(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        return f"{self._log} ends with:" + "".join(f"\n    {line}" for line in lines)

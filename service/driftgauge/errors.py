@@ -1,0 +1,67 @@
+"""The errors driftgauge raises, one tree.
+
+DriftgaugeError
+├── UserError           what the operator gave cannot be used; exit status 2
+│   ├── ConfigError     configuration or command line
+│   ├── BaselineError   a baseline that cannot be fitted, read or trusted
+│   └── InputError      a file of vectors or events that cannot be used
+└── ServiceError        the surroundings failed; exit status 1, a supervisor restarts
+    ├── BrokerError     Kafka did not do what was asked
+    ├── StateError      the state kept with the committed offsets cannot be used
+    └── DemoError       the demo's story did not come true
+
+A bad event is not an error: it is a counted, dead-lettered `events.rejection.Rejection`.
+Every message says what was wrong, where, and what to do.
+"""
+
+__all__ = [
+    "BaselineError",
+    "BrokerError",
+    "ConfigError",
+    "DemoError",
+    "DriftgaugeError",
+    "InputError",
+    "ServiceError",
+    "StateError",
+    "UserError",
+]
+
+
+class DriftgaugeError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is the process's status."""
+
+    exit_code = 1
+
+
+class UserError(DriftgaugeError):
+    """What the operator gave cannot be used; trying again unchanged cannot help."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The configuration cannot be used; the message lists every problem found."""
+
+
+class BaselineError(UserError):
+    """A baseline cannot be fitted, read or trusted."""
+
+
+class InputError(UserError):
+    """A file of vectors or events cannot be used."""
+
+
+class ServiceError(DriftgaugeError):
+    """The surroundings failed; a restart may help."""
+
+
+class BrokerError(ServiceError):
+    """Kafka did not do what was asked of it."""
+
+
+class StateError(ServiceError):
+    """The state kept with the committed offsets cannot be used."""
+
+
+class DemoError(ServiceError):
+    """The demo's story did not come true."""

@@ -1,0 +1,1 @@
+"""The event contract: what producers send, what consumers receive, and the decoder between."""

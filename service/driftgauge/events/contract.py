@@ -1,0 +1,227 @@
+"""The contract, version 1: the event that producers send and the record of a window's result.
+
+An event is strict JSON (RFC 8259, UTF-8 without byte order mark) as orjson reads it. Where the
+RFC leaves the choice, this is the choice: the last of duplicate keys wins, a lone surrogate, a
+number beyond a double's range and nesting deeper than 1,024 are refused. A number is read as a
+double and then rounded to float32. In optional fields null means absent. Base64 is RFC 4648's
+standard alphabet with padding; left-over bits in its last character are not looked at.
+
+`schemas/` is generated from the two models (see `schema`).
+"""
+
+from binascii import a2b_base64
+from typing import Annotated, Self
+
+import numpy as np
+import orjson
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.timestamps import DATE_TIME, LAST_MS, read_timestamp
+
+__all__ = [
+    "MAX_SEGMENTS",
+    "MAX_TEXT",
+    "STREAM_NAME",
+    "ClusterRecord",
+    "Event",
+    "WindowRecord",
+    "read_json",
+    "validate_event",
+]
+
+STREAM_NAME = r"[A-Za-z0-9._-]{1,128}"
+"""A stream's name as a regular expression."""
+
+MAX_TEXT = 256
+"""The most characters of a short text."""
+
+MAX_SEGMENTS = 16
+"""The most segments of an event."""
+
+# Whole 16-character blocks carry whole float32s; 6 characters carry 4 bytes, 11 carry 8.
+_FLOATS_BASE64 = (
+    r"(?:[A-Za-z0-9+/]{16})*"
+    r"(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{11}=|[A-Za-z0-9+/]{6}==)"
+)
+_UTC_DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z"
+
+# In some regular expression dialects, Python's among them, $ also matches before a final newline.
+_ONE_LINE: dict[str, object] = {"not": {"pattern": "\\n"}}
+
+ShortText = Annotated[str, Field(max_length=MAX_TEXT)]
+Count = Annotated[int, Field(ge=0)]
+UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
+
+
+class Event(BaseModel):
+    """One embedding that a model produced. Exactly one of embedding and embedding_b64 is given."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["embedding"],
+                    "properties": {"embedding": {"type": "array"}, "embedding_b64": {"type": "null"}},
+                },
+                {
+                    "required": ["embedding_b64"],
+                    "properties": {"embedding_b64": {"type": "string"}, "embedding": {"type": "null"}},
+                },
+            ]
+        },
+    )
+
+    stream: Annotated[str, Field(pattern=f"^{STREAM_NAME}$", json_schema_extra=_ONE_LINE)]
+    """The embedding stream it belongs to: one model's output at one place."""
+
+    timestamp: Annotated[
+        int,
+        BeforeValidator(read_timestamp),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 0, "maximum": LAST_MS},
+                    {"type": "string", "format": "date-time", "pattern": f"^{DATE_TIME}$", **_ONE_LINE},
+                ]
+            }
+        ),
+    ]
+    """When it happened: epoch milliseconds, written without fraction or exponent, or an RFC 3339
+    date-time with offset; within the years 1970 to 9999. Digits below a millisecond are cut off."""
+
+    embedding: Annotated[list[float], Field(min_length=1, fail_fast=True)] | None = None
+    """The vector, as a flat array of numbers. Each is rounded to float32 and must stay finite:
+    nothing beyond about 3.4e38."""
+
+    embedding_b64: (
+        Annotated[str, Field(pattern=f"^{_FLOATS_BASE64}$", json_schema_extra=_ONE_LINE)] | None
+    ) = None
+    """The vector, as base64 (standard alphabet, with padding) of little-endian float32 numbers,
+    each finite. Several times cheaper to read than the array."""
+
+    model_version: ShortText | None = None
+    """The version of the model that made the vector. Where the baseline knows its own and this
+    one differs, the event is kept out of the comparison."""
+
+    event_id: ShortText | None = None
+    """The producer's own name for the event."""
+
+    segments: Annotated[dict[ShortText, ShortText], Field(max_length=MAX_SEGMENTS)] | None = None
+    """What the event can be told apart by, such as country or device."""
+
+    @model_validator(mode="after")
+    def _one_embedding(self) -> Self:
+        if (self.embedding is None) == (self.embedding_b64 is None):
+            message = "exactly one of embedding and embedding_b64 is needed"
+            raise ValueError(message)
+        return self
+
+    def packed_vector(self) -> bytes:
+        """Return the vector as little-endian float32; infinite where float32 overflows."""
+        if self.embedding_b64 is not None:
+            return a2b_base64(self.embedding_b64)
+        with np.errstate(over="ignore"):
+            return np.array(self.embedding, np.float64).astype("<f4").tobytes()
+
+
+class ClusterRecord(BaseModel):
+    """One cluster's part in a window."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    id: Count
+    """The cluster, as the baseline numbers it."""
+
+    count: Count
+    """Events of the window in this cluster."""
+
+    share: Annotated[float, Field(allow_inf_nan=False)]
+    """Its share of the window's events, 0 to 1."""
+
+    baseline_share: Annotated[float, Field(allow_inf_nan=False)]
+    """Its share of the baseline's events, 0 to 1."""
+
+    js_contribution: Annotated[float, Field(allow_inf_nan=False)] | None
+    """Its term of the divergence; the terms sum to it. Null if the window is not scored."""
+
+
+class WindowRecord(BaseModel):
+    """The result of one window; a higher revision of the same stream, window and start replaces it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    stream: str
+    """The embedding stream."""
+
+    window: str
+    """The window's length, such as 1h."""
+
+    start: UtcDateTime
+    """Event time at which it starts, UTC, inclusive."""
+
+    end: UtcDateTime
+    """Event time at which it ends, UTC, exclusive."""
+
+    revision: Count
+    """0 when the window closed, one higher each time late events changed it."""
+
+    count: Count
+    """Events counted."""
+
+    js_divergence: Annotated[float, Field(allow_inf_nan=False)] | None
+    """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; the divergence, not the distance.
+    Null if the window has too few events to be scored."""
+
+    js_distance: Annotated[float, Field(allow_inf_nan=False)] | None
+    """The divergence's square root. Null if the window is not scored."""
+
+    noise_floor: Annotated[float, Field(allow_inf_nan=False)] | None
+    """The divergence to expect without any drift, for this count. Null if the window is not scored."""
+
+    baseline: Annotated[str, Field(pattern="^sha256:[0-9a-f]+$")]
+    """Identity of the baseline compared with."""
+
+    clusters: tuple[ClusterRecord, ...]
+    """Every cluster of the baseline, by id."""
+
+
+def read_json(raw: bytes) -> object:
+    """Return the JSON value of a record.
+
+    Raises:
+        EventError: It is not strict JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise EventError(Reason.UNDECODABLE, str(error)) from None
+
+
+def validate_event(document: object) -> Event:
+    """Return the event of a JSON value; the one judge of what an event is.
+
+    Raises:
+        EventError: It is not an event; the detail names the first fault and never quotes a value.
+    """
+    try:
+        return Event.model_validate(document)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        # Below the field's own name only an array's index is ours; a key is the producer's text.
+        place = [str(part) for part in fault["loc"][:1]]
+        place += [str(part) for part in fault["loc"][1:] if isinstance(part, int)]
+        message = fault["msg"].removeprefix("Value error, ")
+        raise EventError(Reason.INVALID, f"{'.'.join(place) or 'event'}: {message}") from None

@@ -1,0 +1,28 @@
+"""Files of recorded events: one JSON event a line, gzipped or not."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from driftgauge.errors import InputError
+
+__all__ = ["read_lines"]
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the file's lines without their line ends, blank ones left out; `.gz` is unpacked.
+
+    Raises:
+        InputError: The file cannot be read, or is not whole.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for line in lines:
+                stripped = line.rstrip(b"\r\n")
+                if stripped.strip():
+                    yield stripped
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        message = f"{path} cannot be read ({reason}); name a whole .jsonl or .jsonl.gz file of events"
+        raise InputError(message) from error

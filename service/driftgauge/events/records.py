@@ -1,0 +1,26 @@
+"""Raw records as they came off a source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A batch of raw records, as columns; row i of every column is one record.
+
+    Attributes:
+        values: n values, untouched; None is a tombstone.
+        partition: (n,) int32, which of the source's partitions it came from.
+        offset: (n,) int64, its place in that partition; grows within a partition.
+        latest_ms: (n,) int64, the latest credible event time of the record, milliseconds UTC.
+    """
+
+    values: Sequence[bytes | None]
+    partition: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    latest_ms: NDArray[np.int64]

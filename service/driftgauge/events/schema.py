@@ -1,0 +1,65 @@
+"""The JSON Schemas in `schemas/`, generated from the models.
+
+`python -m driftgauge.events.schema` writes them; with `--check` it only says whether they are up
+to date. Run it from the repository's root.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from driftgauge.events.contract import Event, WindowRecord
+
+__all__ = ["json_schemas", "main"]
+
+_FOLDER = Path("schemas")
+_MODELS: dict[str, type[BaseModel]] = {"event.v1": Event, "window-result.v1": WindowRecord}
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves out the titles, which only repeat the fields' names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def json_schemas() -> dict[str, str]:
+    """Return the text of each schema by file name (JSON Schema, draft 2020-12)."""
+    return {f"{name}.schema.json": _schema(name, model) for name, model in _MODELS.items()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the schemas, or check them.
+
+    Raises:
+        SystemExit: The folder is missing, or a checked schema is out of date; status 1.
+    """
+    parser = argparse.ArgumentParser(description="Write schemas/ from the models.")
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    check = parser.parse_args(arguments).check
+    if not _FOLDER.is_dir():
+        sys.exit(f"no folder {_FOLDER}/ here: run from the repository's root")
+    for name, text in json_schemas().items():
+        path = _FOLDER / name
+        if path.is_file() and path.read_text("utf-8") == text:
+            continue
+        if check:
+            sys.exit(f"{path} does not match the models: run `python -m driftgauge.events.schema`")
+        path.write_text(text, "utf-8")
+
+
+def _schema(name: str, model: type[BaseModel]) -> str:
+    schema = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"urn:driftgauge:{name.replace('.', ':')}",
+        **model.model_json_schema(schema_generator=_Generator),
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    main()

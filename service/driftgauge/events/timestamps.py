@@ -1,0 +1,77 @@
+"""Event times as they are written: epoch milliseconds, or RFC 3339 with an offset."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+__all__ = ["DATE_TIME", "LAST_MS", "format_timestamp", "parse_timestamp", "read_timestamp"]
+
+LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last that RFC 3339 can write."""
+
+# Stricter than datetime.fromisoformat, which takes the other spellings of ISO 8601 as well
+# (and, from Python 3.13, the hour 24).
+DATE_TIME = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)"
+    r"(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+"""RFC 3339's date-time as a regular expression, short of the length of months."""
+
+_DATE_TIME = re.compile(DATE_TIME)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_SECOND_MS = 1_000
+_DAY_MS = 86_400_000
+
+
+def read_timestamp(value: object) -> int:
+    """Return the milliseconds since the epoch that an event's timestamp means.
+
+    Args:
+        value: An int of epoch milliseconds, or a text that `parse_timestamp` takes.
+
+    Raises:
+        ValueError: It is neither, or not within the years 1970 to 9999.
+    """
+    if type(value) is int:  # a bool is an int to isinstance
+        return _in_range(value)
+    if type(value) is str:
+        return parse_timestamp(value)
+    message = "neither an integer of epoch milliseconds nor an RFC 3339 string"
+    raise ValueError(message)
+
+
+def parse_timestamp(text: str) -> int:
+    """Return the milliseconds since the epoch of an RFC 3339 date-time.
+
+    The offset is Z or +hh:mm; T and Z may be in lower case; digits below a millisecond are cut off.
+
+    Raises:
+        ValueError: It is none, or not within the years 1970 to 9999.
+    """
+    if _DATE_TIME.fullmatch(text) is None:
+        message = "not an RFC 3339 date-time with offset, such as 2025-11-03T00:00:00Z"
+        raise ValueError(message)
+    leap = text[17:19] == "60"
+    moment = datetime.fromisoformat((text[:17] + "59" + text[19:] if leap else text).upper())
+    time_ms = (moment - _EPOCH) // _MILLISECOND
+    if leap:
+        # Epoch time has no leap seconds; as in POSIX, 23:59:60 is the next day's first second.
+        time_ms += _SECOND_MS
+        if time_ms % _DAY_MS >= _SECOND_MS:
+            message = "a leap second (:60) can only be 23:59:60 UTC"
+            raise ValueError(message)
+    return _in_range(time_ms)
+
+
+def format_timestamp(time_ms: int) -> str:
+    """Return the RFC 3339 date-time, in UTC, without a fraction when the second is whole."""
+    moment = _EPOCH + time_ms * _MILLISECOND
+    precision = "milliseconds" if time_ms % _SECOND_MS else "seconds"
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+def _in_range(time_ms: int) -> int:
+    if 0 <= time_ms <= LAST_MS:
+        return time_ms
+    message = "not within the years 1970 to 9999, UTC (a number is taken as epoch milliseconds)"
+    raise ValueError(message)

@@ -1,0 +1,127 @@
+"""How driftgauge configures its Kafka clients, and what it asks a cluster before it starts."""
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from driftgauge.config import is_secret
+from driftgauge.errors import BrokerError
+
+__all__ = [
+    "KafkaProperties",
+    "admin",
+    "consumer",
+    "create_missing_topics",
+    "missing_topics",
+    "producer",
+    "property_problems",
+]
+
+KafkaProperties = Mapping[str, str | int | float | bool]
+
+REQUEST_TIMEOUT_S = 10.0
+
+_LIBRDKAFKA = logging.getLogger("librdkafka")
+
+# librdkafka warns of a property that the other kind of client has: one section serves both.
+_CONSUMER_ONLY = re.compile(
+    r"group\.|session\.timeout|heartbeat\.|max\.poll\.|auto\.offset|fetch\.|queued\.|check\.crcs"
+)
+_PRODUCER_ONLY = re.compile(
+    r"transactional|transaction\.|linger\.|batch\.|acks|request\.required\.acks|compression\.|partitioner"
+    r"|message\.(?:timeout|send)|delivery\.timeout|retries|sticky\.|queue\.buffering\.(?!backpressure)"
+)
+
+_SHARED_DEFAULTS: KafkaProperties = {"client.id": "driftgauge"}
+_CONSUMER_DEFAULTS: KafkaProperties = {
+    "auto.offset.reset": "earliest",
+    # The default of 1 s stalls a fast reader each time its queue has been full.
+    "fetch.queue.backoff.ms": 20,
+    "fetch.wait.max.ms": 100,
+    # New partitions are met within half a minute rather than five.
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+# The range assignor is eager: every rebalance hands over a whole new assignment, and with it a whole
+# new pipeline. Commits and end-of-partition notices are the loop's own business.
+_CONSUMER_OWNED: KafkaProperties = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "range",
+}
+# Records without a key go to partitions at random, one by one, rather than in bursts to one of them.
+_PRODUCER_DEFAULTS: KafkaProperties = {"sticky.partitioning.linger.ms": 0}
+_PRODUCER_OWNED: KafkaProperties = {"enable.idempotence": True}
+
+
+def consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer of the group in `properties`."""
+    own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
+    return Consumer({**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED}, logger=_LIBRDKAFKA)
+
+
+def producer(properties: KafkaProperties) -> Producer:
+    """Return an idempotent producer."""
+    own = {name: value for name, value in properties.items() if not _CONSUMER_ONLY.match(name)}
+    return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED}, logger=_LIBRDKAFKA)
+
+
+def admin(properties: KafkaProperties) -> AdminClient:
+    """Return an administration client."""
+    own = {
+        name: value
+        for name, value in properties.items()
+        if not _CONSUMER_ONLY.match(name) and not _PRODUCER_ONLY.match(name)
+    }
+    return AdminClient({**_SHARED_DEFAULTS, **own}, logger=_LIBRDKAFKA)
+
+
+def property_problems(properties: KafkaProperties) -> list[str]:
+    """Return what librdkafka refuses among the properties, each on its own; no secret is quoted."""
+    problems = []
+    for name, value in properties.items():
+        try:
+            # Each is tried alone, for librdkafka stops at the first; nothing is connected.
+            Consumer({"group.id": "check", name: value})
+        except (KafkaException, TypeError, ValueError) as error:
+            cause = error.args[0]
+            reason = cause.str() if isinstance(cause, KafkaError) else str(cause)
+            problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else reason}")
+    return problems
+
+
+def missing_topics(client: AdminClient, topics: Collection[str]) -> list[str]:
+    """Return those of the topics that the cluster does not have.
+
+    Raises:
+        BrokerError: The cluster does not answer.
+    """
+    try:
+        known = client.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    except KafkaException as error:
+        message = f"the Kafka cluster does not answer ({error.args[0].str()}); check kafka.bootstrap.servers"
+        raise BrokerError(message) from error
+    return [topic for topic in topics if topic not in known or known[topic].error is not None]
+
+
+def create_missing_topics(client: AdminClient, topics: Collection[str]) -> None:
+    """Create the topics that are missing, with the cluster's own defaults.
+
+    Raises:
+        BrokerError: The cluster does not answer, or refuses.
+    """
+    missing = missing_topics(client, topics)
+    if not missing:
+        return
+    pending = client.create_topics([NewTopic(topic) for topic in missing])
+    for topic, future in pending.items():
+        try:
+            future.result(REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                message = f"topic {topic} is missing and cannot be created ({error.args[0].str()}); create it"
+                raise BrokerError(message) from error

@@ -1,0 +1,128 @@
+"""Vectors to events on a topic, at a given pace and over a given span of event time."""
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from confluent_kafka import KafkaError, Message, Producer
+from numpy.typing import NDArray
+
+from driftgauge.errors import BrokerError
+
+__all__ = ["Publication", "publish"]
+
+_FLUSH_S = 30.0
+# Events are sent in slices this long, so that the pace is kept without a sleep per event.
+_SLICE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What to send.
+
+    Attributes:
+        topic: Where to.
+        stream: The stream that the events name.
+        vectors: (n, d) float32.
+        times_ms: (n,) int64, the event time of each vector.
+        model_version: What the events name as model version; None leaves it out.
+        as_base64: Send the vectors as base64 of little-endian float32 rather than JSON numbers.
+    """
+
+    topic: str
+    stream: str
+    vectors: NDArray[np.float32]
+    times_ms: NDArray[np.int64]
+    model_version: str | None = None
+    as_base64: bool = False
+
+    @classmethod
+    def spread(
+        cls,
+        *,
+        topic: str,
+        stream: str,
+        vectors: NDArray[np.float32],
+        start_ms: int,
+        span_ms: int,
+        disorder_ms: int,
+        seed: int,
+        model_version: str | None = None,
+        as_base64: bool = False,
+    ) -> "Publication":
+        """Spread (n, d) vectors evenly over event time [start, start + span), in order of sending.
+
+        With disorder, an event may be sent after others that are up to `disorder_ms` later.
+        """
+        times_ms = start_ms + np.arange(len(vectors), dtype=np.int64) * span_ms // len(vectors)
+        delay_ms = np.random.default_rng(seed).uniform(0, disorder_ms, len(vectors))
+        order = np.argsort(times_ms + delay_ms, kind="stable")
+        return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64)
+
+    def event(self, row: int) -> bytes:
+        """Return the event of one row, by the contract."""
+        vector = self.vectors[row]
+        event: dict[str, object] = {"stream": self.stream, "timestamp": int(self.times_ms[row])}
+        if self.model_version is not None:
+            event["model_version"] = self.model_version
+        if self.as_base64:
+            event["embedding_b64"] = base64.b64encode(vector.astype("<f4").tobytes()).decode()
+        else:
+            event["embedding"] = vector
+        return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def publish(
+    producer: Producer,
+    publication: Publication,
+    *,
+    rate: float | None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Send every event in order, at most `rate` a second where one is given.
+
+    The record's own timestamp stays now whatever the event time, for Kafka expires records by it.
+
+    Args:
+        producer: Sends the events.
+        publication: What to send.
+        rate: Events a second; None for as fast as the broker takes them.
+        progress: Told how many have been handed over, now and then.
+
+    Raises:
+        BrokerError: The broker did not take them all.
+    """
+    failures: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
+    total = len(publication.vectors)
+    started_s = time.monotonic()
+    for row in range(total):
+        if rate is not None:
+            ahead_s = row / rate - (time.monotonic() - started_s)
+            if ahead_s > _SLICE_S:
+                producer.poll(ahead_s)
+                progress(row)
+        value = publication.event(row)
+        try:
+            producer.produce(publication.topic, value=value, on_delivery=delivered)
+        except BufferError:
+            producer.flush(_FLUSH_S)
+            producer.produce(publication.topic, value=value, on_delivery=delivered)
+        producer.poll(0)
+        if failures:
+            break
+    remaining = producer.flush(_FLUSH_S)
+    if failures or remaining:
+        reason = failures[0].str() if failures else f"no answer for {_FLUSH_S:g} s"
+        message = (
+            f"topic {publication.topic} did not take every event ({reason}); check the brokers and the topic"
+        )
+        raise BrokerError(message)
+    progress(total)

@@ -1,0 +1,281 @@
+"""Every metric the service exports, as data: the one source of names, labels and help.
+
+`python -m driftgauge.telemetry.catalogue [--check] [README]` writes the README's table from it.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import click
+
+from driftgauge.errors import InputError
+
+__all__ = ["METRICS", "Kind", "Metric", "render_table", "replace_table"]
+
+_BEGIN = "<!-- metrics:begin -->"
+_END = "<!-- metrics:end -->"
+
+
+class Kind(StrEnum):
+    """The Prometheus types in use."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: The full name, as it is scraped.
+        kind: Its Prometheus type.
+        labels: Its label names. Values of `stream` and `topic` come from the configuration, never
+            from an event, so that a bad producer cannot mint series; the others are small sets.
+        unit: The unit, in words.
+        help: What it says, in whole sentences.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    unit: str
+    help: str
+
+    @property
+    def documentation(self) -> str:
+        """The text of the HELP line."""
+        return f"{self.help} Unit: {self.unit}."
+
+
+def _counter(name: str, labels: tuple[str, ...], unit: str, text: str) -> Metric:
+    return Metric(name, Kind.COUNTER, labels, unit, text)
+
+
+def _gauge(name: str, labels: tuple[str, ...], unit: str, text: str) -> Metric:
+    return Metric(name, Kind.GAUGE, labels, unit, text)
+
+
+_WINDOW = ("stream", "window")
+_CLUSTER = ("stream", "window", "cluster")
+_PARTITION = ("topic", "partition")
+
+_ALL = (
+    _counter(
+        "driftgauge_events_total",
+        ("stream", "outcome"),
+        "events",
+        "Records read from the events topics, by what became of them: accepted, replayed (read again after"
+        " a restart to rebuild open windows, and not in accepted), or the reason of the rejection."
+        " The stream is empty where the record names no configured one.",
+    ),
+    _counter(
+        "driftgauge_late_events_total",
+        _WINDOW,
+        "events",
+        "Events that came when the window of this size that they belong to was past correction;"
+        " such an event may still have counted in a larger window.",
+    ),
+    _counter(
+        "driftgauge_windows_closed_total",
+        (*_WINDOW, "outcome"),
+        "windows",
+        "Windows closed for the first time: scored, or insufficient (too few events to be scored).",
+    ),
+    _counter(
+        "driftgauge_window_revisions_total",
+        _WINDOW,
+        "revisions",
+        "Closed windows published again because later events changed their counts.",
+    ),
+    _gauge(
+        "driftgauge_window_js_divergence",
+        _WINDOW,
+        "none, 0 to 1",
+        "Jensen-Shannon divergence, base 2, of the newest closed window from the baseline."
+        " The divergence, not its square root. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_js_distance",
+        _WINDOW,
+        "none, 0 to 1",
+        "Jensen-Shannon distance, the square root of driftgauge_window_js_divergence."
+        " Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_noise_floor",
+        _WINDOW,
+        "none, 0 to 1",
+        "The Jensen-Shannon divergence to expect at the newest closed window's count without any drift."
+        " Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_cluster_js_contribution",
+        _CLUSTER,
+        "none, 0 to 1",
+        "Each cluster's part of driftgauge_window_js_divergence, which is their sum."
+        " Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_cluster_ratio",
+        _CLUSTER,
+        "ratio, 0 to 1",
+        "Share of the newest closed window's events in each cluster.",
+    ),
+    _gauge("driftgauge_window_events", _WINDOW, "events", "Events of the newest closed window."),
+    _gauge(
+        "driftgauge_window_revision",
+        _WINDOW,
+        "revisions",
+        "Revision of the newest closed window: 0 at first, one more for each correction.",
+    ),
+    _gauge(
+        "driftgauge_window_end_timestamp_seconds",
+        _WINDOW,
+        "seconds since the epoch, event time",
+        "The time at which the newest closed window ends. It advances for windows that were not scored, too.",
+    ),
+    _gauge(
+        "driftgauge_window_closed_timestamp_seconds",
+        _WINDOW,
+        "seconds since the epoch, wall time",
+        "The time at which the newest closed window was closed or last corrected.",
+    ),
+    _gauge("driftgauge_window_duration_seconds", _WINDOW, "seconds", "Configured length of the windows."),
+    _gauge(
+        "driftgauge_window_min_events",
+        _WINDOW,
+        "events",
+        "Configured number of events below which a window is not scored.",
+    ),
+    _gauge(
+        "driftgauge_windows_open",
+        _WINDOW,
+        "windows",
+        "Windows held in memory, still open to events or corrections.",
+    ),
+    _gauge(
+        "driftgauge_watermark_timestamp_seconds",
+        ("stream",),
+        "seconds since the epoch, event time",
+        "The time up to which the stream is taken to be complete. Absent while unknown.",
+    ),
+    _gauge(
+        "driftgauge_baseline_info",
+        ("stream", "baseline", "model_version"),
+        "none, always 1",
+        "The baseline in use and the model version it was fitted on (empty where it names none).",
+    ),
+    _gauge(
+        "driftgauge_baseline_created_timestamp_seconds",
+        ("stream",),
+        "seconds since the epoch, wall time",
+        "The time at which the baseline in use was fitted.",
+    ),
+    _gauge(
+        "driftgauge_baseline_cluster_ratio",
+        ("stream", "cluster"),
+        "ratio, 0 to 1",
+        "Share of the baseline's vectors in each cluster.",
+    ),
+    Metric(
+        "driftgauge_batch_duration_seconds",
+        Kind.HISTOGRAM,
+        ("stage",),
+        "seconds",
+        "Time a batch of records spent in each stage: decode, count, close, commit.",
+    ),
+    _gauge(
+        "driftgauge_consumer_lag_messages",
+        _PARTITION,
+        "messages",
+        "Records of an assigned partition that are not read yet.",
+    ),
+    _gauge(
+        "driftgauge_consumer_position_offset",
+        _PARTITION,
+        "offset",
+        "Offset of the next record to read from an assigned partition.",
+    ),
+    _gauge(
+        "driftgauge_consumer_assigned_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions of the topic that this process holds.",
+    ),
+    _counter(
+        "driftgauge_consumer_rebalances_total",
+        ("kind",),
+        "rebalances",
+        "Changes of the assignment: assigned, revoked, lost (taken away without notice).",
+    ),
+    _counter("driftgauge_commits_total", ("outcome",), "commits", "Offset commits: ok or error."),
+    _gauge(
+        "driftgauge_last_poll_timestamp_seconds",
+        (),
+        "seconds since the epoch, wall time",
+        "The time of the consumer's last poll; 0 before the first.",
+    ),
+    _counter(
+        "driftgauge_log_messages_total",
+        ("level",),
+        "messages",
+        "Messages logged: debug, info, warning, error, critical.",
+    ),
+    _gauge("driftgauge_build_info", ("version",), "none, always 1", "The version that runs."),
+)
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def render_table() -> str:
+    """Return the metrics as a markdown table."""
+    rows = [
+        f"| `{metric.name}` | {metric.kind} | {', '.join(metric.labels)} | {metric.unit} | {metric.help} |"
+        for metric in METRICS.values()
+    ]
+    return "\n".join(["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|", *rows])
+
+
+def replace_table(text: str) -> str:
+    """Return a README's text with the table between its markers written anew.
+
+    Raises:
+        InputError: The text has not exactly one of each marker, begin before end.
+    """
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end) or _BEGIN in rest or _END in before + after:
+        message = (
+            f"the README must hold one {_BEGIN} and, after it, one {_END}; put both where the table goes"
+        )
+        raise InputError(message)
+    return f"{before}{_BEGIN}\n{render_table()}\n{_END}{after}"
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where the table is out of date.")
+@click.argument("readme", type=click.Path(exists=True, dir_okay=False, path_type=Path), default="README.md")
+def _main(readme: Path, *, check: bool) -> None:
+    """Write the table of metrics into README (README.md here unless given)."""
+    text = readme.read_text(encoding="utf-8")
+    try:
+        replaced = replace_table(text)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+    if check and replaced != text:
+        click.echo(
+            f"{readme}: the table of metrics is out of date; run python -m driftgauge.telemetry.catalogue",
+            err=True,
+        )
+        sys.exit(1)
+    if replaced != text:
+        readme.write_text(replaced, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,74 @@
+"""Whether the process is alive and ready, as its supervisor asks."""
+
+import logging
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from threading import Lock
+
+__all__ = ["Condition", "Health"]
+
+logger = logging.getLogger(__name__)
+
+# Far above any batch or commit, well below the five minutes after which Kafka itself takes the
+# partitions away (max.poll.interval.ms).
+_POLL_BOUND_MS = 60_000
+
+
+class Condition(StrEnum):
+    """What must be so before the gauges can be believed."""
+
+    BASELINES_LOADED = "baselines_loaded"
+    PARTITIONS_ASSIGNED = "partitions_assigned"
+    CAUGHT_UP = "caught_up"
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Health:
+    """Liveness by the movement of the poll loop, readiness by conditions; safe from any thread.
+
+    Liveness does not ask for the broker: a restart cannot mend it.
+    """
+
+    def __init__(
+        self, clock_ms: Callable[[], int] = _monotonic_ms, poll_bound_ms: int = _POLL_BOUND_MS
+    ) -> None:
+        """Start alive and not ready.
+
+        Args:
+            clock_ms: A clock that never goes back, ms.
+            poll_bound_ms: How long the loop may go without a poll.
+        """
+        self._clock_ms = clock_ms
+        self._poll_bound_ms = poll_bound_ms
+        self._polled_ms = clock_ms()
+        self._missing = frozenset(Condition)
+        self._lock = Lock()
+
+    def polled(self) -> None:
+        """Say that the poll loop has come round."""
+        self._polled_ms = self._clock_ms()
+
+    def set_ready(self, condition: Condition, *, met: bool) -> None:
+        """Say that a condition is met, or no longer is."""
+        with self._lock:
+            before = self._missing
+            self._missing = before - {condition} if met else before | {condition}
+            missing = self._missing
+        if bool(before) != bool(missing):
+            logger.info("not ready" if missing else "ready", extra={"missing": sorted(missing)})
+
+    def since_poll_ms(self) -> int:
+        """Return how long ago the last poll (or the start) was, ms."""
+        return self._clock_ms() - self._polled_ms
+
+    def is_alive(self) -> bool:
+        """Tell whether the poll loop came round within the bound."""
+        return self.since_poll_ms() <= self._poll_bound_ms
+
+    def missing(self) -> list[Condition]:
+        """Return the conditions that are not met, sorted; ready where there is none."""
+        return sorted(self._missing)

@@ -1,0 +1,33 @@
+"""A baseline small enough to look at, shared by the tests that only read it."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.fitting import fit_baseline
+
+CREATED_MS = 1_762_128_000_000
+
+
+@pytest.fixture(scope="session")
+def blobs() -> NDArray[np.float32]:
+    """1,200 vectors of 8 floats around 6 centres of different weight."""
+    random = np.random.default_rng(7)
+    centres = random.normal(scale=4, size=(6, 8))
+    weights = np.array([0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
+    vectors = centres[random.choice(6, 1_200, p=weights)] + random.normal(size=(1_200, 8))
+    return vectors.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def baseline(blobs: NDArray[np.float32]) -> Baseline:
+    return fit_baseline(
+        blobs,
+        stream="resnet18-fc1",
+        model_version="v1",
+        clusters=6,
+        seed=3,
+        created_ms=CREATED_MS,
+        progress=lambda _: None,
+    )

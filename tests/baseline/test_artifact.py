@@ -1,0 +1,305 @@
+import dataclasses
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save_file
+
+from driftgauge.baseline.artifact import Baseline, load, save
+from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.errors import BaselineError
+
+ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "mean", "components", "variances")
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["driftgauge"])
+
+
+def write(path: Path, arrays: dict[str, np.ndarray], header: object) -> Path:
+    save_file(
+        arrays, path, metadata={"driftgauge": header if isinstance(header, str) else json.dumps(header)}
+    )
+    return path
+
+
+@pytest.fixture
+def path(baseline: Baseline, tmp_path: Path) -> Path:
+    path = tmp_path / "stream.safetensors"
+    save(baseline, path)
+    return path
+
+
+def test_what_was_saved_is_loaded_bit_by_bit(baseline: Baseline, path: Path) -> None:
+    loaded = load(path)
+    assert loaded.metadata == baseline.metadata
+    assert loaded.identity == baseline.identity
+    assert loaded.centroids.metric is Metric.EUCLIDEAN
+    assert loaded.centroids.values.tobytes() == baseline.centroids.values.tobytes()
+    for name in ARRAYS:
+        assert getattr(loaded, name).tobytes() == getattr(baseline, name).tobytes()
+        assert getattr(loaded, name).dtype == getattr(baseline, name).dtype
+
+
+def test_the_same_baseline_is_the_same_bytes(baseline: Baseline, path: Path, tmp_path: Path) -> None:
+    save(load(path), tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_saving_replaces_the_file_and_leaves_nothing_else(baseline: Baseline, path: Path) -> None:
+    path.write_bytes(b"something older")
+    save(baseline, path)
+    assert load(path).identity == baseline.identity
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_other_users_may_read_the_file_as_the_umask_says(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_file_that_cannot_be_written_is_named(baseline: Baseline, tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "stream.safetensors"
+    with pytest.raises(BaselineError, match=f"{re.escape(str(target))}: cannot write.*No such file"):
+        save(baseline, target)
+
+
+def test_a_failed_write_leaves_what_was_there(baseline: Baseline, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BaselineError, match="cannot write"):
+        save(baseline, tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_the_identity_follows_the_published_definition(baseline: Baseline, path: Path) -> None:
+    arrays = load_tensors(path.read_bytes())
+    parts = ",".join(
+        f'"{name}":{{"dtype":"{array.dtype}","sha256":"{hashlib.sha256(array.tobytes()).hexdigest()}",'
+        f'"shape":{json.dumps(array.shape, separators=(",", ":"))}}}'
+        for name, array in sorted(arrays.items())
+    )
+    text = (
+        f'{{"arrays":{{{parts}}},"format_version":1,"metric":"euclidean",'
+        f'"model_version":"v1","stream":"resnet18-fc1"}}'
+    )
+    assert baseline.identity == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("change", [{"stream": "other"}, {"model_version": None}, {"model_version": "vé"}])
+def test_the_identity_changes_with_what_decides_a_result(
+    baseline: Baseline, change: dict[str, str | None]
+) -> None:
+    other = dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=change))
+    assert other.identity != baseline.identity
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_the_identity_changes_with_the_last_bit_of_each_array(baseline: Baseline, name: str) -> None:
+    array = getattr(baseline, name).copy()
+    if name == "counts":
+        array[:2] += np.array([1, -1])
+    else:
+        array.flat[0] = np.nextafter(array.flat[0], array.dtype.type(0))
+    assert dataclasses.replace(baseline, **{name: array}).identity != baseline.identity
+
+
+def test_the_identity_does_not_change_with_where_and_when_it_was_made(baseline: Baseline) -> None:
+    update = {"created_ms": 5, "seed": 99, "versions": {}, "fitted_count": 1}
+    other = dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+    assert other.identity == baseline.identity
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"none\.safetensors: cannot read.*No such file.*check the path"):
+        load(tmp_path / "none.safetensors")
+
+
+def test_every_flipped_byte_of_the_arrays_is_noticed(path: Path) -> None:
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    for position in range(start, len(content), 13):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0x40]) + content[position + 1 :])
+        with pytest.raises(BaselineError, match=r"altered: it says it is sha256:\w+.*baseline fit"):
+            load(path)
+
+
+def test_every_truncation_is_noticed(path: Path) -> None:
+    content = path.read_bytes()
+    for length in [0, 1, 7, 8, 9, *range(10, len(content), 101), len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(BaselineError, match="not a whole safetensors file"):
+            load(path)
+
+
+def test_bytes_after_the_end_are_noticed(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(BaselineError, match="not a whole safetensors file"):
+        load(path)
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x04\x95" + b"cposix\nsystem\n" * 20)
+    with pytest.raises(BaselineError, match="not a"):
+        load(path)
+
+
+def test_a_huge_header_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(BaselineError, match="header would be larger than 65,536 bytes"):
+        load(path)
+
+
+def test_a_huge_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    with path.open("wb") as file:
+        file.truncate(256 * 1024 * 1024 + 1)  # sparse: takes no space
+    with pytest.raises(BaselineError, match="larger than the 268,435,456 bytes"):
+        load(path)
+
+
+def test_another_safetensors_file_is_not_a_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": np.zeros(3, np.float32)}, path)
+    with pytest.raises(BaselineError, match="not a driftgauge baseline"):
+        load(path)
+
+
+def test_a_later_format_is_refused_by_its_number(path: Path) -> None:
+    header = header_of(path) | {"format_version": 2, "something": "new"}
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="format version is 2, and this driftgauge reads version 1"):
+        load(path)
+
+
+@pytest.mark.parametrize("header", ["", "[]", "{}", "null", "not json", "[" * 20_000])
+def test_a_header_without_a_format_is_refused(path: Path, header: str) -> None:
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="does not say in which format"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"clusters": "6"}, "metadata.clusters: Input should be a valid integer"),
+        ({"metric": "manhattan"}, "metadata.metric: Input should be 'euclidean' or 'cosine'"),
+        ({"stream": "a/b"}, "metadata.stream: String should match"),
+        ({"created_ms": 10**18}, "metadata.created_ms: Input should be less"),
+        ({"extra": 1}, "metadata.extra: Extra inputs"),
+    ],
+)
+def test_invalid_metadata_is_named(path: Path, change: dict[str, object], fault: str) -> None:
+    header = header_of(path)
+    header["metadata"] = header["metadata"] | change
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match=re.escape(fault)):
+        load(path)
+
+
+def test_metadata_that_decides_a_result_cannot_be_altered(path: Path) -> None:
+    header = header_of(path)
+    header["metadata"] = header["metadata"] | {"model_version": "v2"}
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="its content was altered"):
+        load(path)
+
+
+@pytest.mark.parametrize("change", [{"clusters": 7}, {"dimension": 9}, {"reference_count": 599}])
+def test_metadata_that_contradicts_the_arrays_is_refused(path: Path, change: dict[str, int]) -> None:
+    header = header_of(path)
+    header["metadata"] = header["metadata"] | change
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match=r"its metadata says .* it holds"):
+        load(path)
+
+
+def test_a_missing_array_is_named(path: Path) -> None:
+    arrays, header = load_tensors(path.read_bytes()), header_of(path)
+    del arrays["mean"]
+    write(path, arrays, header)
+    with pytest.raises(BaselineError, match=r"it holds the arrays centroids.*and should hold.*mean"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "fault"),
+    [
+        ("counts", np.ones(6, np.int32), r"counts is int32 of shape \(6,\), and should be int64 \(k=6\)"),
+        ("counts", np.ones(5, np.int64), r"counts is int64 of shape \(5,\), and should be int64 \(k=6\)"),
+        ("mean", np.ones((8, 1)), r"mean is float64 of shape \(8, 1\), and should be float64 \(d=8\)"),
+        ("centroids", np.ones(6, np.float32), r"centroids is float32 of shape \(6,\), .* \(k=6, d=\?\)"),
+        ("quantile_levels", np.ones(0), r"should be float64 \(q=7\)"),
+        ("components", np.ones((0, 8), np.float32), r"components is float32 of shape \(0, 8\)"),
+        ("components", np.ones((8, 8), np.float16), "components is float16"),
+    ],
+)
+def test_an_array_of_the_wrong_kind_is_named(path: Path, name: str, array: np.ndarray, fault: str) -> None:
+    header = header_of(path)
+    write(path, load_tensors(path.read_bytes()) | {name: array}, header)
+    with pytest.raises(BaselineError, match=fault):
+        load(path)
+
+
+def with_first(array: np.ndarray, value: float) -> np.ndarray:
+    changed = array.copy()
+    changed.flat[0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("counts", -1, "counts must not be negative"),
+        ("distance_quantiles", np.nan, "array distance_quantiles holds values that are not finite"),
+        ("mean", np.inf, "array mean holds values that are not finite"),
+        ("distance_quantiles", -0.1, "distance quantiles must grow from 0"),
+        ("distance_quantiles", 1e9, "distance quantiles must grow from 0"),
+        ("quantile_levels", -0.5, "quantile levels must grow within 0 to 1"),
+        ("quantile_levels", 0.9, "quantile levels must grow within 0 to 1"),
+        ("variances", 0, "variances must be positive"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value: float, fault: str) -> None:
+    array = with_first(getattr(baseline, name), value)
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(baseline, **{name: array})
+
+
+def test_quantile_levels_without_the_median_are_refused(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match=r"0\.5 and 0\.99 among them"):
+        dataclasses.replace(baseline, quantile_levels=np.linspace(0.6, 0.99, 7))
+
+
+def test_cosine_centroids_that_are_not_of_unit_length_are_refused(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match="must be of unit length"):
+        dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, Metric.COSINE))
+
+
+def test_a_metric_that_contradicts_the_metadata_is_refused(baseline: Baseline) -> None:
+    metadata = baseline.metadata.model_copy(update={"metric": Metric.COSINE})
+    with pytest.raises(BaselineError, match="its metadata says"):
+        dataclasses.replace(baseline, metadata=metadata)
+
+
+def test_metadata_cannot_be_changed(baseline: Baseline) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        baseline.metadata.seed = 4
+
+
+def test_loading_a_baseline_needs_no_scikit_learn() -> None:
+    code = "import sys, driftgauge.baseline.artifact, driftgauge.baseline.report; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "safetensors" in shown
+    assert "sklearn" not in shown
+    assert "scipy" not in shown

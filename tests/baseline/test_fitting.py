@@ -1,0 +1,262 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.metrics import pairwise_distances_argmin
+
+from driftgauge.baseline import fitting as module
+from driftgauge.baseline.artifact import Baseline, load, save
+from driftgauge.baseline.fitting import fit_baseline, split_indices
+from driftgauge.core.assignment import Metric
+from driftgauge.core.divergence import js_contributions
+from driftgauge.core.significance import noise_floor
+from driftgauge.errors import BaselineError
+
+
+def fit(vectors: NDArray[np.floating], **choice: object) -> Baseline:
+    return fit_baseline(
+        vectors.astype(np.float32),
+        **{
+            "stream": "s",
+            "model_version": None,
+            "clusters": 6,
+            "created_ms": 0,
+            "progress": lambda _: None,
+            **choice,
+        },
+    )
+
+
+@given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))
+def test_a_split_puts_every_row_on_one_side(count: int, seed: int) -> None:
+    fitted, counted = split_indices(count, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate([fitted, counted])), np.arange(count))
+    assert len(fitted) == min(count // 2, 100_000)
+
+
+def test_a_split_is_random_and_repeatable() -> None:
+    first, _ = split_indices(1_000, 5)
+    again, _ = split_indices(1_000, 5)
+    other, _ = split_indices(1_000, 6)
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_centroids_know_nothing_of_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
+    _, counted = split_indices(len(blobs), 0)
+    changed = blobs.copy()
+    changed[counted] = changed[counted] * 0.9 + 0.1
+    assert fit(changed).centroids.values.tobytes() == fit(blobs).centroids.values.tobytes()
+
+
+def test_everything_counted_is_of_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
+    baseline = fit(blobs)
+    _, counted = split_indices(len(blobs), 0)
+    ids = pairwise_distances_argmin(blobs[counted], baseline.centroids.values)
+    distances = np.linalg.norm(blobs[counted] - baseline.centroids.values[ids], axis=1)
+    assert baseline.counts.tolist() == np.bincount(ids, minlength=6).tolist()
+    for cluster in range(6):
+        np.testing.assert_allclose(
+            baseline.distance_quantiles[cluster],
+            np.quantile(distances[ids == cluster], baseline.quantile_levels),
+            rtol=1e-4,
+        )
+    np.testing.assert_allclose(baseline.mean, blobs[counted].mean(axis=0), rtol=1e-4)
+    assert baseline.metadata.fitted_count == baseline.metadata.reference_count == len(counted) == 600
+
+
+def test_the_clusters_are_as_tight_as_those_of_k_means(blobs: NDArray[np.float32]) -> None:
+    fitted, _ = split_indices(len(blobs), 0)
+    best = KMeans(6, n_init=10, random_state=0).fit(blobs[fitted])
+    found = fit(blobs).centroids
+    inertia = np.square(blobs[fitted] - found.values[found.assign(blobs[fitted])]).sum()
+    assert inertia == pytest.approx(best.inertia_, rel=1e-3)
+
+
+def test_what_the_user_said_is_kept(baseline: Baseline) -> None:
+    about = baseline.metadata
+    assert (about.stream, about.model_version, about.seed) == ("resnet18-fc1", "v1", 3)
+    assert (about.dimension, about.clusters, about.metric) == (8, 6, Metric.EUCLIDEAN)
+    assert about.created_ms == 1_762_128_000_000
+    assert about.versions["numpy"] == np.__version__
+    assert about.versions.keys() == {"numpy", "python", "scikit-learn"}
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_the_same_seed_gives_the_same_identity_and_another_does_not(
+    blobs: NDArray[np.float32], metric: Metric
+) -> None:
+    first = fit(blobs, metric=metric, seed=1)
+    assert fit(blobs, metric=metric, seed=1, created_ms=9).identity == first.identity
+    assert fit(blobs, metric=metric, seed=2).identity != first.identity
+
+
+def test_the_identity_does_not_depend_on_the_number_of_threads() -> None:
+    code = (
+        "import numpy as np; from driftgauge.baseline.fitting import fit_baseline;"
+        "x = np.random.default_rng(0).normal(size=(8_000, 48)).astype(np.float32);"
+        "quiet = lambda _: None;"
+        "print(fit_baseline(x, stream='s', model_version=None, created_ms=0, progress=quiet).identity)"
+    )
+    identities = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "3")
+    }
+    assert len(identities) == 1
+    assert identities.pop().startswith("sha256:")
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_digits_are_told_from_noise(tmp_path: Path, metric: Metric) -> None:
+    images = np.random.default_rng(0).permutation(load_digits().data).astype(np.float32)
+    baseline = fit(images[:1_200], clusters=10, metric=metric)
+    save(baseline, tmp_path / "digits.safetensors")
+    loaded = load(tmp_path / "digits.safetensors")
+    assert loaded.identity == baseline.identity
+    floor = noise_floor(10, 597, 600)
+
+    def divergence(vectors: NDArray[np.float32]) -> float:
+        counts = np.bincount(loaded.centroids.assign(vectors), minlength=10)
+        return float(js_contributions(counts, loaded.counts).sum())
+
+    assert divergence(images[1_200:]) < 3 * floor
+    assert divergence(16 - images[1_200:]) > 30 * floor
+
+
+def test_cosine_centroids_are_unit_vectors_at_a_fixed_point() -> None:
+    # Without clusters in the data the rounds on the sphere have something to do.
+    vectors = np.random.default_rng(2).normal(size=(3_000, 8)).astype(np.float32)
+    centroids = fit(vectors, metric=Metric.COSINE).centroids
+    np.testing.assert_allclose(np.linalg.norm(centroids.values, axis=1), 1, rtol=1e-6)
+    fitted, _ = split_indices(len(vectors), 0)
+    unit = vectors[fitted] / np.linalg.norm(vectors[fitted], axis=1, keepdims=True)
+    ids = centroids.assign(unit)
+    for cluster in range(6):
+        direction = unit[ids == cluster].sum(axis=0, dtype=np.float64)
+        np.testing.assert_allclose(
+            centroids.values[cluster], direction / np.linalg.norm(direction), rtol=1e-6, atol=1e-7
+        )
+
+
+def test_a_cosine_distance_is_never_negative() -> None:
+    directions = np.random.default_rng(2).normal(size=(6, 50))
+    quantiles = fit(np.repeat(directions, 100, axis=0), metric=Metric.COSINE).distance_quantiles
+    assert quantiles.min() >= 0
+    assert quantiles.max() < 1e-6
+
+
+def test_the_length_of_a_vector_means_nothing_to_the_cosine_histogram(blobs: NDArray[np.float32]) -> None:
+    # Powers of two, which change no bit of a quotient.
+    scales = 2.0 ** np.random.default_rng(0).integers(-3, 4, size=(len(blobs), 1))
+    plain, scaled = fit(blobs, metric=Metric.COSINE), fit(blobs * scales, metric=Metric.COSINE)
+    assert scaled.counts.tolist() == plain.counts.tolist()
+    assert scaled.distance_quantiles.tobytes() == plain.distance_quantiles.tobytes()
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_large_set_is_fitted_in_mini_batches(
+    blobs: NDArray[np.float32], metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_PASS", 1_000)
+    told: list[str] = []
+    baseline = fit(blobs, metric=metric, progress=told.append)
+    assert sum(line.startswith("MiniBatchKMeans, run") for line in told) == 3
+    assert baseline.counts.sum() == 600
+    assert fit(blobs, metric=metric).identity == baseline.identity
+
+
+def test_progress_tells_the_split_and_every_run(blobs: NDArray[np.float32]) -> None:
+    told: list[str] = []
+    fit(blobs, progress=told.append)
+    assert told[0] == "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out to be counted"
+    assert [line.split(":")[0] for line in told[1:4]] == [f"KMeans, run {run} of 3" for run in (1, 2, 3)]
+    assert told[4] == "counting the vectors held out"
+
+
+def test_few_vectors_are_refused_with_the_number_needed(blobs: NDArray[np.float32]) -> None:
+    with pytest.raises(
+        BaselineError, match=r"59 vectors are too few for 6 clusters, which need 60; .*--clusters 5"
+    ):
+        fit(blobs[:59])
+    with pytest.raises(BaselineError, match=r"5 vectors .* need 60; give more vectors$"):
+        fit(blobs[:5])
+
+
+@pytest.mark.parametrize("clusters", [1, 0, -3])
+def test_fewer_than_two_clusters_are_refused(blobs: NDArray[np.float32], clusters: int) -> None:
+    with pytest.raises(BaselineError, match="use --clusters 2 or more"):
+        fit(blobs, clusters=clusters)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_rows_with_unusable_values_are_named(blobs: NDArray[np.float32], value: float) -> None:
+    vectors = blobs.copy()
+    vectors[[2, 3, 5, 8, 13, 21, 34], 1] = value
+    with pytest.raises(BaselineError, match="rows 2, 3, 5, 8, 13 and 2 more hold NaN, infinity"):
+        fit(vectors)
+
+
+def test_vectors_that_are_all_the_same_are_refused() -> None:
+    with pytest.raises(BaselineError, match="all 100 vectors are the same"):
+        fit(np.full((100, 4), 0.3))
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_fewer_distinct_vectors_than_clusters_are_refused_with_a_number(metric: Metric) -> None:
+    with pytest.raises(BaselineError, match=re.escape("only 3 of 6 clusters") + ".*--clusters 3 or fewer"):
+        fit(np.repeat(np.eye(3), 50, axis=0), metric=metric)
+
+
+def test_fewer_directions_than_clusters_are_refused_under_cosine() -> None:
+    scales = np.random.default_rng(0).uniform(0.5, 2, size=(150, 1))
+    with pytest.raises(BaselineError, match=r"only 3 of 6 clusters.*--clusters 3 or fewer"):
+        fit(np.repeat(np.eye(3), 50, axis=0) * scales, metric=Metric.COSINE)
+
+
+def test_zero_vectors_are_refused_under_cosine_only(blobs: NDArray[np.float32]) -> None:
+    vectors = blobs.copy()
+    vectors[7] = 0
+    vectors[9] = 1e-30  # its square is zero in float32
+    with pytest.raises(BaselineError, match=r"rows 7, 9 are of length zero.*--metric euclidean"):
+        fit(vectors, metric=Metric.COSINE)
+    assert fit(vectors).counts.sum() == 600
+
+
+def test_a_cluster_without_vectors_held_out_is_refused_with_a_number(blobs: NDArray[np.float32]) -> None:
+    fitted, _ = split_indices(len(blobs), 0)
+    vectors = blobs.copy()
+    vectors[fitted[0]] = 1_000  # an outlier on the one side, and a cluster of its own
+    with pytest.raises(BaselineError, match=r"clusters \d of 6 hold none .*--clusters 5 or fewer"):
+        fit(vectors)
+
+
+@pytest.mark.parametrize(
+    ("choice", "fault"),
+    [
+        ({"stream": "a b"}, "stream: String should match"),
+        ({"model_version": "v" * 257}, "model_version: String should have at most 256"),
+        ({"created_ms": -1}, "created_ms: Input should be greater"),
+    ],
+)
+def test_metadata_is_checked_before_the_work(
+    blobs: NDArray[np.float32], choice: dict[str, object], fault: str
+) -> None:
+    told: list[str] = []
+    with pytest.raises(BaselineError, match=fault):
+        fit(blobs, **choice, progress=told.append)
+    assert told == []

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from driftgauge.baseline import moments as module
+from driftgauge.baseline.moments import moments
+from driftgauge.errors import BaselineError
+
+
+def random_vectors(count: int, dimension: int, rank: int) -> np.ndarray:
+    random = np.random.default_rng(1)
+    return (5 + random.normal(size=(count, rank)) @ random.normal(size=(rank, dimension))).astype(np.float32)
+
+
+def all_rows(vectors: np.ndarray) -> np.ndarray:
+    return np.arange(len(vectors))
+
+
+def test_mean_and_components_are_those_of_a_singular_value_decomposition() -> None:
+    vectors = random_vectors(500, 12, 12)
+    found = moments(vectors, all_rows(vectors))
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(found.mean, vectors.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(found.variances, lengths**2 / 499, rtol=1e-9)
+    np.testing.assert_allclose(np.abs((found.components * directions).sum(axis=1)), 1, rtol=1e-6)
+
+
+def test_only_the_rows_named_count() -> None:
+    vectors = random_vectors(100, 4, 4)
+    rows = np.array([3, 50, 99, 7, 20, 30])
+    np.testing.assert_array_equal(moments(vectors, rows).mean, moments(vectors[rows], np.arange(6)).mean)
+
+
+def test_many_blocks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = random_vectors(1_000, 6, 6)
+    whole = moments(vectors, all_rows(vectors))
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    blocked = moments(vectors, all_rows(vectors))
+    np.testing.assert_allclose(blocked.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(blocked.variances, whole.variances, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("dimension", "rank", "expected"), [(50, 50, 32), (50, 9, 9), (5, 5, 5)])
+def test_there_are_as_many_components_as_directions_and_at_most_32(
+    dimension: int, rank: int, expected: int
+) -> None:
+    vectors = random_vectors(400, dimension, rank)
+    found = moments(vectors, all_rows(vectors))
+    assert found.components.shape == (expected, dimension)
+    assert found.variances.shape == (expected,)
+    assert (np.diff(found.variances) <= 0).all()
+
+
+def test_the_largest_entry_of_a_component_is_positive() -> None:
+    vectors = -random_vectors(400, 10, 10)
+    components = moments(vectors, all_rows(vectors)).components
+    assert (components.max(axis=1) == np.abs(components).max(axis=1)).all()
+
+
+def test_what_only_rounding_makes_vary_has_no_component() -> None:
+    vectors = np.full((100, 3), 1 / 3, np.float32)
+    vectors[::2] = np.nextafter(vectors[::2], np.float32(1))
+    with pytest.raises(BaselineError, match="do not vary"):
+        moments(vectors, all_rows(vectors))

@@ -1,0 +1,240 @@
+import base64
+import gzip
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline import vectors as module
+from driftgauge.baseline.vectors import VectorSet, read_vectors
+from driftgauge.errors import InputError
+
+VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
+
+
+def read(path: Path, **choice: str) -> VectorSet:
+    return read_vectors(path, progress=lambda _: None, **choice)
+
+
+def npy(folder: Path, array: np.ndarray) -> Path:
+    np.save(folder / "vectors.npy", array)
+    return folder / "vectors.npy"
+
+
+def npz(folder: Path, **arrays: np.ndarray) -> Path:
+    np.savez_compressed(folder / "vectors.npz", **arrays)
+    return folder / "vectors.npz"
+
+
+def event(
+    values: list[float], *, stream: str = "s", time_ms: int = 1_000, **more: object
+) -> dict[str, object]:
+    return {"stream": stream, "timestamp": time_ms, "embedding": values, **more}
+
+
+def jsonl(folder: Path, *events: dict[str, object] | str) -> Path:
+    path = folder / "events.jsonl"
+    path.write_text("".join(f"{e if isinstance(e, str) else json.dumps(e)}\n" for e in events))
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
+def test_an_array_of_any_float_is_read_as_float32(tmp_path: Path, dtype: str) -> None:
+    read_back = read(npy(tmp_path, VECTORS.astype(dtype)), model_version="v1")
+    np.testing.assert_array_equal(read_back.vectors, VECTORS)
+    assert read_back.vectors.dtype == np.float32
+    assert read_back.times_ms is None
+    assert read_back.model_version == "v1"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, np.complex64])
+def test_an_array_of_anything_else_is_refused(tmp_path: Path, dtype: type) -> None:
+    with pytest.raises(InputError, match=rf"holds {np.dtype(dtype)}; .* save them as float32"):
+        read(npy(tmp_path, VECTORS.astype(dtype)))
+
+
+@pytest.mark.parametrize("shape", [(12,), (2, 2, 3), (0, 3), (3, 0), ()])
+def test_an_array_that_is_not_rows_of_vectors_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"as an array \(n, d\), one a row; its shape is \("):
+        read(npy(tmp_path, np.ones(shape, np.float32)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_rows_that_are_not_finite_in_float32_are_named(tmp_path: Path, value: float) -> None:
+    array = np.zeros((20, 3))
+    array[[4, 7, 8, 9, 11, 13], 1] = value
+    with pytest.raises(
+        InputError, match=r"vectors\.npy: 6 of 20 rows .* row 4, 7, 8, 9, 11 \(counted from 0\)"
+    ):
+        read(npy(tmp_path, array))
+
+
+def test_the_only_array_of_vectors_in_an_archive_is_meant(tmp_path: Path) -> None:
+    path = npz(tmp_path, labels=np.arange(4), train=VECTORS)
+    np.testing.assert_array_equal(read(path).vectors, VECTORS)
+
+
+def test_one_of_several_arrays_must_be_chosen(tmp_path: Path) -> None:
+    path = npz(tmp_path, labels=np.arange(4), train=VECTORS, test=VECTORS[:2])
+    with pytest.raises(InputError, match=r"choose one with --array: train \(4, 3\), test \(2, 3\)$"):
+        read(path)
+    np.testing.assert_array_equal(read(path, array="test").vectors, VECTORS[:2])
+
+
+def test_an_array_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no array 'trian'; choose with --array one of: labels, train"):
+        read(npz(tmp_path, labels=np.arange(4), train=VECTORS), array="trian")
+
+
+def test_a_chosen_array_that_is_no_vectors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"its shape is \(4,\)"):
+        read(npz(tmp_path, labels=np.arange(4), train=VECTORS), array="labels")
+
+
+def test_an_archive_without_vectors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"it holds labels \(4,\)"):
+        read(npz(tmp_path, labels=np.arange(4)))
+
+
+def test_what_is_no_array_in_an_archive_is_passed_over(tmp_path: Path) -> None:
+    path = npz(tmp_path, train=VECTORS)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README", "hello")
+    assert len(read(path).vectors) == 4
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "vectors.npz"])
+def test_nothing_is_unpickled(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps(VECTORS))
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("save", [npy, lambda folder, array: npz(folder, objects=array)])
+def test_objects_are_not_loaded(tmp_path: Path, save: object) -> None:
+    with pytest.raises(InputError, match=r"cannot be read .*Object arrays"):
+        read(save(tmp_path, np.array([{}], dtype=object)))
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.jsonl", "a.jsonl.gz"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}:? cannot be read \(No such file"):
+        read(tmp_path / name)
+
+
+def test_every_truncation_of_an_array_file_is_noticed(tmp_path: Path) -> None:
+    for path in (npy(tmp_path, VECTORS), npz(tmp_path, train=VECTORS)):
+        content = path.read_bytes()
+        for length in range(0, len(content), 7):
+            path.write_bytes(content[:length])
+            with pytest.raises(InputError, match="cannot be read"):
+                read(path)
+
+
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"name a \.npy, \.npz, \.jsonl or \.jsonl\.gz file"):
+        read(tmp_path / "vectors.csv")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.jsonl"])
+def test_an_array_cannot_be_chosen_where_there_are_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"--array chooses an array of a \.npz file; leave it out"):
+        read(tmp_path / name, array="train")
+
+
+def test_events_are_read_in_the_order_of_the_file(tmp_path: Path) -> None:
+    packed = base64.b64encode(VECTORS[1].astype("<f4").tobytes()).decode()
+    path = jsonl(
+        tmp_path,
+        event(VECTORS[0].tolist(), time_ms=5_000),
+        {"stream": "s", "timestamp": "1970-01-01T00:00:02+00:00", "embedding_b64": packed},
+    )
+    found = read(path)
+    np.testing.assert_array_equal(found.vectors, VECTORS[:2])
+    assert found.vectors.dtype == np.float32
+    assert found.times_ms is not None
+    assert found.times_ms.tolist() == [5_000, 2_000]
+    assert found.times_ms.dtype == np.int64
+    assert found.model_version is None
+
+
+def test_gzipped_events_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(event([1, 2])).encode()))
+    np.testing.assert_array_equal(read(path).vectors, [[1, 2]])
+
+
+def test_a_truncated_gzip_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(event([1, 2])).encode() + b"\n")[:-5])
+    with pytest.raises(InputError, match="cannot be read"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("{", "line 2: undecodable: "),
+        ('{"stream": "s", "timestamp": 1}', "line 2: invalid: .*embedding"),
+        (json.dumps(event([1, 1e39])), "line 2: non_finite: "),
+        (json.dumps(event([1, float("nan")])), "line 2: undecodable: "),
+    ],
+)
+def test_a_bad_line_is_named_with_its_reason(tmp_path: Path, line: str, fault: str) -> None:
+    with pytest.raises(InputError, match=rf"events\.jsonl, {fault}.*correct or remove the line"):
+        read(jsonl(tmp_path, event([1, 2]), line))
+
+
+def test_one_of_several_streams_must_be_chosen(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, event([1, 2], stream="b"), event([1, 2, 3], stream="a"), event([3, 4], stream="b"))
+    with pytest.raises(InputError, match="line 2: a second stream; choose one with --stream: a, b"):
+        read(path)
+    np.testing.assert_array_equal(read(path, stream="b").vectors, [[1, 2], [3, 4]])
+
+
+def test_a_stream_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, event([1, 2], stream="b"), event([1, 2], stream="a"))
+    with pytest.raises(InputError, match="no event of stream 'c'; the streams in it: a, b"):
+        read(path, stream="c")
+
+
+def test_a_file_without_events_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no event; the streams in it: none"):
+        read(jsonl(tmp_path))
+
+
+def test_one_of_several_model_versions_must_be_chosen(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path,
+        event([1, 2], model_version="v1"),
+        event([3, 4]),
+        event([5, 6, 7], model_version="v2"),
+        event([8, 9], model_version="v1"),
+    )
+    with pytest.raises(InputError, match=r"line 3: model version 'v2' after 'v1'.*--model-version"):
+        read(path)
+    chosen = read(path, model_version="v1")
+    np.testing.assert_array_equal(chosen.vectors, [[1, 2], [3, 4], [8, 9]])
+    assert chosen.model_version == "v1"
+    with pytest.raises(InputError, match="no event of stream 's' of model version 'v3'"):
+        read(jsonl(tmp_path, event([1, 2], model_version="v1")), stream="s", model_version="v3")
+
+
+def test_the_version_that_events_name_is_found_after_events_that_name_none(tmp_path: Path) -> None:
+    assert read(jsonl(tmp_path, event([1, 2]), event([1, 2], model_version="v1"))).model_version == "v1"
+
+
+def test_vectors_of_several_lengths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2: 3 numbers in the embedding, and 2 in those before"):
+        read(jsonl(tmp_path, event([1, 2]), event([1, 2, 3])))
+
+
+def test_progress_is_told_while_events_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROGRESS_EVENTS", 2)
+    told = io.StringIO()
+    read_vectors(jsonl(tmp_path, *[event([1, 2])] * 5), progress=told.write)
+    assert told.getvalue() == "2 events read4 events read"

@@ -1,0 +1,171 @@
+import base64
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from driftgauge.core.assignment import Metric
+from driftgauge.errors import ConfigError
+from driftgauge.events.decoder import Decoder, ParsedEvent, StreamContract, parse_event
+from driftgauge.events.records import Records
+from driftgauge.events.rejection import Reason
+from tests.events.golden import INVALID, LATEST_MS, VALID, decode, reason, records
+from tests.events.test_reader import near_events
+
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+VECTORS = arrays.arrays(np.float32, 4, elements=FINITE)
+ANYTHING = st.one_of(
+    st.none(),
+    st.binary(max_size=60),
+    st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.sampled_from([path.read_bytes() for path in [*VALID, *INVALID]]),
+    near_events(),
+)
+
+
+def event(vector, **fields):
+    document = {"stream": "resnet18-fc1", "timestamp": 1, "embedding": [float(x) for x in vector], **fields}
+    return json.dumps(document).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ANYTHING, max_size=8))
+def test_every_record_is_either_accepted_or_rejected_and_never_both(values):
+    decoded = decode(*values)
+    accepted = [row for batch in decoded.batches for row in batch.row.tolist()]
+    rejected = [rejection.row for rejection in decoded.rejections]
+    assert sorted(accepted + rejected) == list(range(len(values)))
+    assert rejected == sorted(rejected)
+    for batch in decoded.batches:
+        assert len(batch) > 0
+        assert np.isfinite(batch.vectors).all()
+        assert batch.time_ms.max() <= LATEST_MS
+
+
+@settings(max_examples=200)
+@given(ANYTHING.filter(lambda raw: raw is not None))
+def test_a_file_of_events_and_the_topic_are_judged_alike(raw):
+    decoded = decode(raw)
+    parsed = parse_event(raw)
+    if decoded.batches:
+        (batch,) = decoded.batches
+        assert isinstance(parsed, ParsedEvent)
+        assert (parsed.stream, parsed.time_ms) == (batch.stream, batch.time_ms[0])
+        assert parsed.vector.tobytes() == batch.vectors[0].tobytes()
+    elif decoded.rejections[0].reason in {Reason.UNDECODABLE, Reason.INVALID, Reason.NON_FINITE}:
+        assert parsed.reason is decoded.rejections[0].reason
+
+
+@given(VECTORS)
+def test_a_float32_vector_survives_json_bit_by_bit(vector):
+    (batch,) = decode(event(vector)).batches
+    assert batch.vectors.tobytes() == vector.tobytes()
+
+
+@given(VECTORS)
+def test_a_float32_vector_survives_base64_bit_by_bit(vector):
+    text = base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    raw = json.dumps({"stream": "resnet18-fc1", "timestamp": 1, "embedding_b64": text}).encode()
+    (batch,) = decode(raw).batches
+    assert batch.vectors.tobytes() == vector.tobytes()
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["resnet18-fc1", "clip-text", "nobody", None]), st.integers(0, LATEST_MS))
+    )
+)
+def test_many_streams_in_one_batch_keep_their_columns_aligned(plan):
+    dimensions = {"resnet18-fc1": 4, "clip-text": 2, "nobody": 3}
+    values = [
+        None if stream is None else event([row + 1] * dimensions[stream], stream=stream, timestamp=time_ms)
+        for row, (stream, time_ms) in enumerate(plan)
+    ]
+    decoded = decode(*values)
+    for batch in decoded.batches:
+        rows = [row for row, (stream, _) in enumerate(plan) if stream == batch.stream]
+        assert batch.row.tolist() == rows
+        assert batch.partition.tolist() == [row % 3 for row in rows]
+        assert batch.offset.tolist() == [row + 100 for row in rows]
+        assert batch.time_ms.tolist() == [plan[row][1] for row in rows]
+        assert batch.vectors.tolist() == [[row + 1.0] * dimensions[batch.stream] for row in rows]
+    assert {rejection.row: rejection.stream for rejection in decoded.rejections} == {
+        row: None for row, (stream, _) in enumerate(plan) if stream in (None, "nobody")
+    }
+
+
+def test_the_columns_have_the_types_the_core_asks_for():
+    (batch,) = decode(event([1, 2, 3, 4])).batches
+    assert batch.row.dtype == np.intp
+    assert batch.partition.dtype == np.int32
+    assert batch.offset.dtype == np.int64
+    assert batch.time_ms.dtype == np.int64
+    assert batch.vectors.dtype == np.float32
+
+
+def test_an_empty_batch_of_records_gives_nothing():
+    assert decode() == decode(*[])
+    assert (decode().batches, decode().rejections) == ((), ())
+
+
+def test_a_tombstone_is_undecodable_and_of_no_stream():
+    (rejection,) = decode(None).rejections
+    assert (rejection.reason, rejection.stream) == (Reason.UNDECODABLE, None)
+    assert "tombstone" in rejection.detail
+
+
+def test_one_bad_row_costs_only_itself():
+    decoded = decode(event([1, 2, 3, 4]), event([1, 1e39, 3, 4]), event([5, 6, 7, 8]))
+    (batch,) = decoded.batches
+    assert batch.row.tolist() == [0, 2]
+    assert batch.offset.tolist() == [100, 102]
+    assert batch.vectors[:, 0].tolist() == [1, 5]
+    (rejection,) = decoded.rejections
+    assert (rejection.row, rejection.reason, rejection.stream) == (1, Reason.NON_FINITE, "resnet18-fc1")
+    assert rejection.detail == "embedding.1: inf as float32"
+
+
+def test_the_latest_credible_time_is_each_record_s_own_and_still_credible():
+    values = [event([1, 2, 3, 4], timestamp=1_000)] * 2
+    source = records(values)
+    source = Records(values, source.partition, source.offset, np.array([1_000, 999]))
+    decoded = Decoder({"resnet18-fc1": StreamContract(4, None, Metric.EUCLIDEAN)}).decode(source)
+    assert decoded.batches[0].row.tolist() == [0]
+    assert decoded.rejections[0].detail == "timestamp: 1 ms above the latest credible time"
+
+
+@pytest.mark.parametrize("version", ["2025-10", None])
+def test_the_model_version_counts_only_where_both_sides_name_one(version):
+    fields = {} if version is None else {"model_version": version}
+    (batch,) = decode(event([1, 2, 3, 4], **fields)).batches
+    assert len(batch) == 1
+
+
+def test_a_rejection_names_a_configured_stream_and_never_another():
+    decoded = decode(
+        event([1]),
+        event([1], stream="nobody"),
+        event([True, 1, 1, 1], timestamp=None),
+        event([1], stream=["x"]),
+    )
+    assert [rejection.stream for rejection in decoded.rejections] == [
+        "resnet18-fc1",
+        None,
+        "resnet18-fc1",
+        None,
+    ]
+
+
+def test_the_golden_reasons_are_the_same_in_one_batch():
+    decoded = decode(*(path.read_bytes() for path in [*INVALID, *VALID]))
+    assert [rejection.reason for rejection in decoded.rejections] == [reason(path) for path in INVALID]
+    assert sum(map(len, decoded.batches)) == len(VALID)
+
+
+def test_a_stream_that_no_event_could_name_is_a_configuration_error():
+    with pytest.raises(ConfigError, match="'k ln'"):
+        Decoder({"k ln": StreamContract(4, None, Metric.EUCLIDEAN)})

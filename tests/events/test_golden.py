@@ -1,0 +1,139 @@
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+
+from driftgauge.events.contract import WindowRecord, read_json
+from driftgauge.events.decoder import ParsedEvent, parse_event
+from driftgauge.events.reader import read_exact, read_fast
+from driftgauge.events.rejection import Reason
+from tests.events.golden import (
+    EXPECTED,
+    INVALID,
+    SCHEMAS,
+    STREAMS,
+    VALID,
+    WINDOW_RESULTS,
+    decode,
+    name,
+    reason,
+)
+
+BY_CONTRACT_ALONE = {Reason.UNDECODABLE, Reason.INVALID, Reason.NON_FINITE}
+BEYOND_THE_SCHEMA = {
+    "invalid--timestamp-a-float",
+    "invalid--timestamp-with-exponent",
+    "invalid--timestamp-30-february",
+    "invalid--timestamp-leap-second-at-noon",
+    "invalid--timestamp-before-1970",
+}
+
+
+@pytest.fixture(scope="module")
+def event_schema():
+    return validator("event.v1")
+
+
+def validator(schema):
+    text = (SCHEMAS / f"{schema}.schema.json").read_text("utf-8")
+    jsonschema.Draft202012Validator.check_schema(json.loads(text))
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def test_there_is_a_golden_event_for_every_reason_of_the_decoder():
+    assert {reason(path) for path in INVALID} == set(Reason) - {Reason.LATE}
+
+
+@pytest.mark.parametrize("path", VALID, ids=name)
+def test_a_valid_event_is_accepted(path):
+    decoded = decode(path.read_bytes())
+    assert decoded.rejections == ()
+    assert [len(batch) for batch in decoded.batches] == [1]
+
+
+@pytest.mark.parametrize("path", VALID, ids=name)
+def test_a_valid_event_takes_the_fast_way_to_the_exact_result(path):
+    raw = path.read_bytes()
+    document = read_json(raw)
+    assert read_fast(document, raw, EXPECTED) == read_exact(document, EXPECTED)
+
+
+@pytest.mark.parametrize("path", VALID, ids=name)
+def test_a_valid_event_is_parsed_without_a_baseline_to_the_same_bits(path):
+    parsed = parse_event(path.read_bytes())
+    assert isinstance(parsed, ParsedEvent)
+    (batch,) = decode(path.read_bytes()).batches
+    assert parsed.stream == batch.stream
+    assert parsed.time_ms == batch.time_ms[0]
+    assert parsed.vector.tobytes() == batch.vectors[0].tobytes()
+
+
+@pytest.mark.parametrize("path", VALID, ids=name)
+def test_a_valid_event_follows_the_schema(path, event_schema):
+    event_schema.validate(json.loads(path.read_bytes()))
+
+
+@pytest.mark.parametrize("path", INVALID, ids=name)
+def test_an_invalid_event_is_rejected_for_the_reason_in_its_name(path):
+    decoded = decode(path.read_bytes())
+    assert decoded.batches == ()
+    (rejection,) = decoded.rejections
+    assert rejection.reason == reason(path)
+    assert rejection.detail
+    assert rejection.stream in {None, *STREAMS}
+
+
+@pytest.mark.parametrize("path", INVALID, ids=name)
+def test_without_a_baseline_an_event_is_judged_by_the_contract_alone(path):
+    parsed = parse_event(path.read_bytes())
+    if reason(path) in BY_CONTRACT_ALONE:
+        assert parsed.reason == reason(path)
+        assert parsed.detail == decode(path.read_bytes()).rejections[0].detail
+    elif path.stem != "wrong_dimension--before-non-finite":
+        assert isinstance(parsed, ParsedEvent)
+
+
+@pytest.mark.parametrize("path", [path for path in INVALID if reason(path) != "undecodable"], ids=name)
+def test_the_schema_refuses_what_is_invalid_by_structure_and_nothing_else(path, event_schema):
+    structural = reason(path) == "invalid" and path.stem not in BEYOND_THE_SCHEMA
+    assert event_schema.is_valid(json.loads(path.read_bytes())) != structural
+
+
+@pytest.mark.parametrize("path", [path for path in INVALID if reason(path) == "invalid"], ids=name)
+def test_the_detail_of_an_invalid_event_never_quotes_the_payload(path):
+    detail = decode(path.read_bytes()).rejections[0].detail
+    assert len(detail) < 200
+    assert not any(quoted in detail for quoted in ("kkkk", "xxxx", "vvvv", "eeee", "köln", "hello"))
+
+
+@pytest.mark.parametrize("path", WINDOW_RESULTS, ids=name)
+def test_a_window_result_is_written_as_it_was_read(path):
+    text = path.read_text("utf-8").rstrip("\n")
+    validator("window-result.v1").validate(json.loads(text))
+    assert WindowRecord.model_validate_json(text).model_dump_json() == text
+
+
+USUAL = [0.5, -1.25, 3.0, np.float32(0.1)]
+
+
+@pytest.mark.parametrize(
+    ("case", "time_ms", "vector"),
+    [
+        ("array", 1_762_128_000_000, USUAL),
+        ("base64", 1_762_128_000_000, USUAL),
+        ("duplicate-key-the-last-wins", 1_762_128_000_000, USUAL),
+        ("integers-as-numbers", 1_762_128_000_000, [1, -2, 0, 2**64]),
+        ("negative-zero", 1_762_128_000_000, [-0.0, 0.0, 0.0, 1.0]),
+        ("too-small-for-float32-is-zero", 1_762_128_000_000, [0.0, -0.0, 2**-149, 1.0]),
+        ("rounded-by-way-of-double", 1_762_128_000_000, [0.1, 0.3, 1.0, 2**24]),
+        ("timestamp-epoch", 0, USUAL),
+        ("timestamp-with-offset", 1_762_128_000_000, USUAL),
+        ("timestamp-with-nanoseconds", 1_762_128_000_123, USUAL),
+        ("timestamp-leap-second", 1_483_228_800_000, USUAL),
+    ],
+)
+def test_a_valid_event_means(case, time_ms, vector):
+    (batch,) = decode((SCHEMAS / "golden" / "valid" / f"{case}.json").read_bytes()).batches
+    assert batch.time_ms.tolist() == [time_ms]
+    assert batch.vectors.tobytes() == np.array(vector, np.float32).tobytes()

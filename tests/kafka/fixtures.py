@@ -1,0 +1,95 @@
+"""Fixtures of the tests that need a real broker.
+
+`DRIFTGAUGE_TEST_BOOTSTRAP=host:port` points them at a cluster that already runs. Where no broker
+can be had they skip; with `CI=true` or `DRIFTGAUGE_REQUIRE_BROKER=1` they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.kafka.broker import Broker, BrokerUnavailable
+
+BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
+CONNECT_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class ExternalCluster:
+    """A cluster that the tests did not start and so must not stop: such tests skip."""
+
+    bootstrap: str
+
+    def stop(self) -> NoReturn:
+        self._skip()
+
+    def kill(self) -> NoReturn:
+        self._skip()
+
+    def restart(self) -> NoReturn:
+        self._skip()
+
+    @property
+    def pid(self) -> int:
+        self._skip()
+
+    def _skip(self) -> NoReturn:
+        pytest.skip(
+            f"This test stops the broker, and {BOOTSTRAP_VARIABLE}={self.bootstrap} is not the "
+            f"tests' own: unset {BOOTSTRAP_VARIABLE} to run it."
+        )
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[Broker | ExternalCluster]:
+    """The broker of this run. A test that stops it restarts it before it ends."""
+    external = os.environ.get(BOOTSTRAP_VARIABLE)
+    if external:
+        require_answer(external)
+        yield ExternalCluster(external)
+        return
+    broker = Broker()
+    reason = None
+    try:
+        broker.start()
+    except BrokerUnavailable as error:
+        reason = str(error)
+    if reason is not None:
+        skip_or_fail(reason)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@pytest.fixture(scope="session")
+def bootstrap(kafka_broker: Broker | ExternalCluster) -> str:
+    """`host:port` of the broker, for `bootstrap.servers`."""
+    return kafka_broker.bootstrap
+
+
+def require_answer(address: str) -> None:
+    """Fails the run when nothing answers at the cluster that a person named."""
+    try:
+        AdminClient({"bootstrap.servers": address}).list_topics(timeout=CONNECT_TIMEOUT_S)
+    except KafkaException as error:
+        pytest.fail(
+            f"No Kafka cluster answers at {BOOTSTRAP_VARIABLE}={address} within "
+            f"{CONNECT_TIMEOUT_S:.0f} s ({error}): start it, or unset the variable to let the "
+            "tests start their own.",
+            pytrace=False,
+        )
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skips, except where the tests without a broker would prove too little."""
+    if os.environ.get("CI") == "true" or os.environ.get("DRIFTGAUGE_REQUIRE_BROKER") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,80 @@
+"""The broker of the tests itself: what it keeps over a crash, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import stat
+import uuid
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from tests.kafka.broker import Broker, BrokerUnavailable, PortTakenError, copy_jars, find_java
+from tests.kafka.fixtures import ExternalCluster
+
+
+@pytest.mark.integration
+def test_crash_keeps_address_records_and_offsets(kafka_broker: Broker | ExternalCluster) -> None:
+    address = kafka_broker.bootstrap
+    topic = f"crash-{uuid.uuid4().hex}"
+    partition = TopicPartition(topic, 0)
+    producer = Producer({"bootstrap.servers": address})
+    producer.produce(topic, b"kept", partition=0)
+    assert producer.flush(30) == 0
+    consumer = Consumer({"bootstrap.servers": address, "group.id": topic, "enable.auto.commit": False})
+    try:
+        consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+
+        kafka_broker.kill()
+        kafka_broker.restart()
+
+        assert kafka_broker.bootstrap == address
+        assert consumer.get_watermark_offsets(partition, timeout=30) == (0, 1)
+        assert consumer.committed([partition], timeout=30)[0].offset == 1
+    finally:
+        consumer.close()
+
+
+@pytest.mark.integration
+def test_taken_port_is_named(kafka_broker: Broker | ExternalCluster) -> None:
+    if isinstance(kafka_broker, ExternalCluster):
+        pytest.skip("Needs a port on this machine that surely is taken: unset DRIFTGAUGE_TEST_BOOTSTRAP.")
+    port = int(kafka_broker.bootstrap.rpartition(":")[2])
+    second = Broker(port)
+    with pytest.raises(PortTakenError, match=f":{port}"):
+        second.start()
+    assert not second.running
+
+
+def test_missing_java_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BrokerUnavailable, match=r"needs Java.*apt-get install.*DRIFTGAUGE_TEST_BOOTSTRAP"):
+        find_java()
+
+
+def test_old_java_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "java", "echo 'openjdk version \"11.0.2\"' >&2")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(BrokerUnavailable, match=r"Java 17 or later, and .*bin/java is version \"11\.0\.2\""):
+        find_java()
+
+
+def test_missing_maven_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BrokerUnavailable, match=r"no mvn on the PATH.*apt-get install"):
+        copy_jars(tmp_path / "libs")
+
+
+def test_failed_maven_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(tmp_path / "mvn", "echo 'unknown host'; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BrokerUnavailable, match=r"(?s)could not fetch.*copy-dependencies.*unknown host"):
+        copy_jars(tmp_path / "libs")
+
+
+def program(path: Path, body: str) -> None:
+    """Writes a shell script that stands in for a program."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)

@@ -1,0 +1,310 @@
+"""What driftgauge builds on: transactions, offsets and ends of partitions on a real broker.
+
+A broker or client that breaks one of these facts breaks exactly-once counting.
+README.md beside this file tells them in prose.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic
+
+pytestmark = pytest.mark.integration
+
+TIMEOUT_S = 30.0
+READ_COMMITTED = "read_committed"
+READ_UNCOMMITTED = "read_uncommitted"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One reading of a partition from its beginning to the end that the client reported."""
+
+    records: list[tuple[int, bytes | None]]  # offset and value
+    end: int  # the offset of the end-of-partition event
+    position: int  # the consumer's position once it has seen that event
+
+
+@pytest.fixture
+def topic(bootstrap: str) -> str:
+    """A new topic of one partition."""
+    name = f"txn-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # the request dies with its client
+    admin.create_topics([NewTopic(name, 1)])[name].result(TIMEOUT_S)
+    return name
+
+
+@contextmanager
+def consumer(bootstrap: str, *, group: str = "reader", isolation: str = READ_COMMITTED) -> Iterator[Consumer]:
+    client = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "isolation.level": isolation,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def transactional(bootstrap: str, transactional_id: str) -> Producer:
+    """A producer that has fenced every earlier holder of `transactional_id`."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": 20_000,
+        }
+    )
+    producer.init_transactions(TIMEOUT_S)
+    return producer
+
+
+def write(producer: Producer, topic: str, *values: bytes) -> None:
+    """Writes in the open transaction; when it returns, the broker has the records."""
+    for value in values:
+        producer.produce(topic, value, partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+
+
+def write_committed(producer: Producer, topic: str, *values: bytes) -> None:
+    producer.begin_transaction()
+    write(producer, topic, *values)
+    producer.commit_transaction(TIMEOUT_S)
+
+
+def read(bootstrap: str, topic: str, isolation: str, until: int) -> Read:
+    """Reads from the beginning to the first reported end at or after offset `until`.
+
+    An earlier end is passed over: a transaction's marker may follow its commit a little later.
+    """
+    records: list[tuple[int, bytes | None]] = []
+    partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
+    deadline = time.monotonic() + TIMEOUT_S
+    with consumer(bootstrap, isolation=isolation) as client:
+        client.assign([partition])
+        while time.monotonic() < deadline:
+            message = client.poll(0.1)
+            if message is None:
+                continue
+            error = message.error()
+            offset = message.offset()
+            assert offset is not None
+            if error is None:
+                records.append((offset, message.value()))
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            elif offset >= until:
+                return Read(records, offset, client.position([partition])[0].offset)
+    pytest.fail(f"No end at or after {until} in {TIMEOUT_S:.0f} s; read: {records}")
+
+
+def committed(
+    bootstrap: str,
+    group: str,
+    topic: str,
+    isolation: str = READ_COMMITTED,
+    timeout_s: float = TIMEOUT_S,
+) -> tuple[int, str | None]:
+    """The group's committed offset and metadata for partition 0."""
+    with consumer(bootstrap, group=group, isolation=isolation) as client:
+        (found,) = client.committed([TopicPartition(topic, 0)], timeout=timeout_s)
+        return found.offset, found.metadata
+
+
+def error_of(call: Callable[[], object]) -> KafkaError:
+    """The error that `call` must raise."""
+    with pytest.raises(KafkaException) as raised:
+        call()
+    error = raised.value.args[0]
+    assert isinstance(error, KafkaError)
+    return error
+
+
+def joined(client: Consumer, topic: str) -> None:
+    """Subscribes and returns as a member of the group that owns a partition."""
+    client.subscribe([topic])
+    deadline = time.monotonic() + TIMEOUT_S
+    while not client.assignment():
+        assert time.monotonic() < deadline, f"no assignment in {TIMEOUT_S:.0f} s"
+        client.poll(0.1)
+
+
+def test_committed_transaction_is_read_and_its_marker_takes_an_offset(bootstrap: str, topic: str) -> None:
+    producer = transactional(bootstrap, topic)
+
+    write_committed(producer, topic, b"a", b"b")
+    write_committed(producer, topic, b"c")
+
+    # The markers have offsets 2 and 4. No record is ever seen there, under either level, but the
+    # reported end and the position pass over them, so position == end means "read everything".
+    expected = Read([(0, b"a"), (1, b"b"), (3, b"c")], end=5, position=5)
+    assert read(bootstrap, topic, READ_COMMITTED, until=5) == expected
+    assert read(bootstrap, topic, READ_UNCOMMITTED, until=5) == expected
+
+
+def test_aborted_transaction_is_seen_only_by_read_uncommitted(bootstrap: str, topic: str) -> None:
+    producer = transactional(bootstrap, topic)
+    producer.begin_transaction()
+    write(producer, topic, b"lost")
+    producer.abort_transaction(TIMEOUT_S)
+
+    assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([], end=2, position=2)
+    assert read(bootstrap, topic, READ_UNCOMMITTED, until=2).records == [(0, b"lost")]
+
+
+def test_open_transaction_moves_the_reported_end_before_it(bootstrap: str, topic: str) -> None:
+    """Under read_committed an end is not the end of the log: a restore has to compare it."""
+    producer = transactional(bootstrap, topic)
+    write_committed(producer, topic, b"done")
+    producer.begin_transaction()
+    write(producer, topic, b"open")
+
+    assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([(0, b"done")], 2, 2)
+    partition = TopicPartition(topic, 0)
+    with consumer(bootstrap) as client:
+        # What read_committed may read up to, not the high watermark, which is 3.
+        assert client.get_watermark_offsets(partition, timeout=TIMEOUT_S) == (0, 2)
+        # The cached one, which comes with what is fetched, is the high watermark all the same.
+        client.assign([TopicPartition(topic, 0, 2)])
+        message = client.poll(TIMEOUT_S)
+        assert message is not None
+        assert message.error().code() == KafkaError._PARTITION_EOF
+        assert client.get_watermark_offsets(partition, cached=True)[1] == 3
+    with consumer(bootstrap, isolation=READ_UNCOMMITTED) as client:
+        assert client.get_watermark_offsets(partition, timeout=TIMEOUT_S) == (0, 3)
+    producer.abort_transaction(TIMEOUT_S)
+
+
+def test_fenced_producer_cannot_commit(bootstrap: str, topic: str) -> None:
+    stale = transactional(bootstrap, topic)
+    stale.begin_transaction()
+    write(stale, topic, b"stale")
+    owner = transactional(bootstrap, topic)  # takes over, and aborts the open transaction
+
+    for call in (stale.commit_transaction, stale.abort_transaction, stale.begin_transaction):
+        error = error_of(call)
+        assert error.code() == KafkaError._FENCED
+        assert error.fatal()
+        assert not error.retriable()
+        assert not error.txn_requires_abort()
+
+    write_committed(owner, topic, b"owner")
+    assert read(bootstrap, topic, READ_COMMITTED, until=4).records == [(2, b"owner")]
+    assert read(bootstrap, topic, READ_UNCOMMITTED, until=4).records == [
+        (0, b"stale"),
+        (2, b"owner"),
+    ]
+
+
+def test_fenced_producer_cannot_write(bootstrap: str, topic: str) -> None:
+    stale = transactional(bootstrap, topic)
+    stale.begin_transaction()
+    write(stale, topic, b"stale")
+    transactional(bootstrap, topic)
+
+    stale.produce(topic, b"later", partition=0)  # accepted here, refused by the broker
+    error = error_of(lambda: stale.commit_transaction(TIMEOUT_S))
+    assert error.code() == KafkaError._FENCED
+    assert error.fatal()
+    assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([], end=2, position=2)
+
+
+def test_offsets_become_visible_with_their_transaction(bootstrap: str, topic: str) -> None:
+    group = topic
+    producer = transactional(bootstrap, topic)
+    with consumer(bootstrap, group=group) as member:
+        joined(member, topic)
+        producer.begin_transaction()
+        write(producer, topic, b"output")
+        producer.send_offsets_to_transaction(
+            [TopicPartition(topic, 0, 7, metadata="rev=3")],
+            member.consumer_group_metadata(),
+            TIMEOUT_S,
+        )
+
+        assert committed(bootstrap, group, topic, READ_UNCOMMITTED) == (OFFSET_INVALID, None)
+        # Under read_committed the answer waits for the open transaction instead of being old.
+        error = error_of(lambda: committed(bootstrap, group, topic, timeout_s=1.0))
+        assert error.code() == KafkaError._TIMED_OUT
+
+        producer.commit_transaction(TIMEOUT_S)
+        assert committed(bootstrap, group, topic) == (7, "rev=3")
+
+        producer.begin_transaction()
+        producer.send_offsets_to_transaction(
+            [TopicPartition(topic, 0, 9)], member.consumer_group_metadata(), TIMEOUT_S
+        )
+        producer.abort_transaction(TIMEOUT_S)
+        assert committed(bootstrap, group, topic) == (7, "rev=3")
+
+
+def test_offsets_of_a_member_that_left_are_refused(bootstrap: str, topic: str) -> None:
+    """The guard against an owner that lost its partitions without noticing."""
+    producer = transactional(bootstrap, topic)
+    with consumer(bootstrap, group=topic) as member:
+        joined(member, topic)
+        stale = member.consumer_group_metadata()
+
+    producer.begin_transaction()
+    error = error_of(
+        lambda: producer.send_offsets_to_transaction([TopicPartition(topic, 0, 7)], stale, TIMEOUT_S)
+    )
+    assert error.code() == KafkaError.UNKNOWN_MEMBER_ID
+    assert error.txn_requires_abort()
+    assert not error.fatal()
+    producer.abort_transaction(TIMEOUT_S)
+    assert committed(bootstrap, topic, topic) == (OFFSET_INVALID, None)
+
+
+@pytest.mark.parametrize("metadata", ["rev=3;größe=1", "m" * 4095, "é" * 4095])
+def test_commit_metadata_survives(bootstrap: str, topic: str, metadata: str) -> None:
+    with consumer(bootstrap, group=topic) as client:
+        client.commit(offsets=[TopicPartition(topic, 0, 5, metadata=metadata)], asynchronous=False)
+    assert committed(bootstrap, topic, topic) == (5, metadata)
+
+
+def test_commit_without_metadata_forgets_the_old(bootstrap: str, topic: str) -> None:
+    with consumer(bootstrap, group=topic) as client:
+        client.commit(offsets=[TopicPartition(topic, 0, 5, metadata="old")], asynchronous=False)
+        client.commit(offsets=[TopicPartition(topic, 0, 6)], asynchronous=False)
+    assert committed(bootstrap, topic, topic) == (6, None)
+
+
+def test_too_long_commit_metadata_is_refused(bootstrap: str, topic: str) -> None:
+    """The broker takes 4096 UTF-16 units, and the client spends one on a closing NUL of its own."""
+    offsets = [TopicPartition(topic, 0, 5, metadata="m" * 4096)]
+    with consumer(bootstrap, group=topic) as client:
+        error = error_of(lambda: client.commit(offsets=offsets, asynchronous=False))
+        assert error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
+        assert not error.retriable()
+
+        producer = transactional(bootstrap, topic)
+        producer.begin_transaction()
+        group = client.consumer_group_metadata()
+        error = error_of(lambda: producer.send_offsets_to_transaction(offsets, group, TIMEOUT_S))
+        assert error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
+        assert error.txn_requires_abort()
+        producer.abort_transaction(TIMEOUT_S)
+    assert committed(bootstrap, topic, topic) == (OFFSET_INVALID, None)

@@ -1,0 +1,236 @@
+import logging
+import subprocess
+import sys
+
+import pytest
+from prometheus_client import REGISTRY, generate_latest
+
+from driftgauge.core.result import Window
+from driftgauge.events.rejection import Reason
+from driftgauge.telemetry.metrics import Stage
+from tests.telemetry.builders import DAY_MS, HOUR_MS, build_result, build_telemetry, busy_telemetry
+
+HOURLY = {"stream": "images", "window": "1h"}
+
+
+@pytest.fixture
+def telemetry():
+    return build_telemetry("images", "texts")
+
+
+@pytest.fixture
+def value(telemetry):
+    return lambda name, **labels: telemetry.registry.get_sample_value(f"driftgauge_{name}", labels)
+
+
+@pytest.fixture
+def messages(caplog):
+    caplog.set_level(logging.INFO, logger="driftgauge")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_counters_stand_at_zero_before_anything_has_happened(telemetry, value):
+    for stream in ("images", "texts"):
+        for outcome in ("accepted", "replayed", "invalid", "wrong_model", "non_finite", "future", "late"):
+            assert value("events_total", stream=stream, outcome=outcome) == 0
+        for window in ("1h", "1d"):
+            assert value("late_events_total", stream=stream, window=window) == 0
+            assert value("window_revisions_total", stream=stream, window=window) == 0
+            for outcome in ("scored", "insufficient"):
+                assert value("windows_closed_total", stream=stream, window=window, outcome=outcome) == 0
+    for outcome in ("undecodable", "invalid", "unknown_stream"):
+        assert value("events_total", stream="", outcome=outcome) == 0
+    for kind in ("assigned", "revoked", "lost"):
+        assert value("consumer_rebalances_total", kind=kind) == 0
+    for outcome in ("ok", "error"):
+        assert value("commits_total", outcome=outcome) == 0
+    for level in ("debug", "info", "warning", "error", "critical"):
+        assert value("log_messages_total", level=level) == 0
+    for stage in Stage:
+        assert value("batch_duration_seconds_count", stage=stage.value) == 0
+    assert value("consumer_assigned_partitions", topic="embeddings") == 0
+
+
+def test_every_reason_of_a_rejection_has_a_counter_from_the_start(value):
+    for reason in Reason:
+        assert 0 in {value("events_total", stream=stream, outcome=reason.value) for stream in ("images", "")}
+
+
+def test_a_divergence_is_not_there_at_zero_before_anything_has_happened(value):
+    assert value("window_js_divergence", **HOURLY) is None
+    assert value("window_noise_floor", **HOURLY) is None
+
+
+def test_the_configuration_shows_from_the_start(value):
+    assert value("baseline_info", stream="images", baseline="sha256:abc", model_version="v7") == 1
+    assert value("baseline_created_timestamp_seconds", stream="images") == 1_700_000_000.5
+    assert value("baseline_cluster_ratio", stream="images", cluster="0") == 0.4
+    assert value("window_duration_seconds", stream="texts", window="1d") == 86_400
+    assert value("window_min_events", stream="texts", window="1h") == 20
+    assert value("build_info", version="0.1.0") == 1
+
+
+def test_events_are_counted_by_stream_and_outcome(telemetry, value):
+    telemetry.accepted("images", 7)
+    telemetry.accepted("images", 5)
+    telemetry.replayed("texts", 3)
+    telemetry.rejected("images", Reason.NON_FINITE, 2)
+    assert value("events_total", stream="images", outcome="accepted") == 12
+    assert value("events_total", stream="texts", outcome="accepted") == 0
+    assert value("events_total", stream="texts", outcome="replayed") == 3
+    assert value("events_total", stream="images", outcome="non_finite") == 2
+
+
+@pytest.mark.parametrize("stream", [None, "minted-by-a-producer"])
+def test_a_rejection_without_a_configured_stream_has_an_empty_stream(telemetry, value, stream):
+    telemetry.rejected(stream, Reason.UNKNOWN_STREAM, 4)
+    assert value("events_total", stream="", outcome="unknown_stream") == 4
+    assert b"minted" not in generate_latest(telemetry.registry)
+
+
+def test_events_late_for_one_size_of_window_are_counted_by_size(telemetry, value):
+    telemetry.late("images", {HOUR_MS: 5, DAY_MS: 0})
+    assert value("late_events_total", **HOURLY) == 5
+    assert value("late_events_total", stream="images", window="1d") == 0
+
+
+def test_every_window_closed_is_counted_though_only_the_newest_shows(telemetry, value):
+    scored = [build_result(number=number) for number in range(1, 4)]
+    telemetry.closed([*scored, build_result((1, 1, 1, 1), number=4)], closed_ms=1_000)
+    assert value("windows_closed_total", **HOURLY, outcome="scored") == 3
+    assert value("windows_closed_total", **HOURLY, outcome="insufficient") == 1
+    assert value("window_end_timestamp_seconds", **HOURLY) == 5 * 3600
+    assert value("window_js_divergence", **HOURLY) is None
+
+
+def test_a_revision_is_counted_as_a_revision_and_not_as_a_closing(telemetry, value):
+    telemetry.closed([build_result(number=2)], closed_ms=0)
+    telemetry.closed([build_result((9, 9, 9, 9), number=1, revision=1)], closed_ms=0)
+    assert value("windows_closed_total", **HOURLY, outcome="scored") == 1
+    assert value("window_revisions_total", **HOURLY) == 1
+    assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
+
+
+def test_a_closing_is_logged_as_it_is_counted(telemetry, caplog, messages):
+    telemetry.closed([build_result(), build_result((1, 0, 0, 0), revision=1)], closed_ms=0)
+    assert messages() == ["window closed", "window revised"]
+    closed, revised = caplog.records
+    assert (closed.stream, closed.window, closed.start_ms, closed.end_ms) == (
+        "images",
+        "1h",
+        HOUR_MS,
+        2 * HOUR_MS,
+    )
+    assert (closed.events, closed.js_divergence) == (100, build_result().score.js_divergence)
+    assert (revised.revision, revised.js_divergence, revised.noise_floor) == (1, None, None)
+
+
+def test_open_windows_are_counted_by_size_and_none_is_zero(telemetry, value):
+    held = {Window(HOUR_MS, 0), Window(HOUR_MS, HOUR_MS), Window(DAY_MS, 0)}
+    telemetry.advanced({"images": 5_000}, {"images": held, "texts": set()})
+    assert value("windows_open", **HOURLY) == 2
+    assert value("windows_open", stream="images", window="1d") == 1
+    assert value("windows_open", stream="texts", window="1h") == 0
+    assert value("watermark_timestamp_seconds", stream="images") == 5
+    assert value("watermark_timestamp_seconds", stream="texts") is None
+
+
+def test_a_stage_is_timed(telemetry, value):
+    with telemetry.timed(Stage.COMMIT):
+        pass
+    assert value("batch_duration_seconds_count", stage="commit") == 1
+    assert value("batch_duration_seconds_count", stage="decode") == 0
+
+
+def test_assigned_partitions_show_their_position_and_lag(telemetry, value, messages):
+    telemetry.assigned([("embeddings", 0), ("embeddings", 1)])
+    telemetry.read_to("embeddings", 1, position=40, end=100)
+    assert value("consumer_assigned_partitions", topic="embeddings") == 2
+    assert value("consumer_rebalances_total", kind="assigned") == 1
+    assert value("consumer_position_offset", topic="embeddings", partition="1") == 40
+    assert value("consumer_lag_messages", topic="embeddings", partition="1") == 60
+    assert messages() == ["partitions assigned"]
+
+
+def test_an_end_older_than_the_position_is_no_lag(telemetry, value):
+    telemetry.assigned([("embeddings", 0)])
+    telemetry.read_to("embeddings", 0, position=40, end=30)
+    assert value("consumer_lag_messages", topic="embeddings", partition="0") == 0
+
+
+@pytest.mark.parametrize("kind", ["revoked", "lost"])
+def test_partitions_given_up_leave_no_frozen_series(telemetry, value, messages, kind):
+    telemetry.assigned([("embeddings", 0), ("embeddings", 1)])
+    telemetry.read_to("embeddings", 0, position=1, end=2)
+    telemetry.read_to("embeddings", 1, position=1, end=2)
+    telemetry.closed([build_result()], closed_ms=0)
+    telemetry.advanced({"images": 1}, {"images": [Window(HOUR_MS, 0)]})
+    getattr(telemetry, kind)([("embeddings", 1)])
+    telemetry.read_to("embeddings", 1, position=2, end=2)
+    assert value("consumer_rebalances_total", kind=kind) == 1
+    assert value("consumer_assigned_partitions", topic="embeddings") == 1
+    assert value("consumer_position_offset", topic="embeddings", partition="0") == 1
+    assert value("consumer_position_offset", topic="embeddings", partition="1") is None
+    assert value("consumer_lag_messages", topic="embeddings", partition="1") is None
+    assert value("window_end_timestamp_seconds", **HOURLY) is None
+    assert value("watermark_timestamp_seconds", stream="images") is None
+    assert value("windows_closed_total", **HOURLY, outcome="scored") == 1
+    assert messages()[-1] == f"partitions {kind}"
+
+
+def test_giving_up_everything_leaves_no_partition(telemetry, value):
+    telemetry.assigned([("embeddings", 0)])
+    telemetry.revoked([("embeddings", 0)])
+    assert value("consumer_assigned_partitions", topic="embeddings") == 0
+
+
+def test_commits_are_counted_by_outcome_and_a_failure_is_logged(telemetry, value, caplog):
+    telemetry.committed()
+    telemetry.commit_failed("the coordinator is not available")
+    assert value("commits_total", outcome="ok") == 1
+    assert value("commits_total", outcome="error") == 1
+    assert [(r.levelname, r.getMessage(), r.error) for r in caplog.records] == [
+        ("ERROR", "commit failed", "the coordinator is not available")
+    ]
+
+
+def test_the_last_poll_shows_in_seconds(telemetry, value):
+    telemetry.polled(1_700_000_000_750)
+    assert value("last_poll_timestamp_seconds") == 1_700_000_000.75
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [(5, "debug"), (10, "debug"), (20, "info"), (25, "info"), (40, "error"), (90, "critical")],
+)
+def test_messages_are_counted_by_level_and_no_level_mints_a_name(telemetry, value, level, name):
+    telemetry.logged(level)
+    assert value("log_messages_total", level=name) == 1
+
+
+def test_no_created_series_is_exported():
+    assert b"_created{" not in generate_latest(busy_telemetry().registry)
+    assert b"_created " not in generate_latest(busy_telemetry().registry)
+
+
+def test_the_process_is_described_and_the_global_registry_is_left_alone(value, telemetry):
+    text = generate_latest(telemetry.registry)
+    assert b"process_resident_memory_bytes" in text
+    assert b"python_gc_collections_total" in text
+    assert b"python_info" in text
+    assert b"driftgauge" not in generate_latest(REGISTRY)
+
+
+def test_two_telemetries_do_not_share_a_count():
+    first, second = build_telemetry(), build_telemetry()
+    first.accepted("images", 1)
+    labels = {"stream": "images", "outcome": "accepted"}
+    assert second.registry.get_sample_value("driftgauge_events_total", labels) == 0
+
+
+def test_the_telemetry_does_not_bring_in_scikit_learn():
+    program = (
+        "import sys, driftgauge.telemetry.metrics, driftgauge.telemetry.server, driftgauge.telemetry.logs;"
+        "sys.exit(any(name.split('.')[0] in {'sklearn', 'scipy', 'confluent_kafka'} for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
