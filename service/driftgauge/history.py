@@ -48,7 +48,7 @@ class Replay:
         positions = dict.fromkeys(range(len(paths)), 0)
         pipeline = Pipeline(specs, positions, self._clock_ms(), snapshots={})
         for source, path in enumerate(paths):
-            lines = read_lines(path)
+            lines = (line for _, line in read_lines(path))
             while values := list(islice(lines, _BATCH)):
                 now_ms = self._clock_ms()
                 first = positions[source]

@@ -169,7 +169,7 @@ def _read_events(
 
 def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:
     """Yield the events of a file, each with the place it was read from."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in read_lines(path):
         event = parse_event(line)
         if isinstance(event, Rejection):
             msg = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"

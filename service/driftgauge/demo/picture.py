@@ -18,13 +18,15 @@ except ModuleNotFoundError as error:
 __all__ = ["draw"]
 
 _INCHES = (10.0, 6.4)
+_MARGIN_INCHES = 0.15
 _DOTS_PER_INCH = 120
 _SHADES = {Condition.CLEAN: "#e8f3ea", Condition.BLURRED: "#fdf3dc", Condition.DARKENED: "#e4e4ec"}
 _DIVERGENCE = "#b5302a"
 _ACCURACY = "#1f5f99"
 _GREY = "#555555"
+_DARK = "#222222"
 # Room above the highest point for the names of the weeks.
-_HEADROOM = 1.22
+_HEADROOM = 1.3
 
 
 def draw(days: Sequence[Day], path: Path) -> None:
@@ -35,40 +37,37 @@ def draw(days: Sequence[Day], path: Path) -> None:
     """
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    figure.suptitle("Embedding drift of handwritten digits, one window a day", fontsize=15)
+    figure.suptitle("Embeddings of handwritten digits against their baseline, one window a day", fontsize=15)
     middles = [place + 0.5 for place in range(len(days))]
     for axes in (upper, lower):
         _shade_weeks(axes, days)
         axes.tick_params(labelsize=11)
-        axes.grid(axis="y", color="white", linewidth=1)
-        axes.set_axisbelow(True)
+        axes.grid(axis="y", color="white", linewidth=1.2)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
 
+    floors = [day.noise_floor for day in days]
     upper.plot(
-        middles,
-        [day.js_divergence for day in days],
-        "o-",
-        color=_DIVERGENCE,
-        label="divergence from the baseline",
+        middles, floors, "--", color=_GREY, linewidth=2, label=f"noise floor ({max(floors):.3f})", zorder=2.5
     )
-    upper.plot(
-        middles, [day.noise_floor for day in days], "--", color=_GREY, label="noise floor (no drift at all)"
-    )
-    upper.set_ylim(0, _HEADROOM * max(day.js_divergence for day in days))
+    divergences = [day.js_divergence for day in days]
+    # Points that lie on the axis are drawn whole.
+    upper.plot(middles, divergences, "o-", color=_DIVERGENCE, label="divergence", clip_on=False, zorder=3)
+    upper.set_ylim(0, _HEADROOM * max(divergences))
     upper.set_ylabel("Jensen-Shannon\ndivergence (0 to 1)", fontsize=12)
-    upper.legend(loc="center left", fontsize=11, framealpha=0.9)
+    upper.legend(loc="center left", fontsize=11, framealpha=1)
     _name_weeks(upper, days)
 
-    lower.plot(middles, [day.accuracy for day in days], "s-", color=_ACCURACY)
+    lower.plot(middles, [day.accuracy for day in days], "s-", color=_ACCURACY, clip_on=False, zorder=3)
     lower.set_ylim(0, 1.05)
     lower.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     lower.set_ylabel("accuracy of\nthe network", fontsize=12)
     lower.set_xlim(0, len(days))
     lower.set_xticks(middles[::2], [day.date[5:] for day in days[::2]])
-    lower.set_xlabel(f"day of {days[0].date[:4]}, event time, UTC", fontsize=12)
+    lower.set_xlabel(f"event time: month and day of {days[0].date[:4]}, UTC", fontsize=12)
+    figure.align_ylabels()
     try:
-        figure.savefig(path, format="png")
+        figure.savefig(path, format="png", bbox_inches="tight", pad_inches=_MARGIN_INCHES)
     except OSError as error:
         message = f"{path}: cannot write the picture: {error.strerror}; name a folder you may write to"
         raise DemoError(message) from error
@@ -76,27 +75,30 @@ def draw(days: Sequence[Day], path: Path) -> None:
 
 def _spans(days: Sequence[Day]) -> list[tuple[Condition, int, int]]:
     """Return each run of days under one condition: (condition, first place, place after the last)."""
-    starts = [place for place in range(len(days)) if not place or days[place].condition != days[place - 1].condition]
+    starts = [
+        place for place in range(len(days)) if not place or days[place].condition != days[place - 1].condition
+    ]
     return [
-        (days[start].condition, start, end) for start, end in zip(starts, [*starts[1:], len(days)], strict=True)
+        (days[start].condition, start, end)
+        for start, end in zip(starts, [*starts[1:], len(days)], strict=True)
     ]
 
 
 def _shade_weeks(axes: Axes, days: Sequence[Day]) -> None:
     for condition, start, end in _spans(days):
-        axes.axvspan(start, end, color=_SHADES[condition], linewidth=0)
+        axes.axvspan(start, end, color=_SHADES[condition], linewidth=0, zorder=0)
 
 
 def _name_weeks(axes: Axes, days: Sequence[Day]) -> None:
     for week, (condition, start, end) in enumerate(_spans(days), start=1):
+        mean = sum(day.js_divergence for day in days[start:end]) / (end - start)
         axes.text(
             (start + end) / 2,
             0.97,
-            f"week {week}: {condition} images",
+            f"week {week}: {condition} images\nmean {mean:.3f}",
             transform=axes.get_xaxis_transform(),
             ha="center",
             va="top",
             fontsize=12.5,
-            fontweight="bold",
-            color=_GREY,
+            color=_DARK,
         )

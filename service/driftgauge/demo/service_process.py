@@ -114,9 +114,7 @@ class ServiceProcess:
 
         self.wait_for("the service to be ready", ready, lambda: self._get("/readyz")[1])
 
-    def wait_for(
-        self, what: str, look: Callable[[], _Found | None], describe: Callable[[], str]
-    ) -> _Found:
+    def wait_for(self, what: str, look: Callable[[], _Found | None], describe: Callable[[], str]) -> _Found:
         """Look again and again until something is found, and return it.
 
         Args:

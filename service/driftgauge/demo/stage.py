@@ -8,7 +8,7 @@ import yaml
 from driftgauge.kafka import client
 from driftgauge.kafka.state import OffsetState, Progress
 
-__all__ = ["EVENTS_TOPIC", "TOPICS", "Watch", "commit_beginnings", "write_config"]
+__all__ = ["EVENTS_TOPIC", "TOPICS", "commit_beginnings", "write_config"]
 
 EVENTS_TOPIC = "embeddings"
 _WINDOWS_TOPIC = "driftgauge.windows"
@@ -22,7 +22,9 @@ _COMMENT = """\
 """
 
 
-def write_config(path: Path, *, bootstrap: str, streams: Sequence[dict[str, object]]) -> client.KafkaProperties:
+def write_config(
+    path: Path, *, bootstrap: str, streams: Sequence[dict[str, object]]
+) -> client.KafkaProperties:
     """Write the service's configuration, `streams` as they stand in it; return its Kafka properties."""
     kafka: dict[str, str | int | float | bool] = {
         "bootstrap.servers": bootstrap,

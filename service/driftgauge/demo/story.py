@@ -2,15 +2,14 @@
 
 The images are scikit-learn's handwritten digits, the embeddings the hidden layer of a network
 trained on the spot, the days 21 of simulated event time, and the service is `driftgauge serve` in
-a process of its own. Every number in the table was read from its /metrics over HTTP, save the
-accuracy, which only the story's author can know.
+a process of its own. Every number of its work was read from /metrics over HTTP.
 
-The broker is embedded: in memory, for one replica; a restart would find nothing again.
+The broker is embedded: in memory and for one replica; a service started again would find nothing.
 """
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,33 +45,38 @@ _DAYS_PER_WEEK = 7
 _EVENTS_PER_DAY = 1_000
 # Events a second: far below what the service reads, so that nothing is dropped before it is read.
 _RATE = 2_000.0
+_DISORDER = "1h"
 _DISORDER_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """What events are made of."""
+
+    network: Network
+    images: Images
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
 class _Sent:
-    """A day that has been published."""
+    """A day that has been published; `accuracy` is the network's on its images."""
 
     start_ms: int
     condition: Condition
     published: int
     accuracy: float
 
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """What makes events: the network, and the images that it is shown."""
-
-    network: Network
-    traffic: Images
-    rng: np.random.Generator
+    @property
+    def date(self) -> str:
+        return format_timestamp(self.start_ms)[:10]
 
 
 def tell(out: Path, *, keep: bool) -> None:
-    """Tell the story, and write what belongs to it into the folder `out`.
+    """Tell the story, and write all that belongs to it into the folder `out`.
 
     Args:
-        out: Gets the configuration, the baseline, the service's log, its last metrics, the picture.
+        out: Gets the configuration, the baseline, the service's log, the last metrics, the picture.
         keep: Keep the service running with fresh traffic afterwards, until interrupted.
 
     Raises:
@@ -80,7 +84,7 @@ def tell(out: Path, *, keep: bool) -> None:
         DemoError: The story did not come true, or the service failed.
         BrokerError: The embedded broker failed.
     """
-    # A supervisor's signal must take the service along, as Ctrl-C does.
+    # Whoever ends the demo ends the service with it, by Ctrl-C or otherwise.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started_s = time.monotonic()
     try:
@@ -88,11 +92,189 @@ def tell(out: Path, *, keep: bool) -> None:
     except OSError as error:
         message = f"{out}: cannot make the folder: {error.strerror}; name another with --out"
         raise ConfigError(message) from error
+    source, streams = _prepare(out, keep=keep)
+    config, log = out / "driftgauge.yaml", out / "service.log"
+    with EmbeddedBroker(TOPICS) as broker:
+        kafka = write_config(config, bootstrap=broker.bootstrap, streams=streams)
+        commit_beginnings(kafka)
+        # Each event to a partition at random: left alone, the client fills one after the other.
+        producer = client.producer({**kafka, "sticky.partitioning.linger.ms": 0})
+        click.echo(
+            "Started a Kafka broker inside this process: in memory, for one replica, nothing outlives it."
+        )
+        with ServiceProcess(config, log) as service:
+            service.wait_until_ready()
+            click.echo(f"Started the service: driftgauge serve --config {config}")
+            click.echo(f"Its metrics are at {service.url}, its log in {log}.")
+            _play(source, producer, service, out)
+            click.echo(f"The story took {time.monotonic() - started_s:.0f} s.")
+            if keep:
+                _keep(source, producer, service)
+    click.echo(f"Stopped the service and the broker. What it exported last is in {out / 'metrics.txt'}.")
 
-    click.echo("Splitting 1,797 handwritten digits: a third to train, a third as reference, a third as traffic.")
+
+def _prepare(out: Path, *, keep: bool) -> tuple[_Source, list[dict[str, object]]]:
+    """Train the network, fit the baseline; return what makes events, and the streams to watch."""
     split = split_digits(_SEED)
-    click.echo("Training a small network; its hidden layer gives the embeddings, 32 floats each.")
-    model = _Model(train(split.training, _SEED), split.traffic, np.random.default_rng(_SEED))
-    streams = [_watch(_fit(model, split.reference), out, window=_WINDOW, disorder="1h")]
-    click.echo(f"Fitted a baseline of {_CLUSTERS} clusters: {out / _STREAM}.safetensors")
-    ...
+    click.echo(
+        f"Split scikit-learn's handwritten digits: {len(split.training.labels)} to train a network, "
+        f"{len(split.reference.labels)} for the baseline, {len(split.traffic.labels)} for the traffic; "
+        "each is used many times, in small random shifts."
+    )
+    rng = np.random.default_rng(_SEED)
+    source = _Source(train(split.training, _SEED), split.traffic, rng)
+    click.echo("Trained the network; its hidden layer gives the embeddings.")
+    rows = np.tile(np.arange(len(split.reference.labels)), _REFERENCE_REUSES)
+    baseline = fit_baseline(
+        source.network.embed(reuse(split.reference, rows, rng)),
+        stream=_STREAM,
+        model_version=MODEL_VERSION,
+        clusters=_CLUSTERS,
+        seed=_SEED,
+        created_ms=_now_ms(),
+        progress=lambda _: None,
+    )
+    streams = [_watch(baseline, out, window=_WINDOW, disorder=_DISORDER)]
+    click.echo(f"Fitted the baseline, {_CLUSTERS} clusters: {out / _STREAM}.safetensors")
+    if keep:
+        metadata = baseline.metadata.model_copy(update={"stream": LIVE_STREAM})
+        streams.append(_watch(replace(baseline, metadata=metadata), out, window=LIVE_WINDOW, disorder="5s"))
+    return source, streams
+
+
+def _watch(baseline: Baseline, out: Path, *, window: str, disorder: str) -> dict[str, object]:
+    """Save a baseline; return its stream's entry in the configuration."""
+    stream = baseline.metadata.stream
+    path = out / f"{stream}.safetensors"
+    save(baseline, path)
+    return {
+        "name": stream,
+        "baseline": path.name,
+        "windows": [window],
+        "allowed_disorder": disorder,
+        "idle_timeout": "5s",
+    }
+
+
+def _play(source: _Source, producer: Producer, service: ServiceProcess, out: Path) -> None:
+    """Play the three weeks, show them, and check that they tell what they should."""
+    click.echo(
+        f"Playing {len(Condition) * _DAYS_PER_WEEK} days of {_EVENTS_PER_DAY:,} events.\n\n{TABLE_HEAD}"
+    )
+    days = []
+    for day in _days(source, producer, service):
+        click.echo(table_row(day))
+        days.append(day)
+    click.echo("\n" + "\n".join(week_rows(days)) + "\n")
+    last = service.scrape()
+    (out / "metrics.txt").write_text(last.text, encoding="utf-8")
+    picture = out / "drift.png"
+    draw(days, picture)
+    click.echo(f"Drew the picture: {picture}")
+    check(days, last.outcomes())
+    click.echo("The story came true: divergence rose from week to week, and every event was counted once.")
+
+
+def _days(source: _Source, producer: Producer, service: ServiceProcess) -> Iterator[Day]:
+    """Publish day after day; yield each as soon as the service has closed it."""
+    before: _Sent | None = None
+    for number in range(len(Condition) * _DAYS_PER_WEEK):
+        condition = tuple(Condition)[number // _DAYS_PER_WEEK]
+        sent = _publish_day(source, producer, _FIRST_DAY_MS + number * DAY_MS, condition)
+        if before is not None:
+            yield _read_back(service, before)  # closed by the day after it
+        before = sent
+    if before is not None:
+        yield _read_back(service, before)  # closed by silence
+
+
+def _publish_day(source: _Source, producer: Producer, start_ms: int, condition: Condition) -> _Sent:
+    rows = source.rng.integers(len(source.images.labels), size=_EVENTS_PER_DAY)
+    images = expose(reuse(source.images, rows, source.rng), condition)
+    publication = Publication.spread(
+        topic=EVENTS_TOPIC,
+        stream=_STREAM,
+        vectors=source.network.embed(images),
+        start_ms=start_ms,
+        span_ms=DAY_MS,
+        disorder_ms=_DISORDER_MS,
+        seed=_SEED,
+        model_version=MODEL_VERSION,
+    )
+    publish(producer, publication, rate=_RATE)
+    return _Sent(start_ms, condition, len(rows), source.network.accuracy(images))
+
+
+def _read_back(service: ServiceProcess, sent: _Sent) -> Day:
+    """Wait until the service has closed a day, and return what it says of it.
+
+    Raises:
+        DemoError: It closed the day not in time, too early, or without a score.
+    """
+    scrape = service.wait_for(
+        f"the window of {sent.date} to be closed",
+        lambda: _closed(service.scrape(), sent),
+        lambda: _progress(service.scrape()),
+    )
+    end_s = _gauge(scrape, "end_timestamp_seconds")
+    divergence, floor = _gauge(scrape, "js_divergence"), _gauge(scrape, "noise_floor")
+    if end_s != (sent.start_ms + DAY_MS) / 1000 or divergence is None or floor is None:
+        message = (
+            f"the window of {sent.date} cannot be read: it was followed too early, which happens where the "
+            f"machine stands still for some seconds, or not scored; run the demo again ({_progress(scrape)})"
+        )
+        raise DemoError(message)
+    return Day(
+        start_ms=sent.start_ms,
+        condition=sent.condition,
+        published=sent.published,
+        accuracy=sent.accuracy,
+        events=int(_gauge(scrape, "events") or 0),
+        js_divergence=divergence,
+        noise_floor=floor,
+    )
+
+
+def _closed(scrape: Scrape, sent: _Sent) -> Scrape | None:
+    end_s = _gauge(scrape, "end_timestamp_seconds")
+    return None if end_s is None or end_s < (sent.start_ms + DAY_MS) / 1000 else scrape
+
+
+def _gauge(scrape: Scrape, name: str) -> float | None:
+    return scrape.value(f"driftgauge_window_{name}", stream=_STREAM, window=_WINDOW)
+
+
+def _progress(scrape: Scrape) -> str:
+    end_s = _gauge(scrape, "end_timestamp_seconds")
+    newest = "none" if end_s is None else f"the one that ended {format_timestamp(round(end_s * 1000))}"
+    events = [f"{number:,} {outcome}" for outcome, number in scrape.outcomes().items() if number]
+    return f"newest closed window: {newest}; events: {', '.join(events) or 'none'}"
+
+
+def _keep(source: _Source, producer: Producer, service: ServiceProcess) -> None:
+    click.echo(
+        f"\nKeeping it running until Ctrl-C, with fresh events of stream {LIVE_STREAM}, windows {LIVE_WINDOW}.\n"
+        f"Metrics: {service.url}\n"
+        "For a Prometheus:\n\n"
+        "scrape_configs:\n"
+        "  - job_name: driftgauge\n"
+        "    scrape_interval: 15s\n"
+        "    static_configs:\n"
+        f'      - targets: ["{service.address}"]\n'
+    )
+    try:
+        publish_live(
+            producer,
+            source.network,
+            source.images,
+            rng=source.rng,
+            clock_ms=_now_ms,
+            check=service.check_alive,
+            say=click.echo,
+        )
+    except KeyboardInterrupt:
+        click.echo("\nStopping.")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -10,18 +10,17 @@ from driftgauge.errors import InputError
 __all__ = ["read_lines"]
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the file's lines without their line ends, blank ones left out; `.gz` is unpacked.
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number, from 1, and bytes of each line that is not blank; `.gz` is unpacked.
 
     Raises:
         InputError: The file cannot be read, or is not whole.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            for line in lines:
-                stripped = line.rstrip(b"\r\n")
-                if stripped.strip():
-                    yield stripped
+            for number, line in enumerate(lines, start=1):
+                if not line.isspace():
+                    yield number, line.rstrip(b"\r\n")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"{path} cannot be read ({reason}); name a whole .jsonl or .jsonl.gz file of events"

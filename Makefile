@@ -1,0 +1,79 @@
+# Each target sets up what it needs in .venv; nothing is installed outside this folder.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+# One BLAS thread: the products are small, and a number measured should mean one core.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(STAMP) ## Install everything into .venv, from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "Python is missing. Remedy: install Python 3.11 or later, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version) is too old. Remedy: make PYTHON=python3.11 (or later)"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  echo "The environment cannot be created. Remedy (Debian, Ubuntu): apt-get install python3-venv"; exit 1; }
+	@echo "Installing the locked dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "Installing driftgauge itself"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images, one picture (KEEP=1 keeps it up)
+	@$(BIN)/driftgauge demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: $(STAMP) ## Run all tests; those on a real Kafka need Java 17 and Maven, and say so where they are missing
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(STAMP) ## Check format, lint, types, imports and generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m driftgauge.events.schema --check
+	@$(BIN)/python -m driftgauge.telemetry.catalogue --check
+	@$(BIN)/python tests/lock.py
+
+.PHONY: format
+format: $(STAMP) ## Format the code and mend what lint can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: generate
+generate: $(STAMP) ## Write the generated files: schemas, the README's table of metrics
+	@$(BIN)/python -m driftgauge.events.schema
+	@$(BIN)/python -m driftgauge.telemetry.catalogue
+
+.PHONY: lock
+lock: $(STAMP) ## Resolve the dependencies anew, within the ranges of pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
+
+.PHONY: bench
+bench: $(STAMP) ## Measure decoding, the core and the whole service
+	@$(BIN)/python tests/bench/decoder.py
+	@$(BIN)/python tests/bench/core.py
+	@$(BIN)/python tests/bench/service.py
+
+.PHONY: kafka
+kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)
+	@$(BIN)/python tests/kafka/broker.py
+
+.PHONY: clean
+clean: ## Remove the environment and everything generated at run time
+	@rm -rf $(VENV) demo-out tests/kafka/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,131 @@
+"""What the whole service does a second, on a real broker: `python tests/bench/service.py`.
+
+A backlog is published first; the service then reads it as fast as it can. Rate and processor time
+are taken from its own metrics between the first and the last event, so its start is left out.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.kafka.broker import Broker  # noqa: E402
+
+from driftgauge.baseline.artifact import save  # noqa: E402
+from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
+from driftgauge.kafka.client import producer  # noqa: E402
+from driftgauge.kafka.publisher import Publication, publish  # noqa: E402
+
+EVENTS = 120_000
+DISTINCT = 4_000
+PARTITIONS = 6
+CLUSTERS = 20
+LIMIT_S = 120
+START_MS = 1_762_128_000_000
+DAY_MS = 86_400_000
+
+CONFIG = """\
+kafka: {{bootstrap.servers: "{bootstrap}", group.id: bench-{topic}}}
+topics: {{events: [{topic}], windows: {topic}.windows, dead_letters: {topic}.dead-letters}}
+streams:
+  - {{name: bench, baseline: baseline.safetensors, windows: [1h, 1d], allowed_disorder: 1h}}
+http: {{port: 0}}
+"""
+
+
+def main() -> None:
+    with Broker() as broker, tempfile.TemporaryDirectory() as folder:
+        for dimension in (128, 512):
+            for as_base64 in (False, True):
+                measure(broker.bootstrap, Path(folder), dimension, as_base64=as_base64)
+
+
+def measure(bootstrap: str, folder: Path, dimension: int, *, as_base64: bool) -> None:
+    topic = f"bench-{dimension}-{'base64' if as_base64 else 'json'}"
+    vectors = np.random.default_rng(0).normal(size=(DISTINCT, dimension)).astype(np.float32)
+    baseline = fit_baseline(
+        vectors, stream="bench", model_version=None, clusters=CLUSTERS, created_ms=0, progress=lambda _: None
+    )
+    save(baseline, folder / "baseline.safetensors")
+    (folder / "driftgauge.yaml").write_text(CONFIG.format(bootstrap=bootstrap, topic=topic))
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS)])[topic].result(30)
+    publication = Publication.spread(
+        topic=topic,
+        stream="bench",
+        vectors=np.resize(vectors, (EVENTS, dimension)),
+        start_ms=START_MS,
+        span_ms=2 * DAY_MS,
+        disorder_ms=60_000,
+        seed=0,
+        as_base64=as_base64,
+    )
+    publish(producer({"bootstrap.servers": bootstrap}), publication, rate=None)
+    with (folder / "serve.log").open("w+") as log:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "driftgauge", "serve", "--config", str(folder / "driftgauge.yaml")],
+            stderr=log,
+        )
+        try:
+            samples = watch(folder / "serve.log")
+        finally:
+            service.terminate()
+            service.wait(30)
+    report(f"{dimension} numbers, {'base64' if as_base64 else 'JSON array'}", samples)
+
+
+def watch(log: Path) -> list[tuple[float, float, float, float]]:
+    """Return (time, accepted, processor seconds, resident bytes) from the first event to the last."""
+    samples: list[tuple[float, float, float, float]] = []
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        port = next((part for line in log.read_text().splitlines() for part in ports(line)), None)
+        if port is None:
+            continue
+        now, values = time.monotonic(), scrape(port)
+        accepted = values["driftgauge_events_total"]
+        if accepted and (not samples or accepted > samples[-1][1]):
+            samples.append(
+                (now, accepted, values["process_cpu_seconds_total"], values["process_resident_memory_bytes"])
+            )
+        if accepted == EVENTS:
+            return samples
+    sys.exit(f"only {samples[-1:]} of {EVENTS} events in {LIMIT_S} s; see {log}")
+
+
+def ports(line: str) -> list[int]:
+    return [int(line.split('"port": ')[1].rstrip("}"))] if "http server started" in line else []
+
+
+def scrape(port: int) -> dict[str, float]:
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("outcome", "accepted") == "accepted"
+    }
+
+
+def report(title: str, samples: list[tuple[float, float, float, float]]) -> None:
+    (start, first, cpu_start, _), (end, last, cpu_end, memory) = samples[0], samples[-1]
+    events = last - first
+    sys.stdout.write(
+        f"{title:24} {events / (end - start):9,.0f} events/s"
+        f" {(cpu_end - cpu_start) / events * 1e6:7.1f} us of processor/event"
+        f" {memory / 2**20:6.0f} MiB resident\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
