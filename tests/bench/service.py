@@ -25,7 +25,7 @@ from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.kafka.client import producer  # noqa: E402
 from driftgauge.kafka.publisher import Publication, publish  # noqa: E402
 
-EVENTS = 120_000
+EVENTS = 200_000
 DISTINCT = 4_000
 PARTITIONS = 6
 CLUSTERS = 20
@@ -83,21 +83,19 @@ def measure(bootstrap: str, folder: Path, dimension: int, *, as_base64: bool) ->
     report(f"{dimension} numbers, {'base64' if as_base64 else 'JSON array'}", samples)
 
 
-def watch(log: Path) -> list[tuple[float, float, float, float]]:
-    """Return (time, accepted, processor seconds, resident bytes) from the first event to the last."""
-    samples: list[tuple[float, float, float, float]] = []
+def watch(log: Path) -> list[dict[str, float]]:
+    """Return what the service exports, and when, each time that more events are counted."""
+    samples: list[dict[str, float]] = []
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         time.sleep(0.1)
         port = next((part for line in log.read_text().splitlines() for part in ports(line)), None)
         if port is None:
             continue
-        now, values = time.monotonic(), scrape(port)
-        accepted = values["driftgauge_events_total"]
-        if accepted and (not samples or accepted > samples[-1][1]):
-            samples.append(
-                (now, accepted, values["process_cpu_seconds_total"], values["process_resident_memory_bytes"])
-            )
+        sample = {"time": time.monotonic(), **scrape(port)}
+        accepted = sample["driftgauge_events_total"]
+        if accepted and (not samples or accepted > samples[-1]["driftgauge_events_total"]):
+            samples.append(sample)
         if accepted == EVENTS:
             return samples
     sys.exit(f"only {samples[-1:]} of {EVENTS} events in {LIMIT_S} s; see {log}")
@@ -110,20 +108,25 @@ def ports(line: str) -> list[int]:
 def scrape(port: int) -> dict[str, float]:
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
     return {
-        sample.name: sample.value
+        " ".join([sample.name, *filter(None, [sample.labels.get("stage")])]): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.labels.get("outcome", "accepted") == "accepted"
     }
 
 
-def report(title: str, samples: list[tuple[float, float, float, float]]) -> None:
-    (start, first, cpu_start, _), (end, last, cpu_end, memory) = samples[0], samples[-1]
-    events = last - first
+def report(title: str, samples: list[dict[str, float]]) -> None:
+    spent = {name: samples[-1][name] - samples[0][name] for name in samples[0]}
+    events = spent["driftgauge_events_total"]
+    stages = ", ".join(
+        f"{stage} {spent[f'driftgauge_batch_duration_seconds_sum {stage}'] / events * 1e6:.1f}"
+        for stage in ("decode", "count", "close", "commit")
+    )
+    memory = samples[-1]["process_resident_memory_bytes"] / 2**20
+    processor = spent["process_cpu_seconds_total"] / events * 1e6
     sys.stdout.write(
-        f"{title:24} {events / (end - start):9,.0f} events/s"
-        f" {(cpu_end - cpu_start) / events * 1e6:7.1f} us of processor/event"
-        f" {memory / 2**20:6.0f} MiB resident\n"
+        f"{title:24} {events / spent['time']:9,.0f} events/s, {memory:.0f} MiB; "
+        f"us/event: processor {processor:.1f}, of which {stages}\n"
     )
 
 
