@@ -28,11 +28,12 @@ _LIBRDKAFKA = logging.getLogger("librdkafka")
 
 # librdkafka warns of a property that the other kind of client has: one section serves both.
 _CONSUMER_ONLY = re.compile(
-    r"group\.|session\.timeout|heartbeat\.|max\.poll\.|auto\.offset|fetch\.|queued\.|check\.crcs"
+    r"group\.|session\.timeout|heartbeat\.|max\.p(?:oll|artition)\.|auto\.|fetch\.|queued\.|check\.crcs"
+    r"|coordinator\."
 )
 _PRODUCER_ONLY = re.compile(
-    r"transactional|transaction\.|linger\.|batch\.|acks|request\.required\.acks|compression\.|partitioner"
-    r"|message\.(?:timeout|send)|delivery\.timeout|retries|sticky\.|queue\.buffering\.(?!backpressure)"
+    r"transactional|transaction\.|linger\.|batch\.|acks|request\.|compression\.|partitioner"
+    r"|message\.(?:timeout|send)|delivery\.|retries|sticky\.|queue\.buffering\."
 )
 
 _SHARED_DEFAULTS: KafkaProperties = {"client.id": "driftgauge"}
@@ -41,6 +42,8 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
+    # After a crash the group waits this long for the old member; the default is 45 s of blindness.
+    "session.timeout.ms": 10_000,
     # New partitions are met within half a minute rather than five.
     "topic.metadata.refresh.interval.ms": 30_000,
 }
@@ -86,11 +89,11 @@ def property_problems(properties: KafkaProperties) -> list[str]:
     for name, value in properties.items():
         try:
             # Each is tried alone, for librdkafka stops at the first; nothing is connected.
-            Consumer({"group.id": "check", name: value})
+            Consumer({"group.id": "check", name: value}, logger=_LIBRDKAFKA)
         except (KafkaException, TypeError, ValueError) as error:
             cause = error.args[0]
             reason = cause.str() if isinstance(cause, KafkaError) else str(cause)
-            problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else reason}")
+            problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else reason.strip()}")
     return problems
 
 
@@ -117,10 +120,12 @@ def create_missing_topics(client: AdminClient, topics: Collection[str]) -> None:
     missing = missing_topics(client, topics)
     if not missing:
         return
-    pending = client.create_topics([NewTopic(topic) for topic in missing])
+    pending = client.create_topics(
+        [NewTopic(topic) for topic in missing], request_timeout=REQUEST_TIMEOUT_S
+    )
     for topic, future in pending.items():
         try:
-            future.result(REQUEST_TIMEOUT_S)
+            future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 message = f"topic {topic} is missing and cannot be created ({error.args[0].str()}); create it"

@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 _BATCH = 1_000
 _POLL_S = 0.1
 _COMMIT_INTERVAL_MS = 1_000
-_FLUSH_S = 10.0
+# A broker that is slower than this is polled meanwhile, and the commit tried again.
+_FLUSH_S = 2.0
 # When leaving, a broker that does not answer must not hold the process back.
 _LAST_FLUSH_S = 1.0
 _TOPIC_RETRY_S = 1.0
