@@ -2,7 +2,8 @@
 
 `DRIFTGAUGE_HTTP__PORT=9465` sets `http.port`; `__` steps into a mapping or, with a number, into a
 list (`DRIFTGAUGE_STREAMS__0__BASELINE`). Values are read as YAML. Below `kafka`, a name is written
-in capitals with underscores for its dots: `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`.
+in capitals with underscores for its dots, `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`, and
+the value is taken as it stands: in YAML a password may be a number, a comment or a reference.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -45,11 +47,16 @@ _OWNED_PROPERTIES = frozenset(
     }
 )
 _REQUIRED_PROPERTIES = ("bootstrap.servers", "group.id")
-_SECRET_PROPERTY = re.compile(r"password|secret|token|\.pem$|oauthbearer\.config|jaas")
+_SECRET_PROPERTY = re.compile(
+    r"password|passphrase|secret|token|\.pem$|oauthbearer\.config|jaas", re.IGNORECASE
+)
 
-# A window is summed from panes at each closing: beyond this, sizes that hardly share a divisor
-# (1s beside 1d) would cost more than they tell.
-_MAX_PANES_PER_WINDOW = 10_000
+# A window is summed from its panes at each closing. 1m beside 1d makes 1,440 of them; with sizes
+# that share less, ten streams would keep the loop busy for a second a round.
+_MAX_PANES_PER_WINDOW = 1_500
+
+# Far beyond any use, and far from where the end of a window could not be written as a date.
+_MAX_WINDOW_MS = 3_660 * 86_400_000
 
 
 def _duration(value: object) -> int:
@@ -67,6 +74,14 @@ def _positive_duration(value: object) -> int:
     return milliseconds
 
 
+def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not min_length: it counts the sound items, and would call a list of faulty ones empty.
+    if not values:
+        message = "must name at least one"
+        raise ValueError(message)
+    return values
+
+
 _AS_TEXT = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
 PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
@@ -74,13 +89,13 @@ Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class TopicSettings(_Section):
     """The topics read and written."""
 
-    events: Annotated[tuple[Topic, ...], Field(min_length=1, strict=False)] = ("embeddings",)
+    events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(_not_empty)] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
 
@@ -98,7 +113,7 @@ class StreamSettings(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
     baseline: Annotated[Path, Field(strict=False)]
-    windows: Annotated[tuple[PositiveDuration, ...], Field(min_length=1, strict=False)]
+    windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), AfterValidator(_not_empty)]
     allowed_disorder: Duration = 30_000
     allowed_lateness: Duration = 600_000
     idle_timeout: PositiveDuration = 60_000
@@ -109,6 +124,9 @@ class StreamSettings(_Section):
     def _share_panes(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(windows)) < len(windows):
             message = "a window size stands twice"
+            raise ValueError(message)
+        if max(windows) > _MAX_WINDOW_MS:
+            message = f"a window lasts at most {format_duration(_MAX_WINDOW_MS)}"
             raise ValueError(message)
         if max(windows) // gcd(*windows) > _MAX_PANES_PER_WINDOW:
             message = (
@@ -140,17 +158,22 @@ class Settings(_Section):
 
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
-    streams: Annotated[tuple[StreamSettings, ...], Field(min_length=1, strict=False)]
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(_not_empty)]
     http: HttpSettings = HttpSettings()
     allowed_lead: Duration = 300_000
 
-    @field_validator("kafka")
+    @field_validator("kafka", mode="before")
     @classmethod
-    def _own_properties_are_left_alone(
-        cls, kafka: dict[str, str | int | float | bool]
-    ) -> dict[str, str | int | float | bool]:
+    def _are_properties(cls, kafka: object) -> object:
+        if not isinstance(kafka, dict):
+            return kafka
         problems = [f"{name} is missing" for name in _REQUIRED_PROPERTIES if not kafka.get(name)]
         problems += [f"{name} is set by driftgauge itself" for name in sorted(_OWNED_PROPERTIES & set(kafka))]
+        problems += [
+            f"{name} must be text, a number, true or false"
+            for name, value in kafka.items()
+            if not isinstance(value, str | int | float)
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return kafka
@@ -189,8 +212,8 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         ConfigError: Lists every problem found, each with the key it stands at; values are not
             quoted from `kafka`, so no secret is printed.
     """
-    tree = _read_yaml(path)
-    problems = _override(tree, environ)
+    tree, problems = _read_yaml(path)
+    problems += _override(tree, environ)
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
@@ -203,19 +226,44 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     return settings.model_copy(update={"streams": streams})
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Notes the keys that stand twice, of which YAML keeps the last without a word."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.problems: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        line = node.start_mark.line + 1
+        self.problems += [
+            f"{name}: stands more than once in the mapping that begins on line {line}"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the file's tree and the problems met."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        tree = loader.get_single_data()
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror}); name an existing file with --config"
         raise ConfigError(message) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path} is not YAML: {error}"
-        raise ConfigError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); write it as UTF-8"
+        raise ConfigError(message) from None
+    except yaml.YAMLError as error:
+        # Neither the parser's words nor its cause: both quote the line, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        where = "a control character" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+        message = f"{path} is not YAML: {where}; text that holds one of : # & * ! % needs quotes"
+        raise ConfigError(message) from None
     if not isinstance(tree, dict):
         message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"
         raise ConfigError(message)
-    return tree
+    return tree, loader.problems
 
 
 def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
@@ -228,9 +276,10 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
         if steps[0] == "kafka":
             steps = [steps[0], *(step.replace("_", ".") for step in steps[1:])]
         try:
-            value = yaml.safe_load(environ[variable])
+            verbatim = len(steps) > 1 and steps[0] == "kafka"
+            value = environ[variable] if verbatim else yaml.safe_load(environ[variable])
             _set(tree, steps, value)
-        except (yaml.YAMLError, LookupError, ValueError, TypeError) as error:
+        except (yaml.YAMLError, LookupError, ValueError, TypeError, AttributeError) as error:
             # The value is not quoted: it may be a secret.
             problems.append(f"{variable}: does not fit the configuration ({type(error).__name__})")
     return problems

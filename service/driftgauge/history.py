@@ -23,8 +23,9 @@ _BATCH = 1_000
 class Replay:
     """Counts files of events as a topic's partitions would be counted, a file a partition.
 
-    A stream's watermark is the lowest over the files, as it is over partitions, so the order of
-    the files does not matter; what is still open at the end is closed then.
+    A stream's watermark is the lowest over the files, as it is over partitions, so nothing is late
+    before the last file is read, and the order of the files does not matter as long as none is
+    out of order by more than the allowed disorder and lateness. What is open at the end closes then.
     """
 
     def __init__(self, streams: Sequence[Watched], *, lead_ms: int, clock_ms: Callable[[], int]) -> None:

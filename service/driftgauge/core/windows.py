@@ -28,18 +28,19 @@ class WindowsSnapshot:
 
     Attributes:
         horizon_ms: Windows that end at or before it are past correction; None before the first.
-        revisions: The windows published and still open to correction, each with the revision its
-            next publication bears: the last one again where nothing has changed since.
+        published: The windows published and still open to correction, each with the revision and
+            the count that it was last published with.
     """
 
     horizon_ms: int | None = None
-    revisions: tuple[tuple[Window, int], ...] = ()
+    published: tuple[tuple[Window, int, int], ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Published:
     revision: int
     count: int
+    by_this_run: bool = True
 
 
 class Windows:
@@ -57,10 +58,10 @@ class Windows:
         self._sizes_ms = sizes_ms
         self._lateness_ms = lateness_ms
         self._horizon_ms = snapshot.horizon_ms
-        # The count of a restored window is not known, so that its first round publishes it again.
+        # Published again when first due, so that whoever watches this run sees them, too.
         self._published = {
-            window: _Published(revision - 1, count=-1)
-            for window, revision in snapshot.revisions
+            window: _Published(revision, count, by_this_run=False)
+            for window, revision, count in snapshot.published
             if window.size_ms in sizes_ms
         }
         self._panes = Panes(gcd(*sizes_ms), clusters)
@@ -92,9 +93,14 @@ class Windows:
             counts = self._panes.total(window.start_ms, window.end_ms)
             count = int(counts.sum())
             published = self._published.get(window)
-            if published is not None and published.count == count:
+            if published is None:
+                revision = 0
+            elif published.count != count:
+                revision = published.revision + 1
+            elif not published.by_this_run:
+                revision = published.revision
+            else:
                 continue
-            revision = 0 if published is None else published.revision + 1
             self._published[window] = _Published(revision, count)
             closed.append(ClosedWindow(window, revision, counts))
         return closed
@@ -111,12 +117,8 @@ class Windows:
 
     def snapshot(self) -> WindowsSnapshot:
         """Return what a reader that starts again from the open panes' first offsets needs."""
-        revisions = []
-        for window, published in sorted(self._published.items()):
-            count = int(self._panes.total(window.start_ms, window.end_ms).sum())
-            changed = count != published.count
-            revisions.append((window, published.revision + changed))
-        return WindowsSnapshot(self._horizon_ms, tuple(revisions))
+        published = tuple((window, at.revision, at.count) for window, at in sorted(self._published.items()))
+        return WindowsSnapshot(self._horizon_ms, published)
 
     def _is_past(self, window: Window) -> bool:
         return self._horizon_ms is not None and window.end_ms <= self._horizon_ms

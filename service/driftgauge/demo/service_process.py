@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,7 @@ _PATIENCE_S = 30.0
 _LOOK_EVERY_S = 0.05
 _REQUEST_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 10.0
+_ENDING_S = 2.0
 _TAIL_LINES = 10
 
 _Found = TypeVar("_Found")
@@ -32,10 +35,17 @@ _Found = TypeVar("_Found")
 class ServiceProcess:
     """`driftgauge serve` with a configuration whose `http.port` is 0, used as a context manager."""
 
-    def __init__(self, config: Path, log: Path) -> None:
-        """Prepare to run with this configuration, standard error going to `log`."""
+    def __init__(self, config: Path, log: Path, stopping: threading.Event) -> None:
+        """Prepare to run.
+
+        Args:
+            config: The configuration.
+            log: Where its output goes.
+            stopping: Set when the demo was told to stop; heard at the next `check`.
+        """
         self._config = config
         self._log = log
+        self._stopping = stopping
         self._port = 0
 
     def __enter__(self) -> "ServiceProcess":
@@ -72,8 +82,6 @@ class ServiceProcess:
         Raises:
             DemoError: Nothing else went wrong, and it did not stop in time or not with status 0.
         """
-        if exc is None:
-            self.check_alive()
         status = self._end()
         if exc is None and status != 0:
             how = "did not end" if status is None else f"ended with status {status}, not 0,"
@@ -127,7 +135,7 @@ class ServiceProcess:
         """
         deadline_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline_s:
-            self.check_alive()
+            self.check()
             found = look()
             if found is not None:
                 return found
@@ -135,12 +143,17 @@ class ServiceProcess:
         message = f"waited {_PATIENCE_S:g} s for {what}, and saw: {describe()}; {self._tail()}"
         raise DemoError(message)
 
-    def check_alive(self) -> None:
-        """Make sure that the service runs.
+    def check(self) -> None:
+        """Make sure that the service runs, and should.
+
+        A signal's handler must not raise by itself: within a call of a Kafka client that would be lost.
 
         Raises:
-            DemoError: It has ended.
+            DemoError: The service has ended.
+            KeyboardInterrupt: The demo was told to stop.
         """
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
         status = self._process.poll()
         if status is not None:
             message = f"the service ended by itself with status {status}; {self._tail()}"
@@ -160,7 +173,10 @@ class ServiceProcess:
             response = connection.getresponse()
             return response.status, response.read().decode()
         except (OSError, HTTPException) as error:
-            self.check_alive()
+            # A service that is ending closes its port first, and says last why it ends.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_ENDING_S)
+            self.check()
             message = f"http://{self.address}{path} was not answered ({error!r}); {self._tail()}"
             raise DemoError(message) from error
         finally:
@@ -174,7 +190,6 @@ class ServiceProcess:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            # Reached with the process alive only after a timeout or a second interrupt.
             self._process.kill()
             self._process.wait()
 

@@ -8,6 +8,7 @@ The broker is embedded: in memory and for one replica; a service started again w
 """
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -80,12 +81,14 @@ def tell(out: Path, *, keep: bool) -> None:
         keep: Keep the service running with fresh traffic afterwards, until interrupted.
 
     Raises:
+        KeyboardInterrupt: It was told to stop before its end.
         ConfigError: The folder cannot be made.
         DemoError: The story did not come true, or the service failed.
         BrokerError: The embedded broker failed.
     """
-    # Whoever ends the demo ends the service with it, by Ctrl-C or otherwise.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopping = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stopping.set())
     started_s = time.monotonic()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -97,12 +100,11 @@ def tell(out: Path, *, keep: bool) -> None:
     with EmbeddedBroker(TOPICS) as broker:
         kafka = write_config(config, bootstrap=broker.bootstrap, streams=streams)
         commit_beginnings(kafka)
-        # Each event to a partition at random: left alone, the client fills one after the other.
-        producer = client.producer({**kafka, "sticky.partitioning.linger.ms": 0})
+        producer = client.producer(kafka)
         click.echo(
             "Started a Kafka broker inside this process: in memory, for one replica, nothing outlives it."
         )
-        with ServiceProcess(config, log) as service:
+        with ServiceProcess(config, log, stopping) as service:
             service.wait_until_ready()
             click.echo(f"Started the service: driftgauge serve --config {config}")
             click.echo(f"Its metrics are at {service.url}, its log in {log}.")
@@ -110,7 +112,7 @@ def tell(out: Path, *, keep: bool) -> None:
             click.echo(f"The story took {time.monotonic() - started_s:.0f} s.")
             if keep:
                 _keep(source, producer, service)
-    click.echo(f"Stopped the service and the broker. What it exported last is in {out / 'metrics.txt'}.")
+    click.echo(f"Stopped the service and the broker. The story's last metrics are in {out / 'metrics.txt'}.")
 
 
 def _prepare(out: Path, *, keep: bool) -> tuple[_Source, list[dict[str, object]]]:
@@ -253,7 +255,7 @@ def _progress(scrape: Scrape) -> str:
 
 def _keep(source: _Source, producer: Producer, service: ServiceProcess) -> None:
     click.echo(
-        f"\nKeeping it running until Ctrl-C, with fresh events of stream {LIVE_STREAM}, windows {LIVE_WINDOW}.\n"
+        f"\nIt goes on until Ctrl-C, with new events of stream {LIVE_STREAM}, in windows of {LIVE_WINDOW}.\n"
         f"Metrics: {service.url}\n"
         "For a Prometheus:\n\n"
         "scrape_configs:\n"
@@ -269,7 +271,7 @@ def _keep(source: _Source, producer: Producer, service: ServiceProcess) -> None:
             source.images,
             rng=source.rng,
             clock_ms=_now_ms,
-            check=service.check_alive,
+            check=service.check,
             say=click.echo,
         )
     except KeyboardInterrupt:

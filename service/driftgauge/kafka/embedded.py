@@ -15,6 +15,9 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
 __all__ = ["EmbeddedBroker"]
 
+# librdkafka would announce on standard error that the broker is a mock.
+_WARNING = 4
+
 
 class EmbeddedBroker:
     """A broker that lives as long as this object, used as a context manager."""
@@ -25,7 +28,7 @@ class EmbeddedBroker:
         Raises:
             BrokerError: It does not answer.
         """
-        self._host: Producer | None = Producer({"test.mock.num.brokers": 1})
+        self._host: Producer | None = Producer({"test.mock.num.brokers": 1, "log_level": _WARNING})
         try:
             for topic in topics:
                 self._host.list_topics(topic, timeout=REQUEST_TIMEOUT_S)

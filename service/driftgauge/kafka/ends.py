@@ -27,7 +27,12 @@ class EndOffsets:
         self._pending: dict[int, Future[Any]] = {}
 
     def request(self, partitions: Mapping[int, tuple[str, int]]) -> None:
-        """Ask for the ends of these partitions, code -> (topic, index), unless already asked."""
+        """Ask for the ends of these partitions, code -> (topic, index), unless already asked.
+
+        An answer that is still to come for any other partition is dropped: it would be older than
+        the silence it is to judge when that partition is next named.
+        """
+        self._pending = {code: future for code, future in self._pending.items() if code in partitions}
         wanted = {
             TopicPartition(topic, index): code
             for code, (topic, index) in partitions.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import orjson
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from numpy.typing import NDArray
 
 from driftgauge.errors import BrokerError
@@ -105,16 +105,18 @@ def publish(
     started_s = time.monotonic()
     for row in range(total):
         if rate is not None:
-            ahead_s = row / rate - (time.monotonic() - started_s)
-            if ahead_s > _SLICE_S:
+            # poll returns at the first delivery report, long before it is time.
+            while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:
                 producer.poll(ahead_s)
-                progress(row)
         value = publication.event(row)
         try:
             producer.produce(publication.topic, value=value, on_delivery=delivered)
         except BufferError:
-            producer.flush(_FLUSH_S)
+            if producer.flush(_FLUSH_S):
+                break
             producer.produce(publication.topic, value=value, on_delivery=delivered)
+        except KafkaException as error:
+            failures.append(error.args[0])
         producer.poll(0)
         if failures:
             break

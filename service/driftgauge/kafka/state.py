@@ -130,6 +130,10 @@ class OffsetState:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 committed: list[TopicPartition] = self._consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)
+                for partition in committed:
+                    # It has no offset then, and would pass for one that was never committed.
+                    if partition.error is not None:
+                        raise KafkaException(partition.error)  # noqa: TRY301 - one handler for both forms
             except KafkaException as error:
                 # A time-out is not marked retriable, yet asking again is right: so it goes on while a
                 # transaction that holds the offsets is open.
@@ -152,8 +156,9 @@ def _encode(position: int, snapshots: Mapping[str, WindowsSnapshot]) -> str:
         "streams": {
             stream: {
                 "horizon": snapshot.horizon_ms,
-                "revisions": [
-                    [window.size_ms, window.start_ms, revision] for window, revision in snapshot.revisions
+                "published": [
+                    [window.size_ms, window.start_ms, revision, count]
+                    for window, revision, count in snapshot.published
                 ],
             }
             for stream, snapshot in snapshots.items()
@@ -171,14 +176,15 @@ def _decode(metadata: str, where: str) -> tuple[int, dict[str, WindowsSnapshot]]
         snapshots = {
             stream: WindowsSnapshot(
                 horizon_ms=entry["horizon"],
-                revisions=tuple(
-                    (Window(size, start), revision) for size, start, revision in entry["revisions"]
+                published=tuple(
+                    (Window(size, start), revision, count)
+                    for size, start, revision, count in entry["published"]
                 ),
             )
             for stream, entry in document["streams"].items()
         }
         return int(document["position"]), snapshots
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         message = (
             f"the metadata of the offset committed for {where} was "
             f"not written by this version of driftgauge ({error}); use another group.id, or reset the "

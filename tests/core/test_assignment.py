@@ -1,0 +1,148 @@
+"""Nearest centroids, held against scikit-learn's k-means and against exact arithmetic."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.cluster import KMeans
+
+from driftgauge.core.assignment import Centroids, Metric
+
+LARGE = np.float32(3e38)
+
+
+def sklearn_with(centers):
+    """A KMeans that knows these centers, by the fit of one iteration on the centers themselves."""
+    model = KMeans(n_clusters=len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
+    model.cluster_centers_ = np.ascontiguousarray(centers)
+    return model
+
+
+def squared_distances(vectors, centers):
+    """(n, k) float64, by differences: no cancellation."""
+    return np.square(vectors.astype(np.float64)[:, None, :] - centers.astype(np.float64)).sum(axis=2)
+
+
+def apart(distances, *, relative):
+    """Which rows have a nearest centroid that is nearest by more than float32's rounding."""
+    first, second = np.sort(distances, axis=1)[:, :2].T
+    return second - first > relative * (second + first)
+
+
+@pytest.mark.parametrize(("clusters", "dimension"), [(2, 1), (5, 3), (20, 128), (64, 512)])
+def test_assignment_is_scikit_learns_away_from_ties(clusters, dimension):
+    random = np.random.default_rng(clusters)
+    centers = random.standard_normal((clusters, dimension)).astype(np.float32)
+    vectors = (random.standard_normal((3_000, dimension)) * 1.5).astype(np.float32)
+    clear = apart(squared_distances(vectors, centers), relative=1e-5)
+    assert clear.mean() > 0.99
+    assigned = Centroids(centers, Metric.EUCLIDEAN).assign(vectors)
+    np.testing.assert_array_equal(assigned[clear], sklearn_with(centers).predict(vectors)[clear])
+
+
+def test_exact_ties_go_to_the_lower_id_as_in_scikit_learn():
+    # Integers: every product and sum is exact in float32, so ties are ties.
+    random = np.random.default_rng(1)
+    centers = np.unique(random.integers(-2, 3, size=(12, 2)), axis=0).astype(np.float32)
+    random.shuffle(centers)
+    vectors = random.integers(-4, 5, size=(4_000, 2)).astype(np.float32)
+    distances = squared_distances(vectors, centers)
+    tied = (distances == distances.min(axis=1, keepdims=True)).sum(axis=1) > 1
+    assert tied.sum() > 500
+    assigned = Centroids(centers, Metric.EUCLIDEAN).assign(vectors)
+    np.testing.assert_array_equal(assigned, distances.argmin(axis=1))
+    np.testing.assert_array_equal(assigned, sklearn_with(centers).predict(vectors))
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_duplicate_of_a_centroid_receives_nothing(metric):
+    random = np.random.default_rng(2)
+    centers = random.standard_normal((6, 16)).astype(np.float32)
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    centers[[3, 5]] = centers[[1, 0]]
+    assigned = Centroids(centers, metric).assign(random.standard_normal((2_000, 16)).astype(np.float32))
+    assert set(assigned.tolist()) == {0, 1, 2, 4}
+
+
+@pytest.mark.parametrize("offset", [100.0, 1_000.0, -10_000.0])
+def test_a_large_common_offset_changes_no_clear_assignment(offset):
+    random = np.random.default_rng(3)
+    centers = (random.standard_normal((20, 128)) + offset).astype(np.float32)
+    vectors = (centers[random.integers(20, size=2_000)] + random.standard_normal((2_000, 128)) * 0.8).astype(
+        np.float32
+    )
+    distances = squared_distances(vectors, centers)
+    clear = apart(distances, relative=0.01)
+    assert clear.mean() > 0.95
+    assigned = Centroids(centers, Metric.EUCLIDEAN).assign(vectors)
+    np.testing.assert_array_equal(assigned[clear], distances.argmin(axis=1)[clear])
+
+
+def test_cosine_assignment_is_the_largest_cosine_similarity_whatever_the_length():
+    random = np.random.default_rng(4)
+    centers = random.standard_normal((10, 32))
+    centers = (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32)
+    directions = random.standard_normal((3_000, 32))
+    vectors = (directions * 10.0 ** random.uniform(-3, 3, size=(3_000, 1))).astype(np.float32)
+    similarity = vectors.astype(np.float64) @ centers.T.astype(np.float64)
+    similarity /= np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    second, first = np.sort(similarity, axis=1)[:, -2:].T
+    clear = first - second > 1e-5
+    assert clear.mean() > 0.99
+    assigned = Centroids(centers, Metric.COSINE).assign(vectors)
+    np.testing.assert_array_equal(assigned[clear], similarity.argmax(axis=1)[clear])
+
+
+def test_the_two_metrics_differ_where_length_matters():
+    centers = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    far = np.array([[-5, -4]], dtype=np.float32)
+    longer = np.array([[1, 0], [0, 9]], dtype=np.float32)
+    between = np.array([[2, 3]], dtype=np.float32)
+    assert Centroids(centers, Metric.COSINE).assign(far).tolist() == [1]
+    assert Centroids(longer, Metric.EUCLIDEAN).assign(between).tolist() == [0]
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_row_that_overflows_has_no_cluster_and_disturbs_no_other(metric):
+    random = np.random.default_rng(5)
+    centers = random.standard_normal((5, 8)).astype(np.float32)
+    centroids = Centroids(centers, metric)
+    vectors = random.standard_normal((50, 8)).astype(np.float32)
+    expected = centroids.assign(vectors)
+    broken = vectors.copy()
+    broken[7] = LARGE * np.sign(centers[1] - centers[0])
+    broken[20] = -broken[7]
+    assigned = centroids.assign(broken)
+    assert assigned[[7, 20]].tolist() == [-1, -1]
+    others = np.delete(np.arange(50), [7, 20])
+    np.testing.assert_array_equal(assigned[others], expected[others])
+
+
+def test_clusters_and_dimension_are_those_of_the_array():
+    centroids = Centroids(np.zeros((3, 7), dtype=np.float32), Metric.EUCLIDEAN)
+    assert (centroids.clusters, centroids.dimension) == (3, 7)
+
+
+def test_no_vectors_have_no_clusters():
+    centroids = Centroids(np.eye(3, dtype=np.float32), Metric.EUCLIDEAN)
+    assert centroids.assign(np.empty((0, 3), dtype=np.float32)).shape == (0,)
+
+
+INTEGERS = st.integers(-50, 50).map(float)
+
+
+@settings(max_examples=60)
+@given(
+    centers=arrays(np.float32, (5, 3), elements=INTEGERS),
+    vectors=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=INTEGERS),
+    metric=st.sampled_from(Metric),
+    data=st.data(),
+)
+def test_neither_the_order_of_rows_nor_the_split_into_batches_matters(centers, vectors, metric, data):
+    centroids = Centroids(centers, metric)
+    whole = centroids.assign(vectors)
+    order = np.array(data.draw(st.permutations(range(len(vectors)))))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(vectors)), max_size=4)))
+    parts = [centroids.assign(part) for part in np.split(vectors[order], cuts)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole[order])

@@ -1,0 +1,104 @@
+import pytest
+
+from driftgauge.demo.days import TABLE_HEAD, check, table_row, week_rows
+from driftgauge.demo.digits import Condition
+from driftgauge.errors import DemoError
+from tests.demo.builders import build_day, build_days
+
+TRUE = {"accepted": 21_000, "replayed": 0, "late": 0}
+
+
+def problems(days, outcomes):
+    with pytest.raises(DemoError) as raised:
+        check(days, outcomes)
+    head, *lines = str(raised.value).split("\n")
+    assert head == "the story did not come true:"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+def changed(number, **changes):
+    days = build_days()
+    day = days[number]
+    fields = {name: getattr(day, name) for name in ("condition", "published", "accuracy", "events")}
+    days[number] = build_day(number, **{**fields, "divergence": day.js_divergence, **changes})
+    return days
+
+
+def test_a_story_that_came_true_passes():
+    assert check(build_days(), TRUE) is None
+
+
+def test_a_day_whose_events_were_not_all_counted_is_named():
+    (problem,) = problems(changed(8, events=999), TRUE)
+    assert problem == "2025-11-11: 999 events were counted, 1,000 were published"
+
+
+def test_events_that_were_counted_twice_are_found_as_well():
+    (problem,) = problems(changed(0, events=2_000), TRUE)
+    assert "2,000 events were counted" in problem
+
+
+@pytest.mark.parametrize("accepted", [20_999, 21_001, 0])
+def test_the_service_must_have_accepted_what_was_published(accepted):
+    (problem,) = problems(build_days(), {"accepted": accepted})
+    assert problem == f"21,000 events were published, and the service accepted {accepted:,}"
+
+
+def test_an_outcome_that_was_never_exported_counts_as_none_accepted():
+    (problem,) = problems(build_days(), {})
+    assert "accepted 0" in problem
+
+
+def test_rejected_events_are_listed_by_reason():
+    assert problems(build_days(), {**TRUE, "late": 2, "invalid": 1_000}) == [
+        "the service rejected 2 events as late",
+        "the service rejected 1,000 events as invalid",
+    ]
+
+
+def test_events_that_were_counted_again_are_not_rejected_ones():
+    assert check(build_days(), {**TRUE, "replayed": 500}) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "divergence", "weeks"),
+    [(3, 0.1, "clean week"), (3, 0.3, "clean week"), (12, 0.6, "blurred week"), (20, 0.05, "blurred week")],
+)
+def test_a_single_day_that_reaches_the_next_week_is_a_problem(number, divergence, weeks):
+    (problem,) = problems(changed(number, divergence=divergence), TRUE)
+    assert problem.startswith(f"the highest divergence of the {weeks}, ")
+
+
+def test_the_right_days_are_compared():
+    (problem,) = problems(changed(9, divergence=0.001), TRUE)
+    assert problem == (
+        "the highest divergence of the clean week, 0.0020, is not below the lowest of the blurred week, 0.0010"
+    )
+
+
+def test_everything_that_does_not_hold_is_listed_at_once():
+    days = build_days((0.6, 0.1, 0.002))
+    days[0] = build_day(0, divergence=0.6, events=1)
+    listed = problems(days, {"accepted": 7, "wrong_model": 3})
+    assert len(listed) == 5
+    for part in ("2025-11-03", "accepted 7", "wrong_model", "of the clean week", "of the blurred week"):
+        assert sum(part in problem for problem in listed) >= 1
+
+
+def test_a_row_stands_under_the_tables_head():
+    row = table_row(build_day(7, Condition.BLURRED, 0.10784, accuracy=0.638))
+    assert row.split() == ["2025-11-10", "blurred", "1,000", "0.1078", "0.0020", "63.8%"]
+    assert len(row) == len(TABLE_HEAD)
+    for heading in ("events", "divergence", "noise floor", "accuracy"):
+        end = TABLE_HEAD.index(heading) + len(heading)
+        assert row[end - 1] != " ", heading
+        assert (row + " ")[end] == " ", heading
+
+
+def test_a_week_is_summed_up_by_its_means():
+    days = build_days((0.004, 0.1, 0.6), per_week=2)
+    days[1] = build_day(1, Condition.CLEAN, 0.006, accuracy=0.94)
+    rows = week_rows(days)
+    assert [row.split()[0] for row in rows] == ["clean", "blurred", "darkened"]
+    assert "mean divergence 0.0050, 2.5 times the noise floor; mean accuracy 95.0%" in rows[0]
+    assert "300.0 times" in rows[2]

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.demo.digits import Condition, Images, expose, reuse, split_digits
+from tests.demo.builders import EVERY, PARTS
+
+SIDE = 8
+
+
+def one_pixel(row=4, column=4, brightness=1.0):
+    pixels = np.zeros((1, SIDE, SIDE))
+    pixels[0, row, column] = brightness
+    return Images(pixels, np.array([7]))
+
+
+def centre(images):
+    """Return where the light of each image is centred: (n,) rows and columns."""
+    total = images.pixels.sum(axis=(1, 2))
+    places = np.arange(SIDE)
+    return images.pixels.sum(axis=2) @ places / total, images.pixels.sum(axis=1) @ places / total
+
+
+def test_the_split_is_the_seeds_alone(split):
+    same, other = split_digits(0), split_digits(1)
+    for part in PARTS:
+        assert getattr(split, part).pixels.tobytes() == getattr(same, part).pixels.tobytes()
+        assert getattr(split, part).labels.tobytes() == getattr(same, part).labels.tobytes()
+        assert getattr(split, part).pixels.tobytes() != getattr(other, part).pixels.tobytes()
+
+
+def test_the_parts_are_of_one_size_and_hold_every_digit_alike(split):
+    shares = [np.bincount(getattr(split, part).labels) for part in PARTS]
+    assert [share.sum() for share in shares] == [599, 599, 599]
+    assert all(len(share) == 10 for share in shares)
+    assert np.ptp(shares, axis=0).max() <= 1
+
+
+def test_no_image_is_in_two_parts(split):
+    whole = [image.tobytes() for part in PARTS for image in getattr(split, part).pixels]
+    assert len(whole) == 1_797
+    assert len(set(whole)) == len(whole)
+
+
+def test_pixels_run_from_black_to_white(split):
+    pixels = np.concatenate([getattr(split, part).pixels for part in PARTS])
+    assert pixels.dtype == np.float64
+    assert (pixels.min(), pixels.max()) == (0, 1)
+
+
+def test_images_keep_their_labels_when_they_are_used_again(split):
+    rows = np.array([5, 5, 0, 598])
+    again = reuse(split.traffic, rows, np.random.default_rng(0))
+    assert again.labels.tolist() == split.traffic.labels[rows].tolist()
+    assert not np.array_equal(again.pixels[0], again.pixels[1]), "each time with another shift"
+
+
+def test_shifts_are_the_generators_alone(split):
+    rows = np.arange(20)
+    one, same = (reuse(split.traffic, rows, np.random.default_rng(3)) for _ in range(2))
+    assert one.pixels.tobytes() == same.pixels.tobytes()
+
+
+@given(st.integers(0, 2**32))
+def test_a_shift_is_at_most_half_a_pixel_in_both_directions(seed):
+    shifted = reuse(one_pixel(), np.zeros(50, np.intp), np.random.default_rng(seed))
+    for place in centre(shifted):
+        assert np.abs(place - 4).max() <= 0.5 + 1e-9
+    assert shifted.pixels.sum(axis=(1, 2)) == pytest.approx(np.ones(50)), "no light is lost inside"
+
+
+def test_shifts_reach_out_to_half_a_pixel_on_every_side():
+    shifted = reuse(one_pixel(), np.zeros(2_000, np.intp), np.random.default_rng(0))
+    for place in centre(shifted):
+        assert place.min() < 3.51
+        assert place.max() > 4.49
+        assert place.mean() == pytest.approx(4, abs=0.03)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32))
+def test_a_shift_never_leaves_the_range_of_brightness(seed):
+    shifted = reuse(EVERY, np.arange(len(EVERY.labels)), np.random.default_rng(seed))
+    assert shifted.pixels.min() >= 0
+    assert shifted.pixels.max() <= 1 + 1e-12
+
+
+def test_black_moves_in_from_outside():
+    white = Images(np.ones((1, SIDE, SIDE)), np.array([0]))
+    shifted = reuse(white, np.zeros(10, np.intp), np.random.default_rng(0)).pixels
+    assert (shifted[:, 1:-1, 1:-1] == pytest.approx(1)).all() if False else np.allclose(shifted[:, 1:-1, 1:-1], 1)
+    assert (shifted.min(axis=(1, 2)) < 1).all()
+
+
+def test_clean_images_are_left_alone():
+    assert expose(EVERY, Condition.CLEAN) is EVERY
+
+
+def test_darkened_images_have_a_tenth_of_the_light():
+    dark = expose(EVERY, Condition.DARKENED)
+    assert np.array_equal(dark.pixels, EVERY.pixels * 0.1)
+    assert np.array_equal(dark.labels, EVERY.labels)
+
+
+def test_a_blur_spreads_a_point_as_a_gaussian_of_the_radius_said():
+    blurred = expose(one_pixel(), Condition.BLURRED).pixels[0]
+    # 1.2 pixels, see the module; the ratio to the peak tells it without a constant of proportion.
+    peak = blurred[4, 4]
+    for down, right in [(0, 1), (1, 0), (1, 1), (2, 0), (-1, 0), (0, -2)]:
+        expected = np.exp(-(down**2 + right**2) / (2 * 1.2**2))
+        assert blurred[4 + down, 4 + right] / peak == pytest.approx(expected)
+
+
+def test_a_blur_adds_no_light_and_lets_it_out_of_the_image():
+    blurred = expose(EVERY, Condition.BLURRED)
+    light, before = blurred.pixels.sum(axis=(1, 2)), EVERY.pixels.sum(axis=(1, 2))
+    assert (light < before).all()
+    assert (light > 0.8 * before).all()
+    assert blurred.pixels.min() >= 0
+    assert blurred.pixels.max() <= 1
+    assert np.array_equal(blurred.labels, EVERY.labels)
+
+
+def test_a_blur_takes_the_contrast_away():
+    blurred = expose(EVERY, Condition.BLURRED)
+    assert (blurred.pixels.std(axis=(1, 2)) < 0.8 * EVERY.pixels.std(axis=(1, 2))).all()

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.result import score
+from driftgauge.demo.digits import Condition, expose, reuse
+from driftgauge.demo.network import MODEL_VERSION, train
+
+
+@pytest.fixture(scope="module")
+def weeks(split):
+    """1,000 images a day under each condition, a week of each: condition -> images by day."""
+    rng = np.random.default_rng(5)
+    return {
+        condition: [
+            expose(reuse(split.traffic, rng.integers(len(split.traffic.labels), size=1_000), rng), condition)
+            for _ in range(7)
+        ]
+        for condition in Condition
+    }
+
+
+@pytest.fixture(scope="module")
+def baseline(split, network):
+    rows = np.tile(np.arange(len(split.reference.labels)), 10)
+    return fit_baseline(
+        network.embed(reuse(split.reference, rows, np.random.default_rng(0))),
+        stream="digits",
+        model_version=MODEL_VERSION,
+        clusters=10,
+        seed=0,
+        created_ms=0,
+        progress=lambda _: None,
+    )
+
+
+def test_an_embedding_is_32_floats_and_not_cut_off_at_zero(network, split):
+    vectors = network.embed(split.traffic)
+    assert vectors.shape == (599, 32)
+    assert vectors.dtype == np.float32
+    assert np.isfinite(vectors).all()
+    assert 0.1 < (vectors < 0).mean() < 0.9
+
+
+def test_the_embedding_is_what_the_network_reads_its_answer_from(network, split):
+    # The answer, computed from the embedding alone: activation, then the output layer.
+    classifier = network._classifier
+    hidden = np.maximum(network.embed(split.traffic), 0)
+    answers = (hidden @ classifier.coefs_[1] + classifier.intercepts_[1]).argmax(axis=1)
+    assert (answers == split.traffic.labels).mean() == pytest.approx(network.accuracy(split.traffic), abs=0.002)
+
+
+def test_training_is_the_seeds_alone(network, split):
+    again = train(split.training, 0)
+    assert again.embed(split.traffic).tobytes() == network.embed(split.traffic).tobytes()
+
+
+def test_images_that_are_new_to_the_network_are_read_well(network, split):
+    assert network.accuracy(split.training) > 0.99
+    assert network.accuracy(split.reference) > 0.93
+    assert network.accuracy(split.traffic) > 0.93
+
+
+def test_accuracy_falls_in_the_second_week_and_again_in_the_third(network, weeks):
+    accuracies = {
+        condition: [network.accuracy(images) for images in days] for condition, days in weeks.items()
+    }
+    assert min(accuracies[Condition.CLEAN]) > 0.93
+    assert max(accuracies[Condition.BLURRED]) < min(accuracies[Condition.CLEAN]) - 0.2
+    assert max(accuracies[Condition.DARKENED]) < min(accuracies[Condition.BLURRED]) - 0.2
+
+
+def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(network, baseline, weeks):
+    scores = {}
+    for condition, days in weeks.items():
+        clusters = [baseline.centroids.assign(network.embed(images)) for images in days]
+        scores[condition] = [
+            score(np.bincount(cluster, minlength=10).astype(np.int64), baseline.counts) for cluster in clusters
+        ]
+    clean, blurred, darkened = ([day.js_divergence for day in scores[condition]] for condition in Condition)
+    floor = scores[Condition.CLEAN][0].noise_floor
+    assert np.mean(clean) < 2 * floor
+    assert max(clean) < 4 * floor
+    assert max(clean) < min(blurred) / 5
+    assert max(blurred) < min(darkened) / 2

@@ -1,0 +1,29 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from driftgauge.demo.service_process import ServiceProcess
+from driftgauge.errors import DemoError
+
+
+def test_a_service_that_cannot_start_is_said_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    service = ServiceProcess(tmp_path / "missing.yaml", log, threading.Event())
+
+    with pytest.raises(DemoError, match="ended by itself with status 2") as caught, service:
+        pytest.fail("a service without a configuration came up")
+
+    assert f"{log} ends with:" in str(caught.value)
+    assert "missing.yaml cannot be read" in str(caught.value)
+
+
+def test_being_told_to_stop_ends_the_service_as_well(tmp_path: Path) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    service = ServiceProcess(tmp_path / "missing.yaml", tmp_path / "service.log", stopping)
+
+    with pytest.raises(KeyboardInterrupt), service:
+        pytest.fail("the service came up though it was told to stop")
+
+    assert service._process.returncode is not None

@@ -1,0 +1,263 @@
+"""One test's own topics, group, baseline and configuration on the real broker."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import jsonschema
+import numpy as np
+import orjson
+import yaml
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from numpy.typing import NDArray
+
+from driftgauge.baseline.artifact import save
+from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.events.timestamps import format_timestamp
+from tests.integration.service import Service
+
+ROOT = Path(__file__).parents[2]
+DIMENSION = 4
+CLUSTERS = 4
+TIMEOUT_S = 30.0
+# A Monday, long ago: silence may close its windows.
+START_MS = 1_762_128_000_000
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+
+WindowKey = tuple[str, str, str]
+"""Stream, window size, start."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event to publish; `partition` None leaves it to the producer."""
+
+    stream: str
+    time_ms: int
+    vector: NDArray[np.float32]
+    partition: int | None = None
+
+    @property
+    def value(self) -> bytes:
+        document = {"stream": self.stream, "timestamp": self.time_ms, "embedding": self.vector}
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def make_events(
+    stream: str, number: int, *, start_ms: int, span_ms: int, seed: int, disorder_ms: int = 0
+) -> list[Event]:
+    """Return events spread evenly over a span of event time, as they would be sent."""
+    random = np.random.default_rng(seed)
+    times = start_ms + np.arange(number) * span_ms // number
+    order = np.argsort(times + random.uniform(0, disorder_ms, number), kind="stable")
+    vectors = random.normal(size=(number, DIMENSION)).astype(np.float32)
+    return [Event(stream, int(times[row]), vectors[row]) for row in order]
+
+
+@cache
+def _reference() -> NDArray[np.float32]:
+    return np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32)
+
+
+@dataclass
+class Case:
+    """One test's surroundings; every name in it is its own."""
+
+    folder: Path
+    bootstrap: str
+    windows: Sequence[str] = ("1h",)
+    streams: Sequence[str] = ("alpha",)
+    partitions: int | None = 4
+    stream_settings: Mapping[str, object] = field(default_factory=dict)
+    kafka: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    topic_config: Mapping[str, str] = field(default_factory=dict)
+    model_version: str | None = None
+
+    def __post_init__(self) -> None:
+        self.name = f"{self.folder.name}-{uuid4().hex[:8]}"
+        self.events_topic = f"{self.name}.events"
+        self.windows_topic = f"{self.name}.windows"
+        self.dead_letters_topic = f"{self.name}.dead-letters"
+        self.config = self.folder / "driftgauge.yaml"
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self._runs = 0
+        if self.partitions is not None:
+            self.create_topic(self.events_topic, self.partitions, self.topic_config)
+        for stream in self.streams:
+            self.fit(stream)
+        self.write_config()
+
+    def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
+        new = NewTopic(topic, partitions, 1, config=dict(config or {}))
+        self.admin.create_topics([new])[topic].result(TIMEOUT_S)
+
+    def fit(self, stream: str) -> None:
+        baseline = fit_baseline(
+            _reference(),
+            stream=stream,
+            model_version=self.model_version,
+            clusters=CLUSTERS,
+            created_ms=START_MS,
+            progress=lambda _: None,
+        )
+        save(baseline, self.folder / f"{stream}.safetensors")
+
+    def write_config(self) -> None:
+        tree = {
+            "kafka": {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": self.name,
+                # A member that was killed holds up the next one for this long.
+                "session.timeout.ms": 1_500,
+                "heartbeat.interval.ms": 300,
+                **self.kafka,
+            },
+            "topics": {
+                "events": [self.events_topic],
+                "windows": self.windows_topic,
+                "dead_letters": self.dead_letters_topic,
+            },
+            "streams": [
+                {
+                    "name": stream,
+                    "baseline": f"{stream}.safetensors",
+                    "windows": list(self.windows),
+                    "idle_timeout": "2s",
+                    "min_events": 1,
+                    **self.stream_settings,
+                }
+                for stream in self.streams
+            ],
+            "http": {"port": 0},
+            **self.settings,
+        }
+        self.config.write_text(yaml.safe_dump(tree))
+
+    def serve(self) -> Service:
+        """Start the service; each run has a log of its own."""
+        self._runs += 1
+        return Service(self.config, self.folder / f"serve-{self._runs}.log")
+
+    def producer(self, **properties: str | int) -> Producer:
+        return Producer({"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties)
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Send events as fast as the broker takes them."""
+        producer = self.producer()
+        for event in events:
+            placed = {} if event.partition is None else {"partition": event.partition}
+            producer.produce(self.events_topic, event.value, **placed)
+            producer.poll(0)
+        assert producer.flush(TIMEOUT_S) == 0
+
+    def truth(self, events: Iterable[Event]) -> dict[WindowKey, int]:
+        """How many of the events belong into each window."""
+        numbers: Counter[WindowKey] = Counter()
+        for event in events:
+            for window in self.windows:
+                size_ms = parse_duration(window)
+                start = format_timestamp(event.time_ms - event.time_ms % size_ms)
+                numbers[event.stream, format_duration(size_ms), start] += 1
+        return dict(numbers)
+
+    def results(self) -> list[dict[str, Any]]:
+        """Every window result there is, in the order of writing per window; each valid by the schema."""
+        schema = orjson.loads((ROOT / "schemas" / "window-result.v1.schema.json").read_bytes())
+        validator = jsonschema.Draft202012Validator(schema)
+        records = [orjson.loads(message.value() or b"") for message in self.read(self.windows_topic)]
+        for record in records:
+            validator.validate(record)
+        return records
+
+    def final_results(self) -> dict[WindowKey, dict[str, Any]]:
+        """The last result of each window, and that it bears the highest revision."""
+        final: dict[WindowKey, dict[str, Any]] = {}
+        for record in self.results():
+            key = record["stream"], record["window"], record["start"]
+            assert key not in final or final[key]["revision"] <= record["revision"], "revisions only grow"
+            final[key] = record
+        return final
+
+    def final_counts(self) -> dict[WindowKey, int]:
+        return {key: record["count"] for key, record in self.final_results().items()}
+
+    def dead_letters(self) -> list[Message]:
+        return self.read(self.dead_letters_topic)
+
+    def read(self, topic: str) -> list[Message]:
+        """Every record that is in a topic now, partition by partition; none where it does not exist."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": f"{self.name}.reader",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            known = consumer.list_topics(timeout=TIMEOUT_S).topics
+            if topic not in known:
+                return []
+            unread = set(known[topic].partitions)
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in unread])
+            records: list[Message] = []
+            deadline = time.monotonic() + TIMEOUT_S
+            while unread:
+                assert time.monotonic() < deadline, f"{topic} was not read within {TIMEOUT_S:g} s"
+                for message in consumer.consume(1_000, 0.1):
+                    error = message.error()
+                    if error is None:
+                        records.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        unread.discard(message.partition())
+                    else:
+                        raise KafkaException(error)
+        finally:
+            consumer.close()
+        return sorted(records, key=lambda message: (message.partition(), message.offset()))
+
+    def committed(self) -> dict[int, int]:
+        """The group's committed offsets by partition, as another client sees them."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name})
+        try:
+            known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
+            asked = [TopicPartition(self.events_topic, partition) for partition in known]
+            answer = consumer.committed(asked, timeout=TIMEOUT_S)
+            return {committed.partition: committed.offset for committed in answer if committed.offset >= 0}
+        finally:
+            consumer.close()
+
+    def members(self) -> int:
+        """How many members the group has."""
+        described = self.admin.describe_consumer_groups([self.name])[self.name].result(TIMEOUT_S)
+        return len(described.members)
+
+    def wait_for_counts(self, service: Service, expected: Mapping[WindowKey, int]) -> None:
+        """Wait until every window has been published with its whole count, and no other has been."""
+        events = sum(
+            number for (_, window, _), number in expected.items() if window == min_window(self.windows)
+        )
+        seen: dict[str, object] = {}
+
+        def whole() -> bool:
+            seen.update(counts=self.final_counts())
+            return seen["counts"] == expected
+
+        try:
+            service.wait_for(f"{len(expected)} windows of {events:,} events", whole)
+        except AssertionError as error:
+            error.add_note(f"expected {expected}\nfound {seen.get('counts')}")
+            raise
+
+
+def min_window(windows: Sequence[str]) -> str:
+    return format_duration(min(map(parse_duration, windows)))

@@ -1,0 +1,166 @@
+"""The real `driftgauge serve` as a process: started, scraped, awaited, stopped, killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+
+from driftgauge.config import ENV_PREFIX
+from driftgauge.demo.scrape import Scrape
+
+PATIENCE_S = 60.0
+LOOK_EVERY_S = 0.05
+REQUEST_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 30.0
+TAIL_LINES = 30
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would override the configuration."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+
+
+def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
+    """Run a command of the command line to its end, whatever its status."""
+    return subprocess.run(
+        [sys.executable, "-m", "driftgauge", *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=timeout_s,
+    )
+
+
+def wait_for(what: str, look: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
+    """Look again and again until it is so."""
+    deadline = time.monotonic() + within_s
+    while not look():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {within_s:g} s for {what}")
+        time.sleep(LOOK_EVERY_S)
+
+
+class Service:
+    """One run of the service, its configuration's `http.port` being 0; a context manager.
+
+    Leaving the context kills what still runs.
+    """
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "driftgauge", "serve", "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment(),
+            )
+        self._port: int | None = None
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        if exc is not None:
+            exc.add_note(f"{self._log} ends with:\n{self.log_tail()}")
+
+    @property
+    def port(self) -> int:
+        """The port it serves, read from its log."""
+        if self._port is None:
+            self.wait_for("the service to serve HTTP", lambda: bool(self.logged("http server started")))
+            self._port = int(str(self.logged("http server started")[0]["port"]))
+        return self._port
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """The log's entries with this message."""
+        # The last piece has no end yet, or is empty.
+        lines = self._log.read_text(errors="replace").split("\n")[:-1]
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        return [entry for entry in entries if entry["event"] == event]
+
+    def log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of one request."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except (OSError, HTTPException) as error:
+            raise AssertionError(f"{path} was not answered: {error!r}\n{self.log_tail()}") from error
+        finally:
+            connection.close()
+
+    def scrape(self) -> Scrape:
+        status, text = self.get("/metrics")
+        assert status == 200, text
+        return Scrape.parse(text)
+
+    def counted(self, stream: str | None = None) -> int:
+        """Events counted, now or again after a restart; of one stream or all."""
+        return sum(self.outcomes(outcome, stream) for outcome in ("accepted", "replayed"))
+
+    def outcomes(self, outcome: str, stream: str | None = None) -> int:
+        """Events that met this outcome, of one stream or all."""
+        return sum(
+            int(value)
+            for (name, labels), value in self.scrape().samples.items()
+            if name == "driftgauge_events_total"
+            and dict(labels)["outcome"] == outcome
+            and stream in (None, dict(labels)["stream"])
+        )
+
+    def is_ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+    def wait_until_ready(self, *, within_s: float = PATIENCE_S) -> None:
+        self.wait_for("the service to be ready", self.is_ready, within_s=within_s)
+
+    def wait_for(self, what: str, look: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
+        """Look again and again until it is so; the service must go on running meanwhile."""
+
+        def alive_and_so() -> bool:
+            status = self._process.poll()
+            assert status is None, f"the service ended with status {status} before {what}"
+            return look()
+
+        wait_for(what, alive_and_so, within_s=within_s)
+
+    def wait_for_exit(self, *, within_s: float) -> int:
+        """Return its exit status."""
+        return self._process.wait(within_s)
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> float:
+        """Ask it to end by SIGTERM, which it must heed with status 0; return the seconds it took."""
+        assert self.is_running(), f"it has ended already, with status {self._process.returncode}"
+        started = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        status = self._process.wait(STOP_TIMEOUT_S)
+        elapsed = time.monotonic() - started
+        assert status == 0, f"it ended with status {status}"
+        return elapsed
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL), where it still runs."""
+        self._process.kill()
+        self._process.wait()

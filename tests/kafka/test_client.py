@@ -1,0 +1,211 @@
+import logging
+import socket
+from concurrent.futures import Future
+from itertools import pairwise
+from time import monotonic
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from driftgauge.errors import BrokerError
+from driftgauge.kafka import client
+from driftgauge.kafka.embedded import EmbeddedBroker
+from tests.kafka.parts import Lines
+
+CLIENTS = (client.consumer, client.producer, client.admin)
+# Of those that one kind of client has and another has not, what operators may well set.
+ONE_SIDED = {
+    "acks": "all",
+    "auto.commit.interval.ms": 1_000,
+    "auto.offset.reset": "error",
+    "batch.size": 100_000,
+    "check.crcs": True,
+    "compression.type": "lz4",
+    "coordinator.query.interval.ms": 60_000,
+    "delivery.timeout.ms": 60_000,
+    "fetch.max.bytes": 10_000_000,
+    "fetch.wait.max.ms": 50,
+    "group.instance.id": "a",
+    "heartbeat.interval.ms": 1_000,
+    "linger.ms": 5,
+    "max.partition.fetch.bytes": 1_000_000,
+    "max.poll.interval.ms": 300_000,
+    "message.send.max.retries": 3,
+    "message.timeout.ms": 60_000,
+    "partitioner": "murmur2",
+    "queue.buffering.backpressure.threshold": 1,
+    "queue.buffering.max.messages": 1_000,
+    "queued.min.messages": 1_000,
+    "request.required.acks": -1,
+    "request.timeout.ms": 10_000,
+    "retries": 3,
+    "session.timeout.ms": 6_000,
+    "sticky.partitioning.linger.ms": 10,
+    "transaction.timeout.ms": 10_000,
+}
+
+
+@pytest.fixture
+def unused():
+    """Return the address of a port that nobody listens on, bound so that it stays so."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def said():
+    """Return what librdkafka's logger is told."""
+    logger, handler = logging.getLogger("librdkafka"), Lines()
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def broker():
+    with EmbeddedBroker(["here", "there"]) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def admin(broker):
+    return client.admin({"bootstrap.servers": broker.bootstrap})
+
+
+@pytest.mark.parametrize("make", CLIENTS)
+@pytest.mark.parametrize("name", ONE_SIDED)
+def test_one_section_serves_every_kind_of_client_and_none_is_warned_of_the_others_properties(
+    make, name, unused, said
+):
+    made = make({"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 6_000, name: ONE_SIDED[name]})
+    made.poll(0)
+    if make is client.consumer:
+        made.close()
+    assert [line for line in said if "CONFWARN" in line] == []
+
+
+@pytest.mark.parametrize(("make", "wrong"), [(client.consumer, "fetch.min.bytes"), (client.producer, "acks")])
+def test_a_client_is_given_the_properties_of_its_kind(make, wrong, unused):
+    # A value out of range is refused, so the property has arrived.
+    with pytest.raises(KafkaException):
+        make({"bootstrap.servers": unused, "group.id": "g", wrong: -1_000_000})
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "wrong"),
+    [
+        (client.consumer, Consumer, "acks"),
+        (client.producer, Producer, "fetch.min.bytes"),
+        (client.admin, AdminClient, "acks"),
+    ],
+)
+def test_a_client_is_not_given_the_properties_of_another_kind(make, kind, wrong, unused):
+    # It would be refused, as above.
+    made = make({"bootstrap.servers": unused, "group.id": "g", wrong: -1_000_000})
+    assert isinstance(made, kind)
+    if kind is Consumer:
+        made.close()
+
+
+def test_what_correctness_rests_on_cannot_be_set_from_outside(broker):
+    properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own", "enable.auto.commit": True}
+    consumer = client.consumer({**properties, "enable.partition.eof": False, "auto.offset.reset": "earliest"})
+    consumer.subscribe(["here"])
+    notices = []
+    for _ in range(100):
+        notices += consumer.consume(10, 0.1)
+        if notices:
+            break
+    consumer.close()
+    assert notices[0].error().code() == KafkaError._PARTITION_EOF
+    reader = client.consumer(properties)
+    partitions = [TopicPartition("here", notices[0].partition())]
+    assert reader.committed(partitions, timeout=10)[0].offset < 0, "leaving has committed nothing"
+    reader.close()
+
+
+def test_records_without_a_key_are_spread_over_the_partitions_one_by_one(broker):
+    producer = client.producer({"bootstrap.servers": broker.bootstrap})
+    producer.list_topics("there", timeout=10)  # what waits for the first metadata goes to one partition
+    partitions = []
+    for _ in range(200):
+        producer.produce("there", b"x", on_delivery=lambda _, message: partitions.append(message.partition()))
+    assert producer.flush(10) == 0
+    assert all(20 < partitions.count(index) < 80 for index in range(4))
+    # Reports come batch by batch, so one partition after the other at best.
+    assert sum(before != after for before, after in pairwise(partitions)) >= 3
+
+
+def test_sound_properties_have_no_problems(capfd):
+    assert client.property_problems({"bootstrap.servers": "localhost:9092", "group.id": "g", **ONE_SIDED}) == []
+    assert capfd.readouterr().err == "", "librdkafka writes past the logs"
+
+
+def test_every_wrong_property_is_listed_with_its_name_and_on_one_line():
+    wrong = {"acks": 5_000, "fetch.wait.max.ms": -5, "linger.ms": "soon", "no.such.property": 1}
+    problems = client.property_problems({"bootstrap.servers": "localhost:9092", **wrong, "group.id": "g"})
+    assert [problem.split(": ")[0] for problem in problems] == [f"kafka.{name}" for name in wrong]
+    assert all(problem == problem.strip() and "\n" not in problem for problem in problems)
+    assert "No such configuration property" in problems[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["sasl.passwordd", "ssl.key.pasword.pem", "sasl.oauthbearer.client.secrett", "sasl.jaas.config"]
+)
+def test_a_problem_with_a_secret_quotes_nothing_of_it(name):
+    (problem,) = client.property_problems({name: "hunter2"})
+    assert problem.startswith(f"kafka.{name}: ")
+    assert "hunter2" not in problem
+
+
+def test_missing_topics_are_told_from_those_that_are_there(admin):
+    assert client.missing_topics(admin, ["here", "nowhere", "there", "no-one"]) == ["nowhere", "no-one"]
+    assert client.missing_topics(admin, []) == []
+
+
+def test_a_cluster_that_does_not_answer_is_a_broker_error_that_says_what_to_check(unused, monkeypatch):
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT_S", 0.2)
+    started_s = monotonic()
+    with pytest.raises(BrokerError, match=r"does not answer .*; check kafka\.bootstrap\.servers"):
+        client.missing_topics(client.admin({"bootstrap.servers": unused}), ["here"])
+    assert monotonic() - started_s < 5
+
+
+def test_a_topic_that_cannot_be_created_in_time_is_a_broker_error_that_names_it(admin, monkeypatch):
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT_S", 1.0)
+    with pytest.raises(BrokerError, match=r"topic nowhere is missing and cannot be created .*; create it"):
+        client.create_missing_topics(admin, ["here", "nowhere"])
+
+
+class Refusing:
+    """An administration client of a cluster where `error` answers the creation of a topic."""
+
+    def __init__(self, admin, error):
+        self._admin = admin
+        self._error = error
+        self.asked = []
+
+    def list_topics(self, timeout):
+        return self._admin.list_topics(timeout=timeout)
+
+    def create_topics(self, topics, **_):
+        self.asked += [topic.topic for topic in topics]
+        futures = {topic.topic: Future() for topic in topics}
+        for future in futures.values():
+            future.set_exception(KafkaException(KafkaError(self._error)))
+        return futures
+
+
+def test_a_topic_that_somebody_else_has_just_created_is_no_error(admin):
+    refusing = Refusing(admin, KafkaError.TOPIC_ALREADY_EXISTS)
+    client.create_missing_topics(refusing, ["here", "there"])
+    assert refusing.asked == []
+    client.create_missing_topics(refusing, ["here", "nowhere"])
+    assert refusing.asked == ["nowhere"], "only what is missing is created"
+
+
+def test_a_topic_that_may_not_be_created_is_a_broker_error(admin):
+    with pytest.raises(BrokerError, match="nowhere is missing and cannot be created"):
+        client.create_missing_topics(Refusing(admin, KafkaError.TOPIC_AUTHORIZATION_FAILED), ["nowhere"])

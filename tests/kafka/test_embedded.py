@@ -1,0 +1,68 @@
+import socket
+
+import pytest
+
+from driftgauge.kafka import client
+from driftgauge.kafka.embedded import EmbeddedBroker
+
+
+def consume(broker, topic, wanted):
+    """Read until `wanted` values have come, or for ten seconds."""
+    consumer = client.consumer(
+        {"bootstrap.servers": broker.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([topic])
+    values = []
+    for _ in range(100):
+        values += [record.value() for record in consumer.consume(100, 0.1) if record.error() is None]
+        if len(values) >= wanted:
+            break
+    consumer.close()
+    return sorted(values)
+
+
+def test_what_is_published_is_read_by_a_group():
+    with EmbeddedBroker(["events"]) as broker:
+        producer = client.producer({"bootstrap.servers": broker.bootstrap})
+        values = [b"%03d" % number for number in range(200)]
+        for value in values:
+            producer.produce("events", value)
+        assert producer.flush(10) == 0
+        assert consume(broker, "events", len(values)) == values
+
+
+def test_the_topics_are_there_with_four_partitions_and_on_loopback_only():
+    with EmbeddedBroker(["events", "results"]) as broker:
+        metadata = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10)
+        assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == {
+            "events": 4,
+            "results": 4,
+        }
+        assert {server.host for server in metadata.brokers.values()} == {"127.0.0.1"}
+
+
+def test_it_announces_itself_to_nobody(capfd):
+    with EmbeddedBroker(["events"]):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_it_ends_with_its_context(failing):
+    try:
+        with EmbeddedBroker(["events"]) as broker:
+            host, port = broker.bootstrap.split(":")
+            socket.create_connection((host, int(port)), timeout=5).close()
+            if failing:
+                raise LookupError
+    except LookupError:
+        assert failing
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_two_brokers_know_nothing_of_each_other():
+    with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
+        assert one.bootstrap != other.bootstrap
+        admin = client.admin({"bootstrap.servers": other.bootstrap})
+        assert client.missing_topics(admin, ["here", "there"]) == ["here"]

@@ -1,0 +1,166 @@
+import numpy as np
+import orjson
+import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from driftgauge.core.assignment import Metric
+from driftgauge.errors import BrokerError
+from driftgauge.events.decoder import Decoder, StreamContract
+from driftgauge.events.records import Records
+from driftgauge.kafka import client
+from driftgauge.kafka.embedded import EmbeddedBroker
+from driftgauge.kafka.publisher import Publication, publish
+from tests.kafka.parts import START_MS, RecordingProducer
+
+DAY_MS = 86_400_000
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+MATRICES = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=FLOATS)
+
+
+def spread(vectors=None, **changes):
+    vectors = np.arange(40, dtype=np.float32).reshape(10, 4) if vectors is None else vectors
+    fields = {"start_ms": START_MS, "span_ms": DAY_MS, "disorder_ms": 0, "seed": 0, "model_version": "v7"}
+    return Publication.spread(topic="events", stream="images", vectors=vectors, **{**fields, **changes})
+
+
+def decode(publication):
+    decoder = Decoder({"images": StreamContract(publication.vectors.shape[1], "v7", Metric.EUCLIDEAN)})
+    number = len(publication.vectors)
+    return decoder.decode(
+        Records(
+            values=[publication.event(row) for row in range(number)],
+            partition=np.zeros(number, np.int32),
+            offset=np.arange(number, dtype=np.int64),
+            latest_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),
+        )
+    )
+
+
+def test_times_are_spread_evenly_from_the_start_and_end_before_the_spans_end():
+    times_ms = spread().times_ms - START_MS
+    assert times_ms.tolist() == [place * DAY_MS // 10 for place in range(10)]
+    assert times_ms[-1] < DAY_MS
+
+
+@given(st.integers(1, 50), st.integers(1, 10**9))
+def test_every_time_lies_within_the_span(number, span_ms):
+    times_ms = spread(np.zeros((number, 4), np.float32), span_ms=span_ms).times_ms
+    assert times_ms.dtype == np.int64
+    assert times_ms[0] == START_MS
+    assert (times_ms < START_MS + span_ms).all()
+    assert (np.diff(times_ms) >= 0).all()
+
+
+@given(st.integers(1, 200), st.integers(0, 10_000), st.integers(0, 2**32))
+def test_no_event_is_sent_after_one_that_is_later_by_more_than_the_disorder(number, disorder_ms, seed):
+    vectors = np.arange(number, dtype=np.float32)[:, None]
+    publication = spread(vectors, span_ms=20_000, disorder_ms=disorder_ms, seed=seed)
+    behind_ms = np.maximum.accumulate(publication.times_ms) - publication.times_ms
+    assert behind_ms.max() <= disorder_ms
+    in_order = spread(vectors, span_ms=20_000)
+    place = publication.vectors[:, 0].astype(int)
+    assert sorted(place) == list(range(number)), "every vector is sent once"
+    assert (publication.times_ms == in_order.times_ms[place]).all(), "and keeps its time"
+
+
+def test_disorder_does_change_the_order():
+    assert (np.diff(spread(np.zeros((1_000, 4), np.float32), disorder_ms=3_600_000).times_ms) < 0).any()
+
+
+def test_the_order_is_the_seeds_alone():
+    vectors = np.arange(1_000, dtype=np.float32)[:, None]
+    one, same, other = (spread(vectors, disorder_ms=DAY_MS, seed=seed) for seed in (1, 1, 2))
+    assert one.vectors.tobytes() == same.vectors.tobytes()
+    assert one.vectors.tobytes() != other.vectors.tobytes()
+
+
+@given(MATRICES)
+def test_numbers_and_base64_give_the_same_vectors_bit_by_bit(vectors):
+    for as_base64 in (False, True):
+        publication = spread(vectors, as_base64=as_base64)
+        decoded = decode(publication)
+        assert decoded.rejections == ()
+        (batch,) = decoded.batches
+        assert batch.vectors.tobytes() == vectors.tobytes()
+        assert batch.time_ms.tolist() == publication.times_ms.tolist()
+
+
+def test_an_event_names_its_stream_and_its_model_and_nothing_it_does_not_know():
+    with_version, without = (orjson.loads(spread(model_version=version).event(0)) for version in ("v7", None))
+    assert with_version == {**without, "model_version": "v7"}
+    assert without == {"stream": "images", "timestamp": START_MS, "embedding": [0.0, 1.0, 2.0, 3.0]}
+
+
+def test_an_event_with_another_model_version_is_told_by_the_decoder():
+    decoded = decode(spread(model_version="v8"))
+    assert {rejection.reason.value for rejection in decoded.rejections} == {"wrong_model"}
+
+
+def test_every_event_is_sent_in_order_and_the_progress_ends_with_their_number():
+    producer, seen = RecordingProducer(), []
+    publication = spread()
+    publish(producer, publication, rate=None, progress=seen.append)
+    assert [value for _, value, _ in producer.to("events")] == [publication.event(row) for row in range(10)]
+    assert seen == [10]
+
+
+def test_a_rate_is_kept_by_waiting_on_the_client():
+    producer, seen = RecordingProducer(), []
+    # The stand-in does not wait, so what it is asked to wait is nearly the whole time.
+    publish(producer, spread(), rate=10.0, progress=seen.append)
+    waits_s = [wait_s for wait_s in producer.polled_s if wait_s]
+    assert waits_s == pytest.approx([place / 10 for place in range(1, 10)], abs=0.09)
+    assert seen == [*range(1, 10), 10]
+
+
+def test_a_full_queue_is_flushed_and_the_event_sent_once():
+    producer = RecordingProducer()
+    producer.full = 1
+    publish(producer, spread(), rate=None)
+    assert len(producer.sent) == 10
+
+
+def test_a_queue_that_cannot_be_flushed_is_a_broker_error():
+    producer = RecordingProducer()
+    producer.full = 1_000
+    producer.unsent = 3
+    with pytest.raises(BrokerError, match=r"topic events did not take every event \(no answer for 30 s\)"):
+        publish(producer, spread(), rate=None)
+
+
+def test_events_that_are_refused_on_delivery_are_a_broker_error_with_its_reason():
+    producer, seen = RecordingProducer(), []
+    producer.refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(BrokerError, match=r"not take every event \(.*authorization failed\); check the brokers"):
+        publish(producer, spread(), rate=None, progress=seen.append)
+    assert seen == []
+
+
+def test_an_event_that_the_client_refuses_is_a_broker_error_and_ends_the_sending():
+    producer = RecordingProducer()
+    producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    with pytest.raises(BrokerError, match=r"(?i)size too large"):
+        publish(producer, spread(), rate=None)
+
+
+def test_a_broker_gets_every_event_and_the_records_own_time_stays_now():
+    with EmbeddedBroker(["events"]) as broker:
+        properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
+        publication = spread(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
+        publish(client.producer(properties), publication, rate=None)
+        reader = client.consumer({**properties, "auto.offset.reset": "earliest"})
+        reader.subscribe(["events"])
+        records = []
+        for _ in range(100):
+            records += [record for record in reader.consume(500, 0.1) if record.error() is None]
+            if len(records) == 300:
+                break
+        reader.close()
+    sent = sorted(publication.event(row) for row in range(300))
+    assert sorted(record.value() for record in records) == sent
+    kinds, stamps_ms = zip(*(record.timestamp() for record in records), strict=True)
+    assert set(kinds) == {TIMESTAMP_CREATE_TIME}
+    assert max(stamps_ms) - min(stamps_ms) < 60_000, "the event times span a day"

@@ -1,0 +1,415 @@
+"""The configuration: all problems at once, the environment on top, no secret ever printed."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from driftgauge.config import Settings, is_secret, load_settings
+from driftgauge.errors import ConfigError
+
+SECRET = "hunter2"  # noqa: S105 - it must show nowhere
+
+MINIMAL = """
+kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge}
+streams:
+  - {name: images, baseline: images.safetensors, windows: [1h]}
+"""
+
+FULL = """
+kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge, sasl.password: hunter2, fetch.min.bytes: 5}
+topics: {events: [embeddings, backfill], windows: results, dead_letters: refused}
+streams:
+  - name: resnet18-fc1
+    baseline: baselines/resnet18-fc1.safetensors
+    windows: [1d, 1h]
+    allowed_disorder: 45s
+    allowed_lateness: 1h30m
+    idle_timeout: 5m
+    min_events: 200
+  - {name: clip-text, baseline: /etc/driftgauge/clip.safetensors, windows: [10m]}
+http: {host: 0.0.0.0, port: 8000}
+allowed_lead: 1m
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Write a configuration and load it under an environment."""
+
+    def _load(text=MINIMAL, **environ):
+        path = tmp_path / "driftgauge.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_settings(path, environ)
+
+    return _load
+
+
+@pytest.fixture
+def problems(load):
+    """Load a configuration that cannot be used; return the message."""
+
+    def _problems(text=MINIMAL, **environ):
+        with pytest.raises(ConfigError) as caught:
+            load(text, **environ)
+        return str(caught.value)
+
+    return _problems
+
+
+def with_stream(**changes):
+    return yaml.safe_dump(
+        {
+            "kafka": {"bootstrap.servers": "localhost:9092", "group.id": "driftgauge"},
+            "streams": [{"name": "images", "baseline": "b.safetensors", "windows": ["1h"], **changes}],
+        }
+    )
+
+
+def with_kafka(**changes):
+    tree = yaml.safe_load(MINIMAL)
+    tree["kafka"] |= {name.replace("_", "."): value for name, value in changes.items()}
+    return yaml.safe_dump(tree)
+
+
+def test_every_value_is_read(load, tmp_path):
+    settings = load(FULL)
+    assert settings.kafka["fetch.min.bytes"] == 5
+    assert settings.topics.events == ("embeddings", "backfill")
+    assert (settings.topics.windows, settings.topics.dead_letters) == ("results", "refused")
+    images, texts = settings.streams
+    assert images.windows == (3_600_000, 86_400_000)
+    assert images.allowed_disorder == 45_000
+    assert images.allowed_lateness == 5_400_000
+    assert images.idle_timeout == 300_000
+    assert (images.min_events, texts.min_events) == (200, None)
+    assert images.baseline == tmp_path / "baselines" / "resnet18-fc1.safetensors"
+    assert texts.baseline == Path("/etc/driftgauge/clip.safetensors")
+    assert (settings.http.host, settings.http.port) == ("0.0.0.0", 8000)  # noqa: S104 - only read
+    assert settings.allowed_lead == 60_000
+
+
+def test_what_is_not_given_has_a_default(load):
+    settings = load()
+    assert settings.topics.events == ("embeddings",)
+    assert (settings.topics.windows, settings.topics.dead_letters) == (
+        "driftgauge.windows",
+        "driftgauge.dead-letters",
+    )
+    (stream,) = settings.streams
+    assert (stream.allowed_disorder, stream.allowed_lateness, stream.idle_timeout) == (
+        30_000,
+        600_000,
+        60_000,
+    )
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 9464)
+    assert settings.allowed_lead == 300_000
+
+
+def test_every_problem_is_reported_at_once_with_the_key_it_stands_at(problems):
+    message = problems(
+        """
+kafka: {group.id: driftgauge, enable.auto.commit: true, client.id: [a]}
+topics: {events: []}
+streams:
+  - {name: "two words", windows: [1h, 5], colour: red}
+  - {name: images, baseline: b.safetensors, windows: [1h, 1h], min_events: 0, allowed_lateness: 3}
+http: {port: 70000, port: 70001}
+nope: 1
+""",
+        DRIFTGAUGE_STREAMS__7__NAME="images",
+        DRIFTGAUGE_ALLOWED_LEAD="5",
+    )
+    lines = message.splitlines()[1:]
+    starts = [line.removeprefix("  - ").split(":")[0] for line in lines]
+    assert starts == [
+        "port",
+        "DRIFTGAUGE_STREAMS__7__NAME",
+        "kafka",
+        "topics.events",
+        "streams.0.name",
+        "streams.0.baseline",
+        "streams.0.windows.1",
+        "streams.0.colour",
+        "streams.1.windows",
+        "streams.1.allowed_lateness",
+        "streams.1.min_events",
+        "http.port",
+        "allowed_lead",
+        "nope",
+    ]
+    for part in ("bootstrap.servers is missing", "enable.auto.commit is set by", "client.id must be text"):
+        assert part in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"windows": []}, "windows: must name at least one"),
+        ({"windows": ["1h", "60m"]}, "windows: a window size stands twice"),
+        ({"windows": [3600]}, "windows.0: 3600 has no unit"),
+        ({"windows": ["3600"]}, "windows.0: '3600' is not a duration"),
+        ({"windows": ["0s"]}, "windows.0: must be longer than zero"),
+        ({"windows": ["1ms", "1d"]}, "windows: the largest window holds more than 1,500 panes of 1ms"),
+        ({"windows": ["99999999d"]}, "windows: a window lasts at most 3660d"),
+        ({"idle_timeout": "0s"}, "idle_timeout: must be longer than zero"),
+        ({"allowed_disorder": 30}, "allowed_disorder: 30 has no unit"),
+        (
+            {"allowed_disorder": "30m1h"},
+            "allowed_disorder: '30m1h' is not a duration: its units must descend",
+        ),
+        ({"allowed_disorder": None}, "allowed_disorder: None has no unit"),
+        ({"min_events": "20"}, "min_events: Input should be a valid integer"),
+        ({"name": "ümlaut"}, "name: String should match pattern"),
+    ],
+)
+def test_a_stream_that_cannot_be_watched_is_refused(problems, changes, part):
+    assert f"streams.0.{part}" in problems(with_stream(**changes))
+
+
+def test_allowances_may_be_zero(load):
+    (stream,) = load(with_stream(allowed_disorder="0s", allowed_lateness="0s")).streams
+    assert (stream.allowed_disorder, stream.allowed_lateness) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["enable.auto.commit", "enable.auto.offset.store", "isolation.level", "partition.assignment.strategy"],
+)
+def test_a_property_that_correctness_rests_on_is_not_the_operators(problems, name):
+    message = problems(with_kafka(**{name: "true"}))
+    assert message.count("\n") == 1
+    assert f"kafka: {name} is set by driftgauge itself" in message
+
+
+@pytest.mark.parametrize("name", ["bootstrap.servers", "group.id"])
+def test_a_property_without_which_nothing_works_is_asked_for(problems, name):
+    assert f"kafka: {name} is missing" in problems(with_kafka(**{name: ""}))
+
+
+def test_streams_are_named_once(problems):
+    twice = MINIMAL + "  - {name: images, baseline: other.safetensors, windows: [1h]}\n"
+    assert "streams: named more than once: images" in problems(twice)
+
+
+@pytest.mark.parametrize(
+    "topics",
+    ["{events: [a, a]}", "{events: [a], windows: a}", "{windows: a, dead_letters: a}"],
+)
+def test_no_topic_is_both_read_and_written(problems, topics):
+    assert "topics: every topic must be named once" in problems(f"{MINIMAL}topics: {topics}\n")
+
+
+@pytest.mark.parametrize("extra", ["streem: 1", "http: {prot: 1}", "topics: {event: [a]}"])
+def test_unknown_keys_are_refused(problems, extra):
+    assert "Extra inputs are not permitted" in problems(f"{MINIMAL}{extra}\n")
+
+
+def test_a_key_that_stands_twice_is_refused_wherever_it_stands(problems):
+    message = problems(
+        MINIMAL.replace("windows: [1h]", "windows: [1h], windows: [1d]") + "http: {}\nhttp: {}\n"
+    )
+    assert "windows: stands more than once in the mapping that begins on line 4" in message
+    assert "http: stands more than once in the mapping that begins on line 2" in message
+
+
+def test_a_merge_key_is_overridden_and_not_a_duplicate(load):
+    text = MINIMAL.replace("- {name", "- &first {name") + "  - {<<: *first, name: texts}\n"
+    assert [stream.name for stream in load(text).streams] == ["images", "texts"]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "does not hold a YAML mapping; it needs at least the keys kafka and streams"),
+        ("- kafka\n", "does not hold a YAML mapping"),
+        ("kafka", "does not hold a YAML mapping"),
+        ("kafka: {", "is not YAML: line 1, column 9"),
+        ("a: b: c", "is not YAML: line 1, column 5"),
+        ("a: \x07", "is not YAML: a control character"),
+        ("1: 2\n", "1: Keys should be strings"),
+    ],
+)
+def test_a_file_that_is_no_configuration_says_what_it_is(problems, text, part):
+    assert part in problems(text)
+
+
+def test_a_missing_file_says_how_to_name_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read \(No such file.*--config"):
+        load_settings(tmp_path / "absent.yaml", {})
+
+
+def test_a_file_in_another_encoding_says_so(tmp_path):
+    path = tmp_path / "driftgauge.yaml"
+    path.write_bytes(MINIMAL.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"is not UTF-8 text .* at byte 0"):
+        load_settings(path, {})
+
+
+def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
+    settings = load(
+        DRIFTGAUGE_HTTP__PORT="8080",
+        DRIFTGAUGE_TOPICS__EVENTS="[one, two]",
+        DRIFTGAUGE_STREAMS__0__BASELINE="other.safetensors",
+        DRIFTGAUGE_STREAMS__0__WINDOWS="[5m, 1h]",
+        DRIFTGAUGE_STREAMS__0__MIN_EVENTS="7",
+        DRIFTGAUGE_ALLOWED_LEAD="2m",
+        DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS="broker:9092",
+        DRIFTGAUGE_KAFKA__SSL_CA_LOCATION="ca.pem",
+    )
+    assert settings.http.port == 8080
+    assert settings.topics.events == ("one", "two")
+    assert settings.streams[0].baseline == tmp_path / "other.safetensors"
+    assert settings.streams[0].windows == (300_000, 3_600_000)
+    assert settings.streams[0].min_events == 7
+    assert settings.allowed_lead == 120_000
+    assert settings.kafka["bootstrap.servers"] == "broker:9092"
+    assert settings.kafka["ssl.ca.location"] == "ca.pem"
+
+
+def test_a_whole_section_can_come_from_the_environment(load):
+    settings = load("{}", DRIFTGAUGE_KAFKA="{bootstrap.servers: b, group.id: g}", DRIFTGAUGE_STREAMS=(
+        "[{name: a, baseline: a.safetensors, windows: [1h]}]"
+    ))  # fmt: skip
+    assert (settings.kafka, settings.streams[0].name) == ({"bootstrap.servers": "b", "group.id": "g"}, "a")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "0123",
+        "1e3",
+        "yes",
+        "null",
+        "abc #def",
+        "*star",
+        "&and",
+        "!bang",
+        "a: b",
+        "'quote",
+        "[x]",
+        "-----A\nB\n",
+    ],
+)
+def test_a_kafka_property_from_the_environment_is_taken_as_it_stands(load, password):
+    assert load(DRIFTGAUGE_KAFKA__SASL_PASSWORD=password).kafka["sasl.password"] == password
+
+
+def test_variables_that_are_not_a_setting_are_left_alone(load):
+    assert load(DRIFTGAUGE_TEST_BOOTSTRAP="x", DRIFTGAUGE_="y", HTTP__PORT="z") == load()
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "STREAMS__1__NAME",
+        "STREAMS__FIRST__NAME",
+        "HTTP__PORT__X",
+        "STREAMS__0__NAME__X__Y",
+        "ALLOWED_LEAD__X",
+    ],
+)
+def test_a_variable_that_leads_nowhere_is_a_problem_that_names_it(problems, variable):
+    text = MINIMAL + "http: {port: 9464}\nallowed_lead: 5m\n"
+    assert f"DRIFTGAUGE_{variable}: does not fit the configuration" in problems(
+        text, **{f"DRIFTGAUGE_{variable}": "images"}
+    )
+
+
+def test_a_variable_that_is_not_yaml_is_a_problem_that_names_it(problems):
+    assert "DRIFTGAUGE_TOPICS__EVENTS: does not fit" in problems(DRIFTGAUGE_TOPICS__EVENTS="[a")
+
+
+SECRET_PROPERTIES = [
+    "sasl.password",
+    "ssl.key.password",
+    "ssl.keystore.password",
+    "ssl.key.pem",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+]
+
+
+@pytest.mark.parametrize("name", SECRET_PROPERTIES)
+def test_a_secret_is_masked_wherever_settings_are_shown_and_kept_where_they_are_used(load, name):
+    settings = load(with_kafka(**{name: SECRET}))
+    assert settings.kafka[name] == SECRET
+    shown = [
+        repr(settings),
+        str(settings),
+        f"{settings}",
+        repr([settings]),
+        str(settings.model_dump()),
+        str(settings.model_dump(mode="json")),
+        settings.model_dump_json(),
+    ]
+    for text in shown:
+        assert SECRET not in text
+        assert "***" in text
+        assert "localhost:9092" in text
+
+
+@pytest.mark.parametrize("name", ["bootstrap.servers", "group.id", "sasl.username", "ssl.key.location"])
+def test_what_is_no_secret_is_shown(name):
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_kafka(sasl_password=SECRET, nope=[1]),
+        with_kafka(sasl_password=[SECRET]),
+        with_kafka(sasl_password={SECRET: SECRET}),
+        f"kafka: {SECRET}\n",
+        f"kafka: {{sasl.password: {SECRET}: x}}\n",
+        f"kafka:\n  sasl.password: !{SECRET}\n",
+        f"kafka:\n  sasl.password: *{SECRET}\n",
+        f"kafka:\n  sasl.password: '{SECRET}\n",
+        f"kafka:\n  sasl.password: !{SECRET}!x y\n",
+        f"kafka:\n  ssl.key.pem: |\n   {SECRET}\n  \t- x: y\n : z",
+    ],
+)
+def test_no_problem_with_the_file_quotes_a_secret(load, text):
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    # Of the traceback only what it says of errors: its source lines are this test's own.
+    told = "".join(line for error in chain(caught.value) for line in traceback.format_exception_only(error))
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize(
+    "variable", ["KAFKA__SASL_PASSWORD__X", "KAFKA", "KAFKA__SASL__PASSWORD", "HTTP__PORT"]
+)
+def test_no_problem_with_the_environment_quotes_a_secret(problems, variable):
+    assert SECRET not in problems(with_kafka(nope=[1]), **{f"DRIFTGAUGE_{variable}": f"[{SECRET}"})
+    assert SECRET not in problems(with_kafka(nope=[1]), **{f"DRIFTGAUGE_{variable}": SECRET})
+
+
+def test_the_models_own_errors_quote_no_input():
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"kafka": {"sasl.password": [SECRET]}, "streams": SECRET})
+    assert SECRET not in str(caught.value)
+
+
+def chain(error):
+    """The error and those it came from, as a traceback would show them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_settings_cannot_be_changed(load):
+    settings = load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.http.port = 1
+
+
+def test_a_dump_reads_back_as_the_same_settings(load, tmp_path):
+    settings = load(FULL.replace("sasl.password: hunter2, ", ""))
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json")), encoding="utf-8")
+    assert load_settings(path, {}) == settings

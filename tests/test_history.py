@@ -1,0 +1,199 @@
+"""Recorded events through the same decoder and core, against a direct count."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from driftgauge.core.result import Window
+from driftgauge.errors import InputError
+from driftgauge.history import Replay
+from driftgauge.watching import load_streams
+from tests.watched import (
+    CLUSTERS,
+    DAY_MS,
+    HOUR_MS,
+    MONDAY_MS,
+    event,
+    save_baseline,
+    settings_in,
+    write_events,
+)
+
+MINUTE_MS = 60_000
+NOW_MS = MONDAY_MS + 30 * DAY_MS
+
+
+@pytest.fixture
+def replay(tmp_path):
+    """A replay of stream `images`, by the hour and the day."""
+
+    def _replay(**stream):
+        save_baseline(tmp_path)
+        streams = load_streams(settings_in(tmp_path, stream))
+        return Replay(streams, lead_ms=MINUTE_MS, clock_ms=lambda: NOW_MS)
+
+    return _replay
+
+
+def refused(replay):
+    return {key: number for key, number in replay.rejected.items() if number}
+
+
+def latest(results):
+    """The last published histogram of each window."""
+    return {result.window: tuple(result.counts.tolist()) for result in results}
+
+
+def direct_count(times_ms, clusters, *sizes_ms):
+    """Each window's histogram, straight from the columns."""
+    return {
+        Window(size_ms, start): tuple(
+            np.bincount(clusters[times_ms // size_ms * size_ms == start], minlength=CLUSTERS).tolist()
+        )
+        for size_ms in sizes_ms
+        for start in np.unique(times_ms // size_ms * size_ms).tolist()
+    }
+
+
+def columns(number, seed=0):
+    """Events of three days, out of order by less than half a minute."""
+    random = np.random.default_rng(seed)
+    times_ms = MONDAY_MS + np.sort(random.integers(0, 3 * DAY_MS, size=number))
+    times_ms = np.maximum(times_ms - random.integers(0, 29_000, size=number), MONDAY_MS)
+    return times_ms, random.integers(0, CLUSTERS, size=number)
+
+
+def lines_of(times_ms, clusters):
+    return [event(time_ms, cluster) for time_ms, cluster in zip(times_ms, clusters.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
+def test_a_replay_counts_exactly_what_a_direct_count_does(replay, tmp_path, name):
+    times_ms, clusters = columns(3_500)
+    path = write_events(tmp_path / name, lines_of(times_ms, clusters))
+    run = replay()
+    results = list(run.run([path]))
+    assert latest(results) == direct_count(times_ms, clusters, HOUR_MS, DAY_MS)
+    assert len(results) == 3 * 24 + 3
+    assert {result.revision for result in results} == {0}
+    assert refused(run) == {}
+
+
+def test_windows_close_as_the_replay_goes_on_and_not_all_at_the_end(replay, tmp_path):
+    times_ms, clusters = columns(3_500)
+    path = write_events(tmp_path / "events.jsonl", lines_of(times_ms, clusters))
+    ends = [result.window.end_ms for result in replay().run([path])]
+    assert ends == sorted(ends)
+
+
+def test_the_order_of_files_does_not_matter(replay, tmp_path):
+    times_ms, clusters = columns(3_000)
+    # One file a day, and one with every third event of all days.
+    part = np.where(np.arange(3_000) % 3 == 0, 3, (times_ms - MONDAY_MS) // DAY_MS)
+    paths = [
+        write_events(
+            tmp_path / f"{number}.jsonl", lines_of(times_ms[part == number], clusters[part == number])
+        )
+        for number in range(4)
+    ]
+    expected = direct_count(times_ms, clusters, HOUR_MS, DAY_MS)
+    for order in permutations(paths):
+        run = replay()
+        results = list(run.run(order))
+        assert latest(results) == expected
+        assert refused(run) == {}
+
+
+def test_a_late_event_corrects_its_window_with_a_revision(replay, tmp_path):
+    first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + HOUR_MS + MINUTE_MS, 0)]
+    second = [event(MONDAY_MS + 1, 3)]
+    path = write_events(tmp_path / "events.jsonl", first + second)
+    results = [
+        (result.revision, result.count)
+        for result in replay().run([path])
+        if result.window == Window(HOUR_MS, MONDAY_MS)
+    ]
+    assert results == [(0, 999), (1, 1_000)]
+
+
+def test_an_event_beyond_every_windows_correction_is_refused_as_late(replay, tmp_path):
+    first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + 2 * HOUR_MS, 0)]
+    path = write_events(tmp_path / "events.jsonl", [*first, event(MONDAY_MS + 1, 3)])
+    run = replay(windows=["1h"])
+    assert [result.count for result in run.run([path])] == [999, 1]
+    assert refused(run) == {("images", "late"): 1}
+
+
+def test_an_event_late_for_its_hour_is_counted_in_its_day(replay, tmp_path):
+    first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + 2 * HOUR_MS, 0)]
+    path = write_events(tmp_path / "events.jsonl", [*first, event(MONDAY_MS + 1, 3)])
+    run = replay()
+    results = latest(run.run([path]))
+    assert results[Window(HOUR_MS, MONDAY_MS)] == (999, 0, 0, 0)
+    assert results[Window(DAY_MS, MONDAY_MS)] == (1_000, 0, 0, 1)
+    assert refused(run) == {}
+
+
+def test_bad_events_are_counted_by_reason_and_stop_nothing(replay, tmp_path):
+    path = write_events(
+        tmp_path / "events.jsonl",
+        [
+            event(MONDAY_MS, 0),
+            b"{",
+            b"not json",
+            b"",
+            b"   ",
+            b"[]",
+            event(MONDAY_MS, 0, stream="sounds"),
+            event(MONDAY_MS, 0, embedding=[1, 2]),
+            event(NOW_MS + MINUTE_MS, 1),
+            event(NOW_MS + MINUTE_MS + 1, 1),
+            b'{"stream":"images","timestamp":%d,"embedding":[1,2,3,1e39]}' % MONDAY_MS,
+            # Finite, but the product with a centroid is not.
+            event(MONDAY_MS, 0, embedding=[3e38, -3e38, 3e38, 3e38]),
+        ],
+    )
+    run = replay(windows=["1h"])
+    assert sum(result.count for result in run.run([path])) == 2
+    assert refused(run) == {
+        (None, "undecodable"): 2,
+        (None, "invalid"): 1,
+        (None, "unknown_stream"): 1,
+        ("images", "wrong_dimension"): 1,
+        ("images", "future"): 1,
+        ("images", "non_finite"): 2,
+    }
+
+
+def test_blank_lines_are_no_events(replay, tmp_path):
+    path = write_events(tmp_path / "events.jsonl", [b"", event(MONDAY_MS, 0), b" \t\r", b""])
+    run = replay(windows=["1h"])
+    assert [result.count for result in run.run([path])] == [1]
+    assert refused(run) == {}
+
+
+def test_an_empty_file_is_no_result(replay, tmp_path):
+    assert list(replay().run([write_events(tmp_path / "events.jsonl", [])])) == []
+
+
+def test_too_few_events_are_counted_and_not_scored(replay, tmp_path):
+    path = write_events(
+        tmp_path / "events.jsonl", [event(MONDAY_MS, 0)] * 4 + [event(MONDAY_MS + HOUR_MS, 1)] * 5
+    )
+    results = list(replay(windows=["1h"]).run([path]))
+    assert [(result.count, result.score is None) for result in results] == [(4, True), (5, False)]
+
+
+def test_all_missing_files_are_named_before_anything_is_read(replay, tmp_path):
+    there = write_events(tmp_path / "there.jsonl", [event(MONDAY_MS, 0)])
+    run = replay().run([there, tmp_path / "one.jsonl", tmp_path / "two.jsonl"])
+    with pytest.raises(InputError, match=r"no such file: .*one\.jsonl, .*two\.jsonl"):
+        next(run)
+
+
+def test_a_file_that_breaks_off_is_an_error_that_names_it(replay, tmp_path):
+    path = write_events(tmp_path / "events.jsonl.gz", [event(MONDAY_MS, 0)] * 10)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError, match=r"events\.jsonl\.gz cannot be read"):
+        list(replay().run([path]))

@@ -1,0 +1,79 @@
+"""A fitted baseline, its configuration and recorded events, for the tests that stand on files."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import orjson
+import yaml
+
+from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
+from driftgauge.config import load_settings
+from driftgauge.core.assignment import Centroids, Metric
+
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+MONDAY_MS = 1_762_128_000_000  # 2025-11-03T00:00:00Z
+CLUSTERS = 4
+
+
+def build_baseline(stream="images", *, model_version=None, metric=Metric.EUCLIDEAN):
+    """A baseline whose centroids are the unit vectors: an event's vector says its cluster."""
+    counts = np.array([40, 30, 20, 10], dtype=np.int64)
+    return Baseline(
+        metadata=BaselineMetadata(
+            stream=stream,
+            model_version=model_version,
+            dimension=CLUSTERS,
+            clusters=CLUSTERS,
+            metric=metric,
+            fitted_count=100,
+            reference_count=int(counts.sum()),
+            seed=0,
+            created_ms=MONDAY_MS - DAY_MS,
+            versions={"numpy": "2"},
+        ),
+        centroids=Centroids(np.eye(CLUSTERS, dtype=np.float32), metric),
+        counts=counts,
+        quantile_levels=np.array([0.5, 0.99]),
+        distance_quantiles=np.tile(np.array([0.1, 0.2], dtype=np.float32), (CLUSTERS, 1)),
+        mean=np.full(CLUSTERS, 0.25),
+        components=np.eye(CLUSTERS, dtype=np.float32)[:2],
+        variances=np.array([0.2, 0.1]),
+    )
+
+
+def write_config(folder, *streams, **sections):
+    """Write a configuration; a stream's fields lie over those of one that is sound."""
+    path = folder / "driftgauge.yaml"
+    sound = {"name": "images", "baseline": "images.safetensors", "windows": ["1h", "1d"], "min_events": 5}
+    tree = {
+        "kafka": {"bootstrap.servers": "localhost:9092", "group.id": "driftgauge"},
+        "streams": [{**sound, **stream} for stream in streams or ({},)],
+        **sections,
+    }
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path
+
+
+def settings_in(folder, *streams, **sections):
+    return load_settings(write_config(folder, *streams, **sections), {})
+
+
+def save_baseline(folder, stream="images", **fields):
+    baseline = build_baseline(stream, **fields)
+    save(baseline, folder / f"{stream}.safetensors")
+    return baseline
+
+
+def event(time_ms, cluster, *, stream="images", **fields):
+    """One event as a line of JSON, its vector near its cluster's centroid."""
+    vector = [0.1] * CLUSTERS
+    vector[cluster] = 0.9
+    return orjson.dumps({"stream": stream, "timestamp": int(time_ms), "embedding": vector, **fields})
+
+
+def write_events(path: Path, lines):
+    content = b"".join(line + b"\n" for line in lines)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
