@@ -71,9 +71,8 @@ def test_a_single_day_that_reaches_the_next_week_is_a_problem(number, divergence
 
 def test_the_right_days_are_compared():
     (problem,) = problems(changed(9, divergence=0.001), TRUE)
-    assert problem == (
-        "the highest divergence of the clean week, 0.0020, is not below the lowest of the blurred week, 0.0010"
-    )
+    clean, blurred = "the highest divergence of the clean week", "the lowest of the blurred week"
+    assert problem == f"{clean}, 0.0020, is not below {blurred}, 0.0010"
 
 
 def test_everything_that_does_not_hold_is_listed_at_once():

@@ -47,7 +47,9 @@ def test_the_embedding_is_what_the_network_reads_its_answer_from(network, split)
     classifier = network._classifier
     hidden = np.maximum(network.embed(split.traffic), 0)
     answers = (hidden @ classifier.coefs_[1] + classifier.intercepts_[1]).argmax(axis=1)
-    assert (answers == split.traffic.labels).mean() == pytest.approx(network.accuracy(split.traffic), abs=0.002)
+    assert (answers == split.traffic.labels).mean() == pytest.approx(
+        network.accuracy(split.traffic), abs=0.002
+    )
 
 
 def test_training_is_the_seeds_alone(network, split):
@@ -75,7 +77,8 @@ def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(networ
     for condition, days in weeks.items():
         clusters = [baseline.centroids.assign(network.embed(images)) for images in days]
         scores[condition] = [
-            score(np.bincount(cluster, minlength=10).astype(np.int64), baseline.counts) for cluster in clusters
+            score(np.bincount(cluster, minlength=10).astype(np.int64), baseline.counts)
+            for cluster in clusters
         ]
     clean, blurred, darkened = ([day.js_divergence for day in scores[condition]] for condition in Condition)
     floor = scores[Condition.CLEAN][0].noise_floor

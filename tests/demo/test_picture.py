@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from driftgauge.demo.picture import draw
@@ -41,10 +42,7 @@ def test_divergence_stands_above_accuracy_and_rises_while_that_falls(tmp_path):
 
 def test_the_axes_start_at_zero(tmp_path, monkeypatch):
     figures = []
-    from matplotlib.figure import Figure
-
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1])
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     draw(build_days((0.5, 0.6, 0.7)), tmp_path / "drift.png")
     upper, lower = figures[0].axes
     assert upper.get_ylim()[0] == 0
@@ -53,7 +51,11 @@ def test_the_axes_start_at_zero(tmp_path, monkeypatch):
     assert upper.get_xlim() == lower.get_xlim() == (0, 21)
     assert "0 to 1" in upper.get_ylabel()
     words = " ".join(text.get_text() for text in upper.texts)
-    for week in ("week 1: clean images\nmean 0.500", "week 2: blurred", "week 3: darkened images\nmean 0.700"):
+    for week in (
+        "week 1: clean images\nmean 0.500",
+        "week 2: blurred",
+        "week 3: darkened images\nmean 0.700",
+    ):
         assert week in words
 
 
@@ -64,5 +66,7 @@ def test_a_single_day_can_be_drawn(tmp_path):
 
 def test_a_picture_that_cannot_be_written_is_an_error_with_its_path(tmp_path):
     path = tmp_path / "missing" / "drift.png"
-    with pytest.raises(DemoError, match=r"drift\.png: cannot write the picture: No such file .*; name a folder"):
+    with pytest.raises(
+        DemoError, match=r"drift\.png: cannot write the picture: No such file .*; name a folder"
+    ):
         draw(build_days(), path)

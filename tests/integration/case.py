@@ -21,6 +21,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.kafka.state import OffsetState
 from tests.integration.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +148,9 @@ class Case:
         return Service(self.config, self.folder / f"serve-{self._runs}.log")
 
     def producer(self, **properties: str | int) -> Producer:
-        return Producer({"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties)
+        return Producer(
+            {"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties
+        )
 
     def publish(self, events: Iterable[Event]) -> None:
         """Send events as fast as the broker takes them."""
@@ -225,14 +228,13 @@ class Case:
             consumer.close()
         return sorted(records, key=lambda message: (message.partition(), message.offset()))
 
-    def committed(self) -> dict[int, int]:
-        """The group's committed offsets by partition, as another client sees them."""
+    def positions(self) -> dict[int, int]:
+        """How far the group has read each partition, as its committed state tells another client."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name})
         try:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
-            asked = [TopicPartition(self.events_topic, partition) for partition in known]
-            answer = consumer.committed(asked, timeout=TIMEOUT_S)
-            return {committed.partition: committed.offset for committed in answer if committed.offset >= 0}
+            restored = OffsetState(consumer).restore([(self.events_topic, partition) for partition in known])
+            return {progress.partition: progress.position for progress in restored.progress}
         finally:
             consumer.close()
 

@@ -83,7 +83,8 @@ class RecordingProducer:
     """Keeps what it is given, and fails as it is told.
 
     `full` is how often the queue is full from now on, `unsent` what a flush says it has not sent,
-    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises.
+    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises,
+    `limit` the bytes that a flush may send: a broker refuses a batch that is larger as a whole.
     """
 
     def __init__(self) -> None:
@@ -92,6 +93,7 @@ class RecordingProducer:
         self.unsent = 0
         self.refusal: KafkaError | None = None
         self.fault: Exception | None = None
+        self.limit = 1_000_000
         self.polled_s: list[float] = []
         self._undelivered: deque = deque()
 
@@ -102,15 +104,19 @@ class RecordingProducer:
             self.full -= 1
             raise BufferError
         self.sent.append((topic, key, value, list(headers)))
-        self._undelivered.append(on_delivery)
+        parts = [key, value, *(part for header in headers for part in header)]
+        self._undelivered.append((on_delivery, sum(len(part) for part in parts if part)))
 
     def poll(self, timeout_s: float) -> int:
         self.polled_s.append(timeout_s)
         return 0
 
     def flush(self, timeout_s: float) -> int:
+        error = self.refusal
+        if sum(size for _, size in self._undelivered) > self.limit:
+            error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
         while self._undelivered:
-            self._undelivered.popleft()(self.refusal, None)
+            self._undelivered.popleft()[0](error, None)
         return self.unsent
 
     def to(self, topic: str) -> list[tuple]:
@@ -170,7 +176,7 @@ SPEC = StreamSpec(
     sizes_ms=(SIZE_MS, 4 * SIZE_MS),
     disorder_ms=500,
     lateness_ms=1_000,
-    idle_ms=60_000,
+    idle_ms=2_000,
     min_events=1,
 )
 DECODER = Decoder({STREAM: StreamContract(4, "v7", Metric.EUCLIDEAN)})
@@ -179,9 +185,7 @@ DECODER = Decoder({STREAM: StreamContract(4, "v7", Metric.EUCLIDEAN)})
 def event(time_ms: int, cluster: int = 0, **fields: object) -> bytes:
     """An event at `time_ms` after the start, in a cluster."""
     vector = [float(place == cluster) for place in range(4)]
-    return orjson.dumps(
-        {"stream": STREAM, "timestamp": START_MS + time_ms, "embedding": vector, **fields}
-    )
+    return orjson.dumps({"stream": STREAM, "timestamp": START_MS + time_ms, "embedding": vector, **fields})
 
 
 class Replica:

@@ -1,7 +1,6 @@
 import logging
 import socket
 from concurrent.futures import Future
-from itertools import pairwise
 from time import monotonic
 
 import pytest
@@ -79,7 +78,9 @@ def admin(broker):
 def test_one_section_serves_every_kind_of_client_and_none_is_warned_of_the_others_properties(
     make, name, unused, said
 ):
-    made = make({"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 6_000, name: ONE_SIDED[name]})
+    made = make(
+        {"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 6_000, name: ONE_SIDED[name]}
+    )
     made.poll(0)
     if make is client.consumer:
         made.close()
@@ -128,18 +129,20 @@ def test_what_correctness_rests_on_cannot_be_set_from_outside(broker):
 
 def test_records_without_a_key_are_spread_over_the_partitions_one_by_one(broker):
     producer = client.producer({"bootstrap.servers": broker.bootstrap})
-    producer.list_topics("there", timeout=10)  # what waits for the first metadata goes to one partition
+    # What waits for the topic to be known goes out by other rules.
+    producer.produce("there", b"x")
+    assert producer.flush(10) == 0
     partitions = []
     for _ in range(200):
         producer.produce("there", b"x", on_delivery=lambda _, message: partitions.append(message.partition()))
     assert producer.flush(10) == 0
     assert all(20 < partitions.count(index) < 80 for index in range(4))
-    # Reports come batch by batch, so one partition after the other at best.
-    assert sum(before != after for before, after in pairwise(partitions)) >= 3
 
 
 def test_sound_properties_have_no_problems(capfd):
-    assert client.property_problems({"bootstrap.servers": "localhost:9092", "group.id": "g", **ONE_SIDED}) == []
+    assert (
+        client.property_problems({"bootstrap.servers": "localhost:9092", "group.id": "g", **ONE_SIDED}) == []
+    )
     assert capfd.readouterr().err == "", "librdkafka writes past the logs"
 
 

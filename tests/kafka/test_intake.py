@@ -1,7 +1,12 @@
 import logging
 
 import pytest
-from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, KafkaError
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    TIMESTAMP_NOT_AVAILABLE,
+    KafkaError,
+)
 
 from driftgauge.errors import BrokerError
 from driftgauge.kafka.assignment import Assignment
@@ -35,7 +40,9 @@ def test_a_record_does_not_advance_the_position_before_it_is_counted(assignment)
     assert assignment.positions[0] < 0
 
 
-@pytest.mark.parametrize("where", [{"partition": 2}, {"topic": "other"}, {"topic": None}, {"partition": None}])
+@pytest.mark.parametrize(
+    "where", [{"partition": 2}, {"topic": "other"}, {"topic": None}, {"partition": None}]
+)
 def test_a_record_of_a_partition_that_is_not_held_is_dropped(assignment, where):
     kept = Record(offset=9)
     assert read_notices([Record(**where), kept], assignment) == [kept]
@@ -73,7 +80,9 @@ def test_an_end_completes_the_catching_up_where_the_last_records_are_markers():
     ],
 )
 def test_a_notice_that_waiting_will_not_mend_ends_the_reading(assignment, code):
-    with pytest.raises(BrokerError, match=r"reading from embeddings\[1\] failed: .*; mend it and start again"):
+    with pytest.raises(
+        BrokerError, match=r"reading from embeddings\[1\] failed: .*; mend it and start again"
+    ):
         read_notices([notice(code, partition=1)], assignment)
 
 

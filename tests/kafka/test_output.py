@@ -102,9 +102,75 @@ def test_a_queue_that_stays_full_is_a_broker_error(output, producer):
 
 
 def test_a_record_that_the_client_does_not_take_is_a_broker_error_that_names_the_topic(output, producer):
-    producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    producer.fault = KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))
     with pytest.raises(BrokerError, match="topic letters does not take a record"):
         output.dead_letter(rejected(), REJECTION)
+    with pytest.raises(BrokerError, match="topic windows does not take a record"):
+        output.publish(result())
+
+
+def test_a_result_is_never_cut(output, producer):
+    producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    with pytest.raises(BrokerError, match="topic windows does not take a record"):
+        output.publish(result())
+    producer.fault = None
+    producer.limit = 10
+    output.publish(result())
+    with pytest.raises(BrokerError, match="was refused"):
+        output.flush(1.0)
+
+
+def test_dead_letters_that_are_too_large_together_only_are_sent_one_by_one(output, producer):
+    values = [bytes([number]) * 400 for number in range(5)]
+    producer.limit = 1_000
+    for value in values:
+        output.dead_letter(rejected(value=value), REJECTION)
+    assert output.flush(1.0)
+    again = [value for _, value, _ in producer.to("letters")[len(values) :]]
+    assert sorted(again) == values, "each once more, and whole"
+
+
+def test_a_dead_letter_that_is_too_large_by_itself_is_cut_to_its_headers_and_says_so(
+    output, producer, caplog
+):
+    producer.limit = 1_000
+    output.dead_letter(rejected(key=b"k" * 10, value=b"v" * 2_000, headers=[("trace", b"a" * 5)]), REJECTION)
+    assert output.flush(1.0)
+    (_, _, (key, value, headers)) = producer.to("letters")
+    assert (key, value) == (None, None)
+    assert dict(headers) == {**OWN, "driftgauge.omitted": b"2020 bytes of key, value and headers"}
+    (line,) = caplog.records
+    assert line.getMessage().startswith("dead letter cut")
+
+
+def test_a_dead_letter_that_the_client_finds_too_large_is_cut_at_the_flush(output, producer):
+    producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    output.dead_letter(rejected(value=b"v"), REJECTION)
+    assert producer.sent == []
+    producer.fault = None
+    assert output.flush(1.0)
+    ((_, value, headers),) = producer.to("letters")
+    assert value is None
+    assert dict(headers)["driftgauge.offset"] == b"41"
+
+
+def test_a_dead_letter_that_is_refused_even_when_cut_is_a_broker_error(output, producer):
+    producer.limit = 10
+    output.dead_letter(rejected(value=b"v" * 2_000), REJECTION)
+    with pytest.raises(BrokerError, match="was refused"):
+        output.flush(1.0)
+    assert len(producer.sent) == 3, "in a batch, alone, cut"
+
+
+def test_a_flush_that_runs_out_of_time_leaves_what_is_too_large_to_the_next(output, producer):
+    producer.limit = 1_000
+    producer.unsent = 1
+    output.dead_letter(rejected(value=b"v" * 2_000), REJECTION)
+    assert not output.flush(1.0)
+    assert len(producer.sent) == 1
+    producer.unsent = 0
+    assert output.flush(1.0)
+    assert len(producer.sent) == 3
 
 
 def test_a_flush_tells_whether_everything_is_kept(output, producer):

@@ -102,6 +102,15 @@ def test_an_event_whose_products_overflow_is_sent_on_as_not_finite(replica):
     assert replica.events("non_finite") == replica.events("accepted") == 1
 
 
+def test_an_event_that_is_late_and_overflows_as_well_is_sent_on_once(replica):
+    replica.read(event(0), event(10_000))
+    replica.commit()
+    replica.read(event(500).replace(b"[1.0,0.0,0.0,0.0]", b"[3e38,-3e38,3e38,3e38]"), offset=2)
+    replica.commit()
+    assert [letter["driftgauge.reason"] for letter in replica.letters] == [b"non_finite"]
+    assert replica.events("late") == 0
+
+
 def test_an_event_past_correction_is_late_and_counted_by_window_size(replica):
     replica.read(event(0), event(10_000))
     replica.commit()

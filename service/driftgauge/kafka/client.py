@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -35,6 +36,9 @@ _PRODUCER_ONLY = re.compile(
     r"transactional|transaction\.|linger\.|batch\.|acks|request\.|compression\.|partitioner"
     r"|message\.(?:timeout|send)|delivery\.|retries|sticky\.|queue\.buffering\."
 )
+
+# What librdkafka refuses as a whole, having taken each property by itself.
+_ON_MAKING = re.compile(r"Failed to create [a-z ]+: ")
 
 _SHARED_DEFAULTS: KafkaProperties = {"client.id": "driftgauge"}
 _CONSUMER_DEFAULTS: KafkaProperties = {
@@ -84,17 +88,30 @@ def admin(properties: KafkaProperties) -> AdminClient:
 
 
 def property_problems(properties: KafkaProperties) -> list[str]:
-    """Return what librdkafka refuses among the properties, each on its own; no secret is quoted."""
+    """Return what librdkafka refuses among the properties, or in their combination; no secret is quoted."""
     problems = []
     for name, value in properties.items():
-        try:
-            # Each is tried alone, for librdkafka stops at the first; nothing is connected.
-            Consumer({"group.id": "check", name: value}, logger=_LIBRDKAFKA)
-        except (KafkaException, TypeError, ValueError) as error:
-            cause = error.args[0]
-            reason = cause.str() if isinstance(cause, KafkaError) else str(cause)
-            problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else reason.strip()}")
-    return problems
+        # Each is tried alone, for librdkafka stops at the first; nothing is connected.
+        refusal = _refusal(partial(Consumer, {"group.id": "check", name: value}, logger=_LIBRDKAFKA))
+        # What it says on making the client is about a combination, here one with defaults.
+        if refusal is not None and not _ON_MAKING.match(refusal):
+            problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else refusal}")
+    if problems:
+        return problems
+    unconnected = {name: value for name, value in properties.items() if name != "bootstrap.servers"}
+    refusals = [_refusal(partial(make, unconnected)) for make in (consumer, producer, admin)]
+    together = [_ON_MAKING.sub("", refusal) for refusal in refusals if refusal is not None]
+    return [f"kafka: {refusal}" for refusal in dict.fromkeys(together)]
+
+
+def _refusal(make: Callable[[], object]) -> str | None:
+    """Return why librdkafka does not make a client; None where it does."""
+    try:
+        make()
+    except (KafkaException, TypeError, ValueError) as error:
+        cause = error.args[0]
+        return (cause.str() if isinstance(cause, KafkaError) else str(cause)).strip()
+    return None
 
 
 def missing_topics(client: AdminClient, topics: Collection[str]) -> list[str]:
@@ -120,9 +137,7 @@ def create_missing_topics(client: AdminClient, topics: Collection[str]) -> None:
     missing = missing_topics(client, topics)
     if not missing:
         return
-    pending = client.create_topics(
-        [NewTopic(topic) for topic in missing], request_timeout=REQUEST_TIMEOUT_S
-    )
+    pending = client.create_topics([NewTopic(topic) for topic in missing], request_timeout=REQUEST_TIMEOUT_S)
     for topic, future in pending.items():
         try:
             future.result()

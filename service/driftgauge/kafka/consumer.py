@@ -174,10 +174,13 @@ class ConsumerLoop:
 
     def _count_partitions(self) -> int:
         try:
-            known = self._consumer.list_topics(timeout=client.REQUEST_TIMEOUT_S).topics
+            # Not of the consumer, whose callback this runs in: the client would abort the process at
+            # the next callback (a log message is one) within the same poll.
+            known = self._admin.list_topics(timeout=client.REQUEST_TIMEOUT_S).topics
         except KafkaException as error:
             message = (
                 f"the partitions of the events topics are unknown ({error.args[0].str()}); check the brokers"
             )
             raise BrokerError(message) from error
-        return sum(len(known[topic].partitions) for topic in self._settings.topics.events)
+        # A topic may have been deleted meanwhile.
+        return sum(len(known[topic].partitions) for topic in self._settings.topics.events if topic in known)

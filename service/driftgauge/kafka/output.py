@@ -84,7 +84,13 @@ class Output:
             ("driftgauge.partition", str(message.partition()).encode()),
             ("driftgauge.offset", str(message.offset()).encode()),
         ]
-        self._send(_DeadLetter(message.key(), message.value(), [*(message.headers() or [])], about))
+        try:
+            headers: _Headers = [*(message.headers() or [])]
+        except SystemError:
+            # So the client fails on a name that is not UTF-8, which brokers accept.
+            headers = []
+            about.append(("driftgauge.omitted", b"the headers, for a name among them is not UTF-8"))
+        self._send(_DeadLetter(message.key(), message.value(), headers, about))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait for the broker to keep everything written; False if it has not in time.

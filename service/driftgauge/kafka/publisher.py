@@ -2,7 +2,6 @@
 
 import base64
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,13 +74,7 @@ class Publication:
         return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def publish(
-    producer: Producer,
-    publication: Publication,
-    *,
-    rate: float | None,
-    progress: Callable[[int], None] = lambda _: None,
-) -> None:
+def publish(producer: Producer, publication: Publication, *, rate: float | None) -> None:
     """Send every event in order, at most `rate` a second where one is given.
 
     The record's own timestamp stays now whatever the event time, for Kafka expires records by it.
@@ -90,7 +83,6 @@ def publish(
         producer: Sends the events.
         publication: What to send.
         rate: Events a second; None for as fast as the broker takes them.
-        progress: Told how many have been handed over, now and then.
 
     Raises:
         BrokerError: The broker did not take them all.
@@ -101,9 +93,8 @@ def publish(
         if error is not None:
             failures.append(error)
 
-    total = len(publication.vectors)
     started_s = time.monotonic()
-    for row in range(total):
+    for row in range(len(publication.vectors)):
         if rate is not None:
             # poll returns at the first delivery report, long before it is time.
             while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:
@@ -127,4 +118,3 @@ def publish(
             f"topic {publication.topic} did not take every event ({reason}); check the brokers and the topic"
         )
         raise BrokerError(message)
-    progress(total)

@@ -1,0 +1,179 @@
+"""The whole demo, kept running until somebody presses Ctrl-C."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from urllib.request import urlopen
+
+import pytest
+
+from driftgauge.config import load_settings
+from driftgauge.demo.scrape import Scrape
+
+PATIENCE_S = 150.0
+ROW = re.compile(
+    r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%$", re.M
+)
+
+FRESH = {"name": "driftgauge_events_total", "stream": "digits-live", "outcome": "accepted"}
+
+
+@dataclass(frozen=True)
+class Told:
+    out: Path
+    said: str
+    status: int
+    live: Scrape
+    ended_in_s: float
+    left: bool
+
+
+@contextmanager
+def started(out, *options):
+    """Start the demo as the leader of a process group, as a shell does; nothing outlives the test."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "driftgauge", "demo", "--out", str(out), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # A user's variables must not lead the demo's service elsewhere.
+        env={**os.environ, "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "localhost:1", "OMP_NUM_THREADS": "1"},
+    )
+    watchdog = threading.Timer(PATIENCE_S, os.killpg, (process.pid, signal.SIGKILL))
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        watchdog.join()
+        if is_group_alive(process):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def is_group_alive(process):
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def read_until(process, text):
+    """Return the output up to the line that holds `text`; all of it where none does."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            break
+    return "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Tell the story, let fresh traffic flow, press Ctrl-C; return what the demo said and wrote."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with started(out, "--keep") as process:
+        said = read_until(process, "clean images.")
+        live = wait_for_traffic(said)
+        pressed_s = monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the service gets it as well
+        said += process.stdout.read()
+        status = process.wait()
+        return Told(out, said, status, live, monotonic() - pressed_s, is_group_alive(process))
+
+
+def wait_for_traffic(said):
+    """Return a scrape of the address that was named, as soon as it shows fresh events."""
+    url = re.search(r"Metrics: (http://127\.0\.0\.1:\d+/metrics)\n", said)
+    assert url, said
+    deadline_s = monotonic() + 30
+    while True:
+        with urlopen(url[1], timeout=10) as answer:
+            scrape = Scrape.parse(answer.read().decode())
+        if scrape.value(**FRESH) or monotonic() > deadline_s:
+            return scrape
+
+
+def test_ctrl_c_ends_it_within_seconds_with_status_0_and_leaves_nothing_behind(told):
+    assert told.status == 0, told.said
+    assert told.ended_in_s < 10
+    assert not told.left
+    assert "Stopped the service and the broker." in told.said.splitlines()[-1]
+
+
+def test_fresh_traffic_flows_once_the_story_is_told(told):
+    assert told.live.value(**FRESH) > 0
+    assert told.live.outcomes() == {
+        **dict.fromkeys(told.live.outcomes(), 0),
+        "accepted": told.live.outcomes()["accepted"],
+    }
+
+
+def test_the_story_comes_true_day_by_day(told):
+    rows = ROW.findall(told.said)
+    assert [date for date, *_ in rows] == [f"2025-11-{day:02}" for day in range(3, 24)]
+    weeks = [rows[:7], rows[7:14], rows[14:]]
+    assert [{condition for _, condition, *_ in week} for week in weeks] == [
+        {"clean"},
+        {"blurred"},
+        {"darkened"},
+    ]
+    divergences = [[float(row[2]) for row in week] for week in weeks]
+    assert max(divergences[0]) < min(divergences[1]) < max(divergences[1]) < min(divergences[2])
+    floors = {float(row[3]) for row in rows}
+    assert sum(divergences[0]) / 7 < 2 * max(floors)
+    accuracies = [[float(row[4]) for row in week] for week in weeks]
+    assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
+    assert "The story came true" in told.said
+
+
+def test_the_demo_says_nothing_but_its_story(told):
+    assert "rdkafka" not in told.said
+    assert "Traceback" not in told.said
+    assert "Warning" not in told.said
+
+
+def test_the_picture_is_a_png(told):
+    out = told.out
+    assert f"Drew the picture: {out / 'drift.png'}" in told.said
+    assert (out / "drift.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told):
+    out = told.out
+    scrape = Scrape.parse((out / "metrics.txt").read_text())
+    assert scrape.outcomes()["accepted"] == 21_000
+    assert sum(scrape.outcomes().values()) == 21_000
+    daily = {"stream": "digits", "window": "1d"}
+    assert scrape.value("driftgauge_windows_closed_total", **daily, outcome="scored") == 21
+    assert scrape.value("driftgauge_window_revisions_total", **daily) == 0
+    assert scrape.value("driftgauge_window_end_timestamp_seconds", **daily) == 1_763_942_400  # 24 November
+
+
+def test_the_folder_holds_what_the_service_ran_with(told):
+    out = told.out
+    assert load_settings(out / "driftgauge.yaml", {}).streams[0].baseline == out / "digits.safetensors"
+    assert (out / "digits.safetensors").stat().st_size > 1_000
+    assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
+
+
+def test_ctrl_c_in_the_middle_ends_it_within_seconds_and_leaves_nothing_behind(tmp_path):
+    with started(tmp_path / "out") as process:
+        read_until(process, "Playing")
+        pressed_s = monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stdout.read()
+        assert process.wait() != 0
+        assert monotonic() - pressed_s < 10
+        assert not is_group_alive(process)
+    assert "Traceback" not in said

@@ -1,0 +1,228 @@
+"""The main job on real input, end to end: baseline, broker, service, results, gauges, replay."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from driftgauge.baseline.artifact import save
+from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.demo.digits import Condition, Split, expose, reuse, split_digits
+from driftgauge.demo.network import MODEL_VERSION, Network, train
+from driftgauge.demo.scrape import Scrape
+from driftgauge.kafka.publisher import Publication, publish
+from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
+from tests.integration.service import driftgauge
+
+pytestmark = pytest.mark.integration
+
+EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
+WEEK = 7
+EVENTS_PER_DAY = 1_000
+DIGITS_DAYS = 3
+DIGITS_PER_DAY = 600
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the service left behind."""
+
+    case: Case
+    final: dict[WindowKey, dict[str, Any]]
+    last_scrape: Scrape
+
+    @property
+    def days(self) -> list[dict[str, Any]]:
+        """The daily results in order of time."""
+        return [record for (_, window, _), record in sorted(self.final.items()) if window == "1d"]
+
+
+def run(case: Case, expected: dict[WindowKey, int]) -> Outcome:
+    """Serve until every window has been published with the count expected."""
+    with case.serve() as service:
+        case.wait_for_counts(service, expected)
+        total = sum(number for (_, window, _), number in expected.items() if window == "1d")
+        service.wait_for("the gauges to follow", lambda: service.outcomes("accepted") == total)
+        scrape = service.scrape()
+        assert scrape.outcomes()["accepted"] == total
+        service.stop()
+    assert case.dead_letters() == []
+    return Outcome(case, case.final_results(), scrape)
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
+    """Three weeks of 1,000 events a day, through the command line alone."""
+    if not EMBEDDINGS.exists():
+        reason = f"the CIFAR-10 embeddings are not here: no {EMBEDDINGS.name} in {EMBEDDINGS.parent}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    case = Case(
+        tmp_path_factory.mktemp("cifar"),
+        bootstrap,
+        windows=("1d",),
+        streams=(),
+        partitions=6,
+        stream_settings={"allowed_disorder": "1h", "min_events": None},
+    )
+    case.streams = ("resnet18-fc1",)
+    case.write_config()
+    baseline = case.folder / "resnet18-fc1.safetensors"
+    command("baseline", "fit", EMBEDDINGS, "--array", "train", "--stream", "resnet18-fc1", "--out", baseline)
+
+    with np.load(EMBEDDINGS) as arrays:
+        weeks = [arrays[name][: WEEK * EVENTS_PER_DAY] for name in ("test", "blurred", "darkened")]
+    traffic = case.folder / "traffic.npy"
+    np.save(traffic, np.concatenate(weeks))
+    command(
+        *("publish", traffic, "--config", case.config, "--stream", "resnet18-fc1"),
+        *("--start", "2025-11-03T00:00:00Z", "--span", "21d", "--disorder", "1h", "--base64"),
+    )
+    days = [f"2025-11-{3 + day:02}T00:00:00Z" for day in range(3 * WEEK)]
+    return run(case, {("resnet18-fc1", "1d", day): EVENTS_PER_DAY for day in days})
+
+
+@cache
+def network() -> tuple[Split, Network]:
+    split = split_digits(0)
+    return split, train(split.training, 0)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
+    """Three short weeks of digits: clean, blurred, darkened; the traffic of the demo."""
+    split, digits_network = network()
+    rng = np.random.default_rng(0)
+    case = Case(
+        tmp_path_factory.mktemp("digits"),
+        bootstrap,
+        windows=("6h", "1d"),
+        streams=(),
+        partitions=3,
+        stream_settings={"allowed_disorder": "1h"},
+    )
+    case.streams = ("digits",)
+    case.write_config()
+    reference = reuse(split.reference, np.tile(np.arange(len(split.reference.labels)), 4), rng)
+    baseline = fit_baseline(
+        digits_network.embed(reference),
+        stream="digits",
+        model_version=MODEL_VERSION,
+        clusters=10,
+        created_ms=START_MS,
+        progress=lambda _: None,
+    )
+    save(baseline, case.folder / "digits.safetensors")
+    vectors: list[NDArray[np.float32]] = []
+    for condition in Condition:
+        rows = rng.integers(len(split.traffic.labels), size=DIGITS_DAYS * DIGITS_PER_DAY)
+        vectors.append(digits_network.embed(expose(reuse(split.traffic, rows, rng), condition)))
+    publication = Publication.spread(
+        topic=case.events_topic,
+        stream="digits",
+        vectors=np.concatenate(vectors),
+        start_ms=START_MS,
+        span_ms=3 * DIGITS_DAYS * DAY_MS,
+        disorder_ms=HOUR_MS,
+        seed=0,
+        model_version=MODEL_VERSION,
+    )
+    publish(case.producer(), publication, rate=None)
+    starts = [f"2025-11-{3 + day:02}T" for day in range(3 * DIGITS_DAYS)]
+    expected = {("digits", "1d", f"{start}00:00:00Z"): DIGITS_PER_DAY for start in starts}
+    expected |= {
+        ("digits", "6h", f"{start}{hour:02}:00:00Z"): DIGITS_PER_DAY // 4
+        for start in starts
+        for hour in (0, 6, 12, 18)
+    }
+    return run(case, expected)
+
+
+def command(*arguments: str | Path) -> str:
+    done = driftgauge(*arguments, timeout_s=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def weekly_means(days: list[dict[str, Any]]) -> list[float]:
+    """The mean divergence of each third of the days."""
+    return np.array([day["js_divergence"] for day in days]).reshape(3, -1).mean(axis=1).tolist()
+
+
+def test_cifar_10_rises_from_week_to_week_and_every_day_is_counted_exactly(cifar: Outcome) -> None:
+    assert [day["count"] for day in cifar.days] == [EVENTS_PER_DAY] * 3 * WEEK
+    clean, blurred, darkened = weekly_means(cifar.days)
+    assert clean < 0.02
+    assert blurred > 0.10
+    assert darkened > blurred
+
+
+def test_digits_rise_from_condition_to_condition(digits: Outcome) -> None:
+    clean, blurred, darkened = (
+        [day["js_divergence"] for day in digits.days[first : first + DIGITS_DAYS]]
+        for first in range(0, 3 * DIGITS_DAYS, DIGITS_DAYS)
+    )
+    assert max(clean) < min(blurred)
+    assert max(blurred) < min(darkened)
+
+
+@pytest.fixture(params=["cifar", "digits"])
+def outcome(request: pytest.FixtureRequest) -> Iterator[Outcome]:
+    found: Outcome = request.getfixturevalue(request.param)
+    yield found
+
+
+def test_the_gauges_show_the_last_window_as_it_was_published(outcome: Outcome) -> None:
+    scrape = outcome.last_scrape
+    for window in outcome.case.windows:
+        last = max(
+            (record for record in outcome.final.values() if record["window"] == window),
+            key=lambda record: record["end"],
+        )
+        labels = {"stream": last["stream"], "window": window}
+        for gauge, field in (
+            ("js_divergence", "js_divergence"),
+            ("js_distance", "js_distance"),
+            ("noise_floor", "noise_floor"),
+            ("events", "count"),
+            ("revision", "revision"),
+        ):
+            assert scrape.value(f"driftgauge_window_{gauge}", **labels) == last[field], gauge
+        for cluster in last["clusters"]:
+            of_cluster = {**labels, "cluster": str(cluster["id"])}
+            contribution = scrape.value("driftgauge_window_cluster_js_contribution", **of_cluster)
+            assert contribution == cluster["js_contribution"]
+            assert scrape.value("driftgauge_window_cluster_ratio", **of_cluster) == cluster["share"]
+
+
+def test_replaying_the_topic_gives_the_same_results(outcome: Outcome, tmp_path: Path) -> None:
+    partitions: dict[int, list[bytes]] = {}
+    for message in outcome.case.read(outcome.case.events_topic):
+        partitions.setdefault(message.partition() or 0, []).append(message.value() or b"")
+    files = [tmp_path / f"{partition}.jsonl" for partition in partitions]
+    for file, values in zip(files, partitions.values(), strict=True):
+        file.write_bytes(b"".join(value + b"\n" for value in values))
+
+    printed = command("replay", "--json", "--config", outcome.case.config, *files)
+
+    replayed: dict[WindowKey, dict[str, Any]] = {}
+    for line in printed.splitlines():
+        record = json.loads(line)
+        replayed[record["stream"], record["window"], record["start"]] = record
+    assert without_revision(replayed) == without_revision(outcome.final)
+
+
+def without_revision(results: dict[WindowKey, dict[str, Any]]) -> dict[WindowKey, dict[str, Any]]:
+    """The results without their revisions: how often a window was corrected depends on the reader's pace."""
+    return {
+        key: {name: value for name, value in record.items() if name != "revision"}
+        for key, record in results.items()
+    }

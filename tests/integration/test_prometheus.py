@@ -1,0 +1,87 @@
+"""Debian's own Prometheus scrapes the running service."""
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.case import HOUR_MS, START_MS, Case, make_events
+from tests.integration.service import wait_for
+from tests.kafka.broker import free_ports
+
+pytestmark = pytest.mark.integration
+
+CONFIG = """\
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - {{job_name: driftgauge, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}
+"""
+
+
+def prometheus() -> str:
+    found = shutil.which("prometheus")
+    if found is None:
+        reason = "there is no prometheus on the PATH: install it with `apt-get install -y prometheus`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return found
+
+
+def query(port: int, expression: str) -> list[dict[str, Any]]:
+    """The answer to an instant query; nothing while Prometheus is not up."""
+    where = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    try:
+        with urllib.request.urlopen(where, timeout=5) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
+    except OSError:
+        return []
+
+
+def test_a_scrape_succeeds_and_the_divergence_can_be_queried(tmp_path: Path, bootstrap: str) -> None:
+    binary = prometheus()
+    case = Case(tmp_path, bootstrap)
+    events = make_events("alpha", 500, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=18)
+    case.publish(events)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(events))
+        service.wait_for(
+            "the divergence to be exported",
+            lambda: "driftgauge_window_js_divergence{" in service.scrape().text,
+        )
+        config = tmp_path / "prometheus.yml"
+        config.write_text(CONFIG.format(port=service.port))
+        (port,) = free_ports(1)
+        with (tmp_path / "prometheus.log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    binary,
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={tmp_path / 'prometheus'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            up = 'up{job="driftgauge"} == 1'
+            wait_for("a scrape that succeeds", lambda: bool(query(port, up)))
+            (series,) = query(port, "driftgauge_window_js_divergence")
+            dropped = query(port, "scrape_samples_scraped - scrape_samples_post_metric_relabeling")
+        finally:
+            process.kill()
+            process.wait()
+
+    assert series["metric"]["stream"] == "alpha"
+    assert series["metric"]["window"] == "1h"
+    last = case.final_results()["alpha", "1h", "2025-11-03T01:00:00Z"]
+    assert float(series["value"][1]) == last["js_divergence"]
+    assert [float(sample["value"][1]) for sample in dropped] == [0]
