@@ -381,6 +381,12 @@ def test_no_problem_with_the_file_quotes_a_secret(load, text):
     assert SECRET not in told
 
 
+def test_a_misspelt_section_in_the_environment_is_a_problem(problems):
+    assert "DRIFTGAUGE_HTPP__PORT: there is no htpp in the configuration" in problems(
+        DRIFTGAUGE_HTPP__PORT="1"
+    )
+
+
 @pytest.mark.parametrize(
     "variable", ["KAFKA__SASL_PASSWORD__X", "KAFKA", "KAFKA__SASL__PASSWORD", "HTTP__PORT"]
 )

@@ -272,7 +272,10 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
     for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX)):
         steps = variable.removeprefix(ENV_PREFIX).lower().split("__")
         if steps[0] not in Settings.model_fields:
-            continue  # such as DRIFTGAUGE_TEST_BOOTSTRAP: not ours to judge
+            # One without a step, such as DRIFTGAUGE_TEST_BOOTSTRAP, may be meant for something else.
+            if len(steps) > 1:
+                problems.append(f"{variable}: there is no {steps[0]} in the configuration")
+            continue
         if steps[0] == "kafka":
             steps = [steps[0], *(step.replace("_", ".") for step in steps[1:])]
         try:

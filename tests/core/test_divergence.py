@@ -100,6 +100,12 @@ def test_counts_of_any_size_are_shares_all_the_same():
     assert divergence([10**15, 3 * 10**15], [1, 3]) == 0
 
 
+def test_rounding_leaves_no_contribution_below_zero():
+    # Shares so close that the terms are smaller than their own rounding errors.
+    n = 10**8
+    assert (js_contributions(np.array([n + 2, n, n]), np.array([n, n, n + 1])) >= 0).all()
+
+
 def test_histograms_of_different_length_are_refused():
     with pytest.raises(ValueError, match=r"\(2,\) and \(3,\) clusters"):
         js_contributions(np.array([1, 2]), np.array([1, 2, 3]))

@@ -104,6 +104,14 @@ def test_an_event_beyond_the_horizon_is_late_and_counted_nowhere():
     assert hours(run.close()) == [(1, 0, 3)]
 
 
+def test_each_partition_of_a_batch_has_its_own_watermark():
+    run = Run(build_spec(), partitions=(0, 1))
+    events = [(0, 0, *at(0)), (1, 0, *at(5)), (0, 1, *at(1)), (1, 1, *at(4))]
+    run.pipeline.count(build_batch(events), run.now_ms)
+    assert hours(run.close()) == [(0, 0, 1)]
+    assert run.pipeline.watermarks_ms() == {"images": MONDAY_MS + HOUR_MS}
+
+
 def test_the_horizon_is_exact_to_the_millisecond():
     run = Run(build_spec())
     run.read(at(0), (MONDAY_MS + HOUR_MS + LATENESS_MS - 1, 0))
@@ -265,6 +273,7 @@ def test_a_stream_silent_for_its_largest_window_and_the_lateness_is_retired():
     assert run.pipeline.open_windows() == {"images": set()}
     assert run.pipeline.first_open_offset(0) is None
     assert run.read(at(0.7)).late.all()
+    assert run.pipeline.first_open_offset(0) is None  # a late event opens no pane again
 
 
 def test_retirement_keeps_a_window_that_has_not_ended():

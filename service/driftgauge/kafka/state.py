@@ -10,9 +10,7 @@ horizon and the revisions published.
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Thread
 from typing import Protocol
 
 import orjson
@@ -27,8 +25,6 @@ __all__ = ["OffsetState", "Progress", "Restored", "StateStore"]
 
 _FORMAT = 1
 _ATTEMPTS = 3
-# A coordinator usually answers within milliseconds; the reader goes on polling after this.
-_COMMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +76,6 @@ class OffsetState:
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._asked: Future[list[TopicPartition]] | None = None
-
-    @property
-    def answered(self) -> bool:
-        """No commit is still under way: closing the consumer would wait for its answer, without end."""
-        return self._asked is None or self._asked.done()
 
     def restore(self, partitions: Sequence[tuple[str, int]]) -> Restored:
         """Return what was last committed for these (topic, partition) pairs.
@@ -111,7 +101,7 @@ class OffsetState:
         """Commit offsets and metadata in one request.
 
         Raises:
-            KafkaException: The coordinator refused, or did not answer in time: it may yet.
+            KafkaException: The coordinator refused or did not answer; nothing was committed.
             StateError: The metadata is larger than the broker takes.
         """
         held: list[dict[str, WindowsSnapshot]] = [{} for _ in progress]
@@ -122,7 +112,8 @@ class OffsetState:
             for at, own in zip(progress, held, strict=True)
         ]
         try:
-            for partition in self._ask(offsets):
+            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
+            for partition in committed:
                 if partition.error is not None:
                     raise KafkaException(partition.error)  # noqa: TRY301 - one handler for both forms
         except KafkaException as error:
@@ -133,25 +124,6 @@ class OffsetState:
                 )
                 raise StateError(message) from error
             raise
-
-    def _ask(self, offsets: list[TopicPartition]) -> list[TopicPartition]:
-        """Commit in a thread, for the client waits without end for a broker that hangs."""
-        if not self.answered:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the commit before is still unanswered"))
-        asked = self._asked = Future[list[TopicPartition]]()
-
-        def ask() -> None:
-            try:
-                asked.set_result(self._consumer.commit(offsets=offsets, asynchronous=False))
-            except Exception as error:  # noqa: BLE001 - raised below, where it is awaited
-                asked.set_exception(error)
-
-        Thread(target=ask, name="commit", daemon=True).start()
-        try:
-            return asked.result(_COMMIT_S)
-        except TimeoutError as error:
-            message = f"the coordinator has not answered for {_COMMIT_S:g} s"
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, message)) from error
 
     def _committed(self, partitions: Sequence[tuple[str, int]]) -> list[TopicPartition]:
         asked = [TopicPartition(topic, index) for topic, index in partitions]
