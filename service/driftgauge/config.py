@@ -44,6 +44,7 @@ _OWNED_PROPERTIES = frozenset(
         "group.protocol",
         "isolation.level",
         "partition.assignment.strategy",
+        "transactional.id",
     }
 )
 _REQUIRED_PROPERTIES = ("bootstrap.servers", "group.id")

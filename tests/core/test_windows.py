@@ -175,6 +175,13 @@ def test_a_restored_window_that_had_changed_since_its_publication_is_published_w
     assert [(c.revision, c.counts.sum()) for c in restored.close(everything)] == [(1, 2)]
 
 
+def test_a_restored_window_that_has_lost_events_stays_as_it_was_published():
+    short = windows(snapshot=WindowsSnapshot(None, ((Window(HOUR_MS, 0), 4, 3),)))
+    add(short, at(0, 1))
+    assert short.close(everything) == []
+    assert short.snapshot().published == ((Window(HOUR_MS, 0), 4, 3),)
+
+
 def test_a_snapshot_taken_before_the_restored_windows_are_published_again_says_the_same():
     hourly = windows(lateness_ms=DAY_MS)
     add(hourly, at(0, HOUR_MS))

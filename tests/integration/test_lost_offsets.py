@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
 
 pytestmark = pytest.mark.integration
+
+LOSS = "events of open windows are no longer kept; what was published of these windows stands"
 
 
 def test_a_restart_after_retention_took_the_events_of_open_windows_counts_what_comes(
@@ -33,6 +35,47 @@ def test_a_restart_after_retention_took_the_events_of_open_windows_counts_what_c
         assert service.outcomes("accepted") == len(after)
         assert service.is_ready()
         service.stop()
+
+
+def test_a_window_that_lost_a_part_of_its_events_stays_as_it_was_published(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = Case(tmp_path, bootstrap, partitions=1)
+    events = make_events("alpha", 300, start_ms=START_MS, span_ms=HOUR_MS, seed=33)
+    case.publish(events)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(events))
+        service.stop()
+    for deleted in case.admin.delete_records([TopicPartition(case.events_topic, 0, 200)]).values():
+        deleted.result(TIMEOUT_S)
+
+    with case.serve() as service:
+        service.wait_until_ready()
+        service.wait_for("its loss to be told", lambda: bool(service.logged(LOSS)))
+        service.wait_for("what is left to be counted", lambda: service.outcomes("replayed") == 100)
+        assert service.logged(LOSS)[0]["lost"] == 200
+        service.stop()
+    assert case.final_counts() == case.truth(events)
+
+
+def test_a_topic_made_anew_is_not_taken_for_the_one_that_was_read(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=1)
+    events = make_events("alpha", 300, start_ms=START_MS, span_ms=HOUR_MS, seed=34)
+    case.publish(events)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(events))
+        service.stop()
+    # Deleting a topic may take its offsets along; a group that has them still is the harder case.
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": case.group})
+    (committed,) = consumer.committed([TopicPartition(case.events_topic, 0)], timeout=TIMEOUT_S)
+    case.admin.delete_topics([case.events_topic])[case.events_topic].result(TIMEOUT_S)
+    case.create_topic(case.events_topic, 1)
+    consumer.commit(offsets=[committed], asynchronous=False)
+    consumer.close()
+
+    with case.serve() as service:
+        assert service.wait_for_exit(within_s=TIMEOUT_S) == 1
+        assert "the topic was made anew, or lost records; use another group.id" in service.log_tail()
 
 
 def test_a_topic_deleted_beside_another_stops_nothing(tmp_path: Path, bootstrap: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -175,9 +174,9 @@ def test_digits_rise_from_condition_to_condition(digits: Outcome) -> None:
 
 
 @pytest.fixture(params=["cifar", "digits"])
-def outcome(request: pytest.FixtureRequest) -> Iterator[Outcome]:
+def outcome(request: pytest.FixtureRequest) -> Outcome:
     found: Outcome = request.getfixturevalue(request.param)
-    yield found
+    return found
 
 
 def test_the_gauges_show_the_last_window_as_it_was_published(outcome: Outcome) -> None:

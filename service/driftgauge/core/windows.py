@@ -95,8 +95,10 @@ class Windows:
             published = self._published.get(window)
             if published is None:
                 revision = 0
-            elif published.count != count:
+            elif count > published.count:
                 revision = published.revision + 1
+            elif count < published.count:
+                continue  # its source has lost events since a restart: what was published stands
             elif not published.by_this_run:
                 revision = published.revision
             else:

@@ -8,14 +8,14 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicParti
 
 from driftgauge.config import Settings
 from driftgauge.core.pipeline import Pipeline, StreamSpec
-from driftgauge.errors import BrokerError
+from driftgauge.errors import BrokerError, StateError
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client
 from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.ends import EndOffsets
 from driftgauge.kafka.output import Output
 from driftgauge.kafka.ownership import Ownership
-from driftgauge.kafka.state import OffsetState
+from driftgauge.kafka.state import OffsetState, Progress
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.metrics import Telemetry
 
@@ -137,6 +137,7 @@ class ConsumerLoop:
             consumer.assign([])
             return
         restored = self._state.restore(held)
+        self._compare_with_log(consumer, restored.progress)
         assignment = Assignment(held, restored.progress)
         self._ownership = Ownership(
             assignment=assignment,
@@ -171,6 +172,29 @@ class ConsumerLoop:
         self._ownership = None
         self._health.set_ready(Condition.PARTITIONS_ASSIGNED, met=False)
         self._health.set_ready(Condition.CAUGHT_UP, met=False)
+
+    def _compare_with_log(self, consumer: Consumer, progress: Sequence[Progress]) -> None:
+        """Tell of events that were to be counted again and are gone; stop where the log is another one."""
+        for at in progress:
+            where = f"{at.topic}[{at.partition}]"
+            try:
+                begin, end = consumer.get_watermark_offsets(
+                    TopicPartition(at.topic, at.partition), timeout=client.REQUEST_TIMEOUT_S
+                )
+            except KafkaException as error:
+                message = f"the offsets of {where} are unknown ({error.args[0].str()}); check the brokers"
+                raise BrokerError(message) from error
+            if end < at.position:
+                message = (
+                    f"{where} ends at offset {end}, and the group has read it up to {at.position}: the "
+                    "topic was made anew, or lost records; use another group.id, or reset the group's offsets"
+                )
+                raise StateError(message)
+            if begin > at.first_open:
+                _log.error(
+                    "events of open windows are no longer kept; what was published of these windows stands",
+                    extra={"topic": at.topic, "partition": at.partition, "lost": begin - at.first_open},
+                )
 
     def _count_partitions(self) -> int:
         try:

@@ -120,7 +120,8 @@ class OffsetState:
             if error.args[0].code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
                 message = (
                     "the state of the streams does not fit the metadata of the committed offsets; raise "
-                    "offset.metadata.max.bytes on the brokers, or give the topic more partitions"
+                    "offset.metadata.max.bytes on the brokers, shorten allowed_lateness, or give the topic "
+                    "more partitions"
                 )
                 raise StateError(message) from error
             raise
