@@ -23,8 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$$($(PYTHON) --version) is too old. Remedy: make PYTHON=python3.11 (or later)"; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two"
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
-	  echo "The environment cannot be created. Remedy (Debian, Ubuntu): apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "The environment cannot be created. Remedy on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing the locked dependencies"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@echo "Installing driftgauge itself"

@@ -192,6 +192,13 @@ def test_all_missing_files_are_named_before_anything_is_read(replay, tmp_path):
         next(run)
 
 
+def test_a_file_that_is_not_one_of_events_is_refused(replay, tmp_path):
+    path = tmp_path / "vectors.npy"
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"not a file of events: .*vectors\.npy; replay reads \.jsonl"):
+        next(replay().run([path]))
+
+
 def test_a_file_that_breaks_off_is_an_error_that_names_it(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl.gz", [event(MONDAY_MS, 0)] * 10)
     path.write_bytes(path.read_bytes()[:-5])

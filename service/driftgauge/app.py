@@ -36,9 +36,10 @@ def check(settings: Settings) -> list[Watched]:
     try:
         streams = load_streams(settings)
     except ConfigError as error:
-        problems.append(str(error))
+        problems += error.problems
     if problems:
-        raise ConfigError("the configuration cannot be used:" + "".join(f"\n  - {p}" for p in problems))
+        message = "the configuration cannot be used:"
+        raise ConfigError(message, problems)
     return streams
 
 

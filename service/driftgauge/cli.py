@@ -13,7 +13,7 @@ from driftgauge.config import Settings, load_settings
 from driftgauge.core.assignment import Metric
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.result import WindowResult
-from driftgauge.errors import DriftgaugeError
+from driftgauge.errors import ConfigError, DriftgaugeError, InputError
 from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.telemetry.logs import configure_logging
@@ -123,6 +123,9 @@ def _fit(
     from driftgauge.baseline.report import describe
     from driftgauge.baseline.vectors import read_vectors
 
+    if not out.parent.is_dir():
+        message = f"{out.parent} is not a folder; make it, or write the baseline elsewhere"
+        raise InputError(message)
     read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=_progress)
     baseline = fit_baseline(
         read.vectors,
@@ -204,30 +207,42 @@ def _publish(
     as_base64: bool,
     seed: int,
 ) -> None:
-    """Send the vectors in FILE as events, spread evenly over a span of event time."""
+    """Send the vectors in FILE as events, spread evenly over a span of event time.
+
+    Events in .jsonl or .jsonl.gz keep their own times unless --start is given.
+    """
     from driftgauge.baseline.vectors import read_vectors
     from driftgauge.kafka.client import producer
     from driftgauge.kafka.publisher import Publication, publish
 
     settings = _settings(config_path)
-    vectors = read_vectors(source, array=array, stream=stream, progress=_progress).vectors
-    first_ms = wall_clock_ms() - span_ms if start_ms is None else start_ms
-    publication = Publication.spread(
-        topic=topic or settings.topics.events[0],
-        stream=stream,
-        vectors=vectors,
-        start_ms=first_ms,
-        span_ms=span_ms,
-        disorder_ms=disorder_ms,
-        seed=seed,
-        model_version=model_version,
-        as_base64=as_base64,
-    )
+    if stream not in {watched.name for watched in settings.streams}:
+        message = (
+            f"{config_path} does not watch a stream {stream}: its events would all be refused; add it there"
+        )
+        raise ConfigError(message)
+    read = read_vectors(source, array=array, stream=stream, progress=_progress)
+    topic = topic or settings.topics.events[0]
+    model_version = model_version or read.model_version
+    if start_ms is None and read.times_ms is not None:
+        publication = Publication(topic, stream, read.vectors, read.times_ms, model_version, as_base64)
+    else:
+        publication = Publication.spread(
+            topic=topic,
+            stream=stream,
+            vectors=read.vectors,
+            start_ms=wall_clock_ms() - span_ms if start_ms is None else start_ms,
+            span_ms=span_ms,
+            disorder_ms=disorder_ms,
+            seed=seed,
+            model_version=model_version,
+            as_base64=as_base64,
+        )
     publish(producer(settings.kafka), publication, rate=rate)
-    click.echo(
-        f"published {len(vectors):,} events to {publication.topic}, event time "
-        f"{format_timestamp(first_ms)} to {format_timestamp(first_ms + span_ms)}"
+    first, last = (
+        format_timestamp(int(time_ms)) for time_ms in (publication.times_ms.min(), publication.times_ms.max())
     )
+    click.echo(f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}")
 
 
 @cli.command("demo")

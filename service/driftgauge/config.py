@@ -1,10 +1,4 @@
-"""The configuration: one YAML file, every value overridable by the environment, checked as a whole.
-
-`DRIFTGAUGE_HTTP__PORT=9465` sets `http.port`; `__` steps into a mapping or, with a number, into a
-list (`DRIFTGAUGE_STREAMS__0__BASELINE`). Values are read as YAML. Below `kafka`, a name is written
-in capitals with underscores for its dots, `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`, and
-the value is taken as it stands: in YAML a password may be a number, a comment or a reference.
-"""
+"""The configuration: one YAML file, the environment laid over it, checked as a whole."""
 
 import re
 from collections.abc import Mapping
@@ -27,11 +21,10 @@ from pydantic import (
 )
 
 from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.environment import override
 from driftgauge.errors import ConfigError
 
 __all__ = ["HttpSettings", "Settings", "StreamSettings", "TopicSettings", "load_settings"]
-
-ENV_PREFIX = "DRIFTGAUGE_"
 
 # driftgauge's correctness rests on these, so it sets them itself.
 _OWNED_PROPERTIES = frozenset(
@@ -55,6 +48,10 @@ _SECRET_PROPERTY = re.compile(
 # A window is summed from its panes at each closing. 1m beside 1d makes 1,440 of them; with sizes
 # that share less, ten streams would keep the loop busy for a second a round.
 _MAX_PANES_PER_WINDOW = 1_500
+
+# What a restart needs of each window that is open to correction is kept with a partition's committed
+# offset, where a broker takes about 4,000 characters unless told otherwise.
+_MAX_WINDOWS_CORRECTED = 500
 
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
@@ -138,6 +135,17 @@ class StreamSettings(_Section):
             raise ValueError(message)
         return tuple(sorted(windows))
 
+    @model_validator(mode="after")
+    def _keeps_few_open(self) -> "StreamSettings":
+        size = min(self.windows)
+        if self.allowed_lateness // size > _MAX_WINDOWS_CORRECTED:
+            message = (
+                f"allowed_lateness keeps more than {_MAX_WINDOWS_CORRECTED} windows of "
+                f"{format_duration(size)} open to correction; shorten it, or choose larger windows"
+            )
+            raise ValueError(message)
+        return self
+
 
 class HttpSettings(_Section):
     """Where metrics and health are served."""
@@ -214,13 +222,14 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
             quoted from `kafka`, so no secret is printed.
     """
     tree, problems = _read_yaml(path)
-    problems += _override(tree, environ)
+    problems += override(tree, environ, Settings.model_fields)
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
         problems += [_describe(problem) for problem in error.errors(include_url=False, include_input=False)]
     if problems:
-        raise ConfigError(f"{path} cannot be used:" + "".join(f"\n  - {problem}" for problem in problems))
+        message = f"{path} cannot be used:"
+        raise ConfigError(message, problems)
     streams = tuple(
         stream.model_copy(update={"baseline": path.parent / stream.baseline}) for stream in settings.streams
     )
@@ -265,38 +274,6 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"
         raise ConfigError(message)
     return tree, loader.problems
-
-
-def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Lay the environment over the tree; return the problems met."""
-    problems = []
-    for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX)):
-        steps = variable.removeprefix(ENV_PREFIX).lower().split("__")
-        if steps[0] not in Settings.model_fields:
-            # One without a step, such as DRIFTGAUGE_TEST_BOOTSTRAP, may be meant for something else.
-            if len(steps) > 1:
-                problems.append(f"{variable}: there is no {steps[0]} in the configuration")
-            continue
-        if steps[0] == "kafka":
-            steps = [steps[0], *(step.replace("_", ".") for step in steps[1:])]
-        try:
-            verbatim = len(steps) > 1 and steps[0] == "kafka"
-            value = environ[variable] if verbatim else yaml.safe_load(environ[variable])
-            _set(tree, steps, value)
-        except (yaml.YAMLError, LookupError, ValueError, TypeError, AttributeError) as error:
-            # The value is not quoted: it may be a secret.
-            problems.append(f"{variable}: does not fit the configuration ({type(error).__name__})")
-    return problems
-
-
-def _set(tree: Any, steps: list[str], value: object) -> None:
-    *parents, last = steps
-    for parent in parents:
-        tree = tree[int(parent)] if isinstance(tree, list) else tree.setdefault(parent, {})
-    if isinstance(tree, list):
-        tree[int(last)] = value
-    else:
-        tree[last] = value
 
 
 def _describe(problem: Any) -> str:

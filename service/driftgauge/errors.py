@@ -14,6 +14,8 @@ A bad event is not an error: it is a counted, dead-lettered `events.rejection.Re
 Every message says what was wrong, where, and what to do.
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "BaselineError",
     "BrokerError",
@@ -40,7 +42,15 @@ class UserError(DriftgaugeError):
 
 
 class ConfigError(UserError):
-    """The configuration cannot be used; the message lists every problem found."""
+    """The configuration cannot be used; the message lists every problem found.
+
+    Attributes:
+        problems: The problems, where there may be several.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__("".join([message, *(f"\n  - {problem}" for problem in problems)]))
+        self.problems = tuple(problems)
 
 
 class BaselineError(UserError):

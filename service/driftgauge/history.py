@@ -44,6 +44,10 @@ class Replay:
         if missing:
             message = f"no such file: {', '.join(missing)}"
             raise InputError(message)
+        others = [str(path) for path in paths if not path.name.endswith((".jsonl", ".jsonl.gz"))]
+        if others:
+            message = f"not a file of events: {', '.join(others)}; replay reads .jsonl and .jsonl.gz"
+            raise InputError(message)
         decoder = build_decoder(self._streams)
         specs = [stream.spec for stream in self._streams]
         positions = dict.fromkeys(range(len(paths)), 0)

@@ -38,7 +38,8 @@ def load_streams(settings: Settings) -> list[Watched]:
         except BaselineError as error:
             problems.append(f"streams.{stream.name}.baseline: {error}")
     if problems:
-        raise ConfigError("baselines cannot be used:" + "".join(f"\n  - {problem}" for problem in problems))
+        message = "baselines cannot be used:"
+        raise ConfigError(message, problems)
     return watched
 
 

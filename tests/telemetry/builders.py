@@ -51,7 +51,7 @@ def busy_telemetry():
     telemetry.assigned([("embeddings", 0), ("embeddings", 1)])
     telemetry.accepted("images", 100)
     telemetry.closed([build_result(), build_result(size_ms=DAY_MS)], closed_ms=DAY_MS * 2)
-    telemetry.advanced({"images": DAY_MS * 2}, {"images": [Window(HOUR_MS, DAY_MS * 2)]})
+    telemetry.advanced({"images": DAY_MS * 2}, {("images", HOUR_MS): 1})
     telemetry.read_to("embeddings", 0, position=90, end=100)
     telemetry.polled(DAY_MS * 2)
     telemetry.committed()

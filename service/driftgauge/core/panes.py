@@ -73,11 +73,10 @@ class Panes:
         for start in starts:
             del self._panes[start]
 
-    def first_offset(self, partition: int) -> int | None:
-        """Return the lowest offset of an event in an open pane of the partition; None without one."""
-        offsets = (
-            by_partition[partition].first_offset
-            for by_partition in self._panes.values()
-            if partition in by_partition
-        )
-        return min(offsets, default=None)
+    def first_offsets(self) -> dict[int, int]:
+        """Return, by partition, the lowest offset of an event in an open pane."""
+        first: dict[int, int] = {}
+        for by_partition in self._panes.values():
+            for partition, pane in by_partition.items():
+                first[partition] = min(pane.first_offset, first.get(partition, pane.first_offset))
+        return first

@@ -14,6 +14,8 @@ from driftgauge.core.windows import ClosedWindow, Windows, WindowsSnapshot
 
 __all__ = ["Counted", "Pipeline", "StreamSpec"]
 
+_ID_CHARACTERS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
@@ -64,7 +66,14 @@ class _Stream:
         self, spec: StreamSpec, partitions: Collection[int], now_ms: int, snapshot: WindowsSnapshot
     ) -> None:
         self.spec = spec
-        self.windows = Windows(spec.sizes_ms, spec.centroids.clusters, spec.lateness_ms, snapshot)
+        self.windows = Windows(
+            spec.sizes_ms,
+            spec.centroids.clusters,
+            lateness_ms=spec.lateness_ms,
+            # Kept in little room; so much of it tells one baseline from another.
+            baseline_id=spec.baseline_id[-_ID_CHARACTERS:],
+            snapshot=snapshot,
+        )
         self.watermarks = Watermarks(
             partitions, disorder_ms=spec.disorder_ms, idle_ms=spec.idle_ms, now_ms=now_ms
         )
@@ -115,6 +124,7 @@ class _Stream:
             baseline_counts=spec.baseline_counts,
             baseline_id=spec.baseline_id,
             score=score(closed.counts, spec.baseline_counts) if enough else None,
+            repeated=closed.repeated,
         )
 
 
@@ -150,11 +160,9 @@ class Pipeline:
         """
         return self._streams[batch.stream].count(batch, now_ms)
 
-    def silent(self, now_ms: int) -> set[int]:
-        """Return the partitions whose end offset `close` needs in order to judge idleness."""
-        return {
-            partition for stream in self._streams.values() for partition in stream.watermarks.silent(now_ms)
-        }
+    def ask(self, now_ms: int) -> set[int]:
+        """Return the partitions whose end offset, measured after this call, the next `close` needs."""
+        return {partition for stream in self._streams.values() for partition in stream.watermarks.ask(now_ms)}
 
     def close(self, now_ms: int, positions: Mapping[int, int], ends: Mapping[int, int]) -> list[WindowResult]:
         """Advance event time; return the windows that are due, new or changed, and purge old ones.
@@ -162,7 +170,7 @@ class Pipeline:
         Args:
             now_ms: Wall time.
             positions: Next offset to read, of every partition.
-            ends: End offsets, of the partitions that `silent` named and whose end has since been asked.
+            ends: End offsets of the partitions that `ask` last named; empty while there is no answer.
         """
         return [
             result for stream in self._streams.values() for result in stream.close(now_ms, positions, ends)
@@ -172,10 +180,13 @@ class Pipeline:
         """Return every window that is new or changed, for the source has ended."""
         return [result for stream in self._streams.values() for result in stream.finish()]
 
-    def first_open_offset(self, partition: int) -> int | None:
-        """Return the lowest offset whose event is in an open pane; None where no pane is open."""
-        offsets = (stream.windows.panes.first_offset(partition) for stream in self._streams.values())
-        return min((offset for offset in offsets if offset is not None), default=None)
+    def first_open_offsets(self) -> dict[int, int]:
+        """Return, by partition, the lowest offset whose event is in an open pane, where there is one."""
+        first: dict[int, int] = {}
+        for stream in self._streams.values():
+            for partition, offset in stream.windows.panes.first_offsets().items():
+                first[partition] = min(offset, first.get(partition, offset))
+        return first
 
     def snapshots(self) -> dict[str, WindowsSnapshot]:
         """Return, by stream, what reading the open panes' events again would not restore."""
@@ -186,6 +197,10 @@ class Pipeline:
         known = {name: stream.watermarks.watermark_ms for name, stream in self._streams.items()}
         return {name: watermark for name, watermark in known.items() if watermark is not None}
 
-    def open_windows(self) -> dict[str, set[Window]]:
-        """Return the windows that hold events and are open to correction, by stream."""
-        return {name: stream.windows.open_windows() for name, stream in self._streams.items()}
+    def open_windows(self) -> dict[tuple[str, int], int]:
+        """Return how many windows hold events and are open to correction, by stream and size in ms."""
+        return {
+            (name, size_ms): number
+            for name, stream in self._streams.items()
+            for size_ms, number in stream.windows.count_open().items()
+        }

@@ -54,6 +54,7 @@ class WindowResult:
         baseline_counts: (k,) int64, the baseline's histogram.
         baseline_id: The baseline's identity.
         score: The divergence; None where there were too few events to judge.
+        repeated: An earlier run has published this revision.
     """
 
     stream: str
@@ -63,6 +64,7 @@ class WindowResult:
     baseline_counts: NDArray[np.int64]
     baseline_id: str
     score: Score | None
+    repeated: bool = False
 
     @property
     def count(self) -> int:

@@ -1,5 +1,6 @@
 """Panes to tumbling windows: which windows are due, which changed, which are past correction."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
@@ -15,11 +16,19 @@ __all__ = ["ClosedWindow", "Windows", "WindowsSnapshot"]
 
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
-    """A window that is due for publication: new, or changed since it was last published."""
+    """A window that is due for publication.
+
+    Attributes:
+        window: Which window.
+        revision: 0 at first; one more each time that its counts have changed.
+        counts: (k,) int64, its events per cluster.
+        repeated: An earlier run has published this revision.
+    """
 
     window: Window
     revision: int
     counts: NDArray[np.int64]
+    repeated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +39,12 @@ class WindowsSnapshot:
         horizon_ms: Windows that end at or before it are past correction; None before the first.
         published: The windows published and still open to correction, each with the revision and
             the count that it was last published with.
+        baseline_id: The baseline they were counted against.
     """
 
     horizon_ms: int | None = None
     published: tuple[tuple[Window, int, int], ...] = ()
+    baseline_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +64,23 @@ class Windows:
     """
 
     def __init__(
-        self, sizes_ms: tuple[int, ...], clusters: int, lateness_ms: int, snapshot: WindowsSnapshot
+        self,
+        sizes_ms: tuple[int, ...],
+        clusters: int,
+        *,
+        lateness_ms: int,
+        baseline_id: str,
+        snapshot: WindowsSnapshot,
     ) -> None:
         self._sizes_ms = sizes_ms
+        self._baseline_id = baseline_id
         self._lateness_ms = lateness_ms
         self._horizon_ms = snapshot.horizon_ms
-        # Published again when first due, so that whoever watches this run sees them, too.
+        # Published again when first due, so that whoever watches this run sees them, too; with the
+        # next revision where another baseline has changed the counts of every cluster.
+        same = snapshot.baseline_id == baseline_id
         self._published = {
-            window: _Published(revision, count, by_this_run=False)
+            window: _Published(revision, count if same else 0, by_this_run=False)
             for window, revision, count in snapshot.published
             if window.size_ms in sizes_ms
         }
@@ -84,15 +104,20 @@ class Windows:
         }
         return {window for window in windows if not self._is_past(window)}
 
+    def count_open(self) -> dict[int, int]:
+        """Return how many windows of each size, ms, hold events and are still open to correction."""
+        open_windows = Counter(window.size_ms for window in self.open_windows())
+        return {size_ms: open_windows[size_ms] for size_ms in self._sizes_ms}
+
     def close(self, is_due: Callable[[Window], bool]) -> list[ClosedWindow]:
         """Return the due windows that are new or changed, oldest end first."""
         closed = []
-        for window in sorted(self.open_windows(), key=lambda window: (window.end_ms, window.size_ms)):
-            if not is_due(window):
-                continue
+        due = [window for window in self.open_windows() if is_due(window)]
+        for window in sorted(due, key=lambda window: (window.end_ms, window.size_ms)):
             counts = self._panes.total(window.start_ms, window.end_ms)
             count = int(counts.sum())
             published = self._published.get(window)
+            repeated = False
             if published is None:
                 revision = 0
             elif count > published.count:
@@ -100,11 +125,11 @@ class Windows:
             elif count < published.count:
                 continue  # its source has lost events since a restart: what was published stands
             elif not published.by_this_run:
-                revision = published.revision
+                revision, repeated = published.revision, True
             else:
                 continue
             self._published[window] = _Published(revision, count)
-            closed.append(ClosedWindow(window, revision, counts))
+            closed.append(ClosedWindow(window, revision, counts, repeated))
         return closed
 
     def purge(self, watermark_ms: int) -> None:
@@ -120,7 +145,7 @@ class Windows:
     def snapshot(self) -> WindowsSnapshot:
         """Return what a reader that starts again from the open panes' first offsets needs."""
         published = tuple((window, at.revision, at.count) for window, at in sorted(self._published.items()))
-        return WindowsSnapshot(self._horizon_ms, published)
+        return WindowsSnapshot(self._horizon_ms, published, self._baseline_id)
 
     def _is_past(self, window: Window) -> bool:
         return self._horizon_ms is not None and window.end_ms <= self._horizon_ms

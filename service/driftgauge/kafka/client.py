@@ -23,9 +23,33 @@ __all__ = [
 
 KafkaProperties = Mapping[str, str | int | float | bool]
 
-REQUEST_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 5.0
+
+
+class _OncePerInterval(logging.Filter):
+    """Lets a complaint pass once an interval: while a broker is away librdkafka repeats it tirelessly.
+
+    What a client says of one broker is one complaint, whatever the times and numbers in its words.
+    """
+
+    INTERVAL_S = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record is to be logged."""
+        complaint = " ".join(record.getMessage().split(" ", 3)[:3])
+        last_s = self._passed_s.get(complaint)
+        if last_s is not None and record.created - last_s < self.INTERVAL_S:
+            return False
+        self._passed_s[complaint] = record.created
+        return True
+
 
 _LIBRDKAFKA = logging.getLogger("librdkafka")
+_LIBRDKAFKA.addFilter(_OncePerInterval())
 
 # librdkafka warns of a property that the other kind of client has: one section serves both.
 _CONSUMER_ONLY = re.compile(

@@ -94,13 +94,18 @@ class ConsumerLoop:
     def _await_topics(self, stopping: threading.Event) -> bool:
         """Create the topics written to, wait for those read; False when told to stop meanwhile."""
         topics = self._settings.topics
-        client.create_missing_topics(self._admin, [topics.windows, topics.dead_letters])
         while not stopping.is_set():
             self._health.polled()
-            missing = client.missing_topics(self._admin, topics.events)
-            if not missing:
-                return True
-            _log.warning("waiting for topics to be created", extra={"missing": missing})
+            try:
+                client.create_missing_topics(self._admin, [topics.windows, topics.dead_letters])
+                missing = client.missing_topics(self._admin, topics.events)
+            except BrokerError as error:
+                # An outage at the start is as good as one later on: it is waited out.
+                _log.warning("waiting for the cluster", extra={"error": str(error)})
+            else:
+                if not missing:
+                    return True
+                _log.warning("waiting for topics to be created", extra={"missing": missing})
             stopping.wait(_TOPIC_RETRY_S)
         return False
 
@@ -124,9 +129,9 @@ class ConsumerLoop:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         held = [(partition.topic, partition.partition) for partition in partitions]
-        self._telemetry.assigned(held)
         total = self._count_partitions()
         whole = len(held) == total
+        self._telemetry.assigned(held if whole else [])
         self._health.set_ready(Condition.PARTITIONS_ASSIGNED, met=whole)
         if not whole:
             _log.error(

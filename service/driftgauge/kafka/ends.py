@@ -27,29 +27,20 @@ class EndOffsets:
         self._pending: dict[int, Future[Any]] = {}
 
     def request(self, partitions: Mapping[int, tuple[str, int]]) -> None:
-        """Ask for the ends of these partitions, code -> (topic, index), unless already asked.
+        """Ask for the ends of these partitions, code -> (topic, index); all before has been collected."""
+        wanted = {TopicPartition(topic, index): code for code, (topic, index) in partitions.items()}
+        if wanted:
+            latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            asked = self._admin.list_offsets(dict.fromkeys(wanted, latest), request_timeout=REQUEST_TIMEOUT_S)
+            self._pending = {wanted[partition]: future for partition, future in asked.items()}
 
-        An answer that is still to come for any other partition is dropped: it would be older than
-        the silence it is to judge when that partition is next named.
-        """
-        self._pending = {code: future for code, future in self._pending.items() if code in partitions}
-        wanted = {
-            TopicPartition(topic, index): code
-            for code, (topic, index) in partitions.items()
-            if code not in self._pending
-        }
-        if not wanted:
-            return
-        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = self._admin.list_offsets(dict.fromkeys(wanted, latest), request_timeout=REQUEST_TIMEOUT_S)
-        self._pending |= {wanted[partition]: future for partition, future in asked.items()}
-
-    def collect(self) -> dict[int, int]:
-        """Return the answers that have come since last asked, code -> end offset."""
-        done = {code: future for code, future in self._pending.items() if future.done()}
+    def collect(self) -> dict[int, int] | None:
+        """Return the answers, code -> end offset; None while one is still to come."""
+        if not all(future.done() for future in self._pending.values()):
+            return None
+        asked, self._pending = self._pending, {}
         ends = {}
-        for code, future in done.items():
-            del self._pending[code]
+        for code, future in asked.items():
             try:
                 ends[code] = future.result().offset
             except KafkaException as error:

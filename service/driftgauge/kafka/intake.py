@@ -60,13 +60,14 @@ def to_records(messages: Sequence[Message], assignment: Assignment, *, now_ms: i
     An event is credible up to `lead_ms` after its record's timestamp. Where the producer has set
     that timestamp itself its clock may be wrong as well, so the service's own clock bounds it too.
     """
-    latest = np.full(len(messages), now_ms, dtype=np.int64)
-    for row, message in enumerate(messages):
-        kind, stamp_ms = message.timestamp()
-        if kind == TIMESTAMP_LOG_APPEND_TIME:
-            latest[row] = stamp_ms
-        elif kind == TIMESTAMP_CREATE_TIME:
-            latest[row] = min(stamp_ms, now_ms)
+    stamps = [message.timestamp() for message in messages]
+    stamp_ms = np.array([time_ms for _, time_ms in stamps], dtype=np.int64)
+    kind = np.array([kind for kind, _ in stamps])
+    latest = np.select(
+        [kind == TIMESTAMP_LOG_APPEND_TIME, kind == TIMESTAMP_CREATE_TIME],
+        [stamp_ms, np.minimum(stamp_ms, now_ms)],
+        default=now_ms,
+    )
     return Records(
         values=[message.value() for message in messages],
         partition=np.array(

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
+from driftgauge.errors import StateError
 from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.ends import EndOffsets
@@ -80,6 +82,7 @@ class Ownership:
 
         Raises:
             BrokerError: Kafka reports what waiting will not mend, or takes no dead letters.
+            StateError: A partition goes back to what has been counted already.
         """
         taken = read_notices(messages, self._assignment)
         if not taken:
@@ -88,6 +91,7 @@ class Ownership:
         with self._telemetry.timed(Stage.DECODE):
             records = to_records(taken, self._assignment, now_ms=now_ms, lead_ms=self._lead_ms)
             decoded = self._decoder.decode(records)
+        self._check_order(records)
         # What an earlier run had processed is only counted again, to rebuild the open windows: it
         # was reported then, and refused events were sent on then.
         again = records.offset < self._before[records.partition]
@@ -130,6 +134,18 @@ class Ownership:
             if position >= 0 and end >= 0:
                 self._telemetry.read_to(topic, index, position=position, end=end)
 
+    def _check_order(self, records: Records) -> None:
+        positions = np.array([self._assignment.positions[code] for code in self._assignment.partitions])
+        back = records.offset < positions[records.partition]
+        if back.any():
+            code = int(records.partition[back][0])
+            topic, index = self._assignment.partitions[code]
+            message = (
+                f"{topic}[{index}] went back from offset {positions[code]} to {records.offset[back][0]}: the "
+                "topic was made anew, or lost records; use another group.id, or reset the group's offsets"
+            )
+            raise StateError(message)
+
     def _count(self, batch: EventBatch, again: NDArray[np.bool_], now_ms: int) -> list[Rejection]:
         counted = self._pipeline.count(batch, now_ms)
         fresh = ~again
@@ -149,22 +165,21 @@ class Ownership:
     def _close(self) -> None:
         now_ms = self._clock_ms()
         ends = self._ends.collect()
-        results = self._pipeline.close(now_ms, self._assignment.positions, ends)
-        silent = self._pipeline.silent(now_ms)
-        self._ends.request({code: self._assignment.partitions[code] for code in silent})
+        results = self._pipeline.close(now_ms, self._assignment.positions, ends or {})
+        if ends is not None:
+            silent = self._pipeline.ask(now_ms)
+            self._ends.request({code: self._assignment.partitions[code] for code in silent})
         for result in results:
             self._output.publish(result)
         self._tally.results += results
 
     def _save(self) -> bool:
+        first_open = self._pipeline.first_open_offsets()
         progress = []
         for code, (topic, index) in self._assignment.partitions.items():
             position = self._assignment.positions[code]
             if position >= 0:
-                first_open = self._pipeline.first_open_offset(code)
-                progress.append(
-                    Progress(topic, index, position, position if first_open is None else first_open)
-                )
+                progress.append(Progress(topic, index, position, first_open.get(code, position)))
         if progress == self._committed and not self._tally.results:
             return True
         try:
@@ -185,6 +200,6 @@ class Ownership:
         for (source, reason), number in tally.rejected.items():
             self._telemetry.rejected(source, reason, number)
         for (stream, size_ms), number in tally.late.items():
-            self._telemetry.late(stream, {size_ms: number})
+            self._telemetry.late(stream, size_ms, number)
         self._telemetry.closed(tally.results, self._clock_ms())
         self._telemetry.advanced(self._pipeline.watermarks_ms(), self._pipeline.open_windows())

@@ -155,17 +155,32 @@ def _encode(position: int, snapshots: Mapping[str, WindowsSnapshot]) -> str:
         "v": _FORMAT,
         "position": position,
         "streams": {
-            stream: {
-                "horizon": snapshot.horizon_ms,
-                "published": [
-                    [window.size_ms, window.start_ms, revision, count]
-                    for window, revision, count in snapshot.published
-                ],
-            }
+            stream: [snapshot.horizon_ms, snapshot.baseline_id, _pack(snapshot.published)]
             for stream, snapshot in snapshots.items()
         },
     }
-    return base64.b85encode(zlib.compress(orjson.dumps(document))).decode()
+    return base64.b85encode(zlib.compress(orjson.dumps(document), level=9)).decode()
+
+
+def _pack(published: Sequence[tuple[Window, int, int]]) -> list[list[int]]:
+    """Return [size, windows since the one before, revision, count] each, for they mostly follow on."""
+    packed = []
+    before: dict[int, int] = {}
+    for window, revision, count in published:
+        number = window.start_ms // window.size_ms
+        packed.append([window.size_ms, number - before.get(window.size_ms, 0), revision, count])
+        before[window.size_ms] = number
+    return packed
+
+
+def _unpack(packed: Sequence[Sequence[int]]) -> tuple[tuple[Window, int, int], ...]:
+    published = []
+    before: dict[int, int] = {}
+    for size_ms, step, revision, count in packed:
+        number = before.get(size_ms, 0) + step
+        published.append((Window(size_ms, number * size_ms), revision, count))
+        before[size_ms] = number
+    return tuple(published)
 
 
 def _decode(metadata: str, where: str) -> tuple[int, dict[str, WindowsSnapshot]]:
@@ -175,14 +190,8 @@ def _decode(metadata: str, where: str) -> tuple[int, dict[str, WindowsSnapshot]]
             message = f"format {document['v']}"
             raise ValueError(message)  # noqa: TRY301 - answered with the other faults below
         snapshots = {
-            stream: WindowsSnapshot(
-                horizon_ms=entry["horizon"],
-                published=tuple(
-                    (Window(size, start), revision, count)
-                    for size, start, revision, count in entry["published"]
-                ),
-            )
-            for stream, entry in document["streams"].items()
+            stream: WindowsSnapshot(horizon_ms, _unpack(packed), baseline_id)
+            for stream, (horizon_ms, baseline_id, packed) in document["streams"].items()
         }
         return int(document["position"]), snapshots
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:

@@ -13,7 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.pipeline import StreamSpec
-from driftgauge.core.result import Window, WindowResult
+from driftgauge.core.result import WindowResult
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.registry import Registry
@@ -173,17 +173,21 @@ class Telemetry:
         known = stream if stream in self._sizes_ms else _NO_STREAM
         self._events.labels(known, reason).inc(number)
 
-    def late(self, stream: str, late_by_size: Mapping[int, int]) -> None:
-        """Events came too late for their window: size in ms -> number."""
-        for size_ms, number in late_by_size.items():
-            self._late_events.labels(stream, format_duration(size_ms)).inc(number)
+    def late(self, stream: str, size_ms: int, number: int) -> None:
+        """Events came when their window of this size was past correction."""
+        self._late_events.labels(stream, format_duration(size_ms)).inc(number)
 
     def closed(self, results: Sequence[WindowResult], closed_ms: int) -> None:
-        """Windows were closed or corrected at wall time `closed_ms`, and published."""
+        """Windows were closed or corrected at wall time `closed_ms`, and published.
+
+        One that an earlier run had published is shown, but not counted again.
+        """
         if not results:
             return
         self._windows.close(results, closed_ms)
         for result in results:
+            if result.repeated:
+                continue
             window = format_duration(result.window.size_ms)
             if result.revision == 0:
                 outcome = "insufficient" if result.score is None else "scored"
@@ -204,21 +208,9 @@ class Telemetry:
                 },
             )
 
-    def advanced(
-        self, watermarks_ms: Mapping[str, int], open_windows: Mapping[str, Collection[Window]]
-    ) -> None:
-        """Event time came as far as these watermarks, by stream; these windows are held, by stream."""
-        sizes_ms = {
-            stream: [window.size_ms for window in windows] for stream, windows in open_windows.items()
-        }
-        self._windows.advance(
-            watermarks_ms,
-            {
-                (stream, size_ms): held.count(size_ms)
-                for stream, held in sizes_ms.items()
-                for size_ms in self._sizes_ms[stream]
-            },
-        )
+    def advanced(self, watermarks_ms: Mapping[str, int], open_windows: Mapping[tuple[str, int], int]) -> None:
+        """Event time came as far as these watermarks; so many windows are held, by stream and size in ms."""
+        self._windows.advance(watermarks_ms, open_windows)
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
