@@ -242,3 +242,17 @@ def test_a_baseline_is_fitted_shown_and_used(tmp_path):
     done = run("replay", events, "--config", tmp_path / "driftgauge.yaml", "--json")
     record = json.loads(done.stdout.splitlines()[0])
     assert [cluster["count"] for cluster in record["clusters"]] == [100] * 4
+
+
+def test_publishing_for_a_stream_that_nobody_watches_is_exit_status_2(config, events):
+    done = run("publish", events, "--config", config, "--stream", "nobody")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "does not watch a stream nobody: its events would all be refused" in done.stderr
+
+
+def test_a_baseline_is_not_fitted_for_a_folder_that_is_not_there(tmp_path):
+    done = run(
+        "baseline", "fit", tmp_path / "a.npy", "--stream", "s", "--out", tmp_path / "no" / "b.safetensors"
+    )
+    assert done.returncode == 2
+    assert "no is not a folder; make it, or write the baseline elsewhere" in done.stderr

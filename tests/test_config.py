@@ -144,6 +144,12 @@ nope: 1
         assert part in lines[2]
 
 
+def test_lateness_that_keeps_too_many_windows_open_is_refused(problems):
+    assert ("streams.0: allowed_lateness keeps more than 500 windows of 1m open to correction") in problems(
+        with_stream(windows=["1m"], allowed_lateness="1d")
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

@@ -212,3 +212,18 @@ def test_a_topic_that_somebody_else_has_just_created_is_no_error(admin):
 def test_a_topic_that_may_not_be_created_is_a_broker_error(admin):
     with pytest.raises(BrokerError, match="nowhere is missing and cannot be created"):
         client.create_missing_topics(Refusing(admin, KafkaError.TOPIC_AUTHORIZATION_FAILED), ["nowhere"])
+
+
+def test_a_complaint_of_the_client_library_passes_once_a_minute():
+    log = logging.getLogger("librdkafka")
+
+    def passes(text, at_s):
+        record = log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None)
+        record.created = at_s
+        return bool(log.filter(record))
+
+    failing = "FAIL [driftgauge#consumer-1] [thrd:b:9/1]: Connect failed (after {}ms in state CONNECT)"
+    assert passes(failing.format(0), 1_000.0)
+    assert not passes(failing.format(7), 1_059.0)
+    assert passes(failing.replace("b:9/1", "b:9/2").format(0), 1_059.0), "another broker"
+    assert passes(failing.format(0), 1_060.0)

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.errors import BrokerError
+from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.state import Progress
 from tests.kafka.parts import SPEC, START_MS, TOPIC, Record, RecordingState, Replica, event
 
@@ -214,6 +214,16 @@ def test_a_refused_result_is_a_broker_error_and_nothing_is_committed(replica):
         replica.commit()
     assert replica.state.commits == []
     assert replica.events("accepted") == 0
+
+
+def test_a_partition_that_goes_back_stops_it_rather_than_being_counted_twice(replica):
+    replica.read(event(100), event(200), event(300))
+    with pytest.raises(
+        StateError, match=r"embeddings\[0\] went back from offset 3 to 1: .* use another group.id"
+    ):
+        replica.read(event(200), offset=1)
+    replica.commit()
+    assert replica.events("accepted") == 3
 
 
 def restarted(replica, partitions=1):
