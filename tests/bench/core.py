@@ -94,11 +94,11 @@ def close(random: np.random.Generator, lateness_ms: int, title: str) -> None:
 
     def turn() -> None:
         pipeline.close(MONDAY_MS, positions, {})
+        pipeline.ask(MONDAY_MS)
 
     def save() -> None:
         pipeline.snapshots()
-        for partition in range(PARTITIONS):
-            pipeline.first_open_offset(partition)
+        pipeline.first_open_offsets()
 
     title = f"{STREAMS} streams, 1h and 1d, 24 panes, {PARTITIONS} partitions, {title}"
     measure(f"close, {title}", turn, per=1, unit="close")

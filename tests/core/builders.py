@@ -83,10 +83,14 @@ class Run:
         self.now_ms += after_ms
         return self.pipeline.close(self.now_ms, self.positions, ends or {})
 
-    def fall_silent(self, after_ms):
-        """Let wall time pass until every partition has been found read to its end."""
+    def ask(self, *, after_ms=0):
+        """After some wall time, return the partitions whose ends the next closing needs."""
         self.now_ms += after_ms
-        asked = self.pipeline.silent(self.now_ms)
+        return self.pipeline.ask(self.now_ms)
+
+    def fall_silent(self, after_ms):
+        """Close after some wall time, told that every silent partition has been read to its end."""
+        asked = self.ask(after_ms=after_ms)
         return self.close({partition: self.positions[partition] for partition in asked})
 
 

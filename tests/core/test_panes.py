@@ -68,8 +68,7 @@ def test_a_split_into_batches_leaves_the_same_panes_and_offsets(events, sizes_ms
     for start in whole.starts():
         end = start + pane_ms(sizes_ms)
         np.testing.assert_array_equal(split.total(start, end), whole.total(start, end))
-    for partition in range(4):
-        assert split.first_offset(partition) == whole.first_offset(partition)
+    assert split.first_offsets() == whole.first_offsets()
 
 
 @given(event_lists(), st.permutations(range(4)))
@@ -86,13 +85,11 @@ def test_the_order_in_which_partitions_are_read_changes_no_count(events, order):
 def test_the_first_offset_is_the_lowest_of_the_events_in_open_panes(events, dropped, cuts):
     panes = panes_of(events, (HOUR_MS,), cuts)
     panes.drop([start for start in list(panes.starts()) if start // HOUR_MS in dropped])
-    for partition in range(4):
-        expected = [
-            offset
-            for of, offset, time_ms, _ in events
-            if of == partition and time_ms // HOUR_MS not in dropped
-        ]
-        assert panes.first_offset(partition) == min(expected, default=None)
+    expected = {}
+    for partition, offset, time_ms, _ in events:
+        if time_ms // HOUR_MS not in dropped:
+            expected[partition] = min(offset, expected.get(partition, offset))
+    assert panes.first_offsets() == expected
 
 
 def test_a_dropped_pane_is_forgotten_and_its_neighbours_are_not():
@@ -100,7 +97,7 @@ def test_a_dropped_pane_is_forgotten_and_its_neighbours_are_not():
     panes.drop([0])
     assert list(panes.starts()) == [HOUR_MS]
     assert panes.total(0, 2 * HOUR_MS).tolist() == [0, 0, 1, 0]
-    assert (panes.first_offset(0), panes.first_offset(1)) == (6, None)
+    assert panes.first_offsets() == {0: 6}
 
 
 def test_a_pane_that_is_filled_again_after_its_drop_starts_anew():
@@ -108,7 +105,7 @@ def test_a_pane_that_is_filled_again_after_its_drop_starts_anew():
     panes.drop([0])
     panes.add(np.array([0], np.int32), np.array([8]), np.array([7]), np.array([2]))
     assert panes.total(0, HOUR_MS).tolist() == [0, 0, 1, 0]
-    assert panes.first_offset(0) == 8
+    assert panes.first_offsets() == {0: 8}
 
 
 @pytest.mark.parametrize(("time_ms", "start"), [(0, 0), (HOUR_MS - 1, 0), (HOUR_MS, HOUR_MS)])

@@ -162,10 +162,11 @@ def test_streams_do_not_share_counts_or_watermarks():
     run.read(at(0, 2), stream="texts")
     assert [(r.stream, r.window) for r in run.close()] == [("images", FIRST_HOUR)]
     assert run.pipeline.watermarks_ms() == {"images": MONDAY_MS + HOUR_MS, "texts": MONDAY_MS}
-    assert run.pipeline.open_windows() == {
-        "images": {FIRST_HOUR, Window(HOUR_MS, MONDAY_MS + HOUR_MS)},
-        "texts": {Window(DAY_MS, MONDAY_MS)},
-    }
+    assert run.pipeline.open_windows() == {("images", HOUR_MS): 2, ("texts", DAY_MS): 1}
+    assert [(r.stream, r.window, r.revision, r.count) for r in run.pipeline.finish()] == [
+        ("images", Window(HOUR_MS, MONDAY_MS + HOUR_MS), 0, 1),
+        ("texts", Window(DAY_MS, MONDAY_MS), 0, 1),
+    ]
     with pytest.raises(KeyError):
         run.read(at(0), stream="sounds")
 
@@ -216,18 +217,79 @@ def test_an_idle_stream_closes_its_windows_only_once_they_have_ended_by_wall_tim
     run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
     run.read(at(0), at(0.01))
     assert run.fall_silent(IDLE_MS) == []
-    assert run.close(after_ms=HOUR_MS - IDLE_MS - 1) == []
-    assert hours(run.close(after_ms=1)) == [(0, 0, 2)]
+    assert run.fall_silent(HOUR_MS - IDLE_MS - 1) == []
+    assert hours(run.fall_silent(1)) == [(0, 0, 2)]
 
 
 def test_silence_without_the_end_offsets_closes_nothing():
     run = Run(build_spec(idle_ms=IDLE_MS))
     run.read(at(0))
-    assert run.pipeline.silent(run.now_ms + DAY_MS) == {0}
-    assert run.close(after_ms=DAY_MS) == []
-    assert run.close({0: run.positions[0] + 1}) == []
-    run.positions[0] += 1  # what was ahead was another stream's, or a refused event
-    assert hours(run.close()) == [(0, 0, 1)]
+    assert run.ask(after_ms=DAY_MS) == {0}
+    assert run.close() == []
+    end = run.positions[0] + 1
+    assert run.ask() == {0}
+    assert run.close({0: end}) == []
+    run.positions[0] = end  # what was ahead was another stream's, or a refused event
+    assert run.ask() == {0}
+    assert run.close() == []  # an earlier answer is no answer
+    assert run.ask() == {0}
+    assert hours(run.close({0: end})) == [(0, 0, 1)]
+
+
+def test_idleness_found_in_one_round_closes_nothing_in_the_next_without_an_answer():
+    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
+    run.read(at(0))
+    assert run.fall_silent(HOUR_MS - 1) == []
+    assert run.close(after_ms=1) == []
+    assert hours(run.fall_silent(0)) == [(0, 0, 1)]
+
+
+def test_a_partition_that_is_idle_for_one_stream_is_not_for_another_that_speaks_there():
+    run = Run(build_spec("images", idle_ms=IDLE_MS), build_spec("texts", idle_ms=IDLE_MS), now_ms=MONDAY_MS)
+    run.read(at(0), stream="images")
+    run.now_ms += HOUR_MS
+    run.read(at(0), stream="texts")
+    assert [(r.stream, r.window) for r in run.fall_silent(0)] == [("images", FIRST_HOUR)]
+    assert [(r.stream, r.window) for r in run.fall_silent(IDLE_MS)] == [("texts", FIRST_HOUR)]
+
+
+def half_hours(first, last, cluster=0):
+    """An event every half hour, from and to these hours."""
+    return [at(half / 2, cluster) for half in range(2 * first, 2 * last + 1)]
+
+
+def test_a_backlog_that_lands_after_the_question_is_not_late_where_the_active_partition_is_read_first():
+    run = Run(build_spec(idle_ms=IDLE_MS), partitions=(0, 1))
+    run.read(at(0), partition=0)
+    run.read(at(0), partition=1)
+    run.now_ms += IDLE_MS
+    run.read(at(0.1), partition=0)
+    assert run.ask() == {1}
+    ends = {1: run.positions[1]}
+    # Only now is the backlog produced, to both.
+    run.read(*half_hours(1, 5), partition=0)
+    assert run.close(ends) == []
+    assert run.pipeline.watermarks_ms() == {"images": at(0.1)[0]}
+    assert run.ask() == {1}
+    assert run.close({1: run.positions[1] + 9}) == []
+    assert not run.read(*half_hours(1, 5, cluster=1), partition=1).late.any()
+    assert hours(run.close()) == [(0, 0, 3), *[(hour, 0, 4) for hour in range(1, 5)]]
+
+
+def test_a_partition_whose_reader_has_fallen_behind_is_not_idle_any_more_and_loses_nothing():
+    run = Run(build_spec(idle_ms=IDLE_MS), partitions=(0, 1))
+    run.read(at(0), partition=1)
+    run.now_ms += IDLE_MS
+    run.read(at(1), partition=0)
+    assert hours(run.fall_silent(0)) == [(0, 0, 1)]
+    backlog = half_hours(1, 5, cluster=1)
+    for hour in range(2, 6):
+        run.read(at(hour), partition=0)
+        assert run.ask(after_ms=SECOND_MS) == {1}
+        assert run.close({1: run.positions[1] + len(backlog)}) == []
+    assert run.pipeline.watermarks_ms() == {"images": at(1)[0]}
+    assert not run.read(*backlog, partition=1).late.any()
+    assert hours(run.close()) == [(hour, 0, 3) for hour in range(1, 5)]
 
 
 def test_a_window_closed_by_idleness_gets_no_revision_from_new_traffic_until_it_is_due_again():
@@ -248,7 +310,7 @@ def test_a_window_closed_by_idleness_is_corrected_once_the_stream_is_idle_again(
     run.read(at(0.6))
     assert run.close(after_ms=IDLE_MS - 1) == []
     assert hours(run.fall_silent(1)) == [(0, 1, 2)]
-    assert run.close(after_ms=IDLE_MS) == []
+    assert run.fall_silent(IDLE_MS) == []
 
 
 def test_an_idle_partition_that_wakes_rewrites_no_purged_window():
@@ -265,23 +327,33 @@ def test_a_stream_silent_for_its_largest_window_and_the_lateness_is_retired():
     run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
     run.read(at(0.5), at(0.6))
     run.fall_silent(IDLE_MS)
-    assert hours(run.close(after_ms=HOUR_MS - IDLE_MS)) == [(0, 0, 2)]
-    assert run.close(after_ms=LATENESS_MS - 1) == []
-    assert run.pipeline.open_windows() == {"images": {FIRST_HOUR}}
-    assert run.pipeline.first_open_offset(0) == 0
-    assert run.close(after_ms=1) == []
-    assert run.pipeline.open_windows() == {"images": set()}
-    assert run.pipeline.first_open_offset(0) is None
+    assert hours(run.fall_silent(HOUR_MS - IDLE_MS)) == [(0, 0, 2)]
+    assert run.fall_silent(LATENESS_MS - 1) == []
+    assert run.pipeline.open_windows() == {("images", HOUR_MS): 1}
+    assert run.pipeline.first_open_offsets() == {0: 0}
+    assert run.fall_silent(1) == []
+    assert run.pipeline.open_windows() == {("images", HOUR_MS): 0}
+    assert run.pipeline.first_open_offsets() == {}
     assert run.read(at(0.7)).late.all()
-    assert run.pipeline.first_open_offset(0) is None  # a late event opens no pane again
+    assert run.pipeline.first_open_offsets() == {}  # a late event opens no pane again
+
+
+def test_a_stream_whose_ends_are_unknown_is_not_retired_however_long_it_is_silent():
+    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
+    run.read(at(0.5))
+    assert hours(run.fall_silent(HOUR_MS)) == [(0, 0, 1)]
+    assert run.close(after_ms=DAY_MS) == []
+    assert run.pipeline.open_windows() == {("images", HOUR_MS): 1}
+    assert not run.read(at(0.7)).late.any()
 
 
 def test_retirement_keeps_a_window_that_has_not_ended():
     run = Run(build_spec(idle_ms=IDLE_MS, sizes_ms=(HOUR_MS,)), now_ms=MONDAY_MS)
     run.read(at(0.5), at(1.9))  # the second by a clock ahead of ours
-    run.fall_silent(HOUR_MS + LATENESS_MS)
-    assert run.pipeline.open_windows() == {"images": {Window(HOUR_MS, MONDAY_MS + HOUR_MS)}}
-    assert hours(run.close(after_ms=HOUR_MS)) == [(1, 0, 1)]
+    assert hours(run.fall_silent(HOUR_MS + LATENESS_MS)) == [(0, 0, 1)]
+    assert run.pipeline.open_windows() == {("images", HOUR_MS): 1}
+    assert run.pipeline.first_open_offsets() == {0: 1}
+    assert hours(run.fall_silent(HOUR_MS)) == [(1, 0, 1)]
 
 
 def test_a_late_event_breaks_the_silence():
@@ -290,7 +362,8 @@ def test_a_late_event_breaks_the_silence():
     run.close()
     run.now_ms += IDLE_MS - 1
     assert run.read(at(0)).late.all()
-    assert run.pipeline.silent(run.now_ms + 1) == set()
+    assert run.ask(after_ms=1) == set()
+    assert run.ask(after_ms=IDLE_MS - 1) == {0}
 
 
 def test_finish_closes_what_is_open_and_not_what_was_published():
@@ -305,11 +378,11 @@ def test_the_first_open_offset_is_the_lowest_over_streams():
     run = Run(build_spec("images"), build_spec("texts"), partitions=(0, 1))
     run.read(at(0), stream="images")
     run.read(at(0), stream="texts")
-    assert (run.pipeline.first_open_offset(0), run.pipeline.first_open_offset(1)) == (0, None)
+    assert run.pipeline.first_open_offsets() == {0: 0}
     run.read(at(5), stream="images", partition=0)
     run.read(at(5), stream="images", partition=1)
     run.close()
-    assert (run.pipeline.first_open_offset(0), run.pipeline.first_open_offset(1)) == (1, 0)
+    assert run.pipeline.first_open_offsets() == {0: 1, 1: 0}
 
 
 MINUTES = st.integers(0, 30 * 60)

@@ -1,7 +1,7 @@
 """Watermarks: the minimum over partitions that are not idle, and when one is."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.watermark import Watermarks
@@ -14,8 +14,8 @@ def watermarks(*partitions, disorder_ms=0, now_ms=0):
 
 
 def silence(marks, now_ms, position=10):
-    """One closing round after which every silent partition has been found read to its end."""
-    ends = dict.fromkeys(marks.silent(now_ms), position)
+    """One closing round that finds every silent partition read to its end."""
+    ends = dict.fromkeys(marks.ask(now_ms), position)
     return marks.advance(now_ms, dict.fromkeys(range(4), position), ends)
 
 
@@ -63,35 +63,98 @@ def test_silence_alone_makes_no_partition_idle():
 def test_an_end_offset_that_is_still_ahead_makes_no_partition_idle():
     marks = watermarks(0)
     marks.observe(0, 500, now_ms=0)
-    assert marks.silent(IDLE_MS) == [0]
+    assert marks.ask(IDLE_MS) == [0]
     marks.advance(IDLE_MS, {0: 7}, {0: 8})
     assert not marks.all_idle
-    assert marks.silent(IDLE_MS) == []  # its end is known: it need not be asked for again
-    marks.advance(IDLE_MS, {0: 8}, {})
+    assert marks.ask(IDLE_MS) == [0]
+    marks.advance(IDLE_MS, {0: 8}, {0: 8})
     assert marks.all_idle
 
 
 def test_an_end_offset_seen_before_the_silence_makes_no_partition_idle():
     marks = watermarks(0)
     marks.observe(0, 500, now_ms=0)
-    assert marks.silent(IDLE_MS - 1) == []
-    marks.advance(IDLE_MS - 1, {0: 8}, {0: 8})
+    assert marks.ask(IDLE_MS - 1) == []
+    marks.advance(IDLE_MS - 1, {0: 8}, {0: 8})  # asked for another stream's sake
     assert not marks.all_idle
-    assert marks.silent(IDLE_MS) == [0]
+    assert marks.ask(IDLE_MS) == [0]
     marks.advance(IDLE_MS, {0: 8}, {})
     assert not marks.all_idle
 
 
 def test_an_end_offset_that_could_not_be_learnt_is_asked_for_again():
     marks = watermarks(0)
+    assert marks.ask(IDLE_MS) == [0]
     marks.advance(IDLE_MS, {0: 0}, {})
-    assert marks.silent(IDLE_MS) == [0]
+    assert not marks.all_idle
+    assert marks.ask(IDLE_MS) == [0]
+
+
+def test_without_an_answer_nothing_is_idle_whatever_an_earlier_round_found():
+    marks = watermarks(0, 1)
+    marks.observe(0, 500, now_ms=0)
+    assert silence(marks, IDLE_MS) == 500
+    assert marks.all_idle
+    assert marks.ask(2 * IDLE_MS) == [0, 1]
+    marks.observe(0, 900, now_ms=2 * IDLE_MS)
+    assert marks.advance(2 * IDLE_MS, {0: 10, 1: 10}, {}) == 500  # partition 1 holds it
+    assert not marks.all_idle
+
+
+def test_an_answer_for_one_partition_makes_no_other_idle():
+    marks = watermarks(0, 1)
+    marks.observe(0, 100, now_ms=0)
+    marks.observe(1, 500, now_ms=0)
+    assert marks.ask(IDLE_MS) == [0, 1]
+    assert marks.advance(IDLE_MS, {0: 10, 1: 10}, {0: 10}) == 500
+    assert not marks.all_idle
+
+
+def test_a_partition_whose_reader_falls_behind_is_not_idle_any_more_and_holds_the_watermark():
+    marks = watermarks(0, 1)
+    marks.observe(0, 100, now_ms=0)
+    marks.observe(1, 500, now_ms=IDLE_MS)
+    assert silence(marks, IDLE_MS) == 500
+    marks.observe(1, 900, now_ms=IDLE_MS)
+    assert marks.ask(IDLE_MS) == [0]
+    assert marks.advance(IDLE_MS, {0: 10, 1: 11}, {0: 11}) == 500
+    marks.observe(0, 700, now_ms=IDLE_MS)  # its backlog
+    assert marks.advance(IDLE_MS, {0: 11, 1: 11}, {}) == 700
+
+
+def test_beside_an_idle_partition_the_others_count_with_what_they_had_reached_when_asked():
+    marks = watermarks(0, 1)
+    marks.observe(0, 100, now_ms=0)
+    marks.observe(1, 500, now_ms=IDLE_MS)
+    assert marks.ask(IDLE_MS) == [0]
+    marks.observe(1, 900, now_ms=IDLE_MS)
+    assert marks.advance(IDLE_MS, {0: 10, 1: 11}, {0: 10}) == 500
+    assert silence(marks, IDLE_MS) == 900
+
+
+def test_a_partition_first_heard_of_after_the_question_had_reached_nothing_when_asked():
+    marks = watermarks(0, 1, 2)
+    marks.observe(2, 300, now_ms=IDLE_MS)
+    assert marks.ask(IDLE_MS) == [0, 1]
+    marks.observe(1, 900, now_ms=IDLE_MS)
+    assert marks.advance(IDLE_MS, {0: 10, 1: 10, 2: 10}, {0: 10, 1: 10}) is None
+    assert silence(marks, IDLE_MS) == 300
+
+
+def test_without_an_idle_partition_what_came_after_the_question_counts_at_once():
+    marks = watermarks(0, 1)
+    marks.observe(0, 100, now_ms=0)
+    marks.observe(1, 200, now_ms=0)
+    assert marks.ask(0) == []
+    marks.observe(0, 800, now_ms=0)
+    marks.observe(1, 900, now_ms=0)
+    assert marks.advance(0, {0: 2, 1: 2}, {}) == 800
 
 
 def test_silence_is_measured_from_the_assignment_where_no_event_came():
     marks = watermarks(0, 1, now_ms=1_000)
-    assert marks.silent(1_000 + IDLE_MS - 1) == []
-    assert marks.silent(1_000 + IDLE_MS) == [0, 1]
+    assert marks.ask(1_000 + IDLE_MS - 1) == []
+    assert marks.ask(1_000 + IDLE_MS) == [0, 1]
 
 
 def test_an_idle_partition_holds_nobody_back():
@@ -117,11 +180,12 @@ def test_an_event_wakes_a_partition_and_the_watermark_does_not_go_back():
 
 
 def test_an_event_between_the_question_and_the_answer_keeps_a_partition_awake():
-    marks = watermarks(0)
+    marks = watermarks(0, 1)
     marks.observe(0, 500, now_ms=0)
-    marks.advance(IDLE_MS, {0: 7}, {0: 8})
+    marks.observe(1, 900, now_ms=0)
+    assert marks.ask(IDLE_MS) == [0, 1]
     marks.observe(0, 600, now_ms=IDLE_MS)
-    marks.advance(IDLE_MS, {0: 8}, {})
+    assert marks.advance(IDLE_MS, {0: 8, 1: 8}, {0: 8, 1: 8}) == 500  # what 0 had reached when asked
     assert not marks.all_idle
 
 
@@ -160,7 +224,7 @@ def test_the_watermark_never_goes_back_whatever_comes(events):
     for partition, time_ms, pause_ms, read_to_end in events:
         now_ms += pause_ms
         marks.observe(partition, time_ms, now_ms)
-        ends = dict.fromkeys(marks.silent(now_ms), 10 if read_to_end else 11)
+        ends = dict.fromkeys(marks.ask(now_ms), 10 if read_to_end else 11)
         watermark = marks.advance(now_ms, dict.fromkeys(range(3), 10), ends)
         assert last is None or (watermark is not None and watermark >= last)
         last = watermark
@@ -175,3 +239,46 @@ def test_without_idleness_the_watermark_is_the_lowest_newest(events):
         newest[partition] = max(newest.get(partition, 0), time_ms)
     expected = min(newest.values()) - 50 if len(newest) == 3 else None
     assert marks.advance(0, dict.fromkeys(range(3), 0), {}) == expected
+
+
+class Log:
+    """Two partitions written by the clock's time, and a reader that may lag behind."""
+
+    def __init__(self):
+        self.now_ms = 0
+        self.times = ([], [])
+        self.positions = {0: 0, 1: 0}
+        self.marks = watermarks(0, 1)
+
+    def write(self, partition):
+        self.now_ms += 1
+        self.times[partition].append(self.now_ms)
+
+    def read(self, partition):
+        for time_ms in self.times[partition][self.positions[partition] :]:
+            assert self.marks.watermark_ms is None or time_ms >= self.marks.watermark_ms
+            self.marks.observe(partition, time_ms, self.now_ms)
+        self.positions[partition] = len(self.times[partition])
+
+
+STEPS = st.lists(st.tuples(st.sampled_from([Log.write, Log.read]), st.integers(0, 1)), max_size=6)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.booleans(), STEPS, STEPS, STEPS, st.booleans()), max_size=8))
+def test_no_event_that_was_written_in_time_is_older_than_the_watermark_when_it_is_read(rounds):
+    log = Log()
+    for pause, before, asked, measured, answered in rounds:
+        log.now_ms += IDLE_MS if pause else 0
+        run(log, before)
+        silent = log.marks.ask(log.now_ms)
+        run(log, asked)
+        ends = {partition: len(log.times[partition]) for partition in silent}
+        run(log, measured)
+        log.marks.advance(log.now_ms, log.positions, ends if answered else {})
+    run(log, [(Log.read, 0), (Log.read, 1)])
+
+
+def run(log, steps):
+    for step, partition in steps:
+        step(log, partition)

@@ -11,8 +11,14 @@ from tests.core.builders import CLUSTERS, DAY_MS, HOUR_MS, MINUTE_MS, build_batc
 from tests.core.test_panes import SIZES, event_lists
 
 
-def windows(*sizes_ms, lateness_ms=0, snapshot=None):
-    return Windows(sizes_ms or (HOUR_MS,), CLUSTERS, lateness_ms, snapshot or WindowsSnapshot())
+def windows(*sizes_ms, lateness_ms=0, baseline_id="one", snapshot=None):
+    return Windows(
+        sizes_ms or (HOUR_MS,),
+        CLUSTERS,
+        lateness_ms=lateness_ms,
+        baseline_id=baseline_id,
+        snapshot=snapshot or WindowsSnapshot(),
+    )
 
 
 def add(windows, events):
@@ -38,8 +44,8 @@ def test_every_window_that_holds_events_closes_once_with_its_exact_count(events,
     several = windows(*sizes_ms)
     add(several, events)
     closed = several.close(everything)
-    assert {(c.window, tuple(c.counts.tolist()), c.revision) for c in closed} == {
-        (window, counts_of(events, window), 0) for window in windows_of(events, sizes_ms)
+    assert {(c.window, tuple(c.counts.tolist()), c.revision, c.repeated) for c in closed} == {
+        (window, counts_of(events, window), 0, False) for window in windows_of(events, sizes_ms)
     }
     assert len({c.window for c in closed}) == len(closed)
     assert several.close(everything) == []
@@ -71,7 +77,7 @@ def test_a_changed_window_closes_again_with_the_next_revision_and_the_whole_coun
     hourly.close(everything)
     add(hourly, [(0, 2, 5, 3)])
     (again,) = hourly.close(everything)
-    assert (again.revision, again.counts.tolist()) == (1, [2, 0, 0, 1])
+    assert (again.revision, again.counts.tolist(), again.repeated) == (1, [2, 0, 0, 1], False)
     assert hourly.close(everything) == []
 
 
@@ -111,9 +117,21 @@ def test_the_purge_drops_exactly_the_panes_that_every_size_is_past(events, sizes
     assert several.panes.total(0, 4 * DAY_MS).sum() == len(left)
     open_windows = {window for window in windows_of(events, sizes_ms) if window.end_ms > horizon_ms}
     assert several.open_windows() == open_windows
+    assert several.count_open() == {
+        size_ms: sum(window.size_ms == size_ms for window in open_windows) for size_ms in sizes_ms
+    }
     assert {(c.window, tuple(c.counts.tolist())) for c in several.close(everything)} == {
         (window, counts_of(events, window)) for window in open_windows
     }
+
+
+def test_a_size_without_an_open_window_counts_none():
+    both = windows(HOUR_MS, DAY_MS)
+    assert both.count_open() == {HOUR_MS: 0, DAY_MS: 0}
+    add(both, at(0, HOUR_MS))
+    assert both.count_open() == {HOUR_MS: 2, DAY_MS: 1}
+    both.purge(2 * HOUR_MS)
+    assert both.count_open() == {HOUR_MS: 0, DAY_MS: 1}
 
 
 def test_a_window_past_correction_is_not_published_again_though_a_larger_one_keeps_its_panes():
@@ -159,10 +177,23 @@ def test_a_restored_window_is_published_again_with_its_last_revision_where_nothi
     hourly.close(everything)
     restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
     add(restored, at(0, 1))
-    assert [(c.window.start_ms, c.revision, c.counts.sum()) for c in restored.close(everything)] == [
-        (0, 1, 2)
-    ]
+    assert [(c.window.start_ms, *said(c)) for c in restored.close(everything)] == [(0, 1, 2, True)]
     assert restored.close(everything) == []
+
+
+def test_a_repeated_window_that_changes_afterwards_gets_the_next_revision_and_is_no_repetition():
+    hourly = windows(lateness_ms=DAY_MS)
+    add(hourly, at(0))
+    hourly.close(everything)
+    restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
+    add(restored, at(0))
+    assert [said(c) for c in restored.close(everything)] == [(0, 1, True)]
+    add(restored, at(1))
+    assert [said(c) for c in restored.close(everything)] == [(1, 2, False)]
+
+
+def said(closed):
+    return closed.revision, closed.counts.sum(), closed.repeated
 
 
 def test_a_restored_window_that_had_changed_since_its_publication_is_published_with_the_next_revision():
@@ -172,14 +203,42 @@ def test_a_restored_window_that_had_changed_since_its_publication_is_published_w
     add(hourly, at(1))
     restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
     add(restored, at(0, 1))
-    assert [(c.revision, c.counts.sum()) for c in restored.close(everything)] == [(1, 2)]
+    assert [said(c) for c in restored.close(everything)] == [(1, 2, False)]
+
+
+def test_a_restored_window_counted_against_another_baseline_is_published_with_the_next_revision():
+    hourly = windows(lateness_ms=DAY_MS, baseline_id="one")
+    add(hourly, at(0, 1))
+    hourly.close(everything)
+    other = windows(lateness_ms=DAY_MS, baseline_id="other", snapshot=hourly.snapshot())
+    add(other, at(0, 1, cluster=2))
+    (closed,) = other.close(everything)
+    assert said(closed) == (1, 2, False)
+    assert closed.counts.tolist() == [0, 0, 2, 0]
+    assert other.close(everything) == []
+    assert other.snapshot() == WindowsSnapshot(None, ((Window(HOUR_MS, 0), 1, 2),), "other")
+
+
+@pytest.mark.parametrize("baseline_id", ["one", "other"])
+def test_another_baseline_is_not_forgotten_by_a_run_that_ended_before_it_published(baseline_id):
+    hourly = windows(lateness_ms=DAY_MS, baseline_id="one")
+    add(hourly, at(0, 1))
+    hourly.close(everything)
+    other = windows(lateness_ms=DAY_MS, baseline_id="other", snapshot=hourly.snapshot())
+    add(other, at(0, 1))
+    last = windows(lateness_ms=DAY_MS, baseline_id=baseline_id, snapshot=other.snapshot())
+    add(last, at(0, 1))
+    assert [said(c) for c in last.close(everything)] == [(1, 2, False)]
 
 
 def test_a_restored_window_that_has_lost_events_stays_as_it_was_published():
-    short = windows(snapshot=WindowsSnapshot(None, ((Window(HOUR_MS, 0), 4, 3),)))
+    before = WindowsSnapshot(None, ((Window(HOUR_MS, 0), 4, 3),), "one")
+    short = windows(snapshot=before)
     add(short, at(0, 1))
     assert short.close(everything) == []
-    assert short.snapshot().published == ((Window(HOUR_MS, 0), 4, 3),)
+    assert short.snapshot() == before
+    add(short, at(2, 3))
+    assert [said(c) for c in short.close(everything)] == [(5, 4, False)]
 
 
 def test_a_snapshot_taken_before_the_restored_windows_are_published_again_says_the_same():

@@ -226,6 +226,13 @@ def test_a_partition_that_goes_back_stops_it_rather_than_being_counted_twice(rep
     assert replica.events("accepted") == 3
 
 
+def test_the_end_of_a_partition_may_be_told_in_the_poll_that_brings_its_last_records(replica):
+    end = Record(offset=2, error=KafkaError(KafkaError._PARTITION_EOF))
+    replica.ownership.process([Record(event(100), offset=0), Record(event(200), offset=1), end])
+    replica.commit()
+    assert replica.events("accepted") == 2
+
+
 def restarted(replica, partitions=1):
     """Return the replica that follows one that was killed; it has a producer of its own."""
     return Replica(partitions, state=replica.state, clock=replica.clock)

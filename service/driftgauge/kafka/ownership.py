@@ -84,6 +84,8 @@ class Ownership:
             BrokerError: Kafka reports what waiting will not mend, or takes no dead letters.
             StateError: A partition goes back to what has been counted already.
         """
+        # Before the notices move them: the end of a partition is told behind the records before it.
+        positions = np.array(list(self._assignment.positions.values()), dtype=np.int64)
         taken = read_notices(messages, self._assignment)
         if not taken:
             return
@@ -91,7 +93,7 @@ class Ownership:
         with self._telemetry.timed(Stage.DECODE):
             records = to_records(taken, self._assignment, now_ms=now_ms, lead_ms=self._lead_ms)
             decoded = self._decoder.decode(records)
-        self._check_order(records)
+        self._check_order(records, positions)
         # What an earlier run had processed is only counted again, to rebuild the open windows: it
         # was reported then, and refused events were sent on then.
         again = records.offset < self._before[records.partition]
@@ -134,8 +136,7 @@ class Ownership:
             if position >= 0 and end >= 0:
                 self._telemetry.read_to(topic, index, position=position, end=end)
 
-    def _check_order(self, records: Records) -> None:
-        positions = np.array([self._assignment.positions[code] for code in self._assignment.partitions])
+    def _check_order(self, records: Records, positions: NDArray[np.int64]) -> None:
         back = records.offset < positions[records.partition]
         if back.any():
             code = int(records.partition[back][0])
