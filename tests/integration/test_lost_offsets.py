@@ -66,7 +66,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_one_that_was_read(tmp_path: Path
         case.wait_for_counts(service, case.truth(events))
         service.stop()
     # Deleting a topic may take its offsets along; a group that has them still is the harder case.
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": case.group})
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": case.name})
     (committed,) = consumer.committed([TopicPartition(case.events_topic, 0)], timeout=TIMEOUT_S)
     case.admin.delete_topics([case.events_topic])[case.events_topic].result(TIMEOUT_S)
     case.create_topic(case.events_topic, 1)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,7 +228,9 @@ def test_a_partition_that_goes_back_stops_it_rather_than_being_counted_twice(rep
 
 def test_the_end_of_a_partition_may_be_told_in_the_poll_that_brings_its_last_records(replica):
     end = Record(offset=2, error=KafkaError(KafkaError._PARTITION_EOF))
-    replica.ownership.process([Record(event(100), offset=0), Record(event(200), offset=1), end])
+    stamp = (TIMESTAMP_CREATE_TIME, replica.clock())
+    records = [Record(event(100 + place), offset=place, stamp=stamp) for place in range(2)]
+    replica.ownership.process([*records, end])
     replica.commit()
     assert replica.events("accepted") == 2
 
