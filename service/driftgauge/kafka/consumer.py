@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
@@ -33,6 +34,8 @@ _FLUSH_S = 2.0
 # When leaving, a broker that does not answer must not hold the process back.
 _LAST_FLUSH_S = 1.0
 _TOPIC_RETRY_S = 1.0
+_OFFSET_ATTEMPTS = 5
+_OFFSET_RETRY_S = 1.0
 
 
 class ConsumerLoop:
@@ -182,13 +185,7 @@ class ConsumerLoop:
         """Tell of events that were to be counted again and are gone; stop where the log is another one."""
         for at in progress:
             where = f"{at.topic}[{at.partition}]"
-            try:
-                begin, end = consumer.get_watermark_offsets(
-                    TopicPartition(at.topic, at.partition), timeout=client.REQUEST_TIMEOUT_S
-                )
-            except KafkaException as error:
-                message = f"the offsets of {where} are unknown ({error.args[0].str()}); check the brokers"
-                raise BrokerError(message) from error
+            begin, end = _log_offsets(consumer, TopicPartition(at.topic, at.partition))
             if end < at.position:
                 message = (
                     f"{where} ends at offset {end}, and the group has read it up to {at.position}: the "
@@ -213,3 +210,21 @@ class ConsumerLoop:
             raise BrokerError(message) from error
         # A topic may have been deleted meanwhile.
         return sum(len(known[topic].partitions) for topic in self._settings.topics.events if topic in known)
+
+
+def _log_offsets(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """Return where a partition begins and ends; a broker that has just started may not lead it yet."""
+    for attempt in range(1, _OFFSET_ATTEMPTS + 1):
+        try:
+            offsets: tuple[int, int] = consumer.get_watermark_offsets(
+                partition, timeout=client.REQUEST_TIMEOUT_S
+            )
+        except KafkaException as error:
+            if attempt == _OFFSET_ATTEMPTS:
+                where = f"{partition.topic}[{partition.partition}]"
+                message = f"the offsets of {where} are unknown ({error.args[0].str()}); check the brokers"
+                raise BrokerError(message) from error
+            time.sleep(_OFFSET_RETRY_S)
+        else:
+            return offsets
+    raise AssertionError  # the last attempt returns or raises
