@@ -8,8 +8,11 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import TopicPartition
 
 from driftgauge.cli import cli
+from driftgauge.kafka import client
+from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.events.golden import SCHEMAS
 from tests.watched import (
     DAY_MS,
@@ -256,3 +259,33 @@ def test_a_baseline_is_not_fitted_for_a_folder_that_is_not_there(tmp_path):
     )
     assert done.returncode == 2
     assert "no is not a folder; make it, or write the baseline elsewhere" in done.stderr
+
+
+def test_events_that_are_published_again_keep_their_times_and_model_version(tmp_path):
+    rows = [
+        {"stream": "images", "timestamp": MONDAY_MS + 777 * n, "embedding": [n, 1.0], "model_version": "m1"}
+        for n in range(5)
+    ]
+    events = tmp_path / "recorded.jsonl"
+    events.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with EmbeddedBroker(["recorded"]) as broker:
+        config = tmp_path / "driftgauge.yaml"
+        config.write_text(
+            f'kafka: {{bootstrap.servers: "{broker.bootstrap}", group.id: g}}\n'
+            "topics: {events: [recorded]}\n"
+            "streams: [{name: images, baseline: b.safetensors, windows: [1h]}]\n",
+            encoding="utf-8",
+        )
+        done = run("publish", events, "--config", config, "--stream", "images")
+        assert done.returncode == 0, done.stderr
+        consumer = client.consumer(
+            {"bootstrap.servers": broker.bootstrap, "group.id": "reader", "session.timeout.ms": 6_000}
+        )
+        consumer.assign([TopicPartition("recorded", partition, 0) for partition in range(4)])
+        sent = []
+        for _ in range(100):
+            sent += [json.loads(m.value()) for m in consumer.consume(20, 0.1) if m.error() is None]
+            if len(sent) == len(rows):
+                break
+        consumer.close()
+    assert sorted(sent, key=lambda event: event["timestamp"]) == rows

@@ -9,14 +9,14 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicParti
 
 from driftgauge.config import Settings
 from driftgauge.core.pipeline import Pipeline, StreamSpec
-from driftgauge.errors import BrokerError, StateError
+from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client
 from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.ends import EndOffsets
 from driftgauge.kafka.output import Output
 from driftgauge.kafka.ownership import Ownership
-from driftgauge.kafka.state import OffsetState, Progress
+from driftgauge.kafka.state import OffsetState, Progress, other_log
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.metrics import Telemetry
 
@@ -187,11 +187,8 @@ class ConsumerLoop:
             where = f"{at.topic}[{at.partition}]"
             begin, end = _log_offsets(consumer, TopicPartition(at.topic, at.partition))
             if end < at.position:
-                message = (
-                    f"{where} ends at offset {end}, and the group has read it up to {at.position}: the "
-                    "topic was made anew, or lost records; use another group.id, or reset the group's offsets"
-                )
-                raise StateError(message)
+                finding = f"ends at offset {end}, and the group has read it up to {at.position}"
+                raise other_log(where, finding)
             if begin > at.first_open:
                 _log.error(
                     "events of open windows are no longer kept; what was published of these windows stands",

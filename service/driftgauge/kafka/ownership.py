@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
-from driftgauge.errors import StateError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
@@ -19,7 +18,7 @@ from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.ends import EndOffsets
 from driftgauge.kafka.intake import read_notices, to_records
 from driftgauge.kafka.output import Output
-from driftgauge.kafka.state import Progress, StateStore
+from driftgauge.kafka.state import Progress, StateStore, other_log
 from driftgauge.telemetry.metrics import Stage, Telemetry
 
 __all__ = ["Ownership"]
@@ -141,11 +140,9 @@ class Ownership:
         if back.any():
             code = int(records.partition[back][0])
             topic, index = self._assignment.partitions[code]
-            message = (
-                f"{topic}[{index}] went back from offset {positions[code]} to {records.offset[back][0]}: the "
-                "topic was made anew, or lost records; use another group.id, or reset the group's offsets"
-            )
-            raise StateError(message)
+            where = f"{topic}[{index}]"
+            finding = f"went back from offset {positions[code]} to {records.offset[back][0]}"
+            raise other_log(where, finding)
 
     def _count(self, batch: EventBatch, again: NDArray[np.bool_], now_ms: int) -> list[Rejection]:
         counted = self._pipeline.count(batch, now_ms)

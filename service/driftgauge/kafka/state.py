@@ -21,7 +21,7 @@ from driftgauge.core.windows import WindowsSnapshot
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
-__all__ = ["OffsetState", "Progress", "Restored", "StateStore"]
+__all__ = ["OffsetState", "Progress", "Restored", "StateStore", "other_log"]
 
 _FORMAT = 1
 _ATTEMPTS = 3
@@ -65,6 +65,12 @@ class StateStore(Protocol):
 
     def commit(self, progress: Sequence[Progress], snapshots: Mapping[str, WindowsSnapshot]) -> None:
         """Make this the state that a restart finds; all of it or nothing."""
+
+
+def other_log(where: str, finding: str) -> StateError:
+    """Return the error of a partition whose log is not the one that was counted."""
+    remedy = "the topic was made anew, or lost records; use another group.id, or reset the group's offsets"
+    return StateError(f"{where} {finding}: {remedy}")
 
 
 class OffsetState:
