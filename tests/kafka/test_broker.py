@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -13,17 +15,24 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from tests.kafka.broker import Broker, BrokerUnavailable, PortTakenError, copy_jars, find_java
 from tests.kafka.fixtures import ExternalCluster
 
+Answer = TypeVar("Answer")
 
-def watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """The offsets of a broker that may answer before it leads its partitions again."""
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """Asks a broker that may answer before it leads its partitions, or coordinates its groups, again."""
     for _ in range(30):
         try:
-            return consumer.get_watermark_offsets(partition, timeout=30)
+            return ask()
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            if error.args[0].code() not in {
+                KafkaError.NOT_LEADER_FOR_PARTITION,
+                KafkaError.NOT_COORDINATOR,
+                KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+                KafkaError.COORDINATOR_NOT_AVAILABLE,
+            }:
                 raise
         time.sleep(1)
-    return consumer.get_watermark_offsets(partition, timeout=30)
+    return ask()
 
 
 @pytest.mark.integration
@@ -42,8 +51,8 @@ def test_crash_keeps_address_records_and_offsets(kafka_broker: Broker | External
         kafka_broker.restart()
 
         assert kafka_broker.bootstrap == address
-        assert watermarks(consumer, partition) == (0, 1)
-        assert consumer.committed([partition], timeout=30)[0].offset == 1
+        assert patiently(lambda: consumer.get_watermark_offsets(partition, timeout=30)) == (0, 1)
+        assert patiently(lambda: consumer.committed([partition], timeout=30))[0].offset == 1
     finally:
         consumer.close()
 
