@@ -9,7 +9,7 @@ from importlib.metadata import version
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.client import property_problems
-from driftgauge.kafka.consumer import ConsumerLoop
+from driftgauge.kafka.replica import Replica
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.logs import count_messages
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
@@ -61,6 +61,7 @@ def serve(settings: Settings) -> None:
             for stream in streams
         ],
         settings.topics.events,
+        health.is_fresh,
     )
     count_messages(telemetry.logged)
     health.set_ready(Condition.BASELINES_LOADED, met=True)
@@ -70,7 +71,7 @@ def serve(settings: Settings) -> None:
     server = MetricsServer(settings.http.host, settings.http.port, telemetry.registry, health)
     server.start()
     try:
-        loop = ConsumerLoop(
+        replica = Replica(
             settings,
             [stream.spec for stream in streams],
             build_decoder(streams),
@@ -78,7 +79,7 @@ def serve(settings: Settings) -> None:
             health=health,
             clock_ms=wall_clock_ms,
         )
-        loop.run(stopping)
+        replica.run(stopping)
         _log.info("stopped")
     finally:
         server.stop()

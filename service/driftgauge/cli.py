@@ -87,7 +87,7 @@ def _check(config_path: Path) -> None:
         click.echo(
             f"stream {spec.name}: {metadata.clusters} clusters of {metadata.dimension} dimensions, "
             f"windows {', '.join(map(format_duration, spec.sizes_ms))}, "
-            f"scored from {spec.min_events:,} events, baseline {spec.baseline_id[:19]}…"
+            f"scored from {spec.min_events:,} events, baseline {spec.reference.baseline_id[:19]}…"
         )
     click.echo(f"{config_path}: no problem found")
 

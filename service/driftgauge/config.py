@@ -30,6 +30,7 @@ __all__ = ["HttpSettings", "Settings", "StreamSettings", "TopicSettings", "load_
 _OWNED_PROPERTIES = frozenset(
     {
         "auto.commit.enable",
+        "auto.offset.reset",
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
@@ -48,10 +49,6 @@ _SECRET_PROPERTY = re.compile(
 # A window is summed from its panes at each closing. 1m beside 1d makes 1,440 of them; with sizes
 # that share less, ten streams would keep the loop busy for a second a round.
 _MAX_PANES_PER_WINDOW = 1_500
-
-# What a restart needs of each window that is open to correction is kept with a partition's committed
-# offset, where a broker takes about 4,000 characters unless told otherwise.
-_MAX_WINDOWS_CORRECTED = 500
 
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
@@ -83,7 +80,8 @@ def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
 _AS_TEXT = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
 PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
-Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+_TOPIC = r"[A-Za-z0-9._-]{1,249}"
+Topic = Annotated[str, Field(pattern=f"^{_TOPIC}$")]
 
 
 class _Section(BaseModel):
@@ -91,15 +89,27 @@ class _Section(BaseModel):
 
 
 class TopicSettings(_Section):
-    """The topics read and written."""
+    """The topics read and written.
+
+    Attributes:
+        events: Read.
+        windows: Results.
+        dead_letters: Refused records.
+        state: The state topic of each events topic; one not named here is driftgauge.state.<group>.<topic>.
+    """
 
     events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(_not_empty)] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
+    state: dict[Topic, Topic] = {}
 
     @model_validator(mode="after")
     def _apart(self) -> "TopicSettings":
-        every = [*self.events, self.windows, self.dead_letters]
+        unread = sorted(set(self.state) - set(self.events))
+        if unread:
+            message = f"state names topics that are not read: {', '.join(unread)}"
+            raise ValueError(message)
+        every = [*self.events, self.windows, self.dead_letters, *self.state.values()]
         if len(set(every)) < len(every):
             message = "every topic must be named once: what is written must not be read again"
             raise ValueError(message)
@@ -115,6 +125,7 @@ class StreamSettings(_Section):
     allowed_disorder: Duration = 30_000
     allowed_lateness: Duration = 600_000
     idle_timeout: PositiveDuration = 60_000
+    incomplete_after: PositiveDuration = 300_000
     min_events: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("windows")
@@ -135,17 +146,6 @@ class StreamSettings(_Section):
             raise ValueError(message)
         return tuple(sorted(windows))
 
-    @model_validator(mode="after")
-    def _keeps_few_open(self) -> "StreamSettings":
-        size = min(self.windows)
-        if self.allowed_lateness // size > _MAX_WINDOWS_CORRECTED:
-            message = (
-                f"allowed_lateness keeps more than {_MAX_WINDOWS_CORRECTED} windows of "
-                f"{format_duration(size)} open to correction; shorten it, or choose larger windows"
-            )
-            raise ValueError(message)
-        return self
-
 
 class HttpSettings(_Section):
     """Where metrics and health are served."""
@@ -163,6 +163,11 @@ class Settings(_Section):
         streams: The streams watched, each named once.
         http: Where metrics and health are served.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
+        commit_interval: How often, in ms, what was counted is committed.
+        replica: This replica's own and lasting name, where it has one: its successor of the same name
+            ends what it left unfinished at once.
+        state_rewrite_commits: After so many commits the whole state is written anew, for brokers
+            that do not compact; None: never.
     """
 
     kafka: dict[str, str | int | float | bool]
@@ -170,6 +175,9 @@ class Settings(_Section):
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(_not_empty)]
     http: HttpSettings = HttpSettings()
     allowed_lead: Duration = 300_000
+    commit_interval: PositiveDuration = 1_000
+    replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    state_rewrite_commits: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("kafka", mode="before")
     @classmethod
@@ -196,6 +204,28 @@ class Settings(_Section):
             message = f"named more than once: {', '.join(twice)}"
             raise ValueError(message)
         return streams
+
+    @model_validator(mode="after")
+    def _state_has_topics(self) -> "Settings":
+        others = {*self.topics.events, self.topics.windows, self.topics.dead_letters}
+        for topic, state in self.state_topics.items():
+            if not re.fullmatch(_TOPIC, state) or state in others:
+                message = f"{state} cannot be the state topic of {topic}; name another under topics.state"
+                raise ValueError(message)
+        return self
+
+    @property
+    def group(self) -> str:
+        """The consumer group's id."""
+        return str(self.kafka["group.id"])
+
+    @property
+    def state_topics(self) -> dict[str, str]:
+        """The state topic of each events topic."""
+        return {
+            topic: self.topics.state.get(topic, f"driftgauge.state.{self.group}.{topic}")
+            for topic in self.topics.events
+        }
 
     @field_serializer("kafka")
     def _mask_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,11 @@ DriftgaugeError
 │   ├── BaselineError   a baseline that cannot be fitted, read or trusted
 │   └── InputError      a file of vectors or events that cannot be used
 └── ServiceError        the surroundings failed; exit status 1, a supervisor restarts
-    ├── BrokerError     Kafka did not do what was asked
-    ├── StateError      the state kept with the committed offsets cannot be used
+    ├── BrokerError     Kafka did not do what was asked; later it may
+    │   ├── TransactionAborted  nothing of a transaction stands: begin again from what was committed
+    │   └── ClientLost          a client can do no more: make a new one
+    ├── AuthorizationError  the cluster does not let us in, or not do this
+    ├── StateError      the state kept in Kafka cannot be used
     └── DemoError       the demo's story did not come true
 
 A bad event is not an error: it is a counted, dead-lettered `events.rejection.Rejection`.
@@ -17,14 +20,17 @@ Every message says what was wrong, where, and what to do.
 from collections.abc import Sequence
 
 __all__ = [
+    "AuthorizationError",
     "BaselineError",
     "BrokerError",
+    "ClientLost",
     "ConfigError",
     "DemoError",
     "DriftgaugeError",
     "InputError",
     "ServiceError",
     "StateError",
+    "TransactionAborted",
     "UserError",
 ]
 
@@ -66,11 +72,23 @@ class ServiceError(DriftgaugeError):
 
 
 class BrokerError(ServiceError):
-    """Kafka did not do what was asked of it."""
+    """Kafka did not do what was asked of it; later it may."""
+
+
+class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's own word for it
+    """Nothing of a transaction stands; what it was to keep must be counted again."""
+
+
+class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
+    """A Kafka client can do no more, or what it last did is in doubt; a new one can."""
+
+
+class AuthorizationError(ServiceError):
+    """The cluster does not let this client in, or does not let it do what it must."""
 
 
 class StateError(ServiceError):
-    """The state kept with the committed offsets cannot be used."""
+    """The state kept in Kafka cannot be used."""
 
 
 class DemoError(ServiceError):

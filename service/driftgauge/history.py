@@ -9,6 +9,7 @@ import numpy as np
 
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
+from driftgauge.core.table import Table
 from driftgauge.errors import InputError
 from driftgauge.events.files import read_lines
 from driftgauge.events.records import Records
@@ -49,9 +50,26 @@ class Replay:
             message = f"not a file of events: {', '.join(others)}; replay reads .jsonl and .jsonl.gz"
             raise InputError(message)
         decoder = build_decoder(self._streams)
-        specs = [stream.spec for stream in self._streams]
         positions = dict.fromkeys(range(len(paths)), 0)
-        pipeline = Pipeline(specs, positions, self._clock_ms(), snapshots={})
+        files = {source: (str(path), source) for source, path in enumerate(paths)}
+        table = Table()
+        table.expect(files.values())
+        pipeline = Pipeline(
+            [stream.spec for stream in self._streams],
+            held=files,
+            every=files.values(),
+            table=table,
+            find_reference=lambda spec, _: spec.reference,
+            established=set(),
+            now_ms=self._clock_ms(),
+        )
+
+        def advance(*, ended: bool) -> Iterator[WindowResult]:
+            moved = pipeline.advance(self._clock_ms(), positions, ends={}, ended=ended)
+            for change in moved.changes:
+                table.apply(change)
+            yield from moved.results
+
         for source, path in enumerate(paths):
             lines = (line for _, line in read_lines(path))
             while values := list(islice(lines, _BATCH)):
@@ -70,5 +88,6 @@ class Replay:
                     self.rejected[batch.stream, Reason.LATE] += int((counted.late & ~counted.overflown).sum())
                     self.rejected[batch.stream, Reason.NON_FINITE] += int(counted.overflown.sum())
                 self.rejected.update((refused.stream, refused.reason) for refused in decoded.rejections)
-                yield from pipeline.close(now_ms, positions, ends={})
-        yield from pipeline.finish()
+                yield from advance(ended=False)
+        # What the last round counted is in the table now.
+        yield from advance(ended=True)

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from driftgauge.baseline.artifact import Baseline, load
+from driftgauge.baseline.artifact import Baseline, load, parse, serialize
 from driftgauge.config import Settings, StreamSettings
-from driftgauge.core.pipeline import StreamSpec
-from driftgauge.errors import BaselineError, ConfigError
+from driftgauge.core.reference import Reference
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.table import Table
+from driftgauge.errors import BaselineError, ConfigError, StateError
 from driftgauge.events.decoder import Decoder, StreamContract
 
-__all__ = ["Watched", "build_decoder", "load_streams"]
+__all__ = ["References", "Watched", "build_decoder", "load_streams"]
 
 # Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the
 # expansions behind the noise floor say little (Biometrics 10(4), 1954).
@@ -22,6 +24,40 @@ class Watched:
 
     spec: StreamSpec
     baseline: Baseline
+
+
+class References:
+    """Finds the baselines that streams are counted against: the configured ones, and those in the table.
+
+    While a new baseline is rolled out, some replicas must count against one that their own
+    configuration does not name.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._read: dict[str, Reference] = {}
+
+    def find(self, spec: StreamSpec, key: str) -> Reference | None:
+        """Return a baseline by its key; None where it is neither configured nor kept.
+
+        Raises:
+            StateError: What is kept is not a baseline.
+        """
+        if key == spec.reference.key:
+            return spec.reference
+        if key not in self._read:
+            content = self._table.baseline(key)
+            if content is None:
+                return None
+            try:
+                self._read[key] = _reference(parse(content))
+            except BaselineError as error:
+                message = (
+                    f"the state keeps a baseline {key} that cannot be used ({error}); delete the group "
+                    "and its state topics to begin anew"
+                )
+                raise StateError(message) from error
+        return self._read[key]
 
 
 def load_streams(settings: Settings) -> list[Watched]:
@@ -48,13 +84,17 @@ def build_decoder(streams: Sequence[Watched]) -> Decoder:
     return Decoder(
         {
             stream.spec.name: StreamContract(
-                dimension=stream.spec.centroids.dimension,
+                dimension=stream.baseline.centroids.dimension,
                 model_version=stream.baseline.metadata.model_version,
-                metric=stream.spec.centroids.metric,
+                metric=stream.baseline.centroids.metric,
             )
             for stream in streams
         }
     )
+
+
+def _reference(baseline: Baseline) -> Reference:
+    return Reference(baseline.identity, baseline.centroids, baseline.counts, serialize(baseline))
 
 
 def _load(stream: StreamSettings) -> tuple[StreamSpec, Baseline]:
@@ -68,13 +108,12 @@ def _load(stream: StreamSettings) -> tuple[StreamSpec, Baseline]:
     derived = _EVENTS_PER_CLUSTER * baseline.centroids.clusters
     spec = StreamSpec(
         name=stream.name,
-        baseline_id=baseline.identity,
-        centroids=baseline.centroids,
-        baseline_counts=baseline.counts,
+        reference=_reference(baseline),
         sizes_ms=stream.windows,
         disorder_ms=stream.allowed_disorder,
         lateness_ms=stream.allowed_lateness,
         idle_ms=stream.idle_timeout,
+        incomplete_ms=stream.incomplete_after,
         min_events=derived if stream.min_events is None else stream.min_events,
     )
     return spec, baseline

@@ -21,7 +21,6 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.kafka.state import OffsetState
 from tests.integration.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -229,12 +228,13 @@ class Case:
         return sorted(records, key=lambda message: (message.partition(), message.offset()))
 
     def positions(self) -> dict[int, int]:
-        """How far the group has read each partition, as its committed state tells another client."""
+        """How far the group has committed each partition."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name})
         try:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
-            restored = OffsetState(consumer).restore([(self.events_topic, partition) for partition in known])
-            return {progress.partition: progress.position for progress in restored.progress}
+            asked = [TopicPartition(self.events_topic, partition) for partition in known]
+            committed = consumer.committed(asked, timeout=TIMEOUT_S)
+            return {at.partition: at.offset for at in committed if at.offset >= 0}
         finally:
             consumer.close()
 

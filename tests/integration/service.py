@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,8 @@ class Service:
     Leaving the context kills what still runs.
     """
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, config: Path, log: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Start it; `settings` are environment variables, laid over the configuration."""
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -61,7 +62,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=environment(),
+                env={**environment(), **(settings or {})},
             )
         self._port: int | None = None
 
@@ -115,7 +116,7 @@ class Service:
 
     def counted(self, stream: str | None = None) -> int:
         """Events counted, now or again after a restart; of one stream or all."""
-        return sum(self.outcomes(outcome, stream) for outcome in ("accepted", "replayed"))
+        return sum(self.outcomes(outcome, stream) for outcome in ("accepted",))
 
     def outcomes(self, outcome: str, stream: str | None = None) -> int:
         """Events that met this outcome, of one stream or all."""
@@ -159,6 +160,14 @@ class Service:
         elapsed = time.monotonic() - started
         assert status == 0, f"it ended with status {status}"
         return elapsed
+
+    def pause(self) -> None:
+        """Let it stand still (SIGSTOP) until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT) as if no time had passed."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL), where it still runs."""

@@ -25,7 +25,7 @@ from driftgauge.errors import BaselineError
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME
 from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["Baseline", "BaselineMetadata", "faults", "load", "save"]
+__all__ = ["Baseline", "BaselineMetadata", "faults", "load", "parse", "save", "serialize"]
 
 FORMAT_VERSION = 1
 
@@ -129,10 +129,7 @@ def save(baseline: Baseline, path: Path) -> None:
     Raises:
         BaselineError: The file cannot be written.
     """
-    header = _Header(
-        format_version=FORMAT_VERSION, identity=baseline.identity, metadata=baseline.metadata
-    ).model_dump_json()
-    content = save_tensors(_arrays(baseline), metadata={HEADER_KEY: header})
+    content = serialize(baseline)
     if len(content) > MAX_FILE_BYTES:
         msg = (
             f"{path}: this baseline takes {len(content):,} bytes, more than the {MAX_FILE_BYTES:,} a file "
@@ -155,6 +152,14 @@ def save(baseline: Baseline, path: Path) -> None:
         raise BaselineError(msg) from error
 
 
+def serialize(baseline: Baseline) -> bytes:
+    """Return the bytes of a baseline's file."""
+    header = _Header(
+        format_version=FORMAT_VERSION, identity=baseline.identity, metadata=baseline.metadata
+    ).model_dump_json()
+    return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header})
+
+
 def load(path: Path) -> Baseline:
     """Read a baseline and verify all of it, its identity included.
 
@@ -162,7 +167,7 @@ def load(path: Path) -> Baseline:
         BaselineError: The file is missing, damaged, altered or not a baseline.
     """
     try:
-        return _parse(_read(path))
+        return parse(_read(path))
     except OSError as error:
         msg = f"{path}: cannot read the baseline: {error.strerror}; check the path and its permissions"
         raise BaselineError(msg) from error
@@ -191,8 +196,12 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _parse(content: bytes) -> Baseline:
-    """Return the baseline in a file's bytes, verified."""
+def parse(content: bytes) -> Baseline:
+    """Return the baseline in a file's bytes, verified.
+
+    Raises:
+        BaselineError: They are damaged, altered or not a baseline's.
+    """
     try:
         arrays = load_tensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

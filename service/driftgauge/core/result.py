@@ -8,21 +8,10 @@ from numpy.typing import NDArray
 
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import noise_floor
+from driftgauge.core.state import Partition, Published
+from driftgauge.core.window import Window
 
-__all__ = ["Score", "Window", "WindowResult", "score"]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
-    """A tumbling window of event time, [start, end), aligned to the epoch in UTC."""
-
-    size_ms: int
-    start_ms: int
-
-    @property
-    def end_ms(self) -> int:
-        """The first millisecond after the window."""
-        return self.start_ms + self.size_ms
+__all__ = ["Score", "WindowResult", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +31,7 @@ class Score:
     noise_floor: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WindowResult:
     """A closed window, as it is published and shown.
 
@@ -53,8 +42,10 @@ class WindowResult:
         counts: (k,) int64, the window's events per cluster.
         baseline_counts: (k,) int64, the baseline's histogram.
         baseline_id: The baseline's identity.
+        missing: The partitions that had not passed the window's end; complete where there is none.
+        events_lost: Some of its events may have been lost before they were read.
+        published_ms: Wall time of this revision.
         score: The divergence; None where there were too few events to judge.
-        repeated: An earlier run has published this revision.
     """
 
     stream: str
@@ -63,8 +54,27 @@ class WindowResult:
     counts: NDArray[np.int64]
     baseline_counts: NDArray[np.int64]
     baseline_id: str
+    missing: tuple[Partition, ...]
+    events_lost: bool
+    published_ms: int
     score: Score | None
-    repeated: bool = False
+
+    @classmethod
+    def of(cls, stream: str, window: Window, published: Published) -> "WindowResult":
+        """Return the result of what was published: the same on every replica, now and later."""
+        counts, baseline_counts = published.counts, published.baseline_counts
+        return cls(
+            stream=stream,
+            window=window,
+            revision=published.revision,
+            counts=counts,
+            baseline_counts=baseline_counts,
+            baseline_id=published.baseline_id,
+            missing=published.missing,
+            events_lost=published.events_lost,
+            published_ms=published.published_ms,
+            score=score(counts, baseline_counts) if published.scored else None,
+        )
 
     @property
     def count(self) -> int:

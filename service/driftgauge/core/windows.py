@@ -1,166 +1,237 @@
-"""Panes to tumbling windows: which windows are due, which changed, which are past correction."""
+"""Panes of all partitions to tumbling windows: which are due, which changed, which are final."""
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import gcd
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.panes import Panes
-from driftgauge.core.result import Window
+from driftgauge.core.counter import References
+from driftgauge.core.eras import Eras
+from driftgauge.core.reference import Reference
+from driftgauge.core.result import WindowResult
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.state import FinalKey, Partition, Published, PublishedKey, StreamProgress, Value
+from driftgauge.core.table import Table
+from driftgauge.core.window import Window
 
-__all__ = ["ClosedWindow", "Windows", "WindowsSnapshot"]
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedWindow:
-    """A window that is due for publication.
-
-    Attributes:
-        window: Which window.
-        revision: 0 at first; one more each time that its counts have changed.
-        counts: (k,) int64, its events per cluster.
-        repeated: An earlier run has published this revision.
-    """
-
-    window: Window
-    revision: int
-    counts: NDArray[np.int64]
-    repeated: bool
+__all__ = ["Closed", "Windows"]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowsSnapshot:
-    """What cannot be rebuilt by reading the open panes' events again.
+@dataclass(slots=True)
+class Closed:
+    """What a closing round brought.
 
     Attributes:
-        horizon_ms: Windows that end at or before it are past correction; None before the first.
-        published: The windows published and still open to correction, each with the revision and
-            the count that it was last published with.
-        baseline_id: The baseline they were counted against.
+        results: The windows published, oldest end first.
+        changes: What the home partition's state changes by.
     """
 
-    horizon_ms: int | None = None
-    published: tuple[tuple[Window, int, int], ...] = ()
-    baseline_id: str = ""
+    results: list[WindowResult] = field(default_factory=list)
+    changes: dict[PublishedKey | FinalKey, Value | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Published:
-    revision: int
-    count: int
-    by_this_run: bool = True
+class _Round:
+    """The stream's condition in a closing round; times in ms."""
+
+    now_ms: int
+    lanes: dict[Partition, StreamProgress | None]
+    eras: Eras
+    watermark_ms: int | None
+    horizon_ms: int | None
+    silent: bool
+    foremost_ms: int | None
+    everything: bool
 
 
 class Windows:
-    """The tumbling windows of one stream, of several sizes, over shared panes.
+    """Closes the windows of one stream; held by the owner of the stream's home partition.
 
-    A window closes when the watermark passes its end, or, by wall time, when its end has passed
-    and the stream is idle everywhere. Events that come later are still counted, and each closing
-    round that finds a changed count gives a higher revision, until the purge horizon (watermark
-    minus allowed lateness; monotone) passes the window's end.
+    A window is due when the watermark passes its end, or, by wall time, when its end has passed
+    and the stream is silent everywhere. Events that come later are still counted, and each round
+    that finds a changed count gives a higher revision. Every partition refuses events for windows
+    past its purge horizon; where all partitions have done so the counts can no longer change, and
+    with one last look the window is final.
+
+    Only what the table says is judged, which is what has been committed. It may say less of one
+    partition than an earlier owner knew; such a window waits until the table has come as far.
     """
 
-    def __init__(
-        self,
-        sizes_ms: tuple[int, ...],
-        clusters: int,
-        *,
-        lateness_ms: int,
-        baseline_id: str,
-        snapshot: WindowsSnapshot,
-    ) -> None:
-        self._sizes_ms = sizes_ms
-        self._baseline_id = baseline_id
-        self._lateness_ms = lateness_ms
-        self._horizon_ms = snapshot.horizon_ms
-        # Published again when first due, so that whoever watches this run sees them, too; with the
-        # next revision where another baseline has changed the counts of every cluster.
-        same = snapshot.baseline_id == baseline_id
-        self._published = {
-            window: _Published(revision, count if same else 0, by_this_run=False)
-            for window, revision, count in snapshot.published
-            if window.size_ms in sizes_ms
-        }
-        self._panes = Panes(gcd(*sizes_ms), clusters)
+    def __init__(self, spec: StreamSpec, table: Table) -> None:
+        """Go on from what the table holds."""
+        self._spec = spec
+        self._table = table
+        self._published = table.published(spec.name)
+        self._final_ms = table.final_ms(spec.name)
+        self._pending: set[Window] = set()
+        self._overdue_since_ms: dict[Window, int] = {}
+        table.take_changed(spec.name)
+        for baseline in {
+            key.baseline for partition in table.lanes(spec.name) for key in table.panes(partition)
+        }:
+            self._touch(set(table.totals(spec.name, baseline)))
 
-    @property
-    def panes(self) -> Panes:
-        """The open counts."""
-        return self._panes
+    def close(self, now_ms: int, references: References, *, everything: bool = False) -> Closed:
+        """Publish what is due, new or changed; make final what can no longer change.
 
-    def late(self, time_ms: NDArray[np.int64]) -> dict[int, NDArray[np.bool_]]:
-        """Return, per window size, which of (n,) event times fall into a window past correction."""
-        if self._horizon_ms is None:
-            return {size: np.zeros(len(time_ms), dtype=np.bool_) for size in self._sizes_ms}
-        return {size: time_ms - time_ms % size + size <= self._horizon_ms for size in self._sizes_ms}
-
-    def open_windows(self) -> set[Window]:
-        """Return the windows that hold events and are still open to correction."""
-        windows = {
-            Window(size, start - start % size) for start in self._panes.starts() for size in self._sizes_ms
-        }
-        return {window for window in windows if not self._is_past(window)}
-
-    def count_open(self) -> dict[int, int]:
-        """Return how many windows of each size, ms, hold events and are still open to correction."""
-        open_windows = Counter(window.size_ms for window in self.open_windows())
-        return {size_ms: open_windows[size_ms] for size_ms in self._sizes_ms}
-
-    def close(self, is_due: Callable[[Window], bool]) -> list[ClosedWindow]:
-        """Return the due windows that are new or changed, oldest end first."""
-        closed = []
-        due = [window for window in self.open_windows() if is_due(window)]
-        for window in sorted(due, key=lambda window: (window.end_ms, window.size_ms)):
-            counts = self._panes.total(window.start_ms, window.end_ms)
-            count = int(counts.sum())
-            published = self._published.get(window)
-            repeated = False
-            if published is None:
-                revision = 0
-            elif count > published.count:
-                revision = published.revision + 1
-            elif count < published.count:
-                continue  # its source has lost events since a restart: what was published stands
-            elif not published.by_this_run:
-                revision, repeated = published.revision, True
-            else:
+        Args:
+            now_ms: Wall time.
+            references: Finds baselines.
+            everything: Every window is due, for the source has ended.
+        """
+        closed = Closed()
+        state = self._look(now_ms, everything=everything)
+        self._touch(self._table.take_changed(self._spec.name))
+        self._note_losses(state)
+        blocked = []
+        for window in sorted(self._pending, key=lambda window: (window.end_ms, window.size_ms)):
+            missing = self._missing(window, state)
+            if missing is None:
                 continue
-            self._published[window] = _Published(revision, count)
-            closed.append(ClosedWindow(window, revision, counts, repeated))
+            baseline = state.eras.of(window)
+            reference = None if baseline is None else references(baseline)
+            if reference is None:
+                blocked.append(window)
+                continue
+            self._publish(window, reference, missing, state, closed)
+        self._finish(state, blocked, closed)
         return closed
 
-    def purge(self, watermark_ms: int) -> None:
-        """Move the purge horizon to the watermark minus the allowed lateness."""
-        self._purge_to(watermark_ms - self._lateness_ms)
-
-    def retire(self, now_ms: int) -> None:
-        """Give up the windows that have ended by wall time, for their stream has fallen silent."""
-        ended = [window.end_ms for window in self.open_windows() if window.end_ms <= now_ms]
-        if ended:
-            self._purge_to(max(ended))
-
-    def snapshot(self) -> WindowsSnapshot:
-        """Return what a reader that starts again from the open panes' first offsets needs."""
-        published = tuple((window, at.revision, at.count) for window, at in sorted(self._published.items()))
-        return WindowsSnapshot(self._horizon_ms, published, self._baseline_id)
-
-    def _is_past(self, window: Window) -> bool:
-        return self._horizon_ms is not None and window.end_ms <= self._horizon_ms
-
-    def _purge_to(self, horizon_ms: int) -> None:
-        if self._horizon_ms is not None and horizon_ms <= self._horizon_ms:
-            return
-        self._horizon_ms = horizon_ms
-        self._published = {
-            window: published for window, published in self._published.items() if not self._is_past(window)
+    def state(self) -> dict[PublishedKey | FinalKey, Value | None]:
+        """Return all that the home partition's state holds of the stream."""
+        state: dict[PublishedKey | FinalKey, Value | None] = {
+            PublishedKey(self._spec.name, window): published for window, published in self._published.items()
         }
-        self._panes.drop(
-            [
-                start
-                for start in self._panes.starts()
-                if all(self._is_past(Window(size, start - start % size)) for size in self._sizes_ms)
-            ]
+        if self._final_ms is not None:
+            state[FinalKey(self._spec.name)] = self._final_ms
+        return state
+
+    def _look(self, now_ms: int, *, everything: bool) -> _Round:
+        spec, table = self._spec, self._table
+        lanes = dict(table.lanes(spec.name))
+        reached = [lane.reached_ms for lane in lanes.values() if lane and lane.reached_ms is not None]
+        return _Round(
+            now_ms=now_ms,
+            lanes=lanes,
+            eras=table.eras(spec.name),
+            watermark_ms=table.watermark_ms(spec.name, spec.disorder_ms),
+            horizon_ms=table.horizon_ms(spec.name),
+            silent=table.is_silent(spec.name),
+            foremost_ms=max(reached) - spec.disorder_ms if reached else None,
+            everything=everything,
         )
+
+    def _touch(self, pane_starts: set[int]) -> None:
+        """Look again at the windows that these panes are part of."""
+        for start_ms in pane_starts:
+            for size_ms in self._spec.sizes_ms:
+                window = Window.around(start_ms, size_ms)
+                if self._final_ms is None or window.end_ms > self._final_ms:
+                    self._pending.add(window)
+
+    def _note_losses(self, state: _Round) -> None:
+        """Look again at what was published before it was known that events of it were lost."""
+        if any(lane is not None and lane.gap is not None for lane in state.lanes.values()):
+            self._pending.update(
+                window
+                for window, published in self._published.items()
+                if not published.events_lost and (self._final_ms is None or window.end_ms > self._final_ms)
+            )
+
+    def _missing(self, window: Window, state: _Round) -> tuple[Partition, ...] | None:
+        """Return the partitions that a window is to be published without; None where it is not due."""
+        passed = state.watermark_ms is not None and window.end_ms <= state.watermark_ms
+        purged = state.horizon_ms is not None and window.end_ms <= state.horizon_ms
+        # A window whose end is still to come by wall time may yet be filled: silence does not close it.
+        silent = state.silent and window.end_ms <= state.now_ms
+        if passed or purged or silent or state.everything:
+            self._overdue_since_ms.pop(window, None)
+            return ()
+        if state.foremost_ms is None or window.end_ms > state.foremost_ms:
+            return None
+        since_ms = self._overdue_since_ms.setdefault(window, state.now_ms)
+        if state.now_ms - since_ms < self._spec.incomplete_ms:
+            return None
+        last_ms = window.end_ms + self._spec.disorder_ms
+        return tuple(
+            sorted(
+                partition
+                for partition, lane in state.lanes.items()
+                if lane is None or lane.reached_ms is None or lane.reached_ms < last_ms
+            )
+        )
+
+    def _publish(
+        self,
+        window: Window,
+        reference: Reference,
+        missing: tuple[Partition, ...],
+        state: _Round,
+        closed: Closed,
+    ) -> None:
+        """Publish a due window if it is new or has changed."""
+        counts = self._sum(window, reference)
+        count = int(counts.sum())
+        before = self._published.get(window)
+        lost = (before is not None and before.events_lost) or any(
+            lane is not None and lane.gap is not None and lane.gap.touches(window)
+            for lane in state.lanes.values()
+        )
+        if not missing:
+            # Otherwise it waits for those, whatever comes of it now.
+            self._pending.discard(window)
+        if count == 0:
+            return
+        if before is not None and before.baseline_id == reference.baseline_id:
+            known = int(before.counts.sum())
+            # An event that was counted stays counted, so less is older, and as much is the same.
+            if count < known or (count, missing, lost) == (known, before.missing, before.events_lost):
+                return
+        published = Published(
+            revision=0 if before is None else before.revision + 1,
+            counts=counts,
+            baseline_counts=reference.counts,
+            baseline_id=reference.baseline_id,
+            scored=count >= self._spec.min_events,
+            missing=missing,
+            events_lost=lost,
+            published_ms=state.now_ms,
+        )
+        self._published[window] = published
+        closed.changes[PublishedKey(self._spec.name, window)] = published
+        closed.results.append(WindowResult.of(self._spec.name, window, published))
+
+    def _sum(self, window: Window, reference: Reference) -> NDArray[np.int64]:
+        """Return the (k,) counts of a window over panes and partitions."""
+        totals = self._table.totals(self._spec.name, reference.key)
+        sums = np.zeros(reference.centroids.clusters, dtype=np.int64)
+        for start_ms in range(window.start_ms, window.end_ms, self._spec.pane_ms):
+            if start_ms in totals:
+                sums += totals[start_ms]
+        return sums
+
+    def _finish(self, state: _Round, blocked: list[Window], closed: Closed) -> None:
+        """Make final what every partition refuses events for; keep the newest window of each size."""
+        if state.horizon_ms is None:
+            # The home is settled from the first round on.
+            final_ms = 0 if self._final_ms is None else self._final_ms
+        else:
+            final_ms = min([state.horizon_ms, *(window.start_ms for window in blocked)])
+        if self._final_ms is not None and final_ms <= self._final_ms:
+            return
+        self._final_ms = final_ms
+        closed.changes[FinalKey(self._spec.name)] = final_ms
+        self._pending = {window for window in self._pending if window.end_ms > final_ms}
+        newest = {
+            size: max((w for w in self._published if w.size_ms == size), default=None)
+            for size in self._spec.sizes_ms
+        }
+        for window in sorted(self._published):
+            if window.end_ms <= final_ms and window != newest.get(window.size_ms):
+                del self._published[window]
+                closed.changes[PublishedKey(self._spec.name, window)] = None
+        self._overdue_since_ms = {
+            window: since_ms
+            for window, since_ms in self._overdue_since_ms.items()
+            if window.end_ms > final_ms
+        }

@@ -1,4 +1,4 @@
-"""What the story is played on: the topics, the configuration file, the group's first offsets."""
+"""What the story is played on: the topics and the configuration file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,19 +6,21 @@ from pathlib import Path
 import yaml
 
 from driftgauge.kafka import client
-from driftgauge.kafka.state import OffsetState, Progress
 
-__all__ = ["EVENTS_TOPIC", "TOPICS", "commit_beginnings", "write_config"]
+__all__ = ["EVENTS_TOPIC", "TOPICS", "write_config"]
 
 EVENTS_TOPIC = "embeddings"
 _WINDOWS_TOPIC = "driftgauge.windows"
 _DEAD_LETTERS_TOPIC = "driftgauge.dead-letters"
-TOPICS = (EVENTS_TOPIC, _WINDOWS_TOPIC, _DEAD_LETTERS_TOPIC)
+_STATE_TOPIC = "driftgauge.state"
+TOPICS = (EVENTS_TOPIC, _WINDOWS_TOPIC, _DEAD_LETTERS_TOPIC, _STATE_TOPIC)
+# That broker compacts nothing, and keeps the last 5 MiB of a partition: some hundreds of commits.
+_REWRITE_COMMITS = 60
 
 _COMMENT = """\
 # Written by `driftgauge demo`, for its broker, which was in memory and is gone with the demo.
-# To watch events of your own, name your brokers below, remove auto.offset.reset, session.timeout.ms
-# and heartbeat.interval.ms, and give the port a number.
+# To watch events of your own, name your brokers below, remove session.timeout.ms,
+# heartbeat.interval.ms, topics.state and state_rewrite_commits, and give the port a number.
 """
 
 
@@ -29,8 +31,6 @@ def write_config(
     kafka: dict[str, str | int | float | bool] = {
         "bootstrap.servers": bootstrap,
         "group.id": "driftgauge-demo",
-        # The embedded broker drops what grows beyond 5 MiB a partition: that must end the demo, not pass.
-        "auto.offset.reset": "error",
         # It lets a group's members wait for one another as long as a session may last.
         "session.timeout.ms": 6_000,
         "heartbeat.interval.ms": 500,
@@ -41,27 +41,11 @@ def write_config(
             "events": [EVENTS_TOPIC],
             "windows": _WINDOWS_TOPIC,
             "dead_letters": _DEAD_LETTERS_TOPIC,
+            "state": {EVENTS_TOPIC: _STATE_TOPIC},
         },
+        "state_rewrite_commits": _REWRITE_COMMITS,
         "streams": list(streams),
         "http": {"host": "127.0.0.1", "port": 0},
     }
     path.write_text(_COMMENT + yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return kafka
-
-
-def commit_beginnings(kafka: client.KafkaProperties) -> None:
-    """Commit offset 0 of every partition for the group.
-
-    With `auto.offset.reset: error` a group must have offsets to start from, and one that starts at 0
-    notices if the broker has dropped anything since.
-    """
-    consumer = client.consumer(kafka)
-    try:
-        known = consumer.list_topics(EVENTS_TOPIC, timeout=client.REQUEST_TIMEOUT_S).topics
-        beginnings = [
-            Progress(EVENTS_TOPIC, partition, position=0, first_open=0)
-            for partition in known[EVENTS_TOPIC].partitions
-        ]
-        OffsetState(consumer).commit(beginnings, {})
-    finally:
-        consumer.close()

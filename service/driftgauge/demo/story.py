@@ -27,7 +27,7 @@ from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.demo.picture import draw
 from driftgauge.demo.scrape import Scrape
 from driftgauge.demo.service_process import ServiceProcess
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, commit_beginnings, write_config
+from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import ConfigError, DemoError
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.kafka import client
@@ -99,7 +99,6 @@ def tell(out: Path, *, keep: bool) -> None:
     config, log = out / "driftgauge.yaml", out / "service.log"
     with EmbeddedBroker(TOPICS) as broker:
         kafka = write_config(config, bootstrap=broker.bootstrap, streams=streams)
-        commit_beginnings(kafka)
         producer = client.producer(kafka)
         click.echo(
             "Started a Kafka broker inside this process: in memory, for one replica, nothing outlives it."

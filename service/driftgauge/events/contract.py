@@ -33,6 +33,7 @@ __all__ = [
     "STREAM_NAME",
     "ClusterRecord",
     "Event",
+    "PartitionRecord",
     "WindowRecord",
     "read_json",
     "validate_event",
@@ -158,6 +159,18 @@ class ClusterRecord(BaseModel):
     """Its term of the divergence; the terms sum to it. Null if the window is not scored."""
 
 
+class PartitionRecord(BaseModel):
+    """A partition of an events topic."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    topic: str
+    """The topic."""
+
+    partition: Count
+    """The partition's index in it."""
+
+
 class WindowRecord(BaseModel):
     """The result of one window; a higher revision of the same stream, window and start replaces it."""
 
@@ -193,6 +206,13 @@ class WindowRecord(BaseModel):
 
     baseline: Annotated[str, Field(pattern="^sha256:[0-9a-f]+$")]
     """Identity of the baseline compared with."""
+
+    incomplete: tuple[PartitionRecord, ...]
+    """The partitions that had not passed the window's end when this was published; a higher revision
+    follows when they have. Empty if the window is complete."""
+
+    events_lost: bool
+    """Whether events of the window may have been lost, because their topic no longer kept them."""
 
     clusters: tuple[ClusterRecord, ...]
     """Every cluster of the baseline, by id."""

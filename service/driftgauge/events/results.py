@@ -2,7 +2,7 @@
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.result import WindowResult
-from driftgauge.events.contract import ClusterRecord, WindowRecord
+from driftgauge.events.contract import ClusterRecord, PartitionRecord, WindowRecord
 from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["result_key", "result_record"]
@@ -31,6 +31,10 @@ def result_record(result: WindowResult) -> bytes:
         js_distance=None if score is None else score.js_distance,
         noise_floor=None if score is None else score.noise_floor,
         baseline=result.baseline_id,
+        incomplete=tuple(
+            PartitionRecord(topic=topic, partition=partition) for topic, partition in result.missing
+        ),
+        events_lost=result.events_lost,
         clusters=tuple(
             ClusterRecord(
                 id=cluster,

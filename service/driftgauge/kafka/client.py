@@ -2,23 +2,22 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
-from driftgauge.errors import BrokerError
 
 __all__ = [
     "KafkaProperties",
     "admin",
     "consumer",
-    "create_missing_topics",
-    "missing_topics",
     "producer",
     "property_problems",
+    "table_consumer",
+    "transactional_producer",
 ]
 
 KafkaProperties = Mapping[str, str | int | float | bool]
@@ -66,18 +65,21 @@ _ON_MAKING = re.compile(r"Failed to create [a-z ]+: ")
 
 _SHARED_DEFAULTS: KafkaProperties = {"client.id": "driftgauge"}
 _CONSUMER_DEFAULTS: KafkaProperties = {
-    "auto.offset.reset": "earliest",
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
     # After a crash the group waits this long for the old member; the default is 45 s of blindness.
-    "session.timeout.ms": 10_000,
+    # Brokers take no less unless told to.
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 1_500,
     # New partitions are met within half a minute rather than five.
     "topic.metadata.refresh.interval.ms": 30_000,
 }
 # The range assignor is eager: every rebalance hands over a whole new assignment, and with it a whole
-# new pipeline. Commits and end-of-partition notices are the loop's own business.
+# new pipeline. Commits and end-of-partition notices are the loop's own business. Where a position is
+# no longer kept, the loss must be told, not skipped.
 _CONSUMER_OWNED: KafkaProperties = {
+    "auto.offset.reset": "error",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
@@ -87,12 +89,28 @@ _CONSUMER_OWNED: KafkaProperties = {
 # Records without a key go to partitions at random, one by one, rather than in bursts to one of them.
 _PRODUCER_DEFAULTS: KafkaProperties = {"sticky.partitioning.linger.ms": 0}
 _PRODUCER_OWNED: KafkaProperties = {"enable.idempotence": True}
+# A replica that died without a successor of its name holds its partitions up for as long.
+_TRANSACTION_DEFAULTS: KafkaProperties = {"transaction.timeout.ms": 10_000, "compression.type": "lz4"}
 
 
 def consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer of the group in `properties`."""
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer({**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED}, logger=_LIBRDKAFKA)
+
+
+def table_consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer that reads partitions from their beginning, as a member of no group."""
+    own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
+    return Consumer(
+        {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "auto.offset.reset": "earliest"},
+        logger=_LIBRDKAFKA,
+    )
+
+
+def transactional_producer(properties: KafkaProperties, transactional_id: str) -> Producer:
+    """Return a producer of transactions; the newest one with an id ends what others left open."""
+    return producer({**_TRANSACTION_DEFAULTS, **properties, "transactional.id": transactional_id})
 
 
 def producer(properties: KafkaProperties) -> Producer:
@@ -136,36 +154,3 @@ def _refusal(make: Callable[[], object]) -> str | None:
         cause = error.args[0]
         return (cause.str() if isinstance(cause, KafkaError) else str(cause)).strip()
     return None
-
-
-def missing_topics(client: AdminClient, topics: Collection[str]) -> list[str]:
-    """Return those of the topics that the cluster does not have.
-
-    Raises:
-        BrokerError: The cluster does not answer.
-    """
-    try:
-        known = client.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-    except KafkaException as error:
-        message = f"the Kafka cluster does not answer ({error.args[0].str()}); check kafka.bootstrap.servers"
-        raise BrokerError(message) from error
-    return [topic for topic in topics if topic not in known or known[topic].error is not None]
-
-
-def create_missing_topics(client: AdminClient, topics: Collection[str]) -> None:
-    """Create the topics that are missing, with the cluster's own defaults.
-
-    Raises:
-        BrokerError: The cluster does not answer, or refuses.
-    """
-    missing = missing_topics(client, topics)
-    if not missing:
-        return
-    pending = client.create_topics([NewTopic(topic) for topic in missing], request_timeout=REQUEST_TIMEOUT_S)
-    for topic, future in pending.items():
-        try:
-            future.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                message = f"topic {topic} is missing and cannot be created ({error.args[0].str()}); create it"
-                raise BrokerError(message) from error

@@ -6,31 +6,27 @@ from collections.abc import Sequence
 import numpy as np
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
-from driftgauge.errors import BrokerError
+from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.records import Records
 from driftgauge.kafka.assignment import Assignment
+from driftgauge.kafka.transaction import AUTHORIZATION
 
-__all__ = ["read_notices", "to_records"]
+__all__ = ["PositionLost", "read_notices", "to_records"]
 
 _log = logging.getLogger(__name__)
 
-# Nothing that waiting could change: the operator has to.
-_FATAL = frozenset(
-    {
-        KafkaError._AUTO_OFFSET_RESET,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    }
-)
+
+class PositionLost(Exception):  # noqa: N818 - what happened to the log, not to us; never leaves this package
+    """The log no longer keeps the next record to read."""
 
 
 def read_notices(messages: Sequence[Message], assignment: Assignment) -> list[Message]:
     """Return the messages that are records of held partitions; heed the notices among the others.
 
     Raises:
-        BrokerError: A notice that waiting will not mend.
+        PositionLost: A held partition is to be restored: its log no longer keeps what is next.
+        BrokerError: The client can read no more; a new one may.
+        AuthorizationError: The cluster does not let us read.
     """
     records = []
     for message in messages:
@@ -45,9 +41,15 @@ def read_notices(messages: Sequence[Message], assignment: Assignment) -> list[Me
             if code is not None and end is not None:
                 # The end lies past transaction markers and compacted records, which are never delivered.
                 assignment.advance(code, end)
-        elif error.fatal() or error.code() in _FATAL:
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            text = f"{message.topic()}[{message.partition()}]: {error.str()}"
+            raise PositionLost(text)
+        elif error.code() in AUTHORIZATION:
             where = f"{message.topic()}[{message.partition()}]" if message.topic() else "the cluster"
-            text = f"reading from {where} failed: {error.str()}; mend it and start again"
+            text = f"{where} must not be read ({error.str()}); check the client's rights"
+            raise AuthorizationError(text)
+        elif error.fatal():
+            text = f"the consumer failed for good ({error.str()})"
             raise BrokerError(text)
         else:
             _log.warning("broker notice", extra={"error": error.str(), "topic": message.topic()})

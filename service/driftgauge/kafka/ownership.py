@@ -5,20 +5,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from numpy.typing import NDArray
 
+from driftgauge.config import Settings
 from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
+from driftgauge.core.state import Change, ProgressKey
+from driftgauge.errors import StateError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.assignment import Assignment
-from driftgauge.kafka.ends import EndOffsets
 from driftgauge.kafka.intake import read_notices, to_records
+from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.output import Output
-from driftgauge.kafka.state import Progress, StateStore, other_log
+from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.metrics import Stage, Telemetry
 
 __all__ = ["Ownership"]
@@ -29,7 +32,6 @@ class _Tally:
     """What happened since the last commit; the metrics move after the commit, not before."""
 
     accepted: Counter[str] = field(default_factory=Counter)
-    replayed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
     late: Counter[tuple[str, int]] = field(default_factory=Counter)  # (stream, window size in ms)
     results: list[WindowResult] = field(default_factory=list)
@@ -38,8 +40,8 @@ class _Tally:
 class Ownership:
     """Counts what the held partitions bring, closes windows, publishes, commits.
 
-    A commit follows the delivery of everything it stands for, so a crash repeats results and dead
-    letters rather than losing them; a repeated result bears the same key and revision.
+    Counts, results, dead letters and offsets stand together or not at all: when a commit fails,
+    this object is dropped, and another begins from what was committed.
     """
 
     def __init__(
@@ -48,39 +50,34 @@ class Ownership:
         assignment: Assignment,
         pipeline: Pipeline,
         decoder: Decoder,
-        ends: EndOffsets,
+        ends: LogOffsets,
+        transaction: Transaction,
         output: Output,
-        state: StateStore,
         telemetry: Telemetry,
         clock_ms: Callable[[], int],
-        lead_ms: int,
+        settings: Settings,
     ) -> None:
         self._assignment = assignment
         self._pipeline = pipeline
         self._decoder = decoder
         self._ends = ends
+        self._transaction = transaction
         self._output = output
-        self._state = state
         self._telemetry = telemetry
         self._clock_ms = clock_ms
-        self._lead_ms = lead_ms
-        # (codes,) int64: up to where an earlier run had processed each partition.
-        self._before = np.array(
-            [assignment.processed_before(code) for code in assignment.partitions], dtype=np.int64
-        )
+        self._lead_ms = settings.allowed_lead
+        self._rewrite_commits = settings.state_rewrite_commits
+        self._commits = 0
         self._tally = _Tally()
-        self._committed: list[Progress] = []
-
-    @property
-    def caught_up(self) -> bool:
-        """Everything that an earlier run had processed has been counted again."""
-        return self._assignment.caught_up
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decode, assign and count what a poll brought; send what is refused to the dead letters.
 
         Raises:
-            BrokerError: Kafka reports what waiting will not mend, or takes no dead letters.
+            PositionLost: A partition's log no longer keeps what is next.
+            TransactionAborted, ClientLost, BrokerError: Kafka reports it; what was not committed is to
+                be counted again.
+            AuthorizationError: The cluster does not let us.
             StateError: A partition goes back to what has been counted already.
         """
         # Before the notices move them: the end of a partition is told behind the records before it.
@@ -93,64 +90,77 @@ class Ownership:
             records = to_records(taken, self._assignment, now_ms=now_ms, lead_ms=self._lead_ms)
             decoded = self._decoder.decode(records)
         self._check_order(records, positions)
-        # What an earlier run had processed is only counted again, to rebuild the open windows: it
-        # was reported then, and refused events were sent on then.
-        again = records.offset < self._before[records.partition]
         with self._telemetry.timed(Stage.COUNT):
             rejections = list(decoded.rejections)
             for batch in decoded.batches:
-                rejections += self._count(batch, again[batch.row], now_ms)
+                rejections += self._count(batch, now_ms)
         for rejection in rejections:
-            if not again[rejection.row]:
-                self._tally.rejected[rejection.stream, rejection.reason] += 1
-                self._output.dead_letter(taken[rejection.row], rejection)
+            self._tally.rejected[rejection.stream, rejection.reason] += 1
+            self._output.dead_letter(taken[rejection.row], rejection)
         for code in np.unique(records.partition).tolist():
             self._assignment.advance(code, int(records.offset[records.partition == code].max()) + 1)
 
-    def commit(self, *, flush_s: float) -> None:
-        """Close what is due, publish it, wait until it is kept, then commit the progress.
-
-        While an earlier run's work is being counted again nothing is closed or committed, for the
-        windows are not yet whole. A commit that fails is tried again at the next turn.
+    def commit(self, consumer: Consumer, bound_s: float) -> None:
+        """Close what is due, and commit all that happened since the last time.
 
         Raises:
-            BrokerError: The broker refused a result or a dead letter for good.
-            StateError: The state does not fit where it is kept.
+            TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
-        if not self.caught_up:
-            return
         with self._telemetry.timed(Stage.CLOSE):
-            self._close()
+            now_ms = self._clock_ms()
+            silent = self._ends.collect()
+            partitions = self._assignment.partitions
+            ends = {code: silent[at] for code, at in partitions.items() if silent and at in silent}
+            rewritten = self._rewrite()
+            moved = self._pipeline.advance(now_ms, self._assignment.positions, ends)
+            if silent is not None:
+                self._ends.request([partitions[code] for code in self._pipeline.ask(now_ms)])
+        if not moved.changes:
+            return
         with self._telemetry.timed(Stage.COMMIT):
-            if not self._output.flush(flush_s):
-                self._telemetry.commit_failed("the broker has not yet kept all results and dead letters")
-            elif self._save():
-                self._report()
+            for change in [*rewritten, *moved.changes]:
+                self._output.keep(change)
+            for result in moved.results:
+                self._output.publish(result)
+            # Where the state's position moves the group's offset moves as well: restarts compare them.
+            positions = {partitions[code]: at for code, at in self._assignment.positions.items()}
+            moving = [change.partition for change in moved.changes if change.key == ProgressKey()]
+            self._transaction.commit(
+                [TopicPartition(*partition, positions[partition]) for partition in moving], consumer, bound_s
+            )
+        self._commits += 1
+        self._tally.results += moved.results
+        self._report()
 
     def report_positions(self, consumer: Consumer) -> None:
         """Export how far each partition has been read, and how far it goes."""
         for code, (topic, index) in self._assignment.partitions.items():
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)
-            position = self._assignment.positions[code]
-            if position >= 0 and end >= 0:
-                self._telemetry.read_to(topic, index, position=position, end=end)
+            if end >= 0:
+                self._telemetry.read_to(topic, index, position=self._assignment.positions[code], end=end)
+
+    def _rewrite(self) -> list[Change]:
+        """Begin to write the whole state anew where that is wanted and due."""
+        due = self._rewrite_commits is not None and self._commits % self._rewrite_commits == 0
+        return self._pipeline.rewrite() if due else []
 
     def _check_order(self, records: Records, positions: NDArray[np.int64]) -> None:
         back = records.offset < positions[records.partition]
         if back.any():
             code = int(records.partition[back][0])
             topic, index = self._assignment.partitions[code]
-            where = f"{topic}[{index}]"
-            finding = f"went back from offset {positions[code]} to {records.offset[back][0]}"
-            raise other_log(where, finding)
+            message = (
+                f"{topic}[{index}] went back from offset {positions[code]} to {records.offset[back][0]}: "
+                "the topic was made anew, or lost records; delete the group and its state topics, or use "
+                "another group.id"
+            )
+            raise StateError(message)
 
-    def _count(self, batch: EventBatch, again: NDArray[np.bool_], now_ms: int) -> list[Rejection]:
+    def _count(self, batch: EventBatch, now_ms: int) -> list[Rejection]:
         counted = self._pipeline.count(batch, now_ms)
-        fresh = ~again
-        self._tally.replayed[batch.stream] += int(again.sum())
-        self._tally.accepted[batch.stream] += int((fresh & ~counted.late & ~counted.overflown).sum())
+        self._tally.accepted[batch.stream] += int((~counted.late & ~counted.overflown).sum())
         for size_ms, late in counted.late_by_size.items():
-            self._tally.late[batch.stream, size_ms] += int((fresh & late).sum())
+            self._tally.late[batch.stream, size_ms] += int(late.sum())
         return [
             Rejection(row, reason, detail, batch.stream)
             for mask, reason, detail in (
@@ -160,44 +170,13 @@ class Ownership:
             for row in batch.row[mask].tolist()
         ]
 
-    def _close(self) -> None:
-        now_ms = self._clock_ms()
-        ends = self._ends.collect()
-        results = self._pipeline.close(now_ms, self._assignment.positions, ends or {})
-        if ends is not None:
-            silent = self._pipeline.ask(now_ms)
-            self._ends.request({code: self._assignment.partitions[code] for code in silent})
-        for result in results:
-            self._output.publish(result)
-        self._tally.results += results
-
-    def _save(self) -> bool:
-        first_open = self._pipeline.first_open_offsets()
-        progress = []
-        for code, (topic, index) in self._assignment.partitions.items():
-            position = self._assignment.positions[code]
-            if position >= 0:
-                progress.append(Progress(topic, index, position, first_open.get(code, position)))
-        if progress == self._committed and not self._tally.results:
-            return True
-        try:
-            self._state.commit(progress, self._pipeline.snapshots())
-        except KafkaException as error:
-            self._telemetry.commit_failed(error.args[0].str())
-            return False
-        self._telemetry.committed()
-        self._committed = progress
-        return True
-
     def _report(self) -> None:
         tally, self._tally = self._tally, _Tally()
+        self._telemetry.committed()
         for stream, number in tally.accepted.items():
             self._telemetry.accepted(stream, number)
-        for stream, number in tally.replayed.items():
-            self._telemetry.replayed(stream, number)
         for (source, reason), number in tally.rejected.items():
             self._telemetry.rejected(source, reason, number)
         for (stream, size_ms), number in tally.late.items():
             self._telemetry.late(stream, size_ms, number)
-        self._telemetry.closed(tally.results, self._clock_ms())
-        self._telemetry.advanced(self._pipeline.watermarks_ms(), self._pipeline.open_windows())
+        self._telemetry.closed(tally.results)

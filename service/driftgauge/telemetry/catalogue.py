@@ -69,8 +69,8 @@ _ALL = (
         "driftgauge_events_total",
         ("stream", "outcome"),
         "events",
-        "Records read from the events topics, by what became of them: accepted, replayed (read again after"
-        " a restart to rebuild open windows, and not in accepted), or the reason of the rejection."
+        "Records read from the events topics, by what became of them: accepted, or the reason of the"
+        " rejection; each counts once, when it is committed."
         " The stream is empty where the record names no configured one.",
     ),
     _counter(
@@ -134,6 +134,24 @@ _ALL = (
         "Revision of the newest closed window: 0 at first, one more for each correction.",
     ),
     _gauge(
+        "driftgauge_window_complete",
+        _WINDOW,
+        "1 or 0",
+        "Whether every partition had passed the end of the newest closed window when it was published.",
+    ),
+    _gauge(
+        "driftgauge_window_missing_partition",
+        (*_WINDOW, "topic", "partition"),
+        "none, always 1",
+        "A partition that had not passed the end of the newest closed window when it was published.",
+    ),
+    _gauge(
+        "driftgauge_window_events_lost",
+        _WINDOW,
+        "1 or 0",
+        "Whether events of the newest closed window may have been lost to the retention of the events topic.",
+    ),
+    _gauge(
         "driftgauge_window_end_timestamp_seconds",
         _WINDOW,
         "seconds since the epoch, event time",
@@ -156,7 +174,7 @@ _ALL = (
         "driftgauge_windows_open",
         _WINDOW,
         "windows",
-        "Windows held in memory, still open to events or corrections.",
+        "Windows that hold events and are still open to events or corrections.",
     ),
     _gauge(
         "driftgauge_watermark_timestamp_seconds",
@@ -213,7 +231,38 @@ _ALL = (
         "rebalances",
         "Changes of the assignment: assigned, revoked, lost (taken away without notice).",
     ),
-    _counter("driftgauge_commits_total", ("outcome",), "commits", "Offset commits: ok or error."),
+    _gauge(
+        "driftgauge_consumer_stopped_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions that are assigned and not counted, because their state, their committed offset and"
+        " their log do not fit together; the log says why.",
+    ),
+    _counter(
+        "driftgauge_records_lost_total",
+        ("topic",),
+        "records",
+        "Records that the topic no longer kept when they were to be read.",
+    ),
+    Metric(
+        "driftgauge_restore_duration_seconds",
+        Kind.HISTOGRAM,
+        (),
+        "seconds",
+        "Time from an assignment of partitions to the first event counted.",
+    ),
+    _counter(
+        "driftgauge_commits_total",
+        ("outcome",),
+        "commits",
+        "Transactions: ok, or aborted, of which nothing stands and which are counted again.",
+    ),
+    _counter(
+        "driftgauge_sessions_lost_total",
+        (),
+        "sessions",
+        "Times that the Kafka clients were made anew, after an outage or because they had been fenced.",
+    ),
     _gauge(
         "driftgauge_last_poll_timestamp_seconds",
         (),

@@ -15,12 +15,18 @@ logger = logging.getLogger(__name__)
 _POLL_BOUND_MS = 60_000
 
 
+# The table is compared with the ends of the state every second; an answer may take some seconds.
+_FRESH_BOUND_MS = 15_000
+
+
 class Condition(StrEnum):
     """What must be so before the gauges can be believed."""
 
     BASELINES_LOADED = "baselines_loaded"
-    PARTITIONS_ASSIGNED = "partitions_assigned"
-    CAUGHT_UP = "caught_up"
+    RESTORED = "restored"
+    """In the group, and what was assigned, if anything, goes on from where it was committed."""
+    TABLE_FRESH = "table_fresh"
+    """The table was seen to hold all that is committed, not long ago."""
 
 
 def _monotonic_ms() -> int:
@@ -45,7 +51,8 @@ class Health:
         self._clock_ms = clock_ms
         self._poll_bound_ms = poll_bound_ms
         self._polled_ms = clock_ms()
-        self._missing = frozenset(Condition)
+        self._refreshed_ms: int | None = None
+        self._missing = frozenset(Condition) - {Condition.TABLE_FRESH}
         self._lock = Lock()
 
     def polled(self) -> None:
@@ -61,6 +68,15 @@ class Health:
         if bool(before) != bool(missing):
             logger.info("not ready" if missing else "ready", extra={"missing": sorted(missing)})
 
+    def refreshed(self) -> None:
+        """Say that the table holds all that is committed."""
+        self._refreshed_ms = self._clock_ms()
+
+    def is_fresh(self) -> bool:
+        """Tell whether the table was up to date within the bound."""
+        refreshed_ms = self._refreshed_ms
+        return refreshed_ms is not None and self._clock_ms() - refreshed_ms <= _FRESH_BOUND_MS
+
     def since_poll_ms(self) -> int:
         """Return how long ago the last poll (or the start) was, ms."""
         return self._clock_ms() - self._polled_ms
@@ -71,4 +87,5 @@ class Health:
 
     def missing(self) -> list[Condition]:
         """Return the conditions that are not met, sorted; ready where there is none."""
-        return sorted(self._missing)
+        stale = set() if self.is_fresh() else {Condition.TABLE_FRESH}
+        return sorted(self._missing | stale)

@@ -1,7 +1,7 @@
 """The service's metrics, and the observer methods by which alone the rest of it is heard."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,8 +12,10 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.core.durations import format_duration
-from driftgauge.core.pipeline import StreamSpec
 from driftgauge.core.result import WindowResult
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.state import Partition
+from driftgauge.core.table import Table
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.registry import Registry
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 # From a poll that found a handful of records to a commit that waits for the broker.
 _DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# From a table that is known already to the end of a dead replica's transaction.
+_RESTORE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -68,41 +73,49 @@ class Telemetry:
     one thread: the consumer's.
     """
 
-    def __init__(self, version: str, streams: Sequence[WatchedStream], topics: Iterable[str]) -> None:
+    def __init__(
+        self,
+        version: str,
+        streams: Sequence[WatchedStream],
+        topics: Sequence[str],
+        is_fresh: Callable[[], bool],
+    ) -> None:
         """Create every metric of the catalogue, counters at 0 for each label set that can occur.
 
         Args:
             version: The version that runs.
             streams: The configured streams.
             topics: The topics events are read from.
+            is_fresh: Tells whether what was shown of windows is up to date; where not, it is not exported.
         """
         self.registry = Registry()
-        self._sizes_ms = {watched.spec.name: watched.spec.sizes_ms for watched in streams}
-        self._held: set[tuple[str, int]] = set()
-        self._windows = WindowCollector()
+        self._specs = {watched.spec.name: watched.spec for watched in streams}
+        self._held: set[Partition] = set()
+        self._windows = WindowCollector(is_fresh)
         self.registry.register(self._windows)
-        self._create_counters()
+        self._create_counters(topics)
         self._create_gauges(topics)
-        self._batch_duration = self._histogram("driftgauge_batch_duration_seconds")
+        self._batch_duration = self._histogram("driftgauge_batch_duration_seconds", _DURATION_BUCKETS)
         for stage in Stage:
             self._batch_duration.labels(stage)
+        self._restore_duration = self._histogram("driftgauge_restore_duration_seconds", _RESTORE_BUCKETS)
         self._gauge("driftgauge_build_info").labels(version).set(1)
         self._describe_streams(streams)
         GCCollector(self.registry)
         PlatformCollector(self.registry)
         ProcessCollector(registry=self.registry)
 
-    def _create_counters(self) -> None:
+    def _create_counters(self, topics: Iterable[str]) -> None:
         self._events = self._counter("driftgauge_events_total")
         for reason in _REASONS_WITHOUT_STREAM:
             self._events.labels(_NO_STREAM, reason)
         self._late_events = self._counter("driftgauge_late_events_total")
         self._windows_closed = self._counter("driftgauge_windows_closed_total")
         self._window_revisions = self._counter("driftgauge_window_revisions_total")
-        for stream, sizes_ms in self._sizes_ms.items():
-            for outcome in ("accepted", "replayed", *_REASONS_OF_STREAM):
+        for stream, spec in self._specs.items():
+            for outcome in ("accepted", *_REASONS_OF_STREAM):
                 self._events.labels(stream, outcome)
-            for window in map(format_duration, sizes_ms):
+            for window in map(format_duration, spec.sizes_ms):
                 self._late_events.labels(stream, window)
                 self._windows_closed.labels(stream, window, "scored")
                 self._windows_closed.labels(stream, window, "insufficient")
@@ -111,8 +124,12 @@ class Telemetry:
         for kind in ("assigned", "revoked", "lost"):
             self._rebalances.labels(kind)
         self._commits = self._counter("driftgauge_commits_total")
-        for outcome in ("ok", "error"):
+        for outcome in ("ok", "aborted"):
             self._commits.labels(outcome)
+        self._sessions_lost = self._counter("driftgauge_sessions_lost_total")
+        self._records_lost = self._counter("driftgauge_records_lost_total")
+        for topic in topics:
+            self._records_lost.labels(topic)
         self._log_messages = self._counter("driftgauge_log_messages_total")
         for level in _LOG_LEVELS:
             self._log_messages.labels(level)
@@ -121,8 +138,10 @@ class Telemetry:
         self._lag = self._gauge("driftgauge_consumer_lag_messages")
         self._position = self._gauge("driftgauge_consumer_position_offset")
         self._assigned_partitions = self._gauge("driftgauge_consumer_assigned_partitions")
+        self._stopped_partitions = self._gauge("driftgauge_consumer_stopped_partitions")
         for topic in topics:
             self._assigned_partitions.labels(topic).set(0)
+            self._stopped_partitions.labels(topic).set(0)
         self._last_poll = self._gauge("driftgauge_last_poll_timestamp_seconds")
 
     def _describe_streams(self, streams: Sequence[WatchedStream]) -> None:
@@ -133,9 +152,9 @@ class Telemetry:
         min_events = self._gauge("driftgauge_window_min_events")
         for watched in streams:
             spec = watched.spec
-            info.labels(spec.name, spec.baseline_id, watched.model_version or "").set(1)
+            info.labels(spec.name, spec.reference.baseline_id, watched.model_version or "").set(1)
             created.labels(spec.name).set(watched.baseline_created_ms / 1000)
-            ratios = spec.baseline_counts / spec.baseline_counts.sum()
+            ratios = spec.reference.counts / spec.reference.counts.sum()
             for cluster, ratio in enumerate(ratios.tolist()):
                 cluster_ratio.labels(spec.name, cluster).set(ratio)
             for size_ms in spec.sizes_ms:
@@ -150,44 +169,32 @@ class Telemetry:
         metric = METRICS[name]
         return Gauge(metric.name, metric.documentation, metric.labels, registry=self.registry)
 
-    def _histogram(self, name: str) -> Histogram:
+    def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
         metric = METRICS[name]
         return Histogram(
             metric.name,
             metric.documentation,
             metric.labels,
             registry=self.registry,
-            buckets=_DURATION_BUCKETS,
+            buckets=buckets,
         )
 
     def accepted(self, stream: str, number: int) -> None:
-        """Events of a configured stream were counted for the first time."""
+        """Events of a configured stream were counted."""
         self._events.labels(stream, "accepted").inc(number)
-
-    def replayed(self, stream: str, number: int) -> None:
-        """Events of a configured stream were counted again, to rebuild the windows open at a restart."""
-        self._events.labels(stream, "replayed").inc(number)
 
     def rejected(self, stream: str | None, reason: Reason, number: int) -> None:
         """Records were turned away; a stream that is not configured counts as none."""
-        known = stream if stream in self._sizes_ms else _NO_STREAM
+        known = stream if stream in self._specs else _NO_STREAM
         self._events.labels(known, reason).inc(number)
 
     def late(self, stream: str, size_ms: int, number: int) -> None:
         """Events came when their window of this size was past correction."""
         self._late_events.labels(stream, format_duration(size_ms)).inc(number)
 
-    def closed(self, results: Sequence[WindowResult], closed_ms: int) -> None:
-        """Windows were closed or corrected at wall time `closed_ms`, and published.
-
-        One that an earlier run had published is shown, but not counted again.
-        """
-        if not results:
-            return
-        self._windows.close(results, closed_ms)
+    def closed(self, results: Iterable[WindowResult]) -> None:
+        """These windows were closed or corrected by this replica, and published."""
         for result in results:
-            if result.repeated:
-                continue
             window = format_duration(result.window.size_ms)
             if result.revision == 0:
                 outcome = "insufficient" if result.score is None else "scored"
@@ -205,12 +212,14 @@ class Telemetry:
                     "events": result.count,
                     "js_divergence": None if result.score is None else result.score.js_divergence,
                     "noise_floor": None if result.score is None else result.score.noise_floor,
+                    "missing": _name(result.missing),
+                    "events_lost": result.events_lost,
                 },
             )
 
-    def advanced(self, watermarks_ms: Mapping[str, int], open_windows: Mapping[tuple[str, int], int]) -> None:
-        """Event time came as far as these watermarks; so many windows are held, by stream and size in ms."""
-        self._windows.advance(watermarks_ms, open_windows)
+    def show(self, table: Table) -> None:
+        """Show what the whole group has come to, by the table; the same on every replica."""
+        self._windows.show(table, self._specs.values())
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
@@ -230,13 +239,37 @@ class Telemetry:
             self._lag.labels(topic, partition).set(max(end - position, 0))
 
     def committed(self) -> None:
-        """Offsets were committed."""
+        """A transaction was committed."""
         self._commits.labels("ok").inc()
 
-    def commit_failed(self, error: str) -> None:
-        """Offsets could not be committed."""
-        self._commits.labels("error").inc()
-        logger.error("commit failed", extra={"error": error})
+    def aborted(self, error: str) -> None:
+        """A transaction was aborted; what it held is counted again."""
+        self._commits.labels("aborted").inc()
+        logger.warning("transaction aborted", extra={"error": error})
+
+    def session_lost(self, error: str, pause_s: float) -> None:
+        """The Kafka clients could do no more, and are made anew after a pause."""
+        self._sessions_lost.inc()
+        logger.error("session lost, beginning anew", extra={"error": error, "pause_s": pause_s})
+
+    def restored(
+        self, waited_s: float, lost: Mapping[Partition, int], stopped: Mapping[Partition, str]
+    ) -> None:
+        """What was assigned goes on from where it was committed, but for what the log no longer keeps."""
+        self._restore_duration.observe(waited_s)
+        for topic in {topic for topic, _ in self._held}:
+            self._stopped_partitions.labels(topic).set(sum(at[0] == topic for at in stopped))
+        for (topic, partition), number in lost.items():
+            self._records_lost.labels(topic).inc(number)
+            logger.error(
+                "records are no longer kept that were to be read; windows that they touch are marked",
+                extra={"topic": topic, "partition": partition, "lost": number},
+            )
+        for (topic, partition), reason in stopped.items():
+            logger.error(
+                "partition stopped", extra={"topic": topic, "partition": partition, "reason": reason}
+            )
+        logger.info("restored", extra={"partitions": len(self._held), "waited_s": round(waited_s, 3)})
 
     def assigned(self, partitions: Collection[tuple[str, int]]) -> None:
         """These (topic, partition) were added to what is held."""
@@ -245,7 +278,7 @@ class Telemetry:
         logger.info("partitions assigned", extra={"partitions": _name(partitions)})
 
     def revoked(self, partitions: Collection[tuple[str, int]]) -> None:
-        """These (topic, partition) are given up; the window gauges go with them."""
+        """These (topic, partition) are given up."""
         self._rebalances.labels("revoked").inc()
         self._release(partitions)
         logger.info("partitions revoked", extra={"partitions": _name(partitions)})
@@ -261,11 +294,10 @@ class Telemetry:
         self._log_messages.labels(_LOG_LEVELS[min(max(level // 10, 1), len(_LOG_LEVELS)) - 1]).inc()
 
     def _release(self, partitions: Collection[tuple[str, int]]) -> None:
-        # Window gauges are sums over all partitions: without one of them they are frozen or wrong.
-        self._windows.clear()
         for topic, partition in partitions:
             self._position.remove(topic, partition)
             self._lag.remove(topic, partition)
+            self._stopped_partitions.labels(topic).set(0)
         self._hold(self._held - set(partitions))
 
     def _hold(self, partitions: set[tuple[str, int]]) -> None:

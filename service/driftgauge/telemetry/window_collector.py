@@ -1,27 +1,20 @@
 """The gauges of closed windows: one collector over one immutable snapshot."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.result import WindowResult
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.state import Published
+from driftgauge.core.table import Table
+from driftgauge.core.window import Window
 from driftgauge.telemetry.catalogue import METRICS
 
 __all__ = ["WindowCollector"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    result: WindowResult
-    closed_ms: int
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """The newest window has the highest (end, revision)."""
-        return self.result.window.end_ms, self.result.revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +27,7 @@ class _Snapshot:
         open_windows: How many windows are held, by stream and size in ms.
     """
 
-    newest: Mapping[tuple[str, int], _Closed] = field(default_factory=dict)
+    newest: Mapping[tuple[str, int], WindowResult] = field(default_factory=dict)
     watermarks_ms: Mapping[str, int] = field(default_factory=dict)
     open_windows: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
@@ -44,65 +37,64 @@ class WindowCollector(Collector):
 
     Every change builds a new snapshot and swaps it in by one assignment, and a scrape reads the
     reference once, so it never mixes two windows. Changes come from one thread, the consumer's;
-    scrapes from any.
+    scrapes from any. What is no longer kept up to date is not shown: no series is better than a
+    drift that is frozen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_fresh: Callable[[], bool]) -> None:
+        self._is_fresh = is_fresh
         self._snapshot = _Snapshot()
 
-    def close(self, results: Iterable[WindowResult], closed_ms: int) -> None:
-        """Take in windows closed or corrected at wall time `closed_ms`.
+    def show(self, table: Table, specs: Iterable[StreamSpec]) -> None:
+        """Take in what the table says of these streams."""
+        newest: dict[tuple[str, int], WindowResult] = {}
+        watermarks_ms: dict[str, int] = {}
+        open_windows: dict[tuple[str, int], int] = {}
+        published = table.newest()
+        for spec in specs:
+            watermark_ms = table.watermark_ms(spec.name, spec.disorder_ms)
+            if watermark_ms is not None:
+                watermarks_ms[spec.name] = watermark_ms
+            for size_ms, number in table.open_windows(spec.name, spec.sizes_ms).items():
+                open_windows[spec.name, size_ms] = number
+                if (spec.name, size_ms) in published:
+                    newest[spec.name, size_ms] = self._result(spec.name, *published[spec.name, size_ms])
+        self._snapshot = _Snapshot(newest, watermarks_ms, open_windows)
 
-        A correction of an older window does not replace a newer window.
-        """
-        newest = dict(self._snapshot.newest)
-        for result in results:
-            closed = _Closed(result, closed_ms)
-            key = result.stream, result.window.size_ms
-            shown = newest.get(key)
-            if shown is None or closed.place >= shown.place:
-                newest[key] = closed
-        self._snapshot = replace(self._snapshot, newest=newest)
-
-    def advance(self, watermarks_ms: Mapping[str, int], open_windows: Mapping[tuple[str, int], int]) -> None:
-        """Take in how far event time has come.
-
-        Args:
-            watermarks_ms: The known watermarks, by stream.
-            open_windows: How many windows are held, by stream and size in ms.
-        """
-        self._snapshot = replace(
-            self._snapshot,
-            watermarks_ms={**self._snapshot.watermarks_ms, **watermarks_ms},
-            open_windows={**self._snapshot.open_windows, **open_windows},
-        )
-
-    def clear(self) -> None:
-        """Show nothing, for what was shown is no longer kept up to date here."""
-        self._snapshot = _Snapshot()
+    def _result(self, stream: str, window: Window, published: Published) -> WindowResult:
+        shown = self._snapshot.newest.get((stream, window.size_ms))
+        # A score takes a tenth of a millisecond, and most seconds bring no new window.
+        if shown is not None and (shown.window, shown.revision) == (window, published.revision):
+            return shown
+        return WindowResult.of(stream, window, published)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Yield the families without samples."""
-        for name in (*_WINDOW_GAUGES, *_CLUSTER_GAUGES, _WATERMARK, _WINDOWS_OPEN):
+        for name in (*_WINDOW_GAUGES, *_CLUSTER_GAUGES, _MISSING, _WATERMARK, _WINDOWS_OPEN):
             yield _family(name)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the families of one snapshot."""
-        snapshot = self._snapshot
+        snapshot = self._snapshot if self._is_fresh() else _Snapshot()
         for name, value_of in _WINDOW_GAUGES.items():
             family = _family(name)
-            for (stream, size_ms), closed in snapshot.newest.items():
-                value = value_of(closed)
+            for (stream, size_ms), result in snapshot.newest.items():
+                value = value_of(result)
                 if value is not None:
                     family.add_metric((stream, format_duration(size_ms)), value)
             yield family
         for name, values_of in _CLUSTER_GAUGES.items():
             family = _family(name)
-            for (stream, size_ms), closed in snapshot.newest.items():
+            for (stream, size_ms), result in snapshot.newest.items():
                 window = format_duration(size_ms)
-                for cluster, value in enumerate(values_of(closed.result)):
+                for cluster, value in enumerate(values_of(result)):
                     family.add_metric((stream, window, str(cluster)), value)
             yield family
+        missing = _family(_MISSING)
+        for (stream, size_ms), result in snapshot.newest.items():
+            for topic, partition in result.missing:
+                missing.add_metric((stream, format_duration(size_ms), topic, str(partition)), 1)
+        yield missing
         watermarks = _family(_WATERMARK)
         for stream, watermark_ms in snapshot.watermarks_ms.items():
             watermarks.add_metric((stream,), watermark_ms / 1000)
@@ -118,16 +110,16 @@ def _family(name: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(metric.name, metric.documentation, labels=metric.labels)
 
 
-def _js_divergence(closed: _Closed) -> float | None:
-    return None if closed.result.score is None else closed.result.score.js_divergence
+def _js_divergence(result: WindowResult) -> float | None:
+    return None if result.score is None else result.score.js_divergence
 
 
-def _js_distance(closed: _Closed) -> float | None:
-    return None if closed.result.score is None else closed.result.score.js_distance
+def _js_distance(result: WindowResult) -> float | None:
+    return None if result.score is None else result.score.js_distance
 
 
-def _noise_floor(closed: _Closed) -> float | None:
-    return None if closed.result.score is None else closed.result.score.noise_floor
+def _noise_floor(result: WindowResult) -> float | None:
+    return None if result.score is None else result.score.noise_floor
 
 
 def _contributions(result: WindowResult) -> Sequence[float]:
@@ -135,21 +127,24 @@ def _contributions(result: WindowResult) -> Sequence[float]:
 
 
 def _ratios(result: WindowResult) -> Sequence[float]:
-    return () if result.count == 0 else (result.counts / result.count).tolist()
+    return [count / result.count for count in result.counts.tolist()]
 
 
+_MISSING = "driftgauge_window_missing_partition"
 _WATERMARK = "driftgauge_watermark_timestamp_seconds"
 _WINDOWS_OPEN = "driftgauge_windows_open"
 
 # A gauge whose value is None has no series: a 0 would say "no drift" where nothing was measured.
-_WINDOW_GAUGES: Mapping[str, Callable[[_Closed], float | None]] = {
+_WINDOW_GAUGES: Mapping[str, Callable[[WindowResult], float | None]] = {
     "driftgauge_window_js_divergence": _js_divergence,
     "driftgauge_window_js_distance": _js_distance,
     "driftgauge_window_noise_floor": _noise_floor,
-    "driftgauge_window_events": lambda closed: closed.result.count,
-    "driftgauge_window_revision": lambda closed: closed.result.revision,
-    "driftgauge_window_end_timestamp_seconds": lambda closed: closed.result.window.end_ms / 1000,
-    "driftgauge_window_closed_timestamp_seconds": lambda closed: closed.closed_ms / 1000,
+    "driftgauge_window_events": lambda result: result.count,
+    "driftgauge_window_revision": lambda result: result.revision,
+    "driftgauge_window_complete": lambda result: float(not result.missing),
+    "driftgauge_window_events_lost": lambda result: float(result.events_lost),
+    "driftgauge_window_end_timestamp_seconds": lambda result: result.window.end_ms / 1000,
+    "driftgauge_window_closed_timestamp_seconds": lambda result: result.published_ms / 1000,
 }
 
 _CLUSTER_GAUGES: Mapping[str, Callable[[WindowResult], Sequence[float]]] = {

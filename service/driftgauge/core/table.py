@@ -1,0 +1,225 @@
+"""The global table: the state of all partitions, merged, as every replica knows it."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.eras import Eras
+from driftgauge.core.state import (
+    BaselineKey,
+    Change,
+    FinalKey,
+    PaneKey,
+    Partition,
+    Progress,
+    ProgressKey,
+    Published,
+    PublishedKey,
+    StreamProgress,
+)
+from driftgauge.core.window import Window
+
+__all__ = ["Table"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known of one partition."""
+
+    progress: Progress | None = None
+    panes: dict[PaneKey, NDArray[np.int64]] = field(default_factory=dict)
+    published: dict[PublishedKey, Published] = field(default_factory=dict)
+    finals: dict[str, int] = field(default_factory=dict)
+    parts: dict[BaselineKey, bytes] = field(default_factory=dict)
+
+
+class Table:
+    """Last-write-wins over the partitions' changes; counts are added over the partitions."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Partition, _Kept] = {}
+        self._expected: frozenset[Partition] = frozenset()
+        self._totals: dict[tuple[str, str], dict[int, NDArray[np.int64]]] = {}
+        self._changed: dict[str, set[int]] = {}
+        self._newest: dict[tuple[str, int], tuple[Window, Published]] = {}
+
+    def expect(self, partitions: Collection[Partition]) -> None:
+        """Say which partitions there are; one without a progress holds every watermark back."""
+        self._expected = frozenset(partitions)
+
+    def apply(self, change: Change) -> None:
+        """Take in one partition's new value, in the order in which they were written."""
+        kept = self._kept.setdefault(change.partition, _Kept())
+        match change.key:
+            case ProgressKey():
+                kept.progress = cast("Progress | None", change.value)
+            case PaneKey() as key:
+                self._apply_pane(kept, key, cast("NDArray[np.int64] | None", change.value))
+            case PublishedKey() as key:
+                published = cast("Published | None", change.value)
+                _put(kept.published, key, published)
+                if published is not None:
+                    self._show(key, published)
+            case FinalKey() as key:
+                _put(kept.finals, key.stream, cast("int | None", change.value))
+            case BaselineKey() as key:
+                _put(kept.parts, key, cast("bytes | None", change.value))
+
+    def progress(self, partition: Partition) -> Progress | None:
+        """Return how far a partition has been counted; None where it has not been."""
+        return self._kept[partition].progress if partition in self._kept else None
+
+    def panes(self, partition: Partition) -> Mapping[PaneKey, NDArray[np.int64]]:
+        """Return a partition's own counts, each (k,)."""
+        return self._kept[partition].panes if partition in self._kept else {}
+
+    def totals(self, stream: str, baseline: str) -> Mapping[int, NDArray[np.int64]]:
+        """Return the counts (k,) over all partitions, by the pane's start in ms."""
+        return self._totals.get((stream, baseline), {})
+
+    def take_changed(self, stream: str) -> set[int]:
+        """Return the starts, ms, of the stream's panes that changed since last asked and still stand."""
+        return self._changed.pop(stream, set())
+
+    def home(self, stream: str, choose: Callable[[str], Partition]) -> Partition:
+        """Return the partition whose owner closes the stream's windows.
+
+        Where it once was it stays, though partitions be added; a new stream's is chosen.
+        """
+        homes = [partition for partition, kept in self._kept.items() if stream in kept.finals]
+        return min(homes) if homes else choose(stream)
+
+    def final_ms(self, stream: str) -> int | None:
+        """Return the event time, ms, up to which the stream's windows are final."""
+        return max(
+            (kept.finals[stream] for kept in self._kept.values() if stream in kept.finals), default=None
+        )
+
+    def published(self, stream: str) -> dict[Window, Published]:
+        """Return the stream's results that are still open to correction, and the newest of each size."""
+        return {
+            key.window: published
+            for kept in self._kept.values()
+            for key, published in kept.published.items()
+            if key.stream == stream
+        }
+
+    def newest(self) -> Mapping[tuple[str, int], tuple[Window, Published]]:
+        """Return the newest window published of each stream and window size in ms."""
+        return self._newest
+
+    def lanes(self, stream: str) -> Mapping[Partition, StreamProgress | None]:
+        """Return how far the stream has come on every expected partition; None where nobody knows."""
+        progress = {partition: self.progress(partition) for partition in self._expected}
+        return {
+            partition: None if known is None else known.streams.get(stream)
+            for partition, known in progress.items()
+        }
+
+    def watermark_ms(self, stream: str, disorder_ms: int) -> int | None:
+        """Return the stream's watermark, ms: the lowest over its partitions; None while one is unknown.
+
+        A partition's is what it has reached minus the allowed disorder. An idle one has reached
+        what the stream had come to when it was proven idle.
+        """
+        reached = [lane.reached_ms if lane else None for lane in self.lanes(stream).values()]
+        known = [time_ms for time_ms in reached if time_ms is not None]
+        return min(known) - disorder_ms if known and len(known) == len(reached) else None
+
+    def newest_ms(self, stream: str) -> int | None:
+        """Return the highest event time seen on any partition, ms."""
+        times = (lane.newest_ms for lane in self.lanes(stream).values() if lane is not None)
+        return max((time_ms for time_ms in times if time_ms is not None), default=None)
+
+    def open_windows(self, stream: str, sizes_ms: tuple[int, ...]) -> dict[int, int]:
+        """Return how many windows of each size, ms, hold events and are still open to correction."""
+        final_ms = self.final_ms(stream) or 0
+        starts = {start for (name, _), totals in self._totals.items() if name == stream for start in totals}
+        windows = {Window.around(start, size) for size in sizes_ms for start in starts}
+        return {
+            size: sum(window.size_ms == size and window.end_ms > final_ms for window in windows)
+            for size in sizes_ms
+        }
+
+    def is_silent(self, stream: str) -> bool:
+        """Tell whether every partition was proven idle after the stream's last event anywhere."""
+        newest_ms = self.newest_ms(stream)
+        return newest_ms is not None and all(
+            lane is not None and lane.idle_to_ms is not None and lane.idle_to_ms >= newest_ms
+            for lane in self.lanes(stream).values()
+        )
+
+    def horizon_ms(self, stream: str) -> int | None:
+        """Return the purge horizon that every partition has applied, ms; None while one has none."""
+        applied = [lane.horizon_ms if lane else None for lane in self.lanes(stream).values()]
+        known = [time_ms for time_ms in applied if time_ms is not None]
+        return min(known) if known and len(known) == len(applied) else None
+
+    def eras(self, stream: str) -> Eras:
+        """Return which baseline is in force when."""
+        return Eras(lane.counting for lane in self._known_lanes(stream) if lane.counting)
+
+    def baseline(self, baseline: str) -> bytes | None:
+        """Return a baseline's file, by its key; None where it is not kept, or not whole."""
+        for kept in self._kept.values():
+            parts = {
+                key.part: (key.parts, content)
+                for key, content in kept.parts.items()
+                if key.baseline == baseline
+            }
+            if parts and len(parts) == parts[min(parts)][0]:
+                return b"".join(content for _, (_, content) in sorted(parts.items()))
+        return None
+
+    def baseline_parts(self, partition: Partition) -> Iterable[BaselineKey]:
+        """Return the keys of the baselines' parts that a partition keeps."""
+        return tuple(self._kept[partition].parts) if partition in self._kept else ()
+
+    def counts_against(self, baseline: str) -> bool:
+        """Tell whether some partition counts some stream against a baseline."""
+        return any(
+            entry.baseline == baseline
+            for kept in self._kept.values()
+            if kept.progress is not None
+            for lane in kept.progress.streams.values()
+            for entry in lane.counting
+        )
+
+    def _known_lanes(self, stream: str) -> Iterator[StreamProgress]:
+        return (lane for lane in self.lanes(stream).values() if lane is not None)
+
+    def _apply_pane(self, kept: _Kept, key: PaneKey, counts: NDArray[np.int64] | None) -> None:
+        totals = self._totals.setdefault((key.stream, key.baseline), {})
+        before = kept.panes.get(key)
+        total = totals.get(key.start_ms)
+        if before is not None and total is not None:
+            total = total - before
+        if counts is not None:
+            total = counts if total is None else total + counts
+        _put(kept.panes, key, counts)
+        changed = self._changed.setdefault(key.stream, set())
+        if total is None or not total.any():
+            totals.pop(key.start_ms, None)
+            changed.discard(key.start_ms)
+        else:
+            totals[key.start_ms] = total
+            changed.add(key.start_ms)
+
+    def _show(self, key: PublishedKey, published: Published) -> None:
+        place = key.stream, key.window.size_ms
+        shown = self._newest.get(place)
+        if shown is None or (key.window.end_ms, published.revision) >= (shown[0].end_ms, shown[1].revision):
+            self._newest[place] = key.window, published
+
+
+def _put(held: dict[_K, _V], key: _K, value: _V | None) -> None:
+    if value is None:
+        held.pop(key, None)
+    else:
+        held[key] = value

@@ -1,0 +1,64 @@
+"""Where partitions begin and end, asked for in the background."""
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from driftgauge.core.state import Partition
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S
+
+__all__ = ["LogOffsets"]
+
+_log = logging.getLogger(__name__)
+
+
+class LogOffsets:
+    """Asks for one offset of each partition, without holding up the reader.
+
+    The consumer's cached high watermark would not do: it is as old as the last fetch, and a reader
+    that has stopped fetching would take its own standstill for the partition's silence.
+    """
+
+    def __init__(self, admin: AdminClient, *, earliest: bool = False, stable: bool = False) -> None:
+        """Ask for where partitions end.
+
+        Args:
+            admin: The client to ask through.
+            earliest: Where they begin, rather.
+            stable: The end before the first transaction that is still open.
+        """
+        self._admin = admin
+        self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        self._isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        self._pending: dict[Partition, Future[Any]] = {}
+
+    def request(self, partitions: Iterable[Partition]) -> None:
+        """Ask for these partitions, topic and index; all that was asked before has been collected."""
+        wanted = {TopicPartition(*partition): partition for partition in partitions}
+        if wanted:
+            asked = self._admin.list_offsets(
+                dict.fromkeys(wanted, self._spec),
+                isolation_level=self._isolation,
+                request_timeout=REQUEST_TIMEOUT_S,
+            )
+            self._pending = {wanted[partition]: future for partition, future in asked.items()}
+
+    def collect(self) -> dict[Partition, int] | None:
+        """Return the answers; None while one is still to come. A partition may be without one."""
+        if not all(future.done() for future in self._pending.values()):
+            return None
+        asked, self._pending = self._pending, {}
+        offsets = {}
+        for partition, future in asked.items():
+            try:
+                offsets[partition] = future.result().offset
+            except KafkaException as error:
+                topic, index = partition
+                _log.warning(
+                    "offset unknown", extra={"topic": topic, "partition": index, "error": error.args[0].str()}
+                )
+        return offsets

@@ -1,0 +1,251 @@
+"""One life of a replica's Kafka clients: poll -> restore -> process -> commit, until one of them fails."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from confluent_kafka import Consumer, TopicPartition
+
+from driftgauge.config import Settings
+from driftgauge.core.pipeline import Pipeline
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.state import Partition
+from driftgauge.core.table import Table
+from driftgauge.errors import BrokerError, TransactionAborted
+from driftgauge.events.decoder import Decoder
+from driftgauge.kafka import client, topics
+from driftgauge.kafka.assignment import Assignment
+from driftgauge.kafka.follower import Follower
+from driftgauge.kafka.intake import PositionLost
+from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.output import Output
+from driftgauge.kafka.ownership import Ownership
+from driftgauge.kafka.restore import Restore
+from driftgauge.kafka.transaction import Transaction
+from driftgauge.telemetry.health import Condition, Health
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.watching import References
+
+__all__ = ["Session"]
+
+_log = logging.getLogger(__name__)
+
+# consume() returns with this many or when the time is up: enough for a matrix product to pay,
+# short enough for a signal to be heard at once (Python runs no handler inside it).
+_BATCH = 1_000
+_POLL_S = 0.1
+_RESTORE_POLL_S = 0.02
+_START_S = 20.0
+# While a broker restarts a commit is insisted on; what is longer is settled by a new producer.
+_COMMIT_S = 20.0
+# The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
+_REVOKED_S = 4.0
+_ABORT_S = 4.0
+# librdkafka's own default, where the topic's limit cannot be had.
+_LETTER_BYTES = 1_000_000
+
+
+class Session:
+    """Consumer, transactional producer and table of one replica; a failed one is replaced by a new one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        specs: Sequence[StreamSpec],
+        decoder: Decoder,
+        *,
+        transactional_id: str,
+        established: set[str],
+        telemetry: Telemetry,
+        health: Health,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._specs = specs
+        self._decoder = decoder
+        self._established = established
+        self._telemetry = telemetry
+        self._health = health
+        self._clock_ms = clock_ms
+        self._admin = client.admin(settings.kafka)
+        self._consumer = client.consumer(settings.kafka)
+        self._transaction = Transaction(client.transactional_producer(settings.kafka, transactional_id))
+        self._table = Table()
+        self._references = References(self._table)
+        self._follower = Follower(
+            client.table_consumer(settings.kafka), self._admin, self._table, settings.state_topics
+        )
+        self._every: list[Partition] = []
+        self._assigned: list[Partition] = []
+        self._must_restore = False
+        self._restore: Restore | None = None
+        self._ownership: Ownership | None = None
+
+    def run(self, stopping: threading.Event) -> None:
+        """Read until `stopping` is set, then commit and leave the group.
+
+        Raises:
+            BrokerError: A new session is needed.
+            AuthorizationError: The cluster does not let us.
+            StateError: The state cannot be used.
+        """
+        self._transaction.start(_START_S)
+        self._output = self._make_output()
+        self._know_partitions()
+        try:
+            self._consumer.subscribe(
+                list(self._settings.topics.events),
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            self._read(stopping)
+        except BaseException:
+            # Whatever went wrong, what is held must not be committed on the way out.
+            with suppress(BrokerError):
+                self._drop()
+            raise
+        finally:
+            self._consumer.close()
+            self._follower.close()
+
+    def _read(self, stopping: threading.Event) -> None:
+        committed_ms = self._clock_ms()
+        while not stopping.is_set():
+            messages = self._consumer.consume(_BATCH, _RESTORE_POLL_S if self._restore else _POLL_S)
+            now_ms = self._clock_ms()
+            self._health.polled()
+            self._telemetry.polled(now_ms)
+            self._follower.poll()
+            # A clock that was set back must not put commits off.
+            is_due = not 0 <= now_ms - committed_ms < self._settings.commit_interval
+            try:
+                if self._must_restore:
+                    self._begin_restore()
+                elif self._restore is not None:
+                    self._continue(self._restore)
+                elif self._ownership is not None:
+                    self._ownership.process(messages)
+                    if is_due:
+                        self._ownership.commit(self._consumer, _COMMIT_S)
+                        self._ownership.report_positions(self._consumer)
+            except TransactionAborted as error:
+                self._telemetry.aborted(str(error))
+                self._rewind()
+            except PositionLost as error:
+                _log.warning("position lost", extra={"error": str(error)})
+                self._transaction.abort(_ABORT_S)
+                self._rewind()
+            if is_due:
+                committed_ms = now_ms
+                self._show()
+
+    def _know_partitions(self) -> None:
+        """Learn which partitions there are, and follow the state of each; it has grown if they have."""
+        names = self._settings.topics.events
+        topics.prepare_state_topics(self._admin, self._consumer, self._settings.state_topics)
+        counts = topics.count_partitions(self._admin, names)
+        self._every = [(topic, index) for topic, number in counts.items() for index in range(number)]
+        self._table.expect(self._every)
+        self._follower.follow(self._every)
+
+    def _make_output(self) -> Output:
+        names = self._settings.topics
+        limit = topics.message_limit(self._admin, [names.dead_letters])
+        return Output(
+            self._transaction,
+            windows_topic=names.windows,
+            dead_letters_topic=names.dead_letters,
+            state_topics=self._settings.state_topics,
+            max_letter_bytes=_LETTER_BYTES if limit is None else limit,
+        )
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = sorted((partition.topic, partition.partition) for partition in partitions)
+        self._telemetry.assigned(self._assigned)
+        # Nothing is fetched before the barrier is passed.
+        consumer.assign([])
+        self._must_restore = True
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._ownership is not None:
+            try:
+                self._ownership.commit(self._consumer, _REVOKED_S)
+            except TransactionAborted as error:
+                self._telemetry.aborted(str(error))
+        self._drop()
+        self._telemetry.revoked([(partition.topic, partition.partition) for partition in partitions])
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drop()
+        self._telemetry.lost([(partition.topic, partition.partition) for partition in partitions])
+
+    def _begin_restore(self) -> None:
+        self._must_restore = False
+        # Partitions may have been added: a rebalance is how the group learns of it.
+        self._know_partitions()
+        self._health.set_ready(Condition.RESTORED, met=False)
+        self._restore = Restore(self._assigned, self._consumer, self._admin, self._follower, self._table)
+
+    def _continue(self, restore: Restore) -> None:
+        """Go on with the barrier, and begin to count once it is passed."""
+        restored = restore.step()
+        if restored is None:
+            return
+        self._restore = None
+        self._telemetry.restored(restore.waited_s, restored.lost, restored.stopped)
+        self._health.set_ready(Condition.RESTORED, met=not restored.stopped)
+        if not restored.positions:
+            return
+        assignment = Assignment(restored.positions)
+        pipeline = Pipeline(
+            self._specs,
+            held=assignment.partitions,
+            every=self._every,
+            table=self._table,
+            find_reference=self._references.find,
+            established=self._established,
+            now_ms=self._clock_ms(),
+        )
+        for code, partition in assignment.partitions.items():
+            if partition in restored.lost:
+                pipeline.lose(code)
+        self._ownership = Ownership(
+            assignment=assignment,
+            pipeline=pipeline,
+            decoder=self._decoder,
+            ends=LogOffsets(self._admin),
+            transaction=self._transaction,
+            output=self._output,
+            telemetry=self._telemetry,
+            clock_ms=self._clock_ms,
+            settings=self._settings,
+        )
+        self._consumer.assign(
+            [TopicPartition(*partition, offset) for partition, offset in restored.positions.items()]
+        )
+
+    def _rewind(self) -> None:
+        """Drop what was not committed, and begin again from what was."""
+        self._ownership = None
+        self._consumer.assign([])
+        self._must_restore = True
+
+    def _drop(self) -> None:
+        """Hold nothing any more, and let nothing stand that was not committed."""
+        self._ownership = None
+        self._restore = None
+        self._must_restore = False
+        self._health.set_ready(Condition.RESTORED, met=False)
+        self._transaction.abort(_ABORT_S)
+
+    def _show(self) -> None:
+        """Show what the table says, if it is known to be up to date."""
+        if self._follower.is_current():
+            self._health.refreshed()
+            self._telemetry.show(self._table)
+        for spec in self._specs:
+            # Of a replica that holds nothing as well: see `StreamCounter`.
+            if self._table.eras(spec.name).newest == spec.reference.key:
+                self._established.add(spec.name)

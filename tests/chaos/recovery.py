@@ -1,0 +1,100 @@
+"""How long the group stands still, seen from outside: its committed offsets against the log's ends."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+EVERY_S: Final = 0.25
+REQUEST_TIMEOUT_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look, between two moments of the monotonic clock; offsets by partition.
+
+    Attributes:
+        ends: The log's ends.
+        committed: What the group has committed; negative where it has nothing.
+    """
+
+    begun_s: float
+    ended_s: float
+    ends: tuple[int, ...]
+    committed: tuple[int, ...]
+
+    @property
+    def is_all_counted(self) -> bool:
+        return self.committed == self.ends
+
+
+def recovered_s(samples: Sequence[Sample], effective_s: float) -> float | None:
+    """When the whole group counted again after what took effect at that moment; None: not yet.
+
+    That is when on every partition more has been committed than was in the log at the first look
+    after the effect. A broker that is away answers no look, so its log stands still until it is back.
+    """
+    later = [sample for sample in samples if sample.begun_s >= effective_s]
+    for sample in later:
+        if all(done > end for done, end in zip(sample.committed, later[0].ends, strict=True)):
+            return sample.ended_s
+    return None
+
+
+class Progress:
+    """Looks about four times a second, in a thread, as long as the context lasts."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, partitions: int) -> None:
+        self._admin = AdminClient(
+            {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
+        )
+        self._group = group
+        self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.samples: list[Sample] = []
+
+    def __enter__(self) -> "Progress":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def recovered_s(self, effective_s: float) -> float | None:
+        return recovered_s(self.samples, effective_s)
+
+    def _look(self) -> None:
+        while not self._done.wait(EVERY_S):
+            try:
+                self.samples.append(self._sample())
+            except KafkaException:
+                continue  # the broker is away, or its coordinator is not back yet
+
+    def _sample(self) -> Sample:
+        begun_s = time.monotonic()
+        latest = {partition: OffsetSpec.latest() for partition in self._partitions}
+        ends = self._admin.list_offsets(latest, request_timeout=REQUEST_TIMEOUT_S)
+        request = ConsumerGroupTopicPartitions(self._group, self._partitions)
+        committed = self._admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)
+        found = {each.partition: each for each in committed[self._group].result().topic_partitions}
+        for each in found.values():
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return Sample(
+            begun_s,
+            time.monotonic(),
+            tuple(ends[partition].result().offset for partition in self._partitions),
+            tuple(found[each.partition].offset for each in self._partitions),
+        )

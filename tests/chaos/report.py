@@ -1,0 +1,48 @@
+"""A chaos run as text: the table of disruptions, the recoveries, and what was checked."""
+
+from statistics import median
+from typing import Final
+
+from tests.chaos.disruptions import Outcome
+from tests.chaos.scenario import Options, Report
+
+MISMATCHES_SHOWN: Final = 20
+HEADING: Final = f"{'at':>6}    {'target':10} {'what was done':20} {'recovery':>9}"
+
+
+def heading(options: Options) -> str:
+    """What begins, and the table's head; `line` gives its rows."""
+    return (
+        f"{options.events:,} events over {options.seconds / 60:g} min, {options.disruptions} disruptions, "
+        f"seed {options.seed}; + marks what was done at about the same time\n"
+        f"{HEADING}"
+    )
+
+
+def line(outcome: Outcome) -> str:
+    minutes, seconds = divmod(round(outcome.at_s), 60)
+    recovery = "none" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s"
+    disruption = outcome.disruption
+    return (
+        f"{minutes:3}:{seconds:02} {'+' if outcome.overlaps else ' '}  "
+        f"{disruption.target:10} {disruption.kind.value:20} {recovery:>9}"
+    )
+
+
+def summary(report: Report) -> str:
+    """The recoveries, each check with its mismatches, and the verdict."""
+    lines = []
+    if report.recoveries_s:
+        p50, worst = median(report.recoveries_s), max(report.recoveries_s)
+        lines.append(f"recovery: p50 {p50:.1f} s, worst {worst:.1f} s")
+    for check in report.checks:
+        wrong = len(check.mismatches)
+        lines.append(
+            f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.checked:,} checked, {wrong:,} wrong"
+        )
+        lines += [f"       {mismatch}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
+        if wrong > MISMATCHES_SHOWN:
+            lines.append(f"       and {wrong - MISMATCHES_SHOWN:,} more")
+    verdict = "passed" if report.passed else "FAILED"
+    lines.append(f"{verdict} in {report.elapsed_s / 60:.1f} min, seed {report.options.seed}")
+    return "\n".join(lines)

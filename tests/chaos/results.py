@@ -1,0 +1,70 @@
+"""The window results as they were published: their revisions, and the last of each window."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from confluent_kafka import Message
+
+from tests.chaos.truth import Counts, WindowKey
+
+
+@dataclass(frozen=True)
+class Result:
+    """One published result.
+
+    Attributes:
+        name: Its key in the topic.
+        document: What the record holds.
+    """
+
+    name: str
+    document: dict[str, Any]
+
+    @classmethod
+    def read(cls, message: Message) -> "Result":
+        return cls((message.key() or b"").decode(), orjson.loads(message.value() or b""))
+
+    @property
+    def key(self) -> WindowKey:
+        return self.document["stream"], self.document["window"], _read_ms(self.document["start"])
+
+    @property
+    def end_ms(self) -> int:
+        return _read_ms(self.document["end"])
+
+    @property
+    def revision(self) -> int:
+        return int(self.document["revision"])
+
+    @property
+    def counts(self) -> Counts:
+        return tuple(cluster["count"] for cluster in self.document["clusters"])
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What follows from the events alone, whatever the reader's pace."""
+        fields = ("stream", "window", "start", "end", "count", "baseline", "clusters")
+        scores = ("js_divergence", "js_distance", "noise_floor")
+        return {name: self.document[name] for name in (*fields, *scores)}
+
+
+def final_results(results: Iterable[Result]) -> dict[WindowKey, Result]:
+    """The highest revision of each window."""
+    final: dict[WindowKey, Result] = {}
+    for result in results:
+        known = final.get(result.key)
+        if known is None or result.revision >= known.revision:
+            final[result.key] = result
+    return final
+
+
+def newest_results(final: dict[WindowKey, Result]) -> dict[tuple[str, str], Result]:
+    """The last window of each stream and size, which is the one that gauges show."""
+    return {key[:2]: final[key] for key in sorted(final)}
+
+
+def _read_ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1_000)

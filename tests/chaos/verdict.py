@@ -1,0 +1,170 @@
+"""The checks at the end of a run: each compares what is there with what must be, and names what differs."""
+
+import operator
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Message
+
+from driftgauge.demo.scrape import Scrape
+from tests.chaos.results import Result, newest_results
+from tests.chaos.truth import Counts, WindowKey
+from tests.chaos.workload import PARTITIONS, Fault, Workload
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""A metric's name and its labels, as sorted pairs."""
+
+# The gauges of a window, and the field of its record that each shows.
+WINDOW_GAUGES = {
+    "driftgauge_window_events": "count",
+    "driftgauge_window_revision": "revision",
+    "driftgauge_window_js_divergence": "js_divergence",
+    "driftgauge_window_js_distance": "js_distance",
+    "driftgauge_window_noise_floor": "noise_floor",
+}
+CLUSTER_GAUGES = {
+    "driftgauge_window_cluster_ratio": "share",
+    "driftgauge_window_cluster_js_contribution": "js_contribution",
+}
+WINDOW_END = "driftgauge_window_end_timestamp_seconds"
+
+
+@dataclass
+class Check:
+    """One thing that must be so.
+
+    Attributes:
+        name: What must be so.
+        checked: How many things were compared.
+        mismatches: What differs.
+    """
+
+    name: str
+    checked: int = 0
+    mismatches: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Nothing differs, and something was compared."""
+        return self.checked > 0 and not self.mismatches
+
+    def compare(self, what: object, found: object, expected: object) -> None:
+        self.checked += 1
+        if found != expected:
+            self.mismatches.append(f"{what}: {found}, not {expected}")
+
+
+def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> tuple[Check, list[Path]]:
+    """Every partition of the events topic holds what was sent there, in that order and once.
+
+    Writes each partition to a file as well, for `driftgauge replay`.
+    """
+    check = Check("events in the log as they were sent")
+    rows = [iter(np.flatnonzero(workload.partition == partition).tolist()) for partition in range(PARTITIONS)]
+    paths = [folder / f"partition-{partition:02}.jsonl" for partition in range(PARTITIONS)]
+    offsets = [0] * PARTITIONS
+    files = [path.open("wb") for path in paths]
+    try:
+        for message in messages:
+            partition, value = message.partition() or 0, message.value() or b""
+            files[partition].write(value + b"\n")
+            row = next(rows[partition], None)
+            expected = None if row is None else workload.value(row)
+            place = f"partition {partition} offset {offsets[partition]}"
+            check.compare(place, (message.offset(), value), (offsets[partition], expected))
+            offsets[partition] += 1
+    finally:
+        for file in files:
+            file.close()
+    for partition, missing in enumerate(rows):
+        check.mismatches += [f"partition {partition}: event {row} is missing" for row in missing]
+    return check, paths
+
+
+def check_counts(found: Mapping[WindowKey, Counts], truth: Mapping[WindowKey, Counts]) -> Check:
+    """Every window holds in every cluster as many events as it must, and there is no other window."""
+    check = Check("counts of every stream, window and cluster")
+    for key in sorted(truth.keys() | found.keys()):
+        expected, counts = truth.get(key, ()), found.get(key, ())
+        if len(counts) != len(expected):
+            check.mismatches.append(f"{key}: {counts or 'missing'}, not {expected or 'expected at all'}")
+            continue
+        for cluster, (each, right) in enumerate(zip(counts, expected, strict=True)):
+            check.compare(f"{key} cluster {cluster}", each, right)
+    return check
+
+
+def check_revisions(results: Iterable[Result]) -> Check:
+    """A window's results are its revisions 0, 1, 2 and so on, in order; none takes an event back."""
+    check = Check("results: each revision once, none left out")
+    last: dict[WindowKey, Result] = {}
+    for result in results:
+        stream, window, _ = result.key
+        before = last.get(result.key)
+        last[result.key] = result
+        expected = 0 if before is None else before.revision + 1
+        check.compare(f"revision of {result.key}", result.revision, expected)
+        if result.name != f"{stream}/{window}/{result.document['start']}":
+            check.mismatches.append(f"a result of {result.key} has the key {result.name}")
+        if before is not None and any(map(operator.lt, result.counts, before.counts)):
+            check.mismatches.append(f"revision {result.revision} of {result.key} takes events back")
+    return check
+
+
+def check_dead_letters(letters: Iterable[Message], workload: Workload, topic: str) -> Check:
+    """Every faulty event, and no other, is a dead letter, once, with its reason and untouched."""
+    check = Check("dead letters: each faulty event once")
+    expected: dict[tuple[str, ...], list[object]] = {}
+    for partition in range(PARTITIONS):
+        rows = np.flatnonzero(workload.partition == partition)
+        for offset in np.flatnonzero(workload.fault[rows]).tolist():
+            row = int(rows[offset])
+            reason = Fault(int(workload.fault[row])).name.lower()
+            expected[topic, str(partition), str(offset)] = [(reason, workload.value(row))]
+    found: defaultdict[tuple[str, ...], list[object]] = defaultdict(list)
+    for letter in letters:
+        headers = {name: bytes(value or b"").decode() for name, value in letter.headers() or []}
+        source = tuple(headers[f"driftgauge.{part}"] for part in ("topic", "partition", "offset"))
+        found[source].append((headers["driftgauge.reason"], letter.value()))
+    for source in sorted(expected.keys() | found.keys()):
+        check.compare(f"dead letters of {source}", found[source], expected.get(source, []))
+    return check
+
+
+def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, Result]) -> Check:
+    """Every replica shows the newest window of each stream and size as last published, and no other."""
+    check = Check("gauges of every replica as published")
+    expected = expected_gauges(final)
+    names = {*WINDOW_GAUGES, *CLUSTER_GAUGES, WINDOW_END}
+    for replica, scrape in scrapes.items():
+        shown = {series: value for series, value in scrape.samples.items() if series[0] in names}
+        for series in sorted(expected.keys() | shown.keys()):
+            check.compare(f"{replica} {series}", shown.get(series), expected.get(series))
+    return check
+
+
+def expected_gauges(final: dict[WindowKey, Result]) -> dict[Series, float]:
+    """What a scrape must show of the newest windows; a field that is null has no series."""
+    expected: dict[Series, Any] = {}
+    for (stream, window), result in newest_results(final).items():
+        labels = (("stream", stream), ("window", window))
+        document = result.document
+        expected |= {(name, labels): document[part] for name, part in WINDOW_GAUGES.items()}
+        expected[WINDOW_END, labels] = result.end_ms / 1_000
+        for cluster in document["clusters"]:
+            of_cluster = (("cluster", str(cluster["id"])), *labels)
+            expected |= {(name, of_cluster): cluster[part] for name, part in CLUSTER_GAUGES.items()}
+    return {series: float(value) for series, value in expected.items() if value is not None}
+
+
+def check_replay(replayed: Mapping[WindowKey, Result], final: Mapping[WindowKey, Result]) -> Check:
+    """`driftgauge replay` of the same events gives the same windows, and says the same of them."""
+    check = Check("final results equal those of replay")
+    for key in sorted(replayed.keys() | final.keys()):
+        ours, theirs = final.get(key), replayed.get(key)
+        check.compare(key, ours and ours.content, theirs and theirs.content)
+    return check
