@@ -50,6 +50,9 @@ _SECRET_PROPERTY = re.compile(
 # that share less, ten streams would keep the loop busy for a second a round.
 _MAX_PANES_PER_WINDOW = 1_500
 
+# A transaction may be open from one commit to the next, and brokers abort it after 10 s.
+_MAX_COMMIT_INTERVAL_MS = 5_000
+
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
 
@@ -65,6 +68,13 @@ def _positive_duration(value: object) -> int:
     milliseconds = _duration(value)
     if milliseconds == 0:
         message = "must be longer than zero"
+        raise ValueError(message)
+    return milliseconds
+
+
+def _below_transaction_timeout(milliseconds: int) -> int:
+    if milliseconds > _MAX_COMMIT_INTERVAL_MS:
+        message = f"must not be longer than {format_duration(_MAX_COMMIT_INTERVAL_MS)}"
         raise ValueError(message)
     return milliseconds
 
@@ -175,7 +185,7 @@ class Settings(_Section):
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(_not_empty)]
     http: HttpSettings = HttpSettings()
     allowed_lead: Duration = 300_000
-    commit_interval: PositiveDuration = 1_000
+    commit_interval: Annotated[PositiveDuration, AfterValidator(_below_transaction_timeout)] = 1_000
     replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
     state_rewrite_commits: Annotated[int, Field(ge=1)] | None = None
 

@@ -64,7 +64,7 @@ PROGRESS = st.builds(
     ),
 )
 RECORDS = st.one_of(
-    st.tuples(st.builds(PaneKey, STREAMS, BASELINES, PLACES), COUNTS),
+    st.tuples(st.builds(PaneKey, STREAMS, BASELINES, st.builds(Window, PLACES, PLACES)), COUNTS),
     st.tuples(st.builds(PublishedKey, STREAMS, st.builds(Window, PLACES, PLACES)), PUBLISHED),
     st.tuples(st.builds(FinalKey, STREAMS), TIMES),
     st.tuples(st.builds(BaselineKey, BASELINES, PLACES, PLACES), st.binary(max_size=100)),
@@ -76,9 +76,9 @@ START_MS = 1_762_128_000_000
 IDENTITY = "0123456789abcdef" * 4
 GOLDEN = {
     "pane": (
-        PaneKey("resnet18-fc1", IDENTITY[:16], START_MS),
+        PaneKey("resnet18-fc1", IDENTITY[:16], Window(3_600_000, START_MS)),
         np.array([0, 7, 300], np.int64),
-        b"pane/resnet18-fc1/0123456789abcdef/1762128000000",
+        b"pane/resnet18-fc1/0123456789abcdef/3600000/1762128000000",
         "01  02 03000000 0000 0700 2c01",
     ),
     "published": (
@@ -193,11 +193,11 @@ def test_the_order_in_which_streams_were_met_does_not_show():
 def test_counts_take_the_fewest_bytes_that_hold_the_highest(highest, size):
     raw = encode_value(np.array([1, highest], np.int64))
     assert len(raw) == 1 + 1 + 4 + 2 * size
-    assert decode(b"pane/s/ab/0", raw)[1].tolist() == [1, highest]
+    assert decode(b"pane/s/ab/60000/0", raw)[1].tolist() == [1, highest]
 
 
 def test_counts_that_were_read_are_one_s_own():
-    (_, counts) = decode(b"pane/s/ab/0", encode_value(np.array([1, 2], np.int64)))
+    (_, counts) = decode(b"pane/s/ab/60000/0", encode_value(np.array([1, 2], np.int64)))
     counts += 1
     assert counts.tolist() == [2, 3]
 
@@ -239,17 +239,17 @@ def test_an_unknown_kind_says_what_to_do_and_is_not_quoted(key, value):
     "key",
     [
         b"pane",
-        b"pane/s/ab",
-        b"pane/s/ab/0/0",
-        b"pane/s/ab/00",
-        b"pane/s/ab/+1",
-        b"pane/s/ab/-1",
-        b"pane/s/ab/1_0",
-        b"pane/s/ab/0\n",
-        b"pane/s/AB/0",
-        b"pane//ab/0",
-        b"pane/s s/ab/0",
-        b"pane/s\xc3\xa4/ab/0",
+        b"pane/s/ab/60000",
+        b"pane/s/ab/60000/0/0",
+        b"pane/s/ab/60000/00",
+        b"pane/s/ab/60000/+1",
+        b"pane/s/ab/60000/-1",
+        b"pane/s/ab/60000/1_0",
+        b"pane/s/ab/60000/0\n",
+        b"pane/s/AB/60000/0",
+        b"pane//ab/60000/0",
+        b"pane/s s/ab/60000/0",
+        b"pane/s\xc3\xa4/ab/60000/0",
         b"published/s/1d/0",
         b"final/",
         b"final/s/0",
@@ -319,7 +319,7 @@ def test_a_stream_cannot_be_there_twice():
 
 def test_a_negative_count_is_malformed():
     with pytest.raises(StateError, match="a pane record with a malformed value"):
-        decode(b"pane/s/ab/0", bytes.fromhex("01 08 01000000 ffffffffffffffff"))
+        decode(b"pane/s/ab/60000/0", bytes.fromhex("01 08 01000000 ffffffffffffffff"))
 
 
 @settings(max_examples=500)

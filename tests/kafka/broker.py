@@ -117,6 +117,13 @@ class Broker:
         self._cluster_id = secrets.token_hex(11)
         self.bootstrap = ""
 
+    @property
+    def data(self) -> Path:
+        """Where it keeps its logs, a folder a partition, while there are any."""
+        if self._folder is None:
+            raise BrokerError("A broker that was not started has no data.")
+        return self._folder / "data"
+
     def __enter__(self) -> Broker:
         self.start()
         return self

@@ -89,15 +89,19 @@ class StreamCounter:
         self._active: dict[str, _Active] = {}
         # Panes against baselines that are no longer counted; the state is to forget them.
         self._stale: set[tuple[Partition, PaneKey]] = set()
+        # Panes of another length, from when other window sizes were configured: kept until they are final.
+        self._foreign: set[tuple[Partition, PaneKey]] = set()
         self._change_baselines()
         for code, partition in partitions.items():
             for key, counts in table.panes(partition).items():
                 if key.stream != spec.name:
                     continue
-                if key.baseline in self._active:
-                    self._active[key.baseline].panes.restore(code, key.start_ms, counts)
-                else:
+                if key.baseline not in self._active:
                     self._stale.add((partition, key))
+                elif key.pane.size_ms == spec.pane_ms:
+                    self._active[key.baseline].panes.restore(code, key.pane.start_ms, counts)
+                else:
+                    self._foreign.add((partition, key))
         self._asked_newest_ms: int | None = None
 
     def count(self, batch: EventBatch, now_ms: int) -> Counted:
@@ -152,11 +156,15 @@ class StreamCounter:
         for key, active in self._active.items():
             if final_ms is not None:
                 for start_ms, code in list(active.panes.places()):
-                    if self._is_final(start_ms, final_ms):
+                    if self._is_final(self._pane(start_ms), final_ms):
                         active.panes.drop(start_ms, code)
-                        yield Change(self._partitions[code], PaneKey(self._spec.name, key, start_ms), None)
+                        yield Change(self._partitions[code], self._pane_key(key, start_ms), None)
             for code, start_ms, counts in active.panes.take_changed():
-                yield Change(self._partitions[code], PaneKey(self._spec.name, key, start_ms), counts)
+                yield Change(self._partitions[code], self._pane_key(key, start_ms), counts)
+        if final_ms is not None:
+            final = {(at, key) for at, key in self._foreign if self._is_final(key.pane, final_ms)}
+            self._foreign -= final
+            self._stale |= final
         stale, self._stale = self._stale, set()
         for partition, pane in sorted(stale, key=str):
             yield Change(partition, pane, None)
@@ -242,7 +250,7 @@ class StreamCounter:
         named = self.counted_against()
         for key in self._active.keys() - named:
             for start_ms, code in self._active.pop(key).panes.places():
-                self._stale.add((self._partitions[code], PaneKey(self._spec.name, key, start_ms)))
+                self._stale.add((self._partitions[code], self._pane_key(key, start_ms)))
         for key in named:
             active = self._active.get(key)
             if active is None:
@@ -256,8 +264,15 @@ class StreamCounter:
                 [_beginning(lane, key) for lane in self._lanes.values()], dtype=np.int64
             )
 
-    def _is_final(self, pane_start_ms: int, final_ms: int) -> bool:
-        return all(Window.around(pane_start_ms, size).end_ms <= final_ms for size in self._spec.sizes_ms)
+    def _pane(self, start_ms: int) -> Window:
+        return Window(self._spec.pane_ms, start_ms)
+
+    def _pane_key(self, baseline: str, start_ms: int) -> PaneKey:
+        return PaneKey(self._spec.name, baseline, self._pane(start_ms))
+
+    def _is_final(self, pane: Window, final_ms: int) -> bool:
+        last_ms = pane.end_ms - 1
+        return all(Window.around(last_ms, size).end_ms <= final_ms for size in self._spec.sizes_ms)
 
 
 def _beginning(lane: Lane, baseline: str) -> int:

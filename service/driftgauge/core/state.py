@@ -133,11 +133,14 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class PaneKey:
-    """A partition's counts (k,) int64 of one pane of a stream, against one baseline."""
+    """A partition's counts (k,) int64 of one pane of a stream, against one baseline.
+
+    Panes of several lengths may stand side by side where the configured window sizes have changed.
+    """
 
     stream: str
     baseline: str
-    start_ms: int
+    pane: Window
 
 
 @dataclass(frozen=True, slots=True)

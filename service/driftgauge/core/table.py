@@ -45,8 +45,8 @@ class Table:
     def __init__(self) -> None:
         self._kept: dict[Partition, _Kept] = {}
         self._expected: frozenset[Partition] = frozenset()
-        self._totals: dict[tuple[str, str], dict[int, NDArray[np.int64]]] = {}
-        self._changed: dict[str, set[int]] = {}
+        self._totals: dict[tuple[str, str], dict[Window, NDArray[np.int64]]] = {}
+        self._changed: dict[str, set[Window]] = {}
         self._newest: dict[tuple[str, int], tuple[Window, Published]] = {}
 
     def expect(self, partitions: Collection[Partition]) -> None:
@@ -79,12 +79,12 @@ class Table:
         """Return a partition's own counts, each (k,)."""
         return self._kept[partition].panes if partition in self._kept else {}
 
-    def totals(self, stream: str, baseline: str) -> Mapping[int, NDArray[np.int64]]:
-        """Return the counts (k,) over all partitions, by the pane's start in ms."""
+    def totals(self, stream: str, baseline: str) -> Mapping[Window, NDArray[np.int64]]:
+        """Return the counts (k,) over all partitions, by pane."""
         return self._totals.get((stream, baseline), {})
 
-    def take_changed(self, stream: str) -> set[int]:
-        """Return the starts, ms, of the stream's panes that changed since last asked and still stand."""
+    def take_changed(self, stream: str) -> set[Window]:
+        """Return the stream's panes that changed since last asked and still stand."""
         return self._changed.pop(stream, set())
 
     def home(self, stream: str, choose: Callable[[str], Partition]) -> Partition:
@@ -140,8 +140,8 @@ class Table:
     def open_windows(self, stream: str, sizes_ms: tuple[int, ...]) -> dict[int, int]:
         """Return how many windows of each size, ms, hold events and are still open to correction."""
         final_ms = self.final_ms(stream) or 0
-        starts = {start for (name, _), totals in self._totals.items() if name == stream for start in totals}
-        windows = {Window.around(start, size) for size in sizes_ms for start in starts}
+        panes = {pane for (name, _), totals in self._totals.items() if name == stream for pane in totals}
+        windows = {Window.around(pane.start_ms, size) for size in sizes_ms for pane in panes}
         return {
             size: sum(window.size_ms == size and window.end_ms > final_ms for window in windows)
             for size in sizes_ms
@@ -197,7 +197,7 @@ class Table:
     def _apply_pane(self, kept: _Kept, key: PaneKey, counts: NDArray[np.int64] | None) -> None:
         totals = self._totals.setdefault((key.stream, key.baseline), {})
         before = kept.panes.get(key)
-        total = totals.get(key.start_ms)
+        total = totals.get(key.pane)
         if before is not None and total is not None:
             total = total - before
         if counts is not None:
@@ -205,11 +205,11 @@ class Table:
         _put(kept.panes, key, counts)
         changed = self._changed.setdefault(key.stream, set())
         if total is None or not total.any():
-            totals.pop(key.start_ms, None)
-            changed.discard(key.start_ms)
+            totals.pop(key.pane, None)
+            changed.discard(key.pane)
         else:
-            totals[key.start_ms] = total
-            changed.add(key.start_ms)
+            totals[key.pane] = total
+            changed.add(key.pane)
 
     def _show(self, key: PublishedKey, published: Published) -> None:
         place = key.stream, key.window.size_ms

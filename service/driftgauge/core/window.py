@@ -1,4 +1,4 @@
-"""A stretch of event time."""
+"""A stretch of event time: a window, or a pane of several windows."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,10 @@ class Window:
     def end_ms(self) -> int:
         """The first millisecond after the window."""
         return self.start_ms + self.size_ms
+
+    def contains(self, pane: "Window") -> bool:
+        """Tell whether all of a pane lies within the window."""
+        return self.start_ms <= pane.start_ms and pane.end_ms <= self.end_ms
 
     @classmethod
     def around(cls, time_ms: int, size_ms: int) -> "Window":

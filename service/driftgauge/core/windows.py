@@ -1,5 +1,6 @@
 """Panes of all partitions to tumbling windows: which are due, which changed, which are final."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,7 +70,7 @@ class Windows:
         for baseline in {
             key.baseline for partition in table.lanes(spec.name) for key in table.panes(partition)
         }:
-            self._touch(set(table.totals(spec.name, baseline)))
+            self._touch(table.totals(spec.name, baseline))
 
     def close(self, now_ms: int, references: References, *, everything: bool = False) -> Closed:
         """Publish what is due, new or changed; make final what can no longer change.
@@ -121,12 +122,12 @@ class Windows:
             everything=everything,
         )
 
-    def _touch(self, pane_starts: set[int]) -> None:
+    def _touch(self, panes: Iterable[Window]) -> None:
         """Look again at the windows that these panes are part of."""
-        for start_ms in pane_starts:
+        for pane in panes:
             for size_ms in self._spec.sizes_ms:
-                window = Window.around(start_ms, size_ms)
-                if self._final_ms is None or window.end_ms > self._final_ms:
+                window = Window.around(pane.start_ms, size_ms)
+                if window.contains(pane) and (self._final_ms is None or window.end_ms > self._final_ms):
                     self._pending.add(window)
 
     def _note_losses(self, state: _Round) -> None:
@@ -205,9 +206,12 @@ class Windows:
         """Return the (k,) counts of a window over panes and partitions."""
         totals = self._table.totals(self._spec.name, reference.key)
         sums = np.zeros(reference.centroids.clusters, dtype=np.int64)
-        for start_ms in range(window.start_ms, window.end_ms, self._spec.pane_ms):
-            if start_ms in totals:
-                sums += totals[start_ms]
+        for length_ms in {pane.size_ms for pane in totals}:
+            first_ms = -(-window.start_ms // length_ms) * length_ms
+            for start_ms in range(first_ms, window.end_ms - length_ms + 1, length_ms):
+                counts = totals.get(Window(length_ms, start_ms))
+                if counts is not None:
+                    sums += counts
         return sums
 
     def _finish(self, state: _Round, blocked: list[Window], closed: Closed) -> None:

@@ -15,7 +15,7 @@ _DEAD_LETTERS_TOPIC = "driftgauge.dead-letters"
 _STATE_TOPIC = "driftgauge.state"
 TOPICS = (EVENTS_TOPIC, _WINDOWS_TOPIC, _DEAD_LETTERS_TOPIC, _STATE_TOPIC)
 # That broker compacts nothing, and keeps the last 5 MiB of a partition: some hundreds of commits.
-_REWRITE_COMMITS = 60
+_REWRITE_COMMITS = 100
 
 _COMMENT = """\
 # Written by `driftgauge demo`, for its broker, which was in memory and is gone with the demo.
@@ -43,6 +43,8 @@ def write_config(
             "dead_letters": _DEAD_LETTERS_TOPIC,
             "state": {EVENTS_TOPIC: _STATE_TOPIC},
         },
+        # A day is awaited before the next is sent, and takes two commits to be shown.
+        "commit_interval": "200ms",
         "state_rewrite_commits": _REWRITE_COMMITS,
         "streams": list(streams),
         "http": {"host": "127.0.0.1", "port": 0},

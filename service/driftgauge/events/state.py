@@ -55,10 +55,10 @@ _COUNT_LIMITS = {size: int(np.iinfo(count_type).max) for size, count_type in _CO
 
 
 def encode_key(key: Key) -> bytes:
-    """Return a record's key, such as `pane/resnet18-fc1/0123456789abcdef/1762128000000`."""
+    """Return a record's key, such as `pane/resnet18-fc1/0123456789abcdef/3600000/1762128000000`."""
     match key:
         case PaneKey():
-            text = f"pane/{key.stream}/{key.baseline}/{key.start_ms}"
+            text = f"pane/{key.stream}/{key.baseline}/{key.pane.size_ms}/{key.pane.start_ms}"
         case PublishedKey():
             text = f"published/{key.stream}/{key.window.size_ms}/{key.window.start_ms}"
         case FinalKey():
@@ -279,8 +279,8 @@ _INTEGER = "0|[1-9][0-9]{0,17}"
 
 _KINDS = {
     "pane": _Kind(
-        re.compile(f"pane/({STREAM_NAME})/({_BASELINE})/({_INTEGER})"),
-        lambda stream, baseline, start: PaneKey(stream, baseline, int(start)),
+        re.compile(f"pane/({STREAM_NAME})/({_BASELINE})/({_INTEGER})/({_INTEGER})"),
+        lambda stream, baseline, size, start: PaneKey(stream, baseline, Window(int(size), int(start))),
         _read_counts,
     ),
     "published": _Kind(

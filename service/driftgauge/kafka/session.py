@@ -42,6 +42,8 @@ _COMMIT_S = 20.0
 # The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
 _REVOKED_S = 4.0
 _ABORT_S = 4.0
+# The table's freshness is asked for at least this often; `Health` calls it stale after some failures.
+_SHOW_INTERVAL_MS = 1_000
 # librdkafka's own default, where the topic's limit cannot be had.
 _LETTER_BYTES = 1_000_000
 
@@ -111,7 +113,8 @@ class Session:
             self._follower.close()
 
     def _read(self, stopping: threading.Event) -> None:
-        committed_ms = self._clock_ms()
+        committed_ms = shown_ms = self._clock_ms()
+        show_interval_ms = min(self._settings.commit_interval, _SHOW_INTERVAL_MS)
         while not stopping.is_set():
             messages = self._consumer.consume(_BATCH, _RESTORE_POLL_S if self._restore else _POLL_S)
             now_ms = self._clock_ms()
@@ -120,6 +123,7 @@ class Session:
             self._follower.poll()
             # A clock that was set back must not put commits off.
             is_due = not 0 <= now_ms - committed_ms < self._settings.commit_interval
+            committed_ms = now_ms if is_due else committed_ms
             try:
                 if self._must_restore:
                     self._begin_restore()
@@ -137,8 +141,8 @@ class Session:
                 _log.warning("position lost", extra={"error": str(error)})
                 self._transaction.abort(_ABORT_S)
                 self._rewind()
-            if is_due:
-                committed_ms = now_ms
+            if not 0 <= now_ms - shown_ms < show_interval_ms:
+                shown_ms = now_ms
                 self._show()
 
     def _know_partitions(self) -> None:

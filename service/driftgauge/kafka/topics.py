@@ -264,9 +264,10 @@ def _settings(admin: AdminClient, topics: Collection[str], setting: str) -> dict
 def _has_controller(admin: AdminClient) -> bool:
     """Tell whether more than metadata can be asked for: librdkafka asks by way of the controller.
 
-    The broker inside librdkafka names none, and the request would wait for one until it times out.
+    The broker inside librdkafka names one that does not exist; requests wait for it in vain.
     """
-    return _metadata(admin).controller_id >= 0
+    metadata = _metadata(admin)
+    return metadata.controller_id in metadata.brokers
 
 
 def _metadata(admin: AdminClient) -> ClusterMetadata:

@@ -14,7 +14,6 @@ logger = logging.getLogger(__name__)
 # partitions away (max.poll.interval.ms).
 _POLL_BOUND_MS = 60_000
 
-
 # The table is compared with the ends of the state every second; an answer may take some seconds.
 _FRESH_BOUND_MS = 15_000
 
@@ -52,25 +51,25 @@ class Health:
         self._poll_bound_ms = poll_bound_ms
         self._polled_ms = clock_ms()
         self._refreshed_ms: int | None = None
-        self._missing = frozenset(Condition) - {Condition.TABLE_FRESH}
+        self._unmet = frozenset(Condition) - {Condition.TABLE_FRESH}
+        self._was_ready = False
         self._lock = Lock()
 
     def polled(self) -> None:
         """Say that the poll loop has come round."""
         self._polled_ms = self._clock_ms()
+        self._log_turn()
 
     def set_ready(self, condition: Condition, *, met: bool) -> None:
-        """Say that a condition is met, or no longer is."""
+        """Say that a condition is met, or no longer is; of the table's freshness `refreshed` tells."""
         with self._lock:
-            before = self._missing
-            self._missing = before - {condition} if met else before | {condition}
-            missing = self._missing
-        if bool(before) != bool(missing):
-            logger.info("not ready" if missing else "ready", extra={"missing": sorted(missing)})
+            self._unmet = self._unmet - {condition} if met else self._unmet | {condition}
+        self._log_turn()
 
     def refreshed(self) -> None:
         """Say that the table holds all that is committed."""
         self._refreshed_ms = self._clock_ms()
+        self._log_turn()
 
     def is_fresh(self) -> bool:
         """Tell whether the table was up to date within the bound."""
@@ -88,4 +87,12 @@ class Health:
     def missing(self) -> list[Condition]:
         """Return the conditions that are not met, sorted; ready where there is none."""
         stale = set() if self.is_fresh() else {Condition.TABLE_FRESH}
-        return sorted(self._missing | stale)
+        return sorted(self._unmet | stale)
+
+    def _log_turn(self) -> None:
+        missing = self.missing()
+        with self._lock:
+            turned = self._was_ready == bool(missing)
+            self._was_ready = not missing
+        if turned:
+            logger.info("not ready" if missing else "ready", extra={"missing": missing})

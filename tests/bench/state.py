@@ -1,0 +1,158 @@
+"""How large the state topic grows, and how fast it is restored: `python tests/bench/state.py`.
+
+Ten million events are counted on a real broker with fifty commits a second, so that the state is
+written as often as in days at the default of one. What stands in the topic is measured on the
+broker's disk meanwhile; at the end a new process restores it.
+"""
+
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.kafka.broker import Broker  # noqa: E402
+
+from driftgauge.baseline.artifact import save  # noqa: E402
+from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
+
+EVENTS = 10_000_000
+PARTITIONS = 12
+DIMENSION = 4
+CLUSTERS = 20
+DISTINCT = 1_000
+TOPIC = "bench-state"
+STATE = "bench-state.state"
+START_MS = 1_762_128_000_000
+# One event of the stream every 8.64 ms of event time: ten million in a day.
+STEP_US = 8_640
+LIMIT_S = 900
+LOOK_EVERY_S = 5.0
+
+CONFIG = """\
+kafka: {{bootstrap.servers: "{bootstrap}", group.id: bench}}
+topics:
+  {{events: [{topic}], windows: bench.windows, dead_letters: bench.dead-letters, state: {{{topic}: {state}}}}}
+commit_interval: 20ms
+streams:
+  - {{name: bench, baseline: baseline.safetensors, windows: [5m, 1h], allowed_lateness: {lateness}}}
+http: {{port: 0}}
+"""
+
+
+def main() -> None:
+    vectors = np.random.default_rng(0).normal(size=(DISTINCT, DIMENSION)).astype("<f4")
+    baseline = fit_baseline(
+        vectors, stream="bench", model_version=None, clusters=CLUSTERS, created_ms=0, progress=lambda _: None
+    )
+    with Broker() as broker, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save(baseline, folder / "baseline.safetensors")
+        config = folder / "driftgauge.yaml"
+        config.write_text(CONFIG.format(bootstrap=broker.bootstrap, topic=TOPIC, state=STATE, lateness="10m"))
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
+        publish(broker.bootstrap, [base64.b64encode(vector.tobytes()).decode() for vector in vectors])
+        with Served(config, folder / "serve-1.log") as service:
+            started = time.monotonic()
+            while (counted := service.value("driftgauge_events_total")) < EVENTS:
+                if time.monotonic() - started > LIMIT_S:
+                    sys.exit(f"{counted:,.0f} events were counted in {LIMIT_S} s")
+                say(counted, service, size_on_disk(broker))
+                time.sleep(LOOK_EVERY_S)
+            say(counted, service, size_on_disk(broker))
+        with Served(config, folder / "serve-2.log") as service:
+            while not service.value("driftgauge_restore_duration_seconds_count"):
+                time.sleep(0.1)
+            restored_s = service.value("driftgauge_restore_duration_seconds_sum")
+            sys.stdout.write(f"restored by a new process {restored_s:.2f} s after its assignment\n")
+
+
+def publish(bootstrap: str, vectors: list[str]) -> None:
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "compression.type": "lz4",
+            "linger.ms": 50,
+            "batch.num.messages": 20_000,
+        }
+    )
+    for number in range(EVENTS):
+        event = (
+            f'{{"stream":"bench","timestamp":{START_MS + number * STEP_US // 1_000},'
+            f'"embedding_b64":"{vectors[number % DISTINCT]}"}}'
+        )
+        while True:
+            try:
+                producer.produce(TOPIC, event, partition=number % PARTITIONS)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(120):
+        sys.exit("the broker did not take all events")
+
+
+def size_on_disk(broker: Broker) -> int:
+    """Return the bytes of the state topic's log segments."""
+    return sum(path.stat().st_size for path in broker.data.glob(f"{STATE}-*/*.log"))
+
+
+def say(counted: float, service: "Served", size: int) -> None:
+    commits = service.value("driftgauge_commits_total")
+    sys.stdout.write(
+        f"{counted:12,.0f} events counted, {commits:7,.0f} commits, state topic {size / 2**20:6.2f} MiB "
+        f"on {PARTITIONS} partitions\n"
+    )
+    sys.stdout.flush()
+
+
+class Served:
+    """The service as a process; its counters, those of success only."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self._log = log
+        self._output = log.open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "driftgauge", "serve", "--config", str(config)], stderr=self._output
+        )
+
+    def __enter__(self) -> "Served":
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for line in self._log.read_text().split("\n")[:-1]:
+                if '"http server started"' in line:
+                    self._port = int(json.loads(line)["port"])
+                    return self
+            time.sleep(0.05)
+        self.__exit__()
+        sys.exit(f"the service did not start; see {self._log}")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        self._output.close()
+
+    def value(self, name: str) -> float:
+        """Return the sum of a metric's samples."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10).read().decode()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and sample.labels.get("outcome", "accepted") in {"accepted", "ok"}
+        )
+
+
+if __name__ == "__main__":
+    main()
