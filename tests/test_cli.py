@@ -127,12 +127,14 @@ def test_what_the_operator_did_wrong_is_one_message_and_exit_status_2(arguments,
 def test_config_check_prints_what_is_in_force_and_what_each_stream_is_scored_with(config, monkeypatch):
     monkeypatch.setenv("DRIFTGAUGE_HTTP__PORT", "9999")
     monkeypatch.setenv("DRIFTGAUGE_KAFKA__SASL_PASSWORD", "hunter2")
+    monkeypatch.setenv("DRIFTGAUGE_REPLICA", "0")
     result = CliRunner().invoke(cli, ["config", "check", "--config", str(config)])
     assert result.exit_code == 0, result.output
     settings, end = json.JSONDecoder().raw_decode(result.output)
     assert settings["http"]["port"] == 9999
     assert settings["kafka"]["sasl.password"] == "***"
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
+    assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
     stream, verdict = result.output[end:].strip().splitlines()
     assert stream.startswith(
         "stream images: 4 clusters of 4 dimensions, windows 1h, 1d, scored from 5 events"
@@ -201,6 +203,8 @@ def test_replay_prints_records_by_the_schema(config, events):
         sum(cluster["js_contribution"] for cluster in records[0]["clusters"])
     )
     assert records[1]["js_divergence"] is None
+    # A file that has ended is behind nobody, and has lost nothing.
+    assert {(len(record["incomplete"]), record["events_lost"]) for record in records} == {(0, False)}
 
 
 def test_replay_without_json_is_a_line_to_read_for_each_window(config, events):

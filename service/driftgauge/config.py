@@ -217,9 +217,10 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _state_has_topics(self) -> "Settings":
-        others = {*self.topics.events, self.topics.windows, self.topics.dead_letters}
+        names = [*self.topics.events, self.topics.windows, self.topics.dead_letters]
+        names += self.state_topics.values()
         for topic, state in self.state_topics.items():
-            if not re.fullmatch(_TOPIC, state) or state in others:
+            if not re.fullmatch(_TOPIC, state) or names.count(state) > 1:
                 message = f"{state} cannot be the state topic of {topic}; name another under topics.state"
                 raise ValueError(message)
         return self

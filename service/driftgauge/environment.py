@@ -2,8 +2,9 @@
 
 `DRIFTGAUGE_HTTP__PORT=9465` sets `http.port`; `__` steps into a mapping or, with a number, into a
 list (`DRIFTGAUGE_STREAMS__0__BASELINE`). Values are read as YAML. Below `kafka`, a name is written
-in capitals with underscores for its dots, `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`, and
-the value is taken as it stands: in YAML a password may be a number, a comment or a reference.
+in capitals with underscores for its dots, `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`. There,
+and for `replica`, the value is taken as it stands: in YAML a password may be a number, a comment or a
+reference, and two names may be one number.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,7 +30,7 @@ def override(tree: dict[str, Any], environ: Mapping[str, str], sections: Collect
         if steps[0] == "kafka":
             steps = [steps[0], *(step.replace("_", ".") for step in steps[1:])]
         try:
-            verbatim = len(steps) > 1 and steps[0] == "kafka"
+            verbatim = steps == ["replica"] or (len(steps) > 1 and steps[0] == "kafka")
             value = environ[variable] if verbatim else yaml.safe_load(environ[variable])
             _set(tree, steps, value)
         except (yaml.YAMLError, LookupError, ValueError, TypeError, AttributeError) as error:

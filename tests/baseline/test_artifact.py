@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file
 
-from driftgauge.baseline.artifact import Baseline, load, save
+from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
 from driftgauge.core.assignment import Centroids, Metric
 from driftgauge.errors import BaselineError
 
@@ -53,6 +53,30 @@ def test_what_was_saved_is_loaded_bit_by_bit(baseline: Baseline, path: Path) -> 
 def test_the_same_baseline_is_the_same_bytes(baseline: Baseline, path: Path, tmp_path: Path) -> None:
     save(load(path), tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_the_bytes_of_a_file_are_the_baseline_without_the_file(baseline: Baseline, path: Path) -> None:
+    content = serialize(baseline)
+    assert content == path.read_bytes()
+    parsed = parse(content)
+    assert parsed.metadata == baseline.metadata
+    assert parsed.identity == baseline.identity
+    assert parsed.centroids.values.tobytes() == baseline.centroids.values.tobytes()
+    assert serialize(parsed) == content
+
+
+def test_bytes_are_verified_as_a_file_is_and_the_error_names_no_file(baseline: Baseline) -> None:
+    content = serialize(baseline)
+    altered = content[:-1] + bytes([content[-1] ^ 1])
+    for damaged, fault in (
+        (b"", "not a whole safetensors file"),
+        (b"not a baseline", "not a whole safetensors file"),
+        (content[:-1], "not a whole safetensors file"),
+        (content + b"x", "not a whole safetensors file"),
+        (altered, "its content was altered"),
+    ):
+        with pytest.raises(BaselineError, match=f"^{fault}"):
+            parse(damaged)
 
 
 def test_saving_replaces_the_file_and_leaves_nothing_else(baseline: Baseline, path: Path) -> None:

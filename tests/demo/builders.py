@@ -22,6 +22,7 @@ def build_day(number=0, condition=Condition.CLEAN, divergence=0.002, **changes):
         "published": 1_000,
         "accuracy": 0.96,
         "events": 1_000,
+        "events_lost": False,
         "js_divergence": divergence,
         "noise_floor": 0.002,
     }

@@ -143,6 +143,10 @@ def test_the_demo_says_nothing_but_its_story(told):
     assert "Warning" not in told.said
 
 
+def test_it_says_that_no_restore_is_promised(told):
+    assert "it promises no restore" in told.said
+
+
 def test_the_picture_is_a_png(told):
     out = told.out
     assert f"Drew the picture: {out / 'drift.png'}" in told.said
@@ -154,6 +158,7 @@ def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told
     scrape = Scrape.parse((out / "metrics.txt").read_text())
     assert scrape.outcomes()["accepted"] == 21_000
     assert sum(scrape.outcomes().values()) == 21_000
+    assert set(scrape.mishaps().values()) == {0}
     daily = {"stream": "digits", "window": "1d"}
     assert scrape.value("driftgauge_windows_closed_total", **daily, outcome="scored") == 21
     assert scrape.value("driftgauge_window_revisions_total", **daily) == 0

@@ -2,13 +2,13 @@ from prometheus_client import generate_latest
 
 from driftgauge.demo.scrape import Scrape
 from driftgauge.events.rejection import Reason
-from tests.telemetry.builders import build_result, build_telemetry
+from tests.telemetry.builders import build_result, build_telemetry, busy_table
 
 
 def test_what_the_service_exports_is_read_back():
     telemetry = build_telemetry("images", "texts")
     result = build_result()
-    telemetry.closed([result], closed_ms=0)
+    telemetry.show(busy_table())
     telemetry.accepted("images", 100)
     telemetry.accepted("texts", 20)
     telemetry.rejected("images", Reason.LATE, 3)
@@ -32,6 +32,21 @@ def test_outcomes_without_events_are_there_as_zero():
     assert all(number == 0 for number in scrape.outcomes().values())
 
 
+def test_what_the_broker_does_not_make_good_is_summed_up():
+    telemetry = build_telemetry()
+    held = [("embeddings", 0), ("embeddings", 1)]
+    telemetry.assigned(held)
+    telemetry.committed()
+    clean = Scrape.parse(generate_latest(telemetry.registry).decode()).mishaps()
+    assert set(clean.values()) == {0}
+    telemetry.restored(0.1, lost=dict(zip(held, (40, 2), strict=True)), stopped={})
+    telemetry.aborted("fenced")
+    for _ in range(3):
+        telemetry.session_lost("an outage", 0.5)
+    mishaps = Scrape.parse(generate_latest(telemetry.registry).decode()).mishaps()
+    assert list(mishaps.values()) == [42, 1, 3]
+
+
 def test_a_series_has_exactly_the_labels_asked_for_in_any_order():
     scrape = Scrape.parse('# TYPE a gauge\na{x="1",y="2"} 5\n')
     assert scrape.value("a", y="2", x="1") == 5
@@ -42,3 +57,4 @@ def test_a_series_has_exactly_the_labels_asked_for_in_any_order():
 
 def test_a_scrape_of_nothing_has_no_outcomes():
     assert Scrape.parse("").outcomes() == {}
+    assert set(Scrape.parse("").mishaps().values()) == {0}

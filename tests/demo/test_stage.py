@@ -1,18 +1,21 @@
+import os
+import signal
+import threading
+
 import pytest
 
 from driftgauge.config import load_settings
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, commit_beginnings, write_config
+from driftgauge.demo.days import check
+from driftgauge.demo.service_process import ServiceProcess
+from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
+from driftgauge.errors import DemoError
 from driftgauge.kafka import client
 from driftgauge.kafka.embedded import EmbeddedBroker
-from driftgauge.kafka.state import OffsetState, Progress, Restored
+from tests.demo.builders import build_days
+from tests.watched import MONDAY_MS, event, save_baseline
 
 STREAM = {"name": "digits", "baseline": "digits.safetensors", "windows": ["1d"], "idle_timeout": "5s"}
-
-
-@pytest.fixture
-def broker():
-    with EmbeddedBroker(TOPICS) as broker:
-        yield broker
+COUNTED = {"accepted": 21_000}
 
 
 def test_the_configuration_is_one_that_the_service_takes(tmp_path):
@@ -28,39 +31,82 @@ def test_the_configuration_is_one_that_the_service_takes(tmp_path):
     assert (stream.name, stream.windows, stream.idle_timeout) == ("digits", (86_400_000,), 5_000)
     assert stream.baseline == tmp_path / "digits.safetensors"
     topics = settings.topics
-    assert (*topics.events, topics.windows, topics.dead_letters) == TOPICS
+    assert (*topics.events, topics.windows, topics.dead_letters, *settings.state_topics.values()) == TOPICS
+
+
+def test_the_state_is_written_anew_again_and_again_for_a_broker_that_compacts_nothing(tmp_path):
+    write_config(tmp_path / "a.yaml", bootstrap="127.0.0.1:9092", streams=[STREAM])
+    assert load_settings(tmp_path / "a.yaml", {}).state_rewrite_commits == 100
 
 
 def test_the_configuration_says_what_to_change_for_a_broker_of_ones_own(tmp_path):
     path = tmp_path / "driftgauge.yaml"
     kafka = write_config(path, bootstrap="127.0.0.1:9092", streams=[STREAM])
-    comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert all(name in " ".join(comment) for name in kafka if name not in {"bootstrap.servers", "group.id"})
+    comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    ours = {"topics.state", "commit_interval", "state_rewrite_commits"}
+    for name in {*kafka, *ours} - {"bootstrap.servers", "group.id"}:
+        assert name in comment
 
 
-def test_the_group_starts_at_the_beginning_of_every_partition(broker, tmp_path):
-    kafka = write_config(tmp_path / "a.yaml", bootstrap=broker.bootstrap, streams=[STREAM])
-    commit_beginnings(kafka)
-    consumer = client.consumer(kafka)
-    restored = OffsetState(consumer).restore([(EVENTS_TOPIC, index) for index in range(4)])
-    consumer.close()
-    assert restored == Restored(tuple(Progress(EVENTS_TOPIC, index, 0, 0) for index in range(4)), {})
+@pytest.fixture
+def broker():
+    with EmbeddedBroker(TOPICS) as broker:
+        yield broker
 
 
-def test_what_was_published_before_the_service_came_is_read_from_the_start(broker, tmp_path):
-    kafka = write_config(tmp_path / "a.yaml", bootstrap=broker.bootstrap, streams=[STREAM])
-    commit_beginnings(kafka)
-    producer = client.producer(kafka)
-    for number in range(20):
-        producer.produce(EVENTS_TOPIC, b"%d" % number)
+@pytest.fixture
+def service(broker, tmp_path):
+    save_baseline(tmp_path, "digits")
+    config = tmp_path / "driftgauge.yaml"
+    write_config(config, bootstrap=broker.bootstrap, streams=[STREAM])
+    with ServiceProcess(config, tmp_path / "service.log", threading.Event()) as service:
+        service.wait_until_ready()
+        yield service
+
+
+def published(broker, number, **fields):
+    """Send events of one day to one partition."""
+    producer = client.producer({"bootstrap.servers": broker.bootstrap})
+    for row in range(number):
+        value = event(MONDAY_MS + row, row % 4, stream="digits", **fields)
+        producer.produce(EVENTS_TOPIC, value, partition=0)
     assert producer.flush(10) == 0
-    consumer = client.consumer(kafka)
-    consumer.subscribe([EVENTS_TOPIC])
-    values = []
-    for _ in range(150):
-        messages = consumer.consume(100, 0.1)
-        values += [message.value() for message in messages if message.error() is None]
-        if len(values) == 20:
-            break
-    consumer.close()
-    assert sorted(map(int, values)) == list(range(20))
+    return number
+
+
+def accepted(service, number):
+    """A scrape, once it shows as many events."""
+    scrape = service.scrape()
+    return scrape if scrape.outcomes()["accepted"] >= number else None
+
+
+def test_the_service_counts_on_the_embedded_broker_without_a_mishap(broker, service):
+    number = published(broker, 300)
+    scrape = service.wait_for("the events", lambda: accepted(service, number), lambda: "fewer")
+    assert scrape.outcomes()["accepted"] == number
+    assert set(scrape.mishaps().values()) == {0}
+    check(build_days(), COUNTED, scrape.mishaps())
+
+
+def test_events_that_the_broker_drops_before_they_are_read_end_the_demo_with_an_error(broker, service):
+    before = published(broker, 10)
+    service.wait_for("the first events", lambda: accepted(service, before), lambda: "fewer")
+    os.kill(service._process.pid, signal.SIGSTOP)
+    try:
+        # The broker keeps 5 MiB of a partition, and these are 8 MB.
+        number = before + published(broker, 80, padding="x" * 100_000)
+    finally:
+        os.kill(service._process.pid, signal.SIGCONT)
+
+    def all_read():
+        scrape = service.scrape()
+        read = scrape.value("driftgauge_consumer_position_offset", topic=EVENTS_TOPIC, partition="0")
+        return scrape if read == number else None
+
+    scrape = service.wait_for("all that is left to be read", all_read, lambda: service.scrape().text)
+    lost = number - scrape.outcomes()["accepted"]
+    assert lost > 10
+    mishaps = scrape.mishaps()
+    assert list(mishaps.values()) == [lost, 0, 0]
+    with pytest.raises(DemoError, match=f"records that the broker dropped before they were read: {lost}"):
+        check(build_days(), COUNTED, mishaps)

@@ -44,7 +44,7 @@ def test_the_fields_of_a_window_result_stand_in_the_contract_s_order():
     document = json.loads(schema.json_schemas()["window-result.v1.schema.json"])
     assert list(document["properties"]) == [
         "stream", "window", "start", "end", "revision", "count",
-        "js_divergence", "js_distance", "noise_floor", "baseline", "clusters",
+        "js_divergence", "js_distance", "noise_floor", "baseline", "incomplete", "events_lost", "clusters",
     ]  # fmt: skip
 
 

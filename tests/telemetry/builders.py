@@ -3,58 +3,114 @@
 import numpy as np
 
 from driftgauge.core.assignment import Centroids, Metric
-from driftgauge.core.pipeline import StreamSpec
-from driftgauge.core.result import Window, WindowResult, score
+from driftgauge.core.reference import Reference
+from driftgauge.core.result import WindowResult
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.state import (
+    Change,
+    PaneKey,
+    Progress,
+    ProgressKey,
+    Published,
+    PublishedKey,
+    StreamProgress,
+)
+from driftgauge.core.table import Table
+from driftgauge.core.window import Window
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
+HOME = "embeddings", 0
 
 
 def build_spec(name="images"):
+    reference = Reference(
+        "sha256:abc", Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN), BASELINE_COUNTS, b""
+    )
     return StreamSpec(
         name=name,
-        baseline_id="sha256:abc",
-        centroids=Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
-        baseline_counts=BASELINE_COUNTS,
+        reference=reference,
         sizes_ms=(HOUR_MS, DAY_MS),
         disorder_ms=30_000,
         lateness_ms=600_000,
         idle_ms=60_000,
+        incomplete_ms=300_000,
         min_events=20,
     )
 
 
-def build_telemetry(*names):
+def build_telemetry(*names, is_fresh=lambda: True):
     streams = [WatchedStream(build_spec(name), "v7", 1_700_000_000_500) for name in names or ("images",)]
-    return Telemetry("0.1.0", streams, ["embeddings"])
+    return Telemetry("0.1.0", streams, ["embeddings"], is_fresh)
 
 
-def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, revision=0):
-    """A window's result; it is scored if it has 20 events. `number` counts windows since the epoch."""
-    counts = np.array(counts, dtype=np.int64)
-    return WindowResult(
-        stream=stream,
-        window=Window(size_ms, number * size_ms),
-        revision=revision,
-        counts=counts,
-        baseline_counts=BASELINE_COUNTS,
-        baseline_id="sha256:abc",
-        score=score(counts, BASELINE_COUNTS) if counts.sum() >= 20 else None,
+def build_published(counts=(10, 20, 30, 40), **changes):
+    """A window's result as it was published; it is scored if it has 20 events."""
+    fields = {
+        "revision": 0,
+        "counts": np.array(counts, dtype=np.int64),
+        "baseline_counts": BASELINE_COUNTS,
+        "baseline_id": "sha256:abc",
+        "scored": sum(counts) >= 20,
+        "missing": (),
+        "events_lost": False,
+        "published_ms": 0,
+    }
+    return Published(**{**fields, **changes})
+
+
+def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, **changes):
+    """A window's result. `number` counts windows since the epoch."""
+    window = Window(size_ms, number * size_ms)
+    return WindowResult.of(stream, window, build_published(counts, **changes))
+
+
+def publish(
+    table, counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, home=HOME, **changes
+):
+    """Bring a window into the table as the owner of its stream's home would; as `build_result`."""
+    key = PublishedKey(stream, Window(size_ms, number * size_ms))
+    table.apply(Change(home, key, build_published(counts, **changes)))
+
+
+def reach(table, newest_ms, *, stream="images", partition=HOME):
+    """Say that a partition has come to an event time of the stream."""
+    table.apply(Change(partition, ProgressKey(), Progress(0, {stream: StreamProgress(newest_ms=newest_ms)})))
+
+
+def count(table, start_ms, *, stream="images", partition=HOME):
+    """Bring in a pane of an hour that holds events."""
+    table.apply(
+        Change(partition, PaneKey(stream, "abc", Window(HOUR_MS, start_ms)), np.ones(4, dtype=np.int64))
     )
+
+
+def busy_table():
+    """A table of one partition, held there by one stream, so that no gauge of windows is without a series."""
+    table = Table()
+    table.expect([HOME])
+    publish(table, missing=[HOME], published_ms=DAY_MS * 2)
+    publish(table, size_ms=DAY_MS, published_ms=DAY_MS * 2)
+    reach(table, DAY_MS * 2)
+    count(table, DAY_MS * 2)
+    return table
 
 
 def busy_telemetry():
     """A telemetry on which every observer method has been called, so that no family is empty."""
     telemetry = build_telemetry()
     telemetry.assigned([("embeddings", 0), ("embeddings", 1)])
+    telemetry.restored(0.5, lost={("embeddings", 0): 7}, stopped={("embeddings", 1): "it does not fit"})
     telemetry.accepted("images", 100)
-    telemetry.closed([build_result(), build_result(size_ms=DAY_MS)], closed_ms=DAY_MS * 2)
-    telemetry.advanced({"images": DAY_MS * 2}, {("images", HOUR_MS): 1})
+    telemetry.closed([build_result(), build_result(size_ms=DAY_MS)])
+    telemetry.show(busy_table())
     telemetry.read_to("embeddings", 0, position=90, end=100)
     telemetry.polled(DAY_MS * 2)
     telemetry.committed()
+    telemetry.aborted("fenced")
+    telemetry.session_lost("an outage", 0.5)
     return telemetry
 
 

@@ -1,16 +1,16 @@
 import logging
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.metrics import Stage
-from tests.telemetry.builders import DAY_MS, HOUR_MS, build_result, build_telemetry, busy_telemetry
+from tests.telemetry.builders import HOUR_MS, build_result, build_telemetry, busy_table, busy_telemetry
 
 HOURLY = {"stream": "images", "window": "1h"}
+HELD = [("embeddings", 0), ("embeddings", 1)]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def messages(caplog):
 
 def test_counters_stand_at_zero_before_anything_has_happened(telemetry, value):
     for stream in ("images", "texts"):
-        for outcome in ("accepted", "replayed", "invalid", "wrong_model", "non_finite", "future", "late"):
+        for outcome in ("accepted", "invalid", "wrong_model", "non_finite", "future", "late"):
             assert value("events_total", stream=stream, outcome=outcome) == 0
         for window in ("1h", "1d"):
             assert value("late_events_total", stream=stream, window=window) == 0
@@ -42,13 +42,17 @@ def test_counters_stand_at_zero_before_anything_has_happened(telemetry, value):
         assert value("events_total", stream="", outcome=outcome) == 0
     for kind in ("assigned", "revoked", "lost"):
         assert value("consumer_rebalances_total", kind=kind) == 0
-    for outcome in ("ok", "error"):
+    for outcome in ("ok", "aborted"):
         assert value("commits_total", outcome=outcome) == 0
+    assert value("sessions_lost_total") == 0
+    assert value("records_lost_total", topic="embeddings") == 0
     for level in ("debug", "info", "warning", "error", "critical"):
         assert value("log_messages_total", level=level) == 0
     for stage in Stage:
         assert value("batch_duration_seconds_count", stage=stage.value) == 0
+    assert value("restore_duration_seconds_count") == 0
     assert value("consumer_assigned_partitions", topic="embeddings") == 0
+    assert value("consumer_stopped_partitions", topic="embeddings") == 0
 
 
 def test_every_reason_of_a_rejection_has_a_counter_from_the_start(value):
@@ -73,11 +77,9 @@ def test_the_configuration_shows_from_the_start(value):
 def test_events_are_counted_by_stream_and_outcome(telemetry, value):
     telemetry.accepted("images", 7)
     telemetry.accepted("images", 5)
-    telemetry.replayed("texts", 3)
     telemetry.rejected("images", Reason.NON_FINITE, 2)
     assert value("events_total", stream="images", outcome="accepted") == 12
     assert value("events_total", stream="texts", outcome="accepted") == 0
-    assert value("events_total", stream="texts", outcome="replayed") == 3
     assert value("events_total", stream="images", outcome="non_finite") == 2
 
 
@@ -94,31 +96,26 @@ def test_events_late_for_one_size_of_window_are_counted_by_size(telemetry, value
     assert value("late_events_total", stream="images", window="1d") == 0
 
 
-def test_every_window_closed_is_counted_though_only_the_newest_shows(telemetry, value):
+def test_every_window_closed_is_counted_by_outcome(telemetry, value):
     scored = [build_result(number=number) for number in range(1, 4)]
-    telemetry.closed([*scored, build_result((1, 1, 1, 1), number=4)], closed_ms=1_000)
+    telemetry.closed([*scored, build_result((1, 1, 1, 1), number=4)])
     assert value("windows_closed_total", **HOURLY, outcome="scored") == 3
     assert value("windows_closed_total", **HOURLY, outcome="insufficient") == 1
-    assert value("window_end_timestamp_seconds", **HOURLY) == 5 * 3600
-    assert value("window_js_divergence", **HOURLY) is None
-
-
-def test_a_window_that_an_earlier_run_had_published_is_shown_and_not_counted_again(telemetry, value):
-    telemetry.closed([replace(build_result(number=2), repeated=True)], closed_ms=0)
-    assert value("windows_closed_total", **HOURLY, outcome="scored") == 0
-    assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
+    assert value("windows_closed_total", stream="images", window="1d", outcome="scored") == 0
 
 
 def test_a_revision_is_counted_as_a_revision_and_not_as_a_closing(telemetry, value):
-    telemetry.closed([build_result(number=2)], closed_ms=0)
-    telemetry.closed([build_result((9, 9, 9, 9), number=1, revision=1)], closed_ms=0)
+    telemetry.closed([build_result(number=2)])
+    telemetry.closed([build_result((9, 9, 9, 9), number=1, revision=1)])
     assert value("windows_closed_total", **HOURLY, outcome="scored") == 1
     assert value("window_revisions_total", **HOURLY) == 1
-    assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
 
 
 def test_a_closing_is_logged_as_it_is_counted(telemetry, caplog, messages):
-    telemetry.closed([build_result(), build_result((1, 0, 0, 0), revision=1)], closed_ms=0)
+    missing = (("embeddings", 1), ("embeddings", 12))
+    telemetry.closed(
+        [build_result(), build_result((1, 0, 0, 0), revision=1, missing=missing, events_lost=True)]
+    )
     assert messages() == ["window closed", "window revised"]
     closed, revised = caplog.records
     assert (closed.stream, closed.window, closed.start_ms, closed.end_ms) == (
@@ -128,14 +125,44 @@ def test_a_closing_is_logged_as_it_is_counted(telemetry, caplog, messages):
         2 * HOUR_MS,
     )
     assert (closed.events, closed.js_divergence) == (100, build_result().score.js_divergence)
+    assert (closed.missing, closed.events_lost) == ([], False)
     assert (revised.revision, revised.js_divergence, revised.noise_floor) == (1, None, None)
+    assert (revised.missing, revised.events_lost) == (["embeddings[1]", "embeddings[12]"], True)
 
 
-def test_open_windows_are_shown_by_size_and_none_is_zero(telemetry, value):
-    telemetry.advanced({"images": 5_000}, {("images", HOUR_MS): 3, ("images", DAY_MS): 0})
-    assert value("windows_open", **HOURLY) == 3
-    assert value("windows_open", stream="images", window="1d") == 0
-    assert value("watermark_timestamp_seconds", stream="images") == 5
+def test_who_closes_a_window_shows_it_by_the_table_as_every_other_replica_does(telemetry, value):
+    telemetry.closed([build_result()])
+    assert value("window_end_timestamp_seconds", **HOURLY) is None
+    telemetry.show(busy_table())
+    assert value("window_end_timestamp_seconds", **HOURLY) == 2 * 3600
+    assert value("watermark_timestamp_seconds", stream="images") == 2 * 86_400 - 30
+    assert value("windows_open", **HOURLY) == 1
+    assert value("windows_open", stream="texts", window="1h") == 0
+
+
+def test_what_was_published_before_the_start_shows_and_counts_as_no_closing(telemetry, value):
+    telemetry.show(busy_table())
+    assert value("window_events", **HOURLY) == 100
+    assert value("windows_closed_total", **HOURLY, outcome="scored") == 0
+
+
+def test_windows_are_shown_only_while_the_table_is_fresh_and_the_rest_always(value):
+    fresh = [True]
+    telemetry = build_telemetry(is_fresh=lambda: fresh[0])
+    telemetry.accepted("images", 7)
+    telemetry.show(busy_table())
+    assert b"\ndriftgauge_window_js_divergence{" in generate_latest(telemetry.registry)
+    fresh[0] = False
+    text = generate_latest(telemetry.registry)
+    for name in (
+        b"window_js_divergence",
+        b"window_end_timestamp_seconds",
+        b"windows_open",
+        b"watermark_timest",
+    ):
+        assert b"\ndriftgauge_" + name + b"{" not in text
+    assert b'driftgauge_events_total{outcome="accepted",stream="images"} 7.0' in text
+    assert b"driftgauge_window_min_events{" in text, "the configuration is never stale"
 
 
 def test_a_stage_is_timed(telemetry, value):
@@ -163,11 +190,9 @@ def test_an_end_older_than_the_position_is_no_lag(telemetry, value):
 
 @pytest.mark.parametrize("kind", ["revoked", "lost"])
 def test_partitions_given_up_leave_no_frozen_series(telemetry, value, messages, kind):
-    telemetry.assigned([("embeddings", 0), ("embeddings", 1)])
+    telemetry.assigned(HELD)
     telemetry.read_to("embeddings", 0, position=1, end=2)
     telemetry.read_to("embeddings", 1, position=1, end=2)
-    telemetry.closed([build_result()], closed_ms=0)
-    telemetry.advanced({"images": 1}, {("images", HOUR_MS): 1})
     getattr(telemetry, kind)([("embeddings", 1)])
     telemetry.read_to("embeddings", 1, position=2, end=2)
     assert value("consumer_rebalances_total", kind=kind) == 1
@@ -175,10 +200,60 @@ def test_partitions_given_up_leave_no_frozen_series(telemetry, value, messages, 
     assert value("consumer_position_offset", topic="embeddings", partition="0") == 1
     assert value("consumer_position_offset", topic="embeddings", partition="1") is None
     assert value("consumer_lag_messages", topic="embeddings", partition="1") is None
-    assert value("window_end_timestamp_seconds", **HOURLY) is None
-    assert value("watermark_timestamp_seconds", stream="images") is None
-    assert value("windows_closed_total", **HOURLY, outcome="scored") == 1
     assert messages()[-1] == f"partitions {kind}"
+
+
+@pytest.mark.parametrize("kind", ["revoked", "lost"])
+def test_a_replica_that_holds_nothing_shows_the_windows_all_the_same(telemetry, value, kind):
+    telemetry.assigned(HELD)
+    telemetry.show(busy_table())
+    getattr(telemetry, kind)(HELD)
+    assert value("consumer_assigned_partitions", topic="embeddings") == 0
+    assert value("window_end_timestamp_seconds", **HOURLY) == 2 * 3600
+
+
+def test_a_restore_is_timed_and_logged(telemetry, value, caplog):
+    caplog.set_level(logging.INFO, logger="driftgauge")
+    telemetry.assigned(HELD)
+    telemetry.restored(0.3004, lost={}, stopped={})
+    assert value("restore_duration_seconds_count") == 1
+    assert value("restore_duration_seconds_sum") == 0.3004
+    assert value("restore_duration_seconds_bucket", le="0.25") == 0
+    assert value("restore_duration_seconds_bucket", le="0.5") == 1
+    (restored,) = caplog.records[1:]
+    assert (restored.getMessage(), restored.partitions, restored.waited_s) == ("restored", 2, 0.3)
+
+
+def test_records_that_are_no_longer_kept_are_counted_and_said_for_each_partition(telemetry, value, caplog):
+    telemetry.assigned(HELD)
+    telemetry.restored(0.1, lost={("embeddings", 0): 40, ("embeddings", 1): 2}, stopped={})
+    assert value("records_lost_total", topic="embeddings") == 42
+    assert [(r.levelname, r.topic, r.partition, r.lost) for r in caplog.records] == [
+        ("ERROR", "embeddings", 0, 40),
+        ("ERROR", "embeddings", 1, 2),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["revoked", "lost"])
+def test_a_partition_that_does_not_fit_its_state_counts_as_stopped_while_it_is_held(
+    telemetry, value, caplog, kind
+):
+    telemetry.assigned(HELD)
+    telemetry.restored(0.1, lost={}, stopped={("embeddings", 1): "the offsets were reset"})
+    assert value("consumer_stopped_partitions", topic="embeddings") == 1
+    assert value("consumer_assigned_partitions", topic="embeddings") == 2
+    assert [(r.levelname, r.getMessage(), r.partition, r.reason) for r in caplog.records] == [
+        ("ERROR", "partition stopped", 1, "the offsets were reset")
+    ]
+    getattr(telemetry, kind)(HELD)
+    assert value("consumer_stopped_partitions", topic="embeddings") == 0
+
+
+def test_a_partition_that_fits_again_is_stopped_no_longer(telemetry, value):
+    telemetry.assigned(HELD)
+    telemetry.restored(0.1, lost={}, stopped={("embeddings", 1): "the offsets were reset"})
+    telemetry.restored(0.1, lost={}, stopped={})
+    assert value("consumer_stopped_partitions", topic="embeddings") == 0
 
 
 def test_giving_up_everything_leaves_no_partition(telemetry, value):
@@ -187,13 +262,22 @@ def test_giving_up_everything_leaves_no_partition(telemetry, value):
     assert value("consumer_assigned_partitions", topic="embeddings") == 0
 
 
-def test_commits_are_counted_by_outcome_and_a_failure_is_logged(telemetry, value, caplog):
+def test_transactions_are_counted_by_outcome_and_an_abort_is_logged(telemetry, value, caplog):
     telemetry.committed()
-    telemetry.commit_failed("the coordinator is not available")
-    assert value("commits_total", outcome="ok") == 1
-    assert value("commits_total", outcome="error") == 1
+    telemetry.committed()
+    telemetry.aborted("the coordinator is not available")
+    assert value("commits_total", outcome="ok") == 2
+    assert value("commits_total", outcome="aborted") == 1
     assert [(r.levelname, r.getMessage(), r.error) for r in caplog.records] == [
-        ("ERROR", "commit failed", "the coordinator is not available")
+        ("WARNING", "transaction aborted", "the coordinator is not available")
+    ]
+
+
+def test_a_session_that_is_lost_is_counted_and_logged_with_the_pause_after_it(telemetry, value, caplog):
+    telemetry.session_lost("the brokers are away", 0.5)
+    assert value("sessions_lost_total") == 1
+    assert [(r.levelname, r.error, r.pause_s) for r in caplog.records] == [
+        ("ERROR", "the brokers are away", 0.5)
     ]
 
 

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.server import MetricsServer
-from tests.telemetry.builders import build_result, build_telemetry
+from tests.telemetry.builders import build_result, build_telemetry, busy_table
 
 TIMEOUT_S = 10
 
@@ -89,7 +89,7 @@ def get(server):
 
 
 def test_metrics_are_served_as_prometheus_text(get, telemetry):
-    telemetry.closed([build_result()], closed_ms=0)
+    telemetry.show(busy_table())
     status, headers, body = get("/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -125,14 +125,21 @@ def test_a_live_loop_is_alive_and_one_that_stands_still_is_logged_and_is_not(get
 def test_what_readiness_lacks_is_listed(get, health):
     health.set_ready(Condition.BASELINES_LOADED, met=True)
     status, _, body = get("/readyz")
-    assert (status, json.loads(body)) == (
-        503,
-        {"ready": False, "missing": ["caught_up", "partitions_assigned"]},
-    )
-    health.set_ready(Condition.CAUGHT_UP, met=True)
-    health.set_ready(Condition.PARTITIONS_ASSIGNED, met=True)
+    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["restored", "table_fresh"]})
+    health.set_ready(Condition.RESTORED, met=True)
+    health.refreshed()
     status, _, body = get("/readyz")
     assert (status, json.loads(body)) == (200, {"ready": True, "missing": []})
+
+
+def test_a_table_that_is_no_longer_kept_up_to_date_ends_readiness(get, health, clock):
+    for condition in (Condition.BASELINES_LOADED, Condition.RESTORED):
+        health.set_ready(condition, met=True)
+    health.refreshed()
+    clock.now_ms += 20_000
+    status, _, body = get("/readyz")
+    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["table_fresh"]})
+    assert get("/livez")[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/x", "/livezz"])

@@ -5,44 +5,110 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from driftgauge.core.state import Change, FinalKey, PublishedKey
+from driftgauge.core.table import Table
+from driftgauge.core.window import Window
 from driftgauge.telemetry.window_collector import WindowCollector
-from tests.telemetry.builders import DAY_MS, HOUR_MS, build_result
+from tests.telemetry.builders import (
+    DAY_MS,
+    HOME,
+    HOUR_MS,
+    build_result,
+    build_spec,
+    busy_table,
+    count,
+    publish,
+    reach,
+)
 
 HOURLY = {"stream": "images", "window": "1h"}
+SPECS = (build_spec("images"), build_spec("texts"))
 SCORE_GAUGES = (
     "driftgauge_window_js_divergence",
     "driftgauge_window_js_distance",
     "driftgauge_window_noise_floor",
 )
+AWAY = "embeddings", 1
+
+
+class Freshness:
+    """Whether the table is up to date, as the test says."""
+
+    is_fresh = True
+
+    def __call__(self):
+        return self.is_fresh
 
 
 @pytest.fixture
-def collector():
-    return WindowCollector()
+def freshness():
+    return Freshness()
+
+
+@pytest.fixture
+def collector(freshness):
+    return WindowCollector(freshness)
+
+
+@pytest.fixture
+def table():
+    table = Table()
+    table.expect([HOME, AWAY])
+    return table
+
+
+@pytest.fixture
+def show(collector, table):
+    return lambda: collector.show(table, SPECS)
+
+
+@pytest.fixture
+def close(table, show):
+    """Publish a window and show the table."""
+
+    def _close(*counts, **window):
+        publish(table, *counts, **window)
+        show()
+
+    return _close
 
 
 @pytest.fixture
 def value(collector):
+    return value_of(collector)
+
+
+def value_of(collector):
     registry = CollectorRegistry()
     registry.register(collector)
     return lambda name, **labels: registry.get_sample_value(f"driftgauge_{name}", labels)
 
 
+def samples_of(collector):
+    return [sample for family in collector.collect() for sample in family.samples]
+
+
 def names_of_samples(collector):
-    return {sample.name for family in collector.collect() for sample in family.samples}
+    return {sample.name for sample in samples_of(collector)}
 
 
-def test_nothing_is_shown_before_the_first_window(collector):
+def test_nothing_is_shown_before_a_table_is(collector):
     assert names_of_samples(collector) == set()
+
+
+def test_of_a_table_without_windows_only_that_none_is_open_is_shown(collector, show):
+    show()
+    assert names_of_samples(collector) == {"driftgauge_windows_open"}
+    assert {sample.value for sample in samples_of(collector)} == {0}
 
 
 def test_describe_names_what_collect_yields(collector):
     assert [family.name for family in collector.describe()] == [family.name for family in collector.collect()]
 
 
-def test_a_scored_window_shows_its_score_and_place(collector, value):
+def test_a_scored_window_shows_its_score_and_place(close, value):
+    close(number=5, revision=2, published_ms=1_700_000_000_250)
     result = build_result(number=5, revision=2)
-    collector.close([result], closed_ms=1_700_000_000_250)
     assert value("window_js_divergence", **HOURLY) == result.score.js_divergence
     assert value("window_js_distance", **HOURLY) == result.score.js_distance
     assert value("window_noise_floor", **HOURLY) == result.score.noise_floor
@@ -53,16 +119,16 @@ def test_a_scored_window_shows_its_score_and_place(collector, value):
     assert [value("window_cluster_ratio", **HOURLY, cluster=str(i)) for i in range(4)] == [0.1, 0.2, 0.3, 0.4]
 
 
-def test_the_contributions_of_the_clusters_sum_to_the_divergence(collector, value):
-    collector.close([build_result()], closed_ms=0)
+def test_the_contributions_of_the_clusters_sum_to_the_divergence(close, value):
+    close()
     parts = [value("window_cluster_js_contribution", **HOURLY, cluster=str(i)) for i in range(4)]
     assert min(parts) > 0
     assert sum(parts) == pytest.approx(value("window_js_divergence", **HOURLY), abs=1e-15)
 
 
-def test_a_window_with_too_few_events_removes_the_score_and_still_advances(collector, value):
-    collector.close([build_result(number=1)], closed_ms=0)
-    collector.close([build_result((1, 2, 0, 1), number=2)], closed_ms=0)
+def test_a_window_with_too_few_events_removes_the_score_and_still_advances(collector, close, value):
+    close(number=1)
+    close((1, 2, 0, 1), number=2)
     assert names_of_samples(collector).isdisjoint(
         {*SCORE_GAUGES, "driftgauge_window_cluster_js_contribution"}
     )
@@ -71,69 +137,135 @@ def test_a_window_with_too_few_events_removes_the_score_and_still_advances(colle
     assert value("window_cluster_ratio", **HOURLY, cluster="1") == 0.5
 
 
-def test_a_window_without_events_has_no_ratios(collector, value):
-    collector.close([build_result((0, 0, 0, 0))], closed_ms=0)
-    assert value("window_events", **HOURLY) == 0
-    assert "driftgauge_window_cluster_ratio" not in names_of_samples(collector)
+def test_a_complete_window_misses_no_partition(collector, close, value):
+    close(number=1)
+    assert value("window_complete", **HOURLY) == 1
+    assert value("window_events_lost", **HOURLY) == 0
+    assert "driftgauge_window_missing_partition" not in names_of_samples(collector)
 
 
-def test_a_correction_of_an_older_window_does_not_replace_a_newer_one(collector, value):
-    collector.close([build_result(number=2)], closed_ms=2_000)
-    collector.close([build_result((25, 25, 25, 25), number=1, revision=3)], closed_ms=3_000)
+def test_an_incomplete_window_names_the_partitions_it_misses_until_it_is_whole(collector, close, value):
+    close(number=1, missing=(HOME, AWAY))
+    assert value("window_complete", **HOURLY) == 0
+    for topic, partition in (HOME, AWAY):
+        labels = {**HOURLY, "topic": topic, "partition": str(partition)}
+        assert value("window_missing_partition", **labels) == 1
+    close((20, 20, 30, 40), number=1, revision=1)
+    assert value("window_complete", **HOURLY) == 1
+    assert "driftgauge_window_missing_partition" not in names_of_samples(collector)
+
+
+def test_a_window_that_may_have_lost_events_says_so(close, value):
+    close(number=1, events_lost=True)
+    assert value("window_events_lost", **HOURLY) == 1
+    assert value("window_events", **HOURLY) == 100
+
+
+def test_a_correction_of_an_older_window_does_not_replace_a_newer_one(close, value):
+    close(number=1)
+    close(number=2, published_ms=2_000)
+    close((25, 25, 25, 25), number=1, revision=3, published_ms=3_000)
     assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
     assert value("window_revision", **HOURLY) == 0
     assert value("window_closed_timestamp_seconds", **HOURLY) == 2
 
 
-def test_a_correction_of_the_newest_window_replaces_it(collector, value):
-    collector.close([build_result(number=2)], closed_ms=2_000)
-    collector.close([build_result((50, 50, 50, 50), number=2, revision=1)], closed_ms=3_000)
+def test_a_correction_of_the_newest_window_replaces_it(close, value):
+    close(number=2, published_ms=2_000)
+    close((50, 50, 50, 50), number=2, revision=1, published_ms=3_000)
     assert value("window_revision", **HOURLY) == 1
     assert value("window_events", **HOURLY) == 200
+    assert value("window_js_divergence", **HOURLY) == build_result((50, 50, 50, 50)).score.js_divergence
 
 
 @given(st.permutations([(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (3, 0)]))
 def test_the_newest_window_wins_in_whatever_order_they_come(places):
-    collector = WindowCollector()
+    collector, table = WindowCollector(Freshness()), Table()
     for number, revision in places:
-        collector.close([build_result(number=number, revision=revision)], closed_ms=0)
-    registry = CollectorRegistry()
-    registry.register(collector)
-    end = registry.get_sample_value("driftgauge_window_end_timestamp_seconds", HOURLY)
-    assert (end, registry.get_sample_value("driftgauge_window_revision", HOURLY)) == (4 * 3600, 0)
+        publish(table, number=number, revision=revision)
+        collector.show(table, SPECS)
+    value = value_of(collector)
+    shown = value("window_end_timestamp_seconds", **HOURLY), value("window_revision", **HOURLY)
+    assert shown == (4 * 3600, 0)
 
 
-def test_streams_and_window_sizes_stand_side_by_side(collector, value):
-    collector.close(
-        [build_result(), build_result(size_ms=DAY_MS, stream="texts"), build_result(size_ms=DAY_MS)],
-        closed_ms=0,
-    )
+def test_streams_and_window_sizes_stand_side_by_side(close, value):
+    close()
+    close(size_ms=DAY_MS, stream="texts", home=AWAY)
+    close(size_ms=DAY_MS)
     assert value("window_end_timestamp_seconds", stream="images", window="1h") == 2 * 3600
     assert value("window_end_timestamp_seconds", stream="images", window="1d") == 2 * 86_400
     assert value("window_end_timestamp_seconds", stream="texts", window="1d") == 2 * 86_400
     assert value("window_end_timestamp_seconds", stream="texts", window="1h") is None
 
 
-def test_event_time_shows_per_stream_and_an_unknown_watermark_is_absent(collector, value):
-    collector.advance({"images": 7_500}, {("images", HOUR_MS): 3, ("texts", HOUR_MS): 0})
-    assert value("watermark_timestamp_seconds", stream="images") == 7.5
+def test_what_is_not_configured_here_is_not_shown(collector, close):
+    close(stream="elsewhere")
+    close(size_ms=2 * HOUR_MS)
+    assert names_of_samples(collector) == {"driftgauge_windows_open"}
+    assert {sample.labels["stream"] for sample in samples_of(collector)} == {"images", "texts"}
+
+
+def test_the_watermark_is_that_of_the_partition_furthest_behind(show, table, value):
+    reach(table, 90_000)
+    show()
+    assert value("watermark_timestamp_seconds", stream="images") is None, "one partition is not known"
+    reach(table, 60_000, partition=AWAY)
+    show()
+    assert value("watermark_timestamp_seconds", stream="images") == 30, "the disorder is 30 s"
     assert value("watermark_timestamp_seconds", stream="texts") is None
+
+
+def test_open_windows_are_shown_by_size_and_what_is_final_is_not_open(show, table, value):
+    for number in (24, 25, 26):
+        count(table, number * HOUR_MS)
+        count(table, number * HOUR_MS, partition=AWAY)
+    show()
     assert value("windows_open", stream="images", window="1h") == 3
+    assert value("windows_open", stream="images", window="1d") == 1
     assert value("windows_open", stream="texts", window="1h") == 0
+    table.apply(Change(HOME, FinalKey("images"), 26 * HOUR_MS))
+    show()
+    assert value("windows_open", stream="images", window="1h") == 1
+    assert value("windows_open", stream="images", window="1d") == 1
 
 
-def test_clearing_removes_every_series(collector):
-    collector.close([build_result()], closed_ms=0)
-    collector.advance({"images": 1}, {("images", HOUR_MS): 1})
-    collector.clear()
-    assert names_of_samples(collector) == set()
+def test_the_newest_window_stays_when_the_table_forgets_those_before_it(close, show, table, value):
+    close(number=1)
+    close(number=2)
+    table.apply(Change(HOME, PublishedKey("images", Window(HOUR_MS, HOUR_MS)), None))
+    show()
+    assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
 
 
-def test_a_scrape_begun_before_a_window_closes_shows_the_window_before_throughout(collector):
-    collector.close([build_result((10, 20, 30, 40), number=1)], closed_ms=0)
+def test_a_table_that_is_not_up_to_date_shows_nothing_until_it_is_again(collector, freshness):
+    collector.show(busy_table(), SPECS)
+    before = samples_of(collector)
+    assert len(before) > 30
+    freshness.is_fresh = False
+    assert samples_of(collector) == []
+    assert len(list(collector.collect())) == len(list(collector.describe())), "families without a sample"
+    freshness.is_fresh = True
+    assert samples_of(collector) == before
+
+
+def test_two_replicas_of_one_table_show_the_same_whenever_they_started(table):
+    early = WindowCollector(Freshness())
+    for number in range(1, 5):
+        publish(table, (10 * number, 0, 0, 0), number=number, missing=(AWAY,))
+        publish(table, (10 * number, 20, 0, 0), number=number, revision=1)
+        early.show(table, SPECS)
+    late = WindowCollector(Freshness())
+    late.show(table, SPECS)
+    assert samples_of(late) == samples_of(early)
+    assert value_of(late)("window_revision", **HOURLY) == 1
+
+
+def test_a_scrape_begun_before_a_window_closes_shows_the_window_before_throughout(collector, close):
+    close((10, 20, 30, 40), number=1)
     scrape = collector.collect()
     first = next(scrape)
-    collector.close([build_result((100, 100, 0, 0), number=2)], closed_ms=0)
+    close((100, 100, 0, 0), number=2)
     samples = [sample for family in [first, *scrape] for sample in family.samples]
     values = {(sample.name, sample.labels.get("cluster")): sample.value for sample in samples}
     assert values["driftgauge_window_events", None] == 100
@@ -141,13 +273,12 @@ def test_a_scrape_begun_before_a_window_closes_shows_the_window_before_throughou
     assert values["driftgauge_window_cluster_ratio", "3"] == 0.4
 
 
-def test_scrapes_during_a_run_of_closings_never_mix_two_windows(collector):
-    results = [build_result((20 + number, 0, 0, 0), number=number) for number in range(500)]
-    collector.close(results[:1], closed_ms=0)
+def test_scrapes_during_a_run_of_closings_never_mix_two_windows(collector, close):
+    close((20, 0, 0, 0), number=0)
 
     def close_them_all():
-        for result in results:
-            collector.close([result], closed_ms=0)
+        for number in range(1, 500):
+            close((20 + number, 0, 0, 0), number=number)
 
     writer = threading.Thread(target=close_them_all)
     writer.start()
@@ -155,10 +286,7 @@ def test_scrapes_during_a_run_of_closings_never_mix_two_windows(collector):
     while True:
         last_round = not writer.is_alive()
         values = {
-            sample.name: sample.value
-            for family in collector.collect()
-            for sample in family.samples
-            if "cluster" not in sample.labels
+            sample.name: sample.value for sample in samples_of(collector) if "cluster" not in sample.labels
         }
         number = values["driftgauge_window_end_timestamp_seconds"] / 3600 - 1
         assert values["driftgauge_window_events"] == 20 + number

@@ -22,10 +22,15 @@ __all__ = ["Eras"]
 _ALWAYS = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Era:
     from_ms: int
+    place: int
     baseline: str
+
+    def boundary_ms(self, sizes_ms: tuple[int, ...]) -> int:
+        """Return when the last window ends that has begun before."""
+        return max(-(-self.from_ms // size) * size for size in sizes_ms)
 
 
 class Eras:
@@ -33,20 +38,17 @@ class Eras:
 
     def __init__(self, partitions: Iterable[tuple[Counting, ...]]) -> None:
         """Take what each partition that knows the stream counts against."""
-        beginnings: dict[str, list[int]] = {}
-        number = 0
-        for counting in partitions:
-            number += 1
-            for entry in counting:
+        self._partitions = list(partitions)
+        beginnings: dict[str, list[tuple[int, int]]] = {}
+        for counting in self._partitions:
+            for place, entry in enumerate(counting):
                 from_ms = _ALWAYS if entry.from_ms is None else entry.from_ms
-                beginnings.setdefault(entry.baseline, []).append(from_ms)
+                beginnings.setdefault(entry.baseline, []).append((from_ms, place))
+        # Of two that begin at once, between which no event came, the one that was brought in first is older.
         self._eras = sorted(
-            (
-                _Era(max(from_ms), baseline)
-                for baseline, from_ms in beginnings.items()
-                if len(from_ms) == number
-            ),
-            key=lambda era: (era.from_ms, era.baseline),
+            _Era(max(from_ms for from_ms, _ in began), min(place for _, place in began), baseline)
+            for baseline, began in beginnings.items()
+            if len(began) == len(self._partitions)
         )
 
     @property
@@ -67,11 +69,17 @@ class Eras:
         )
 
     def until_ms(self, baseline: str, sizes_ms: tuple[int, ...]) -> int | None:
-        """Return the event time from which on no window is counted against a baseline; None for the newest.
+        """Return the event time from which on no window is counted against a baseline; None while one may be.
 
         Windows that have begun before the next baseline are finished with the old one.
         """
         for era, following in zip(self._eras, self._eras[1:], strict=False):
             if era.baseline == baseline:
-                return max(-(-following.from_ms // size) * size for size in sizes_ms)
-        return None
+                return following.boundary_ms(sizes_ms)
+        return self._eras[-1].boundary_ms(sizes_ms) if self._is_left(baseline) else None
+
+    def _is_left(self, baseline: str) -> bool:
+        """Tell whether only some partitions still count a baseline, and all of these the newest after it."""
+        orders = [[entry.baseline for entry in entries] for entries in self._partitions]
+        after = [order[order.index(baseline) + 1 :] for order in orders if baseline in order]
+        return bool(after) and all(self.newest in later for later in after)

@@ -126,8 +126,9 @@ class Pipeline:
                 results += closed.results
                 changes += [Change(self._homes[name], key, value) for key, value in closed.changes.items()]
         changes += self._keep_baselines()
-        # Last, for what is read up to a progress must be all that it stands for.
-        changes += self._keep_progress(positions)
+        # Last, for what is read up to a progress must be all that it stands for; and with every change,
+        # for the offsets that are committed where a progress is written tell a stale owner.
+        changes += self._keep_progress(positions, {change.partition for change in changes})
         return Round(results, changes)
 
     def rewrite(self) -> list[Change]:
@@ -167,7 +168,7 @@ class Pipeline:
             ]
         return changes
 
-    def _keep_progress(self, positions: Mapping[int, int]) -> list[Change]:
+    def _keep_progress(self, positions: Mapping[int, int], changed: Collection[Partition]) -> list[Change]:
         changes = []
         for code, partition in self._held.items():
             restored = self._table.progress(partition)
@@ -175,7 +176,7 @@ class Pipeline:
             streams: dict[str, StreamProgress] = dict(restored.streams) if restored else {}
             streams |= {name: counter.progress(code) for name, counter in self._counters.items()}
             progress = Progress(positions[code], streams)
-            if progress != self._kept[code]:
+            if progress != self._kept[code] or partition in changed:
                 self._kept[code] = progress
                 changes.append(Change(partition, ProgressKey(), progress))
         return changes

@@ -46,7 +46,7 @@ class Table:
         self._kept: dict[Partition, _Kept] = {}
         self._expected: frozenset[Partition] = frozenset()
         self._totals: dict[tuple[str, str], dict[Window, NDArray[np.int64]]] = {}
-        self._changed: dict[str, set[Window]] = {}
+        self._changed: dict[tuple[str, str], set[Window]] = {}
         self._newest: dict[tuple[str, int], tuple[Window, Published]] = {}
 
     def expect(self, partitions: Collection[Partition]) -> None:
@@ -85,7 +85,8 @@ class Table:
 
     def take_changed(self, stream: str) -> set[Window]:
         """Return the stream's panes that changed since last asked and still stand."""
-        return self._changed.pop(stream, set())
+        places = [place for place in self._changed if place[0] == stream]
+        return set().union(*(self._changed.pop(place) for place in places))
 
     def home(self, stream: str, choose: Callable[[str], Partition]) -> Partition:
         """Return the partition whose owner closes the stream's windows.
@@ -195,7 +196,8 @@ class Table:
         return (lane for lane in self.lanes(stream).values() if lane is not None)
 
     def _apply_pane(self, kept: _Kept, key: PaneKey, counts: NDArray[np.int64] | None) -> None:
-        totals = self._totals.setdefault((key.stream, key.baseline), {})
+        place = key.stream, key.baseline
+        totals = self._totals.setdefault(place, {})
         before = kept.panes.get(key)
         total = totals.get(key.pane)
         if before is not None and total is not None:
@@ -203,7 +205,7 @@ class Table:
         if counts is not None:
             total = counts if total is None else total + counts
         _put(kept.panes, key, counts)
-        changed = self._changed.setdefault(key.stream, set())
+        changed = self._changed.setdefault(place, set())
         if total is None or not total.any():
             totals.pop(key.pane, None)
             changed.discard(key.pane)

@@ -44,3 +44,21 @@ class Scrape:
                 outcome = dict(labels)["outcome"]
                 numbers[outcome] = numbers.get(outcome, 0) + int(value)
         return numbers
+
+    def mishaps(self) -> dict[str, int]:
+        """Return how often each thing happened after which the embedded broker may not be believed."""
+        return {
+            "records that the broker dropped before they were read": self._total(
+                "driftgauge_records_lost_total"
+            ),
+            "transactions that were aborted": self._total("driftgauge_commits_total", outcome="aborted"),
+            "times that the service had to connect anew": self._total("driftgauge_sessions_lost_total"),
+        }
+
+    def _total(self, name: str, **labels: str) -> int:
+        """Return the sum over the series of a counter that bear at least these labels."""
+        return sum(
+            int(value)
+            for (series, borne), value in self.samples.items()
+            if series == name and labels.items() <= dict(borne).items()
+        )

@@ -20,7 +20,8 @@ _REWRITE_COMMITS = 100
 _COMMENT = """\
 # Written by `driftgauge demo`, for its broker, which was in memory and is gone with the demo.
 # To watch events of your own, name your brokers below, remove session.timeout.ms,
-# heartbeat.interval.ms, topics.state and state_rewrite_commits, and give the port a number.
+# heartbeat.interval.ms, topics.state, commit_interval and state_rewrite_commits, and give the port
+# a number.
 """
 
 

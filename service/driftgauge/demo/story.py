@@ -4,7 +4,8 @@ The images are scikit-learn's handwritten digits, the embeddings the hidden laye
 trained on the spot, the days 21 of simulated event time, and the service is `driftgauge serve` in
 a process of its own. Every number of its work was read from /metrics over HTTP.
 
-The broker is embedded: in memory and for one replica; a service started again would find nothing.
+The broker is embedded: in memory and for one replica. It restores nothing and takes no transaction
+back, so what it loses, or makes the service count again, ends the demo with an error.
 """
 
 import signal
@@ -101,7 +102,8 @@ def tell(out: Path, *, keep: bool) -> None:
         kafka = write_config(config, bootstrap=broker.bootstrap, streams=streams)
         producer = client.producer(kafka)
         click.echo(
-            "Started a Kafka broker inside this process: in memory, for one replica, nothing outlives it."
+            "Started a Kafka broker inside this process: in memory, for one replica; it promises no restore, "
+            "and nothing outlives it."
         )
         with ServiceProcess(config, log, stopping) as service:
             service.wait_until_ready()
@@ -172,7 +174,7 @@ def _play(source: _Source, producer: Producer, service: ServiceProcess, out: Pat
     picture = out / "drift.png"
     draw(days, picture)
     click.echo(f"Drew the picture: {picture}")
-    check(days, last.outcomes())
+    check(days, last.outcomes(), last.mishaps())
     click.echo("The story came true: divergence rose from week to week, and every event was counted once.")
 
 
@@ -231,6 +233,7 @@ def _read_back(service: ServiceProcess, sent: _Sent) -> Day:
         published=sent.published,
         accuracy=sent.accuracy,
         events=int(_gauge(scrape, "events") or 0),
+        events_lost=_gauge(scrape, "events_lost") != 0,
         js_divergence=divergence,
         noise_floor=floor,
     )

@@ -189,7 +189,7 @@ class WindowRecord(BaseModel):
     """Event time at which it ends, UTC, exclusive."""
 
     revision: Count
-    """0 when the window closed, one higher each time late events changed it."""
+    """0 when the window closed; one higher each time that its counts changed, or what else is said of it."""
 
     count: Count
     """Events counted."""

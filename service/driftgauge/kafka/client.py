@@ -141,7 +141,8 @@ def property_problems(properties: KafkaProperties) -> list[str]:
     if problems:
         return problems
     unconnected = {name: value for name, value in properties.items() if name != "bootstrap.servers"}
-    refusals = [_refusal(partial(make, unconnected)) for make in (consumer, producer, admin)]
+    makes = (consumer, producer, partial(transactional_producer, transactional_id="check"), admin)
+    refusals = [_refusal(partial(make, unconnected)) for make in makes]
     together = [_ON_MAKING.sub("", refusal) for refusal in refusals if refusal is not None]
     return [f"kafka: {refusal}" for refusal in dict.fromkeys(together)]
 

@@ -1,9 +1,10 @@
 """The global table's reader: every replica follows all partitions of the state topics."""
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.core.state import Change, Partition
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 _BATCH = 2_000
 # So many records are taken in before the events have their turn again.
 _BATCHES = 20
+# An answer is put off by whatever holds the loop up, and says what the ends were when it was asked for.
+_PROMPT_S = 5.0
 
 
 class Follower:
@@ -43,6 +46,7 @@ class Follower:
         self._positions: dict[Partition, int] = {}  # of the state's partitions
         self._ends = LogOffsets(admin, stable=True)
         self._asked: dict[Partition, int] = {}  # the positions when the ends were asked for
+        self._asked_s = time.monotonic()
 
     def follow(self, partitions: Iterable[Partition]) -> None:
         """Follow the state of exactly these partitions of the events topics."""
@@ -78,9 +82,7 @@ class Follower:
                 at = message.topic() or "", message.partition() or 0
                 offset = message.offset() or 0
                 if error is None:
-                    key, value = decode(message.key() or b"", message.value())
-                    self._table.apply(Change((self._topics[at[0]], at[1]), key, value))
-                    self._positions[at] = offset + 1
+                    self._take(message, at, offset)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     # The end lies past transaction markers and compacted records, which are never delivered.
                     self._positions[at] = max(self._positions[at], offset)
@@ -88,6 +90,19 @@ class Follower:
                     self._complain(error, at)
             if len(messages) < _BATCH:
                 return
+
+    def _take(self, message: Message, at: Partition, offset: int) -> None:
+        where = f"{at[0]}[{at[1]}]"
+        if offset < self._positions[at]:
+            # The client goes back to the beginning of a log that does not hold its position.
+            raise _not_the_one_read([where])
+        try:
+            key, value = decode(message.key() or b"", message.value())
+        except StateError as error:
+            text = f"{where} at offset {offset}: {error}"
+            raise StateError(text) from error
+        self._table.apply(Change((self._topics[at[0]], at[1]), key, value))
+        self._positions[at] = offset + 1
 
     def has_reached(self, ends: Mapping[Partition, int]) -> bool:
         """Tell whether the state's partitions have been read up to these ends."""
@@ -103,14 +118,13 @@ class Follower:
         if ends is None:
             return False
         asked, self._asked = self._asked, dict(self._positions)
+        asked_s, self._asked_s = self._asked_s, time.monotonic()
         self._ends.request(self._positions)
         gone = [f"{topic}[{index}]" for (topic, index), end in ends.items() if asked[topic, index] > end]
         if gone:
-            message = (
-                f"the state in {', '.join(gone)} is not the one that was read: the topic was made anew, or "
-                "lost records; use another group.id, or delete the group and its state topics"
-            )
-            raise StateError(message)
+            raise _not_the_one_read(gone)
+        if self._asked_s - asked_s > _PROMPT_S:
+            return False
         return ends.keys() == self._positions.keys() != set() and self.has_reached(ends)
 
     def close(self) -> None:
@@ -126,3 +140,10 @@ class Follower:
             message = f"reading the state in {where} failed ({error.str()})"
             raise BrokerError(message)
         _log.warning("broker notice", extra={"error": error.str(), "topic": at[0], "partition": at[1]})
+
+
+def _not_the_one_read(where: Iterable[str]) -> StateError:
+    return StateError(
+        f"the state in {', '.join(where)} is not the one that was read: the topic was made anew, or "
+        "lost records; use another group.id, or delete the group and its state topics"
+    )

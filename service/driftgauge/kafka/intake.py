@@ -42,6 +42,8 @@ def read_notices(messages: Sequence[Message], assignment: Assignment) -> list[Me
                 # The end lies past transaction markers and compacted records, which are never delivered.
                 assignment.advance(code, end)
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            if assignment.code(message.topic(), message.partition()) is None:
+                continue
             text = f"{message.topic()}[{message.partition()}]: {error.str()}"
             raise PositionLost(text)
         elif error.code() in AUTHORIZATION:

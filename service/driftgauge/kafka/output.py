@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import KafkaError, Message
 
@@ -111,12 +112,12 @@ class Output:
             key=letter.key,
             value=letter.value,
             headers=[*letter.headers, *letter.about],
-            on_delivery=self._delivered,
+            on_delivery=partial(self._delivered, letter.size),
         )
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, size: int, error: KafkaError | None, _: Message) -> None:
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self._refused_bytes = max(self._refused_bytes, len(message))
+            self._refused_bytes = max(self._refused_bytes, size)
 
 
 def _cut(letter: _DeadLetter) -> _DeadLetter:

@@ -12,7 +12,7 @@ from driftgauge.config import Settings
 from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
-from driftgauge.core.state import Change, ProgressKey
+from driftgauge.core.state import Change
 from driftgauge.errors import StateError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records
@@ -115,18 +115,20 @@ class Ownership:
             moved = self._pipeline.advance(now_ms, self._assignment.positions, ends)
             if silent is not None:
                 self._ends.request([partitions[code] for code in self._pipeline.ask(now_ms)])
-        if not moved.changes:
+        changes = [*rewritten, *moved.changes]
+        if not changes:
             return
         with self._telemetry.timed(Stage.COMMIT):
-            for change in [*rewritten, *moved.changes]:
+            for change in changes:
                 self._output.keep(change)
             for result in moved.results:
                 self._output.publish(result)
             # Where the state's position moves the group's offset moves as well: restarts compare them.
+            # Where it does not, the offset is sent all the same: by it a stale owner is refused.
             positions = {partitions[code]: at for code, at in self._assignment.positions.items()}
-            moving = [change.partition for change in moved.changes if change.key == ProgressKey()]
+            written = sorted({change.partition for change in changes})
             self._transaction.commit(
-                [TopicPartition(*partition, positions[partition]) for partition in moving], consumer, bound_s
+                [TopicPartition(*partition, positions[partition]) for partition in written], consumer, bound_s
             )
         self._commits += 1
         self._tally.results += moved.results

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _COMMITTED_S = 1.0
 _COMPLAIN_EVERY_S = 10.0
+_ASK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +182,14 @@ class Restore:
         """Return an offset of every one of the partitions."""
         self._waiting_for = what
         while True:
+            asked_s = time.monotonic()
             offsets.request(partitions)
             while (answers := offsets.collect()) is None:
                 yield
             if len(answers) == len(partitions):
                 return answers
-            yield
+            while time.monotonic() - asked_s < _ASK_AGAIN_S:
+                yield
 
     def _heed(self, error: KafkaError) -> None:
         """Let it be asked again: of a broker that has just started, or after an open transaction."""

@@ -3,26 +3,26 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.config import Settings
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.state import Partition
 from driftgauge.core.table import Table
-from driftgauge.errors import BrokerError, TransactionAborted
+from driftgauge.errors import AuthorizationError, ClientLost, ServiceError, TransactionAborted
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client, topics
 from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.follower import Follower
-from driftgauge.kafka.intake import PositionLost
+from driftgauge.kafka.intake import PositionLost, read_notices
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.output import Output
 from driftgauge.kafka.ownership import Ownership
 from driftgauge.kafka.restore import Restore
-from driftgauge.kafka.transaction import Transaction
+from driftgauge.kafka.transaction import AUTHORIZATION, Transaction
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.watching import References
@@ -46,6 +46,7 @@ _ABORT_S = 4.0
 _SHOW_INTERVAL_MS = 1_000
 # librdkafka's own default, where the topic's limit cannot be had.
 _LETTER_BYTES = 1_000_000
+_NOTHING = Assignment({})
 
 
 class Session:
@@ -92,10 +93,22 @@ class Session:
             AuthorizationError: The cluster does not let us.
             StateError: The state cannot be used.
         """
-        self._transaction.start(_START_S)
-        self._output = self._make_output()
-        self._know_partitions()
         try:
+            self._live(stopping)
+        except KafkaException as error:
+            # A client that has failed for good says so from whatever is called next.
+            cause: KafkaError = error.args[0]
+            message = f"a Kafka client failed ({cause.str()})"
+            if cause.code() in AUTHORIZATION:
+                message = f"{message}; check the client's rights"
+                raise AuthorizationError(message) from error
+            raise ClientLost(message) from error
+
+    def _live(self, stopping: threading.Event) -> None:
+        try:
+            self._transaction.start(_START_S)
+            self._output = self._make_output()
+            self._know_partitions()
             self._consumer.subscribe(
                 list(self._settings.topics.events),
                 on_assign=self._on_assign,
@@ -105,12 +118,13 @@ class Session:
             self._read(stopping)
         except BaseException:
             # Whatever went wrong, what is held must not be committed on the way out.
-            with suppress(BrokerError):
+            with suppress(ServiceError):
                 self._drop()
             raise
         finally:
-            self._consumer.close()
-            self._follower.close()
+            # Leaving the group gives up what is held, which may fail.
+            with closing(self._follower):
+                self._consumer.close()
 
     def _read(self, stopping: threading.Event) -> None:
         committed_ms = shown_ms = self._clock_ms()
@@ -121,6 +135,9 @@ class Session:
             self._health.polled()
             self._telemetry.polled(now_ms)
             self._follower.poll()
+            if self._ownership is None:
+                # Nothing is to be counted, but the client may say why.
+                read_notices(messages, _NOTHING)
             # A clock that was set back must not put commits off.
             is_due = not 0 <= now_ms - committed_ms < self._settings.commit_interval
             committed_ms = now_ms if is_due else committed_ms
@@ -147,9 +164,7 @@ class Session:
 
     def _know_partitions(self) -> None:
         """Learn which partitions there are, and follow the state of each; it has grown if they have."""
-        names = self._settings.topics.events
-        topics.prepare_state_topics(self._admin, self._consumer, self._settings.state_topics)
-        counts = topics.count_partitions(self._admin, names)
+        counts = topics.prepare_state_topics(self._admin, self._consumer, self._settings.state_topics)
         self._every = [(topic, index) for topic, number in counts.items() for index in range(number)]
         self._table.expect(self._every)
         self._follower.follow(self._every)
@@ -173,17 +188,17 @@ class Session:
         self._must_restore = True
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._telemetry.revoked([(partition.topic, partition.partition) for partition in partitions])
         if self._ownership is not None:
             try:
                 self._ownership.commit(self._consumer, _REVOKED_S)
             except TransactionAborted as error:
                 self._telemetry.aborted(str(error))
         self._drop()
-        self._telemetry.revoked([(partition.topic, partition.partition) for partition in partitions])
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._drop()
         self._telemetry.lost([(partition.topic, partition.partition) for partition in partitions])
+        self._drop()
 
     def _begin_restore(self) -> None:
         self._must_restore = False

@@ -90,7 +90,8 @@ _ALL = (
         "driftgauge_window_revisions_total",
         _WINDOW,
         "revisions",
-        "Closed windows published again because later events changed their counts.",
+        "Closed windows published again, because late events or a partition that was behind changed what is"
+        " said of them.",
     ),
     _gauge(
         "driftgauge_window_js_divergence",
