@@ -13,16 +13,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     ValidationError,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.core.durations import format_duration
 from driftgauge.environment import override
 from driftgauge.errors import ConfigError
+from driftgauge.fields import TOPIC, CommitInterval, Duration, PositiveDuration, Topic, not_empty
 
 __all__ = ["HttpSettings", "Settings", "StreamSettings", "TopicSettings", "load_settings"]
 
@@ -50,48 +50,8 @@ _SECRET_PROPERTY = re.compile(
 # that share less, ten streams would keep the loop busy for a second a round.
 _MAX_PANES_PER_WINDOW = 1_500
 
-# A transaction may be open from one commit to the next, and brokers abort it after 10 s.
-_MAX_COMMIT_INTERVAL_MS = 5_000
-
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
-
-
-def _duration(value: object) -> int:
-    if not isinstance(value, str):
-        message = f"{value!r} has no unit; write a duration such as 30s, 10m, 1h or 1d"
-        raise ValueError(message)
-    return parse_duration(value)
-
-
-def _positive_duration(value: object) -> int:
-    milliseconds = _duration(value)
-    if milliseconds == 0:
-        message = "must be longer than zero"
-        raise ValueError(message)
-    return milliseconds
-
-
-def _below_transaction_timeout(milliseconds: int) -> int:
-    if milliseconds > _MAX_COMMIT_INTERVAL_MS:
-        message = f"must not be longer than {format_duration(_MAX_COMMIT_INTERVAL_MS)}"
-        raise ValueError(message)
-    return milliseconds
-
-
-def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Not min_length: it counts the sound items, and would call a list of faulty ones empty.
-    if not values:
-        message = "must name at least one"
-        raise ValueError(message)
-    return values
-
-
-_AS_TEXT = PlainSerializer(format_duration, return_type=str)
-Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
-PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
-_TOPIC = r"[A-Za-z0-9._-]{1,249}"
-Topic = Annotated[str, Field(pattern=f"^{_TOPIC}$")]
 
 
 class _Section(BaseModel):
@@ -108,7 +68,7 @@ class TopicSettings(_Section):
         state: The state topic of each events topic; one not named here is driftgauge.state.<group>.<topic>.
     """
 
-    events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(_not_empty)] = ("embeddings",)
+    events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(not_empty)] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
     state: dict[Topic, Topic] = {}
@@ -131,7 +91,7 @@ class StreamSettings(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
     baseline: Annotated[Path, Field(strict=False)]
-    windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), AfterValidator(_not_empty)]
+    windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), AfterValidator(not_empty)]
     allowed_disorder: Duration = 30_000
     allowed_lateness: Duration = 600_000
     idle_timeout: PositiveDuration = 60_000
@@ -182,10 +142,10 @@ class Settings(_Section):
 
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
-    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(_not_empty)]
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(not_empty)]
     http: HttpSettings = HttpSettings()
     allowed_lead: Duration = 300_000
-    commit_interval: Annotated[PositiveDuration, AfterValidator(_below_transaction_timeout)] = 1_000
+    commit_interval: CommitInterval = 1_000
     replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
     state_rewrite_commits: Annotated[int, Field(ge=1)] | None = None
 
@@ -220,7 +180,7 @@ class Settings(_Section):
         names = [*self.topics.events, self.topics.windows, self.topics.dead_letters]
         names += self.state_topics.values()
         for topic, state in self.state_topics.items():
-            if not re.fullmatch(_TOPIC, state) or names.count(state) > 1:
+            if not re.fullmatch(TOPIC, state) or names.count(state) > 1:
                 message = f"{state} cannot be the state topic of {topic}; name another under topics.state"
                 raise ValueError(message)
         return self

@@ -227,6 +227,8 @@ def test_a_restore_is_timed_and_logged(telemetry, value, caplog):
 def test_records_that_are_no_longer_kept_are_counted_and_said_for_each_partition(telemetry, value, caplog):
     telemetry.assigned(HELD)
     telemetry.restored(0.1, lost={("embeddings", 0): 40, ("embeddings", 1): 2}, stopped={})
+    assert value("records_lost_total", topic="embeddings") == 0, "they count with the commit"
+    telemetry.records_lost("embeddings", 42)
     assert value("records_lost_total", topic="embeddings") == 42
     assert [(r.levelname, r.topic, r.partition, r.lost) for r in caplog.records] == [
         ("ERROR", "embeddings", 0, 40),

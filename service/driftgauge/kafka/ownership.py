@@ -1,7 +1,7 @@
 """What is held from an assignment to its loss: the counts, and how far they have been committed."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from driftgauge.config import Settings
 from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
-from driftgauge.core.state import Change
+from driftgauge.core.state import Change, Partition
 from driftgauge.errors import StateError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records
@@ -34,6 +34,7 @@ class _Tally:
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
     late: Counter[tuple[str, int]] = field(default_factory=Counter)  # (stream, window size in ms)
+    lost: Counter[str] = field(default_factory=Counter)  # topic
     results: list[WindowResult] = field(default_factory=list)
 
 
@@ -69,6 +70,13 @@ class Ownership:
         self._rewrite_commits = settings.state_rewrite_commits
         self._commits = 0
         self._tally = _Tally()
+
+    def lose(self, lost: Mapping[Partition, int]) -> None:
+        """Take note of how many records the logs no longer keep of what was to be read first."""
+        for code, partition in self._assignment.partitions.items():
+            if partition in lost:
+                self._pipeline.lose(code)
+                self._tally.lost[partition[0]] += lost[partition]
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decode, assign and count what a poll brought; send what is refused to the dead letters.
@@ -181,4 +189,6 @@ class Ownership:
             self._telemetry.rejected(source, reason, number)
         for (stream, size_ms), number in tally.late.items():
             self._telemetry.late(stream, size_ms, number)
+        for topic, number in tally.lost.items():
+            self._telemetry.records_lost(topic, number)
         self._telemetry.closed(tally.results)

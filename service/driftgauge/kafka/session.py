@@ -227,9 +227,6 @@ class Session:
             established=self._established,
             now_ms=self._clock_ms(),
         )
-        for code, partition in assignment.partitions.items():
-            if partition in restored.lost:
-                pipeline.lose(code)
         self._ownership = Ownership(
             assignment=assignment,
             pipeline=pipeline,
@@ -241,6 +238,7 @@ class Session:
             clock_ms=self._clock_ms,
             settings=self._settings,
         )
+        self._ownership.lose(restored.lost)
         self._consumer.assign(
             [TopicPartition(*partition, offset) for partition, offset in restored.positions.items()]
         )

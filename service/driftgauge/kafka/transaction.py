@@ -33,8 +33,8 @@ AUTHORIZATION = frozenset(
 # Each call returns after this long, so that the caller's bound is kept.
 _CALL_S = 2.0
 # Or should: one that meets a lost connection may return never, though the brokers be back
-# (https://github.com/confluentinc/librdkafka/issues/5456). By then they have aborted the transaction.
-_HANGING_S = 10.0
+# (https://github.com/confluentinc/librdkafka/issues/5456). Here it is beyond the transaction's timeout.
+_HANGING_S = 12.0
 # A full queue is waited on this often, and so long each time, before the broker counts as lost.
 _QUEUE_ATTEMPTS = 30
 _QUEUE_WAIT_S = 1.0
@@ -159,6 +159,7 @@ class Transaction:
             try:
                 _call(call)
             except TimeoutError as error:
+                self._open = False
                 message = f"{what} did not return within {_HANGING_S:g} s; check the brokers"
                 raise ClientLost(message) from error
             except KafkaException as error:

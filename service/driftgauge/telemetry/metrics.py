@@ -192,6 +192,10 @@ class Telemetry:
         """Events came when their window of this size was past correction."""
         self._late_events.labels(stream, format_duration(size_ms)).inc(number)
 
+    def records_lost(self, topic: str, number: int) -> None:
+        """Records were no longer kept when they were to be read."""
+        self._records_lost.labels(topic).inc(number)
+
     def closed(self, results: Iterable[WindowResult]) -> None:
         """These windows were closed or corrected by this replica, and published."""
         for result in results:
@@ -256,11 +260,11 @@ class Telemetry:
         self, waited_s: float, lost: Mapping[Partition, int], stopped: Mapping[Partition, str]
     ) -> None:
         """What was assigned goes on from where it was committed, but for what the log no longer keeps."""
-        self._restore_duration.observe(waited_s)
+        if self._held:
+            self._restore_duration.observe(waited_s)
         for topic in {topic for topic, _ in self._held}:
             self._stopped_partitions.labels(topic).set(sum(at[0] == topic for at in stopped))
         for (topic, partition), number in lost.items():
-            self._records_lost.labels(topic).inc(number)
             logger.error(
                 "records are no longer kept that were to be read; windows that they touch are marked",
                 extra={"topic": topic, "partition": partition, "lost": number},

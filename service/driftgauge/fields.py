@@ -1,0 +1,52 @@
+"""The kinds of values that a configuration holds."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from driftgauge.core.durations import format_duration, parse_duration
+
+__all__ = ["TOPIC", "CommitInterval", "Duration", "PositiveDuration", "Topic", "not_empty"]
+
+# A transaction may be open from one commit to the next, and brokers abort it after 10 s.
+_MAX_COMMIT_INTERVAL_MS = 5_000
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        message = f"{value!r} has no unit; write a duration such as 30s, 10m, 1h or 1d"
+        raise ValueError(message)
+    return parse_duration(value)
+
+
+def _positive_duration(value: object) -> int:
+    milliseconds = _duration(value)
+    if milliseconds == 0:
+        message = "must be longer than zero"
+        raise ValueError(message)
+    return milliseconds
+
+
+def _below_transaction_timeout(milliseconds: int) -> int:
+    if milliseconds > _MAX_COMMIT_INTERVAL_MS:
+        message = f"must not be longer than {format_duration(_MAX_COMMIT_INTERVAL_MS)}"
+        raise ValueError(message)
+    return milliseconds
+
+
+def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a list of the configuration that must name something."""
+    # Not min_length: it counts the sound items, and would call a list of faulty ones empty.
+    if not values:
+        message = "must name at least one"
+        raise ValueError(message)
+    return values
+
+
+_AS_TEXT = PlainSerializer(format_duration, return_type=str)
+Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
+PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
+CommitInterval = Annotated[PositiveDuration, AfterValidator(_below_transaction_timeout)]
+TOPIC = r"[A-Za-z0-9._-]{1,249}"
+"""A topic's name as a regular expression."""
+Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]
