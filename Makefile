@@ -65,10 +65,15 @@ lock: $(STAMP) ## Resolve the dependencies anew, within the ranges of pyproject.
 	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
 
 .PHONY: bench
-bench: $(STAMP) ## Measure decoding, the core and the whole service
+bench: $(STAMP) ## Measure decoding, the core, the whole service and the size of its state
 	@$(BIN)/python tests/bench/decoder.py
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
+	@$(BIN)/python tests/bench/state.py
+
+.PHONY: chaos
+chaos: $(STAMP) ## Kill, pause, add and remove replicas and brokers under load for half an hour, then compare every count (SEED=N)
+	@$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)

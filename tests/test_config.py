@@ -309,6 +309,14 @@ def test_a_commit_is_made_within_what_a_transaction_may_last(problems, interval,
     assert part in problems(f"{MINIMAL}commit_interval: {interval}\n")
 
 
+@pytest.mark.parametrize("timeout", ["1999", "'1999'"])
+def test_a_transaction_outlasts_the_commit_interval(problems, load, timeout):
+    text = MINIMAL.replace("group.id:", "transaction.timeout.ms: TIMEOUT, group.id:")
+    refused = problems(text.replace("TIMEOUT", timeout))
+    assert "transaction.timeout.ms must be twice the commit_interval" in refused
+    assert load(text.replace("TIMEOUT", "2000")).commit_interval == 1_000
+
+
 def test_the_longest_commit_interval_is_taken(load):
     assert load(f"{MINIMAL}commit_interval: 5s\n").commit_interval == 5_000
 

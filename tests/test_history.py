@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from driftgauge.core.result import Window
+from driftgauge.core.window import Window
 from driftgauge.errors import InputError
 from driftgauge.history import Replay
 from driftgauge.watching import load_streams
@@ -117,21 +117,30 @@ def test_a_late_event_corrects_its_window_with_a_revision(replay, tmp_path):
     assert results == [(0, 999), (1, 1_000)]
 
 
+def passed_by(hours):
+    """A thousand events of Monday's first hour, and as many from so many hours later.
+
+    That is one batch to count, and one to learn from the first how far the stream has come.
+    """
+    return [event(MONDAY_MS, 0)] * 1_000 + [event(MONDAY_MS + hours * HOUR_MS, 0)] * 2_000
+
+
 def test_an_event_beyond_every_windows_correction_is_refused_as_late(replay, tmp_path):
-    first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + 2 * HOUR_MS, 0)]
-    path = write_events(tmp_path / "events.jsonl", [*first, event(MONDAY_MS + 1, 3)])
+    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), event(MONDAY_MS + 1, 3)])
     run = replay(windows=["1h"])
-    assert [result.count for result in run.run([path])] == [999, 1]
+    assert latest(run.run([path])) == {
+        Window(HOUR_MS, MONDAY_MS): (1_000, 0, 0, 0),
+        Window(HOUR_MS, MONDAY_MS + 2 * HOUR_MS): (2_000, 0, 0, 0),
+    }
     assert refused(run) == {("images", "late"): 1}
 
 
 def test_an_event_late_for_its_hour_is_counted_in_its_day(replay, tmp_path):
-    first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + 2 * HOUR_MS, 0)]
-    path = write_events(tmp_path / "events.jsonl", [*first, event(MONDAY_MS + 1, 3)])
+    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), event(MONDAY_MS + 1, 3)])
     run = replay()
     results = latest(run.run([path]))
-    assert results[Window(HOUR_MS, MONDAY_MS)] == (999, 0, 0, 0)
-    assert results[Window(DAY_MS, MONDAY_MS)] == (1_000, 0, 0, 1)
+    assert results[Window(HOUR_MS, MONDAY_MS)] == (1_000, 0, 0, 0)
+    assert results[Window(DAY_MS, MONDAY_MS)] == (3_000, 0, 0, 1)
     assert refused(run) == {}
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from driftgauge.core.assignment import Metric
-from driftgauge.errors import ConfigError
-from driftgauge.watching import build_decoder, load_streams
+from driftgauge.core.state import BaselineKey, Change
+from driftgauge.core.table import Table
+from driftgauge.errors import ConfigError, StateError
+from driftgauge.watching import References, build_decoder, load_streams
 from tests.events.golden import records
 from tests.watched import CLUSTERS, MONDAY_MS, event, save_baseline, settings_in
 
@@ -14,17 +16,23 @@ def test_a_stream_is_told_its_settings_and_its_baseline(tmp_path):
     baseline = save_baseline(tmp_path)
     settings = settings_in(
         tmp_path,
-        {"windows": ["1d", "1h"], "allowed_disorder": "1m", "allowed_lateness": "2m", "idle_timeout": "3m"},
+        {
+            "windows": ["1d", "1h"],
+            "allowed_disorder": "1m",
+            "allowed_lateness": "2m",
+            "idle_timeout": "3m",
+            "incomplete_after": "4m",
+        },
     )
     (watched,) = load_streams(settings)
     spec = watched.spec
-    assert (spec.name, spec.baseline_id) == ("images", baseline.identity)
-    assert watched.baseline.identity == baseline.identity
-    np.testing.assert_array_equal(spec.centroids.values, np.eye(CLUSTERS))
-    assert spec.baseline_counts.tolist() == [40, 30, 20, 10]
+    assert spec.name == "images"
+    assert spec.reference.baseline_id == watched.baseline.identity == baseline.identity
+    np.testing.assert_array_equal(spec.reference.centroids.values, np.eye(CLUSTERS))
+    assert spec.reference.counts.tolist() == [40, 30, 20, 10]
     assert spec.sizes_ms == (3_600_000, 86_400_000)
     assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
-    assert spec.min_events == 5
+    assert (spec.incomplete_ms, spec.min_events) == (240_000, 5)
 
 
 def test_without_a_least_number_of_events_five_a_cluster_are_asked(tmp_path):
@@ -77,3 +85,41 @@ def test_the_decoder_holds_each_stream_to_its_own_baseline(tmp_path):
         (3, "zero_vector"),
         (5, "unknown_stream"),
     ]
+
+
+def test_a_configured_baseline_is_found_without_the_table(tmp_path):
+    save_baseline(tmp_path)
+    (watched,) = load_streams(settings_in(tmp_path))
+    assert References(Table()).find(watched.spec, watched.spec.reference.key) is watched.spec.reference
+
+
+def keep(table, key, content):
+    table.apply(Change(("embeddings", 0), BaselineKey(key, 0, 1), content))
+
+
+def test_the_file_of_a_baseline_that_only_others_were_given_is_found_in_the_table(tmp_path):
+    save_baseline(tmp_path)
+    (mine,) = load_streams(settings_in(tmp_path))
+    save_baseline(tmp_path, metric=Metric.COSINE, model_version="v2")
+    (theirs,) = load_streams(settings_in(tmp_path))
+    wanted = theirs.spec.reference
+    table = Table()
+    references = References(table)
+    assert references.find(mine.spec, wanted.key) is None
+    keep(table, wanted.key, wanted.content)
+    found = references.find(mine.spec, wanted.key)
+    assert found.baseline_id == wanted.baseline_id
+    assert found.content == wanted.content
+    assert found.centroids.metric is Metric.COSINE
+    np.testing.assert_array_equal(found.centroids.values, wanted.centroids.values)
+    np.testing.assert_array_equal(found.counts, wanted.counts)
+    assert references.find(mine.spec, wanted.key) is found
+
+
+def test_what_is_kept_and_is_no_baseline_is_refused_with_the_remedy(tmp_path):
+    save_baseline(tmp_path)
+    (watched,) = load_streams(settings_in(tmp_path))
+    table = Table()
+    keep(table, "0123456789abcdef", b"not a baseline")
+    with pytest.raises(StateError, match=r"baseline 0123456789abcdef that cannot be used .*; delete the"):
+        References(table).find(watched.spec, "0123456789abcdef")

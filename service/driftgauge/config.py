@@ -176,6 +176,15 @@ class Settings(_Section):
         return streams
 
     @model_validator(mode="after")
+    def _commits_in_time(self) -> "Settings":
+        timeout_ms = self.kafka.get("transaction.timeout.ms")
+        # What is not a number librdkafka refuses in its own words.
+        if str(timeout_ms).isdigit() and int(str(timeout_ms)) < 2 * self.commit_interval:
+            message = "kafka.transaction.timeout.ms must be twice the commit_interval at least"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _state_has_topics(self) -> "Settings":
         names = [*self.topics.events, self.topics.windows, self.topics.dead_letters]
         names += self.state_topics.values()

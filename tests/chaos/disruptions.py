@@ -110,7 +110,8 @@ class Disruptor:
 
     def _add(self, name: str, _: float) -> Effect:
         service = self._replicas.start(name)
-        _port = service.port  # it serves HTTP just before it joins the group
+        # It serves HTTP just before it joins the group.
+        service.wait_for("it to serve HTTP", lambda: bool(service.logged("http server started")))
         joining_s = time.monotonic()
         self._replicas.wait_until_ready()
         return Effect(joining_s, time.monotonic())

@@ -9,10 +9,15 @@ REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
 EXTRA: Final = "replica-4"
 SESSION_TIMEOUT_S: Final = 3.0
 
-# The run begins and ends calmly: the last recovery needs events, too.
+# The run begins calmly. A last part of it is for what has taken longer: recovering needs events, too.
 CALM_S: Final = 10.0
+RESERVE: Final = 0.15
 # How far apart two disruptions that overlap begin, at the most.
 OVERLAP_S: Final = 2.0
+# How long something is gone before it is replaced or started again, at the most.
+GONE_S: Final = 2.0
+# A replica is stopped past its session, and now and then past its transaction's 10 s as well.
+PAUSE_S: Final = (SESSION_TIMEOUT_S + 1.0, SESSION_TIMEOUT_S + 11.0)
 SINGLES_PER_PAIR: Final = 6
 
 
@@ -74,7 +79,7 @@ def make_plan(seed: int, disruptions: int, seconds: float) -> list[Step]:
         pair = (rng.choice(TO_A_REPLICA), rng.choice(TO_A_REPLICA + TO_THE_BROKER))
         steps.insert(rng.randint(0, len(steps)), pair)
 
-    slot_s = (seconds - 2 * CALM_S) / max(1, len(steps))
+    slot_s = (seconds * (1 - RESERVE) - CALM_S) / max(1, len(steps))
     running = list(REPLICAS)
     plan = []
     for number, kinds in enumerate(steps):
@@ -100,14 +105,14 @@ def _choose_targets(
     victims = rng.sample(running, len(kinds))
     done = []
     for kind, victim in zip(kinds, victims, strict=True):
-        away_s = rng.uniform(0.0, 2.0)
+        away_s = rng.uniform(0.0, GONE_S)
         match kind:
             case Kind.ADD | Kind.REMOVE:
                 target = EXTRA
             case Kind.BROKER_RESTART | Kind.BROKER_KILL:
                 target = "broker"
             case Kind.PAUSE:
-                target, away_s = victim, SESSION_TIMEOUT_S + 1.0 + away_s
+                target, away_s = victim, rng.uniform(*PAUSE_S)
             case _:
                 target = victim
         done.append(Disruption(kind, target, 0.0, away_s))

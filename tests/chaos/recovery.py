@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 EVERY_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0
@@ -47,13 +46,23 @@ def recovered_s(samples: Sequence[Sample], effective_s: float) -> float | None:
 
 
 class Progress:
-    """Looks about four times a second, in a thread, as long as the context lasts."""
+    """Looks about four times a second, in a thread, as long as the context lasts.
+
+    By a consumer that does not join the group: what an administration client asks of a group's
+    coordinator aborts the process where the broker goes away meanwhile (librdkafka issue 4605).
+    """
 
     def __init__(self, bootstrap: str, group: str, topic: str, partitions: int) -> None:
-        self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": group,
+                # Under read_committed it would wait for the end of an open transaction.
+                "isolation.level": "read_uncommitted",
+                "reconnect.backoff.max.ms": 200,
+                "log_level": 0,
+            }
         )
-        self._group = group
         self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look)
@@ -71,6 +80,7 @@ class Progress:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self._consumer.close()
 
     def recovered_s(self, effective_s: float) -> float | None:
         return recovered_s(self.samples, effective_s)
@@ -84,17 +94,12 @@ class Progress:
 
     def _sample(self) -> Sample:
         begun_s = time.monotonic()
-        latest = {partition: OffsetSpec.latest() for partition in self._partitions}
-        ends = self._admin.list_offsets(latest, request_timeout=REQUEST_TIMEOUT_S)
-        request = ConsumerGroupTopicPartitions(self._group, self._partitions)
-        committed = self._admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)
-        found = {each.partition: each for each in committed[self._group].result().topic_partitions}
-        for each in found.values():
+        ends = [
+            self._consumer.get_watermark_offsets(partition, timeout=REQUEST_TIMEOUT_S)[1]
+            for partition in self._partitions
+        ]
+        committed = self._consumer.committed(self._partitions, timeout=REQUEST_TIMEOUT_S)
+        for each in committed:
             if each.error is not None:
                 raise KafkaException(each.error)
-        return Sample(
-            begun_s,
-            time.monotonic(),
-            tuple(ends[partition].result().offset for partition in self._partitions),
-            tuple(found[each.partition].offset for each in self._partitions),
-        )
+        return Sample(begun_s, time.monotonic(), tuple(ends), tuple(each.offset for each in committed))

@@ -16,7 +16,8 @@ TAIL_LINES = 5
 class Replicas:
     """The replicas of one configuration; leaving the context kills what still runs.
 
-    Different names may be handled by different threads.
+    Different names may be handled by different threads. One that hangs is ended in a way that
+    leaves in its log where each of its threads stood.
 
     Attributes:
         failures: What no replica should have done, such as ending by itself.
@@ -54,7 +55,9 @@ class Replicas:
     def start(self, name: str) -> Service:
         self._starts[name] += 1
         log = self._logs / f"{name}.{self._starts[name]}.log"
-        self._running[name] = Service(self._config, log, {"DRIFTGAUGE_REPLICA": name})
+        self._running[name] = Service(
+            self._config, log, {"DRIFTGAUGE_REPLICA": name, "PYTHONFAULTHANDLER": "1"}
+        )
         return self._running[name]
 
     def kill(self, name: str) -> None:
@@ -70,20 +73,23 @@ class Replicas:
             service.stop()
         except (AssertionError, subprocess.TimeoutExpired) as error:
             self.failures.append(f"{name} on SIGTERM: {error}")
-            service.kill()
+            if service.is_running():
+                service.abort()
 
-    def wait_until_ready(self) -> bool:
-        """Wait until all say that they are ready; one that has ended by itself is started anew.
+    def wait_until_ready(self) -> None:
+        """Wait until all say that they are ready.
 
-        Where one is not within the bound that is a failure, and the answer False.
+        One that has ended by itself, or is not ready within the bound, is a failure and started anew.
         """
         deadline = time.monotonic() + READY_S
         while waiting := [name for name in self._running if not self._is_ready(name)]:
             if time.monotonic() > deadline:
-                self.failures.append(f"not ready within {READY_S:g} s: {', '.join(waiting)}")
-                return False
+                for name in waiting:
+                    self.failures.append(f"{name} was not ready within {READY_S:g} s")
+                    self._running[name].abort()
+                    self.start(name)
+                return
             time.sleep(LOOK_EVERY_S)
-        return True
 
     def _is_ready(self, name: str) -> bool:
         service = self._running[name]

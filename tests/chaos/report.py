@@ -6,7 +6,8 @@ from typing import Final
 from tests.chaos.disruptions import Outcome
 from tests.chaos.scenario import Options, Report
 
-MISMATCHES_SHOWN: Final = 20
+MISMATCHES_SHOWN: Final = 10
+MISMATCH_LENGTH: Final = 300
 HEADING: Final = f"{'at':>6}    {'target':10} {'what was done':20} {'recovery':>9}"
 
 
@@ -40,7 +41,7 @@ def summary(report: Report) -> str:
         lines.append(
             f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.checked:,} checked, {wrong:,} wrong"
         )
-        lines += [f"       {mismatch}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
+        lines += [f"       {mismatch[:MISMATCH_LENGTH]}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
         if wrong > MISMATCHES_SHOWN:
             lines.append(f"       and {wrong - MISMATCHES_SHOWN:,} more")
     verdict = "passed" if report.passed else "FAILED"

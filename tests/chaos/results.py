@@ -46,9 +46,7 @@ class Result:
     @property
     def content(self) -> dict[str, Any]:
         """What follows from the events alone, whatever the reader's pace."""
-        fields = ("stream", "window", "start", "end", "count", "baseline", "clusters")
-        scores = ("js_divergence", "js_distance", "noise_floor")
-        return {name: self.document[name] for name in (*fields, *scores)}
+        return {name: value for name, value in self.document.items() if name != "revision"}
 
 
 def final_results(results: Iterable[Result]) -> dict[WindowKey, Result]:

@@ -32,6 +32,7 @@ def main() -> None:
     options = Options(given.events, given.disruptions, given.minutes * 60, seed)
 
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-chaos-"))
+    say(f"logs and files, until all is well: {folder}")
     say(heading(options))
     try:
         with Broker() as broker:
@@ -44,7 +45,7 @@ def main() -> None:
         sys.exit(str(reason))
     say(summary(report))
     if not report.passed:
-        sys.exit(f"logs of the replicas and the broker, and the events: {folder}")
+        sys.exit(1)
     shutil.rmtree(folder)
 
 

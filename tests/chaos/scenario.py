@@ -142,6 +142,7 @@ def settle(setting: Setting, replicas: Replicas, truth: Mapping[WindowKey, Count
     """Wait until all is counted and shown, within a bound, and then whether anything more comes."""
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:
+        replicas.wait_until_ready()
         final = final_results(read_results(setting))
         scrapes = {name: service.scrape() for name, service in replicas.running.items()}
         counted = {key: result.counts for key, result in final.items()} == truth

@@ -42,4 +42,5 @@ def nearest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDA
     distances = np.square(differences).sum(axis=2)
     first, second = np.partition(distances, 1, axis=1)[:, :2].T
     assert (second - first).min() > MARGIN, "a vector lies between two centroids"
-    return distances.argmin(axis=1)
+    cluster: NDArray[np.intp] = distances.argmin(axis=1)
+    return cluster

@@ -1,32 +1,45 @@
-"""A batch's road through the core: counted, closed, corrected, purged."""
+"""A batch's road through the core: counted, committed, closed, corrected; and what is written of it."""
 
-import numpy as np
+from collections import Counter
+from dataclasses import dataclass, replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.assignment import Centroids, Metric
-from driftgauge.core.batch import EventBatch
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.result import Window
+from driftgauge.core.pipeline import Pipeline, choose_home
+from driftgauge.core.state import (
+    BaselineKey,
+    Change,
+    Counting,
+    Gap,
+    Progress,
+    ProgressKey,
+    PublishedKey,
+    StreamProgress,
+)
+from driftgauge.core.table import Table
+from driftgauge.core.window import Window
 from tests.core.builders import (
     CLUSTERS,
     DAY_MS,
+    FIRST,
     HOUR_MS,
     MINUTE_MS,
     MONDAY_MS,
+    OTHER,
     SECOND_MS,
     Run,
     build_batch,
+    build_partitions,
     build_spec,
     counts_of,
     summary,
     windows_of,
 )
 
-LATENESS_MS = 10 * MINUTE_MS
-FIRST_HOUR = Window(HOUR_MS, MONDAY_MS)
 IDLE_MS = MINUTE_MS
+FIRST_HOUR = Window(HOUR_MS, MONDAY_MS)
 
 
 def at(hours, cluster=0):
@@ -42,94 +55,41 @@ def hours(results):
     ]
 
 
-def test_a_window_closes_when_the_watermark_passes_its_end():
-    run = Run(build_spec(disorder_ms=30 * SECOND_MS))
-    run.read(at(0), at(0.5, 1), at(0.99, 1))
-    assert run.close() == []
-    run.read((MONDAY_MS + HOUR_MS + 30 * SECOND_MS - 1, 2))
-    assert run.close() == []
-    run.read((MONDAY_MS + HOUR_MS + 30 * SECOND_MS, 2))
-    (result,) = run.close()
-    assert (result.stream, result.window, result.revision) == ("images", FIRST_HOUR, 0)
-    assert result.counts.tolist() == [1, 2, 0, 0]
-    assert run.close() == []
+def half_hours(first, last, cluster=0):
+    """An event every half hour, from and to these hours."""
+    return [at(half / 2, cluster) for half in range(2 * first, 2 * last + 1)]
 
 
-def test_a_result_bears_the_baseline_and_the_score():
-    spec = build_spec()
-    run = Run(spec)
-    run.read(at(0, 3), at(0, 1), at(1))
-    (result,) = run.close()
-    assert result.baseline_id == spec.baseline_id
-    np.testing.assert_array_equal(result.baseline_counts, spec.baseline_counts)
-    np.testing.assert_array_equal(
-        result.score.contributions, js_contributions(result.counts, spec.baseline_counts)
-    )
-
-
-@pytest.mark.parametrize(("count", "scored"), [(4, False), (5, True)])
-def test_a_window_with_too_few_events_has_no_score(count, scored):
-    run = Run(build_spec(min_events=5))
-    run.read(*[at(0)] * count, at(1))
-    (result,) = run.close()
-    assert (result.count, result.score is not None) == (count, scored)
+def test_what_is_counted_in_one_round_is_closed_in_the_next_once_it_is_committed():
+    run = Run(build_spec())
+    run.read(at(0), at(0.5, 1), at(1))
+    assert run.advance() == []
+    assert summary(run.advance()) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
 
 
 def test_an_event_within_the_allowed_lateness_gives_the_next_revision_with_the_whole_count():
     run = Run(build_spec())
     run.read(at(0), at(1))
     assert summary(run.close()) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
-    counted = run.read(at(0.5, 3))
-    assert not counted.late.any()
+    assert not run.read(at(0.5, 3)).late.any()
     assert summary(run.close()) == [(HOUR_MS, MONDAY_MS, 1, (1, 0, 0, 1))]
 
 
-def test_rounds_without_a_change_publish_nothing():
-    run = Run(build_spec())
-    run.read(at(0), at(1))
-    run.close()
-    run.read(at(1.1))
-    assert run.close() == []
-    assert run.close(after_ms=DAY_MS) == []
-
-
-def test_an_event_beyond_the_horizon_is_late_and_counted_nowhere():
-    run = Run(build_spec())
-    run.read(at(0), at(1), (MONDAY_MS + HOUR_MS + LATENESS_MS, 0))
-    assert len(run.close()) == 1
-    counted = run.read(at(0.9), at(1.5))
-    assert counted.late.tolist() == [True, False]
-    assert counted.late_by_size[HOUR_MS].tolist() == [True, False]
-    run.read(at(2))
-    assert hours(run.close()) == [(1, 0, 3)]
-
-
-def test_each_partition_of_a_batch_has_its_own_watermark():
-    run = Run(build_spec(), partitions=(0, 1))
-    events = [(0, 0, *at(0)), (1, 0, *at(5)), (0, 1, *at(1)), (1, 1, *at(4))]
-    run.pipeline.count(build_batch(events), run.now_ms)
-    assert hours(run.close()) == [(0, 0, 1)]
-    assert run.pipeline.watermarks_ms() == {"images": MONDAY_MS + HOUR_MS}
-
-
 def test_the_horizon_is_exact_to_the_millisecond():
-    run = Run(build_spec())
-    run.read(at(0), (MONDAY_MS + HOUR_MS + LATENESS_MS - 1, 0))
+    run = Run(build_spec(sizes_ms=(HOUR_MS,), lateness_ms=10 * MINUTE_MS))
+    run.read(at(0), (MONDAY_MS + HOUR_MS + 10 * MINUTE_MS - 1, 0))
     run.close()
     assert not run.read(at(0)).late.any()
-    run.read((MONDAY_MS + HOUR_MS + LATENESS_MS, 0))
+    run.read((MONDAY_MS + HOUR_MS + 10 * MINUTE_MS, 0))
     assert hours(run.close()) == [(0, 1, 2)]
-    assert run.read(at(0)).late.all()
+    assert run.read(at(0), at(1)).late.tolist() == [True, False]
 
 
 def test_an_event_late_for_its_hour_is_still_counted_in_its_day():
     run = Run(build_spec(sizes_ms=(HOUR_MS, DAY_MS)))
     run.read(at(0), at(2))
-    run.close()
-    counted = run.read(at(0.5))
-    assert counted.late_by_size[HOUR_MS].tolist() == [True]
-    assert counted.late_by_size[DAY_MS].tolist() == [False]
-    assert counted.late.tolist() == [False]
+    assert hours(run.close()) == [(0, 0, 1)]
+    assert run.read(at(0.5)).late.tolist() == [False]
     assert run.close() == []
     run.read(at(24))
     assert summary(run.close()) == [
@@ -138,41 +98,23 @@ def test_an_event_late_for_its_hour_is_still_counted_in_its_day():
     ]
 
 
-def test_an_overflown_event_is_counted_nowhere_and_moves_no_watermark():
-    centroids = Centroids(np.array([[0, 0, 0, 0], [3, 3, 3, 3]], dtype=np.float32), Metric.EUCLIDEAN)
-    run = Run(build_spec(centroids=centroids, baseline_counts=np.array([5, 5])))
-    run.read(at(0))
-    huge = EventBatch(
-        stream="images",
-        row=np.array([0]),
-        partition=np.array([0], dtype=np.int32),
-        offset=np.array([1]),
-        time_ms=np.array([MONDAY_MS + DAY_MS]),
-        vectors=np.full((1, 4), 3e38, dtype=np.float32),
-    )
-    counted = run.pipeline.count(huge, run.now_ms)
-    assert (counted.overflown.tolist(), counted.late.tolist()) == ([True], [False])
-    assert run.close() == []
-    assert [r.count for r in run.pipeline.finish()] == [1]
-
-
 def test_streams_do_not_share_counts_or_watermarks():
     run = Run(build_spec("images"), build_spec("texts", sizes_ms=(DAY_MS,)))
     run.read(at(0), at(1), stream="images")
     run.read(at(0, 2), stream="texts")
     assert [(r.stream, r.window) for r in run.close()] == [("images", FIRST_HOUR)]
-    assert run.pipeline.watermarks_ms() == {"images": MONDAY_MS + HOUR_MS, "texts": MONDAY_MS}
-    assert run.pipeline.open_windows() == {("images", HOUR_MS): 2, ("texts", DAY_MS): 1}
-    assert [(r.stream, r.window, r.revision, r.count) for r in run.pipeline.finish()] == [
-        ("images", Window(HOUR_MS, MONDAY_MS + HOUR_MS), 0, 1),
-        ("texts", Window(DAY_MS, MONDAY_MS), 0, 1),
+    assert run.table.watermark_ms("images", 0) == MONDAY_MS + HOUR_MS
+    assert run.table.watermark_ms("texts", 0) == MONDAY_MS
+    assert [(r.stream, r.window, r.count) for r in run.close(ended=True)] == [
+        ("images", Window(HOUR_MS, MONDAY_MS + HOUR_MS), 1),
+        ("texts", Window(DAY_MS, MONDAY_MS), 1),
     ]
     with pytest.raises(KeyError):
         run.read(at(0), stream="sounds")
 
 
 def test_a_stream_six_hours_behind_another_on_the_same_partitions_loses_nothing():
-    run = Run(build_spec("live"), build_spec("behind"), partitions=(0, 1))
+    run = Run(build_spec("live"), build_spec("behind"), partition_count=2)
     results = []
     for step in range(200):
         for partition in (0, 1):
@@ -181,19 +123,15 @@ def test_a_stream_six_hours_behind_another_on_the_same_partitions_loses_nothing(
             assert not live.late.any()
             assert not behind.late.any()
         results += run.close(after_ms=SECOND_MS)
-    results += run.pipeline.finish()
+    results += run.close(ended=True)
     for stream, first in (("live", 6), ("behind", 0)):
-        assert [(start, revision, count) for start, revision, count in hours(of(stream, results))] == [
+        assert hours(result for result in results if result.stream == stream) == [
             (first + hour, 0, 20) for hour in range(20)
         ]
 
 
-def of(stream, results):
-    return [result for result in results if result.stream == stream]
-
-
 def test_a_partition_far_ahead_in_a_catch_up_purges_and_closes_nothing_early():
-    run = Run(build_spec(), partitions=(0, 1))
+    run = Run(build_spec(), partition_count=2)
     run.read(at(0, 1), partition=1)
     for hour in range(100):
         run.read(at(hour), partition=0)
@@ -202,195 +140,327 @@ def test_a_partition_far_ahead_in_a_catch_up_purges_and_closes_nothing_early():
     for hour in range(100):
         assert not run.read(at(hour, 1), partition=1).late.any()
         results += run.close(after_ms=SECOND_MS)
-    results += run.pipeline.finish()
+    results += run.close(ended=True)
     assert hours(results) == [(0, 0, 3), *[(hour, 0, 2) for hour in range(1, 100)]]
 
 
 def test_a_partition_that_was_never_read_holds_every_window_open():
-    run = Run(build_spec(), partitions=(0, 1))
+    run = Run(build_spec(), partition_count=2)
     run.read(at(0), at(50))
     assert run.close(after_ms=DAY_MS) == []
-    assert run.pipeline.watermarks_ms() == {}
 
 
-def test_an_idle_stream_closes_its_windows_only_once_they_have_ended_by_wall_time():
-    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
+def test_a_silent_stream_closes_its_windows_only_once_they_have_ended_by_wall_time():
+    run = Run(build_spec(idle_ms=IDLE_MS), partition_count=2)
     run.read(at(0), at(0.01))
     assert run.fall_silent(IDLE_MS) == []
-    assert run.fall_silent(HOUR_MS - IDLE_MS - 1) == []
-    assert hours(run.fall_silent(1)) == [(0, 0, 2)]
-
-
-def test_silence_without_the_end_offsets_closes_nothing():
-    run = Run(build_spec(idle_ms=IDLE_MS))
-    run.read(at(0))
-    assert run.ask(after_ms=DAY_MS) == {0}
-    assert run.close() == []
-    end = run.positions[0] + 1
-    assert run.ask() == {0}
-    assert run.close({0: end}) == []
-    run.positions[0] = end  # what was ahead was another stream's, or a refused event
-    assert run.ask() == {0}
-    assert run.close() == []  # an earlier answer is no answer
-    assert run.ask() == {0}
-    assert hours(run.close({0: end})) == [(0, 0, 1)]
-
-
-def test_idleness_found_in_one_round_closes_nothing_in_the_next_without_an_answer():
-    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
-    run.read(at(0))
-    assert run.fall_silent(HOUR_MS - 1) == []
-    assert run.close(after_ms=1) == []
-    assert hours(run.fall_silent(0)) == [(0, 0, 1)]
+    assert run.close(after_ms=HOUR_MS - IDLE_MS - 1) == []
+    assert hours(run.close(after_ms=1)) == [(0, 0, 2)]
 
 
 def test_a_partition_that_is_idle_for_one_stream_is_not_for_another_that_speaks_there():
-    run = Run(build_spec("images", idle_ms=IDLE_MS), build_spec("texts", idle_ms=IDLE_MS), now_ms=MONDAY_MS)
+    run = Run(build_spec("images", idle_ms=IDLE_MS), build_spec("texts", idle_ms=IDLE_MS))
     run.read(at(0), stream="images")
-    run.now_ms += HOUR_MS
+    run.close(after_ms=HOUR_MS)
     run.read(at(0), stream="texts")
     assert [(r.stream, r.window) for r in run.fall_silent(0)] == [("images", FIRST_HOUR)]
     assert [(r.stream, r.window) for r in run.fall_silent(IDLE_MS)] == [("texts", FIRST_HOUR)]
 
 
-def half_hours(first, last, cluster=0):
-    """An event every half hour, from and to these hours."""
-    return [at(half / 2, cluster) for half in range(2 * first, 2 * last + 1)]
-
-
 def test_a_backlog_that_lands_after_the_question_is_not_late_where_the_active_partition_is_read_first():
-    run = Run(build_spec(idle_ms=IDLE_MS), partitions=(0, 1))
+    run = Run(build_spec(idle_ms=IDLE_MS), partition_count=2)
     run.read(at(0), partition=0)
     run.read(at(0), partition=1)
-    run.now_ms += IDLE_MS
+    run.close(after_ms=IDLE_MS)
     run.read(at(0.1), partition=0)
+    run.close()
     assert run.ask() == {1}
     ends = {1: run.positions[1]}
     # Only now is the backlog produced, to both.
     run.read(*half_hours(1, 5), partition=0)
-    assert run.close(ends) == []
-    assert run.pipeline.watermarks_ms() == {"images": at(0.1)[0]}
+    assert run.advance(ends) == []
+    assert run.table.watermark_ms("images", 0) == at(0.1)[0]
     assert run.ask() == {1}
-    assert run.close({1: run.positions[1] + 9}) == []
+    assert run.advance({1: run.positions[1] + 9}) == []
     assert not run.read(*half_hours(1, 5, cluster=1), partition=1).late.any()
     assert hours(run.close()) == [(0, 0, 3), *[(hour, 0, 4) for hour in range(1, 5)]]
 
 
 def test_a_partition_whose_reader_has_fallen_behind_is_not_idle_any_more_and_loses_nothing():
-    run = Run(build_spec(idle_ms=IDLE_MS), partitions=(0, 1))
+    run = Run(build_spec(idle_ms=IDLE_MS), partition_count=2)
     run.read(at(0), partition=1)
-    run.now_ms += IDLE_MS
+    run.close(after_ms=IDLE_MS)
     run.read(at(1), partition=0)
     assert hours(run.fall_silent(0)) == [(0, 0, 1)]
     backlog = half_hours(1, 5, cluster=1)
     for hour in range(2, 6):
         run.read(at(hour), partition=0)
-        assert run.ask(after_ms=SECOND_MS) == {1}
-        assert run.close({1: run.positions[1] + len(backlog)}) == []
-    assert run.pipeline.watermarks_ms() == {"images": at(1)[0]}
+        run.ask(after_ms=SECOND_MS)
+        assert run.advance({1: run.positions[1] + len(backlog)}) == []
+    assert run.table.watermark_ms("images", 0) == at(1)[0]
     assert not run.read(*backlog, partition=1).late.any()
     assert hours(run.close()) == [(hour, 0, 3) for hour in range(1, 5)]
 
 
-def test_a_window_closed_by_idleness_gets_no_revision_from_new_traffic_until_it_is_due_again():
-    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS + HOUR_MS)
-    run.read(at(0.5))
-    assert hours(run.fall_silent(IDLE_MS)) == [(0, 0, 1)]
-    for minute in range(1, 6):
-        run.read(at(0.5 + minute / 60))
-        assert run.close(after_ms=SECOND_MS) == []
-    run.read(at(1))
-    assert hours(run.close()) == [(0, 1, 6)]
-
-
-def test_a_window_closed_by_idleness_is_corrected_once_the_stream_is_idle_again():
-    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS + HOUR_MS)
-    run.read(at(0.5))
-    run.fall_silent(IDLE_MS)
-    run.read(at(0.6))
-    assert run.close(after_ms=IDLE_MS - 1) == []
-    assert hours(run.fall_silent(1)) == [(0, 1, 2)]
-    assert run.fall_silent(IDLE_MS) == []
-
-
-def test_an_idle_partition_that_wakes_rewrites_no_purged_window():
-    run = Run(build_spec(idle_ms=IDLE_MS), partitions=(0, 1))
+def test_an_idle_partition_that_wakes_rewrites_no_window_past_correction():
+    run = Run(build_spec(idle_ms=IDLE_MS), partition_count=2)
     run.read(at(0), partition=0)
-    run.now_ms += IDLE_MS
+    run.close(after_ms=IDLE_MS)
     run.read(at(0), at(3), partition=1)
+    run.close()
     assert hours(run.fall_silent(0)) == [(0, 0, 2)]
     assert run.read(at(0.5), at(2.9), partition=0).late.tolist() == [True, False]
-    assert hours(run.pipeline.finish()) == [(2, 0, 1), (3, 0, 1)]
+    assert sorted(hours(run.close(ended=True))) == [(2, 0, 1), (3, 0, 1)]
 
 
-def test_a_stream_silent_for_its_largest_window_and_the_lateness_is_retired():
-    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
-    run.read(at(0.5), at(0.6))
-    run.fall_silent(IDLE_MS)
-    assert hours(run.fall_silent(HOUR_MS - IDLE_MS)) == [(0, 0, 2)]
-    assert run.fall_silent(LATENESS_MS - 1) == []
-    assert run.pipeline.open_windows() == {("images", HOUR_MS): 1}
-    assert run.pipeline.first_open_offsets() == {0: 0}
-    assert run.fall_silent(1) == []
-    assert run.pipeline.open_windows() == {("images", HOUR_MS): 0}
-    assert run.pipeline.first_open_offsets() == {}
-    assert run.read(at(0.7)).late.all()
-    assert run.pipeline.first_open_offsets() == {}  # a late event opens no pane again
-
-
-def test_a_stream_whose_ends_are_unknown_is_not_retired_however_long_it_is_silent():
-    run = Run(build_spec(idle_ms=IDLE_MS), now_ms=MONDAY_MS)
-    run.read(at(0.5))
-    assert hours(run.fall_silent(HOUR_MS)) == [(0, 0, 1)]
-    assert run.close(after_ms=DAY_MS) == []
-    assert run.pipeline.open_windows() == {("images", HOUR_MS): 1}
-    assert not run.read(at(0.7)).late.any()
-
-
-def test_retirement_keeps_a_window_that_has_not_ended():
-    run = Run(build_spec(idle_ms=IDLE_MS, sizes_ms=(HOUR_MS,)), now_ms=MONDAY_MS)
-    run.read(at(0.5), at(1.9))  # the second by a clock ahead of ours
-    assert hours(run.fall_silent(HOUR_MS + LATENESS_MS)) == [(0, 0, 1)]
-    assert run.pipeline.open_windows() == {("images", HOUR_MS): 1}
-    assert run.pipeline.first_open_offsets() == {0: 1}
-    assert hours(run.fall_silent(HOUR_MS)) == [(1, 0, 1)]
-
-
-def test_a_late_event_breaks_the_silence():
-    run = Run(build_spec(idle_ms=IDLE_MS))
-    run.read(at(0), at(2))
+def test_events_that_the_log_no_longer_keeps_are_told_of_the_windows_that_they_may_have_been_in():
+    run = Run(build_spec(disorder_ms=MINUTE_MS))
+    run.read(at(0), at(1.5))
     run.close()
-    run.now_ms += IDLE_MS - 1
-    assert run.read(at(0)).late.all()
-    assert run.ask(after_ms=1) == set()
-    assert run.ask(after_ms=IDLE_MS - 1) == {0}
+    run.pipeline.lose(0)
+    run.positions[0] += 7
+    run.read(at(3), at(4))
+    run.read(at(6), at(7.1))
+    results = run.close()
+    assert [
+        (result.events_lost, hour) for result, (hour, _, _) in zip(results, hours(results), strict=True)
+    ] == [
+        (True, 1),
+        (True, 3),
+        (True, 4),
+        (False, 6),
+    ]
 
 
-def test_finish_closes_what_is_open_and_not_what_was_published():
+def test_each_stream_has_a_home_that_every_process_chooses_alike():
+    partitions = build_partitions(4)
+    homes = [choose_home(f"stream-{number}", partitions) for number in range(200)]
+    assert homes == [choose_home(f"stream-{number}", partitions[::-1]) for number in range(200)]
+    assert min(Counter(homes)[partition] for partition in partitions) > 25
+    assert choose_home("images", partitions) == ("embeddings", 2)  # crc32, not Python's own hash
+
+
+def pipeline(table, *specs, held, every, established=()):
+    return Pipeline(
+        specs,
+        held=held,
+        every=every,
+        table=table,
+        find_reference=lambda spec, key: spec.reference if key == spec.reference.key else None,
+        established=set(established),
+        now_ms=MONDAY_MS,
+    )
+
+
+def advance(pipeline, table, positions):
+    moved = pipeline.advance(MONDAY_MS, positions, {})
+    for change in moved.changes:
+        table.apply(change)
+    return moved
+
+
+def test_windows_are_closed_by_the_owner_of_the_home_alone_from_the_counts_of_all():
+    every = build_partitions(2)
+    table = Table()
+    table.expect(every)
+    owners = [pipeline(table, build_spec(), held={0: partition}, every=every) for partition in every]
+    for owner, cluster in zip(owners, (1, 2), strict=True):
+        owner.count(build_batch([(0, 0, *at(0, cluster)), (0, 1, *at(1))]), MONDAY_MS)
+        advance(owner, table, {0: 2})
+    results = [advance(owner, table, {0: 2}).results for owner in owners]
+    home = every.index(choose_home("images", every))
+    assert results[1 - home] == []
+    assert summary(results[home]) == [(HOUR_MS, MONDAY_MS, 0, (0, 1, 1, 0))]
+
+
+def test_each_partitions_changes_end_with_its_progress():
+    run = Run(build_spec("images"), build_spec("texts"), partition_count=3)
+    for hour in range(6):
+        for partition in range(3):
+            run.read(at(hour), stream="images", partition=partition)
+            run.read(at(hour / 2), stream="texts", partition=partition)
+        for _ in range(4):
+            run.advance()
+            last = {change.partition: change.key for change in run.changes}
+            assert set(last.values()) <= {ProgressKey()}
+
+
+def test_a_round_in_which_windows_close_writes_the_progress_of_their_home_though_it_is_the_same():
     run = Run(build_spec())
-    run.read(at(0), at(1), at(1))
-    assert hours(run.close()) == [(0, 0, 1)]
-    assert hours(run.pipeline.finish()) == [(1, 0, 2)]
-    assert run.pipeline.finish() == []
-
-
-def test_the_first_open_offset_is_the_lowest_over_streams():
-    run = Run(build_spec("images"), build_spec("texts"), partitions=(0, 1))
-    run.read(at(0), stream="images")
-    run.read(at(0), stream="texts")
-    assert run.pipeline.first_open_offsets() == {0: 0}
-    run.read(at(5), stream="images", partition=0)
-    run.read(at(5), stream="images", partition=1)
+    run.read(at(0), at(1))
     run.close()
-    assert run.pipeline.first_open_offsets() == {0: 1, 1: 0}
+    run.read(at(0.5))
+    run.advance()
+    before = run.table.progress(run.partitions[0])
+    assert len(run.advance()) == 1
+    assert [type(change.key) for change in run.changes] == [PublishedKey, ProgressKey]
+    assert run.table.progress(run.partitions[0]) == before
 
 
-MINUTES = st.integers(0, 30 * 60)
+def test_where_nothing_changes_nothing_is_written():
+    run = Run(build_spec("images"), build_spec("texts"), partition_count=2)
+    run.read(at(0), at(1))
+    run.close()
+    run.advance()
+    assert run.changes == []
 
 
-@settings(max_examples=60)
+def test_a_stream_that_is_not_configured_here_keeps_what_it_has():
+    sounds = StreamProgress(7, 8, 9, (Counting("abc"),), Gap(1, 2))
+    partitions = build_partitions(1)
+    table = Table()
+    table.expect(partitions)
+    table.apply(Change(partitions[0], ProgressKey(), Progress(5, {"sounds": sounds})))
+    here = pipeline(table, build_spec(), held={0: partitions[0]}, every=partitions)
+    advance(here, table, {0: 6})
+    progress = table.progress(partitions[0])
+    assert progress.position == 6
+    assert progress.streams["sounds"] == sounds
+    assert set(progress.streams) == {"sounds", "images"}
+
+
+def test_a_baselines_file_is_kept_in_parts_that_a_broker_takes_in_a_partition_of_its_counters_own():
+    large = replace(FIRST, content=bytes(range(256)) * 5_000)
+    every = build_partitions(3)
+    table = Table()
+    table.expect(every)
+    here = pipeline(table, build_spec(reference=large), held={0: every[2], 1: every[1]}, every=every)
+    moved = advance(here, table, {0: 0, 1: 0})
+    parts = [change for change in moved.changes if isinstance(change.key, BaselineKey)]
+    assert len(parts) == 3
+    assert {change.partition for change in parts} == {every[1]}
+    assert max(len(change.value) for change in parts) <= 500_000
+    assert table.baseline(large.key) == large.content
+    advance(here, table, {0: 0, 1: 0})
+    assert advance(here, table, {0: 0, 1: 0}).changes == []
+
+
+def kept(table, partitions):
+    return [table.baselines(partition) for partition in partitions]
+
+
+def test_whoever_counts_against_a_baseline_keeps_its_file_where_nobody_else_forgets_it():
+    every = build_partitions(2)
+    table = Table()
+    table.expect(every)
+    owners = [pipeline(table, build_spec(), held={0: partition}, every=every) for partition in every]
+    for owner in owners:
+        advance(owner, table, {0: 0})
+    assert kept(table, every) == [{FIRST.key}, {FIRST.key}]
+    both = pipeline(table, build_spec(), held=dict(enumerate(every)), every=every)
+    advance(both, table, {0: 0, 1: 0})
+    assert kept(table, every) == [{FIRST.key}, set()]
+
+
+def test_a_baselines_file_is_forgotten_when_no_partition_counts_against_it():
+    every = build_partitions(2)
+    table = Table()
+    table.expect(every)
+    for at_other, (partition, key) in enumerate(zip(every, (FIRST.key, OTHER.key), strict=True)):
+        lane = StreamProgress(counting=(Counting(key),))
+        table.apply(Change(partition, ProgressKey(), Progress(0, {"sounds": lane})))
+        table.apply(Change(every[0], BaselineKey(key, 0, 1), b"file %d" % at_other))
+    table.apply(Change(every[0], BaselineKey("unused", 0, 1), b"of nobody"))
+    here = pipeline(table, build_spec("images", reference=OTHER), held={0: every[0]}, every=every)
+    advance(here, table, {0: 0})
+    assert kept(table, every[:1]) == [{FIRST.key, OTHER.key}]
+    table.apply(Change(every[0], ProgressKey(), Progress(0, {})))
+    here = pipeline(table, build_spec("images", reference=OTHER), held={0: every[0]}, every=every)
+    advance(here, table, {0: 0})
+    assert kept(table, every[:1]) == [{OTHER.key}]
+
+
+def test_a_rewrite_says_again_all_that_is_kept():
+    run = Run(build_spec("images"), build_spec("texts"), partition_count=2)
+    for partition in (0, 1):
+        run.read(at(0), at(1), at(2), stream="images", partition=partition)
+        run.read(at(0), at(1), at(2), stream="texts", partition=partition)
+    run.close()
+    written = run.pipeline.rewrite()
+    run.advance()
+    again = Table()
+    again.expect(run.partitions)
+    for change in [*written, *run.changes]:
+        again.apply(change)
+    for partition in run.partitions:
+        assert again.progress(partition) == run.table.progress(partition)
+        assert {key: counts.tolist() for key, counts in again.panes(partition).items()} == {
+            key: counts.tolist() for key, counts in run.table.panes(partition).items()
+        }
+    for stream in ("images", "texts"):
+        assert again.final_ms(stream) == run.table.final_ms(stream)
+        assert again.published(stream).keys() == run.table.published(stream).keys() != set()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some events of a stream are read from a partition, and a round is done."""
+
+    stream: str
+    partition: int
+    events: list[tuple[int, int]]
+
+
+@st.composite
+def recordings(draw):
+    """Steps in any order, or with event time growing, so that windows are purged all along."""
+    event = st.tuples(
+        st.integers(0, 30 * 60).map(lambda minute: MONDAY_MS + minute * MINUTE_MS), st.integers(0, 3)
+    )
+    step = st.builds(
+        Step, st.sampled_from(["images", "texts"]), st.integers(0, 1), st.lists(event, min_size=1, max_size=6)
+    )
+    steps = draw(st.lists(step, min_size=1, max_size=25))
+    return sorted(steps, key=lambda step: min(step.events)) if draw(st.booleans()) else steps
+
+
+def build_specs():
+    return [
+        build_spec("images"),
+        build_spec("texts", sizes_ms=(HOUR_MS, DAY_MS), disorder_ms=20 * MINUTE_MS),
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(recordings(), st.sets(st.integers(0, 24)))
+def test_a_restart_from_the_state_is_not_to_be_told_from_an_uninterrupted_run(steps, restarts):
+    whole, broken = Run(*build_specs(), partition_count=2), Run(*build_specs(), partition_count=2)
+    for number, step in enumerate(steps):
+        if number in restarts:
+            broken.begin()
+        late = [
+            run.read(*step.events, stream=step.stream, partition=step.partition).late.tolist()
+            for run in (whole, broken)
+        ]
+        assert late[0] == late[1]
+        assert said(broken.advance()) == said(whole.advance())
+        assert written(broken) == written(whole)
+    broken.begin()
+    assert said(broken.close(ended=True)) == said(whole.close(ended=True))
+
+
+def said(results):
+    return [
+        (r.stream, *of, r.events_lost, r.missing) for r, of in zip(results, summary(results), strict=True)
+    ]
+
+
+def written(run):
+    """The last round's changes but for the progress, to be compared whatever their order."""
+    return Counter(
+        (change.partition, change.key, str(change.value))
+        for change in run.changes
+        if not isinstance(change.key, ProgressKey)
+    )
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 2), MINUTES, st.integers(0, CLUSTERS - 1)), min_size=1, max_size=80),
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 30 * 60), st.integers(0, CLUSTERS - 1)),
+        min_size=1,
+        max_size=80,
+    ),
     st.lists(st.integers(0, 80), max_size=8),
     st.sampled_from([(HOUR_MS,), (HOUR_MS, DAY_MS), (7 * MINUTE_MS, HOUR_MS)]),
 )
@@ -398,13 +468,13 @@ def test_any_batches_and_rounds_end_in_the_exact_counts_where_nothing_is_beyond_
     drawn, cuts, sizes_ms
 ):
     events = [(p, i, MONDAY_MS + minute * MINUTE_MS, c) for i, (p, minute, c) in enumerate(drawn)]
-    run = Run(build_spec(sizes_ms=sizes_ms, lateness_ms=2 * DAY_MS), partitions=(0, 1, 2))
+    run = Run(build_spec(sizes_ms=sizes_ms, lateness_ms=2 * DAY_MS), partition_count=3)
     results = []
     for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(events)], strict=True):
         if events[start:end]:
             assert not run.pipeline.count(build_batch(events[start:end]), run.now_ms).late.any()
-        results += run.close(after_ms=SECOND_MS)
-    results += run.pipeline.finish()
+        results += run.advance()
+    results += run.close(ended=True)
     published = {}
     for result in results:
         assert result.revision == published.get(result.window, (-1,))[0] + 1

@@ -1,4 +1,4 @@
-"""Windows of event time and the score of a closed one."""
+"""The score of a closed window, and what is published of it."""
 
 import math
 
@@ -8,14 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.divergence import js_contributions
-from driftgauge.core.result import Window, WindowResult, score
+from driftgauge.core.result import WindowResult, score
 from driftgauge.core.significance import noise_floor
+from driftgauge.core.state import Published
+from driftgauge.core.window import Window
 
 COUNTS = st.lists(st.integers(1, 500), min_size=6, max_size=6).map(np.array)
-
-
-def test_a_window_ends_where_the_next_begins():
-    assert Window(size_ms=3_600_000, start_ms=7_200_000).end_ms == 10_800_000
 
 
 @given(COUNTS, COUNTS)
@@ -41,15 +39,39 @@ def test_the_score_does_not_depend_on_the_order_of_clusters(counts, baseline_cou
     assert scored.js_divergence == score(counts, baseline_counts).js_divergence
 
 
-def test_a_results_count_is_the_sum_of_its_clusters():
-    result = WindowResult(
-        stream="images",
-        window=Window(3_600_000, 0),
-        revision=0,
+def published(*, scored):
+    return Published(
+        revision=3,
         counts=np.array([3, 0, 4]),
         baseline_counts=np.array([1, 1, 1]),
         baseline_id="sha256:abc",
-        score=None,
+        scored=scored,
+        missing=(("embeddings", 2),),
+        events_lost=True,
+        published_ms=77,
     )
+
+
+def test_a_result_says_what_was_published_and_adds_the_score():
+    window, kept = Window(3_600_000, 0), published(scored=True)
+    result = WindowResult.of("images", window, kept)
+    assert (result.stream, result.window) == ("images", window)
+    for name in (
+        "revision",
+        "counts",
+        "baseline_counts",
+        "baseline_id",
+        "missing",
+        "events_lost",
+        "published_ms",
+    ):
+        assert getattr(result, name) is getattr(kept, name)
+    expected = score(kept.counts, kept.baseline_counts)
+    assert result.score.js_divergence == expected.js_divergence
+    np.testing.assert_array_equal(result.score.contributions, expected.contributions)
     assert result.count == 7
     assert type(result.count) is int
+
+
+def test_a_window_with_too_few_events_has_no_score():
+    assert WindowResult.of("images", Window(3_600_000, 0), published(scored=False)).score is None

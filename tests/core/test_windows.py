@@ -1,274 +1,387 @@
-"""Tumbling windows: due, revised, purged."""
+"""Tumbling windows at their home: due, incomplete, revised, final; from what the table says alone."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from driftgauge.core.result import Window
-from driftgauge.core.windows import Windows, WindowsSnapshot
-from tests.core.builders import CLUSTERS, DAY_MS, HOUR_MS, MINUTE_MS, build_batch, counts_of, windows_of
-from tests.core.test_panes import SIZES, event_lists
+from driftgauge.core.state import (
+    Change,
+    Counting,
+    FinalKey,
+    Gap,
+    PaneKey,
+    Progress,
+    ProgressKey,
+    PublishedKey,
+    StreamProgress,
+)
+from driftgauge.core.table import Table
+from driftgauge.core.window import Window
+from driftgauge.core.windows import Windows
+from tests.core.builders import DAY_MS, FIRST, HOUR_MS, MINUTE_MS, OTHER, build_partitions, build_spec
 
-
-def windows(*sizes_ms, lateness_ms=0, baseline_id="one", snapshot=None):
-    return Windows(
-        sizes_ms or (HOUR_MS,),
-        CLUSTERS,
-        lateness_ms=lateness_ms,
-        baseline_id=baseline_id,
-        snapshot=snapshot or WindowsSnapshot(),
-    )
-
-
-def add(windows, events):
-    batch = build_batch(events)
-    windows.panes.add(batch.partition, batch.offset, batch.time_ms, batch.vectors.argmax(axis=1))
+HOME, AWAY = PARTITIONS = build_partitions(2)
+NOON_MS = 12 * HOUR_MS  # wall time, unless a test says otherwise
 
 
-def at(*times_ms, cluster=0):
-    return [(0, i, time_ms, cluster) for i, time_ms in enumerate(times_ms)]
+def hour(number):
+    return Window(HOUR_MS, number * HOUR_MS)
 
 
-def everything(_):
-    return True
+class Home:
+    """The owner of a stream's home partition, and what all partitions have committed."""
+
+    def __init__(self, **spec):
+        self.spec = build_spec(**spec)
+        self.table = Table()
+        self.table.expect(PARTITIONS)
+        self.lanes = {}
+        for partition in PARTITIONS:
+            self.reach(partition, counting=(Counting(FIRST.key),))
+        self.known = {FIRST.key: FIRST, OTHER.key: OTHER}
+        self.begin()
+
+    def begin(self):
+        """Hold the home anew."""
+        self.windows = Windows(self.spec, self.table)
+
+    def reach(self, *partitions, **progress):
+        """Let partitions come so far, in milliseconds."""
+        for partition in partitions:
+            lane = replace(self.lanes.get(partition, StreamProgress()), **progress)
+            self.lanes[partition] = lane
+            self.table.apply(Change(partition, ProgressKey(), Progress(0, {"images": lane})))
+
+    def count(self, partition, start_ms, *counts, baseline=FIRST):
+        """Let a partition have these counts in the pane that begins then."""
+        key = PaneKey("images", baseline.key, Window(self.spec.pane_ms, start_ms))
+        self.table.apply(Change(partition, key, np.array(counts) if counts else None))
+
+    def close(self, *, now_ms=NOON_MS, **how):
+        """Do a round, and make it stand; return its results."""
+        closed = self.windows.close(now_ms, self.known.get, **how)
+        self.changes = closed.changes
+        for key, value in closed.changes.items():
+            self.table.apply(Change(HOME, key, value))
+        return closed.results
+
+    def closed(self, **how):
+        """(window, revision, counts) of what a round brings."""
+        return [(r.window, r.revision, r.counts.tolist()) for r in self.close(**how)]
 
 
-def passed_by(watermark_ms):
-    return lambda window: window.end_ms <= watermark_ms
+@pytest.fixture
+def home():
+    """A home after its first round, which says that it is one."""
+    home = Home()
+    home.close()
+    return home
 
 
-@settings(max_examples=60)
-@given(event_lists(), SIZES.filter(lambda sizes: sizes[0] > 1))
-def test_every_window_that_holds_events_closes_once_with_its_exact_count(events, sizes_ms):
-    several = windows(*sizes_ms)
-    add(several, events)
-    closed = several.close(everything)
-    assert {(c.window, tuple(c.counts.tolist()), c.revision, c.repeated) for c in closed} == {
-        (window, counts_of(events, window), 0, False) for window in windows_of(events, sizes_ms)
-    }
-    assert len({c.window for c in closed}) == len(closed)
-    assert several.close(everything) == []
+def test_a_window_is_due_when_every_partition_has_passed_its_end(home):
+    home.count(HOME, 0, 1, 2, 0, 0)
+    home.count(AWAY, 0, 0, 0, 3, 0)
+    home.reach(HOME, newest_ms=HOUR_MS)
+    home.reach(AWAY, newest_ms=HOUR_MS - 1)
+    assert home.closed() == []
+    home.reach(AWAY, newest_ms=HOUR_MS)
+    (result,) = home.close()
+    assert (result.stream, result.window, result.revision, result.missing) == ("images", hour(0), 0, ())
+    assert result.counts.tolist() == [1, 2, 3, 0]
+    assert result.baseline_id == FIRST.baseline_id
+    np.testing.assert_array_equal(result.baseline_counts, FIRST.counts)
+    assert (result.published_ms, result.events_lost) == (NOON_MS, False)
+    assert home.closed() == []
+
+
+def test_the_allowed_disorder_is_waited_for():
+    home = Home(disorder_ms=MINUTE_MS)
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS + MINUTE_MS - 1)
+    assert home.closed() == []
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS + MINUTE_MS)
+    assert home.closed() == [(hour(0), 0, [1, 0, 0, 0])]
 
 
 def test_windows_close_oldest_end_first_and_the_smaller_of_equals_before_the_larger():
-    both = windows(HOUR_MS, DAY_MS)
-    add(both, at(DAY_MS - 1, 0, DAY_MS))
-    assert [closed.window for closed in both.close(everything)] == [
-        Window(HOUR_MS, 0),
-        Window(HOUR_MS, DAY_MS - HOUR_MS),
+    home = Home(sizes_ms=(HOUR_MS, DAY_MS))
+    for start_ms in (DAY_MS - HOUR_MS, 0, DAY_MS):
+        home.count(HOME, start_ms, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=2 * DAY_MS)
+    assert [window for window, _, _ in home.closed()] == [
+        hour(0),
+        hour(23),
         Window(DAY_MS, 0),
-        Window(HOUR_MS, DAY_MS),
+        hour(24),
         Window(DAY_MS, DAY_MS),
     ]
 
 
-def test_only_due_windows_close():
-    hourly = windows()
-    add(hourly, at(0, HOUR_MS))
-    assert [closed.window.start_ms for closed in hourly.close(passed_by(HOUR_MS))] == [0]
-    assert hourly.close(passed_by(2 * HOUR_MS - 1)) == []
-    assert [closed.window.start_ms for closed in hourly.close(passed_by(2 * HOUR_MS))] == [HOUR_MS]
+@pytest.mark.parametrize(("min_events", "scored"), [(3, True), (4, False)])
+def test_a_window_with_too_few_events_is_published_without_a_score(min_events, scored):
+    home = Home(min_events=min_events)
+    home.count(HOME, 0, 1, 2, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    (result,) = home.close()
+    assert (result.score is not None) is scored
 
 
-def test_a_changed_window_closes_again_with_the_next_revision_and_the_whole_count():
-    hourly = windows(lateness_ms=DAY_MS)
-    add(hourly, at(0, 1))
-    hourly.close(everything)
-    add(hourly, [(0, 2, 5, 3)])
-    (again,) = hourly.close(everything)
-    assert (again.revision, again.counts.tolist(), again.repeated) == (1, [2, 0, 0, 1], False)
-    assert hourly.close(everything) == []
+def test_a_changed_window_gets_the_next_revision_with_the_whole_count(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.close()
+    home.count(AWAY, 0, 0, 0, 0, 5)
+    assert home.closed() == [(hour(0), 1, [1, 0, 0, 5])]
+    assert home.closed() == []
 
 
-def test_nothing_is_late_before_the_first_horizon():
-    assert windows().late(np.array([0, 10**14])) == {HOUR_MS: pytest.approx([False, False])}
+def test_silence_closes_a_window_once_it_has_ended_by_wall_time(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(HOME, newest_ms=5, idle_to_ms=5)
+    assert home.closed() == []
+    home.reach(AWAY, idle_to_ms=5)
+    assert home.closed(now_ms=HOUR_MS - 1) == []
+    assert home.closed(now_ms=HOUR_MS) == [(hour(0), 0, [1, 0, 0, 0])]
 
 
-def test_an_event_is_late_once_the_horizon_reaches_its_windows_end():
-    both = windows(HOUR_MS, DAY_MS, lateness_ms=10 * MINUTE_MS)
-    both.purge(HOUR_MS + 10 * MINUTE_MS - 1)
-    times = np.array([0, HOUR_MS - 1, HOUR_MS])
-    assert both.late(times)[HOUR_MS].tolist() == [False, False, False]
-    both.purge(HOUR_MS + 10 * MINUTE_MS)
-    assert both.late(times)[HOUR_MS].tolist() == [True, True, False]
-    assert both.late(times)[DAY_MS].tolist() == [False, False, False]
+def test_a_window_closed_by_silence_is_revised_when_it_is_due_again_and_not_before(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=5, idle_to_ms=5)
+    home.close()
+    home.count(HOME, 0, 2, 0, 0, 0)
+    home.reach(HOME, newest_ms=6)
+    assert home.closed() == []
+    home.reach(*PARTITIONS, idle_to_ms=6)
+    assert home.closed() == [(hour(0), 1, [2, 0, 0, 0])]
 
 
-def test_the_horizon_never_goes_back():
-    hourly = windows()
-    hourly.purge(3 * HOUR_MS)
-    hourly.purge(HOUR_MS)
-    assert hourly.late(np.array([3 * HOUR_MS - 1]))[HOUR_MS].tolist() == [True]
-    assert hourly.snapshot().horizon_ms == 3 * HOUR_MS
+def test_a_window_that_waits_too_long_for_a_partition_is_published_without_it():
+    home = Home(incomplete_ms=5 * MINUTE_MS, disorder_ms=MINUTE_MS)
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(HOME, newest_ms=HOUR_MS + MINUTE_MS)
+    home.reach(AWAY, newest_ms=HOUR_MS)
+    assert home.closed(now_ms=NOON_MS) == []
+    assert home.closed(now_ms=NOON_MS + 5 * MINUTE_MS - 1) == []
+    (result,) = home.close(now_ms=NOON_MS + 5 * MINUTE_MS)
+    assert (result.revision, result.missing) == (0, (AWAY,))
+    assert home.closed(now_ms=NOON_MS + 6 * MINUTE_MS) == []
+    home.count(AWAY, 0, 0, 1, 0, 0)
+    (result,) = home.close(now_ms=NOON_MS + 7 * MINUTE_MS)
+    assert (result.revision, result.missing, result.count) == (1, (AWAY,), 2)
+    home.reach(AWAY, newest_ms=2 * HOUR_MS)
+    (result,) = home.close(now_ms=NOON_MS + 8 * MINUTE_MS)
+    assert (result.revision, result.missing, result.count) == (2, (), 2)
 
 
-@settings(max_examples=60)
-@given(event_lists(), SIZES.filter(lambda sizes: sizes[0] > 1), st.integers(0, 4 * DAY_MS))
-def test_the_purge_drops_exactly_the_panes_that_every_size_is_past(events, sizes_ms, horizon_ms):
-    several = windows(*sizes_ms)
-    add(several, events)
-    several.purge(horizon_ms)
-    left = [
-        event
-        for event in events
-        if any(event[2] // size_ms * size_ms + size_ms > horizon_ms for size_ms in sizes_ms)
+def test_a_partition_that_was_never_heard_of_is_missing():
+    home = Home(incomplete_ms=5 * MINUTE_MS)
+    added = ("embeddings", 2)
+    home.table.expect([*PARTITIONS, added])
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    assert home.closed() == []
+    (result,) = home.close(now_ms=NOON_MS + 5 * MINUTE_MS)
+    assert result.missing == (added,)
+
+
+def test_a_window_that_nobody_has_passed_waits_however_long():
+    home = Home(incomplete_ms=5 * MINUTE_MS)
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(HOME, newest_ms=HOUR_MS - 1)
+    assert home.closed() == []
+    assert home.closed(now_ms=NOON_MS + DAY_MS) == []
+
+
+def test_windows_are_final_up_to_the_horizon_that_every_partition_has_applied(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(HOME, newest_ms=5 * HOUR_MS, horizon_ms=2 * HOUR_MS)
+    home.reach(AWAY, newest_ms=5 * HOUR_MS)
+    home.close()
+    assert FinalKey("images") not in home.changes
+    home.reach(AWAY, horizon_ms=HOUR_MS)
+    assert home.closed() == []
+    assert home.changes == {FinalKey("images"): HOUR_MS}
+
+
+def test_the_first_round_settles_the_home():
+    home = Home()
+    assert home.closed() == []
+    assert home.changes == {FinalKey("images"): 0}
+    assert home.table.home("images", lambda stream: AWAY) == HOME
+
+
+def test_a_last_look_takes_in_what_came_before_the_horizon(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.close()
+    home.count(AWAY, 0, 0, 1, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=3 * HOUR_MS, horizon_ms=HOUR_MS)
+    assert home.closed() == [(hour(0), 1, [1, 1, 0, 0])]
+    assert home.changes[FinalKey("images")] == HOUR_MS
+
+
+def test_a_window_that_is_final_is_not_revised_though_a_larger_one_keeps_its_panes():
+    home = Home(sizes_ms=(HOUR_MS, DAY_MS))
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS, horizon_ms=HOUR_MS)
+    assert [window for window, _, _ in home.closed()] == [hour(0)]
+    home.count(HOME, 0, 2, 0, 0, 0)
+    assert home.closed() == []
+    home.reach(*PARTITIONS, newest_ms=DAY_MS)
+    assert home.closed() == [(Window(DAY_MS, 0), 0, [2, 0, 0, 0])]
+
+
+def test_what_was_published_is_kept_while_open_and_the_newest_of_each_size_longer(home):
+    for number in (0, 1, 2):
+        home.count(HOME, number * HOUR_MS, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=3 * HOUR_MS)
+    assert len(home.close()) == 3
+    home.reach(*PARTITIONS, horizon_ms=2 * HOUR_MS)
+    home.close()
+    assert set(home.table.published("images")) == {hour(2)}
+    home.reach(*PARTITIONS, horizon_ms=3 * HOUR_MS)
+    home.close()
+    assert set(home.table.published("images")) == {hour(2)}
+
+
+def test_a_new_owner_publishes_nothing_again_and_goes_on_with_the_revisions(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.count(HOME, HOUR_MS, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.close()
+    home.begin()
+    assert home.closed() == []
+    home.count(HOME, 0, 2, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=2 * HOUR_MS)
+    assert home.closed() == [(hour(0), 1, [2, 0, 0, 0]), (hour(1), 0, [1, 0, 0, 0])]
+
+
+def test_a_new_owner_takes_up_what_had_changed_since(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.close()
+    home.count(HOME, 0, 2, 0, 0, 0)
+    home.begin()
+    assert home.closed() == [(hour(0), 1, [2, 0, 0, 0])]
+
+
+def test_less_than_was_published_is_older_and_waited_out(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.count(AWAY, 0, 0, 5, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.close()
+    home.count(AWAY, 0, 0, 3, 0, 0)  # as a table knew it that had not read so far
+    assert home.closed() == []
+    home.count(AWAY, 0, 0, 7, 0, 0)
+    assert home.closed() == [(hour(0), 1, [1, 7, 0, 0])]
+
+
+def test_windows_published_before_a_loss_was_known_say_so_with_a_revision(home):
+    for number in (0, 1, 2):
+        home.count(HOME, number * HOUR_MS, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=3 * HOUR_MS)
+    assert [result.events_lost for result in home.close()] == [False] * 3
+    home.reach(AWAY, gap=Gap(HOUR_MS, 2 * HOUR_MS - 1))
+    (result,) = home.close()
+    assert (result.window, result.revision, result.events_lost) == (hour(1), 1, True)
+    assert home.closed() == []
+
+
+def test_a_loss_that_is_settled_later_is_not_forgotten_by_what_was_published(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.reach(AWAY, gap=Gap(None))
+    assert [result.events_lost for result in home.close()] == [True]
+    home.reach(AWAY, gap=None)
+    home.count(HOME, 0, 2, 0, 0, 0)
+    assert [result.events_lost for result in home.close()] == [True]
+
+
+def test_a_loss_makes_no_window_of_nothing(home):
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS, gap=Gap(None))
+    assert home.closed() == []
+
+
+def roll_out(home, from_ms):
+    home.reach(*PARTITIONS, counting=(Counting(FIRST.key), Counting(OTHER.key, from_ms)))
+
+
+def test_each_window_is_counted_against_the_baseline_in_force_when_it_began(home):
+    roll_out(home, HOUR_MS)
+    for number in (0, 1):
+        home.count(HOME, number * HOUR_MS, 1, 0, 0, 0)
+        home.count(HOME, number * HOUR_MS, 0, 1, 0, 0, baseline=OTHER)
+    home.reach(*PARTITIONS, newest_ms=2 * HOUR_MS)
+    results = home.close()
+    assert [(r.window, r.baseline_id, r.counts.tolist()) for r in results] == [
+        (hour(0), FIRST.baseline_id, [1, 0, 0, 0]),
+        (hour(1), OTHER.baseline_id, [0, 1, 0, 0]),
     ]
-    assert several.panes.total(0, 4 * DAY_MS).sum() == len(left)
-    open_windows = {window for window in windows_of(events, sizes_ms) if window.end_ms > horizon_ms}
-    assert several.open_windows() == open_windows
-    assert several.count_open() == {
-        size_ms: sum(window.size_ms == size_ms for window in open_windows) for size_ms in sizes_ms
+
+
+def test_what_changes_against_another_baseline_alone_is_no_revision(home):
+    roll_out(home, 5 * HOUR_MS)
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS)
+    home.close()
+    home.count(HOME, 0, 0, 9, 0, 0, baseline=OTHER)
+    assert home.closed() == []
+
+
+def test_a_window_whose_baseline_is_not_to_be_had_waits_and_is_not_final(home):
+    roll_out(home, HOUR_MS)
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.count(HOME, HOUR_MS, 0, 1, 0, 0, baseline=OTHER)
+    home.reach(*PARTITIONS, newest_ms=9 * HOUR_MS, horizon_ms=9 * HOUR_MS)
+    del home.known[OTHER.key]
+    assert [window for window, _, _ in home.closed()] == [hour(0)]
+    assert home.changes[FinalKey("images")] == HOUR_MS
+    home.known[OTHER.key] = OTHER
+    assert [window for window, _, _ in home.closed()] == [hour(1)]
+    assert home.changes[FinalKey("images")] == 9 * HOUR_MS
+
+
+def test_windows_from_before_the_first_baseline_that_all_count_hold_nothing_up(home):
+    home.reach(HOME, counting=(Counting(FIRST.key), Counting(OTHER.key, HOUR_MS)))
+    home.reach(AWAY, counting=(Counting(OTHER.key), Counting(FIRST.key, 2 * HOUR_MS)))
+    for number in (0, 1):
+        home.count(HOME, number * HOUR_MS, 1, 0, 0, 0)
+        home.count(HOME, number * HOUR_MS, 0, 1, 0, 0, baseline=OTHER)
+    home.reach(*PARTITIONS, newest_ms=9 * HOUR_MS, horizon_ms=9 * HOUR_MS)
+    assert home.closed() == [(hour(1), 0, [0, 1, 0, 0])]
+    assert home.changes[FinalKey("images")] == 9 * HOUR_MS
+
+
+def test_windows_of_new_sizes_take_the_panes_that_lie_within_them(home):
+    home.count(HOME, 0, 5, 0, 0, 0)
+    home.spec = build_spec(sizes_ms=(HOUR_MS // 2, 2 * HOUR_MS))
+    home.begin()
+    home.count(HOME, HOUR_MS, 0, 1, 0, 0)
+    home.count(HOME, 3 * HOUR_MS // 2, 0, 1, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=2 * HOUR_MS)
+    assert home.closed() == [
+        (Window(HOUR_MS // 2, HOUR_MS), 0, [0, 1, 0, 0]),
+        (Window(HOUR_MS // 2, 3 * HOUR_MS // 2), 0, [0, 1, 0, 0]),
+        (Window(2 * HOUR_MS, 0), 0, [5, 2, 0, 0]),
+    ]
+
+
+def test_when_the_source_has_ended_every_window_is_due(home):
+    home.count(HOME, 0, 1, 0, 0, 0)
+    home.count(AWAY, 7 * HOUR_MS, 0, 1, 0, 0)
+    assert home.closed() == []
+    assert home.closed(everything=True) == [(hour(0), 0, [1, 0, 0, 0]), (hour(7), 0, [0, 1, 0, 0])]
+    assert home.closed(everything=True) == []
+
+
+def test_the_state_is_all_that_was_written_and_not_forgotten(home):
+    for number in (0, 1):
+        home.count(HOME, number * HOUR_MS, 1, 0, 0, 0)
+    home.reach(*PARTITIONS, newest_ms=3 * HOUR_MS, horizon_ms=HOUR_MS)
+    home.close()
+    state = home.windows.state()
+    assert {key: value for key, value in state.items() if isinstance(key, PublishedKey)} == {
+        PublishedKey("images", window): value for window, value in home.table.published("images").items()
     }
-    assert {(c.window, tuple(c.counts.tolist())) for c in several.close(everything)} == {
-        (window, counts_of(events, window)) for window in open_windows
-    }
-
-
-def test_a_size_without_an_open_window_counts_none():
-    both = windows(HOUR_MS, DAY_MS)
-    assert both.count_open() == {HOUR_MS: 0, DAY_MS: 0}
-    add(both, at(0, HOUR_MS))
-    assert both.count_open() == {HOUR_MS: 2, DAY_MS: 1}
-    both.purge(2 * HOUR_MS)
-    assert both.count_open() == {HOUR_MS: 0, DAY_MS: 1}
-
-
-def test_a_window_past_correction_is_not_published_again_though_a_larger_one_keeps_its_panes():
-    both = windows(HOUR_MS, DAY_MS)
-    add(both, at(0))
-    both.close(passed_by(HOUR_MS))
-    both.purge(HOUR_MS)
-    add(both, [(0, 1, 1, 0)])
-    assert both.close(passed_by(HOUR_MS)) == []
-    (day,) = both.close(everything)
-    assert (day.window, day.counts.sum()) == (Window(DAY_MS, 0), 2)
-
-
-def test_retirement_gives_up_what_has_ended_by_wall_time_and_nothing_else():
-    hourly = windows(lateness_ms=DAY_MS)
-    add(hourly, at(0, HOUR_MS, 2 * HOUR_MS))
-    hourly.retire(2 * HOUR_MS + 1)
-    assert hourly.open_windows() == {Window(HOUR_MS, 2 * HOUR_MS)}
-    assert hourly.late(np.array([2 * HOUR_MS - 1, 2 * HOUR_MS]))[HOUR_MS].tolist() == [True, False]
-
-
-def test_retirement_of_nothing_moves_no_horizon():
-    hourly = windows()
-    hourly.retire(DAY_MS)
-    add(hourly, at(5 * DAY_MS))
-    hourly.retire(DAY_MS)
-    assert hourly.snapshot().horizon_ms is None
-
-
-def test_retirement_keeps_the_panes_of_a_larger_window_that_goes_on():
-    both = windows(HOUR_MS, DAY_MS)
-    add(both, at(0, HOUR_MS))
-    both.retire(2 * HOUR_MS)
-    assert both.open_windows() == {Window(DAY_MS, 0)}
-    assert both.panes.total(0, DAY_MS).sum() == 2
-
-
-def test_a_restored_window_is_published_again_with_its_last_revision_where_nothing_changed():
-    hourly = windows(lateness_ms=DAY_MS)
-    add(hourly, at(0))
-    hourly.close(everything)
-    add(hourly, at(1))
-    hourly.close(everything)
-    restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
-    add(restored, at(0, 1))
-    assert [(c.window.start_ms, *said(c)) for c in restored.close(everything)] == [(0, 1, 2, True)]
-    assert restored.close(everything) == []
-
-
-def test_a_repeated_window_that_changes_afterwards_gets_the_next_revision_and_is_no_repetition():
-    hourly = windows(lateness_ms=DAY_MS)
-    add(hourly, at(0))
-    hourly.close(everything)
-    restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
-    add(restored, at(0))
-    assert [said(c) for c in restored.close(everything)] == [(0, 1, True)]
-    add(restored, at(1))
-    assert [said(c) for c in restored.close(everything)] == [(1, 2, False)]
-
-
-def said(closed):
-    return closed.revision, closed.counts.sum(), closed.repeated
-
-
-def test_a_restored_window_that_had_changed_since_its_publication_is_published_with_the_next_revision():
-    hourly = windows(lateness_ms=DAY_MS)
-    add(hourly, at(0))
-    hourly.close(everything)
-    add(hourly, at(1))
-    restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
-    add(restored, at(0, 1))
-    assert [said(c) for c in restored.close(everything)] == [(1, 2, False)]
-
-
-def test_a_restored_window_counted_against_another_baseline_is_published_with_the_next_revision():
-    hourly = windows(lateness_ms=DAY_MS, baseline_id="one")
-    add(hourly, at(0, 1))
-    hourly.close(everything)
-    other = windows(lateness_ms=DAY_MS, baseline_id="other", snapshot=hourly.snapshot())
-    add(other, at(0, 1, cluster=2))
-    (closed,) = other.close(everything)
-    assert said(closed) == (1, 2, False)
-    assert closed.counts.tolist() == [0, 0, 2, 0]
-    assert other.close(everything) == []
-    assert other.snapshot() == WindowsSnapshot(None, ((Window(HOUR_MS, 0), 1, 2),), "other")
-
-
-@pytest.mark.parametrize("baseline_id", ["one", "other"])
-def test_another_baseline_is_not_forgotten_by_a_run_that_ended_before_it_published(baseline_id):
-    hourly = windows(lateness_ms=DAY_MS, baseline_id="one")
-    add(hourly, at(0, 1))
-    hourly.close(everything)
-    other = windows(lateness_ms=DAY_MS, baseline_id="other", snapshot=hourly.snapshot())
-    add(other, at(0, 1))
-    last = windows(lateness_ms=DAY_MS, baseline_id=baseline_id, snapshot=other.snapshot())
-    add(last, at(0, 1))
-    assert [said(c) for c in last.close(everything)] == [(1, 2, False)]
-
-
-def test_a_restored_window_that_has_lost_events_stays_as_it_was_published():
-    before = WindowsSnapshot(None, ((Window(HOUR_MS, 0), 4, 3),), "one")
-    short = windows(snapshot=before)
-    add(short, at(0, 1))
-    assert short.close(everything) == []
-    assert short.snapshot() == before
-    add(short, at(2, 3))
-    assert [said(c) for c in short.close(everything)] == [(5, 4, False)]
-
-
-def test_a_snapshot_taken_before_the_restored_windows_are_published_again_says_the_same():
-    hourly = windows(lateness_ms=DAY_MS)
-    add(hourly, at(0, HOUR_MS))
-    hourly.close(everything)
-    restored = windows(lateness_ms=DAY_MS, snapshot=hourly.snapshot())
-    add(restored, at(0, HOUR_MS))
-    assert restored.snapshot() == hourly.snapshot()
-
-
-def test_a_restored_horizon_judges_lateness_before_any_watermark_is_known():
-    hourly = windows(snapshot=WindowsSnapshot(horizon_ms=2 * HOUR_MS))
-    assert hourly.late(np.array([2 * HOUR_MS - 1, 2 * HOUR_MS]))[HOUR_MS].tolist() == [True, False]
-
-
-def test_a_size_that_is_no_longer_configured_is_forgotten():
-    both = windows(HOUR_MS, DAY_MS, lateness_ms=DAY_MS)
-    add(both, at(0))
-    both.close(everything)
-    daily = windows(DAY_MS, lateness_ms=DAY_MS, snapshot=both.snapshot())
-    add(daily, at(0))
-    assert {entry[0].size_ms for entry in daily.snapshot().published} == {DAY_MS}
-    assert [closed.window for closed in daily.close(everything)] == [Window(DAY_MS, 0)]
-
-
-def test_purged_windows_leave_the_snapshot():
-    hourly = windows()
-    add(hourly, at(0, HOUR_MS))
-    hourly.close(everything)
-    assert len(hourly.snapshot().published) == 2
-    hourly.purge(HOUR_MS)
-    assert [entry[0] for entry in hourly.snapshot().published] == [Window(HOUR_MS, HOUR_MS)]
+    assert state[FinalKey("images")] == HOUR_MS

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.service import Service
+from tests.integration.service import DRIFTGAUGE, Service
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 4
@@ -86,6 +87,7 @@ class Case:
         self.events_topic = f"{self.name}.events"
         self.windows_topic = f"{self.name}.windows"
         self.dead_letters_topic = f"{self.name}.dead-letters"
+        self.state_topic = f"driftgauge.state.{self.name}.{self.events_topic}"
         self.config = self.folder / "driftgauge.yaml"
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
         self._runs = 0
@@ -111,15 +113,16 @@ class Case:
         save(baseline, self.folder / f"{stream}.safetensors")
 
     def write_config(self) -> None:
+        kafka = {
+            "bootstrap.servers": self.bootstrap,
+            "group.id": self.name,
+            # A member that was killed holds up the next one for this long. None leaves the service's own.
+            "session.timeout.ms": 1_500,
+            "heartbeat.interval.ms": 300,
+            **self.kafka,
+        }
         tree = {
-            "kafka": {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": self.name,
-                # A member that was killed holds up the next one for this long.
-                "session.timeout.ms": 1_500,
-                "heartbeat.interval.ms": 300,
-                **self.kafka,
-            },
+            "kafka": {name: value for name, value in kafka.items() if value is not None},
             "topics": {
                 "events": [self.events_topic],
                 "windows": self.windows_topic,
@@ -141,22 +144,30 @@ class Case:
         }
         self.config.write_text(yaml.safe_dump(tree))
 
-    def serve(self) -> Service:
-        """Start the service; each run has a log of its own."""
+    def serve(
+        self,
+        replica: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        program: Sequence[str] = DRIFTGAUGE,
+    ) -> Service:
+        """Start the service, with a lasting name if one is given; each run has a log of its own."""
         self._runs += 1
-        return Service(self.config, self.folder / f"serve-{self._runs}.log")
+        named = {} if replica is None else {"DRIFTGAUGE_REPLICA": replica}
+        log = self.folder / f"serve-{self._runs}.log"
+        return Service(self.config, log, {**named, **(settings or {})}, program)
 
     def producer(self, **properties: str | int) -> Producer:
         return Producer(
             {"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties
         )
 
-    def publish(self, events: Iterable[Event]) -> None:
-        """Send events as fast as the broker takes them."""
+    def publish(self, events: Iterable[Event], *, keyed: bool = False) -> None:
+        """Send events as fast as the broker takes them; keyed, each stream goes to one partition."""
         producer = self.producer()
         for event in events:
             placed = {} if event.partition is None else {"partition": event.partition}
-            producer.produce(self.events_topic, event.value, **placed)
+            key = event.stream if keyed else None
+            producer.produce(self.events_topic, event.value, key, **placed)
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
 
@@ -180,11 +191,11 @@ class Case:
         return records
 
     def final_results(self) -> dict[WindowKey, dict[str, Any]]:
-        """The last result of each window, and that it bears the highest revision."""
+        """The last result of each window, and that each revision was published once, in order."""
         final: dict[WindowKey, dict[str, Any]] = {}
         for record in self.results():
             key = record["stream"], record["window"], record["start"]
-            assert key not in final or final[key]["revision"] <= record["revision"], "revisions only grow"
+            assert record["revision"] == (final[key]["revision"] + 1 if key in final else 0), record
             final[key] = record
         return final
 
@@ -194,7 +205,7 @@ class Case:
     def dead_letters(self) -> list[Message]:
         return self.read(self.dead_letters_topic)
 
-    def read(self, topic: str) -> list[Message]:
+    def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """Every record that is in a topic now, partition by partition; none where it does not exist."""
         consumer = Consumer(
             {
@@ -203,6 +214,7 @@ class Case:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
+                "isolation.level": isolation,
             }
         )
         try:
@@ -228,13 +240,35 @@ class Case:
         return sorted(records, key=lambda message: (message.partition(), message.offset()))
 
     def positions(self) -> dict[int, int]:
-        """How far the group has committed each partition."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name})
-        try:
+        """How far the group has committed each partition; a transaction that is open has not."""
+        with self._looking() as consumer:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
             asked = [TopicPartition(self.events_topic, partition) for partition in known]
             committed = consumer.committed(asked, timeout=TIMEOUT_S)
             return {at.partition: at.offset for at in committed if at.offset >= 0}
+
+    def ends(self) -> dict[int, int]:
+        """Where each partition's log ends."""
+        with self._looking() as consumer:
+            known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
+            asked = {partition: TopicPartition(self.events_topic, partition) for partition in known}
+            return {
+                partition: consumer.get_watermark_offsets(at, timeout=TIMEOUT_S)[1]
+                for partition, at in asked.items()
+            }
+
+    @contextmanager
+    def _looking(self) -> Iterator[Consumer]:
+        """A consumer that names the group and does not join it."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": self.name,
+                "isolation.level": "read_uncommitted",
+            }
+        )
+        try:
+            yield consumer
         finally:
             consumer.close()
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from types import TracebackType
 from driftgauge.demo.scrape import Scrape
 from driftgauge.environment import ENV_PREFIX
 
+DRIFTGAUGE = ("-m", "driftgauge")
 PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.05
 REQUEST_TIMEOUT_S = 5.0
@@ -53,12 +54,25 @@ class Service:
     Leaving the context kills what still runs.
     """
 
-    def __init__(self, config: Path, log: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Start it; `settings` are environment variables, laid over the configuration."""
+    def __init__(
+        self,
+        config: Path,
+        log: Path,
+        settings: Mapping[str, str] | None = None,
+        program: Sequence[str] = DRIFTGAUGE,
+    ) -> None:
+        """Start it.
+
+        Args:
+            config: The configuration.
+            log: Where its log goes.
+            settings: Environment variables, laid over the configuration.
+            program: What Python runs in place of `driftgauge`.
+        """
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "driftgauge", "serve", "--config", str(config)],
+                [sys.executable, *program, "serve", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -115,8 +129,8 @@ class Service:
         return Scrape.parse(text)
 
     def counted(self, stream: str | None = None) -> int:
-        """Events counted, now or again after a restart; of one stream or all."""
-        return sum(self.outcomes(outcome, stream) for outcome in ("accepted",))
+        """Events that this process has counted, of one stream or all."""
+        return self.outcomes("accepted", stream)
 
     def outcomes(self, outcome: str, stream: str | None = None) -> int:
         """Events that met this outcome, of one stream or all."""
@@ -126,6 +140,13 @@ class Service:
             if name == "driftgauge_events_total"
             and dict(labels)["outcome"] == outcome
             and stream in (None, dict(labels)["stream"])
+        )
+
+    def held(self) -> int:
+        """How many partitions it holds, over all topics."""
+        samples = self.scrape().samples.items()
+        return sum(
+            int(value) for (name, _), value in samples if name == "driftgauge_consumer_assigned_partitions"
         )
 
     def is_ready(self) -> bool:
@@ -168,6 +189,11 @@ class Service:
     def resume(self) -> None:
         """Let it go on (SIGCONT) as if no time had passed."""
         self._process.send_signal(signal.SIGCONT)
+
+    def abort(self) -> None:
+        """End it by SIGABRT; where PYTHONFAULTHANDLER is set it first logs where each thread stands."""
+        self._process.send_signal(signal.SIGABRT)
+        self._process.wait(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL), where it still runs."""

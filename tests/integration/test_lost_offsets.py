@@ -1,69 +1,115 @@
-"""Where the events that the group's offsets speak of are gone, the service goes on with what is there."""
+"""Where a log no longer keeps what was to be read the service says so, and goes on if it can."""
 
+import time
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
+from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
+from tests.integration.service import Service
 
 pytestmark = pytest.mark.integration
 
-LOSS = "events of open windows are no longer kept; what was published of these windows stands"
+LOSS = "records are no longer kept that were to be read; windows that they touch are marked"
+QUICK = {"commit_interval": "200ms"}
+LOST = 50
 
 
-def test_a_restart_after_retention_took_the_events_of_open_windows_counts_what_comes(
-    tmp_path: Path, bootstrap: str
-) -> None:
-    case = Case(tmp_path, bootstrap, partitions=2)
-    before, after = (
-        make_events("alpha", 300, start_ms=START_MS + day * DAY_MS, span_ms=3 * HOUR_MS, seed=30 + day)
-        for day in (0, 1)
-    )
-    case.publish(before)
-    with case.serve() as service:
-        case.wait_for_counts(service, case.truth(before))
-        service.stop()
-    # The committed offsets are those of the first events of open windows.
-    ends = [TopicPartition(case.events_topic, partition, -1) for partition in range(2)]
-    for deleted in case.admin.delete_records(ends).values():
-        deleted.result(TIMEOUT_S)
+class Loss:
+    """Three hours of events, of which the log forgets some in the second before they are read."""
 
-    case.publish(after)
-    with case.serve() as service:
-        case.wait_for_counts(service, case.truth(before + after))
-        assert service.outcomes("accepted") == len(after)
-        assert service.is_ready()
-        service.stop()
+    def __init__(self, folder: Path, bootstrap: str) -> None:
+        self.case = Case(
+            folder,
+            bootstrap,
+            partitions=1,
+            kafka={"session.timeout.ms": 45_000},
+            stream_settings={"idle_timeout": "500ms", "allowed_lateness": "1d"},
+            settings=QUICK,
+        )
+        self.events = make_events("alpha", 600, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=30)
 
+    def publish_first_half(self, service: Service) -> None:
+        """Publish the first hour and a half, and wait until it is counted."""
+        self.case.publish(self.events[:300])
+        service.wait_for("the first half to be counted", lambda: service.counted() == 300)
 
-def test_a_window_that_lost_a_part_of_its_events_stays_as_it_was_published(
-    tmp_path: Path, bootstrap: str
-) -> None:
-    case = Case(tmp_path, bootstrap, partitions=1)
-    events = make_events("alpha", 300, start_ms=START_MS, span_ms=HOUR_MS, seed=33)
-    case.publish(events)
-    with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
-        service.stop()
-    for deleted in case.admin.delete_records([TopicPartition(case.events_topic, 0, 200)]).values():
-        deleted.result(TIMEOUT_S)
+    def publish_second_half(self) -> None:
+        """Publish the rest, and let the log forget the beginning of it."""
+        self.case.publish(self.events[300:])
+        self.forget(300 + LOST)
 
-    with case.serve() as service:
+    def forget(self, before: int) -> None:
+        for deleted in self.case.admin.delete_records(
+            [TopicPartition(self.case.events_topic, 0, before)]
+        ).values():
+            deleted.result(TIMEOUT_S)
+
+    def assert_told(self, service: Service) -> None:
+        """The rest is counted, and what is missing is told by the log, a metric and the results."""
+        kept = self.events[:300] + self.events[300 + LOST :]
+        self.case.wait_for_counts(service, self.case.truth(kept))
+        (entry,) = service.logged(LOSS)
+        assert entry["lost"] == LOST
+        metric = service.scrape().value("driftgauge_records_lost_total", topic=self.case.events_topic)
+        assert metric == LOST
+        final = sorted(self.case.final_results().items())
+        assert [record["events_lost"] for _, record in final] == [False, True, False]
         service.wait_until_ready()
-        service.wait_for("its loss to be told", lambda: bool(service.logged(LOSS)))
-        service.wait_for("what is left to be counted", lambda: service.outcomes("replayed") == 100)
-        assert service.logged(LOSS)[0]["lost"] == 200
+
+
+def test_records_that_went_while_the_service_was_down_are_told(tmp_path: Path, bootstrap: str) -> None:
+    loss = Loss(tmp_path, bootstrap)
+    with loss.case.serve() as service:
+        loss.publish_first_half(service)
         service.stop()
-    assert case.final_counts() == case.truth(events)
+    loss.publish_second_half()
+    with loss.case.serve() as service:
+        loss.assert_told(service)
+        service.kill()
+    with loss.case.serve() as service:
+        service.wait_until_ready()
+        assert not service.logged(LOSS), "a loss is told once"
+        assert [record["events_lost"] for _, record in sorted(loss.case.final_results().items())] == [
+            False,
+            True,
+            False,
+        ]
+
+
+def test_records_that_went_before_a_paused_reader_are_told(tmp_path: Path, bootstrap: str) -> None:
+    loss = Loss(tmp_path, bootstrap)
+    with loss.case.serve() as service:
+        loss.publish_first_half(service)
+        service.pause()
+        # What it had asked for before it was paused is answered by now.
+        time.sleep(0.5)
+        loss.publish_second_half()
+        service.resume()
+        loss.assert_told(service)
+        assert len(service.logged("partitions assigned")) == 1
+
+
+def test_records_that_go_after_they_were_counted_are_not_missed(tmp_path: Path, bootstrap: str) -> None:
+    loss = Loss(tmp_path, bootstrap)
+    with loss.case.serve() as service:
+        loss.publish_first_half(service)
+        service.stop()
+    loss.forget(300)
+    loss.case.publish(loss.events[300:])
+    with loss.case.serve() as service:
+        loss.case.wait_for_counts(service, loss.case.truth(loss.events))
+        assert not service.logged(LOSS)
+        assert {record["events_lost"] for record in loss.case.results()} == {False}
 
 
 def test_a_topic_made_anew_is_not_taken_for_the_one_that_was_read(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap, partitions=1)
+    case = Case(tmp_path, bootstrap, partitions=1, settings=QUICK)
     events = make_events("alpha", 300, start_ms=START_MS, span_ms=HOUR_MS, seed=34)
     case.publish(events)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
+        service.wait_for("all to be counted", lambda: service.counted() == 300)
         service.stop()
     # Deleting a topic may take its offsets along; a group that has them still is the harder case.
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": case.name})
@@ -74,16 +120,29 @@ def test_a_topic_made_anew_is_not_taken_for_the_one_that_was_read(tmp_path: Path
     consumer.close()
 
     with case.serve() as service:
-        assert service.wait_for_exit(within_s=TIMEOUT_S) == 1
-        assert "the topic was made anew, or lost records; use another group.id" in service.log_tail()
+        service.wait_for("it to stop the partition", lambda: bool(service.logged("partition stopped")))
+        assert "the topic was made anew, or lost records" in str(
+            service.logged("partition stopped")[0]["reason"]
+        )
+        scrape = service.scrape()
+        assert scrape.value("driftgauge_consumer_stopped_partitions", topic=case.events_topic) == 1
+        assert service.get("/readyz")[0] == 503
+        assert service.get("/livez")[0] == 200
+        service.stop()
 
 
 def test_a_topic_deleted_beside_another_stops_nothing(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap, partitions=2, kafka={"topic.metadata.refresh.interval.ms": 500})
+    case = Case(
+        tmp_path,
+        bootstrap,
+        partitions=2,
+        kafka={"topic.metadata.refresh.interval.ms": 500},
+        stream_settings={"idle_timeout": "1s"},
+    )
     other = f"{case.name}.other"
     case.create_topic(other, 2)
     topics = {"windows": case.windows_topic, "dead_letters": case.dead_letters_topic}
-    case.settings = {"topics": {"events": [case.events_topic, other], **topics}}
+    case.settings = {"topics": {"events": [case.events_topic, other], **topics}, **QUICK}
     case.write_config()
     events = make_events("alpha", 600, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=32)
     with case.serve() as service:
@@ -92,10 +151,7 @@ def test_a_topic_deleted_beside_another_stops_nothing(tmp_path: Path, bootstrap:
         service.wait_for("the first half to be counted", lambda: service.counted() == 300)
 
         case.admin.delete_topics([other])[other].result(TIMEOUT_S)
-        service.wait_for(
-            "its partitions to be given up", lambda: len(service.logged("partitions assigned")) == 2
-        )
+        service.wait_for("its partitions to be given up", lambda: service.held() == 2)
         case.publish(events[300:])
         case.wait_for_counts(service, case.truth(events))
-        assert service.scrape().value("driftgauge_consumer_assigned_partitions", topic=other) == 0
         service.stop()

@@ -2,27 +2,68 @@
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
-from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
+from driftgauge.config import Settings
 from driftgauge.core.assignment import Centroids, Metric
-from driftgauge.core.pipeline import Pipeline, StreamSpec
+from driftgauge.core.pipeline import Pipeline
+from driftgauge.core.reference import Reference
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.state import Change, Progress, ProgressKey
+from driftgauge.core.table import Table
 from driftgauge.events.decoder import Decoder, StreamContract
+from driftgauge.events.state import decode
 from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.output import Output
 from driftgauge.kafka.ownership import Ownership
-from driftgauge.kafka.state import Restored
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 
-TOPIC = "embeddings"
+TOPIC, STATE, WINDOWS, LETTERS = "embeddings", "state", "windows", "letters"
 STREAM = "images"
 SIZE_MS = 1_000
 START_MS = 1_762_128_000_000
-NOTHING = Restored((), {})
+
+SPEC = StreamSpec(
+    name=STREAM,
+    reference=Reference(
+        "sha256:" + 8 * "0abc",
+        Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
+        np.array([40, 30, 20, 10], dtype=np.int64),
+        b"the file of the baseline",
+    ),
+    sizes_ms=(SIZE_MS, 4 * SIZE_MS),
+    disorder_ms=500,
+    lateness_ms=1_000,
+    idle_ms=2_000,
+    incomplete_ms=60_000,
+    min_events=1,
+)
+DECODER = Decoder({STREAM: StreamContract(4, "v7", Metric.EUCLIDEAN)})
+
+
+def event(time_ms: int, cluster: int = 0, **fields: object) -> bytes:
+    """An event at `time_ms` after the start, in a cluster."""
+    vector = [float(place == cluster) for place in range(4)]
+    return orjson.dumps({"stream": STREAM, "timestamp": START_MS + time_ms, "embedding": vector, **fields})
+
+
+def build_settings(bootstrap: str = "localhost:9092", group: str = "g", **changes: object) -> Settings:
+    """A configuration without any lead; what it says of the stream's baseline is read by nobody."""
+    streams = [{"name": STREAM, "baseline": "no-such-file", "windows": ["1s", "4s"]}]
+    topics = {"events": [TOPIC], "windows": WINDOWS, "dead_letters": LETTERS, "state": {TOPIC: STATE}}
+    kafka = {"bootstrap.servers": bootstrap, "group.id": group}
+    fields = {"kafka": kafka, "streams": streams, "topics": topics, "allowed_lead": "0s"}
+    return Settings.model_validate({**fields, **changes})
+
+
+def build_telemetry() -> Telemetry:
+    return Telemetry("0.1.0", [WatchedStream(SPEC, "v7", START_MS)], [TOPIC], lambda: True)
 
 
 class Clock:
@@ -83,77 +124,102 @@ class RecordingProducer:
     """Keeps what it is given, and fails as it is told.
 
     `full` is how often the queue is full from now on, `unsent` what a flush says it has not sent,
-    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises,
-    `limit` the bytes that a flush may send: a broker refuses a batch that is larger as a whole.
+    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises.
     """
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes | None]]]] = []
+        self.sent: list[tuple[str, bytes | None]] = []
         self.full = 0
         self.unsent = 0
         self.refusal: KafkaError | None = None
         self.fault: Exception | None = None
-        self.limit = 1_000_000
         self.polled_s: list[float] = []
         self._undelivered: deque = deque()
 
-    def produce(self, topic, value=None, key=None, headers=(), on_delivery=None) -> None:
+    def produce(self, topic, value=None, on_delivery=None) -> None:
         if self.fault is not None:
             raise self.fault
         if self.full:
             self.full -= 1
             raise BufferError
-        self.sent.append((topic, key, value, list(headers)))
-        parts = [key, value, *(part for header in headers for part in header)]
-        self._undelivered.append((on_delivery, sum(len(part) for part in parts if part)))
+        self.sent.append((topic, value))
+        self._undelivered.append(on_delivery)
 
     def poll(self, timeout_s: float) -> int:
         self.polled_s.append(timeout_s)
         return 0
 
     def flush(self, timeout_s: float) -> int:
-        error = self.refusal
-        if sum(size for _, size in self._undelivered) > self.limit:
-            error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
         while self._undelivered:
-            self._undelivered.popleft()[0](error, None)
+            self._undelivered.popleft()(self.refusal, None)
         return self.unsent
 
-    def to(self, topic: str) -> list[tuple]:
-        """Return what was sent to a topic, as (key, value, headers)."""
-        return [rest for sent_to, *rest in self.sent if sent_to == topic]
+
+@dataclass(frozen=True)
+class Sent:
+    """A record that was produced in a transaction."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
 
 
-class RecordingState:
-    """Keeps every commit; refuses as many as it is told."""
+class RecordingTransaction:
+    """Keeps each transaction that is committed: its records, and its offsets by partition.
+
+    `limit` is the bytes of a record's value that the client takes, `refusal` what the next commit
+    raises, `delivery` the error that the open records are refused with.
+    """
 
     def __init__(self) -> None:
-        self.commits: list[tuple] = []
-        self.refusals = 0
+        self.open: list[Sent] = []
+        self.commits: list[tuple[list[Sent], dict[tuple[str, int], int]]] = []
+        self.limit = 1_000_000
+        self.refusal: Exception | None = None
+        self._reports: list = []
 
-    def restore(self, partitions: Sequence[tuple[str, int]]) -> Restored:
-        return Restored(*self.commits[-1]) if self.commits else NOTHING
+    def produce(self, topic, *, partition=-1, key, value, headers=None, on_delivery=None) -> bool:
+        if len(value or b"") > self.limit:
+            return False
+        self.open.append(Sent(topic, partition, key, value, list(headers or [])))
+        self._reports.append(on_delivery)
+        return True
 
-    def commit(self, progress, snapshots) -> None:
-        if self.refusals:
-            self.refusals -= 1
-            raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
-        self.commits.append((tuple(progress), dict(snapshots)))
+    def commit(self, offsets, consumer, bound_s) -> None:
+        if self.refusal is not None:
+            refusal, self.refusal = self.refusal, None
+            self.open = []
+            raise refusal
+        self.report(None)
+        self.commits.append((self.open, {(at.topic, at.partition): at.offset for at in offsets}))
+        self.open = []
+
+    def report(self, error: KafkaError | None) -> None:
+        """Tell of every open record whether the broker took it."""
+        for report in filter(None, self._reports):
+            report(error, None)
+        self._reports = []
+
+    def to(self, topic: str) -> list[Sent]:
+        """What was committed to a topic."""
+        return [sent for records, _ in self.commits for sent in records if sent.topic == topic]
 
 
 class KnownEnds:
-    """Answers each request for end offsets at the next `collect`."""
+    """Answers each request for end offsets at the next `collect`; until then there is none."""
 
     def __init__(self) -> None:
-        self.requests: list[dict[int, tuple[str, int]]] = []
+        self.requests: list[list[tuple[str, int]]] = []
         self.ends: dict[tuple[str, int], int] = {}
 
-    def request(self, partitions) -> None:
-        self.requests.append(dict(partitions))
+    def request(self, partitions: Iterable[tuple[str, int]]) -> None:
+        self.requests.append(list(partitions))
 
-    def collect(self) -> dict[int, int]:
-        asked = self.requests[-1] if self.requests else {}
-        return {code: self.ends[at] for code, at in asked.items() if at in self.ends}
+    def collect(self) -> dict[tuple[str, int], int]:
+        asked = self.requests[-1] if self.requests else []
+        return {at: self.ends[at] for at in asked if at in self.ends}
 
 
 class SlowAdmin:
@@ -162,85 +228,107 @@ class SlowAdmin:
     def __init__(self) -> None:
         self.asked: list[dict] = []
 
-    def list_offsets(self, partitions, *, request_timeout):
+    def list_offsets(self, partitions, *, isolation_level, request_timeout):
         answers = {partition: Future() for partition in partitions}
         self.asked.append(answers)
         return answers
 
 
-SPEC = StreamSpec(
-    name=STREAM,
-    baseline_id="sha256:abc",
-    centroids=Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
-    baseline_counts=np.array([40, 30, 20, 10], dtype=np.int64),
-    sizes_ms=(SIZE_MS, 4 * SIZE_MS),
-    disorder_ms=500,
-    lateness_ms=1_000,
-    idle_ms=2_000,
-    min_events=1,
-)
-DECODER = Decoder({STREAM: StreamContract(4, "v7", Metric.EUCLIDEAN)})
-
-
-def event(time_ms: int, cluster: int = 0, **fields: object) -> bytes:
-    """An event at `time_ms` after the start, in a cluster."""
-    vector = [float(place == cluster) for place in range(4)]
-    return orjson.dumps({"stream": STREAM, "timestamp": START_MS + time_ms, "embedding": vector, **fields})
-
-
-class Replica:
-    """One owner of every partition, over stand-ins that outlive it."""
+class Owner:
+    """An owner of some of the partitions, over stand-ins; its state is what `log` has committed."""
 
     def __init__(
         self,
         partitions: int = 1,
         *,
-        state: RecordingState | None = None,
-        producer: RecordingProducer | None = None,
+        held: Collection[int] | None = None,
+        log: RecordingTransaction | None = None,
         clock: Clock | None = None,
+        rewrite_commits: int | None = None,
     ) -> None:
-        self.state = state or RecordingState()
-        self.producer = producer or RecordingProducer()
+        self.log = log or RecordingTransaction()
         self.clock = clock or Clock()
         self.ends = KnownEnds()
-        self.telemetry = Telemetry("0.1.0", [WatchedStream(SPEC, "v7", START_MS)], [TOPIC])
-        held = [(TOPIC, index) for index in range(partitions)]
-        restored = self.state.restore(held)
-        self.assignment = Assignment(held, restored.progress)
-        self.telemetry.assigned(held)
+        self.telemetry = build_telemetry()
+        self.table = Table()
+        every = [(TOPIC, index) for index in range(partitions)]
+        self.table.expect(every)
+        self._followed = 0
+        self.follow()
+        mine = [at for at in every if held is None or at[1] in held]
+        kept = {at: self.table.progress(at) for at in mine}
+        self.assignment = Assignment({at: known.position if known else 0 for at, known in kept.items()})
+        self.telemetry.assigned(mine)
         self.ownership = Ownership(
             assignment=self.assignment,
-            pipeline=Pipeline([SPEC], self.assignment.partitions, self.clock(), restored.snapshots),
+            pipeline=Pipeline(
+                [SPEC],
+                held=self.assignment.partitions,
+                every=every,
+                table=self.table,
+                find_reference=lambda spec, _: spec.reference,
+                established=set(),
+                now_ms=self.clock(),
+            ),
             decoder=DECODER,
             ends=self.ends,
-            output=Output(self.producer, windows_topic="windows", dead_letters_topic="letters"),
-            state=self.state,
+            transaction=self.log,
+            output=Output(
+                self.log,
+                windows_topic=WINDOWS,
+                dead_letters_topic=LETTERS,
+                state_topics={TOPIC: STATE},
+                max_letter_bytes=1_000_000,
+            ),
             telemetry=self.telemetry,
             clock_ms=self.clock,
-            lead_ms=0,
+            settings=build_settings(state_rewrite_commits=rewrite_commits),
         )
 
-    def read(self, *values: bytes | None, partition: int = 0, offset: int = 0) -> None:
-        """Process values that stand on a partition from an offset on."""
+    def follow(self) -> None:
+        """Bring what was committed since into the table."""
+        for records, _ in self.log.commits[self._followed :]:
+            for sent in records:
+                if sent.topic == STATE:
+                    self.table.apply(Change((TOPIC, sent.partition), *decode(sent.key, sent.value)))
+        self._followed = len(self.log.commits)
+
+    def read(self, *values: bytes | None, partition: int = 0, offset: int | None = None) -> None:
+        """Process values that stand on a partition from an offset on, by default the next."""
+        start = self.position(partition) if offset is None else offset
+        stamp = (TIMESTAMP_CREATE_TIME, self.clock())
         self.ownership.process(
             [
-                Record(value, partition=partition, offset=place, stamp=(TIMESTAMP_CREATE_TIME, self.clock()))
-                for place, value in enumerate(values, offset)
+                Record(value, partition=partition, offset=place, stamp=stamp)
+                for place, value in enumerate(values, start)
             ]
         )
 
-    def commit(self) -> None:
-        self.ownership.commit(flush_s=1.0)
+    def position(self, partition: int = 0) -> int:
+        code = self.assignment.code(TOPIC, partition)
+        assert code is not None
+        return self.assignment.positions[code]
+
+    def commit(self, *, after_ms: int = 0) -> None:
+        """Commit after some wall time, and read what was committed."""
+        self.clock.now_ms += after_ms
+        self.ownership.commit(None, 1.0)
+        self.follow()
+
+    def kept(self, partition: int = 0) -> Progress | None:
+        """The progress that was last committed of a partition."""
+        changes = [decode(sent.key, sent.value) for sent in self.log.to(STATE) if sent.partition == partition]
+        return next((value for key, value in reversed(changes) if key == ProgressKey()), None)
 
     @property
     def windows(self) -> list[dict]:
         """The results published, in order."""
-        return [orjson.loads(value) for _, value, _ in self.producer.to("windows")]
+        return [orjson.loads(sent.value) for sent in self.log.to(WINDOWS)]
 
     @property
     def letters(self) -> list[dict[str, bytes | None]]:
         """The headers of the dead letters, in order."""
-        return [dict(headers) for _, _, headers in self.producer.to("letters")]
+        return [dict(sent.headers) for sent in self.log.to(LETTERS)]
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", labels)

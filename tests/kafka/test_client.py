@@ -1,18 +1,24 @@
 import logging
 import socket
-from concurrent.futures import Future
-from time import monotonic
+from functools import partial
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
 from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka.parts import Lines
 
-CLIENTS = (client.consumer, client.producer, client.admin)
+transactional_producer = partial(client.transactional_producer, transactional_id="a")
+CLIENTS = (
+    client.consumer,
+    client.table_consumer,
+    client.producer,
+    transactional_producer,
+    client.admin,
+)
+CONSUMERS = (client.consumer, client.table_consumer)
 # Of those that one kind of client has and another has not, what operators may well set.
 ONE_SIDED = {
     "acks": "all",
@@ -22,7 +28,7 @@ ONE_SIDED = {
     "check.crcs": True,
     "compression.type": "lz4",
     "coordinator.query.interval.ms": 60_000,
-    "delivery.timeout.ms": 60_000,
+    "delivery.timeout.ms": 9_000,
     "fetch.max.bytes": 10_000_000,
     "fetch.wait.max.ms": 50,
     "group.instance.id": "a",
@@ -31,7 +37,7 @@ ONE_SIDED = {
     "max.partition.fetch.bytes": 1_000_000,
     "max.poll.interval.ms": 300_000,
     "message.send.max.retries": 3,
-    "message.timeout.ms": 60_000,
+    "message.timeout.ms": 9_000,
     "partitioner": "murmur2",
     "queue.buffering.backpressure.threshold": 1,
     "queue.buffering.max.messages": 1_000,
@@ -64,13 +70,8 @@ def said():
 
 @pytest.fixture(scope="module")
 def broker():
-    with EmbeddedBroker(["here", "there"]) as broker:
+    with EmbeddedBroker(["here", "there", "table"]) as broker:
         yield broker
-
-
-@pytest.fixture(scope="module")
-def admin(broker):
-    return client.admin({"bootstrap.servers": broker.bootstrap})
 
 
 @pytest.mark.parametrize("make", CLIENTS)
@@ -82,12 +83,19 @@ def test_one_section_serves_every_kind_of_client_and_none_is_warned_of_the_other
         {"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 6_000, name: ONE_SIDED[name]}
     )
     made.poll(0)
-    if make is client.consumer:
+    if make in CONSUMERS:
         made.close()
     assert [line for line in said if "CONFWARN" in line] == []
 
 
-@pytest.mark.parametrize(("make", "wrong"), [(client.consumer, "fetch.min.bytes"), (client.producer, "acks")])
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        *((make, "fetch.min.bytes") for make in CONSUMERS),
+        (client.producer, "acks"),
+        (transactional_producer, "acks"),
+    ],
+)
 def test_a_client_is_given_the_properties_of_its_kind(make, wrong, unused):
     # A value out of range is refused, so the property has arrived.
     with pytest.raises(KafkaException):
@@ -97,8 +105,9 @@ def test_a_client_is_given_the_properties_of_its_kind(make, wrong, unused):
 @pytest.mark.parametrize(
     ("make", "kind", "wrong"),
     [
-        (client.consumer, Consumer, "acks"),
+        *((make, Consumer, "acks") for make in CONSUMERS),
         (client.producer, Producer, "fetch.min.bytes"),
+        (transactional_producer, Producer, "fetch.min.bytes"),
         (client.admin, AdminClient, "acks"),
     ],
 )
@@ -120,7 +129,8 @@ def test_what_correctness_rests_on_cannot_be_set_from_outside(broker):
         if notices:
             break
     consumer.close()
-    assert notices[0].error().code() == KafkaError._PARTITION_EOF
+    # Without an offset of the group's its position is told to be unknown, and not taken to be the first.
+    assert {notice.error().code() for notice in notices} == {KafkaError._AUTO_OFFSET_RESET}
     reader = client.consumer(properties)
     partitions = [TopicPartition("here", notices[0].partition())]
     assert reader.committed(partitions, timeout=10)[0].offset < 0, "leaving has committed nothing"
@@ -163,55 +173,34 @@ def test_a_problem_with_a_secret_quotes_nothing_of_it(name):
     assert "hunter2" not in problem
 
 
-def test_missing_topics_are_told_from_those_that_are_there(admin):
-    assert client.missing_topics(admin, ["here", "nowhere", "there", "no-one"]) == ["nowhere", "no-one"]
-    assert client.missing_topics(admin, []) == []
+def test_a_table_is_read_from_its_beginning_to_its_end_without_a_group(broker):
+    properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own"}
+    producer = client.producer(properties)
+    for number in range(3):
+        producer.produce("table", b"%d" % number, partition=0)
+    assert producer.flush(10) == 0
+    reader = client.table_consumer(
+        {**properties, "enable.partition.eof": False, "auto.offset.reset": "error"}
+    )
+    reader.assign([TopicPartition("table", 0, OFFSET_BEGINNING)])
+    messages = []
+    for _ in range(100):
+        messages += reader.consume(10, 0.1)
+        if len(messages) == 4:
+            break
+    assert reader.memberid() is None
+    reader.close()
+    assert [message.value() for message in messages[:3]] == [b"0", b"1", b"2"]
+    assert messages[3].error().code() == KafkaError._PARTITION_EOF
 
 
-def test_a_cluster_that_does_not_answer_is_a_broker_error_that_says_what_to_check(unused, monkeypatch):
-    monkeypatch.setattr(client, "REQUEST_TIMEOUT_S", 0.2)
-    started_s = monotonic()
-    with pytest.raises(BrokerError, match=r"does not answer .*; check kafka\.bootstrap\.servers"):
-        client.missing_topics(client.admin({"bootstrap.servers": unused}), ["here"])
-    assert monotonic() - started_s < 5
-
-
-def test_a_topic_that_cannot_be_created_in_time_is_a_broker_error_that_names_it(admin, monkeypatch):
-    monkeypatch.setattr(client, "REQUEST_TIMEOUT_S", 1.0)
-    with pytest.raises(BrokerError, match=r"topic nowhere is missing and cannot be created .*; create it"):
-        client.create_missing_topics(admin, ["here", "nowhere"])
-
-
-class Refusing:
-    """An administration client of a cluster where `error` answers the creation of a topic."""
-
-    def __init__(self, admin, error):
-        self._admin = admin
-        self._error = error
-        self.asked = []
-
-    def list_topics(self, timeout):
-        return self._admin.list_topics(timeout=timeout)
-
-    def create_topics(self, topics, **_):
-        self.asked += [topic.topic for topic in topics]
-        futures = {topic.topic: Future() for topic in topics}
-        for future in futures.values():
-            future.set_exception(KafkaException(KafkaError(self._error)))
-        return futures
-
-
-def test_a_topic_that_somebody_else_has_just_created_is_no_error(admin):
-    refusing = Refusing(admin, KafkaError.TOPIC_ALREADY_EXISTS)
-    client.create_missing_topics(refusing, ["here", "there"])
-    assert refusing.asked == []
-    client.create_missing_topics(refusing, ["here", "nowhere"])
-    assert refusing.asked == ["nowhere"], "only what is missing is created"
-
-
-def test_a_topic_that_may_not_be_created_is_a_broker_error(admin):
-    with pytest.raises(BrokerError, match="nowhere is missing and cannot be created"):
-        client.create_missing_topics(Refusing(admin, KafkaError.TOPIC_AUTHORIZATION_FAILED), ["nowhere"])
+@pytest.mark.parametrize("name", ["transaction.timeout.ms", "compression.type"])
+def test_what_transactions_begin_with_can_be_set_otherwise(name, unused):
+    sound = {"transaction.timeout.ms": 60_000, "compression.type": "zstd"}[name]
+    properties = {"bootstrap.servers": unused, "group.id": "g"}
+    assert isinstance(transactional_producer({**properties, name: sound}), Producer)
+    with pytest.raises(KafkaException):
+        transactional_producer({**properties, name: "-1"})
 
 
 def test_a_complaint_of_the_client_library_passes_once_a_minute():

@@ -1,15 +1,13 @@
 import socket
 from contextlib import suppress
 
-from driftgauge.kafka import client
+from driftgauge.kafka import client, topics
 from driftgauge.kafka.embedded import EmbeddedBroker
 
 
 def consume(broker, topic, wanted):
     """Read until `wanted` values have come, or for ten seconds."""
-    consumer = client.consumer(
-        {"bootstrap.servers": broker.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"}
-    )
+    consumer = client.table_consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"})
     consumer.subscribe([topic])
     values = []
     for _ in range(100):
@@ -71,4 +69,4 @@ def test_two_brokers_know_nothing_of_each_other():
     with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
         assert one.bootstrap != other.bootstrap
         admin = client.admin({"bootstrap.servers": other.bootstrap})
-        assert client.missing_topics(admin, ["here", "there"]) == ["here"]
+        assert topics.missing_topics(admin, ["here", "there"]) == ["here"]

@@ -8,10 +8,9 @@ from confluent_kafka import (
     KafkaError,
 )
 
-from driftgauge.errors import BrokerError
+from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.assignment import Assignment
-from driftgauge.kafka.intake import read_notices, to_records
-from driftgauge.kafka.state import Progress
+from driftgauge.kafka.intake import PositionLost, read_notices, to_records
 from tests.kafka.parts import TOPIC, Record
 
 NOW_MS = 1_762_128_000_000
@@ -19,7 +18,7 @@ NOW_MS = 1_762_128_000_000
 
 @pytest.fixture
 def assignment():
-    return Assignment([(TOPIC, 0), (TOPIC, 1)], [])
+    return Assignment({(TOPIC, 0): 2, (TOPIC, 1): 0})
 
 
 def notice(code, **parts):
@@ -37,7 +36,7 @@ def test_records_of_held_partitions_are_returned_in_order(assignment):
 
 def test_a_record_does_not_advance_the_position_before_it_is_counted(assignment):
     read_notices([Record(offset=4)], assignment)
-    assert assignment.positions[0] < 0
+    assert assignment.positions[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -55,39 +54,48 @@ def test_an_end_of_partition_advances_the_position_past_what_is_never_delivered(
 
 def test_the_end_of_a_partition_that_is_not_held_is_passed_over(assignment):
     assert read_notices([end(7, partition=2)], assignment) == []
-    assert all(position < 0 for position in assignment.positions.values())
+    assert assignment.positions == {0: 2, 1: 0}
 
 
 def test_an_end_without_an_offset_advances_nothing(assignment):
     read_notices([end(None)], assignment)
-    assert assignment.positions[0] < 0
+    assert assignment.positions[0] == 2
 
 
-def test_an_end_completes_the_catching_up_where_the_last_records_are_markers():
-    assignment = Assignment([(TOPIC, 0)], [Progress(TOPIC, 0, position=7, first_open=4)])
-    read_notices([end(7)], assignment)
-    assert assignment.caught_up
+def test_a_position_that_the_log_does_not_keep_is_lost(assignment):
+    with pytest.raises(PositionLost, match=r"embeddings\[1\]"):
+        read_notices([Record(offset=4), notice(KafkaError._AUTO_OFFSET_RESET, partition=1)], assignment)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        KafkaError._AUTO_OFFSET_RESET,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    ],
-)
-def test_a_notice_that_waiting_will_not_mend_ends_the_reading(assignment, code):
+def test_a_position_that_is_lost_of_a_partition_that_is_not_held_is_passed_over(assignment):
+    kept = Record(offset=4)
+    assert read_notices([notice(KafkaError._AUTO_OFFSET_RESET, partition=2), kept], assignment) == [kept]
+
+
+AUTHORIZATION = [
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+]
+
+
+@pytest.mark.parametrize("code", AUTHORIZATION)
+@pytest.mark.parametrize("held", [{(TOPIC, 1): 0}, {}])
+def test_what_must_not_be_read_is_the_operators_to_mend_whether_it_is_held_or_not(code, held):
     with pytest.raises(
-        BrokerError, match=r"reading from embeddings\[1\] failed: .*; mend it and start again"
+        AuthorizationError, match=r"embeddings\[1\] must not be read \(.*\); check the client's rights"
     ):
-        read_notices([notice(code, partition=1)], assignment)
+        read_notices([notice(code, partition=1)], Assignment(held))
 
 
-def test_a_fatal_notice_ends_the_reading_and_names_the_cluster_where_it_names_no_topic(assignment):
-    with pytest.raises(BrokerError, match="reading from the cluster failed"):
+def test_what_must_not_be_done_with_no_topic_in_particular_names_the_cluster(assignment):
+    with pytest.raises(AuthorizationError, match="the cluster must not be read"):
+        read_notices([notice(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None)], assignment)
+
+
+def test_a_fatal_notice_is_the_consumers_end(assignment):
+    with pytest.raises(BrokerError, match="the consumer failed for good"):
         read_notices([notice(KafkaError._STATE, topic=None, fatal=True)], assignment)
 
 

@@ -1,14 +1,18 @@
+import os
+
 import orjson
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
-from driftgauge.core.result import Window, WindowResult, score
-from driftgauge.errors import BrokerError
+from driftgauge.core.result import WindowResult
+from driftgauge.core.state import Change, FinalKey, Progress, ProgressKey, Published
+from driftgauge.core.window import Window
+from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
+from driftgauge.events.state import decode
 from driftgauge.kafka.output import Output
-from tests.kafka.parts import SPEC, Record, RecordingProducer
+from tests.kafka.cluster import Cluster
+from tests.kafka.parts import LETTERS, SPEC, STATE, TOPIC, WINDOWS, Record, RecordingTransaction
 
 REJECTION = Rejection(0, Reason.WRONG_DIMENSION, "embedding: 3 numbers, not 4", "images")
 OWN = {
@@ -20,203 +24,173 @@ OWN = {
 }
 
 
-@pytest.fixture
-def producer():
-    return RecordingProducer()
+def build_output(transaction, *, max_letter_bytes=100_000, letters=LETTERS):
+    return Output(
+        transaction,
+        windows_topic=WINDOWS,
+        dead_letters_topic=letters,
+        state_topics={TOPIC: STATE},
+        max_letter_bytes=max_letter_bytes,
+    )
 
 
 @pytest.fixture
-def output(producer):
-    return Output(producer, windows_topic="windows", dead_letters_topic="letters")
+def transaction():
+    return RecordingTransaction()
+
+
+@pytest.fixture
+def output(transaction):
+    return build_output(transaction)
 
 
 def result(revision=0):
-    counts = SPEC.baseline_counts
-    window = Window(86_400_000, 1_762_128_000_000)
-    return WindowResult("images", window, revision, counts, counts, "sha256:abc", score(counts, counts))
+    counts = SPEC.reference.counts
+    published = Published(revision, counts, counts, SPEC.reference.baseline_id, True, (), False, 0)
+    return WindowResult.of("images", Window(86_400_000, 1_762_128_000_000), published)
 
 
 def rejected(**parts):
     return Record(**{"topic": "embeddings", "partition": 3, "offset": 41, **parts})
 
 
-def test_a_result_goes_to_its_topic_under_the_key_of_its_window(output, producer):
+def letters(transaction):
+    return [sent for sent in transaction.open if sent.topic == LETTERS]
+
+
+def test_a_result_goes_to_its_topic_under_the_key_of_its_window(output, transaction):
     output.publish(result())
     output.publish(result(revision=1))
-    (first, second) = producer.to("windows")
-    assert first[0] == second[0] == b"images/1d/2025-11-03T00:00:00Z"
-    assert [orjson.loads(value)["revision"] for _, value, _ in (first, second)] == [0, 1]
-    assert producer.to("letters") == []
+    first, second = transaction.open
+    assert first.topic == second.topic == WINDOWS
+    assert first.key == second.key == b"images/1d/2025-11-03T00:00:00Z"
+    assert [orjson.loads(sent.value)["revision"] for sent in (first, second)] == [0, 1]
+
+
+def test_a_change_goes_to_the_partition_of_the_state_that_it_is_of(output, transaction):
+    progress = Progress(7, {})
+    output.keep(Change((TOPIC, 3), ProgressKey(), progress))
+    output.keep(Change((TOPIC, 5), FinalKey("images"), None))
+    kept, forgotten = transaction.open
+    assert (kept.topic, kept.partition) == (STATE, 3)
+    assert decode(kept.key, kept.value) == (ProgressKey(), progress)
+    assert (forgotten.topic, forgotten.partition, forgotten.value) == (STATE, 5, None)
+    assert decode(forgotten.key, None) == (FinalKey("images"), None)
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\x00\xff key"])
 @pytest.mark.parametrize("value", [None, b"", b"\xff not json \x00"])
-def test_a_dead_letter_keeps_its_key_and_its_bytes(output, producer, key, value):
+def test_a_dead_letter_keeps_its_key_and_its_bytes(output, transaction, key, value):
     output.dead_letter(rejected(key=key, value=value), REJECTION)
-    ((sent_key, sent_value, _),) = producer.to("letters")
-    assert (sent_key, sent_value) == (key, value)
+    (sent,) = transaction.open
+    assert (sent.topic, sent.key, sent.value) == (LETTERS, key, value)
 
 
-def test_a_dead_letter_says_why_and_where_it_was_read(output, producer):
+def test_a_dead_letter_says_why_and_where_it_was_read(output, transaction):
     output.dead_letter(rejected(), REJECTION)
-    ((_, _, headers),) = producer.to("letters")
-    assert dict(headers) == OWN
+    (sent,) = transaction.open
+    assert dict(sent.headers) == OWN
 
 
-def test_a_dead_letter_keeps_the_headers_it_had_before_its_own(output, producer):
+def test_a_dead_letter_keeps_the_headers_it_had_before_its_own(output, transaction):
     had = [("trace", b"a"), ("trace", b"b"), ("none", None)]
     output.dead_letter(rejected(headers=had), REJECTION)
-    ((_, _, headers),) = producer.to("letters")
-    assert headers[:3] == had
-    assert dict(headers[3:]) == OWN
+    (sent,) = transaction.open
+    assert sent.headers[:3] == had
+    assert dict(sent.headers[3:]) == OWN
 
 
-def test_a_dead_letter_that_is_rejected_again_shows_the_newest_reason_last(output, producer):
+def test_headers_that_the_client_cannot_read_are_left_out_and_it_says_so(output, transaction):
+    class Unreadable(Record):
+        def headers(self):
+            raise SystemError
+
+    output.dead_letter(Unreadable(b"v", topic="embeddings", partition=3, offset=41), REJECTION)
+    (sent,) = transaction.open
+    omitted = b"the headers, for a name among them is not UTF-8"
+    assert dict(sent.headers) == {**OWN, "driftgauge.omitted": omitted}
+    assert sent.value == b"v"
+
+
+def test_a_dead_letter_that_is_rejected_again_shows_the_newest_reason_last(output, transaction):
     output.dead_letter(rejected(), REJECTION)
-    ((_, _, headers),) = producer.to("letters")
     again = Rejection(0, Reason.LATE, "all its windows are past correction", "images")
-    output.dead_letter(rejected(topic="letters", headers=headers), again)
-    (_, (_, _, headers)) = producer.to("letters")
+    output.dead_letter(rejected(topic="letters", headers=transaction.open[0].headers), again)
+    headers = transaction.open[1].headers
     assert [value for name, value in headers if name == "driftgauge.reason"] == [b"wrong_dimension", b"late"]
     assert dict(headers)["driftgauge.topic"] == b"letters"
 
 
-def test_a_detail_that_utf_8_cannot_carry_is_sent_all_the_same(output, producer):
+def test_a_detail_that_utf_8_cannot_carry_is_sent_all_the_same(output, transaction):
     output.dead_letter(rejected(), Rejection(0, Reason.INVALID, "stream: \ud800", None))
-    ((_, _, headers),) = producer.to("letters")
-    assert dict(headers)["driftgauge.detail"] == b"stream: ?"
+    assert dict(transaction.open[0].headers)["driftgauge.detail"] == b"stream: ?"
 
 
-def test_a_full_queue_is_waited_on_and_the_record_sent_once(output, producer):
-    producer.full = 3
-    output.publish(result())
-    assert len(producer.to("windows")) == 1
-    assert producer.polled_s == [1.0, 1.0, 1.0, 0]
+CUT = {**OWN, "driftgauge.omitted": b"2020 bytes of key, value and headers"}
 
 
-def test_a_queue_that_stays_full_is_a_broker_error(output, producer):
-    producer.full = 1_000
-    with pytest.raises(BrokerError, match=r"queue has been full for 60 s; check the brokers"):
-        output.publish(result())
-    assert sum(producer.polled_s) == 60
+def large():
+    return rejected(key=b"k" * 10, value=b"v" * 2_000, headers=[("trace", b"a" * 5)])
 
 
-def test_a_record_that_the_client_does_not_take_is_a_broker_error_that_names_the_topic(output, producer):
-    producer.fault = KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))
-    with pytest.raises(BrokerError, match="topic letters does not take a record"):
-        output.dead_letter(rejected(), REJECTION)
-    with pytest.raises(BrokerError, match="topic windows does not take a record"):
-        output.publish(result())
-
-
-def test_a_result_is_never_cut(output, producer):
-    producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-    with pytest.raises(BrokerError, match="topic windows does not take a record"):
-        output.publish(result())
-    producer.fault = None
-    producer.limit = 10
-    output.publish(result())
-    with pytest.raises(BrokerError, match="was refused"):
-        output.flush(1.0)
-
-
-def test_dead_letters_that_are_too_large_together_only_are_sent_one_by_one(output, producer):
-    values = [bytes([number]) * 400 for number in range(5)]
-    producer.limit = 1_000
-    for value in values:
-        output.dead_letter(rejected(value=value), REJECTION)
-    assert output.flush(1.0)
-    again = [value for _, value, _ in producer.to("letters")[len(values) :]]
-    assert sorted(again) == values, "each once more, and whole"
-
-
-def test_a_dead_letter_that_is_too_large_by_itself_is_cut_to_its_headers_and_says_so(
-    output, producer, caplog
-):
-    producer.limit = 1_000
-    output.dead_letter(rejected(key=b"k" * 10, value=b"v" * 2_000, headers=[("trace", b"a" * 5)]), REJECTION)
-    assert output.flush(1.0)
-    (_, _, (key, value, headers)) = producer.to("letters")
-    assert (key, value) == (None, None)
-    assert dict(headers) == {**OWN, "driftgauge.omitted": b"2020 bytes of key, value and headers"}
+def assert_cut(sent, caplog):
+    assert (sent.key, sent.value, dict(sent.headers)) == (None, None, CUT)
     (line,) = caplog.records
     assert line.getMessage().startswith("dead letter cut")
 
 
-def test_a_dead_letter_that_the_client_finds_too_large_is_cut_at_the_flush(output, producer):
-    producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-    output.dead_letter(rejected(value=b"v"), REJECTION)
-    assert producer.sent == []
-    producer.fault = None
-    assert output.flush(1.0)
-    ((_, value, headers),) = producer.to("letters")
-    assert value is None
-    assert dict(headers)["driftgauge.offset"] == b"41"
+def test_a_dead_letter_that_its_topic_would_not_take_is_cut_to_its_headers_and_says_so(transaction, caplog):
+    build_output(transaction, max_letter_bytes=4_000).dead_letter(large(), REJECTION)
+    (sent,) = transaction.open
+    assert_cut(sent, caplog)
 
 
-def test_a_dead_letter_that_is_refused_even_when_cut_is_a_broker_error(output, producer):
-    producer.limit = 10
-    output.dead_letter(rejected(value=b"v" * 2_000), REJECTION)
-    with pytest.raises(BrokerError, match="was refused"):
-        output.flush(1.0)
-    assert len(producer.sent) == 3, "in a batch, alone, cut"
+def test_a_dead_letter_that_the_client_does_not_take_is_cut(output, transaction, caplog):
+    transaction.limit = 1_000
+    output.dead_letter(large(), REJECTION)
+    (sent,) = transaction.open
+    assert_cut(sent, caplog)
 
 
-def test_a_flush_that_runs_out_of_time_leaves_what_is_too_large_to_the_next(output, producer):
-    producer.limit = 1_000
-    producer.unsent = 1
-    output.dead_letter(rejected(value=b"v" * 2_000), REJECTION)
-    assert not output.flush(1.0)
-    assert len(producer.sent) == 1
-    producer.unsent = 0
-    assert output.flush(1.0)
-    assert len(producer.sent) == 3
+@pytest.mark.parametrize("value", [b"v" * 2_000, None])
+def test_a_dead_letter_that_the_broker_refused_is_cut_when_it_is_written_again(output, transaction, value):
+    letter = rejected(key=b"k" * 3_000, value=value)
+    output.dead_letter(letter, REJECTION)
+    transaction.report(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    output.dead_letter(letter, REJECTION)
+    output.dead_letter(rejected(value=b"small"), REJECTION)
+    whole, cut, small = transaction.open
+    assert (whole.value, cut.value) == (value, None)
+    assert "driftgauge.omitted" in dict(cut.headers)
+    # The limit is half of what was refused, and a record has its frame: a guess that is safe.
+    assert (small.value == b"small") == (value is not None)
 
 
-def test_a_flush_tells_whether_everything_is_kept(output, producer):
-    output.publish(result())
-    producer.unsent = 1
-    assert not output.flush(1.0)
-    producer.unsent = 0
-    assert output.flush(1.0)
+def test_a_dead_letter_that_was_refused_for_another_reason_is_written_again_whole(output, transaction):
+    for code in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT):
+        output.dead_letter(large(), REJECTION)
+        transaction.report(KafkaError(code))
+    output.dead_letter(large(), REJECTION)
+    assert {sent.value for sent in transaction.open} == {b"v" * 2_000}
 
 
-def test_a_record_refused_on_delivery_is_a_broker_error_at_the_flush(output, producer):
-    producer.refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    output.publish(result())
-    with pytest.raises(BrokerError, match=r"windows or letters was refused .*; check the topics"):
-        output.flush(1.0)
-
-
-def test_nothing_is_written_and_no_flush_succeeds_once_a_record_was_refused(output, producer):
-    producer.refusal = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
-    output.publish(result())
-    with pytest.raises(BrokerError):
-        output.flush(1.0)
-    producer.refusal = None
-    with pytest.raises(BrokerError):
-        output.publish(result())
-    with pytest.raises(BrokerError):
-        output.flush(1.0)
-    assert len(producer.sent) == 1
-
-
-def test_what_was_written_is_on_the_broker_after_the_flush():
-    had = [("trace", b"a"), ("none", None)]
-    with EmbeddedBroker(["windows", "letters"]) as broker:
-        properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
-        output = Output(client.producer(properties), windows_topic="windows", dead_letters_topic="letters")
-        output.dead_letter(rejected(key=b"k", value=b"\xff", headers=had), REJECTION)
-        assert output.flush(10.0)
-        reader = client.consumer({**properties, "auto.offset.reset": "earliest"})
-        reader.subscribe(["letters"])
-        records = []
-        for _ in range(100):
-            records += [record for record in reader.consume(10, 0.1) if record.error() is None]
-            if records:
+@pytest.mark.integration
+def test_a_topic_that_takes_less_than_was_known_gets_the_letter_cut_at_last(bootstrap):
+    with Cluster(bootstrap, partitions=1) as cluster, cluster.member() as member:
+        small = f"{cluster.letters}-small"
+        cluster.create(small, 1, max_message_bytes="3000")
+        transaction = cluster.transaction()
+        output = build_output(transaction, letters=small)
+        letter = rejected(key=b"k", value=os.urandom(20_000))
+        aborted = 0
+        for _ in range(10):
+            output.dead_letter(letter, REJECTION)
+            try:
+                transaction.commit(cluster.at({0: 42}), member, 10.0)
                 break
-        reader.close()
-    (record,) = records
-    assert (record.key(), record.value()) == (b"k", b"\xff")
-    assert record.headers()[:2] == had
-    assert dict(record.headers()[2:]) == OWN
+            except TransactionAborted:
+                aborted += 1
+        # Once for the letter; the client may then refuse the next one for its sequence numbers.
+        assert aborted in (1, 2)
+        assert cluster.read(small) == [(None, None)]
+        assert cluster.committed() == {0: 42}

@@ -7,9 +7,11 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.errors import BrokerError, StateError
-from driftgauge.kafka.state import Progress
-from tests.kafka.parts import SPEC, START_MS, TOPIC, Record, RecordingState, Replica, event
+from driftgauge.core.state import ProgressKey
+from driftgauge.errors import StateError, TransactionAborted
+from driftgauge.events.state import decode
+from driftgauge.kafka.intake import PositionLost
+from tests.kafka.parts import LETTERS, SPEC, STATE, TOPIC, Owner, Record, RecordingTransaction, event
 
 SECOND, FOUR = "1s", "4s"
 JUNK = b"not json"
@@ -17,305 +19,326 @@ LONG_MS = 600_000
 
 
 @pytest.fixture
-def replica():
-    return Replica()
+def owner():
+    return Owner()
 
 
-def shown(replica, size=SECOND):
+def shown(owner, size=SECOND):
     """Return what was published of one size: (start after the first, revision, count)."""
     return [
         (window["start"][17:19], window["revision"], window["count"])
-        for window in replica.windows
+        for window in owner.windows
         if window["window"] == size
     ]
 
 
-def test_a_window_is_published_and_shown_once_the_watermark_has_passed_its_end(replica):
-    replica.read(event(100), event(900, cluster=1), event(1_499))
-    replica.commit()
-    assert shown(replica) == []
-    replica.read(event(1_500), offset=3)
-    replica.commit()
-    assert shown(replica) == [("00", 0, 2)]
-    assert [cluster["count"] for cluster in replica.windows[0]["clusters"]] == [1, 1, 0, 0]
-    assert replica.value("window_events", stream="images", window=SECOND) == 2
-    assert replica.value("windows_closed_total", stream="images", window=SECOND, outcome="scored") == 1
+def settle(owner, *others):
+    """Commit until nothing changes: what one commit brings into the table the next may act on."""
+    for _ in range(10):
+        before = len(owner.log.commits)
+        for each in (owner, *others):
+            each.follow()
+            each.commit()
+        if len(owner.log.commits) == before:
+            return
+    pytest.fail("it never comes to rest")
 
 
-def test_an_event_for_a_closed_window_gives_a_higher_revision(replica):
-    replica.read(event(100), event(1_600))
-    replica.commit()
-    replica.read(event(200), offset=2)
-    replica.commit()
-    assert shown(replica) == [("00", 0, 1), ("00", 1, 2)]
-    assert replica.value("window_revisions_total", stream="images", window=SECOND) == 1
+def test_a_window_is_published_once_the_committed_watermark_has_passed_its_end(owner):
+    owner.read(event(100), event(900, cluster=1), event(1_499))
+    settle(owner)
+    assert shown(owner) == []
+    owner.read(event(1_500))
+    owner.commit()
+    assert shown(owner) == [], "it is the committed state that is judged"
+    owner.commit()
+    assert shown(owner) == [("00", 0, 2)]
+    assert [cluster["count"] for cluster in owner.windows[0]["clusters"]] == [1, 1, 0, 0]
+    assert owner.value("windows_closed_total", stream="images", window=SECOND, outcome="scored") == 1
 
 
-def test_the_committed_offset_is_the_first_of_an_open_pane_and_the_position_is_beside_it(replica):
-    replica.read(event(100), event(1_600))
-    replica.commit()
-    assert replica.state.commits[-1][0] == (Progress(TOPIC, 0, position=2, first_open=0),)
-    replica.read(event(10_000), offset=2)
-    replica.commit()
-    assert replica.state.commits[-1][0] == (Progress(TOPIC, 0, position=3, first_open=2),)
+def test_an_event_for_a_closed_window_gives_a_higher_revision(owner):
+    owner.read(event(100), event(1_600))
+    settle(owner)
+    owner.read(event(200))
+    settle(owner)
+    assert shown(owner) == [("00", 0, 1), ("00", 1, 2)]
+    assert owner.value("window_revisions_total", stream="images", window=SECOND) == 1
 
 
-def test_a_partition_that_nothing_is_known_of_is_not_committed():
-    replica = Replica(partitions=2)
-    replica.read(event(0), partition=1)
-    replica.commit()
-    assert [at.partition for at in replica.state.commits[-1][0]] == [1]
+def test_the_offset_is_what_the_state_stands_for_and_both_move_together(owner):
+    for values in ([event(100), JUNK], [event(200)], [JUNK], [event(10_000)]):
+        owner.read(*values)
+        owner.commit()
+        _, offsets = owner.log.commits[-1]
+        assert offsets == {(TOPIC, 0): owner.position()}
+        assert owner.kept().position == owner.position()
 
 
-def test_nothing_is_committed_again_while_nothing_changes(replica):
-    replica.read(event(0))
+def test_a_partition_from_which_nothing_was_read_is_in_the_state_from_the_first_commit_on():
+    owner = Owner(partitions=2)
+    owner.read(event(0), partition=1)
+    owner.commit()
+    assert owner.log.commits[-1][1] == {(TOPIC, 0): 0, (TOPIC, 1): 1}
+    assert owner.kept(0).position == 0
+
+
+def test_the_progress_is_the_last_that_a_transaction_writes_of_a_partition():
+    owner = Owner(partitions=3)
+    for partition in range(3):
+        owner.read(event(0), event(3_000), partition=partition)
+    settle(owner)
+    assert len(owner.log.commits) > 1
+    for records, _ in owner.log.commits:
+        keys = [(sent.partition, decode(sent.key, None)[0]) for sent in records if sent.topic == STATE]
+        for partition in {partition for partition, _ in keys}:
+            own = [key for at, key in keys if at == partition]
+            assert ProgressKey() not in own[:-1]
+
+
+def test_every_transaction_carries_an_offset_of_each_partition_it_writes_to_moved_or_not():
+    """Without one the brokers would not ask whether the owner still is one."""
+    home = Owner(partitions=2, held=[0])
+    other = Owner(partitions=2, held=[1], log=home.log, clock=home.clock)
+    home.read(event(100), event(1_600))
+    settle(home, other)
+    assert shown(home) == []
+    other.read(event(100), event(1_600), partition=1)
+    settle(home, other)
+    assert shown(home) == [("00", 0, 2)]
+    unmoved = 0
+    positions = defaultdict(int)
+    for records, offsets in home.log.commits:
+        assert offsets.keys() == {(TOPIC, sent.partition) for sent in records if sent.topic == STATE}
+        unmoved += all(positions[at] == offset for at, offset in offsets.items())
+        positions.update(offsets)
+    assert unmoved, "the home's owner published when it had read nothing"
+
+
+def test_nothing_is_committed_again_while_nothing_changes(owner):
+    owner.read(event(0))
+    settle(owner)
+    before = len(owner.log.commits)
     for _ in range(3):
-        replica.commit()
-    assert len(replica.state.commits) == 1
+        owner.commit()
+    assert len(owner.log.commits) == before
 
 
-def test_a_refused_event_is_sent_on_as_it_was_and_counted_by_reason(replica):
-    replica.read(JUNK, event(0, model_version="v6"), event(0), event(LONG_MS * 100), None)
-    replica.commit()
-    sent = [(value, dict(headers)) for _, value, headers in replica.producer.to("letters")]
-    assert [value for value, _ in sent] == [JUNK, event(0, model_version="v6"), event(LONG_MS * 100), None]
-    reasons = [headers["driftgauge.reason"] for _, headers in sent]
+def test_a_refused_event_is_sent_on_as_it_was_and_counted_by_reason(owner):
+    owner.read(JUNK, event(0, model_version="v6"), event(0), event(LONG_MS * 100), None)
+    owner.commit()
+    sent = owner.log.to(LETTERS)
+    assert [letter.value for letter in sent] == [
+        JUNK,
+        event(0, model_version="v6"),
+        event(LONG_MS * 100),
+        None,
+    ]
+    reasons = [letter["driftgauge.reason"] for letter in owner.letters]
     assert reasons == [b"undecodable", b"wrong_model", b"future", b"undecodable"]
-    assert [headers["driftgauge.offset"] for _, headers in sent] == [b"0", b"1", b"3", b"4"]
-    assert replica.events("undecodable", stream="") == 2
-    assert replica.events("wrong_model") == replica.events("future") == replica.events("accepted") == 1
+    assert [letter["driftgauge.offset"] for letter in owner.letters] == [b"0", b"1", b"3", b"4"]
+    assert owner.events("undecodable", stream="") == 2
+    assert owner.events("wrong_model") == owner.events("future") == owner.events("accepted") == 1
 
 
-def test_refused_events_are_read_past(replica):
-    replica.read(JUNK, JUNK)
-    replica.commit()
-    assert replica.state.commits[-1][0] == (Progress(TOPIC, 0, position=2, first_open=2),)
+def test_a_dead_letter_is_in_the_transaction_that_reads_past_it(owner):
+    owner.read(JUNK, JUNK)
+    assert owner.log.to(LETTERS) == []
+    owner.commit()
+    ((records, offsets),) = owner.log.commits
+    assert sum(sent.topic == LETTERS for sent in records) == 2
+    assert offsets == {(TOPIC, 0): 2}
 
 
-def test_an_event_whose_products_overflow_is_sent_on_as_not_finite(replica):
+def test_an_event_whose_products_overflow_is_sent_on_as_not_finite(owner):
     huge = event(0).replace(b"[1.0,0.0,0.0,0.0]", b"[3e38,-3e38,3e38,3e38]")
-    replica.read(huge, event(0))
-    replica.commit()
-    (letter,) = replica.letters
+    owner.read(huge, event(0))
+    owner.commit()
+    (letter,) = owner.letters
     assert letter["driftgauge.reason"] == b"non_finite"
     assert b"overflow" in letter["driftgauge.detail"]
-    assert replica.events("non_finite") == replica.events("accepted") == 1
+    assert owner.events("non_finite") == owner.events("accepted") == 1
 
 
-def test_an_event_that_is_late_and_overflows_as_well_is_sent_on_once(replica):
-    replica.read(event(0), event(10_000))
-    replica.commit()
-    replica.read(event(500).replace(b"[1.0,0.0,0.0,0.0]", b"[3e38,-3e38,3e38,3e38]"), offset=2)
-    replica.commit()
-    assert [letter["driftgauge.reason"] for letter in replica.letters] == [b"non_finite"]
-    assert replica.events("late") == 0
+def test_an_event_that_is_late_and_overflows_as_well_is_sent_on_once(owner):
+    owner.read(event(0), event(10_000))
+    settle(owner)
+    owner.read(event(500).replace(b"[1.0,0.0,0.0,0.0]", b"[3e38,-3e38,3e38,3e38]"))
+    owner.commit()
+    assert [letter["driftgauge.reason"] for letter in owner.letters] == [b"non_finite"]
+    assert owner.events("late") == 0
 
 
-def test_an_event_past_correction_is_late_and_counted_by_window_size(replica):
-    replica.read(event(0), event(10_000))
-    replica.commit()
-    replica.read(event(500), event(10_100), offset=2)
-    replica.commit()
-    (letter,) = replica.letters
+def test_an_event_past_correction_is_late_and_counted_by_window_size(owner):
+    owner.read(event(0), event(10_000))
+    settle(owner)
+    owner.read(event(500), event(10_100))
+    owner.commit()
+    (letter,) = owner.letters
     assert letter["driftgauge.reason"] == b"late"
     assert letter["driftgauge.offset"] == b"2"
-    assert replica.events("late") == 1
-    assert replica.events("accepted") == 3
+    assert owner.events("late") == 1
+    assert owner.events("accepted") == 3
     for window in (SECOND, FOUR):
-        assert replica.value("late_events_total", stream="images", window=window) == 1
+        assert owner.value("late_events_total", stream="images", window=window) == 1
 
 
-def test_an_event_that_is_late_for_the_small_window_only_is_counted_and_not_sent_on(replica):
-    replica.read(event(0), event(3_600))  # horizon: 2,100
-    replica.commit()
-    replica.read(event(500), event(6_000), offset=2)
-    replica.commit()
-    assert replica.letters == []
-    assert replica.events("accepted") == 4
-    assert replica.value("late_events_total", stream="images", window=SECOND) == 1
-    assert replica.value("late_events_total", stream="images", window=FOUR) == 0
-    assert shown(replica, FOUR) == [("00", 0, 3)]
+def test_an_event_that_is_late_for_the_small_window_only_is_counted_and_not_sent_on(owner):
+    owner.read(event(0), event(3_600))  # horizon: 2,000
+    settle(owner)
+    owner.read(event(500), event(6_000))
+    settle(owner)
+    assert owner.letters == []
+    assert owner.events("accepted") == 4
+    assert owner.value("late_events_total", stream="images", window=SECOND) == 1
+    assert owner.value("late_events_total", stream="images", window=FOUR) == 0
+    assert shown(owner, FOUR) == [("00", 0, 3)]
 
 
-def test_counters_move_with_the_commit_and_not_before(replica):
-    replica.read(event(0), JUNK)
-    assert replica.events("accepted") == replica.events("undecodable", stream="") == 0
-    replica.commit()
-    assert replica.events("accepted") == replica.events("undecodable", stream="") == 1
-    replica.commit()
-    assert replica.events("accepted") == 1, "and once"
-    assert replica.value("commits_total", outcome="ok") == 1
+def test_counters_move_with_the_commit_and_not_before(owner):
+    owner.read(event(0), JUNK)
+    assert owner.events("accepted") == owner.events("undecodable", stream="") == 0
+    owner.commit()
+    assert owner.events("accepted") == owner.events("undecodable", stream="") == 1
+    settle(owner)
+    assert owner.events("accepted") == 1, "and once"
+    assert owner.value("commits_total", outcome="ok") == len(owner.log.commits)
 
 
-def test_a_flush_that_is_not_complete_commits_nothing_and_keeps_the_tally(replica):
-    replica.producer.unsent = 1
-    replica.read(event(100), event(1_600), JUNK)
-    replica.commit()
-    assert replica.state.commits == []
-    assert replica.events("accepted") == 0
-    assert replica.value("window_events", stream="images", window=SECOND) is None
-    assert replica.value("commits_total", outcome="error") == 1
-    replica.producer.unsent = 0
-    replica.read(event(1_700), offset=3)
-    replica.commit()
-    assert replica.state.commits[-1][0] == (Progress(TOPIC, 0, position=4, first_open=0),)
-    assert replica.events("accepted") == 3
-    assert replica.value("window_events", stream="images", window=SECOND) == 1
-    assert len(replica.letters) == 1, "it is not written twice"
+def successor(owner, partitions=1):
+    """Return the owner that begins from what was committed; the counters of its process are its own."""
+    return Owner(partitions, log=owner.log, clock=owner.clock)
 
 
-def test_a_state_that_cannot_be_committed_keeps_the_tally_and_is_tried_again(replica):
-    replica.state.refusals = 2
-    replica.read(event(100), event(1_600))
-    for attempt in range(2):
-        replica.commit()
-        assert replica.events("accepted") == 0
-        assert replica.value("window_events", stream="images", window=SECOND) is None
-        assert replica.value("commits_total", outcome="error") == attempt + 1
-    replica.commit()
-    assert len(replica.state.commits) == 1
-    assert replica.events("accepted") == 2
-    assert replica.value("window_events", stream="images", window=SECOND) == 1
-    assert shown(replica) == [("00", 0, 1)], "the result was written once"
+def test_what_was_not_committed_is_neither_counted_nor_reported_and_done_again_by_the_next(owner):
+    owner.log.refusal = TransactionAborted("refused")
+    owner.read(event(100), JUNK, event(1_600))
+    with pytest.raises(TransactionAborted):
+        owner.commit()
+    assert owner.log.commits == []
+    assert owner.events("accepted") == 0
+    assert owner.value("commits_total", outcome="ok") == 0
+    after = successor(owner)
+    assert after.position() == 0
+    after.read(event(100), JUNK, event(1_600))
+    settle(after)
+    assert shown(after) == [("00", 0, 1)]
+    assert len(after.letters) == 1
+    assert after.events("accepted") == 2
 
 
-def test_a_result_alone_is_reason_enough_to_commit(replica):
-    # The window closes by silence: nothing was read since the last commit.
-    replica.read(event(100))
-    replica.commit()
-    replica.clock.now_ms += SPEC.idle_ms
-    replica.ends.ends[TOPIC, 0] = 1
-    replica.commit()
-    assert len(replica.state.commits) == 1
-    replica.commit()
-    assert shown(replica) == [("00", 0, 1)]
-    assert len(replica.state.commits) == 2
+def test_whoever_follows_goes_on_where_the_last_commit_stands(owner):
+    owner.read(event(100), event(200), JUNK)
+    owner.commit()
+    owner.read(event(300), JUNK)  # and is gone
+    owner.log.open = []
+    after = successor(owner)
+    assert after.position() == 3
+    after.read(event(300), JUNK, event(1_600))
+    settle(after)
+    assert shown(after) == [("00", 0, 3)]
+    assert [letter["driftgauge.offset"] for letter in after.letters] == [b"2", b"4"]
+    assert after.events("accepted") == 2
 
 
-def test_silence_asks_for_the_end_and_a_partition_that_is_behind_it_is_not_idle(replica):
-    replica.read(event(100))
-    replica.commit()
-    assert replica.ends.requests[-1] == {}
-    replica.clock.now_ms += SPEC.idle_ms
-    replica.commit()
-    assert replica.ends.requests[-1] == {0: (TOPIC, 0)}
-    replica.ends.ends[TOPIC, 0] = 2  # one more is waiting unread
-    replica.commit()
-    assert shown(replica) == []
-    replica.ownership.process([Record(offset=2, error=KafkaError(KafkaError._PARTITION_EOF))])
-    replica.commit()
-    assert shown(replica) == [("00", 0, 1)]
+def test_a_published_window_is_not_published_again_by_whoever_follows(owner):
+    owner.read(event(100), event(1_600))
+    settle(owner)
+    after = successor(owner)
+    settle(after)
+    assert shown(after) == [("00", 0, 1)]
+    after.read(event(200))
+    settle(after)
+    assert shown(after) == [("00", 0, 1), ("00", 1, 2)]
 
 
-def test_a_refused_result_is_a_broker_error_and_nothing_is_committed(replica):
-    replica.producer.refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    replica.read(event(100), event(1_600))
-    with pytest.raises(BrokerError):
-        replica.commit()
-    assert replica.state.commits == []
-    assert replica.events("accepted") == 0
+def test_silence_asks_for_the_end_and_a_partition_that_is_behind_it_is_not_idle(owner):
+    owner.read(event(100))
+    settle(owner)
+    assert owner.ends.requests[-1] == []
+    owner.commit(after_ms=SPEC.idle_ms)
+    assert owner.ends.requests[-1] == [(TOPIC, 0)]
+    owner.ends.ends[TOPIC, 0] = 2  # one more is waiting unread
+    settle(owner)
+    assert shown(owner) == []
+    owner.ownership.process([Record(offset=2, error=KafkaError(KafkaError._PARTITION_EOF))])
+    settle(owner)
+    assert shown(owner) == [("00", 0, 1)]
 
 
-def test_a_partition_that_goes_back_stops_it_rather_than_being_counted_twice(replica):
-    replica.read(event(100), event(200), event(300))
+def test_a_partition_that_goes_back_stops_it_rather_than_being_counted_twice(owner):
+    owner.read(event(100), event(200), event(300))
     with pytest.raises(
         StateError, match=r"embeddings\[0\] went back from offset 3 to 1: .* use another group.id"
     ):
-        replica.read(event(200), offset=1)
-    replica.commit()
-    assert replica.events("accepted") == 3
+        owner.read(event(200), offset=1)
+    owner.commit()
+    assert owner.events("accepted") == 3
 
 
-def test_the_end_of_a_partition_may_be_told_in_the_poll_that_brings_its_last_records(replica):
-    end = Record(offset=2, error=KafkaError(KafkaError._PARTITION_EOF))
-    stamp = (TIMESTAMP_CREATE_TIME, replica.clock())
+def test_a_position_that_the_log_does_not_keep_is_told_and_nothing_beside_it_is_counted(owner):
+    lost = Record(offset=7, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    with pytest.raises(PositionLost):
+        owner.ownership.process([Record(event(100), stamp=(TIMESTAMP_CREATE_TIME, owner.clock())), lost])
+    owner.commit()
+    assert owner.events("accepted") == 0
+    assert owner.kept().position == 0
+
+
+def test_records_that_were_lost_mark_the_windows_and_are_counted_with_the_commit():
+    owner = Owner(partitions=2)
+    owner.ownership.lose({(TOPIC, 1): 7})
+    owner.read(event(100), event(1_600))
+    owner.read(event(100), event(1_600), partition=1)
+    assert owner.value("records_lost_total", topic=TOPIC) == 0
+    settle(owner)
+    assert owner.value("records_lost_total", topic=TOPIC) == 7
+    assert [window["events_lost"] for window in owner.windows if window["window"] == SECOND] == [True]
+
+
+def test_the_end_of_a_partition_may_be_told_in_the_poll_that_brings_its_last_records(owner):
+    end = Record(offset=4, error=KafkaError(KafkaError._PARTITION_EOF))
+    stamp = (TIMESTAMP_CREATE_TIME, owner.clock())
     records = [Record(event(100 + place), offset=place, stamp=stamp) for place in range(2)]
-    replica.ownership.process([*records, end])
-    replica.commit()
-    assert replica.events("accepted") == 2
+    owner.ownership.process([*records, end])
+    owner.commit()
+    assert owner.events("accepted") == 2
+    assert owner.kept().position == 4, "past what is never delivered"
 
 
-def restarted(replica, partitions=1):
-    """Return the replica that follows one that was killed; it has a producer of its own."""
-    return Replica(partitions, state=replica.state, clock=replica.clock)
+def test_the_whole_state_is_written_anew_after_so_many_commits():
+    owner = Owner(rewrite_commits=3)
+    sizes = []
+    for number in range(9):
+        owner.read(event(1_000 * number + 600))
+        owner.commit()
+        sizes.append(sum(sent.topic == STATE for sent in owner.log.commits[-1][0]))
+    plain = Owner()
+    for number in range(9):
+        plain.read(event(1_000 * number + 600))
+        plain.commit()
+        size = sum(sent.topic == STATE for sent in plain.log.commits[-1][0])
+        assert (sizes[number] > size) == (number in {3, 6}), "at the first nothing else is there"
+    last = RecordingTransaction()
+    last.commits = owner.log.commits[6:]
+    assert Owner(log=last).table.newest().keys() == owner.table.newest().keys()
+    assert {key: counts.tolist() for key, counts in Owner(log=last).table.panes((TOPIC, 0)).items()} == {
+        key: counts.tolist() for key, counts in owner.table.panes((TOPIC, 0)).items()
+    }
 
 
-def test_nothing_is_closed_or_committed_while_an_earlier_runs_events_are_counted_again(replica):
-    values = [event(100), event(200), event(1_600)]
-    replica.read(*values)
-    replica.commit()
-    after = restarted(replica)
-    assert not after.ownership.caught_up
-    after.read(*values[:2])
-    after.commit()
-    assert (after.windows, len(after.state.commits), after.events("replayed")) == ([], 1, 0)
-    after.read(values[2], offset=2)
-    assert after.ownership.caught_up
-    after.commit()
-    assert shown(after) == [("00", 0, 2)], "published once more, under the revision it had"
-    assert after.events("replayed") == 3
-
-
-def test_what_is_counted_again_is_not_accepted_again_and_not_sent_on_again(replica):
-    values = [event(100), JUNK, event(LONG_MS * 100), event(200)]
-    replica.read(*values)
-    replica.commit()
-    assert len(replica.letters) == 2
-    after = restarted(replica)
-    after.read(*values, event(300), JUNK)
-    after.commit()
-    assert [letter["driftgauge.offset"] for letter in after.letters] == [b"5"]
-    assert after.events("replayed") == 2
-    assert after.events("accepted") == 1
-    assert after.events("undecodable", stream="") == 1
-    assert after.events("future") == 0
-
-
-def test_what_was_late_is_late_when_read_again_and_not_reported_twice(replica):
-    values = [event(10_000), event(500)]
-    replica.read(event(0), offset=0)
-    replica.read(values[0], offset=1)
-    replica.commit()
-    replica.read(values[1], offset=2)
-    replica.commit()
-    assert replica.events("late") == 1
-    assert replica.state.commits[-1][0][0].first_open == 1
-    after = restarted(replica)
-    after.read(*values, event(11_600), offset=1)
-    after.commit()
-    assert after.letters == []
-    assert after.events("late") == 0
-    assert after.value("late_events_total", stream="images", window=SECOND) == 0
-    assert shown(after) == [("10", 0, 1)]
-
-
-def test_work_that_was_not_committed_is_done_again_in_full(replica):
-    replica.state.refusals = 1
-    values = [event(100), JUNK]
-    replica.read(*values)
-    replica.commit()
-    after = restarted(replica)
-    after.read(*values)
-    after.commit()
-    assert len(after.letters) == 1
-    assert after.events("accepted") == 1
-    assert after.events("replayed") == 0
-
-
-def test_positions_are_exported_of_the_partitions_that_something_is_known_of():
+def test_positions_are_exported_of_the_partitions_whose_ends_are_known():
     class Consumer:
         def get_watermark_offsets(self, partition, *, cached):
             assert cached
-            return 0, {0: 12, 1: 7, 2: -1001}[partition.partition]
+            return 0, {0: 12, 1: -1001}[partition.partition]
 
-    replica = Replica(partitions=3)
-    replica.read(event(0), offset=9)
-    replica.read(event(0), partition=2)
-    replica.ownership.report_positions(Consumer())
-    assert replica.value("consumer_position_offset", topic=TOPIC, partition="0") == 10
-    assert replica.value("consumer_lag_messages", topic=TOPIC, partition="0") == 2
-    for partition in ("1", "2"):
-        assert replica.value("consumer_lag_messages", topic=TOPIC, partition=partition) is None
+    owner = Owner(partitions=2)
+    owner.read(event(0), offset=9)
+    owner.ownership.report_positions(Consumer())
+    assert owner.value("consumer_position_offset", topic=TOPIC, partition="0") == 10
+    assert owner.value("consumer_lag_messages", topic=TOPIC, partition="0") == 2
+    assert owner.value("consumer_lag_messages", topic=TOPIC, partition="1") is None
 
 
 # --- properties over random events ---
@@ -331,7 +354,7 @@ STEPS = st.lists(
 )
 
 
-def lay_out(steps, disorder_ms):
+def lay_out(steps):
     """Return the log of each partition, and the batches in which it is read: (partition, start, end).
 
     Each event is a step after the one before, then set back by up to the disorder. The last of each
@@ -343,8 +366,7 @@ def lay_out(steps, disorder_ms):
         start = len(logs[partition])
         for step_ms, back_ms, cluster in batch:
             newest[partition] += step_ms
-            time_ms = max(newest[partition] - min(back_ms, disorder_ms), 0)
-            logs[partition].append((time_ms, cluster))
+            logs[partition].append((max(newest[partition] - back_ms, 0), cluster))
         batches.append((partition, start, len(logs[partition])))
     for partition in range(PARTITIONS):
         batches.append((partition, len(logs[partition]), len(logs[partition]) + 1))
@@ -352,85 +374,65 @@ def lay_out(steps, disorder_ms):
     return logs, batches
 
 
-def run(replica, logs, batches):
-    """Read the batches, with a commit after each; return by number of commits how many results were sent."""
-    sent = {0: 0}
-    for partition, start, end in batches:
-        replica.read(*(event(*at) for at in logs[partition][start:end]), partition=partition, offset=start)
-        replica.commit()
-        sent.setdefault(len(replica.state.commits), len(replica.windows))
-    return sent
-
-
-def final(windows):
-    """Return the counts last published of each window, as the topic's readers see them."""
-    return {
-        (window["window"], window["start"]): tuple(cluster["count"] for cluster in window["clusters"])
-        for window in windows
-    }
-
-
-@settings(max_examples=150, deadline=None)
-@given(STEPS, st.sampled_from([0, 500, 100_000]))
-def test_the_committed_offset_never_passes_an_event_of_an_open_pane(steps, disorder_ms):
-    logs, batches = lay_out(steps, disorder_ms)
-    replica = Replica(PARTITIONS)
-    run(replica, logs, batches)
-    assert replica.state.commits
-    late = {(letter["driftgauge.partition"], letter["driftgauge.offset"]) for letter in replica.letters}
-    before = {}
-    for progress, snapshots in replica.state.commits:
-        horizon_ms = snapshots["images"].horizon_ms
-        for at in progress:
-            assert 0 <= at.first_open <= at.position
-            assert before.get(at.partition, (0, 0)) <= (at.first_open, at.position), "neither goes back"
-            before[at.partition] = (at.first_open, at.position)
-            for offset, (time_ms, _) in enumerate(logs[at.partition][: at.position]):
-                if (b"%d" % at.partition, b"%d" % offset) in late:
-                    continue
-                # START_MS is a multiple of both sizes.
-                ends_ms = [START_MS + time_ms - time_ms % size + size for size in SPEC.sizes_ms]
-                if horizon_ms is None or max(ends_ms) > horizon_ms:
-                    assert at.first_open <= offset
-
-
-@settings(max_examples=150, deadline=None)
-@given(STEPS, st.data())
-def test_a_crash_after_any_commit_changes_no_windows_counts(steps, data):
-    # No more disorder than is allowed, so nothing is late in either run.
-    logs, batches = lay_out(steps, SPEC.disorder_ms)
-    whole = Replica(PARTITIONS)
-    sent = run(whole, logs, batches)
-    assert whole.letters == []
-
-    kept = data.draw(st.integers(0, len(whole.state.commits)), label="commits before the crash")
-    state = RecordingState()
-    state.commits = whole.state.commits[:kept]
-    progress = {at.partition: at for at in state.commits[-1][0]} if kept else {}
-    after = Replica(PARTITIONS, state=state)
-    again = [
-        (partition, progress[partition].first_open if partition in progress else 0, len(logs[partition]))
-        for partition in data.draw(st.permutations(range(PARTITIONS)), label="order of reading")
-    ]
-    run(after, logs, again)
-    assert after.letters == []
-    assert final(whole.windows[: sent[kept]] + after.windows) == final(whole.windows)
-    if kept < len(whole.state.commits):
-        read = sum(at.position for at in progress.values())
-        assert after.events("accepted") == sum(map(len, logs.values())) - read
-
-
-@settings(max_examples=100, deadline=None)
-@given(STEPS)
-def test_every_event_is_counted_once_in_the_windows_of_each_size(steps):
-    logs, batches = lay_out(steps, SPEC.disorder_ms)
-    replica = Replica(PARTITIONS)
-    run(replica, logs, batches)
+def truth(logs):
+    """Return the counts of each window, counted one event at a time."""
     expected = defaultdict(lambda: [0, 0, 0, 0])
     for log in logs.values():
         for time_ms, cluster in log[:-1]:
             for size in SPEC.sizes_ms:
                 expected[size, time_ms // size][cluster] += 1
-    counted = sorted(final(replica.windows).values())
-    assert counted == sorted(tuple(counts) for counts in expected.values())
-    assert replica.events("accepted") == sum(map(len, logs.values()))
+    return sorted(tuple(counts) for counts in expected.values())
+
+
+def final(owner):
+    """Return the counts last published of each window, as the topic's readers see them."""
+    last = {(window["window"], window["start"]): window["clusters"] for window in owner.windows}
+    return sorted(tuple(cluster["count"] for cluster in clusters) for clusters in last.values())
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS, st.data())
+def test_commits_that_fail_and_owners_that_are_replaced_change_no_count(steps, data):
+    logs, batches = lay_out(steps)
+    owner = Owner(PARTITIONS)
+    read = dict.fromkeys(range(PARTITIONS), 0)
+    accepted = 0
+    for partition, _, end in batches:
+        fate = data.draw(st.sampled_from(["stands", "stands", "aborted", "killed"]))
+        while owner.position(partition) < end:
+            start = owner.position(partition)
+            owner.read(*(event(*at) for at in logs[partition][start:end]), partition=partition)
+            if fate == "aborted":
+                owner.log.refusal = TransactionAborted("refused")
+                with pytest.raises(TransactionAborted):
+                    owner.commit()
+            elif fate == "stands":
+                owner.commit()
+            if fate != "stands":
+                accepted += owner.events("accepted")
+                owner.log.open = []
+                owner = successor(owner, PARTITIONS)
+                fate = "stands"
+        read[partition] = end
+    settle(owner)
+    assert owner.letters == []
+    assert final(owner) == truth(logs)
+    # Each window was published once under each revision.
+    published = [(window["window"], window["start"], window["revision"]) for window in owner.windows]
+    assert len(published) == len(set(published))
+    assert accepted + owner.events("accepted") == sum(map(len, logs.values()))
+
+
+@settings(max_examples=50, deadline=None)
+@given(STEPS)
+def test_two_owners_count_what_one_would(steps):
+    logs, batches = lay_out(steps)
+    first = Owner(PARTITIONS, held=[0, 2])
+    second = Owner(PARTITIONS, held=[1], log=first.log, clock=first.clock)
+    for partition, start, end in batches:
+        owner = second if partition == 1 else first
+        owner.read(*(event(*at) for at in logs[partition][start:end]), partition=partition)
+        owner.follow()
+        owner.commit()
+    settle(first, second)
+    assert final(first) == truth(logs)

@@ -1,5 +1,7 @@
 """What is said of librdkafka's properties before anything is connected."""
 
+from functools import partial
+
 import pytest
 
 from driftgauge.kafka import client
@@ -29,9 +31,11 @@ def test_a_time_out_that_only_fits_a_raised_limit_has_no_problem():
     ("wrong", "words"),
     [
         ({"session.timeout.ms": 400_000}, "max.poll.interval.ms"),
-        ({"max.poll.interval.ms": 8_000}, "session.timeout.ms"),  # below driftgauge's own default
+        ({"max.poll.interval.ms": 5_000}, "session.timeout.ms"),  # below driftgauge's own default
         ({"acks": 1}, "enable.idempotence"),
         ({"max.in.flight": 50}, "enable.idempotence"),
+        # Below driftgauge's own default for transactions.
+        ({"message.timeout.ms": 60_000}, "transaction.timeout.ms"),
         ({"security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN"}, "sasl.username"),
         ({"security.protocol": "SSL", "ssl.key.location": "/no/such/key"}, "ssl.key.location"),
     ],
@@ -54,7 +58,16 @@ def test_a_wrong_property_is_named_rather_than_what_follows_from_it():
     assert [problem.split(": ")[0] for problem in problems] == ["kafka.no.such.property"]
 
 
-@pytest.mark.parametrize("make", [client.consumer, client.producer, client.admin])
+@pytest.mark.parametrize(
+    "make",
+    [
+        client.consumer,
+        client.table_consumer,
+        client.producer,
+        partial(client.transactional_producer, transactional_id="a"),
+        client.admin,
+    ],
+)
 def test_what_has_no_problem_makes_every_client(make):
     properties = {"group.id": "g", "security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN"}
     properties |= {"sasl.username": "u", "sasl.password": "p", "acks": "all", "session.timeout.ms": 6_000}

@@ -1,11 +1,12 @@
 """What the core is given to count: the accepted events of one stream, as columns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EventBatch"]
+__all__ = ["Counted", "EventBatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,19 @@ class EventBatch:
 
     def __len__(self) -> int:
         return len(self.time_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What became of a batch; the masks are (n,) bool over its rows.
+
+    Attributes:
+        late: Every window of the event is past correction; not counted.
+        overflown: No nearest centroid exists in float32; not counted.
+        late_by_size: Per window size, ms: the event's window of that size is past correction on its
+            partition. Counted for a larger one's sake, it shows in that as well while others correct it.
+    """
+
+    late: NDArray[np.bool_]
+    overflown: NDArray[np.bool_]
+    late_by_size: Mapping[int, NDArray[np.bool_]]

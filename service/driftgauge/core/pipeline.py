@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from driftgauge.core.batch import EventBatch
-from driftgauge.core.counter import Counted, StreamCounter
+from driftgauge.core.batch import Counted, EventBatch
+from driftgauge.core.counter import StreamCounter
 from driftgauge.core.reference import Reference
 from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
@@ -67,6 +67,9 @@ class Pipeline:
             find_reference: Finds a stream's baseline by its key.
             established: See `StreamCounter`; outlives the pipeline.
             now_ms: Wall time; silence is measured from here.
+
+        Raises:
+            MissingBaselineError: A baseline that is counted against on the partitions held is not to be had.
         """
         self._held = held
         self._table = table
@@ -86,7 +89,7 @@ class Pipeline:
                 self._homes[name] = home
                 self._windows[name] = Windows(spec, table)
         self._kept = {code: table.progress(partition) for code, partition in held.items()}
-        self._baselines_written: set[str] = set()
+        self._written: set[str] = set()  # the baselines whose files are on their way into the table
 
     def count(self, batch: EventBatch, now_ms: int) -> Counted:
         """Assign and count a batch that was read at wall time `now_ms`.
@@ -106,7 +109,13 @@ class Pipeline:
             counter.lose(code)
 
     def advance(
-        self, now_ms: int, positions: Mapping[int, int], ends: Mapping[int, int], *, ended: bool = False
+        self,
+        now_ms: int,
+        positions: Mapping[int, int],
+        ends: Mapping[int, int],
+        *,
+        close: bool = True,
+        ended: bool = False,
     ) -> Round:
         """Move event time on; return the windows that are due, and what changed.
 
@@ -114,6 +123,7 @@ class Pipeline:
             now_ms: Wall time.
             positions: Next offset to read, of every partition held.
             ends: End offsets of the partitions that `ask` last named; empty while there is no answer.
+            close: Close windows; not while the table may be behind what other owners have committed.
             ended: The source has ended: close everything.
         """
         results: list[WindowResult] = []
@@ -121,13 +131,12 @@ class Pipeline:
         for name, counter in self._counters.items():
             counter.advance(now_ms, positions, ends)
             changes += counter.changes()
-            if name in self._windows:
+            if close and name in self._windows:
                 closed = self._windows[name].close(now_ms, self._references[name], everything=ended)
                 results += closed.results
                 changes += [Change(self._homes[name], key, value) for key, value in closed.changes.items()]
         changes += self._keep_baselines()
-        # Last, for what is read up to a progress must be all that it stands for; and with every change,
-        # for the offsets that are committed where a progress is written tell a stale owner.
+        # Last, for whoever has read a progress has read all that it stands for; so with any change.
         changes += self._keep_progress(positions, {change.partition for change in changes})
         return Round(results, changes)
 
@@ -143,29 +152,27 @@ class Pipeline:
         ]
 
     def _keep_baselines(self) -> list[Change]:
-        """Keep the files of baselines that are counted against, forget those that nobody counts against."""
+        """Keep the file of each baseline that is counted against in one of the partitions held.
+
+        There nobody else forgets it, so that whoever takes over finds it. It is forgotten when no
+        partition counts against the baseline any more.
+        """
+        needed = {key: counter for counter in self._counters.values() for key in counter.counted_against()}
+        places: dict[str, Partition] = {}
+        for partition in sorted(self._held.values()):
+            for key in self._table.baselines(partition):
+                places.setdefault(key, partition)
+        self._written -= places.keys()
         changes = []
-        partition = min(self._held.values())
-        needed = {key: name for name, counter in self._counters.items() for key in counter.counted_against()}
-        for key, name in needed.items():
-            reference = self._references[name](key)
-            known = key in self._baselines_written or self._table.baseline(key) is not None
-            if reference is not None and not known:
-                parts = [
-                    reference.content[start : start + _PART_BYTES]
-                    for start in range(0, len(reference.content), _PART_BYTES)
-                ]
-                changes += [
-                    Change(partition, BaselineKey(key, number, len(parts)), part)
-                    for number, part in enumerate(parts)
-                ]
-            self._baselines_written.add(key)
-        for held in self._held.values():
-            changes += [
-                Change(held, part, None)
-                for part in self._table.baseline_parts(held)
-                if part.baseline not in needed and not self._table.counts_against(part.baseline)
-            ]
+        for key in sorted(needed.keys() - places.keys() - self._written):
+            changes += _keep(needed[key].reference(key), min(self._held.values()))
+            self._written.add(key)
+        for partition in self._held.values():
+            for part in self._table.baseline_parts(partition):
+                key = part.baseline
+                is_of_use = key in needed or self._table.counts_against(key)
+                if key not in self._written and not (is_of_use and places.get(key) == partition):
+                    changes.append(Change(partition, part, None))
         return changes
 
     def _keep_progress(self, positions: Mapping[int, int], changed: Collection[Partition]) -> list[Change]:
@@ -180,3 +187,13 @@ class Pipeline:
                 self._kept[code] = progress
                 changes.append(Change(partition, ProgressKey(), progress))
         return changes
+
+
+def _keep(reference: Reference, partition: Partition) -> list[Change]:
+    """Return the changes that put a baseline's file into the state of a partition."""
+    content = reference.content
+    parts = [content[start : start + _PART_BYTES] for start in range(0, len(content), _PART_BYTES)]
+    return [
+        Change(partition, BaselineKey(reference.key, number, len(parts)), part)
+        for number, part in enumerate(parts)
+    ]

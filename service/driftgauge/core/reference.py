@@ -1,5 +1,6 @@
 """What a stream's windows are compared with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,13 @@ from numpy.typing import NDArray
 
 from driftgauge.core.assignment import Centroids
 
-__all__ = ["Reference"]
+__all__ = ["MissingBaselineError", "Reference", "References"]
 
 _KEY_CHARACTERS = 16
+
+
+class MissingBaselineError(LookupError):
+    """A baseline that is counted against is not to be had. It may be on its way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,3 +37,7 @@ class Reference:
     def key(self) -> str:
         """As much of the identity as tells baselines apart, to stand in the keys of the state."""
         return self.baseline_id.removeprefix("sha256:")[:_KEY_CHARACTERS]
+
+
+References = Callable[[str], Reference | None]
+"""Finds a baseline by its key; None where it is not to be had."""

@@ -53,7 +53,7 @@ class Gap:
 
     Attributes:
         from_ms: The earliest event time that may be concerned; None where nothing is known.
-        to_ms: What the stream had come to when it was read on, inclusive; None while it is not.
+        to_ms: The latest, inclusive; None until the partition has been read on, or has proven idle.
     """
 
     from_ms: int | None

@@ -1,6 +1,7 @@
 """The global table: the state of all partitions, merged, as every replica knows it."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -45,7 +46,11 @@ class Table:
     def __init__(self) -> None:
         self._kept: dict[Partition, _Kept] = {}
         self._expected: frozenset[Partition] = frozenset()
-        self._totals: dict[tuple[str, str], dict[Window, NDArray[np.int64]]] = {}
+        # (stream, baseline) -> length of the panes -> start -> counts; lengths and starts in ms
+        self._totals: dict[tuple[str, str], dict[int, dict[int, NDArray[np.int64]]]] = {}
+        # How often a stream's panes have come or gone, and its open windows as of then: there are thousands.
+        self._shapes: Counter[str] = Counter()
+        self._open_windows: dict[str, tuple[object, dict[int, int]]] = {}
         self._changed: dict[tuple[str, str], set[Window]] = {}
         self._newest: dict[tuple[str, int], tuple[Window, Published]] = {}
 
@@ -79,14 +84,31 @@ class Table:
         """Return a partition's own counts, each (k,)."""
         return self._kept[partition].panes if partition in self._kept else {}
 
-    def totals(self, stream: str, baseline: str) -> Mapping[Window, NDArray[np.int64]]:
-        """Return the counts (k,) over all partitions, by pane."""
-        return self._totals.get((stream, baseline), {})
+    def count(self, stream: str, baseline: str, window: Window) -> NDArray[np.int64] | None:
+        """Return a window's counts (k,), over its panes and all partitions; None where it has none."""
+        total = None
+        for length_ms, panes in self._totals.get((stream, baseline), {}).items():
+            first_ms = -(-window.start_ms // length_ms) * length_ms
+            for start_ms in range(first_ms, window.end_ms - length_ms + 1, length_ms):
+                counts = panes.get(start_ms)
+                if counts is not None:
+                    total = counts if total is None else total + counts
+        return total
+
+    def all_panes(self, stream: str) -> set[Window]:
+        """Return the stream's panes, on any partition and against any baseline."""
+        return {
+            Window(length_ms, start_ms)
+            for (name, _), lengths in self._totals.items()
+            if name == stream
+            for length_ms, panes in lengths.items()
+            for start_ms in panes
+        }
 
     def take_changed(self, stream: str) -> set[Window]:
         """Return the stream's panes that changed since last asked and still stand."""
         places = [place for place in self._changed if place[0] == stream]
-        return set().union(*(self._changed.pop(place) for place in places))
+        return {pane for place in places for pane in self._changed.pop(place)}
 
     def home(self, stream: str, choose: Callable[[str], Partition]) -> Partition:
         """Return the partition whose owner closes the stream's windows.
@@ -116,8 +138,10 @@ class Table:
         return self._newest
 
     def lanes(self, stream: str) -> Mapping[Partition, StreamProgress | None]:
-        """Return how far the stream has come on every expected partition; None where nobody knows."""
-        progress = {partition: self.progress(partition) for partition in self._expected}
+        """Return how far the stream has come on every partition; None where nobody knows."""
+        # A partition that was added may be counted before word of it has come here otherwise.
+        partitions = self._expected | {at for at, kept in self._kept.items() if kept.progress is not None}
+        progress = {partition: self.progress(partition) for partition in partitions}
         return {
             partition: None if known is None else known.streams.get(stream)
             for partition, known in progress.items()
@@ -141,12 +165,16 @@ class Table:
     def open_windows(self, stream: str, sizes_ms: tuple[int, ...]) -> dict[int, int]:
         """Return how many windows of each size, ms, hold events and are still open to correction."""
         final_ms = self.final_ms(stream) or 0
-        panes = {pane for (name, _), totals in self._totals.items() if name == stream for pane in totals}
-        windows = {Window.around(pane.start_ms, size) for size in sizes_ms for pane in panes}
-        return {
-            size: sum(window.size_ms == size and window.end_ms > final_ms for window in windows)
-            for size in sizes_ms
-        }
+        version = self._shapes.get(stream), final_ms, sizes_ms
+        known = self._open_windows.get(stream)
+        if known is None or known[0] != version:
+            known = self._open_windows[stream] = version, self._count_windows(stream, sizes_ms, final_ms)
+        return known[1]
+
+    def _count_windows(self, stream: str, sizes_ms: tuple[int, ...], final_ms: int) -> dict[int, int]:
+        starts = {pane.start_ms for pane in self.all_panes(stream)}
+        windows = {size: {start - start % size for start in starts} for size in sizes_ms}
+        return {size: sum(start + size > final_ms for start in windows[size]) for size in sizes_ms}
 
     def is_silent(self, stream: str) -> bool:
         """Tell whether every partition was proven idle after the stream's last event anywhere."""
@@ -164,19 +192,21 @@ class Table:
 
     def eras(self, stream: str) -> Eras:
         """Return which baseline is in force when."""
-        return Eras(lane.counting for lane in self._known_lanes(stream) if lane.counting)
+        return Eras([lane.counting if lane else () for lane in self.lanes(stream).values()])
 
     def baseline(self, baseline: str) -> bytes | None:
         """Return a baseline's file, by its key; None where it is not kept, or not whole."""
         for kept in self._kept.values():
-            parts = {
-                key.part: (key.parts, content)
-                for key, content in kept.parts.items()
-                if key.baseline == baseline
-            }
-            if parts and len(parts) == parts[min(parts)][0]:
-                return b"".join(content for _, (_, content) in sorted(parts.items()))
+            for number in {key.parts for key in kept.parts if key.baseline == baseline}:
+                keys = [BaselineKey(baseline, place, number) for place in range(number)]
+                if all(key in kept.parts for key in keys):
+                    return b"".join(kept.parts[key] for key in keys)
         return None
+
+    def baselines(self, partition: Partition) -> set[str]:
+        """Return the keys of the baselines whose files a partition keeps whole."""
+        numbers = Counter((key.baseline, key.parts) for key in self.baseline_parts(partition))
+        return {baseline for (baseline, parts), number in numbers.items() if number == parts}
 
     def baseline_parts(self, partition: Partition) -> Iterable[BaselineKey]:
         """Return the keys of the baselines' parts that a partition keeps."""
@@ -192,14 +222,11 @@ class Table:
             for entry in lane.counting
         )
 
-    def _known_lanes(self, stream: str) -> Iterator[StreamProgress]:
-        return (lane for lane in self.lanes(stream).values() if lane is not None)
-
     def _apply_pane(self, kept: _Kept, key: PaneKey, counts: NDArray[np.int64] | None) -> None:
-        place = key.stream, key.baseline
-        totals = self._totals.setdefault(place, {})
+        place, start_ms = (key.stream, key.baseline), key.pane.start_ms
+        totals = self._totals.setdefault(place, {}).setdefault(key.pane.size_ms, {})
         before = kept.panes.get(key)
-        total = totals.get(key.pane)
+        total = totals.get(start_ms)
         if before is not None and total is not None:
             total = total - before
         if counts is not None:
@@ -207,10 +234,11 @@ class Table:
         _put(kept.panes, key, counts)
         changed = self._changed.setdefault(place, set())
         if total is None or not total.any():
-            totals.pop(key.pane, None)
+            self._shapes[key.stream] += totals.pop(start_ms, None) is not None
             changed.discard(key.pane)
         else:
-            totals[key.pane] = total
+            self._shapes[key.stream] += start_ms not in totals
+            totals[start_ms] = total
             changed.add(key.pane)
 
     def _show(self, key: PublishedKey, published: Published) -> None:

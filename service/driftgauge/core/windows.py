@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from driftgauge.core.counter import References
 from driftgauge.core.eras import Eras
-from driftgauge.core.reference import Reference
+from driftgauge.core.reference import Reference, References
 from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import FinalKey, Partition, Published, PublishedKey, StreamProgress, Value
+from driftgauge.core.state import FinalKey, Gap, Partition, Published, PublishedKey, StreamProgress, Value
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 
 __all__ = ["Closed", "Windows"]
+
+# After a standstill thousands may be due at once; the oldest come first, and the rest next round.
+_MAX_PUBLISHED = 500
 
 
 @dataclass(slots=True)
@@ -38,6 +37,7 @@ class _Round:
     now_ms: int
     lanes: dict[Partition, StreamProgress | None]
     eras: Eras
+    gaps: list[Gap]
     watermark_ms: int | None
     horizon_ms: int | None
     silent: bool
@@ -65,12 +65,10 @@ class Windows:
         self._published = table.published(spec.name)
         self._final_ms = table.final_ms(spec.name)
         self._pending: set[Window] = set()
+        self._touched: set[Window] = set()  # of these, those of which something has changed
         self._overdue_since_ms: dict[Window, int] = {}
         table.take_changed(spec.name)
-        for baseline in {
-            key.baseline for partition in table.lanes(spec.name) for key in table.panes(partition)
-        }:
-            self._touch(table.totals(spec.name, baseline))
+        self._touch(table.all_panes(spec.name))
 
     def close(self, now_ms: int, references: References, *, everything: bool = False) -> Closed:
         """Publish what is due, new or changed; make final what can no longer change.
@@ -84,17 +82,22 @@ class Windows:
         state = self._look(now_ms, everything=everything)
         self._touch(self._table.take_changed(self._spec.name))
         self._note_losses(state)
-        blocked = []
+        blocked: list[Window] = []
         for window in sorted(self._pending, key=lambda window: (window.end_ms, window.size_ms)):
             missing = self._missing(window, state)
-            if missing is None:
+            if missing is None or self._still_lacks(window, missing):
+                continue
+            if len(closed.results) == _MAX_PUBLISHED:
+                blocked.append(window)
                 continue
             baseline = state.eras.of(window)
             reference = None if baseline is None else references(baseline)
-            if reference is None:
+            if reference is not None:
+                self._publish(window, reference, missing, state, closed)
+            elif state.eras.begin_after(window):
+                self._pending.discard(window)
+            else:
                 blocked.append(window)
-                continue
-            self._publish(window, reference, missing, state, closed)
         self._finish(state, blocked, closed)
         return closed
 
@@ -115,6 +118,7 @@ class Windows:
             now_ms=now_ms,
             lanes=lanes,
             eras=table.eras(spec.name),
+            gaps=[lane.gap for lane in lanes.values() if lane and lane.gap],
             watermark_ms=table.watermark_ms(spec.name, spec.disorder_ms),
             horizon_ms=table.horizon_ms(spec.name),
             silent=table.is_silent(spec.name),
@@ -127,17 +131,33 @@ class Windows:
         for pane in panes:
             for size_ms in self._spec.sizes_ms:
                 window = Window.around(pane.start_ms, size_ms)
-                if window.contains(pane) and (self._final_ms is None or window.end_ms > self._final_ms):
+                if window.contains(pane) and self._is_open(window):
                     self._pending.add(window)
+                    self._touched.add(window)
+
+    def _is_open(self, window: Window) -> bool:
+        return self._final_ms is None or window.end_ms > self._final_ms
 
     def _note_losses(self, state: _Round) -> None:
         """Look again at what was published before it was known that events of it were lost."""
-        if any(lane is not None and lane.gap is not None for lane in state.lanes.values()):
-            self._pending.update(
+        for gap in state.gaps:
+            concerned = {
                 window
                 for window, published in self._published.items()
-                if not published.events_lost and (self._final_ms is None or window.end_ms > self._final_ms)
-            )
+                if not published.events_lost and self._is_open(window) and gap.touches(window)
+            }
+            self._pending |= concerned
+            self._touched |= concerned
+
+    def _still_lacks(self, window: Window, missing: tuple[Partition, ...]) -> bool:
+        """Tell whether a window was published without these partitions, and nothing has changed since."""
+        published = self._published.get(window)
+        return (
+            bool(missing)
+            and window not in self._touched
+            and published is not None
+            and published.missing == missing
+        )
 
     def _missing(self, window: Window, state: _Round) -> tuple[Partition, ...] | None:
         """Return the partitions that a window is to be published without; None where it is not due."""
@@ -171,18 +191,16 @@ class Windows:
         closed: Closed,
     ) -> None:
         """Publish a due window if it is new or has changed."""
-        counts = self._sum(window, reference)
-        count = int(counts.sum())
-        before = self._published.get(window)
-        lost = (before is not None and before.events_lost) or any(
-            lane is not None and lane.gap is not None and lane.gap.touches(window)
-            for lane in state.lanes.values()
-        )
+        self._touched.discard(window)
         if not missing:
             # Otherwise it waits for those, whatever comes of it now.
             self._pending.discard(window)
-        if count == 0:
+        counts = self._table.count(self._spec.name, reference.key, window)
+        if counts is None:
             return
+        count = int(counts.sum())
+        before = self._published.get(window)
+        lost = (before is not None and before.events_lost) or any(gap.touches(window) for gap in state.gaps)
         if before is not None and before.baseline_id == reference.baseline_id:
             known = int(before.counts.sum())
             # An event that was counted stays counted, so less is older, and as much is the same.
@@ -202,18 +220,6 @@ class Windows:
         closed.changes[PublishedKey(self._spec.name, window)] = published
         closed.results.append(WindowResult.of(self._spec.name, window, published))
 
-    def _sum(self, window: Window, reference: Reference) -> NDArray[np.int64]:
-        """Return the (k,) counts of a window over panes and partitions."""
-        totals = self._table.totals(self._spec.name, reference.key)
-        sums = np.zeros(reference.centroids.clusters, dtype=np.int64)
-        for length_ms in {pane.size_ms for pane in totals}:
-            first_ms = -(-window.start_ms // length_ms) * length_ms
-            for start_ms in range(first_ms, window.end_ms - length_ms + 1, length_ms):
-                counts = totals.get(Window(length_ms, start_ms))
-                if counts is not None:
-                    sums += counts
-        return sums
-
     def _finish(self, state: _Round, blocked: list[Window], closed: Closed) -> None:
         """Make final what every partition refuses events for; keep the newest window of each size."""
         if state.horizon_ms is None:
@@ -226,6 +232,7 @@ class Windows:
         self._final_ms = final_ms
         closed.changes[FinalKey(self._spec.name)] = final_ms
         self._pending = {window for window in self._pending if window.end_ms > final_ms}
+        self._touched &= self._pending
         newest = {
             size: max((w for w in self._published if w.size_ms == size), default=None)
             for size in self._spec.sizes_ms

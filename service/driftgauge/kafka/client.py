@@ -91,6 +91,10 @@ _PRODUCER_DEFAULTS: KafkaProperties = {"sticky.partitioning.linger.ms": 0}
 _PRODUCER_OWNED: KafkaProperties = {"enable.idempotence": True}
 # A replica that died without a successor of its name holds its partitions up for as long.
 _TRANSACTION_DEFAULTS: KafkaProperties = {"transaction.timeout.ms": 10_000, "compression.type": "lz4"}
+# To begin anew at bootstrap.servers once all connections are lost, be it for a moment, is librdkafka's
+# default, and leaves sending offsets hanging for ever on a coordinator that it has discarded (measured,
+# 2.16; https://github.com/confluentinc/librdkafka/issues/5511). A lost client is replaced here anyway.
+_TRANSACTION_OWNED: KafkaProperties = {"metadata.recovery.strategy": "none"}
 
 
 def consumer(properties: KafkaProperties) -> Consumer:
@@ -110,7 +114,8 @@ def table_consumer(properties: KafkaProperties) -> Consumer:
 
 def transactional_producer(properties: KafkaProperties, transactional_id: str) -> Producer:
     """Return a producer of transactions; the newest one with an id ends what others left open."""
-    return producer({**_TRANSACTION_DEFAULTS, **properties, "transactional.id": transactional_id})
+    own = {**_TRANSACTION_DEFAULTS, **properties, **_TRANSACTION_OWNED}
+    return producer({**own, "transactional.id": transactional_id})
 
 
 def producer(properties: KafkaProperties) -> Producer:

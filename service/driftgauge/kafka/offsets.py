@@ -35,6 +35,7 @@ class LogOffsets:
         self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
         self._isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         self._pending: dict[Partition, Future[Any]] = {}
+        self._is_failing = False
 
     def request(self, partitions: Iterable[Partition]) -> None:
         """Ask for these partitions, topic and index; all that was asked before has been collected."""
@@ -53,12 +54,17 @@ class LogOffsets:
             return None
         asked, self._pending = self._pending, {}
         offsets = {}
+        unknown = {}
         for partition, future in asked.items():
             try:
                 offsets[partition] = future.result().offset
             except KafkaException as error:
-                topic, index = partition
-                _log.warning(
-                    "offset unknown", extra={"topic": topic, "partition": index, "error": error.args[0].str()}
-                )
+                unknown[partition] = error.args[0].str()
+        # Said once: during an outage it is asked for, in vain, every second.
+        if unknown and not self._is_failing:
+            names = [f"{topic}[{index}]" for topic, index in sorted(unknown)]
+            _log.warning(
+                "offsets unknown", extra={"partitions": names, "error": next(iter(unknown.values()))}
+            )
+        self._is_failing = bool(unknown)
         return offsets

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, Message
 
 from driftgauge.core.result import WindowResult
 from driftgauge.core.state import Change
+from driftgauge.errors import StateError
 from driftgauge.events.rejection import Rejection
 from driftgauge.events.results import result_key, result_record
 from driftgauge.events.state import encode_key, encode_value
@@ -69,16 +70,16 @@ class Output:
     def keep(self, change: Change) -> None:
         """Write a change of a partition's state."""
         topic, index = change.partition
-        self._transaction.produce(
+        self._must_take(
             self._state_topics[topic],
+            encode_key(change.key),
+            None if change.value is None else encode_value(change.value),
             partition=index,
-            key=encode_key(change.key),
-            value=None if change.value is None else encode_value(change.value),
         )
 
     def publish(self, result: WindowResult) -> None:
         """Write a window's result, keyed by stream and window."""
-        self._transaction.produce(self._windows_topic, key=result_key(result), value=result_record(result))
+        self._must_take(self._windows_topic, result_key(result), result_record(result))
 
     def dead_letter(self, message: Message, rejection: Rejection) -> None:
         """Write a rejected record on, its key and bytes untouched, the reason and source as headers.
@@ -105,6 +106,19 @@ class Output:
             self._max_letter_bytes, self._refused_bytes = self._refused_bytes // 2, 0
         if letter.size + _FRAME_BYTES > self._max_letter_bytes or not self._send(letter):
             self._send(_cut(letter))
+
+    def _must_take(self, topic: str, key: bytes, value: bytes | None, *, partition: int = -1) -> None:
+        """Write a record that cannot be done without.
+
+        Raises:
+            StateError: It is too large.
+        """
+        if not self._transaction.produce(topic, partition=partition, key=key, value=value):
+            message = (
+                f"a record of {len(value or b''):,} bytes for topic {topic} is too large for the client; "
+                "raise message.max.bytes under kafka, and max.message.bytes of the topic"
+            )
+            raise StateError(message)
 
     def _send(self, letter: _DeadLetter) -> bool:
         return self._transaction.produce(

@@ -108,8 +108,13 @@ class Ownership:
         for code in np.unique(records.partition).tolist():
             self._assignment.advance(code, int(records.offset[records.partition == code].max()) + 1)
 
-    def commit(self, consumer: Consumer, bound_s: float) -> None:
-        """Close what is due, and commit all that happened since the last time.
+    def commit(self, consumer: Consumer, bound_s: float, *, is_current: bool) -> bool:
+        """Close what is due, and commit all that happened since the last time; False if that was nothing.
+
+        Args:
+            consumer: The group's member.
+            bound_s: How long the brokers may take.
+            is_current: The table was up to date a moment ago; otherwise no window is closed.
 
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
@@ -120,12 +125,12 @@ class Ownership:
             partitions = self._assignment.partitions
             ends = {code: silent[at] for code, at in partitions.items() if silent and at in silent}
             rewritten = self._rewrite()
-            moved = self._pipeline.advance(now_ms, self._assignment.positions, ends)
+            moved = self._pipeline.advance(now_ms, self._assignment.positions, ends, close=is_current)
             if silent is not None:
                 self._ends.request([partitions[code] for code in self._pipeline.ask(now_ms)])
         changes = [*rewritten, *moved.changes]
         if not changes:
-            return
+            return False
         with self._telemetry.timed(Stage.COMMIT):
             for change in changes:
                 self._output.keep(change)
@@ -141,6 +146,7 @@ class Ownership:
         self._commits += 1
         self._tally.results += moved.results
         self._report()
+        return True
 
     def report_positions(self, consumer: Consumer) -> None:
         """Export how far each partition has been read, and how far it goes."""

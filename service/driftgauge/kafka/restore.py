@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
@@ -46,7 +46,8 @@ class Restore:
        that was paused between sending its offsets and committing can still commit when it wakes.
     2. The state's high watermarks, asked for after that, and the table's reader past them. The end
        of what is committed would not do: it stands still before an open transaction. Of the
-       partitions of others it does: they must be known, but need not be settled.
+       partitions of others it does, which must be known, but need not be settled; unless a partition
+       is new, for what it counts must not be final already by what is about to be committed.
     3. The state's position must be the committed one; where the group's offset has expired, the
        state's stands.
     """
@@ -58,12 +59,14 @@ class Restore:
         admin: AdminClient,
         follower: Follower,
         table: Table,
+        streams: Collection[str],
     ) -> None:
         self._partitions = partitions
         self._consumer = consumer
         self._admin = admin
         self._follower = follower
         self._table = table
+        self._streams = streams
         self._started_s = self._complained_s = time.monotonic()
         self._waiting_for = ""
         self._steps = self._run()
@@ -97,13 +100,13 @@ class Restore:
             return Restored()
         committed = yield from self._committed()
         state = [self._follower.state_of(partition) for partition in self._partitions]
-        everywhere = yield from self._ask(
-            LogOffsets(self._admin, stable=True), self._follower.partitions, "the state's ends"
-        )
-        here = yield from self._ask(LogOffsets(self._admin), state, "the state's ends")
-        self._waiting_for = "the table to be read to the state's ends"
-        while not self._follower.has_reached(everywhere | here):
-            yield
+        everywhere = self._follower.partitions
+        stable = yield from self._ask(LogOffsets(self._admin, stable=True), everywhere, "the state's ends")
+        settled = yield from self._ask(LogOffsets(self._admin), state, "the state's ends")
+        yield from self._read_to(stable | settled)
+        if any(self._is_new(partition) for partition in self._partitions):
+            settled = yield from self._ask(LogOffsets(self._admin), everywhere, "the state's ends")
+            yield from self._read_to(settled)
         begin = yield from self._ask(
             LogOffsets(self._admin, earliest=True), self._partitions, "the events' ends"
         )
@@ -119,6 +122,11 @@ class Restore:
                 restored,
             )
         return restored
+
+    def _is_new(self, partition: Partition) -> bool:
+        """Tell whether nothing was ever counted of some stream on a partition."""
+        progress = self._table.progress(partition)
+        return progress is None or not set(self._streams) <= set(progress.streams)
 
     def _judge(
         self,
@@ -143,8 +151,8 @@ class Restore:
         elif kept is None or committed not in {None, kept}:
             restored.stopped[partition] = (
                 f"its state has been counted up to offset {kept}, and the group has committed {committed}: "
-                "the offsets were reset, or the state is another's; put the offset back, or delete the group "
-                "and its state topics to begin anew"
+                "the offsets were reset, or the state is another's; put the offset back and restart the "
+                "replica, or delete the group and its state topics to begin anew"
             )
         elif kept > end:
             restored.stopped[partition] = (
@@ -174,6 +182,11 @@ class Restore:
                     for answer in answers
                 }
             self._heed(errors[0])
+            yield
+
+    def _read_to(self, ends: Mapping[Partition, int]) -> Generator[None, None, None]:
+        self._waiting_for = "the table to be read to the state's ends"
+        while not self._follower.has_reached(ends):
             yield
 
     def _ask(

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.config import Settings
 from driftgauge.core.pipeline import Pipeline
+from driftgauge.core.reference import MissingBaselineError
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.state import Partition
 from driftgauge.core.table import Table
@@ -37,8 +38,12 @@ _BATCH = 1_000
 _POLL_S = 0.1
 _RESTORE_POLL_S = 0.02
 _START_S = 20.0
-# While a broker restarts a commit is insisted on; what is longer is settled by a new producer.
-_COMMIT_S = 20.0
+# While a broker restarts a commit is insisted on, for as long as brokers keep a transaction open;
+# what takes longer is settled by a new producer.
+_COMMIT_S = 10.0
+_MAX_ABORTS = 5
+# Clocks are set to rights by less all the time.
+_CLOCK_STEP_MS = 1_000
 # The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
 _REVOKED_S = 4.0
 _ABORT_S = 4.0
@@ -84,6 +89,8 @@ class Session:
         self._must_restore = False
         self._restore: Restore | None = None
         self._ownership: Ownership | None = None
+        self._aborts = 0  # in a row
+        self._is_current = False
 
     def run(self, stopping: threading.Event) -> None:
         """Read until `stopping` is set, then commit and leave the group.
@@ -127,7 +134,7 @@ class Session:
                 self._consumer.close()
 
     def _read(self, stopping: threading.Event) -> None:
-        committed_ms = shown_ms = self._clock_ms()
+        committed_ms = shown_ms = last_ms = self._clock_ms()
         show_interval_ms = min(self._settings.commit_interval, _SHOW_INTERVAL_MS)
         while not stopping.is_set():
             messages = self._consumer.consume(_BATCH, _RESTORE_POLL_S if self._restore else _POLL_S)
@@ -148,19 +155,38 @@ class Session:
                     self._continue(self._restore)
                 elif self._ownership is not None:
                     self._ownership.process(messages)
-                    if is_due:
-                        self._ownership.commit(self._consumer, _COMMIT_S)
+                    if now_ms < last_ms - _CLOCK_STEP_MS:
+                        # Silence is measured by this clock; measured anew it lasts as long as it should.
+                        self._start_over(f"the clock was set back by {last_ms - now_ms} ms")
+                    elif is_due:
+                        self._commit(self._ownership, _COMMIT_S)
                         self._ownership.report_positions(self._consumer)
             except TransactionAborted as error:
-                self._telemetry.aborted(str(error))
+                self._count_abort(error)
                 self._rewind()
             except PositionLost as error:
-                _log.warning("position lost", extra={"error": str(error)})
-                self._transaction.abort(_ABORT_S)
-                self._rewind()
+                self._start_over(str(error))
+            last_ms = now_ms
             if not 0 <= now_ms - shown_ms < show_interval_ms:
                 shown_ms = now_ms
                 self._show()
+
+    def _commit(self, ownership: Ownership, bound_s: float) -> None:
+        if ownership.commit(self._consumer, bound_s, is_current=self._is_current):
+            self._aborts = 0
+
+    def _count_abort(self, error: TransactionAborted) -> None:
+        """Go on after an aborted transaction, but not for ever without a pause.
+
+        Raises:
+            ClientLost: It was one of many; a new session comes after a pause.
+        """
+        self._telemetry.aborted(str(error))
+        self._aborts += 1
+        if self._aborts == _MAX_ABORTS:
+            self._aborts = 0
+            message = f"{_MAX_ABORTS} transactions in a row were aborted, the last because {error}"
+            raise ClientLost(message) from error
 
     def _know_partitions(self) -> None:
         """Learn which partitions there are, and follow the state of each; it has grown if they have."""
@@ -191,9 +217,9 @@ class Session:
         self._telemetry.revoked([(partition.topic, partition.partition) for partition in partitions])
         if self._ownership is not None:
             try:
-                self._ownership.commit(self._consumer, _REVOKED_S)
+                self._commit(self._ownership, _REVOKED_S)
             except TransactionAborted as error:
-                self._telemetry.aborted(str(error))
+                self._count_abort(error)
         self._drop()
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -201,11 +227,21 @@ class Session:
         self._drop()
 
     def _begin_restore(self) -> None:
-        self._must_restore = False
         # Partitions may have been added: a rebalance is how the group learns of it.
         self._know_partitions()
         self._health.set_ready(Condition.RESTORED, met=False)
-        self._restore = Restore(self._assigned, self._consumer, self._admin, self._follower, self._table)
+        if not set(self._assigned) <= set(self._every):
+            _log.warning("a broker does not know yet of partitions that it has assigned")
+            return
+        self._must_restore = False
+        self._restore = Restore(
+            self._assigned,
+            self._consumer,
+            self._admin,
+            self._follower,
+            self._table,
+            streams=[spec.name for spec in self._specs],
+        )
 
     def _continue(self, restore: Restore) -> None:
         """Go on with the barrier, and begin to count once it is passed."""
@@ -218,15 +254,21 @@ class Session:
         if not restored.positions:
             return
         assignment = Assignment(restored.positions)
-        pipeline = Pipeline(
-            self._specs,
-            held=assignment.partitions,
-            every=self._every,
-            table=self._table,
-            find_reference=self._references.find,
-            established=self._established,
-            now_ms=self._clock_ms(),
-        )
+        try:
+            pipeline = Pipeline(
+                self._specs,
+                held=assignment.partitions,
+                every=self._every,
+                table=self._table,
+                find_reference=self._references.find,
+                established=self._established,
+                now_ms=self._clock_ms(),
+            )
+        except MissingBaselineError as error:
+            # It was committed elsewhere with what names it, and is about to be seen.
+            _log.warning("restore is waiting", extra={"waiting_for": str(error)})
+            self._must_restore = True
+            return
         self._ownership = Ownership(
             assignment=assignment,
             pipeline=pipeline,
@@ -242,6 +284,12 @@ class Session:
         self._consumer.assign(
             [TopicPartition(*partition, offset) for partition, offset in restored.positions.items()]
         )
+
+    def _start_over(self, why: str) -> None:
+        """Let what was not committed go, and begin again from what was."""
+        _log.warning("starting over from what is committed", extra={"reason": why})
+        self._transaction.abort(_ABORT_S)
+        self._rewind()
 
     def _rewind(self) -> None:
         """Drop what was not committed, and begin again from what was."""
@@ -259,10 +307,11 @@ class Session:
 
     def _show(self) -> None:
         """Show what the table says, if it is known to be up to date."""
-        if self._follower.is_current():
+        self._is_current = self._follower.is_current()
+        if self._is_current:
             self._health.refreshed()
             self._telemetry.show(self._table)
         for spec in self._specs:
             # Of a replica that holds nothing as well: see `StreamCounter`.
-            if self._table.eras(spec.name).newest == spec.reference.key:
+            if self._table.eras(spec.name).is_established(spec.reference.key):
                 self._established.add(spec.name)

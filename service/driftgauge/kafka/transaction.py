@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 AUTHORIZATION = frozenset(
     {
+        KafkaError._AUTHENTICATION,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.SASL_AUTHENTICATION_FAILED,
@@ -32,11 +33,12 @@ AUTHORIZATION = frozenset(
 
 # Each call returns after this long, so that the caller's bound is kept.
 _CALL_S = 2.0
+_RETRY_S = 0.05
 # Or should: one that meets a lost connection may return never, though the brokers be back
 # (https://github.com/confluentinc/librdkafka/issues/5456). Here it is beyond the transaction's timeout.
 _HANGING_S = 12.0
 # A full queue is waited on this often, and so long each time, before the broker counts as lost.
-_QUEUE_ATTEMPTS = 30
+_QUEUE_ATTEMPTS = 10
 _QUEUE_WAIT_S = 1.0
 
 # Brokers fence with one and the same error.
@@ -174,6 +176,7 @@ class Transaction:
                         f"{what} was not answered within {bound_s:g} s ({cause.str()}); check the brokers"
                     )
                     raise ClientLost(message) from error
+                time.sleep(_RETRY_S)
             else:
                 return
 
@@ -209,7 +212,7 @@ def _call(call: Callable[[float], object]) -> None:
     def make() -> None:
         try:
             returned.set_result(call(_CALL_S))
-        except KafkaException as error:
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
             returned.set_exception(error)
 
     threading.Thread(target=make, name="transaction", daemon=True).start()

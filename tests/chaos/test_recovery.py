@@ -1,0 +1,33 @@
+"""When a group counts again, by the looks taken at it."""
+
+from tests.chaos.recovery import Sample, recovered_s
+
+
+def sample(at_s: float, ends: tuple[int, ...], committed: tuple[int, ...]) -> Sample:
+    return Sample(at_s, at_s + 0.1, ends, committed)
+
+
+def test_it_has_recovered_once_every_partition_is_past_the_end_at_the_effect() -> None:
+    samples = [
+        sample(0.0, (10, 10), (9, 9)),
+        sample(1.0, (12, 12), (11, 9)),
+        sample(2.0, (14, 14), (13, 12)),  # the second stands at the end of that moment, not past it
+        sample(3.0, (16, 16), (15, 13)),
+        sample(4.0, (18, 18), (17, 17)),
+    ]
+    assert recovered_s(samples, 0.5) == 3.1
+
+
+def test_what_is_counted_before_the_effect_is_no_recovery() -> None:
+    samples = [sample(0.0, (10,), (9,)), sample(1.0, (20,), (15,)), sample(2.0, (30,), (20,))]
+    assert recovered_s(samples, 0.5) is None
+
+
+def test_a_partition_of_which_nothing_is_committed_holds_it_back() -> None:
+    samples = [sample(1.0, (0, 0), (-1001, -1001)), sample(2.0, (5, 5), (5, -1001))]
+    assert recovered_s(samples, 0.5) is None
+    assert recovered_s([*samples, sample(3.0, (6, 6), (6, 1))], 0.5) == 3.1
+
+
+def test_without_a_look_since_the_effect_nothing_is_known() -> None:
+    assert recovered_s([sample(0.0, (1,), (1,))], 0.5) is None

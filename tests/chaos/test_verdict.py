@@ -1,0 +1,181 @@
+"""Every check passes on what is right and names each thing that is not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import Message
+
+from driftgauge.demo.scrape import Scrape
+from tests.chaos.results import Result, final_results
+from tests.chaos.verdict import (
+    Check,
+    check_counts,
+    check_dead_letters,
+    check_gauges,
+    check_log,
+    check_replay,
+    check_revisions,
+    expected_gauges,
+)
+from tests.chaos.workload import PARTITIONS, Fault, Workload
+
+TOPIC = "events"
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    return Workload.make(seed=2, events=3_000, seconds=30.0)
+
+
+def as_written(workload: Workload) -> list[Message]:
+    messages = []
+    for partition in range(PARTITIONS):
+        for offset, row in enumerate(np.flatnonzero(workload.partition == partition).tolist()):
+            value = workload.value(row)
+            messages.append(Message(topic=TOPIC, partition=partition, offset=offset, value=value))
+    return messages
+
+
+def letter(message: Message, reason: str) -> Message:
+    source = {"topic": TOPIC, "partition": message.partition(), "offset": message.offset()}
+    headers = [(f"driftgauge.{name}", str(value).encode()) for name, value in source.items()]
+    return Message(value=message.value(), headers=[*headers, ("driftgauge.reason", reason.encode())])
+
+
+def letters(workload: Workload) -> list[Message]:
+    by_value = {workload.value(row): Fault(int(workload.fault[row])) for row in range(len(workload))}
+    faults = [(message, by_value[message.value() or b""]) for message in as_written(workload)]
+    return [letter(message, fault.name.lower()) for message, fault in faults if fault is not Fault.NONE]
+
+
+def result(
+    start: str = "2025-11-03T00:00:00Z", revision: int = 0, counts: tuple[int, ...] = (3, 1)
+) -> Result:
+    document: dict[str, Any] = {
+        "stream": "alpha",
+        "window": "1m",
+        "start": start,
+        "end": start.replace("00Z", "59Z"),
+        "revision": revision,
+        "count": sum(counts),
+        "js_divergence": 0.25,
+        "js_distance": 0.5,
+        "noise_floor": None,
+        "baseline": "sha256:0",
+        "clusters": [
+            {"id": number, "count": count, "share": count / sum(counts), "js_contribution": 0.125}
+            for number, count in enumerate(counts)
+        ],
+    }
+    return Result(f"alpha/1m/{start}", document)
+
+
+LATER = "2025-11-03T00:01:00Z"
+Listing = list[Any]
+
+
+def drop(items: Listing) -> Listing:
+    return items[:-1]
+
+
+def repeat(items: Listing) -> Listing:
+    return [*items, items[-1]]
+
+
+def swap(items: Listing) -> Listing:
+    return [items[1], items[0], *items[2:]]
+
+
+@pytest.mark.parametrize("change", [drop, repeat, swap])
+def test_the_log(workload: Workload, tmp_path: Path, change: Callable[[Listing], Listing]) -> None:
+    right = as_written(workload)
+    check, paths = check_log(right, workload, tmp_path)
+    assert check.passed
+    assert sum(len(path.read_bytes().splitlines()) for path in paths) == len(workload)
+    assert not check_log(change(right), workload, tmp_path)[0].passed
+
+
+@pytest.mark.parametrize("change", [drop, repeat])
+def test_dead_letters(workload: Workload, change: Callable[[Listing], Listing]) -> None:
+    right = letters(workload)
+    assert check_dead_letters(right, workload, TOPIC).passed
+    assert len(check_dead_letters(change(right), workload, TOPIC).mismatches) == 1
+
+
+def test_dead_letters_of_sound_events_or_with_another_reason(workload: Workload) -> None:
+    right = letters(workload)
+    sound = Message(partition=0, offset=int(np.argmin(workload.fault[workload.partition == 0])), value=b"{}")
+    assert not check_dead_letters([*right, letter(sound, "late")], workload, TOPIC).passed
+    source = dict(right[0].headers() or [])
+    offset = int(source["driftgauge.offset"])
+    partition = int(source["driftgauge.partition"])
+    late = letter(Message(partition=partition, offset=offset, value=right[0].value()), "late")
+    assert not check_dead_letters([late, *right[1:]], workload, TOPIC).passed
+
+
+KEY = ("alpha", "1m", 0)
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {KEY: (1, 3)}, {KEY: (1, 2, 0)}, {KEY: (1, 2), ("alpha", "1m", 60_000): (0, 1)}]
+)
+def test_counts(found: dict[Any, Any]) -> None:
+    assert check_counts({KEY: (1, 2)}, {KEY: (1, 2)}).passed
+    assert not check_counts(found, {KEY: (1, 2)}).passed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [result(), result()],
+        [result(revision=1)],
+        [result(), result(revision=2, counts=(4, 1))],
+        [result(revision=1), result()],
+        [result(), result(revision=1, counts=(2, 9))],
+        [Result("alpha/1m/another", result().document)],
+    ],
+    ids=["twice", "no first", "a hole", "backwards", "an event taken back", "another key"],
+)
+def test_revisions(wrong: list[Result]) -> None:
+    assert check_revisions([result(), result(LATER), result(revision=1, counts=(4, 1))]).passed
+    assert not check_revisions(wrong).passed
+
+
+def gauges_check(changes: dict[str, float | None]) -> Check:
+    """Two replicas that show what was published, the second with changes by the metric's name."""
+    final = final_results([result(), result(LATER, revision=1)])
+    right = expected_gauges(final)
+    wrong = {series: changes.get(series[0], value) for series, value in right.items()}
+    shown = {series: value for series, value in wrong.items() if value is not None}
+    return check_gauges({"replica-1": Scrape("", right), "replica-2": Scrape("", shown)}, final)
+
+
+@pytest.mark.parametrize("value", [None, 99.0])
+@pytest.mark.parametrize(
+    ("name", "series"),
+    [
+        ("driftgauge_window_events", 1),
+        ("driftgauge_window_revision", 1),
+        ("driftgauge_window_end_timestamp_seconds", 1),
+        ("driftgauge_window_js_divergence", 1),
+        ("driftgauge_window_cluster_ratio", 2),
+    ],
+)
+def test_gauges(name: str, series: int, value: float | None) -> None:
+    assert gauges_check({}).passed
+    assert len(gauges_check({name: value}).mismatches) == series
+
+
+def test_replay() -> None:
+    published, replayed = result(revision=2), result(revision=0)
+    assert check_replay({KEY: replayed}, {KEY: published}).passed
+    assert not check_replay({KEY: replayed}, {KEY: result(counts=(4, 0))}).passed
+    assert not check_replay({KEY: replayed}, {}).passed
+    assert not check_replay({}, {KEY: published}).passed
+
+
+def test_what_compared_nothing_has_not_passed() -> None:
+    assert not Check("nothing").passed

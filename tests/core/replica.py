@@ -1,0 +1,121 @@
+"""One replica without Kafka: a table that follows the state, and a pipeline over what it holds."""
+
+from collections import Counter
+
+from driftgauge.core.pipeline import Pipeline
+from driftgauge.core.table import Table
+from tests.core.builders import build_batch
+
+
+class Tide:
+    """Holds a table to it that no stream's watermark, purge horizon or finality ever goes back."""
+
+    def __init__(self, table, specs):
+        self._table = table
+        self._specs = specs
+        self._highest = {}
+
+    def check(self):
+        for spec in self._specs:
+            self._rises(spec.name, "final", self._table.final_ms(spec.name))
+            self._rises(spec.name, "horizon", self._table.horizon_ms(spec.name))
+            self._rises(spec.name, "watermark", self._table.watermark_ms(spec.name, spec.disorder_ms))
+
+    def partition_added(self):
+        """Let go of what waits for the new partition as for all others."""
+        self._highest = {key: value for key, value in self._highest.items() if key[1] == "final"}
+
+    def _rises(self, stream, name, value):
+        highest = self._highest.get((stream, name))
+        assert highest is None or (value is not None and value >= highest), f"{name} of {stream} went back"
+        if value is not None:
+            self._highest[stream, name] = value
+
+
+class Replica:
+    """One process: a table that follows the state, and a pipeline over what it holds."""
+
+    def __init__(self, group, specs):
+        self.group = group
+        self.specs = specs
+        self.table = Table()
+        self.table.expect(group.partitions)
+        self.tide = Tide(self.table, specs)
+        self.followed = Counter()
+        self.established = set()
+        self.held = []
+        self.pipeline = None
+
+    def follow(self, behind=0):
+        """Read the state of every partition, but for so many of its last changes."""
+        for partition, changes in self.group.state.items():
+            end = max(self.followed[partition], len(changes) - behind)
+            for change in changes[self.followed[partition] : end]:
+                self.table.apply(change)
+            self.followed[partition] = end
+        self.tide.check()
+        for spec in self.specs:
+            if self.table.eras(spec.name).is_established(spec.reference.key):
+                self.established.add(spec.name)
+
+    def hold(self, held):
+        """Begin anew with these partitions, from what was committed."""
+        self.held = sorted(held)
+        self.pipeline = None
+        if not held:
+            return
+        self.follow()
+        self.positions, self.ends = {}, {}
+        self.late, self.refused = Counter(), Counter()
+        codes = dict(enumerate(self.held))
+        self.pipeline = Pipeline(
+            self.specs,
+            held=codes,
+            every=self.group.partitions,
+            table=self.table,
+            find_reference=self._find_reference,
+            established=self.established,
+            now_ms=self.group.now_ms,
+        )
+        for code, partition in codes.items():
+            kept, committed = self.table.progress(partition), self.group.committed[partition]
+            assert committed == (0 if kept is None else kept.position)
+            self.positions[code] = max(committed, self.group.begins[partition])
+            if self.positions[code] > committed:
+                self.pipeline.lose(code)
+
+    def work(self, number):
+        """Count up to so many events of each partition, close windows; return what is to be committed."""
+        self._count(number)
+        moved = self.pipeline.advance(self.group.now_ms, self.positions, self.ends)
+        asked = self.pipeline.ask(self.group.now_ms)
+        self.ends = {code: len(self.group.logs[self.held[code]]) for code in asked}
+        return moved
+
+    def _count(self, number):
+        rows = {}
+        for code, partition in enumerate(self.held):
+            first = self.positions[code]
+            read = self.group.logs[partition][first : first + number]
+            self.positions[code] += len(read)
+            for stream, its in rows_of(code, first, read).items():
+                rows.setdefault(stream, []).extend(its)
+        for stream, its in rows.items():
+            counted = self.pipeline.count(build_batch(its, stream), self.group.now_ms)
+            assert not counted.overflown.any()
+            self.refused[stream] += int(counted.late.sum())
+            for size_ms, late in counted.late_by_size.items():
+                self.late[stream, size_ms] += int(late.sum())
+
+    def _find_reference(self, spec, key):
+        if key == spec.reference.key:
+            return spec.reference
+        return self.group.references.get(self.table.baseline(key))
+
+
+def rows_of(code, first, events):
+    """Stream -> the rows of a batch, of events that stand from an offset on in a partition."""
+    rows = {}
+    for offset, (stream, time_ms, cluster) in enumerate(events, first):
+        rows.setdefault(stream, []).append((code, offset, time_ms, cluster))
+    return rows

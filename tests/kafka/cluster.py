@@ -1,0 +1,195 @@
+"""One test's own topics and group on the real broker."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions, NewTopic
+
+from driftgauge.core.state import Change, Partition
+from driftgauge.events.state import encode_key, encode_value
+from driftgauge.kafka import client
+from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.transaction import Transaction
+
+TIMEOUT_S = 30.0
+LOOK_EVERY_S = 0.05
+
+
+class Cluster:
+    """An events topic of some partitions, its state topic, topics for results and letters; a group."""
+
+    def __init__(self, bootstrap: str, partitions: int = 2, **state_settings: str) -> None:
+        name = uuid.uuid4().hex
+        self.group = f"group-{name}"
+        self.events, self.state = f"events-{name}", f"state-{name}"
+        self.windows, self.letters = f"windows-{name}", f"letters-{name}"
+        self.partitions = partitions
+        self.properties: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            "group.id": self.group,
+            # As short as the broker takes them.
+            "session.timeout.ms": 1_500,
+            "heartbeat.interval.ms": 300,
+        }
+        self.admin = client.admin(self.properties)
+        self.create(self.events, partitions)
+        self.create(self.state, partitions, cleanup_policy="compact", **state_settings)
+        self.create(self.windows, 1)
+        self.create(self.letters, 1)
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # The broker is shared, and each partition costs it open files.
+        self.admin.delete_topics([self.events, self.state, self.windows, self.letters])
+
+    def await_that(self, look: Callable[[], bool], what: str, within_s: float = TIMEOUT_S) -> None:
+        """Look again and again until it is so."""
+        deadline = time.monotonic() + within_s
+        while not look():
+            assert time.monotonic() < deadline, f"waited {within_s:g} s for {what}"
+            time.sleep(LOOK_EVERY_S)
+
+    def create(self, topic: str, partitions: int, **settings: str) -> None:
+        config = {name.replace("_", "."): value for name, value in settings.items()}
+        self.admin.create_topics([NewTopic(topic, partitions, config=config)])[topic].result(TIMEOUT_S)
+        self._await_partitions(topic, partitions)
+
+    def delete(self, topic: str) -> None:
+        self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
+        self._await_partitions(topic, 0)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(TIMEOUT_S)
+        self._await_partitions(topic, partitions)
+
+    def publish(self, *values: bytes, partition: int = 0) -> None:
+        """Append events to a partition."""
+        producer = client.producer(self.properties)
+        for value in values:
+            producer.produce(self.events, value, partition=partition)
+        assert producer.flush(TIMEOUT_S) == 0
+
+    def forget(self, partition: int, before: int) -> None:
+        """Let the log of an events partition begin at this offset, as if the others had expired."""
+        at = TopicPartition(self.events, partition, before)
+        self.admin.delete_records([at])[at].result(TIMEOUT_S)
+
+    def writer(self, name: str | None = None, **properties: str | int) -> Producer:
+        """A transactional producer that is ready."""
+        producer = client.transactional_producer(
+            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}"
+        )
+        producer.init_transactions(TIMEOUT_S)
+        return producer
+
+    def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:
+        """A transaction of the service's own that has been started."""
+        producer = client.transactional_producer(
+            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}"
+        )
+        transaction = Transaction(producer)
+        transaction.start(TIMEOUT_S)
+        return transaction
+
+    def keep(self, writer: Producer, *changes: Change) -> None:
+        """Write changes of the state in the transaction that is open; the broker has them then."""
+        for change in changes:
+            value = None if change.value is None else encode_value(change.value)
+            writer.produce(self.state, value, encode_key(change.key), partition=change.partition[1])
+        assert writer.flush(TIMEOUT_S) == 0
+
+    def write(self, *changes: Change) -> None:
+        """Commit changes of the state."""
+        writer = self.writer()
+        writer.begin_transaction()
+        self.keep(writer, *changes)
+        writer.commit_transaction(TIMEOUT_S)
+
+    @contextmanager
+    def member(self, **properties: str | int) -> Iterator[Consumer]:
+        """A member of the group that owns partitions."""
+        consumer = client.consumer({**self.properties, **properties})
+        try:
+            consumer.subscribe([self.events])
+            self.await_that(lambda: consumer.poll(0.1) is None and bool(consumer.assignment()), "partitions")
+            yield consumer
+        finally:
+            consumer.close()
+
+    @contextmanager
+    def stranger(self) -> Iterator[Consumer]:
+        """A consumer of the group that is no member of it, and speaks in its name all the same."""
+        consumer = client.consumer(self.properties)
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+    def commit(self, offsets: dict[int, int]) -> None:
+        """Commit offsets of the events in the name of the group, which must have no member."""
+        with self.stranger() as consumer:
+            consumer.commit(offsets=self.at(offsets), asynchronous=False)
+
+    def at(self, offsets: dict[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self.events, partition, offset) for partition, offset in offsets.items()]
+
+    def committed(self) -> dict[int, int]:
+        """The offsets of the events that the group has committed."""
+        asked = [TopicPartition(self.events, partition) for partition in range(self.partitions)]
+        with self.stranger() as consumer:
+            answers = consumer.committed(asked, timeout=TIMEOUT_S)
+        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+
+    def members(self) -> int:
+        described = self.admin.describe_consumer_groups([self.group])[self.group].result(TIMEOUT_S)
+        return len(described.members)
+
+    def ask(self, partitions: list[Partition], **which: bool) -> dict[Partition, int]:
+        """Where logs begin or end."""
+        offsets = LogOffsets(self.admin, **which)
+        offsets.request(partitions)
+        found: list[dict[Partition, int]] = []
+        self.await_that(
+            lambda: (answers := offsets.collect()) is not None and not found.append(answers), "offsets"
+        )
+        return found[0]
+
+    def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
+        """Key and value of every committed record in a topic, partition by partition."""
+        consumer = client.table_consumer({**self.properties, "group.id": f"{self.group}.reader"})
+        try:
+            unread = set(consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions)
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in unread])
+            records = []
+            deadline = time.monotonic() + TIMEOUT_S
+            while unread:
+                assert time.monotonic() < deadline, f"{topic} was not read within {TIMEOUT_S:g} s"
+                for message in consumer.consume(1_000, 0.1):
+                    error = message.error()
+                    if error is None:
+                        records.append((message.partition(), message.key(), message.value()))
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        unread.discard(message.partition())
+                    else:
+                        raise KafkaException(error)
+        finally:
+            consumer.close()
+        return [(key, value) for _, key, value in sorted(records, key=lambda record: record[0])]
+
+    def _await_partitions(self, topic: str, number: int) -> None:
+        def partitions() -> int:
+            known = self.admin.list_topics(timeout=TIMEOUT_S).topics
+            return len(known[topic].partitions) if topic in known else 0
+
+        self.await_that(lambda: partitions() == number, f"{number} partitions of {topic}")
