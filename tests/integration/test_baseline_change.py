@@ -99,7 +99,14 @@ def test_each_window_is_compared_with_one_baseline_and_the_old_one_is_forgotten(
     tmp_path: Path, bootstrap: str
 ) -> None:
     settings = {"allowed_disorder": "5s", "allowed_lateness": "1m"}
-    case = Case(tmp_path, bootstrap, windows=("1m", "3m"), partitions=PARTITIONS, stream_settings=settings)
+    case = Case(
+        tmp_path,
+        bootstrap,
+        windows=("1m", "3m"),
+        partitions=PARTITIONS,
+        stream_settings=settings,
+        settings={"commit_interval": "300ms"},
+    )
     old = load(tmp_path / "alpha.safetensors")
     new = fit_baseline(
         np.random.default_rng(71).normal(0.5, size=(900, DIMENSION)).astype(np.float32),

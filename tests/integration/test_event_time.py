@@ -34,7 +34,13 @@ def send_transaction(case: Case, events: list[Event], *, commit: bool) -> None:
 def test_only_committed_events_count_and_markers_do_not_keep_the_last_window_open(
     tmp_path: Path, bootstrap: str
 ) -> None:
-    case = Case(tmp_path, bootstrap, partitions=2, stream_settings={"allowed_disorder": "10m"})
+    case = Case(
+        tmp_path,
+        bootstrap,
+        partitions=2,
+        stream_settings={"allowed_disorder": "10m"},
+        settings={"commit_interval": "300ms"},
+    )
     committed = make_events("alpha", 400, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=11)
     aborted = make_events("alpha", 300, start_ms=START_MS, span_ms=6 * HOUR_MS, seed=12)
     with case.serve() as service:
@@ -106,6 +112,7 @@ def test_a_stream_that_lags_another_by_six_hours_loses_nothing(tmp_path: Path, b
         bootstrap,
         streams=("alpha", "beta"),
         stream_settings={"allowed_disorder": "1m", "allowed_lateness": "0s", "idle_timeout": "3s"},
+        settings={"commit_interval": "300ms"},
     )
     ahead = make_events("alpha", 2_400, start_ms=START_MS + 6 * HOUR_MS, span_ms=12 * HOUR_MS, seed=16)
     behind = make_events("beta", 2_400, start_ms=START_MS, span_ms=12 * HOUR_MS, seed=17)

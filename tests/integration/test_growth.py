@@ -34,6 +34,7 @@ def test_the_state_grows_with_the_events_topic_and_no_event_is_missed(tmp_path: 
         kafka={"topic.metadata.refresh.interval.ms": 500},
         # Until the group knows of a partition, event time goes on without it.
         stream_settings={"allowed_lateness": "1d", "idle_timeout": "1s"},
+        settings={"commit_interval": "300ms"},
     )
     parts = [part(0, BEFORE), part(1, AFTER), part(2, AFTER)]
     with ExitStack() as running:

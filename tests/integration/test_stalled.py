@@ -31,6 +31,7 @@ def make_case(folder: Path, bootstrap: str, partitions: int, **kafka: int) -> Ca
             "allowed_disorder": "10m",
             "allowed_lateness": "1d",
         },
+        settings={"commit_interval": "300ms"},
     )
 
 

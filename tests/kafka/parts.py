@@ -312,7 +312,7 @@ class Owner:
     def commit(self, *, after_ms: int = 0) -> None:
         """Commit after some wall time, and read what was committed."""
         self.clock.now_ms += after_ms
-        self.ownership.commit(None, 1.0)
+        self.ownership.commit(None, 1.0, is_current=True)
         self.follow()
 
     def kept(self, partition: int = 0) -> Progress | None:

@@ -1,7 +1,7 @@
 import uuid
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
@@ -60,6 +60,13 @@ def test_of_partitions_without_an_answer_the_others_answers_are_given(admin, off
     offsets.request([FIRST])
     answer(admin, 1, FIRST, 9)
     assert offsets.collect() == {FIRST: 9}
+
+
+def test_what_a_paused_process_is_answered_too_late_is_no_offset(admin, offsets):
+    offsets.request([FIRST, SECOND])
+    answer(admin, 0, SECOND, 42)
+    answer(admin, 0, FIRST, OFFSET_INVALID)
+    assert offsets.collect() == {SECOND: 42}
 
 
 def test_that_answers_fail_is_said_once_until_they_come_again(admin, offsets, caplog):

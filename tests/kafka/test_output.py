@@ -5,9 +5,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from driftgauge.core.result import WindowResult
-from driftgauge.core.state import Change, FinalKey, Progress, ProgressKey, Published
+from driftgauge.core.state import BaselineKey, Change, FinalKey, Progress, ProgressKey, Published
 from driftgauge.core.window import Window
-from driftgauge.errors import TransactionAborted
+from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.events.state import decode
 from driftgauge.kafka.output import Output
@@ -194,3 +194,14 @@ def test_a_topic_that_takes_less_than_was_known_gets_the_letter_cut_at_last(boot
         assert aborted in (1, 2)
         assert cluster.read(small) == [(None, None)]
         assert cluster.committed() == {0: 42}
+
+
+@pytest.mark.integration
+def test_state_and_results_that_are_too_large_end_the_run_rather_than_go_missing(bootstrap):
+    with Cluster(bootstrap, partitions=1) as cluster:
+        output = build_output(cluster.transaction(**{"message.max.bytes": 1_000}))
+        part = Change((TOPIC, 0), BaselineKey("0123456789abcdef", 0, 1), b"b" * 2_000)
+        with pytest.raises(
+            StateError, match=rf"2,001 bytes for topic {STATE} is too large.*message.max.bytes"
+        ):
+            output.keep(part)

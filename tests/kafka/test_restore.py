@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from driftgauge.core.state import Change, Progress, ProgressKey
+from driftgauge.core.state import Change, FinalKey, Progress, ProgressKey, StreamProgress
 from driftgauge.core.table import Table
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka import client
@@ -35,9 +35,11 @@ class Barrier:
         self.follower.follow([(cluster.events, index) for index in range(cluster.partitions)])
         self.begin(partitions)
 
-    def begin(self, partitions):
+    def begin(self, partitions, streams=()):
         assigned = [(self.cluster.events, index) for index in partitions]
-        self.restore = Restore(assigned, self.consumer, self.cluster.admin, self.follower, self.table)
+        self.restore = Restore(
+            assigned, self.consumer, self.cluster.admin, self.follower, self.table, list(streams)
+        )
 
     def step(self):
         self.follower.poll()
@@ -224,6 +226,28 @@ def test_what_others_have_open_is_not_waited_for(cluster, barrier):
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("known", [{}, {"images": StreamProgress(newest_ms=5)}])
+def test_where_something_is_new_others_are_waited_for_lest_it_count_what_they_make_final(
+    cluster, barrier, known
+):
+    """A partition that was added, or a stream that was never counted on one."""
+    other = Change((cluster.events, 1), FinalKey("images"), 1_000)
+    cluster.write(Change((cluster.events, 0), ProgressKey(), Progress(3, known)), progress(cluster, 1, 4))
+    writer = cluster.writer()
+    writer.begin_transaction()
+    cluster.keep(writer, other)
+    barrier.begin([0], ["images"])
+    if known:
+        assert barrier.pass_() == Restored({0: 3})
+        writer.abort_transaction(TIMEOUT_S)
+    else:
+        barrier.assert_waits_for("the table to be read to the state's ends")
+        writer.commit_transaction(TIMEOUT_S)
+        assert barrier.pass_() == Restored({0: 3})
+        assert barrier.table.final_ms("images") == 1_000
+
+
+@pytest.mark.integration
 def test_what_is_committed_after_the_assignment_and_before_the_barrier_is_passed_counts(cluster, barrier):
     cluster.write(progress(cluster, 0, 3))
     cluster.commit({0: 3})
@@ -282,7 +306,7 @@ class Follows:
 
 
 def build(group, admin=None):
-    return Restore([(TOPIC, 0)], group, admin or SlowAdmin(), Follows(), Table())
+    return Restore([(TOPIC, 0)], group, admin or SlowAdmin(), Follows(), Table(), [])
 
 
 def failure(code):

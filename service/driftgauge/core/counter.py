@@ -177,13 +177,11 @@ class StreamCounter:
         known = progress.streams.get(self._spec.name) if progress else None
         if known is not None:
             return Lane.restore(known, self._spec.disorder_ms, now_ms)
-        # Nothing of the stream was counted here, so nothing was counted against the wrong baseline, and
-        # nothing for windows that are final: a partition may have been added.
+        # Nothing of the stream was counted here, so nothing was counted against the wrong baseline.
         in_force = self._table.eras(self._spec.name).in_force
         return Lane(
             self._spec.disorder_ms,
             now_ms,
-            horizon_ms=self._table.final_ms(self._spec.name),
             counting=tuple(Counting(baseline) for baseline in in_force),
         )
 

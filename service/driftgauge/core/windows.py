@@ -67,7 +67,6 @@ class Windows:
         self._pending: set[Window] = set()
         self._touched: set[Window] = set()  # of these, those of which something has changed
         self._overdue_since_ms: dict[Window, int] = {}
-        table.take_changed(spec.name)
         self._touch(table.all_panes(spec.name))
 
     def close(self, now_ms: int, references: References, *, everything: bool = False) -> Closed:

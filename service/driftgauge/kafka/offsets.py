@@ -57,9 +57,15 @@ class LogOffsets:
         unknown = {}
         for partition, future in asked.items():
             try:
-                offsets[partition] = future.result().offset
+                offset = future.result().offset
             except KafkaException as error:
                 unknown[partition] = error.args[0].str()
+            else:
+                # So librdkafka answers (2.16) a process that was paused for longer than the request's timeout.
+                if offset < 0:
+                    unknown[partition] = "no answer in time"
+                else:
+                    offsets[partition] = offset
         # Said once: during an outage it is asked for, in vain, every second.
         if unknown and not self._is_failing:
             names = [f"{topic}[{index}]" for topic, index in sorted(unknown)]
