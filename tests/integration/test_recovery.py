@@ -19,7 +19,7 @@ STOPS = Path(__file__).with_name("stops.py")
 PARTITIONS = 4
 OWN_TIMEOUTS = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
 # The service's session and transaction timeouts, and how often the tests' broker looks for dead transactions.
-SESSION_S, TRANSACTION_S, SCAN_S = 6.0, 10.0, 0.5
+SESSION_S, TRANSACTION_S, SCAN_S = 6.0, 10.0, 5.0
 VECTOR = np.zeros(DIMENSION, dtype=np.float32)
 
 

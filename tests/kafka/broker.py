@@ -77,10 +77,11 @@ share.coordinator.state.topic.min.isr=1
 # Fifty partitions each by default, all of which a start has to load.
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
-# Tests wait for these, so they are short: joins, lost members, dead transactions, compaction.
+# Tests wait for these, so they are short: joins, lost members, dead transactions, compaction. The
+# search for dead transactions must not be shorter: README.md, "A broker that was killed".
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+transaction.abort.timed.out.transaction.cleanup.interval.ms=5000
 # A killed broker comes back only when its old registration has run out: 9 s by default.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

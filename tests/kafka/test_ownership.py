@@ -141,6 +141,17 @@ def test_a_refused_event_is_sent_on_as_it_was_and_counted_by_reason(owner):
     assert owner.events("wrong_model") == owner.events("future") == owner.events("accepted") == 1
 
 
+def test_no_transaction_is_open_between_commits_and_many_dead_letters_ask_for_one_early(owner):
+    owner.read(*[b"x" * 2**20] * 15)
+    assert not owner.log.open
+    assert not owner.ownership.is_full
+    owner.read(b"x" * 2**20)
+    assert owner.ownership.is_full
+    owner.commit()
+    assert not owner.ownership.is_full
+    assert len(owner.letters) == 16
+
+
 def test_a_dead_letter_is_in_the_transaction_that_reads_past_it(owner):
     owner.read(JUNK, JUNK)
     assert owner.log.to(LETTERS) == []

@@ -179,11 +179,7 @@ class StreamCounter:
             return Lane.restore(known, self._spec.disorder_ms, now_ms)
         # Nothing of the stream was counted here, so nothing was counted against the wrong baseline.
         in_force = self._table.eras(self._spec.name).in_force
-        return Lane(
-            self._spec.disorder_ms,
-            now_ms,
-            counting=tuple(Counting(baseline) for baseline in in_force),
-        )
+        return Lane(self._spec.disorder_ms, now_ms, counting=tuple(Counting(key) for key in in_force))
 
     def _late(self, batch: EventBatch) -> dict[int, NDArray[np.bool_]]:
         horizons = np.array(

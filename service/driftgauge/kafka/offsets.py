@@ -61,7 +61,7 @@ class LogOffsets:
             except KafkaException as error:
                 unknown[partition] = error.args[0].str()
             else:
-                # So librdkafka answers (2.16) a process that was paused for longer than the request's timeout.
+                # So librdkafka answers a process that was paused for longer than the request's timeout.
                 if offset < 0:
                     unknown[partition] = "no answer in time"
                 else:

@@ -27,6 +27,9 @@ from driftgauge.telemetry.metrics import Stage, Telemetry
 __all__ = ["Ownership"]
 
 
+_MAX_LETTER_BYTES = 16 * 1024 * 1024
+
+
 @dataclass(slots=True)
 class _Tally:
     """What happened since the last commit; the metrics move after the commit, not before."""
@@ -70,6 +73,15 @@ class Ownership:
         self._rewrite_commits = settings.state_rewrite_commits
         self._commits = 0
         self._tally = _Tally()
+        # Held back until the commit: a transaction is open for milliseconds then, which is as long as
+        # whoever reads or takes over must wait for a replica that dies, and as long as one can be lost.
+        self._letters: list[tuple[Message, Rejection]] = []
+        self._letter_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """So much is held back that it should be committed at once."""
+        return self._letter_bytes >= _MAX_LETTER_BYTES
 
     def lose(self, lost: Mapping[Partition, int]) -> None:
         """Take note of how many records the logs no longer keep of what was to be read first."""
@@ -104,7 +116,8 @@ class Ownership:
                 rejections += self._count(batch, now_ms)
         for rejection in rejections:
             self._tally.rejected[rejection.stream, rejection.reason] += 1
-            self._output.dead_letter(taken[rejection.row], rejection)
+            self._letters.append((taken[rejection.row], rejection))
+            self._letter_bytes += len(taken[rejection.row].value() or b"")
         for code in np.unique(records.partition).tolist():
             self._assignment.advance(code, int(records.offset[records.partition == code].max()) + 1)
 
@@ -136,6 +149,8 @@ class Ownership:
                 self._output.keep(change)
             for result in moved.results:
                 self._output.publish(result)
+            for message, rejection in self._letters:
+                self._output.dead_letter(message, rejection)
             # Where the state's position moves the group's offset moves as well: restarts compare them.
             # Where it does not, the offset is sent all the same: by it a stale owner is refused.
             positions = {partitions[code]: at for code, at in self._assignment.positions.items()}
@@ -144,6 +159,7 @@ class Ownership:
                 [TopicPartition(*partition, positions[partition]) for partition in written], consumer, bound_s
             )
         self._commits += 1
+        self._letters, self._letter_bytes = [], 0
         self._tally.results += moved.results
         self._report()
         return True

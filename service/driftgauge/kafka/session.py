@@ -158,7 +158,7 @@ class Session:
                     if now_ms < last_ms - _CLOCK_STEP_MS:
                         # Silence is measured by this clock; measured anew it lasts as long as it should.
                         self._start_over(f"the clock was set back by {last_ms - now_ms} ms")
-                    elif is_due:
+                    elif is_due or self._ownership.is_full:
                         self._commit(self._ownership, _COMMIT_S)
                         self._ownership.report_positions(self._consumer)
             except TransactionAborted as error:
