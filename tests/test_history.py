@@ -213,3 +213,10 @@ def test_a_file_that_breaks_off_is_an_error_that_names_it(replay, tmp_path):
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"events\.jsonl\.gz cannot be read"):
         list(replay().run([path]))
+
+
+def test_the_end_of_a_replay_closes_however_many_windows_are_left(replay, tmp_path):
+    times_ms = MONDAY_MS + np.arange(700) * MINUTE_MS
+    path = write_events(tmp_path / "events.jsonl", lines_of(times_ms, np.zeros(700, dtype=np.int64)))
+    results = list(replay(windows=["1m"]).run([path]))
+    assert len(latest(results)) == 700

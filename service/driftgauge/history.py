@@ -89,5 +89,6 @@ class Replay:
                     self.rejected[batch.stream, Reason.NON_FINITE] += int(counted.overflown.sum())
                 self.rejected.update((refused.stream, refused.reason) for refused in decoded.rejections)
                 yield from advance(ended=False)
-        # What the last round counted is in the table now.
-        yield from advance(ended=True)
+        # What the last round counted is in the table now; a round publishes so many and no more.
+        while last := list(advance(ended=True)):
+            yield from last

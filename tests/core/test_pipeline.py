@@ -13,6 +13,7 @@ from driftgauge.core.state import (
     Change,
     Counting,
     Gap,
+    PaneKey,
     Progress,
     ProgressKey,
     PublishedKey,
@@ -482,3 +483,25 @@ def test_any_batches_and_rounds_end_in_the_exact_counts_where_nothing_is_beyond_
     assert {window: counts for window, (_, counts) in published.items()} == {
         window: counts_of(events, window) for window in windows_of(events, sizes_ms)
     }
+
+
+def test_after_a_standstill_the_oldest_windows_come_first_and_none_is_final_unpublished():
+    run = Run(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0, disorder_ms=0))
+    run.read(*((number * MINUTE_MS, 0) for number in range(450)), (450 * MINUTE_MS, 0))
+    run.advance()
+    rounds = [[result.window.start_ms // MINUTE_MS for result in run.advance()] for _ in range(4)]
+    assert [len(found) for found in rounds] == [200, 200, 50, 0]
+    assert [start for found in rounds for start in found] == list(range(450))
+
+
+def test_panes_that_are_final_are_forgotten_in_portions():
+    run = Run(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0, disorder_ms=0))
+    run.read(*((number * MINUTE_MS, 0) for number in range(450)), (450 * MINUTE_MS, 0))
+    forgotten = []
+    for _ in range(10):
+        run.advance()
+        forgotten.append(
+            sum(isinstance(change.key, PaneKey) and change.value is None for change in run.changes)
+        )
+    assert max(forgotten) == 200
+    assert sum(forgotten) == 450

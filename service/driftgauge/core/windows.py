@@ -14,7 +14,7 @@ from driftgauge.core.window import Window
 __all__ = ["Closed", "Windows"]
 
 # After a standstill thousands may be due at once; the oldest come first, and the rest next round.
-_MAX_PUBLISHED = 500
+_MAX_PUBLISHED = 200
 
 
 @dataclass(slots=True)
