@@ -280,6 +280,15 @@ def test_a_baseline_that_was_replaced_is_not_brought_back_by_a_process_that_has_
     assert Owner(held=(0,), table=table).counting() == (Counting(OTHER.key), Counting(FIRST.key, HOUR_MS))
 
 
+def test_a_baseline_that_another_process_brings_back_is_taken_up_by_one_that_had_seen_it_replaced():
+    table = table_of(
+        StreamProgress(5, counting=(Counting(OTHER.key),)),
+        StreamProgress(5, counting=(Counting(OTHER.key), Counting(FIRST.key, HOUR_MS))),
+    )
+    owner = Owner(held=(0,), table=table, established={"images"})
+    assert owner.counting() == (Counting(OTHER.key), Counting(FIRST.key, HOUR_MS))
+
+
 def test_an_owner_remembers_that_its_baseline_was_established():
     owner = Owner(held=(0,))
     owner.commit()

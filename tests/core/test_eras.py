@@ -86,6 +86,10 @@ def test_while_a_partition_is_not_heard_of_nothing_is_over_or_established():
     assert not eras("old new@300", "old new@300").is_established("old")
 
 
+def test_what_is_about_to_be_replaced_is_not_established():
+    assert not eras("old new@300 newer@500", "old new@300").is_established("new")
+
+
 def test_what_one_partition_has_dropped_is_left_and_over_for_the_others_as_well():
     change = eras("new@300", "old new@500")
     assert change.in_force == ["new"]

@@ -5,6 +5,7 @@ come to the broker. What becomes of it is decided by when it wakes.
 """
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,33 +57,36 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
     )
     order = tmp_path / "order"
     events = make_traffic()
-    with case.serve(program=("-P", str(STOPS), str(order))) as zombie, publishing(case, events, rate=RATE):
+    with ExitStack() as running:
+        zombie = running.enter_context(case.serve(program=("-P", str(STOPS), str(order))))
+        zombie.wait_until_ready()
+        running.enter_context(publishing(case, events, rate=RATE))
         zombie.wait_for("something to be counted", lambda: zombie.counted() > 0)
         order.write_text(f"{stopped_before} {case.windows_topic}")
         zombie.wait_for("it to stop", lambda: not order.exists())
         before = case.positions()
-        with case.serve() as successor:
-            successor.wait_for("it to take over", lambda: successor.held() == PARTITIONS)
-            if wakes_early:
-                # It must not begin before it is known what becomes of the transaction.
-                time.sleep(1.5)
-                assert not successor.logged("restored")
-                assert case.positions() == before
-                zombie.resume()
-            successor.wait_for("it to go on", lambda: bool(successor.logged("restored")))
-            if not wakes_early:
-                successor.wait_for("it to count", lambda: successor.counted() > 0)
-                zombie.resume()
-            zombie.wait_for("both to share", lambda: zombie.held() == successor.held() == PARTITIONS / 2)
+        successor = running.enter_context(case.serve())
+        successor.wait_for("it to take over", lambda: successor.held() == PARTITIONS)
+        if wakes_early:
+            # It must not begin before it is known what becomes of the transaction.
+            time.sleep(1.5)
+            assert not successor.logged("restored")
+            assert case.positions() == before
+            zombie.resume()
+        successor.wait_for("it to go on", lambda: bool(successor.logged("restored")))
+        if not wakes_early:
+            successor.wait_for("it to count", lambda: successor.counted() > 0)
+            zombie.resume()
+        zombie.wait_for("both to share", lambda: zombie.held() == successor.held() == PARTITIONS / 2)
 
-            case.wait_for_counts(successor, case.truth(event for event in events if event.stream == "alpha"))
-            asked = gauges_of(case.final_results())
-            for service in (zombie, successor):
-                service.wait_until_ready()
-                service.wait_for("all to be shown", lambda it=service: shown(it) == asked)
-            assert zombie.counted() + successor.counted() == GOOD
-            lost = zombie.scrape().value("driftgauge_sessions_lost_total")
-            assert lost == (0 if wakes_early else 1), "only a producer that was fenced is made anew"
+        case.wait_for_counts(successor, case.truth(event for event in events if event.stream == "alpha"))
+        asked = gauges_of(case.final_results())
+        for service in (zombie, successor):
+            service.wait_until_ready()
+            service.wait_for("all to be shown", lambda it=service: shown(it) == asked)
+        assert zombie.counted() + successor.counted() == GOOD
+        lost = zombie.scrape().value("driftgauge_sessions_lost_total")
+        assert lost == (0 if wakes_early else 1), "only a producer that was fenced is made anew"
     assert len(refused(case)) == len(set(refused(case))) == BAD
     written = case.read(case.windows_topic, "read_uncommitted")
     assert (len(written) == len(case.results())) == stands, (

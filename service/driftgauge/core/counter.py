@@ -59,8 +59,8 @@ class StreamCounter:
             partitions: What is held, by code: 0, 1 and so on, in this order.
             table: The state of all partitions.
             references: Finds baselines.
-            established: The streams whose configured baseline this process has seen as the newest
-                in force; one that was replaced since then is not brought back.
+            established: The streams whose configured baseline this process has seen established;
+                one that was replaced since then is not brought back.
             now_ms: Wall time; silence is measured from here.
 
         Raises:
@@ -260,8 +260,10 @@ class StreamCounter:
         if not eras.in_force:
             others = sorted(eras.counted - {own})
             return [own, *(other for other in others if self._references(other) is not None)]
-        # What is being left must be gone everywhere before it can come again.
-        return [] if eras.is_leaving(own) or self._spec.name in self._established else [own]
+        # What is being left must be gone everywhere before it can come again. What has been replaced does
+        # not come again by itself, but is not stopped where a process that started later brings it in.
+        is_new = self._spec.name not in self._established or own in eras.counted
+        return [own] if is_new and not eras.is_leaving(own) else []
 
     def _next_pane(self, reached_ms: int | None) -> int | None:
         return None if reached_ms is None else Window.around(reached_ms, self._spec.pane_ms).end_ms

@@ -78,8 +78,8 @@ class Eras:
         return [era.baseline for era in self._eras]
 
     def is_established(self, baseline: str) -> bool:
-        """Tell whether a baseline is the newest in force, whatever partitions will still be heard of."""
-        return self._is_whole and self.newest == baseline
+        """Tell whether every partition counts a baseline, and none counts another one after it."""
+        return self._is_whole and all(order[-1] == baseline for order in self._orders)
 
     def of(self, window: Window) -> str | None:
         """Return the baseline that a window is counted against; None where none is in force."""

@@ -308,10 +308,12 @@ class Session:
     def _show(self) -> None:
         """Show what the table says, if it is known to be up to date."""
         self._is_current = self._follower.is_current()
-        if self._is_current:
-            self._health.refreshed()
-            self._telemetry.show(self._table)
+        if not self._is_current:
+            return
+        self._health.refreshed()
+        self._telemetry.show(self._table)
         for spec in self._specs:
-            # Of a replica that holds nothing as well: see `StreamCounter`.
+            # Of a replica that holds nothing as well: see `StreamCounter`. A table that is still being read
+            # would tell of baselines that were in force once.
             if self._table.eras(spec.name).is_established(spec.reference.key):
                 self._established.add(spec.name)
