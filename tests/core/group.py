@@ -2,8 +2,9 @@
 
 What Kafka promises is taken as kept: what is committed is committed whole, each partition's changes
 are read in the order in which they were written, nobody commits for a partition that was taken from
-it, and whoever is given partitions has read all that was committed before. Everything else is left
-to chance: who holds what, how far each table lags behind, which commits fail, who is replaced when.
+it, and whoever is given partitions has read all that was committed of their state before, and of that
+of the others all but the last changes. Everything else is left to chance: who holds what, how far each
+table lags behind, which commits fail, who is replaced when.
 """
 
 from collections import Counter
@@ -39,16 +40,18 @@ class Group:
         lost: The events that retention took before they were read.
     """
 
-    def __init__(self, configurations, *, partition_count, replica_count, first=(0,)):
+    def __init__(self, configurations, *, partition_count, replica_count, lag, first=(0,)):
         """Begin with nothing read.
 
         Args:
             configurations: Lists of specs that a replica may run with, alike but for their baselines.
             partition_count: How many partitions there are.
             replica_count: How many replicas.
+            lag: How many of the last changes to other partitions whoever is given some may not know.
             first: Which configuration each replica begins with; the last one holds for those that follow.
         """
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
+        self.lag = lag
         self.configurations = configurations
         self.references = {
             spec.reference.content: spec.reference for specs in configurations for spec in specs

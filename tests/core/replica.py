@@ -3,6 +3,7 @@
 from collections import Counter
 
 from driftgauge.core.pipeline import Pipeline
+from driftgauge.core.reference import MissingBaselineError
 from driftgauge.core.table import Table
 from tests.core.builders import build_batch
 
@@ -46,15 +47,16 @@ class Replica:
         self.held = []
         self.pipeline = None
 
-    def follow(self, behind=0):
-        """Read the state of every partition, but for so many of its last changes."""
+    def follow(self, behind=0, whole=()):
+        """Read the state of every partition, but for so many of its last changes; of `whole` all."""
         for partition, changes in self.group.state.items():
-            end = max(self.followed[partition], len(changes) - behind)
+            known = len(changes) if partition in whole else len(changes) - behind
+            end = max(self.followed[partition], known)
             for change in changes[self.followed[partition] : end]:
                 self.table.apply(change)
             self.followed[partition] = end
         self.tide.check()
-        for spec in self.specs:
+        for spec in self.specs if behind == 0 else ():
             if self.table.eras(spec.name).is_established(spec.reference.key):
                 self.established.add(spec.name)
 
@@ -64,20 +66,15 @@ class Replica:
         self.pipeline = None
         if not held:
             return
-        self.follow()
+        self.follow(self.group.lag, self.held)
         self.positions, self.ends = {}, {}
         self.late, self.refused = Counter(), Counter()
-        codes = dict(enumerate(self.held))
-        self.pipeline = Pipeline(
-            self.specs,
-            held=codes,
-            every=self.group.partitions,
-            table=self.table,
-            find_reference=self._find_reference,
-            established=self.established,
-            now_ms=self.group.now_ms,
-        )
-        for code, partition in codes.items():
+        try:
+            self.pipeline = self._make_pipeline()
+        except MissingBaselineError:
+            self.follow()  # its file was on its way
+            self.pipeline = self._make_pipeline()
+        for code, partition in enumerate(self.held):
             kept, committed = self.table.progress(partition), self.group.committed[partition]
             assert committed == (0 if kept is None else kept.position)
             self.positions[code] = max(committed, self.group.begins[partition])
@@ -91,6 +88,17 @@ class Replica:
         asked = self.pipeline.ask(self.group.now_ms)
         self.ends = {code: len(self.group.logs[self.held[code]]) for code in asked}
         return moved
+
+    def _make_pipeline(self):
+        return Pipeline(
+            self.specs,
+            held=dict(enumerate(self.held)),
+            every=self.group.partitions,
+            table=self.table,
+            find_reference=self._find_reference,
+            established=self.established,
+            now_ms=self.group.now_ms,
+        )
 
     def _count(self, number):
         rows = {}

@@ -29,6 +29,7 @@ def test_before_any_partition_is_known_nothing_is_in_force():
     assert (nothing.newest, nothing.in_force, nothing.counted) == (None, [], set())
     assert nothing.of(Window(HOUR, 0)) is None
     assert not nothing.begin_after(Window(HOUR, 0))
+    assert not eras().is_established("any")
 
 
 def test_a_baseline_is_in_force_once_every_known_partition_counts_it():

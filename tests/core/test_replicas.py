@@ -62,7 +62,13 @@ def plans(*mishaps, streams=1, behind_ms=DISORDER_MS + LATENESS_MS):
     return st.lists(step, min_size=40, max_size=120)
 
 
-SHAPES = st.tuples(st.integers(1, PARTITIONS), st.integers(1, REPLICAS))
+SHAPES = st.fixed_dictionaries(
+    {
+        "partition_count": st.integers(1, PARTITIONS),
+        "replica_count": st.integers(1, REPLICAS),
+        "lag": st.sampled_from([0, 0, 1, 3]),
+    }
+)
 
 
 def carry_out(plan, group):
@@ -73,8 +79,7 @@ def carry_out(plan, group):
 
 def run(plan, shape, configured):
     """The group at rest, after all that was planned."""
-    partition_count, replica_count = shape
-    group = Group(configured, partition_count=partition_count, replica_count=replica_count)
+    group = Group(configured, **shape)
     carry_out(plan, group)
     return group
 
@@ -231,10 +236,7 @@ def check_purged(group):
 
 @simulation(plans("upgrade"), SHAPES)
 def test_replicas_that_begin_with_different_baselines_come_to_count_against_one(plan, shape):
-    partition_count, replica_count = shape
-    group = Group(
-        configurations("images"), partition_count=partition_count, replica_count=replica_count, first=(1, 0)
-    )
+    group = Group(configurations("images"), **shape, first=(1, 0))
     carry_out(plan, group)
     roll_out(group, 1)
     settled_ms = group.newest_ms["images"]

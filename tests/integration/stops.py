@@ -6,9 +6,9 @@ Once the file ORDER exists it is obeyed: it holds the name of the producer's cal
 stop, and of a topic that the transaction must have a record of. Then the file is removed.
 """
 
-import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ class StoppingProducer:
                 # What was produced is on the broker, as much as can be.
                 self._producer.flush(10)
                 self._order.unlink()
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # To this thread: it must not go on until the signal has come round to it.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def main() -> None:

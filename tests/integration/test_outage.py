@@ -105,5 +105,6 @@ def test_sigterm_ends_it_in_bounded_time_while_the_broker_is_away(
         finally:
             kafka_broker.restart()
     _log.info("ended %.1f s after SIGTERM", took_s)
+    assert took_s < 25, "supervisors have patience for 30 s"
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(events + later))

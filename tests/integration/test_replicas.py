@@ -22,6 +22,8 @@ PARTITIONS = 3
 STREAMS = ("alpha", "beta")
 HOURS = 3
 """So many are published at a time, and then the next is begun; it is what every larger window lasts."""
+# From the start of the process, on a slow machine.
+AGAIN_S = 15.0
 FRESH_S = 15
 """So long may the table be unconfirmed; an answer on its way is believed for 5 s more."""
 STALE_AFTER_S = (FRESH_S - 2, FRESH_S + 7)
@@ -118,7 +120,9 @@ def test_all_replicas_show_the_whole_streams_whichever_is_killed(tmp_path: Path,
             current = window_gauges(next(iter(replicas.values())).scrape())
             again = {victim: running.enter_context(case.serve(victim)) for victim in victims}
             for replica in again.values():
-                replica.wait_for("gauges", lambda r=replica: bool(window_gauges(r.scrape())))
+                replica.wait_for(
+                    "gauges", lambda r=replica: window_gauges(r.scrape()) != {}, within_s=AGAIN_S
+                )
                 assert window_gauges(replica.scrape()) == current
             replicas |= again
             wait_for("all but one to count again", one_stands_by)

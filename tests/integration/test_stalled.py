@@ -3,12 +3,11 @@
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from driftgauge.core.pipeline import choose_home
-from tests.integration.case import HOUR_MS, START_MS, Case, Event, make_events
+from tests.integration.case import HOUR_MS, START_MS, Case, Event, WindowKey, make_events
 from tests.integration.gauges import gauges_of, held_partitions, window_gauges, without_wall_time
 from tests.integration.service import Service
 
@@ -47,14 +46,14 @@ def hours(partitions: int) -> list[Event]:
     ]
 
 
-def ended(case: Case, events: list[Event]) -> dict[tuple[str, str, str], int]:
+def ended(case: Case, events: list[Event]) -> dict[WindowKey, int]:
     """The counts of the hours that all events of the others have passed."""
     return case.truth([event for event in events if event.time_ms < START_MS + HOURS * HOUR_MS])
 
 
 def assert_published_without(
-    case: Case, service: Service, counts: dict[tuple[str, str, str], int], stuck: set[int]
-) -> dict[Any, Any]:
+    case: Case, service: Service, counts: dict[WindowKey, int], stuck: set[int]
+) -> None:
     """Wait for the windows, and check that results and gauges name exactly the stuck partitions."""
     case.wait_for_counts(service, counts)
     final = case.final_results()
@@ -64,10 +63,9 @@ def assert_published_without(
     asked = gauges_of(final)
     assert asked["driftgauge_window_complete", (("stream", "alpha"), ("window", "1h"))] == 0
     service.wait_for("the gauges", lambda: without_wall_time(window_gauges(service.scrape())) == asked)
-    return final
 
 
-def assert_completed(case: Case, service: Service, counts: dict[tuple[str, str, str], int]) -> None:
+def assert_completed(case: Case, service: Service, counts: dict[WindowKey, int]) -> None:
     """Wait for the whole windows, as higher revisions of what was incomplete."""
     case.wait_for_counts(service, counts)
     service.wait_for(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tests.integration.case import Case, Event
 FLUSH_S = 60.0
 
 
-def among_refused(events: Sequence[Event], *, every: int) -> list[Event]:
+def among_refused(events: Iterable[Event], *, every: int) -> list[Event]:
     """Return the events, and before each `every`th of them one of a stream that nobody watches."""
     traffic = []
     for number, event in enumerate(events):
@@ -28,7 +28,7 @@ def refused(case: Case) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def publishing(case: Case, events: Sequence[Event], *, rate: float) -> Iterator[None]:
+def publishing(case: Case, events: Iterable[Event], *, rate: float) -> Iterator[None]:
     """Send the events from another thread at this rate, each of them once whatever the broker does.
 
     Leaving the context waits until the last one has been delivered.

@@ -47,7 +47,7 @@ class Eras:
         Such a partition's owner may have begun to count what was in force then, and not what is now.
         """
         known = [counting for counting in partitions if counting]
-        self._is_whole = len(known) == len(partitions)
+        self._is_whole = 0 < len(known) == len(partitions)
         self._orders: list[list[str]] = []
         beginnings: dict[str, list[tuple[int, int]]] = {}
         for counting in known:
