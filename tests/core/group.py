@@ -2,11 +2,12 @@
 
 What Kafka promises is taken as kept: what is committed is committed whole, each partition's changes
 are read in the order in which they were written, nobody commits for a partition that was taken from
-it, and whoever is given partitions has read all that was committed of their state before, and of that
-of the others all but the last changes. Everything else is left to chance: who holds what, how far each
-table lags behind, which commits fail, who is replaced when.
+it, and whoever is given partitions has read all that was committed of their state, and of that of the
+others all that was not committed just now. Everything else is left to chance: who holds what, how far
+each table lags behind, which commits fail, who is replaced when.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from typing import NamedTuple
 
@@ -47,11 +48,13 @@ class Group:
             configurations: Lists of specs that a replica may run with, alike but for their baselines.
             partition_count: How many partitions there are.
             replica_count: How many replicas.
-            lag: How many of the last changes to other partitions whoever is given some may not know.
+            lag: For how many steps of a plan what was committed may still be on its way to those who
+                hold other partitions.
             first: Which configuration each replica begins with; the last one holds for those that follow.
         """
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
-        self.lag = lag
+        self.steps = 0
+        self._lag = lag
         self.configurations = configurations
         self.references = {
             spec.reference.content: spec.reference for specs in configurations for spec in specs
@@ -62,6 +65,7 @@ class Group:
         self.begins = Counter()
         self.newest_ms = dict.fromkeys(self.streams, MONDAY_MS)
         self.state = {partition: [] for partition in self.partitions}
+        self._committed_at = {partition: [] for partition in self.partitions}  # the step of each change
         self.committed = Counter()
         self.results = {}
         self.late, self.refused, self.lost = Counter(), Counter(), []
@@ -127,6 +131,7 @@ class Group:
         self.partitions = build_partitions(len(self.partitions) + 1)
         self.logs[self.partitions[-1]] = []
         self.state[self.partitions[-1]] = []
+        self._committed_at[self.partitions[-1]] = []
         for knowing in (self, *self.replicas):
             knowing.tide.partition_added()
         self.truth.expect(self.partitions)
@@ -169,6 +174,12 @@ class Group:
                 self.write([(index, stream, step_ms, 0, 0) for index in range(len(self.partitions))])
             self.settle()
 
+    def visible(self, partition, held):
+        """Return how many changes of a partition's state whoever is given these partitions is sure to know."""
+        if partition in held:
+            return len(self.state[partition])
+        return bisect_right(self._committed_at[partition], self.steps - self._lag)
+
     @property
     def events(self):
         """All that was written and not lost."""
@@ -186,6 +197,7 @@ class Group:
         assert set(last.values()) <= {ProgressKey()}, "a transaction's changes do not end with the progress"
         for change in moved.changes:
             self.state[change.partition].append(change)
+            self._committed_at[change.partition].append(self.steps)
             self.truth.apply(change)
         for code, partition in enumerate(replica.held):
             if partition in last:

@@ -47,18 +47,20 @@ class Replica:
         self.held = []
         self.pipeline = None
 
-    def follow(self, behind=0, whole=()):
-        """Read the state of every partition, but for so many of its last changes; of `whole` all."""
+    def follow(self, behind=0):
+        """Read the state of every partition, but for so many of its last changes."""
+        self._read({partition: len(changes) - behind for partition, changes in self.group.state.items()})
+        for spec in self.specs if behind == 0 else ():
+            if self.table.eras(spec.name).is_established(spec.reference.key):
+                self.established.add(spec.name)
+
+    def _read(self, ends):
         for partition, changes in self.group.state.items():
-            known = len(changes) if partition in whole else len(changes) - behind
-            end = max(self.followed[partition], known)
+            end = max(self.followed[partition], ends[partition])
             for change in changes[self.followed[partition] : end]:
                 self.table.apply(change)
             self.followed[partition] = end
         self.tide.check()
-        for spec in self.specs if behind == 0 else ():
-            if self.table.eras(spec.name).is_established(spec.reference.key):
-                self.established.add(spec.name)
 
     def hold(self, held):
         """Begin anew with these partitions, from what was committed."""
@@ -66,7 +68,9 @@ class Replica:
         self.pipeline = None
         if not held:
             return
-        self.follow(self.group.lag, self.held)
+        self._read(
+            {partition: self.group.visible(partition, self.held) for partition in self.group.partitions}
+        )
         self.positions, self.ends = {}, {}
         self.late, self.refused = Counter(), Counter()
         try:

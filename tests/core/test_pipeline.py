@@ -228,7 +228,7 @@ def test_events_that_the_log_no_longer_keeps_are_told_of_the_windows_that_they_m
     ] == [
         (True, 1),
         (True, 3),
-        (True, 4),
+        (False, 4),
         (False, 6),
     ]
 

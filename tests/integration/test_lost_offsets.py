@@ -131,7 +131,9 @@ def test_a_topic_made_anew_is_not_taken_for_the_one_that_was_read(tmp_path: Path
         service.stop()
 
 
-def test_a_topic_deleted_beside_another_stops_nothing(tmp_path: Path, bootstrap: str) -> None:
+def test_a_topic_that_is_deleted_is_waited_for_and_costs_the_others_no_event(
+    tmp_path: Path, bootstrap: str
+) -> None:
     case = Case(
         tmp_path,
         bootstrap,
@@ -151,7 +153,14 @@ def test_a_topic_deleted_beside_another_stops_nothing(tmp_path: Path, bootstrap:
         service.wait_for("the first half to be counted", lambda: service.counted() == 300)
 
         case.admin.delete_topics([other])[other].result(TIMEOUT_S)
-        service.wait_for("its partitions to be given up", lambda: service.held() == 2)
+        service.wait_for("it to miss it", lambda: bool(service.logged("waiting for topics to be created")))
+        assert service.logged("waiting for topics to be created")[0]["missing"] == [other]
+        assert service.get("/livez")[0] == 200
+        assert service.get("/readyz")[0] == 503
         case.publish(events[300:])
+
+        case.create_topic(other, 2)
         case.wait_for_counts(service, case.truth(events))
+        service.wait_until_ready()
+        assert service.counted() == 600
         service.stop()
