@@ -67,7 +67,7 @@ def test_records_that_went_while_the_service_was_down_are_told(tmp_path: Path, b
     loss.publish_second_half()
     with loss.case.serve() as service:
         loss.assert_told(service)
-        service.kill()
+        service.stop()
     with loss.case.serve() as service:
         service.wait_until_ready()
         assert not service.logged(LOSS), "a loss is told once"
