@@ -175,7 +175,7 @@ class Group:
             self.settle()
 
     def visible(self, partition, held):
-        """Return how many changes of a partition's state whoever is given these partitions is sure to know."""
+        """Return how many changes of a partition whoever is given these partitions is sure to know."""
         if partition in held:
             return len(self.state[partition])
         return bisect_right(self._committed_at[partition], self.steps - self._lag)
