@@ -14,6 +14,7 @@ from driftgauge.core.assignment import Metric
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.result import WindowResult
 from driftgauge.errors import ConfigError, DriftgaugeError, InputError
+from driftgauge.events.rejection import Reason
 from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.telemetry.logs import configure_logging
@@ -103,7 +104,9 @@ def _baseline() -> None:
 @click.option("--out", type=_FILE, required=True, help="The file to write.")
 @click.option("--clusters", type=click.IntRange(min=2), default=20, show_default=True)
 @_array_option
-@click.option("--metric", type=click.Choice(Metric), default=Metric.EUCLIDEAN, show_default=True)
+@click.option(
+    "--metric", type=click.Choice([metric.value for metric in Metric]), default="euclidean", show_default=True
+)
 @click.option("--model-version", help="The embedding model's version.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def _fit(
@@ -112,7 +115,7 @@ def _fit(
     out: Path,
     clusters: int,
     array: str | None,
-    metric: Metric,
+    metric: str,
     model_version: str | None,
     seed: int,
 ) -> None:
@@ -132,7 +135,7 @@ def _fit(
         stream=stream,
         model_version=model_version or read.model_version,
         clusters=clusters,
-        metric=metric,
+        metric=Metric(metric),
         seed=seed,
         created_ms=wall_clock_ms(),
         progress=_progress,
@@ -172,6 +175,8 @@ def _replay(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> Non
     for (stream, reason), number in sorted(replay.rejected.items(), key=str):
         if number:
             click.echo(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}", err=True)
+    if any(number and reason is Reason.LATE for (_, reason), number in replay.rejected.items()):
+        click.echo("late: sort the files by event time, or raise the stream's allowed_lateness", err=True)
 
 
 @cli.command("publish")
@@ -190,7 +195,10 @@ def _replay(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> Non
     "--span", "span_ms", type=_DURATION, default="1h", show_default=True, help="Event time covered."
 )
 @click.option("--disorder", "disorder_ms", type=_DURATION, default="0s", help="How far out of order to send.")
-@click.option("--model-version", help="The model version the events name.")
+@click.option(
+    "--model-version",
+    help="The model version the events name; of recorded events, send only those of this one or of none.",
+)
 @click.option("--base64", "as_base64", is_flag=True, help="Send vectors as base64 rather than JSON numbers.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def _publish(
@@ -221,9 +229,9 @@ def _publish(
             f"{config_path} does not watch a stream {stream}: its events would all be refused; add it there"
         )
         raise ConfigError(message)
-    read = read_vectors(source, array=array, stream=stream, progress=_progress)
+    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=_progress)
     topic = topic or settings.topics.events[0]
-    model_version = model_version or read.model_version
+    model_version = read.model_version
     if start_ms is None and read.times_ms is not None:
         publication = Publication(topic, stream, read.vectors, read.times_ms, model_version, as_base64)
     else:

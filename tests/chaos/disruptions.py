@@ -105,6 +105,7 @@ class Disruptor:
 
     def _terminate(self, name: str, away_s: float) -> Effect:
         effect = self._remove(name, away_s)
+        time.sleep(away_s)
         self._replicas.start(name)
         return effect
 

@@ -146,3 +146,19 @@ def test_neither_the_order_of_rows_nor_the_split_into_batches_matters(centers, v
     cuts = sorted(data.draw(st.lists(st.integers(0, len(vectors)), max_size=4)))
     parts = [centroids.assign(part) for part in np.split(vectors[order], cuts)]
     np.testing.assert_array_equal(np.concatenate(parts), whole[order])
+
+
+@pytest.mark.parametrize("dimension", [2, 128, 768])
+@pytest.mark.parametrize("metric", Metric)
+def test_a_vector_between_two_centroids_is_of_one_cluster_in_any_batch(dimension, metric):
+    random = np.random.default_rng(dimension)
+    centers = random.standard_normal((20, dimension)).astype(np.float32) + 3
+    if metric is Metric.COSINE:
+        centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    centroids = Centroids(centers, metric)
+    pairs = random.integers(0, 20, (600, 2))
+    vectors = (centers[pairs[:, 0]] + centers[pairs[:, 1]]) / 2
+    whole = centroids.assign(vectors)
+    for size in (1, 7, 64, 333):
+        parts = [centroids.assign(vectors[start : start + size]) for start in range(0, 600, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.demo.scrape import Scrape
 
@@ -45,7 +46,12 @@ def started(out, *options):
         text=True,
         start_new_session=True,
         # A user's variables must not lead the demo's service elsewhere.
-        env={**os.environ, "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "localhost:1", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "localhost:1",
+            "DRIFTGAUGE_HTTP__HOST": "nowhere",
+            "OMP_NUM_THREADS": "1",
+        },
     )
     watchdog = threading.Timer(PATIENCE_S, os.killpg, (process.pid, signal.SIGKILL))
     watchdog.start()
@@ -135,6 +141,7 @@ def test_the_story_comes_true_day_by_day(told):
     accuracies = [[float(row[4]) for row in week] for week in weeks]
     assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
     assert "The story came true" in told.said
+    assert "every event was counted once" in told.said
 
 
 def test_the_demo_says_nothing_but_its_story(told):
@@ -167,7 +174,14 @@ def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told
 
 def test_the_folder_holds_what_the_service_ran_with(told):
     out = told.out
-    assert load_settings(out / "driftgauge.yaml", {}).streams[0].baseline == out / "digits.safetensors"
+    settings = load_settings(out / "driftgauge.yaml", {})
+    assert settings.streams[0].baseline == out / "digits.safetensors"
+    spec, _ = (stream.spec for stream in check(settings))
+    assert (spec.name, spec.reference.centroids.clusters, spec.reference.centroids.dimension) == (
+        "digits",
+        10,
+        32,
+    )
     assert (out / "digits.safetensors").stat().st_size > 1_000
     assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
 

@@ -23,6 +23,7 @@ from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
 from tests.integration.service import DRIFTGAUGE, Service
+from tests.kafka.fixtures import SHORT_SESSION
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 4
@@ -117,8 +118,7 @@ class Case:
             "bootstrap.servers": self.bootstrap,
             "group.id": self.name,
             # A member that was killed holds up the next one for this long. None leaves the service's own.
-            "session.timeout.ms": 1_500,
-            "heartbeat.interval.ms": 300,
+            **SHORT_SESSION,
             **self.kafka,
         }
         tree = {

@@ -54,7 +54,7 @@ def test_sigterm_is_heeded_while_it_waits_for_a_topic(tmp_path: Path, bootstrap:
         service.wait_for(
             "it to say what it waits for", lambda: bool(service.logged("waiting for topics to be created"))
         )
-        assert service.stop() < 2.0
+        assert service.stop() < 5.0
 
 
 def test_a_second_member_counts_its_share_while_it_is_there(tmp_path: Path, bootstrap: str) -> None:
@@ -73,7 +73,7 @@ def test_a_second_member_counts_its_share_while_it_is_there(tmp_path: Path, boot
             case.publish(parts[1])
             wait_for("the second part to be counted", lambda: first.counted() + second.counted() == 800)
             assert min(first.counted() - 400, second.counted()) > 100
-            assert second.stop() < 2.0
+            assert second.stop() < 5.0
         first.wait_for("it to hold all again", lambda: first.held() == 4)
         case.publish(parts[2])
         case.wait_for_counts(first, case.truth([event for part in parts for event in part]))

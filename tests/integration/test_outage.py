@@ -62,7 +62,7 @@ def test_half_a_minute_without_a_broker_under_load_ends_no_process_and_costs_no_
         for service in services:
             service.wait_until_ready()
             assert service.logged("session lost, beginning anew")
-            assert service.stop() < 2.0
+            assert service.stop() < 5.0
 
 
 @pytest.mark.parametrize("end", [Broker.stop, Broker.kill], ids=["SIGTERM", "kill -9"])
@@ -82,7 +82,7 @@ def test_a_broker_that_restarts_under_load_costs_no_event(
             _log.info("counted %.1f s after the broker was back", time.monotonic() - back_s)
         case.wait_for_counts(service, case.truth(events))
         service.wait_until_ready()
-        assert service.stop() < 2.0
+        assert service.stop() < 5.0
 
 
 def test_sigterm_ends_it_in_bounded_time_while_the_broker_is_away(

@@ -14,6 +14,7 @@ from driftgauge.events.state import encode_key, encode_value
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.transaction import Transaction
+from tests.kafka.fixtures import SHORT_SESSION
 
 TIMEOUT_S = 30.0
 LOOK_EVERY_S = 0.05
@@ -31,9 +32,7 @@ class Cluster:
         self.properties: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
             "group.id": self.group,
-            # As short as the broker takes them.
-            "session.timeout.ms": 1_500,
-            "heartbeat.interval.ms": 300,
+            **SHORT_SESSION,
         }
         self.admin = client.admin(self.properties)
         self.create(self.events, partitions)

@@ -19,6 +19,12 @@ from tests.kafka.broker import Broker, BrokerUnavailable
 
 BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
 CONNECT_TIMEOUT_S = 15.0
+# As short as the tests' own broker takes them; others take no less than 6 s unless they are told to.
+SHORT_SESSION: dict[str, str | int | float | bool] = (
+    {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_500}
+    if os.environ.get(BOOTSTRAP_VARIABLE)
+    else {"session.timeout.ms": 1_500, "heartbeat.interval.ms": 300}
+)
 
 
 @dataclass(frozen=True)

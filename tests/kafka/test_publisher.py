@@ -120,7 +120,7 @@ def test_a_rate_is_kept_though_delivery_reports_cut_the_waiting_short():
     started_s = monotonic()
     publish(Impatient(), spread(), rate=20.0)
     # The tenth is due after 0.45 s, and may be sent a slice of 0.05 s early.
-    assert 0.39 < monotonic() - started_s < 2.0
+    assert monotonic() - started_s > 0.39
 
 
 def test_without_a_rate_nothing_is_waited_for():

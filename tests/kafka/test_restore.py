@@ -1,5 +1,6 @@
 """The barrier on a real broker: what it waits for, and from where it lets each partition be read on."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -38,7 +39,13 @@ class Barrier:
     def begin(self, partitions, streams=()):
         assigned = [(self.cluster.events, index) for index in partitions]
         self.restore = Restore(
-            assigned, self.consumer, self.cluster.admin, self.follower, self.table, list(streams)
+            assigned,
+            self.consumer,
+            self.cluster.admin,
+            self.follower,
+            self.table,
+            list(streams),
+            time.monotonic(),
         )
 
     def step(self):
@@ -306,7 +313,7 @@ class Follows:
 
 
 def build(group, admin=None):
-    return Restore([(TOPIC, 0)], group, admin or SlowAdmin(), Follows(), Table(), [])
+    return Restore([(TOPIC, 0)], group, admin or SlowAdmin(), Follows(), Table(), [], time.monotonic())
 
 
 def failure(code):

@@ -107,10 +107,10 @@ def fit_baseline(
         ids, distances = _measure(centroids, vectors, reference_rows)
         counts = np.bincount(ids, minlength=clusters)
         if (counts == 0).any():
+            remedy = f"give more vectors{_or_fewer(int(np.count_nonzero(counts)))}"
             msg = (
                 f"{_named(np.flatnonzero(counts == 0), 'cluster')} of {clusters} hold none of the "
-                f"{len(reference_rows):,} vectors held out; give more vectors, or use "
-                f"--clusters {max(2, np.count_nonzero(counts))} or fewer"
+                f"{len(reference_rows):,} vectors held out; {remedy}"
             )
             raise BaselineError(msg)
         reference = moments(vectors, reference_rows)
@@ -234,8 +234,8 @@ def _check_distinct(centroids: Centroids, vectors: NDArray[np.float32]) -> None:
     if used < centroids.clusters:
         msg = (
             f"k-means could fill only {used} of {centroids.clusters} clusters: too few of the "
-            f"{len(vectors):,} vectors to fit on are distinct; give more varied vectors, or use "
-            f"--clusters {max(2, used)} or fewer"
+            f"{len(vectors):,} vectors to fit on are distinct, or their squares are too small for float32; "
+            f"give more varied vectors, scale them up{_or_fewer(used)}"
         )
         raise BaselineError(msg)
 
@@ -258,6 +258,11 @@ def _measure(
         ids.append(nearest)
         distances.append(distance)
     return np.concatenate(ids), np.concatenate(distances)
+
+
+def _or_fewer(clusters: int) -> str:
+    """Return the remedy of asking for so many clusters, where two are left at least."""
+    return f", or use --clusters {clusters} or fewer" if clusters > 1 else ""
 
 
 def _named(numbers: NDArray[np.intp], noun: str) -> str:

@@ -70,7 +70,8 @@ def read_vectors(
     if path.suffix in {".npy", ".npz"}:
         try:
             found = _read_array(path, array)
-        except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
+        # A damaged header may ask for more memory than there is.
+        except (OSError, EOFError, MemoryError, ValueError, BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             msg = f"{path}: cannot be read ({reason}); name a whole .npy or .npz file of plain numbers"
             raise InputError(msg) from error

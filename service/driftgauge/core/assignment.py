@@ -28,6 +28,10 @@ class Centroids:
     Under the cosine metric the centroids are of unit length (spherical k-means), so the nearest
     has the largest x.c whatever the length of x: nothing need be normalised per event.
 
+    A product's last bits depend on how BLAS cuts up the batch it stands in. A vector whose two best
+    centroids differ by no more than that is decided again by itself, in float64, so that its cluster
+    is the same in any batch.
+
     Attributes:
         values: (k, d) float32, row j is the centroid of cluster j.
         metric: What "nearest" means.
@@ -37,15 +41,26 @@ class Centroids:
     metric: Metric
     _relative: NDArray[np.float32] = field(init=False, repr=False)
     _half_norms: NDArray[np.float32] = field(init=False, repr=False)
+    _exact_relative: NDArray[np.float64] = field(init=False, repr=False)
+    _exact_half_norms: NDArray[np.float64] = field(init=False, repr=False)
+    _rounding: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         exact = self.values.astype(np.float64)
         half_norms = 0.5 * np.square(exact).sum(axis=1)
         if self.metric is Metric.COSINE:
             half_norms = np.zeros_like(half_norms)
-        relative = np.ascontiguousarray((exact - exact[0]).T, dtype=np.float32)
-        object.__setattr__(self, "_relative", relative)
-        object.__setattr__(self, "_half_norms", (half_norms - half_norms[0]).astype(np.float32))
+        relative = exact - exact[0]
+        half_norms -= half_norms[0]
+        object.__setattr__(self, "_exact_relative", relative)
+        object.__setattr__(self, "_exact_half_norms", half_norms)
+        object.__setattr__(self, "_relative", np.ascontiguousarray(relative.T, dtype=np.float32))
+        object.__setattr__(self, "_half_norms", half_norms.astype(np.float32))
+        # A product of d terms is wrong by less than d + 2 roundings of the product of the lengths (N. J.
+        # Higham, Accuracy and Stability of Numerical Algorithms, 3.1), and two of them are compared.
+        longest = float(np.linalg.norm(relative, axis=1).max())
+        rounding = 2 * (self.dimension + 2) * float(np.finfo(np.float32).eps) * longest
+        object.__setattr__(self, "_rounding", rounding)
 
     @property
     def clusters(self) -> int:
@@ -69,6 +84,28 @@ class Centroids:
             nearest: NDArray[np.intp] = closeness.argmax(axis=1)
             # The sum is finite unless some entry is not (or the row's sum overflows: -1 as well).
             overflown = ~np.isfinite(closeness.sum(axis=1))
+            for row in np.flatnonzero(self._is_close_call(vectors, closeness, nearest) & ~overflown).tolist():
+                nearest[row] = self._assign_exactly(vectors[row])
         if overflown.any():
             nearest[overflown] = -1
         return nearest
+
+    def _is_close_call(
+        self, vectors: NDArray[np.float32], closeness: NDArray[np.float32], nearest: NDArray[np.intp]
+    ) -> NDArray[np.bool_]:
+        """Tell for each row whether its two best centroids are told apart by less than rounding; (n,)."""
+        if self.clusters == 1:
+            return np.zeros(len(vectors), dtype=np.bool_)
+        rows = np.arange(len(vectors))
+        best = closeness[rows, nearest]
+        closeness[rows, nearest] = -np.inf
+        lead = best - closeness.max(axis=1)
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+        norms = float(np.abs(self._half_norms).max()) * 4 * float(np.finfo(np.float32).eps)
+        close: NDArray[np.bool_] = lead <= self._rounding * lengths + norms
+        return close
+
+    def _assign_exactly(self, vector: NDArray[np.float32]) -> int:
+        """Return the cluster of one (d,) vector by sums whose order depends on nothing else."""
+        products = (self._exact_relative * vector.astype(np.float64)).sum(axis=1)
+        return int((products - self._exact_half_norms).argmax())

@@ -46,6 +46,8 @@ class Table:
     def __init__(self) -> None:
         self._kept: dict[Partition, _Kept] = {}
         self._expected: frozenset[Partition] = frozenset()
+        # Asked for many times a round; a round takes in many changes first.
+        self._lanes: dict[str, Mapping[Partition, StreamProgress | None]] = {}
         # (stream, baseline) -> length of the panes -> start -> counts; lengths and starts in ms
         self._totals: dict[tuple[str, str], dict[int, dict[int, NDArray[np.int64]]]] = {}
         # How often a stream's panes have come or gone, and its open windows as of then: there are thousands.
@@ -57,6 +59,7 @@ class Table:
     def expect(self, partitions: Collection[Partition]) -> None:
         """Say which partitions there are; one without a progress holds every watermark back."""
         self._expected = frozenset(partitions)
+        self._lanes.clear()
 
     def apply(self, change: Change) -> None:
         """Take in one partition's new value, in the order in which they were written."""
@@ -64,6 +67,7 @@ class Table:
         match change.key:
             case ProgressKey():
                 kept.progress = cast("Progress | None", change.value)
+                self._lanes.clear()
             case PaneKey() as key:
                 self._apply_pane(kept, key, cast("NDArray[np.int64] | None", change.value))
             case PublishedKey() as key:
@@ -139,13 +143,15 @@ class Table:
 
     def lanes(self, stream: str) -> Mapping[Partition, StreamProgress | None]:
         """Return how far the stream has come on every partition; None where nobody knows."""
-        # A partition that was added may be counted before word of it has come here otherwise.
-        partitions = self._expected | {at for at, kept in self._kept.items() if kept.progress is not None}
-        progress = {partition: self.progress(partition) for partition in partitions}
-        return {
-            partition: None if known is None else known.streams.get(stream)
-            for partition, known in progress.items()
-        }
+        if stream not in self._lanes:
+            # A partition that was added may be counted before word of it has come here otherwise.
+            partitions = self._expected | {at for at, kept in self._kept.items() if kept.progress is not None}
+            progress = {partition: self.progress(partition) for partition in partitions}
+            self._lanes[stream] = {
+                partition: None if known is None else known.streams.get(stream)
+                for partition, known in progress.items()
+            }
+        return self._lanes[stream]
 
     def watermark_ms(self, stream: str, disorder_ms: int) -> int | None:
         """Return the stream's watermark, ms: the lowest over its partitions; None while one is unknown.

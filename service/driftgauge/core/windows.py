@@ -1,7 +1,9 @@
 """Panes of all partitions to tumbling windows: which are due, which changed, which are final."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from driftgauge.core.eras import Eras
 from driftgauge.core.reference import Reference, References
@@ -30,12 +32,12 @@ class Closed:
     changes: dict[PublishedKey | FinalKey, Value | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Round:
     """The stream's condition in a closing round; times in ms."""
 
     now_ms: int
-    lanes: dict[Partition, StreamProgress | None]
+    lanes: Mapping[Partition, StreamProgress | None]
     eras: Eras
     gaps: list[Gap]
     watermark_ms: int | None
@@ -43,6 +45,25 @@ class _Round:
     silent: bool
     foremost_ms: int | None
     everything: bool
+    _behind: dict[int, tuple[Partition, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def _by_reach(self) -> list[tuple[int, Partition]]:
+        """The partitions by what they have come to, those that nothing is known of first."""
+        return sorted(
+            (-1 if lane is None or lane.reached_ms is None else lane.reached_ms, partition)
+            for partition, lane in self.lanes.items()
+        )
+
+    def behind(self, time_ms: int) -> tuple[Partition, ...]:
+        """Return the partitions that have not come to an event time, sorted.
+
+        Behind one that is stuck thousands of windows may wait, and all lack the same few.
+        """
+        number = bisect_left(self._by_reach, time_ms, key=lambda known: known[0])
+        if number not in self._behind:
+            self._behind[number] = tuple(sorted(partition for _, partition in self._by_reach[:number]))
+        return self._behind[number]
 
 
 class Windows:
@@ -111,7 +132,7 @@ class Windows:
 
     def _look(self, now_ms: int, *, everything: bool) -> _Round:
         spec, table = self._spec, self._table
-        lanes = dict(table.lanes(spec.name))
+        lanes = table.lanes(spec.name)
         reached = [lane.reached_ms for lane in lanes.values() if lane and lane.reached_ms is not None]
         return _Round(
             now_ms=now_ms,
@@ -172,14 +193,7 @@ class Windows:
         since_ms = self._overdue_since_ms.setdefault(window, state.now_ms)
         if state.now_ms - since_ms < self._spec.incomplete_ms:
             return None
-        last_ms = window.end_ms + self._spec.disorder_ms
-        return tuple(
-            sorted(
-                partition
-                for partition, lane in state.lanes.items()
-                if lane is None or lane.reached_ms is None or lane.reached_ms < last_ms
-            )
-        )
+        return state.behind(window.end_ms + self._spec.disorder_ms)
 
     def _publish(
         self,

@@ -28,6 +28,8 @@ __all__ = ["Ownership"]
 
 
 _MAX_LETTER_BYTES = 16 * 1024 * 1024
+# What a message takes besides; its headers are left out, for to read them is dear and may fail.
+_FRAME_BYTES = 500
 
 
 @dataclass(slots=True)
@@ -116,8 +118,9 @@ class Ownership:
                 rejections += self._count(batch, now_ms)
         for rejection in rejections:
             self._tally.rejected[rejection.stream, rejection.reason] += 1
-            self._letters.append((taken[rejection.row], rejection))
-            self._letter_bytes += len(taken[rejection.row].value() or b"")
+            message = taken[rejection.row]
+            self._letters.append((message, rejection))
+            self._letter_bytes += _FRAME_BYTES + len(message.key() or b"") + len(message.value() or b"")
         for code in np.unique(records.partition).tolist():
             self._assignment.advance(code, int(records.offset[records.partition == code].max()) + 1)
 

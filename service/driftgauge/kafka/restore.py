@@ -22,6 +22,12 @@ _log = logging.getLogger(__name__)
 _COMMITTED_S = 1.0
 _COMPLAIN_EVERY_S = 10.0
 _ASK_AGAIN_S = 0.5
+# By then every transaction has been committed, or aborted for its timeout.
+_LONG_S = 60.0
+_REMEDY = (
+    "check the brokers; if a transaction hangs in a state topic or in __consumer_offsets, find and abort it "
+    "with kafka-transactions.sh (find-hanging, abort)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Restore:
         follower: Follower,
         table: Table,
         streams: Collection[str],
+        since_s: float,
     ) -> None:
         self._partitions = partitions
         self._consumer = consumer
@@ -67,7 +74,8 @@ class Restore:
         self._follower = follower
         self._table = table
         self._streams = streams
-        self._started_s = self._complained_s = time.monotonic()
+        self._since_s = since_s
+        self._complained_s = time.monotonic()
         self._waiting_for = ""
         self._steps = self._run()
 
@@ -85,15 +93,17 @@ class Restore:
         now_s = time.monotonic()
         if now_s - self._complained_s >= _COMPLAIN_EVERY_S:
             self._complained_s = now_s
+            remedy = _REMEDY if self.waited_s > _LONG_S else "wait: transactions time out"
             _log.warning(
-                "restore is waiting", extra={"waiting_for": self._waiting_for, "waited_s": self.waited_s}
+                "restore is waiting",
+                extra={"waiting_for": self._waiting_for, "waited_s": self.waited_s, "remedy": remedy},
             )
         return None
 
     @property
     def waited_s(self) -> float:
-        """Seconds since the assignment."""
-        return time.monotonic() - self._started_s
+        """Seconds since the assignment, or since what was held had to be dropped."""
+        return time.monotonic() - self._since_s
 
     def _run(self) -> Generator[None, None, Restored]:
         if not self._partitions:

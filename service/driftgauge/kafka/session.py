@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
@@ -86,6 +87,8 @@ class Session:
         )
         self._every: list[Partition] = []
         self._assigned: list[Partition] = []
+        self._waits_since_s = 0.0
+        self._lacks = ""  # what was last said to be missing
         self._must_restore = False
         self._restore: Restore | None = None
         self._ownership: Ownership | None = None
@@ -208,6 +211,7 @@ class Session:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned = sorted((partition.topic, partition.partition) for partition in partitions)
+        self._waits_since_s = time.monotonic()
         self._telemetry.assigned(self._assigned)
         # Nothing is fetched before the barrier is passed.
         consumer.assign([])
@@ -241,6 +245,7 @@ class Session:
             self._follower,
             self._table,
             streams=[spec.name for spec in self._specs],
+            since_s=self._waits_since_s,
         )
 
     def _continue(self, restore: Restore) -> None:
@@ -266,7 +271,15 @@ class Session:
             )
         except MissingBaselineError as error:
             # It was committed elsewhere with what names it, and is about to be seen.
-            _log.warning("restore is waiting", extra={"waiting_for": str(error)})
+            if self._lacks != str(error):
+                self._lacks = str(error)
+                _log.warning(
+                    "restore is waiting",
+                    extra={
+                        "waiting_for": self._lacks,
+                        "remedy": "wait; or start a replica that has this baseline",
+                    },
+                )
             self._must_restore = True
             return
         self._ownership = Ownership(
@@ -296,6 +309,7 @@ class Session:
         self._ownership = None
         self._consumer.assign([])
         self._must_restore = True
+        self._waits_since_s = time.monotonic()
 
     def _drop(self) -> None:
         """Hold nothing any more, and let nothing stand that was not committed."""

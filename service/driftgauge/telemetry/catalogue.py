@@ -250,7 +250,8 @@ _ALL = (
         Kind.HISTOGRAM,
         (),
         "seconds",
-        "Time from an assignment of partitions to the first event counted.",
+        "Time from an assignment of partitions, or from when what was held had to be dropped, until"
+        " counting goes on.",
     ),
     _counter(
         "driftgauge_commits_total",
