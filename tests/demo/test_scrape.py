@@ -39,7 +39,8 @@ def test_what_the_broker_does_not_make_good_is_summed_up():
     telemetry.committed()
     clean = Scrape.parse(generate_latest(telemetry.registry).decode()).mishaps()
     assert set(clean.values()) == {0}
-    telemetry.restored(0.1, lost=dict(zip(held, (40, 2), strict=True)), stopped={})
+    telemetry.records_lost("embeddings", 40)
+    telemetry.records_lost("embeddings", 2)
     telemetry.aborted("fenced")
     for _ in range(3):
         telemetry.session_lost("an outage", 0.5)

@@ -313,7 +313,9 @@ class Follows:
 
 
 def build(group, admin=None):
-    return Restore([(TOPIC, 0)], group, admin or SlowAdmin(), Follows(), Table(), [], time.monotonic())
+    return Restore(
+        [(TOPIC, 0)], group, admin or SlowAdmin(), Follows(), Table(), [], restore_module.time.monotonic()
+    )
 
 
 def failure(code):

@@ -267,7 +267,8 @@ def outage(kafka_broker):
 
 
 # What the client adds to the bound: its own for offsets, and one call.
-LATE_S = 2.0 + transaction_module._CALL_S
+# So long after its bound a call may return at the latest; see `_HANGING_S`.
+LATE_S = 12.0
 
 
 @pytest.mark.integration
@@ -306,7 +307,8 @@ def test_without_brokers_each_step_gives_up_within_its_bound(kafka_broker, clust
 
 @pytest.mark.integration
 def test_a_broker_that_restarts_within_the_bound_is_waited_for(kafka_broker, cluster, outage):
-    transaction = cluster.transaction()
+    # Longer than a restart takes on a slow machine.
+    transaction = cluster.transaction(**{"transaction.timeout.ms": 60_000})
     with cluster.member(**{"session.timeout.ms": 30_000}) as member:
         produce(transaction, cluster.windows)
         outage()
@@ -364,7 +366,9 @@ def test_what_may_be_repeated_is_repeated(step):
 def test_what_is_repeated_in_vain_is_the_clients_end_and_nothing_more_is_asked_of_it(step, monkeypatch):
     """Of an answer that may yet come the client would be asked in vain to forget it."""
     clock_s = count()  # a second each time that it is looked at
-    monkeypatch.setattr(transaction_module, "time", SimpleNamespace(monotonic=lambda: next(clock_s)))
+    monkeypatch.setattr(
+        transaction_module, "time", SimpleNamespace(monotonic=lambda: next(clock_s), sleep=lambda _: None)
+    )
     producer = ToldProducer(**{step: [error(KafkaError._TIMED_OUT, retriable=True)] * 100})
     transaction = Transaction(producer)
     with pytest.raises(ClientLost, match=rf"{step} was not answered within \d+ s \(why\); check the brokers"):
