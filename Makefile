@@ -37,7 +37,7 @@ demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images,
 
 .PHONY: test
 test: $(STAMP) ## Run all tests; those on a real Kafka need Java 17 and Maven, and say so where they are missing
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Check format, lint, types, imports and generated files
@@ -70,6 +70,13 @@ bench: $(STAMP) ## Measure decoding, the core, the whole service and the size of
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
 	@$(BIN)/python tests/bench/state.py
+
+.PHONY: evidence
+evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (half an hour)
+	@$(BIN)/python tests/bench/false_alarms.py
+	@$(BIN)/python tests/bench/bursts.py
+	@$(BIN)/python tests/bench/power.py
+	@$(BIN)/python tests/bench/verdicts.py
 
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause, add and remove replicas and brokers under load for half an hour, then compare every count (SEED=N)
