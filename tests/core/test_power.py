@@ -1,0 +1,218 @@
+"""Power and the least count: against known figures, and against simulated windows."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.special import chdtrc, fdtrc
+
+from driftgauge.core.dependence import Dependence
+from driftgauge.core.divergence import js_contributions
+from driftgauge.core.power import POWER, Sensitivity, js_divergence_power, mean_shift_power
+from driftgauge.core.significance import CountNull
+
+HOURLY = 1 / 8_766
+LEVELS = st.floats(-11, -2).map(lambda exponent: 10**exponent)
+
+
+@st.composite
+def sensitivities(draw):
+    components = draw(st.integers(1, 64))
+    return Sensitivity(
+        clusters=draw(st.integers(2, 200)),
+        components=components,
+        baseline_count=draw(st.one_of(st.just(math.inf), st.integers(components + 2, 10**9))),
+        counts_inflation=draw(st.floats(1, 5)),
+        means_inflation=draw(st.floats(1, 5)),
+    )
+
+
+def share(successes):
+    """The share of successes and four standard errors of it."""
+    mean = np.mean(successes)
+    return mean, 4 * math.sqrt(mean * (1 - mean) / len(successes))
+
+
+def shares_at(js_divergence, shares, random):
+    """Other shares, in a random direction, at exactly this base-2 divergence."""
+    direction = random.normal(size=len(shares)) * shares
+    direction -= direction.sum() * shares
+
+    def moved(step):
+        return shares + step * direction
+
+    largest = 0.999 * np.min(shares[direction < 0] / -direction[direction < 0])
+    return moved(brentq(lambda step: js_contributions(moved(step), shares).sum() - js_divergence, 0, largest))
+
+
+@pytest.mark.parametrize(
+    ("clusters", "at_a_tenth", "at_half_of_that"),
+    [(5, 417, 1_667), (10, 520, 2_078), (20, 658, 2_629), (50, 924, 3_694)],
+)
+def test_the_histogram_needs_what_the_non_central_chi_squared_says(clusters, at_a_tenth, at_half_of_that):
+    # 80 % power at a level of .001 for the test alone, against a baseline without end.
+    sensitivity = Sensitivity(clusters, components=1)
+    assert sensitivity.least_js_divergence_count(0.003, 0.1**2) == at_a_tenth
+    assert sensitivity.least_js_divergence_count(0.003, 0.05**2) == at_half_of_that
+
+
+@given(st.integers(2, 500), LEVELS)
+def test_without_drift_the_histogram_is_found_to_drift_as_often_as_the_level(clusters, level):
+    assert js_divergence_power(0.0, clusters, level) == pytest.approx(level, rel=1e-4)
+
+
+@given(st.integers(1, 64), st.one_of(st.just(math.inf), st.integers(66, 10**9)), LEVELS)
+def test_without_drift_the_mean_is_found_to_drift_as_often_as_the_level(components, baseline_count, level):
+    assert mean_shift_power(0.0, components, baseline_count, level) == pytest.approx(level, rel=1e-4)
+
+
+def test_a_large_baseline_leaves_hotellings_test_chi_squared():
+    assert mean_shift_power(50.0, 32, 10**8, 1e-4) == pytest.approx(
+        mean_shift_power(50.0, 32, math.inf, 1e-4), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("inflation", [1, 4])
+def test_simulated_windows_with_the_least_count_are_found_as_often_as_promised(inflation):
+    # Bursts of related events, each in one cluster, in the window and in the baseline.
+    random = np.random.default_rng(inflation)
+    clusters, baseline_count = 20, 20_000
+    sensitivity = Sensitivity(clusters, 1, baseline_count, counts_inflation=inflation)
+    bursts = sensitivity.least_js_divergence_count(HOURLY, 0.01) // inflation
+    shares = random.dirichlet(np.full(clusters, 10.0))
+    drifted = shares_at(0.01, shares, random)
+    found = []
+    for _ in range(15):
+        baseline_counts = inflation * random.multinomial(baseline_count // inflation, shares)
+        null = CountNull(baseline_counts, inflation)
+        for counts in inflation * random.multinomial(bursts, drifted, size=100):
+            divergence = js_contributions(counts, baseline_counts).sum()
+            found.append(null.p_value(divergence, int(counts.sum())) < HOURLY / 3)
+    mean, error = share(found)
+    # Windows of one baseline are alike, which adds about as much as their own sampling.
+    assert mean == pytest.approx(POWER, abs=2 * error)
+
+
+@pytest.mark.parametrize("baseline_count", [60, 600])
+def test_simulated_windows_have_hotellings_power(baseline_count):
+    random = np.random.default_rng(baseline_count)
+    components, count, shift, level = 4, 40, 0.8, 0.01
+    scale = 1 / (1 / count + 1 / baseline_count)
+    found = []
+    for _ in range(3_000):
+        baseline = random.normal(size=(baseline_count, components))
+        difference = random.normal(size=components) / math.sqrt(count) - baseline.mean(axis=0)
+        difference[0] += math.sqrt(shift)
+        t2 = scale * difference @ np.linalg.solve(np.cov(baseline.T), difference)
+        freedom = baseline_count - components
+        p_value = fdtrc(components, freedom, t2 * freedom / components / (baseline_count - 1))
+        found.append(p_value < level)
+    mean, error = share(found)
+    power = mean_shift_power(scale * shift, components, baseline_count, level)
+    assert 0.3 < power < 0.99
+    assert mean == pytest.approx(power, abs=error)
+
+
+def test_drift_that_one_test_alone_sees_is_found_by_the_combination_with_the_power_promised():
+    random = np.random.default_rng(3)
+    sensitivity = Sensitivity(clusters=20, components=32)
+    count = sensitivity.least_js_divergence_count(HOURLY, 0.01)
+    statistics = random.noncentral_chisquare(19, 8 * math.log(2) * count * 0.01, size=20_000)
+    p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 2))])
+    combined = 0.5 - np.arctan(np.tan((0.5 - p_values) * np.pi).mean(axis=1)) / np.pi
+    mean, error = share(combined < HOURLY)
+    assert mean == pytest.approx(POWER, abs=error)
+
+
+@settings(max_examples=50)
+@given(sensitivities(), LEVELS, st.floats(0.001, 0.5), st.floats(0.001, 5))
+def test_the_least_count_is_the_least(sensitivity, level, js_divergence, mean_shift):
+    def least_power(count):
+        return min(
+            sensitivity.js_divergence_power(count, level, js_divergence),
+            sensitivity.mean_shift_power(count, level, mean_shift),
+        )
+
+    count = sensitivity.least_count(level, js_divergence, mean_shift)
+    if count is None:
+        assert least_power(10**15) < POWER + 1e-6
+    else:
+        assert least_power(count) >= POWER - 1e-9
+        assert count == 1 or least_power(count - 1) < POWER + 1e-9
+
+
+@settings(max_examples=50)
+@given(sensitivities(), LEVELS, st.integers(1, 10**9))
+def test_the_least_drift_found_is_found_with_the_power_promised(sensitivity, level, count):
+    js_divergence = sensitivity.least_js_divergence(count, level)
+    assert sensitivity.js_divergence_power(count, level, js_divergence) == pytest.approx(POWER, abs=1e-6)
+    mean_shift = sensitivity.least_mean_shift(count, level)
+    if mean_shift < math.inf:
+        assert sensitivity.mean_shift_power(count, level, mean_shift) == pytest.approx(POWER, abs=1e-6)
+
+
+@settings(max_examples=50)
+@given(sensitivities(), LEVELS, st.integers(1, 10**9), st.integers(1, 10**9))
+def test_more_events_find_more(sensitivity, level, one, other):
+    few, many = min(one, other), max(one, other)
+    for power, drift in ((sensitivity.js_divergence_power, 0.01), (sensitivity.mean_shift_power, 0.05)):
+        assert 0 <= power(few, level, drift) <= power(many, level, drift) + 1e-9 <= 1 + 1e-9
+
+
+def test_windows_of_a_billion_events_find_all_there_is():
+    sensitivity = Sensitivity(20, 32, baseline_count=10**9)
+    assert sensitivity.js_divergence_power(10**9, 1e-9, 1.0) == 1
+    assert sensitivity.mean_shift_power(10**9, 1e-9, 1e3) == 1
+    assert sensitivity.least_js_divergence(10**9, HOURLY) < 1e-6
+
+
+def test_no_count_suffices_where_the_baseline_is_too_small():
+    assert Sensitivity(20, 32, baseline_count=900).least_js_divergence_count(HOURLY, 0.01) is not None
+    assert Sensitivity(20, 32, baseline_count=850).least_js_divergence_count(HOURLY, 0.01) is None
+    assert Sensitivity(20, 32, baseline_count=850).least_count(HOURLY, 0.01, 100.0) is None
+
+
+@pytest.mark.parametrize("baseline_count", [1, 31, 32])
+def test_a_baseline_of_no_more_events_than_components_finds_no_shift(baseline_count):
+    sensitivity = Sensitivity(20, 32, baseline_count)
+    assert sensitivity.mean_shift_power(10**6, 0.01, 1e9) == 0
+    assert sensitivity.least_mean_shift(10**6, 0.01) == math.inf
+    assert sensitivity.least_mean_shift_count(0.01, 1e9) is None
+
+
+def test_dependent_events_need_as_many_more_as_windows_vary_more():
+    plain = Sensitivity(20, 32)
+    bursty = Sensitivity(20, 32, counts_inflation=2.2, means_inflation=4)
+    counts = [sensitivity.least_js_divergence_count(HOURLY, 1e-4) for sensitivity in (bursty, plain)]
+    assert counts[0] / counts[1] == pytest.approx(2.2, rel=1e-4)
+    counts = [sensitivity.least_mean_shift_count(HOURLY, 5e-4) for sensitivity in (bursty, plain)]
+    assert counts[0] / counts[1] == pytest.approx(4, rel=1e-4)
+    assert bursty.noise_floor(500) == pytest.approx(2.2 * plain.noise_floor(500))
+
+
+def test_the_mean_is_as_sensitive_as_in_its_least_sensitive_direction():
+    angle = 0.3
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    dependence = Dependence(windows=50, counts=2.2, means=turn @ np.diag([4.0, 1.5]) @ turn.T)
+    sensitivity = Sensitivity.of(20, 2, 10_000, dependence)
+    assert sensitivity == Sensitivity(20, 2, 10_000, 2.2, pytest.approx(4))
+    # Its non-centrality in every direction is at least what is counted on.
+    for direction in np.array([[1, 0], [0, 1], [0.6, 0.8]]):
+        assert direction @ np.linalg.solve(dependence.means, direction) >= 1 / sensitivity.means_inflation
+
+
+def test_events_of_unknown_dependence_are_taken_for_independent():
+    assert Sensitivity.of(20, 32, 10_000, None) == Sensitivity(20, 32, 10_000, 1, 1)
+
+
+def test_the_noise_floor_is_the_mean_divergence_of_windows_without_drift():
+    random = np.random.default_rng(5)
+    shares = random.dirichlet(np.full(20, 5.0))
+    simulated = [
+        js_contributions(random.multinomial(1_000, shares), random.multinomial(5_000, shares)).sum()
+        for _ in range(1_000)
+    ]
+    assert Sensitivity(20, 1, 5_000).noise_floor(1_000) == pytest.approx(np.mean(simulated), rel=0.05)

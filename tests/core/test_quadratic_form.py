@@ -1,0 +1,92 @@
+"""The tail of weighted sums of chi-squared variables: against exact cases, simulation, and at its edges."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.special import chdtrc, chdtri, fdtrc
+
+from driftgauge.core.quadratic_form import QuadraticForm, freedom
+
+# The variances along the leading components of real image embeddings, and a few other shapes.
+SPECTRA = {
+    "images": [13.2, 7.2, 6.9, 6.4, 5.9, 5.5, 4.6, 4.2, 3.4, 1.8, 0.56, 0.17, 0.08] + 19 * [0.02],
+    "steep": [100.0, 10.0, 1.0, 0.1],
+    "one large": [20.0] + 31 * [1.0],
+    "with zeros": [2.0, 1.0, 1.0, 0.0, 0.0],
+}
+WEIGHTS = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=32)
+
+
+@pytest.mark.parametrize(("number", "error"), [(1, 0.09), (2, 0.05), (5, 0.011), (32, 0.002)])
+@pytest.mark.parametrize("p_value", [0.5, 0.1, 1e-2, 1e-3, 1e-4])
+def test_equal_weights_give_a_chi_squared_variable(number, error, p_value):
+    form = QuadraticForm(np.full(number, 7.0), math.inf)
+    assert form.tail(7.0 * chdtri(number, p_value)) == pytest.approx(p_value, rel=error)
+
+
+@pytest.mark.parametrize(("number", "error"), [(1, 0.09), (2, 0.05), (5, 0.011), (32, 0.002)])
+@pytest.mark.parametrize("degrees", [20, 500.5])
+@pytest.mark.parametrize("ratio", [0.01, 0.5, 1.0, 2.0, 4.0])
+def test_weights_of_a_size_that_is_estimated_give_an_f_variable(number, error, degrees, ratio):
+    form = QuadraticForm(np.full(number, 7.0), degrees)
+    expected = fdtrc(number, degrees, ratio)
+    if expected > 1e-6:
+        assert form.tail(7.0 * number * ratio) == pytest.approx(expected, rel=error)
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("degrees", [40.0, math.inf])
+def test_simulated_sums_pass_the_quantiles_as_often_as_they_should(name, degrees):
+    # A million draws of normal variables: at 1e-4 the rate is known to 10 % of itself.
+    weights = np.array(SPECTRA[name])
+    form = QuadraticForm(weights, degrees)
+    random = np.random.default_rng(0)
+    sums = np.concatenate([random.standard_normal((100_000, len(weights))) ** 2 @ weights for _ in range(10)])
+    if degrees < math.inf:
+        sums = np.concatenate([sums / (random.chisquare(degrees, len(sums)) / degrees) for _ in range(4)])
+    for p_value, error in ((0.3, 0.05), (1e-2, 0.06), (1e-4, 0.25)):
+        quantile = brentq(lambda value, p=p_value: math.log(form.tail(value) / p), 1e-6, 1e5 * weights.sum())
+        assert (sums > quantile).mean() == pytest.approx(p_value, rel=error)
+
+
+@given(WEIGHTS, st.floats(5, 1e6), st.floats(0, 1e12), st.floats(0, 1e12))
+def test_the_tail_is_a_probability_that_falls(weights, degrees, one, other):
+    form = QuadraticForm(np.array(weights), degrees)
+    near, far = form.tail(min(one, other)), form.tail(max(one, other))
+    assert sys.float_info.min <= far <= near * (1 + 1e-4) <= 1 + 1e-4
+
+
+@given(WEIGHTS, st.floats(1e-3, 1e3), st.floats(0.1, 10))
+def test_the_unit_of_the_weights_does_not_matter(weights, scale, ratio):
+    plain, scaled = (QuadraticForm(np.array(weights) * factor, 50) for factor in (1, scale))
+    total = sum(weights)
+    assert scaled.tail(ratio * total * scale) == pytest.approx(plain.tail(ratio * total), rel=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 2, 32])
+def test_the_tail_passes_smoothly_through_the_mean(number):
+    form = QuadraticForm(np.full(number, 1 / number), math.inf)
+    values = 1 + np.linspace(-1e-3, 1e-3, 2_001)
+    steps = np.diff([form.tail(value) for value in values])
+    slope = chdtrc(number, number * values[1:]) - chdtrc(number, number * values[:-1])
+    np.testing.assert_allclose(steps, slope, rtol=0.05, atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [20.0, math.inf])
+def test_no_value_is_too_small_or_too_large(degrees):
+    form = QuadraticForm(np.array(SPECTRA["images"]), degrees)
+    assert form.tail(0.0) == 1.0
+    assert form.tail(5e-324) == 1.0
+    assert form.tail(1e-20) == pytest.approx(1.0)
+    assert sys.float_info.min <= form.tail(1e300) < 1e-60
+
+
+def test_few_large_weights_have_little_freedom():
+    assert freedom(np.full(7, 0.3)) == pytest.approx(7)
+    assert freedom(np.array([5.0, 0.0, 0.0])) == pytest.approx(1)
+    assert freedom(np.array(SPECTRA["images"])) == pytest.approx(8.4, abs=0.2)
