@@ -30,8 +30,12 @@ streams:
     idle_timeout: 5m
     incomplete_after: 2h
     min_events: 200
+    smallest_drift: {js_divergence: 0.02, mean_shift: 0.1}
+    warm_up: {from: 2025-11-03T00:00:00Z, until: "2025-11-10T00:00:00.250+01:00"}
+    segments: [country, device]
   - {name: clip-text, baseline: /etc/driftgauge/clip.safetensors, windows: [10m]}
 http: {host: 0.0.0.0, port: 8000}
+alarms: {false_pages_per_year: 4}
 allowed_lead: 1m
 commit_interval: 500ms
 replica: driftgauge-0
@@ -91,9 +95,13 @@ def test_every_value_is_read(load, tmp_path):
     assert images.idle_timeout == 300_000
     assert images.incomplete_after == 7_200_000
     assert (images.min_events, texts.min_events) == (200, None)
+    assert (images.smallest_drift.js_divergence, images.smallest_drift.mean_shift) == (0.02, 0.1)
+    assert (images.warm_up.start, images.warm_up.end) == (1_762_128_000_000, 1_762_729_200_250)
+    assert images.segments == ("country", "device")
     assert images.baseline == tmp_path / "baselines" / "resnet18-fc1.safetensors"
     assert texts.baseline == Path("/etc/driftgauge/clip.safetensors")
     assert (settings.http.host, settings.http.port) == ("0.0.0.0", 8000)  # noqa: S104 - only read
+    assert settings.alarms.false_pages_per_year == 4
     assert settings.allowed_lead == 60_000
     assert settings.commit_interval == 500
     assert settings.replica == "driftgauge-0"
@@ -114,6 +122,9 @@ def test_what_is_not_given_has_a_default(load):
         60_000,
     )
     assert stream.incomplete_after == 300_000
+    assert (stream.smallest_drift.js_divergence, stream.smallest_drift.mean_shift) == (0.01, 0.05)
+    assert (stream.warm_up, stream.segments) == (None, ())
+    assert settings.alarms.false_pages_per_year == 1
     assert (settings.http.host, settings.http.port) == ("127.0.0.1", 9464)
     assert settings.allowed_lead == 300_000
     assert settings.commit_interval == 1_000
@@ -178,10 +189,83 @@ nope: 1
         ({"allowed_disorder": None}, "allowed_disorder: None has no unit"),
         ({"min_events": "20"}, "min_events: Input should be a valid integer"),
         ({"name": "ümlaut"}, "name: String should match pattern"),
+        ({"smallest_drift": {"js_divergence": 0}}, "smallest_drift.js_divergence: Input should be greater"),
+        ({"smallest_drift": {"js_divergence": 1.5}}, "smallest_drift.js_divergence: Input should be less"),
+        (
+            {"smallest_drift": {"js_divergence": "1 %"}},
+            "smallest_drift.js_divergence: Input should be a valid",
+        ),
+        ({"smallest_drift": {"mean_shift": 0}}, "smallest_drift.mean_shift: Input should be greater"),
+        (
+            {"smallest_drift": {"mean_shift": float("inf")}},
+            "smallest_drift.mean_shift: Input should be a finite",
+        ),
+        (
+            {"smallest_drift": {"divergence": 0.1}},
+            "smallest_drift.divergence: Extra inputs are not permitted",
+        ),
+        ({"smallest_drift": 0.1}, "smallest_drift: must be a mapping"),
+        ({"segments": "country"}, "segments: must be a list"),
+        ({"segments": ["country", "country"]}, "segments: a key stands twice"),
+        ({"segments": ["country", False]}, "segments.1: Input should be a valid string"),
+        ({"warm_up": "2025-11-03T00:00:00Z"}, "warm_up: must be a mapping"),
+        ({"warm_up": {"from": "2025-11-03T00:00:00Z"}}, "warm_up.until: Field required"),
+        ({"warm_up": {"start": "2025-11-03T00:00:00Z"}}, "warm_up.start: Extra inputs are not permitted"),
     ],
 )
 def test_a_stream_that_cannot_be_watched_is_refused(problems, changes, part):
     assert f"streams.0.{part}" in problems(with_stream(**changes))
+
+
+def warmed_up(start, end):
+    return MINIMAL.replace("windows: [1h]", f"windows: [1h], warm_up: {{from: {start}, until: {end}}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ms"),
+    [
+        ("2025-11-03T00:00:00Z", 1_762_128_000_000),
+        ("2025-11-03 00:00:00Z", 1_762_128_000_000),
+        ("2025-11-03T01:00:00+01:00", 1_762_128_000_000),
+        ("2025-11-02T18:30:00-05:30", 1_762_128_000_000),
+        ("2025-11-03T00:00:00.25Z", 1_762_128_000_250),
+    ],
+)
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_time_is_read_whether_yaml_takes_it_for_one_or_for_text(load, text, time_ms, quote):
+    (stream,) = load(warmed_up(f"{quote}{text}{quote}", "2026-01-01T00:00:00Z")).streams
+    assert stream.warm_up.start == time_ms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-11-03T00:00:00",
+        "2025-11-03",
+        "1762128000000",
+        "20251103",
+        "1h",
+        "2025-11-03T25:00Z",
+        "[]",
+    ],
+)
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_a_time_without_an_offset_is_refused(problems, text, quote):
+    message = problems(warmed_up("2025-11-01T00:00:00Z", f"{quote}{text}{quote}"))
+    assert "streams.0.warm_up.until: " in message
+    assert "is no time with an offset, such as 2025-11-03T00:00:00Z" in message
+
+
+@pytest.mark.parametrize("until", ["2025-11-03T00:00:00Z", "2025-11-03T00:30:00+01:00"])
+def test_a_warm_up_lasts_for_some_time(problems, until):
+    message = problems(warmed_up("2025-11-03T00:00:00Z", until))
+    assert "streams.0.warm_up: until must be later than from" in message
+
+
+@pytest.mark.parametrize("budget", ["0", "-1", ".inf", ".nan", "'1'", "often"])
+def test_a_budget_of_false_pages_is_a_positive_number(problems, budget):
+    text = f"{MINIMAL}alarms: {{false_pages_per_year: {budget}}}\n"
+    assert "alarms.false_pages_per_year: Input should be" in problems(text)
 
 
 def test_allowances_may_be_zero(load):
@@ -355,6 +439,8 @@ def test_a_merge_key_is_overridden_and_not_a_duplicate(load):
         ("kafka: {", "is not YAML: line 1, column 9"),
         ("a: b: c", "is not YAML: line 1, column 5"),
         ("a: \x07", "is not YAML: a control character"),
+        ("a: 2025-02-30T00:00:00Z", "holds a date or a number that cannot be; mend it, or put it in quotes"),
+        ("a: 0x_", "holds a date or a number that cannot be"),
         ("1: 2\n", "1: Keys should be strings"),
     ],
 )
@@ -382,6 +468,11 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
         DRIFTGAUGE_STREAMS__0__WINDOWS="[5m, 1h]",
         DRIFTGAUGE_STREAMS__0__MIN_EVENTS="7",
         DRIFTGAUGE_STREAMS__0__INCOMPLETE_AFTER="90s",
+        DRIFTGAUGE_STREAMS__0__SMALLEST_DRIFT__JS_DIVERGENCE="0.03",
+        DRIFTGAUGE_STREAMS__0__WARM_UP__FROM="2025-11-03T00:00:00Z",
+        DRIFTGAUGE_STREAMS__0__WARM_UP__UNTIL="2025-11-03T00:00:01Z",
+        DRIFTGAUGE_STREAMS__0__SEGMENTS="[country]",
+        DRIFTGAUGE_ALARMS__FALSE_PAGES_PER_YEAR="0.5",
         DRIFTGAUGE_TOPICS__STATE__ONE="kept",
         DRIFTGAUGE_ALLOWED_LEAD="2m",
         DRIFTGAUGE_COMMIT_INTERVAL="2s",
@@ -395,6 +486,13 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
     assert settings.streams[0].windows == (300_000, 3_600_000)
     assert settings.streams[0].min_events == 7
     assert settings.streams[0].incomplete_after == 90_000
+    assert settings.streams[0].smallest_drift.js_divergence == 0.03
+    assert (settings.streams[0].warm_up.start, settings.streams[0].warm_up.end) == (
+        1_762_128_000_000,
+        1_762_128_001_000,
+    )
+    assert settings.streams[0].segments == ("country",)
+    assert settings.alarms.false_pages_per_year == 0.5
     assert settings.state_topics == {"one": "kept", "two": "driftgauge.state.driftgauge.two"}
     assert settings.allowed_lead == 120_000
     assert settings.commit_interval == 2_000

@@ -1,5 +1,6 @@
 """Recorded events through the same decoder and core, against a direct count."""
 
+import zlib
 from itertools import permutations
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from driftgauge.core.window import Window
 from driftgauge.errors import InputError
+from driftgauge.events.results import result_record
 from driftgauge.history import Replay
 from driftgauge.watching import load_streams
 from tests.watched import (
@@ -14,6 +16,7 @@ from tests.watched import (
     DAY_MS,
     HOUR_MS,
     MONDAY_MS,
+    SEGMENTS,
     event,
     save_baseline,
     settings_in,
@@ -29,7 +32,7 @@ def replay(tmp_path):
     """A replay of stream `images`, by the hour and the day."""
 
     def _replay(**stream):
-        save_baseline(tmp_path)
+        save_baseline(tmp_path, segments=SEGMENTS)
         streams = load_streams(settings_in(tmp_path, stream))
         return Replay(streams, lead_ms=MINUTE_MS, clock_ms=lambda: NOW_MS)
 
@@ -98,11 +101,14 @@ def test_the_order_of_files_does_not_matter(replay, tmp_path):
         for number in range(4)
     ]
     expected = direct_count(times_ms, clusters, HOUR_MS, DAY_MS)
+    said = set()
     for order in permutations(paths):
         run = replay()
         results = list(run.run(order))
         assert latest(results) == expected
         assert refused(run) == {}
+        said.add(tuple(sorted(map(result_record, results))))
+    assert len(said) == 1, "scores and verdicts do not depend on it either"
 
 
 def test_a_late_event_corrects_its_window_with_a_revision(replay, tmp_path):
@@ -192,6 +198,31 @@ def test_too_few_events_are_counted_and_not_scored(replay, tmp_path):
     )
     results = list(replay(windows=["1h"]).run([path]))
     assert [(result.count, result.score is None) for result in results] == [(4, True), (5, False)]
+
+
+def test_a_change_of_mix_is_found_named_and_lasts(replay, tmp_path):
+    """Four hours as in the baseline, then cluster 0 gives way to cluster 3."""
+    lines = []
+    for hour, mix in enumerate([(40, 30, 20, 10)] * 4 + [(10, 30, 20, 40)] * 3):
+        for cluster, number in enumerate(mix):
+            for i in range(10 * number):
+                start_ms = MONDAY_MS + hour * HOUR_MS
+                country = "de" if i % 2 else "at"
+                name = f"{hour}-{cluster}-{i}"
+                lines.append(event(start_ms + i, cluster, event_id=name, segments={"country": country}))
+    path = write_events(tmp_path / "events.jsonl", lines)
+    results = list(replay(windows=["1h"], segments=["country"]).run([path]))
+    assert [result.count for result in results] == [1_000] * 7
+    assert [result.verdict for result in results] == ["insufficient"] * 4 + ["warning", "drift", "drift"]
+    assert [result.score.movers for result in results] == [()] * 4 + [(0, 3)] * 3
+    for hour, result in enumerate(results):
+        counts = {segment.segment: segment.count for segment in result.segments}
+        assert counts == {("country", "de"): 500, ("country", "other"): 500}
+        for cluster, names in result.examples.items():
+            assert cluster in result.score.movers
+            every = [f"{hour}-{cluster}-{i}" for i in range(result.counts[cluster])]
+            assert list(names) == sorted(every, key=lambda name: zlib.crc32(name.encode()))[:3]
+    assert set(results[-1].examples) == set(results[-1].score.movers)
 
 
 def test_all_missing_files_are_named_before_anything_is_read(replay, tmp_path):

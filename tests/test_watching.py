@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from driftgauge.core.assignment import Metric
+from driftgauge.core.dependence import Dependence
 from driftgauge.core.state import BaselineKey, Change
 from driftgauge.core.table import Table
 from driftgauge.errors import ConfigError, StateError
 from driftgauge.watching import References, build_decoder, load_streams
 from tests.events.golden import records
-from tests.watched import CLUSTERS, MONDAY_MS, event, save_baseline, settings_in
+from tests.watched import CLUSTERS, DAY_MS, HOUR_MS, MONDAY_MS, SEGMENTS, event, save_baseline, settings_in
 
 
 def test_a_stream_is_told_its_settings_and_its_baseline(tmp_path):
@@ -33,6 +34,104 @@ def test_a_stream_is_told_its_settings_and_its_baseline(tmp_path):
     assert spec.sizes_ms == (3_600_000, 86_400_000)
     assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
     assert (spec.incomplete_ms, spec.min_events) == (240_000, 5)
+    assert spec.reference.radii.tolist() == pytest.approx([0.2] * CLUSTERS)
+    np.testing.assert_array_equal(spec.reference.projection.mean, baseline.mean)
+    np.testing.assert_array_equal(spec.reference.projection.components, baseline.components)
+    np.testing.assert_array_equal(spec.reference.projection.variances, baseline.variances)
+
+
+def test_a_stream_is_told_what_drift_is(tmp_path):
+    save_baseline(tmp_path, segments=SEGMENTS)
+    settings = settings_in(
+        tmp_path,
+        {
+            "smallest_drift": {"js_divergence": 0.02, "mean_shift": 0.1},
+            "warm_up": {"from": "2025-11-03T00:00:00Z", "until": "2025-11-04T00:00:00Z"},
+            "segments": ["country"],
+        },
+    )
+    (watched,) = load_streams(settings)
+    alarm = watched.spec.alarm
+    assert (alarm.js_divergence, alarm.mean_shift) == (0.02, 0.1)
+    assert alarm.warm_up == (MONDAY_MS, MONDAY_MS + DAY_MS)
+    assert alarm.segment_keys == ("country",)
+    assert [segment.value for segment in watched.spec.reference.segments] == ["de", "other"]
+
+
+def test_a_stream_is_not_told_apart_unless_it_is_asked_for(tmp_path):
+    save_baseline(tmp_path, segments=SEGMENTS)
+    (watched,) = load_streams(settings_in(tmp_path))
+    assert watched.spec.alarm.segment_keys == ()
+    assert watched.spec.alarm.warm_up is None
+
+
+def test_what_the_baseline_knows_of_related_events_is_passed_on(tmp_path):
+    save_baseline(tmp_path)
+    (watched,) = load_streams(settings_in(tmp_path))
+    assert watched.spec.reference.dependence is None
+    assert watched.spec.reference.dependence_ms is None
+    save_baseline(tmp_path, dependence=Dependence(30, 2.5, np.diag([3.0, 1.5])))
+    (watched,) = load_streams(settings_in(tmp_path))
+    known = watched.spec.reference.dependence
+    assert (known.windows, known.counts, known.means.tolist()) == (30, 2.5, [[3.0, 0.0], [0.0, 1.5]])
+    assert watched.spec.reference.dependence_ms == HOUR_MS
+
+
+YEAR_HOURS = 365.25 * 24
+
+
+@pytest.mark.parametrize(
+    ("budget", "streams", "windows_a_year"),
+    [
+        (1, [["1h"]], YEAR_HOURS),
+        (4, [["1h"]], YEAR_HOURS),
+        (1, [["1h", "1d"]], YEAR_HOURS + 365.25),
+        (1, [["1h", "1d"], ["5m"], ["1h"]], 2 * YEAR_HOURS + 365.25 + 12 * YEAR_HOURS),
+    ],
+)
+def test_the_budget_is_spent_over_the_windows_of_all_streams_and_sizes(
+    tmp_path, budget, streams, windows_a_year
+):
+    names = ["images", "texts", "sounds"][: len(streams)]
+    for name in names:
+        save_baseline(tmp_path, name)
+    watched = load_streams(
+        settings_in(
+            tmp_path,
+            *(
+                {"name": name, "baseline": f"{name}.safetensors", "windows": sizes}
+                for name, sizes in zip(names, streams, strict=True)
+            ),
+            alarms={"false_pages_per_year": budget},
+        )
+    )
+    levels = [each.spec.alarm.level for each in watched]
+    assert levels == pytest.approx([budget / windows_a_year] * len(streams), rel=1e-12)
+
+
+def test_few_windows_and_a_generous_budget_make_no_window_drift_by_chance_of_more_than_one_in_a_hundred(
+    tmp_path,
+):
+    save_baseline(tmp_path)
+    (watched,) = load_streams(settings_in(tmp_path, {"windows": ["7d"]}, alarms={"false_pages_per_year": 50}))
+    assert watched.spec.alarm.level == 0.01
+
+
+def test_segments_that_the_baseline_does_not_know_are_refused_with_the_remedy(tmp_path):
+    save_baseline(tmp_path, segments=SEGMENTS)
+    save_baseline(tmp_path, "texts")
+    settings = settings_in(
+        tmp_path,
+        {"segments": ["country", "device", "app"]},
+        {"name": "texts", "baseline": "texts.safetensors", "segments": ["country"]},
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_streams(settings)
+    _, first, second = str(caught.value).splitlines()
+    assert "streams.images.baseline: " in first
+    assert "images.safetensors knows no segments by app, device; fit one with --segment app=VALUE" in first
+    assert first.endswith("or leave them out of the stream's segments")
+    assert "texts.safetensors knows no segments by country; fit one with --segment country=VALUE" in second
 
 
 def test_without_a_least_number_of_events_five_a_cluster_are_asked(tmp_path):
@@ -100,7 +199,13 @@ def keep(table, key, content):
 def test_the_file_of_a_baseline_that_only_others_were_given_is_found_in_the_table(tmp_path):
     save_baseline(tmp_path)
     (mine,) = load_streams(settings_in(tmp_path))
-    save_baseline(tmp_path, metric=Metric.COSINE, model_version="v2")
+    save_baseline(
+        tmp_path,
+        metric=Metric.COSINE,
+        model_version="v2",
+        segments=SEGMENTS,
+        dependence=Dependence(30, 2.5, np.diag([3.0, 1.5])),
+    )
     (theirs,) = load_streams(settings_in(tmp_path))
     wanted = theirs.spec.reference
     table = Table()
@@ -113,6 +218,10 @@ def test_the_file_of_a_baseline_that_only_others_were_given_is_found_in_the_tabl
     assert found.centroids.metric is Metric.COSINE
     np.testing.assert_array_equal(found.centroids.values, wanted.centroids.values)
     np.testing.assert_array_equal(found.counts, wanted.counts)
+    np.testing.assert_array_equal(found.radii, wanted.radii)
+    np.testing.assert_array_equal(found.projection.components, wanted.projection.components)
+    np.testing.assert_array_equal(found.dependence.means, wanted.dependence.means)
+    assert [segment.value for segment in found.segments] == ["de", "other"]
     assert references.find(mine.spec, wanted.key) is found
 
 

@@ -10,6 +10,7 @@ import yaml
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
 from driftgauge.config import load_settings
 from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.reference import SegmentReference
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
@@ -17,7 +18,24 @@ MONDAY_MS = 1_762_128_000_000  # 2025-11-03T00:00:00Z
 CLUSTERS = 4
 
 
-def build_baseline(stream="images", *, model_version=None, metric=Metric.EUCLIDEAN):
+def build_segment(value, counts, key="country"):
+    """What the events of one segment are compared with."""
+    return SegmentReference(
+        key=key,
+        value=value,
+        counts=np.array(counts, dtype=np.int64),
+        mean=np.zeros(2),
+        covariance=np.diag([0.2, 0.1]),
+    )
+
+
+SEGMENTS = (build_segment("de", (25, 15, 10, 5)), build_segment("other", (15, 15, 10, 5)))
+"""By country: Germany, and the others."""
+
+
+def build_baseline(
+    stream="images", *, model_version=None, metric=Metric.EUCLIDEAN, segments=(), dependence=None
+):
     """A baseline whose centroids are the unit vectors: an event's vector says its cluster."""
     counts = np.array([40, 30, 20, 10], dtype=np.int64)
     return Baseline(
@@ -29,6 +47,9 @@ def build_baseline(stream="images", *, model_version=None, metric=Metric.EUCLIDE
             metric=metric,
             fitted_count=100,
             reference_count=int(counts.sum()),
+            window_ms=None if dependence is None else HOUR_MS,
+            training_set=False,
+            stability=None,
             seed=0,
             created_ms=MONDAY_MS - DAY_MS,
             versions={"numpy": "2"},
@@ -37,9 +58,11 @@ def build_baseline(stream="images", *, model_version=None, metric=Metric.EUCLIDE
         counts=counts,
         quantile_levels=np.array([0.5, 0.99]),
         distance_quantiles=np.tile(np.array([0.1, 0.2], dtype=np.float32), (CLUSTERS, 1)),
-        mean=np.full(CLUSTERS, 0.25),
+        mean=np.array([0.42, 0.34, 0.26, 0.18]),  # of the events below, in this mix
         components=np.eye(CLUSTERS, dtype=np.float32)[:2],
         variances=np.array([0.2, 0.1]),
+        dependence=dependence,
+        segments=segments,
     )
 
 

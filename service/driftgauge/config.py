@@ -22,9 +22,18 @@ from pydantic import (
 from driftgauge.core.durations import format_duration
 from driftgauge.environment import override
 from driftgauge.errors import ConfigError
-from driftgauge.fields import TOPIC, CommitInterval, Duration, PositiveDuration, Topic, not_empty
+from driftgauge.fields import TOPIC, CommitInterval, Duration, PositiveDuration, Time, Topic, not_empty
 
-__all__ = ["HttpSettings", "Settings", "StreamSettings", "TopicSettings", "load_settings"]
+__all__ = [
+    "AlarmSettings",
+    "HttpSettings",
+    "Settings",
+    "SmallestDrift",
+    "StreamSettings",
+    "TopicSettings",
+    "WarmUp",
+    "load_settings",
+]
 
 # driftgauge's correctness rests on these, so it sets them itself.
 _OWNED_PROPERTIES = frozenset(
@@ -52,6 +61,13 @@ _MAX_PANES_PER_WINDOW = 1_500
 
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        message = "a key stands twice"
+        raise ValueError(message)
+    return names
 
 
 class _Section(BaseModel):
@@ -86,8 +102,56 @@ class TopicSettings(_Section):
         return self
 
 
+class SmallestDrift(_Section):
+    """The smallest drift worth finding.
+
+    Attributes:
+        js_divergence: As a base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.
+        mean_shift: As a shift of the mean, its Mahalanobis length squared.
+    """
+
+    js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
+    mean_shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+
+
+class WarmUp(_Section):
+    """When the operator declares a stream clean, event time in ms: it shows how related events are."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    start: Time = Field(alias="from")
+    end: Time = Field(alias="until")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> "WarmUp":
+        if self.end <= self.start:
+            message = "until must be later than from"
+            raise ValueError(message)
+        return self
+
+
+class AlarmSettings(_Section):
+    """How often drift may be found where there is none.
+
+    Attributes:
+        false_pages_per_year: The pages to expect of all streams, windows and segments together.
+    """
+
+    false_pages_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+
 class StreamSettings(_Section):
-    """How one stream is watched; durations in ms."""
+    """How one stream is watched; durations in ms.
+
+    Attributes:
+        name: The stream's name.
+        baseline: The file of its baseline.
+        windows: The window sizes.
+        allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, min_events: See `StreamSpec`.
+        smallest_drift: The smallest drift worth finding.
+        warm_up: When the stream is declared clean; None: its dependence is left to the baseline.
+        segments: The keys of the segments that are judged apart as well.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
     baseline: Annotated[Path, Field(strict=False)]
@@ -97,6 +161,9 @@ class StreamSettings(_Section):
     idle_timeout: PositiveDuration = 60_000
     incomplete_after: PositiveDuration = 300_000
     min_events: Annotated[int, Field(ge=1)] | None = None
+    smallest_drift: SmallestDrift = SmallestDrift()
+    warm_up: WarmUp | None = None
+    segments: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_once)] = ()
 
     @field_validator("windows")
     @classmethod
@@ -132,6 +199,7 @@ class Settings(_Section):
         topics: The topics read and written.
         streams: The streams watched, each named once.
         http: Where metrics and health are served.
+        alarms: How often drift may be found where there is none.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
         commit_interval: How often, in ms, what was counted is committed.
         replica: This replica's own and lasting name, where it has one: its successor of the same name
@@ -144,6 +212,7 @@ class Settings(_Section):
     topics: TopicSettings = TopicSettings()
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(not_empty)]
     http: HttpSettings = HttpSettings()
+    alarms: AlarmSettings = AlarmSettings()
     allowed_lead: Duration = 300_000
     commit_interval: CommitInterval = 1_000
     replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
@@ -270,6 +339,10 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         mark = getattr(error, "problem_mark", None)
         where = "a control character" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
         message = f"{path} is not YAML: {where}; text that holds one of : # & * ! % needs quotes"
+        raise ConfigError(message) from None
+    except ValueError:
+        # YAML takes it for one by its form. Not quoted either.
+        message = f"{path} holds a date or a number that cannot be; mend it, or put it in quotes"
         raise ConfigError(message) from None
     if not isinstance(tree, dict):
         message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"

@@ -1,12 +1,13 @@
 """The kinds of values that a configuration holds."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from driftgauge.core.durations import format_duration, parse_duration
 
-__all__ = ["TOPIC", "CommitInterval", "Duration", "PositiveDuration", "Topic", "not_empty"]
+__all__ = ["TOPIC", "CommitInterval", "Duration", "PositiveDuration", "Time", "Topic", "not_empty"]
 
 # What was not committed is counted again after a crash, and closing is as late; a table that nobody has
 # written to for much longer would be taken for a stale one.
@@ -35,6 +36,22 @@ def _soon_enough(milliseconds: int) -> int:
     return milliseconds
 
 
+def _time(value: object) -> int:
+    """Return the milliseconds since the epoch of a time, which YAML may have read already."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        message = f"{value} is no time with an offset, such as 2025-11-03T00:00:00Z"
+        raise ValueError(message)
+    return round(moment.timestamp() * 1_000)
+
+
+def _format_time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat()
+
+
 def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a list of the configuration that must name something."""
     # Not min_length: it counts the sound items, and would call a list of faulty ones empty.
@@ -47,6 +64,7 @@ def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
 _AS_TEXT = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
 PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
+Time = Annotated[int, BeforeValidator(_time), PlainSerializer(_format_time, return_type=str)]
 CommitInterval = Annotated[PositiveDuration, AfterValidator(_soon_enough)]
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """A topic's name as a regular expression."""

@@ -4,23 +4,31 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from driftgauge.core.active import Active
 from driftgauge.core.assignment import Centroids, Metric
 from driftgauge.core.batch import EventBatch
+from driftgauge.core.judge import Judge
 from driftgauge.core.panes import Panes
 from driftgauge.core.pipeline import Pipeline, Round
-from driftgauge.core.reference import Reference
-from driftgauge.core.spec import StreamSpec
+from driftgauge.core.projection import Projection
+from driftgauge.core.reference import OTHER, Reference, SegmentReference
+from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.table import Table
+from driftgauge.core.tally import Tally
 
 EVENTS = 1_000  # the size of a usual poll
 PARTITIONS = 6
 STREAMS = 10
 CLUSTERS = 20
 DIMENSION = 8
+COMPONENTS = 32
+BASELINE_COUNT = 50_000
+SEGMENTS = 10
 REPEATS = 200
 
 SECOND_MS = 1_000
@@ -37,7 +45,11 @@ def measure(title: str, step: Callable[[], object], *, per: int, unit: str) -> N
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    sys.stdout.write(f"{title:80} {statistics.median(seconds) / per * 1e6:9.3f} us/{unit}\n")
+    say(title, statistics.median(seconds) / per, unit)
+
+
+def say(title: str, seconds: float, unit: str) -> None:
+    sys.stdout.write(f"{title:80} {seconds * 1e6:11.3f} us/{unit}\n")
 
 
 def assign(random: np.random.Generator, clusters: int, dimension: int) -> None:
@@ -48,14 +60,72 @@ def assign(random: np.random.Generator, clusters: int, dimension: int) -> None:
 
 
 def add(random: np.random.Generator, span_ms: int, title: str) -> None:
-    panes = Panes(HOUR_MS, CLUSTERS)
-    columns = (
-        random.integers(PARTITIONS, size=EVENTS).astype(np.int32),
-        MONDAY_MS + random.integers(span_ms, size=EVENTS),
-        random.integers(CLUSTERS, size=EVENTS),
-    )
-    title = f"panes add, {PARTITIONS} partitions, {title}"
-    measure(title, lambda: panes.add(*columns), per=EVENTS, unit="event")
+    panes = Panes(HOUR_MS, CLUSTERS, 1)
+    cluster = random.integers(CLUSTERS, size=EVENTS)
+    partition = random.integers(PARTITIONS, size=EVENTS).astype(np.int32)
+    time_ms = MONDAY_MS + random.integers(span_ms, size=EVENTS)
+    beyond = random.random(EVENTS) < 0.01
+    places = random.integers(-(2**20), 2**20, size=(EVENTS, COMPONENTS))
+    whole = np.zeros(EVENTS, dtype=np.intp)
+
+    def step() -> None:
+        panes.add(partition, time_ms, whole, cluster=cluster, beyond=beyond, places=places)
+
+    measure(f"panes add, {PARTITIONS} partitions, {title}", step, per=EVENTS, unit="event")
+
+
+def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
+    """The road of a batch after its assignment, by its parts and as a whole."""
+    reference = build_reference(random, "counted", clusters, dimension)
+    batch = build_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
+    cluster = reference.centroids.assign(batch.vectors)
+    size = f"k={clusters} d={dimension} r={reference.components}"
+    project, radii = reference.projection.places, reference.are_beyond
+    measure(f"project, {size}", lambda: project(batch.vectors), per=EVENTS, unit="event")
+    measure(f"novelty, {size}", lambda: radii(batch.vectors, cluster), per=EVENTS, unit="event")
+    names = [f"5f0c7d1e-{number:08x}" for number in range(EVENTS)]
+    countries = [{"country": f"c{number}"} for number in random.integers(2 * SEGMENTS, size=EVENTS)]
+    for title, keys, its in (
+        ("", (), batch),
+        (", names", (), replace(batch, event_ids=names)),
+        (
+            f", names and {SEGMENTS} segments",
+            ("country",),
+            replace(batch, event_ids=names, segments=countries),
+        ),
+    ):
+        active = Active(build_spec("counted", reference, 10 * MINUTE_MS, keys), reference)
+
+        def step(active: Active = active, its: EventBatch = its) -> None:
+            active.add(its, cluster)
+
+        measure(f"count, {size}{title}", step, per=EVENTS, unit="event")
+
+
+def judge(random: np.random.Generator, clusters: int) -> None:
+    """What a closed window costs once the null distributions around its count have been simulated."""
+    reference = build_reference(random, "judged", clusters, 128)
+    shares = reference.counts / reference.counts.sum()
+    tallies = {
+        events: Tally(
+            np.concatenate([random.multinomial(events, shares), np.zeros(1 + COMPONENTS, np.int64)]), clusters
+        )
+        for events in (500, 5_000)
+    }
+    for keys in ((), ("country",)):
+        here = Judge(build_spec("judged", reference, 10 * MINUTE_MS, keys), reference, None, calibrated=False)
+        segments = {(part.key, part.value): tallies[500] for part in reference.segments_by(keys)}
+
+        def step(here: Judge = here, segments: dict[tuple[str, str], Tally] = segments) -> None:
+            here.score(tallies[5_000])
+            here.judge_segments(segments, {})
+
+        title = f"judge, k={clusters} r={reference.components}, {len(segments)} segments"
+        start = time.perf_counter()
+        step()
+        first = time.perf_counter() - start
+        say(f"{title}: the first window of its count", first, "window")
+        measure(title, step, per=1, unit="window")
 
 
 class Run:
@@ -63,7 +133,11 @@ class Run:
 
     def __init__(self, random: np.random.Generator, lateness_ms: int) -> None:
         self._random = random
-        specs = [build_spec(random, f"stream-{number}", lateness_ms) for number in range(STREAMS)]
+        names = [f"stream-{number}" for number in range(STREAMS)]
+        specs = [
+            build_spec(name, build_reference(random, name, CLUSTERS, DIMENSION), lateness_ms)
+            for name in names
+        ]
         self._names = [spec.name for spec in specs]
         partitions = {code: ("events", code) for code in range(PARTITIONS)}
         self._table = Table()
@@ -86,14 +160,7 @@ class Run:
     def count(self, events: int, span_ms: int) -> None:
         """Count as many events of each stream, spread over the end of the day."""
         for name in self._names:
-            batch = EventBatch(
-                stream=name,
-                row=np.arange(events),
-                partition=(np.arange(events) % PARTITIONS).astype(np.int32),
-                offset=np.arange(events, dtype=np.int64),
-                time_ms=MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64),
-                vectors=self._random.standard_normal((events, DIMENSION), np.float32),
-            )
+            batch = build_batch(self._random, name, events, DIMENSION, span_ms)
             self._pipeline.count(batch, MONDAY_MS)
         self._positions = {code: at + events for code, at in self._positions.items()}
 
@@ -107,17 +174,55 @@ class Run:
             self._table.apply(change)
 
 
-def build_spec(random: np.random.Generator, name: str, lateness_ms: int) -> StreamSpec:
-    centroids = Centroids(random.standard_normal((CLUSTERS, DIMENSION), np.float32), Metric.EUCLIDEAN)
+def build_batch(
+    random: np.random.Generator, stream: str, events: int, dimension: int, span_ms: int
+) -> EventBatch:
+    """Events of the end of Monday, spread over all partitions."""
+    return EventBatch(
+        stream=stream,
+        row=np.arange(events),
+        partition=(np.arange(events) % PARTITIONS).astype(np.int32),
+        offset=np.arange(events, dtype=np.int64),
+        time_ms=MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64),
+        vectors=random.standard_normal((events, dimension), np.float32),
+    )
+
+
+def build_reference(random: np.random.Generator, name: str, clusters: int, dimension: int) -> Reference:
+    components = min(COMPONENTS, dimension)
+    directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
+    segment = np.full(clusters, BASELINE_COUNT // clusters // SEGMENTS, np.int64)
+    return Reference(
+        baseline_id=f"sha256:{name}",
+        centroids=Centroids(random.standard_normal((clusters, dimension), np.float32), Metric.EUCLIDEAN),
+        counts=np.full(clusters, BASELINE_COUNT // clusters, np.int64),
+        radii=np.full(clusters, 2 * dimension**0.5, np.float32),
+        projection=Projection(
+            np.zeros(dimension), directions[:components].astype(np.float32), np.ones(components)
+        ),
+        dependence=None,
+        dependence_ms=None,
+        segments=tuple(
+            SegmentReference("country", value, segment, np.zeros(components), np.eye(components))
+            for value in (OTHER, *(f"c{number}" for number in range(SEGMENTS - 1)))
+        ),
+        content=bytes(10_000),
+    )
+
+
+def build_spec(
+    name: str, reference: Reference, lateness_ms: int, segment_keys: tuple[str, ...] = ()
+) -> StreamSpec:
     return StreamSpec(
         name=name,
-        reference=Reference(f"sha256:{name}", centroids, np.full(CLUSTERS, 1_000, np.int64), bytes(10_000)),
+        reference=reference,
         sizes_ms=(HOUR_MS, DAY_MS),
         disorder_ms=30 * SECOND_MS,
         lateness_ms=lateness_ms,
         idle_ms=MINUTE_MS,
         incomplete_ms=5 * MINUTE_MS,
         min_events=100,
+        alarm=Alarm(level=1e-4, js_divergence=0.01, mean_shift=0.05, segment_keys=segment_keys),
     )
 
 
@@ -145,6 +250,10 @@ def main() -> None:
         assign(random, 64, 512)
         add(random, MINUTE_MS, "live: one pane")
         add(random, DAY_MS, "catching up: 24 panes")
+        count(random, 20, 128)
+        count(random, 64, 512)
+        for clusters in (5, 20, 50):
+            judge(random, clusters)
         rounds(random, 10 * MINUTE_MS, "one hour correctable")
         rounds(random, DAY_MS, "all hours correctable")
 

@@ -18,14 +18,17 @@ class Result:
     Attributes:
         name: Its key in the topic.
         document: What the record holds.
+        written_ms: When it was written; 0 where it never was.
     """
 
     name: str
     document: dict[str, Any]
+    written_ms: int = 0
 
     @classmethod
     def read(cls, message: Message) -> "Result":
-        return cls((message.key() or b"").decode(), orjson.loads(message.value() or b""))
+        written_ms = message.timestamp()[1]
+        return cls((message.key() or b"").decode(), orjson.loads(message.value() or b""), written_ms)
 
     @property
     def key(self) -> WindowKey:
@@ -45,8 +48,17 @@ class Result:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What follows from the events alone, whatever the reader's pace."""
-        return {name: value for name, value in self.document.items() if name != "revision"}
+        """What follows from the events alone, whatever the reader's pace.
+
+        A window that was published before its last event came is remembered as it was then, so what those
+        after it say in its light may differ: see `history`.
+        """
+        segments = [{**segment, "verdict": None} for segment in self.document["segments"]]
+        left_out = {"revision", "verdict", "slow_drift", "segments"}
+        return {
+            **{name: value for name, value in self.document.items() if name not in left_out},
+            "segments": segments,
+        }
 
 
 def final_results(results: Iterable[Result]) -> dict[WindowKey, Result]:

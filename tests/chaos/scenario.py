@@ -10,6 +10,7 @@ import orjson
 
 from driftgauge.demo.scrape import Scrape
 from tests.chaos.disruptions import RECOVERY_LIMIT_S, Disruptor, Outcome
+from tests.chaos.history import check_verdicts
 from tests.chaos.plan import REPLICAS, make_plan
 from tests.chaos.records import read_committed
 from tests.chaos.recovery import Progress
@@ -178,6 +179,7 @@ def judge(
         log,
         check_counts({key: result.counts for key, result in final.items()}, truth),
         check_revisions(results),
+        check_verdicts(results),
         check_dead_letters(letters, workload, setting.events_topic),
         check_gauges(scrapes, final),
         check_replay(final_results(replay(setting, paths)), final),

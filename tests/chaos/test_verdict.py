@@ -64,9 +64,24 @@ def result(
         "js_divergence": 0.25,
         "js_distance": 0.5,
         "noise_floor": None,
+        "js_excess": 0.24,
+        "js_p_value": 0.01,
+        "mean_shift": None,
+        "p_value": 0.02,
+        "calibrated": False,
+        "novelty": 0.03,
+        "slow_drift": {"statistic": 1.5, "limit": 6.0},
+        "verdict": "ok",
+        "segments": [],
         "baseline": "sha256:0",
         "clusters": [
-            {"id": number, "count": count, "share": count / sum(counts), "js_contribution": 0.125}
+            {
+                "id": number,
+                "count": count,
+                "share": count / sum(counts),
+                "baseline_share": 1 / len(counts),
+                "js_contribution": 0.125,
+            }
             for number, count in enumerate(counts)
         ],
     }
@@ -161,7 +176,11 @@ def gauges_check(changes: dict[str, float | None]) -> Check:
         ("driftgauge_window_revision", 1),
         ("driftgauge_window_end_timestamp_seconds", 1),
         ("driftgauge_window_js_divergence", 1),
+        ("driftgauge_window_js_p_value", 1),
+        ("driftgauge_window_slow_drift", 1),
+        ("driftgauge_window_verdict", 5),
         ("driftgauge_window_cluster_ratio", 2),
+        ("driftgauge_window_cluster_signed_js_contribution", 2),
     ],
 )
 def test_gauges(name: str, series: int, value: float | None) -> None:
@@ -175,6 +194,23 @@ def test_replay() -> None:
     assert not check_replay({KEY: replayed}, {KEY: result(counts=(4, 0))}).passed
     assert not check_replay({KEY: replayed}, {}).passed
     assert not check_replay({}, {KEY: published}).passed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("verdict", "warning", True),
+        ("slow_drift", None, True),
+        ("p_value", 0.5, False),
+        ("js_excess", 0.0, False),
+        ("novelty", None, False),
+    ],
+)
+def test_a_replay_may_differ_only_in_what_the_windows_before_have_a_part_in(
+    name: str, value: object, *, passes: bool
+) -> None:
+    changed = Result(result().name, {**result().document, name: value})
+    assert check_replay({KEY: changed}, {KEY: result()}).passed == passes
 
 
 def test_what_compared_nothing_has_not_passed() -> None:

@@ -2,14 +2,17 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 
 from driftgauge.core.assignment import Centroids, Metric
 from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
-from driftgauge.core.reference import Reference
-from driftgauge.core.spec import StreamSpec
+from driftgauge.core.projection import Projection
+from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.result import Recall, Verdict, WindowResult
+from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 
@@ -23,20 +26,48 @@ CLUSTERS = 4
 NEVER_MS = 10**15  # of a timeout that is not to strike
 
 
-def build_reference(name="first", *, shift=0):
+# The share of each cluster in a baseline's vectors, which are unit vectors.
+SHARES = np.array([0.4, 0.3, 0.2, 0.1])
+COMPONENTS = 2
+
+
+def build_reference(name="first", *, shift=0, count=100, dependence=None, segments=()):
     """A baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
     content = f"the file of baseline {name}".encode()
     return Reference(
         baseline_id="sha256:" + hashlib.sha256(content).hexdigest(),
         centroids=Centroids(np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), Metric.EUCLIDEAN),
-        counts=np.array([40, 30, 20, 10], dtype=np.int64),
+        counts=np.rint(SHARES * count).astype(np.int64),
+        radii=np.full(CLUSTERS, 0.5, dtype=np.float32),
+        projection=build_projection(shift),
+        dependence=dependence,
+        dependence_ms=None if dependence is None else HOUR_MS,
+        segments=segments,
         content=content,
     )
+
+
+def build_projection(shift=0):
+    """The mean and the leading components of the vectors behind such a baseline."""
+    mean = np.roll(SHARES, -shift)
+    variances, directions = np.linalg.eigh(np.diag(mean) - np.outer(mean, mean))
+    leading = np.argsort(-variances)[:COMPONENTS]
+    return Projection(mean, directions.T[leading].astype(np.float32), variances[leading])
+
+
+def build_segment(key, value, *counts):
+    """A segment of so many unit vectors of each cluster."""
+    projection = build_projection()
+    along = projection.places(np.eye(CLUSTERS, dtype=np.float32)) * projection.step
+    mean = np.average(along, axis=0, weights=counts)
+    covariance = np.cov(along, rowvar=False, fweights=counts)
+    return SegmentReference(key, value, np.array(counts), mean, covariance)
 
 
 FIRST = build_reference("first")
 # Under this baseline every event is of another cluster than under the first one.
 OTHER = build_reference("other", shift=1)
+ALARM = Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05)
 
 
 def build_spec(name="images", **changes):
@@ -50,6 +81,7 @@ def build_spec(name="images", **changes):
         "idle_ms": NEVER_MS,
         "incomplete_ms": NEVER_MS,
         "min_events": 1,
+        "alarm": ALARM,
     }
     return StreamSpec(**{**fields, **changes})
 
@@ -59,7 +91,14 @@ def build_partitions(number):
     return [("embeddings", index) for index in range(number)]
 
 
-def build_batch(events, stream="images"):
+def build_tally(*counts, reference=FIRST, beyond=0):
+    """The values of a tally of so many unit vectors of each cluster, (k + 1 + r,) int64."""
+    its = np.array(counts, dtype=np.int64)
+    places = reference.projection.places(reference.centroids.values)
+    return np.concatenate([its, [beyond], its @ places])
+
+
+def build_batch(events, stream="images", *, event_ids=(), segments=()):
     """A batch of (partition, offset, time_ms, cluster)."""
     partition, offset, time_ms, cluster = np.array(events, dtype=np.int64).reshape(-1, 4).T
     return EventBatch(
@@ -69,7 +108,44 @@ def build_batch(events, stream="images"):
         offset=offset,
         time_ms=time_ms,
         vectors=np.eye(CLUSTERS, dtype=np.float32)[cluster],
+        event_ids=event_ids,
+        segments=segments,
     )
+
+
+def build_result(window, revision=0, **changes):
+    """A result without a score."""
+    values = {
+        "stream": "images",
+        "window": window,
+        "revision": revision,
+        "counts": np.array([1, 2, 0, 0]),
+        "baseline_counts": FIRST.counts,
+        "baseline_id": FIRST.baseline_id,
+        "missing": (),
+        "events_lost": False,
+        "published_ms": 0,
+        "score": None,
+        "verdict": Verdict.INSUFFICIENT,
+        "superseded": None,
+        "slow": None,
+        "slow_limit": 4.0,
+        "segments": (),
+        "examples": {},
+        "recall": Recall(),
+    }
+    return WindowResult(**{**values, **changes})
+
+
+def plain(value):
+    """A result, or a part of one, as plain values to be compared bit by bit."""
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    return value
 
 
 def counts_of(events, window):
@@ -113,12 +189,12 @@ class Run:
             now_ms=self.now_ms,
         )
 
-    def read(self, *events, stream="images", partition=0):
+    def read(self, *events, stream="images", partition=0, event_ids=()):
         """Read (time_ms, cluster) events from one partition; return what became of them."""
         first = self.positions[partition]
         self.positions[partition] += len(events)
         rows = [(partition, first + i, time_ms, cluster) for i, (time_ms, cluster) in enumerate(events)]
-        return self.pipeline.count(build_batch(rows, stream), self.now_ms)
+        return self.pipeline.count(build_batch(rows, stream, event_ids=event_ids), self.now_ms)
 
     def advance(self, ends=None, *, ended=False):
         """One round, told where partitions end only if `ends` says so; return its results."""

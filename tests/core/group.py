@@ -17,7 +17,7 @@ from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.state import ProgressKey
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
-from tests.core.builders import CLUSTERS, DAY_MS, MONDAY_MS, build_batch, build_partitions
+from tests.core.builders import CLUSTERS, DAY_MS, MONDAY_MS, build_partitions
 from tests.core.replica import Replica, Tide, rows_of
 
 STEP_MS = 100  # of wall time
@@ -29,6 +29,7 @@ class Event(NamedTuple):
     stream: str
     time_ms: int
     cluster: int
+    name: str
 
 
 class Group:
@@ -84,9 +85,9 @@ class Group:
         for partition, stream, ahead_ms, behind_ms, cluster in events:
             name = self.streams[stream % len(self.streams)]
             self.newest_ms[name] += ahead_ms
-            self.logs[self._partition(partition)].append(
-                Event(name, self.newest_ms[name] - behind_ms, cluster)
-            )
+            log = self.logs[at := self._partition(partition)]
+            time_ms = self.newest_ms[name] - behind_ms
+            log.append(Event(name, time_ms, cluster, f"{at[1]}-{len(log)}"))
 
     def work(self, replica, number, behind):
         """Let a replica read the state, but for so many changes, count up to so many events, and commit."""
@@ -247,9 +248,9 @@ def replay(specs, logs):
 
     for code, partition in held.items():
         for first in range(0, len(logs[partition]), _BATCH):
-            for stream, rows in rows_of(code, first, logs[partition][first : first + _BATCH]).items():
-                pipeline.count(build_batch(rows, stream), MONDAY_MS)
-                positions[code] += len(rows)
+            for stream, its in rows_of(code, first, logs[partition][first : first + _BATCH]).items():
+                pipeline.count(its.batch(stream), MONDAY_MS)
+                positions[code] += len(its.names)
             advance(ended=False)
     advance(ended=True)
     return final
@@ -258,10 +259,20 @@ def replay(specs, logs):
 def histograms(events, sizes_ms, *, shift=0):
     """(stream, window) -> its counts, event by event, where event i is of cluster i + `shift`."""
     counts = {}
-    for stream, time_ms, cluster in events:
+    for stream, time_ms, cluster, _ in events:
         for size_ms in sizes_ms:
             window = Window.around(time_ms, size_ms)
             counts.setdefault((stream, window), np.zeros(CLUSTERS, dtype=np.int64))[
                 (cluster + shift) % CLUSTERS
             ] += 1
     return {key: tuple(histogram.tolist()) for key, histogram in counts.items()}
+
+
+def names(events, sizes_ms, *, shift=0):
+    """(stream, window) -> cluster -> the names of its events."""
+    named = {}
+    for stream, time_ms, cluster, name in events:
+        for size_ms in sizes_ms:
+            clusters = named.setdefault((stream, Window.around(time_ms, size_ms)), {})
+            clusters.setdefault((cluster + shift) % CLUSTERS, []).append(name)
+    return named

@@ -1,6 +1,7 @@
 """One replica without Kafka: a table that follows the state, and a pipeline over what it holds."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.reference import MissingBaselineError
@@ -111,9 +112,9 @@ class Replica:
             read = self.group.logs[partition][first : first + number]
             self.positions[code] += len(read)
             for stream, its in rows_of(code, first, read).items():
-                rows.setdefault(stream, []).extend(its)
+                rows.setdefault(stream, Rows()).extend(its)
         for stream, its in rows.items():
-            counted = self.pipeline.count(build_batch(its, stream), self.group.now_ms)
+            counted = self.pipeline.count(its.batch(stream), self.group.now_ms)
             assert not counted.overflown.any()
             self.refused[stream] += int(counted.late.sum())
             for size_ms, late in counted.late_by_size.items():
@@ -125,9 +126,24 @@ class Replica:
         return self.group.references.get(self.table.baseline(key))
 
 
+@dataclass
+class Rows:
+    """Events of one stream, on their way into a batch."""
+
+    events: list = field(default_factory=list)
+    names: list = field(default_factory=list)
+
+    def extend(self, others):
+        self.events += others.events
+        self.names += others.names
+
+    def batch(self, stream):
+        return build_batch(self.events, stream, event_ids=self.names)
+
+
 def rows_of(code, first, events):
-    """Stream -> the rows of a batch, of events that stand from an offset on in a partition."""
+    """Stream -> its events, of those that stand from an offset on in a partition."""
     rows = {}
-    for offset, (stream, time_ms, cluster) in enumerate(events, first):
-        rows.setdefault(stream, []).append((code, offset, time_ms, cluster))
+    for offset, (stream, time_ms, cluster, name) in enumerate(events, first):
+        rows.setdefault(stream, Rows()).extend(Rows([(code, offset, time_ms, cluster)], [name]))
     return rows

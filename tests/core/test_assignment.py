@@ -162,3 +162,53 @@ def test_a_vector_between_two_centroids_is_of_one_cluster_in_any_batch(dimension
     for size in (1, 7, 64, 333):
         parts = [centroids.assign(vectors[start : start + size]) for start in range(0, 600, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_distance_is_that_to_the_vectors_own_centroid(metric):
+    random = np.random.default_rng(6)
+    centers = random.standard_normal((5, 32)).astype(np.float32)
+    if metric is Metric.COSINE:
+        centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    vectors = random.standard_normal((200, 32)).astype(np.float32) * 3
+    clusters = random.integers(5, size=200)
+    exact, own = vectors.astype(np.float64), centers[clusters].astype(np.float64)
+    expected = np.linalg.norm(exact - own, axis=1)
+    if metric is Metric.COSINE:
+        expected = 1 - (exact * own).sum(axis=1) / np.linalg.norm(exact, axis=1)
+    distances = Centroids(centers, metric).distances(vectors, clusters)
+    assert distances.dtype == np.float32
+    np.testing.assert_allclose(distances, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimension", [2, 128, 768])
+@pytest.mark.parametrize("metric", Metric)
+def test_a_distance_is_the_same_to_the_bit_in_any_batch(dimension, metric):
+    random = np.random.default_rng(dimension)
+    centroids = Centroids(random.standard_normal((20, dimension)).astype(np.float32), metric)
+    vectors = random.standard_normal((1_000, dimension)).astype(np.float32)
+    clusters = random.integers(20, size=1_000)
+    whole = centroids.distances(vectors, clusters)
+    for size in (1, 7, 333):
+        parts = [
+            centroids.distances(vectors[start : start + size], clusters[start : start + size])
+            for start in range(0, 1_000, size)
+        ]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    mask = random.random(1_000) < 0.3
+    np.testing.assert_array_equal(centroids.distances(vectors[mask], clusters[mask]), whole[mask])
+
+
+def test_a_vector_too_far_for_float32_is_infinitely_far():
+    centroids = Centroids(np.zeros((2, 3), dtype=np.float32), Metric.EUCLIDEAN)
+    vectors = np.full((1, 3), LARGE)
+    assert centroids.distances(vectors, np.array([1])).tolist() == [np.inf]
+
+
+def test_a_vector_in_the_direction_of_its_centroid_is_at_no_distance_and_never_below():
+    random = np.random.default_rng(7)
+    centers = random.standard_normal((50, 128))
+    centers = (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32)
+    distances = Centroids(centers, Metric.COSINE).distances(centers * 7, np.arange(50))
+    assert (distances >= 0).all()
+    assert distances.max() < 1e-6

@@ -7,10 +7,14 @@ import pytest
 
 from driftgauge.core.assignment import Centroids, Metric
 from driftgauge.core.counter import StreamCounter
-from driftgauge.core.reference import MissingBaselineError, Reference
+from driftgauge.core.examples import Example
+from driftgauge.core.projection import Projection
+from driftgauge.core.reference import OTHER as REST
+from driftgauge.core.reference import MissingBaselineError, SegmentReference
 from driftgauge.core.state import (
     Change,
     Counting,
+    ExamplesKey,
     FinalKey,
     Gap,
     PaneKey,
@@ -19,8 +23,11 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.table import Table
+from driftgauge.core.tally import Tally
 from driftgauge.core.window import Window
 from tests.core.builders import (
+    ALARM,
+    CLUSTERS,
     DAY_MS,
     FIRST,
     HOUR_MS,
@@ -28,7 +35,9 @@ from tests.core.builders import (
     OTHER,
     build_batch,
     build_partitions,
+    build_reference,
     build_spec,
+    build_tally,
 )
 
 PARTITIONS = build_partitions(3)
@@ -72,7 +81,7 @@ class Owner:
             self.table.apply(Change(partition, ProgressKey(), progress))
         return {
             (change.partition[1], change.key.baseline, change.key.pane.start_ms): (
-                None if change.value is None else tuple(change.value.tolist())
+                None if change.value is None else tuple(Tally(change.value, CLUSTERS).counts.tolist())
             )
             for change in changes
         }
@@ -95,7 +104,7 @@ def table_of(*lanes, final_ms=None, expected=None):
 
 def keep_pane(table, partition, start_ms, counts, *, baseline=FIRST, size_ms=HOUR_MS):
     key = PaneKey("images", baseline.key, Window(size_ms, start_ms))
-    table.apply(Change(PARTITIONS[partition], key, np.array(counts)))
+    table.apply(Change(PARTITIONS[partition], key, build_tally(*counts, reference=baseline)))
 
 
 def test_each_partition_has_its_own_panes_and_only_changed_ones_are_told():
@@ -156,7 +165,13 @@ def test_an_event_that_is_late_for_its_hour_is_counted_for_its_day():
 
 def test_an_overflown_event_is_counted_nowhere_and_moves_nothing():
     centroids = Centroids(np.array([[0, 0, 0, 0], [3, 3, 3, 3]], dtype=np.float32), Metric.EUCLIDEAN)
-    narrow = Reference("sha256:" + "a" * 64, centroids, np.array([5, 5]), b"narrow")
+    narrow = replace(
+        FIRST,
+        baseline_id="sha256:" + "a" * 64,
+        centroids=centroids,
+        counts=np.array([5, 5]),
+        radii=np.ones(2, dtype=np.float32),
+    )
     owner = Owner(held=(0,), known=(narrow,), reference=narrow)
     batch = build_batch([(0, 0, HOUR_MS, 0), (0, 1, 5, 1)])
     batch.vectors[0] = 3e38
@@ -348,7 +363,8 @@ def test_panes_against_a_baseline_that_is_no_longer_counted_are_given_up():
 
 def test_events_that_do_not_fit_a_baselines_dimension_are_not_counted_against_it():
     flat = Centroids(np.eye(2, dtype=np.float32), Metric.EUCLIDEAN)
-    narrow = replace(OTHER, centroids=flat, counts=np.array([1, 1]))
+    plane = Projection(np.zeros(2), np.eye(2, dtype=np.float32), np.ones(2))
+    narrow = replace(OTHER, centroids=flat, counts=np.array([1, 1]), projection=plane)
     table = table_of(StreamProgress(5, counting=(*OLD, Counting(narrow.key, 0))))
     owner = Owner(held=(0,), table=table, known=(FIRST, narrow))
     owner.count((0, 5, 2))
@@ -367,3 +383,75 @@ def test_panes_of_other_lengths_stay_until_the_windows_now_configured_are_final(
         assert {(change.key.pane, change.value) for change in owner.counter.changes()} == {
             (pane, None) for pane in gone
         }
+
+
+SEGMENTED = build_reference(
+    segments=tuple(
+        SegmentReference("country", value, np.array([4, 3, 2, 1]), np.zeros(2), np.eye(2))
+        for value in ("de", REST)
+    )
+)
+
+
+def segmented(table, *keys):
+    return Owner(
+        held=(0,),
+        table=table,
+        known=(SEGMENTED,),
+        reference=SEGMENTED,
+        alarm=replace(ALARM, segment_keys=keys),
+    )
+
+
+def take_changes(owner):
+    """Do a round; return key -> new value."""
+    owner.counter.advance(0, {}, {})
+    changes = list(owner.counter.changes())
+    for change in changes:
+        owner.table.apply(change)
+    return {change.key: change.value for change in changes}
+
+
+def count_named(owner, time_ms, name):
+    batch = build_batch([(0, 0, time_ms, 1)], event_ids=[name], segments=[{"country": "de"}])
+    owner.counter.count(batch, 0)
+
+
+def test_segments_and_examples_are_counted_on_from_what_the_table_holds_and_go_with_their_panes():
+    table = table_of(StreamProgress(5, counting=OLD))
+    count_named(owner := segmented(table, "country"), 0, "a")
+    hour = Window(HOUR_MS, 0)
+    keys = {
+        PaneKey("images", SEGMENTED.key, hour),
+        PaneKey("images", SEGMENTED.key, hour, ("country", "de")),
+        ExamplesKey("images", SEGMENTED.key, hour),
+    }
+    assert take_changes(owner).keys() == keys
+    count_named(owner := segmented(table, "country"), 5, "b")
+    changes = take_changes(owner)
+    examples = changes.pop(ExamplesKey("images", SEGMENTED.key, hour))
+    assert {example.event_id for example in examples} == {"a", "b"}
+    assert {key.segment: Tally(value, CLUSTERS).count for key, value in changes.items()} == {
+        None: 2,
+        ("country", "de"): 2,
+    }
+    table.apply(Change(PARTITIONS[0], FinalKey("images"), HOUR_MS))
+    assert take_changes(owner) == dict.fromkeys(keys)
+
+
+def test_segments_that_are_not_configured_any_more_are_given_up_and_their_stream_is_not():
+    table = table_of(StreamProgress(5, counting=OLD))
+    count_named(owner := segmented(table, "country"), 0, "a")
+    take_changes(owner)
+    hour = Window(HOUR_MS, 0)
+    owner = segmented(table)
+    assert take_changes(owner) == {PaneKey("images", SEGMENTED.key, hour, ("country", "de")): None}
+    count_named(owner, 5, "a")
+    assert take_changes(owner).keys() == {PaneKey("images", SEGMENTED.key, hour)}
+
+
+def test_examples_against_a_baseline_that_is_no_longer_counted_are_given_up():
+    table = table_of(StreamProgress(5, counting=OLD))
+    key = ExamplesKey("images", OTHER.key, Window(HOUR_MS, 0))
+    table.apply(Change(PARTITIONS[0], key, (Example(0, 7, "a"),)))
+    assert take_changes(Owner(held=(0,), table=table)) == {key: None}

@@ -3,10 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline, choose_home
 from driftgauge.core.state import (
     BaselineKey,
@@ -21,7 +23,9 @@ from driftgauge.core.state import (
 )
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
+from driftgauge.core.windows import Windows
 from tests.core.builders import (
+    ALARM,
     CLUSTERS,
     DAY_MS,
     FIRST,
@@ -33,8 +37,11 @@ from tests.core.builders import (
     Run,
     build_batch,
     build_partitions,
+    build_reference,
+    build_segment,
     build_spec,
     counts_of,
+    plain,
     summary,
     windows_of,
 )
@@ -374,7 +381,7 @@ def test_a_baselines_file_is_forgotten_when_no_partition_counts_against_it():
 def test_a_rewrite_says_again_all_that_is_kept():
     run = Run(build_spec("images"), build_spec("texts"), partition_count=2)
     for partition in (0, 1):
-        run.read(at(0), at(1), at(2), stream="images", partition=partition)
+        run.read(at(0), at(1), at(2), stream="images", partition=partition, event_ids=["a", "b", "c"])
         run.read(at(0), at(1), at(2), stream="texts", partition=partition)
     run.close()
     written = run.pipeline.rewrite()
@@ -388,9 +395,16 @@ def test_a_rewrite_says_again_all_that_is_kept():
         assert {key: counts.tolist() for key, counts in again.panes(partition).items()} == {
             key: counts.tolist() for key, counts in run.table.panes(partition).items()
         }
+        assert again.examples(partition) == run.table.examples(partition) != {}
     for stream in ("images", "texts"):
         assert again.final_ms(stream) == run.table.final_ms(stream)
         assert again.published(stream).keys() == run.table.published(stream).keys() != set()
+        for kept in (Table.published, Table.histories):
+            assert each(kept(again, stream)) == each(kept(run.table, stream)) != {}
+
+
+def each(kept):
+    return {key: plain(value) for key, value in kept.items()}
 
 
 @dataclass(frozen=True)
@@ -483,6 +497,115 @@ def test_any_batches_and_rounds_end_in_the_exact_counts_where_nothing_is_beyond_
     assert {window: counts for window, (_, counts) in published.items()} == {
         window: counts_of(events, window) for window in windows_of(events, sizes_ms)
     }
+
+
+RICH = build_reference(
+    "rich",
+    count=100_000,
+    segments=(
+        build_segment("country", "de", 20_000, 15_000, 10_000, 5_000),
+        build_segment("country", "other", 20_000, 15_000, 10_000, 5_000),
+    ),
+)
+WINDOWS = 4
+EVENTS = 1_200
+
+
+def build_events():
+    """Events of four hours, of which the third and fourth are of other shares; no two vectors are alike."""
+    random = np.random.default_rng(7)
+    hour = np.arange(EVENTS) % WINDOWS
+    shares = np.where(hour[:, None] < 2, [0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4])
+    cluster = (random.random((EVENTS, 1)) > shares.cumsum(axis=1)).sum(axis=1)
+    return EventBatch(
+        stream="images",
+        row=np.arange(EVENTS),
+        partition=np.zeros(EVENTS, dtype=np.int32),
+        offset=np.arange(EVENTS),
+        time_ms=MONDAY_MS + hour * HOUR_MS + random.integers(HOUR_MS, size=EVENTS),
+        vectors=(np.eye(CLUSTERS)[cluster] + random.normal(0, 0.2, (EVENTS, CLUSTERS))).astype(np.float32),
+        event_ids=[f"event-{number}" for number in range(EVENTS)],
+        segments=[{"country": name} for name in random.choice(["de", "fr", "es"], EVENTS)],
+    )
+
+
+def results_of(events, partition, order, cuts):
+    """The results of all windows, of events on these partitions, read in this order in these batches."""
+    spec = build_spec(
+        reference=RICH, sizes_ms=(HOUR_MS, 2 * HOUR_MS), alarm=replace(ALARM, segment_keys=("country",))
+    )
+    run = Run(spec, partition_count=int(partition.max()) + 1)
+    for rows in np.split(order, sorted(cuts)):
+        if len(rows):
+            batch = replace(
+                events,
+                row=np.arange(len(rows)),
+                partition=partition[rows].astype(np.int32),
+                offset=rows,
+                time_ms=events.time_ms[rows],
+                vectors=events.vectors[rows],
+                event_ids=[events.event_ids[row] for row in rows],
+                segments=[events.segments[row] for row in rows],
+            )
+            run.pipeline.count(batch, run.now_ms)
+    return [plain(result) for result in run.close(ended=True)]
+
+
+EVENTS_OF_FOUR_HOURS = build_events()
+AT_ONCE = results_of(EVENTS_OF_FOUR_HOURS, np.zeros(EVENTS, dtype=np.int64), np.arange(EVENTS), [])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1), st.lists(st.integers(0, EVENTS), max_size=12))
+def test_any_split_over_partitions_and_batches_gives_the_same_results_to_the_bit(partitions, seed, cuts):
+    random = np.random.default_rng(seed)
+    partition, order = random.integers(partitions, size=EVENTS), random.permutation(EVENTS)
+    assert results_of(EVENTS_OF_FOUR_HOURS, partition, order, cuts) == AT_ONCE
+
+
+def test_what_is_the_same_whatever_the_split_says_something():
+    small = [result for result in AT_ONCE if result["window"]["size_ms"] == HOUR_MS]
+    assert [result["verdict"] for result in small] == ["insufficient", "insufficient", "warning", "drift"]
+    for result in small:
+        assert 0 < result["score"]["novelty"] < 1
+        assert len(result["segments"]) == 2
+        assert all(segment["count"] > 50 for segment in result["segments"])
+        assert {len(names) for names in result["examples"].values()} == {3}
+
+
+def test_a_window_revised_by_who_has_read_a_transaction_in_part_has_all_of_it_in_the_end():
+    spec = build_spec(
+        reference=RICH,
+        sizes_ms=(HOUR_MS, 2 * HOUR_MS),
+        lateness_ms=2 * HOUR_MS,
+        alarm=replace(ALARM, segment_keys=("country",)),
+    )
+    run = Run(spec)
+    for number, hour in enumerate((0, 1, 2)):
+        count_named(run, number, hour)
+    run.close()
+    # What a commit brings is read change by change, and windows are closed after each.
+    for number, hour in ((3, 0.5), (4, 1.5)):
+        count_named(run, number, hour)
+    home, final = Windows(spec, run.table), {}
+    changes = run.pipeline.advance(run.now_ms, run.positions, {}).changes
+    assert len(changes) > 6
+    for change in changes:
+        run.table.apply(change)
+        closed = home.close(run.now_ms, {RICH.key: RICH}.get)
+        final |= {result.window: result for result in closed.results}
+    assert [final[window].count for window in sorted(final)] == [2, 2, 4]
+    for result in final.values():
+        assert sum(segment.count for segment in result.segments) == result.count
+        assert len(result.examples[3]) == min(result.count, 3)
+
+
+def count_named(run, number, hour):
+    """Read an event with a name and a segment; all are of the same cluster."""
+    rows = [(0, number, *at(hour, cluster=3))]
+    batch = build_batch(rows, event_ids=[f"event-{number}"], segments=[{"country": "de"}])
+    run.positions[0] += 1
+    run.pipeline.count(batch, run.now_ms)
 
 
 def test_after_a_standstill_the_oldest_windows_come_first_and_none_is_final_unpublished():

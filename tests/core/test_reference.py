@@ -1,12 +1,41 @@
 """Baselines, as counting and comparing know them."""
 
-import numpy as np
+from dataclasses import replace
 
-from driftgauge.core.reference import Reference
-from tests.core.builders import FIRST, OTHER
+import numpy as np
+import pytest
+
+from driftgauge.core.reference import SegmentReference
+from tests.core.builders import COMPONENTS, FIRST, OTHER, build_reference
 
 
 def test_the_key_is_the_beginning_of_the_identity():
-    reference = Reference("sha256:0123456789abcdef0123", FIRST.centroids, np.array([1]), b"")
+    reference = replace(FIRST, baseline_id="sha256:0123456789abcdef0123")
     assert reference.key == "0123456789abcdef"
     assert FIRST.key != OTHER.key
+
+
+def test_it_knows_as_many_components_as_its_projection():
+    assert FIRST.components == COMPONENTS
+
+
+@pytest.mark.parametrize(("distance", "beyond"), [(0.1, False), (0.2, True), (0.6, True)])
+def test_a_vector_is_beyond_where_it_is_further_away_than_its_own_clusters_radius(distance, beyond):
+    reference = replace(FIRST, radii=np.array([9, 0.15, 9, 0.01], dtype=np.float32))
+    vectors = np.eye(4, dtype=np.float32)[[1, 0]]
+    vectors[0, 2] = distance
+    vectors[1, 2] = distance
+    assert reference.are_beyond(vectors, np.array([1, 0])).tolist() == [beyond, False]
+
+
+def test_segments_come_in_the_order_of_the_keys_asked_for():
+    names = [("device", "phone"), ("country", "de"), ("device", "other"), ("country", "other")]
+    segments = [SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2)) for name in names]
+    reference = build_reference(segments=tuple(segments))
+    for keys, expected in {
+        (): [],
+        ("country",): [1, 3],
+        ("country", "device"): [1, 3, 0, 2],
+        ("colour",): [],
+    }.items():
+        assert reference.segments_by(keys) == tuple(segments[place] for place in expected)

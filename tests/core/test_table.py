@@ -5,21 +5,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.examples import Example
+from driftgauge.core.result import Recall
 from driftgauge.core.state import (
     BaselineKey,
     Change,
     Counting,
+    ExamplesKey,
     FinalKey,
+    HistoryKey,
     PaneKey,
     Progress,
     ProgressKey,
-    Published,
     PublishedKey,
     StreamProgress,
 )
 from driftgauge.core.table import Table
+from driftgauge.core.verdict import History
 from driftgauge.core.window import Window
-from tests.core.builders import build_partitions
+from tests.core.builders import COMPONENTS, build_partitions, build_result
 
 PARTITIONS = build_partitions(3)
 HOUR = 100
@@ -33,9 +37,10 @@ def table_of(*changes, expected=PARTITIONS):
     return table
 
 
-def pane(partition, start_ms, counts, *, stream="images", baseline="abc", size_ms=HOUR):
+def pane(partition, start_ms, counts, *, stream="images", baseline="abc", size_ms=HOUR, segment=None):
     value = None if counts is None else np.array(counts, dtype=np.int64)
-    return Change(PARTITIONS[partition], PaneKey(stream, baseline, Window(size_ms, start_ms)), value)
+    key = PaneKey(stream, baseline, Window(size_ms, start_ms), segment)
+    return Change(PARTITIONS[partition], key, value)
 
 
 def progress(partition, position=0, **streams):
@@ -48,10 +53,7 @@ def lanes(*images):
 
 
 def published(partition, window, revision=0, *, stream="images"):
-    counts = np.array([1, 2])
-    value = Published(
-        revision, counts, counts, "sha256:abc", scored=True, missing=(), events_lost=False, published_ms=0
-    )
+    value = build_result(window, revision, stream=stream)
     return Change(PARTITIONS[partition], PublishedKey(stream, window), value)
 
 
@@ -59,8 +61,8 @@ def final(partition, final_ms, stream="images"):
     return Change(PARTITIONS[partition], FinalKey(stream), final_ms)
 
 
-def count(table, window, baseline="abc", stream="images"):
-    counts = table.count(stream, baseline, window)
+def count(table, window, baseline="abc", stream="images", segment=None):
+    counts = table.tally(stream, baseline, window, segment)
     return None if counts is None else counts.tolist()
 
 
@@ -120,10 +122,96 @@ def test_counts_are_those_of_the_last_values_whatever_was_written_in_between(wri
             assert (count(table, Window(HOUR, start_ms), baseline) or [0, 0]) == expected
 
 
+def test_a_segments_tally_is_apart_from_that_of_all_events():
+    segments = ("country", "de"), ("country", "fr"), ("device", "de")
+    table = table_of(
+        pane(0, 0, [9, 9]),
+        *[pane(0, 0, [number, 0], segment=segment) for number, segment in enumerate(segments, 1)],
+        pane(1, 0, [0, 5], segment=segments[0]),
+        pane(1, 100, [0, 7], segment=segments[0]),
+    )
+    assert count(table, Window(HOUR, 0)) == [9, 9]
+    assert [count(table, Window(HOUR, 0), segment=segment) for segment in segments] == [
+        [1, 5],
+        [2, 0],
+        [3, 0],
+    ]
+    assert count(table, Window(2 * HOUR, 0), segment=segments[0]) == [1, 12]
+    assert count(table, Window(HOUR, 0), segment=("country", "es")) is None
+
+
+def test_a_segments_pane_is_a_change_but_no_pane_of_its_own():
+    table = table_of(pane(0, 0, [1, 0], segment=("country", "de")))
+    assert table.take_changed("images") == {Window(HOUR, 0)}
+    assert table.all_panes("images") == set()
+    assert table.open_windows("images", (HOUR,)) == {HOUR: 0}
+
+
+def test_a_sum_that_happens_to_be_nothing_hides_no_events():
+    table = table_of(pane(0, 0, [1, 0, 0, -7]), pane(1, 0, [1, 0, 0, 7]))
+    assert count(table, Window(HOUR, 0)) == [2, 0, 0, 0]
+
+
 def test_a_partitions_own_panes_are_kept_apart():
     table = table_of(pane(0, 0, [1, 0]), pane(1, 0, [0, 5]))
     assert [counts.tolist() for counts in table.panes(PARTITIONS[1]).values()] == [[0, 5]]
     assert table.panes(PARTITIONS[2]) == {}
+
+
+def examples(partition, start_ms, *chosen, baseline="abc", size_ms=HOUR):
+    key = ExamplesKey("images", baseline, Window(size_ms, start_ms))
+    return Change(PARTITIONS[partition], key, tuple(Example(*each) for each in chosen) or None)
+
+
+def test_a_windows_examples_are_those_of_its_panes_on_all_partitions():
+    table = table_of(
+        pane(0, 0, [5, 5]),
+        pane(1, 100, [5, 5]),
+        pane(0, 200, [5, 5]),
+        pane(0, 0, [5, 5], baseline="def"),
+        examples(0, 0, (0, 3, "c"), (1, 9, "x")),
+        examples(1, 100, (0, 1, "a"), (0, 2, "b"), (0, 4, "d")),
+        examples(0, 200, (0, 0, "late")),
+        examples(0, 0, (0, 0, "other"), baseline="def"),
+    )
+    assert table.named("images", "abc", Window(2 * HOUR, 0)) == {0: ("a", "b", "c"), 1: ("x",)}
+    assert table.named("images", "abc", Window(HOUR, 0)) == {0: ("c",), 1: ("x",)}
+    assert table.named("images", "abc", Window(HOUR, 300)) == {}
+    assert table.named("texts", "abc", Window(HOUR, 0)) == {}
+
+
+def test_examples_are_kept_by_partition_until_they_are_forgotten():
+    table = table_of(pane(0, 0, [5, 5]), examples(0, 0, (0, 3, "c")), examples(0, 0, (0, 1, "a")))
+    assert list(table.examples(PARTITIONS[0]).values()) == [(Example(0, 1, "a"),)]
+    assert table.examples(PARTITIONS[1]) == {}
+    table.apply(examples(0, 0))
+    assert table.examples(PARTITIONS[0]) == {}
+    assert table.named("images", "abc", Window(HOUR, 0)) == {}
+
+
+def history(end_ms):
+    return History("sha256:abc", end_ms, Recall((True,), 1.5), None, History.begin("", COMPONENTS, 0).clean)
+
+
+def test_the_last_history_of_each_size_stands():
+    table = table_of(
+        *[
+            Change(PARTITIONS[1], HistoryKey(stream, size_ms), history(end_ms))
+            for stream, size_ms, end_ms in [
+                ("images", HOUR, 100),
+                ("images", 1_000, 1_000),
+                ("texts", HOUR, 300),
+                ("images", HOUR, 200),
+            ]
+        ]
+    )
+    assert {size: kept.end_ms for size, kept in table.histories("images").items()} == {
+        HOUR: 200,
+        1_000: 1_000,
+    }
+    table.apply(Change(PARTITIONS[1], HistoryKey("images", HOUR), None))
+    assert set(table.histories("images")) == {1_000}
+    assert table.histories("sounds") == {}
 
 
 def test_changed_panes_are_told_once_and_for_each_stream():
@@ -174,7 +262,7 @@ def test_the_newest_window_of_each_size_is_shown_with_its_last_revision_though_i
         published(1, hours[1]), published(1, hours[0], 4), published(1, hours[1], 1), published(1, day)
     )
     table.apply(Change(PARTITIONS[1], PublishedKey("images", hours[1]), None))
-    assert {key: (window, value.revision) for key, (window, value) in table.newest().items()} == {
+    assert {key: (value.window, value.revision) for key, value in table.newest().items()} == {
         ("images", HOUR): (hours[1], 1),
         ("images", 1_000): (day, 0),
     }

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from driftgauge.core.result import Verdict
 from driftgauge.core.state import (
     Change,
     Counting,
     FinalKey,
     Gap,
+    HistoryKey,
     PaneKey,
     Progress,
     ProgressKey,
@@ -19,10 +21,22 @@ from driftgauge.core.state import (
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 from driftgauge.core.windows import Windows
-from tests.core.builders import DAY_MS, FIRST, HOUR_MS, MINUTE_MS, OTHER, build_partitions, build_spec
+from tests.core.builders import (
+    DAY_MS,
+    FIRST,
+    HOUR_MS,
+    MINUTE_MS,
+    OTHER,
+    build_partitions,
+    build_reference,
+    build_spec,
+    build_tally,
+    plain,
+)
 
 HOME, AWAY = PARTITIONS = build_partitions(2)
 NOON_MS = 12 * HOUR_MS  # wall time, unless a test says otherwise
+RICH = build_reference("rich", count=100_000)
 
 
 def hour(number):
@@ -39,7 +53,7 @@ class Home:
         self.lanes = {}
         for partition in PARTITIONS:
             self.reach(partition, counting=(Counting(FIRST.key),))
-        self.known = {FIRST.key: FIRST, OTHER.key: OTHER}
+        self.known = {FIRST.key: FIRST, OTHER.key: OTHER, RICH.key: RICH}
         self.begin()
 
     def begin(self):
@@ -56,7 +70,7 @@ class Home:
     def count(self, partition, start_ms, *counts, baseline=FIRST):
         """Let a partition have these counts in the pane that begins then."""
         key = PaneKey("images", baseline.key, Window(self.spec.pane_ms, start_ms))
-        self.table.apply(Change(partition, key, np.array(counts) if counts else None))
+        self.table.apply(Change(partition, key, build_tally(*counts, reference=baseline) if counts else None))
 
     def close(self, *, now_ms=NOON_MS, **how):
         """Do a round, and make it stand; return its results."""
@@ -385,3 +399,89 @@ def test_the_state_is_all_that_was_written_and_not_forgotten(home):
         PublishedKey("images", window): value for window, value in home.table.published("images").items()
     }
     assert state[FinalKey("images")] == HOUR_MS
+    assert {key: value for key, value in state.items() if isinstance(key, HistoryKey)} == {
+        HistoryKey("images", HOUR_MS): home.table.histories("images")[HOUR_MS]
+    }
+    assert len(state) == 3
+
+
+MOVED, QUIET = (2_000, 1_000, 680, 320), (1_600, 1_200, 800, 400)
+
+
+def rich_home(**spec):
+    """A home that counts against a baseline of many events."""
+    home = Home(reference=RICH, **spec)
+    home.reach(*PARTITIONS, counting=(Counting(RICH.key),))
+    return home
+
+
+def pass_hour(home, number, counts):
+    """Let an hour have these counts, and be passed; return its results."""
+    home.count(HOME, number * HOUR_MS, *counts, baseline=RICH)
+    home.reach(*PARTITIONS, newest_ms=(number + 1) * HOUR_MS)
+    return home.close()
+
+
+def test_a_history_is_written_with_the_result_that_entered_it_and_with_no_revision():
+    home = rich_home()
+    pass_hour(home, 0, MOVED)
+    key = HistoryKey("images", HOUR_MS)
+    assert home.changes[key].end_ms == HOUR_MS
+    home.count(AWAY, 0, 0, 0, 0, 5, baseline=RICH)
+    assert len(home.close()) == 1
+    assert key not in home.changes
+
+
+@pytest.mark.parametrize("restarts", [(), (1,), (2,), (1, 2, 3)])
+def test_a_restart_between_the_windows_of_a_drift_changes_nothing(restarts):
+    whole, broken = rich_home(), rich_home()
+    verdicts = []
+    for number, counts in enumerate((MOVED, QUIET, MOVED, QUIET)):
+        if number in restarts:
+            broken.begin()
+        ((expected,), (result,)) = (pass_hour(home, number, counts) for home in (whole, broken))
+        assert plain(result) == plain(expected)
+        verdicts.append(result.verdict)
+    assert verdicts == [Verdict.WARNING, Verdict.OK, Verdict.DRIFT, Verdict.OK]
+
+
+def test_windows_that_are_due_at_once_are_judged_one_after_the_other():
+    home = rich_home()
+    for number, counts in enumerate((MOVED, QUIET, MOVED)):
+        home.count(HOME, number * HOUR_MS, *counts, baseline=RICH)
+    home.reach(*PARTITIONS, newest_ms=3 * HOUR_MS)
+    assert [result.recall.recent for result in home.close()] == [(), (True,), (True, False)]
+    assert home.changes[HistoryKey("images", HOUR_MS)].recall.recent == (False, True)
+
+
+def test_a_window_that_lacks_a_partition_enters_when_that_has_come():
+    home = rich_home(incomplete_ms=5 * MINUTE_MS)
+    home.count(HOME, 0, *MOVED, baseline=RICH)
+    home.reach(HOME, newest_ms=HOUR_MS)
+    home.close()
+    (result,) = home.close(now_ms=NOON_MS + 5 * MINUTE_MS)
+    assert (result.verdict, result.recall) == (Verdict.INCOMPLETE, None)
+    assert result.score is not None
+    assert home.table.histories("images") == {}
+    home.reach(AWAY, newest_ms=HOUR_MS)
+    (result,) = home.close(now_ms=NOON_MS + 6 * MINUTE_MS)
+    assert (result.verdict, result.superseded) == (Verdict.WARNING, Verdict.INCOMPLETE)
+    assert home.table.histories("images")[HOUR_MS].recall.recent == (True,)
+
+
+def test_a_window_that_is_incomplete_once_more_is_judged_with_what_it_was_before():
+    # Silence has closed it; then one partition speaks again, and another is waited for.
+    home = rich_home(incomplete_ms=5 * MINUTE_MS)
+    pass_hour(home, 0, MOVED)
+    home.count(HOME, HOUR_MS, *MOVED, baseline=RICH)
+    home.reach(*PARTITIONS, newest_ms=HOUR_MS + 5, idle_to_ms=HOUR_MS + 5)
+    (first,) = home.close()
+    assert (first.window, first.verdict) == (hour(1), Verdict.DRIFT)
+    home.count(HOME, HOUR_MS, 2_001, *MOVED[1:], baseline=RICH)
+    home.reach(HOME, newest_ms=2 * HOUR_MS)
+    home.close()
+    (between,) = home.close(now_ms=NOON_MS + 5 * MINUTE_MS)
+    assert (between.verdict, between.missing) == (Verdict.INCOMPLETE, (AWAY,))
+    home.reach(AWAY, newest_ms=2 * HOUR_MS)
+    (again,) = home.close(now_ms=NOON_MS + 6 * MINUTE_MS)
+    assert (again.verdict, again.recall, again.revision) == (Verdict.DRIFT, first.recall, 2)

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.assignment import Metric
 from driftgauge.errors import ConfigError
+from driftgauge.events import decoder as decoder_module
 from driftgauge.events.decoder import Decoder, ParsedEvent, StreamContract, parse_event
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason
@@ -59,6 +60,16 @@ def test_a_file_of_events_and_the_topic_are_judged_alike(raw):
         assert parsed.reason is decoded.rejections[0].reason
 
 
+def test_a_file_of_events_tells_their_segments():
+    raw = {"stream": "s", "timestamp": 1, "embedding": [1], "segments": {"country": "de"}}
+    parsed = parse_event(json.dumps(raw).encode())
+    assert isinstance(parsed, ParsedEvent)
+    assert parsed.segments == {"country": "de"}
+    without = parse_event(json.dumps({**raw, "segments": None}).encode())
+    assert isinstance(without, ParsedEvent)
+    assert without.segments == {}
+
+
 @given(VECTORS)
 def test_a_float32_vector_survives_json_bit_by_bit(vector):
     (batch,) = decode(event(vector)).batches
@@ -96,6 +107,46 @@ def test_many_streams_in_one_batch_keep_their_columns_aligned(plan):
     assert {rejection.row: rejection.stream for rejection in decoded.rejections} == {
         row: None for row, (stream, _) in enumerate(plan) if stream in (None, "nobody")
     }
+
+
+NAMES = st.none() | st.text(max_size=3)
+SEGMENTS = st.none() | st.dictionaries(st.sampled_from(["country", "device", ""]), st.text(max_size=2))
+
+
+@pytest.mark.parametrize("way", ["fast", "exact"])
+@settings(max_examples=100)
+@given(plan=st.lists(st.tuples(st.booleans(), NAMES, SEGMENTS), min_size=1))
+def test_names_and_segments_reach_the_batch_in_line_with_its_rows(way, plan):
+    values = [
+        event([row, 0 if is_sound else 1e39, 0, 0], event_id=name, segments=segments)
+        for row, (is_sound, name, segments) in enumerate(plan)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "exact":
+            patch.setattr(decoder_module, "read_fast", lambda *_: None)
+        decoded = decode(*values)
+    for batch in decoded.batches:
+        assert batch.row.tolist() == [row for row, (is_sound, _, _) in enumerate(plan) if is_sound]
+        names = [plan[row][1] for row in batch.row.tolist()]
+        segments = [plan[row][2] for row in batch.row.tolist()]
+        assert list(batch.event_ids) == names or not (batch.event_ids or any(names))
+        assert list(batch.segments) == segments or not (batch.segments or any(segments))
+    assert sum(map(len, decoded.batches)) == sum(is_sound for is_sound, _, _ in plan)
+
+
+def test_where_no_event_has_a_name_or_segments_there_are_no_such_columns():
+    (batch,) = decode(event([1, 2, 3, 4]), event([1, 2, 3, 4], event_id="", segments={})).batches
+    assert (batch.event_ids, batch.segments) == ((), ())
+
+
+def test_the_names_of_one_stream_are_not_those_of_another():
+    decoded = decode(
+        event([1, 2, 3, 4], event_id="a", segments={"country": "de"}),
+        event([1, 2], stream="clip-text"),
+        event([1, 2], stream="clip-text", event_id="b"),
+    )
+    columns = {batch.stream: (batch.event_ids, batch.segments) for batch in decoded.batches}
+    assert columns == {"resnet18-fc1": (["a"], [{"country": "de"}]), "clip-text": ([None, "b"], ())}
 
 
 def test_the_columns_have_the_types_the_core_asks_for():

@@ -168,7 +168,7 @@ def test_a_number_is_read_as_a_double_and_rounded_to_float32(numbers):
     # Only a number with a fraction or an exponent has a negative zero.
     doubles = [float(number if set(number) & set(".eE") else int(number)) for number in numbers]
     with np.errstate(over="ignore"):
-        assert exact == ("images", 1, np.array(doubles).astype("<f4").tobytes())
+        assert exact == ("images", 1, np.array(doubles).astype("<f4").tobytes(), None, None)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4, 5, 6, 127, 128, 512])
@@ -178,7 +178,8 @@ def test_base64_of_any_length_takes_the_fast_way(dimension):
         {"stream": "s", "timestamp": 1, "embedding_b64": base64.b64encode(vector).decode()}
     ).encode()
     streams = {"s": expect(dimension, None)}
-    assert read_fast(read_json(raw), raw, streams) == read_exact(read_json(raw), streams) == ("s", 1, vector)
+    expected = "s", 1, vector, None, None
+    assert read_fast(read_json(raw), raw, streams) == read_exact(read_json(raw), streams) == expected
 
 
 @pytest.mark.parametrize("surplus", ["=", "==", "===="])
@@ -196,3 +197,25 @@ def test_a_model_version_is_checked_even_where_the_baseline_knows_none(version):
     fast, exact = both_ways(json.dumps(document).encode())
     assert fast is None
     assert exact.reason is Reason.INVALID
+
+
+@pytest.mark.parametrize(
+    ("fields", "event_id", "segments"),
+    [
+        ({}, None, None),
+        ({"event_id": None, "segments": None}, None, None),
+        ({"event_id": "", "segments": {}}, "", {}),
+        ({"event_id": "é" * 256}, "é" * 256, None),
+        ({"segments": {"country": "de", "": "", "é": "\n"}}, None, {"country": "de", "": "", "é": "\n"}),
+        (
+            {"event_id": "e", "segments": {str(n): "v" * 256 for n in range(16)}},
+            "e",
+            {str(n): "v" * 256 for n in range(16)},
+        ),
+    ],
+)
+def test_the_name_and_the_segments_of_an_event_are_read_either_way(fields, event_id, segments):
+    raw = json.dumps({"stream": "images", "timestamp": 1, "embedding": [1, 2, 3, 4], **fields}).encode()
+    fast, exact = both_ways(raw)
+    assert fast == exact
+    assert fast[3:] == (event_id, segments)

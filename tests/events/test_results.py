@@ -4,48 +4,133 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
-from driftgauge.core.result import WindowResult
-from driftgauge.core.state import Published
+from driftgauge.core.mean_shift import MeanShift
+from driftgauge.core.result import Recall, Verdict
 from driftgauge.core.window import Window
-from driftgauge.events.results import result_key, result_record
+from driftgauge.events.contract import WindowRecord
+from driftgauge.events.results import from_record, result_key, result_record, to_record
+from tests import results
 from tests.events.golden import WINDOW_RESULTS, name
+from tests.events.strategies import RESULTS as ANY_RESULT
+from tests.results import INCOMPLETE, NOT_SCORED, build_score, build_segment, build_small_segment, plain
 
 DAY_MS = 86_400_000
 MONDAY_MS = 1_762_128_000_000  # 2025-11-03T00:00:00Z
 BASELINE = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+EVEN = (500, 500)
+THREE = (600, 300, 100)
 
 
 def build_result(window, counts, **changes):
     fields = {
-        "revision": 0,
-        "counts": np.array(counts, dtype=np.int64),
-        "baseline_counts": np.array([500, 500], dtype=np.int64),
+        "stream": "resnet18-fc1",
+        "baseline_counts": EVEN,
         "baseline_id": BASELINE,
-        "scored": True,
-        "missing": (),
-        "events_lost": False,
         "published_ms": MONDAY_MS + 2 * DAY_MS,
+        "slow_limit": 6.75,
+        **changes,
     }
-    return WindowResult.of("resnet18-fc1", window, Published(**{**fields, **changes}))
+    if "score" not in fields:
+        fields["score"] = build_score(counts, fields["baseline_counts"])
+    return results.build_result(window, counts, **fields)
 
 
 RESULTS = {
-    "scored": build_result(Window(DAY_MS, MONDAY_MS), (553, 447)),
-    "too-few-events": build_result(Window(500, MONDAY_MS + 500), (1, 0), revision=2, scored=False),
+    "scored": build_result(
+        Window(DAY_MS, MONDAY_MS),
+        (553, 447),
+        score=build_score(
+            (553, 447),
+            EVEN,
+            noise_floor=0.0003625,
+            js_excess=0.0016704388410913926,
+            js_p_value=0.0181,
+            mean_shift=MeanShift(
+                t2=5.625,
+                p_value=0.0605,
+                centroid_distance=0.0752,
+                centroid_p_value=0.0413,
+                excess=0.00725,
+                shares=np.array([0.96875, 0.03125]),
+            ),
+            p_value=0.0304,
+            novelty=0.013,
+            calibrated=False,
+        ),
+        slow=1.375,
+    ),
+    "too-few-events": build_result(Window(500, MONDAY_MS + 500), (1, 0), revision=2, **NOT_SCORED),
     "incomplete-and-events-lost": build_result(
         Window(DAY_MS, MONDAY_MS),
         (0, 204),
         revision=1,
+        score=build_score(
+            (0, 204),
+            EVEN,
+            noise_floor=0.001064,
+            js_excess=0.310214,
+            js_p_value=8.3e-65,
+            mean_shift=MeanShift(
+                t2=312.5,
+                p_value=2.5e-68,
+                centroid_distance=1.875,
+                centroid_p_value=1.5e-70,
+                excess=1.8325,
+                shares=np.array([1.0, 0.0]),
+            ),
+            p_value=4.4e-70,
+            novelty=0.0,
+        ),
         missing=(("backfill", 0), ("embeddings", 11)),
         events_lost=True,
+        **INCOMPLETE,
+    ),
+    "drift-with-segments-and-examples": build_result(
+        Window(DAY_MS, MONDAY_MS + DAY_MS),
+        (580, 120, 300),
+        baseline_counts=THREE,
+        score=build_score(
+            (580, 120, 300),
+            THREE,
+            noise_floor=0.0007,
+            js_excess=0.06591132385524594,
+            js_p_value=3.1e-29,
+            mean_shift=MeanShift(
+                t2=410.5,
+                p_value=2.2e-84,
+                centroid_distance=1.25,
+                centroid_p_value=4.7e-60,
+                excess=0.817,
+                shares=np.array([0.25, 0.75]),
+            ),
+            p_value=6.6e-84,
+            novelty=0.0875,
+        ),
+        verdict=Verdict.DRIFT,
+        slow=13.5,
+        segments=(
+            build_segment(
+                "de",
+                996,
+                js_divergence=0.0611,
+                js_excess=0.0603,
+                mean_shift_excess=0.8125,
+                p_value=7.5e-82,
+                adjusted_p_value=7.5e-82,
+                verdict=Verdict.DRIFT,
+            ),
+            build_small_segment("other", 4),
+        ),
+        examples={1: ("0193f3a2-7c1e", "0193f3a2-7c2f"), 2: ("0193f3a2-9b04", "köln", "0193f3a2-8d51")},
     ),
 }
 
 
 def read(text):
     """The record, to twelve digits: another processor may round a logarithm the other way."""
-    return json.loads(text, parse_float=lambda number: round(float(number), 12))
+    return json.loads(text, parse_float=lambda number: float(f"{float(number):.12g}"))
 
 
 def test_every_golden_window_result_is_made_here():
@@ -65,3 +150,42 @@ def test_every_revision_of_a_window_has_the_same_key():
     keys = {result_key(build_result(window, (5 + n, 5), revision=n)) for n in range(3)}
     assert keys == {b"resnet18-fc1/1d/2025-11-03T00:00:00Z"}
     assert result_key(RESULTS["too-few-events"]) == b"resnet18-fc1/500ms/2025-11-03T00:00:00.500Z"
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_RESULT)
+def test_a_result_survives_its_record_and_what_that_leaves_out(result):
+    written = result_record(result)
+    record = WindowRecord.model_validate_json(written)
+    assert record == to_record(result)
+    again = from_record(
+        record,
+        baseline_counts=tuple(result.baseline_counts.tolist()),
+        published_ms=result.published_ms,
+        superseded=result.superseded,
+        slow_limit=result.slow_limit,
+        recall=result.recall,
+    )
+    assert plain(again) == plain(result)
+    assert result_record(again) == written
+
+
+def test_the_movers_are_the_clusters_that_contribute_most_and_no_more_than_three():
+    counts, baseline_counts = (100, 200, 150, 50, 500), (300, 200, 250, 50, 200)
+    record = to_record(build_result(Window(DAY_MS, MONDAY_MS), counts, baseline_counts=baseline_counts))
+    contributions = [cluster.js_contribution for cluster in record.clusters]
+    assert [contributions[cluster] for cluster in record.movers] == sorted(contributions, reverse=True)[:3]
+    assert record.movers == (4, 0, 2)
+
+
+def test_where_nothing_moves_there_is_no_mover():
+    record = to_record(build_result(Window(DAY_MS, MONDAY_MS), (50, 50)))
+    assert (record.js_divergence, record.movers) == (0, ())
+
+
+def test_what_stays_in_the_house_is_not_published():
+    result = build_result(
+        Window(DAY_MS, MONDAY_MS), (5, 5), recall=Recall((True, False), 2.5, {("country", "de"): (True,)})
+    )
+    assert b"recall" not in result_record(result)
+    assert b"published" not in result_record(result)

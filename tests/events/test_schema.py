@@ -43,8 +43,10 @@ def test_without_the_folder_it_says_where_to_run(tmp_path, monkeypatch):
 def test_the_fields_of_a_window_result_stand_in_the_contract_s_order():
     document = json.loads(schema.json_schemas()["window-result.v1.schema.json"])
     assert list(document["properties"]) == [
-        "stream", "window", "start", "end", "revision", "count",
-        "js_divergence", "js_distance", "noise_floor", "baseline", "incomplete", "events_lost", "clusters",
+        "stream", "window", "start", "end", "revision", "count", "verdict",
+        "js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "mean_shift", "p_value",
+        "calibrated", "novelty", "slow_drift", "baseline", "incomplete", "events_lost", "clusters",
+        "movers", "examples", "segments",
     ]  # fmt: skip
 
 

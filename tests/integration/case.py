@@ -164,12 +164,19 @@ class Case:
     def publish(self, events: Iterable[Event], *, keyed: bool = False) -> None:
         """Send events as fast as the broker takes them; keyed, each stream goes to one partition."""
         producer = self.producer()
+        failures: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
         for event in events:
             placed = {} if event.partition is None else {"partition": event.partition}
             key = event.stream if keyed else None
-            producer.produce(self.events_topic, event.value, key, **placed)
+            producer.produce(self.events_topic, event.value, key, on_delivery=note, **placed)
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
+        assert failures == []
 
     def truth(self, events: Iterable[Event]) -> dict[WindowKey, int]:
         """How many of the events belong into each window."""

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from math import copysign
 from typing import Any
 
 from driftgauge.demo.scrape import Scrape
 from driftgauge.telemetry.catalogue import METRICS, Kind
 from tests.integration.case import WindowKey
 
-_CONFIGURED = {"driftgauge_window_duration_seconds", "driftgauge_window_min_events"}
+# What follows from the configuration alone; a result says the limit only where it is compared with it.
+_CONFIGURED = {
+    "driftgauge_window_duration_seconds",
+    "driftgauge_window_min_events",
+    "driftgauge_window_slow_drift_limit",
+}
+_VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 _MEASURED = {
     name
     for name, metric in METRICS.items()
@@ -53,14 +60,41 @@ def gauges_of(final: Mapping[WindowKey, dict[str, Any]]) -> Samples:
 
 
 def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
-    for name in ("js_divergence", "js_distance", "noise_floor", "revision", "events_lost"):
+    for name in (
+        *("js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "p_value", "calibrated"),
+        *("revision", "events_lost"),
+    ):
         yield name, {}, record[name]
+    shift = record["mean_shift"] or {}
+    for name in ("t2", "excess", "p_value"):
+        yield f"mean_shift_{name}", {}, shift.get(name)
+    for name in ("centroid_distance", "centroid_p_value"):
+        yield name, {}, shift.get(name)
+    yield "novelty_ratio", {}, record["novelty"]
+    yield "slow_drift", {}, (record["slow_drift"] or {}).get("statistic")
     yield "events", {}, record["count"]
     yield "complete", {}, not record["incomplete"]
     yield "end_timestamp_seconds", {}, datetime.fromisoformat(record["end"]).timestamp()
+    for verdict in _VERDICTS:
+        yield "verdict", {"verdict": verdict}, verdict == record["verdict"]
     for missing in record["incomplete"]:
         yield "missing_partition", {"topic": missing["topic"], "partition": str(missing["partition"])}, 1
     for cluster in record["clusters"]:
         labels = {"cluster": str(cluster["id"])}
         yield "cluster_ratio", labels, cluster["share"]
-        yield "cluster_js_contribution", labels, cluster["js_contribution"]
+        yield "cluster_signed_js_contribution", labels, signed_contribution(cluster)
+    for segment in record["segments"]:
+        labels = {"segment": segment["key"], "value": segment["value"]}
+        yield "segment_events", labels, segment["count"]
+        yield "segment_js_divergence", labels, segment["js_divergence"]
+        yield "segment_adjusted_p_value", labels, segment["adjusted_p_value"]
+        for verdict in _VERDICTS:
+            yield "segment_verdict", {**labels, "verdict": verdict}, verdict == segment["verdict"]
+
+
+def signed_contribution(cluster: dict[str, Any]) -> float | None:
+    """A cluster's part of the divergence, negative where its share has fallen."""
+    contribution: float | None = cluster["js_contribution"]
+    return (
+        None if contribution is None else copysign(contribution, cluster["share"] - cluster["baseline_share"])
+    )

@@ -47,6 +47,7 @@ def test_the_state_grows_with_the_events_topic_and_no_event_is_missed(tmp_path: 
 
         added = case.admin.create_partitions([NewPartitions(case.events_topic, AFTER)])
         added[case.events_topic].result(TIMEOUT_S)
+        wait_for("the broker to show them", lambda: partitions(case, case.events_topic) == AFTER)
         case.publish(parts[1])
         wait_for("all to be held", lambda: sum(replica.held() for replica in replicas) == AFTER)
         wait_for("the state to grow", lambda: partitions(case, case.state_topic) == AFTER)

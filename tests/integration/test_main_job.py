@@ -182,6 +182,11 @@ def test_cifar_10_rises_from_week_to_week_and_every_day_is_counted_exactly(cifar
     assert clean < 0.02
     assert blurred > 0.10
     assert darkened > blurred
+    # One window alone is no drift yet.
+    quiet = {"ok", "insufficient"}
+    said = [day["verdict"] for day in cifar.days]
+    assert set(said[:WEEK]) <= quiet
+    assert said[WEEK:] == ["warning", *["drift"] * (2 * WEEK - 1)]
 
 
 def test_digits_rise_from_condition_to_condition(digits: Outcome) -> None:

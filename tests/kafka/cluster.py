@@ -9,7 +9,8 @@ from types import TracebackType
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
-from driftgauge.core.state import Change, Partition
+from driftgauge.core.partition import Partition
+from driftgauge.core.state import Change
 from driftgauge.events.state import encode_key, encode_value
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets

@@ -13,8 +13,9 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 from driftgauge.config import Settings
 from driftgauge.core.assignment import Centroids, Metric
 from driftgauge.core.pipeline import Pipeline
-from driftgauge.core.reference import Reference
-from driftgauge.core.spec import StreamSpec
+from driftgauge.core.projection import Projection
+from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.state import Change, Progress, ProgressKey
 from driftgauge.core.table import Table
 from driftgauge.events.decoder import Decoder, StreamContract
@@ -32,10 +33,20 @@ START_MS = 1_762_128_000_000
 SPEC = StreamSpec(
     name=STREAM,
     reference=Reference(
-        "sha256:" + 8 * "0abc",
-        Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
-        np.array([40, 30, 20, 10], dtype=np.int64),
-        b"the file of the baseline",
+        baseline_id="sha256:" + 8 * "0abc",
+        centroids=Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
+        counts=np.array([40, 30, 20, 10], dtype=np.int64),
+        radii=np.full(4, 0.5, dtype=np.float32),
+        projection=Projection(
+            np.array([0.4, 0.3, 0.2, 0.1]), np.eye(2, 4, dtype=np.float32), np.array([0.24, 0.21])
+        ),
+        dependence=None,
+        dependence_ms=None,
+        segments=tuple(
+            SegmentReference("country", value, np.array(counts), np.zeros(2), np.diag([0.24, 0.21]))
+            for value, counts in {"de": (25, 15, 10, 5), "other": (15, 15, 10, 5)}.items()
+        ),
+        content=b"the file of the baseline",
     ),
     sizes_ms=(SIZE_MS, 4 * SIZE_MS),
     disorder_ms=500,
@@ -43,6 +54,7 @@ SPEC = StreamSpec(
     idle_ms=2_000,
     incomplete_ms=60_000,
     min_events=1,
+    alarm=Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05, segment_keys=("country",)),
 )
 DECODER = Decoder({STREAM: StreamContract(4, "v7", Metric.EUCLIDEAN)})
 

@@ -87,7 +87,7 @@ def pane(cluster, partition, number, counts):
 def totals(following):
     table = following.table
     return {
-        pane.start_ms // 1_000: table.count("images", "abc", pane).tolist()
+        pane.start_ms // 1_000: table.tally("images", "abc", pane).tolist()
         for pane in table.all_panes("images")
     }
 

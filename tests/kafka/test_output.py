@@ -4,8 +4,7 @@ import orjson
 import pytest
 from confluent_kafka import KafkaError
 
-from driftgauge.core.result import WindowResult
-from driftgauge.core.state import BaselineKey, Change, FinalKey, Progress, ProgressKey, Published
+from driftgauge.core.state import BaselineKey, Change, FinalKey, Progress, ProgressKey
 from driftgauge.core.window import Window
 from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
@@ -13,6 +12,7 @@ from driftgauge.events.state import decode
 from driftgauge.kafka.output import Output
 from tests.kafka.cluster import Cluster
 from tests.kafka.parts import LETTERS, SPEC, STATE, TOPIC, WINDOWS, Record, RecordingTransaction
+from tests.results import build_result
 
 REJECTION = Rejection(0, Reason.WRONG_DIMENSION, "embedding: 3 numbers, not 4", "images")
 OWN = {
@@ -45,9 +45,12 @@ def output(transaction):
 
 
 def result(revision=0):
-    counts = SPEC.reference.counts
-    published = Published(revision, counts, counts, SPEC.reference.baseline_id, True, (), False, 0)
-    return WindowResult.of("images", Window(86_400_000, 1_762_128_000_000), published)
+    return build_result(
+        Window(86_400_000, 1_762_128_000_000),
+        SPEC.reference.counts,
+        baseline_id=SPEC.reference.baseline_id,
+        revision=revision,
+    )
 
 
 def rejected(**parts):

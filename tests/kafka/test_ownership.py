@@ -12,6 +12,7 @@ from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.state import decode
 from driftgauge.kafka.intake import PositionLost
 from tests.kafka.parts import LETTERS, SPEC, STATE, TOPIC, Owner, Record, RecordingTransaction, event
+from tests.results import plain
 
 SECOND, FOUR = "1s", "4s"
 JUNK = b"not json"
@@ -54,7 +55,7 @@ def test_a_window_is_published_once_the_committed_watermark_has_passed_its_end(o
     owner.commit()
     assert shown(owner) == [("00", 0, 2)]
     assert [cluster["count"] for cluster in owner.windows[0]["clusters"]] == [1, 1, 0, 0]
-    assert owner.value("windows_closed_total", stream="images", window=SECOND, outcome="scored") == 1
+    assert owner.value("windows_closed_total", stream="images", window=SECOND, verdict="insufficient") == 1
 
 
 def test_an_event_for_a_closed_window_gives_a_higher_revision(owner):
@@ -263,6 +264,66 @@ def test_a_published_window_is_not_published_again_by_whoever_follows(owner):
     assert shown(after) == [("00", 0, 1), ("00", 1, 2)]
 
 
+def told_apart(second, cluster, number=200):
+    """Events of one second in one cluster, each with a name, from two countries."""
+    return [
+        event(
+            1_000 * second + i,
+            cluster,
+            event_id=f"{second}-{i}",
+            segments={"country": "de" if i % 2 else "at"},
+        )
+        for i in range(number)
+    ]
+
+
+@pytest.mark.parametrize("takeovers", [{1}, {2}, {0, 1, 2, 3, 4}])
+def test_a_takeover_in_the_middle_of_a_drift_changes_nothing_that_is_said(takeovers):
+    undisturbed, owner = Owner(), Owner()
+    for second in range(5):
+        for each in (undisturbed, owner):
+            each.read(*told_apart(second, cluster=3))
+            settle(each)
+        if second in takeovers:
+            owner = successor(owner)
+    assert owner.windows == undisturbed.windows
+    seconds = [window for window in owner.windows if window["window"] == SECOND]
+    # Within 0.2 s of the last second, and with a disorder of 0.5 s, the last but one is still open.
+    assert [window["verdict"] for window in seconds] == ["warning", "drift", "drift"]
+    for number, window in enumerate(seconds):
+        (example,) = [each for each in window["examples"] if each["cluster"] == 3]
+        assert [name.split("-")[0] for name in example["event_ids"]] == [str(number)] * 3
+        counts = [(segment["value"], segment["count"]) for segment in window["segments"]]
+        assert counts == [("de", 100), ("other", 100)]
+    assert [segment["verdict"] for segment in seconds[1]["segments"]] == ["drift", "drift"]
+
+
+def test_a_replica_that_owns_nothing_shows_what_the_owner_said(owner):
+    watcher = Owner(held=[], log=owner.log, clock=owner.clock)
+    for second in range(6):
+        owner.read(*told_apart(second, cluster=3))
+        settle(owner)
+    watcher.follow()
+    watcher.telemetry.show(watcher.table)
+    owner.telemetry.show(owner.table)
+    labels = {"stream": "images", "window": SECOND, "verdict": "drift"}
+    assert watcher.value("window_verdict", **labels) == 1
+    theirs = exported(watcher)
+    assert theirs == exported(owner)
+    assert len(theirs) > 100
+
+
+def exported(owner):
+    """Every sample of closed windows that a replica exports."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in owner.telemetry.registry.collect()
+        if family.name.startswith("driftgauge_window_")
+        for sample in family.samples
+        if not sample.name.endswith("_total")
+    }
+
+
 def test_silence_asks_for_the_end_and_a_partition_that_is_behind_it_is_not_idle(owner):
     owner.read(event(100))
     settle(owner)
@@ -321,21 +382,27 @@ def test_the_whole_state_is_written_anew_after_so_many_commits():
     owner = Owner(rewrite_commits=3)
     sizes = []
     for number in range(9):
-        owner.read(event(1_000 * number + 600))
+        owner.read(event(1_000 * number + 600, event_id=str(number)))
         owner.commit()
         sizes.append(sum(sent.topic == STATE for sent in owner.log.commits[-1][0]))
-    plain = Owner()
+    frugal = Owner()
     for number in range(9):
-        plain.read(event(1_000 * number + 600))
-        plain.commit()
-        size = sum(sent.topic == STATE for sent in plain.log.commits[-1][0])
+        frugal.read(event(1_000 * number + 600, event_id=str(number)))
+        frugal.commit()
+        size = sum(sent.topic == STATE for sent in frugal.log.commits[-1][0])
         assert (sizes[number] > size) == (number in {3, 6}), "at the first nothing else is there"
     last = RecordingTransaction()
     last.commits = owner.log.commits[6:]
-    assert Owner(log=last).table.newest().keys() == owner.table.newest().keys()
-    assert {key: counts.tolist() for key, counts in Owner(log=last).table.panes((TOPIC, 0)).items()} == {
+    anew = Owner(log=last).table
+    assert anew.newest().keys() == owner.table.newest().keys()
+    assert {key: counts.tolist() for key, counts in anew.panes((TOPIC, 0)).items()} == {
         key: counts.tolist() for key, counts in owner.table.panes((TOPIC, 0)).items()
     }
+    assert anew.examples((TOPIC, 0)) == owner.table.examples((TOPIC, 0)) != {}
+    histories = owner.table.histories("images")
+    assert histories.keys() == set(SPEC.sizes_ms)
+    for size_ms, history in anew.histories("images").items():
+        assert plain(history) == plain(histories[size_ms])
 
 
 def test_positions_are_exported_of_the_partitions_whose_ends_are_known():

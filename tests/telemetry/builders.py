@@ -3,31 +3,41 @@
 import numpy as np
 
 from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.projection import Projection
 from driftgauge.core.reference import Reference
-from driftgauge.core.result import WindowResult
-from driftgauge.core.spec import StreamSpec
+from driftgauge.core.result import Verdict
+from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.state import (
     Change,
     PaneKey,
     Progress,
     ProgressKey,
-    Published,
     PublishedKey,
     StreamProgress,
 )
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
+from tests import results
+from tests.results import BASELINE_COUNTS, INCOMPLETE, NOT_SCORED, build_segment, build_small_segment
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
-BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
 HOME = "embeddings", 0
+SEGMENTS = (build_segment("de"), build_small_segment("other"))
 
 
 def build_spec(name="images"):
     reference = Reference(
-        "sha256:abc", Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN), BASELINE_COUNTS, b""
+        baseline_id="sha256:abc",
+        centroids=Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
+        counts=BASELINE_COUNTS,
+        radii=np.ones(4, dtype=np.float32),
+        projection=Projection(np.zeros(4), np.eye(2, 4, dtype=np.float32), np.array([0.24, 0.21])),
+        dependence=None,
+        dependence_ms=None,
+        segments=(),
+        content=b"",
     )
     return StreamSpec(
         name=name,
@@ -38,6 +48,7 @@ def build_spec(name="images"):
         idle_ms=60_000,
         incomplete_ms=300_000,
         min_events=20,
+        alarm=Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05),
     )
 
 
@@ -46,33 +57,22 @@ def build_telemetry(*names, is_fresh=lambda: True):
     return Telemetry("0.1.0", streams, ["embeddings"], is_fresh)
 
 
-def build_published(counts=(10, 20, 30, 40), **changes):
-    """A window's result as it was published; it is scored if it has 20 events."""
-    fields = {
-        "revision": 0,
-        "counts": np.array(counts, dtype=np.int64),
-        "baseline_counts": BASELINE_COUNTS,
-        "baseline_id": "sha256:abc",
-        "scored": sum(counts) >= 20,
-        "missing": (),
-        "events_lost": False,
-        "published_ms": 0,
-    }
-    return Published(**{**fields, **changes})
-
-
 def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, **changes):
-    """A window's result. `number` counts windows since the epoch."""
-    window = Window(size_ms, number * size_ms)
-    return WindowResult.of(stream, window, build_published(counts, **changes))
+    """A window's result; it is scored if it has 20 events. `number` counts windows since the epoch.
+
+    Where it is a revision, the one before said the same unless `superseded` says otherwise.
+    """
+    fields = NOT_SCORED if sum(counts) < 20 else INCOMPLETE if changes.get("missing") else {}
+    fields = {**fields, **changes}
+    verdict = fields.get("verdict", Verdict.OK)
+    fields.setdefault("superseded", verdict if fields.get("revision") else None)
+    return results.build_result(Window(size_ms, number * size_ms), counts, stream=stream, **fields)
 
 
-def publish(
-    table, counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, home=HOME, **changes
-):
+def publish(table, counts=(10, 20, 30, 40), *, home=HOME, **changes):
     """Bring a window into the table as the owner of its stream's home would; as `build_result`."""
-    key = PublishedKey(stream, Window(size_ms, number * size_ms))
-    table.apply(Change(home, key, build_published(counts, **changes)))
+    result = build_result(counts, **changes)
+    table.apply(Change(home, PublishedKey(result.stream, result.window), result))
 
 
 def reach(table, newest_ms, *, stream="images", partition=HOME):
@@ -83,7 +83,7 @@ def reach(table, newest_ms, *, stream="images", partition=HOME):
 def count(table, start_ms, *, stream="images", partition=HOME):
     """Bring in a pane of an hour that holds events."""
     table.apply(
-        Change(partition, PaneKey(stream, "abc", Window(HOUR_MS, start_ms)), np.ones(4, dtype=np.int64))
+        Change(partition, PaneKey(stream, "abc", Window(HOUR_MS, start_ms)), np.ones(7, dtype=np.int64))
     )
 
 
@@ -91,8 +91,8 @@ def busy_table():
     """A table of one partition, held there by one stream, so that no gauge of windows is without a series."""
     table = Table()
     table.expect([HOME])
-    publish(table, missing=[HOME], published_ms=DAY_MS * 2)
-    publish(table, size_ms=DAY_MS, published_ms=DAY_MS * 2)
+    publish(table, missing=(HOME,), published_ms=DAY_MS * 2)
+    publish(table, size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2)
     reach(table, DAY_MS * 2)
     count(table, DAY_MS * 2)
     return table

@@ -3,15 +3,27 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from driftgauge.core.table import Table
 from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS, Kind, render_table, replace_table
-from tests.telemetry.builders import busy_telemetry, families
+from tests.results import build_segment
+from tests.telemetry.builders import (
+    DAY_MS,
+    HOME,
+    HOUR_MS,
+    build_telemetry,
+    busy_telemetry,
+    families,
+    publish,
+    reach,
+)
 
 README = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 
@@ -38,7 +50,7 @@ def test_every_series_bears_exactly_the_labels_of_the_catalogue():
 
 def test_every_metric_bears_the_prefix_and_states_its_unit():
     for name, metric in METRICS.items():
-        assert re.fullmatch(r"driftgauge_[a-z_]+", name)
+        assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
         assert (metric.kind is Kind.COUNTER) == name.endswith("_total")
         assert metric.documentation.endswith(f" Unit: {metric.unit}.")
 
@@ -81,6 +93,35 @@ def test_only_the_text_between_the_markers_is_replaced():
     assert replaced.startswith("# Title\n\n<!-- metrics:begin -->\n|")
     assert replaced.endswith("|\n<!-- metrics:end -->\n\nThe end.\n")
     assert replace_table(replaced) == replaced
+
+
+def test_the_readme_counts_the_series_of_a_stream_rightly():
+    table = Table()
+    table.expect([HOME])
+    reach(table, DAY_MS)
+    for size_ms in (HOUR_MS, DAY_MS):
+        publish(table, size_ms=size_ms, segments=(build_segment("de"), build_segment("other")))
+    telemetry = build_telemetry()
+    telemetry.show(table)
+    labels = [
+        set(sample.labels)
+        for family in families(telemetry).values()
+        for sample in family.samples
+        if sample.labels.get("stream") == "images"
+    ]
+    of_windows = [names for names in labels if "window" in names]
+    of_segments = [names for names in of_windows if "segment" in names]
+    of_clusters = [names for names in of_windows if "cluster" in names]
+    sizes, clusters, segments = 2, 4, 2
+    per_window = (len(of_windows) - len(of_segments) - len(of_clusters)) // sizes
+    per_cluster = len(of_clusters) // (sizes * clusters)
+    per_segment = len(of_segments) // (sizes * segments)
+    per_stream = len(labels) - len(of_windows) - clusters
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    said = " ".join(readme.split())
+    assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in said
+    assert f"and {per_segment} more for each value of each segment" in said
+    assert f"{per_stream} + *k* per stream, 2 per partition" in said
 
 
 @pytest.mark.parametrize(

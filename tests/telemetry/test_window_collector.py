@@ -3,12 +3,15 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
+from driftgauge.core.result import Verdict
 from driftgauge.core.state import Change, FinalKey, PublishedKey
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 from driftgauge.telemetry.window_collector import WindowCollector
+from tests.results import build_score, build_segment, build_small_segment
 from tests.telemetry.builders import (
     DAY_MS,
     HOME,
@@ -23,10 +26,25 @@ from tests.telemetry.builders import (
 
 HOURLY = {"stream": "images", "window": "1h"}
 SPECS = (build_spec("images"), build_spec("texts"))
-SCORE_GAUGES = (
-    "driftgauge_window_js_divergence",
-    "driftgauge_window_js_distance",
-    "driftgauge_window_noise_floor",
+SCORE_GAUGES = {
+    "window_js_divergence": lambda score: score.js_divergence,
+    "window_js_distance": lambda score: score.js_distance,
+    "window_noise_floor": lambda score: score.noise_floor,
+    "window_js_excess": lambda score: score.js_excess,
+    "window_js_p_value": lambda score: score.js_p_value,
+    "window_mean_shift_t2": lambda score: score.mean_shift.t2,
+    "window_mean_shift_excess": lambda score: score.mean_shift.excess,
+    "window_mean_shift_p_value": lambda score: score.mean_shift.p_value,
+    "window_centroid_distance": lambda score: score.mean_shift.centroid_distance,
+    "window_centroid_p_value": lambda score: score.mean_shift.centroid_p_value,
+    "window_p_value": lambda score: score.p_value,
+    "window_calibrated": lambda score: score.calibrated,
+    "window_novelty_ratio": lambda score: score.novelty,
+}
+SEGMENT_GAUGES = (
+    "window_segment_events",
+    "window_segment_js_divergence",
+    "window_segment_adjusted_p_value",
 )
 AWAY = "embeddings", 1
 
@@ -108,10 +126,10 @@ def test_describe_names_what_collect_yields(collector):
 
 def test_a_scored_window_shows_its_score_and_place(close, value):
     close(number=5, revision=2, published_ms=1_700_000_000_250)
-    result = build_result(number=5, revision=2)
-    assert value("window_js_divergence", **HOURLY) == result.score.js_divergence
-    assert value("window_js_distance", **HOURLY) == result.score.js_distance
-    assert value("window_noise_floor", **HOURLY) == result.score.noise_floor
+    score = build_result(number=5, revision=2).score
+    shown = {name: value(name, **HOURLY) for name in SCORE_GAUGES}
+    assert shown == {name: value_of(score) for name, value_of in SCORE_GAUGES.items()}
+    assert len(set(shown.values())) == len(shown)
     assert value("window_events", **HOURLY) == 100
     assert value("window_revision", **HOURLY) == 2
     assert value("window_end_timestamp_seconds", **HOURLY) == 6 * 3600
@@ -119,19 +137,97 @@ def test_a_scored_window_shows_its_score_and_place(close, value):
     assert [value("window_cluster_ratio", **HOURLY, cluster=str(i)) for i in range(4)] == [0.1, 0.2, 0.3, 0.4]
 
 
-def test_the_contributions_of_the_clusters_sum_to_the_divergence(close, value):
+def test_the_sizes_of_the_contributions_of_the_clusters_sum_to_the_divergence(close, value):
     close()
-    parts = [value("window_cluster_js_contribution", **HOURLY, cluster=str(i)) for i in range(4)]
-    assert min(parts) > 0
-    assert sum(parts) == pytest.approx(value("window_js_divergence", **HOURLY), abs=1e-15)
+    parts = [value("window_cluster_signed_js_contribution", **HOURLY, cluster=str(i)) for i in range(4)]
+    assert min(map(abs, parts)) > 0
+    assert sum(map(abs, parts)) == pytest.approx(value("window_js_divergence", **HOURLY), abs=1e-15)
+
+
+def test_a_contribution_is_negative_where_a_share_has_fallen(close, value):
+    close((10, 20, 30, 40))
+    parts = [value("window_cluster_signed_js_contribution", **HOURLY, cluster=str(i)) for i in range(4)]
+    assert [part < 0 for part in parts] == [True, True, False, False], "the baseline's are 40, 30, 20, 10"
+
+
+def test_whether_the_p_values_are_calibrated_is_shown(close, value):
+    for number, calibrated in enumerate([True, False]):
+        close(number=number, score=build_score((10, 20, 30, 40), calibrated=calibrated))
+        assert value("window_calibrated", **HOURLY) == calibrated
+
+
+def verdicts(shown, name="window_verdict", labels=HOURLY):
+    return {verdict.value: shown(name, **labels, verdict=verdict) for verdict in Verdict}
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_the_verdict_is_at_1_and_the_others_at_0(close, value, verdict):
+    close(verdict=verdict)
+    assert verdicts(value) == {**dict.fromkeys(map(str, Verdict), 0), verdict: 1}
+
+
+def test_the_verdict_follows_the_newest_window(close, value):
+    close(number=1, verdict=Verdict.WARNING)
+    close(number=2, verdict=Verdict.DRIFT)
+    assert [verdict for verdict, shown in verdicts(value).items() if shown] == ["drift"]
+    close((1, 1, 1, 1), number=3)
+    assert [verdict for verdict, shown in verdicts(value).items() if shown] == ["insufficient"]
+
+
+def test_slow_drift_is_shown_beside_its_limit_and_is_absent_where_a_window_did_not_enter(
+    collector, close, value
+):
+    close(slow=3.25, slow_limit=7.5)
+    assert (value("window_slow_drift", **HOURLY), value("window_slow_drift_limit", **HOURLY)) == (3.25, 7.5)
+    close(number=2, missing=(AWAY,), slow_limit=7.5)
+    assert "driftgauge_window_slow_drift" not in names_of_samples(collector)
+    assert value("window_slow_drift_limit", **HOURLY) == 7.5
+
+
+def test_every_segment_is_shown(close, value):
+    segment = build_segment("de", 70, js_divergence=0.02, adjusted_p_value=0.003, verdict=Verdict.DRIFT)
+    close(segments=(segment, build_segment("fr", 30)))
+    labels = {**HOURLY, "segment": "country", "value": "de"}
+    assert [value(name, **labels) for name in SEGMENT_GAUGES] == [70, 0.02, 0.003]
+    assert value("window_segment_events", **{**labels, "value": "fr"}) == 30
+    shown = verdicts(value, "window_segment_verdict", labels)
+    assert shown == {**dict.fromkeys(map(str, Verdict), 0), "drift": 1}
+    assert verdicts(value)["ok"] == 1, "that of the whole is another matter"
+
+
+def test_a_segment_with_too_few_events_has_no_score_and_still_a_verdict(close, value):
+    close(segments=(build_small_segment("other", 3),))
+    labels = {**HOURLY, "segment": "country", "value": "other"}
+    assert [value(name, **labels) for name in SEGMENT_GAUGES] == [3, None, None]
+    assert verdicts(value, "window_segment_verdict", labels)["insufficient"] == 1
+
+
+def test_a_segment_may_be_called_anything(collector, close):
+    name = 'a "quoted"\nline \\ é'
+    close(segments=(build_segment("", 7, segment=(name, "")),))
+    registry = CollectorRegistry()
+    registry.register(collector)
+    text = generate_latest(registry).decode()
+    (events,) = (
+        sample
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "driftgauge_window_segment_events"
+    )
+    assert (events.labels, events.value) == ({**HOURLY, "segment": name, "value": ""}, 7)
+
+
+def test_a_stream_without_segments_has_no_series_of_them(collector, close):
+    close()
+    assert not [name for name in names_of_samples(collector) if "segment" in name]
 
 
 def test_a_window_with_too_few_events_removes_the_score_and_still_advances(collector, close, value):
     close(number=1)
     close((1, 2, 0, 1), number=2)
-    assert names_of_samples(collector).isdisjoint(
-        {*SCORE_GAUGES, "driftgauge_window_cluster_js_contribution"}
-    )
+    absent = {*SCORE_GAUGES, "window_slow_drift", "window_cluster_signed_js_contribution"}
+    assert names_of_samples(collector).isdisjoint(f"driftgauge_{name}" for name in absent)
+    assert verdicts(value)["insufficient"] == 1
     assert value("window_events", **HOURLY) == 4
     assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
     assert value("window_cluster_ratio", **HOURLY, cluster="1") == 0.5
@@ -147,6 +243,8 @@ def test_a_complete_window_misses_no_partition(collector, close, value):
 def test_an_incomplete_window_names_the_partitions_it_misses_until_it_is_whole(collector, close, value):
     close(number=1, missing=(HOME, AWAY))
     assert value("window_complete", **HOURLY) == 0
+    assert verdicts(value)["incomplete"] == 1
+    assert value("window_js_divergence", **HOURLY) is not None, "what is known of it is shown"
     for topic, partition in (HOME, AWAY):
         labels = {**HOURLY, "topic": topic, "partition": str(partition)}
         assert value("window_missing_partition", **labels) == 1

@@ -1,1 +1,1 @@
-"""Counting and comparing, numpy only: no Kafka, no Prometheus, no clock, no files."""
+"""Counting and comparing, numpy and scipy.special only: no Kafka, no Prometheus, no clock, no files."""

@@ -90,6 +90,26 @@ class Centroids:
             nearest[overflown] = -1
         return nearest
 
+    def distances(self, vectors: NDArray[np.float32], clusters: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the distance of n vectors (n, d) to the centroids of their clusters (n,), (n,) float32.
+
+        The Euclidean distance, or 1 - cosine under that metric.
+        """
+        own = self.values[clusters]
+        distances: NDArray[np.float32]
+        # What is too large for float32 is infinitely far.
+        with np.errstate(over="ignore"):
+            if self.metric is Metric.COSINE:
+                # In float32 the squares of a very short vector vanish.
+                exact = vectors.astype(np.float64)
+                cosines = np.einsum("nd,nd->n", exact, own) / np.sqrt(np.einsum("nd,nd->n", exact, exact))
+                # Rounding can put a cosine a little above 1.
+                distances = np.maximum(1 - cosines, 0).astype(np.float32)
+            else:
+                own -= vectors
+                distances = np.sqrt(np.einsum("nd,nd->n", own, own))
+        return distances
+
     def _is_close_call(
         self, vectors: NDArray[np.float32], closeness: NDArray[np.float32], nearest: NDArray[np.intp]
     ) -> NDArray[np.bool_]:

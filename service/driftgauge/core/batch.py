@@ -1,7 +1,8 @@
 """What the core is given to count: the accepted events of one stream, as columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ class EventBatch:
         offset: (n,) int64, its place in that partition; grows within a partition.
         time_ms: (n,) int64, event time in milliseconds since the epoch, UTC.
         vectors: (n, d) float32, finite embeddings.
+        event_ids: n names that the producer gave the events, None for an event without; empty where
+            no event has one.
+        segments: n mappings of what the events can be told apart by, None for an event without; empty
+            where no event has any.
     """
 
     stream: str
@@ -28,9 +33,24 @@ class EventBatch:
     offset: NDArray[np.int64]
     time_ms: NDArray[np.int64]
     vectors: NDArray[np.float32]
+    event_ids: Sequence[str | None] = ()
+    segments: Sequence[Mapping[str, str] | None] = ()
 
     def __len__(self) -> int:
         return len(self.time_ms)
+
+    def only(self, mask: NDArray[np.bool_]) -> "EventBatch":
+        """Return the events for which the (n,) mask is true."""
+        return EventBatch(
+            self.stream,
+            self.row[mask],
+            self.partition[mask],
+            self.offset[mask],
+            self.time_ms[mask],
+            self.vectors[mask],
+            list(compress(self.event_ids, mask)),
+            list(compress(self.segments, mask)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

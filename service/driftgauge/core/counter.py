@@ -1,37 +1,22 @@
 """Counts one stream on the partitions that are held: assign -> panes, watermark, idleness, horizon."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.active import Active, Counts
 from driftgauge.core.batch import Counted, EventBatch
 from driftgauge.core.eras import Eras
 from driftgauge.core.lane import Lane
-from driftgauge.core.panes import Panes
+from driftgauge.core.partition import Partition
 from driftgauge.core.reference import MissingBaselineError, Reference, References
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import Change, Counting, PaneKey, Partition, StreamProgress
+from driftgauge.core.state import Change, Counting, ExamplesKey, PaneKey, StreamProgress
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 
 __all__ = ["StreamCounter"]
-
-
-@dataclass(slots=True)
-class _Active:
-    """A baseline that is counted against.
-
-    Attributes:
-        reference: The baseline.
-        panes: The counts.
-        from_ms: (partitions,) int64, the event time from which on each partition counts it.
-    """
-
-    reference: Reference
-    panes: Panes
-    from_ms: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 # Panes to be forgotten are in no hurry, and the end of a day may bring many thousands of them at once.
@@ -72,23 +57,24 @@ class StreamCounter:
         self._references = references
         self._lanes = {code: self._restore(partition, now_ms) for code, partition in partitions.items()}
         self._established = established
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         # Panes against baselines that are no longer counted; the state is to forget them.
-        self._stale: set[tuple[Partition, PaneKey]] = set()
+        self._stale: set[tuple[Partition, PaneKey | ExamplesKey]] = set()
         # Panes of another length, from when other window sizes were configured: kept until they are final.
-        self._foreign: set[tuple[Partition, PaneKey]] = set()
+        self._foreign: set[tuple[Partition, PaneKey | ExamplesKey]] = set()
         self._settled_ms: int | None = None  # no window before is open
         self._change_baselines()
         for code, partition in partitions.items():
-            for key, counts in table.panes(partition).items():
+            kept: list[Counts] = [*table.panes(partition).items(), *table.examples(partition).items()]
+            for key, value in kept:
                 if key.stream != spec.name:
                     continue
                 if key.baseline not in self._active:
                     self._stale.add((partition, key))
-                elif key.pane.size_ms == spec.pane_ms:
-                    self._active[key.baseline].panes.restore(code, key.pane.start_ms, counts)
-                else:
+                elif key.pane.size_ms != spec.pane_ms:
                     self._foreign.add((partition, key))
+                elif not self._active[key.baseline].restore(code, key, value):
+                    self._stale.add((partition, key))
         # By silent partition: what the stream had come to everywhere when its end was asked for, and the end.
         self._proofs: dict[int, tuple[int | None, int | None]] = {}
 
@@ -106,8 +92,10 @@ class StreamCounter:
         for key, cluster in clusters.items():
             active = self._active[key]
             counted = kept & (batch.time_ms >= active.from_ms[batch.partition])
-            if counted.any():
-                active.panes.add(batch.partition[counted], batch.time_ms[counted], cluster[counted])
+            if counted.all():
+                active.add(batch, cluster)
+            elif counted.any():
+                active.add(batch.only(counted), cluster[counted])
         # A late event moves no watermark (it is older than the horizon), but it breaks the silence.
         partitions, times = batch.partition[~overflown], batch.time_ms[~overflown]
         for partition in np.unique(partitions).tolist():
@@ -149,9 +137,9 @@ class StreamCounter:
         self._drop_final()
         for _ in range(min(len(self._stale), _MAX_FORGOTTEN)):
             yield Change(*self._stale.pop(), None)
-        for key, active in self._active.items():
-            for code, start_ms, counts in active.panes.take_changed():
-                yield Change(self._partitions[code], self._pane_key(key, start_ms), counts)
+        for active in self._active.values():
+            for code, (key, value) in active.take_changed():
+                yield Change(self._partitions[code], key, value)
 
     def progress(self, code: int) -> StreamProgress:
         """Return how far the stream has come on a partition."""
@@ -172,7 +160,7 @@ class StreamCounter:
     def touch(self) -> None:
         """Take everything for changed."""
         for active in self._active.values():
-            active.panes.touch()
+            active.touch()
 
     def _restore(self, partition: Partition, now_ms: int) -> Lane:
         progress = self._table.progress(partition)
@@ -224,11 +212,8 @@ class StreamCounter:
         if settled_ms == self._settled_ms:
             return
         self._settled_ms = settled_ms
-        for key, active in self._active.items():
-            for start_ms, code in list(active.panes.places()):
-                if start_ms < settled_ms:
-                    active.panes.drop(start_ms, code)
-                    self._stale.add((self._partitions[code], self._pane_key(key, start_ms)))
+        for active in self._active.values():
+            self._stale |= {(self._partitions[code], key) for code, key in active.drop_before(settled_ms)}
         foreign = {(at, key) for at, key in self._foreign if key.pane.end_ms <= settled_ms}
         self._foreign -= foreign
         self._stale |= foreign
@@ -274,8 +259,7 @@ class StreamCounter:
         """Make the baselines that are counted against those which the lanes name."""
         named = self.counted_against()
         for key in self._active.keys() - named:
-            for start_ms, code in self._active.pop(key).panes.places():
-                self._stale.add((self._partitions[code], self._pane_key(key, start_ms)))
+            self._stale |= {(self._partitions[code], stale) for code, stale in self._active.pop(key).held()}
         for key in named:
             if key not in self._active:
                 reference = self._references(key)
@@ -284,14 +268,10 @@ class StreamCounter:
                         f"baseline {key} of stream {self._spec.name} is counted against, and is not to be had"
                     )
                     raise MissingBaselineError(message)
-                panes = Panes(self._spec.pane_ms, reference.centroids.clusters)
-                self._active[key] = _Active(reference, panes)
+                self._active[key] = Active(self._spec, reference)
             self._active[key].from_ms = np.array(
                 [_beginning(lane, key) for lane in self._lanes.values()], dtype=np.int64
             )
-
-    def _pane_key(self, baseline: str, start_ms: int) -> PaneKey:
-        return PaneKey(self._spec.name, baseline, Window(self._spec.pane_ms, start_ms))
 
 
 def _beginning(lane: Lane, baseline: str) -> int:

@@ -1,64 +1,97 @@
-"""Event time to counts: a histogram per partition and pane, from which every window is summed."""
+"""Event time to tallies: one per partition, pane and segment, from which every window is summed."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Panes"]
+from driftgauge.core.tally import tally_batch
+
+__all__ = ["PanePlace", "Panes"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PanePlace:
+    """Where a tally belongs.
+
+    Attributes:
+        start_ms: The pane's start.
+        partition: The partition's code.
+        segment: 0 for all events, or the number of a segment.
+    """
+
+    start_ms: int
+    partition: int
+    segment: int
 
 
 class Panes:
-    """The counts of one stream against one baseline: (partition, pane) -> histogram of integers.
+    """The tallies of one stream against one baseline.
 
     A pane is the longest stretch of event time that every window size is a multiple of, so an
     event is counted once however many windows it falls into (J. Li et al., No pane, no gain,
     SIGMOD Record 34(1), 2005).
     """
 
-    def __init__(self, pane_ms: int, clusters: int) -> None:
+    def __init__(self, pane_ms: int, clusters: int, segments: int) -> None:
+        """Hold nothing.
+
+        Args:
+            pane_ms: The length of a pane.
+            clusters: k.
+            segments: How many numbers segments have, 0 among them.
+        """
         self._pane_ms = pane_ms
         self._clusters = clusters
-        self._panes: dict[tuple[int, int], NDArray[np.int64]] = {}  # (pane's start, partition) -> (k,)
-        self._changed: set[tuple[int, int]] = set()
+        self._segments = segments
+        self._panes: dict[PanePlace, NDArray[np.int64]] = {}
+        self._changed: set[PanePlace] = set()
 
     def add(
-        self, partition: NDArray[np.int32], time_ms: NDArray[np.int64], cluster: NDArray[np.intp]
+        self,
+        partition: NDArray[np.int32],
+        time_ms: NDArray[np.int64],
+        segment: NDArray[np.intp],
+        *,
+        cluster: NDArray[np.intp],
+        beyond: NDArray[np.bool_],
+        places: NDArray[np.int64],
     ) -> None:
-        """Count n events, at least one; the columns are (n,)."""
-        # One number for pane and partition: np.unique on pairs takes fifteen times as long.
+        """Count n events, at least one; `places` is (n, r), the other columns are (n,)."""
+        # One number for all three: np.unique on pairs takes fifteen times as long.
         stride = int(partition.max()) + 1
-        keys, group = np.unique(time_ms // self._pane_ms * stride + partition, return_inverse=True)
-        cells = group * self._clusters + cluster
-        counts = np.bincount(cells, minlength=len(keys) * self._clusters)
-        counts = counts.astype(np.int64, copy=False).reshape(len(keys), self._clusters)
-        for key, added in zip(keys.tolist(), counts, strict=True):
-            number, source = divmod(key, stride)
-            place = number * self._pane_ms, source
+        numbers = (time_ms // self._pane_ms * stride + partition) * self._segments + segment
+        keys, group = np.unique(numbers, return_inverse=True)
+        tallies = tally_batch(group, len(keys), self._clusters, cluster=cluster, beyond=beyond, places=places)
+        for key, added in zip(keys.tolist(), tallies, strict=True):
+            rest, number = divmod(key, self._segments)
+            pane, source = divmod(rest, stride)
+            place = PanePlace(pane * self._pane_ms, source, number)
             held = self._panes.get(place)
             # Never in place: what `take_changed` gave away is somebody else's.
             self._panes[place] = added.copy() if held is None else held + added
             self._changed.add(place)
 
-    def restore(self, partition: int, start_ms: int, counts: NDArray[np.int64]) -> None:
-        """Take in a pane as it was kept."""
-        self._panes[start_ms, partition] = counts
+    def restore(self, place: PanePlace, values: NDArray[np.int64]) -> None:
+        """Take in a tally as it was kept."""
+        self._panes[place] = values
 
-    def take_changed(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-        """Yield (partition, pane's start, counts) of each pane counted into since last asked."""
+    def take_changed(self) -> Iterator[tuple[PanePlace, NDArray[np.int64]]]:
+        """Yield the tallies counted into since last asked, and where they belong."""
         changed, self._changed = self._changed, set()
-        for start_ms, partition in sorted(changed):
-            yield partition, start_ms, self._panes[start_ms, partition]
+        for place in sorted(changed):
+            yield place, self._panes[place]
 
-    def places(self) -> Collection[tuple[int, int]]:
-        """Return the (pane's start, partition) of every pane held."""
+    def places(self) -> Collection[PanePlace]:
+        """Return where every tally held belongs."""
         return self._panes.keys()
 
-    def drop(self, start_ms: int, partition: int) -> None:
-        """Forget a pane."""
-        del self._panes[start_ms, partition]
-        self._changed.discard((start_ms, partition))
+    def drop(self, place: PanePlace) -> None:
+        """Forget a tally."""
+        del self._panes[place]
+        self._changed.discard(place)
 
     def touch(self) -> None:
-        """Take every pane for changed."""
+        """Take every tally for changed."""
         self._changed = set(self._panes)

@@ -1,4 +1,4 @@
-"""A batch's road through the core: assign -> panes -> watermark -> windows -> score.
+"""A batch's road through the core: assign -> panes -> watermark -> windows -> verdict.
 
 What is held is counted by `StreamCounter`, for each stream. Each round says by which changes the
 state of the held partitions moves on; whoever carries the pipeline makes them last, and brings
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from driftgauge.core.batch import Counted, EventBatch
 from driftgauge.core.counter import StreamCounter
+from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
 from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import BaselineKey, Change, Partition, Progress, ProgressKey, StreamProgress
+from driftgauge.core.state import BaselineKey, Change, Progress, ProgressKey, StreamProgress
 from driftgauge.core.table import Table
 from driftgauge.core.windows import Windows
 

@@ -1,20 +1,47 @@
 """What a stream's windows are compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.assignment import Centroids
+from driftgauge.core.dependence import Dependence
+from driftgauge.core.projection import Projection
 
-__all__ = ["MissingBaselineError", "Reference", "References"]
+__all__ = ["OTHER", "MissingBaselineError", "Reference", "References", "Segment", "SegmentReference"]
 
 _KEY_CHARACTERS = 16
+
+OTHER = "other"
+"""The value of a segment that holds what no other segment of its key holds."""
+
+Segment = tuple[str, str]
+"""A part of a stream's events: the key that tells them apart, such as "country", and its value."""
 
 
 class MissingBaselineError(LookupError):
     """A baseline that is counted against is not to be had. It may be on its way."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentReference:
+    """What the events of one segment are compared with.
+
+    Attributes:
+        key: What tells the events apart, such as "country".
+        value: Its value for these events; "other" for all values that have no segment.
+        counts: (k,) int64, the histogram of the segment's reference vectors.
+        mean: (r,) float64, their mean along the components, relative to the baseline's mean.
+        covariance: (r, r) float64, the covariance of one of them along the components, about their mean.
+    """
+
+    key: str
+    value: str
+    counts: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,18 +52,41 @@ class Reference:
         baseline_id: Its identity.
         centroids: Its centroids, k of them.
         counts: (k,) int64, its histogram.
+        radii: (k,) float32, the distance from its centroid within which 99 % of a cluster's vectors lie.
+        projection: Its mean and its leading components, r of them.
+        dependence: How much more its windows vary than those of independent events; None: not known.
+        dependence_ms: The length of the windows on which that was measured; None without it.
+        segments: What segments of the events are compared with.
         content: Its file, for those who must count against it and were not given one.
     """
 
     baseline_id: str
     centroids: Centroids
     counts: NDArray[np.int64]
+    radii: NDArray[np.float32]
+    projection: Projection
+    dependence: Dependence | None
+    dependence_ms: int | None
+    segments: tuple[SegmentReference, ...]
     content: bytes
 
     @property
     def key(self) -> str:
         """As much of the identity as tells baselines apart, to stand in the keys of the state."""
         return self.baseline_id.removeprefix("sha256:")[:_KEY_CHARACTERS]
+
+    @property
+    def components(self) -> int:
+        """The number of components, r."""
+        return len(self.projection.variances)
+
+    def are_beyond(self, vectors: NDArray[np.float32], clusters: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Tell which of n vectors (n, d) lie beyond the radius of their cluster (n,)."""
+        return self.centroids.distances(vectors, clusters) > self.radii[clusters]
+
+    def segments_by(self, keys: Iterable[str]) -> tuple[SegmentReference, ...]:
+        """Return what the segments of these keys are compared with, in the order of the keys."""
+        return tuple(segment for key in keys for segment in self.segments if segment.key == key)
 
 
 References = Callable[[str], Reference | None]

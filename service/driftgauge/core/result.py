@@ -1,39 +1,119 @@
-"""What is known of a closed window: its counts, and its score against the baseline."""
+"""What is known of a closed window: its counts, its score against the baseline, the verdict."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import noise_floor
-from driftgauge.core.state import Partition, Published
+from driftgauge.core.mean_shift import MeanShift
+from driftgauge.core.partition import Partition
+from driftgauge.core.reference import Segment
 from driftgauge.core.window import Window
 
-__all__ = ["Score", "WindowResult", "score"]
+__all__ = ["MAX_MOVERS", "Recall", "Score", "SegmentResult", "Verdict", "WindowResult"]
+
+MAX_MOVERS = 3
+"""So many clusters are named of those that moved."""
 
 
-@dataclass(frozen=True, slots=True)
+class Verdict(StrEnum):
+    """What a window says of its stream.
+
+    Attributes:
+        OK: No drift, and drift worth finding would have been found.
+        WARNING: Drift in this window alone so far, or small evidence that has built up over many.
+        DRIFT: Drift that is significant and large, in two of the last three windows; one that was empty or
+            not scored counts as one without.
+        INSUFFICIENT: Too few events to say that there is no drift.
+        INCOMPLETE: Partitions are missing.
+    """
+
+    OK = "ok"
+    WARNING = "warning"
+    DRIFT = "drift"
+    INSUFFICIENT = "insufficient"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """A window's divergence from the baseline.
+    """A comparison of events with the baseline.
 
     Attributes:
         js_divergence: Jensen-Shannon divergence, base 2, 0 to 1.
         js_distance: Its square root.
         contributions: (k,) float64, each cluster's part; they sum to the divergence.
         noise_floor: The divergence to expect at this count without any drift.
+        js_excess: The divergence less that; below 0 where there is less than noise.
+        js_p_value: How often, without drift, the divergence is as large.
+        mean_shift: How far the mean has moved.
+        p_value: How often, without drift, all statistics together are as extreme.
+        novelty: The share of the events beyond the distance from their centroid within which 99 % of the
+            baseline's are.
+        calibrated: The p-values know how related the events are; otherwise they suppose independent ones.
     """
 
     js_divergence: float
     js_distance: float
     contributions: NDArray[np.float64]
     noise_floor: float
+    js_excess: float
+    js_p_value: float
+    mean_shift: MeanShift
+    p_value: float
+    novelty: float
+    calibrated: bool
+
+    @property
+    def movers(self) -> tuple[int, ...]:
+        """The clusters that contribute most to the divergence, the foremost first."""
+        order = np.argsort(-self.contributions, kind="stable")[:MAX_MOVERS]
+        return tuple(cluster for cluster in order.tolist() if self.contributions[cluster] > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult:
+    """What is known of a window's events of one segment; the scores are None where it was not scored.
+
+    Attributes:
+        segment: The segment's key and value.
+        count: Its events.
+        js_divergence, js_excess, mean_shift_excess, p_value: As in `Score` and `MeanShift`.
+        adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
+        calibrated: As in `Score`; no segment's is, for the dependence is that of the whole stream.
+        verdict: As of a window.
+    """
+
+    segment: Segment
+    count: int
+    js_divergence: float | None
+    js_excess: float | None
+    mean_shift_excess: float | None
+    p_value: float | None
+    adjusted_p_value: float | None
+    calibrated: bool | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What the windows before leave for the next one to be judged with.
+
+    Attributes:
+        recent: Of the last windows, oldest first: whether each was significant and large.
+        slow: The statistic of slow drift; see `slow`.
+        segments: As `recent`, of each segment.
+    """
+
+    recent: tuple[bool, ...] = ()
+    slow: float = 0.0
+    segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowResult:
-    """A closed window, as it is published and shown.
+    """A closed window, as it is published, kept and shown.
 
     Attributes:
         stream: The stream's name.
@@ -45,7 +125,14 @@ class WindowResult:
         missing: The partitions that had not passed the window's end; complete where there is none.
         events_lost: Some of its events may have been lost before they were read.
         published_ms: Wall time of this revision.
-        score: The divergence; None where there were too few events to judge.
+        score: The comparison; None where there were too few events for any.
+        verdict: What it says.
+        superseded: The verdict of the revision before; None at first.
+        slow: The statistic of slow drift after this window; None while it is incomplete or not scored.
+        slow_limit: What that must reach to warn.
+        segments: What is known of each segment.
+        examples: Names of some events of the clusters that moved most, by cluster.
+        recall: What it is judged with since it was first complete and scored; None before.
     """
 
     stream: str
@@ -58,38 +145,24 @@ class WindowResult:
     events_lost: bool
     published_ms: int
     score: Score | None
-
-    @classmethod
-    def of(cls, stream: str, window: Window, published: Published) -> "WindowResult":
-        """Return the result of what was published: the same on every replica, now and later."""
-        counts, baseline_counts = published.counts, published.baseline_counts
-        return cls(
-            stream=stream,
-            window=window,
-            revision=published.revision,
-            counts=counts,
-            baseline_counts=baseline_counts,
-            baseline_id=published.baseline_id,
-            missing=published.missing,
-            events_lost=published.events_lost,
-            published_ms=published.published_ms,
-            score=score(counts, baseline_counts) if published.scored else None,
-        )
+    verdict: Verdict
+    superseded: Verdict | None
+    slow: float | None
+    slow_limit: float
+    segments: tuple[SegmentResult, ...]
+    examples: dict[int, tuple[str, ...]]
+    recall: Recall | None
 
     @property
     def count(self) -> int:
         """The window's events."""
         return int(self.counts.sum())
 
-
-def score(counts: NDArray[np.int64], baseline_counts: NDArray[np.int64]) -> Score:
-    """Compare a window's histogram (k,) with the baseline's (k,); neither may be empty."""
-    contributions = js_contributions(counts, baseline_counts)
-    # fsum: the same sum whatever the order of the clusters. Rounding must not carry it above 1.
-    divergence = min(math.fsum(contributions), 1.0)
-    return Score(
-        js_divergence=divergence,
-        js_distance=math.sqrt(divergence),
-        contributions=contributions,
-        noise_floor=noise_floor(len(counts), int(counts.sum()), int(baseline_counts.sum())),
-    )
+    @property
+    def signed_contributions(self) -> NDArray[np.float64] | None:
+        """Each cluster's part of the divergence, (k,) float64, negative where its share has fallen."""
+        if self.score is None:
+            return None
+        gain = self.counts / self.count - self.baseline_counts / self.baseline_counts.sum()
+        signed: NDArray[np.float64] = np.copysign(self.score.contributions, gain)
+        return signed

@@ -5,7 +5,27 @@ from math import gcd
 
 from driftgauge.core.reference import Reference
 
-__all__ = ["StreamSpec"]
+__all__ = ["Alarm", "StreamSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What drift is worth finding, and how rarely it may be found where there is none.
+
+    Attributes:
+        level: The chance that a window without drift is significant, itself or any of its segments.
+        js_divergence: The smallest base-2 Jensen-Shannon divergence that is worth finding.
+        mean_shift: The smallest shift of the mean that is, its Mahalanobis length squared.
+        warm_up: From when until when, event time in ms, the operator declares the stream clean, so
+            that its windows show how related events are; None: it is left to the baseline.
+        segment_keys: By what the events are told apart, to be judged apart as well.
+    """
+
+    level: float
+    js_divergence: float
+    mean_shift: float
+    warm_up: tuple[int, int] | None = None
+    segment_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +42,7 @@ class StreamSpec:
         incomplete_ms: Wall time that a window waits for the partitions behind the foremost one
             before it is published without them.
         min_events: A window with fewer events is not scored.
+        alarm: What is drift.
     """
 
     name: str
@@ -32,6 +53,7 @@ class StreamSpec:
     idle_ms: int
     incomplete_ms: int
     min_events: int
+    alarm: Alarm
 
     @property
     def pane_ms(self) -> int:

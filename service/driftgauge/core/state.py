@@ -11,27 +11,29 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.examples import Example
+from driftgauge.core.partition import Partition
+from driftgauge.core.reference import Segment
+from driftgauge.core.result import WindowResult
+from driftgauge.core.verdict import History
 from driftgauge.core.window import Window
 
 __all__ = [
     "BaselineKey",
     "Change",
     "Counting",
+    "ExamplesKey",
     "FinalKey",
     "Gap",
+    "HistoryKey",
     "Key",
     "PaneKey",
-    "Partition",
     "Progress",
     "ProgressKey",
-    "Published",
     "PublishedKey",
     "StreamProgress",
     "Value",
 ]
-
-Partition = tuple[str, int]
-"""A partition of the source: its topic and its index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,37 +108,28 @@ class Progress:
     streams: Mapping[str, StreamProgress] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Published:
-    """A window's result as it was last published.
+@dataclass(frozen=True, slots=True)
+class PaneKey:
+    """A partition's tally of one pane of a stream, against one baseline, (k + 1 + r,) int64; see `Tally`.
+
+    Panes of several lengths may stand side by side where the configured window sizes have changed.
 
     Attributes:
-        revision: 0 at first, one more each time.
-        counts: (k,) int64, its events per cluster.
-        baseline_counts: (k,) int64, the baseline's histogram.
-        baseline_id: The baseline's identity.
-        scored: It had events enough to be compared.
-        missing: The partitions that had not passed its end.
-        events_lost: Some of its events may have been lost.
-        published_ms: Wall time.
+        stream: The stream's name.
+        baseline: The baseline's key.
+        pane: The pane.
+        segment: The segment of the events; None for all of them.
     """
 
-    revision: int
-    counts: NDArray[np.int64]
-    baseline_counts: NDArray[np.int64]
-    baseline_id: str
-    scored: bool
-    missing: tuple[Partition, ...]
-    events_lost: bool
-    published_ms: int
+    stream: str
+    baseline: str
+    pane: Window
+    segment: Segment | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PaneKey:
-    """A partition's counts (k,) int64 of one pane of a stream, against one baseline.
-
-    Panes of several lengths may stand side by side where the configured window sizes have changed.
-    """
+class ExamplesKey:
+    """A partition's examples of one pane of a stream, against one baseline."""
 
     stream: str
     baseline: str
@@ -145,10 +138,18 @@ class PaneKey:
 
 @dataclass(frozen=True, slots=True)
 class PublishedKey:
-    """A window's `Published`; kept at the stream's home partition."""
+    """A window's result as it was last published; kept at the stream's home partition."""
 
     stream: str
     window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryKey:
+    """What a stream's windows of one size, ms, leave behind; kept at its home partition."""
+
+    stream: str
+    size_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,8 @@ class ProgressKey:
     """The partition's `Progress`."""
 
 
-Key = PaneKey | PublishedKey | FinalKey | BaselineKey | ProgressKey
-Value = NDArray[np.int64] | Published | int | bytes | Progress
+Key = PaneKey | ExamplesKey | PublishedKey | HistoryKey | FinalKey | BaselineKey | ProgressKey
+Value = NDArray[np.int64] | tuple[Example, ...] | WindowResult | History | int | bytes | Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,22 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.eras import Eras
+from driftgauge.core.examples import Example, merge
+from driftgauge.core.partition import Partition
+from driftgauge.core.reference import Segment
+from driftgauge.core.result import WindowResult
 from driftgauge.core.state import (
     BaselineKey,
     Change,
+    ExamplesKey,
     FinalKey,
+    HistoryKey,
     PaneKey,
-    Partition,
     Progress,
     ProgressKey,
-    Published,
     PublishedKey,
     StreamProgress,
 )
+from driftgauge.core.verdict import History
 from driftgauge.core.window import Window
 
 __all__ = ["Table"]
 
+_Place = tuple[str, str, Segment | None]
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -35,7 +41,9 @@ class _Kept:
 
     progress: Progress | None = None
     panes: dict[PaneKey, NDArray[np.int64]] = field(default_factory=dict)
-    published: dict[PublishedKey, Published] = field(default_factory=dict)
+    examples: dict[ExamplesKey, tuple[Example, ...]] = field(default_factory=dict)
+    published: dict[PublishedKey, WindowResult] = field(default_factory=dict)
+    histories: dict[HistoryKey, History] = field(default_factory=dict)
     finals: dict[str, int] = field(default_factory=dict)
     parts: dict[BaselineKey, bytes] = field(default_factory=dict)
 
@@ -48,13 +56,13 @@ class Table:
         self._expected: frozenset[Partition] = frozenset()
         # Asked for many times a round; a round takes in many changes first.
         self._lanes: dict[str, Mapping[Partition, StreamProgress | None]] = {}
-        # (stream, baseline) -> length of the panes -> start -> counts; lengths and starts in ms
-        self._totals: dict[tuple[str, str], dict[int, dict[int, NDArray[np.int64]]]] = {}
+        # (stream, baseline, segment) -> length of the panes -> start -> tally; lengths and starts in ms
+        self._totals: dict[_Place, dict[int, dict[int, NDArray[np.int64]]]] = {}
         # How often a stream's panes have come or gone, and its open windows as of then: there are thousands.
         self._shapes: Counter[str] = Counter()
         self._open_windows: dict[str, tuple[object, dict[int, int]]] = {}
-        self._changed: dict[tuple[str, str], set[Window]] = {}
-        self._newest: dict[tuple[str, int], tuple[Window, Published]] = {}
+        self._changed: dict[_Place, set[Window]] = {}
+        self._newest: dict[tuple[str, int], WindowResult] = {}
 
     def expect(self, partitions: Collection[Partition]) -> None:
         """Say which partitions there are; one without a progress holds every watermark back."""
@@ -70,11 +78,15 @@ class Table:
                 self._lanes.clear()
             case PaneKey() as key:
                 self._apply_pane(kept, key, cast("NDArray[np.int64] | None", change.value))
+            case ExamplesKey() as key:
+                _put(kept.examples, key, cast("tuple[Example, ...] | None", change.value))
             case PublishedKey() as key:
-                published = cast("Published | None", change.value)
+                published = cast("WindowResult | None", change.value)
                 _put(kept.published, key, published)
                 if published is not None:
-                    self._show(key, published)
+                    self._show(published)
+            case HistoryKey() as key:
+                _put(kept.histories, key, cast("History | None", change.value))
             case FinalKey() as key:
                 _put(kept.finals, key.stream, cast("int | None", change.value))
             case BaselineKey() as key:
@@ -85,26 +97,43 @@ class Table:
         return self._kept[partition].progress if partition in self._kept else None
 
     def panes(self, partition: Partition) -> Mapping[PaneKey, NDArray[np.int64]]:
-        """Return a partition's own counts, each (k,)."""
+        """Return a partition's own tallies, each (k + 1 + r,)."""
         return self._kept[partition].panes if partition in self._kept else {}
 
-    def count(self, stream: str, baseline: str, window: Window) -> NDArray[np.int64] | None:
-        """Return a window's counts (k,), over its panes and all partitions; None where it has none."""
+    def examples(self, partition: Partition) -> Mapping[ExamplesKey, tuple[Example, ...]]:
+        """Return a partition's own examples."""
+        return self._kept[partition].examples if partition in self._kept else {}
+
+    def tally(
+        self, stream: str, baseline: str, window: Window, segment: Segment | None = None
+    ) -> NDArray[np.int64] | None:
+        """Return a window's tally (k + 1 + r,), over its panes and all partitions; None where it has none."""
         total = None
-        for length_ms, panes in self._totals.get((stream, baseline), {}).items():
-            first_ms = -(-window.start_ms // length_ms) * length_ms
-            for start_ms in range(first_ms, window.end_ms - length_ms + 1, length_ms):
-                counts = panes.get(start_ms)
-                if counts is not None:
-                    total = counts if total is None else total + counts
+        for length_ms, panes in self._totals.get((stream, baseline, segment), {}).items():
+            for start_ms in _starts(window, length_ms):
+                values = panes.get(start_ms)
+                if values is not None:
+                    total = values if total is None else total + values
         return total
+
+    def named(self, stream: str, baseline: str, window: Window) -> dict[int, tuple[str, ...]]:
+        """Return the names of a window's examples by cluster, over its panes and all partitions."""
+        lengths = self._totals.get((stream, baseline, None), {})
+        keys = [
+            ExamplesKey(stream, baseline, Window(length_ms, start_ms))
+            for length_ms, panes in lengths.items()
+            for start_ms in _starts(window, length_ms)
+            if start_ms in panes
+        ]
+        kept = (held.examples for held in self._kept.values() if held.examples)
+        return merge(examples[key] for examples in kept for key in keys if key in examples)
 
     def all_panes(self, stream: str) -> set[Window]:
         """Return the stream's panes, on any partition and against any baseline."""
         return {
             Window(length_ms, start_ms)
-            for (name, _), lengths in self._totals.items()
-            if name == stream
+            for (name, _, segment), lengths in self._totals.items()
+            if name == stream and segment is None
             for length_ms, panes in lengths.items()
             for start_ms in panes
         }
@@ -128,7 +157,16 @@ class Table:
             (kept.finals[stream] for kept in self._kept.values() if stream in kept.finals), default=None
         )
 
-    def published(self, stream: str) -> dict[Window, Published]:
+    def histories(self, stream: str) -> dict[int, History]:
+        """Return what the stream's windows leave behind, by size in ms."""
+        return {
+            key.size_ms: history
+            for kept in self._kept.values()
+            for key, history in kept.histories.items()
+            if key.stream == stream
+        }
+
+    def published(self, stream: str) -> dict[Window, WindowResult]:
         """Return the stream's results that are still open to correction, and the newest of each size."""
         return {
             key.window: published
@@ -137,7 +175,7 @@ class Table:
             if key.stream == stream
         }
 
-    def newest(self) -> Mapping[tuple[str, int], tuple[Window, Published]]:
+    def newest(self) -> Mapping[tuple[str, int], WindowResult]:
         """Return the newest window published of each stream and window size in ms."""
         return self._newest
 
@@ -228,16 +266,16 @@ class Table:
             for entry in lane.counting
         )
 
-    def _apply_pane(self, kept: _Kept, key: PaneKey, counts: NDArray[np.int64] | None) -> None:
-        place, start_ms = (key.stream, key.baseline), key.pane.start_ms
+    def _apply_pane(self, kept: _Kept, key: PaneKey, values: NDArray[np.int64] | None) -> None:
+        place, start_ms = (key.stream, key.baseline, key.segment), key.pane.start_ms
         totals = self._totals.setdefault(place, {}).setdefault(key.pane.size_ms, {})
         before = kept.panes.get(key)
         total = totals.get(start_ms)
         if before is not None and total is not None:
             total = total - before
-        if counts is not None:
-            total = counts if total is None else total + counts
-        _put(kept.panes, key, counts)
+        if values is not None:
+            total = values if total is None else total + values
+        _put(kept.panes, key, values)
         changed = self._changed.setdefault(place, set())
         if total is None or not total.any():
             self._shapes[key.stream] += totals.pop(start_ms, None) is not None
@@ -247,11 +285,20 @@ class Table:
             totals[start_ms] = total
             changed.add(key.pane)
 
-    def _show(self, key: PublishedKey, published: Published) -> None:
-        place = key.stream, key.window.size_ms
+    def _show(self, published: WindowResult) -> None:
+        place = published.stream, published.window.size_ms
         shown = self._newest.get(place)
-        if shown is None or (key.window.end_ms, published.revision) >= (shown[0].end_ms, shown[1].revision):
-            self._newest[place] = key.window, published
+        if shown is None or (published.window.end_ms, published.revision) >= (
+            shown.window.end_ms,
+            shown.revision,
+        ):
+            self._newest[place] = published
+
+
+def _starts(window: Window, length_ms: int) -> range:
+    """Return where the panes of a length start that lie within a window."""
+    first_ms = -(-window.start_ms // length_ms) * length_ms
+    return range(first_ms, window.end_ms - length_ms + 1, length_ms)
 
 
 def _put(held: dict[_K, _V], key: _K, value: _V | None) -> None:

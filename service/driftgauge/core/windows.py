@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from driftgauge.core.eras import Eras
+from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, References
 from driftgauge.core.result import WindowResult
+from driftgauge.core.scoring import Scoring
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import FinalKey, Gap, Partition, Published, PublishedKey, StreamProgress, Value
+from driftgauge.core.state import FinalKey, Gap, HistoryKey, PublishedKey, StreamProgress, Value
 from driftgauge.core.table import Table
+from driftgauge.core.tally import Tally
 from driftgauge.core.window import Window
 
 __all__ = ["Closed", "Windows"]
@@ -29,7 +32,7 @@ class Closed:
     """
 
     results: list[WindowResult] = field(default_factory=list)
-    changes: dict[PublishedKey | FinalKey, Value | None] = field(default_factory=dict)
+    changes: dict[PublishedKey | HistoryKey | FinalKey, Value | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Windows:
         self._spec = spec
         self._table = table
         self._published = table.published(spec.name)
+        self._scoring = Scoring(spec, table)
         self._final_ms = table.final_ms(spec.name)
         self._pending: set[Window] = set()
         self._touched: set[Window] = set()  # of these, those of which something has changed
@@ -121,11 +125,13 @@ class Windows:
         self._finish(state, blocked, closed)
         return closed
 
-    def state(self) -> dict[PublishedKey | FinalKey, Value | None]:
+    def state(self) -> dict[PublishedKey | HistoryKey | FinalKey, Value | None]:
         """Return all that the home partition's state holds of the stream."""
-        state: dict[PublishedKey | FinalKey, Value | None] = {
+        state: dict[PublishedKey | HistoryKey | FinalKey, Value | None] = {
             PublishedKey(self._spec.name, window): published for window, published in self._published.items()
         }
+        for size_ms, history in self._scoring.histories.items():
+            state[HistoryKey(self._spec.name, size_ms)] = history
         if self._final_ms is not None:
             state[FinalKey(self._spec.name)] = self._final_ms
         return state
@@ -208,30 +214,27 @@ class Windows:
         if not missing:
             # Otherwise it waits for those, whatever comes of it now.
             self._pending.discard(window)
-        counts = self._table.count(self._spec.name, reference.key, window)
-        if counts is None:
+        values = self._table.tally(self._spec.name, reference.key, window)
+        if values is None:
             return
-        count = int(counts.sum())
+        tally = Tally(values, len(reference.counts))
         before = self._published.get(window)
         lost = (before is not None and before.events_lost) or any(gap.touches(window) for gap in state.gaps)
         if before is not None and before.baseline_id == reference.baseline_id:
-            known = int(before.counts.sum())
+            said = before.count, before.missing, before.events_lost
             # An event that was counted stays counted, so less is older, and as much is the same.
-            if count < known or (count, missing, lost) == (known, before.missing, before.events_lost):
+            if tally.count < before.count or (tally.count, missing, lost) == said:
                 return
-        published = Published(
-            revision=0 if before is None else before.revision + 1,
-            counts=counts,
-            baseline_counts=reference.counts,
-            baseline_id=reference.baseline_id,
-            scored=count >= self._spec.min_events,
-            missing=missing,
-            events_lost=lost,
-            published_ms=state.now_ms,
+        histories = dict(self._scoring.histories)
+        result = self._scoring.judge(
+            window, tally, reference, before, missing=missing, events_lost=lost, now_ms=state.now_ms
         )
-        self._published[window] = published
-        closed.changes[PublishedKey(self._spec.name, window)] = published
-        closed.results.append(WindowResult.of(self._spec.name, window, published))
+        self._published[window] = result
+        closed.results.append(result)
+        closed.changes[PublishedKey(self._spec.name, window)] = result
+        history = self._scoring.histories.get(window.size_ms)
+        if history is not None and history is not histories.get(window.size_ms):
+            closed.changes[HistoryKey(self._spec.name, window.size_ms)] = history
 
     def _finish(self, state: _Round, blocked: list[Window], closed: Closed) -> None:
         """Make final what every partition refuses events for; keep the newest window of each size."""

@@ -10,7 +10,7 @@ standard alphabet with padding; left-over bits in its last character are not loo
 """
 
 from binascii import a2b_base64
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import orjson
@@ -33,7 +33,11 @@ __all__ = [
     "STREAM_NAME",
     "ClusterRecord",
     "Event",
+    "ExampleRecord",
+    "MeanShiftRecord",
     "PartitionRecord",
+    "SegmentRecord",
+    "SlowDriftRecord",
     "WindowRecord",
     "read_json",
     "validate_event",
@@ -60,6 +64,8 @@ _ONE_LINE: dict[str, object] = {"not": {"pattern": "\\n"}}
 
 ShortText = Annotated[str, Field(max_length=MAX_TEXT)]
 Count = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
 
@@ -149,14 +155,99 @@ class ClusterRecord(BaseModel):
     count: Count
     """Events of the window in this cluster."""
 
-    share: Annotated[float, Field(allow_inf_nan=False)]
+    share: Finite
     """Its share of the window's events, 0 to 1."""
 
-    baseline_share: Annotated[float, Field(allow_inf_nan=False)]
+    baseline_share: Finite
     """Its share of the baseline's events, 0 to 1."""
 
-    js_contribution: Annotated[float, Field(allow_inf_nan=False)] | None
+    js_contribution: Finite | None
     """Its term of the divergence; the terms sum to it. Null if the window is not scored."""
+
+
+class MeanShiftRecord(BaseModel):
+    """How far the mean of a window's vectors has moved along the baseline's leading components."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    t2: Finite
+    """Hotelling's T2 of the shift."""
+
+    p_value: Finite
+    """How often, without drift, T2 is as large."""
+
+    excess: Finite
+    """The size of the shift, free of the count: its Mahalanobis length squared, less what is expected of
+    it without drift. Below 0 where there is less than noise."""
+
+    centroid_distance: Finite
+    """The length of the shift, in the vectors' own units."""
+
+    centroid_p_value: Finite
+    """How often, without drift, that is as long."""
+
+    components: tuple[Finite, ...]
+    """Each component's share of the size; they sum to 1."""
+
+
+class SlowDriftRecord(BaseModel):
+    """Small evidence that builds up over windows."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    statistic: Finite
+    """The CUSUM of the windows' evidence, 0 or more."""
+
+    limit: Finite
+    """What it must reach to warn."""
+
+
+class ExampleRecord(BaseModel):
+    """Some events of a cluster."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    cluster: Count
+    """The cluster."""
+
+    event_ids: tuple[str, ...]
+    """Their `event_id`s."""
+
+
+class SegmentRecord(BaseModel):
+    """A window's events of one segment, compared with the baseline's of the same; null where not scored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    key: str
+    """What tells the events apart, such as country."""
+
+    value: str
+    """Its value for these; other for all values without a segment."""
+
+    count: Count
+    """Events counted."""
+
+    js_divergence: Finite | None
+    """As of the window."""
+
+    js_excess: Finite | None
+    """As of the window."""
+
+    mean_shift_excess: Finite | None
+    """As `excess` of the window's mean shift."""
+
+    p_value: Finite | None
+    """As of the window, for this segment alone."""
+
+    adjusted_p_value: Finite | None
+    """The p-value adjusted for the number of segments (Benjamini-Hochberg)."""
+
+    calibrated: bool | None
+    """As of the window. No segment's p-value is, for only the whole stream's dependence is known."""
+
+    verdict: VerdictName
+    """As of the window."""
 
 
 class PartitionRecord(BaseModel):
@@ -194,15 +285,43 @@ class WindowRecord(BaseModel):
     count: Count
     """Events counted."""
 
-    js_divergence: Annotated[float, Field(allow_inf_nan=False)] | None
+    verdict: VerdictName
+    """What the window says. drift: significant and large, in two of the last three windows. warning: in
+    this window alone so far, or slow drift. ok: none, and drift worth finding would have been found.
+    insufficient: too few events to say so. incomplete: partitions are missing."""
+
+    js_divergence: Finite | None
     """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; the divergence, not the distance.
     Null if the window has too few events to be scored."""
 
-    js_distance: Annotated[float, Field(allow_inf_nan=False)] | None
+    js_distance: Finite | None
     """The divergence's square root. Null if the window is not scored."""
 
-    noise_floor: Annotated[float, Field(allow_inf_nan=False)] | None
+    noise_floor: Finite | None
     """The divergence to expect without any drift, for this count. Null if the window is not scored."""
+
+    js_excess: Finite | None
+    """The divergence less the noise floor; below 0 where there is less than noise. Null if not scored."""
+
+    js_p_value: Finite | None
+    """How often, without drift, the divergence is as large. Null if the window is not scored."""
+
+    mean_shift: MeanShiftRecord | None
+    """The shift of the mean. Null if the window is not scored."""
+
+    p_value: Finite | None
+    """How often, without drift, divergence and mean shift together are as extreme. Null if not scored."""
+
+    calibrated: bool | None
+    """Whether the p-values know how related events are; if not they suppose independent ones, and are too
+    small where events come in bursts. Null if the window is not scored."""
+
+    novelty: Finite | None
+    """The share of events further from their centroid than 99 % of the baseline's; about 0.01 without
+    drift. Null if the window is not scored."""
+
+    slow_drift: SlowDriftRecord | None
+    """What has built up over the windows up to this one. Null if the window is incomplete or not scored."""
 
     baseline: Annotated[str, Field(pattern="^sha256:[0-9a-f]+$")]
     """Identity of the baseline compared with."""
@@ -216,6 +335,15 @@ class WindowRecord(BaseModel):
 
     clusters: tuple[ClusterRecord, ...]
     """Every cluster of the baseline, by id."""
+
+    movers: tuple[Count, ...]
+    """The clusters that contribute most to the divergence, three at most, the foremost first."""
+
+    examples: tuple[ExampleRecord, ...]
+    """Some events of these clusters, where events have an `event_id`."""
+
+    segments: tuple[SegmentRecord, ...]
+    """Every segment that is configured."""
 
 
 def read_json(raw: bytes) -> object:

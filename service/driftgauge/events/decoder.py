@@ -55,12 +55,14 @@ class ParsedEvent:
         time_ms: Event time in milliseconds since the epoch, UTC.
         vector: (d,) float32, finite.
         model_version: The model's version, if the event names it.
+        segments: What the event can be told apart by; empty if it names nothing.
     """
 
     stream: str
     time_ms: int
     vector: NDArray[np.float32]
     model_version: str | None
+    segments: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class _Columns:
     row: list[int] = field(default_factory=list)
     time_ms: list[int] = field(default_factory=list)
     vector: list[bytes] = field(default_factory=list)
+    event_id: list[str | None] = field(default_factory=list)
+    segments: list[dict[str, str] | None] = field(default_factory=list)
 
 
 class Decoder:
@@ -105,18 +109,19 @@ class Decoder:
             document: object = None
             try:
                 document = read_json(raw)
-                stream, time_ms, vector = read_fast(document, raw, self._expected) or read_exact(
-                    document, self._expected
-                )
+                event = read_fast(document, raw, self._expected) or read_exact(document, self._expected)
             except EventError as error:
                 rejections.append(Rejection(row, error.reason, error.detail, self._configured(document)))
                 continue
+            stream, time_ms, vector, event_id, segments = event
             columns = streams.get(stream)
             if columns is None:
                 columns = streams[stream] = _Columns()
             columns.row.append(row)
             columns.time_ms.append(time_ms)
             columns.vector.append(vector)
+            columns.event_id.append(event_id)
+            columns.segments.append(segments)
         batches = [self._batch(stream, columns, records, rejections) for stream, columns in streams.items()]
         rejections.sort(key=lambda rejection: rejection.row)
         return Decoded(tuple(batch for batch in batches if len(batch)), tuple(rejections))
@@ -143,8 +148,17 @@ class Decoder:
             for i in np.flatnonzero(~sound).tolist():
                 reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]))
                 rejections.append(Rejection(columns.row[i], reason, detail, stream))
-            row, time_ms, vectors = row[sound], time_ms[sound], vectors[sound]
-        return EventBatch(stream, row, records.partition[row], records.offset[row], time_ms, vectors)
+        batch = EventBatch(
+            stream=stream,
+            row=row,
+            partition=records.partition[row],
+            offset=records.offset[row],
+            time_ms=time_ms,
+            vectors=vectors,
+            event_ids=columns.event_id if any(columns.event_id) else (),
+            segments=columns.segments if any(columns.segments) else (),
+        )
+        return batch if sound.all() else batch.only(sound)
 
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:
@@ -156,7 +170,7 @@ def parse_event(raw: bytes) -> ParsedEvent | Rejection:
     vector = _unpack(event.packed_vector())
     if not np.isfinite(vector).all():
         return Rejection(0, Reason.NON_FINITE, _non_finite(vector), None)
-    return ParsedEvent(event.stream, event.timestamp, vector, event.model_version)
+    return ParsedEvent(event.stream, event.timestamp, vector, event.model_version, event.segments or {})
 
 
 def _unpack(vectors: bytes) -> NDArray[np.float32]:

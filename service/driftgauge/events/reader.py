@@ -20,8 +20,8 @@ __all__ = ["Expected", "Row", "expect", "read_exact", "read_fast"]
 _FLOAT_BYTES = 4
 _NUMBERS = {int, float}
 
-Row: TypeAlias = tuple[str, int, bytes]
-"""An event of the right shape: stream, event time in ms, the vector as little-endian float32.
+Row: TypeAlias = tuple[str, int, bytes, str | None, dict[str, str] | None]
+"""An event of the right shape: stream, event time in ms, vector as little-endian float32, id, segments.
 
 Whether its values are sound is judged per batch: the vector may not be finite.
 """
@@ -69,7 +69,7 @@ def read_exact(document: object, streams: Mapping[str, Expected]) -> Row:
     if len(vector) != expected.size:
         detail = f"embedding: {len(vector) // _FLOAT_BYTES} numbers, the baseline has {expected.dimension}"
         raise EventError(Reason.WRONG_DIMENSION, detail)
-    return event.stream, event.timestamp, vector
+    return event.stream, event.timestamp, vector, event.event_id, event.segments
 
 
 def read_fast(document: object, raw: bytes, streams: Mapping[str, Expected]) -> Row | None:
@@ -88,9 +88,10 @@ def read_fast(document: object, raw: bytes, streams: Mapping[str, Expected]) -> 
         vector = _pack_vector(document, raw, expected)
     except (struct.error, OverflowError, ValueError):
         return None
-    if vector is None or not _has_plain_extras(document, expected):
+    event_id, segments = document.get("event_id"), document.get("segments")
+    if vector is None or not _has_plain_extras(document.get("model_version"), event_id, segments, expected):
         return None
-    return stream, time_ms, vector
+    return stream, time_ms, vector, event_id, segments
 
 
 def _pack_vector(document: dict[str, object], raw: bytes, expected: Expected) -> bytes | None:
@@ -116,15 +117,12 @@ def _may_hold_bool(raw: bytes) -> bool:
     return raw.find(b"u", start, end) >= 0 or raw.find(b"l", start, end) >= 0  # true, false
 
 
-def _has_plain_extras(document: dict[str, object], expected: Expected) -> bool:
+def _has_plain_extras(version: object, event_id: object, segments: object, expected: Expected) -> bool:
     """Say whether the optional fields are surely in order."""
-    version = document.get("model_version")
     if version is not None and not (_is_short(version) and expected.model_version in (None, version)):
         return False
-    event_id = document.get("event_id")
     if event_id is not None and not _is_short(event_id):
         return False
-    segments = document.get("segments")
     if segments is None:
         return True
     if type(segments) is not dict or len(segments) > MAX_SEGMENTS:

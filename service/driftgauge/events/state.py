@@ -1,11 +1,12 @@
-"""The records of the state topic: a key that can be read, a value in fixed binary form.
+"""The records of the state topic: a key that can be read, a value in fixed form.
 
 `schemas/state.v1.md` says it byte by byte, for other readers. The same key, and the same value, is
 always the same bytes; and whoever meets what a later version wrote says so, and guesses nothing.
 
-Why not JSON: 20 counts of up to 10,000 are 102 bytes instead of 46, and 1,000 take 34 us to read
+Why binary: 20 counts of up to 10,000 are 102 bytes of JSON instead of 46, and 1,000 take 34 us to read
 instead of 1. Why not integers of variable length: 1,000 counts would take 190 us; a progress of 50
 streams would be 1.9 kB instead of 3.0 (compressed, 1.0 instead of 1.3), and take no less to read.
+Results and what else is written but once a window are JSON (see `kept`).
 """
 
 import re
@@ -13,26 +14,31 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.result import WindowResult
 from driftgauge.core.state import (
     BaselineKey,
     Counting,
+    ExamplesKey,
     FinalKey,
     Gap,
+    HistoryKey,
     Key,
     PaneKey,
     Progress,
     ProgressKey,
-    Published,
     PublishedKey,
     StreamProgress,
     Value,
 )
+from driftgauge.core.verdict import History
 from driftgauge.core.window import Window
 from driftgauge.errors import StateError
+from driftgauge.events import kept
 from driftgauge.events.contract import STREAM_NAME
 
 __all__ = ["decode", "encode_key", "encode_value"]
@@ -41,17 +47,15 @@ _VERSION = 1
 
 _BYTE = struct.Struct("<B")
 _TIME = struct.Struct("<q")
-_COUNTS = struct.Struct("<BI")  # bytes per count, k
-_PUBLISHED = struct.Struct("<IqBI")  # revision, published_ms, flags, number of missing partitions
-_INDEX = struct.Struct("<I")
+_TALLY = struct.Struct("<BII")  # bytes of each narrow number, how many of them, how many wide ones
 _PROGRESS = struct.Struct("<qI")  # position, number of streams
 _STREAM = struct.Struct("<qqqBB")  # newest_ms, idle_to_ms, horizon_ms, gaps (0 or 1), number of baselines
 _GAP = struct.Struct("<qq")  # from_ms, to_ms
 
 _NULL = -(2**63)
-_SCORED, _EVENTS_LOST = 1, 2
-_COUNT_TYPES = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<i8"}
-_COUNT_LIMITS = {size: int(np.iinfo(count_type).max) for size, count_type in _COUNT_TYPES.items()}
+_NARROW = {1: "<u1", 2: "<u2", 4: "<u4"}
+_NARROW_LIMITS = {size: int(np.iinfo(narrow).max) for size, narrow in _NARROW.items()}
+_WIDE = "<i8"
 
 
 def encode_key(key: Key) -> bytes:
@@ -59,6 +63,13 @@ def encode_key(key: Key) -> bytes:
     match key:
         case PaneKey():
             text = f"pane/{key.stream}/{key.baseline}/{key.pane.size_ms}/{key.pane.start_ms}"
+            if key.segment is not None:
+                name, value = (quote(part, safe="") for part in key.segment)
+                text = f"segment{text.removeprefix('pane')}/{name}/{value}"
+        case ExamplesKey():
+            text = f"examples/{key.stream}/{key.baseline}/{key.pane.size_ms}/{key.pane.start_ms}"
+        case HistoryKey():
+            text = f"history/{key.stream}/{key.size_ms}"
         case PublishedKey():
             text = f"published/{key.stream}/{key.window.size_ms}/{key.window.start_ms}"
         case FinalKey():
@@ -71,19 +82,23 @@ def encode_key(key: Key) -> bytes:
 
 
 def encode_value(value: Value) -> bytes:
-    """Return a record's value; its kind is in the key. A negative count is a ValueError."""
+    """Return a record's value; its kind is in the key."""
     parts = [_BYTE.pack(_VERSION)]
     match value:
         case bytes():
             parts.append(value)
         case int():
             parts.append(_TIME.pack(value))
-        case Published():
-            parts += _published(value)
+        case WindowResult():
+            parts.append(kept.write_result(value))
+        case History():
+            parts.append(kept.write_history(value))
         case Progress():
             parts += _progress(value)
+        case tuple():
+            parts.append(kept.write_examples(value))
         case _:
-            parts += _counts(value)
+            parts += _tally(value)
     return b"".join(parts)
 
 
@@ -102,7 +117,10 @@ def decode(key: bytes, value: bytes | None) -> tuple[Key, Value | None]:
     fields = kind.key.fullmatch(text)
     if fields is None:
         raise _damaged(name, "key")
-    parsed = kind.parse(*fields.groups())
+    try:
+        parsed = kind.parse(*fields.groups())
+    except ValueError as error:
+        raise _damaged(name, "key") from error
     if value is None:
         return parsed, None
     if not value:
@@ -114,7 +132,7 @@ def decode(key: bytes, value: bytes | None) -> tuple[Key, Value | None]:
     try:
         content = kind.read(reader)
         reader.finish()
-    except (ValueError, IndexError, struct.error) as error:
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
         raise _damaged(name, "value") from error
     return parsed, content
 
@@ -125,7 +143,7 @@ class _Kind:
 
     Attributes:
         key: The form of its key.
-        parse: Makes the key of the form's fields.
+        parse: Makes the key of the form's fields; ValueError where they are none.
         read: Reads the value.
     """
 
@@ -163,38 +181,6 @@ class _Reader:
         _demand(self._at == len(self._content), "it is longer or shorter than it says")
 
 
-def _published(value: Published) -> list[bytes]:
-    flags = _SCORED * value.scored | _EVENTS_LOST * value.events_lost
-    parts = [
-        _PUBLISHED.pack(value.revision, value.published_ms, flags, len(value.missing)),
-        _string(value.baseline_id.encode("ascii")),
-        *_counts(value.counts),
-        *_counts(value.baseline_counts),
-    ]
-    for topic, index in value.missing:
-        parts += [_string(topic.encode("ascii")), _INDEX.pack(index)]
-    return parts
-
-
-def _read_published(reader: _Reader) -> Published:
-    revision, published_ms, flags, missing = reader.unpack(_PUBLISHED)
-    _demand(flags <= _SCORED | _EVENTS_LOST, "a flag is unknown")
-    baseline_id = reader.string().decode("ascii")
-    counts = _read_counts(reader)
-    baseline_counts = _read_counts(reader)
-    partitions = [(reader.string().decode("ascii"), *reader.unpack(_INDEX)) for _ in range(missing)]
-    return Published(
-        revision=revision,
-        counts=counts,
-        baseline_counts=baseline_counts,
-        baseline_id=baseline_id,
-        scored=bool(flags & _SCORED),
-        missing=tuple(partitions),
-        events_lost=bool(flags & _EVENTS_LOST),
-        published_ms=published_ms,
-    )
-
-
 def _progress(value: Progress) -> list[bytes]:
     parts = [_PROGRESS.pack(value.position, len(value.streams))]
     for name, stream in sorted(value.streams.items()):
@@ -230,21 +216,28 @@ def _read_stream(reader: _Reader) -> StreamProgress:
     return StreamProgress(_time(newest_ms), _time(idle_to_ms), _time(horizon_ms), tuple(counting), gap)
 
 
-def _counts(counts: NDArray[np.int64]) -> list[bytes]:
-    # A negative count, seen as unsigned, is beyond every limit.
-    highest = int(counts.view(np.uint64).max(initial=0))
-    _demand(highest <= max(_COUNT_LIMITS.values()), "a count is negative")
-    size = next(size for size, limit in _COUNT_LIMITS.items() if highest <= limit)
-    return [_COUNTS.pack(size, len(counts)), counts.astype(_COUNT_TYPES[size]).tobytes()]
+def _tally(values: NDArray[np.int64]) -> list[bytes]:
+    # Counts are small and come first; sums of places are large, and signed.
+    wide = np.flatnonzero((values < 0) | (values > max(_NARROW_LIMITS.values())))
+    narrow = int(wide[0]) if len(wide) else len(values)
+    highest = int(values[:narrow].max(initial=0))
+    size = next(size for size, limit in _NARROW_LIMITS.items() if highest <= limit)
+    return [
+        _TALLY.pack(size, narrow, len(values) - narrow),
+        values[:narrow].astype(_NARROW[size]).tobytes(),
+        values[narrow:].astype(_WIDE).tobytes(),
+    ]
 
 
-def _read_counts(reader: _Reader) -> NDArray[np.int64]:
-    size, clusters = reader.unpack(_COUNTS)
-    _demand(size in _COUNT_TYPES, "counts have no such size")
-    counts = np.frombuffer(reader.take(size * clusters), _COUNT_TYPES[size]).astype(np.int64)
-    # Only the largest type has a sign.
-    _demand(size < max(_COUNT_TYPES) or counts.min(initial=0) >= 0, "a count is negative")
-    return counts
+def _read_tally(reader: _Reader) -> NDArray[np.int64]:
+    size, narrow, wide = reader.unpack(_TALLY)
+    _demand(size in _NARROW, "numbers have no such size")
+    return np.concatenate(
+        [
+            np.frombuffer(reader.take(size * narrow), _NARROW[size]).astype(np.int64),
+            np.frombuffer(reader.take(8 * wide), _WIDE).astype(np.int64),
+        ]
+    )
 
 
 def _string(content: bytes) -> bytes:
@@ -277,16 +270,42 @@ def _damaged(kind: str, part: str) -> StateError:
 _BASELINE = "[0-9a-f]+"
 _INTEGER = "0|[1-9][0-9]{0,17}"
 
+_PLACE = f"({STREAM_NAME})/({_BASELINE})/({_INTEGER})/({_INTEGER})"
+_QUOTED = r"([A-Za-z0-9._~%-]*)"
+
+
+def _parse_segment(stream: str, baseline: str, size: str, start: str, name: str, value: str) -> PaneKey:
+    return PaneKey(stream, baseline, Window(int(size), int(start)), (_unquote(name), _unquote(value)))
+
+
+def _unquote(quoted: str) -> str:
+    text = unquote(quoted, errors="strict")
+    # Otherwise one segment would have two keys, and compaction would keep both.
+    _demand(quote(text, safe="") == quoted, "it is quoted otherwise than it would be written")
+    return text
+
+
 _KINDS = {
     "pane": _Kind(
-        re.compile(f"pane/({STREAM_NAME})/({_BASELINE})/({_INTEGER})/({_INTEGER})"),
+        re.compile(f"pane/{_PLACE}"),
         lambda stream, baseline, size, start: PaneKey(stream, baseline, Window(int(size), int(start))),
-        _read_counts,
+        _read_tally,
+    ),
+    "segment": _Kind(re.compile(f"segment/{_PLACE}/{_QUOTED}/{_QUOTED}"), _parse_segment, _read_tally),
+    "examples": _Kind(
+        re.compile(f"examples/{_PLACE}"),
+        lambda stream, baseline, size, start: ExamplesKey(stream, baseline, Window(int(size), int(start))),
+        lambda reader: kept.read_examples(reader.rest()),
     ),
     "published": _Kind(
         re.compile(f"published/({STREAM_NAME})/({_INTEGER})/({_INTEGER})"),
         lambda stream, size, start: PublishedKey(stream, Window(int(size), int(start))),
-        _read_published,
+        lambda reader: kept.read_result(reader.rest()),
+    ),
+    "history": _Kind(
+        re.compile(f"history/({STREAM_NAME})/({_INTEGER})"),
+        lambda stream, size: HistoryKey(stream, int(size)),
+        lambda reader: kept.read_history(reader.rest()),
     ),
     "final": _Kind(re.compile(f"final/({STREAM_NAME})"), FinalKey, lambda reader: int(*reader.unpack(_TIME))),
     "baseline": _Kind(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from driftgauge.core.state import Partition
+from driftgauge.core.partition import Partition
 
 __all__ = ["Assignment"]
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from driftgauge.core.state import Change, Partition
+from driftgauge.core.partition import Partition
+from driftgauge.core.state import Change
 from driftgauge.core.table import Table
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
 from driftgauge.events.state import decode

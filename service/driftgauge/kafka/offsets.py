@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftgauge.core.state import Partition
+from driftgauge.core.partition import Partition
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
 __all__ = ["LogOffsets"]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from driftgauge.config import Settings
 from driftgauge.core.batch import EventBatch
+from driftgauge.core.partition import Partition
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult
-from driftgauge.core.state import Change, Partition
+from driftgauge.core.state import Change
 from driftgauge.errors import StateError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from driftgauge.core.state import Partition
+from driftgauge.core.partition import Partition
 from driftgauge.core.table import Table
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.follower import Follower

@@ -9,10 +9,10 @@ from contextlib import closing, suppress
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.config import Settings
+from driftgauge.core.partition import Partition
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.reference import MissingBaselineError
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import Partition
 from driftgauge.core.table import Table
 from driftgauge.errors import AuthorizationError, ClientLost, ServiceError, TransactionAborted
 from driftgauge.events.decoder import Decoder
@@ -26,7 +26,7 @@ from driftgauge.kafka.ownership import Ownership
 from driftgauge.kafka.restore import Restore
 from driftgauge.kafka.transaction import AUTHORIZATION, Transaction
 from driftgauge.telemetry.health import Condition, Health
-from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.metrics import Stage, Telemetry
 from driftgauge.watching import References
 
 __all__ = ["Session"]
@@ -144,7 +144,8 @@ class Session:
             now_ms = self._clock_ms()
             self._health.polled()
             self._telemetry.polled(now_ms)
-            self._follower.poll()
+            with self._telemetry.timed(Stage.FOLLOW):
+                self._follower.poll()
             if self._ownership is None:
                 # Nothing is to be counted, but the client may say why.
                 read_notices(messages, _NOTHING)
@@ -172,7 +173,8 @@ class Session:
             last_ms = now_ms
             if not 0 <= now_ms - shown_ms < show_interval_ms:
                 shown_ms = now_ms
-                self._show()
+                with self._telemetry.timed(Stage.SHOW):
+                    self._show()
 
     def _commit(self, ownership: Ownership, bound_s: float) -> None:
         if ownership.commit(self._consumer, bound_s, is_current=self._is_current):

@@ -62,6 +62,7 @@ def _gauge(name: str, labels: tuple[str, ...], unit: str, text: str) -> Metric:
 
 _WINDOW = ("stream", "window")
 _CLUSTER = ("stream", "window", "cluster")
+_SEGMENT = ("stream", "window", "segment", "value")
 _PARTITION = ("topic", "partition")
 
 _ALL = (
@@ -82,9 +83,10 @@ _ALL = (
     ),
     _counter(
         "driftgauge_windows_closed_total",
-        (*_WINDOW, "outcome"),
+        (*_WINDOW, "verdict"),
         "windows",
-        "Windows closed for the first time: scored, or insufficient (too few events to be scored).",
+        "Windows closed, by verdict: ok, warning, drift, insufficient, incomplete. One whose verdict is"
+        " another after a revision counts under that as well.",
     ),
     _counter(
         "driftgauge_window_revisions_total",
@@ -115,17 +117,130 @@ _ALL = (
         " Absent where the window was not scored.",
     ),
     _gauge(
-        "driftgauge_window_cluster_js_contribution",
-        _CLUSTER,
-        "none, 0 to 1",
-        "Each cluster's part of driftgauge_window_js_divergence, which is their sum."
+        "driftgauge_window_js_excess",
+        _WINDOW,
+        "none, -1 to 1",
+        "driftgauge_window_js_divergence less driftgauge_window_noise_floor; below 0 where there is less than"
+        " noise. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_js_p_value",
+        _WINDOW,
+        "probability",
+        "How often the divergence is as large without drift. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_mean_shift_t2",
+        _WINDOW,
+        "none, 0 or more",
+        "Hotelling's T2 of the shift of the mean along the baseline's leading components."
         " Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_mean_shift_excess",
+        _WINDOW,
+        "squared standard deviations",
+        "The size of the shift of the mean, free of the count: its Mahalanobis length squared, less what is"
+        " expected of it without drift. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_mean_shift_p_value",
+        _WINDOW,
+        "probability",
+        "How often T2 is as large without drift. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_centroid_distance",
+        _WINDOW,
+        "the vectors' own unit",
+        "The length of the shift of the mean along the baseline's leading components."
+        " Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_centroid_p_value",
+        _WINDOW,
+        "probability",
+        "How often that shift is as long without drift. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_p_value",
+        _WINDOW,
+        "probability",
+        "How often, without drift, divergence, T2 and the length of the shift together are as extreme: what"
+        " the verdict goes by. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_calibrated",
+        _WINDOW,
+        "1 or 0",
+        "Whether the p-values know how related events are; at 0 they suppose independent ones, and are too"
+        " small where events come in bursts. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_novelty_ratio",
+        _WINDOW,
+        "ratio, 0 to 1",
+        "Share of the events further from their centroid than 99 % of the baseline's; about 0.01 without"
+        " drift. Absent where the window was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_verdict",
+        (*_WINDOW, "verdict"),
+        "1 or 0",
+        "What the newest closed window says: 1 for one of ok, warning, drift, insufficient (too few events"
+        " to say that there is none), incomplete (partitions are missing); 0 for the others.",
+    ),
+    _gauge(
+        "driftgauge_window_slow_drift",
+        _WINDOW,
+        "standard deviations",
+        "Small evidence that has built up over the windows, a CUSUM."
+        " Absent where the newest closed window is incomplete or was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_slow_drift_limit",
+        _WINDOW,
+        "standard deviations",
+        "What driftgauge_window_slow_drift must reach to warn; without drift as rarely as a false page.",
+    ),
+    _gauge(
+        "driftgauge_window_cluster_signed_js_contribution",
+        _CLUSTER,
+        "none, -1 to 1",
+        "Each cluster's part of driftgauge_window_js_divergence, which is the sum of their sizes; negative"
+        " where its share is below the baseline's. Absent where the window was not scored.",
     ),
     _gauge(
         "driftgauge_window_cluster_ratio",
         _CLUSTER,
         "ratio, 0 to 1",
         "Share of the newest closed window's events in each cluster.",
+    ),
+    _gauge(
+        "driftgauge_window_segment_events",
+        _SEGMENT,
+        "events",
+        "Events of the newest closed window in each segment.",
+    ),
+    _gauge(
+        "driftgauge_window_segment_js_divergence",
+        _SEGMENT,
+        "none, 0 to 1",
+        "Jensen-Shannon divergence, base 2, of the segment's events from the baseline's of the same segment."
+        " Absent where the segment was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_segment_adjusted_p_value",
+        _SEGMENT,
+        "probability",
+        "As driftgauge_window_p_value, of the segment, adjusted for the number of segments"
+        " (Benjamini-Hochberg). Absent where the segment was not scored.",
+    ),
+    _gauge(
+        "driftgauge_window_segment_verdict",
+        (*_SEGMENT, "verdict"),
+        "1 or 0",
+        "As driftgauge_window_verdict, of each segment.",
     ),
     _gauge("driftgauge_window_events", _WINDOW, "events", "Events of the newest closed window."),
     _gauge(
@@ -206,7 +321,8 @@ _ALL = (
         Kind.HISTOGRAM,
         ("stage",),
         "seconds",
-        "Time a batch of records spent in each stage: decode, count, close, commit.",
+        "Time spent in each stage: of a batch of records decode and count, of a round close and commit,"
+        " follow with what all replicas have committed, show with the gauges.",
     ),
     _gauge(
         "driftgauge_consumer_lag_messages",

@@ -12,9 +12,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.core.durations import format_duration
-from driftgauge.core.result import WindowResult
+from driftgauge.core.partition import Partition
+from driftgauge.core.result import Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import Partition
 from driftgauge.core.table import Table
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
@@ -49,6 +49,8 @@ class Stage(StrEnum):
     COUNT = "count"
     CLOSE = "close"
     COMMIT = "commit"
+    FOLLOW = "follow"
+    SHOW = "show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,8 @@ class Telemetry:
                 self._events.labels(stream, outcome)
             for window in map(format_duration, spec.sizes_ms):
                 self._late_events.labels(stream, window)
-                self._windows_closed.labels(stream, window, "scored")
-                self._windows_closed.labels(stream, window, "insufficient")
+                for verdict in Verdict:
+                    self._windows_closed.labels(stream, window, verdict)
                 self._window_revisions.labels(stream, window)
         self._rebalances = self._counter("driftgauge_consumer_rebalances_total")
         for kind in ("assigned", "revoked", "lost"):
@@ -200,10 +202,9 @@ class Telemetry:
         """These windows were closed or corrected by this replica, and published."""
         for result in results:
             window = format_duration(result.window.size_ms)
-            if result.revision == 0:
-                outcome = "insufficient" if result.score is None else "scored"
-                self._windows_closed.labels(result.stream, window, outcome).inc()
-            else:
+            if result.verdict is not result.superseded:
+                self._windows_closed.labels(result.stream, window, result.verdict).inc()
+            if result.revision:
                 self._window_revisions.labels(result.stream, window).inc()
             logger.info(
                 "window closed" if result.revision == 0 else "window revised",
@@ -214,8 +215,10 @@ class Telemetry:
                     "end_ms": result.window.end_ms,
                     "revision": result.revision,
                     "events": result.count,
+                    "verdict": result.verdict,
                     "js_divergence": None if result.score is None else result.score.js_divergence,
                     "noise_floor": None if result.score is None else result.score.noise_floor,
+                    "p_value": None if result.score is None else result.score.p_value,
                     "missing": _name(result.missing),
                     "events_lost": result.events_lost,
                 },

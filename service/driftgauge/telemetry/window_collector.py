@@ -7,11 +7,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from driftgauge.core.durations import format_duration
-from driftgauge.core.result import WindowResult
+from driftgauge.core.result import Score, SegmentResult, Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.state import Published
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
 from driftgauge.telemetry.catalogue import METRICS
 
 __all__ = ["WindowCollector"]
@@ -58,19 +56,21 @@ class WindowCollector(Collector):
             for size_ms, number in table.open_windows(spec.name, spec.sizes_ms).items():
                 open_windows[spec.name, size_ms] = number
                 if (spec.name, size_ms) in published:
-                    newest[spec.name, size_ms] = self._result(spec.name, *published[spec.name, size_ms])
+                    newest[spec.name, size_ms] = published[spec.name, size_ms]
         self._snapshot = _Snapshot(newest, watermarks_ms, open_windows)
-
-    def _result(self, stream: str, window: Window, published: Published) -> WindowResult:
-        shown = self._snapshot.newest.get((stream, window.size_ms))
-        # A score takes a tenth of a millisecond, and most seconds bring no new window.
-        if shown is not None and (shown.window, shown.revision) == (window, published.revision):
-            return shown
-        return WindowResult.of(stream, window, published)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Yield the families without samples."""
-        for name in (*_WINDOW_GAUGES, *_CLUSTER_GAUGES, _MISSING, _WATERMARK, _WINDOWS_OPEN):
+        for name in (
+            *_WINDOW_GAUGES,
+            *_CLUSTER_GAUGES,
+            _VERDICT,
+            *_SEGMENT_GAUGES,
+            _SEGMENT_VERDICT,
+            _MISSING,
+            _WATERMARK,
+            _WINDOWS_OPEN,
+        ):
             yield _family(name)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -90,6 +90,7 @@ class WindowCollector(Collector):
                 for cluster, value in enumerate(values_of(result)):
                     family.add_metric((stream, window, str(cluster)), value)
             yield family
+        yield from _judged(snapshot)
         missing = _family(_MISSING)
         for (stream, size_ms), result in snapshot.newest.items():
             for topic, partition in result.missing:
@@ -105,25 +106,40 @@ class WindowCollector(Collector):
         yield windows_open
 
 
+def _judged(snapshot: _Snapshot) -> Iterator[GaugeMetricFamily]:
+    """Yield the verdicts, and what is known of the segments."""
+    verdicts = _family(_VERDICT)
+    segment_gauges = {name: _family(name) for name in _SEGMENT_GAUGES}
+    segment_verdicts = _family(_SEGMENT_VERDICT)
+    for (stream, size_ms), result in snapshot.newest.items():
+        window = format_duration(size_ms)
+        for verdict in Verdict:
+            verdicts.add_metric((stream, window, verdict), float(verdict is result.verdict))
+        for segment in result.segments:
+            labels = (stream, window, *segment.segment)
+            for name, value_of in _SEGMENT_GAUGES.items():
+                value = value_of(segment)
+                if value is not None:
+                    segment_gauges[name].add_metric(labels, value)
+            for verdict in Verdict:
+                segment_verdicts.add_metric((*labels, verdict), float(verdict is segment.verdict))
+    yield verdicts
+    yield from segment_gauges.values()
+    yield segment_verdicts
+
+
 def _family(name: str) -> GaugeMetricFamily:
     metric = METRICS[name]
     return GaugeMetricFamily(metric.name, metric.documentation, labels=metric.labels)
 
 
-def _js_divergence(result: WindowResult) -> float | None:
-    return None if result.score is None else result.score.js_divergence
-
-
-def _js_distance(result: WindowResult) -> float | None:
-    return None if result.score is None else result.score.js_distance
-
-
-def _noise_floor(result: WindowResult) -> float | None:
-    return None if result.score is None else result.score.noise_floor
+def _of_score(value_of: Callable[[Score], float]) -> Callable[[WindowResult], float | None]:
+    return lambda result: None if result.score is None else value_of(result.score)
 
 
 def _contributions(result: WindowResult) -> Sequence[float]:
-    return () if result.score is None else result.score.contributions.tolist()
+    signed = result.signed_contributions
+    return () if signed is None else signed.tolist()
 
 
 def _ratios(result: WindowResult) -> Sequence[float]:
@@ -131,14 +147,28 @@ def _ratios(result: WindowResult) -> Sequence[float]:
 
 
 _MISSING = "driftgauge_window_missing_partition"
+_VERDICT = "driftgauge_window_verdict"
+_SEGMENT_VERDICT = "driftgauge_window_segment_verdict"
 _WATERMARK = "driftgauge_watermark_timestamp_seconds"
 _WINDOWS_OPEN = "driftgauge_windows_open"
 
 # A gauge whose value is None has no series: a 0 would say "no drift" where nothing was measured.
 _WINDOW_GAUGES: Mapping[str, Callable[[WindowResult], float | None]] = {
-    "driftgauge_window_js_divergence": _js_divergence,
-    "driftgauge_window_js_distance": _js_distance,
-    "driftgauge_window_noise_floor": _noise_floor,
+    "driftgauge_window_js_divergence": _of_score(lambda score: score.js_divergence),
+    "driftgauge_window_js_distance": _of_score(lambda score: score.js_distance),
+    "driftgauge_window_noise_floor": _of_score(lambda score: score.noise_floor),
+    "driftgauge_window_js_excess": _of_score(lambda score: score.js_excess),
+    "driftgauge_window_js_p_value": _of_score(lambda score: score.js_p_value),
+    "driftgauge_window_mean_shift_t2": _of_score(lambda score: score.mean_shift.t2),
+    "driftgauge_window_mean_shift_excess": _of_score(lambda score: score.mean_shift.excess),
+    "driftgauge_window_mean_shift_p_value": _of_score(lambda score: score.mean_shift.p_value),
+    "driftgauge_window_centroid_distance": _of_score(lambda score: score.mean_shift.centroid_distance),
+    "driftgauge_window_centroid_p_value": _of_score(lambda score: score.mean_shift.centroid_p_value),
+    "driftgauge_window_p_value": _of_score(lambda score: score.p_value),
+    "driftgauge_window_calibrated": _of_score(lambda score: float(score.calibrated)),
+    "driftgauge_window_novelty_ratio": _of_score(lambda score: score.novelty),
+    "driftgauge_window_slow_drift": lambda result: result.slow,
+    "driftgauge_window_slow_drift_limit": lambda result: result.slow_limit,
     "driftgauge_window_events": lambda result: result.count,
     "driftgauge_window_revision": lambda result: result.revision,
     "driftgauge_window_complete": lambda result: float(not result.missing),
@@ -148,6 +178,12 @@ _WINDOW_GAUGES: Mapping[str, Callable[[WindowResult], float | None]] = {
 }
 
 _CLUSTER_GAUGES: Mapping[str, Callable[[WindowResult], Sequence[float]]] = {
-    "driftgauge_window_cluster_js_contribution": _contributions,
+    "driftgauge_window_cluster_signed_js_contribution": _contributions,
     "driftgauge_window_cluster_ratio": _ratios,
+}
+
+_SEGMENT_GAUGES: Mapping[str, Callable[[SegmentResult], float | None]] = {
+    "driftgauge_window_segment_events": lambda segment: segment.count,
+    "driftgauge_window_segment_js_divergence": lambda segment: segment.js_divergence,
+    "driftgauge_window_segment_adjusted_p_value": lambda segment: segment.adjusted_p_value,
 }

@@ -1,0 +1,75 @@
+"""Vectors to their places along the baseline's components: integers, the same in any batch."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Projection"]
+
+# A double holds integers up to 2^53 exactly. Components take 20 bits; for what is left see `_limit`.
+_EXACT_BITS = 53
+_COMPONENT_BITS = 20
+# Steps in one standard deviation along the leading component.
+_STEP_BITS = 18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """The places of vectors along principal components, in fixed point.
+
+    A float product's last bits depend on how a BLAS cuts up the batch, so sums over batches,
+    partitions and replicas would not agree. Here the centred vectors and the components are rounded
+    to integers first, elementwise. Every partial sum of their product is then an integer below 2^53,
+    by Cauchy-Schwarz, and a double holds it exactly, in whatever order it was added up.
+
+    Attributes:
+        mean: (d,) float64, of the baseline's reference vectors.
+        components: (r, d) float32, of unit length.
+        variances: (r,) float64, the baseline's variance along each component, the largest first.
+        step: The embedding units in one step of a place: 2^-19 to 2^-18 standard deviations along the
+            leading component.
+    """
+
+    mean: NDArray[np.float64]
+    components: NDArray[np.float32]
+    variances: NDArray[np.float64]
+    step: float = field(init=False)
+    _weights: NDArray[np.float64] = field(init=False, repr=False)
+    _limit: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        deviation = math.sqrt(float(self.variances[0]))
+        dimension = self.components.shape[1]
+        object.__setattr__(self, "step", 2.0 ** (math.floor(math.log2(deviation)) - _STEP_BITS))
+        weights = np.rint(self.components.astype(np.float64) * 2.0**_COMPONENT_BITS).T
+        object.__setattr__(self, "_weights", np.ascontiguousarray(weights))
+        # One bit is for components that are a little longer than 1 by rounding.
+        norm_bits = _EXACT_BITS - _COMPONENT_BITS - 1
+        limit = 2.0 ** (norm_bits - math.ceil(math.log2(dimension) / 2))
+        object.__setattr__(self, "_limit", limit)
+
+    def places(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the (n, r) int64 places of (n, d) float32 finite vectors, relative to the mean, in steps.
+
+        A number of a vector that lies further from the mean than some hundred of the standard
+        deviations (how many depends on d) counts as if it lay there.
+        """
+        steps = vectors - self.mean
+        steps *= 1 / self.step
+        np.clip(steps, -self._limit, self._limit, out=steps)
+        np.rint(steps, out=steps)
+        exact = steps @ self._weights
+        exact *= 2.0**-_COMPONENT_BITS
+        return np.rint(exact, out=exact).astype(np.int64)
+
+    @property
+    def deviations(self) -> NDArray[np.float64]:
+        """The baseline's standard deviation along each component, (r,)."""
+        return np.sqrt(self.variances)
+
+    def shift(self, sums: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+        """Return the (r,) mean of so many events along the components, relative to the baseline's mean."""
+        shift: NDArray[np.float64] = sums * np.float64(self.step / count)
+        return shift

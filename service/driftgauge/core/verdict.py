@@ -1,0 +1,120 @@
+"""From scores to a verdict: significant, large, lasting; and what is remembered for the next window.
+
+The history of a stream's windows is a fold over their results: each window enters it once, at its
+first complete revision, in the order of event time. What a window was judged with is kept beside
+its result, so that a revision is judged with the same.
+"""
+
+from dataclasses import dataclass, replace
+
+from driftgauge.core.dependence import CleanWindows
+from driftgauge.core.reference import Segment
+from driftgauge.core.result import Recall, Verdict
+from driftgauge.core.slow import advance
+from driftgauge.core.window import Window
+
+__all__ = ["History", "decide", "enter"]
+
+# Two of three: one odd window pages nobody, and one quiet window between two others does not end a drift.
+_OF_WINDOWS = 3
+_WINDOWS = 2
+
+# Once it has warned, more evidence of the same drift would only make it go on for longer afterwards.
+_MAX_OVER_LIMIT = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """What a stream's windows of one size leave behind.
+
+    Attributes:
+        baseline_id: The baseline that they were compared with; another one begins anew.
+        end_ms: The end of the last window that has entered; one that ends before it never enters.
+        recall: What the next window is judged with.
+        warm_up: From when until when, event time in ms, windows were declared clean; None: never.
+        clean: The windows of the warm-up.
+    """
+
+    baseline_id: str
+    end_ms: int
+    recall: Recall
+    warm_up: tuple[int, int] | None
+    clean: CleanWindows
+
+    @classmethod
+    def begin(cls, baseline_id: str, components: int, end_ms: int) -> "History":
+        """Return the history before the first window against a baseline.
+
+        Args:
+            baseline_id: The baseline's identity.
+            components: r, its components.
+            end_ms: The end of the last window that has entered, against whatever baseline.
+        """
+        return cls(baseline_id, end_ms, Recall(), None, CleanWindows.empty(components))
+
+    def warmed_by(self, warm_up: tuple[int, int] | None) -> "History":
+        """Return the history with a warm-up; what another one has taught is forgotten."""
+        if warm_up == self.warm_up:
+            return self
+        return replace(self, warm_up=warm_up, clean=CleanWindows.empty(len(self.clean.products)))
+
+    def recall_at(self, window: Window) -> Recall:
+        """Return what a window is judged with; those between it and the last that entered were not found."""
+        between = min((window.start_ms - self.end_ms) // window.size_ms, _OF_WINDOWS) if self.end_ms else 0
+        return replace(
+            self.recall,
+            recent=_last((*self.recall.recent, *[False] * between)),
+            segments={
+                segment: _last((*recent, *[False] * between))
+                for segment, recent in self.recall.segments.items()
+            },
+        )
+
+    def remember(self, window: Window, recall: Recall) -> "History":
+        """Return the history after a window that is judged."""
+        return replace(self, end_ms=window.end_ms, recall=recall)
+
+    def learn(self, window: Window, clean: CleanWindows) -> "History":
+        """Return the history after a window of the warm-up, which is declared clean."""
+        return replace(self, end_ms=window.end_ms, recall=Recall(), clean=clean)
+
+
+def _last(recent: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Return what of the windows before is of use for the next one."""
+    return recent[-(_OF_WINDOWS - 1) :]
+
+
+def decide(recent: tuple[bool, ...], *, is_found: bool, has_power: bool, is_slow: bool = False) -> Verdict:
+    """Return the verdict of a complete window.
+
+    Args:
+        recent: Of the windows before, oldest first: whether each was significant and large.
+        is_found: Whether this one is.
+        has_power: Whether drift worth finding would have been found in it.
+        is_slow: Whether slow drift has built up.
+    """
+    if sum((*recent, is_found)[-_OF_WINDOWS:]) >= _WINDOWS:
+        return Verdict.DRIFT
+    if is_found or is_slow:
+        return Verdict.WARNING
+    return Verdict.OK if has_power else Verdict.INSUFFICIENT
+
+
+def enter(
+    recall: Recall, *, is_found: bool, p_value: float, slow_limit: float, segments: dict[Segment, bool]
+) -> Recall:
+    """Return what the next window is judged with after one.
+
+    Args:
+        recall: What this one is judged with.
+        is_found: Whether it is significant and large.
+        p_value: Its combined p-value.
+        slow_limit: What the statistic of slow drift must reach to warn.
+        segments: Whether each segment that was scored is significant and large.
+    """
+    return Recall(
+        recent=_last((*recall.recent, is_found)),
+        slow=min(advance(recall.slow, p_value), _MAX_OVER_LIMIT * slow_limit),
+        segments=recall.segments
+        | {segment: _last((*recall.segments.get(segment, ()), found)) for segment, found in segments.items()},
+    )

@@ -1,0 +1,141 @@
+"""Results, histories and examples as the state keeps them: JSON, for they are written once a window."""
+
+import base64
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from driftgauge.core.dependence import CleanWindows
+from driftgauge.core.examples import Example
+from driftgauge.core.result import Recall, Verdict, WindowResult
+from driftgauge.core.verdict import History
+from driftgauge.events.contract import Finite, VerdictName, WindowRecord
+from driftgauge.events.results import from_record, to_record
+
+__all__ = [
+    "read_examples",
+    "read_history",
+    "read_result",
+    "write_examples",
+    "write_history",
+    "write_result",
+]
+
+_Count = Annotated[int, Field(ge=0)]
+_Recent = tuple[bool, ...]
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class _SegmentRecall(_Kept):
+    key: str
+    value: str
+    recent: _Recent
+
+
+class _Recall(_Kept):
+    recent: _Recent
+    slow: Finite
+    segments: tuple[_SegmentRecall, ...]
+
+    @classmethod
+    def of(cls, recall: Recall) -> "_Recall":
+        segments = tuple(
+            _SegmentRecall(key=key, value=value, recent=recent)
+            for (key, value), recent in recall.segments.items()
+        )
+        return cls(recent=recall.recent, slow=recall.slow, segments=segments)
+
+    def read(self) -> Recall:
+        segments = {(segment.key, segment.value): segment.recent for segment in self.segments}
+        return Recall(self.recent, self.slow, segments)
+
+
+class _Result(_Kept):
+    result: WindowRecord
+    baseline_counts: tuple[_Count, ...]
+    published_ms: int
+    superseded: VerdictName | None
+    slow_limit: Finite
+    recall: _Recall | None
+
+
+class _History(_Kept):
+    baseline: str
+    end_ms: int
+    recall: _Recall
+    warm_up: tuple[int, int] | None
+    windows: _Count
+    chi_squared: Finite
+    components: _Count
+    products: str  # base64 of (r, r) little-endian float64
+
+
+_EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(strict=True))
+
+
+def write_result(result: WindowResult) -> bytes:
+    """Return a result with all that the next revision, and the gauges, need of it."""
+    kept = _Result(
+        result=to_record(result),
+        baseline_counts=tuple(result.baseline_counts.tolist()),
+        published_ms=result.published_ms,
+        superseded=None if result.superseded is None else result.superseded.value,
+        slow_limit=result.slow_limit,
+        recall=None if result.recall is None else _Recall.of(result.recall),
+    )
+    return kept.model_dump_json().encode()
+
+
+def read_result(content: bytes) -> WindowResult:
+    """Return the result that was written; ValueError where it is none."""
+    kept = _Result.model_validate_json(content)
+    return from_record(
+        kept.result,
+        baseline_counts=kept.baseline_counts,
+        published_ms=kept.published_ms,
+        superseded=None if kept.superseded is None else Verdict(kept.superseded),
+        slow_limit=kept.slow_limit,
+        recall=None if kept.recall is None else kept.recall.read(),
+    )
+
+
+def write_history(history: History) -> bytes:
+    """Return a history."""
+    clean = history.clean
+    kept = _History(
+        baseline=history.baseline_id,
+        end_ms=history.end_ms,
+        recall=_Recall.of(history.recall),
+        warm_up=history.warm_up,
+        windows=clean.windows,
+        chi_squared=clean.chi_squared,
+        components=len(clean.products),
+        products=base64.b64encode(clean.products.astype("<f8").tobytes()).decode() if clean.windows else "",
+    )
+    return kept.model_dump_json().encode()
+
+
+def read_history(content: bytes) -> History:
+    """Return the history that was written; ValueError where it is none."""
+    kept = _History.model_validate_json(content)
+    clean = CleanWindows.empty(kept.components)
+    if kept.windows:
+        values = np.frombuffer(base64.b64decode(kept.products, validate=True), "<f8")
+        products = values.reshape(kept.components, kept.components).astype(np.float64)
+        clean = CleanWindows(kept.windows, kept.chi_squared, products)
+    return History(kept.baseline, kept.end_ms, kept.recall.read(), kept.warm_up, clean)
+
+
+def write_examples(examples: tuple[Example, ...]) -> bytes:
+    """Return examples."""
+    plain = tuple((example.cluster, example.rank, example.event_id) for example in examples)
+    return _EXAMPLES.dump_json(plain)
+
+
+def read_examples(content: bytes) -> tuple[Example, ...]:
+    """Return the examples that were written; ValueError where they are none."""
+    return tuple(Example(*example) for example in _EXAMPLES.validate_json(content))

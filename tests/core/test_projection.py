@@ -1,0 +1,151 @@
+"""Places along the components: the same bits in any batch, and close to what a double would say."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.core.projection import Projection
+
+VECTORS = 1_000
+DIMENSIONS = [2, 128, 768]
+SIZES = [1, 7, VECTORS]
+
+
+def build_projection(dimension, *, scale=1.0, offset=0.0):
+    """Components of vectors whose axes vary the less the later they come, turned at random."""
+    random = np.random.default_rng(dimension)
+    turned, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
+    components = turned[: min(dimension, 32)].astype(np.float32)
+    variances = scale**2 / np.arange(1, len(components) + 1)
+    return Projection(random.standard_normal(dimension) * scale + offset, components, variances)
+
+
+def build_vectors(projection, *, spread=1.0, number=VECTORS):
+    dimension = len(projection.mean)
+    random = np.random.default_rng(dimension + 1)
+    deviation = spread * math.sqrt(projection.variances[0])
+    return (projection.mean + random.standard_normal((number, dimension)) * deviation).astype(np.float32)
+
+
+PROJECTIONS = {dimension: build_projection(dimension) for dimension in DIMENSIONS}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_batch_of_any_size_gives_each_vector_the_same_place(dimension, size):
+    projection = PROJECTIONS[dimension]
+    vectors = build_vectors(projection)
+    parts = [projection.places(vectors[start : start + size]) for start in range(0, VECTORS, size)]
+    assert parts[0].dtype == np.int64
+    np.testing.assert_array_equal(np.concatenate(parts), projection.places(vectors))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(DIMENSIONS), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 200), max_size=6))
+def test_neither_the_order_of_vectors_nor_the_split_into_batches_changes_a_bit(dimension, seed, cuts):
+    projection = PROJECTIONS[dimension]
+    vectors = build_vectors(projection, number=200)
+    order = np.random.default_rng(seed).permutation(200)
+    parts = [projection.places(part) for part in np.split(vectors[order], sorted(cuts)) if len(part)]
+    np.testing.assert_array_equal(np.concatenate(parts), projection.places(vectors)[order])
+
+
+def test_neither_does_the_layout_of_a_batch_in_memory():
+    projection = PROJECTIONS[128]
+    vectors = build_vectors(projection)
+    expected = projection.places(vectors)
+    np.testing.assert_array_equal(projection.places(np.asfortranarray(vectors)), expected)
+    np.testing.assert_array_equal(projection.places(np.repeat(vectors, 2, axis=0)[::2]), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(DIMENSIONS), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_the_sums_of_partitions_add_up_to_the_sum_of_the_whole(dimension, partitions, seed):
+    projection = PROJECTIONS[dimension]
+    vectors = build_vectors(projection, number=200)
+    partition = np.random.default_rng(seed).integers(partitions, size=200)
+    sums = [projection.places(vectors[partition == code]).sum(axis=0) for code in range(partitions)]
+    np.testing.assert_array_equal(sum(sums), projection.places(vectors).sum(axis=0))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_place_is_that_of_the_projection_in_doubles_within_the_rounding_that_is_stated(dimension, scale):
+    projection = build_projection(dimension, scale=scale, offset=5 * scale)
+    vectors = build_vectors(projection, spread=3)
+    centred = vectors.astype(np.float64) - projection.mean
+    exact = centred @ projection.components.astype(np.float64).T / projection.step
+    # Half a step for each number of a vector, along a component that is of unit length but for a
+    # thousandth; 2^-21 for each number of a component; half a step in the end.
+    bound = 0.5005 * math.sqrt(dimension) + np.abs(centred).sum(axis=1) / projection.step * 2.0**-21 + 0.5
+    error = np.abs(projection.places(vectors) - exact)
+    assert (error <= bound[:, None]).all()
+    # In the units that tests are made in: a ten-thousandth of the leading standard deviation.
+    assert error.max() * projection.step < 1e-4 * math.sqrt(projection.variances[0])
+
+
+@pytest.mark.parametrize("spread", [1, 10**6, 10**30])
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_place_is_that_of_integer_arithmetic(dimension, spread):
+    projection = PROJECTIONS[dimension]
+    vectors = build_vectors(projection, spread=spread, number=100)
+    # One along a component, whose products are all of one sign and add up to the most there can be.
+    vectors[0] = projection.mean + np.sign(projection.components[0]) * spread
+    limit = 2.0 ** (32 - math.ceil(math.log2(dimension) / 2))
+    steps = np.rint(np.clip((vectors - projection.mean) / projection.step, -limit, limit))
+    weights = np.rint(projection.components * 2.0**20)
+    exact = steps.astype(np.int64) @ weights.astype(np.int64).T
+    assert np.abs(exact).max() < 2**53
+    np.testing.assert_array_equal(projection.places(vectors), np.rint(exact / 2**20))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
+def test_a_step_is_a_power_of_two_and_a_small_part_of_the_leading_deviation(scale):
+    projection = build_projection(128, scale=scale)
+    deviation = math.sqrt(projection.variances[0])
+    assert math.frexp(projection.step)[0] == 0.5
+    assert 2.0**-18 * deviation / 2 < projection.step <= 2.0**-18 * deviation
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_number_that_lies_too_far_out_counts_as_if_it_lay_some_hundred_deviations_away(dimension):
+    projection = PROJECTIONS[dimension]
+    deviation = math.sqrt(projection.variances[0])
+    vectors = np.tile(projection.mean.astype(np.float32), (3, 1))
+    vectors[:, 0] += np.float32([3e38, 1e30, -3e38])
+    far, less_far, opposite = projection.places(vectors).astype(np.float64) * projection.step
+    np.testing.assert_array_equal(far, less_far)
+    reached = far / projection.components[:, 0] / deviation
+    np.testing.assert_allclose(reached, reached[0], rtol=1e-3)
+    assert 100 < reached[0] < 10**5
+    np.testing.assert_allclose(far, -opposite, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_vectors_that_saturate_in_every_number_are_the_same_in_any_batch(dimension):
+    projection = PROJECTIONS[dimension]
+    random = np.random.default_rng(3)
+    vectors = (random.choice([-1.0, 1.0], (300, dimension)) * 3e38).astype(np.float32)
+    whole = projection.places(vectors)
+    for size in (1, 7):
+        parts = [projection.places(vectors[start : start + size]) for start in range(0, 300, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    # No sum of a billion of them overflows.
+    assert np.abs(whole).max() < 2**63 / 10**9
+
+
+def test_a_vector_at_the_mean_has_its_place_in_the_middle():
+    projection = build_projection(128)
+    assert np.abs(projection.places(projection.mean.astype(np.float32)[None])).max() <= 6
+
+
+def test_the_shift_is_the_mean_of_the_places_in_embedding_units():
+    projection = PROJECTIONS[128]
+    vectors = build_vectors(projection)
+    shift = projection.shift(projection.places(vectors).sum(axis=0), VECTORS)
+    expected = (vectors.mean(axis=0, dtype=np.float64) - projection.mean) @ projection.components.T
+    np.testing.assert_allclose(shift, expected, atol=1e-5)
+    np.testing.assert_array_equal(projection.deviations**2, np.sqrt(projection.variances) ** 2)

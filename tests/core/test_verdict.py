@@ -1,0 +1,146 @@
+"""From what was found to a verdict, and what a window leaves to the next one."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.core.dependence import CleanWindows
+from driftgauge.core.result import Recall, Verdict
+from driftgauge.core.slow import advance
+from driftgauge.core.verdict import History, decide, enter
+from driftgauge.core.window import Window
+from tests.core.builders import HOUR_MS
+
+DE, FR = ("country", "de"), ("country", "fr")
+LIMIT = 4.0
+NEVER_SLOW = 1e9
+
+
+@pytest.mark.parametrize("found", list(product([False, True], repeat=3)))
+def test_two_of_three_windows_are_drift_and_this_one_alone_a_warning(found):
+    *recent, is_found = found
+    verdict = decide(tuple(recent), is_found=is_found, has_power=True)
+    if sum(found) >= 2:
+        assert verdict is Verdict.DRIFT
+    else:
+        assert verdict is (Verdict.WARNING if is_found else Verdict.OK)
+
+
+@pytest.mark.parametrize(
+    ("recent", "is_found", "verdict"),
+    [
+        ((), False, Verdict.OK),
+        ((), True, Verdict.WARNING),
+        ((False,), True, Verdict.WARNING),
+        ((True,), False, Verdict.OK),
+        ((True,), True, Verdict.DRIFT),
+    ],
+)
+def test_the_first_windows_are_judged_with_those_that_there_were(recent, is_found, verdict):
+    assert decide(recent, is_found=is_found, has_power=True) is verdict
+
+
+@pytest.mark.parametrize("recent", [(), (False, False), (True, False), (False, True)])
+def test_where_nothing_is_found_without_the_power_to_that_says_too_little(recent):
+    assert decide(recent, is_found=False, has_power=False) is Verdict.INSUFFICIENT
+
+
+@pytest.mark.parametrize(("recent", "verdict"), [((False,), Verdict.WARNING), ((True,), Verdict.DRIFT)])
+def test_what_is_found_is_found_whatever_the_power(recent, verdict):
+    assert decide(recent, is_found=True, has_power=False) is verdict
+
+
+@pytest.mark.parametrize("has_power", [True, False])
+@pytest.mark.parametrize(("recent", "is_found"), [((), False), ((True, False), False), ((), True)])
+def test_slow_drift_warns_and_makes_no_drift_of_what_is_none(recent, is_found, has_power):
+    assert decide(recent, is_found=is_found, has_power=has_power, is_slow=True) is Verdict.WARNING
+
+
+def test_slow_drift_takes_nothing_from_drift():
+    assert decide((True,), is_found=True, has_power=True, is_slow=True) is Verdict.DRIFT
+
+
+def entered(recall, *, is_found=False, p_value=0.5, slow_limit=NEVER_SLOW, segments=None):
+    return enter(recall, is_found=is_found, p_value=p_value, slow_limit=slow_limit, segments=segments or {})
+
+
+@given(st.lists(st.booleans(), max_size=8))
+def test_the_last_two_windows_are_remembered_in_their_order(found):
+    recall = Recall()
+    for is_found in found:
+        recall = entered(recall, is_found=is_found)
+    assert recall.recent == tuple(found[-2:])
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12))
+def test_the_verdicts_of_windows_in_a_row_are_of_the_last_three(found):
+    recall = Recall()
+    for number, is_found in enumerate(found):
+        is_drift = sum(found[max(number - 2, 0) : number + 1]) >= 2
+        verdict = decide(recall.recent, is_found=is_found, has_power=True)
+        assert (verdict is Verdict.DRIFT) is is_drift
+        recall = entered(recall, is_found=is_found)
+
+
+P_VALUES = st.lists(st.floats(0, 1), max_size=20)
+
+
+@given(P_VALUES)
+def test_evidence_of_slow_drift_builds_up_window_by_window(p_values):
+    recall, statistic = Recall(), 0.0
+    for p_value in p_values:
+        recall = entered(recall, p_value=p_value)
+        statistic = advance(statistic, p_value)
+        assert recall.slow == statistic
+
+
+@given(P_VALUES)
+def test_evidence_beyond_twice_the_limit_is_not_kept(p_values):
+    recall, statistic = Recall(), 0.0
+    for p_value in p_values:
+        recall = entered(recall, p_value=p_value, slow_limit=LIMIT)
+        statistic = min(advance(statistic, p_value), 2 * LIMIT)
+        assert recall.slow == statistic <= 2 * LIMIT
+
+
+def test_a_long_drift_that_ends_is_soon_over():
+    recall = Recall()
+    for _ in range(1_000):
+        recall = entered(recall, p_value=1e-12, slow_limit=LIMIT)
+    windows = 0
+    while recall.slow >= LIMIT:
+        recall = entered(recall, p_value=0.5, slow_limit=LIMIT)
+        windows += 1
+    assert 0 < windows <= 2 * LIMIT + 1
+
+
+def test_each_segment_is_remembered_by_itself_and_one_without_a_score_as_it_was():
+    recall = entered(Recall(), segments={DE: True})
+    recall = entered(recall, segments={DE: False, FR: True})
+    assert recall.segments == {DE: (True, False), FR: (True,)}
+    recall = entered(recall, segments={DE: True})
+    assert recall.segments == {DE: (False, True), FR: (True,)}
+
+
+def test_what_a_window_is_judged_with_is_not_changed_by_what_it_leaves():
+    before = Recall((True,), 1.5, {DE: (True,)})
+    after = entered(before, is_found=True, p_value=0.01, segments={DE: False, FR: False})
+    assert before == Recall((True,), 1.5, {DE: (True,)})
+    assert after != before
+
+
+def test_a_history_begins_with_nothing_but_where_the_one_before_has_come_to():
+    history = History.begin("sha256:abc", 3, 7)
+    assert (history.baseline_id, history.end_ms, history.recall) == ("sha256:abc", 7, Recall())
+    assert (history.clean.windows, history.clean.products.shape) == (0, (3, 3))
+
+
+def test_a_window_that_is_remembered_or_learned_from_moves_the_history_on_to_its_end():
+    history = History.begin("sha256:abc", 3, 7)
+    recall, clean = Recall((True,)), CleanWindows(1, 2.0, history.clean.products + 1)
+    remembered = history.remember(Window(HOUR_MS, HOUR_MS), recall)
+    assert (remembered.end_ms, remembered.recall, remembered.clean) == (2 * HOUR_MS, recall, history.clean)
+    learned = history.learn(Window(HOUR_MS, HOUR_MS), clean)
+    assert (learned.end_ms, learned.recall, learned.clean) == (2 * HOUR_MS, Recall(), clean)

@@ -1,0 +1,122 @@
+"""Whatever the core may hand over to be published or kept, for properties."""
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from driftgauge.core.dependence import CleanWindows
+from driftgauge.core.examples import Example
+from driftgauge.core.mean_shift import MeanShift
+from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
+from driftgauge.core.verdict import History
+from driftgauge.core.window import Window
+from driftgauge.events.contract import STREAM_NAME
+
+LAST = 2**63 - 1
+DAY_MS = 86_400_000
+
+STREAMS = st.from_regex(STREAM_NAME, fullmatch=True)
+# Anything that an event or a configuration may say, of which JSON can write no lone surrogates.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+SEGMENTS = st.tuples(TEXTS, TEXTS)
+TIMES = st.integers(-LAST, LAST)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+MAYBE_FLOATS = st.none() | FLOATS
+PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), st.integers(0, 2**31 - 1))
+DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
+VERDICTS = st.sampled_from(Verdict)
+RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
+RECALLS = st.builds(Recall, RECENT, FLOATS, st.dictionaries(SEGMENTS, RECENT, max_size=3))
+
+
+def vectors(size):
+    return arrays.arrays(np.float64, size, elements=FLOATS)
+
+
+def scores(clusters):
+    """A score of so many clusters."""
+    return st.builds(
+        Score,
+        js_divergence=FLOATS,
+        js_distance=FLOATS,
+        contributions=vectors(clusters),
+        noise_floor=FLOATS,
+        js_excess=FLOATS,
+        js_p_value=FLOATS,
+        mean_shift=st.builds(
+            MeanShift,
+            t2=FLOATS,
+            p_value=FLOATS,
+            centroid_distance=FLOATS,
+            centroid_p_value=FLOATS,
+            excess=FLOATS,
+            shares=st.integers(1, 4).flatmap(vectors),
+        ),
+        p_value=FLOATS,
+        novelty=FLOATS,
+        calibrated=st.booleans(),
+    )
+
+
+def results(clusters):
+    """A result of so many clusters: scored or not, complete or not, alone or one of many."""
+    counts = st.integers(0, 2**50)
+    return st.builds(
+        WindowResult,
+        stream=STREAMS,
+        window=st.builds(Window, st.integers(1, 3_660 * DAY_MS), st.integers(0, 2**47)),
+        revision=st.integers(0, 2**40),
+        counts=arrays.arrays(np.int64, clusters, elements=counts).filter(lambda array: array.any()),
+        baseline_counts=arrays.arrays(np.int64, clusters, elements=counts).filter(lambda array: array.any()),
+        baseline_id=DIGESTS,
+        missing=st.lists(PARTITIONS, max_size=3).map(tuple),
+        events_lost=st.booleans(),
+        published_ms=TIMES,
+        score=st.none() | scores(clusters),
+        verdict=VERDICTS,
+        superseded=st.none() | VERDICTS,
+        slow=MAYBE_FLOATS,
+        slow_limit=FLOATS,
+        segments=st.lists(
+            st.builds(
+                SegmentResult,
+                segment=SEGMENTS,
+                count=st.integers(0, LAST),
+                js_divergence=MAYBE_FLOATS,
+                js_excess=MAYBE_FLOATS,
+                mean_shift_excess=MAYBE_FLOATS,
+                p_value=MAYBE_FLOATS,
+                adjusted_p_value=MAYBE_FLOATS,
+                calibrated=st.none() | st.booleans(),
+                verdict=VERDICTS,
+            ),
+            max_size=3,
+        ).map(tuple),
+        examples=st.dictionaries(
+            st.integers(0, clusters - 1), st.lists(TEXTS, min_size=1, max_size=3).map(tuple), max_size=3
+        ),
+        recall=st.none() | RECALLS,
+    )
+
+
+RESULTS = st.integers(1, 5).flatmap(results)
+
+EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 - 1), TEXTS), max_size=6).map(
+    tuple
+)
+
+
+@st.composite
+def histories(draw):
+    """A history with a warm-up of some windows, or none."""
+    components = draw(st.integers(1, 4))
+    clean = CleanWindows.empty(components)
+    windows = draw(st.integers(0, 2**40))
+    if windows:
+        products = draw(vectors((components, components)))
+        clean = CleanWindows(windows, draw(FLOATS), products)
+    warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
+    return History(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean)
+
+
+HISTORIES = histories()
