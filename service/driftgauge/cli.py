@@ -1,14 +1,17 @@
 """The command line: each command a few lines over the module that does the work."""
 
+import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import orjson
 
 from driftgauge.app import check, serve, wall_clock_ms
+from driftgauge.baseline.segments import SegmentChoice, parse_choice
 from driftgauge.config import Settings, load_settings
 from driftgauge.core.assignment import Metric
 from driftgauge.core.durations import format_duration, parse_duration
@@ -19,8 +22,12 @@ from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.telemetry.logs import configure_logging
 
+if TYPE_CHECKING:
+    from driftgauge.history import Replay
+
 __all__ = ["main"]
 
+_T = TypeVar("_T")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _config_option = click.option(
     "--config", "config_path", type=_FILE, required=True, help="The YAML configuration file."
@@ -28,24 +35,44 @@ _config_option = click.option(
 _array_option = click.option("--array", metavar="KEY", help="Which array of an .npz file.")
 
 
-class _Parsed(click.ParamType[int]):
+class _Parsed(click.ParamType[_T]):
     """An option whose text one of our own parsers reads."""
 
-    def __init__(self, name: str, parse: Callable[[str], int]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], _T]) -> None:
         self.name = name
         self._parse = parse
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
+    def convert(self, value: str | _T, param: click.Parameter | None, ctx: click.Context | None) -> _T:
+        if not isinstance(value, str):
             return value
         try:
-            return self._parse(str(value))
+            return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
+class _Number(click.FloatRange):
+    """A finite number in a range; click's own lets NaN pass, which is on neither side of a bound."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+def _parse_length(text: str) -> int:
+    """Return the milliseconds of a duration that is not zero."""
+    if (length_ms := parse_duration(text)) == 0:
+        message = f"{text!r} is no length of a window; give one such as 10m, 1h or 1d"
+        raise ValueError(message)
+    return length_ms
+
+
 _DURATION = _Parsed("duration", parse_duration)
+_LENGTH = _Parsed("duration", _parse_length)
 _TIME = _Parsed("time", parse_timestamp)
+_SEGMENT = _Parsed("key=value,…", parse_choice)
 
 
 def main() -> None:
@@ -108,6 +135,22 @@ def _baseline() -> None:
     "--metric", type=click.Choice([metric.value for metric in Metric]), default="euclidean", show_default=True
 )
 @click.option("--model-version", help="The embedding model's version.")
+@click.option(
+    "--window",
+    "window_ms",
+    type=_LENGTH,
+    default="1h",
+    show_default=True,
+    help="Windows of events to measure bursts by; best as long as those that will be judged.",
+)
+@click.option(
+    "--segment",
+    "segments",
+    type=_SEGMENT,
+    multiple=True,
+    help="Judge events by the values of a segment key too; those not named count as other. Repeatable.",
+)
+@click.option("--training-set", is_flag=True, help="The model was trained on what INPUT was made from.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def _fit(
     source: Path,
@@ -117,14 +160,20 @@ def _fit(
     array: str | None,
     metric: str,
     model_version: str | None,
+    window_ms: int,
+    segments: tuple[SegmentChoice, ...],
+    *,
+    training_set: bool,
     seed: int,
 ) -> None:
     """Fit a baseline on the vectors in INPUT: .npy, .npz, or events in .jsonl or .jsonl.gz."""
     # scikit-learn is a weight that only this command carries.
     from driftgauge.baseline.artifact import save
-    from driftgauge.baseline.fitting import fit_baseline
+    from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.report import describe
+    from driftgauge.baseline.segments import find_members
     from driftgauge.baseline.vectors import read_vectors
+    from driftgauge.baseline.windows import Traffic
 
     if not out.parent.is_dir():
         message = f"{out.parent} is not a folder; make it, or write the baseline elsewhere"
@@ -139,6 +188,11 @@ def _fit(
         seed=seed,
         created_ms=wall_clock_ms(),
         progress=_progress,
+        provenance=Provenance(
+            traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
+            members=find_members(read.segments, segments),
+            training_set=training_set,
+        ),
     )
     save(baseline, out)
     click.echo(describe(baseline, out))
@@ -159,6 +213,23 @@ def _show(file: Path, *, as_json: bool) -> None:
         click.echo(report.describe(baseline, file))
 
 
+@_baseline.command("compare")
+@click.argument("first", metavar="A", type=_FILE)
+@click.argument("second", metavar="B", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def _compare(first: Path, second: Path, *, as_json: bool) -> None:
+    """Tell whether results against the baselines in A and B can be compared, and how far they differ."""
+    from driftgauge.baseline import comparison_report
+    from driftgauge.baseline.artifact import load
+    from driftgauge.baseline.comparison import compare
+
+    compared = compare(load(first), load(second))
+    if as_json:
+        click.echo(orjson.dumps(comparison_report.as_json(compared), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(comparison_report.describe(compared, first, second))
+
+
 @cli.command("replay")
 @click.argument("files", type=_FILE, nargs=-1, required=True)
 @_config_option
@@ -172,11 +243,44 @@ def _replay(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> Non
     replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
     for result in replay.run(files):
         click.echo(result_record(result) if as_json else _line(result))
-    for (stream, reason), number in sorted(replay.rejected.items(), key=str):
-        if number:
-            click.echo(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}", err=True)
-    if any(number and reason is Reason.LATE for (_, reason), number in replay.rejected.items()):
-        click.echo("late: sort the files by event time, or raise the stream's allowed_lateness", err=True)
+    _say_refused(replay)
+
+
+@cli.command("backtest")
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+@_config_option
+@click.option(
+    "--drift-from", "drift_ms", type=_TIME, help="When drift began, RFC 3339: pages before are false."
+)
+@click.option("--picture", type=_FILE, help="Draw the windows and their verdicts into this PNG file.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="As one JSON array, an object for each stream and size."
+)
+def _backtest(
+    files: tuple[Path, ...], config_path: Path, drift_ms: int | None, picture: Path | None, *, as_json: bool
+) -> None:
+    """Say which pages recorded events (as for replay) would have brought, and what they were worth."""
+    from driftgauge.backtest import report
+    from driftgauge.backtest.track import tracks_of
+    from driftgauge.history import Replay
+    from driftgauge.watching import load_streams
+
+    settings = _settings(config_path)
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
+    tracks = tracks_of(replay.run(files))
+    _say_refused(replay)
+    if not tracks:
+        message = "no window was closed: the files hold no event of the configured streams"
+        raise InputError(message)
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(tracks, drift_ms), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(report.describe(tracks, drift_ms))
+    if picture is not None:
+        from driftgauge.backtest.picture import draw
+
+        draw(tracks, drift_ms, picture)
+        _progress(f"drew {picture}")
 
 
 @cli.command("publish")
@@ -253,6 +357,86 @@ def _publish(
     click.echo(f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}")
 
 
+@cli.command("plan")
+@click.option(
+    "--events-per-hour", type=_Number(0, min_open=True), required=True, help="The events of one stream."
+)
+@click.option("--clusters", type=click.IntRange(min=2), help="Of the baseline.  [default: 20]")
+@click.option("--components", type=click.IntRange(min=1), help="Of the baseline.  [default: 32]")
+@click.option(
+    "--smallest-divergence",
+    type=_Number(0, 1, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="The smallest Jensen-Shannon divergence worth finding.",
+)
+@click.option(
+    "--smallest-shift",
+    type=_Number(0, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="The smallest mean shift worth finding: its Mahalanobis length squared.",
+)
+@click.option("--false-pages-per-year", type=_Number(0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Streams that share the budget.",
+)
+@click.option("--baseline", "baseline_path", type=_FILE, help="A fitted baseline, rather than its figures.")
+@click.option("--baseline-count", type=click.IntRange(min=1), help="The events that the baseline counts.")
+@click.option(
+    "--dispersion",
+    type=_Number(1),
+    help="How many times as much as independent events windows vary; else as the baseline says.",
+)
+@click.option("--daily-cycle", is_flag=True, help="The traffic is another at night than by day.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def _plan(
+    events_per_hour: float,
+    clusters: int | None,
+    components: int | None,
+    smallest_divergence: float,
+    smallest_shift: float,
+    false_pages_per_year: float,
+    streams: int,
+    baseline_path: Path | None,
+    baseline_count: int | None,
+    dispersion: float | None,
+    *,
+    daily_cycle: bool,
+    as_json: bool,
+) -> None:
+    """Plan windows: from the traffic and the smallest drift worth finding to length, count and power."""
+    from driftgauge.baseline.artifact import load
+    from driftgauge.planning import report
+    from driftgauge.planning.plan import Request, make_plan, sensitivity_of
+
+    plan = make_plan(
+        Request(
+            events_per_hour=events_per_hour,
+            sensitivity=sensitivity_of(
+                load(baseline_path) if baseline_path else None,
+                clusters=clusters,
+                components=components,
+                baseline_count=baseline_count,
+                dispersion=dispersion,
+            ),
+            js_divergence=smallest_divergence,
+            mean_shift=smallest_shift,
+            false_pages_per_year=false_pages_per_year,
+            streams=streams,
+            daily_cycle=daily_cycle,
+        )
+    )
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(plan), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(report.describe(plan))
+
+
 @cli.command("demo")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default="demo-out", show_default=True
@@ -269,6 +453,14 @@ def _progress(line: str) -> None:
     click.echo(line, err=True)
 
 
+def _say_refused(replay: "Replay") -> None:
+    for (stream, reason), number in sorted(replay.rejected.items(), key=str):
+        if number:
+            _progress(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}")
+    if any(number and reason is Reason.LATE for (_, reason), number in replay.rejected.items()):
+        _progress("late: sort the files by event time, or raise the stream's allowed_lateness")
+
+
 def _settings(path: Path) -> Settings:
     return load_settings(path, os.environ)
 
@@ -278,8 +470,12 @@ def _line(result: WindowResult) -> str:
     judged = (
         "too few events to be scored"
         if score is None
-        else f"JSD {score.js_divergence:.4f} (noise floor {score.noise_floor:.4f})"
+        else f"JSD {score.js_divergence:.4f} (noise floor {score.noise_floor:.4f}), "
+        f"mean shift {score.mean_shift.excess:.4f}, p {score.p_value:.2g}"
     )
     size = format_duration(result.window.size_ms)
     start = format_timestamp(result.window.start_ms)
-    return f"{result.stream} {size} {start} revision {result.revision}: {result.count:,} events, {judged}"
+    return (
+        f"{result.stream} {size} {start} revision {result.revision}: {result.verdict}; "
+        f"{result.count:,} events, {judged}"
+    )

@@ -1,4 +1,6 @@
-"""A baseline small enough to look at, shared by the tests that only read it."""
+"""Baselines small enough to look at, shared by the tests that only read them."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,6 +8,8 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.dependence import Dependence
+from driftgauge.core.reference import SegmentReference
 
 CREATED_MS = 1_762_128_000_000
 
@@ -30,4 +34,29 @@ def baseline(blobs: NDArray[np.float32]) -> Baseline:
         seed=3,
         created_ms=CREATED_MS,
         progress=lambda _: None,
+    )
+
+
+@pytest.fixture(scope="session")
+def full_baseline(baseline: Baseline) -> Baseline:
+    """The same with all that a baseline may know."""
+    components = len(baseline.variances)
+    means = np.eye(components) * 1.5
+    means[0, 0] = 3
+    means[0, 1] = means[1, 0] = 0.5
+    segments = tuple(
+        SegmentReference(
+            key=key,
+            value=value,
+            counts=baseline.counts // part,
+            mean=np.linspace(-0.1, 0.1, components) * part,
+            covariance=np.diag(baseline.variances) / part,
+        )
+        for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
+    )
+    return dataclasses.replace(
+        baseline,
+        metadata=baseline.metadata.model_copy(update={"window_ms": 3_600_000}),
+        dependence=Dependence(windows=40, counts=2.25, means=means),
+        segments=segments,
     )

@@ -14,9 +14,18 @@ from safetensors.numpy import save_file
 
 from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
 from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.dependence import Dependence
 from driftgauge.errors import BaselineError
 
 ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "mean", "components", "variances")
+OPTIONAL_ARRAYS = (
+    "dependence_counts",
+    "dependence_means",
+    "dependence_windows",
+    "segment_counts",
+    "segment_covariances",
+    "segment_means",
+)
 
 
 def header_of(path: Path) -> dict[str, Any]:
@@ -48,6 +57,38 @@ def test_what_was_saved_is_loaded_bit_by_bit(baseline: Baseline, path: Path) -> 
     for name in ARRAYS:
         assert getattr(loaded, name).tobytes() == getattr(baseline, name).tobytes()
         assert getattr(loaded, name).dtype == getattr(baseline, name).dtype
+
+
+def test_what_related_events_do_and_the_segments_are_loaded_bit_by_bit(full_baseline: Baseline) -> None:
+    loaded = parse(serialize(full_baseline))
+    assert loaded.identity == full_baseline.identity
+    assert loaded.metadata == full_baseline.metadata
+    assert loaded.dependence is not None
+    assert full_baseline.dependence is not None
+    assert (loaded.dependence.windows, loaded.dependence.counts) == (40, 2.25)
+    assert loaded.dependence.means.tobytes() == full_baseline.dependence.means.tobytes()
+    assert [(segment.key, segment.value) for segment in loaded.segments] == [
+        ("country", "de"),
+        ("country", "other"),
+        ("größe", "xl"),
+    ]
+    for segment, saved in zip(loaded.segments, full_baseline.segments, strict=True):
+        for name in ("counts", "mean", "covariance"):
+            assert getattr(segment, name).tobytes() == getattr(saved, name).tobytes()
+            assert getattr(segment, name).dtype == getattr(saved, name).dtype
+    assert serialize(loaded) == serialize(full_baseline)
+
+
+def test_without_them_there_are_none(baseline: Baseline) -> None:
+    loaded = parse(serialize(baseline))
+    assert loaded.dependence is None
+    assert loaded.segments == ()
+
+
+def test_radii_are_the_99_percent_quantiles(baseline: Baseline) -> None:
+    assert baseline.radii.dtype == np.float32
+    assert baseline.radii.tolist() == baseline.distance_quantiles[:, -1].tolist()
+    assert baseline.distances(0.5).tolist() == baseline.distance_quantiles[:, 2].tolist()
 
 
 def test_the_same_baseline_is_the_same_bytes(baseline: Baseline, path: Path, tmp_path: Path) -> None:
@@ -104,18 +145,23 @@ def test_a_failed_write_leaves_what_was_there(baseline: Baseline, tmp_path: Path
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
-def test_the_identity_follows_the_published_definition(baseline: Baseline, path: Path) -> None:
-    arrays = load_tensors(path.read_bytes())
+def published_identity(content: bytes, segments: str, window_ms: str) -> str:
     parts = ",".join(
         f'"{name}":{{"dtype":"{array.dtype}","sha256":"{hashlib.sha256(array.tobytes()).hexdigest()}",'
         f'"shape":{json.dumps(array.shape, separators=(",", ":"))}}}'
-        for name, array in sorted(arrays.items())
+        for name, array in sorted(load_tensors(content).items())
     )
     text = (
-        f'{{"arrays":{{{parts}}},"format_version":1,"metric":"euclidean",'
-        f'"model_version":"v1","stream":"resnet18-fc1"}}'
+        f'{{"arrays":{{{parts}}},"format_version":1,"metric":"euclidean","model_version":"v1",'
+        f'"segments":{segments},"stream":"resnet18-fc1","window_ms":{window_ms}}}'
     )
-    assert baseline.identity == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def test_the_identity_follows_the_published_definition(baseline: Baseline, full_baseline: Baseline) -> None:
+    assert baseline.identity == published_identity(serialize(baseline), "[]", "null")
+    segments = '[["country","de"],["country","other"],["größe","xl"]]'
+    assert full_baseline.identity == published_identity(serialize(full_baseline), segments, "3600000")
 
 
 @pytest.mark.parametrize("change", [{"stream": "other"}, {"model_version": None}, {"model_version": "vé"}])
@@ -136,8 +182,42 @@ def test_the_identity_changes_with_the_last_bit_of_each_array(baseline: Baseline
     assert dataclasses.replace(baseline, **{name: array}).identity != baseline.identity
 
 
+@pytest.mark.parametrize("name", OPTIONAL_ARRAYS)
+def test_the_identity_changes_with_the_last_bit_of_each_optional_array(
+    full_baseline: Baseline, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "full.safetensors"
+    save(full_baseline, path)
+    header, arrays = header_of(path), load_tensors(path.read_bytes())
+    array = arrays[name].copy()
+    array.flat[0] = array.flat[0] + 1 if array.dtype == np.int64 else np.nextafter(array.flat[0], 9)
+    write(path, arrays | {name: array}, header)
+    with pytest.raises(BaselineError, match="its content was altered"):
+        load(path)
+
+
+@pytest.mark.parametrize("change", [("country", "fr"), ("land", "de")])
+def test_the_identity_changes_with_a_segments_name(full_baseline: Baseline, change: tuple[str, str]) -> None:
+    key, value = change
+    renamed = dataclasses.replace(full_baseline.segments[0], key=key, value=value)
+    other = dataclasses.replace(full_baseline, segments=(renamed, *full_baseline.segments[1:]))
+    assert other.identity != full_baseline.identity
+
+
+def test_the_identity_changes_with_the_windows_behind_the_dependence(full_baseline: Baseline) -> None:
+    metadata = full_baseline.metadata.model_copy(update={"window_ms": 60_000})
+    assert dataclasses.replace(full_baseline, metadata=metadata).identity != full_baseline.identity
+
+
 def test_the_identity_does_not_change_with_where_and_when_it_was_made(baseline: Baseline) -> None:
-    update = {"created_ms": 5, "seed": 99, "versions": {}, "fitted_count": 1}
+    update = {
+        "created_ms": 5,
+        "seed": 99,
+        "versions": {},
+        "fitted_count": 1,
+        "stability": 0.5,
+        "training_set": True,
+    }
     other = dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
     assert other.identity == baseline.identity
 
@@ -180,7 +260,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 def test_a_huge_header_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "hostile.safetensors"
     path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
-    with pytest.raises(BaselineError, match="header would be larger than 65,536 bytes"):
+    with pytest.raises(BaselineError, match="header would be larger than 262,144 bytes"):
         load(path)
 
 
@@ -221,6 +301,9 @@ def test_a_header_without_a_format_is_refused(path: Path, header: str) -> None:
         ({"stream": "a/b"}, "metadata.stream: String should match"),
         ({"created_ms": 10**18}, "metadata.created_ms: Input should be less"),
         ({"extra": 1}, "metadata.extra: Extra inputs"),
+        ({"window_ms": 0}, "metadata.window_ms: Input should be greater"),
+        ({"training_set": 1}, "metadata.training_set: Input should be a valid boolean"),
+        ({"stability": 1.5}, "metadata.stability: Input should be less"),
     ],
 )
 def test_invalid_metadata_is_named(path: Path, change: dict[str, object], fault: str) -> None:
@@ -275,6 +358,58 @@ def test_an_array_of_the_wrong_kind_is_named(path: Path, name: str, array: np.nd
         load(path)
 
 
+@pytest.mark.parametrize("name", OPTIONAL_ARRAYS)
+def test_an_array_without_the_others_of_its_group_is_refused(
+    full_baseline: Baseline, path: Path, name: str
+) -> None:
+    array = load_tensors(serialize(full_baseline))[name]
+    write(path, load_tensors(path.read_bytes()) | {name: array}, header_of(path))
+    with pytest.raises(BaselineError, match=rf"it holds the arrays .*{name}.*and should hold .*{name}"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "fault"),
+    [
+        ("dependence_counts", np.ones(2), r"dependence_counts is float64 of shape \(2,\)"),
+        ("dependence_means", np.eye(7), r"dependence_means .* should be float64 \(r=8, r=8\)"),
+        ("dependence_windows", np.ones(1), r"dependence_windows is float64"),
+        ("segment_means", np.zeros((2, 8)), r"segment_means .* should be float64 \(s=3, r=8\)"),
+        ("segment_counts", np.ones((3, 6), np.int32), "segment_counts is int32"),
+    ],
+)
+def test_an_optional_array_of_the_wrong_kind_is_named(
+    full_baseline: Baseline, tmp_path: Path, name: str, array: np.ndarray, fault: str
+) -> None:
+    path = tmp_path / "full.safetensors"
+    save(full_baseline, path)
+    write(path, load_tensors(path.read_bytes()) | {name: array}, header_of(path))
+    with pytest.raises(BaselineError, match=fault):
+        load(path)
+
+
+def test_segments_without_a_name_are_refused(full_baseline: Baseline, tmp_path: Path) -> None:
+    path = tmp_path / "full.safetensors"
+    save(full_baseline, path)
+    header = header_of(path)
+    header["segments"] = header["segments"][:2]
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="its header names 2 segments, and it holds 3"):
+        load(path)
+
+
+def test_the_longest_names_of_the_most_segments_fit_into_a_header(full_baseline: Baseline) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
+    segments = tuple(
+        dataclasses.replace(segment, key="\x01" * 256, value=f"{number:02}" + "\x01" * 254)
+        for number in range(64)
+    )
+    most = dataclasses.replace(full_baseline, segments=segments)
+    content = serialize(most)
+    assert int.from_bytes(content[:8], "little") < 256 * 1024
+    assert parse(content).identity == most.identity
+
+
 def with_first(array: np.ndarray, value: float) -> np.ndarray:
     changed = array.copy()
     changed.flat[0] = value
@@ -298,6 +433,61 @@ def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value:
     array = with_first(getattr(baseline, name), value)
     with pytest.raises(BaselineError, match=fault):
         dataclasses.replace(baseline, **{name: array})
+
+
+@pytest.mark.parametrize(
+    ("dependence", "fault"),
+    [
+        (Dependence(0, 1.0, np.eye(8)), "of at least one window"),
+        (Dependence(20, 0.9, np.eye(8)), "over-dispersion of the counts must be 1 or more"),
+        (Dependence(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
+        (Dependence(20, 1.0, -np.eye(8)), "dependence of the means must be a covariance"),
+        (Dependence(20, 1.0, np.ones((8, 8))), "dependence of the means must be a covariance"),
+        (Dependence(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
+    ],
+)
+def test_a_dependence_that_cannot_be_is_refused(
+    full_baseline: Baseline, dependence: Dependence, fault: str
+) -> None:
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(full_baseline, dependence=dependence)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative nor all zero"),
+        ({"covariance": np.ones((8, 8))}, "covariance of a segment must be one"),
+        (
+            {"counts": np.full(6, 10**6)},
+            "its segments by country hold more vectors of a cluster than it does",
+        ),
+        ({"value": "other"}, "two of its segments have the same key and value"),
+        ({"value": "x" * 257}, "a segment cannot be named so: value: String should have at most 256"),
+        ({"counts": np.ones(5, np.int64)}, "its segments do not fit each other"),
+    ],
+)
+def test_a_segment_that_cannot_be_is_refused(
+    full_baseline: Baseline, change: dict[str, object], fault: str
+) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], **change)
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(full_baseline, segments=(segment, *full_baseline.segments[1:]))
+
+
+def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
+    segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
+    with pytest.raises(BaselineError, match="it has 65 segments, and 64 are the most"):
+        dataclasses.replace(full_baseline, segments=segments)
+
+
+def test_the_length_of_windows_and_the_dependence_belong_together(
+    baseline: Baseline, full_baseline: Baseline
+) -> None:
+    for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
+        with pytest.raises(BaselineError, match="must give the length of the windows"):
+            dataclasses.replace(known, metadata=unknown.metadata)
 
 
 def test_quantile_levels_without_the_median_are_refused(baseline: Baseline) -> None:
@@ -326,4 +516,4 @@ def test_loading_a_baseline_needs_no_scikit_learn() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "safetensors" in shown
     assert "sklearn" not in shown
-    assert "scipy" not in shown
+    assert "scipy.stats" not in shown

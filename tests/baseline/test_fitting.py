@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import pairwise_distances_argmin
 
-from driftgauge.baseline import fitting as module
+from driftgauge.baseline import clustering as module
 from driftgauge.baseline.artifact import Baseline, load, save
-from driftgauge.baseline.fitting import fit_baseline, split_indices
+from driftgauge.baseline.fitting import Provenance, fit_baseline, split_indices
+from driftgauge.baseline.segments import SegmentChoice, find_members
+from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
 from driftgauge.core.assignment import Metric
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import noise_floor
@@ -36,6 +38,7 @@ def fit(vectors: NDArray[np.floating], **choice: object) -> Baseline:
     )
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))
 def test_a_split_puts_every_row_on_one_side(count: int, seed: int) -> None:
     fitted, counted = split_indices(count, seed)
@@ -102,10 +105,14 @@ def test_the_same_seed_gives_the_same_identity_and_another_does_not(
 
 def test_the_identity_does_not_depend_on_the_number_of_threads() -> None:
     code = (
-        "import numpy as np; from driftgauge.baseline.fitting import fit_baseline;"
+        "import numpy as np;"
+        "from driftgauge.baseline.fitting import Provenance, fit_baseline;"
+        "from driftgauge.baseline.windows import Traffic;"
         "x = np.random.default_rng(0).normal(size=(8_000, 48)).astype(np.float32);"
-        "quiet = lambda _: None;"
-        "print(fit_baseline(x, stream='s', model_version=None, created_ms=0, progress=quiet).identity)"
+        "came = Provenance(Traffic(np.arange(8_000) // 125, 3_600_000));"
+        "known = dict(stream='s', model_version=None, created_ms=0, provenance=came);"
+        "baseline = fit_baseline(x, progress=lambda _: None, **known);"
+        "assert baseline.dependence is not None; print(baseline.identity)"
     )
     identities = {
         subprocess.run(
@@ -186,6 +193,122 @@ def test_progress_tells_the_split_and_every_run(blobs: NDArray[np.float32]) -> N
     assert told[0] == "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out to be counted"
     assert [line.split(":")[0] for line in told[1:4]] == [f"KMeans, run {run} of 3" for run in (1, 2, 3)]
     assert told[4] == "counting the vectors held out"
+    assert told[-2] == "trying other seeds"
+    assert told[-1].startswith("stability ")
+
+
+HOUR_MS = 3_600_000
+
+
+def traffic_of(count: int, windows: int) -> Traffic:
+    """So many vectors, spread at random over so many hours."""
+    times_ms = np.random.default_rng(0).integers(windows * HOUR_MS, size=count)
+    return Traffic.of(times_ms, HOUR_MS)
+
+
+def bursts(count: int, length: int) -> NDArray[np.float32]:
+    """Vectors around six centres, so many after one another around the same one."""
+    random = np.random.default_rng(1)
+    centres = 4 * random.normal(size=(6, 8))
+    vectors = centres[np.repeat(random.integers(6, size=count // length), length)]
+    return (vectors + random.normal(size=vectors.shape)).astype(np.float32)
+
+
+def test_time_stamped_vectors_are_split_by_whole_windows_and_tell_their_dependence() -> None:
+    vectors = bursts(6_000, 5)
+    traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
+    told: list[str] = []
+    baseline = fit(vectors, provenance=Provenance(traffic), progress=told.append)
+    split = split_windows(traffic, 3_000, 0)
+    assert split is not None
+    _, held_out = split
+    ids = baseline.centroids.assign(vectors[held_out])
+    assert baseline.counts.tolist() == np.bincount(ids, minlength=6).tolist()
+    np.testing.assert_allclose(baseline.mean, vectors[held_out].mean(axis=0, dtype=float), rtol=1e-9)
+    assert baseline.metadata.reference_count == 3_000
+    assert baseline.metadata.window_ms == HOUR_MS
+    assert baseline.dependence is not None
+    assert baseline.dependence.windows == 30
+    # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
+    assert baseline.dependence.counts == pytest.approx(5, rel=0.35)
+    assert any("windows of 1h hold 100 events (the median)" in line for line in told)
+    assert any(line.startswith("30 windows of 1h held out: counts vary") for line in told)
+
+
+def test_the_same_times_and_seed_give_the_same_identity() -> None:
+    vectors, provenance = bursts(4_000, 2), Provenance(traffic_of(4_000, 50))
+    first, again = (fit(vectors, provenance=provenance, created_ms=ms).identity for ms in (0, 9))
+    assert first == again
+    assert fit(vectors, provenance=provenance, seed=1).identity != first
+    assert fit(vectors).identity != first
+
+
+def test_vectors_without_times_are_fitted_with_a_warning(blobs: NDArray[np.float32]) -> None:
+    told: list[str] = []
+    baseline = fit(blobs, progress=told.append)
+    assert baseline.dependence is None
+    assert baseline.metadata.window_ms is None
+    (warning,) = [line for line in told if line.startswith("warning")]
+    assert "the vectors have no times" in warning
+
+
+def test_few_windows_are_split_vector_by_vector_with_a_warning(blobs: NDArray[np.float32]) -> None:
+    told: list[str] = []
+    provenance = Provenance(traffic_of(len(blobs), LEAST_WINDOWS - 1))
+    baseline = fit(blobs, provenance=provenance, progress=told.append)
+    assert baseline.identity == fit(blobs).identity
+    assert baseline.dependence is None
+    assert any(line.startswith(f"warning: the events are of {LEAST_WINDOWS - 1} windows") for line in told)
+
+
+def test_windows_of_few_events_leave_the_dependence_unknown(blobs: NDArray[np.float32]) -> None:
+    told: list[str] = []
+    baseline = fit(blobs, provenance=Provenance(traffic_of(len(blobs), 100)), progress=told.append)
+    assert baseline.dependence is None
+    assert any("held out 0 have 30 events or more" in line for line in told)
+
+
+def test_segments_are_counted_among_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
+    labels = [{"side": "left" if vector[0] < 0 else "right"} for vector in blobs]
+    members = find_members(labels, [SegmentChoice("side", ("left",))])
+    baseline = fit(blobs, provenance=Provenance(members=members))
+    _, counted = split_indices(len(blobs), 0)
+    assert [(segment.key, segment.value) for segment in baseline.segments] == [
+        ("side", "left"),
+        ("side", "other"),
+    ]
+    assert sum(segment.counts for segment in baseline.segments).tolist() == baseline.counts.tolist()
+    for segment, is_left in zip(baseline.segments, (True, False), strict=True):
+        own = blobs[counted][(blobs[counted][:, 0] < 0) == is_left].astype(float)
+        components = baseline.components.astype(float)
+        np.testing.assert_allclose(
+            segment.mean, components @ (own.mean(axis=0) - baseline.mean), rtol=1e-6, atol=1e-9
+        )
+        np.testing.assert_allclose(
+            segment.covariance, components @ np.cov(own, rowvar=False) @ components.T, rtol=1e-6, atol=1e-6
+        )
+    assert baseline.identity != fit(blobs).identity
+
+
+def test_small_segments_are_refused_before_the_work(blobs: NDArray[np.float32]) -> None:
+    told: list[str] = []
+    labels = [{"n": str(row % 100)} for row in range(len(blobs))]
+    members = find_members(labels, [SegmentChoice("n", ("1", "2"))])
+    with pytest.raises(BaselineError, match=r"40 are needed of each: n=1 \d+, n=2 \d+; leave them out"):
+        fit(blobs, provenance=Provenance(members=members), progress=told.append)
+    assert told == []
+
+
+def test_a_training_set_is_noted_and_changes_nothing_else(blobs: NDArray[np.float32]) -> None:
+    baseline = fit(blobs, provenance=Provenance(training_set=True))
+    assert baseline.metadata.training_set
+    assert baseline.identity == fit(blobs).identity
+
+
+def test_the_stability_of_the_clusters_is_noted(blobs: NDArray[np.float32]) -> None:
+    stability = fit(blobs).metadata.stability
+    assert stability is not None
+    assert 0.3 < stability <= 1
 
 
 def test_few_vectors_are_refused_with_the_number_needed(blobs: NDArray[np.float32]) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline import moments as module
-from driftgauge.baseline.moments import moments
+from driftgauge.baseline.moments import moments, project
 from driftgauge.errors import BaselineError
 
 
@@ -62,3 +62,15 @@ def test_what_only_rounding_makes_vary_has_no_component() -> None:
     vectors[::2] = np.nextafter(vectors[::2], np.float32(1))
     with pytest.raises(BaselineError, match="do not vary"):
         moments(vectors, all_rows(vectors))
+
+
+def test_places_are_along_the_components_and_about_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = random_vectors(300, 6, 6)
+    rows = np.arange(0, 300, 2)
+    found = moments(vectors, rows)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    along = project(vectors, rows, found)
+    assert along.shape == (150, 6)
+    np.testing.assert_allclose(along.sum(axis=0), 0, atol=1e-9)
+    # The components are rounded to float32.
+    np.testing.assert_allclose(np.cov(along, rowvar=False), np.diag(found.variances), rtol=1e-5, atol=1e-4)

@@ -4,13 +4,16 @@ from pathlib import Path
 import pytest
 
 from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.quality import notes
 from driftgauge.baseline.report import as_json, describe
+from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import noise_floor
 
 
 def test_the_text_says_what_the_baseline_is(baseline: Baseline) -> None:
     text = describe(baseline, Path("stream.safetensors"))
     assert text.startswith("stream.safetensors\n")
+    text = " ".join(text.split())
     for part in (
         baseline.identity,
         "resnet18-fc1",
@@ -20,19 +23,55 @@ def test_the_text_says_what_the_baseline_is(baseline: Baseline) -> None:
         "2025-11-03T00:00:00Z",
         "scikit-learn",
         f"{noise_floor(6, 1_000, 600):.4f} at 1,000 events",
+        "training set no",
+        "larger than 30 events are over 1/20 of the vectors counted",
+        "dependence not known",
+        "(adjusted Rand index, 1 is the same clusters)",
+        "note: How far related events come together is not known",
     ):
         assert part in text
 
 
-def test_the_text_has_a_line_for_each_cluster(baseline: Baseline) -> None:
-    table = describe(baseline, Path("x")).splitlines()[-6:]
+def test_the_text_says_what_a_baseline_may_know_beside(full_baseline: Baseline) -> None:
+    text = " ".join(describe(full_baseline, Path("x")).split())
+    assert (
+        "counts vary 2.25 times as much as those of independent events, means up to 3.15 times; "
+        "of 40 windows of 1h"
+    ) in text
+    assert f"{2.25 * noise_floor(6, 1_000, 600):.4f} at 1,000 events" in text
+    assert "is not known" not in text
+
+
+def test_the_text_has_a_line_for_each_segment(full_baseline: Baseline) -> None:
+    lines = describe(full_baseline, Path("x")).splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("  segment"))
+    for line, segment in zip(lines[start + 1 : start + 4], full_baseline.segments, strict=True):
+        name, count, share, divergence, distance = line.split()
+        assert name == f"{segment.key}={segment.value}"
+        assert int(count) == segment.counts.sum()
+        assert share == f"{segment.counts.sum() / 600:.2%}"
+        assert float(divergence) == pytest.approx(
+            js_contributions(segment.counts, full_baseline.counts).sum(), abs=1e-4
+        )
+        assert float(distance) == pytest.approx(
+            (segment.mean**2 / full_baseline.variances).sum() ** 0.5, abs=1e-3
+        )
+
+
+def test_the_text_has_a_line_for_each_cluster(full_baseline: Baseline) -> None:
+    table = describe(full_baseline, Path("x")).splitlines()[-6:]
     for cluster, line in enumerate(table):
         number, count, share, median, p99 = line.split()
         assert int(number) == cluster
-        assert int(count) == baseline.counts[cluster]
-        assert share == f"{baseline.counts[cluster] / 600:.2%}"
-        assert float(median) == pytest.approx(baseline.distance_quantiles[cluster, 2], rel=1e-3)
-        assert float(p99) == pytest.approx(baseline.distance_quantiles[cluster, -1], rel=1e-3)
+        assert int(count) == full_baseline.counts[cluster]
+        assert share == f"{full_baseline.counts[cluster] / 600:.2%}"
+        assert float(median) == pytest.approx(full_baseline.distance_quantiles[cluster, 2], rel=1e-3)
+        assert float(p99) == pytest.approx(full_baseline.distance_quantiles[cluster, -1], rel=1e-3)
+
+
+def test_no_line_is_wider_than_a_terminal(baseline: Baseline, full_baseline: Baseline) -> None:
+    for shown in (baseline, full_baseline):
+        assert max(map(len, describe(shown, Path("x")).splitlines())) <= 110
 
 
 def test_the_json_says_the_same_in_numbers(baseline: Baseline) -> None:
@@ -41,7 +80,29 @@ def test_the_json_says_the_same_in_numbers(baseline: Baseline) -> None:
     assert document["stream"] == "resnet18-fc1"
     assert document["metric"] == "euclidean"
     assert document["created"] == "2025-11-03T00:00:00Z"
-    assert document["noise_floor"]["1000"] == noise_floor(6, 1_000, 600)
+    assert document["noise_floor"]["1000"] == pytest.approx(noise_floor(6, 1_000, 600))
+    assert document["largest_window"] == 30
+    assert (document["dependence"], document["window_ms"], document["segments"]) == (None, None, [])
+    assert document["training_set"] is False
+    assert document["stability"] == baseline.metadata.stability
+    assert document["notes"] == notes(baseline)
     assert [cluster["count"] for cluster in document["clusters"]] == baseline.counts.tolist()
     assert sum(cluster["share"] for cluster in document["clusters"]) == pytest.approx(1)
     assert document["clusters"][2]["distance_quantiles"]["0.99"] == baseline.distance_quantiles[2, -1]
+
+
+def test_the_json_says_what_a_baseline_may_know_beside(full_baseline: Baseline) -> None:
+    document = json.loads(json.dumps(as_json(full_baseline), allow_nan=False))
+    assert document["window_ms"] == 3_600_000
+    assert document["dependence"] == {
+        "windows": 40,
+        "counts": 2.25,
+        "means_largest": pytest.approx(3.1514, abs=1e-4),
+    }
+    assert [(segment["key"], segment["value"]) for segment in document["segments"]] == [
+        ("country", "de"),
+        ("country", "other"),
+        ("größe", "xl"),
+    ]
+    assert document["segments"][0]["count"] == full_baseline.segments[0].counts.sum()
+    assert document["segments"][0]["js_divergence"] >= 0

@@ -49,6 +49,7 @@ def test_an_array_of_any_float_is_read_as_float32(tmp_path: Path, dtype: str) ->
     assert read_back.vectors.dtype == np.float32
     assert read_back.times_ms is None
     assert read_back.model_version == "v1"
+    assert read_back.segments is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, np.complex64])
@@ -160,6 +161,17 @@ def test_events_are_read_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert found.times_ms.tolist() == [5_000, 2_000]
     assert found.times_ms.dtype == np.int64
     assert found.model_version is None
+
+
+def test_events_are_read_with_their_segments(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path,
+        event([1, 2], segments={"country": "de", "device": "tv"}),
+        event([1, 2]),
+        event([1, 2], stream="t", segments={"country": "us"}),
+        event([3, 4], segments={"country": "fr"}),
+    )
+    assert read(path, stream="s").segments == ({"country": "de", "device": "tv"}, {}, {"country": "fr"})
 
 
 def test_gzipped_events_are_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.assignment import Metric
 from driftgauge.errors import BaselineError
 
-__all__ = ["LAYOUT", "check_layout", "check_values"]
+__all__ = ["DEPENDENCE", "LAYOUT", "SEGMENTS", "check_layout", "check_values"]
 
 # Every array: its dtype, and its axes by letter; an axis has one length throughout.
 LAYOUT: dict[str, tuple[str, str]] = {
@@ -22,21 +22,40 @@ LAYOUT: dict[str, tuple[str, str]] = {
     "variances": ("float64", "r"),
 }
 
+# Groups of arrays that are there all together or not at all.
+DEPENDENCE: dict[str, tuple[str, str]] = {
+    "dependence_counts": ("float64", "1"),
+    "dependence_means": ("float64", "rr"),
+    "dependence_windows": ("int64", "1"),
+}
+SEGMENTS: dict[str, tuple[str, str]] = {
+    "segment_counts": ("int64", "sk"),
+    "segment_covariances": ("float64", "srr"),
+    "segment_means": ("float64", "sr"),
+}
+
 # Unit length to within what normalising in float32 leaves open.
 UNIT_TOLERANCE = 1e-4
 
+# Of a matrix that is symmetric but for rounding.
+SYMMETRY_TOLERANCE = 1e-9
+
 
 def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Check names, dtypes and shapes; return the length of each axis of `LAYOUT`.
+    """Check names, dtypes and shapes; return the length of each axis of the layout.
 
     Raises:
         BaselineError: The arrays cannot be those of a baseline.
     """
-    if arrays.keys() != LAYOUT.keys():
-        msg = f"it holds the arrays {', '.join(sorted(arrays))}, and should hold {', '.join(LAYOUT)}"
+    layout = LAYOUT
+    for group in (DEPENDENCE, SEGMENTS):
+        if group.keys() & arrays.keys():
+            layout = layout | group
+    if arrays.keys() != layout.keys():
+        msg = f"it holds the arrays {', '.join(sorted(arrays))}, and should hold {', '.join(layout)}"
         raise BaselineError(msg)
-    sizes: dict[str, int] = {}
-    for name, (dtype, axes) in LAYOUT.items():
+    sizes = {"1": 1}
+    for name, (dtype, axes) in layout.items():
         array = arrays[name]
         for axis, size in zip(axes, array.shape, strict=False):
             sizes.setdefault(axis, size)
@@ -70,6 +89,20 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: Metric) -> None:
             metric is not Metric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
         ),
     }
+    if arrays.keys() >= DEPENDENCE.keys():
+        requirements |= {
+            "the dependence must be of at least one window": arrays["dependence_windows"][0] >= 1,
+            "the over-dispersion of the counts must be 1 or more": arrays["dependence_counts"][0] >= 1,
+            "the dependence of the means must be a covariance": _is_covariance(arrays["dependence_means"]),
+        }
+    if arrays.keys() >= SEGMENTS.keys():
+        counts = arrays["segment_counts"]
+        requirements |= {
+            "the counts of a segment must not be negative nor all zero": (
+                (counts >= 0).all() and counts.any(axis=1).all()
+            ),
+            "the covariance of a segment must be one": _is_covariance(arrays["segment_covariances"]),
+        }
     for requirement, holds in requirements.items():
         if not holds:
             raise BaselineError(requirement)
@@ -79,3 +112,13 @@ def _grows(array: NDArray[Any], lowest: float, highest: float) -> bool:
     """Whether the last axis never falls and stays within [lowest, highest]."""
     within = (array >= lowest).all() and (array <= highest).all()
     return bool(within and (np.diff(array, axis=-1) >= 0).all())
+
+
+def _is_covariance(matrices: NDArray[np.float64]) -> bool:
+    """Whether (..., r, r) float64 matrices are symmetric and positive definite."""
+    scale = np.abs(matrices).max()
+    if np.abs(matrices - np.swapaxes(matrices, -1, -2)).max() > SYMMETRY_TOLERANCE * scale:
+        return False
+    values = np.linalg.eigvalsh(matrices)
+    # A value that is zero but for rounding is none.
+    return bool((values[..., 0] > np.finfo(np.float64).eps * values[..., -1]).all())

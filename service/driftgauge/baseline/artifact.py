@@ -3,79 +3,39 @@
 No scikit-learn here: the service loads baselines and has no use for the rest of it.
 """
 
-import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from driftgauge.baseline.arrays import LAYOUT, check_layout, check_values
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.baseline.arrays import DEPENDENCE, LAYOUT, check_layout, check_values
+from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
+from driftgauge.baseline.metadata import BaselineMetadata, Header, SegmentName, faults
+from driftgauge.baseline.segments import check_segments
+from driftgauge.core.assignment import Centroids
+from driftgauge.core.dependence import Dependence
+from driftgauge.core.reference import SegmentReference
 from driftgauge.errors import BaselineError
-from driftgauge.events.contract import MAX_TEXT, STREAM_NAME
-from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["Baseline", "BaselineMetadata", "faults", "load", "parse", "save", "serialize"]
-
-FORMAT_VERSION = 1
+__all__ = ["Baseline", "BaselineMetadata", "load", "parse", "save", "serialize"]
 
 # The key of safetensors' own metadata; one key, because that map is written in no fixed order.
 HEADER_KEY = "driftgauge"
 
 # A file is read whole, so what a wrong or hostile one can cost is bounded. 2,000 centroids of
-# 16,384 floats take 131 MB; the header of seven arrays takes about 1 KiB.
+# 16,384 floats take 131 MB; the header takes about 2 KiB, and with 64 segments of the longest names
+# that JSON can make of their characters 225 KiB.
 MAX_FILE_BYTES = 256 * 1024 * 1024
-MAX_HEADER_BYTES = 64 * 1024
-
-
-class BaselineMetadata(BaseModel):
-    """What a baseline says of itself.
-
-    Attributes:
-        stream: The stream whose events it judges.
-        model_version: The version of the embedding model it was fitted on, where known.
-        dimension: d, the length of a vector.
-        clusters: k, the number of clusters.
-        metric: What "nearest" means.
-        fitted_count: How many vectors the centroids were fitted on.
-        reference_count: How many others were counted: m, the sum of the histogram.
-        seed: The seed of the split and of k-means.
-        created_ms: When it was fitted, milliseconds since the epoch, UTC.
-        versions: The version of each library that took part.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    stream: str = Field(pattern=f"^{STREAM_NAME}$")
-    model_version: str | None = Field(max_length=MAX_TEXT)
-    dimension: int = Field(ge=1)
-    clusters: int = Field(ge=2)
-    metric: Metric
-    fitted_count: int = Field(ge=1)
-    reference_count: int = Field(ge=1)
-    seed: int = Field(ge=0)
-    created_ms: int = Field(ge=0, le=LAST_MS)
-    versions: dict[str, str]
-
-
-class _Header(BaseModel):
-    """The JSON text under `HEADER_KEY`."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    format_version: int
-    identity: str
-    metadata: BaselineMetadata
+MAX_HEADER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,10 +52,12 @@ class Baseline:
         mean: (d,) float64, of the reference vectors as they came, whatever the metric.
         components: (r, d) float32, unit principal components of the same vectors, the leading first.
         variances: (r,) float64, positive, the variance along each component.
+        dependence: What related events add to the variation of windows; None where it is not known.
+        segments: What the events of each segment are compared with; at most 64.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
-            version, the stream, the model version, the metric and all arrays; not the seed, the
-            count fitted on, the library versions or the time of creation, so the same fit
-            made twice has one identity.
+            version, the stream, the model version, the metric, the length of the windows behind the
+            dependence, the segments' names and all arrays; not the seed, the count fitted on, the
+            library versions or the time of creation, so the same fit made twice has one identity.
 
     Raises:
         BaselineError: The parts do not fit each other.
@@ -109,6 +71,8 @@ class Baseline:
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
+    dependence: Dependence | None = None
+    segments: tuple[SegmentReference, ...] = ()
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,7 +84,20 @@ class Baseline:
         if said != held:
             msg = f"its metadata says (metric, clusters, dimension, reference count) {said}; it holds {held}"
             raise BaselineError(msg)
-        object.__setattr__(self, "identity", _identity(metadata, arrays))
+        if (metadata.window_ms is None) != (self.dependence is None):
+            msg = "it must give the length of the windows that its dependence was measured on, and no other"
+            raise BaselineError(msg)
+        check_segments(self.segments, self.counts)
+        object.__setattr__(self, "identity", identity_of(metadata, arrays, _names(self)))
+
+    @property
+    def radii(self) -> NDArray[np.float32]:
+        """(k,) float32, the distance within which 99 % of a cluster's reference vectors lie."""
+        return self.distances(0.99)
+
+    def distances(self, level: float) -> NDArray[np.float32]:
+        """Return each cluster's quantile of the distance at one of the levels, (k,) float32."""
+        return self.distance_quantiles[:, self.quantile_levels == level][:, 0]
 
 
 def save(baseline: Baseline, path: Path) -> None:
@@ -154,8 +131,11 @@ def save(baseline: Baseline, path: Path) -> None:
 
 def serialize(baseline: Baseline) -> bytes:
     """Return the bytes of a baseline's file."""
-    header = _Header(
-        format_version=FORMAT_VERSION, identity=baseline.identity, metadata=baseline.metadata
+    header = Header(
+        format_version=FORMAT_VERSION,
+        identity=baseline.identity,
+        metadata=baseline.metadata,
+        segments=_names(baseline),
     ).model_dump_json()
     return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header})
 
@@ -174,13 +154,6 @@ def load(path: Path) -> Baseline:
     except BaselineError as error:
         msg = f"{path}: {error}; restore the file or fit it again with `driftgauge baseline fit`"
         raise BaselineError(msg) from error
-
-
-def faults(error: ValidationError) -> str:
-    """Return what a pydantic model found wrong, in one line."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
-    )
 
 
 def _read(path: Path) -> bytes:
@@ -208,16 +181,41 @@ def parse(content: bytes) -> Baseline:
         msg = f"not a whole safetensors file: {error}"
         raise BaselineError(msg) from error
     header = _parse_header(content)
-    check_layout(arrays)
-    identity = _identity(header.metadata, arrays)
+    sizes = check_layout(arrays)
+    if len(header.segments) != sizes.get("s", 0):
+        msg = f"its header names {len(header.segments)} segments, and it holds {sizes.get('s', 0)}"
+        raise BaselineError(msg)
+    identity = identity_of(header.metadata, arrays, header.segments)
     if identity != header.identity:
         msg = f"its content was altered: it says it is {header.identity}, and what it holds is {identity}"
         raise BaselineError(msg)
-    centroids = Centroids(arrays.pop("centroids"), header.metadata.metric)
-    return Baseline(metadata=header.metadata, centroids=centroids, **arrays)
+    dependence = None
+    if arrays.keys() >= DEPENDENCE.keys():
+        dependence = Dependence(
+            windows=int(arrays["dependence_windows"][0]),
+            counts=float(arrays["dependence_counts"][0]),
+            means=arrays["dependence_means"],
+        )
+    segments = (
+        SegmentReference(
+            key=name.key,
+            value=name.value,
+            counts=arrays["segment_counts"][place],
+            mean=arrays["segment_means"][place],
+            covariance=arrays["segment_covariances"][place],
+        )
+        for place, name in enumerate(header.segments)
+    )
+    return Baseline(
+        metadata=header.metadata,
+        centroids=Centroids(arrays["centroids"], header.metadata.metric),
+        dependence=dependence,
+        segments=tuple(segments),
+        **{name: arrays[name] for name in LAYOUT if name != "centroids"},
+    )
 
 
-def _parse_header(content: bytes) -> _Header:
+def _parse_header(content: bytes) -> Header:
     """Return the header of bytes that safetensors has accepted."""
     end = 8 + int.from_bytes(content[:8], "little")
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
@@ -233,34 +231,39 @@ def _parse_header(content: bytes) -> _Header:
         msg = f"its format version is {version!r}, and this driftgauge reads version {FORMAT_VERSION}"
         raise BaselineError(msg)
     try:
-        return _Header.model_validate_json(text)
+        return Header.model_validate_json(text)
     except ValidationError as error:
         msg = f"its header is not valid: {faults(error)}"
         raise BaselineError(msg) from error
 
 
 def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
-    """Return the arrays by name, each row-major."""
+    """Return the arrays by name, each row-major.
+
+    Raises:
+        BaselineError: The segments' arrays differ in shape.
+    """
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays["centroids"] = baseline.centroids.values
+    if (dependence := baseline.dependence) is not None:
+        arrays["dependence_counts"] = np.array([dependence.counts], np.float64)
+        arrays["dependence_means"] = dependence.means
+        arrays["dependence_windows"] = np.array([dependence.windows], np.int64)
+    if segments := baseline.segments:
+        try:
+            arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
+            arrays["segment_covariances"] = np.stack([segment.covariance for segment in segments])
+            arrays["segment_means"] = np.stack([segment.mean for segment in segments])
+        except ValueError as error:
+            msg = f"its segments do not fit each other: {error}"
+            raise BaselineError(msg) from error
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _identity(metadata: BaselineMetadata, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the identity; `schemas/baseline.md` defines it without reference to this code."""
-    document = {
-        "arrays": {
-            name: {
-                "dtype": array.dtype.name,
-                "sha256": hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest(),
-                "shape": array.shape,
-            }
-            for name, array in arrays.items()
-        },
-        "format_version": FORMAT_VERSION,
-        "metric": metadata.metric,
-        "model_version": metadata.model_version,
-        "stream": metadata.stream,
-    }
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+def _names(baseline: Baseline) -> tuple[SegmentName, ...]:
+    """Return the names of the segments in their order."""
+    try:
+        return tuple(SegmentName(key=segment.key, value=segment.value) for segment in baseline.segments)
+    except ValidationError as error:
+        msg = f"a segment cannot be named so: {faults(error)}"
+        raise BaselineError(msg) from error

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.errors import BaselineError
 
-__all__ = ["Moments", "blocks", "moments"]
+__all__ = ["MAX_COMPONENTS", "Moments", "blocks", "moments", "project"]
 
 # Enough for a mean shift to be seen: on the CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32
 # components found what the full distance found. More would only add noise to every window.
@@ -69,3 +69,9 @@ def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
     directions = directions[:rank]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     return Moments(mean, (directions * np.sign(largest)).astype(np.float32), variances[:rank].copy())
+
+
+def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], found: Moments) -> NDArray[np.float64]:
+    """Return the places of m rows along the r components, relative to the mean, (m, r) float64."""
+    components = found.components.T.astype(np.float64)
+    return np.concatenate([(vectors[block] - found.mean) @ components for block in blocks(rows)])

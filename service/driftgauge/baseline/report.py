@@ -1,12 +1,15 @@
 """What `driftgauge baseline show` says of a baseline."""
 
+import textwrap
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from driftgauge.baseline import quality
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.significance import noise_floor
+from driftgauge.baseline.comparison import mean_distance
+from driftgauge.core.divergence import js_contributions
+from driftgauge.core.durations import format_duration
+from driftgauge.core.power import Sensitivity
+from driftgauge.core.reference import SegmentReference
 from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["as_json", "describe"]
@@ -14,10 +17,13 @@ __all__ = ["as_json", "describe"]
 # Windows for which the noise floor is told.
 WINDOW_COUNTS = (100, 1_000, 10_000)
 
+# Of a terminal, for sentences.
+LINE_WIDTH = 110
+
 
 def describe(baseline: Baseline, path: Path) -> str:
-    """Return lines for a terminal: what the baseline is, its noise floor, its clusters."""
-    about, counts = baseline.metadata, baseline.counts
+    """Return lines for a terminal: what the baseline is, what is weak about it, its segments and clusters."""
+    about = baseline.metadata
     facts = {
         "identity": baseline.identity,
         "stream": about.stream,
@@ -25,34 +31,61 @@ def describe(baseline: Baseline, path: Path) -> str:
         "dimension": f"{about.dimension:,}",
         "clusters": f"{about.clusters:,}, by {about.metric} distance",
         "vectors": f"{about.fitted_count:,} fitted, {about.reference_count:,} others counted",
+        "training set": "yes" if about.training_set else "no",
         "components": f"{len(baseline.variances)}",
         "seed": f"{about.seed}",
         "created": format_timestamp(about.created_ms),
         "with": ", ".join(f"{name} {version}" for name, version in about.versions.items()),
         "noise floor": ", ".join(
-            f"{_noise_floor(baseline, count):.4f} at {count:,} events" for count in WINDOW_COUNTS
+            f"{floor:.4f} at {int(count):,} events" for count, floor in _noise_floors(baseline).items()
+        ),
+        "windows": (
+            f"larger than {quality.largest_window(baseline):,} events are over 1/{quality.MIN_RATIO} of the "
+            f"vectors counted"
+        ),
+        "dependence": _dependence(baseline),
+        "stability": (
+            "not measured" if about.stability is None else quality.stability_reading(about.stability)
         ),
     }
-    lines = [str(path), *(f"  {name:<15}{value}" for name, value in facts.items()), ""]
-    lines.append("  cluster     count   share   distance p50         p99")
-    for cluster, (count, median, p99) in enumerate(
-        zip(counts, _distances(baseline, 0.5), _distances(baseline, 0.99), strict=True)
-    ):
-        lines.append(
-            f"  {cluster:>7} {count:>9,} {count / counts.sum():>7.2%} {median:>#14.4g} {p99:>#11.4g}"
-        )
-    return "\n".join(lines)
+    lines = [str(path), *(_paragraph(f"  {name:<15}", value) for name, value in facts.items())]
+    lines += [_paragraph("  note: ", note) for note in quality.notes(baseline)]
+    return "\n".join([*lines, *_segment_table(baseline), *_cluster_table(baseline)])
 
 
 def as_json(baseline: Baseline) -> dict[str, object]:
-    """Return the same as JSON values, the centroids and components left out."""
+    """Return the same as JSON values, the centroids, components and covariances left out."""
+    about, dependence = baseline.metadata, baseline.dependence
     total = int(baseline.counts.sum())
     return {
         "identity": baseline.identity,
-        **baseline.metadata.model_dump(mode="json", exclude={"clusters", "created_ms"}),
-        "created": format_timestamp(baseline.metadata.created_ms),
+        **about.model_dump(mode="json", exclude={"clusters", "created_ms"}),
+        "created": format_timestamp(about.created_ms),
         "components": len(baseline.variances),
-        "noise_floor": {str(count): _noise_floor(baseline, count) for count in WINDOW_COUNTS},
+        "noise_floor": _noise_floors(baseline),
+        "largest_window": quality.largest_window(baseline),
+        "dependence": (
+            None
+            if dependence is None
+            else {
+                "windows": dependence.windows,
+                "counts": dependence.counts,
+                "means_largest": quality.largest_inflation(dependence),
+            }
+        ),
+        "tiny_clusters": quality.tiny_clusters(baseline),
+        "notes": quality.notes(baseline),
+        "segments": [
+            {
+                "key": segment.key,
+                "value": segment.value,
+                "count": int(segment.counts.sum()),
+                "share": int(segment.counts.sum()) / total,
+                "js_divergence": _divergence(baseline, segment),
+                "mean_distance": mean_distance(baseline, segment.mean),
+            }
+            for segment in baseline.segments
+        ],
         "clusters": [
             {
                 "id": cluster,
@@ -70,11 +103,60 @@ def as_json(baseline: Baseline) -> dict[str, object]:
     }
 
 
-def _distances(baseline: Baseline, level: float) -> NDArray[np.float32]:
-    """Return each cluster's quantile of the distance at one of the levels, (k,) float32."""
-    return baseline.distance_quantiles[:, baseline.quantile_levels == level][:, 0]
+def _paragraph(label: str, text: str) -> str:
+    """Return a text after its label, in lines of a terminal's width."""
+    return textwrap.fill(
+        text, LINE_WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False
+    )
 
 
-def _noise_floor(baseline: Baseline, count: int) -> float:
-    """Return the divergence to expect without any drift in a window of so many events."""
-    return noise_floor(baseline.metadata.clusters, count, baseline.metadata.reference_count)
+def _dependence(baseline: Baseline) -> str:
+    dependence, window_ms = baseline.dependence, baseline.metadata.window_ms
+    if dependence is None or window_ms is None:
+        return "not known"
+    reading = quality.dependence_reading(dependence)
+    return f"{reading}; of {dependence.windows} windows of {format_duration(window_ms)}"
+
+
+def _segment_table(baseline: Baseline) -> list[str]:
+    """Return a line for each segment: how much of the whole it is, and how far from it."""
+    if not baseline.segments:
+        return []
+    total = baseline.counts.sum()
+    names = [f"{segment.key}={segment.value}" for segment in baseline.segments]
+    width = max(map(len, names))
+    lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all"]
+    for name, segment in zip(names, baseline.segments, strict=True):
+        count = segment.counts.sum()
+        lines.append(
+            f"  {name:<{width}} {count:>9,} {count / total:>7.2%} {_divergence(baseline, segment):>14.4f} "
+            f"{mean_distance(baseline, segment.mean):>15.3f}"
+        )
+    return lines
+
+
+def _cluster_table(baseline: Baseline) -> list[str]:
+    """Return a line for each cluster."""
+    counts = baseline.counts
+    lines = ["", "  cluster     count   share   distance p50         p99"]
+    for cluster, (count, median, p99) in enumerate(
+        zip(counts, baseline.distances(0.5), baseline.radii, strict=True)
+    ):
+        lines.append(
+            f"  {cluster:>7} {count:>9,} {count / counts.sum():>7.2%} {median:>#14.4g} {p99:>#11.4g}"
+        )
+    return lines
+
+
+def _divergence(baseline: Baseline, segment: SegmentReference) -> float:
+    """Return the base-2 divergence of a segment's histogram from the whole, of which it is a part."""
+    return float(js_contributions(segment.counts, baseline.counts).sum())
+
+
+def _noise_floors(baseline: Baseline) -> dict[str, float]:
+    """Return the divergence to expect without any drift, by the events of a window."""
+    about = baseline.metadata
+    sensitivity = Sensitivity.of(
+        about.clusters, len(baseline.variances), about.reference_count, baseline.dependence
+    )
+    return {str(count): sensitivity.noise_floor(count) for count in WINDOW_COUNTS}

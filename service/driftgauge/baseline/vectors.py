@@ -1,7 +1,7 @@
 """Reading files of embedding vectors: .npy, .npz, and recorded events in .jsonl or .jsonl.gz."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ class VectorSet:
         vectors: (n, d) float32, finite; n and d at least 1.
         times_ms: (n,) int64, event times in milliseconds since the epoch; None where the file has none.
         model_version: The version of the embedding model, where the file or the caller names one.
+        segments: n, what each event can be told apart by; None where the file has no events.
     """
 
     vectors: NDArray[np.float32]
     times_ms: NDArray[np.int64] | None
     model_version: str | None
+    segments: tuple[Mapping[str, str], ...] | None
 
 
 def read_vectors(
@@ -75,7 +77,7 @@ def read_vectors(
             reason = getattr(error, "strerror", None) or error
             msg = f"{path}: cannot be read ({reason}); name a whole .npy or .npz file of plain numbers"
             raise InputError(msg) from error
-        return VectorSet(_as_vectors(path, found), None, model_version)
+        return VectorSet(_as_vectors(path, found), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_events(path, stream, model_version, progress)
     msg = f"{path}: not a kind of file that can be read; name a .npy, .npz, .jsonl or .jsonl.gz file"
@@ -165,7 +167,8 @@ def _read_events(
         msg = f"{path}: no event{asked}; the streams in it: {', '.join(sorted(streams)) or 'none'}"
         raise InputError(msg)
     times_ms = np.array([event.time_ms for event in kept], dtype=np.int64)
-    return VectorSet(np.stack([event.vector for event in kept]), times_ms, version)
+    segments = tuple(event.segments for event in kept)
+    return VectorSet(np.stack([event.vector for event in kept]), times_ms, version, segments)
 
 
 def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:

@@ -1,0 +1,1 @@
+"""What the alarms would have been: recorded events through the same core, judged with hindsight."""

@@ -1,0 +1,120 @@
+"""The picture of a backtest: divergence, mean shift and verdict of each stream and window size over time."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from driftgauge.backtest.track import Point, Track
+from driftgauge.core.durations import format_duration
+from driftgauge.core.result import Verdict
+from driftgauge.errors import InputError
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+except ModuleNotFoundError as error:
+    _message = "the picture is drawn with matplotlib, which is missing; run: pip install 'driftgauge[demo]'"
+    raise InputError(_message) from error
+
+__all__ = ["draw"]
+
+_DAY_MS = 86_400_000
+_INCHES = (11.0, 3.6)
+_DOTS_PER_INCH = 120
+_DIVERGENCE = "#b5302a"
+_SHIFT = "#1f5f99"
+_GREY = "#555555"
+_DRIFT_LINE = "#222222"
+_SHADES = {
+    Verdict.OK: "#e8f3ea",
+    Verdict.WARNING: "#f7dfa0",
+    Verdict.DRIFT: "#f0b7b3",
+    Verdict.INSUFFICIENT: "#ececec",
+    Verdict.INCOMPLETE: "#d6d6e6",
+}
+
+
+def draw(tracks: Sequence[Track], drift_ms: int | None, path: Path) -> None:
+    """Draw the tracks of all events, one below the other, as a PNG file.
+
+    Args:
+        tracks: What was found; those of segments are left out.
+        drift_ms: When drift began; None draws no line.
+        path: The file.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    drawn = [track for track in tracks if track.segment is None]
+    figure = Figure(figsize=(_INCHES[0], _INCHES[1] * len(drawn)), dpi=_DOTS_PER_INCH, layout="constrained")
+    for axes, track in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True):
+        _draw(axes, track, drift_ms)
+    handles = [Patch(color=shade, label=verdict.value) for verdict, shade in _SHADES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10, frameon=False)
+    try:
+        figure.savefig(path, format="png")
+    except OSError as error:
+        message = f"{path}: cannot write the picture: {error.strerror}; name a folder you may write to"
+        raise InputError(message) from error
+
+
+def _draw(axes: Axes, track: Track, drift_ms: int | None) -> None:
+    axes.set_title(f"{track.stream}, windows of {format_duration(track.size_ms)}", loc="left", fontsize=12)
+    for first, last in _runs(track.points):
+        axes.axvspan(
+            _time(first.window.start_ms), _time(last.window.end_ms), color=_SHADES[first.verdict], linewidth=0
+        )
+    scored = [point for point in track.points if point.js_divergence is not None]
+    times = [_time((point.window.start_ms + point.window.end_ms) // 2) for point in scored]
+    marker = "." if len(scored) > 1 else "o"
+    axes.plot(
+        times,
+        _numbers(point.js_divergence for point in scored),
+        marker,
+        color=_DIVERGENCE,
+        label="divergence",
+    )
+    axes.plot(
+        times,
+        _numbers(point.noise_floor for point in scored),
+        "--",
+        color=_GREY,
+        linewidth=1,
+        label="noise floor",
+    )
+    axes.set_ylabel("divergence", color=_DIVERGENCE, fontsize=11)
+    axes.set_ylim(bottom=0)
+    other = axes.twinx()
+    other.plot(
+        times, _numbers(point.mean_shift for point in scored), marker, color=_SHIFT, label="mean shift"
+    )
+    other.set_ylabel("mean shift\n(excess)", color=_SHIFT, fontsize=11)
+    if drift_ms is not None:
+        axes.axvline(_time(drift_ms), color=_DRIFT_LINE, linewidth=1.2, linestyle=":", label="drift begins")
+    handles = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, loc="upper left", fontsize=9, framealpha=1)
+    axes.set_xlim(_time(track.points[0].window.start_ms), _time(track.points[-1].window.end_ms))
+    axes.xaxis_date()
+    axes.tick_params(axis="x", labelsize=9)
+
+
+def _runs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
+    """Return the first and last of each run of windows of one verdict."""
+    runs: list[tuple[Point, Point]] = []
+    for point in points:
+        if runs and runs[-1][1].verdict is point.verdict:
+            runs[-1] = runs[-1][0], point
+        else:
+            runs.append((point, point))
+    return runs
+
+
+def _time(time_ms: int) -> float:
+    """Return a time as matplotlib counts it, in days since the epoch."""
+    return time_ms / _DAY_MS
+
+
+def _numbers(values: Iterable[float | None]) -> list[float]:
+    """Return numbers; what is not known is not drawn."""
+    return [math.nan if value is None else value for value in values]

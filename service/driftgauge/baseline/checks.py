@@ -1,0 +1,68 @@
+"""What vectors must be like before a baseline can be fitted on them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.baseline.moments import blocks
+from driftgauge.core.assignment import Metric
+from driftgauge.errors import BaselineError
+
+__all__ = ["check_vectors", "named", "or_fewer"]
+
+# Five vectors a cluster in each half, the usual least expectation for a chi-squared statistic.
+VECTORS_PER_CLUSTER = 10
+
+# Products and squares of larger values may not fit into float32.
+MAX_VALUE = 1e15
+
+# How many rows or clusters a message names.
+MAX_NAMED = 5
+
+
+def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: Metric) -> None:
+    """Refuse vectors that no baseline can be fitted on.
+
+    Raises:
+        BaselineError: With what would help.
+    """
+    if clusters < 2:  # noqa: PLR2004
+        msg = f"{clusters} clusters are too few to compare histograms; use --clusters 2 or more"
+        raise BaselineError(msg)
+    needed = clusters * VECTORS_PER_CLUSTER
+    if len(vectors) < needed:
+        most = len(vectors) // VECTORS_PER_CLUSTER
+        remedy = f"give more vectors, or use --clusters {most} or fewer" if most > 1 else "give more vectors"
+        msg = f"{len(vectors):,} vectors are too few for {clusters} clusters, which need {needed:,}; {remedy}"
+        raise BaselineError(msg)
+    for rows in blocks(np.arange(len(vectors))):
+        block = vectors[rows]
+        # A comparison with NaN is false, so this finds what is not finite as well.
+        unusable = ~(np.abs(block) <= MAX_VALUE).all(axis=1)
+        if unusable.any():
+            msg = (
+                f"{named(rows[unusable], 'row')} hold NaN, infinity or values beyond {MAX_VALUE:g}; "
+                f"remove these vectors or scale all of them"
+            )
+            raise BaselineError(msg)
+        zero = np.linalg.norm(block, axis=1) == 0
+        if metric is Metric.COSINE and zero.any():
+            msg = (
+                f"{named(rows[zero], 'row')} are of length zero in float32 and have no direction, which "
+                f"the cosine metric compares; remove these vectors or use --metric euclidean"
+            )
+            raise BaselineError(msg)
+    if (vectors.max(axis=0) == vectors.min(axis=0)).all():
+        msg = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
+        raise BaselineError(msg)
+
+
+def named(numbers: NDArray[np.intp], noun: str) -> str:
+    """Return such as "rows 3, 7, 9 and 12 more"."""
+    first = ", ".join(str(number) for number in numbers[:MAX_NAMED])
+    more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
+    return f"{noun}s {first}{more}"
+
+
+def or_fewer(clusters: int) -> str:
+    """Return the remedy of asking for so many clusters, where two are left at least."""
+    return f", or use --clusters {clusters} or fewer" if clusters > 1 else ""

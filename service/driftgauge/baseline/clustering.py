@@ -1,0 +1,156 @@
+"""k-means under either metric: centroids from vectors, and how far seeds agree on them."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+
+from driftgauge.baseline.checks import or_fewer
+from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.errors import BaselineError
+
+__all__ = ["find_centroids", "measure_stability"]
+
+# k-means ends in a local optimum; the best of three starts is kept.
+RUNS = 3
+
+# Multiplications in one pass of full k-means, about 0.15 s of one core; mini-batches above it.
+MAX_PASS = 2_000_000_000
+MINI_BATCH = 4_096
+
+# Rounds in which centroids scaled to unit length settle; they start at a fixed point but for the scaling.
+MAX_SPHERICAL_ROUNDS = 50
+
+# Other seeds are tried as often as the fit starts, each on no more of its vectors than this.
+TRIALS = RUNS
+TRIAL_VECTORS = 5_000
+TRIAL_VECTORS_PER_CLUSTER = 50
+
+
+def find_centroids(
+    vectors: NDArray[np.float32], clusters: int, metric: Metric, seed: int, progress: Callable[[str], None]
+) -> Centroids:
+    """Return the centroids of the best of several runs of k-means on (n, d) vectors.
+
+    Under the cosine metric this is spherical k-means (Dhillon and Modha, 2001), begun where plain
+    k-means on vectors of unit length ends.
+
+    Raises:
+        BaselineError: Too few of the vectors are distinct; with the number of clusters they allow.
+    """
+    vectors = _as_compared(vectors, metric)
+    models = []
+    for run, state in enumerate(np.random.SeedSequence(seed).generate_state(RUNS), start=1):
+        model = _run(vectors, clusters, int(state))
+        models.append(model)
+        progress(
+            f"{type(model).__name__}, run {run} of {RUNS}: mean squared distance "
+            f"{model.inertia_ / len(vectors):.6g} after {model.n_iter_} iterations"
+        )
+    best = min(models, key=lambda model: model.inertia_)
+    centroids = _as_centroids(best, metric, vectors)
+    _check_distinct(centroids, vectors)
+    return centroids
+
+
+def measure_stability(
+    centroids: Centroids,
+    vectors: NDArray[np.float32],
+    fit_rows: NDArray[np.intp],
+    reference_rows: NDArray[np.intp],
+    seed: int,
+) -> float:
+    """Return how far other seeds agree on the clusters: 1 is the same clusters, 0 no more than by chance.
+
+    k-means is run again from other seeds, each one start on a random part of the vectors that the
+    centroids were fitted on: no more work than the fit, and a little harsher a test. (On 25,000
+    CIFAR-10 embeddings and 20 clusters it says 0.71 to 0.82, and fits in full agree to 0.77 to 0.99.)
+    Measured is the mean adjusted Rand index (L. Hubert and P. Arabie, Comparing partitions, Journal of
+    Classification 2, 1985) between the clusters that the centroids and each of the trials assign
+    vectors to.
+
+    Args:
+        centroids: k centroids.
+        vectors: (n, d) float32.
+        fit_rows: The rows that the centroids were fitted on.
+        reference_rows: Other rows, on which the assignments are compared.
+        seed: The seed of the fit; the trials' are derived from it.
+    """
+    source = np.random.SeedSequence(seed).spawn(1)[0]
+    random = np.random.default_rng(source)
+    most = max(TRIAL_VECTORS, TRIAL_VECTORS_PER_CLUSTER * centroids.clusters)
+    compared = vectors[_some(reference_rows, most, random)]
+    ids = centroids.assign(compared)
+    agreements = []
+    for state in source.generate_state(TRIALS):
+        part = _as_compared(vectors[_some(fit_rows, most, random)], centroids.metric)
+        trial = _as_centroids(_run(part, centroids.clusters, int(state)), centroids.metric, part)
+        agreements.append(adjusted_rand_score(ids, trial.assign(compared)))
+    return float(np.mean(agreements))
+
+
+def _as_compared(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """Return vectors as the metric sees them: of unit length under cosine."""
+    if metric is Metric.COSINE:
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def _some(rows: NDArray[np.intp], most: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """Return the rows, or so many of them at random."""
+    return rows if len(rows) <= most else np.sort(random.choice(rows, most, replace=False))
+
+
+def _run(vectors: NDArray[np.float32], clusters: int, state: int) -> KMeans | MiniBatchKMeans:
+    """Return the model of one run of k-means."""
+    if vectors.size * clusters > MAX_PASS:
+        model = MiniBatchKMeans(clusters, n_init=1, batch_size=MINI_BATCH, random_state=state)
+    else:
+        model = KMeans(clusters, n_init=1, random_state=state)
+    with warnings.catch_warnings():
+        # Fewer distinct vectors than clusters: found and explained by _check_distinct.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(vectors)
+
+
+def _as_centroids(model: KMeans | MiniBatchKMeans, metric: Metric, vectors: NDArray[np.float32]) -> Centroids:
+    """Return the centroids that a run on these vectors has found."""
+    centroids = Centroids(model.cluster_centers_, metric)
+    return _settle_on_sphere(centroids, vectors) if metric is Metric.COSINE else centroids
+
+
+def _settle_on_sphere(centroids: Centroids, vectors: NDArray[np.float32]) -> Centroids:
+    """Return unit centroids, each the direction of the sum of its unit vectors, once they settle."""
+    values, ids = centroids.values, None
+    for _ in range(MAX_SPHERICAL_ROUNDS):
+        lengths = np.linalg.norm(values, axis=1, keepdims=True)
+        # An empty cluster sums to zero; left so, it stays empty and is reported.
+        values = (values / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        centroids = Centroids(values, Metric.COSINE)
+        previous, ids = ids, centroids.assign(vectors)
+        if previous is not None and (ids == previous).all():
+            break
+        values = np.stack(
+            [vectors[ids == cluster].sum(axis=0, dtype=np.float64) for cluster in range(len(values))]
+        )
+    return centroids
+
+
+def _check_distinct(centroids: Centroids, vectors: NDArray[np.float32]) -> None:
+    """Refuse centroids that leave a cluster empty on the very vectors they were fitted on.
+
+    Raises:
+        BaselineError: With the number of clusters that the vectors allow.
+    """
+    used = len(np.unique(centroids.assign(vectors)))
+    if used < centroids.clusters:
+        msg = (
+            f"k-means could fill only {used} of {centroids.clusters} clusters: too few of the "
+            f"{len(vectors):,} vectors to fit on are distinct, or their squares are too small for float32; "
+            f"give more varied vectors, scale them up{or_fewer(used)}"
+        )
+        raise BaselineError(msg)

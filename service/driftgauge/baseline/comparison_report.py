@@ -1,0 +1,175 @@
+"""What `driftgauge baseline compare` says of two baselines."""
+
+import math
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.comparison import (
+    MATCH_RADIUS,
+    MATERIAL_DIVERGENCE,
+    MATERIAL_SHIFT,
+    Comparability,
+    Comparison,
+)
+from driftgauge.core.durations import format_duration
+
+__all__ = ["as_json", "describe"]
+
+LINE_WIDTH = 110
+
+MEANINGS = {
+    Comparability.SAME: "It is the same baseline: results against A are results against B.",
+    Comparability.COMPARABLE: (
+        "Results against A and B can be compared number by number: the clusters are the same, and the "
+        "references differ by less than a drift worth finding."
+    ),
+    Comparability.RENUMBERED: (
+        "Results against A and B can be compared roughly: the clusters are much the same under other "
+        "numbers. Translate the numbers by the table below; small differences between divergences say "
+        "nothing."
+    ),
+    Comparability.MOVED: (
+        "Results against A and B cannot be compared: the clusters are the same or pair up, but the "
+        "references differ as much as by a drift worth finding, so divergences are measured from different "
+        "places. Only the shares of clusters can be compared."
+    ),
+    Comparability.REGROUPED: (
+        "Results against A and B cannot be compared: the clusters are others, so neither divergences nor "
+        "clusters mean the same. To compare over time, replay recorded events against one of them."
+    ),
+    Comparability.INCOMPATIBLE: (
+        "Results against A and B cannot be compared: their vectors lie in other spaces, of another "
+        "dimension, metric or model version."
+    ),
+}
+
+
+def describe(compared: Comparison, first: Path, second: Path) -> str:
+    """Return lines for a terminal: what follows, both baselines' facts, distances, matching centroids."""
+    a, b = (_facts(baseline) for baseline in (compared.first, compared.second))
+    width = max(map(len, a.values()))
+    lines = [f"A  {first}", f"B  {second}", ""]
+    lines += textwrap.wrap(_meaning(compared), LINE_WIDTH)
+    lines += ["", f"  {'':<17}{'A':<{width}}   B"]
+    for name, value in a.items():
+        mark = " " if value == b[name] else "*"
+        lines.append(f"{mark} {name:<17}{value:<{width}}   {b[name]}")
+    if sentences := _distances(compared):
+        lines.append("")
+    lines += [
+        textwrap.fill(
+            sentence, LINE_WIDTH, initial_indent=f"  {name:<17}", subsequent_indent=" " * len(f"  {'':<17}")
+        )
+        for name, sentence in sentences.items()
+    ]
+    if compared.js_divergence is None and compared.matches:
+        lines += ["", "  cluster of A   nearest of B      distance   of A's p50"]
+        for match in compared.matches:
+            lines.append(
+                f"  {match.cluster:>12} {match.nearest:>14} {match.distance:>13.4g} {match.ratio:>12.2f}"
+            )
+    return "\n".join(lines)
+
+
+def as_json(compared: Comparison) -> dict[str, object]:
+    """Return the same as JSON values."""
+    return {
+        "comparability": compared.comparability.value,
+        "comparable": compared.comparability.is_comparable,
+        "meaning": _meaning(compared),
+        "a": _record(compared.first),
+        "b": _record(compared.second),
+        "mean_distance": compared.mean_distance,
+        "mean_excess": compared.mean_excess,
+        "same_centroids": compared.js_divergence is not None,
+        "js_divergence": compared.js_divergence,
+        "js_excess": compared.js_excess,
+        "matches": [
+            {
+                "cluster": match.cluster,
+                "nearest": match.nearest,
+                "distance": match.distance,
+                "ratio": match.ratio if math.isfinite(match.ratio) else None,
+            }
+            for match in compared.matches
+        ],
+    }
+
+
+def _meaning(compared: Comparison) -> str:
+    meaning = MEANINGS[compared.comparability]
+    known = {"A": compared.first.dependence, "B": compared.second.dependence}
+    unknown = [name for name, dependence in known.items() if dependence is None]
+    if len(unknown) == 1 and compared.comparability is not Comparability.INCOMPATIBLE:
+        meaning += f" P-values against {unknown[0]} are not calibrated for bursts, and the other's are."
+    return meaning
+
+
+def _facts(baseline: Baseline) -> dict[str, str]:
+    """Return what of a baseline is set beside the other's."""
+    about, dependence, window_ms = baseline.metadata, baseline.dependence, baseline.metadata.window_ms
+    return {
+        "identity": f"{baseline.identity[:19]}…",
+        "stream": about.stream,
+        "model version": about.model_version or "not given",
+        "dimension": f"{about.dimension:,}",
+        "metric": about.metric.value,
+        "clusters": f"{about.clusters:,}",
+        "components": f"{len(baseline.variances)}",
+        "vectors counted": f"{about.reference_count:,}",
+        "training set": "yes" if about.training_set else "no",
+        "over-dispersion": (
+            "not known"
+            if dependence is None or window_ms is None
+            else f"{dependence.counts:.2f}, windows of {format_duration(window_ms)}"
+        ),
+        "segments": f"{len(baseline.segments)}",
+    }
+
+
+def _record(baseline: Baseline) -> dict[str, object]:
+    """Return the same facts as JSON values."""
+    about, dependence = baseline.metadata, baseline.dependence
+    return {
+        "identity": baseline.identity,
+        "stream": about.stream,
+        "model_version": about.model_version,
+        "dimension": about.dimension,
+        "metric": about.metric.value,
+        "clusters": about.clusters,
+        "components": len(baseline.variances),
+        "reference_count": about.reference_count,
+        "training_set": about.training_set,
+        "window_ms": about.window_ms,
+        "over_dispersion": None if dependence is None else dependence.counts,
+        "segments": [{"key": segment.key, "value": segment.value} for segment in baseline.segments],
+    }
+
+
+def _distances(compared: Comparison) -> dict[str, str]:
+    """Return how far the parts of the baselines lie apart, where they do and can."""
+    if compared.comparability is Comparability.SAME:
+        return {}
+    found = {}
+    if compared.mean_distance is not None and compared.mean_excess is not None:
+        found["means"] = (
+            f"{compared.mean_distance:.4f} standard deviations apart along A's components; squared and less "
+            f"noise {compared.mean_excess:.5f}, where {MATERIAL_SHIFT} would be a drift"
+        )
+    if compared.js_divergence is not None and compared.js_excess is not None:
+        found["centroids"] = "the same"
+        found["histograms"] = (
+            f"JSD {compared.js_divergence:.5f}; less noise {compared.js_excess:.5f}, where "
+            f"{MATERIAL_DIVERGENCE} would be a drift"
+        )
+    elif compared.matches:
+        ratios = [match.ratio for match in compared.matches]
+        found["centroids"] = (
+            f"the nearest of B's to A's are {np.median(ratios):.2f} of the p50 of A's cluster away in the "
+            f"middle and {max(ratios):.2f} at most, where {MATCH_RADIUS} is still a match; they are "
+            f"{compared.pairs} of B's {compared.second.metadata.clusters}"
+        )
+    return found

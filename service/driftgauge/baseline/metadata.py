@@ -1,0 +1,80 @@
+"""What a baseline says of itself, and the head of the file that says it."""
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from driftgauge.core.assignment import Metric
+from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
+from driftgauge.events.timestamps import LAST_MS
+
+__all__ = ["BaselineMetadata", "Header", "SegmentName", "faults"]
+
+
+class BaselineMetadata(BaseModel):
+    """What a baseline says of itself.
+
+    Attributes:
+        stream: The stream whose events it judges.
+        model_version: The version of the embedding model it was fitted on, where known.
+        dimension: d, the length of a vector.
+        clusters: k, the number of clusters.
+        metric: What "nearest" means.
+        fitted_count: How many vectors the centroids were fitted on.
+        reference_count: How many others were counted: m, the sum of the histogram.
+        window_ms: The length of the windows on which the dependence was measured; None without one.
+        training_set: Whether the model was trained on the very data behind the vectors.
+        stability: How far other seeds of k-means agree on the clusters, as an adjusted Rand index, at
+            most 1; None where it was not measured.
+        seed: The seed of the split and of k-means.
+        created_ms: When it was fitted, milliseconds since the epoch, UTC.
+        versions: The version of each library that took part.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    stream: str = Field(pattern=f"^{STREAM_NAME}$")
+    model_version: str | None = Field(max_length=MAX_TEXT)
+    dimension: int = Field(ge=1)
+    clusters: int = Field(ge=2)
+    metric: Metric
+    fitted_count: int = Field(ge=1)
+    reference_count: int = Field(ge=1)
+    window_ms: int | None = Field(ge=1)
+    training_set: bool
+    stability: float | None = Field(ge=-1, le=1)
+    seed: int = Field(ge=0)
+    created_ms: int = Field(ge=0, le=LAST_MS)
+    versions: dict[str, str]
+
+
+class SegmentName(BaseModel):
+    """Which events a segment holds: those that give this key this value."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    key: ShortText
+    value: ShortText
+
+
+class Header(BaseModel):
+    """The JSON text in the head of a baseline's file.
+
+    Attributes:
+        format_version: Which format the file is in.
+        identity: The identity of the baseline in it.
+        metadata: What the baseline says of itself.
+        segments: The names of its segments, in the order of their arrays.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    format_version: int
+    identity: str
+    metadata: BaselineMetadata
+    segments: tuple[SegmentName, ...]
+
+
+def faults(error: ValidationError) -> str:
+    """Return what a pydantic model found wrong, in one line."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+    )

@@ -1,0 +1,1 @@
+"""What `driftgauge plan` says."""

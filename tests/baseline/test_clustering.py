@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from driftgauge.baseline import clustering as module
+from driftgauge.baseline.clustering import find_centroids, measure_stability
+from driftgauge.core.assignment import Metric
+
+
+def stability(vectors: NDArray[np.float32], clusters: int, *, metric: Metric = Metric.EUCLIDEAN) -> float:
+    fitted, held_out = np.arange(0, len(vectors), 2), np.arange(1, len(vectors), 2)
+    centroids = find_centroids(vectors[fitted], clusters, metric, 0, lambda _: None)
+    return measure_stability(centroids, vectors, fitted, held_out, 0)
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_clusters_that_are_there_are_found_by_every_seed(metric: Metric) -> None:
+    random = np.random.default_rng(0)
+    centres = 20 * np.eye(3)
+    vectors = centres[random.integers(3, size=600)] + random.normal(size=(600, 3))
+    assert stability(vectors.astype(np.float32), 3, metric=metric) > 0.99
+
+
+def test_clusters_that_are_not_there_depend_on_the_seed() -> None:
+    vectors = np.random.default_rng(0).normal(size=(2_000, 16)).astype(np.float32)
+    found = stability(vectors, 8)
+    assert 0 < found < 0.5
+    assert stability(vectors, 8) == found
+
+
+def test_large_sets_are_tried_on_a_part(blobs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    run = module._run
+
+    def recorded(vectors: NDArray[np.float32], clusters: int, state: int) -> object:
+        sizes.append(len(vectors))
+        return run(vectors, clusters, state)
+
+    monkeypatch.setattr(module, "_run", recorded)
+    monkeypatch.setattr(module, "TRIAL_VECTORS", 100)
+    monkeypatch.setattr(module, "TRIAL_VECTORS_PER_CLUSTER", 30)
+    assert -1 <= stability(blobs, 2) <= 1
+    assert sizes == [600] * 3 + [100] * 3
+    sizes.clear()
+    stability(blobs, 6)
+    assert sizes == [600] * 3 + [180] * 3
+
+
+def test_a_trial_may_leave_a_cluster_empty() -> None:
+    # Its vectors have fewer directions than there are clusters.
+    vectors = np.repeat(np.eye(4, dtype=np.float32), [500, 500, 500, 2], axis=0)
+    rows = np.arange(len(vectors))
+    centroids = find_centroids(vectors, 4, Metric.COSINE, 0, lambda _: None)
+    assert measure_stability(centroids, vectors, rows[:1_500], rows, 0) > 0.99

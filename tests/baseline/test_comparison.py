@@ -1,0 +1,227 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.comparison import Comparability, Comparison, compare, mean_distance
+from driftgauge.baseline.comparison_report import as_json, describe
+from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.divergence import js_contributions
+from driftgauge.core.significance import noise_floor
+
+
+def renamed(baseline: Baseline, **update: object) -> Baseline:
+    return dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+
+
+def with_centroids(baseline: Baseline, values: NDArray[np.floating]) -> Baseline:
+    metric = baseline.metadata.metric
+    return dataclasses.replace(baseline, centroids=Centroids(values.astype(np.float32), metric))
+
+
+def shifted(baseline: Baseline, deviations: float) -> Baseline:
+    """The same with another mean: so many standard deviations along the leading component."""
+    step = deviations * np.sqrt(baseline.variances[0]) * baseline.components[0]
+    return dataclasses.replace(baseline, mean=baseline.mean + step)
+
+
+def moved_counts(baseline: Baseline, count: int) -> Baseline:
+    counts = baseline.counts.copy()
+    counts[0] -= count
+    counts[5] += count
+    return dataclasses.replace(baseline, counts=counts)
+
+
+def fitted(vectors: NDArray[np.float32], *, metric: Metric, seed: int) -> Baseline:
+    return fit_baseline(
+        vectors,
+        stream="s",
+        model_version=None,
+        clusters=6,
+        metric=metric,
+        seed=seed,
+        created_ms=0,
+        progress=lambda _: None,
+    )
+
+
+def test_a_baseline_is_the_same_as_itself(baseline: Baseline) -> None:
+    again = renamed(baseline, created_ms=1, versions={})
+    compared = compare(baseline, again)
+    assert compared.comparability is Comparability.SAME
+    assert compared.comparability.is_comparable
+    assert (compared.mean_distance, compared.js_divergence) == (0, 0)
+    assert [(match.cluster, match.nearest) for match in compared.matches] == [(i, i) for i in range(6)]
+    assert {(match.distance, match.ratio) for match in compared.matches} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"model_version": "v2"}, {"dimension": 9}, {"metric": Metric.COSINE}], ids=str
+)
+def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, object]) -> None:
+    if "dimension" in change:
+        wider = np.pad(baseline.centroids.values, ((0, 0), (0, 1)))
+        other = dataclasses.replace(
+            baseline,
+            metadata=baseline.metadata.model_copy(update=change),
+            centroids=Centroids(wider, Metric.EUCLIDEAN),
+            mean=np.append(baseline.mean, 0),
+            components=np.pad(baseline.components, ((0, 0), (0, 1))),
+        )
+    elif "metric" in change:
+        values = baseline.centroids.values
+        values = values / np.linalg.norm(values, axis=1, keepdims=True)
+        other = dataclasses.replace(
+            baseline,
+            metadata=baseline.metadata.model_copy(update=change),
+            centroids=Centroids(values, Metric.COSINE),
+        )
+    else:
+        other = renamed(baseline, **change)
+    compared = compare(baseline, other)
+    assert compared.comparability is Comparability.INCOMPATIBLE
+    assert not compared.comparability.is_comparable
+    assert compared.matches == ()
+    assert compared.mean_distance is compared.js_divergence is None
+
+
+def test_an_unknown_model_version_may_be_the_same(baseline: Baseline) -> None:
+    assert compare(baseline, renamed(baseline, model_version=None)).comparability is Comparability.COMPARABLE
+
+
+def test_the_same_centroids_with_other_counts_are_measured_by_the_divergence(baseline: Baseline) -> None:
+    near = compare(baseline, moved_counts(baseline, 6))
+    assert near.comparability is Comparability.COMPARABLE
+    far = compare(baseline, moved_counts(baseline, 100))
+    assert far.comparability is Comparability.MOVED
+    divergence = js_contributions(far.second.counts, baseline.counts).sum()
+    assert far.js_divergence == pytest.approx(divergence)
+    assert far.js_excess == pytest.approx(divergence - noise_floor(6, 600, 600))
+
+
+def test_the_distance_of_the_means_is_in_standard_deviations(baseline: Baseline) -> None:
+    near, far = compare(baseline, shifted(baseline, 0.1)), compare(baseline, shifted(baseline, -0.5))
+    assert near.mean_distance == pytest.approx(0.1, rel=1e-4)
+    assert near.comparability is Comparability.COMPARABLE
+    assert far.mean_distance == pytest.approx(0.5, rel=1e-4)
+    assert far.mean_excess == pytest.approx(0.25 - 8 * (1 / 600 + 1 / 600), rel=5e-3)
+    assert far.comparability is Comparability.MOVED
+
+
+def test_a_mean_distance_is_a_mahalanobis_distance(baseline: Baseline) -> None:
+    assert mean_distance(baseline, np.sqrt(baseline.variances)) == pytest.approx(8**0.5)
+
+
+def test_renumbered_centroids_are_matched(baseline: Baseline) -> None:
+    order = np.array([3, 0, 5, 1, 4, 2])
+    nudge = 0.1 * baseline.distances(0.5)[order, None] / 8**0.5
+    other = with_centroids(baseline, baseline.centroids.values[order] + nudge)
+    compared = compare(baseline, other)
+    assert compared.comparability is Comparability.RENUMBERED
+    assert not compared.comparability.is_comparable
+    assert [order[match.nearest] for match in compared.matches] == list(range(6))
+    for match in compared.matches:
+        assert match.ratio == pytest.approx(0.1, rel=1e-3)
+        assert match.distance == pytest.approx(0.1 * baseline.distances(0.5)[match.cluster], rel=1e-3)
+    assert compared.js_divergence is None
+    assert compare(baseline, shifted(other, 1)).comparability is Comparability.MOVED
+
+
+def test_centroids_that_moved_far_or_do_not_pair_are_other_clusters(baseline: Baseline) -> None:
+    values = baseline.centroids.values
+    far = values + 0.4 * baseline.distances(0.5)[:, None] / 8**0.5
+    assert compare(baseline, with_centroids(baseline, far)).comparability is Comparability.REGROUPED
+    twice = values + 1e-3
+    twice[1] = twice[0]
+    compared = compare(baseline, with_centroids(baseline, twice))
+    assert compared.comparability is Comparability.REGROUPED
+    assert compared.pairs == 5
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: Metric) -> None:
+    random = np.random.default_rng(0)
+    centres = 20 * np.eye(6)
+    vectors = centres[random.integers(6, size=3_000)] + random.normal(size=(3_000, 6))
+    first, second = (fitted(vectors.astype(np.float32), metric=metric, seed=seed) for seed in (0, 1))
+    compared = compare(first, second)
+    assert compared.comparability is Comparability.RENUMBERED
+    assert compared.pairs == 6
+    for match in compared.matches:
+        own, other = first.centroids.values[match.cluster], second.centroids.values[match.nearest]
+        expected = np.linalg.norm(own - other) if metric is Metric.EUCLIDEAN else 1 - float(own @ other)
+        assert match.distance == pytest.approx(expected, rel=1e-2, abs=1e-6)
+
+
+def test_a_cluster_of_equal_vectors_matches_only_itself(baseline: Baseline) -> None:
+    points = dataclasses.replace(baseline, distance_quantiles=np.zeros_like(baseline.distance_quantiles))
+    compared = compare(points, with_centroids(baseline, baseline.centroids.values + 1e-3))
+    assert {match.ratio for match in compared.matches} == {np.inf}
+    assert compared.comparability is Comparability.REGROUPED
+    document = json.loads(json.dumps(as_json(compared), allow_nan=False))
+    assert {match["ratio"] for match in document["matches"]} == {None}
+    assert {match.ratio for match in compare(points, shifted(points, 1)).matches} == {0.0}
+
+
+@pytest.fixture
+def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Comparison]:
+    return {
+        "It is the same baseline": compare(baseline, baseline),
+        "can be compared number by number": compare(baseline, moved_counts(baseline, 1)),
+        "can be compared roughly": compare(
+            baseline, with_centroids(baseline, baseline.centroids.values[::-1])
+        ),
+        "cannot be compared: the clusters are the same or": compare(baseline, shifted(baseline, 1)),
+        "cannot be compared: the clusters are others": compare(
+            baseline, with_centroids(baseline, baseline.centroids.values + 9)
+        ),
+        "cannot be compared: their vectors": compare(baseline, renamed(baseline, model_version="v2")),
+        "P-values against A are not calibrated for bursts, and the other's are": compare(
+            baseline, full_baseline
+        ),
+    }
+
+
+def test_it_is_said_plainly_whether_results_can_be_compared(comparisons: dict[str, Comparison]) -> None:
+    for part, compared in comparisons.items():
+        text = describe(compared, Path("a.safetensors"), Path("b.safetensors"))
+        assert text.startswith("A  a.safetensors\nB  b.safetensors\n\n")
+        assert part in " ".join(text.split("\n\n")[1].split())
+        document = json.loads(json.dumps(as_json(compared), allow_nan=False))
+        assert part in document["meaning"]
+        assert document["comparable"] is compared.comparability.is_comparable
+        assert document["comparability"] == compared.comparability.value
+        assert max(map(len, text.split("\n\n")[1].splitlines())) <= 110
+
+
+def test_what_differs_is_marked(baseline: Baseline, full_baseline: Baseline) -> None:
+    text = describe(compare(baseline, full_baseline), Path("a"), Path("b"))
+    marked = [line.split()[1] for line in text.splitlines() if line.startswith("*")]
+    assert marked == ["identity", "over-dispersion", "segments"]
+    assert "2.25, windows of 1h" in text
+
+
+def test_the_matching_is_shown_where_centroids_differ(baseline: Baseline) -> None:
+    reversed_ = with_centroids(baseline, baseline.centroids.values[::-1])
+    lines = describe(compare(baseline, reversed_), Path("a"), Path("b")).splitlines()
+    assert [line.split()[:2] for line in lines[-6:]] == [[str(i), str(5 - i)] for i in range(6)]
+    same = describe(compare(baseline, shifted(baseline, 0.01)), Path("a"), Path("b"))
+    assert "nearest of B " not in same
+    assert "centroids        the same\n" in same
+    assert "histograms       JSD 0.00000; less noise -0.0" in same
+    assert "means            0.0100 standard deviations apart" in same
+
+
+def test_the_json_holds_both_and_their_distances(baseline: Baseline, full_baseline: Baseline) -> None:
+    document = json.loads(json.dumps(as_json(compare(baseline, full_baseline)), allow_nan=False))
+    assert document["a"]["identity"] == baseline.identity
+    assert document["b"]["over_dispersion"] == 2.25
+    assert document["b"]["segments"][0] == {"key": "country", "value": "de"}
+    assert document["same_centroids"] is True
+    assert document["mean_distance"] == document["js_divergence"] == 0
+    assert document["matches"][5] == {"cluster": 5, "nearest": 5, "distance": 0, "ratio": 0}

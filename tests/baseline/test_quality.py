@@ -1,0 +1,74 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.quality import (
+    dependence_reading,
+    largest_window,
+    notes,
+    stability_reading,
+    tiny_clusters,
+)
+from driftgauge.core.dependence import Dependence
+
+
+def changed(baseline: Baseline, **update: object) -> Baseline:
+    return dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+
+
+def counted(baseline: Baseline, *counts: int) -> Baseline:
+    metadata = baseline.metadata.model_copy(update={"reference_count": sum(counts)})
+    return dataclasses.replace(baseline, metadata=metadata, counts=np.array(counts, dtype=np.int64))
+
+
+def test_a_twentieth_of_the_reference_is_the_largest_window(baseline: Baseline) -> None:
+    assert largest_window(baseline) == 30
+    assert largest_window(changed(baseline, reference_count=600)) == 30
+    assert largest_window(counted(baseline, 1, 1, 1, 1, 1, 34)) == 1
+
+
+def test_a_cluster_under_one_percent_is_tiny(baseline: Baseline) -> None:
+    assert tiny_clusters(counted(baseline, 10, 9, 481, 0, 490, 10)) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("stability", "meaning"),
+    [
+        (1.0, "much the same clusters"),
+        (0.8, "much the same clusters"),
+        (0.79, "draw the borders of some clusters elsewhere"),
+        (0.65, "draw the borders of some clusters elsewhere"),
+        (0.64, "find other clusters"),
+        (-0.1, "find other clusters"),
+    ],
+)
+def test_stability_is_read_in_words(stability: float, meaning: str) -> None:
+    reading = stability_reading(stability)
+    assert reading.startswith(f"{stability:.2f} (adjusted Rand index, 1 is the same clusters): ")
+    assert meaning in reading
+
+
+def test_a_dependence_is_read_in_times_as_much() -> None:
+    means = np.array([[2.0, 1.0], [1.0, 2.0]])
+    assert dependence_reading(Dependence(20, 2.254, means)) == (
+        "counts vary 2.25 times as much as those of independent events, means up to 3.00 times"
+    )
+
+
+def test_a_good_baseline_has_no_notes(full_baseline: Baseline) -> None:
+    assert notes(changed(full_baseline, stability=0.9)) == []
+
+
+def test_each_weakness_is_a_note_with_a_remedy(baseline: Baseline, full_baseline: Baseline) -> None:
+    for weak, part, remedy in (
+        (changed(full_baseline, stability=0.9, training_set=True), "has seen its inputs", "has not seen"),
+        (changed(baseline, stability=0.9), "not calibrated for bursts", "events with timestamps"),
+        (changed(full_baseline, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
+    ):
+        (note,) = notes(weak)
+        assert part in note
+        assert remedy in note
+    small = counted(changed(baseline, stability=None), 1, 1, 1, 1, 1, 995)
+    assert "5 of the clusters are tiny (0, 1, 2, 3, 4)" in notes(small)[1]

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.baseline import windows as module
+from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.windows import (
+    LEAST_WINDOWS,
+    Traffic,
+    measure_dependence,
+    observe,
+    split_windows,
+    tell_ratio,
+)
+from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence
+
+HOUR_MS = 3_600_000
+
+
+def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
+    times_ms = np.array([5 * HOUR_MS, 2 * HOUR_MS - 1, 2 * HOUR_MS, 3 * HOUR_MS - 1, HOUR_MS], dtype=np.int64)
+    traffic = Traffic.of(times_ms, HOUR_MS)
+    assert traffic.numbers.tolist() == [2, 0, 1, 1, 0]
+    assert traffic.sizes.tolist() == [2, 2, 1]
+    assert traffic.name == "windows of 1h"
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=LEAST_WINDOWS, max_size=3 * LEAST_WINDOWS),
+    share=st.floats(0.05, 0.5),
+    seed=st.integers(0, 2**40),
+)
+def test_no_window_is_cut_and_the_target_is_met_to_half_a_window(
+    sizes: list[int], share: float, seed: int
+) -> None:
+    # In an order that has nothing to do with the windows.
+    numbers = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    target = int(share * len(numbers))
+    split = split_windows(Traffic(numbers, HOUR_MS), target, seed)
+    if max(sizes) > len(numbers) / 4:
+        assert split is None
+        return
+    assert split is not None
+    fitted, held_out = split
+    assert not set(numbers[fitted]) & set(numbers[held_out])
+    np.testing.assert_array_equal(np.sort(np.concatenate(split)), np.arange(len(numbers)))
+    assert (np.diff(fitted) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    assert len(np.unique(numbers[held_out])) >= 2
+    first_alone = len(np.unique(numbers[fitted])) == 1
+    assert first_alone or abs(len(fitted) - target) <= max(sizes) / 2
+
+
+def test_the_split_is_random_and_repeatable() -> None:
+    traffic = Traffic(np.repeat(np.arange(LEAST_WINDOWS), 10), HOUR_MS)
+    splits = [split_windows(traffic, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
+    first, again, other = (split[0].tolist() for split in splits if split is not None)
+    assert first == again
+    assert first != other
+
+
+def test_too_few_windows_are_not_split() -> None:
+    numbers = np.repeat(np.arange(LEAST_WINDOWS - 1), 10)
+    assert split_windows(Traffic(numbers, HOUR_MS), 100, 0) is None
+
+
+def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:
+    """Windows of bursts, each of so many equal vectors: their windows, clusters and vectors."""
+    size = windows * bursts
+    ids = random.choice(6, size, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
+    vectors = random.normal(size=(size, 4)) * [3, 2, 1, 0.5] + ids[:, None]
+    numbers = np.repeat(np.arange(windows), bursts * length)
+    return numbers, np.repeat(ids, length), np.repeat(vectors, length, axis=0).astype(np.float32)
+
+
+def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> CleanWindows:
+    rows = np.arange(len(vectors))
+    found = moments(vectors, rows)
+    return observe(numbers, ids, project(vectors, rows, found), found, 6)
+
+
+def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Recorder:
+        @classmethod
+        def empty(cls, components: int) -> "Recorder":
+            assert components == 4
+            return cls()
+
+        def add(self, *arguments: object) -> "Recorder":
+            calls.append(arguments)
+            return self
+
+    monkeypatch.setattr(module, "CleanWindows", Recorder)
+    numbers, ids, vectors = drawn(np.random.default_rng(0), 5, 40, 1)
+    numbers = np.where(numbers == 2, 1, numbers)  # of unequal sizes, and numbers with a gap
+    observed(numbers, ids, vectors)
+    found = moments(vectors, np.arange(200))
+    assert len(calls) == 4
+    for (counts, rest_counts, shift, rest), number in zip(calls, (0, 1, 3, 4), strict=True):
+        inside = numbers == number
+        assert counts.tolist() == np.bincount(ids[inside], minlength=6).tolist()
+        assert rest_counts.tolist() == np.bincount(ids[~inside], minlength=6).tolist()
+        assert rest == (~inside).sum()
+        difference = vectors[inside].mean(axis=0, dtype=float) - vectors[~inside].mean(axis=0, dtype=float)
+        np.testing.assert_allclose(
+            shift, found.components @ difference / np.sqrt(found.variances), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_windows_of_fewer_than_five_events_a_cluster_are_left_out() -> None:
+    sizes = [29, 30, 1, 400, 7]
+    numbers = np.repeat(np.arange(5), sizes)
+    ids = np.arange(len(numbers)) % 6
+    vectors = np.random.default_rng(0).normal(size=(len(numbers), 4)).astype(np.float32)
+    assert observed(numbers, ids, vectors).windows == 2
+
+
+@pytest.mark.parametrize("length", [2, 4])
+def test_the_dispersion_of_bursts_is_found_though_windows_are_part_of_the_reference(length: int) -> None:
+    # 60 estimates from 20 windows each: their mean is known to 2 %. Compared with a reference that
+    # contains the window, and as if it did not, they would come out 10 % low.
+    found = []
+    for seed in range(60):
+        dependence = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).dependence()
+        assert dependence is not None
+        found.append(dependence.counts)
+    assert np.mean(found) == pytest.approx(length, rel=0.06)
+
+
+def test_independent_events_are_found_to_be_independent() -> None:
+    dependence = observed(*drawn(np.random.default_rng(1), 200, 60, 1)).dependence()
+    assert dependence is not None
+    assert dependence.counts < 1.15
+    assert np.linalg.eigvalsh(dependence.means)[-1] < 1.4
+
+
+def told(traffic: Traffic | None, windows: CleanWindows | None) -> tuple[Dependence | None, str]:
+    lines: list[str] = []
+    dependence = measure_dependence(traffic, windows, 6, lines.append)
+    assert len(lines) == 1
+    return dependence, lines[0]
+
+
+def test_a_dependence_that_is_known_is_told() -> None:
+    numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
+    dependence, line = told(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
+    assert dependence is not None
+    assert line.startswith(f"50 windows of 1h held out: counts vary {dependence.counts:.2f} times as much")
+
+
+def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
+    few = Traffic(np.repeat(np.arange(7), 10), HOUR_MS)
+    uneven = Traffic(np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)), 60_000)
+    share = 400 / len(uneven.numbers)
+    numbers, ids, vectors = drawn(np.random.default_rng(1), MIN_WINDOWS - 1, 60, 1)
+    small = observed(numbers, ids, vectors)
+    for traffic, windows, reason, remedy in (
+        (None, None, "the vectors have no times", "fit on events with timestamps"),
+        (few, None, f"of 7 windows of 1h, and {LEAST_WINDOWS} are needed", "a shorter --window"),
+        (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
+        (few, small, f"held out {MIN_WINDOWS - 1} have 30 events or more", "a longer --window"),
+    ):
+        dependence, line = told(traffic, windows)
+        assert dependence is None
+        assert line.startswith("warning: ")
+        assert "p-values will not be calibrated for bursts" in line
+        assert reason in line
+        assert remedy in line
+
+
+def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
+    traffic = Traffic(np.repeat(np.arange(3), [10, 100, 5_000]), HOUR_MS)
+    lines: list[str] = []
+    tell_ratio(traffic, 2_000, lines.append)
+    tell_ratio(traffic, 1_999, lines.append)
+    assert lines[0] == (
+        "windows of 1h hold 100 events (the median), and the reference counts 20.0 times as many"
+    )
+    assert lines[1].startswith("warning: windows of 1h hold 100 events")
+    assert "below 20 times" in lines[1]
+    assert "give more events, or judge shorter windows" in lines[1]
