@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from driftgauge.core.result import Verdict
 from driftgauge.demo.days import DAY_MS, Day
 from driftgauge.demo.digits import Condition, Images, split_digits
 from driftgauge.events.timestamps import parse_timestamp
@@ -25,6 +26,7 @@ def build_day(number=0, condition=Condition.CLEAN, divergence=0.002, **changes):
         "events_lost": False,
         "js_divergence": divergence,
         "noise_floor": 0.002,
+        "verdict": Verdict.OK,
     }
     return Day(**{**fields, **changes})
 

@@ -101,8 +101,8 @@ def test_everything_that_does_not_hold_is_listed_at_once():
 
 def test_a_row_stands_under_the_tables_head():
     row = table_row(build_day(7, Condition.BLURRED, 0.10784, accuracy=0.638))
-    assert row.split() == ["2025-11-10", "blurred", "1,000", "0.1078", "0.0020", "63.8%"]
-    assert len(row) == len(TABLE_HEAD)
+    assert row.split() == ["2025-11-10", "blurred", "1,000", "0.1078", "0.0020", "63.8%", "ok"]
+    assert row.index("ok") == TABLE_HEAD.index("verdict")
     for heading in ("events", "divergence", "noise floor", "accuracy"):
         end = TABLE_HEAD.index(heading) + len(heading)
         assert row[end - 1] != " ", heading

@@ -16,11 +16,12 @@ import pytest
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
+from driftgauge.core.result import Verdict
 from driftgauge.demo.scrape import Scrape
 
 PATIENCE_S = 150.0
 ROW = re.compile(
-    r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%$", re.M
+    r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
 )
 
 FRESH = {"name": "driftgauge_events_total", "stream": "digits-live", "outcome": "accepted"}
@@ -140,6 +141,8 @@ def test_the_story_comes_true_day_by_day(told):
     assert sum(divergences[0]) / 7 < 2 * max(floors)
     accuracies = [[float(row[4]) for row in week] for week in weeks]
     assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
+    verdicts = [[row[5] for row in week] for week in weeks]
+    assert verdicts == [["ok"] * 7, ["warning", *["drift"] * 6], ["drift"] * 7]
     assert "The story came true" in told.said
     assert "every event was counted once" in told.said
 
@@ -167,7 +170,16 @@ def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told
     assert sum(scrape.outcomes().values()) == 21_000
     assert set(scrape.mishaps().values()) == {0}
     daily = {"stream": "digits", "window": "1d"}
-    assert scrape.value("driftgauge_windows_closed_total", **daily, outcome="scored") == 21
+    closed = {
+        verdict: scrape.value("driftgauge_windows_closed_total", **daily, verdict=verdict)
+        for verdict in Verdict
+    }
+    assert sum(closed.values()) == 21
+    assert closed["incomplete"] == 0
+    # Weeks 2 and 3 but for the first day, which is a warning; the clean week is no drift.
+    assert closed["drift"] == 13
+    assert closed["warning"] >= 1
+    assert scrape.value("driftgauge_window_verdict", **daily, verdict="drift") == 1
     assert scrape.value("driftgauge_window_revisions_total", **daily) == 0
     assert scrape.value("driftgauge_window_end_timestamp_seconds", **daily) == 1_763_942_400  # 24 November
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.core.result import score
+from driftgauge.core.divergence import js_contributions
+from driftgauge.core.significance import CountNull
 from driftgauge.demo.digits import Condition, expose, reuse
 from driftgauge.demo.network import MODEL_VERSION, train
 
@@ -73,15 +74,15 @@ def test_accuracy_falls_in_the_second_week_and_again_in_the_third(network, weeks
 
 
 def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(network, baseline, weeks):
-    scores = {}
+    divergences = {}
     for condition, days in weeks.items():
         clusters = [baseline.centroids.assign(network.embed(images)) for images in days]
-        scores[condition] = [
-            score(np.bincount(cluster, minlength=10).astype(np.int64), baseline.counts)
+        divergences[condition] = [
+            js_contributions(np.bincount(cluster, minlength=10).astype(np.int64), baseline.counts).sum()
             for cluster in clusters
         ]
-    clean, blurred, darkened = ([day.js_divergence for day in scores[condition]] for condition in Condition)
-    floor = scores[Condition.CLEAN][0].noise_floor
+    clean, blurred, darkened = (divergences[condition] for condition in Condition)
+    floor = CountNull(baseline.counts, 1.0).expected(1_000)
     assert np.mean(clean) < 2 * floor
     assert max(clean) < 4 * floor
     assert max(clean) < min(blurred) / 5

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from driftgauge.core.result import Verdict
 from driftgauge.demo.digits import Condition
 from driftgauge.errors import DemoError
 from driftgauge.events.timestamps import format_timestamp
@@ -12,7 +13,7 @@ __all__ = ["DAY_MS", "TABLE_HEAD", "Day", "check", "table_row", "week_rows"]
 
 DAY_MS = 86_400_000
 
-TABLE_HEAD = "  day         images     events  divergence  noise floor  accuracy"
+TABLE_HEAD = "  day         images     events  divergence  noise floor  accuracy  verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Day:
         events_lost: The service says that events of the day may have been lost.
         js_divergence: The divergence that the service exported.
         noise_floor: The noise floor that the service exported.
+        verdict: The verdict that the service exported.
     """
 
     start_ms: int
@@ -38,6 +40,7 @@ class Day:
     events_lost: bool
     js_divergence: float
     noise_floor: float
+    verdict: Verdict
 
     @property
     def date(self) -> str:
@@ -49,7 +52,7 @@ def table_row(day: Day) -> str:
     """Return a day's line in the table."""
     return (
         f"  {day.date}  {day.condition:<9}{day.events:>8,}{day.js_divergence:>12.4f}"
-        f"{day.noise_floor:>13.4f}{day.accuracy:>10.1%}"
+        f"{day.noise_floor:>13.4f}{day.accuracy:>10.1%}  {day.verdict}"
     )
 
 

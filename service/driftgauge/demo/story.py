@@ -21,6 +21,7 @@ from confluent_kafka import Producer
 
 from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.result import Verdict
 from driftgauge.demo.days import DAY_MS, TABLE_HEAD, Day, check, table_row, week_rows
 from driftgauge.demo.digits import Condition, Images, expose, reuse, split_digits
 from driftgauge.demo.live import LIVE_STREAM, LIVE_WINDOW, publish_live
@@ -41,7 +42,7 @@ _SEED = 0
 _STREAM = "digits"
 _WINDOW = "1d"
 _CLUSTERS = 10
-_REFERENCE_REUSES = 10
+_REFERENCE_REUSES = 20
 _FIRST_DAY_MS = parse_timestamp("2025-11-03T00:00:00Z")
 _DAYS_PER_WEEK = 7
 _EVENTS_PER_DAY = 1_000
@@ -119,17 +120,18 @@ def tell(out: Path, *, keep: bool) -> None:
 def _prepare(out: Path, *, keep: bool) -> tuple[_Source, list[dict[str, object]]]:
     """Train the network, fit the baseline; return what makes events, and the streams to watch."""
     split = split_digits(_SEED)
+    images = split.held_out
     click.echo(
         f"Split scikit-learn's handwritten digits: {len(split.training.labels)} to train a network, "
-        f"{len(split.reference.labels)} for the baseline, {len(split.traffic.labels)} for the traffic; "
-        "each is used many times, in small random shifts."
+        f"{len(images.labels)} held out from it. Baseline and traffic are drawn from these, each many times, "
+        "in small random shifts."
     )
     rng = np.random.default_rng(_SEED)
-    source = _Source(train(split.training, _SEED), split.traffic, rng)
+    source = _Source(train(split.training, _SEED), images, rng)
     click.echo("Trained the network; its hidden layer gives the embeddings.")
-    rows = np.tile(np.arange(len(split.reference.labels)), _REFERENCE_REUSES)
+    rows = np.tile(np.arange(len(images.labels)), _REFERENCE_REUSES)
     baseline = fit_baseline(
-        source.network.embed(reuse(split.reference, rows, rng)),
+        source.network.embed(reuse(images, rows, rng)),
         stream=_STREAM,
         model_version=MODEL_VERSION,
         clusters=_CLUSTERS,
@@ -156,6 +158,8 @@ def _watch(baseline: Baseline, out: Path, *, window: str, disorder: str) -> dict
         "windows": [window],
         "allowed_disorder": disorder,
         "idle_timeout": "5s",
+        # As small as a day's events surely show, even where the live stream takes most of the budget.
+        "smallest_drift": {"mean_shift": 0.1},
     }
 
 
@@ -221,7 +225,8 @@ def _read_back(service: ServiceProcess, sent: _Sent) -> Day:
     )
     end_s = _gauge(scrape, "end_timestamp_seconds")
     divergence, floor = _gauge(scrape, "js_divergence"), _gauge(scrape, "noise_floor")
-    if end_s != (sent.start_ms + DAY_MS) / 1000 or divergence is None or floor is None:
+    verdict = next((verdict for verdict in Verdict if _gauge(scrape, "verdict", verdict=verdict)), None)
+    if end_s != (sent.start_ms + DAY_MS) / 1000 or divergence is None or floor is None or verdict is None:
         message = (
             f"the window of {sent.date} cannot be read: it was followed too early, which happens where the "
             f"machine stands still for some seconds, or not scored; run the demo again ({_progress(scrape)})"
@@ -236,6 +241,7 @@ def _read_back(service: ServiceProcess, sent: _Sent) -> Day:
         events_lost=_gauge(scrape, "events_lost") != 0,
         js_divergence=divergence,
         noise_floor=floor,
+        verdict=verdict,
     )
 
 
@@ -244,8 +250,8 @@ def _closed(scrape: Scrape, sent: _Sent) -> Scrape | None:
     return None if end_s is None or end_s < (sent.start_ms + DAY_MS) / 1000 else scrape
 
 
-def _gauge(scrape: Scrape, name: str) -> float | None:
-    return scrape.value(f"driftgauge_window_{name}", stream=_STREAM, window=_WINDOW)
+def _gauge(scrape: Scrape, name: str, **labels: str) -> float | None:
+    return scrape.value(f"driftgauge_window_{name}", stream=_STREAM, window=_WINDOW, **labels)
 
 
 def _progress(scrape: Scrape) -> str:

@@ -1,0 +1,416 @@
+"""What the verdict as shipped is worth: `python tests/bench/verdicts.py [pages] [power] [weeks]`.
+
+The CIFAR-10 embeddings are the population. False pages: at least 200 years of windows without drift,
+each year with a baseline of its own, drawn from the same population as its windows, so that nothing but
+chance is to be found; slow drift, which never pages, is left out. Power and delay: baseline and windows
+from separate halves of the test images, so what a finite half deviates is in them, and all of the verdict.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincinv
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
+from driftgauge.baseline.moments import moments  # noqa: E402
+from driftgauge.core.assignment import Centroids  # noqa: E402
+from driftgauge.core.budget import window_level  # noqa: E402
+from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
+from driftgauge.core.judge import Judge  # noqa: E402
+from driftgauge.core.mean_shift import MeanNull  # noqa: E402
+from driftgauge.core.projection import Projection  # noqa: E402
+from driftgauge.core.reference import Reference  # noqa: E402
+from driftgauge.core.result import Recall, Verdict  # noqa: E402
+from driftgauge.core.significance import CountNull  # noqa: E402
+from driftgauge.core.spec import Alarm, StreamSpec  # noqa: E402
+from driftgauge.core.tally import Tally, tally_batch  # noqa: E402
+from driftgauge.core.verdict import decide, enter  # noqa: E402
+from driftgauge.watching import to_reference  # noqa: E402
+
+EMBEDDINGS = ROOT.parent / "shared" / "data" / "cifar10-resnet18-fc1.npz"
+CLUSTERS = 20
+CLASSES = 10
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+HOURS_A_YEAR, DAYS_A_YEAR = 8_766, 365
+YEARS = 200
+# A window that is found has a statistic whose own p-value is at most the level: all others are passed over.
+SCREEN = 1e-3
+CLEAN_WINDOWS = 200
+SPLITS = 10
+RUNS = 40  # sequences of windows for each split
+LONGEST = 10  # windows after the beginning of drift
+
+Draw = Callable[[np.random.Generator, int], NDArray[np.intp]]
+"""Draws the rows of so many windows, (windows, n)."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Vectors to draw from, all of one set of centroids.
+
+    Attributes:
+        vectors: (N, d) float32, by class.
+        clusters: (N,), the cluster of each.
+        centroids: The centroids.
+    """
+
+    vectors: NDArray[np.float32]
+    clusters: NDArray[np.intp]
+    centroids: Centroids
+
+    def reference(self, rows: NDArray[np.intp], dependence: Dependence | None = None) -> Reference:
+        """Return the baseline of some rows."""
+        found = moments(self.vectors, rows)
+        return Reference(
+            baseline_id="sha256:bench",
+            centroids=self.centroids,
+            counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
+            radii=np.full(CLUSTERS, np.inf, dtype=np.float32),
+            projection=Projection(found.mean, found.components, found.variances),
+            dependence=dependence,
+            dependence_ms=None,
+            segments=(),
+            content=b"",
+        )
+
+
+def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
+    """A stream as it is configured by default, with windows of one size."""
+    return StreamSpec(
+        name="bench",
+        reference=reference,
+        sizes_ms=(size_ms,),
+        disorder_ms=0,
+        lateness_ms=0,
+        idle_ms=0,
+        incomplete_ms=0,
+        min_events=5 * CLUSTERS,
+        alarm=Alarm(level=window_level(budget, [size_ms]), js_divergence=0.01, mean_shift=0.05),
+    )
+
+
+def tallies(clusters: NDArray[np.intp], places: NDArray[np.int64]) -> list[Tally]:
+    """Return the tally of each window; the columns are (windows, n) and (windows, n, r)."""
+    windows, count = clusters.shape
+    values = tally_batch(
+        np.repeat(np.arange(windows), count),
+        windows,
+        CLUSTERS,
+        cluster=clusters.ravel(),
+        beyond=np.zeros(windows * count, dtype=np.bool_),
+        places=places.reshape(windows * count, -1),
+    )
+    return [Tally(row, CLUSTERS) for row in values]
+
+
+# --- false pages
+
+
+def independent(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.intp]:
+    return rng.integers(0, 10_000, shape)
+
+
+def bursts(length: int) -> Callable[[np.random.Generator, tuple[int, int]], NDArray[np.intp]]:
+    """Rows in bursts of images of one class; vectors stand by class, a thousand each."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.intp]:
+        windows, count = shape
+        labels = np.repeat(rng.integers(0, CLASSES, (windows, count // length)), length, axis=1)
+        return labels * 1_000 + rng.integers(0, 1_000, (windows, count))
+
+    return draw
+
+
+def days(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Rows of whole days: by night half of the classes come three times as often; no day is like another."""
+    windows, count = shape
+    night = np.arange(count) * 24 // count < 8
+    weights = np.where(night, 0.75, 0.25) + rng.normal(0, 0.03, (windows, 1))
+    first = rng.random((windows, count)) < weights
+    labels = rng.integers(0, CLASSES // 2, (windows, count)) + np.where(first, 0, CLASSES // 2)
+    return labels * 1_000 + rng.integers(0, 1_000, (windows, count))
+
+
+def pages(world: World) -> None:
+    say("False pages, budget 1 a year, without drift (mean, upper 95 % bound)")
+    scenarios = [
+        ("independent, windows of 1h, n=200", independent, HOUR_MS, HOURS_A_YEAR, 200, 25, False),
+        ("bursts of 5, windows of 1h, n=200", bursts(5), HOUR_MS, HOURS_A_YEAR, 200, 25, True),
+        ("a daily cycle, windows of 1d, n=1,200", days, DAY_MS, DAYS_A_YEAR, 1_200, 25, True),
+    ]
+    for name, draw, size_ms, windows, count, ratio, known in scenarios:
+        began_s = time.monotonic()
+        found_pages, found_windows, warnings = [], 0, 0
+        for year in range(YEARS):
+            rng = np.random.default_rng([1, year, count])
+            outcome = one_year(world, rng, draw, size_ms, windows, count, ratio * count, known=known)
+            found_pages.append(outcome[0])
+            found_windows += outcome[1]
+            warnings += outcome[2]
+        total = sum(found_pages)
+        # Exact for a Poisson number of pages; years are independent.
+        bound = float(gammaincinv(total + 1, 0.95)) / YEARS
+        level = window_level(1.0, [size_ms])
+        say(
+            f"  {name:40} {total / YEARS:.3f} pages a year, at most {bound:.3f}; "
+            f"windows found {found_windows / (YEARS * windows):.1e} at level {level:.1e}; "
+            f"{warnings / YEARS:.2f} windows a year are found or page ({time.monotonic() - began_s:.0f} s)",
+        )
+
+
+def one_year(
+    world: World,
+    rng: np.random.Generator,
+    draw: Callable[[np.random.Generator, tuple[int, int]], NDArray[np.intp]],
+    size_ms: int,
+    windows: int,
+    count: int,
+    baseline_count: int,
+    *,
+    known: bool,
+) -> tuple[int, int, int]:
+    """Return the pages, the windows found, and the windows that warn or page, of one year."""
+    rows = draw(rng, (baseline_count // count, count)).ravel()
+    reference = world.reference(rows)
+    projection = reference.projection
+    places = projection.places(world.vectors)
+    dependence = measure(reference, world, places, draw(rng, (CLEAN_WINDOWS, count))) if known else None
+    judge = Judge(spec(reference, size_ms), reference, dependence, calibrated=known)
+    screen = Screen(reference, dependence, count)
+    verdicts: list[Verdict] = []
+    recall, number_found = Recall(), 0
+    for chunk in np.array_split(draw(rng, (windows, count)), max(1, windows * count // 200_000)):
+        clusters = world.clusters[chunk]
+        sums = places[chunk].sum(axis=1)
+        counts = np.apply_along_axis(np.bincount, 1, clusters, minlength=CLUSTERS)
+        for window, suspicious in enumerate(screen.suspects(counts, sums)):
+            found = False
+            if suspicious:
+                values = np.concatenate([counts[window], [0], sums[window]])
+                score = judge.score(Tally(values, CLUSTERS))
+                found = score is not None and judge.is_found(score)
+            number_found += found
+            verdicts.append(decide(recall.recent, is_found=found, has_power=True))
+            recall = Recall((*recall.recent, found)[-2:])
+    drift = [verdict is Verdict.DRIFT for verdict in verdicts]
+    pages_ = sum(now and not before for before, now in zip([False, *drift], drift, strict=False))
+    return pages_, number_found, sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
+
+
+def measure(
+    reference: Reference, world: World, places: NDArray[np.int64], rows: NDArray[np.intp]
+) -> Dependence | None:
+    """Return the dependence of clean windows of their own, (windows, n) rows."""
+    clean = CleanWindows.empty(reference.components)
+    for window in rows:
+        shift = reference.projection.shift(places[window].sum(axis=0), len(window))
+        clean = clean.add(
+            np.bincount(world.clusters[window], minlength=CLUSTERS),
+            reference.counts,
+            shift / reference.projection.deviations,
+            int(reference.counts.sum()),
+        )
+    return clean.dependence()
+
+
+class Screen:
+    """Finds the few windows that may be significant, by thresholds of the three statistics."""
+
+    def __init__(self, reference: Reference, dependence: Dependence | None, count: int) -> None:
+        self._count = count
+        self._projection = reference.projection
+        self._shares = reference.counts / reference.counts.sum()
+        inflation = 1.0 if dependence is None else dependence.inflation(CLUSTERS)
+        null = CountNull(reference.counts, inflation)
+        self._js = bisect(lambda value: null.p_value(value, count), 1.0)
+        mean_null = MeanNull(np.diag(reference.projection.variances), int(reference.counts.sum()), dependence)
+        axes = np.eye(reference.components)
+        # With a diagonal covariance T2 is a weighted sum of squares.
+        self._weights = np.array([mean_null.test(axis, count).t2 for axis in axes])
+        scale = bisect(lambda value: mean_null.test(value * axes[0], count).p_value, 1e3)
+        self._t2 = float(self._weights[0]) * scale**2
+        self._distance = bisect(lambda value: mean_null.test(value * axes[0], count).centroid_p_value, 1e3)
+
+    def suspects(self, counts: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which windows, of (windows, k) counts and (windows, r) sums, must be looked at."""
+        shares = counts / self._count
+        middle = (shares + self._shares) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = np.nan_to_num(shares * np.log2(shares / middle))
+            parts += np.nan_to_num(self._shares * np.log2(self._shares / middle))
+        shift = self._projection.shift(sums, self._count)
+        return (
+            (parts.sum(axis=1) / 2 > self._js)
+            | (np.square(shift) @ self._weights > self._t2)
+            | (np.linalg.norm(shift, axis=1) > self._distance)
+        )
+
+
+def bisect(p_value: Callable[[float], float], high: float) -> float:
+    """Return about where a falling p-value comes down to `SCREEN`, from below."""
+    low = 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if p_value(middle) > SCREEN else (low, middle)
+    return low
+
+
+# --- power and delay
+
+
+def power(data: dict[str, NDArray[np.float32]]) -> None:
+    say(
+        f"The verdict as shipped: level of a budget of 1 page a year on windows of 1h, floors on; baseline\n"
+        f"and windows from separate halves of the test images, {SPLITS} splits x {RUNS} runs of {LONGEST}"
+    )
+    say(
+        "  what                  n   windows found   drift by window 2   3   5   10   windows until drift"
+        "   warning by 3   5   10"
+    )
+    for name in ("test", "blurred_mild", "darkened_mild", "blurred", "darkened"):
+        for count in (200, 1_000):
+            found: list[float] = []
+            delays: list[int | None] = []
+            warnings: list[int | None] = []
+            for split in range(SPLITS):
+                for run_found, warned, delay in runs(data, name, count, split):
+                    found += run_found
+                    warnings.append(warned)
+                    delays.append(delay)
+            by = [share(delays, window) for window in (2, 3, 5, LONGEST)]
+            warned_by = [share(warnings, window) for window in (3, 5, LONGEST)]
+            known = [delay for delay in delays if delay is not None]
+            until = f"{np.mean(known):.1f}" if len(known) == len(delays) else f"more than {LONGEST} for some"
+            say(
+                f"  {name:15}{count:>8,}{np.mean(found):>15.1%}{by[0]:>19.0%}{by[1]:>6.0%}{by[2]:>5.0%}"
+                f"{by[3]:>5.0%}   {until:21}{warned_by[0]:>13.0%}{warned_by[1]:>5.0%}{warned_by[2]:>5.0%}",
+            )
+
+
+def share(delays: list[int | None], window: int) -> float:
+    return sum(delay is not None and delay <= window for delay in delays) / len(delays)
+
+
+def runs(
+    data: dict[str, NDArray[np.float32]], name: str, count: int, split: int
+) -> Iterator[tuple[list[bool], int | None, int | None]]:
+    """Yield, for each run, which windows were found, and by which the verdict was warning and drift."""
+    rng = np.random.default_rng([2, split])
+    order = rng.permutation(len(data["test"]))
+    mine, theirs = np.split(order, 2)
+    baseline = fit_baseline(
+        data["test"][mine],
+        stream="bench",
+        model_version=None,
+        clusters=CLUSTERS,
+        seed=split,
+        created_ms=0,
+        progress=lambda _: None,
+    )
+    world = World(data[name], baseline.centroids.assign(data[name]), baseline.centroids)
+    reference = to_reference(baseline)
+    judge = Judge(spec(reference, HOUR_MS), reference, None, calibrated=False)
+    places = reference.projection.places(world.vectors)
+    for _ in range(RUNS):
+        windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
+        recall, found, warned, delay = Recall(), [], None, None
+        for number, tally in enumerate(tallies(world.clusters[windows], places[windows]), start=1):
+            score = judge.score(tally)
+            assert score is not None
+            is_found = judge.is_found(score)
+            found.append(is_found)
+            after = enter(
+                recall, is_found=is_found, p_value=score.p_value, slow_limit=judge.slow_limit, segments={}
+            )
+            verdict = decide(
+                recall.recent, is_found=is_found, has_power=True, is_slow=after.slow >= judge.slow_limit
+            )
+            if verdict is not Verdict.OK and warned is None:
+                warned = number
+            if verdict is Verdict.DRIFT and delay is None:
+                delay = number
+            recall = after
+        yield found, warned, delay
+
+
+# --- the three weeks
+
+
+def weeks(data: dict[str, NDArray[np.float32]]) -> None:
+    say("The three weeks: baseline on `train`, windows of 1d of 1,000 events, budget 1 page a year")
+    baseline = fit_baseline(
+        data["train"],
+        stream="bench",
+        model_version=None,
+        clusters=CLUSTERS,
+        created_ms=0,
+        progress=lambda _: None,
+    )
+    reference = to_reference(baseline)
+    judge = Judge(spec(reference, DAY_MS), reference, None, calibrated=False)
+    recall = Recall()
+    for week, name in enumerate(("test", "blurred", "darkened"), start=1):
+        vectors = data[name][:7_000]
+        clusters = baseline.centroids.assign(vectors).reshape(7, 1_000)
+        places = reference.projection.places(vectors).reshape(7, 1_000, -1)
+        said = []
+        for tally in tallies(clusters, places):
+            score = judge.score(tally)
+            assert score is not None
+            is_found = judge.is_found(score)
+            after = enter(
+                recall, is_found=is_found, p_value=score.p_value, slow_limit=judge.slow_limit, segments={}
+            )
+            verdict = decide(
+                recall.recent,
+                is_found=is_found,
+                has_power=judge.has_power(tally.count),
+                is_slow=after.slow >= judge.slow_limit,
+            )
+            recall = after
+            said.append(
+                f"{verdict} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, p {score.p_value:.0e})"
+            )
+        say(f"  week {week}, {name}: " + "; ".join(said))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    if not EMBEDDINGS.exists():
+        sys.exit("the CIFAR-10 embeddings are not at hand: nothing is measured")
+    with np.load(EMBEDDINGS) as archive:
+        labels = archive["test_label"]
+        names = ("train", "test", "blurred", "darkened", "blurred_mild", "darkened_mild")
+        data = {name: archive[name].astype(np.float32) for name in names}
+    wanted = sys.argv[1:] or ["weeks", "power", "pages"]
+    if "weeks" in wanted:
+        weeks(data)
+    if "power" in wanted:
+        power(data)
+    if "pages" in wanted:
+        vectors = data["test"][np.argsort(labels, kind="stable")]
+        fitted = fit_baseline(
+            vectors,
+            stream="bench",
+            model_version=None,
+            clusters=CLUSTERS,
+            created_ms=0,
+            progress=lambda _: None,
+        )
+        pages(World(vectors, fitted.centroids.assign(vectors), fitted.centroids))
+
+
+if __name__ == "__main__":
+    main()
