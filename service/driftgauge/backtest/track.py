@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from driftgauge.core.budget import YEAR_MS
 from driftgauge.core.reference import Segment
 from driftgauge.core.result import Verdict, WindowResult
 from driftgauge.core.window import Window
 
 __all__ = ["Outcome", "Point", "Track", "tracks_of"]
 
-_YEAR_MS = 31_557_600_000
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _HOURS = 24
@@ -118,7 +118,7 @@ class Track:
             clean=len(clean),
             false_pages=false_pages,
             false_alarms=sum(point.is_alarm for point in clean),
-            pages_per_year=false_pages * _YEAR_MS / (len(clean) * self.size_ms) if clean else None,
+            pages_per_year=false_pages * YEAR_MS / (len(clean) * self.size_ms) if clean else None,
             warned_after=_first(drifted, {Verdict.WARNING, Verdict.DRIFT}),
             paged_after=paged,
             paged_after_ms=None if paged is None else drifted[paged - 1].window.end_ms - drift_ms,

@@ -39,7 +39,10 @@ class Active:
             (segment.key, segment.value) for segment in reference.segments_by(spec.alarm.segment_keys)
         ]
         self._numbers = {segment: number for number, segment in enumerate(self._segments)}
-        self._keys = dict.fromkeys(segment[0] for segment in self._segments if segment is not None)
+        self._numbers_by: dict[str, dict[str, int]] = {}  # key -> value -> number
+        for number, segment in enumerate(self._segments):
+            if segment is not None:
+                self._numbers_by.setdefault(segment[0], {})[segment[1]] = number
         self._panes = Panes(spec.pane_ms, reference.centroids.clusters, len(self._segments))
         self._examples = Examples(spec.pane_ms)
 
@@ -50,7 +53,7 @@ class Active:
         places = self.reference.projection.places(batch.vectors)
         all_events = np.zeros(len(batch), dtype=np.intp)
         self._panes.add(partition, time_ms, all_events, cluster=cluster, beyond=beyond, places=places)
-        for key in self._keys:
+        for key in self._numbers_by:
             segment = self._number(batch, key)
             its = segment >= 0
             if its.any():
@@ -114,11 +117,7 @@ class Active:
 
     def _number(self, batch: EventBatch, key: str) -> NDArray[np.intp]:
         """Return the number of each event's segment by a key, (n,); -1 where it has none."""
-        numbers = {
-            segment[1]: number
-            for segment, number in self._numbers.items()
-            if segment is not None and segment[0] == key
-        }
+        numbers = self._numbers_by[key]
         # A baseline with too few other events has no segment for them.
         other = numbers.get(OTHER, -1)
         if not batch.segments:

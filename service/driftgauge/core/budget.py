@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_LEVEL", "benjamini_hochberg", "share", "window_level"]
+__all__ = ["MAX_LEVEL", "YEAR_MS", "benjamini_hochberg", "share", "window_level"]
 
-# The Julian year, 365.25 days.
-_YEAR_MS = 31_557_600_000
+YEAR_MS = 31_557_600_000
+"""The Julian year, 365.25 days."""
 
 # Few windows and a generous budget would make a window drift by a chance of one in ten. A single
 # window must mean more than that, and the combined p-value is accurate for small levels only.
@@ -38,7 +38,7 @@ def window_level(false_pages_per_year: float, sizes_ms: Sequence[int]) -> float:
     if not sizes_ms or min(sizes_ms) <= 0:
         message = f"window sizes of {list(sizes_ms)} ms make no windows"
         raise ValueError(message)
-    windows_per_year = math.fsum(_YEAR_MS / size_ms for size_ms in sizes_ms)
+    windows_per_year = math.fsum(YEAR_MS / size_ms for size_ms in sizes_ms)
     return min(false_pages_per_year / windows_per_year, MAX_LEVEL)
 
 

@@ -13,7 +13,7 @@ from driftgauge.core.dependence import Dependence
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull
 from driftgauge.core.power import Sensitivity
-from driftgauge.core.reference import Reference, Segment, SegmentReference
+from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.result import Score, SegmentResult, Verdict
 from driftgauge.core.significance import CountNull
 from driftgauge.core.slow import threshold
@@ -59,11 +59,13 @@ class Judge:
             np.zeros(reference.components),
             np.diag(reference.projection.variances),
             dependence,
+            spec.alarm,
+            self._level,
         )
         self._dependence = dependence
         self._parts: dict[Segment, _Comparison] = {}
         self.slow_limit = threshold(_SLOW_CARE / spec.alarm.level)
-        """What the statistic of slow drift must reach: once in as many windows as a page may be false."""
+        """What the statistic of slow drift must reach: more rarely than a page may be false."""
 
     def score(self, tally: Tally) -> Score | None:
         """Compare a window's events with the baseline's; None where they are too few for that."""
@@ -78,7 +80,7 @@ class Judge:
 
     def has_power(self, count: int) -> bool:
         """Tell whether drift worth finding would be found in a window of so many events."""
-        return self._whole.has_power(count, self._level, self._alarm)
+        return count >= self._whole.least_count
 
     def judge_segments(
         self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
@@ -117,11 +119,11 @@ class Judge:
             elif score is None:
                 verdict = Verdict.INSUFFICIENT
             else:
-                # One segment alone must be found at the level's part that is left to the least of them.
-                has_power = self._parts[segment].has_power(
-                    count, self._level / len(self._segments), self._alarm
+                verdict = decide(
+                    recent.get(segment, ()),
+                    is_found=found[segment],
+                    has_power=count >= self._parts[segment].least_count,
                 )
-                verdict = decide(recent.get(segment, ()), is_found=found[segment], has_power=has_power)
             results.append(
                 SegmentResult(
                     segment=segment,
@@ -145,7 +147,16 @@ class Judge:
 
     def _compare(self, segment: Segment, tally: Tally) -> Score:
         if segment not in self._parts:
-            self._parts[segment] = _comparison(self._segments[segment], self._dependence)
+            reference = self._segments[segment]
+            # One segment alone must be found at the level's part that is left to the least of them.
+            self._parts[segment] = _Comparison(
+                reference.counts,
+                reference.mean,
+                reference.covariance,
+                self._dependence,
+                self._alarm,
+                self._level / len(self._segments),
+            )
         shift = self._projection.shift(tally.sums, tally.count)
         # The dependence is that of the whole stream; a segment's events may come in longer bursts.
         return self._parts[segment].score(tally, shift, calibrated=False)
@@ -160,6 +171,8 @@ class _Comparison:
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
         dependence: Dependence | None,
+        alarm: Alarm,
+        level: float,
     ) -> None:
         self._counts = counts
         self._mean = mean
@@ -168,15 +181,10 @@ class _Comparison:
         # The null's inflation has a margin for its tail, and the expectation is proportional to it.
         self._floor_share = 1.0 if dependence is None else dependence.counts / inflation
         self._mean_null = MeanNull(covariance, int(counts.sum()), dependence)
-        self._sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), dependence)
-        self._least_counts: dict[float, float] = {}
-
-    def has_power(self, count: int, level: float, alarm: Alarm) -> bool:
-        """Tell whether drift worth finding would be found among so many events at a level."""
-        if level not in self._least_counts:
-            least = self._sensitivity.least_count(level, alarm.js_divergence, alarm.mean_shift)
-            self._least_counts[level] = math.inf if least is None else least
-        return count >= self._least_counts[level]
+        sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), dependence)
+        least = sensitivity.least_count(level, alarm.js_divergence, alarm.mean_shift)
+        self.least_count = math.inf if least is None else least
+        """The fewest events among which drift worth finding would be found at the level."""
 
     def score(self, tally: Tally, shift: NDArray[np.float64], *, calibrated: bool) -> Score:
         contributions = js_contributions(tally.counts, self._counts)
@@ -197,10 +205,6 @@ class _Comparison:
             novelty=tally.beyond / tally.count,
             calibrated=calibrated,
         )
-
-
-def _comparison(segment: SegmentReference, dependence: Dependence | None) -> _Comparison:
-    return _Comparison(segment.counts, segment.mean, segment.covariance, dependence)
 
 
 # Every window size has a judge of its own, and every rebalance makes them anew. A null takes some 50 kB.
