@@ -56,12 +56,15 @@ def serve(settings: Settings) -> None:
         version("driftgauge"),
         [
             WatchedStream(
-                stream.spec, stream.baseline.metadata.model_version, stream.baseline.metadata.created_ms
+                stream.spec,
+                stream.baseline.metadata.model_version,
+                stream.baseline.metadata.created_ms,
+                stream.drift_severity,
             )
             for stream in streams
         ],
         settings.topics.events,
-        health.is_fresh,
+        health,
     )
     count_messages(telemetry.logged)
     health.set_ready(Condition.BASELINES_LOADED, met=True)

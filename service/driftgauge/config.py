@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from math import gcd
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -151,6 +151,7 @@ class StreamSettings(_Section):
         smallest_drift: The smallest drift worth finding.
         warm_up: When the stream is declared clean; None: its dependence is left to the baseline.
         segments: The keys of the segments that are judged apart as well.
+        drift_severity: How urgent drift is, for whoever is alerted.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -164,6 +165,7 @@ class StreamSettings(_Section):
     smallest_drift: SmallestDrift = SmallestDrift()
     warm_up: WarmUp | None = None
     segments: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_once)] = ()
+    drift_severity: Literal["critical", "warning", "info"] = "warning"
 
     @field_validator("windows")
     @classmethod

@@ -23,6 +23,7 @@ from driftgauge.events.state import decode
 from driftgauge.kafka.assignment import Assignment
 from driftgauge.kafka.output import Output
 from driftgauge.kafka.ownership import Ownership
+from driftgauge.telemetry.health import Health
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 
 TOPIC, STATE, WINDOWS, LETTERS = "embeddings", "state", "windows", "letters"
@@ -75,7 +76,9 @@ def build_settings(bootstrap: str = "localhost:9092", group: str = "g", **change
 
 
 def build_telemetry() -> Telemetry:
-    return Telemetry("0.1.0", [WatchedStream(SPEC, "v7", START_MS)], [TOPIC], lambda: True)
+    health = Health(lambda: 0)
+    health.refreshed()
+    return Telemetry("0.1.0", [WatchedStream(SPEC, "v7", START_MS, "warning")], [TOPIC], health)
 
 
 class Clock:

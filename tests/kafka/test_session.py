@@ -42,7 +42,7 @@ class Running:
         self.cluster = cluster
         self.health = Health()
         self.telemetry = Telemetry(
-            "0.1.0", [WatchedStream(SPEC, "v7", START_MS)], [cluster.events], self.health.is_fresh
+            "0.1.0", [WatchedStream(SPEC, "v7", START_MS, "warning")], [cluster.events], self.health
         )
         topics = {
             "events": [cluster.events],

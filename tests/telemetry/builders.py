@@ -17,6 +17,7 @@ from driftgauge.core.state import (
 )
 from driftgauge.core.table import Table
 from driftgauge.core.window import Window
+from driftgauge.telemetry.health import Health
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 from tests import results
 from tests.results import BASELINE_COUNTS, INCOMPLETE, NOT_SCORED, build_segment, build_small_segment
@@ -52,9 +53,18 @@ def build_spec(name="images"):
     )
 
 
-def build_telemetry(*names, is_fresh=lambda: True):
-    streams = [WatchedStream(build_spec(name), "v7", 1_700_000_000_500) for name in names or ("images",)]
-    return Telemetry("0.1.0", streams, ["embeddings"], is_fresh)
+def fresh_health():
+    """A health whose clock stands still, so that a table that was seen once stays fresh."""
+    health = Health(lambda: 0)
+    health.refreshed()
+    return health
+
+
+def build_telemetry(*names, health=None, severity="warning"):
+    streams = [
+        WatchedStream(build_spec(name), "v7", 1_700_000_000_500, severity) for name in names or ("images",)
+    ]
+    return Telemetry("0.1.0", streams, ["embeddings"], health or fresh_health())
 
 
 def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, **changes):
@@ -106,6 +116,7 @@ def busy_telemetry():
     telemetry.accepted("images", 100)
     telemetry.closed([build_result(), build_result(size_ms=DAY_MS)])
     telemetry.show(busy_table())
+    telemetry.partitions_known({"embeddings": 2})
     telemetry.read_to("embeddings", 0, position=90, end=100)
     telemetry.polled(DAY_MS * 2)
     telemetry.committed()

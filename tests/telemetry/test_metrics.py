@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from driftgauge.core.result import Verdict
 from driftgauge.events.rejection import Reason
+from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.metrics import Stage
 from tests.telemetry.builders import HOUR_MS, build_result, build_telemetry, busy_table, busy_telemetry
 
@@ -164,13 +165,39 @@ def test_what_was_published_before_the_start_shows_and_counts_as_no_closing(tele
     assert closed(value) == {}
 
 
+def test_each_condition_of_readiness_is_told_apart():
+    health = Health(lambda: 0)
+    telemetry = build_telemetry(health=health)
+    health.set_ready(Condition.BASELINES_LOADED, met=True)
+    health.refreshed()
+
+    def ready(condition):
+        return telemetry.registry.get_sample_value("driftgauge_ready", {"condition": condition})
+
+    assert [ready(condition) for condition in Condition] == [1, 0, 1]
+    health.set_ready(Condition.RESTORED, met=True)
+    assert [ready(condition) for condition in Condition] == [1, 1, 1]
+
+
+def test_what_makes_an_alarm_is_exported_before_the_first_window():
+    telemetry = build_telemetry(severity="critical")
+    sample = telemetry.registry.get_sample_value
+    of_stream = {"stream": "images"}
+    assert sample("driftgauge_alarm_p_value", of_stream) == 0.001
+    assert sample("driftgauge_alarm_js_excess", of_stream) == 0.005
+    assert sample("driftgauge_alarm_mean_shift_excess", of_stream) == 0.025
+    assert sample("driftgauge_alarm_severity_info", {**of_stream, "severity": "critical"}) == 1
+
+
 def test_windows_are_shown_only_while_the_table_is_fresh_and_the_rest_always(value):
-    fresh = [True]
-    telemetry = build_telemetry(is_fresh=lambda: fresh[0])
+    now_ms = [0]
+    health = Health(lambda: now_ms[0])
+    health.refreshed()
+    telemetry = build_telemetry(health=health)
     telemetry.accepted("images", 7)
     telemetry.show(busy_table())
     assert b"\ndriftgauge_window_js_divergence{" in generate_latest(telemetry.registry)
-    fresh[0] = False
+    now_ms[0] = 60_000
     text = generate_latest(telemetry.registry)
     for name in (
         b"window_js_divergence",

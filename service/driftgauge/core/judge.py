@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.budget import benjamini_hochberg, share
+from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
 from driftgauge.core.dependence import Dependence
 from driftgauge.core.divergence import js_contributions
@@ -26,9 +26,6 @@ __all__ = ["Judge"]
 # The statistics are correlated, so that combined p-values are not quite uniform: with correlations of 1/2, as
 # they are on embeddings of images, the mean run length is 0.63 of what it is for uniform ones (simulated).
 _SLOW_CARE = 2.0
-
-# Drift of just the smallest size worth finding scores below it in every other window.
-_FLOOR_SHARE = 0.5
 
 
 class Judge:
@@ -53,7 +50,7 @@ class Judge:
             (segment.key, segment.value): segment
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
-        self._level = share(spec.alarm.level, len(self._segments))
+        self._level = spec.alarm.whole_level(len(self._segments))
         self._whole = _Comparison(
             reference.counts,
             np.zeros(reference.components),
@@ -141,8 +138,8 @@ class Judge:
 
     def _is_large(self, score: Score) -> bool:
         return (
-            score.js_excess >= _FLOOR_SHARE * self._alarm.js_divergence
-            or score.mean_shift.excess >= _FLOOR_SHARE * self._alarm.mean_shift
+            score.js_excess >= self._alarm.js_excess_floor
+            or score.mean_shift.excess >= self._alarm.mean_shift_excess_floor
         )
 
     def _compare(self, segment: Segment, tally: Tally) -> Score:

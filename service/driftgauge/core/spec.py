@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from math import gcd
 
+from driftgauge.core.budget import share
 from driftgauge.core.reference import Reference
 
 __all__ = ["Alarm", "StreamSpec"]
+
+# Drift of just the smallest size worth finding scores below it in every other window.
+_FLOOR_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,20 @@ class Alarm:
     mean_shift: float
     warm_up: tuple[int, int] | None = None
     segment_keys: tuple[str, ...] = ()
+
+    @property
+    def js_excess_floor(self) -> float:
+        """The divergence above the noise floor from which a window is large."""
+        return _FLOOR_SHARE * self.js_divergence
+
+    @property
+    def mean_shift_excess_floor(self) -> float:
+        """The shift of the mean above what noise makes from which a window is large."""
+        return _FLOOR_SHARE * self.mean_shift
+
+    def whole_level(self, segments: int) -> float:
+        """Return the level a window's whole is tested at, beside so many segments."""
+        return share(self.level, segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,11 @@ class StreamSpec:
     incomplete_ms: int
     min_events: int
     alarm: Alarm
+
+    @property
+    def whole_level(self) -> float:
+        """The level at which a window's whole is tested against the configured baseline."""
+        return self.alarm.whole_level(len(self.reference.segments_by(self.alarm.segment_keys)))
 
     @property
     def pane_ms(self) -> int:

@@ -198,6 +198,7 @@ class Session:
         counts = topics.prepare_state_topics(self._admin, self._consumer, self._settings.state_topics)
         self._every = [(topic, index) for topic, number in counts.items() for index in range(number)]
         self._table.expect(self._every)
+        self._telemetry.partitions_known(counts)
         self._follower.follow(self._every)
 
     def _make_output(self) -> Output:

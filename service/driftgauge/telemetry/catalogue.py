@@ -287,6 +287,31 @@ _ALL = (
         "Configured number of events below which a window is not scored.",
     ),
     _gauge(
+        "driftgauge_alarm_p_value",
+        ("stream",),
+        "probability",
+        "A window is significant where driftgauge_window_p_value is below this, its part of the budget.",
+    ),
+    _gauge(
+        "driftgauge_alarm_js_excess",
+        ("stream",),
+        "none, 0 to 1",
+        "A window is large where driftgauge_window_js_excess reaches this, or"
+        " driftgauge_window_mean_shift_excess reaches driftgauge_alarm_mean_shift_excess.",
+    ),
+    _gauge(
+        "driftgauge_alarm_mean_shift_excess",
+        ("stream",),
+        "squared standard deviations",
+        "As driftgauge_alarm_js_excess, for the shift of the mean.",
+    ),
+    _gauge(
+        "driftgauge_alarm_severity_info",
+        ("stream", "severity"),
+        "none, always 1",
+        "How urgent drift of this stream is by the configuration: critical, warning or info.",
+    ),
+    _gauge(
         "driftgauge_windows_open",
         _WINDOW,
         "windows",
@@ -323,6 +348,20 @@ _ALL = (
         "seconds",
         "Time spent in each stage: of a batch of records decode and count, of a round close and commit,"
         " follow with what all replicas have committed, show with the gauges.",
+    ),
+    _gauge(
+        "driftgauge_ready",
+        ("condition",),
+        "1 or 0",
+        "Whether each condition holds without which the gauges of windows are not shown, or not whole:"
+        " baselines_loaded, restored (what is assigned goes on from where it was committed), table_fresh"
+        " (all that any replica has committed is known). The readiness probe asks for all of them.",
+    ),
+    _gauge(
+        "driftgauge_topic_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions that the topic has; all replicas together must hold each of them. Absent until known.",
     ),
     _gauge(
         "driftgauge_consumer_lag_messages",

@@ -1,10 +1,11 @@
 """The service's metrics, and the observer methods by which alone the rest of it is heard."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -18,6 +19,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.table import Table
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.registry import Registry
 from driftgauge.telemetry.window_collector import WindowCollector
 
@@ -61,11 +63,13 @@ class WatchedStream:
         spec: How it is watched.
         model_version: The model version its baseline was fitted on; None where it names none.
         baseline_created_ms: When the baseline was fitted, wall time.
+        drift_severity: How urgent drift is: critical, warning or info.
     """
 
     spec: StreamSpec
     model_version: str | None
     baseline_created_ms: int
+    drift_severity: str
 
 
 class Telemetry:
@@ -80,7 +84,7 @@ class Telemetry:
         version: str,
         streams: Sequence[WatchedStream],
         topics: Sequence[str],
-        is_fresh: Callable[[], bool],
+        health: Health,
     ) -> None:
         """Create every metric of the catalogue, counters at 0 for each label set that can occur.
 
@@ -88,15 +92,16 @@ class Telemetry:
             version: The version that runs.
             streams: The configured streams.
             topics: The topics events are read from.
-            is_fresh: Tells whether what was shown of windows is up to date; where not, it is not exported.
+            health: Tells what holds; what was shown of windows is not exported while it is not up to date.
         """
         self.registry = Registry()
         self._specs = {watched.spec.name: watched.spec for watched in streams}
         self._held: set[Partition] = set()
-        self._windows = WindowCollector(is_fresh)
+        self._windows = WindowCollector(health.is_fresh)
         self.registry.register(self._windows)
         self._create_counters(topics)
         self._create_gauges(topics)
+        self._describe_health(health)
         self._batch_duration = self._histogram("driftgauge_batch_duration_seconds", _DURATION_BUCKETS)
         for stage in Stage:
             self._batch_duration.labels(stage)
@@ -144,7 +149,13 @@ class Telemetry:
         for topic in topics:
             self._assigned_partitions.labels(topic).set(0)
             self._stopped_partitions.labels(topic).set(0)
+        self._topic_partitions = self._gauge("driftgauge_topic_partitions")
         self._last_poll = self._gauge("driftgauge_last_poll_timestamp_seconds")
+
+    def _describe_health(self, health: Health) -> None:
+        ready = self._gauge("driftgauge_ready")
+        for condition in Condition:
+            ready.labels(condition).set_function(partial(_holds, health, condition))
 
     def _describe_streams(self, streams: Sequence[WatchedStream]) -> None:
         info = self._gauge("driftgauge_baseline_info")
@@ -152,10 +163,18 @@ class Telemetry:
         cluster_ratio = self._gauge("driftgauge_baseline_cluster_ratio")
         duration = self._gauge("driftgauge_window_duration_seconds")
         min_events = self._gauge("driftgauge_window_min_events")
+        alarm_p_value = self._gauge("driftgauge_alarm_p_value")
+        alarm_js_excess = self._gauge("driftgauge_alarm_js_excess")
+        alarm_mean_shift_excess = self._gauge("driftgauge_alarm_mean_shift_excess")
+        severity = self._gauge("driftgauge_alarm_severity_info")
         for watched in streams:
             spec = watched.spec
             info.labels(spec.name, spec.reference.baseline_id, watched.model_version or "").set(1)
             created.labels(spec.name).set(watched.baseline_created_ms / 1000)
+            alarm_p_value.labels(spec.name).set(spec.whole_level)
+            alarm_js_excess.labels(spec.name).set(spec.alarm.js_excess_floor)
+            alarm_mean_shift_excess.labels(spec.name).set(spec.alarm.mean_shift_excess_floor)
+            severity.labels(spec.name, watched.drift_severity).set(1)
             ratios = spec.reference.counts / spec.reference.counts.sum()
             for cluster, ratio in enumerate(ratios.tolist()):
                 cluster_ratio.labels(spec.name, cluster).set(ratio)
@@ -245,6 +264,11 @@ class Telemetry:
             self._position.labels(topic, partition).set(position)
             self._lag.labels(topic, partition).set(max(end - position, 0))
 
+    def partitions_known(self, numbers: Mapping[str, int]) -> None:
+        """Each topic has so many partitions."""
+        for topic, number in numbers.items():
+            self._topic_partitions.labels(topic).set(number)
+
     def committed(self) -> None:
         """A transaction was committed."""
         self._commits.labels("ok").inc()
@@ -311,6 +335,10 @@ class Telemetry:
         for topic in {topic for topic, _ in self._held | partitions}:
             self._assigned_partitions.labels(topic).set(sum(held == topic for held, _ in partitions))
         self._held = partitions
+
+
+def _holds(health: Health, condition: Condition) -> float:
+    return float(condition not in health.missing())
 
 
 def _name(partitions: Collection[tuple[str, int]]) -> list[str]:
