@@ -44,9 +44,11 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --package deploy.generate
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m driftgauge.events.schema --check
 	@$(BIN)/python -m driftgauge.telemetry.catalogue --check
+	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python tests/lock.py
 
 .PHONY: format
@@ -57,7 +59,8 @@ format: $(STAMP) ## Format the code and mend what lint can
 .PHONY: generate
 generate: $(STAMP) ## Write the generated files: schemas, the README's table of metrics
 	@$(BIN)/python -m driftgauge.events.schema
-	@$(BIN)/python -m driftgauge.telemetry.catalogue
+		@$(BIN)/python -m driftgauge.telemetry.catalogue
+	@$(BIN)/python -m deploy.generate
 
 .PHONY: lock
 lock: $(STAMP) ## Resolve the dependencies anew, within the ranges of pyproject.toml

@@ -186,6 +186,7 @@ def test_what_makes_an_alarm_is_exported_before_the_first_window():
     assert sample("driftgauge_alarm_p_value", of_stream) == 0.001
     assert sample("driftgauge_alarm_js_excess", of_stream) == 0.005
     assert sample("driftgauge_alarm_mean_shift_excess", of_stream) == 0.025
+    assert sample("driftgauge_window_overdue_seconds", {**of_stream, "window": "1h"}) == 7_530
     assert sample("driftgauge_alarm_severity_info", {**of_stream, "severity": "critical"}) == 1
 
 

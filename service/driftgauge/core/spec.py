@@ -73,6 +73,14 @@ class StreamSpec:
     min_events: int
     alarm: Alarm
 
+    def overdue_ms(self, size_ms: int) -> int:
+        """Return how long after a window of this size was closed the next one is overdue.
+
+        A window may stay empty, and then nothing is closed, so two of them are waited for; the second
+        as long as disorder, silent partitions and those behind may hold it up.
+        """
+        return 2 * size_ms + self.disorder_ms + max(self.idle_ms, self.incomplete_ms)
+
     @property
     def whole_level(self) -> float:
         """The level at which a window's whole is tested against the configured baseline."""

@@ -287,6 +287,13 @@ _ALL = (
         "Configured number of events below which a window is not scored.",
     ),
     _gauge(
+        "driftgauge_window_overdue_seconds",
+        _WINDOW,
+        "seconds",
+        "Time since driftgauge_window_closed_timestamp_seconds after which a window is overdue: two windows,"
+        " and all that the configuration lets one wait.",
+    ),
+    _gauge(
         "driftgauge_alarm_p_value",
         ("stream",),
         "probability",

@@ -163,6 +163,7 @@ class Telemetry:
         cluster_ratio = self._gauge("driftgauge_baseline_cluster_ratio")
         duration = self._gauge("driftgauge_window_duration_seconds")
         min_events = self._gauge("driftgauge_window_min_events")
+        overdue = self._gauge("driftgauge_window_overdue_seconds")
         alarm_p_value = self._gauge("driftgauge_alarm_p_value")
         alarm_js_excess = self._gauge("driftgauge_alarm_js_excess")
         alarm_mean_shift_excess = self._gauge("driftgauge_alarm_mean_shift_excess")
@@ -181,6 +182,7 @@ class Telemetry:
             for size_ms in spec.sizes_ms:
                 duration.labels(spec.name, format_duration(size_ms)).set(size_ms / 1000)
                 min_events.labels(spec.name, format_duration(size_ms)).set(spec.min_events)
+                overdue.labels(spec.name, format_duration(size_ms)).set(spec.overdue_ms(size_ms) / 1000)
 
     def _counter(self, name: str) -> Counter:
         metric = METRICS[name]

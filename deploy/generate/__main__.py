@@ -1,0 +1,35 @@
+"""Writes the generated files of deploy/: `python -m deploy.generate [--check]`."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from deploy.generate import recording
+from deploy.generate.texts import to_yaml
+
+_DEPLOY = Path(__file__).parents[1]
+
+
+def files() -> Mapping[Path, str]:
+    """Return every generated file and what must stand in it."""
+    texts = {"prometheus/rules/driftgauge-recording.yml": to_yaml(recording.rules())}
+    return {_DEPLOY / name: text for name, text in texts.items()}
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where a file is out of date.")
+def main(*, check: bool) -> None:
+    """Write the generated files of deploy/."""
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text]
+    if not check:
+        for path in stale:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files()[path], encoding="utf-8")
+    elif stale:
+        names = ", ".join(str(path.relative_to(_DEPLOY.parent)) for path in stale)
+        sys.exit(f"out of date: {names}; run `make generate`")
+
+
+if __name__ == "__main__":
+    main()
