@@ -264,6 +264,24 @@ def test_a_warm_up_lasts_for_some_time(problems, until):
     assert "streams.0.warm_up: until must be later than from" in message
 
 
+@pytest.mark.parametrize(
+    ("start", "until", "whole"),
+    [
+        ("2025-11-03T00:00:00Z", "2025-11-03T19:59:59Z", 19),
+        ("2025-11-03T00:00:01Z", "2025-11-03T20:00:00Z", 19),
+        ("2025-11-03T00:10:00Z", "2025-11-03T00:50:00Z", 0),
+    ],
+)
+def test_a_warm_up_of_which_nothing_would_be_learned_is_refused(problems, start, until, whole):
+    message = problems(warmed_up(start, until))
+    assert f"warm_up holds {whole} whole windows of 1h, and from fewer than 20 nothing is learned" in message
+
+
+def test_twenty_whole_windows_are_a_warm_up(load):
+    (stream,) = load(warmed_up("2025-11-03T00:00:00Z", "2025-11-03T20:00:00Z")).streams
+    assert stream.warm_up.end - stream.warm_up.start == 20 * 3_600_000
+
+
 @pytest.mark.parametrize("budget", ["0", "-1", ".inf", ".nan", "'1'", "often"])
 def test_a_budget_of_false_pages_is_a_positive_number(problems, budget):
     text = f"{MINIMAL}alarms: {{false_pages_per_year: {budget}}}\n"
@@ -472,7 +490,7 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
         DRIFTGAUGE_STREAMS__0__INCOMPLETE_AFTER="90s",
         DRIFTGAUGE_STREAMS__0__SMALLEST_DRIFT__JS_DIVERGENCE="0.03",
         DRIFTGAUGE_STREAMS__0__WARM_UP__FROM="2025-11-03T00:00:00Z",
-        DRIFTGAUGE_STREAMS__0__WARM_UP__UNTIL="2025-11-03T00:00:01Z",
+        DRIFTGAUGE_STREAMS__0__WARM_UP__UNTIL="2025-11-04T00:00:00Z",
         DRIFTGAUGE_STREAMS__0__SEGMENTS="[country]",
         DRIFTGAUGE_ALARMS__FALSE_PAGES_PER_YEAR="0.5",
         DRIFTGAUGE_TOPICS__STATE__ONE="kept",
@@ -491,7 +509,7 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
     assert settings.streams[0].smallest_drift.js_divergence == 0.03
     assert (settings.streams[0].warm_up.start, settings.streams[0].warm_up.end) == (
         1_762_128_000_000,
-        1_762_128_001_000,
+        1_762_214_400_000,
     )
     assert settings.streams[0].segments == ("country",)
     assert settings.alarms.false_pages_per_year == 0.5

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from driftgauge.core.dependence import MIN_WINDOWS
 from driftgauge.core.durations import format_duration
 from driftgauge.environment import override
 from driftgauge.errors import ConfigError
@@ -184,6 +185,21 @@ class StreamSettings(_Section):
             )
             raise ValueError(message)
         return tuple(sorted(windows))
+
+    @model_validator(mode="after")
+    def _warm_up_teaches(self) -> "StreamSettings":
+        if self.warm_up is None:
+            return self
+        size_ms = min(self.windows)
+        # Only windows that lie within it whole are taken.
+        whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
+        if whole < MIN_WINDOWS:
+            message = (
+                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and from fewer than "
+                f"{MIN_WINDOWS} nothing is learned; declare a longer time clean, or leave it out"
+            )
+            raise ValueError(message)
+        return self
 
 
 class HttpSettings(_Section):
