@@ -195,8 +195,8 @@ class StreamSettings(_Section):
         whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
         if whole < MIN_WINDOWS:
             message = (
-                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and from fewer than "
-                f"{MIN_WINDOWS} nothing is learned; declare a longer time clean, or leave it out"
+                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and from fewer "
+                f"than {MIN_WINDOWS} nothing is learned; declare a longer time clean, or leave it out"
             )
             raise ValueError(message)
         return self
