@@ -5,15 +5,29 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from deploy.generate import recording
-from deploy.generate.texts import to_yaml
+from deploy.generate import (
+    dashboard_drift,
+    dashboard_service,
+    grafana_alerts,
+    prometheus_rule,
+    recording,
+)
+from deploy.generate.texts import to_json, to_yaml
 
 _DEPLOY = Path(__file__).parents[1]
 
 
 def files() -> Mapping[Path, str]:
     """Return every generated file and what must stand in it."""
-    texts = {"prometheus/rules/driftgauge-recording.yml": to_yaml(recording.rules())}
+    texts = {
+        "prometheus/rules/driftgauge-recording.yml": to_yaml(recording.rules()),
+        "grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
+        **{
+            f"grafana/dashboards/{dashboard.uid}.json": to_json(dashboard.to_json())
+            for dashboard in (dashboard_drift.dashboard(), dashboard_service.dashboard())
+        },
+        "kubernetes/monitoring/prometheus-rule.yaml": to_yaml(prometheus_rule.manifest()),
+    }
     return {_DEPLOY / name: text for name, text in texts.items()}
 
 

@@ -19,7 +19,9 @@ _CONFIGURED = {
     "driftgauge_windows_open",
 }
 
-_SEVERITY = "job_stream_severity:driftgauge_alarm_severity_info:most_urgent"
+_SEVERITY = "job_stream_severity:driftgauge_alarm_severity_info"
+
+_SECONDS = {"1h": 3_600, "1d": 86_400}
 
 
 def _of_windows(metric: Metric) -> bool:
@@ -40,7 +42,7 @@ RECORDED: Mapping[str, str] = {
 
 def rules() -> dict[str, object]:
     """Return the file of recording rules, as Prometheus reads it."""
-    return {"groups": [{"name": "driftgauge-recording", "rules": [*_newest(), *_severity(), *_closed()]}]}
+    return {"groups": [{"name": "driftgauge-recording", "rules": [*_newest(), *_severity(), *_grown()]}]}
 
 
 def _newest() -> list[dict[str, str]]:
@@ -64,28 +66,44 @@ def _newest() -> list[dict[str, str]]:
 
 
 def _severity() -> list[dict[str, str]]:
-    """Return one severity for each stream also while its configuration is being changed."""
+    """Return one severity for each stream, also while its configuration is being changed."""
     by = ", ".join((*_SOURCE, "stream", "severity"))
     ways = [
         f'max by ({by}) (driftgauge_alarm_severity_info{{severity="{severity}"}})'
         for severity in ("critical", "warning", "info")
     ]
-    return [{"record": _SEVERITY, "expr": f"\nor on ({', '.join((*_SOURCE, 'stream'))})\n".join(ways) + "\n"}]
-
-
-def _closed() -> list[dict[str, str]]:
-    """Return how many windows were closed in a time.
-
-    A counter begins at 0 with its process. So one that did not exist before that time tells it by
-    itself, also where the first scrape came after the first window.
-    """
-    counter = "driftgauge_windows_closed_total"
-    by = ", ".join((*_SOURCE, *METRICS[counter].labels))
+    most_urgent = f"{_SEVERITY}:most_urgent"
     return [
+        {"record": most_urgent, "expr": f"\nor on ({', '.join((*_SOURCE, 'stream'))})\n".join(ways) + "\n"},
+        # Of what is less than drift of the whole stream, nobody is paged.
         {
-            "record": f"job_stream_window_verdict:driftgauge_windows_closed:increase{time}",
-            "expr": f"sum by ({by}) (\n  ({counter} unless {counter} offset {time})\n"
-            f"  or increase({counter}[{time}])\n)\n",
-        }
-        for time in ("1h", "1d")
+            "record": f"{_SEVERITY}:at_most_warning",
+            "expr": f'label_replace({most_urgent}, "severity", "warning", "severity", "critical")',
+        },
     ]
+
+
+def _grown() -> list[dict[str, str]]:
+    """Return by how much counters of rare happenings have grown in a time.
+
+    A counter begins at 0 with its process. So where the process is younger than that time, and its series
+    as well, the counter says it by itself, whatever happened before the first scrape. Its series alone would
+    not do: one that is missed by a scrape, or by a Prometheus that was not there yet, tells of long ago.
+    """
+    grown = []
+    for counter, time in (
+        ("driftgauge_windows_closed_total", "1h"),
+        ("driftgauge_windows_closed_total", "1d"),
+        ("driftgauge_records_lost_total", "1h"),
+    ):
+        labels = METRICS[counter].labels
+        record = f"{'_'.join(('job', *labels))}:{counter.removesuffix('_total')}:increase{time}"
+        process = ", ".join((*_SOURCE, "instance"))
+        young = f"on ({process}) (process_start_time_seconds > time() - {_SECONDS[time]})"
+        expr = (
+            f"sum by ({', '.join((*_SOURCE, *labels))}) (\n"
+            f"  ({counter} unless {counter} offset {time} and {young})\n"
+            f"  or increase({counter}[{time}])\n)\n"
+        )
+        grown.append({"record": record, "expr": expr})
+    return grown

@@ -1,0 +1,100 @@
+"""The committed dashboards, and every query in them with the variables put in."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from driftgauge.core.durations import parse_duration
+
+DASHBOARDS = Path(__file__).parents[2] / "deploy/grafana/dashboards"
+
+# What Grafana puts in by itself, at a width of a few hours. Callers may say otherwise.
+GRAFANAS_OWN = {"__interval": "15s", "__rate_interval": "1m"}
+
+# Times that no expression has of itself, so that they tell where a variable stood.
+RATE, POINT = timedelta(minutes=7), timedelta(minutes=3)
+MARKED = {
+    **{name: f"<{name}>" for name in ("job", "namespace", "instance", "topic", "stream", "window")},
+    "__rate_interval": "7m",
+    "__rate_interval_ms": "420000",
+    "__interval": "3m",
+}
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
+_LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PanelQuery:
+    """One query of a panel, or of a variable of a dashboard.
+
+    Attributes:
+        dashboard: The dashboard's title.
+        panel: The panel's title; of a variable `variable NAME`.
+        ref: The query's letter; of a variable its name.
+        expr: The PromQL, without variables.
+    """
+
+    dashboard: str
+    panel: str
+    ref: str
+    expr: str
+
+
+def documents() -> list[dict[str, Any]]:
+    """Every committed dashboard."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))]
+
+
+def put_in(text: str, values: Mapping[str, str]) -> str:
+    """The text with every variable replaced; one without a value is a KeyError."""
+    return _VARIABLE.sub(lambda match: values[match[1] or match[2]], text)
+
+
+def variable_query(variable: Mapping[str, Any]) -> tuple[str, str]:
+    """The selector and the label of a variable's `label_values(selector, label)`."""
+    match = _LABEL_VALUES.fullmatch(variable["query"]["query"])
+    assert match is not None, variable["query"]["query"]
+    return match["selector"], match["label"]
+
+
+def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
+    """Every query of every panel and variable, with these values for the variables.
+
+    Args:
+        variables: A regular expression or value for each of job, namespace, instance, topic, stream and
+            window; and, where another is meant, Grafana's own intervals.
+    """
+    values = {**GRAFANAS_OWN, **variables}
+    values["__rate_interval_ms"] = str(parse_duration(values["__rate_interval"]))
+    for document in documents():
+        title = document["title"]
+        for variable in document["templating"]["list"]:
+            if variable["type"] == "query":
+                selector, label = variable_query(variable)
+                expr = f"group by ({label}) ({put_in(selector, values)})"
+                yield PanelQuery(title, f"variable {variable['name']}", variable["name"], expr)
+        for panel in document["panels"]:
+            for target in panel.get("targets", ()):
+                yield PanelQuery(title, panel["title"], target["refId"], put_in(target["expr"], values))
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for document in documents() for panel in document["panels"] if panel["type"] != "row"]
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Each expression, its variables marked, and where it stands."""
+    for document in documents():
+        for variable in document["templating"]["list"]:
+            if variable["type"] == "query":
+                yield f"variable {variable['name']}", put_in(variable_query(variable)[0], MARKED)
+        for annotation in document["annotations"]["list"]:
+            yield annotation["name"], put_in(annotation["expr"], MARKED)
+        for panel in document["panels"]:
+            for target in panel.get("targets", ()):
+                yield panel["title"], put_in(target["expr"], MARKED)

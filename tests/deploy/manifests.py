@@ -1,0 +1,142 @@
+"""What `kubectl kustomize` makes of deploy/kubernetes, and what a container of it would be given."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from driftgauge.environment import ENV_PREFIX
+from tests.deploy.dockerfile import ROOT, instructions
+
+BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
+RUNNING = (BASE, PRODUCTION, KEDA)
+"""Those with a StatefulSet."""
+
+OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
+"""What the API versions of custom resources begin with."""
+
+# The first that takes every field of the kustomizations; the one of kubectl 1.25.
+KUSTOMIZE = (4, 5, 7)
+
+POD = "driftgauge-1"
+SECRET = {
+    "username": "watcher",
+    "password": "1234",  # were it read as YAML it would be a number
+    "ca.crt": """\
+-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIUTAegFF6mQzqa/22bQvk4FQH+BXMwCgYIKoZIzj0EAwIw
+EDEOMAwGA1UEAwwFdGVzdHMwIBcNMjYxMTI1MTI0MDI0WhgPMjEyNjExMDExMjQw
+MjRaMBAxDjAMBgNVBAMMBXRlc3RzMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+rZ4k9lH+5IvrdN1NL6ifA7nXzvVBbiTGxKy3O7hyHLLuotpYW5xaq+YJBPNCHGQG
+vAudSW3OfzUGW9nhIpo2w6NTMFEwHQYDVR0OBBYEFEA9qJ36r7Gp7ZVehIDVDPf7
+tcKjMB8GA1UdIwQYMBaAFEA9qJ36r7Gp7ZVehIDVDPf7tcKjMA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhALZBUm7cRXAkBoM89ETpcRB/v7wibj6x
++xExEEdQobQlAiBPMXK5kmKH+uNJBjAF56L3hTmOpqFWhsf1oCIPThoeGw==
+-----END CERTIFICATE-----
+""",
+}
+
+
+def tool(command: str, remedy: str) -> str:
+    return shutil.which(command) or _miss(f"there is no {command} on the PATH: {remedy}")
+
+
+@cache
+def render(where: str) -> tuple[dict[str, Any], ...]:
+    """The objects of a kustomization; what kustomize warns of is a failure."""
+    done = subprocess.run(
+        [_kubectl(), "kustomize", str(ROOT / "deploy/kubernetes" / where)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def every(where: str, kind: str) -> list[dict[str, Any]]:
+    return [entry for entry in render(where) if entry["kind"] == kind]
+
+
+def the(where: str, kind: str) -> dict[str, Any]:
+    (only,) = every(where, kind)
+    return only
+
+
+def pod(where: str) -> dict[str, Any]:
+    template: dict[str, Any] = the(where, "StatefulSet")["spec"]["template"]
+    return template
+
+
+def container(where: str) -> dict[str, Any]:
+    (only,) = pod(where)["spec"]["containers"]
+    return only
+
+
+def variables(where: str) -> dict[str, str]:
+    """What the manifests set of the service's own variables."""
+    values = {}
+    for variable in container(where)["env"]:
+        match variable:
+            case {"name": name, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}:
+                values[name] = POD
+            case {"name": name, "valueFrom": {"secretKeyRef": {"name": "driftgauge-kafka", "key": key}}}:
+                values[name] = SECRET[key]
+            case _:
+                raise AssertionError(variable)
+    return values
+
+
+def image(instruction: str) -> str:
+    """What the Dockerfile says in the stage that runs."""
+    (only,) = (step.text for step in instructions()[-1] if step.name == instruction)
+    return only
+
+
+def environment(where: str) -> dict[str, str]:
+    """What the service finds in the container: the image's variables, and over them the manifests'."""
+    return dict(re.findall(rf"\b({ENV_PREFIX}\w+)=(\S+)", image("ENV"))) | variables(where)
+
+
+def mount(where: str, folder: Path) -> Path:
+    """Lay out the configuration's volume as the kubelet would; the file that the service is told to read."""
+    (volume,) = pod(where)["spec"]["volumes"]
+    (mounted,) = container(where)["volumeMounts"]
+    assert mounted["name"] == volume["name"]
+    maps = {entry["metadata"]["name"]: entry for entry in every(where, "ConfigMap")}
+    for source in volume["projected"]["sources"]:
+        content = maps[source["configMap"]["name"]]
+        for name, text in content.get("data", {}).items():
+            (folder / name).write_text(text)
+        for name, encoded in content.get("binaryData", {}).items():
+            (folder / name).write_bytes(base64.b64decode(encoded))
+    command, option, told = container(where)["args"]
+    assert (command, option) == ("serve", "--config")
+    return folder / Path(told).relative_to(mounted["mountPath"])
+
+
+@cache
+def _kubectl() -> str:
+    remedy = "install kubectl 1.25 or later (https://kubernetes.io/docs/tasks/tools/)"
+    command = tool("kubectl", remedy)
+    asked = [command, "version", "--client", "-o", "json"]
+    version = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+    # Before 1.24 it is not told.
+    kustomize = re.findall(r"\d+", version.get("kustomizeVersion", "0"))
+    if tuple(map(int, kustomize[:3])) < KUSTOMIZE:
+        _miss(f"kubectl is too old, as Debian 12's kubernetes-client is: {remedy}")
+    return command
+
+
+def _miss(reason: str) -> Any:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

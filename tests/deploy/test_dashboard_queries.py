@@ -1,0 +1,134 @@
+"""That each query of a dashboard asks for what there is, in the way that Grafana's dashboard-linter asks for.
+
+The linter's rules on `instance` are not among these: gauges of windows are of no replica.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from driftgauge.telemetry.catalogue import METRICS
+from tests.deploy import promql
+from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, panels, put_in
+
+CODES = re.compile(r"\{\{(.+?)\}\}")
+
+PROMTOOL_REMEDY = "promtool is missing; apt-get install prometheus (Debian 12) or promtool (Debian 13)"
+
+
+def test_every_panel_says_which_metrics_it_draws():
+    # By it a counter that is new with its process is told from one that was not scraped.
+    how = {"process_start_time_seconds"}
+    for panel in panels():
+        drawn = {
+            promql.source(selector.name)
+            for target in panel["targets"]
+            for selector, _ in promql.selectors(put_in(target["expr"], MARKED))
+        }
+        unsaid = {name for name in drawn - how if name not in panel["description"]}
+        assert unsaid == set(), panel["title"]
+
+
+def test_prometheus_takes_every_expression(tmp_path: Path):
+    if shutil.which("promtool") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(PROMTOOL_REMEDY)
+        pytest.skip(PROMTOOL_REMEDY)
+    rules = [
+        {"record": f"expression_{number}", "expr": expr, "labels": {"at": where}}
+        for number, (where, expr) in enumerate(expressions())
+    ]
+    path = tmp_path / "expressions.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
+    checked = subprocess.run(
+        ["promtool", "check", "rules", str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(rules)} rules found" in checked.stdout
+
+
+def test_every_series_that_is_asked_for_exists_and_has_the_labels_it_is_chosen_by():
+    known = promql.series()
+    for where, expr in expressions():
+        for selector, _ in promql.selectors(expr):
+            assert selector.name in known, where
+            names = {matcher.name for matcher in selector.matchers.matchers}
+            assert names <= known[selector.name], f"{where}: {selector}"
+
+
+def test_every_series_is_of_the_chosen_job_and_namespace():
+    for where, expr in expressions():
+        for selector, _ in promql.selectors(expr):
+            matchers = {each.name: (each.op, each.value) for each in selector.matchers.matchers}
+            if where == "variable job":
+                continue
+            assert matchers.get("job") == (promql_parser.MatchOp.Re, MARKED["job"]), f"{where}: {selector}"
+            if where != "variable namespace":
+                chosen = (promql_parser.MatchOp.Re, MARKED["namespace"])
+                assert matchers.get("namespace") == chosen, f"{where}: {selector}"
+
+
+def test_every_time_that_is_looked_back_on_is_grafanas():
+    for where, expr in expressions():
+        for node, _ in promql.nodes(expr):
+            if isinstance(node, promql_parser.MatrixSelector):
+                assert node.range == RATE, f"{where}: {node}"
+            if isinstance(node, promql_parser.VectorSelector) and node.offset is not None:
+                assert node.offset in {RATE, POINT}, f"{where}: {node}"
+
+
+def test_a_counter_is_seen_by_its_growth_alone():
+    for where, expr in expressions():
+        for selector, above in promql.selectors(expr):
+            if promql.is_counter(selector.name):
+                assert grows(selector, above), f"{where}: {selector}"
+
+
+def grows(selector: promql.Node, above: tuple[promql.Node, ...]) -> bool:
+    """Under `rate` or `increase`; or so new, with its process, that its value is its growth."""
+    young, began = above[-2:]
+    if isinstance(began, promql_parser.MatrixSelector):
+        return young.func.name in {"rate", "increase"}
+    return (
+        (str(young.op), str(began.op)) == ("and", "unless")
+        and str(began.lhs.matchers) == str(began.rhs.matchers)
+        and (began.lhs.name, began.rhs.name) == (selector.name, selector.name)
+        and (began.lhs.offset, began.rhs.offset) == (None, RATE)
+        and "process_start_time_seconds" in str(young.rhs)
+    )
+
+
+def test_every_label_that_results_are_grouped_matched_or_named_by_is_there():
+    for panel in panels():
+        for target in panel["targets"]:
+            found = promql.labels(put_in(target["expr"], MARKED))
+            named = set(CODES.findall(target["legendFormat"]))
+            assert named <= found, f"{panel['title']}: {named - found}"
+    for each in documents():
+        for annotation in each["annotations"]["list"]:
+            found = promql.labels(put_in(annotation["expr"], MARKED))
+            assert set(CODES.findall(annotation["titleFormat"] + annotation["textFormat"])) <= found
+
+
+def test_every_metric_of_the_catalogue_is_drawn_somewhere():
+    drawn = {
+        promql.source(selector.name) for _, expr in expressions() for selector, _ in promql.selectors(expr)
+    }
+    # The square root of one that is drawn, and a label of the alerts.
+    elsewhere = {"driftgauge_window_js_distance", "driftgauge_alarm_severity_info"}
+    assert set(METRICS) - drawn == elsewhere
+
+
+def test_variables_are_put_in_however_they_are_written():
+    text = 'label_replace(a{job=~"$job", b="${stream}"}, "c", "$1", "d", "(.)")[$__interval]'
+    assert put_in(text, {"job": "x", "stream": "y", "__interval": "1m"}) == (
+        'label_replace(a{job=~"x", b="y"}, "c", "$1", "d", "(.)")[1m]'
+    )
+    with pytest.raises(KeyError):
+        put_in("$other", {})

@@ -1,0 +1,185 @@
+"""What Grafana's dashboard-linter asks of a dashboard's form, and that its links lead somewhere."""
+
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import yaml
+from deploy.generate.__main__ import files
+from deploy.generate.verdicts import LATER
+
+from tests.deploy import promql
+from tests.deploy.dashboards import DASHBOARDS, MARKED, documents, panels, put_in
+
+ALERTS = DASHBOARDS.parents[1] / "prometheus/rules/driftgauge-alerts.yml"
+DRIFT, SERVICE = "driftgauge-drift", "driftgauge-service"
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+# Grafana's identifiers of those in use, from its packages/grafana-data/src/valueFormats/categories.ts.
+UNITS = {
+    *("none", "short", "percentunit", "sci", "locale", "bytes", "s", "eps", "recps", "ops", "dateTimeAsIso"),
+}
+
+GRAFANAS_OWN = {
+    "__rate_interval",
+    "__rate_interval_ms",
+    "__interval",
+    "__data",
+    "__field",
+    "__url_time_range",
+}
+
+NAMES = re.compile(r"\$\{?([A-Za-z_]\w*)")
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in a document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+
+
+def document(uid: str) -> dict[str, Any]:
+    (found,) = (each for each in documents() if each["uid"] == uid)
+    return found
+
+
+def variable_names(uid: str) -> set[str]:
+    return {variable["name"] for variable in document(uid)["templating"]["list"]}
+
+
+def test_the_committed_dashboards_are_what_is_generated():
+    generated = {path for path in files() if path.parent == DASHBOARDS}
+    assert generated == set(DASHBOARDS.glob("*.json"))
+    for path in generated:
+        assert path.read_text("utf-8") == files()[path], f"{path.name}: run `make generate`"
+
+
+def test_there_are_two_dashboards_that_cannot_be_edited_and_show_utc():
+    assert {each["uid"] for each in documents()} == {DRIFT, SERVICE}
+    for each in documents():
+        assert each["editable"] is False
+        assert each["timezone"] == "utc"
+        assert each["tags"] == ["driftgauge"]
+        assert each["schemaVersion"] >= 39
+
+
+def test_the_data_source_is_a_variable_and_everything_asks_it():
+    for each in documents():
+        first, *others = each["templating"]["list"]
+        assert (first["name"], first["type"], first["query"]) == ("datasource", "datasource", "prometheus")
+        asking = [
+            *others,
+            *each["annotations"]["list"],
+            *(panel for panel in each["panels"] if panel["type"] != "row"),
+            *(target for panel in each["panels"] for target in panel.get("targets", ())),
+        ]
+        assert all(one["datasource"] == DATASOURCE for one in asking)
+
+
+def test_variables_are_read_anew_when_the_time_changes():
+    for each in documents():
+        for variable in each["templating"]["list"][1:]:
+            assert variable["refresh"] == 2, variable["name"]
+
+
+def test_the_variable_of_the_job_takes_several():
+    for each in documents():
+        (job,) = (one for one in each["templating"]["list"] if one["name"] == "job")
+        assert (job["label"], job["multi"], job["allValue"]) == ("Job", True, ".+")
+
+
+def test_every_variable_that_is_used_is_defined_and_every_defined_one_is_used():
+    for each in documents():
+        used = {name for text in texts(each) for name in NAMES.findall(text)}
+        assert used - GRAFANAS_OWN == variable_names(each["uid"]), each["uid"]
+
+
+def test_every_panel_has_a_title_of_its_own_a_description_a_unit_and_queries():
+    for each in documents():
+        titles = [panel["title"] for panel in each["panels"]]
+        assert len(titles) == len(set(titles))
+    for panel in panels():
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["targets"]
+        units = {panel["fieldConfig"]["defaults"]["unit"]}
+        for override in panel["fieldConfig"]["overrides"]:
+            units |= {each["value"] for each in override["properties"] if each["id"] == "unit"}
+        assert units <= UNITS, panel["title"]
+
+
+def test_every_panel_that_draws_windows_over_time_says_that_they_come_later():
+    recorded = re.compile(r":driftgauge_window_\w+:newest")
+    for panel in document(DRIFT)["panels"]:
+        over_time = [
+            target["expr"]
+            for target in panel.get("targets", ())
+            if target["range"] and panel["type"] != "stat"
+        ]
+        if any(recorded.search(expr) for expr in over_time):
+            assert LATER.strip() in panel["description"], panel["title"]
+
+
+def test_numbers_are_unique_and_panels_lie_side_by_side():
+    for each in documents():
+        numbers = [panel["id"] for panel in each["panels"]]
+        assert len(numbers) == len(set(numbers))
+        for panel in each["panels"]:
+            place = panel["gridPos"]
+            assert place["x"] >= 0
+            assert place["x"] + place["w"] <= 24, panel["title"]
+        for one, other in combinations(each["panels"], 2):
+            assert not overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+
+
+def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+    below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+    return not beside and not below
+
+
+def test_every_column_of_a_table_that_is_set_out_is_there():
+    for panel in panels():
+        if panel["type"] != "table":
+            continue
+        (organized,) = (each for each in panel["transformations"] if each["id"] == "organize")
+        columns = set().union(*(promql.labels(put_in(each["expr"], MARKED)) for each in panel["targets"]))
+        answers = set(organized["options"]["renameByName"])
+        assert set(organized["options"]["indexByName"]) <= columns | answers, panel["title"]
+        shown = columns | set(organized["options"]["renameByName"].values())
+        assert {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]} <= shown
+        linked = {name for text in texts(panel) for name in re.findall(r"__data\.fields\.(\w+)", text)}
+        assert linked <= shown, panel["title"]
+
+
+def test_a_link_to_the_label_of_a_series_names_one_that_it_has():
+    for panel in panels():
+        wanted = set(re.findall(r"__field\.labels\.(\w+)", str(panel["fieldConfig"])))
+        for target in panel["targets"]:
+            assert wanted <= promql.labels(put_in(target["expr"], MARKED)) or not wanted, panel["title"]
+
+
+def links() -> Iterator[str]:
+    """Every link to a dashboard, from dashboards and from alerts."""
+    for each in documents():
+        yield from (text for text in texts(each) if text.startswith("/d/"))
+    for group in yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]:
+        for rule in group["rules"]:
+            yield rule["annotations"]["dashboard"]
+
+
+def test_every_link_leads_to_a_dashboard_that_knows_its_variables():
+    followed = list(links())
+    assert len(followed) > len(documents())
+    for link in followed:
+        uid, _, query = link.removeprefix("/d/").partition("?")
+        given = set(re.findall(r"var-(\w+)=", query)) | set(re.findall(r"\{(\w+):queryparam\}", query))
+        assert given <= variable_names(uid), link

@@ -1,0 +1,107 @@
+"""Grafana's own alerts of drift: the same as Prometheus's, in the words that Grafana understands."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from deploy.generate.__main__ import files
+
+from tests.deploy.dashboards import documents
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PROVISIONING = DEPLOY / "grafana/provisioning"
+COMMITTED = PROVISIONING / "alerting/driftgauge.yml"
+GROUP = "driftgauge-drift"
+
+# A label by its name, and a question whether there is one.
+TEMPLATE = re.compile(r"\$labels\.\w+|if \$labels\.\w+|end")
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def grafana_rules() -> dict[str, dict[str, Any]]:
+    (group,) = read(COMMITTED)["groups"]
+    assert group["name"] == GROUP
+    return {rule["title"]: rule for rule in group["rules"]}
+
+
+def prometheus_rules() -> dict[str, dict[str, Any]]:
+    groups = read(DEPLOY / "prometheus/rules/driftgauge-alerts.yml")["groups"]
+    (rules,) = (group["rules"] for group in groups if group["name"] == GROUP)
+    return {rule["alert"]: rule for rule in rules}
+
+
+def test_the_committed_rules_are_what_is_generated():
+    assert COMMITTED.read_text("utf-8") == files()[COMMITTED], "run `make generate`"
+
+
+def test_the_rules_are_exactly_those_of_drift():
+    assert set(grafana_rules()) == set(prometheus_rules())
+
+
+def test_each_rule_asks_and_waits_and_is_labelled_as_prometheuss():
+    for name, theirs in prometheus_rules().items():
+        rule = grafana_rules()[name]
+        (asked,) = (each["model"]["expr"] for each in rule["data"] if each["datasourceUid"] != "__expr__")
+        assert asked == theirs["expr"]
+        assert rule["for"] == theirs.get("for", "0s")
+        assert rule.get("keepFiringFor") == theirs.get("keep_firing_for")
+        assert rule["labels"] == theirs.get("labels", {})
+        for annotation in ("summary", "dashboard", "runbook_url"):
+            assert rule["annotations"][annotation] == theirs["annotations"][annotation]
+
+
+def test_the_condition_goes_by_the_answer():
+    for rule in grafana_rules().values():
+        asked, condition = rule["data"]
+        assert rule["condition"] == condition["refId"]
+        assert condition["model"]["expression"] == asked["refId"]
+        assert asked["model"]["instant"] is True
+
+
+def test_annotations_hold_only_what_grafana_can_expand():
+    for name, rule in grafana_rules().items():
+        for text in rule["annotations"].values():
+            actions = re.findall(r"\{\{\s*(.*?)\s*\}\}", text)
+            assert all(TEMPLATE.fullmatch(action) for action in actions), (name, text)
+            # Provisioning takes this for a variable of the environment.
+            assert "${" not in text, name
+
+
+def test_descriptions_name_the_stream_the_window_and_a_segment():
+    for rule in grafana_rules().values():
+        for label in ("stream", "window", "segment", "value"):
+            assert f"$labels.{label} " in rule["annotations"]["description"]
+
+
+def test_each_rule_leads_to_a_panel_of_the_dashboard():
+    panels = {
+        (document["uid"], str(panel["id"])): panel for document in documents() for panel in document["panels"]
+    }
+    for rule in grafana_rules().values():
+        annotations = rule["annotations"]
+        panel = panels[annotations["__dashboardUid__"], annotations["__panelId__"]]
+        assert panel["type"] in {"state-timeline", "timeseries"}
+
+
+def test_identifiers_are_unique_and_short_enough_for_grafana():
+    uids = [rule["uid"] for rule in grafana_rules().values()]
+    assert len(uids) == len(set(uids))
+    assert all(re.fullmatch(r"[a-z0-9-]{1,40}", uid) for uid in uids)
+
+
+def test_the_data_source_of_the_rules_is_the_provisioned_one():
+    (datasource,) = read(PROVISIONING / "datasources/prometheus.yml")["datasources"]
+    asked = {query["datasourceUid"] for rule in grafana_rules().values() for query in rule["data"]} - {
+        "__expr__"
+    }
+    assert asked == {datasource["uid"]}
+
+
+def test_provisioned_dashboards_can_be_neither_edited_nor_deleted():
+    (provider,) = read(PROVISIONING / "dashboards/driftgauge.yml")["providers"]
+    assert provider["allowUiUpdates"] is False
+    assert provider["disableDeletion"] is True

@@ -1,0 +1,211 @@
+"""The manifests of the service itself: valid, consistent, and fit for what they run."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+
+import kubernetes_validate
+import pytest
+from prometheus_client import CollectorRegistry
+
+from driftgauge.app import check
+from driftgauge.config import load_settings
+from driftgauge.kafka import session, transaction
+from driftgauge.telemetry import health, server
+from tests.deploy.dockerfile import PROJECT
+from tests.deploy.manifests import (
+    BASE,
+    KEDA,
+    MONITORING,
+    OPERATORS,
+    POD,
+    PRODUCTION,
+    RUNNING,
+    SECRET,
+    container,
+    environment,
+    every,
+    image,
+    mount,
+    pod,
+    render,
+    the,
+    variables,
+)
+
+EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA)
+# The first in which all that is used is stable (unhealthyPodEvictionPolicy), and the newest known here.
+KUBERNETES = ("1.31", "1.37")
+# `kubectl apply` keeps the last applied object in an annotation; an object's have 256 KiB together.
+APPLIED_BYTES = 262_144
+MAX_POLL_INTERVAL_S = 300
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_every_core_object_has_only_fields_that_kubernetes_knows(where, version):
+    core = [entry for entry in render(where) if not entry["apiVersion"].startswith(OPERATORS)]
+    assert core
+    for entry in core:
+        assert kubernetes_validate.validate(entry, version, strict=True) == version
+
+
+def test_the_base_needs_no_operator():
+    assert not [entry for entry in render(BASE) if entry["apiVersion"].startswith(OPERATORS)]
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_every_object_is_labelled_and_small_enough_to_be_applied(where):
+    for entry in render(where):
+        if entry["kind"] != "Namespace":
+            assert entry["metadata"]["labels"]["app.kubernetes.io/name"] == "driftgauge"
+        assert len(json.dumps(entry)) < APPLIED_BYTES
+
+
+@pytest.mark.parametrize("where", [PRODUCTION, KEDA])
+def test_an_overlay_keeps_to_its_namespace(where):
+    others = [entry for entry in render(where) if entry["kind"] != "Namespace"]
+    namespaces = {entry["metadata"]["namespace"] for entry in others}
+    assert namespaces == {the(where, "Namespace")["metadata"]["name"]}
+
+
+def test_production_admits_no_pod_beyond_the_restricted_standard():
+    labels = the(PRODUCTION, "Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_the_image_is_that_of_this_version(where):
+    version = PROJECT["version"]
+    assert re.fullmatch(rf"([a-z0-9.]+/)?driftgauge:{re.escape(version)}", container(where)["image"])
+    assert pod(where)["metadata"]["labels"]["app.kubernetes.io/version"] == version
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_every_selector_finds_the_pods(where):
+    labels = pod(where)["metadata"]["labels"].items()
+    stateful_set, service = the(where, "StatefulSet")["spec"], the(where, "Service")
+    selectors = [
+        stateful_set["selector"]["matchLabels"],
+        service["spec"]["selector"],
+        the(where, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        *(policy["spec"]["podSelector"]["matchLabels"] for policy in every(where, "NetworkPolicy")),
+        *(
+            spread["labelSelector"]["matchLabels"]
+            for spread in pod(where)["spec"]["topologySpreadConstraints"]
+        ),
+    ]
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= labels
+    assert stateful_set["serviceName"] == service["metadata"]["name"]
+    assert pod(where)["spec"]["serviceAccountName"] == the(where, "ServiceAccount")["metadata"]["name"]
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_the_pod_has_no_right_that_it_does_not_need(where):
+    spec = pod(where)["spec"]
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    for one in [*spec["containers"], *spec.get("initContainers", [])]:
+        assert one["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert spec["automountServiceAccountToken"] is False
+    assert the(where, "ServiceAccount")["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+
+
+def test_the_pod_runs_as_the_user_and_by_the_command_of_the_image():
+    assert image("USER") == "65532:65532"
+    assert image("ENTRYPOINT") == '["driftgauge"]'
+    assert "command" not in container(BASE)
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_the_configuration_and_its_baselines_can_be_used_as_the_pod_sees_them(where, tmp_path):
+    settings = load_settings(mount(where, tmp_path), environment(where))
+    assert len(check(settings)) == len(settings.streams) > 0
+    assert settings.replica == POD
+    assert settings.http.host == "0.0.0.0"  # noqa: S104 - the pod's own
+    (port,) = container(where)["ports"]
+    assert (port["name"], port["containerPort"]) == ("metrics", settings.http.port)
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_every_variable_sets_something(where, tmp_path):
+    path, given = mount(where, tmp_path), variables(where)
+    for name in given:
+        without = {other: value for other, value in given.items() if other != name}
+        assert dict(load_settings(path, given)) != dict(load_settings(path, without)), name
+
+
+def test_production_has_its_credentials_from_the_secret_alone(tmp_path):
+    path = mount(PRODUCTION, tmp_path)
+    kafka = load_settings(path, environment(PRODUCTION)).kafka
+    assert [kafka[name] for name in ("sasl.username", "sasl.password", "ssl.ca.pem")] == list(SECRET.values())
+    in_the_open = {"bootstrap.servers", "group.id", "security.protocol", "sasl.mechanism"}
+    assert set(load_settings(path, {}).kafka) == in_the_open
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_a_change_of_the_configuration_or_a_baseline_restarts_the_pods(where):
+    (volume,) = pod(where)["spec"]["volumes"]
+    names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
+    hashed = [re.fullmatch(r"(.+)-[a-z0-9]{10}", name) for name in names]
+    assert [name and name[1] for name in hashed] == ["driftgauge-config", "driftgauge-baselines"]
+
+
+def answers(paths):
+    """What a service says that lives and is not ready yet."""
+    metrics = server.MetricsServer("127.0.0.1", 0, CollectorRegistry(), health.Health())
+    metrics.start()
+    codes = {}
+    try:
+        for path in paths:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=5) as answer:
+                    codes[path] = answer.status
+            except urllib.error.HTTPError as error:
+                codes[path] = error.code
+                error.close()
+    finally:
+        metrics.stop()
+    return codes
+
+
+def test_the_probes_tell_living_from_ready():
+    probes = [container(BASE)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
+    assert {probe["port"] for probe in probes} == {"metrics"}
+    codes = answers({probe["path"] for probe in probes})
+    assert [codes[probe["path"]] for probe in probes] == [200, 200, 503]
+
+
+def test_a_stuck_replica_is_restarted_before_kafka_takes_its_partitions_away():
+    probe = container(BASE)["livenessProbe"]
+    asked_s = probe["failureThreshold"] * (probe["periodSeconds"] + probe["timeoutSeconds"])
+    assert health._POLL_BOUND_MS / 1000 + asked_s < MAX_POLL_INTERVAL_S
+
+
+def test_a_replica_that_is_stopped_has_the_time_to_commit_and_leave():
+    stopping_s = transaction._HANGING_S + session._REVOKED_S + session._ABORT_S + server._STOP_TIMEOUT_S
+    assert pod(BASE)["spec"]["terminationGracePeriodSeconds"] > stopping_s
+
+
+@pytest.mark.parametrize("where", RUNNING)
+def test_memory_is_bounded_and_the_processor_is_not(where):
+    resources = container(where)["resources"]
+    assert set(resources["requests"]) == {"cpu", "memory"}
+    assert set(resources["limits"]) == {"memory"}
+
+
+def test_the_service_answers_at_the_path_that_is_scraped():
+    (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
+    assert answers([endpoint["path"]]) == {endpoint["path"]: 200}
