@@ -57,7 +57,7 @@ format: $(STAMP) ## Format the code and mend what lint can
 	@$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: $(STAMP) ## Write the generated files: schemas, the README's table of metrics
+generate: $(STAMP) ## Write the generated files: schemas, the README's table of metrics, rules, manifests, dashboards
 	@$(BIN)/python -m driftgauge.events.schema
 		@$(BIN)/python -m driftgauge.telemetry.catalogue
 	@$(BIN)/python -m deploy.generate
@@ -66,6 +66,12 @@ generate: $(STAMP) ## Write the generated files: schemas, the README's table of 
 lock: $(STAMP) ## Resolve the dependencies anew, within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --constraints requirements.lock --quiet \
+	  --output-file deploy/docker/requirements.lock
+	@echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --constraints requirements.lock --quiet \
+	  --output-file deploy/docker/build.lock
 
 .PHONY: bench
 bench: $(STAMP) ## Measure decoding, the core, the whole service and the size of its state

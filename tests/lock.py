@@ -1,33 +1,32 @@
-"""Check that the lock covers what pyproject.toml asks for, has hashes and names no index."""
+"""Check that the locks cover what pyproject.toml asks for, agree, have hashes and name no index."""
 
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+MAIN = "requirements.lock"
+IMAGE = "deploy/docker/requirements.lock"
+BUILD = "deploy/docker/build.lock"
 
 
-def problems(pyproject: str, lock: str) -> list[str]:
-    """Return what is wrong with the lock's text, given the project file's."""
-    project = tomllib.loads(pyproject)["project"]
-    wanted = [
-        *project["dependencies"],
-        *(r for extra in project["optional-dependencies"].values() for r in extra),
-    ]
-    pinned: dict[str, list[str]] = {}
-    found = []
-    for name, version, rest in re.findall(
-        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(.*(?:\n    .*)*)", lock, re.MULTILINE
-    ):
-        pinned.setdefault(canonicalize_name(name), []).append(version)
-        if "--hash=sha256:" not in rest:
-            found.append(f"{name}=={version} has no hash")
+def pins(lock: str) -> set[tuple[str, str]]:
+    """Return the name and version of everything in a lock; of one name there may be several."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.MULTILINE)
+    return {(canonicalize_name(name), version) for name, version in found}
+
+
+def problems(wanted: Iterable[str], lock: str) -> list[str]:
+    """Return what is wrong with a lock's text, given the requirements that it is for."""
+    entries = re.findall(r"^[A-Za-z0-9._-]+==.*(?:\n    .*)*", lock, re.MULTILINE)
+    found = [f"{entry.split()[0]} has no hash" for entry in entries if "--hash=sha256:" not in entry]
     for requirement in map(Requirement, wanted):
-        versions = pinned.get(canonicalize_name(requirement.name), [])
+        versions = [version for name, version in pins(lock) if name == canonicalize_name(requirement.name)]
         if not versions or not all(requirement.specifier.contains(version) for version in versions):
             found.append(f"{requirement} is not what is locked ({', '.join(versions) or 'nothing'})")
     if re.search(r"://|--(?:index-url|extra-index-url|find-links) ", re.sub(r"(?m)^#.*$", "", lock)):
@@ -35,10 +34,28 @@ def problems(pyproject: str, lock: str) -> list[str]:
     return found
 
 
+def disagreements(lock: str, main: str, unwanted: Iterable[str]) -> list[str]:
+    """Return where a lock of the image departs from the main one, or holds what the image must not."""
+    found = [f"{name}=={version} is not what {MAIN} has" for name, version in sorted(pins(lock) - pins(main))]
+    names = {name for name, _ in pins(lock)}
+    return [*found, *(f"{name} does not belong into the image" for name in sorted(names & set(unwanted)))]
+
+
 def main() -> None:
-    found = problems((ROOT / "pyproject.toml").read_text(), (ROOT / "requirements.lock").read_text())
-    if found:
-        sys.exit("requirements.lock is out of date; run make lock:" + "".join(f"\n  - {p}" for p in found))
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, build = document["project"], document["build-system"]["requires"]
+    dependencies = project["dependencies"]
+    extras = [wanted for extra in project["optional-dependencies"].values() for wanted in extra]
+    unwanted = {canonicalize_name(Requirement(wanted).name) for wanted in extras}
+    locks = {path: (ROOT / path).read_text() for path in (MAIN, IMAGE, BUILD)}
+    found = {
+        MAIN: problems([*dependencies, *extras], locks[MAIN]),
+        IMAGE: problems(dependencies, locks[IMAGE]) + disagreements(locks[IMAGE], locks[MAIN], unwanted),
+        BUILD: problems(build, locks[BUILD]) + disagreements(locks[BUILD], locks[MAIN], ()),
+    }
+    lines = [f"\n  - {path}: {problem}" for path, listed in found.items() for problem in listed]
+    if lines:
+        sys.exit("the locks are out of date; run make lock:" + "".join(lines))
 
 
 if __name__ == "__main__":

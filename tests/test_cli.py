@@ -4,6 +4,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import jsonschema
 import numpy as np
@@ -80,7 +83,10 @@ def test_all_commands_of_the_contract_are_there():
         "publish",
         "plan",
         "backtest",
+        "health",
         "demo",
+        "demo prepare",
+        "demo publish",
         "config",
         "config check",
         "baseline",
@@ -129,6 +135,11 @@ def test_serving_carries_no_scikit_learn(module):
         (["baseline", "compare", "absent.safetensors", "b"], "driftgauge: absent.safetensors: cannot read"),
         (["publish", "a.npy", "--config", "c", "--stream", "s", "--span", "5"], "'5' is not a duration"),
         (["publish", "a.npy", "--config", "c", "--stream", "s", "--start", "5"], "not an RFC 3339 date-time"),
+        (["health", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
+        (["health", "--config", "absent.yaml", "--url", "http://localhost:9464"], "--url both say where"),
+        (["demo", "prepare"], "Missing option '--out'"),
+        (["demo", "prepare", "--out", "absent"], "driftgauge: absent/network.safetensors: cannot write"),
+        (["demo", "publish", "absent", "--config", "absent.yaml"], "absent.yaml cannot be read"),
         (["plan"], "Missing option '--events-per-hour'"),
         (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
         (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),
@@ -366,6 +377,65 @@ def test_a_plan_takes_from_a_baseline_what_it_says_and_refuses_to_be_told_as_wel
     done = run("plan", "--events-per-hour", "1000", "--baseline", path, "--clusters", 5)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the baseline says what --clusters would; leave out either --baseline or these" in done.stderr
+
+
+@contextmanager
+def answering(status, missing):
+    """A service's /livez, always with 200, and /readyz; yields its port."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            ready = self.path == "/readyz"
+            body = json.dumps({"ready": not missing, "missing": missing} if ready else {"alive": True})
+            self.send_response(status if ready else 200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_health_of_a_service_is_a_line_and_an_exit_status(tmp_path):
+    save_baseline(tmp_path)
+    config = write_config(tmp_path)
+    with answering(503, ["restored"]) as port:
+        # As in a container: served on all addresses, asked on loopback, and no proxy is asked instead.
+        environ = {
+            "DRIFTGAUGE_HTTP__HOST": "0.0.0.0",  # noqa: S104 - nothing listens there
+            "DRIFTGAUGE_HTTP__PORT": str(port),
+            "http_proxy": "http://127.0.0.1:1",
+        }
+        alive = run("health", "--config", config, **environ)
+        ready = run("health", "--config", config, "--ready", **environ)
+        named = run("health", "--url", f"http://127.0.0.1:{port}/", "--ready")
+    assert (alive.returncode, alive.stderr) == (0, "")
+    assert alive.stdout == f'http://127.0.0.1:{port}/livez answers 200: {{"alive": true}}\n'
+    assert ready.returncode == named.returncode == 1
+    assert ready.stdout == named.stdout
+    assert 'readyz answers 503: {"ready": false, "missing": ["restored"]}' in ready.stdout
+    with answering(200, []) as port:
+        assert run("health", "--url", f"http://127.0.0.1:{port}", "--ready").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("http://127.0.0.1:1", "Connection refused"), ("127.0.0.1", "unknown url type"), ("file:/", "")],
+)
+def test_a_service_that_does_not_answer_is_not_healthy(url, reason):
+    done = run("health", "--url", url)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(f"{url.rstrip('/')}/livez does not answer")
+    assert reason in done.stdout
+    assert done.stdout.count("\n") == 1
 
 
 def test_publishing_for_a_stream_that_nobody_watches_is_exit_status_2(config, events):

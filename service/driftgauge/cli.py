@@ -12,7 +12,7 @@ import orjson
 
 from driftgauge.app import check, serve, wall_clock_ms
 from driftgauge.baseline.segments import SegmentChoice, parse_choice
-from driftgauge.config import Settings, load_settings
+from driftgauge.config import HttpSettings, Settings, load_settings
 from driftgauge.core.assignment import Metric
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.result import WindowResult
@@ -29,6 +29,7 @@ __all__ = ["main"]
 
 _T = TypeVar("_T")
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 _config_option = click.option(
     "--config", "config_path", type=_FILE, required=True, help="The YAML configuration file."
 )
@@ -437,16 +438,69 @@ def _plan(
         click.echo(report.describe(plan))
 
 
-@cli.command("demo")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default="demo-out", show_default=True
-)
-@click.option("--keep", is_flag=True, help="Keep running with fresh traffic once the story is told.")
-def _demo(out: Path, *, keep: bool) -> None:
-    """Tell the published story on this machine alone: three weeks of clean, blurred, darkened images."""
-    from driftgauge.demo.story import tell
+@cli.command("health")
+@click.option("--config", "config_path", type=_FILE, help="Ask the service of this configuration.")
+@click.option("--url", help="Ask the one at this URL.  [default: http://127.0.0.1:9464]")
+@click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
+@click.pass_context
+def _health(ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool) -> None:
+    """Ask a running service whether it is alive; exit with 0 if so, else with 1."""
+    from driftgauge.telemetry.probe import ask, url_of
 
-    tell(out, keep=keep)
+    if config_path is not None and url is not None:
+        message = "--config and --url both say where to ask; give one"
+        raise ConfigError(message)
+    if url is None:
+        url = url_of(HttpSettings() if config_path is None else _settings(config_path).http)
+    healthy, line = ask(url, ready=ready)
+    click.echo(line)
+    ctx.exit(0 if healthy else 1)
+
+
+@cli.group("demo", invoke_without_command=True)
+@click.option("--out", type=_FOLDER, default="demo-out", show_default=True)
+@click.option("--keep", is_flag=True, help="Keep running with fresh traffic once the story is told.")
+@click.pass_context
+def _demo(ctx: click.Context, out: Path, *, keep: bool) -> None:
+    """Tell the published story on this machine alone: three weeks of clean, blurred, darkened images.
+
+    The commands below are its live traffic in parts, for a broker and a service of their own.
+    """
+    if ctx.invoked_subcommand is None:
+        from driftgauge.demo.story import tell
+
+        tell(out, keep=keep)
+
+
+@_demo.command("prepare")
+@click.option("--out", type=_FOLDER, required=True, help="The folder to write into.")
+def _prepare(out: Path) -> None:
+    """Train the network, and fit the baseline of the live traffic's stream."""
+    from driftgauge.baseline.artifact import save
+    from driftgauge.demo.live import LIVE_STREAM
+    from driftgauge.demo.source import train_source
+
+    source = train_source()
+    network, baseline = out / "network.safetensors", out / f"{LIVE_STREAM}.safetensors"
+    source.network.save(network)
+    save(source.fit(LIVE_STREAM, wall_clock_ms()), baseline)
+    click.echo(f"trained {network}, fitted {baseline}")
+
+
+@_demo.command("publish")
+@click.argument("network", type=_FILE)
+@_config_option
+def _publish_live(network: Path, config_path: Path) -> None:
+    """Publish the live traffic of the trained NETWORK until SIGTERM, a week under each condition.
+
+    A day of the story lasts as long as the stream's shortest window.
+    """
+    from driftgauge.demo.live import publish_until_stopped
+    from driftgauge.demo.source import load_source
+
+    publish_until_stopped(
+        _settings(config_path), load_source(network), clock_ms=wall_clock_ms, say=click.echo
+    )
 
 
 def _progress(line: str) -> None:

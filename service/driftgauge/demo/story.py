@@ -16,19 +16,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-import numpy as np
 from confluent_kafka import Producer
 
 from driftgauge.baseline.artifact import Baseline, save
-from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.durations import parse_duration
 from driftgauge.core.result import Verdict
 from driftgauge.demo.days import DAY_MS, TABLE_HEAD, Day, check, table_row, week_rows
-from driftgauge.demo.digits import Condition, Images, expose, reuse, split_digits
-from driftgauge.demo.live import LIVE_STREAM, LIVE_WINDOW, publish_live
-from driftgauge.demo.network import MODEL_VERSION, Network, train
+from driftgauge.demo.digits import Condition
+from driftgauge.demo.live import DAYS_PER_WEEK, LIVE_STREAM, publish_live
+from driftgauge.demo.network import MODEL_VERSION
 from driftgauge.demo.picture import draw
 from driftgauge.demo.scrape import Scrape
 from driftgauge.demo.service_process import ServiceProcess
+from driftgauge.demo.source import CLUSTERS, Source, train_source
 from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import ConfigError, DemoError
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
@@ -38,27 +38,15 @@ from driftgauge.kafka.publisher import Publication, publish
 
 __all__ = ["tell"]
 
-_SEED = 0
 _STREAM = "digits"
 _WINDOW = "1d"
-_CLUSTERS = 10
-_REFERENCE_REUSES = 20
+_LIVE_WINDOW = "1m"
 _FIRST_DAY_MS = parse_timestamp("2025-11-03T00:00:00Z")
-_DAYS_PER_WEEK = 7
 _EVENTS_PER_DAY = 1_000
 # Events a second: far below what the service reads, so that nothing is dropped before it is read.
 _RATE = 2_000.0
 _DISORDER = "1h"
 _DISORDER_MS = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What events are made of."""
-
-    network: Network
-    images: Images
-    rng: np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +105,21 @@ def tell(out: Path, *, keep: bool) -> None:
     click.echo(f"Stopped the service and the broker. The story's last metrics are in {out / 'metrics.txt'}.")
 
 
-def _prepare(out: Path, *, keep: bool) -> tuple[_Source, list[dict[str, object]]]:
+def _prepare(out: Path, *, keep: bool) -> tuple[Source, list[dict[str, object]]]:
     """Train the network, fit the baseline; return what makes events, and the streams to watch."""
-    split = split_digits(_SEED)
-    images = split.held_out
+    source = train_source()
     click.echo(
-        f"Split scikit-learn's handwritten digits: {len(split.training.labels)} to train a network, "
-        f"{len(images.labels)} held out from it. Baseline and traffic are drawn from these, each many times, "
-        "in small random shifts."
+        "Trained a network on a third of scikit-learn's handwritten digits; its hidden layer gives the "
+        f"embeddings. Baseline and traffic are drawn from the other {len(source.images.labels)}, each many "
+        "times, in small random shifts."
     )
-    rng = np.random.default_rng(_SEED)
-    source = _Source(train(split.training, _SEED), images, rng)
-    click.echo("Trained the network; its hidden layer gives the embeddings.")
-    rows = np.tile(np.arange(len(images.labels)), _REFERENCE_REUSES)
-    baseline = fit_baseline(
-        source.network.embed(reuse(images, rows, rng)),
-        stream=_STREAM,
-        model_version=MODEL_VERSION,
-        clusters=_CLUSTERS,
-        seed=_SEED,
-        created_ms=_now_ms(),
-        progress=lambda _: None,
-    )
+    baseline = source.fit(_STREAM, _now_ms())
     streams = [_watch(baseline, out, window=_WINDOW, disorder=_DISORDER)]
-    click.echo(f"Fitted the baseline, {_CLUSTERS} clusters: {out / _STREAM}.safetensors")
+    click.echo(f"Fitted the baseline, {CLUSTERS} clusters: {out / _STREAM}.safetensors")
     if keep:
         metadata = baseline.metadata.model_copy(update={"stream": LIVE_STREAM})
-        streams.append(_watch(replace(baseline, metadata=metadata), out, window=LIVE_WINDOW, disorder="5s"))
+        live = replace(baseline, metadata=metadata)
+        streams.append(_watch(live, out, window=_LIVE_WINDOW, disorder="5s"))
     return source, streams
 
 
@@ -163,10 +139,10 @@ def _watch(baseline: Baseline, out: Path, *, window: str, disorder: str) -> dict
     }
 
 
-def _play(source: _Source, producer: Producer, service: ServiceProcess, out: Path) -> None:
+def _play(source: Source, producer: Producer, service: ServiceProcess, out: Path) -> None:
     """Play the three weeks, show them, and check that they tell what they should."""
     click.echo(
-        f"Playing {len(Condition) * _DAYS_PER_WEEK} days of {_EVENTS_PER_DAY:,} events.\n\n{TABLE_HEAD}"
+        f"Playing {len(Condition) * DAYS_PER_WEEK} days of {_EVENTS_PER_DAY:,} events.\n\n{TABLE_HEAD}"
     )
     days = []
     for day in _days(source, producer, service):
@@ -182,11 +158,11 @@ def _play(source: _Source, producer: Producer, service: ServiceProcess, out: Pat
     click.echo("The story came true: divergence rose from week to week, and every event was counted once.")
 
 
-def _days(source: _Source, producer: Producer, service: ServiceProcess) -> Iterator[Day]:
+def _days(source: Source, producer: Producer, service: ServiceProcess) -> Iterator[Day]:
     """Publish day after day; yield each as soon as the service has closed it."""
     before: _Sent | None = None
-    for number in range(len(Condition) * _DAYS_PER_WEEK):
-        condition = tuple(Condition)[number // _DAYS_PER_WEEK]
+    for number in range(len(Condition) * DAYS_PER_WEEK):
+        condition = tuple(Condition)[number // DAYS_PER_WEEK]
         sent = _publish_day(source, producer, _FIRST_DAY_MS + number * DAY_MS, condition)
         if before is not None:
             yield _read_back(service, before)  # closed by the day after it
@@ -195,9 +171,8 @@ def _days(source: _Source, producer: Producer, service: ServiceProcess) -> Itera
         yield _read_back(service, before)  # closed by silence
 
 
-def _publish_day(source: _Source, producer: Producer, start_ms: int, condition: Condition) -> _Sent:
-    rows = source.rng.integers(len(source.images.labels), size=_EVENTS_PER_DAY)
-    images = expose(reuse(source.images, rows, source.rng), condition)
+def _publish_day(source: Source, producer: Producer, start_ms: int, condition: Condition) -> _Sent:
+    images = source.draw(_EVENTS_PER_DAY, condition)
     publication = Publication.spread(
         topic=EVENTS_TOPIC,
         stream=_STREAM,
@@ -205,11 +180,11 @@ def _publish_day(source: _Source, producer: Producer, start_ms: int, condition: 
         start_ms=start_ms,
         span_ms=DAY_MS,
         disorder_ms=_DISORDER_MS,
-        seed=_SEED,
+        seed=0,
         model_version=MODEL_VERSION,
     )
     publish(producer, publication, rate=_RATE)
-    return _Sent(start_ms, condition, len(rows), source.network.accuracy(images))
+    return _Sent(start_ms, condition, _EVENTS_PER_DAY, source.network.accuracy(images))
 
 
 def _read_back(service: ServiceProcess, sent: _Sent) -> Day:
@@ -261,9 +236,9 @@ def _progress(scrape: Scrape) -> str:
     return f"newest closed window: {newest}; events: {', '.join(events) or 'none'}"
 
 
-def _keep(source: _Source, producer: Producer, service: ServiceProcess) -> None:
+def _keep(source: Source, producer: Producer, service: ServiceProcess) -> None:
     click.echo(
-        f"\nIt goes on until Ctrl-C, with new events of stream {LIVE_STREAM}, in windows of {LIVE_WINDOW}.\n"
+        f"\nIt goes on until Ctrl-C, with new events of stream {LIVE_STREAM}, in windows of {_LIVE_WINDOW}.\n"
         f"Metrics: {service.url}\n"
         "For a Prometheus:\n\n"
         "scrape_configs:\n"
@@ -275,9 +250,9 @@ def _keep(source: _Source, producer: Producer, service: ServiceProcess) -> None:
     try:
         publish_live(
             producer,
-            source.network,
-            source.images,
-            rng=source.rng,
+            source,
+            topic=EVENTS_TOPIC,
+            day_ms=parse_duration(_LIVE_WINDOW),
             clock_ms=_now_ms,
             check=service.check,
             say=click.echo,

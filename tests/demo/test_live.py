@@ -1,0 +1,127 @@
+"""The story in the present tense: what is under which condition when, and that it arrives."""
+
+import os
+import signal
+from itertools import count, islice
+
+import numpy as np
+import orjson
+import pytest
+
+from driftgauge.config import load_settings
+from driftgauge.demo.digits import Condition
+from driftgauge.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
+from driftgauge.demo.source import Source
+from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
+from driftgauge.errors import ConfigError
+from driftgauge.kafka.embedded import EmbeddedBroker
+from tests.kafka.parts import RecordingProducer
+
+MINUTE_MS = 60_000
+NOON_MS = 1_764_072_000_000  # 2025-11-25T12:00:00Z
+
+
+def days(now_ms, number):
+    """The conditions that each of the first days, of a minute, is under: day -> conditions."""
+    found = {}
+    for start_ms, condition in islice(live_periods(now_ms, MINUTE_MS), number * 60):
+        found.setdefault((start_ms - NOON_MS) // MINUTE_MS, set()).add(condition)
+    return found
+
+
+def test_a_week_has_seven_whole_days_and_after_the_third_comes_the_first_again():
+    told = days(NOON_MS, 28)
+    weeks = [Condition.CLEAN, Condition.BLURRED, Condition.DARKENED, Condition.CLEAN]
+    assert told == {day: {weeks[day // 7]} for day in range(28)}
+
+
+def test_a_story_that_begins_within_a_day_counts_it_as_the_first():
+    told = days(NOON_MS + 47_300, 8)
+    assert told[0] == told[6] == {Condition.CLEAN}
+    assert told[7] == {Condition.BLURRED}
+
+
+def test_periods_follow_each_other_without_a_gap_and_never_lie_across_two_days():
+    starts = [start_ms for start_ms, _ in islice(live_periods(NOON_MS + 47_300, MINUTE_MS), 100)]
+    assert starts[0] == NOON_MS + 47_000
+    assert set(np.diff(starts)) == {1_000}
+
+
+@pytest.fixture
+def broker():
+    with EmbeddedBroker(TOPICS) as broker:
+        yield broker
+
+
+@pytest.fixture
+def source(network, split):
+    return Source(network, split.held_out, np.random.default_rng(3))
+
+
+def interrupt_after(calls):
+    """A check that ends the traffic, as Ctrl-C does, when it is called once more."""
+    numbers = count(1)
+
+    def check():
+        if next(numbers) > calls:
+            raise KeyboardInterrupt
+
+    return check
+
+
+def test_what_is_published_bears_the_time_that_has_passed_and_every_second_has_its_events(source):
+    said = []
+    producer = RecordingProducer()
+    with pytest.raises(KeyboardInterrupt):
+        publish_live(
+            producer,
+            source,
+            topic=EVENTS_TOPIC,
+            day_ms=1_000,
+            # A clock far ahead of all that is due: nothing is waited for.
+            clock_ms=iter([NOON_MS, *[NOON_MS + MINUTE_MS] * 9]).__next__,
+            check=interrupt_after(9),
+            say=said.append,
+        )
+    events = [orjson.loads(value) for _, value in producer.sent]
+    assert {event["stream"] for event in events} == {LIVE_STREAM}
+    assert {len(event["embedding"]) for event in events} == {32}
+    seconds = np.array([event["timestamp"] - NOON_MS for event in events]) // 1_000
+    assert (np.bincount(seconds) == 20).all()
+    assert said == [
+        "A week of 7 days of 1s: clean images.",
+        "A week of 7 days of 1s: blurred images.",
+    ]
+
+
+def settings_for(tmp_path, broker, stream):
+    entry = {"name": stream, "baseline": "b.safetensors", "windows": ["10s", "1m"]}
+    write_config(tmp_path / "driftgauge.yaml", bootstrap=broker.bootstrap, streams=[entry])
+    return load_settings(tmp_path / "driftgauge.yaml", {})
+
+
+def test_sigterm_ends_the_traffic_and_a_day_is_the_streams_shortest_window(tmp_path, broker, source):
+    said = []
+
+    def clock_ms():
+        # The second look is within the traffic, when its handler is in place.
+        if said:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return NOON_MS + (MINUTE_MS if said else 0)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        publish_until_stopped(
+            settings_for(tmp_path, broker, LIVE_STREAM), source, clock_ms=clock_ms, say=said.append
+        )
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert said == ["A week of 7 days of 10s: clean images."]
+
+
+def test_a_configuration_that_does_not_watch_the_stream_is_refused(tmp_path, broker, source):
+    with pytest.raises(ConfigError, match="watches no stream digits-live"):
+        publish_until_stopped(
+            settings_for(tmp_path, broker, "digits"), source, clock_ms=lambda: NOON_MS, say=print
+        )

@@ -1,0 +1,107 @@
+"""The Dockerfile's instructions, and the image's layers as far as they can be had without an engine."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.metadata import distribution
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "deploy/docker"
+LOCK = DOCKER / "requirements.lock"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: `options` are its flags, `words` its other arguments, in either form."""
+
+    name: str
+    text: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        return dict(re.findall(r"--([a-z-]+)=(\S+)", self.text.partition("[")[0]))
+
+    @property
+    def is_exec_form(self) -> bool:
+        return self.text.partition(" CMD ")[2 if self.name == "HEALTHCHECK" else 0].startswith("[")
+
+    @property
+    def words(self) -> list[str]:
+        _, opened, rest = self.text.partition("[")
+        if opened:
+            return [str(word) for word in json.loads(opened + rest)]
+        return [word for word in self.text.split() if not word.startswith("--")]
+
+
+def instructions() -> list[list[Instruction]]:
+    """Every stage's instructions; the first of all are those before any stage."""
+    lines = (DOCKER / "Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
+    stages: list[list[Instruction]] = [[]]
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, rest = line.partition(" ")
+        if name == "FROM":
+            stages.append([])
+        stages[-1].append(Instruction(name, rest.strip()))
+    return stages
+
+
+def locked() -> list[str]:
+    """The names in the image's lock, each once."""
+    return list(dict.fromkeys(re.findall(r"(?m)^([a-z0-9-]+)==", LOCK.read_text())))
+
+
+def context() -> list[Path]:
+    """Every file that the build is sent, below the repository's root."""
+    lines = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+    first, *patterns = [line for line in lines if not line.startswith("#")]
+    assert first == "*"
+    let_in = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    ignored = [pattern.removeprefix("**/") for pattern in patterns if not pattern.startswith("!")]
+    found = []
+    for pattern in let_in:
+        for path in ROOT.glob(pattern):
+            files = path.rglob("*") if path.is_dir() else [path]
+            found += [file.relative_to(ROOT) for file in files if file.is_file()]
+    return [
+        file
+        for file in found
+        if not any(fnmatch(part, pattern) for part in file.parts for pattern in ignored)
+    ]
+
+
+def build_wheel(folder: Path) -> Path:
+    """Copy into a folder what the build stage copies, and run its own command for the wheel there."""
+    stage = instructions()[1]
+    sent = context()
+    for copy in (step for step in stage if step.name == "COPY"):
+        *sources, target = copy.words
+        for source in map(Path, sources):
+            for file in (file for file in sent if file == source or source in file.parents):
+                place = folder / target / (file.relative_to(source) if file != source else file.name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / file, place)
+    (build,) = (step.words for step in stage if step.name == "RUN" and "wheel" in step.words)
+    subprocess.run([sys.executable, *build[1:]], cwd=folder, check=True, capture_output=True, timeout=60)
+    (wheel,) = (folder / "dist").iterdir()
+    return wheel
+
+
+def lay_out(wheel: Path, folder: Path) -> None:
+    """Fill a folder with what the image's site-packages hold: the locked distributions and the wheel."""
+    for name in locked():
+        found = distribution(name)
+        for top in {
+            file.parts[0] for file in found.files or () if file.parts[0] not in {"..", "__pycache__"}
+        }:
+            (folder / top).symlink_to(Path(str(found.locate_file(top))).resolve())
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)

@@ -1,0 +1,236 @@
+"""The image: what its Dockerfile promises, and its layers as they would run, without an engine."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, build_wheel, context, instructions, lay_out
+from tests.kafka.broker import free_ports
+
+BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"
+UID = 65_532
+
+# As the image runs it: no site-packages but those laid out, none of the dependencies' tests.
+PROGRAM = """
+import sys
+class NoTests:
+    def find_spec(self, name, path=None, target=None):
+        if "tests" in name.split("."):
+            raise ImportError(f"{name} is not in the image")
+sys.meta_path.insert(0, NoTests())
+sys.path.insert(0, sys.argv.pop(1))
+from driftgauge.cli import main
+main()
+"""
+
+# Mounts are this process's own; the volume is mounted apart, so it stays writable when the root is not.
+ENTER = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 99
+shift
+exec "$@"
+"""
+# What reads as anybody lets it find the interpreter, wherever that is; it may write nothing by that.
+BECOME = (
+    *("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"),
+    *(f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")),
+)
+
+
+def steps(name, stage=-1):
+    return [step for step in instructions()[stage] if step.name == name]
+
+
+def only(name, stage=-1):
+    (step,) = steps(name, stage)
+    return step
+
+
+def test_the_base_is_one_exact_tag_for_both_stages_and_of_a_python_that_the_project_takes():
+    (base,) = (step.text.removeprefix("BASE=") for step in instructions()[0])
+    found = re.fullmatch(BASE, base)
+    assert found, base
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(found[1])
+    assert f"/lib/python{found[1]}" in (DOCKER / "Dockerfile").read_text()
+    assert [stage[0].text for stage in instructions()[1:]] == ["${BASE} AS build", "${BASE}"]
+
+
+def test_it_runs_as_a_user_by_number_who_is_not_root_and_nothing_follows_as_root():
+    assert only("USER").text == f"{UID}:{UID}"
+    names = [step.name for step in instructions()[-1]]
+    assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
+
+
+def test_nothing_takes_a_shell():
+    for stage in instructions()[1:]:
+        for step in stage:
+            if step.name in {"RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK"}:
+                assert step.is_exec_form, step
+                assert step.words[0] not in {"sh", "bash", "curl", "wget"}
+
+
+def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
+    installs = [step.words for step in steps("RUN", 1) if {"pip"} & set(step.words)]
+    assert len(installs) == 4
+    for words in installs:
+        assert "--no-deps" in words
+        assert ("--require-hashes" in words) != ("--no-index" in words)
+    assert [words[-1] for words in installs if "--require-hashes" in words] == [
+        "requirements.lock",
+        "build.lock",
+    ]
+
+
+def test_what_is_copied_is_there_and_all_that_the_build_is_sent_is_copied():
+    sources = [word for step in steps("COPY", 1) for word in step.words[:-1]]
+    for source in sources:
+        assert (ROOT / source).exists()
+    sent = context()
+    assert Path("service/driftgauge/cli.py") in sent
+    for file in sent:
+        assert any(file == Path(source) or Path(source) in file.parents for source in sources), file
+        assert file.suffix in {".py", ".toml", ".md", ".lock", ""}, file
+
+
+def test_only_what_was_built_is_taken_into_the_image():
+    copy = only("COPY")
+    assert copy.options == {"from": "build"}
+    assert copy.words == ["/opt/driftgauge", "/opt/driftgauge"]
+
+
+def test_the_labels_agree_with_the_project():
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', only("LABEL").text))
+    assert labels == {
+        "title": PROJECT["name"],
+        "description": PROJECT["description"],
+        "version": PROJECT["version"],
+        "licenses": PROJECT["license"],
+        "revision": "${REVISION}",
+    }
+
+
+@dataclass(frozen=True)
+class Image:
+    """The layers: the folder of its packages, a volume that its user owns, the stack's configuration."""
+
+    packages: Path
+    volume: Path
+    config: Path
+
+    def command(self, *arguments):
+        """The command line that the image's entry point would be given, in its confinement."""
+        python = [os.path.realpath(sys.executable), "-I", "-S"]
+        told = [*python, "-c", PROGRAM, str(self.packages), *map(str, arguments)]
+        return ["sh", "-c", ENTER, "sh", str(self.volume), *BECOME, *told]
+
+    def environment(self, **variables):
+        told = dict(re.findall(r"(\w+)=(\S+)", only("ENV").text))
+        # Not from a mount of this test alone, which others on the machine would not see.
+        return {**told, "PATH": os.defpath, **variables}
+
+    def run(self, *arguments, **variables):
+        return subprocess.run(
+            ["unshare", "--mount", *self.command(*arguments)],
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    missing = [name for name in ("unshare", "setpriv", "mount") if shutil.which(name) is None]
+    if os.geteuid() != 0 or missing:
+        reason = "the image's confinement takes root, and util-linux: run the tests as root on Linux"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    # Not pytest's own folder, which is open to one user.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for part in ("build", "packages", "volume"):
+            (folder / part).mkdir()
+        lay_out(build_wheel(folder / "build"), folder / "packages")
+        shutil.copy(DOCKER / "driftgauge.yaml", folder)
+        os.chown(folder / "volume", UID, UID)
+        yield Image(folder / "packages", folder / "volume", folder / "driftgauge.yaml")
+
+
+def test_the_wheel_holds_the_package_its_licence_and_no_tests(tmp_path):
+    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
+        held = set(wheel.namelist())
+    modules = {str(path.relative_to(ROOT / "service")) for path in (ROOT / "service").rglob("*.py")}
+    info = f"driftgauge-{PROJECT['version']}.dist-info"
+    files = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    assert held == modules | {f"{info}/{file}" for file in files}
+
+
+def test_with_the_locked_packages_alone_and_nothing_writable_it_explains_itself(image):
+    done = image.run("serve", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: driftgauge serve" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def prepared(image) -> dict[str, str]:
+    """The variables of a service whose baseline was written by the image into its volume."""
+    done = image.run("demo", "prepare", "--out", image.volume)
+    assert (done.returncode, done.stderr) == (0, "")
+    return {"DRIFTGAUGE_STREAMS__0__BASELINE": str(image.volume / "digits-live.safetensors")}
+
+
+def test_it_writes_into_its_volume_and_nowhere_else(image, prepared):
+    outside = image.run("demo", "prepare", "--out", image.packages)
+    assert outside.returncode == 2
+    assert "cannot write the network: Read-only file system" in outside.stderr
+    checked = image.run("config", "check", "--config", image.config, **prepared)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert '"host": "0.0.0.0"' in checked.stdout
+
+
+def test_as_the_first_process_it_is_alive_while_the_broker_is_away_and_sigterm_ends_it(image, prepared):
+    (port,) = free_ports(1)
+    variables = {
+        **prepared,
+        "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "DRIFTGAUGE_HTTP__PORT": str(port),
+        "DRIFTGAUGE_HTTP__HOST": "127.0.0.1",
+    }
+    inside = image.command("serve", "--config", image.config)
+    with subprocess.Popen(
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside],
+        env=image.environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            health = only("HEALTHCHECK").words[1:]
+            asked = (*health, "--url", f"http://127.0.0.1:{port}")
+            deadline_s = monotonic() + 30
+            while (answer := image.run(*asked)).returncode and monotonic() < deadline_s:
+                sleep(0.2)
+            unready = image.run(*asked, "--ready")
+            (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(first), signal.SIGTERM)
+            said, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert '"alive":true' in answer.stdout
+    assert unready.returncode == 1
+    assert process.returncode == 0
+    assert '"event": "stopped"' in said.splitlines()[-1]

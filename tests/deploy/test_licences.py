@@ -1,0 +1,76 @@
+"""What the image holds besides the service, and under which licences."""
+
+import re
+from importlib.metadata import metadata, requires
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.deploy.dockerfile import PROJECT, locked
+
+PERMISSIVE = {
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "CC0-1.0",
+    "ISC",
+    "MIT",
+    "PSF-2.0",
+    "Zlib",
+}
+CLASSIFIED = {
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "BSD-3-Clause",
+    "MIT License": "MIT",
+}
+# Copyleft by the file, and its files are used as they come.
+ACCEPTED = {"orjson": {"MPL-2.0"}}
+
+
+def needed(requirements):
+    """The names of all that these requirements need here, and that needs in turn."""
+    found = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            waiting += map(Requirement, requires(name) or ())
+    return found
+
+
+def test_the_image_holds_what_the_service_depends_on_and_nothing_more():
+    assert set(locked()) == needed(PROJECT["dependencies"])
+
+
+def licences(expression, classifiers):
+    """The identifiers in a licence expression, or else those that the classifiers stand for."""
+    if expression:
+        return set(re.findall(r"[A-Za-z0-9.+-]+", expression)) - {"AND", "OR", "WITH"}
+    named = [entry.split(" :: ")[-1] for entry in classifiers if entry.startswith("License ::")]
+    return {CLASSIFIED.get(name, name) for name in named} or {"unknown"}
+
+
+@pytest.mark.parametrize("name", locked())
+def test_every_distribution_in_the_image_has_a_permissive_licence(name):
+    known = metadata(name)
+    found = licences(known.get("License-Expression"), known.get_all("Classifier", []))
+    assert found <= PERMISSIVE | ACCEPTED.get(name, set())
+
+
+@pytest.mark.parametrize(
+    ("expression", "classifiers"),
+    [
+        ("MIT AND GPL-3.0-or-later", []),
+        ("AGPL-3.0-only", []),
+        ("BUSL-1.1", []),
+        (None, ["License :: OSI Approved :: GNU General Public License v3 (GPLv3)"]),
+        (None, ["License :: OSI Approved"]),
+        (None, ["Programming Language :: Python"]),
+    ],
+)
+def test_a_licence_that_is_not_permissive_or_not_told_is_found(expression, classifiers):
+    assert not licences(expression, classifiers) <= PERMISSIVE
