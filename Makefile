@@ -51,6 +51,11 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python tests/lock.py
 
+.PHONY: check-deploy
+check-deploy: $(STAMP) ## Check deploy/: rules, routes, dashboards, image, manifests, runbooks, and the whole chain for real
+	@$(BIN)/python -m deploy.generate --check
+	@$(BIN)/python -m pytest tests/deploy tests/telemetry/test_catalogue.py $(ARGS)
+
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what lint can
 	@$(BIN)/ruff format .
