@@ -37,7 +37,7 @@ demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images,
 
 .PHONY: test
 test: $(STAMP) ## Run all tests; those on a real Kafka need Java 17 and Maven, and say so where they are missing
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Check format, lint, types, imports and generated files

@@ -13,6 +13,7 @@ from tests.integration.case import WindowKey
 _CONFIGURED = {
     "driftgauge_window_duration_seconds",
     "driftgauge_window_min_events",
+    "driftgauge_window_overdue_seconds",
     "driftgauge_window_slow_drift_limit",
 }
 _VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")

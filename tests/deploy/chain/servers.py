@@ -1,0 +1,175 @@
+"""Debian's Prometheus and Alertmanager as processes on loopback, and what they answer."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.service import wait_for
+from tests.kafka.broker import free_ports
+
+__all__ = ["Alertmanager", "Prometheus", "required"]
+
+REQUEST_TIMEOUT_S = 10.0
+LOG_TAIL_LINES = 20
+STEP_S = 1
+
+
+def required(program: str, package: str) -> str:
+    """Return where a program is; without it the test skips, or fails in CI."""
+    found = shutil.which(program)
+    if found is None:
+        reason = f"there is no {program} on the PATH: install it with `apt-get install -y {package}`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return found
+
+
+class _Server:
+    """A process that serves HTTP from a folder of its own; leaving the context kills it."""
+
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        (self.port,) = free_ports(1)
+        self._log = folder / f"{type(self).__name__.lower()}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*command, f"--web.listen-address=127.0.0.1:{self.port}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+            )
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None:
+            exc.add_note(self._account())
+        self._process.kill()
+        self._process.wait()
+
+    def _account(self) -> str:
+        """Return what helps to see why a test failed."""
+        name = type(self).__name__
+        try:
+            alerts = "\n".join(
+                f"{alert.get('state') or alert['status']} {alert['labels']}" for alert in self.alerts()
+            )
+        except OSError as error:
+            alerts = repr(error)
+        tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        return f"{name}'s alerts:\n{alerts}\n{name}'s log ends with:\n{tail}"
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts it knows of."""
+        raise NotImplementedError
+
+    def _wait_until_ready(self) -> None:
+        wait_for(f"{type(self).__name__} to be ready", self._is_ready)
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text(errors="replace")
+        try:
+            self._get("/-/ready")
+        except OSError:
+            return False
+        return True
+
+    def _get(self, path: str, **parameters: str | float) -> bytes:
+        where = f"http://127.0.0.1:{self.port}{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(where, timeout=REQUEST_TIMEOUT_S) as answer:
+            body: bytes = answer.read()
+            return body
+
+
+class Prometheus(_Server):
+    """Scrapes the targets and evaluates the rules every second."""
+
+    def __init__(
+        self, folder: Path, targets: Sequence[str], rules: Mapping[str, Any], alertmanager: "Alertmanager"
+    ) -> None:
+        for name, tree in rules.items():
+            (folder / name).write_text(yaml.safe_dump(tree))
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": list(rules),
+            "alerting": {
+                "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]
+            },
+            "scrape_configs": [
+                {"job_name": "driftgauge", "static_configs": [{"targets": list(targets)}]},
+            ],
+        }
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        super().__init__(
+            folder,
+            [
+                required("prometheus", "prometheus"),
+                "--config.file=prometheus.yml",
+                "--storage.tsdb.path=prometheus",
+            ],
+        )
+
+    def __enter__(self) -> "Prometheus":
+        self._wait_until_ready()
+        return self
+
+    def alerts(self) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
+        return answer
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the answer of this moment."""
+        answer = json.loads(self._get("/api/v1/query", query=expression))
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def draws(self, expression: str, *, since_s: float, until_s: float) -> bool:
+        """Tell whether there is a point to draw in a time; one that is not a number is none."""
+        answer = json.loads(
+            self._get("/api/v1/query_range", query=expression, start=since_s, end=until_s, step=STEP_S)
+        )
+        return any(
+            math.isfinite(float(value))
+            for series in answer["data"]["result"]
+            for _, value in series["values"]
+        )
+
+
+class Alertmanager(_Server):
+    """Routes what Prometheus sends it."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+        super().__init__(
+            folder,
+            [
+                required("prometheus-alertmanager", "prometheus-alertmanager"),
+                "--config.file=alertmanager.yml",
+                "--storage.path=alertmanager",
+                # Alone: no gossip, and none is waited for.
+                "--cluster.listen-address=",
+            ],
+        )
+
+    def __enter__(self) -> "Alertmanager":
+        self._wait_until_ready()
+        return self
+
+    def alerts(self) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(self._get("/api/v2/alerts"))
+        return answer

@@ -1,0 +1,144 @@
+"""Everything that runs: topics, traffic, two replicas, Prometheus, Alertmanager, the receiver of notices."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from tests.deploy.chain.servers import Alertmanager, Prometheus
+from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
+from tests.deploy.chain.traffic import PARTITIONS, Traffic, Watched
+from tests.deploy.chain.webhook import Notice, Webhook
+from tests.integration.service import Service, wait_for
+from tests.kafka.broker import free_ports
+
+__all__ = ["FACTOR", "STREAMS", "WINDOWS", "Passage", "Stage"]
+
+FACTOR = 60
+"""Every wait of rules and routes is divided by this, and then a second at least."""
+
+STREAMS = {"alpha": "warning", "beta": "critical"}
+"""The streams, and how urgent their drift is configured to be."""
+
+WINDOWS = ("1h", "3h")
+REPLICAS = ("a", "b")
+
+_ANY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Passage:
+    """From a cause to the notice of it.
+
+    Attributes:
+        cause: What was done.
+        caused_s: When, seconds since the epoch.
+        notice: What it led to.
+    """
+
+    cause: str
+    caused_s: float
+    notice: Notice
+
+    @property
+    def alert_after_s(self) -> float:
+        """Until Prometheus held the alert to fire, or to fire no more."""
+        return self.notice.changed_s - self.caused_s
+
+    @property
+    def notice_after_s(self) -> float:
+        """Until the receiver had the notice."""
+        return self.notice.at_s - self.caused_s
+
+
+class Stage:
+    """Sets everything up within a context that ends it."""
+
+    def __init__(self, folder: Path, bootstrap: str, running: ExitStack) -> None:
+        self._running = running
+        self._ports = dict(zip(REPLICAS, free_ports(len(REPLICAS)), strict=True))
+        self.case = Watched(
+            folder,
+            bootstrap,
+            windows=WINDOWS,
+            streams=tuple(STREAMS),
+            partitions=PARTITIONS,
+            settings={"streams": [_watch(stream, severity) for stream, severity in STREAMS.items()]},
+        )
+        self.webhook = running.enter_context(Webhook())
+        routes = redirect(shorten(load(ALERTMANAGER), FACTOR), self.webhook.url, folder)
+        self.alertmanager = running.enter_context(Alertmanager(folder, routes))
+        self.traffic = running.enter_context(Traffic(self.case))
+        self.services = {name: self._start(name) for name in REPLICAS}
+        for service in self.services.values():
+            service.wait_until_ready()
+        rules = {path.name: shorten(load(path), FACTOR) for path in RULES}
+        targets = [f"127.0.0.1:{port}" for port in self._ports.values()]
+        self.prometheus = running.enter_context(Prometheus(folder, targets, rules, self.alertmanager))
+
+    def kill(self) -> None:
+        """End every replica as a crash would."""
+        for service in self.services.values():
+            service.kill()
+
+    def start_again(self) -> None:
+        """Start them one after the other, so that the first is scraped when it must share."""
+        for number, name in enumerate(REPLICAS, 1):
+            self.services[name] = self._start(name)
+            self.wait_for(f"{number} replicas to hold all partitions", self._held_by(number))
+
+    def _start(self, name: str) -> Service:
+        """Start a replica; it serves the port that it has had before."""
+        return self._running.enter_context(
+            self.case.serve(name, {"DRIFTGAUGE_HTTP__PORT": str(self._ports[name])})
+        )
+
+    def _held_by(self, replicas: int) -> str:
+        held = "driftgauge_consumer_assigned_partitions > 0"
+        return f"sum({held}) == {PARTITIONS} and count({held}) == {replicas}"
+
+    def wait_for(self, what: str, expression: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Wait until Prometheus has an answer."""
+
+        def answered() -> bool:
+            meanwhile()
+            return bool(self.prometheus.query(expression))
+
+        wait_for(what, answered)
+
+    def passage(
+        self,
+        cause: str,
+        caused_s: float,
+        alert: str,
+        status: str,
+        labels: Mapping[str, str] = _ANY,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Passage:
+        """Wait for the notice that a cause leads to: of an alert that bears at least these labels."""
+        found: list[Notice] = []
+
+        def noticed() -> bool:
+            meanwhile()
+            found.extend(self.webhook.said(alert, status, labels, after_s=caused_s))
+            return bool(found)
+
+        wait_for(f"the notice that {alert} is {status} once {cause}", noticed)
+        return Passage(cause, caused_s, found[0])
+
+
+def _watch(stream: str, severity: str) -> dict[str, object]:
+    return {
+        "name": stream,
+        "baseline": f"{stream}.safetensors",
+        "windows": list(WINDOWS),
+        "segments": ["country"],
+        # So that the events of an hour, and a third of them, are enough to say that all is well.
+        "smallest_drift": {"js_divergence": 0.25, "mean_shift": 1.0},
+        # Two hours late is not too late.
+        "allowed_lateness": "3h",
+        # Windows close by event time alone, however busy the machine is.
+        "idle_timeout": "30s",
+        "drift_severity": severity,
+    }

@@ -1,0 +1,144 @@
+"""Two streams of events that go on: an hour of event time every half second, clean or drifted."""
+
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+import orjson
+from confluent_kafka import KafkaError, Message
+from numpy.typing import NDArray
+
+from driftgauge.baseline.artifact import save
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.segments import find_members, parse_choice
+from tests.integration.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, TIMEOUT_S, Case
+
+__all__ = ["COUNTRIES", "PARTITIONS", "STRAYS", "Traffic", "Watched"]
+
+PARTITIONS = 4
+TICK_S = 0.5
+EVENTS_PER_HOUR = 240
+SHIFT = 2.0
+MODEL_VERSION = "v1"
+COUNTRIES = ("de", "fr", "it")
+SEGMENTS = "country=de,fr"
+# Half of it is counted, and that is to be twenty times the largest window and more: what a baseline of
+# fewer deviates by, every window after it would deviate by, and that adds up to slow drift.
+REFERENCE_COUNT = 30_000
+
+
+class Watched(Case):
+    """A case whose baselines know their model and are told apart by country."""
+
+    def fit(self, stream: str) -> None:
+        reference = np.random.default_rng(11).normal(size=(REFERENCE_COUNT, DIMENSION)).astype(np.float32)
+        labels = [{"country": COUNTRIES[row % len(COUNTRIES)]} for row in range(REFERENCE_COUNT)]
+        baseline = fit_baseline(
+            reference,
+            stream=stream,
+            model_version=MODEL_VERSION,
+            clusters=CLUSTERS,
+            created_ms=START_MS,
+            progress=lambda _: None,
+            provenance=Provenance(members=find_members(labels, [parse_choice(SEGMENTS)])),
+        )
+        save(baseline, self.folder / f"{stream}.safetensors")
+
+
+def event(
+    stream: str, time_ms: int, vector: NDArray[np.float32] | list[float], number: int, **fields: object
+) -> bytes:
+    """Return an event as it is sent; the fields overrule what it would hold."""
+    document = {
+        "stream": stream,
+        "timestamp": time_ms,
+        "embedding": vector,
+        "model_version": MODEL_VERSION,
+        "event_id": f"{stream}-{time_ms}-{number}",
+        "segments": {"country": COUNTRIES[number % len(COUNTRIES)]},
+        **fields,
+    }
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+_VECTOR = [0.0] * DIMENSION
+STRAYS = {
+    "undecodable": b"{",
+    "invalid": b'{"stream": "alpha"}',
+    "unknown_stream": event("unwatched", START_MS, _VECTOR, 0),
+    "wrong_model": event("alpha", START_MS, _VECTOR, 0, model_version="v0"),
+    "wrong_dimension": event("alpha", START_MS, [0.0], 0),
+    "non_finite": event("alpha", START_MS, [1e39] * DIMENSION, 0),
+    "future": event("alpha", 4_102_444_800_000, _VECTOR, 0),
+    "late": event("alpha", START_MS - HOUR_MS, _VECTOR, 0),
+}
+"""A record for each reason to refuse one, after some hours of traffic."""
+
+
+class Traffic:
+    """Publishes each stream's next hour over and over, until its context is left."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._drifted = dict.fromkeys(case.streams, False)
+        self._strays_due = threading.Event()
+        self._over = threading.Event()
+        self._producer = case.producer()
+        self._failures: list[KafkaError] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        unsent = self._producer.flush(TIMEOUT_S)
+        if exc is None:
+            assert (unsent, self._failures) == (0, [])
+
+    def turn(self, stream: str, *, drifted: bool) -> float:
+        """Let a stream's events drift, or be clean, from now on; return when that was."""
+        now_s = time.time()
+        self._drifted[stream] = drifted
+        return now_s
+
+    def stray(self) -> None:
+        """Let a record for each reason to refuse one be among the next hour, and an event two hours late."""
+        self._strays_due.set()
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        hour = 0
+        while not self._over.wait(max(started + hour * TICK_S - time.monotonic(), 0)):
+            for partition, value in self._hour(hour):
+                self._producer.produce(
+                    self._case.events_topic, value, partition=partition, on_delivery=self._note
+                )
+            self._producer.poll(0)
+            hour += 1
+
+    def _hour(self, hour: int) -> Iterator[tuple[int, bytes]]:
+        start_ms = START_MS + hour * HOUR_MS
+        for place, (stream, drifted) in enumerate(self._drifted.items()):
+            random = np.random.default_rng((place, hour))
+            vectors = random.normal(SHIFT * drifted, size=(EVENTS_PER_HOUR, DIMENSION)).astype(np.float32)
+            for number, vector in enumerate(vectors):
+                time_ms = start_ms + number * HOUR_MS // EVENTS_PER_HOUR
+                yield number % PARTITIONS, event(stream, time_ms, vector, number)
+        if self._strays_due.is_set():
+            self._strays_due.clear()
+            yield from ((0, value) for value in STRAYS.values())
+            yield 0, event("alpha", start_ms - 2 * HOUR_MS, _VECTOR, 0)
+
+    def _note(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failures.append(error)

@@ -1,0 +1,138 @@
+"""The receiver of notices: an HTTP server on loopback that keeps what Alertmanager tells it.
+
+It stands in for PagerDuty and for Slack, and is told the same a second time as data.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Letter", "Notice", "Webhook"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What was said of one alert.
+
+    Attributes:
+        at_s: When it came, seconds since the epoch.
+        changed_s: Since when the alert was firing, or was no more, by Prometheus.
+        receiver: Whom it was for.
+        status: `firing` or `resolved`.
+        labels: The alert's labels.
+        annotations: The alert's annotations.
+    """
+
+    at_s: float
+    changed_s: float
+    receiver: str
+    status: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+    def __str__(self) -> str:
+        said = " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return f"{self.at_s:.1f} to {self.receiver}: {self.status} {said}"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What PagerDuty or Slack would have been sent.
+
+    Attributes:
+        to: `pagerduty` or `slack`.
+        body: The whole request.
+    """
+
+    to: str
+    body: Mapping[str, Any]
+
+
+class Webhook:
+    """Takes notices until its context is left."""
+
+    def __init__(self) -> None:
+        self._notices: list[Notice] = []
+        self._letters: list[Letter] = []
+        catcher = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                catcher._take(self.path.removeprefix("/"), body)
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain")
+                self.end_headers()
+                # Slack says so, and later versions of Alertmanager look at it.
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_: object) -> None:
+                """Leave the test's output alone."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> "Webhook":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        if exc is not None and self._notices:
+            exc.add_note("\n".join(["notices received:", *map(str, self.notices)]))
+
+    @property
+    def url(self) -> str:
+        """Where notices are taken."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """All that came so far, in order."""
+        return tuple(self._notices)
+
+    @property
+    def letters(self) -> tuple[Letter, ...]:
+        """All that came so far, in order."""
+        return tuple(self._letters)
+
+    def said(self, alert: str, status: str, labels: Mapping[str, str], *, after_s: float) -> Iterator[Notice]:
+        """Yield what was said after a time of an alert that bears at least these labels."""
+        for notice in self.notices:
+            borne = {"alertname": alert, **labels}.items() <= notice.labels.items()
+            if borne and notice.status == status and notice.at_s >= after_s:
+                yield notice
+
+    def _take(self, to: str, message: Mapping[str, Any]) -> None:
+        if to != "notices":
+            self._letters.append(Letter(to, message))
+            return
+        now_s = time.time()
+        self._notices += [
+            Notice(
+                now_s,
+                _seconds(alert["startsAt" if alert["status"] == "firing" else "endsAt"]),
+                message["receiver"],
+                alert["status"],
+                alert["labels"],
+                alert["annotations"],
+            )
+            for alert in message["alerts"]
+        ]
+
+
+def _seconds(time_text: str) -> float:
+    return datetime.fromisoformat(time_text).timestamp()
