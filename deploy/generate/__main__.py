@@ -5,13 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from deploy.generate import (
-    dashboard_drift,
-    dashboard_service,
-    grafana_alerts,
-    prometheus_rule,
-    recording,
-)
+from deploy.generate import prometheus_rule, recording
+from deploy.generate.grafana import alerts, drift, service
 from deploy.generate.texts import to_json, to_yaml
 
 _DEPLOY = Path(__file__).parents[1]
@@ -20,11 +15,11 @@ _DEPLOY = Path(__file__).parents[1]
 def files() -> Mapping[Path, str]:
     """Return every generated file and what must stand in it."""
     texts = {
-        "prometheus/rules/driftgauge-recording.yml": to_yaml(recording.rules()),
-        "grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
+        "prometheus/rules/driftgauge-recording.yml": to_yaml({"groups": recording.groups()}),
+        "grafana/provisioning/alerting/driftgauge.yml": to_yaml(alerts.provisioning()),
         **{
             f"grafana/dashboards/{dashboard.uid}.json": to_json(dashboard.to_json())
-            for dashboard in (dashboard_drift.dashboard(), dashboard_service.dashboard())
+            for dashboard in (drift.dashboard(), service.dashboard())
         },
         "kubernetes/monitoring/prometheus-rule.yaml": to_yaml(prometheus_rule.manifest()),
     }
@@ -35,11 +30,13 @@ def files() -> Mapping[Path, str]:
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 where a file is out of date.")
 def main(*, check: bool) -> None:
     """Write the generated files of deploy/."""
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text]
+    stale = {
+        path: text for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text
+    }
     if not check:
-        for path in stale:
+        for path, text in stale.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files()[path], encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
     elif stale:
         names = ", ".join(str(path.relative_to(_DEPLOY.parent)) for path in stale)
         sys.exit(f"out of date: {names}; run `make generate`")

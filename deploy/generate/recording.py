@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from driftgauge.telemetry.catalogue import METRICS, Kind, Metric
 
-__all__ = ["RECORDED", "rules"]
+__all__ = ["RECORDED", "groups"]
 
 _ORDER = "job_instance_stream_window:driftgauge_window_order:newest"
 
@@ -40,9 +40,9 @@ RECORDED: Mapping[str, str] = {
 """The gauges that tell of a window, by name, and what each is recorded as."""
 
 
-def rules() -> dict[str, object]:
-    """Return the file of recording rules, as Prometheus reads it."""
-    return {"groups": [{"name": "driftgauge-recording", "rules": [*_newest(), *_severity(), *_grown()]}]}
+def groups() -> list[dict[str, object]]:
+    """Return the group of recording rules."""
+    return [{"name": "driftgauge-recording", "rules": [*_newest(), *_severity(), *_grown()]}]
 
 
 def _newest() -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from deploy.generate.__main__ import files
-from deploy.generate.verdicts import LATER
+from deploy.generate.grafana.verdicts import LATER
 
 from tests.deploy import promql
 from tests.deploy.dashboards import DASHBOARDS, MARKED, documents, panels, put_in

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from deploy.generate.panels import Json, by_name
-from deploy.generate.queries import VERDICT_CODES
+from deploy.generate.grafana.panels import Json, by_name
+from deploy.generate.grafana.queries import VERDICT_CODES
 
 from driftgauge.core.result import Verdict
 

@@ -1,12 +1,12 @@
 """The dashboard of the service: windows, the poll loop's time, the process, and what runs."""
 
-from deploy.generate.dashboards import Row
-from deploy.generate.drawings import Axis, Look, bars, timeseries
-from deploy.generate.links import drift_url
-from deploy.generate.panels import Link, Panel, Query, by_name
-from deploy.generate.queries import OF_JOB, OF_PROCESS, grown, newest
-from deploy.generate.tables import Column, table
-from deploy.generate.verdicts import VERDICT_LINES
+from deploy.generate.grafana.dashboards import Row
+from deploy.generate.grafana.drawings import Axis, Look, bars, timeseries
+from deploy.generate.grafana.links import drift_url
+from deploy.generate.grafana.panels import Link, Panel, Query, by_name
+from deploy.generate.grafana.queries import OF_JOB, OF_PROCESS, grown, newest
+from deploy.generate.grafana.tables import Column, table
+from deploy.generate.grafana.verdicts import VERDICT_LINES
 
 __all__ = ["loop", "process", "versions", "windows"]
 

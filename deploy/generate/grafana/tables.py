@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from deploy.generate.panels import Json, Link, Panel, Query, by_name, defaults, thresholds
+from deploy.generate.grafana.panels import Json, Link, Panel, Query, by_name, defaults, thresholds
 
 __all__ = ["Column", "table"]
 

@@ -1,11 +1,19 @@
 """The dashboard for those who own a model: whether its inputs moved, where, and since when."""
 
-from deploy.generate.dashboards import DRIFT, JOB, NAMESPACE, SERVICE, Dashboard, Variable, annotations
-from deploy.generate.drift_evidence import evidence, trust
-from deploy.generate.drift_overview import all_streams, newest_window
-from deploy.generate.drift_places import places, segments
-from deploy.generate.links import RUNBOOKS, to_dashboard
-from deploy.generate.queries import OF_JOB, OF_STREAM
+from deploy.generate.grafana.dashboards import (
+    DRIFT,
+    JOB,
+    NAMESPACE,
+    SERVICE,
+    Dashboard,
+    Variable,
+    annotations,
+)
+from deploy.generate.grafana.drift_evidence import evidence, trust
+from deploy.generate.grafana.drift_overview import all_streams, newest_window
+from deploy.generate.grafana.drift_places import places, segments
+from deploy.generate.grafana.links import RUNBOOKS, to_dashboard
+from deploy.generate.grafana.queries import OF_JOB, OF_STREAM
 
 __all__ = ["dashboard"]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from deploy.generate.panels import Json, Link, Panel, Query, by_name, defaults, mapping, thresholds
+from deploy.generate.grafana.panels import Json, Link, Panel, Query, by_name, defaults, mapping, thresholds
 
 __all__ = ["Axis", "Look", "bar_chart", "bars", "heat_map", "stat", "states", "timeseries"]
 

@@ -1,10 +1,10 @@
 """The dashboard of drift: what the verdict goes by, and how far that can be trusted."""
 
-from deploy.generate.dashboards import Row
-from deploy.generate.drawings import Axis, Look, bars, timeseries
-from deploy.generate.panels import Panel, Query, by_name, line
-from deploy.generate.queries import OF_ITS_STREAM, OF_STREAM, OF_WINDOW, configured, grown, newest
-from deploy.generate.verdicts import LATER, UNSCORED, VERDICT_LINES
+from deploy.generate.grafana.dashboards import Row
+from deploy.generate.grafana.drawings import Axis, Look, bars, timeseries
+from deploy.generate.grafana.panels import Panel, Query, by_name, line
+from deploy.generate.grafana.queries import OF_ITS_STREAM, OF_STREAM, OF_WINDOW, configured, grown, newest
+from deploy.generate.grafana.verdicts import LATER, UNSCORED, VERDICT_LINES
 
 __all__ = ["SLOW_DRIFT", "evidence", "trust"]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from deploy.generate.panels import DATASOURCE, Json, Panel
-from deploy.generate.queries import OF_JOB
+from deploy.generate.grafana.panels import DATASOURCE, Json, Panel
+from deploy.generate.grafana.queries import OF_JOB
 
 __all__ = [
     "DRIFT",

@@ -1,10 +1,10 @@
 """The dashboard of drift, from above: every stream's verdict, and the newest window of the chosen one."""
 
-from deploy.generate.dashboards import Row
-from deploy.generate.drawings import stat, states
-from deploy.generate.links import alert_table, drift_url
-from deploy.generate.panels import Link, Query, mapping, thresholds
-from deploy.generate.queries import (
+from deploy.generate.grafana.dashboards import Row
+from deploy.generate.grafana.drawings import stat, states
+from deploy.generate.grafana.links import alert_table, drift_url
+from deploy.generate.grafana.panels import Link, Query, mapping, thresholds
+from deploy.generate.grafana.queries import (
     OF_ITS_STREAM,
     OF_JOB,
     OF_STREAM,
@@ -13,8 +13,8 @@ from deploy.generate.queries import (
     newest,
     verdict_code,
 )
-from deploy.generate.tables import Column, table
-from deploy.generate.verdicts import LATER, VERDICT_NAMES
+from deploy.generate.grafana.tables import Column, table
+from deploy.generate.grafana.verdicts import LATER, VERDICT_NAMES
 
 __all__ = ["VERDICT_TIMELINE", "all_streams", "newest_window"]
 

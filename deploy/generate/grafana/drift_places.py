@@ -1,11 +1,11 @@
 """The dashboard of drift: which clusters moved, and in which segments."""
 
-from deploy.generate.dashboards import Row
-from deploy.generate.drawings import Axis, Look, bar_chart, heat_map, states, timeseries
-from deploy.generate.panels import Panel, Query, by_name, line
-from deploy.generate.queries import OF_STREAM, OF_WINDOW, configured, newest, verdict_code
-from deploy.generate.tables import Column, table
-from deploy.generate.verdicts import LATER, UNSCORED, VERDICT_NAMES
+from deploy.generate.grafana.dashboards import Row
+from deploy.generate.grafana.drawings import Axis, Look, bar_chart, heat_map, states, timeseries
+from deploy.generate.grafana.panels import Panel, Query, by_name, line
+from deploy.generate.grafana.queries import OF_STREAM, OF_WINDOW, configured, newest, verdict_code
+from deploy.generate.grafana.tables import Column, table
+from deploy.generate.grafana.verdicts import LATER, UNSCORED, VERDICT_NAMES
 
 __all__ = ["SEGMENT_VERDICTS", "places", "segments"]
 

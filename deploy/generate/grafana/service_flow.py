@@ -1,11 +1,11 @@
 """The dashboard of the service: whether all is well, what becomes of events, and how Kafka is read."""
 
-from deploy.generate.dashboards import Row
-from deploy.generate.drawings import Axis, Look, bars, stat, states, timeseries
-from deploy.generate.links import alert_table, drift_url
-from deploy.generate.panels import Link, Query, by_name, line, thresholds
-from deploy.generate.queries import OF_JOB, OF_PROCESS, grown
-from deploy.generate.tables import Column, table
+from deploy.generate.grafana.dashboards import Row
+from deploy.generate.grafana.drawings import Axis, Look, bars, stat, states, timeseries
+from deploy.generate.grafana.links import alert_table, drift_url
+from deploy.generate.grafana.panels import Link, Query, by_name, line, thresholds
+from deploy.generate.grafana.queries import OF_JOB, OF_PROCESS, grown
+from deploy.generate.grafana.tables import Column, table
 
 __all__ = ["events", "glance", "kafka"]
 

@@ -3,15 +3,14 @@
 The alerts on blindness have no such copy: they must reach somebody where Grafana is away as well.
 """
 
-from pathlib import Path
 from typing import Any
 
-import yaml
-from deploy.generate import dashboard_drift
-from deploy.generate.dashboards import DRIFT
-from deploy.generate.drift_evidence import SLOW_DRIFT
-from deploy.generate.drift_overview import VERDICT_TIMELINE
-from deploy.generate.drift_places import SEGMENT_VERDICTS
+from deploy.generate import alerts
+from deploy.generate.grafana import drift
+from deploy.generate.grafana.dashboards import DRIFT
+from deploy.generate.grafana.drift_evidence import SLOW_DRIFT
+from deploy.generate.grafana.drift_overview import VERDICT_TIMELINE
+from deploy.generate.grafana.drift_places import SEGMENT_VERDICTS
 
 __all__ = ["DATASOURCE_UID", "GROUP", "provisioning"]
 
@@ -19,8 +18,6 @@ DATASOURCE_UID = "driftgauge-prometheus"
 """The data source of provisioning/datasources/prometheus.yml; alerts can name none by a variable."""
 
 GROUP = "driftgauge-drift"
-
-_ALERTS = Path(__file__).parents[1] / "prometheus/rules/driftgauge-alerts.yml"
 
 # Where to look, of all panels.
 _PANELS = {
@@ -43,8 +40,7 @@ _LOOK_BACK_S = 600
 
 def provisioning() -> dict[str, object]:
     """Return the file of alert rules, as Grafana's provisioning reads it."""
-    groups = yaml.safe_load(_ALERTS.read_text("utf-8"))["groups"]
-    (rules,) = (group["rules"] for group in groups if group["name"] == GROUP)
+    (rules,) = (group["rules"] for group in alerts.groups() if group["name"] == GROUP)
     group = {
         "orgId": 1,
         "name": GROUP,
@@ -60,7 +56,7 @@ def _rule(rule: dict[str, Any]) -> dict[str, object]:
     # Grafana takes either both or neither.
     panel = {
         "__dashboardUid__": DRIFT,
-        "__panelId__": str(dashboard_drift.dashboard().panel_number(_PANELS[name])),
+        "__panelId__": str(drift.dashboard().panel_number(_PANELS[name])),
     }
     return {
         "uid": name.lower(),

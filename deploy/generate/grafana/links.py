@@ -1,9 +1,9 @@
 """Where dashboards lead: to one another, to an alert's runbook."""
 
-from deploy.generate.dashboards import DRIFT
-from deploy.generate.panels import Json, Link, Panel
-from deploy.generate.queries import firing
-from deploy.generate.tables import Column, table
+from deploy.generate.grafana.dashboards import DRIFT
+from deploy.generate.grafana.panels import Json, Link, Panel
+from deploy.generate.grafana.queries import firing
+from deploy.generate.grafana.tables import Column, table
 
 __all__ = ["RUNBOOKS", "alert_table", "drift_url", "to_dashboard"]
 

@@ -1,10 +1,18 @@
 """The dashboard for those who run the platform: whether drift is seen at all, and what it costs."""
 
-from deploy.generate.dashboards import DRIFT, JOB, NAMESPACE, SERVICE, Dashboard, Variable, annotations
-from deploy.generate.links import RUNBOOKS, to_dashboard
-from deploy.generate.queries import OF_JOB
-from deploy.generate.service_flow import events, glance, kafka
-from deploy.generate.service_process import loop, process, versions, windows
+from deploy.generate.grafana.dashboards import (
+    DRIFT,
+    JOB,
+    NAMESPACE,
+    SERVICE,
+    Dashboard,
+    Variable,
+    annotations,
+)
+from deploy.generate.grafana.links import RUNBOOKS, to_dashboard
+from deploy.generate.grafana.queries import OF_JOB
+from deploy.generate.grafana.service_flow import events, glance, kafka
+from deploy.generate.grafana.service_process import loop, process, versions, windows
 
 __all__ = ["dashboard"]
 

@@ -1,0 +1,1 @@
+"""Grafana: two dashboards, and the alerts of drift as its own."""

@@ -1,0 +1,156 @@
+"""A page for every alert, of which commands, queries and quotations are true."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import promql
+from tests.deploy.chain.servers import Alertmanager, required
+from tests.deploy.test_alertmanager import post
+from tests.deploy.test_rules import ALERTS, RECORDS, cases, known_names
+from tests.integration.service import wait_for
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy/runbooks"
+OVERVIEW = FOLDER / "README.md"
+PAGES = sorted(set(FOLDER.glob("*.md")) - {OVERVIEW})
+SECTIONS = ["What it means", "What you see", "Confirm", "What to do", "Silence"]
+
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, without the indent that they have in a list."""
+    found = re.findall(
+        rf"^( *)```{language}\n(.*?)^ *```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return [
+        "".join(line.removeprefix(indent) for line in block.splitlines(keepends=True))
+        for indent, block in found
+    ]
+
+
+def silences(page: Path) -> list[str]:
+    return [
+        line
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+        if line.startswith("amtool silence add")
+    ]
+
+
+def test_every_alert_has_a_page_and_every_page_an_alert():
+    assert {page.stem for page in PAGES} == set(ALERTS)
+
+
+def test_runbook_addresses_lead_to_pages_of_this_folder():
+    for name, alert in ALERTS.items():
+        path = alert["annotations"]["runbook_url"].partition("/blob/main/")[2]
+        assert (ROOT / path).samefile(FOLDER / f"{name}.md")
+
+
+@EACH_PAGE
+def test_a_page_has_all_five_sections_and_each_says_something(page: Path):
+    title, *rest = re.split(r"^## ", page.read_text("utf-8"), flags=re.MULTILINE)
+    assert title.strip() == f"# {page.stem}"
+    sections = {heading: text.strip() for heading, _, text in (part.partition("\n") for part in rest)}
+    assert list(sections) == SECTIONS
+    assert all(sections.values())
+    assert "```promql\n" in sections["Confirm"]
+    assert re.search(r"^(- |1\. |\| )", sections["What to do"], re.MULTILINE)
+    assert "amtool silence add " in sections["Silence"]
+
+
+def test_the_overview_lists_every_alert_with_its_severity():
+    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \| ([^|]+) \|", OVERVIEW.read_text("utf-8"), re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(ALERTS)
+    for name, page, severity in rows:
+        assert page == name
+        recorded = "at_most_warning" in ALERTS[name]["expr"]
+        by_stream = "the stream's, at most warning" if recorded else "the stream's"
+        assert severity == ALERTS[name].get("labels", {}).get("severity", by_stream), name
+
+
+@pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
+def test_links_between_files_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@EACH_PAGE
+def test_queries_ask_for_what_is_exported_or_recorded(page: Path):
+    queries = blocks(page, "promql")
+    assert queries
+    for query in queries:
+        for selector, _ in promql.selectors(query):
+            assert selector.name in known_names(), query
+            labels = promql.series().get(selector.name) or labels_of_record(selector.name)
+            assert {matcher.name for matcher in selector.matchers.matchers} <= labels, query
+
+
+def labels_of_record(name: str) -> set[str]:
+    """The labels that a record's name begins with."""
+    assert name in RECORDS
+    return {"job", "namespace", *name.partition(":")[0].split("_")}
+
+
+@EACH_PAGE
+def test_every_metric_that_is_mentioned_exists(page: Path):
+    mentioned = set(re.findall(r"`(driftgauge_\w+|job_\w+:[\w:]+)", page.read_text("utf-8")))
+    histograms = {name.removesuffix("_bucket") for name in promql.series() if name.endswith("_bucket")}
+    assert mentioned <= known_names() | histograms
+
+
+@pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
+def test_commands_are_a_shells(page: Path):
+    for block in blocks(page, "sh"):
+        done = subprocess.run(["bash", "-n"], input=block, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+@EACH_PAGE
+def test_messages_that_are_looked_for_are_logged(page: Path):
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "service/driftgauge").rglob("*.py"))
+    for message in re.findall(r'^ *logged "([^"]+)"', page.read_text("utf-8"), re.MULTILINE):
+        assert f'"{message}"' in source, message
+
+
+def test_silences_hush_the_alerts_that_they_are_for_and_nothing_else(tmp_path: Path):
+    amtool = required("amtool", "prometheus-alertmanager")
+    fired: dict[str, dict[str, str]] = {}
+    for name, expected in cases():
+        for alert in expected:
+            fired[name] = fired.get(name, {}) | alert["exp_labels"]
+    nobody = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
+    with Alertmanager(tmp_path, nobody) as alertmanager:
+        for page in PAGES:
+            (command,) = silences(page)
+            _, *arguments = shlex.split(command)
+            labels = {"alertname": page.stem, **fired[page.stem]}
+            matchers = [argument for argument in arguments[2:] if not argument.startswith("--")]
+            chosen = dict(re.fullmatch(r"(\w+)=(.*)", matcher).groups() for matcher in matchers)
+            assert {"alertname"} <= chosen.keys() <= labels.keys(), command
+            # As in the example, but for what is a pattern.
+            labels |= {label: value for label, value in chosen.items() if not value.startswith("~")}
+            # Each page by itself, or the widest silence would do for all.
+            alone = {"page": page.stem}
+            post(
+                alertmanager,
+                {"labels": labels | alone},
+                {"labels": labels | alone | {"alertname": "Another"}},
+            )
+            where = f"--alertmanager.url=http://127.0.0.1:{alertmanager.port}"
+            subprocess.run([amtool, *arguments, f"page={page.stem}", where], check=True, capture_output=True)
+
+        def hushed() -> list[str]:
+            return sorted(
+                alert["labels"]["alertname"]
+                for alert in alertmanager.alerts()
+                if alert["status"]["silencedBy"]
+            )
+
+        wait_for("silences to take effect", lambda: len(hushed()) >= len(PAGES))
+        assert hushed() == sorted(ALERTS)
