@@ -229,8 +229,8 @@ class Screen:
         self._projection = reference.projection
         self._shares = reference.counts / reference.counts.sum()
         inflation = 1.0 if dependence is None else dependence.inflation(CLUSTERS)
-        null = CountNull(reference.counts, inflation)
-        self._js = bisect(lambda value: null.p_value(value, count), 1.0)
+        null = CountNull(reference.counts, inflation).at(count)
+        self._js = bisect(null.p_value, 1.0)
         mean_null = MeanNull(np.diag(reference.projection.variances), int(reference.counts.sum()), dependence)
         axes = np.eye(reference.components)
         # With a diagonal covariance T2 is a weighted sum of squares.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +176,7 @@ class _Comparison:
         self._counts = counts
         self._mean = mean
         inflation = 1.0 if dependence is None else dependence.inflation(len(counts))
-        self._count_null = _count_null(tuple(counts.tolist()), inflation)
+        self._count_null = CountNull(counts, inflation)
         # The null's inflation has a margin for its tail, and the expectation is proportional to it.
         self._floor_share = 1.0 if dependence is None else dependence.counts / inflation
         self._mean_null = MeanNull(covariance, int(counts.sum()), dependence)
@@ -190,8 +189,9 @@ class _Comparison:
         contributions = js_contributions(tally.counts, self._counts)
         # fsum: the same sum whatever the order of the clusters. Rounding must not carry it above 1.
         divergence = min(math.fsum(contributions), 1.0)
-        noise_floor = self._count_null.expected(tally.count) * self._floor_share
-        js_p_value = self._count_null.p_value(divergence, tally.count)
+        null = self._count_null.at(tally.count)
+        noise_floor = null.expected * self._floor_share
+        js_p_value = null.p_value(divergence)
         mean_shift = self._mean_null.test(shift - self._mean, tally.count)
         return Score(
             js_divergence=divergence,
@@ -205,9 +205,3 @@ class _Comparison:
             novelty=tally.beyond / tally.count,
             calibrated=calibrated,
         )
-
-
-# Every window size has a judge of its own, and every rebalance makes them anew. A null takes some 50 kB.
-@lru_cache(maxsize=4_096)
-def _count_null(counts: tuple[int, ...], inflation: float) -> CountNull:
-    return CountNull(np.array(counts, dtype=np.int64), inflation)
