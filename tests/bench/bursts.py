@@ -90,7 +90,7 @@ def fit(images: Images, rows: NDArray[np.intp]) -> Baseline:
     along = project(images.vectors, np.arange(len(images.vectors)), found)[flat]
     ids = images.clusters[flat]
     numbers = np.repeat(np.arange(len(rows)), rows.shape[1])
-    dependence = observe(numbers, ids, along, found, CLUSTERS).dependence()
+    dependence = observe(numbers, ids, along / np.sqrt(found.variances), CLUSTERS).dependence()
     if dependence is None:
         sys.exit("too few windows")
     return Baseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, dependence)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.dependence import Dependence, Known
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.judge import Judge
 from driftgauge.core.mean_shift import MeanNull
@@ -249,6 +249,25 @@ def test_a_segments_score_is_that_of_a_baseline_of_its_own():
     assert result.p_value == combine(
         [null.p_value(divergence), mean_shift.p_value, mean_shift.centroid_p_value]
     )
+
+
+def test_segments_are_judged_with_their_own_dependence_or_as_if_they_were_as_the_whole():
+    own, whole = (Dependence(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
+    tallies = {name: of(name, moved=45) for name in NAMES}
+    known = {NAMES[0]: Known(own, calibrated=True), NAMES[1]: Known(own, calibrated=False)}
+    alarm = replace(ALARM, segment_keys=("country",))
+    spec = build_spec(reference=SEGMENTED, alarm=alarm)
+
+    def p_values(dependence, segments):
+        here = Judge(spec, SEGMENTED, dependence, calibrated=True, segments=segments)
+        return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
+
+    found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
+    assert found[0] == (as_own[0][0], True)
+    assert found[1] == (as_own[1][0], False)
+    assert found[2:] == as_whole[2:]
+    assert as_own[0][0] > as_whole[0][0]
+    assert not any(is_calibrated for _, is_calibrated in as_whole)
 
 
 def test_the_p_values_of_segments_are_adjusted_for_their_number():

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.budget import benjamini_hochberg, share
 from driftgauge.core.combination import combine
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.dependence import Dependence, Known
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull
 from driftgauge.core.power import Sensitivity
@@ -29,12 +30,20 @@ _SLOW_CARE = 2.0
 # Drift of just the smallest size worth finding scores below it in every other window.
 _FLOOR_SHARE = 0.5
 
+_NONE: Mapping[Segment, Known] = MappingProxyType({})
+
 
 class Judge:
     """Compares tallies with a baseline."""
 
     def __init__(
-        self, spec: StreamSpec, reference: Reference, dependence: Dependence | None, *, calibrated: bool
+        self,
+        spec: StreamSpec,
+        reference: Reference,
+        dependence: Dependence | None,
+        *,
+        calibrated: bool,
+        segments: Mapping[Segment, Known] = _NONE,
     ) -> None:
         """Prepare to compare.
 
@@ -43,6 +52,8 @@ class Judge:
             reference: The baseline.
             dependence: How related the events are; None: not known.
             calibrated: It is that of windows of the size that is judged.
+            segments: How related the events of segments are; those of all others are taken to be as the
+                whole stream's.
         """
         self._alarm = spec.alarm
         self._min_events = spec.min_events
@@ -62,6 +73,7 @@ class Judge:
             self._level,
         )
         self._dependence = dependence
+        self._known = segments
         self._parts: dict[Segment, _Comparison] = {}
         self.slow_limit = threshold(_SLOW_CARE / spec.alarm.level)
         """What the statistic of slow drift must reach: more rarely than a page may be false."""
@@ -145,6 +157,7 @@ class Judge:
         )
 
     def _compare(self, segment: Segment, tally: Tally) -> Score:
+        known = self._known.get(segment)
         if segment not in self._parts:
             reference = self._segments[segment]
             # One segment alone must be found at the level's part that is left to the least of them.
@@ -152,13 +165,14 @@ class Judge:
                 reference.counts,
                 reference.mean,
                 reference.covariance,
-                self._dependence,
+                self._dependence if known is None else known.dependence,
                 self._alarm,
                 self._level / len(self._segments),
             )
         shift = self._projection.shift(tally.sums, tally.count)
-        # The dependence is that of the whole stream; a segment's events may come in longer bursts.
-        return self._parts[segment].score(tally, shift, calibrated=False)
+        # A segment's events may come in longer bursts than the whole stream's.
+        is_calibrated = known is not None and known.calibrated
+        return self._parts[segment].score(tally, shift, calibrated=is_calibrated)
 
 
 class _Comparison:
