@@ -86,11 +86,12 @@ bench: $(STAMP) ## Measure decoding, the core, the whole service and the size of
 	@$(BIN)/python tests/bench/state.py
 
 .PHONY: evidence
-evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (half an hour)
+evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (an hour)
 	@$(BIN)/python tests/bench/false_alarms.py
 	@$(BIN)/python tests/bench/bursts.py
 	@$(BIN)/python tests/bench/power.py
 	@$(BIN)/python tests/bench/verdicts.py
+	@$(BIN)/python tests/bench/budgets.py
 
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause, add and remove replicas and brokers under load for half an hour, then compare every count (SEED=N)

@@ -104,4 +104,6 @@ def plain(value):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return tuple(plain(each) for each in value)
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
     return value

@@ -51,6 +51,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
             counts=baseline.counts // part,
             mean=np.linspace(-0.1, 0.1, components) * part,
             covariance=np.diag(baseline.variances) / part,
+            dependence=Dependence(windows=25, counts=3.5, means=2 * means) if value == "de" else None,
         )
         for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
     )

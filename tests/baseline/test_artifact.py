@@ -24,6 +24,9 @@ OPTIONAL_ARRAYS = (
     "dependence_windows",
     "segment_counts",
     "segment_covariances",
+    "segment_dependence_counts",
+    "segment_dependence_means",
+    "segment_dependence_windows",
     "segment_means",
 )
 
@@ -76,6 +79,12 @@ def test_what_related_events_do_and_the_segments_are_loaded_bit_by_bit(full_base
         for name in ("counts", "mean", "covariance"):
             assert getattr(segment, name).tobytes() == getattr(saved, name).tobytes()
             assert getattr(segment, name).dtype == getattr(saved, name).dtype
+    known, *unknown = loaded.segments
+    assert [segment.dependence for segment in unknown] == [None, None]
+    assert known.dependence is not None
+    assert full_baseline.segments[0].dependence is not None
+    assert (known.dependence.windows, known.dependence.counts) == (25, 3.5)
+    assert known.dependence.means.tobytes() == full_baseline.segments[0].dependence.means.tobytes()
     assert serialize(loaded) == serialize(full_baseline)
 
 
@@ -152,7 +161,7 @@ def published_identity(content: bytes, segments: str, window_ms: str) -> str:
         for name, array in sorted(load_tensors(content).items())
     )
     text = (
-        f'{{"arrays":{{{parts}}},"format_version":1,"metric":"euclidean","model_version":"v1",'
+        f'{{"arrays":{{{parts}}},"format_version":2,"metric":"euclidean","model_version":"v1",'
         f'"segments":{segments},"stream":"resnet18-fc1","window_ms":{window_ms}}}'
     )
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
@@ -280,9 +289,9 @@ def test_another_safetensors_file_is_not_a_baseline(tmp_path: Path) -> None:
 
 
 def test_a_later_format_is_refused_by_its_number(path: Path) -> None:
-    header = header_of(path) | {"format_version": 2, "something": "new"}
+    header = header_of(path) | {"format_version": 3, "something": "new"}
     write(path, load_tensors(path.read_bytes()), header)
-    with pytest.raises(BaselineError, match="format version is 2, and this driftgauge reads version 1"):
+    with pytest.raises(BaselineError, match="format version is 3, and this driftgauge reads version 2"):
         load(path)
 
 
@@ -458,6 +467,10 @@ def test_a_dependence_that_cannot_be_is_refused(
     [
         ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative nor all zero"),
         ({"covariance": np.ones((8, 8))}, "covariance of a segment must be one"),
+        ({"dependence": Dependence(-1, 1.0, np.eye(8))}, "of a segment must be of no window or more"),
+        ({"dependence": Dependence(20, 0.9, np.eye(8))}, "over-dispersion of a segment's counts must be 1"),
+        ({"dependence": Dependence(20, 1.0, -np.eye(8))}, "dependence of a segment's means must be a cov"),
+        ({"dependence": Dependence(20, 1.0, np.eye(7))}, "its segments do not fit each other"),
         (
             {"counts": np.full(6, 10**6)},
             "its segments by country hold more vectors of a cluster than it does",
@@ -473,6 +486,12 @@ def test_a_segment_that_cannot_be_is_refused(
     segment = dataclasses.replace(full_baseline.segments[0], **change)
     with pytest.raises(BaselineError, match=fault):
         dataclasses.replace(full_baseline, segments=(segment, *full_baseline.segments[1:]))
+
+
+def test_segments_are_not_known_better_than_the_whole(full_baseline: Baseline) -> None:
+    metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
+    with pytest.raises(BaselineError, match="a segment's dependence is known, and not that of the whole"):
+        dataclasses.replace(full_baseline, metadata=metadata, dependence=None)
 
 
 def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> None:

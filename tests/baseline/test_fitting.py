@@ -290,6 +290,36 @@ def test_segments_are_counted_among_the_vectors_held_out(blobs: NDArray[np.float
     assert baseline.identity != fit(blobs).identity
 
 
+def test_segments_of_events_with_times_know_their_own_dependence() -> None:
+    # In bursts of five, by turns of one segment and of the others.
+    vectors = bursts(12_000, 5)
+    labels = [{"side": ("a", "b")[row // 5 % 2]} for row in range(len(vectors))]
+    members = find_members(labels, [SegmentChoice("side", ("a",))])
+    numbers = np.arange(len(vectors)) // 200
+    told: list[str] = []
+    baseline = fit(vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), members), progress=told.append)
+    assert baseline.dependence is not None
+    for segment in baseline.segments:
+        assert segment.dependence is not None
+        assert segment.dependence.windows == baseline.dependence.windows
+        assert segment.dependence.counts == pytest.approx(5, rel=0.4)
+    by_others = find_members(
+        [{"n": "few" if row % 10 == 0 else "many"} for row in range(len(vectors))],
+        [SegmentChoice("n", ("few",))],
+    )
+    few, many = fit(
+        vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), by_others), progress=told.append
+    ).segments
+    assert (few.value, few.dependence) == ("few", None)
+    assert many.dependence is not None
+    assert any(line.startswith("segment n=few has 30 events or more in 0 of the windows") for line in told)
+    # Without times nothing is known of anything.
+    assert [part.dependence for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
+        None,
+        None,
+    ]
+
+
 def test_small_segments_are_refused_before_the_work(blobs: NDArray[np.float32]) -> None:
     told: list[str] = []
     labels = [{"n": str(row % 100)} for row in range(len(blobs))]

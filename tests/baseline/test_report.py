@@ -46,7 +46,8 @@ def test_the_text_has_a_line_for_each_segment(full_baseline: Baseline) -> None:
     lines = describe(full_baseline, Path("x")).splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith("  segment"))
     for line, segment in zip(lines[start + 1 : start + 4], full_baseline.segments, strict=True):
-        name, count, share, divergence, distance = line.split()
+        name, count, share, divergence, distance, over_dispersion = line.split()
+        assert over_dispersion == ("3.50" if segment.value == "de" else "unknown")
         assert name == f"{segment.key}={segment.value}"
         assert int(count) == segment.counts.sum()
         assert share == f"{segment.counts.sum() / 600:.2%}"
@@ -106,3 +107,9 @@ def test_the_json_says_what_a_baseline_may_know_beside(full_baseline: Baseline) 
     ]
     assert document["segments"][0]["count"] == full_baseline.segments[0].counts.sum()
     assert document["segments"][0]["js_divergence"] >= 0
+    assert document["segments"][0]["dependence"] == {
+        "windows": 25,
+        "counts": 3.5,
+        "means_largest": pytest.approx(2 * 3.1514, abs=1e-4),
+    }
+    assert document["segments"][1]["dependence"] is None

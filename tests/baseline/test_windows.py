@@ -5,10 +5,12 @@ from hypothesis import strategies as st
 
 from driftgauge.baseline import windows as module
 from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
     Traffic,
     measure_dependence,
+    measure_segments,
     observe,
     split_windows,
     tell_ratio,
@@ -78,7 +80,7 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
 def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> CleanWindows:
     rows = np.arange(len(vectors))
     found = moments(vectors, rows)
-    return observe(numbers, ids, project(vectors, rows, found), found, 6)
+    return observe(numbers, ids, project(vectors, rows, found) / np.sqrt(found.variances), 6)
 
 
 def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,3 +185,45 @@ def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
     assert lines[1].startswith("warning: windows of 1h hold 100 events")
     assert "below 20 times" in lines[1]
     assert "give more events, or judge shorter windows" in lines[1]
+
+
+def silent(_: str) -> None:
+    raise AssertionError("nothing was to be told")
+
+
+def test_a_segments_dependence_is_that_of_its_own_events_about_its_own_mean() -> None:
+    random = np.random.default_rng(0)
+    windows, bursts = 60, 30
+    numbers = np.repeat(np.arange(windows), bursts * 5)
+    # In bursts of five that are alike, by turns with others, which come one by one.
+    own = np.repeat(random.random(windows * bursts) < 0.5, 5)
+    burst, single = random.normal(size=(windows * bursts, 4)), random.normal(size=(len(numbers), 4))
+    ids = np.where(
+        own, np.repeat(random.integers(3, size=windows * bursts), 5), random.integers(3, size=len(numbers))
+    )
+    mixing = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+    along = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
+    parts = [Members("k", "a", own), Members("k", "other", ~own)]
+    segments = reference_segments(parts, ids, along, 3, silent)
+    found, rest = measure_segments(segments, parts, numbers, ids, along, 3, silent)
+    assert found.dependence is not None
+    assert rest.dependence is not None
+    assert found.dependence.windows == windows
+    assert found.dependence.counts == pytest.approx(5, rel=0.25)
+    assert np.diag(found.dependence.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
+    assert rest.dependence.counts < 1.3
+
+
+def test_of_a_segment_with_too_few_windows_the_dependence_is_not_known() -> None:
+    random = np.random.default_rng(0)
+    numbers = np.repeat(np.arange(MIN_WINDOWS), 15)
+    ids, along = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
+    lines: list[str] = []
+    parts = [Members("k", "a", numbers > 0)]
+    segments = reference_segments(parts, ids, along, 3, silent)
+    (found,) = measure_segments(segments, parts, numbers, ids, along, 3, lines.append)
+    assert found.dependence is None
+    assert lines == [
+        "segment k=a has 15 events or more in 19 of the windows held out, and 20 are needed: its events are "
+        "taken to be as related as all of them, and its p-values are not calibrated"
+    ]

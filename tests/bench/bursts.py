@@ -90,7 +90,7 @@ def fit(images: Images, rows: NDArray[np.intp]) -> Baseline:
     along = project(images.vectors, np.arange(len(images.vectors)), found)[flat]
     ids = images.clusters[flat]
     numbers = np.repeat(np.arange(len(rows)), rows.shape[1])
-    dependence = observe(numbers, ids, along, found, CLUSTERS).dependence()
+    dependence = observe(numbers, ids, along / np.sqrt(found.variances), CLUSTERS).dependence()
     if dependence is None:
         sys.exit("too few windows")
     return Baseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, dependence)
@@ -102,7 +102,7 @@ def alarms(
     """Return the share of windows of some rows, (windows, n), that each test rejects."""
     count = rows.shape[1]
     inflation = 1.0 if dependence is None else dependence.inflation(CLUSTERS)
-    count_null = CountNull(baseline.counts, inflation)
+    count_null = CountNull(baseline.counts, inflation).at(count)
     mean_null = MeanNull(np.diag(baseline.found.variances), int(baseline.counts.sum()), dependence)
     along = project(images.vectors, np.arange(len(images.vectors)), baseline.found)
     p_values = []
@@ -110,7 +110,7 @@ def alarms(
         counts = np.bincount(images.clusters[window], minlength=CLUSTERS).astype(np.int64)
         divergence = min(math.fsum(js_contributions(counts, baseline.counts)), 1.0)
         shift = mean_null.test(along[window].mean(axis=0), count)
-        single = [count_null.p_value(divergence, count), shift.p_value, shift.centroid_p_value]
+        single = [count_null.p_value(divergence), shift.p_value, shift.centroid_p_value]
         p_values.append([*single, combine(single)])
     return (np.array(p_values) < LEVEL).mean(axis=0)
 

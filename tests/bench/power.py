@@ -90,7 +90,7 @@ class Detectors:
             counts = np.bincount(ids[window], minlength=CLUSTERS).astype(np.int64)
             divergence = min(math.fsum(js_contributions(counts, self.counts)), 1.0)
             shift = self._mean_null.test(along[window].mean(axis=0), count)
-            single = [self._count_null.p_value(divergence, count), shift.p_value, shift.centroid_p_value]
+            single = [self._count_null.at(count).p_value(divergence), shift.p_value, shift.centroid_p_value]
             found.append([*single, combine(single)])
         return np.array(found)
 

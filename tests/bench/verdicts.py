@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
+from scipy.special import gammaincinv, rel_entr
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -27,7 +27,7 @@ from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
 from driftgauge.core.judge import Judge  # noqa: E402
 from driftgauge.core.mean_shift import MeanNull  # noqa: E402
 from driftgauge.core.projection import Projection  # noqa: E402
-from driftgauge.core.reference import Reference  # noqa: E402
+from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Recall, Verdict  # noqa: E402
 from driftgauge.core.significance import CountNull  # noqa: E402
 from driftgauge.core.spec import Alarm, StreamSpec  # noqa: E402
@@ -156,14 +156,18 @@ def pages(world: World) -> None:
             found_windows += outcome[1]
             warnings += outcome[2]
         total = sum(found_pages)
-        # Exact for a Poisson number of pages; years are independent.
-        bound = float(gammaincinv(total + 1, 0.95)) / YEARS
+        bound = most(total)
         level = window_level(1.0, [size_ms])
         say(
             f"  {name:40} {total / YEARS:.3f} pages a year, at most {bound:.3f}; "
             f"windows found {found_windows / (YEARS * windows):.1e} at level {level:.1e}; "
             f"{warnings / YEARS:.2f} windows a year are found or page ({time.monotonic() - began_s:.0f} s)",
         )
+
+
+def most(total: int) -> float:
+    """Return the upper 95 % bound of the pages a year, exact for a Poisson number; years are independent."""
+    return float(gammaincinv(total + 1, 0.95)) / YEARS
 
 
 def one_year(
@@ -184,14 +188,14 @@ def one_year(
     places = projection.places(world.vectors)
     dependence = measure(reference, world, places, draw(rng, (CLEAN_WINDOWS, count))) if known else None
     judge = Judge(spec(reference, size_ms), reference, dependence, calibrated=known)
-    screen = Screen(reference, dependence, count)
+    screen = Screen(whole_of(reference), dependence, count)
     verdicts: list[Verdict] = []
     recall, number_found = Recall(), 0
     for chunk in np.array_split(draw(rng, (windows, count)), max(1, windows * count // 200_000)):
         clusters = world.clusters[chunk]
         sums = places[chunk].sum(axis=1)
         counts = np.apply_along_axis(np.bincount, 1, clusters, minlength=CLUSTERS)
-        for window, suspicious in enumerate(screen.suspects(counts, sums)):
+        for window, suspicious in enumerate(screen.suspects(counts, projection.shift(sums, count))):
             found = False
             if suspicious:
                 values = np.concatenate([counts[window], [0], sums[window]])
@@ -200,9 +204,14 @@ def one_year(
             number_found += found
             verdicts.append(decide(recall.recent, is_found=found, has_power=True))
             recall = Recall((*recall.recent, found)[-2:])
+    warnings = sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
+    return count_pages(verdicts), number_found, warnings
+
+
+def count_pages(verdicts: list[Verdict]) -> int:
+    """Return how often drift begins."""
     drift = [verdict is Verdict.DRIFT for verdict in verdicts]
-    pages_ = sum(now and not before for before, now in zip([False, *drift], drift, strict=False))
-    return pages_, number_found, sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
+    return sum(now and not before for before, now in zip([False, *drift], drift, strict=False))
 
 
 def measure(
@@ -224,42 +233,53 @@ def measure(
 class Screen:
     """Finds the few windows that may be significant, by thresholds of the three statistics."""
 
-    def __init__(self, reference: Reference, dependence: Dependence | None, count: int) -> None:
+    def __init__(
+        self, part: SegmentReference, dependence: Dependence | None, count: int, least: float = SCREEN
+    ) -> None:
+        """Take what windows of so many events are compared with, and the p-value of a suspicious one."""
         self._count = count
-        self._projection = reference.projection
-        self._shares = reference.counts / reference.counts.sum()
+        self._mean = part.mean
+        self._shares = part.counts / part.counts.sum()
         inflation = 1.0 if dependence is None else dependence.inflation(CLUSTERS)
-        null = CountNull(reference.counts, inflation)
-        self._js = bisect(lambda value: null.p_value(value, count), 1.0)
-        mean_null = MeanNull(np.diag(reference.projection.variances), int(reference.counts.sum()), dependence)
-        axes = np.eye(reference.components)
-        # With a diagonal covariance T2 is a weighted sum of squares.
-        self._weights = np.array([mean_null.test(axis, count).t2 for axis in axes])
-        scale = bisect(lambda value: mean_null.test(value * axes[0], count).p_value, 1e3)
+        null = CountNull(part.counts, inflation).at(count)
+        self._js = bisect(null.p_value, 1.0, least)
+        mean_null = MeanNull(part.covariance, int(part.counts.sum()), dependence)
+        deviations = np.linalg.cholesky(part.covariance)
+        self._whitening = np.linalg.inv(deviations)
+        # T2 is a weighted sum of squares along the columns of the covariance's factor.
+        self._weights = np.array([mean_null.test(column, count).t2 for column in deviations.T])
+        first = deviations[:, 0]
+        scale = bisect(lambda value: mean_null.test(value * first, count).p_value, 1e3, least)
         self._t2 = float(self._weights[0]) * scale**2
-        self._distance = bisect(lambda value: mean_null.test(value * axes[0], count).centroid_p_value, 1e3)
+        scale = bisect(lambda value: mean_null.test(value * first, count).centroid_p_value, 1e3, least)
+        self._distance = scale * float(np.linalg.norm(first))
 
-    def suspects(self, counts: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which windows, of (windows, k) counts and (windows, r) sums, must be looked at."""
+    def suspects(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which windows, of (windows, k) counts and (windows, r) shifts, must be looked at."""
         shares = counts / self._count
         middle = (shares + self._shares) / 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = np.nan_to_num(shares * np.log2(shares / middle))
-            parts += np.nan_to_num(self._shares * np.log2(self._shares / middle))
-        shift = self._projection.shift(sums, self._count)
+        parts = (rel_entr(shares, middle) + rel_entr(self._shares, middle)).sum(axis=1) / (2 * np.log(2))
+        own = shift - self._mean
         return (
-            (parts.sum(axis=1) / 2 > self._js)
-            | (np.square(shift) @ self._weights > self._t2)
-            | (np.linalg.norm(shift, axis=1) > self._distance)
+            (parts > self._js)
+            | (np.square(own @ self._whitening.T) @ self._weights > self._t2)
+            | (np.linalg.norm(own, axis=1) > self._distance)
         )
 
 
-def bisect(p_value: Callable[[float], float], high: float) -> float:
-    """Return about where a falling p-value comes down to `SCREEN`, from below."""
+def whole_of(reference: Reference) -> SegmentReference:
+    """Return what the whole of a window is compared with, as if it were a segment."""
+    return SegmentReference(
+        "", "", reference.counts, np.zeros(reference.components), np.diag(reference.projection.variances)
+    )
+
+
+def bisect(p_value: Callable[[float], float], high: float, least: float) -> float:
+    """Return about where a falling p-value comes down to a level, from below."""
     low = 0.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if p_value(middle) > SCREEN else (low, middle)
+        low, high = (middle, high) if p_value(middle) > least else (low, middle)
     return low
 
 

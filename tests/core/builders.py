@@ -145,6 +145,8 @@ def plain(value):
         return value.tolist()
     if isinstance(value, tuple):
         return tuple(map(plain, value))
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
     return value
 
 

@@ -2,17 +2,15 @@
 
 import math
 from dataclasses import replace
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core import judge as module
 from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.dependence import Dependence, Known
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.judge import Judge
 from driftgauge.core.mean_shift import MeanNull
@@ -69,9 +67,9 @@ def test_the_parts_of_a_score_belong_together(counts, beyond):
     np.testing.assert_array_equal(scored.contributions, js_contributions(seen.counts, RICH.counts))
     assert scored.js_divergence == pytest.approx(scored.contributions.sum(), abs=1e-15)
     assert scored.js_distance == math.sqrt(scored.js_divergence)
-    assert scored.noise_floor == NULL.expected(seen.count)
+    assert scored.noise_floor == NULL.at(seen.count).expected
     assert scored.js_excess == scored.js_divergence - scored.noise_floor
-    assert scored.js_p_value == NULL.p_value(scored.js_divergence, seen.count)
+    assert scored.js_p_value == NULL.at(seen.count).p_value(scored.js_divergence)
     shift = RICH.projection.shift(seen.sums, seen.count)
     mean_null = MeanNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
     assert plain(scored.mean_shift) == plain(mean_null.test(shift, seen.count))
@@ -82,25 +80,11 @@ def test_the_parts_of_a_score_belong_together(counts, beyond):
     assert scored.calibrated is False
 
 
-class NoNull:
-    """Instead of a simulation for every baseline that is tried."""
-
-    def __init__(self, *_):
-        pass
-
-    def expected(self, _):
-        return 0.0
-
-    def p_value(self, *_):
-        return 0.5
-
-
 def divergence(counts, baseline_counts):
     """The divergence of any two histograms as it is scored."""
     reference = replace(RICH, counts=baseline_counts)
     values = np.concatenate([counts, np.zeros(1 + COMPONENTS, dtype=np.int64)])
-    with patch.object(module, "CountNull", NoNull):
-        return judge(reference).score(Tally(values, len(counts))).js_divergence
+    return judge(reference).score(Tally(values, len(counts))).js_divergence
 
 
 @settings(deadline=None)
@@ -123,7 +107,6 @@ def test_the_score_does_not_depend_on_the_order_of_clusters(counts, baseline_cou
 def test_the_same_window_scores_the_same_in_another_process():
     seen = tally(430, 280, 200, 90)
     scored = judge().score(seen)
-    module._count_null.cache_clear()
     assert plain(judge(build_reference("rich", count=BASELINE_COUNT)).score(seen)) == plain(scored)
 
 
@@ -256,16 +239,35 @@ def test_a_segments_score_is_that_of_a_baseline_of_its_own():
     name, part = NAMES[0], SEGMENTED.segments[0]
     seen = of(name, moved=80)
     ((result, *_), _) = by_country().judge_segments({name: seen}, {})
-    null = CountNull(part.counts, 1.0)
+    null = CountNull(part.counts, 1.0).at(seen.count)
     divergence = math.fsum(js_contributions(seen.counts, part.counts))
     shift = RICH.projection.shift(seen.sums, seen.count) - part.mean
     mean_shift = MeanNull(part.covariance, 20_000, None).test(shift, seen.count)
     assert result.js_divergence == divergence
-    assert result.js_excess == divergence - null.expected(seen.count)
+    assert result.js_excess == divergence - null.expected
     assert result.mean_shift_excess == mean_shift.excess
     assert result.p_value == combine(
-        [null.p_value(divergence, seen.count), mean_shift.p_value, mean_shift.centroid_p_value]
+        [null.p_value(divergence), mean_shift.p_value, mean_shift.centroid_p_value]
     )
+
+
+def test_segments_are_judged_with_their_own_dependence_or_as_if_they_were_as_the_whole():
+    own, whole = (Dependence(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
+    tallies = {name: of(name, moved=45) for name in NAMES}
+    known = {NAMES[0]: Known(own, calibrated=True), NAMES[1]: Known(own, calibrated=False)}
+    alarm = replace(ALARM, segment_keys=("country",))
+    spec = build_spec(reference=SEGMENTED, alarm=alarm)
+
+    def p_values(dependence, segments):
+        here = Judge(spec, SEGMENTED, dependence, calibrated=True, segments=segments)
+        return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
+
+    found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
+    assert found[0] == (as_own[0][0], True)
+    assert found[1] == (as_own[1][0], False)
+    assert found[2:] == as_whole[2:]
+    assert as_own[0][0] > as_whole[0][0]
+    assert not any(is_calibrated for _, is_calibrated in as_whole)
 
 
 def test_the_p_values_of_segments_are_adjusted_for_their_number():

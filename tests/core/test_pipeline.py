@@ -610,11 +610,11 @@ def count_named(run, number, hour):
 
 def test_after_a_standstill_the_oldest_windows_come_first_and_none_is_final_unpublished():
     run = Run(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0, disorder_ms=0))
-    run.read(*((number * MINUTE_MS, 0) for number in range(450)), (450 * MINUTE_MS, 0))
+    run.read(*((number * MINUTE_MS, 0) for number in range(1_150)), (1_150 * MINUTE_MS, 0))
     run.advance()
     rounds = [[result.window.start_ms // MINUTE_MS for result in run.advance()] for _ in range(4)]
-    assert [len(found) for found in rounds] == [200, 200, 50, 0]
-    assert [start for found in rounds for start in found] == list(range(450))
+    assert [len(found) for found in rounds] == [500, 500, 150, 0]
+    assert [start for found in rounds for start in found] == list(range(1_150))
 
 
 def test_panes_that_are_final_are_forgotten_in_portions():

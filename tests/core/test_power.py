@@ -90,7 +90,7 @@ def test_simulated_windows_with_the_least_count_are_found_as_often_as_promised(i
         null = CountNull(baseline_counts, inflation)
         for counts in inflation * random.multinomial(bursts, drifted, size=100):
             divergence = js_contributions(counts, baseline_counts).sum()
-            found.append(null.p_value(divergence, int(counts.sum())) < HOURLY / 3)
+            found.append(null.at(int(counts.sum())).p_value(divergence) < HOURLY / 3)
     mean, error = share(found)
     # Windows of one baseline are alike, which adds about as much as their own sampling.
     assert mean == pytest.approx(POWER, abs=2 * error)

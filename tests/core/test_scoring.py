@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence
+from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence, Known
 from driftgauge.core.examples import Example
 from driftgauge.core.judge import Judge
 from driftgauge.core.result import Recall, Verdict
@@ -414,6 +414,80 @@ SEGMENTED = replace(
         build_segment(*REST, 20_000, 15_000, 10_000, 5_000),
     ),
 )
+
+
+def part_of(number):
+    """A window's events in the segment: a burst of five more than the whole's three."""
+    return tuple(8 * np.random.default_rng(-number % 1_000).multinomial(200, RICH.counts / RICH.counts.sum()))
+
+
+def warmed_up_by_segments(windows=MIN_WINDOWS + 1, **changes):
+    """A stream with segments after so many windows of its warm-up, the last without the first segment."""
+    stream = Stream(warm_up=WARM_UP, segment_keys=("country",), **{"reference": SEGMENTED} | changes)
+    for number in range(2, 2 + windows):
+        if number < 1 + windows:
+            keep_pane(stream, number, part_of(number), DE)
+        keep_pane(stream, number, FEW, REST)
+        stream.judge(number, noisy(number))
+    return stream
+
+
+def learned_of_segment(windows):
+    """What is to be learned of the first segment."""
+    clean = CleanWindows.empty(COMPONENTS)
+    part = SEGMENTED.segments[0]
+    deviations = np.linalg.cholesky(part.covariance)
+    for number in range(2, 2 + windows):
+        tally = Tally(build_tally(*part_of(number), reference=SEGMENTED), CLUSTERS)
+        shift = SEGMENTED.projection.shift(tally.sums, tally.count) - part.mean
+        clean = clean.add(
+            tally.counts, part.counts, np.linalg.solve(deviations, shift), int(part.counts.sum())
+        )
+    return clean
+
+
+def test_a_warm_up_teaches_of_each_segment_that_has_enough_events():
+    stream = warmed_up_by_segments(min_events=11)
+    assert list(stream.history.segments) == [DE]
+    learned_of = learned_of_segment(MIN_WINDOWS)
+    assert stream.history.segments[DE].windows == MIN_WINDOWS
+    np.testing.assert_allclose(stream.history.segments[DE].products, learned_of.products, rtol=1e-9)
+    assert stream.history.segments[DE].chi_squared == learned_of.chi_squared
+    stream.restart()
+    keep_pane(stream, FIRST_AFTER, MOVED, DE)
+    keep_pane(stream, FIRST_AFTER, QUIET, REST)
+    result = stream.judge(FIRST_AFTER)
+    assert [segment.calibrated for segment in result.segments] == [True, False]
+    known = {DE: Known(stream.history.segments[DE].dependence(), calibrated=True)}
+    expected = Judge(
+        stream.spec, SEGMENTED, stream.history.clean.dependence(), calibrated=True, segments=known
+    )
+    tallies = {
+        name: Tally(build_tally(*counts, reference=SEGMENTED), CLUSTERS)
+        for name, counts in ((DE, MOVED), (REST, QUIET))
+    }
+    assert plain(result.segments) == plain(expected.judge_segments(tallies, {})[0])
+    # In bursts of eight this is nothing.
+    assert segments_of(result)[DE] != (4_000, WARNING)
+
+
+def test_a_segment_of_few_windows_is_judged_with_the_baselines_dependence_of_it_or_the_wholes():
+    own, whole = (Dependence(40, value, np.eye(COMPONENTS) * value) for value in (4.0, 2.0))
+    parts = (replace(SEGMENTED.segments[0], dependence=own), SEGMENTED.segments[1])
+    for dependence_ms, is_calibrated in ((HOUR_MS, True), (DAY_MS, False)):
+        reference = replace(SEGMENTED, dependence=whole, dependence_ms=dependence_ms, segments=parts)
+        stream = warmed_up_by_segments(windows=MIN_WINDOWS, reference=reference)
+        for segment in (DE, REST):
+            keep_pane(stream, FIRST_AFTER, ODD, segment)
+        result = stream.judge(FIRST_AFTER)
+        known = {DE: Known(own, calibrated=is_calibrated)}
+        dependence = stream.history.clean.dependence()
+        judge = Judge(stream.spec, reference, dependence, calibrated=True, segments=known)
+        tally = Tally(build_tally(*ODD, reference=SEGMENTED), CLUSTERS)
+        found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
+        # Of the other segment the warm-up has windows enough, though of few events.
+        assert result.segments[0].p_value == found[0].p_value
+        assert [segment.calibrated for segment in result.segments] == [is_calibrated, True]
 
 
 def keep_pane(stream, number, counts, segment=None, partition=HOME):

@@ -142,5 +142,7 @@ def test_a_window_that_is_remembered_or_learned_from_moves_the_history_on_to_its
     recall, clean = Recall((True,)), CleanWindows(1, 2.0, history.clean.products + 1)
     remembered = history.remember(Window(HOUR_MS, HOUR_MS), recall)
     assert (remembered.end_ms, remembered.recall, remembered.clean) == (2 * HOUR_MS, recall, history.clean)
-    learned = history.learn(Window(HOUR_MS, HOUR_MS), clean)
+    learned = history.learn(Window(HOUR_MS, HOUR_MS), clean, {DE: clean})
     assert (learned.end_ms, learned.recall, learned.clean) == (2 * HOUR_MS, Recall(), clean)
+    assert learned.segments == {DE: clean}
+    assert history.segments == {}

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from driftgauge.core import windows as module
+from driftgauge.core.reference import SegmentReference
 from driftgauge.core.result import Verdict
 from driftgauge.core.state import (
     Change,
@@ -410,7 +412,7 @@ MOVED, QUIET = (2_000, 1_000, 680, 320), (1_600, 1_200, 800, 400)
 
 def rich_home(**spec):
     """A home that counts against a baseline of many events."""
-    home = Home(reference=RICH, **spec)
+    home = Home(**{"reference": RICH} | spec)
     home.reach(*PARTITIONS, counting=(Counting(RICH.key),))
     return home
 
@@ -452,6 +454,29 @@ def test_windows_that_are_due_at_once_are_judged_one_after_the_other():
     home.reach(*PARTITIONS, newest_ms=3 * HOUR_MS)
     assert [result.recall.recent for result in home.close()] == [(), (True,), (True, False)]
     assert home.changes[HistoryKey("images", HOUR_MS)].recall.recent == (False, True)
+
+
+@pytest.mark.parametrize(("segment_keys", "a_round"), [((), 4), (("country",), 2)])
+def test_a_round_makes_so_many_comparisons_and_the_next_goes_on(monkeypatch, segment_keys, a_round):
+    monkeypatch.setattr(module, "_MAX_COMPARISONS", 4)
+    part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2))
+    at_once, by_rounds = (
+        rich_home(
+            reference=replace(RICH, segments=(part,)), alarm=replace(build_spec().alarm, segment_keys=keys)
+        )
+        for keys in ((), segment_keys)
+    )
+    for home in (at_once, by_rounds):
+        for number, counts in enumerate((MOVED, QUIET, MOVED, QUIET)):
+            home.count(HOME, number * HOUR_MS, *counts, baseline=RICH)
+        home.reach(*PARTITIONS, newest_ms=4 * HOUR_MS)
+    expected = at_once.close()
+    assert len(expected) == 4
+    found = []
+    while results := by_rounds.close():
+        assert len(results) == min(a_round, 4 - len(found))
+        found += results
+    assert [plain(replace(result, segments=())) for result in found] == [plain(result) for result in expected]
 
 
 def test_a_window_that_lacks_a_partition_enters_when_that_has_come():

@@ -118,7 +118,7 @@ def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(networ
             for cluster in clusters
         ]
     clean, blurred, darkened = (divergences[condition] for condition in Condition)
-    floor = CountNull(baseline.counts, 1.0).expected(1_000)
+    floor = CountNull(baseline.counts, 1.0).at(1_000).expected
     assert np.mean(clean) < 2 * floor
     assert max(clean) < 4 * floor
     assert max(clean) < min(blurred) / 5

@@ -110,13 +110,11 @@ EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 -
 def histories(draw):
     """A history with a warm-up of some windows, or none."""
     components = draw(st.integers(1, 4))
-    clean = CleanWindows.empty(components)
-    windows = draw(st.integers(0, 2**40))
-    if windows:
-        products = draw(vectors((components, components)))
-        clean = CleanWindows(windows, draw(FLOATS), products)
+    learned = st.builds(CleanWindows, st.integers(1, 2**40), FLOATS, vectors((components, components)))
+    clean = draw(st.just(CleanWindows.empty(components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
-    return History(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean)
+    segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
+    return History(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, segments)
 
 
 HISTORIES = histories()

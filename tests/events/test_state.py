@@ -95,8 +95,9 @@ RESULT = (
 HISTORY = (
     '{"baseline":"sha256:' + IDENTITY + '","end_ms":1762131600000,"recall":{"recent":[false,true],'
     '"slow":2.5,"segments":[{"key":"country","value":"de","recent":[false]}]},'
-    '"warm_up":[1760918400000,1762128000000],"windows":24,"chi_squared":'
-    '70.5,"components":2,"products":"AAAAAAAAPEAAAAAAAADgvwAAAAAAAOC/AAAAAAAAOUA="}'
+    '"warm_up":[1760918400000,1762128000000],"components":2,"clean":{"windows":24,"chi_squared":70.5,'
+    '"products":"AAAAAAAAPEAAAAAAAADgvwAAAAAAAOC/AAAAAAAAOUA="},"segments":[{"key":"country","value":"de",'
+    '"clean":{"windows":2,"chi_squared":3.5,"products":"AAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACEA="}}]}'
 )
 EXAMPLE = '[[0,51966,"0193f3a2"],[0,48879000,"köln"],[7,12,"0193f3a3"]]'
 GOLDEN = {
@@ -165,6 +166,7 @@ GOLDEN = {
             recall=RECALL,
             warm_up=(START_MS - 14 * 24 * HOUR_MS, START_MS),
             clean=CleanWindows(24, 70.5, np.array([[28.0, -0.5], [-0.5, 25.0]])),
+            segments={("country", "de"): CleanWindows(2, 3.5, np.diag([2.0, 3.0]))},
         ),
         b"history/resnet18-fc1/3600000",
         "01" + HISTORY.encode().hex(),
@@ -439,8 +441,8 @@ def test_a_text_that_says_something_else_is_malformed(kind, piece, other):
 def test_a_history_without_a_warm_up_keeps_no_matrix():
     history = History(f"sha256:{IDENTITY}", 0, Recall(), None, CleanWindows.empty(32))
     raw = encode_value(history)
-    assert len(raw) < 270
-    assert json.loads(raw[1:])["products"] == ""
+    assert len(raw) < 290
+    assert json.loads(raw[1:])["clean"]["products"] == ""
     assert plain(decode(b"history/s/60000", raw)[1]) == plain(history)
 
 

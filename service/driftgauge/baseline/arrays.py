@@ -31,6 +31,9 @@ DEPENDENCE: dict[str, tuple[str, str]] = {
 SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_counts": ("int64", "sk"),
     "segment_covariances": ("float64", "srr"),
+    "segment_dependence_counts": ("float64", "s"),
+    "segment_dependence_means": ("float64", "srr"),
+    "segment_dependence_windows": ("int64", "s"),
     "segment_means": ("float64", "sr"),
 }
 
@@ -102,6 +105,15 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: Metric) -> None:
                 (counts >= 0).all() and counts.any(axis=1).all()
             ),
             "the covariance of a segment must be one": _is_covariance(arrays["segment_covariances"]),
+            "the dependence of a segment must be of no window or more": (
+                arrays["segment_dependence_windows"] >= 0
+            ).all(),
+            "the over-dispersion of a segment's counts must be 1 or more": (
+                arrays["segment_dependence_counts"] >= 1
+            ).all(),
+            "the dependence of a segment's means must be a covariance": _is_covariance(
+                arrays["segment_dependence_means"]
+            ),
         }
     for requirement, holds in requirements.items():
         if not holds:

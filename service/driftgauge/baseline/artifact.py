@@ -87,6 +87,9 @@ class Baseline:
         if (metadata.window_ms is None) != (self.dependence is None):
             msg = "it must give the length of the windows that its dependence was measured on, and no other"
             raise BaselineError(msg)
+        if self.dependence is None and any(segment.dependence is not None for segment in self.segments):
+            msg = "a segment's dependence is known, and not that of the whole"
+            raise BaselineError(msg)
         check_segments(self.segments, self.counts)
         object.__setattr__(self, "identity", identity_of(metadata, arrays, _names(self)))
 
@@ -191,10 +194,8 @@ def parse(content: bytes) -> Baseline:
         raise BaselineError(msg)
     dependence = None
     if arrays.keys() >= DEPENDENCE.keys():
-        dependence = Dependence(
-            windows=int(arrays["dependence_windows"][0]),
-            counts=float(arrays["dependence_counts"][0]),
-            means=arrays["dependence_means"],
+        dependence = _dependence(
+            arrays["dependence_windows"][0], arrays["dependence_counts"][0], arrays["dependence_means"]
         )
     segments = (
         SegmentReference(
@@ -203,6 +204,11 @@ def parse(content: bytes) -> Baseline:
             counts=arrays["segment_counts"][place],
             mean=arrays["segment_means"][place],
             covariance=arrays["segment_covariances"][place],
+            dependence=_dependence(
+                arrays["segment_dependence_windows"][place],
+                arrays["segment_dependence_counts"][place],
+                arrays["segment_dependence_means"][place],
+            ),
         )
         for place, name in enumerate(header.segments)
     )
@@ -213,6 +219,11 @@ def parse(content: bytes) -> Baseline:
         segments=tuple(segments),
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
+
+
+def _dependence(windows: np.int64, counts: np.float64, means: NDArray[np.float64]) -> Dependence | None:
+    """Return a dependence; that of no windows is not known."""
+    return Dependence(int(windows), float(counts), means) if windows else None
 
 
 def _parse_header(content: bytes) -> Header:
@@ -254,6 +265,11 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
             arrays["segment_covariances"] = np.stack([segment.covariance for segment in segments])
             arrays["segment_means"] = np.stack([segment.mean for segment in segments])
+            unknown = Dependence(0, 1.0, np.eye(len(baseline.variances)))
+            known = [segment.dependence or unknown for segment in segments]
+            arrays["segment_dependence_windows"] = np.array([each.windows for each in known], np.int64)
+            arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
+            arrays["segment_dependence_means"] = np.stack([each.means for each in known])
         except ValueError as error:
             msg = f"its segments do not fit each other: {error}"
             raise BaselineError(msg) from error

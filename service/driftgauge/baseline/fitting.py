@@ -17,7 +17,14 @@ from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import MAX_COMPONENTS, blocks, moments, project
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
-from driftgauge.baseline.windows import Traffic, measure_dependence, observe, split_windows, tell_ratio
+from driftgauge.baseline.windows import (
+    Traffic,
+    measure_dependence,
+    measure_segments,
+    observe,
+    split_windows,
+    tell_ratio,
+)
 from driftgauge.core.assignment import Centroids, Metric
 from driftgauge.errors import BaselineError
 
@@ -121,13 +128,17 @@ def fit_baseline(
         counts = _count(ids, clusters)
         reference = moments(vectors, reference_rows)
         along = project(vectors, reference_rows, reference)
-        windows = None
+        numbers = windows = None
         if traffic is not None:
             tell_ratio(traffic, len(reference_rows), progress)
             if by_windows is not None:
-                windows = observe(traffic.numbers[reference_rows], ids, along, reference, clusters)
+                numbers = traffic.numbers[reference_rows]
+                windows = observe(numbers, ids, along / np.sqrt(reference.variances), clusters)
         dependence = measure_dependence(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, along, clusters, progress)
+        # Where the whole has too few windows of enough events, so has each part of it.
+        if numbers is not None and dependence is not None:
+            segments = measure_segments(segments, members, numbers, ids, along, clusters, progress)
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed)
         progress(f"stability {stability_reading(stability)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from driftgauge.baseline import quality
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import mean_distance
+from driftgauge.core.dependence import Dependence
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.durations import format_duration
 from driftgauge.core.power import Sensitivity
@@ -55,7 +56,7 @@ def describe(baseline: Baseline, path: Path) -> str:
 
 def as_json(baseline: Baseline) -> dict[str, object]:
     """Return the same as JSON values, the centroids, components and covariances left out."""
-    about, dependence = baseline.metadata, baseline.dependence
+    about = baseline.metadata
     total = int(baseline.counts.sum())
     return {
         "identity": baseline.identity,
@@ -64,15 +65,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
         "components": len(baseline.variances),
         "noise_floor": _noise_floors(baseline),
         "largest_window": quality.largest_window(baseline),
-        "dependence": (
-            None
-            if dependence is None
-            else {
-                "windows": dependence.windows,
-                "counts": dependence.counts,
-                "means_largest": quality.largest_inflation(dependence),
-            }
-        ),
+        "dependence": _dependence_as_json(baseline.dependence),
         "tiny_clusters": quality.tiny_clusters(baseline),
         "notes": quality.notes(baseline),
         "segments": [
@@ -83,6 +76,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
                 "share": int(segment.counts.sum()) / total,
                 "js_divergence": _divergence(baseline, segment),
                 "mean_distance": mean_distance(baseline, segment.mean),
+                "dependence": _dependence_as_json(segment.dependence),
             }
             for segment in baseline.segments
         ],
@@ -118,19 +112,30 @@ def _dependence(baseline: Baseline) -> str:
     return f"{reading}; of {dependence.windows} windows of {format_duration(window_ms)}"
 
 
+def _dependence_as_json(dependence: Dependence | None) -> dict[str, object] | None:
+    if dependence is None:
+        return None
+    return {
+        "windows": dependence.windows,
+        "counts": dependence.counts,
+        "means_largest": quality.largest_inflation(dependence),
+    }
+
+
 def _segment_table(baseline: Baseline) -> list[str]:
-    """Return a line for each segment: how much of the whole it is, and how far from it."""
+    """Return a line for each segment: how much of the whole it is, how far from it, and how bursty."""
     if not baseline.segments:
         return []
     total = baseline.counts.sum()
     names = [f"{segment.key}={segment.value}" for segment in baseline.segments]
     width = max(map(len, names))
-    lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all"]
+    lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all   over-dispersion"]
     for name, segment in zip(names, baseline.segments, strict=True):
         count = segment.counts.sum()
+        varies = "unknown" if segment.dependence is None else f"{segment.dependence.counts:.2f}"
         lines.append(
             f"  {name:<{width}} {count:>9,} {count / total:>7.2%} {_divergence(baseline, segment):>14.4f} "
-            f"{mean_distance(baseline, segment.mean):>15.3f}"
+            f"{mean_distance(baseline, segment.mean):>15.3f} {varies:>17}"
         )
     return lines
 

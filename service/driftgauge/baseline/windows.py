@@ -1,17 +1,18 @@
 """The windows of time-stamped vectors: splitting without cutting them, and how they vary."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import Moments
 from driftgauge.baseline.quality import MIN_RATIO, dependence_reading
+from driftgauge.baseline.segments import Members
 from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence
 from driftgauge.core.durations import format_duration
+from driftgauge.core.reference import SegmentReference
 
-__all__ = ["Traffic", "measure_dependence", "observe", "split_windows", "tell_ratio"]
+__all__ = ["Traffic", "measure_dependence", "measure_segments", "observe", "split_windows", "tell_ratio"]
 
 # A window in which bursts can be seen holds five events a cluster on average. One event a window
 # looks independent whatever it came with, so windows far smaller than those that are judged would
@@ -79,8 +80,7 @@ def split_windows(
 def observe(
     numbers: NDArray[np.intp],
     ids: NDArray[np.intp],
-    along: NDArray[np.float64],
-    found: Moments,
+    places: NDArray[np.float64],
     clusters: int,
 ) -> CleanWindows:
     """Return how the windows of m held-out vectors vary around the reference that they make up.
@@ -94,16 +94,15 @@ def observe(
     Args:
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
         ids: (m,), its cluster.
-        along: (m, r) float64, its place along the components, relative to the mean.
-        found: The moments of all m vectors.
+        places: (m, r) float64, its place along the components, relative to the mean of all and in units of
+            their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
     """
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
-    whitened = along / np.sqrt(found.variances)
-    sums = np.stack([np.bincount(numbers, weights=column) for column in whitened.T], axis=1)
+    sums = np.stack([np.bincount(numbers, weights=column) for column in places.T], axis=1)
     total, whole = counts.sum(axis=0), len(numbers)
-    windows = CleanWindows.empty(along.shape[1])
+    windows = CleanWindows.empty(places.shape[1])
     for place in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
         rest = whole - int(sizes[place])
         # All places sum to zero, so those of the rest to minus those of the window.
@@ -148,6 +147,42 @@ def measure_dependence(
         f"calibrated for bursts; {remedy}"
     )
     return None
+
+
+def measure_segments(
+    segments: Iterable[SegmentReference],
+    members: Iterable[Members],
+    numbers: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    along: NDArray[np.float64],
+    clusters: int,
+    progress: Callable[[str], None],
+) -> tuple[SegmentReference, ...]:
+    """Return segments with what their windows say of the dependence, as far as that is known.
+
+    Args:
+        segments: What the events of each segment are compared with.
+        members: Which of m held-out vectors belong to each.
+        numbers: (m,), the window of each vector.
+        ids: (m,), its cluster.
+        along: (m, r) float64, its place along the components, relative to the mean.
+        clusters: k.
+        progress: Is told where it is not known.
+    """
+    rows = {(member.key, member.value): member.rows for member in members}
+    measured = []
+    for segment in segments:
+        own = rows[segment.key, segment.value]
+        windows = observe(numbers[own], ids[own], segment.standardized(along[own]), clusters)
+        dependence = windows.dependence()
+        if dependence is None:
+            progress(
+                f"segment {segment.key}={segment.value} has {EVENTS_PER_CLUSTER * clusters} events or more "
+                f"in {windows.windows} of the windows held out, and {MIN_WINDOWS} are needed: its events are "
+                f"taken to be as related as all of them, and its p-values are not calibrated"
+            )
+        measured.append(replace(segment, dependence=dependence))
+    return tuple(measured)
 
 
 def tell_ratio(traffic: Traffic, reference_count: int, progress: Callable[[str], None]) -> None:

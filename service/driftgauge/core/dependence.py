@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
-__all__ = ["MIN_WINDOWS", "CleanWindows", "Dependence"]
+__all__ = ["MIN_WINDOWS", "CleanWindows", "Dependence", "Known"]
 
 MIN_WINDOWS = 20
 """Fewer clean windows say too little.
@@ -71,6 +71,19 @@ class Dependence:
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
         uneven_quantile = 1 / float(fdtri(self.windows * freedom, freedom, _TAIL))
         return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A dependence, and whether it is that of the very windows that are judged.
+
+    Attributes:
+        dependence: The dependence.
+        calibrated: It was measured on windows of the same events and length.
+    """
+
+    dependence: Dependence
+    calibrated: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

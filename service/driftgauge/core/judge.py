@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.dependence import Dependence, Known
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull
 from driftgauge.core.power import Sensitivity
@@ -27,12 +27,20 @@ __all__ = ["Judge"]
 # they are on embeddings of images, the mean run length is 0.63 of what it is for uniform ones (simulated).
 _SLOW_CARE = 2.0
 
+_NONE: Mapping[Segment, Known] = MappingProxyType({})
+
 
 class Judge:
     """Compares tallies with a baseline."""
 
     def __init__(
-        self, spec: StreamSpec, reference: Reference, dependence: Dependence | None, *, calibrated: bool
+        self,
+        spec: StreamSpec,
+        reference: Reference,
+        dependence: Dependence | None,
+        *,
+        calibrated: bool,
+        segments: Mapping[Segment, Known] = _NONE,
     ) -> None:
         """Prepare to compare.
 
@@ -41,6 +49,8 @@ class Judge:
             reference: The baseline.
             dependence: How related the events are; None: not known.
             calibrated: It is that of windows of the size that is judged.
+            segments: How related the events of segments are; those of all others are taken to be as the
+                whole stream's.
         """
         self._alarm = spec.alarm
         self._min_events = spec.min_events
@@ -60,6 +70,7 @@ class Judge:
             self._level,
         )
         self._dependence = dependence
+        self._known = segments
         self._parts: dict[Segment, _Comparison] = {}
         self.slow_limit = threshold(_SLOW_CARE / spec.alarm.level)
         """What the statistic of slow drift must reach: more rarely than a page may be false."""
@@ -143,6 +154,7 @@ class Judge:
         )
 
     def _compare(self, segment: Segment, tally: Tally) -> Score:
+        known = self._known.get(segment)
         if segment not in self._parts:
             reference = self._segments[segment]
             # One segment alone must be found at the level's part that is left to the least of them.
@@ -150,13 +162,14 @@ class Judge:
                 reference.counts,
                 reference.mean,
                 reference.covariance,
-                self._dependence,
+                self._dependence if known is None else known.dependence,
                 self._alarm,
                 self._level / len(self._segments),
             )
         shift = self._projection.shift(tally.sums, tally.count)
-        # The dependence is that of the whole stream; a segment's events may come in longer bursts.
-        return self._parts[segment].score(tally, shift, calibrated=False)
+        # A segment's events may come in longer bursts than the whole stream's.
+        is_calibrated = known is not None and known.calibrated
+        return self._parts[segment].score(tally, shift, calibrated=is_calibrated)
 
 
 class _Comparison:
@@ -174,7 +187,7 @@ class _Comparison:
         self._counts = counts
         self._mean = mean
         inflation = 1.0 if dependence is None else dependence.inflation(len(counts))
-        self._count_null = _count_null(tuple(counts.tolist()), inflation)
+        self._count_null = CountNull(counts, inflation)
         # The null's inflation has a margin for its tail, and the expectation is proportional to it.
         self._floor_share = 1.0 if dependence is None else dependence.counts / inflation
         self._mean_null = MeanNull(covariance, int(counts.sum()), dependence)
@@ -187,8 +200,9 @@ class _Comparison:
         contributions = js_contributions(tally.counts, self._counts)
         # fsum: the same sum whatever the order of the clusters. Rounding must not carry it above 1.
         divergence = min(math.fsum(contributions), 1.0)
-        noise_floor = self._count_null.expected(tally.count) * self._floor_share
-        js_p_value = self._count_null.p_value(divergence, tally.count)
+        null = self._count_null.at(tally.count)
+        noise_floor = null.expected * self._floor_share
+        js_p_value = null.p_value(divergence)
         mean_shift = self._mean_null.test(shift - self._mean, tally.count)
         return Score(
             js_divergence=divergence,
@@ -202,9 +216,3 @@ class _Comparison:
             novelty=tally.beyond / tally.count,
             calibrated=calibrated,
         )
-
-
-# Every window size has a judge of its own, and every rebalance makes them anew. A null takes some 50 kB.
-@lru_cache(maxsize=4_096)
-def _count_null(counts: tuple[int, ...], inflation: float) -> CountNull:
-    return CountNull(np.array(counts, dtype=np.int64), inflation)

@@ -35,6 +35,8 @@ class SegmentReference:
         counts: (k,) int64, the histogram of the segment's reference vectors.
         mean: (r,) float64, their mean along the components, relative to the baseline's mean.
         covariance: (r, r) float64, the covariance of one of them along the components, about their mean.
+        dependence: How much more the windows of its events vary than those of independent ones; None: not
+            known.
     """
 
     key: str
@@ -42,6 +44,20 @@ class SegmentReference:
     counts: NDArray[np.int64]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    dependence: Dependence | None = None
+
+    def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return shifts from the baseline's mean as from the segment's, and of a covariance of 1.
+
+        Args:
+            shift: (…, r) float64, along the components.
+
+        Returns:
+            The same, (…, r) float64, in units of the covariance's Cholesky factor.
+        """
+        deviations = np.linalg.cholesky(self.covariance)
+        standardized: NDArray[np.float64] = np.linalg.solve(deviations, (shift - self.mean).T).T
+        return standardized
 
 
 @dataclass(frozen=True, slots=True, eq=False)

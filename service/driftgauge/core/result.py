@@ -81,7 +81,7 @@ class SegmentResult:
         count: Its events.
         js_divergence, js_excess, mean_shift_excess, p_value: As in `Score` and `MeanShift`.
         adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
-        calibrated: As in `Score`; no segment's is, for the dependence is that of the whole stream.
+        calibrated: As in `Score`; it is not where the dependence is that of the whole stream.
         verdict: As of a window.
     """
 

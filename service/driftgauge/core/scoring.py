@@ -1,9 +1,9 @@
 """A stream's windows to results: score, segments, examples, verdict; and the history that they enter."""
 
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.dependence import CleanWindows, Dependence, Known
 from driftgauge.core.judge import Judge
 from driftgauge.core.partition import Partition
-from driftgauge.core.reference import Reference
+from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.table import Table
@@ -57,8 +57,9 @@ class Scoring:
             # One that comes after a later one is judged by itself, and so is one that is declared clean.
             alone = not is_next or self._is_warm_up(window)
             recall = Recall() if alone else history.recall_at(window)
+        tallies = self._segment_tallies(window, reference)
         segments, found = judge.judge_segments(
-            self._segment_tallies(window, reference),
+            tallies,
             None if missing else ({} if recall is None else recall.segments),
         )
         slow, after = None, None
@@ -80,7 +81,11 @@ class Scoring:
                 is_slow=slow >= judge.slow_limit,
             )
         if after is not None and is_next:
-            self.histories[window.size_ms] = self._enter(history, window, tally, reference, after)
+            self.histories[window.size_ms] = (
+                history.learn(window, *self._learn(history, tally, tallies, reference))
+                if self._is_warm_up(window)
+                else history.remember(window, after)
+            )
         movers = () if score is None else score.movers
         named = self._table.named(self._spec.name, reference.key, window) if movers else {}
         return WindowResult(
@@ -110,14 +115,27 @@ class Scoring:
             history = History.begin(reference.baseline_id, reference.components, end_ms)
         return history.warmed_by(self._spec.alarm.warm_up)
 
-    def _enter(
-        self, history: History, window: Window, tally: Tally, reference: Reference, after: Recall
-    ) -> History:
-        if not self._is_warm_up(window):
-            return history.remember(window, after)
-        shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
-        baseline_count = int(reference.counts.sum())
-        return history.learn(window, history.clean.add(tally.counts, reference.counts, shift, baseline_count))
+    def _learn(
+        self, history: History, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
+    ) -> tuple[CleanWindows, dict[Segment, CleanWindows]]:
+        """Return what the warm-up has taught with one more window, of the whole and of its segments."""
+        shift = reference.projection.shift(tally.sums, tally.count)
+        whole = history.clean.add(
+            tally.counts,
+            reference.counts,
+            shift / reference.projection.deviations,
+            int(reference.counts.sum()),
+        )
+        segments = dict(history.segments)
+        for part in reference.segments_by(self._spec.alarm.segment_keys):
+            segment = part.key, part.value
+            own = tallies.get(segment)
+            if own is None or own.count < self._spec.min_events:
+                continue
+            clean = segments.get(segment, CleanWindows.empty(reference.components))
+            shift = part.standardized(reference.projection.shift(own.sums, own.count))
+            segments[segment] = clean.add(own.counts, part.counts, shift, int(part.counts.sum()))
+        return whole, segments
 
     def _judge(self, window: Window, reference: Reference, history: History) -> Judge:
         warm_up = self._spec.alarm.warm_up
@@ -127,9 +145,23 @@ class Scoring:
         if place not in self._judges:
             learned: Dependence | None = history.clean.dependence() if is_over else None
             # How related events are shows in windows of one length; of longer ones it is the least.
-            is_known = learned is not None or reference.dependence_ms == window.size_ms
+            is_own = reference.dependence_ms == window.size_ms
+            segments = {
+                (part.key, part.value): Known(part.dependence, calibrated=is_own)
+                for part in reference.segments
+                if part.dependence is not None
+            }
+            if is_over:
+                found = {segment: clean.dependence() for segment, clean in history.segments.items()}
+                segments |= {
+                    segment: Known(own, calibrated=True) for segment, own in found.items() if own is not None
+                }
             self._judges[place] = Judge(
-                self._spec, reference, learned or reference.dependence, calibrated=is_known
+                self._spec,
+                reference,
+                learned or reference.dependence,
+                calibrated=learned is not None or is_own,
+                segments=segments,
             )
         return self._judges[place]
 
@@ -137,7 +169,7 @@ class Scoring:
         warm_up = self._spec.alarm.warm_up
         return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
 
-    def _segment_tallies(self, window: Window, reference: Reference) -> dict[tuple[str, str], Tally]:
+    def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         tallies = {}
         for segment in reference.segments_by(self._spec.alarm.segment_keys):
             place = segment.key, segment.value

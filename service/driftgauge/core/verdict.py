@@ -5,7 +5,7 @@ first complete revision, in the order of event time. What a window was judged wi
 its result, so that a revision is judged with the same.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.reference import Segment
@@ -33,6 +33,7 @@ class History:
         recall: What the next window is judged with.
         warm_up: From when until when, event time in ms, windows were declared clean; None: never.
         clean: The windows of the warm-up.
+        segments: The same, of each segment of them that had enough events to be scored.
     """
 
     baseline_id: str
@@ -40,6 +41,7 @@ class History:
     recall: Recall
     warm_up: tuple[int, int] | None
     clean: CleanWindows
+    segments: dict[Segment, CleanWindows] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, baseline_id: str, components: int, end_ms: int) -> "History":
@@ -56,7 +58,7 @@ class History:
         """Return the history with a warm-up; what another one has taught is forgotten."""
         if warm_up == self.warm_up:
             return self
-        return replace(self, warm_up=warm_up, clean=CleanWindows.empty(len(self.clean.products)))
+        return replace(self, warm_up=warm_up, clean=CleanWindows.empty(len(self.clean.products)), segments={})
 
     def recall_at(self, window: Window) -> Recall:
         """Return what a window is judged with; those between it and the last that entered were not found."""
@@ -74,9 +76,9 @@ class History:
         """Return the history after a window that is judged."""
         return replace(self, end_ms=window.end_ms, recall=recall)
 
-    def learn(self, window: Window, clean: CleanWindows) -> "History":
+    def learn(self, window: Window, clean: CleanWindows, segments: dict[Segment, CleanWindows]) -> "History":
         """Return the history after a window of the warm-up, which is declared clean."""
-        return replace(self, end_ms=window.end_ms, recall=Recall(), clean=clean)
+        return replace(self, end_ms=window.end_ms, recall=Recall(), clean=clean, segments=segments)
 
 
 def _last(recent: tuple[bool, ...]) -> tuple[bool, ...]:

@@ -18,8 +18,9 @@ from driftgauge.core.window import Window
 
 __all__ = ["Closed", "Windows"]
 
-# After a standstill thousands may be due at once; the oldest come first, and the rest next round.
-_MAX_PUBLISHED = 200
+# After a standstill thousands may be due at once; the oldest come first, and the rest next round. Nothing
+# else is done meanwhile, and a comparison, of a window or of a segment of it, takes about a millisecond.
+_MAX_COMPARISONS = 500
 
 
 @dataclass(slots=True)
@@ -88,6 +89,8 @@ class Windows:
         self._table = table
         self._published = table.published(spec.name)
         self._scoring = Scoring(spec, table)
+        segments = spec.reference.segments_by(spec.alarm.segment_keys)
+        self._max_published = -(-_MAX_COMPARISONS // (1 + len(segments)))
         self._final_ms = table.final_ms(spec.name)
         self._pending: set[Window] = set()
         self._touched: set[Window] = set()  # of these, those of which something has changed
@@ -111,7 +114,7 @@ class Windows:
             missing = self._missing(window, state)
             if missing is None or self._still_lacks(window, missing):
                 continue
-            if len(closed.results) == _MAX_PUBLISHED:
+            if len(closed.results) == self._max_published:
                 blocked.append(window)
                 continue
             baseline = state.eras.of(window)

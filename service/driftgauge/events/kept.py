@@ -63,15 +63,42 @@ class _Result(_Kept):
     recall: _Recall | None
 
 
+class _Clean(_Kept):
+    windows: _Count
+    chi_squared: Finite
+    products: str  # base64 of (r, r) little-endian float64; empty without windows
+
+    @classmethod
+    def of(cls, clean: CleanWindows) -> "_Clean":
+        products = base64.b64encode(clean.products.astype("<f8").tobytes()).decode()
+        return cls(
+            windows=clean.windows,
+            chi_squared=clean.chi_squared,
+            products=products if clean.windows else "",
+        )
+
+    def read(self, components: int) -> CleanWindows:
+        if not self.windows:
+            return CleanWindows.empty(components)
+        values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
+        products = values.reshape(components, components).astype(np.float64)
+        return CleanWindows(self.windows, self.chi_squared, products)
+
+
+class _SegmentClean(_Kept):
+    key: str
+    value: str
+    clean: _Clean
+
+
 class _History(_Kept):
     baseline: str
     end_ms: int
     recall: _Recall
     warm_up: tuple[int, int] | None
-    windows: _Count
-    chi_squared: Finite
     components: _Count
-    products: str  # base64 of (r, r) little-endian float64
+    clean: _Clean
+    segments: tuple[_SegmentClean, ...]
 
 
 _EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(strict=True))
@@ -105,16 +132,17 @@ def read_result(content: bytes) -> WindowResult:
 
 def write_history(history: History) -> bytes:
     """Return a history."""
-    clean = history.clean
     kept = _History(
         baseline=history.baseline_id,
         end_ms=history.end_ms,
         recall=_Recall.of(history.recall),
         warm_up=history.warm_up,
-        windows=clean.windows,
-        chi_squared=clean.chi_squared,
-        components=len(clean.products),
-        products=base64.b64encode(clean.products.astype("<f8").tobytes()).decode() if clean.windows else "",
+        components=len(history.clean.products),
+        clean=_Clean.of(history.clean),
+        segments=tuple(
+            _SegmentClean(key=key, value=value, clean=_Clean.of(clean))
+            for (key, value), clean in history.segments.items()
+        ),
     )
     return kept.model_dump_json().encode()
 
@@ -122,12 +150,14 @@ def write_history(history: History) -> bytes:
 def read_history(content: bytes) -> History:
     """Return the history that was written; ValueError where it is none."""
     kept = _History.model_validate_json(content)
-    clean = CleanWindows.empty(kept.components)
-    if kept.windows:
-        values = np.frombuffer(base64.b64decode(kept.products, validate=True), "<f8")
-        products = values.reshape(kept.components, kept.components).astype(np.float64)
-        clean = CleanWindows(kept.windows, kept.chi_squared, products)
-    return History(kept.baseline, kept.end_ms, kept.recall.read(), kept.warm_up, clean)
+    return History(
+        kept.baseline,
+        kept.end_ms,
+        kept.recall.read(),
+        kept.warm_up,
+        kept.clean.read(kept.components),
+        {(each.key, each.value): each.clean.read(kept.components) for each in kept.segments},
+    )
 
 
 def write_examples(examples: tuple[Example, ...]) -> bytes:

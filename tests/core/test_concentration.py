@@ -1,0 +1,50 @@
+"""How evenly events are spread over clusters, as a baseline's histogram tells it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import dirichlet_multinomial as reference
+
+from driftgauge.core.concentration import concentrations, dirichlet_multinomial
+
+
+def typical(counts):
+    """The geometric mean of the concentrations that a histogram makes probable."""
+    found, probabilities = concentrations(counts.astype(np.float64))
+    return np.exp(np.log(found) @ probabilities)
+
+
+@pytest.mark.parametrize("concentration", [0.5, 1.0, 3.0, 10.0, 60.0])
+def test_the_spread_of_many_shares_tells_the_concentration(concentration):
+    random = np.random.default_rng(int(10 * concentration))
+    found = [
+        typical(random.multinomial(20_000, random.dirichlet(np.full(100, concentration)))) for _ in range(20)
+    ]
+    assert np.median(found) == pytest.approx(concentration, rel=0.3)  # the grid has factors of two
+
+
+def test_a_few_shares_tell_little_and_equal_ones_never_how_equal_they_are():
+    five = concentrations(np.array([100.0, 250.0, 180.0, 90.0, 130.0]))[0]
+    assert five[-1] >= 30 * five[0]
+    assert typical(np.full(50, 20)) > 60
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=60).filter(lambda counts: sum(counts) > 0))
+def test_probabilities_sum_to_one_and_go_with_growing_concentrations(counts):
+    found, probabilities = concentrations(np.array(counts))
+    assert probabilities.sum() == pytest.approx(1)
+    assert (probabilities > 0).all()
+    assert (np.diff(found) > 0).all()
+
+
+def test_the_log_probability_is_that_of_the_distribution_but_for_what_the_counts_add():
+    parameters = np.array([0.5, 2.0, 7.0])
+    windows = np.array([[3, 4, 5], [12, 0, 0], [0, 1, 11]])
+    known = [reference.logpmf(window, parameters, 12) for window in windows]
+    shapes = reference.logpmf(windows[0], np.ones(3), 12) - reference.logpmf(windows[1], np.ones(3), 12)
+    assert shapes == pytest.approx(0)
+    coefficients = [reference.logpmf(window, np.full(3, 1e9), 12) + 12 * np.log(3) for window in windows]
+    found = dirichlet_multinomial(windows.astype(np.float64), parameters)
+    assert found + coefficients == pytest.approx(known, abs=1e-5)
