@@ -58,7 +58,7 @@ def check_verdicts(results: Iterable[Result], level: float = LEVEL) -> Check:
             document["js_excess"] >= LEAST_EXCESS or part_of(document, "mean_shift.excess") >= LEAST_SHIFT
         )
         limit = part_of(document, "slow_drift.limit")
-        slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), 2 * limit)
+        slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)
         said_slow = part_of(document, "slow_drift.statistic")
         check.compare(f"slow drift of {what}", round(said_slow, 9), round(slow, 9))
         verdict = _verdict((*recent, is_found), is_slow=said_slow >= limit)

@@ -218,7 +218,7 @@ def test_small_evidence_builds_up_to_a_warning_of_slow_drift():
     assert not any(Judge(stream.spec, RICH, None, calibrated=False).is_found(result.score) for result in seen)
     statistic = 0.0
     for result in seen:
-        statistic = min(advance(statistic, result.score.p_value), 2 * result.slow_limit)
+        statistic = min(advance(statistic, result.score.p_value), result.slow_limit + 3)
         assert result.slow == statistic
         assert result.verdict is (WARNING if statistic >= result.slow_limit else OK)
     assert {result.verdict for result in seen} == {OK, WARNING}

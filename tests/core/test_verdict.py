@@ -97,12 +97,12 @@ def test_evidence_of_slow_drift_builds_up_window_by_window(p_values):
 
 
 @given(P_VALUES)
-def test_evidence_beyond_twice_the_limit_is_not_kept(p_values):
+def test_evidence_far_above_the_limit_is_not_kept(p_values):
     recall, statistic = Recall(), 0.0
     for p_value in p_values:
         recall = entered(recall, p_value=p_value, slow_limit=LIMIT)
-        statistic = min(advance(statistic, p_value), 2 * LIMIT)
-        assert recall.slow == statistic <= 2 * LIMIT
+        statistic = min(advance(statistic, p_value), LIMIT + 3)
+        assert recall.slow == statistic <= LIMIT + 3
 
 
 def test_a_long_drift_that_ends_is_soon_over():
@@ -113,7 +113,7 @@ def test_a_long_drift_that_ends_is_soon_over():
     while recall.slow >= LIMIT:
         recall = entered(recall, p_value=0.5, slow_limit=LIMIT)
         windows += 1
-    assert 0 < windows <= 2 * LIMIT + 1
+    assert windows == 7
 
 
 def test_each_segment_is_remembered_by_itself_and_one_without_a_score_as_it_was():

@@ -19,8 +19,9 @@ __all__ = ["History", "decide", "enter"]
 _OF_WINDOWS = 3
 _WINDOWS = 2
 
-# Once it has warned, more evidence of the same drift would only make it go on for longer afterwards.
-_MAX_OVER_LIMIT = 2.0
+# Once it warns, more evidence of the same drift would only make it warn for longer after its end. A window
+# without drift takes a half back on average, so it is over after some six.
+_MAX_ABOVE_LIMIT = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +117,7 @@ def enter(
     """
     return Recall(
         recent=_last((*recall.recent, is_found)),
-        slow=min(advance(recall.slow, p_value), _MAX_OVER_LIMIT * slow_limit),
+        slow=min(advance(recall.slow, p_value), slow_limit + _MAX_ABOVE_LIMIT),
         segments=recall.segments
         | {segment: _last((*recall.segments.get(segment, ()), found)) for segment, found in segments.items()},
     )
