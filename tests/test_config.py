@@ -32,6 +32,7 @@ streams:
     min_events: 200
     smallest_drift: {js_divergence: 0.02, mean_shift: 0.1}
     drift_severity: critical
+    overdue_after: 12h
     warm_up: {from: 2025-11-03T00:00:00Z, until: "2025-11-10T00:00:00.250+01:00"}
     segments: [country, device]
   - {name: clip-text, baseline: /etc/driftgauge/clip.safetensors, windows: [10m]}
@@ -100,6 +101,7 @@ def test_every_value_is_read(load, tmp_path):
     assert (images.warm_up.start, images.warm_up.end) == (1_762_128_000_000, 1_762_729_200_250)
     assert images.segments == ("country", "device")
     assert (images.drift_severity, texts.drift_severity) == ("critical", "warning")
+    assert (images.overdue_after, texts.overdue_after) == (43_200_000, None)
     assert images.baseline == tmp_path / "baselines" / "resnet18-fc1.safetensors"
     assert texts.baseline == Path("/etc/driftgauge/clip.safetensors")
     assert (settings.http.host, settings.http.port) == ("0.0.0.0", 8000)  # noqa: S104 - only read

@@ -59,7 +59,8 @@ def serve(settings: Settings) -> None:
                 stream.spec,
                 stream.baseline.metadata.model_version,
                 stream.baseline.metadata.created_ms,
-                stream.drift_severity,
+                stream.settings.drift_severity,
+                stream.settings.overdue_after,
             )
             for stream in streams
         ],

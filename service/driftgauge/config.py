@@ -153,6 +153,8 @@ class StreamSettings(_Section):
         warm_up: When the stream is declared clean; None: its dependence is left to the baseline.
         segments: The keys of the segments that are judged apart as well.
         drift_severity: How urgent drift is, for whoever is alerted.
+        overdue_after: How long after a window was closed the next one is overdue, for whoever is alerted;
+            None: two windows and all that may hold one up.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -167,6 +169,7 @@ class StreamSettings(_Section):
     warm_up: WarmUp | None = None
     segments: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_once)] = ()
     drift_severity: Literal["critical", "warning", "info"] = "warning"
+    overdue_after: PositiveDuration | None = None
 
     @field_validator("windows")
     @classmethod

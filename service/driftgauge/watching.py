@@ -22,11 +22,11 @@ _EVENTS_PER_CLUSTER = 5
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A configured stream with the baseline it is compared with, and how urgent drift of it is."""
+    """A configured stream with the baseline it is compared with."""
 
     spec: StreamSpec
     baseline: Baseline
-    drift_severity: str
+    settings: StreamSettings
 
 
 class References:
@@ -75,7 +75,7 @@ def load_streams(settings: Settings) -> list[Watched]:
     level = window_level(settings.alarms.false_pages_per_year, sizes_ms)
     for stream in settings.streams:
         try:
-            watched.append(Watched(*_load(stream, level), stream.drift_severity))
+            watched.append(Watched(*_load(stream, level), stream))
         except BaselineError as error:
             problems.append(f"streams.{stream.name}.baseline: {error}")
     if problems:

@@ -50,7 +50,6 @@ def test_drift_is_a_ticket_that_names_the_stream_and_the_window(story: Story) ->
         "job": "driftgauge",
         "stream": "alpha",
         "window": "1h",
-        "verdict": "drift",
         "severity": "warning",
     }
     assert notice.annotations["summary"] == "The inputs of a model have drifted from its baseline."

@@ -60,9 +60,10 @@ def fresh_health():
     return health
 
 
-def build_telemetry(*names, health=None, severity="warning"):
+def build_telemetry(*names, health=None, severity="warning", overdue_ms=None):
     streams = [
-        WatchedStream(build_spec(name), "v7", 1_700_000_000_500, severity) for name in names or ("images",)
+        WatchedStream(build_spec(name), "v7", 1_700_000_000_500, severity, overdue_ms)
+        for name in names or ("images",)
     ]
     return Telemetry("0.1.0", streams, ["embeddings"], health or fresh_health())
 

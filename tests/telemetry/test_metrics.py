@@ -187,6 +187,10 @@ def test_what_makes_an_alarm_is_exported_before_the_first_window():
     assert sample("driftgauge_alarm_js_excess", of_stream) == 0.005
     assert sample("driftgauge_alarm_mean_shift_excess", of_stream) == 0.025
     assert sample("driftgauge_window_overdue_seconds", {**of_stream, "window": "1h"}) == 7_530
+    patient = build_telemetry(overdue_ms=43_200_000).registry
+    assert (
+        patient.get_sample_value("driftgauge_window_overdue_seconds", {**of_stream, "window": "1h"}) == 43_200
+    )
     assert sample("driftgauge_alarm_severity_info", {**of_stream, "severity": "critical"}) == 1
 
 

@@ -290,8 +290,8 @@ _ALL = (
         "driftgauge_window_overdue_seconds",
         _WINDOW,
         "seconds",
-        "Time since driftgauge_window_closed_timestamp_seconds after which a window is overdue: two windows,"
-        " and all that the configuration lets one wait.",
+        "Time since driftgauge_window_closed_timestamp_seconds after which a window is overdue: as is"
+        " configured, else two windows and all that the configuration lets one wait.",
     ),
     _gauge(
         "driftgauge_alarm_p_value",

@@ -64,12 +64,14 @@ class WatchedStream:
         model_version: The model version its baseline was fitted on; None where it names none.
         baseline_created_ms: When the baseline was fitted, wall time.
         drift_severity: How urgent drift is: critical, warning or info.
+        overdue_ms: How long after a window was closed the next one is overdue; None: as `StreamSpec` has it.
     """
 
     spec: StreamSpec
     model_version: str | None
     baseline_created_ms: int
     drift_severity: str
+    overdue_ms: int | None = None
 
 
 class Telemetry:
@@ -182,7 +184,8 @@ class Telemetry:
             for size_ms in spec.sizes_ms:
                 duration.labels(spec.name, format_duration(size_ms)).set(size_ms / 1000)
                 min_events.labels(spec.name, format_duration(size_ms)).set(spec.min_events)
-                overdue.labels(spec.name, format_duration(size_ms)).set(spec.overdue_ms(size_ms) / 1000)
+                overdue_ms = watched.overdue_ms or spec.overdue_ms(size_ms)
+                overdue.labels(spec.name, format_duration(size_ms)).set(overdue_ms / 1000)
 
     def _counter(self, name: str) -> Counter:
         metric = METRICS[name]
