@@ -98,3 +98,41 @@ def expressions() -> Iterator[tuple[str, str]]:
         for panel in document["panels"]:
             for target in panel.get("targets", ()):
                 yield panel["title"], put_in(target["expr"], MARKED)
+
+
+def named(panel: Mapping[str, Any]) -> dict[str, str]:
+    """Each expression of a panel, with its variables, by the name that its values bear there."""
+    renamed = {
+        answer.removeprefix("Value").removeprefix(" #") or "A": name
+        for each in panel["transformations"]
+        for answer, name in each["options"].get("renameByName", {}).items()
+    }
+    return {
+        renamed.get(target["refId"], target["legendFormat"].removeprefix("__auto")): target["expr"]
+        for target in panel["targets"]
+    }
+
+
+def property_of(panel: Mapping[str, Any], name: str, wanted: str) -> Any:
+    """How the field of a name is shown."""
+    for override in panel["fieldConfig"]["overrides"]:
+        for each in override["properties"]:
+            if (override["matcher"]["options"], each["id"]) == (name, wanted):
+                return each["value"]
+    return panel["fieldConfig"]["defaults"].get(wanted)
+
+
+def texts(panel: Mapping[str, Any], name: str = "") -> dict[float, tuple[str, str]]:
+    """The text and colour of each value that has one."""
+    return {
+        float(value): (each["text"], each["color"])
+        for mapping in property_of(panel, name, "mappings") or ()
+        for value, each in mapping["options"].items()
+    }
+
+
+def colour(panel: Mapping[str, Any], value: float) -> str:
+    """The colour of a value by the thresholds."""
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    reached: list[str] = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
+    return reached[-1]

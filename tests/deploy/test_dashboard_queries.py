@@ -3,9 +3,7 @@
 The linter's rules on `instance` are not among these: gauges of windows are of no replica.
 """
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,11 +13,10 @@ import yaml
 
 from driftgauge.telemetry.catalogue import METRICS
 from tests.deploy import promql
+from tests.deploy.chain.servers import required
 from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, panels, put_in
 
 CODES = re.compile(r"\{\{(.+?)\}\}")
-
-PROMTOOL_REMEDY = "promtool is missing; apt-get install prometheus (Debian 12) or promtool (Debian 13)"
 
 
 def test_every_panel_says_which_metrics_it_draws():
@@ -36,10 +33,7 @@ def test_every_panel_says_which_metrics_it_draws():
 
 
 def test_prometheus_takes_every_expression(tmp_path: Path):
-    if shutil.which("promtool") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(PROMTOOL_REMEDY)
-        pytest.skip(PROMTOOL_REMEDY)
+    promtool = required("promtool", "prometheus")
     rules = [
         {"record": f"expression_{number}", "expr": expr, "labels": {"at": where}}
         for number, (where, expr) in enumerate(expressions())
@@ -47,7 +41,7 @@ def test_prometheus_takes_every_expression(tmp_path: Path):
     path = tmp_path / "expressions.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
     checked = subprocess.run(
-        ["promtool", "check", "rules", str(path)], capture_output=True, text=True, timeout=60, check=False
+        [promtool, "check", "rules", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(rules)} rules found" in checked.stdout

@@ -19,6 +19,8 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # Grafana's identifiers of those in use, from its packages/grafana-data/src/valueFormats/categories.ts.
 UNITS = {
     *("none", "short", "percentunit", "sci", "locale", "bytes", "s", "eps", "recps", "ops", "dateTimeAsIso"),
+    # Any text may stand before a number.
+    "prefix:x ",
 }
 
 GRAFANAS_OWN = {

@@ -1,13 +1,16 @@
 """Grafana's own alerts of drift: the same as Prometheus's, in the words that Grafana understands."""
 
+import operator
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from deploy.generate.__main__ import files
 
 from tests.deploy.dashboards import documents
+from tests.deploy.evaluation import REPLICA, answers, series
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROVISIONING = DEPLOY / "grafana/provisioning"
@@ -16,6 +19,63 @@ GROUP = "driftgauge-drift"
 
 # A label by its name, and a question whether there is one.
 TEMPLATE = re.compile(r"\$labels\.\w+|if \$labels\.\w+|end")
+
+OF_STREAM = {**REPLICA, "stream": "clicks"}
+OF_WINDOW = {**OF_STREAM, "window": "1h"}
+SHOWN = [
+    series("driftgauge_window_end_timestamp_seconds", 240, **OF_WINDOW),
+    series("driftgauge_window_revision", 0, **OF_WINDOW),
+    series("driftgauge_alarm_severity_info", 1, **OF_STREAM, severity="warning"),
+]
+COUNTED = [
+    *SHOWN,
+    series("process_start_time_seconds", 0, **REPLICA),
+    series("driftgauge_window_verdict", 0, **OF_WINDOW, verdict="drift"),
+]
+COUNTER = "driftgauge_windows_closed_total"
+OF_SEGMENT = {**OF_WINDOW, "segment": "country", "value": "de"}
+
+# Of each rule: what is scraped when it hardly fires, the answer to it then, and what is when it is quiet.
+EDGES = {
+    "DriftgaugeDrift": (
+        [*SHOWN, series("driftgauge_window_verdict", 1, **OF_WINDOW, verdict="drift")],
+        1,
+        [*SHOWN, series("driftgauge_window_verdict", 0, **OF_WINDOW, verdict="drift")],
+    ),
+    "DriftgaugeDriftPassed": (
+        [*COUNTED, series(COUNTER, 1, **OF_WINDOW, verdict="drift")],
+        1,
+        [*COUNTED, series(COUNTER, 0, **OF_WINDOW, verdict="drift")],
+    ),
+    "DriftgaugeSlowDrift": (
+        [
+            *SHOWN,
+            series("driftgauge_window_slow_drift", 0.5, **OF_WINDOW),
+            series("driftgauge_window_slow_drift_limit", 0.5, **OF_WINDOW),
+        ],
+        0.5,
+        [
+            *SHOWN,
+            series("driftgauge_window_slow_drift", 0.25, **OF_WINDOW),
+            series("driftgauge_window_slow_drift_limit", 0.5, **OF_WINDOW),
+        ],
+    ),
+    "DriftgaugeSegmentDrift": (
+        [*SHOWN, series("driftgauge_window_segment_verdict", 1, **OF_SEGMENT, verdict="drift")],
+        1,
+        [*SHOWN, series("driftgauge_window_segment_verdict", 0, **OF_SEGMENT, verdict="drift")],
+    ),
+}
+
+PANELS = {
+    "DriftgaugeDrift": "Verdicts of all streams",
+    "DriftgaugeDriftPassed": "Verdicts of all streams",
+    "DriftgaugeSlowDrift": "Slow drift",
+    "DriftgaugeSegmentDrift": "Verdicts of segments",
+}
+
+# How Grafana's thresholds compare, of those that take one number.
+COMPARED = {"gt": operator.gt, "lt": operator.lt, "gte": operator.ge, "lte": operator.le}
 
 
 def read(path: Path) -> Any:
@@ -62,6 +122,21 @@ def test_the_condition_goes_by_the_answer():
         assert asked["model"]["instant"] is True
 
 
+@pytest.mark.parametrize("name", grafana_rules())
+def test_a_rule_fires_on_the_least_that_its_expression_answers_and_on_no_answer_not(
+    tmp_path: Path, name: str
+):
+    firing, least, quiet = EDGES[name]
+    asked, condition = grafana_rules()[name]["data"]
+    expr = asked["model"]["expr"]
+    answers(tmp_path, firing, [(expr, least)])
+    answers(tmp_path, quiet, [(expr, None)])
+    (evaluator,) = (each["evaluator"] for each in condition["model"]["conditions"])
+    assert condition["model"]["type"] == "threshold"
+    assert COMPARED[evaluator["type"]](least, *evaluator["params"])
+    assert grafana_rules()[name]["noDataState"] == "OK"
+
+
 def test_annotations_hold_only_what_grafana_can_expand():
     for name, rule in grafana_rules().items():
         for text in rule["annotations"].values():
@@ -77,14 +152,17 @@ def test_descriptions_name_the_stream_the_window_and_a_segment():
             assert f"$labels.{label} " in rule["annotations"]["description"]
 
 
-def test_each_rule_leads_to_a_panel_of_the_dashboard():
-    panels = {
-        (document["uid"], str(panel["id"])): panel for document in documents() for panel in document["panels"]
+def test_each_rule_leads_to_the_panel_that_draws_what_it_is_about():
+    titles = {
+        (document["uid"], str(panel["id"])): panel["title"]
+        for document in documents()
+        for panel in document["panels"]
     }
-    for rule in grafana_rules().values():
-        annotations = rule["annotations"]
-        panel = panels[annotations["__dashboardUid__"], annotations["__panelId__"]]
-        assert panel["type"] in {"state-timeline", "timeseries"}
+    linked = {
+        name: titles[rule["annotations"]["__dashboardUid__"], rule["annotations"]["__panelId__"]]
+        for name, rule in grafana_rules().items()
+    }
+    assert linked == PANELS
 
 
 def test_identifiers_are_unique_and_short_enough_for_grafana():

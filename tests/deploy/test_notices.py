@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -53,27 +54,72 @@ def inbox() -> Iterator[Inbox]:
         server.server_close()
 
 
+@contextmanager
+def told(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, Inbox]]:
+    """The shipped routes and receivers, with waits divided by a factor, and who is told by them."""
+    shutil.copytree(FOLDER / "templates", folder / "templates")
+    with inbox() as kept:
+        (folder / "slack-url").write_text(f"{kept.url}/slack")
+        (folder / "pagerduty-key").write_text("key")
+        shipped = yaml.safe_load(CONFIG.read_text("utf-8").replace(SECRETS, str(folder)))
+        config = shorten(shipped, factor) | {"global": {"pagerduty_url": f"{kept.url}/pagerduty"}}
+        with Alertmanager(folder, config) as alertmanager:
+            yield alertmanager, kept
+
+
+def labelled(severity: str, **labels: str) -> dict[str, dict[str, str]]:
+    return {
+        "labels": {"alertname": "DriftgaugeDrift", "job": "driftgauge", "severity": severity, **labels},
+        "annotations": {"summary": "Drift.", "description": "Much.", "dashboard": "/d/", "runbook_url": "/"},
+    }
+
+
+def test_a_page_is_sent_before_its_alert_has_been_firing_for_a_minute(tmp_path: Path):
+    # What has waited for longer than its group has to is sent at once.
+    since = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    with told(tmp_path, factor=1) as (alertmanager, kept):
+        post(alertmanager, labelled("critical", stream="clicks") | {"startsAt": since})
+        wait_for("the page", lambda: "/pagerduty" in kept.messages, within_s=15)
+
+
+def test_each_stream_has_notices_of_its_own_and_only_pages_are_repeated_within_hours(tmp_path: Path):
+    streams = ("clicks", "views")
+
+    def about(stream: str, path: str) -> list[str]:
+        sent = (json.dumps(message) for message in kept.messages.get(path, ()))
+        return [message for message in sent if stream in message]
+
+    # Four hours, and a day, are 12 and 72 seconds.
+    with told(tmp_path, factor=1200) as (alertmanager, kept):
+        for severity in ("critical", "warning"):
+            post(alertmanager, *(labelled(severity, stream=stream) for stream in streams))
+        wait_for(
+            "pages to be repeated",
+            lambda: all(
+                len(about(stream, "/pagerduty")) >= 2 and about(stream, "/slack") for stream in streams
+            ),
+            within_s=12,
+        )
+    for stream, other in (streams, streams[::-1]):
+        assert len(about(stream, "/slack")) == 1
+        for path in ("/pagerduty", "/slack"):
+            assert all(other not in message for message in about(stream, path))
+
+
 def test_a_notice_leads_to_the_dashboard_and_to_the_runbook(tmp_path: Path):
     (drift, *_), *_ = (expected for name, expected in cases() if name == "DriftgaugeDrift" and expected)
-    told = {"annotations": drift["exp_annotations"]}
+    said = {"annotations": drift["exp_annotations"]}
     labels = {"alertname": "DriftgaugeDrift", **drift["exp_labels"]}
     slow = {**labels, "alertname": "DriftgaugeLagGrowing"}
-    shutil.copytree(FOLDER / "templates", tmp_path / "templates")
-    with inbox() as kept:
-        (tmp_path / "slack-url").write_text(f"{kept.url}/slack")
-        (tmp_path / "pagerduty-key").write_text("key")
-        shipped = yaml.safe_load(CONFIG.read_text("utf-8").replace(SECRETS, str(tmp_path)))
-        with Alertmanager(
-            tmp_path, shorten(shipped, 60) | {"global": {"pagerduty_url": f"{kept.url}/pagerduty"}}
-        ) as alertmanager:
-            post(
-                alertmanager,
-                {"labels": labels, **told},
-                {"labels": slow, **told},
-                {"labels": {**labels, "severity": "critical"}, **told},
-                {"labels": {**labels, "severity": "info", "stream": "trials"}, **told},
-            )
-            wait_for("both notices", lambda: kept.messages.keys() == {"/slack", "/pagerduty"})
+    with told(tmp_path, factor=60) as (alertmanager, kept):
+        post(
+            alertmanager,
+            {"labels": labels, **said},
+            {"labels": slow, **said},
+            {"labels": {**labels, "severity": "critical"}, **said},
+            {"labels": {**labels, "severity": "info", "stream": "trials"}, **said},
+        )
+        wait_for("both notices", lambda: kept.messages.keys() == {"/slack", "/pagerduty"})
 
     description = drift["exp_annotations"]["description"]
     dashboard = GRAFANA + drift["exp_annotations"]["dashboard"]

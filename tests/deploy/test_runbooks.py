@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from driftgauge.core.durations import parse_duration
 from tests.deploy import promql
 from tests.deploy.chain.servers import Alertmanager, required
 from tests.deploy.test_alertmanager import post
@@ -154,3 +155,26 @@ def test_silences_hush_the_alerts_that_they_are_for_and_nothing_else(tmp_path: P
 
         wait_for("silences to take effect", lambda: len(hushed()) >= len(PAGES))
         assert hushed() == sorted(ALERTS)
+
+
+MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}
+IN_FIGURES = {"a quarter of an hour": "15 minutes", "half an hour": "30 minutes", "the last ": "1 "}
+
+
+def stated(text: str) -> set[float]:
+    """The times that a text speaks of, minutes; not seconds, nor `(5 min)`, which are the service's own."""
+    text = " ".join(text.split())
+    for words, figures in IN_FIGURES.items():
+        text = text.replace(words, figures)
+    return {float(number) * MINUTES[unit] for number, unit in re.findall(r"(\d+) (minute|hour|day)", text)}
+
+
+@EACH_PAGE
+def test_times_are_those_that_the_alert_waits_and_looks_back_for(page: Path):
+    alert = ALERTS[page.stem]
+    text = page.read_text("utf-8").partition("## What it means\n")[2].partition("\n## ")[0]
+    ranges = set(re.findall(r"\[(\w+)\]|:increase(\w+)", alert["expr"]))
+    looked_back = {parse_duration(one or other) / 60_000 for one, other in ranges}
+    waited = {parse_duration(alert[key]) / 60_000 for key in ("for", "keep_firing_for") if key in alert}
+    compared = {float(seconds) / 60 for seconds in re.findall(r"> (\d\d+)$", alert["expr"], re.MULTILINE)}
+    assert looked_back <= stated(text) <= looked_back | waited | compared

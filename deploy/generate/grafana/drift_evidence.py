@@ -60,7 +60,7 @@ def _divergence() -> Panel:
 
 def _p_values() -> Panel:
     parts = {
-        "of both together": "driftgauge_window_p_value",
+        "of all together": "driftgauge_window_p_value",
         "of the divergence": "driftgauge_window_js_p_value",
         "of T2": "driftgauge_window_mean_shift_p_value",
         "of the centroid distance": "driftgauge_window_centroid_p_value",
@@ -82,7 +82,7 @@ def _p_values() -> Panel:
         height=9,
         look=Look.STEPS,
         overrides=(
-            by_name("of both together", **line("blue"), custom_lineWidth=2),
+            by_name("of all together", **line("blue"), custom_lineWidth=2),
             by_name("significant below", **_LIMIT),
         ),
     )

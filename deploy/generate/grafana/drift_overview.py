@@ -124,10 +124,11 @@ def newest_window() -> Row:
                 "Size, of what is large",
                 "driftgauge_window_js_excess in parts of driftgauge_alarm_js_excess, or"
                 " driftgauge_window_mean_shift_excess in parts of driftgauge_alarm_mean_shift_excess,"
-                " whichever is more; 0 where there is less than noise. A window is large from 100 % on.",
+                " whichever is more: x 3 is three times as much as makes a window large, and 0 is less than"
+                " noise.",
                 Query(f"clamp_min(\n{histogram} >= {mean}\nor {mean}, 0)"),
-                unit="percentunit",
-                decimals=0,
+                # It has no upper end, and hundreds of thousands of per cent say nothing.
+                unit="prefix:x ",
                 steps=thresholds((None, "green"), (1, "orange")),
             ),
             stat(

@@ -25,8 +25,8 @@ _ASK_AGAIN_S = 0.5
 # By then every transaction has been committed, or aborted for its timeout.
 _LONG_S = 60.0
 _REMEDY = (
-    "check the brokers; if a transaction hangs in a state topic or in __consumer_offsets, find and abort it "
-    "with kafka-transactions.sh (find-hanging, abort)"
+    "check the brokers; if a transaction stays open in a state topic or in __consumer_offsets, find and "
+    "abort it with kafka-transactions.sh (describe-producers, abort)"
 )
 
 

@@ -1,0 +1,45 @@
+"""What Prometheus answers to an expression, of scraped series that stand still."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from tests.deploy.test_rules import PROMETHEUS, promtool
+
+REPLICA = {"job": "driftgauge", "namespace": "ml", "instance": "a:9464"}
+_NOW_S = 300
+
+
+def series(name: str, value: float, /, **labels: str) -> dict[str, str]:
+    """A gauge that stands still, as a test of promtool's takes it."""
+    inside = ", ".join(f'{label}="{text}"' for label, text in labels.items())
+    return {"series": f"{name}{{{inside}}}", "values": f"{value!r}x10"}
+
+
+def answers(
+    folder: Path, inputs: Sequence[Mapping[str, str]], expected: Sequence[tuple[str, float | None]]
+) -> None:
+    """Assert what Prometheus answers to expressions after five minutes, by the recorded series as well.
+
+    Args:
+        folder: Where there is room.
+        inputs: The scraped series.
+        expected: Expressions, and the sum of the answer to each; None where there is none.
+    """
+    path = folder / "values.test.yml"
+    test = {
+        "interval": "1m",
+        "input_series": list(inputs),
+        "promql_expr_test": [
+            {
+                "expr": f"sum({expr})",
+                "eval_time": f"{_NOW_S}s",
+                "exp_samples": [] if value is None else [{"labels": "{}", "value": value}],
+            }
+            for expr, value in expected
+        ],
+    }
+    rules = [str(PROMETHEUS / "rules/driftgauge-recording.yml")]
+    path.write_text(yaml.safe_dump({"rule_files": rules, "evaluation_interval": "1m", "tests": [test]}))
+    promtool("test", "rules", path)

@@ -1,0 +1,278 @@
+"""What the panels on drift show of known gauges, by Prometheus itself: values, units and colours."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy.generate.grafana.dashboards import DRIFT, SERVICE
+
+from driftgauge.core.result import Verdict
+from tests.deploy.dashboards import colour, documents, named, property_of, put_in, texts
+from tests.deploy.evaluation import REPLICA, answers, series
+
+CHOSEN = {"job": "driftgauge", "namespace": "ml", "stream": "clicks", "window": "1h"}
+VARIABLES = {
+    **CHOSEN,
+    "instance": ".+",
+    "topic": ".+",
+    "__rate_interval": "1m",
+    "__rate_interval_ms": "60000",
+    "__interval": "1m",
+}
+
+COLOURS = {
+    "ok": "green",
+    "warning": "yellow",
+    "drift": "red",
+    "insufficient": "#8e8e8e",
+    "incomplete": "purple",
+}
+
+# No two alike, and all of them sums of powers of two, which Prometheus adds and divides exactly.
+WINDOW = {
+    "js_divergence": 0.5,
+    "noise_floor": 0.125,
+    "js_excess": 0.375,
+    "p_value": 2**-4,
+    "js_p_value": 2**-5,
+    "mean_shift_p_value": 2**-6,
+    "centroid_p_value": 2**-7,
+    "mean_shift_excess": 2,
+    "mean_shift_t2": 20,
+    "centroid_distance": 1.5,
+    "novelty_ratio": 2**-8,
+    "slow_drift": 6,
+    "slow_drift_limit": 8,
+    "calibrated": 1,
+    "complete": 0,
+    "events_lost": 1,
+    "events": 4096,
+    "min_events": 512,
+    "revision": 7,
+    "end_timestamp_seconds": 240,
+    "closed_timestamp_seconds": 260,
+    "overdue_seconds": 80,
+}
+ALARM = {"p_value": 2**-3, "js_excess": 2**-9, "mean_shift_excess": 0.25}
+
+NEWEST = "Newest windows of all streams"
+CLUSTERS = "Clusters by how much they moved"
+
+# By panel, and by the name of what it shows: the value, and its unit.
+SHOWN = {
+    (NEWEST, "divergence"): (0.5, "none"),
+    (NEWEST, "noise floor"): (0.125, "none"),
+    (NEWEST, "p-value"): (2**-4, "sci"),
+    (NEWEST, "slow drift"): (0.75, "percentunit"),
+    (NEWEST, "events"): (4096, "locale"),
+    (NEWEST, "window ended"): (240_000, "dateTimeAsIso"),
+    (NEWEST, "closed ago"): (40, "s"),
+    (NEWEST, "revision"): (7, "none"),
+    ("Size, of what is large", ""): (192, "prefix:x "),
+    ("Significant", ""): (1, "none"),
+    ("Calibrated", ""): (1, "none"),
+    ("Window ended", ""): (240_000, "dateTimeAsIso"),
+    ("Closed, of the time allowed", ""): (0.5, "percentunit"),
+    ("Divergence", "divergence"): (0.5, "none"),
+    ("Divergence", "noise floor"): (0.125, "none"),
+    ("Divergence", "large from here on"): (0.126953125, "none"),
+    ("p-values", "of all together"): (2**-4, "sci"),
+    ("p-values", "of the divergence"): (2**-5, "sci"),
+    ("p-values", "of T2"): (2**-6, "sci"),
+    ("p-values", "of the centroid distance"): (2**-7, "sci"),
+    ("p-values", "significant below"): (2**-3, "sci"),
+    ("Shift of the mean", "excess"): (2, "none"),
+    ("Shift of the mean", "large from here on"): (0.25, "none"),
+    ("Slow drift", "evidence"): (6, "none"),
+    ("Slow drift", "warns from here on"): (8, "none"),
+    ("Hotelling's T2", "T2"): (20, "none"),
+    ("Centroid distance", "distance"): (1.5, "none"),
+    ("Novelty", "novel"): (2**-8, "percentunit"),
+    ("Histogram of the newest window, and the baseline's", "newest window"): (0.75, "percentunit"),
+    ("Histogram of the newest window, and the baseline's", "baseline"): (0.25, "percentunit"),
+    (CLUSTERS, "of the divergence"): (1, "percentunit"),
+    (CLUSTERS, "share"): (0.75, "percentunit"),
+    (CLUSTERS, "in the baseline"): (0.25, "percentunit"),
+    (CLUSTERS, "change"): (0.5, "percentunit"),
+    ("Which clusters moved, and when", "{{cluster}}"): (-0.5, "none"),
+    ("Events in a window", "events"): (4096, "short"),
+    ("Events in a window", "scored from here on"): (512, "short"),
+    ("Missing partitions, lost events", "missing partitions"): (1, "none"),
+    ("Missing partitions, lost events", "events lost"): (1, "none"),
+    ("Divergence of segments", "{{segment}} = {{value}}"): (0.0625, "none"),
+    ("Adjusted p-values of segments", "{{segment}} = {{value}}"): (0.03125, "sci"),
+    ("Adjusted p-values of segments", "significant below"): (2**-3, "sci"),
+    ("Events of segments", "{{segment}} = {{value}}"): (64, "short"),
+}
+
+# What a stat's panel shows of other gauges: its title, what is other, the value, and the text or colour.
+JUDGED = [
+    ("Significant", {}, 1, "yes", "orange"),
+    ("Significant", {"window_p_value": 0.25}, 0, "no", "green"),
+    ("Calibrated", {}, 1, "yes", "green"),
+    ("Calibrated", {"window_calibrated": 0}, 0, "no", "orange"),
+    # Whichever is more.
+    ("Size, of what is large", {"window_mean_shift_excess": 64}, 256, None, "orange"),
+    ("Size, of what is large", {"window_js_excess": -1, "window_mean_shift_excess": 0.25}, 1, None, "orange"),
+    (
+        "Size, of what is large",
+        {"window_js_excess": 0, "window_mean_shift_excess": 0.125},
+        0.5,
+        None,
+        "green",
+    ),
+    ("Size, of what is large", {"window_js_excess": -1, "window_mean_shift_excess": -1}, 0, None, "green"),
+    ("Closed, of the time allowed", {}, 0.5, None, "green"),
+    ("Closed, of the time allowed", {"window_overdue_seconds": 44}, 40 / 44, None, "orange"),
+    ("Closed, of the time allowed", {"window_overdue_seconds": 40}, 1, None, "red"),
+]
+
+# Of the service, in the same way: what is exported, by two replicas of which one may be away.
+GLANCE = [
+    ("Replicas up", "up", (1, 0), 1, "green"),
+    ("Replicas up", "up", (0, 0), 0, "red"),
+    ("Replicas not ready", "driftgauge_ready", (1, 1), 0, "green"),
+    ("Replicas not ready", "driftgauge_ready", (1, 0), 1, "orange"),
+    ("Partitions nobody reads", "driftgauge_consumer_assigned_partitions", (2, 1), 0, "green"),
+    ("Partitions nobody reads", "driftgauge_consumer_assigned_partitions", (2, 0), 1, "red"),
+]
+
+# Which of them show which verdict, and by what; the first only is of several jobs at once.
+VERDICT_PANELS = {
+    "Verdicts of all streams": "driftgauge_window_verdict",
+    NEWEST: "driftgauge_window_verdict",
+    "Verdict": "driftgauge_window_verdict",
+    "Verdicts of segments": "driftgauge_window_segment_verdict",
+}
+
+
+def gauges(**other: float) -> list[dict[str, str]]:
+    """What one replica exports of the newest window of the chosen stream."""
+    of_stream = {**REPLICA, "stream": "clicks"}
+    of_window = {**of_stream, "window": "1h"}
+    cluster, segment = {"cluster": "3"}, {"segment": "country", "value": "de"}
+    values = {f"window_{name}": value for name, value in WINDOW.items()}
+    levels = {f"alarm_{name}": value for name, value in ALARM.items()}
+    return [
+        *(series(f"driftgauge_{name}", value, **of_window) for name, value in (values | other).items()),
+        *(series(f"driftgauge_{name}", value, **of_stream) for name, value in levels.items()),
+        series("driftgauge_window_missing_partition", 1, **of_window, topic="embeddings", partition="3"),
+        series("driftgauge_window_cluster_signed_js_contribution", -0.25, **of_window, **cluster),
+        series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
+        series("driftgauge_baseline_cluster_ratio", 0.25, **of_stream, **cluster),
+        series("driftgauge_window_segment_js_divergence", 0.0625, **of_window, **segment),
+        series("driftgauge_window_segment_adjusted_p_value", 0.03125, **of_window, **segment),
+        series("driftgauge_window_segment_events", 64, **of_window, **segment),
+    ]
+
+
+def says(verdict: str, **labels: str) -> list[dict[str, str]]:
+    """The gauges of a window's verdict, and of a segment's: 1 for one, 0 for all others."""
+    of_window = {**REPLICA, "stream": "clicks", "window": "1h", **labels}
+    segment = {"segment": "country", "value": "de"}
+    return [
+        *(
+            series(
+                f"driftgauge_window_{name}_timestamp_seconds",
+                WINDOW[f"{name}_timestamp_seconds"],
+                **of_window,
+            )
+            for name in ("end", "closed")
+        ),
+        series("driftgauge_window_revision", 0, **of_window),
+        *(
+            series(name, int(each == verdict), **of_window, **more, verdict=each)
+            for name, more in (
+                ("driftgauge_window_verdict", {}),
+                ("driftgauge_window_segment_verdict", segment),
+            )
+            for each in Verdict
+        ),
+    ]
+
+
+def panels(uid: str = DRIFT) -> dict[str, dict[str, Any]]:
+    (found,) = (each for each in documents() if each["uid"] == uid)
+    return {panel["title"]: panel for panel in found["panels"] if panel["type"] != "row"}
+
+
+def asked(panel: Mapping[str, Any], name: str = "") -> str:
+    """What is asked for what bears a name on a panel."""
+    return put_in(named(panel)[name], VARIABLES)
+
+
+def test_each_name_shows_the_value_that_it_says(tmp_path: Path):
+    found = panels()
+    expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
+    answers(tmp_path, gauges(), expected)
+
+
+def test_each_value_is_shown_in_its_unit():
+    for (title, name), (_, unit) in SHOWN.items():
+        assert property_of(panels()[title], name, "unit") == unit, (title, name)
+
+
+def gauges_drawn() -> Iterator[tuple[str, str]]:
+    for title, panel in panels().items():
+        for name, expr in named(panel).items():
+            if "_total" not in expr and "ALERTS" not in expr and "verdict" not in expr:
+                yield title, name
+
+
+def test_no_gauge_is_drawn_that_is_not_looked_at_here():
+    assert set(gauges_drawn()) == set(SHOWN)
+
+
+@pytest.mark.parametrize(("title", "other", "value", "text", "shade"), JUDGED)
+def test_a_panel_judges_as_the_service_does(
+    tmp_path: Path, title: str, other: dict[str, float], value: float, text: str | None, shade: str
+):
+    panel = panels()[title]
+    answers(tmp_path, gauges(**other), [(asked(panel), value)])
+    if text is None:
+        assert colour(panel, value) == shade
+    else:
+        assert texts(panel)[value] == (text, shade)
+
+
+@pytest.mark.parametrize(("title", "name", "exported", "value", "shade"), GLANCE)
+def test_the_service_is_well_at_a_glance_or_not(
+    tmp_path: Path, title: str, name: str, exported: tuple[float, float], value: float, shade: str
+):
+    panel = panels(SERVICE)[title]
+    more = {"up": {}, "driftgauge_ready": {"condition": "restored"}}.get(name, {"topic": "embeddings"})
+    replicas = [REPLICA, {**REPLICA, "instance": "b:9464"}]
+    inputs = [
+        *(series(name, each, **replica, **more) for replica, each in zip(replicas, exported, strict=True)),
+        *(series("driftgauge_topic_partitions", 3, **replica, topic="embeddings") for replica in replicas),
+    ]
+    answers(tmp_path, inputs, [(asked(panel), value)])
+    assert colour(panel, value) == shade
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_verdict_is_shown_by_its_name_and_in_its_colour(tmp_path: Path, verdict: Verdict):
+    expected = []
+    for title, name in VERDICT_PANELS.items():
+        (field,) = (each for each, expr in named(panels()[title]).items() if "verdict" in expr)
+        shown = texts(panels()[title], field)
+        (code,) = (value for value, (text, _) in shown.items() if text == verdict)
+        assert shown[code][1] == COLOURS[verdict]
+        assert name in panels()[title]["description"]
+        expected.append((asked(panels()[title], field), code))
+    answers(tmp_path, says(verdict), expected)
+
+
+def test_of_two_jobs_the_one_that_drifts_is_shown(tmp_path: Path):
+    panel = panels()["Verdicts of all streams"]
+    ((legend, _),) = named(panel).items()
+    expr = put_in(panel["targets"][0]["expr"], VARIABLES | {"job": ".+"})
+    (code,) = (value for value, (text, _) in texts(panel, legend).items() if text == "drift")
+    answers(tmp_path, [*says("ok"), *says("drift", job="other")], [(expr, code)])
+
+
+def test_verdicts_that_are_counted_have_their_colours():
+    counted = panels()["Windows closed, by verdict"]
+    for verdict, shade in COLOURS.items():
+        assert property_of(counted, verdict, "color") == {"mode": "fixed", "fixedColor": shade}
