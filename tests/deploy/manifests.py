@@ -16,12 +16,19 @@ import yaml
 from driftgauge.environment import ENV_PREFIX
 from tests.deploy.dockerfile import ROOT, instructions
 
+FOLDER = ROOT / "deploy/kubernetes"
 BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
 RUNNING = (BASE, PRODUCTION, KEDA)
 """Those with a StatefulSet."""
 
 OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
 """What the API versions of custom resources begin with."""
+
+# The README's example.
+(_partitions,) = re.findall(
+    r"up to the partitions of the events topic \((\d+) in the example\)", (FOLDER / "README.md").read_text()
+)
+PARTITIONS = int(_partitions)
 
 # The first that takes every field of the kustomizations; the one of kubectl 1.25.
 KUSTOMIZE = (4, 5, 7)
@@ -50,10 +57,10 @@ def tool(command: str, remedy: str) -> str:
 
 
 @cache
-def render(where: str) -> tuple[dict[str, Any], ...]:
+def render(where: str | Path) -> tuple[dict[str, Any], ...]:
     """The objects of a kustomization; what kustomize warns of is a failure."""
     done = subprocess.run(
-        [_kubectl(), "kustomize", str(ROOT / "deploy/kubernetes" / where)],
+        [_kubectl(), "kustomize", str(FOLDER / where)],
         check=False,
         capture_output=True,
         text=True,

@@ -109,6 +109,16 @@ def test_only_what_was_built_is_taken_into_the_image():
     assert copy.words == ["/opt/driftgauge", "/opt/driftgauge"]
 
 
+def test_what_is_installed_cleaned_and_copied_is_the_environment_that_path_begins_with():
+    made, *rest = [step.words for step in steps("RUN", 1) if "venv" in step.words or "--python" in step.words]
+    place = only("COPY").words[1]
+    assert made == ["python", "-m", "venv", "--without-pip", place]
+    assert [words[words.index("--python") + 1] for words in rest] == [f"{place}/bin/python"] * 2
+    (found,) = (step.words for step in steps("RUN", 1) if step.words[0] == "find")
+    assert found[:6] == ["find", place, "-type", "d", "-name", "tests"]
+    assert re.findall(r"\bPATH=(\S+)", only("ENV").text) == [f"{place}/bin:${{PATH}}"]
+
+
 def test_the_labels_agree_with_the_project():
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', only("LABEL").text))
     assert labels == {

@@ -16,9 +16,11 @@ from driftgauge.telemetry import health, server
 from tests.deploy.dockerfile import PROJECT
 from tests.deploy.manifests import (
     BASE,
+    FOLDER,
     KEDA,
     MONITORING,
     OPERATORS,
+    PARTITIONS,
     POD,
     PRODUCTION,
     RUNNING,
@@ -163,6 +165,27 @@ def test_a_change_of_the_configuration_or_a_baseline_restarts_the_pods(where):
     assert [name and name[1] for name in hashed] == ["driftgauge-config", "driftgauge-baselines"]
 
 
+def test_nothing_holds_all_replicas_up_because_one_is_not_ready_or_keeps_a_node_from_being_drained():
+    # One after the other they would wait for the first, which while the brokers are away is never ready.
+    assert the(BASE, "StatefulSet")["spec"]["podManagementPolicy"] == "Parallel"
+    budget = the(BASE, "PodDisruptionBudget")["spec"]
+    # None would forbid every drain, two would hand over most of the partitions at once.
+    assert budget["maxUnavailable"] == 1
+    assert "minAvailable" not in budget
+    # Otherwise no node is drained while none is ready.
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_the_service_has_no_address_of_its_own():
+    # Only so are a StatefulSet's pods named, and a scrape of an address would ask one of them by chance.
+    assert the(BASE, "Service")["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize("where", [BASE, PRODUCTION])
+def test_replicas_outlive_one_of_them_and_each_has_a_partition(where):
+    assert 2 <= the(where, "StatefulSet")["spec"]["replicas"] <= PARTITIONS
+
+
 def answers(paths):
     """What a service says that lives and is not ready yet."""
     metrics = server.MetricsServer("127.0.0.1", 0, CollectorRegistry(), health.Health())
@@ -188,6 +211,11 @@ def test_the_probes_tell_living_from_ready():
     assert [codes[probe["path"]] for probe in probes] == [200, 200, 503]
 
 
+def test_a_start_on_a_busy_node_has_a_minute():
+    probe = container(BASE)["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 60
+
+
 def test_a_stuck_replica_is_restarted_before_kafka_takes_its_partitions_away():
     probe = container(BASE)["livenessProbe"]
     asked_s = probe["failureThreshold"] * (probe["periodSeconds"] + probe["timeoutSeconds"])
@@ -199,11 +227,20 @@ def test_a_replica_that_is_stopped_has_the_time_to_commit_and_leave():
     assert pod(BASE)["spec"]["terminationGracePeriodSeconds"] > stopping_s
 
 
+def mebibytes(quantity):
+    return int(quantity.removesuffix("Mi"))
+
+
 @pytest.mark.parametrize("where", RUNNING)
 def test_memory_is_bounded_and_the_processor_is_not(where):
     resources = container(where)["resources"]
     assert set(resources["requests"]) == {"cpu", "memory"}
     assert set(resources["limits"]) == {"memory"}
+    # The most that it was seen to hold, by the manifest's own account.
+    measured = re.findall(r"(\d+) MiB", (FOLDER / "base/stateful-set.yaml").read_text())
+    requested, limit = (mebibytes(resources[kind]["memory"]) for kind in ("requests", "limits"))
+    assert max(map(int, measured)) <= requested
+    assert 2 * max(map(int, measured)) <= limit
 
 
 def test_the_service_answers_at_the_path_that_is_scraped():

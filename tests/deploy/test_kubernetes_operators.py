@@ -1,7 +1,9 @@
 """What the operators of Prometheus and KEDA, and Grafana's sidecar, are asked to do for the service."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -13,9 +15,11 @@ from driftgauge.config import load_settings
 from driftgauge.telemetry.catalogue import METRICS
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.manifests import (
+    FOLDER,
     KEDA,
     MONITORING,
     OPERATORS,
+    PARTITIONS,
     PRODUCTION,
     container,
     environment,
@@ -29,6 +33,7 @@ from tests.deploy.manifests import (
 MODELS = {
     model.__name__: model for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
 }
+README = (FOLDER / "README.md").read_text()
 # What the operator puts on every target of a ServiceMonitor.
 TARGET_LABELS = {"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
 # The API server refuses more (https://github.com/kedacore/keda/issues/4976).
@@ -73,7 +78,19 @@ def test_the_service_monitor_finds_the_service_and_names_the_job_of_the_rules():
     assert jobs == {service["metadata"]["labels"][monitor["jobLabel"]]}
 
 
-def test_honouring_the_metrics_own_labels_hides_none_of_the_operators():
+def test_every_replica_is_asked_often_enough_to_be_seen_all_the_time():
+    (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
+    interval = re.fullmatch(r"(\d+)s", endpoint["interval"])
+    assert interval
+    # A value is shown for five minutes after its scrape: at most a minute, so that some may fail.
+    assert 0 < int(interval[1]) <= 60
+
+
+def test_the_metrics_own_labels_are_honoured_and_hide_none_of_the_operators():
+    (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
+    # `cluster` is often a label of the targets as well.
+    assert "cluster" in {label for metric in METRICS.values() for label in metric.labels}
+    assert endpoint["honorLabels"] is True
     assert TARGET_LABELS.isdisjoint(label for metric in METRICS.values() for label in metric.labels)
 
 
@@ -111,7 +128,24 @@ def test_only_prometheus_reaches_the_pods_and_only_their_metrics():
     assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
     (peer,) = rule["from"]
     assert set(peer) == {"namespaceSelector"}
-    assert set(peer["namespaceSelector"]["matchLabels"]) == {"kubernetes.io/metadata.name"}
+    (namespace,) = re.findall(r"Prometheus in a namespace other than `(.+?)`", README)
+    assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+
+
+def test_a_further_deployment_leaves_out_the_rules_and_dashboards_and_nothing_else_as_the_readme_says(
+    tmp_path,
+):
+    (patches,) = re.findall(r"```yaml\n(patches:.+?)```", README, re.DOTALL)
+    second = tmp_path / "second"
+    shutil.copytree(FOLDER / PRODUCTION, second)
+    file = second / "kustomization.yaml"
+    text = file.read_text().replace("../../", f"{os.path.relpath(FOLDER, second)}/")
+    file.write_text(f"{text[: text.index('patches:')]}{patches}")
+    everything = render(PRODUCTION)
+    left_out = [entry for entry in everything if entry not in render(second)]
+    assert {entry["kind"] for entry in left_out} == {"ConfigMap", "PrometheusRule"}
+    assert len(left_out) == len([*every(MONITORING, "ConfigMap"), *every(MONITORING, "PrometheusRule")])
+    assert len(left_out) + len(render(second)) == len(everything)
 
 
 def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
@@ -125,6 +159,10 @@ def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
     asked = [trigger["metadata"] for trigger in scaled["triggers"]]
     assert [each["topic"] for each in asked] == list(settings.topics.events)
     for each in asked:
+        # Kafka 4 refuses the protocol of anything before 2.1, which KEDA would speak if it were not told.
+        assert tuple(map(int, each["version"].split("."))) >= (2, 1, 0)
+        # Of `latest` and `earliest`, where the service begins with a partition of which nothing is committed.
+        assert each["offsetResetPolicy"] == "earliest"
         assert all(isinstance(value, str) for value in each.values())
         assert each["bootstrapServers"] == settings.kafka["bootstrap.servers"]
         assert each["consumerGroup"] == settings.group
@@ -134,7 +172,7 @@ def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
 
 def test_the_autoscaler_never_goes_to_zero_and_alone_sets_the_number():
     scaled = the(KEDA, "ScaledObject")["spec"]
-    assert 1 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"]
+    assert 2 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"] == PARTITIONS
     assert "idleReplicaCount" not in scaled
     assert "replicas" not in the(KEDA, "StatefulSet")["spec"]
     behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]

@@ -1,0 +1,95 @@
+"""The compose stack's broker: its variables by Kafka's own code, and by a broker that runs with them."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from driftgauge.kafka import client
+from tests.deploy.stack import SERVICES
+from tests.integration.service import wait_for
+from tests.kafka.broker import LOG4J, BrokerUnavailable, fetch_jars, find_java, free_ports
+from tests.kafka.fixtures import skip_or_fail
+
+KAFKA_START_S = 60.0
+
+
+@pytest.fixture
+def broker(tmp_path) -> Iterator[str]:
+    """The address of a broker that runs by the stack's variables, which the image's own code has read."""
+    try:
+        java = [find_java(), "-Xmx256m", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{fetch_jars()}/*"]
+    except BrokerUnavailable as error:
+        skip_or_fail(str(error))
+    port, controller = free_ports(2)
+    place = {
+        "://:9092": f"://127.0.0.1:{port}",
+        "kafka:9092": f"127.0.0.1:{port}",
+        "localhost:9093": f"127.0.0.1:{controller}",
+        "/var/lib/kafka/data": str(tmp_path / "data"),
+    }
+    variables = {}
+    for name, value in SERVICES["kafka"]["environment"].items():
+        text = str(value)
+        for there, here in place.items():
+            text = text.replace(there, here)
+        variables[name] = text
+    for folder in ("default", "mounted", "final"):
+        (tmp_path / folder).mkdir()
+    # What the image has there is Kafka's own; of these only the server's properties matter here.
+    for name in ("log4j2.yaml", "tools-log4j2.yaml"):
+        (tmp_path / "default" / name).write_text(
+            "Configuration: {Appenders: {}, Loggers: {Root: {level: INFO}, Logger: []}}"
+        )
+    (tmp_path / "default/server.properties").write_text("node.id=7\n")
+    setup = "kafka.docker.KafkaDockerWrapper setup -D default -M mounted -F final"
+    subprocess.run(
+        [*java, *shlex.split(setup)],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        check=True,
+        capture_output=True,
+        timeout=KAFKA_START_S,
+    )
+    with (tmp_path / "kafka.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*java, "kafka.Kafka", "final/server.properties"],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def succeeds(ask):
+    """Whether Kafka does what it is asked, which while it starts it may not yet."""
+    try:
+        ask()
+    except KafkaException:
+        return False
+    return True
+
+
+@pytest.mark.integration
+def test_kafka_starts_by_the_variables_and_holds_groups_and_transactions(broker, tmp_path):
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
+    wait_for("the broker", lambda: succeeds(lambda: admin.list_topics(timeout=2)))
+    assert admin.list_topics(timeout=2).cluster_id == SERVICES["kafka"]["environment"]["CLUSTER_ID"]
+    assert (tmp_path / "data/meta.properties").is_file()
+    # Each takes a topic of Kafka's own, which a single node can hold only as it is told to.
+    properties = {"bootstrap.servers": broker, "group.id": "g"}
+    producer, consumer = client.transactional_producer(properties, "t"), client.consumer(properties)
+    wait_for("transactions", lambda: succeeds(lambda: producer.init_transactions(5)))
+    asked = [TopicPartition("embeddings", 0)]
+    wait_for("the group", lambda: succeeds(lambda: consumer.committed(asked, timeout=5)))
+    consumer.close()
+    assert {"__transaction_state", "__consumer_offsets"} <= admin.list_topics(timeout=10).topics.keys()

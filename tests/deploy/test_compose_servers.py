@@ -1,0 +1,149 @@
+"""The compose stack's servers of others: where they look, what is asked of them, what they may hold."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from tests.deploy.dockerfile import DOCKER, ROOT, instructions
+from tests.deploy.manifests import tool
+from tests.deploy.stack import SERVICES, memory_mib, mounts
+
+
+def read(path):
+    return yaml.safe_load((ROOT / "deploy" / path).read_text())
+
+
+def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_prometheus_by_their_names():
+    config = read("prometheus/prometheus.yml")
+    (exposed,) = (step.words for step in instructions()[-1] if step.name == "EXPOSE")
+    (job,) = config["scrape_configs"]
+    assert job["dns_sd_configs"] == [{"names": ["driftgauge"], "type": "A", "port": int(exposed[0])}]
+    assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+    (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "needed"),
+    [
+        ("prometheus", "/etc/prometheus", ["prometheus.yml", "rules"]),
+        ("alertmanager", "/etc/alertmanager", ["alertmanager.yml", "templates"]),
+        ("grafana", "/etc/grafana/provisioning", ["alerting", "dashboards", "datasources"]),
+        ("grafana", "/etc/grafana/dashboards", ["driftgauge-drift.json", "driftgauge-service.json"]),
+    ],
+)
+def test_what_a_server_reads_is_mounted_where_it_looks(name, inside, needed):
+    (source,) = (source for source, target, _ in mounts(name) if target == inside)
+    for file in needed:
+        assert (DOCKER / source / file).exists()
+    for option in SERVICES[name].get("command", []):
+        if option.startswith("--config.file="):
+            assert option.removeprefix("--config.file=") == f"{inside}/{needed[0]}"
+
+
+def test_grafana_reads_dashboards_from_where_they_are_mounted():
+    (provider,) = read("grafana/provisioning/dashboards/driftgauge.yml")["providers"]
+    assert provider["options"]["path"] in {target for _, target, _ in mounts("grafana")}
+
+
+# Where each keeps its data: an option, a variable, or (Grafana) what its image sets.
+KEPT = {
+    "prometheus": "--storage.tsdb.path=",
+    "alertmanager": "--storage.path=",
+    "kafka": "KAFKA_LOG_DIRS",
+    "grafana": "/var/lib/grafana",
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_a_server_keeps_is_on_its_volume_for_its_root_is_read_only(name):
+    (volume,) = (target for _, target, mode in mounts(name) if mode == "rw")
+    where = KEPT[name]
+    if where.startswith("--"):
+        assert f"{where}{volume}" in SERVICES[name]["command"]
+    else:
+        assert volume == SERVICES[name]["environment"].get(where, where)
+
+
+# The ports on which they listen when they are not told otherwise.
+PORTS = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
+# `cluster show` fails while the status is not served; Prometheus is ready when it has read what it keeps, and
+# `check ready` is in promtool since 2.45 (the tests' is older).
+HEALTH = {
+    "prometheus": "promtool check ready --url=http://localhost:9090",
+    "alertmanager": "amtool cluster show --alertmanager.url=http://localhost:9093",
+    "grafana": "wget -q -O /dev/null http://localhost:3000/api/health",
+}
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
+    kind, *words = SERVICES[name]["healthcheck"]["test"]
+    assert (kind, words) == ("CMD", HEALTH[name].split())
+    assert re.findall(r"//localhost:(\d+)", words[-1]) == [str(PORTS[name])]
+    assert SERVICES[name]["ports"] == [f"127.0.0.1:{PORTS[name]}:{PORTS[name]}"]
+    assert not [word for word in SERVICES[name].get("command", []) if "listen-address" in word]
+
+
+def test_amtool_knows_what_the_stack_asks_it():
+    amtool = tool("amtool", "install it with `apt-get install -y prometheus-alertmanager`")
+    _, _, *arguments = SERVICES["alertmanager"]["healthcheck"]["test"]
+    done = subprocess.run([amtool, *arguments, "--help"], capture_output=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def test_kafka_is_asked_by_its_own_scripts_at_the_address_that_it_gives():
+    environment = SERVICES["kafka"]["environment"]
+    address = environment["KAFKA_ADVERTISED_LISTENERS"].removeprefix("PLAINTEXT://")
+    assert address.startswith("kafka:")
+    assert SERVICES["kafka"]["healthcheck"]["test"] == [
+        "CMD",
+        "/opt/kafka/bin/kafka-broker-api-versions.sh",
+        "--bootstrap-server",
+        address,
+    ]
+    script, *options = SERVICES["topics"]["command"]
+    assert script == "/opt/kafka/bin/kafka-topics.sh"
+    assert f"--bootstrap-server={address}" in options
+
+
+# As Grafana's own defaults.ini names them; an unknown name it passes over in silence.
+GRAFANA = {
+    ("auth.anonymous", "enabled"): "true",
+    # An editor or an admin could change what everybody sees, and run queries of any kind.
+    ("auth.anonymous", "org_role"): "Viewer",
+    # Its password would be `admin`.
+    ("security", "disable_initial_admin_creation"): "true",
+    # The stack calls nobody.
+    ("analytics", "reporting_enabled"): "false",
+    ("analytics", "check_for_updates"): "false",
+    ("analytics", "check_for_plugin_updates"): "false",
+    ("plugins", "preinstall_disabled"): "true",
+}
+
+
+def test_grafana_lets_everybody_look_and_nobody_change_and_calls_nobody():
+    names = {
+        f"GF_{section.replace('.', '_')}_{key}".upper(): text for (section, key), text in GRAFANA.items()
+    }
+    assert SERVICES["grafana"]["environment"] == names
+
+
+# In MiB. Prometheus and Alertmanager were seen to hold 46 and 31 with these files and without a target. A
+# Java program takes its heap (256 MiB for the topics' script, Kafka's default for tools) and at most as much
+# again. Grafana recommends no less than this (https://grafana.com/docs/grafana/latest/setup-grafana/installation/).
+HEAP_MIB = int(re.fullmatch(r"-Xmx(\d+)m", SERVICES["kafka"]["environment"]["KAFKA_HEAP_OPTS"])[1])
+NEEDED_MIB = {
+    "prometheus": 4 * 46,
+    "alertmanager": 4 * 31,
+    "kafka": 2 * HEAP_MIB,
+    "topics": 2 * 256,
+    "grafana": 512,
+}
+
+
+@pytest.mark.parametrize("name", NEEDED_MIB)
+def test_each_server_may_hold_the_memory_that_it_needs(name):
+    assert memory_mib(name) >= NEEDED_MIB[name]
