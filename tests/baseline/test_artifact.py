@@ -408,7 +408,7 @@ def test_segments_without_a_name_are_refused(full_baseline: Baseline, tmp_path: 
 
 
 def test_the_longest_names_of_the_most_segments_fit_into_a_header(full_baseline: Baseline) -> None:
-    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
+    segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 70)
     segments = tuple(
         dataclasses.replace(segment, key="\x01" * 256, value=f"{number:02}" + "\x01" * 254)
         for number in range(64)
@@ -449,6 +449,14 @@ def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value:
     [
         (Dependence(0, 1.0, np.eye(8)), "of at least one window"),
         (Dependence(20, 0.9, np.eye(8)), "over-dispersion of the counts must be 1 or more"),
+        (
+            Dependence(19, 1.0, np.eye(8)),
+            "must be of 20 windows or more, .* is of 19 windows and 600 vectors",
+        ),
+        (Dependence(601, 1.0, np.eye(8)), "no more than there are vectors; one is of 601 windows"),
+        (Dependence(20, 360_001.0, np.eye(8)), "of 600 vectors cannot vary 360001 times as much"),
+        (Dependence(20, 1e300, np.eye(8)), r"of 600 vectors cannot vary 1e\+300 times as much"),
+        (Dependence(20, 1.0, np.diag([1.0] * 7 + [1e9])), r"of 600 vectors cannot vary 1e\+09 times as much"),
         (Dependence(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
         (Dependence(20, 1.0, -np.eye(8)), "dependence of the means must be a covariance"),
         (Dependence(20, 1.0, np.ones((8, 8))), "dependence of the means must be a covariance"),
@@ -462,12 +470,28 @@ def test_a_dependence_that_cannot_be_is_refused(
         dataclasses.replace(full_baseline, dependence=dependence)
 
 
+def test_the_strongest_dependence_that_can_be_is_accepted(full_baseline: Baseline) -> None:
+    strongest = Dependence(20, 360_000.0, np.eye(8))
+    accepted = dataclasses.replace(full_baseline, dependence=strongest)
+    assert accepted.dependence is strongest
+    assert 360_000 < strongest.inflation(6) < np.inf
+
+
+def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None:
+    many = {"components": np.ones((33, 8), np.float32), "variances": np.ones(33)}
+    with pytest.raises(BaselineError, match="it has 33 components, and 32 are the most"):
+        dataclasses.replace(baseline, **many)
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
         ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative nor all zero"),
         ({"covariance": np.ones((8, 8))}, "covariance of a segment must be one"),
         ({"dependence": Dependence(-1, 1.0, np.eye(8))}, "of a segment must be of no window or more"),
+        ({"dependence": Dependence(0, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"dependence": Dependence(19, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"dependence": Dependence(20, 360_000.0, np.eye(8))}, "cannot vary 360000 times as much"),
         ({"dependence": Dependence(20, 0.9, np.eye(8))}, "over-dispersion of a segment's counts must be 1"),
         ({"dependence": Dependence(20, 1.0, -np.eye(8))}, "dependence of a segment's means must be a cov"),
         ({"dependence": Dependence(20, 1.0, np.eye(7))}, "its segments do not fit each other"),

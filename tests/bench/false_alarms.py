@@ -1,8 +1,9 @@
-"""How often windows without drift alarm: `python tests/bench/false_alarms.py`, 15 minutes of one core.
+"""How often windows without drift alarm: `python tests/bench/false_alarms.py`, 20 minutes of one core.
 
 For each setting it draws baselines: true shares from Dirichlet(3), the shares of real clusters, which
 k-means found on one half of the CIFAR-10 training images' embeddings, among the other half, very uneven
-shares from Dirichlet(1/2), or equal ones; a baseline's histogram from these. The p-value of the divergence
+shares from Dirichlet(1/2), equal ones, shares that fill a few of the clusters, as a segment's do, or those
+of Zipf's law; a baseline's histogram from these. The p-value of the divergence
 is inverted once for each baseline, then windows of the same true shares are drawn and counted that diverge
 as much. The interval of the mean rate has the baselines as its clusters: their rates are independent, their
 windows share a baseline.
@@ -12,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,8 @@ from driftgauge.core.significance import CountNull, WindowNull
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 
 CLUSTERS = (5, 20, 50)
+FILLED = (5, 10)  # of the most clusters, where shares fill a few
+MANY_CLUSTERS = 300  # for Zipf's law
 COUNTS = (100, 500, 2_000)
 RATIOS = (10, 50)  # the baseline's events to the window's
 
@@ -88,6 +92,17 @@ def dirichlet(clusters: int, concentration: float) -> Draw:
     return lambda random: random.dirichlet(np.full(clusters, concentration))
 
 
+def few(clusters: int, filled: int) -> Draw:
+    """Shares as they may be in some of the clusters, and none in the others."""
+    return lambda random: np.append(random.dirichlet(np.full(filled, 3.0)), np.zeros(clusters - filled))
+
+
+def zipf(clusters: int) -> Draw:
+    """The shares of words: one over their rank, always the same."""
+    shares = 1 / np.arange(1, clusters + 1)
+    return lambda _: shares / shares.sum()
+
+
 def real(vectors: NDArray[np.float32], clusters: int) -> Draw:
     """Shares as k-means makes them on real vectors, always the same."""
     fitted, counted = np.split(np.random.default_rng(clusters).permutation(vectors), 2)
@@ -116,24 +131,30 @@ def main() -> None:
         f"(at the budget's level mostly chance: {WINDOWS:,} windows make {WINDOWS * BUDGET:.1f} pages)\n"
         f"\n{'':>17}   {'per cent, nominal 1':<33}   pages a year, budget 1 (hourly windows)\n"
     )
-    sources: dict[str, Callable[[int], Draw]] = {
-        "shares from Dirichlet(3)": lambda clusters: dirichlet(clusters, 3.0),
-        "shares from Dirichlet(1/2)": lambda clusters: dirichlet(clusters, 0.5),
-        "equal shares": lambda clusters: lambda _: np.full(clusters, 1 / clusters),
-    }
+    *_, most = CLUSTERS
+    sources: list[tuple[str, Callable[[int], Draw], tuple[int, ...]]] = [
+        ("shares from Dirichlet(3)", lambda clusters: dirichlet(clusters, 3.0), CLUSTERS),
+        ("shares from Dirichlet(1/2)", lambda clusters: dirichlet(clusters, 0.5), CLUSTERS),
+        ("equal shares", lambda clusters: lambda _: np.full(clusters, 1 / clusters), CLUSTERS),
+        *(
+            (f"shares from Dirichlet(3) of {filled} clusters", partial(few, filled=filled), (most,))
+            for filled in FILLED
+        ),
+        ("shares of Zipf's law", zipf, (most, MANY_CLUSTERS)),
+    ]
     if EMBEDDINGS.exists():
         with np.load(EMBEDDINGS) as archive:
             vectors = archive["train"].astype(np.float32)
-        sources["shares of k-means on images"] = lambda clusters: real(vectors, clusters)
-    for source, draw in sources.items():
+        sources.append(("shares of k-means on images", lambda clusters: real(vectors, clusters), CLUSTERS))
+    for source, draw, sizes in sources:
         sys.stdout.write(f"\n{source}\n")
-        for clusters in CLUSTERS:
+        for clusters in sizes:
             shares = draw(clusters)
             for ratio in RATIOS:
                 for count in COUNTS:
                     nominal, budget = alarm_rates(shares, clusters, count, ratio).T
                     sys.stdout.write(
-                        f"k={clusters:<2} n={count:<5,} m={ratio:>2}n   {describe(nominal, NOMINAL, 0.01)}   "
+                        f"k={clusters:<3} n={count:<5,} m={ratio:>2}n  {describe(nominal, NOMINAL, 0.01)}   "
                         f"{describe(budget, BUDGET, BUDGET)}\n"
                     )
                     sys.stdout.flush()

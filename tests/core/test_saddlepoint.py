@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import chdtrc, gammaln
 
+from driftgauge.core import saddlepoint
 from driftgauge.core.saddlepoint import conditional_tail
 
 
@@ -69,6 +70,22 @@ def test_distributions_are_independent_of_each_other():
     assert both == pytest.approx(each, rel=1e-9)
     # Given their sum Poisson variables forget their mean.
     assert both[0] == pytest.approx(both[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("value", "tail"), [(-5.0, 1.0), (400.0, 1.0), (5_000.0, 0.0), (30_000.0, 0.0)])
+def test_a_value_out_of_reach_is_given_up_soon(value, tail, monkeypatch):
+    # Three hundred Poisson variables that sum to 15: of what the values may sum to the least is 285.
+    counts = np.arange(25.0)
+    log_weights = np.broadcast_to(counts * math.log(0.05) - gammaln(counts + 1), (300, 1, 25))
+    values = np.broadcast_to(np.square(counts - 1) + 0.5, (300, 25))
+    tilts = []
+    plain = saddlepoint._Cells.tilt
+    monkeypatch.setattr(
+        saddlepoint._Cells, "tilt", lambda cells, tilt: tilts.append(tilt) or plain(cells, tilt)
+    )
+    places = np.broadcast_to(counts, (300, 25))
+    assert conditional_tail(log_weights, values, places, value, 15.0) == pytest.approx([tail])
+    assert len(tilts) <= 30
 
 
 @settings(max_examples=60, deadline=None)

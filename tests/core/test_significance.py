@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import chdtrc, chdtri
-from scipy.stats import betabinom
+from scipy.special import chdtrc, rel_entr
+from scipy.stats import betabinom, dirichlet_multinomial
 
 from driftgauge.core.concentration import concentrations
 from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import LEAST_LEVEL, CountNull, noise_floor
+from driftgauge.core.significance import CountNull, noise_floor
 
 
 def divergence(counts, baseline_counts):
@@ -113,32 +113,81 @@ def test_the_expected_divergence_is_the_mean_of_undrifted_windows(clusters, coun
     )
 
 
-def exact_tail(baseline_counts, count):
-    """Divergences of all windows of two clusters, rising, and how probable as large a one is."""
+def exact_tail(windows, probabilities, baseline_counts):
+    """Divergences of all windows there are, rising, and how probable as large a one is."""
+    shares, baseline_shares = windows / windows[0].sum(), baseline_counts / baseline_counts.sum()
+    mean = (shares + baseline_shares) / 2
+    divergences = (rel_entr(shares, mean) + rel_entr(baseline_shares, mean)).sum(axis=1) / (2 * math.log(2))
+    order = np.argsort(divergences)
+    return divergences[order], np.cumsum(probabilities[order][::-1])[::-1]
+
+
+def exact_tail_of_two(baseline_counts, count):
     first = np.arange(count + 1)
     probabilities = sum(
         probability * betabinom.pmf(first, count, *(baseline_counts + concentration))
         for concentration, probability in zip(*concentrations(baseline_counts), strict=True)
     )
-    divergences = np.array([divergence((x, count - x), baseline_counts) for x in first])
-    order = np.argsort(divergences)
-    return divergences[order], np.cumsum(probabilities[order][::-1])[::-1]
+    return exact_tail(np.column_stack([first, count - first]), probabilities, baseline_counts)
 
 
-def test_the_tail_of_two_clusters_is_the_exact_one():
-    baseline_counts = np.array([400, 600])
-    null = CountNull(baseline_counts, 1.0).at(112)
-    divergences, exact = exact_tail(baseline_counts, 112)
-    assert [null.p_value(value) for value in divergences] == pytest.approx(exact)
+def exact_tail_of_three(baseline_counts, count):
+    first, second = (counts.ravel() for counts in np.indices((count + 1, count + 1)))
+    windows = np.column_stack([first, second, count - first - second])[first + second <= count]
+    probabilities = sum(
+        probability * dirichlet_multinomial.pmf(windows, baseline_counts + concentration, count)
+        for concentration, probability in zip(*concentrations(baseline_counts), strict=True)
+    )
+    return exact_tail(windows, probabilities, baseline_counts)
 
 
-def test_many_windows_of_two_clusters_have_nearly_the_exact_tail():
-    baseline_counts = np.array([14_000, 26_000])
-    null = CountNull(baseline_counts, 1.0).at(4_000)
-    divergences, exact = exact_tail(baseline_counts, 4_000)
-    for level in (1e-1, 1e-2, 1e-4, 1e-6):
+LEVELS = (0.99, 0.9, 0.5, 0.3, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("baseline_counts", "count", "tolerance"),
+    [
+        ([400, 600], 112, 1e-6),
+        ([14_000, 26_000], 4_000, 1e-6),
+        ([9_990, 10], 5_000, 1e-6),
+        ([50_000, 0], 100_000, 1e-6),
+        # Not every count is looked at.
+        ([400, 600], 1_000_000, 0.01),
+        ([300_000, 700_000], 1_000_000, 0.01),
+    ],
+)
+def test_the_tail_of_two_clusters_is_the_exact_one(baseline_counts, count, tolerance):
+    null = CountNull(np.array(baseline_counts), 1.0).at(count)
+    divergences, exact = exact_tail_of_two(np.array(baseline_counts), count)
+    for level in LEVELS:
         place = int(np.argmax(exact <= level))
-        assert null.p_value(divergences[place]) == pytest.approx(exact[place], rel=0.2)
+        assert null.p_value(divergences[place]) == pytest.approx(exact[place], rel=tolerance)
+    assert null.p_value(0.0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("baseline_counts", "count", "tolerance"),
+    [([50, 30, 20], 60, 1e-6), ([2_000, 30, 0], 400, 1e-3), ([400, 300, 300], 400, 0.08)],
+)
+def test_the_tail_of_three_clusters_is_nearly_the_exact_one(baseline_counts, count, tolerance):
+    null = CountNull(np.array(baseline_counts), 1.0).at(count)
+    divergences, exact = exact_tail_of_three(np.array(baseline_counts), count)
+    for level in LEVELS:
+        place = int(np.argmax(exact <= level))
+        assert null.p_value(divergences[place]) == pytest.approx(exact[place], rel=tolerance)
+
+
+@pytest.mark.parametrize(("clusters", "filled"), [(50, 5), (300, 10)])
+def test_a_baseline_that_fills_few_of_the_clusters_has_the_tail_of_few(clusters, filled):
+    baseline_counts = np.append(draw_baseline(filled, 25_000), np.zeros(clusters - filled, dtype=np.int64))
+    null = CountNull(baseline_counts, 1.0).at(500)
+    simulated = np.sort(draw_divergences(baseline_counts, 500, 100_000))
+    for level in (0.1, 0.01, 0.001):
+        observed = simulated[int((1 - level) * len(simulated))]
+        share = np.mean(simulated >= observed * (1 - 1e-9))
+        # Four standard errors of the share, and 5 % of the approximation.
+        tolerance = 4 * math.sqrt(share * (1 - share) / len(simulated)) + 0.05 * share
+        assert null.p_value(observed) == pytest.approx(share, abs=tolerance)
 
 
 def test_a_rare_divergence_of_many_clusters_is_as_rare_as_in_millions_of_windows():
@@ -165,15 +214,15 @@ def test_large_windows_against_larger_baselines_are_chi_squared():
 
 
 @st.composite
-def baselines(draw, least_clusters, least_count):
-    clusters = draw(st.integers(least_clusters, 8))
+def baselines(draw, least_clusters, most_clusters, least_count):
+    clusters = draw(st.integers(least_clusters, most_clusters))
     counts = st.lists(st.integers(least_count, 500), min_size=clusters, max_size=clusters).filter(any)
     return np.array(draw(counts), dtype=np.int64)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    baselines(2, 0),
+    baselines(2, 8, 0),
     st.integers(1, 3_000),
     st.sampled_from([1.0, 1.7, 40.0]),
     st.lists(st.floats(0, 1), min_size=2, max_size=20),
@@ -187,19 +236,20 @@ def test_the_p_value_is_above_zero_and_at_most_one_whatever_the_baseline(
     assert 0 < null.expected <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    baselines(3, 20),
+    st.one_of(baselines(2, 3, 0), baselines(4, 8, 20), baselines(20, 50, 0)),
     st.integers(30, 2_000),
     st.sampled_from([1.0, 1.7, 3.0]),
     st.lists(st.floats(0, 30), min_size=2, max_size=20),
 )
 def test_the_p_value_does_not_rise_with_the_divergence(baseline_counts, count, inflation, ratios):
     null = CountNull(baseline_counts, inflation).at(count)
-    divergences = sorted(min(ratio * null.expected, 1.0) for ratio in ratios)
+    divergences = sorted(min(ratio * null.expected, 1.0) for ratio in [0.0, *ratios])
     p_values = np.array([null.p_value(divergence) for divergence in divergences])
     # By no more than the approximation errs where one more count of a cluster is looked at.
-    assert (p_values[1:] <= 1.05 * p_values[:-1]).all()
+    rise = 1.05 if len(baseline_counts) > 3 else 1.0
+    assert (p_values[1:] <= rise * p_values[:-1]).all()
 
 
 def test_the_largest_divergence_of_the_largest_window_has_a_p_value():
@@ -236,12 +286,16 @@ def test_an_event_in_a_cluster_that_the_baseline_left_empty_is_rare_but_possible
     assert 0 < null.at(10).p_value(divergence([0, 0, 0, 10], baseline_counts)) < 1e-9
 
 
-@pytest.mark.parametrize("clusters", [5, 20, 50])
-def test_the_tail_begins_where_the_approximation_ends(clusters):
-    null = CountNull(draw_baseline(clusters, 5_000), 1.0).at(500)
-    end = null.expected * chdtri(clusters - 1, LEAST_LEVEL) / (clusters - 1)
-    assert null.p_value(end * (1 + 1e-9)) == pytest.approx(null.p_value(end * (1 - 1e-9)), rel=1e-4)
-    assert 1e-9 < null.p_value(end) < 1e-6
+@pytest.mark.parametrize("filled", [5, 20, 50])
+def test_the_tail_begins_where_the_approximation_ends(filled):
+    baseline_counts = np.append(draw_baseline(filled, 5_000), np.zeros(50 - filled, dtype=np.int64))
+    null = CountNull(baseline_counts, 1.0).at(500)
+    logarithms = np.log([null.p_value(ratio * null.expected) for ratio in np.linspace(1.5, 15, 1_500)])
+    around = logarithms[(logarithms < math.log(1e-6)) & (logarithms > math.log(1e-10))]
+    steps = np.diff(around)
+    assert len(steps) > 20
+    # Steps are 0.02 to 0.13, and one more is made where one more count of a cluster is looked at.
+    assert steps == pytest.approx(steps.mean(), abs=0.05)
 
 
 def test_the_p_value_and_the_expected_divergence_change_little_from_one_count_to_the_next():

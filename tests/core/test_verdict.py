@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +136,18 @@ def test_a_history_begins_with_nothing_but_where_the_one_before_has_come_to():
     history = History.begin("sha256:abc", 3, 7)
     assert (history.baseline_id, history.end_ms, history.recall) == ("sha256:abc", 7, Recall())
     assert (history.clean.windows, history.clean.products.shape) == (0, (3, 3))
+
+
+def test_another_warm_up_forgets_what_one_has_taught_of_the_whole_and_of_segments():
+    clean = CleanWindows(1, 2.0, np.ones((3, 3)))
+    taught = History("sha256:abc", 7, Recall((True,)), (0, 5), clean, {DE: clean})
+    assert taught.warmed_by((0, 5)) is taught
+    for warm_up in ((0, 6), None):
+        anew = taught.warmed_by(warm_up)
+        assert (anew.baseline_id, anew.end_ms, anew.recall) == ("sha256:abc", 7, Recall((True,)))
+        assert (anew.warm_up, anew.segments) == (warm_up, {})
+        assert (anew.clean.windows, anew.clean.chi_squared) == (0, 0.0)
+        assert anew.clean.products.tolist() == np.zeros((3, 3)).tolist()
 
 
 def test_a_window_that_is_remembered_or_learned_from_moves_the_history_on_to_its_end():

@@ -24,6 +24,7 @@ from driftgauge.core.table import Table
 from driftgauge.core.window import Window
 from driftgauge.core.windows import Windows
 from tests.core.builders import (
+    CLUSTERS,
     DAY_MS,
     FIRST,
     HOUR_MS,
@@ -456,16 +457,24 @@ def test_windows_that_are_due_at_once_are_judged_one_after_the_other():
     assert home.changes[HistoryKey("images", HOUR_MS)].recall.recent == (False, True)
 
 
-@pytest.mark.parametrize(("segment_keys", "a_round"), [((), 4), (("country",), 2)])
-def test_a_round_makes_so_many_comparisons_and_the_next_goes_on(monkeypatch, segment_keys, a_round):
-    monkeypatch.setattr(module, "_MAX_COMPARISONS", 4)
+@pytest.mark.parametrize(
+    ("besides", "segment_keys", "work", "a_round"),
+    [
+        (0, (), 4 * CLUSTERS, 4),
+        (0, (), 4 * CLUSTERS - 1, 3),
+        (0, ("country",), 4 * CLUSTERS, 2),
+        (CLUSTERS, (), 4 * CLUSTERS, 2),
+        (0, ("country",), 1, 1),
+    ],
+)
+def test_a_round_does_so_much_work_and_the_next_goes_on(monkeypatch, besides, segment_keys, work, a_round):
+    monkeypatch.setattr(module, "_WORK_BESIDES_CLUSTERS", besides)
     part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2))
-    at_once, by_rounds = (
-        rich_home(
-            reference=replace(RICH, segments=(part,)), alarm=replace(build_spec().alarm, segment_keys=keys)
-        )
-        for keys in ((), segment_keys)
-    )
+    reference = replace(RICH, segments=(part,))
+    at_once = rich_home(reference=reference)
+    monkeypatch.setattr(module, "_MAX_WORK", work)
+    alarm = replace(build_spec().alarm, segment_keys=segment_keys)
+    by_rounds = rich_home(reference=reference, alarm=alarm)
     for home in (at_once, by_rounds):
         for number, counts in enumerate((MOVED, QUIET, MOVED, QUIET)):
             home.count(HOME, number * HOUR_MS, *counts, baseline=RICH)
@@ -477,6 +486,22 @@ def test_a_round_makes_so_many_comparisons_and_the_next_goes_on(monkeypatch, seg
         assert len(results) == min(a_round, 4 - len(found))
         found += results
     assert [plain(replace(result, segments=())) for result in found] == [plain(result) for result in expected]
+
+
+def test_what_is_left_to_the_next_round_is_not_made_final(monkeypatch):
+    at_once = rich_home()
+    monkeypatch.setattr(module, "_MAX_WORK", 1)
+    by_rounds = rich_home()
+    for home in (at_once, by_rounds):
+        for number, counts in enumerate((MOVED, QUIET, MOVED, QUIET)):
+            home.count(HOME, number * HOUR_MS, *counts, baseline=RICH)
+        home.reach(*PARTITIONS, newest_ms=400 * HOUR_MS, horizon_ms=300 * HOUR_MS)
+    expected, found = at_once.close(), []
+    while results := by_rounds.close():
+        found += results
+    assert [plain(result) for result in found] == [plain(result) for result in expected]
+    assert len(found) == 4
+    assert by_rounds.table.final_ms("images") == at_once.table.final_ms("images") == 300 * HOUR_MS
 
 
 def test_a_window_that_lacks_a_partition_enters_when_that_has_come():

@@ -21,12 +21,13 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SEGMENTS = st.tuples(TEXTS, TEXTS)
 TIMES = st.integers(-LAST, LAST)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+NOT_NEGATIVE = st.floats(0, allow_infinity=False)
 MAYBE_FLOATS = st.none() | FLOATS
 PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), st.integers(0, 2**31 - 1))
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
-RECALLS = st.builds(Recall, RECENT, FLOATS, st.dictionaries(SEGMENTS, RECENT, max_size=3))
+RECALLS = st.builds(Recall, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
 
 
 def vectors(size):
@@ -110,7 +111,13 @@ EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 -
 def histories(draw):
     """A history with a warm-up of some windows, or none."""
     components = draw(st.integers(1, 4))
-    learned = st.builds(CleanWindows, st.integers(1, 2**40), FLOATS, vectors((components, components)))
+    shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))
+    learned = st.builds(
+        CleanWindows,
+        st.integers(1, 2**31),
+        st.floats(0, 1e100),
+        shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
+    )
     clean = draw(st.just(CleanWindows.empty(components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
     segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))

@@ -1,5 +1,6 @@
 """The encoding of the state topic's records; `schemas/state.v1.md` must show the same bytes."""
 
+import base64
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.examples import Example
 from driftgauge.core.mean_shift import MeanShift
@@ -169,7 +171,7 @@ GOLDEN = {
             segments={("country", "de"): CleanWindows(2, 3.5, np.diag([2.0, 3.0]))},
         ),
         b"history/resnet18-fc1/3600000",
-        "01" + HISTORY.encode().hex(),
+        "02" + HISTORY.encode().hex(),
     ),
     "final": (FinalKey("resnet18-fc1"), START_MS, b"final/resnet18-fc1", "01  007403479a010000"),
     "baseline": (
@@ -241,7 +243,7 @@ def test_the_document_shows_these_bytes(kind):
     _, _, key, text = GOLDEN[kind]
     document = (SCHEMAS / "state.v1.md").read_text("utf-8")
     assert f"`{key.decode()}`" in document
-    shown = "01" + TEXTS[kind] if kind in TEXTS else "".join(text.split())
+    shown = text[:2] + TEXTS[kind] if kind in TEXTS else "".join(text.split())
     assert shown in "".join(document.split())
 
 
@@ -288,14 +290,26 @@ def test_the_key_of_a_segment_is_ascii_without_a_slash_of_its_own(segment):
 
 
 @RECORD
-@pytest.mark.parametrize("version", [0, 2, 255])
-def test_a_later_version_says_what_to_do(key, value, version):
+@pytest.mark.parametrize("later", [1, 200])
+def test_a_later_version_says_what_to_do(key, value, later):
     with pytest.raises(StateError) as caught:
-        decode(key, bytes([version]) + value[1:])
+        decode(key, bytes([value[0] + later]) + value[1:])
     kind = key.decode().split("/")[0]
     assert str(caught.value) == (
-        f"the state topic holds a {kind} record of version {version}, of which this version of driftgauge "
-        "reads 1: written by a later version of driftgauge; update this one, or use another group.id"
+        f"the state topic holds a {kind} record of version {value[0] + later}, of which this version of "
+        f"driftgauge reads {value[0]}: written by a later version of driftgauge; update this one, or use "
+        "another group.id"
+    )
+
+
+def test_a_history_of_the_version_before_says_what_to_do():
+    old = b'\x01{"baseline":"sha256:ab","end_ms":1,"recall":{"recent":[],"slow":0.0,"segments":[]},'
+    old += b'"warm_up":null,"windows":0,"chi_squared":0.0,"components":2,"products":""}'
+    with pytest.raises(StateError) as caught:
+        decode(b"history/s/3600000", old)
+    assert str(caught.value) == (
+        "the state topic holds a history record of version 1, of which this version of driftgauge reads 2: "
+        "written by an earlier version of driftgauge; use another group.id, or that version again"
     )
 
 
@@ -432,14 +446,15 @@ def test_a_value_that_cannot_be_is_malformed(kind, at, byte):
 def test_a_text_that_says_something_else_is_malformed(kind, piece, other):
     text = TEXTS[kind]
     assert piece in text
-    key = GOLDEN[kind][2]
-    decode(key, b"\x01" + text.encode())
+    _, _, key, golden = GOLDEN[kind]
+    version = bytes.fromhex(golden[:2])
+    decode(key, version + text.encode())
     with pytest.raises(StateError, match=" record with a malformed value: damaged"):
-        decode(key, b"\x01" + text.replace(piece, other, 1).encode())
+        decode(key, version + text.replace(piece, other, 1).encode())
 
 
 def test_a_history_without_a_warm_up_keeps_no_matrix():
-    history = History(f"sha256:{IDENTITY}", 0, Recall(), None, CleanWindows.empty(32))
+    history = History(f"sha256:{IDENTITY}", 0, Recall(), None, CleanWindows.empty(MAX_COMPONENTS))
     raw = encode_value(history)
     assert len(raw) < 290
     assert json.loads(raw[1:])["clean"]["products"] == ""
@@ -456,7 +471,9 @@ def test_a_stream_cannot_be_there_twice():
 @settings(max_examples=500)
 @given(
     st.sampled_from(list(GOLDEN)),
-    st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x01" + rest),
+    st.binary(max_size=60)
+    | st.binary(max_size=60).map(lambda rest: b"\x01" + rest)
+    | st.binary(max_size=60).map(lambda rest: b"\x02" + rest),
 )
 def test_any_bytes_are_read_or_are_a_state_error(kind, raw):
     key = GOLDEN[kind][2]
@@ -465,3 +482,78 @@ def test_any_bytes_are_read_or_are_a_state_error(kind, raw):
     except StateError:
         return
     assert plain(decode(key, encode_value(value))[1]) == plain(value)
+
+
+def encoded(*numbers):
+    """A matrix as a history has it."""
+    return base64.b64encode(np.array(numbers, "<f8").tobytes()).decode()
+
+
+NOTHING = {"windows": 0, "chi_squared": 0.0, "products": ""}
+NOTHING_LEARNED = {"clean": NOTHING, "segments": []}
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        *(
+            (place, change)
+            for place in (("clean",), ("segments", 0, "clean"))
+            for change in (
+                {"products": encoded(28, np.nan, np.nan, 25)},
+                {"products": encoded(np.inf, 0, 0, 25)},
+                {"products": encoded(-28, 0, 0, 25)},
+                {"products": encoded(28, 1, 2, 25)},
+                {"products": encoded(1e101, 0, 0, 25)},
+                {"products": encoded(28, 0, 0)},
+                {"products": encoded(28, 0, 0, 25)[:-1]},
+                {"products": ""},
+                {"chi_squared": -3.0},
+                {"chi_squared": np.nan},
+                {"chi_squared": np.inf},
+                {"chi_squared": 1e101},
+                {"windows": -1},
+                {"windows": 2**31 + 1},
+                {"windows": 10**30},
+                {"windows": 1e30},
+                {"windows": 0},
+                NOTHING | {"chi_squared": 1.0},
+                NOTHING | {"products": encoded(28, 0, 0, 25)},
+            )
+        ),
+        *(((), NOTHING_LEARNED | {"components": components}) for components in (-1, 0, 33, 10**6)),
+        (("recall",), {"slow": -5.0}),
+        (("recall",), {"slow": np.nan}),
+        (("recall",), {"slow": np.inf}),
+        (("recall",), {"recent": [True] * 3}),
+        (("recall",), {"recent": [True] * 1_000}),
+        (("recall", "segments", 0), {"recent": [True] * 3}),
+    ],
+)
+def test_a_history_that_nothing_can_leave_behind_is_malformed(place, change):
+    document = json.loads(HISTORY)
+    part = document
+    for step in place:
+        part = part[step]
+    part |= change
+    with pytest.raises(StateError, match="a history record with a malformed value: damaged"):
+        decode(b"history/s/3600000", b"\x02" + json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("history", ()), ("history", ("recall",)), ("published", ("recall",))]
+)
+def test_a_segment_is_kept_once(kind, place):
+    _, _, key, text = GOLDEN[kind]
+    document = json.loads(TEXTS[kind])
+    part = document
+    for step in place:
+        part = part[step]
+    for number, is_kept in ((1, True), (2, False)):
+        part["segments"] = part["segments"][:1] * number
+        value = bytes.fromhex(text[:2]) + json.dumps(document).encode()
+        if is_kept:
+            decode(key, value)
+        else:
+            with pytest.raises(StateError, match=f"a {kind} record with a malformed value: damaged"):
+                decode(key, value)

@@ -18,8 +18,10 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from driftgauge.baseline.arrays import DEPENDENCE, LAYOUT, check_layout, check_values
+from driftgauge.baseline.checks import check_dependence
 from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
 from driftgauge.baseline.metadata import BaselineMetadata, Header, SegmentName, faults
+from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.baseline.segments import check_segments
 from driftgauge.core.assignment import Centroids
 from driftgauge.core.dependence import Dependence
@@ -90,7 +92,14 @@ class Baseline:
         if self.dependence is None and any(segment.dependence is not None for segment in self.segments):
             msg = "a segment's dependence is known, and not that of the whole"
             raise BaselineError(msg)
+        if sizes["r"] > MAX_COMPONENTS:
+            msg = f"it has {sizes['r']} components, and {MAX_COMPONENTS} are the most"
+            raise BaselineError(msg)
         check_segments(self.segments, self.counts)
+        parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
+        for part in parts:
+            if part.dependence is not None:
+                check_dependence(part.dependence, int(part.counts.sum()))
         object.__setattr__(self, "identity", identity_of(metadata, arrays, _names(self)))
 
     @property

@@ -1,13 +1,14 @@
-"""What vectors must be like before a baseline can be fitted on them."""
+"""What vectors must be like before a baseline can be fitted on them, and how related they can be."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.moments import blocks
 from driftgauge.core.assignment import Metric
+from driftgauge.core.dependence import MIN_WINDOWS, Dependence
 from driftgauge.errors import BaselineError
 
-__all__ = ["check_vectors", "named", "or_fewer"]
+__all__ = ["check_dependence", "check_vectors", "named", "or_fewer"]
 
 # Five vectors a cluster in each half, the usual least expectation for a chi-squared statistic.
 VECTORS_PER_CLUSTER = 10
@@ -53,6 +54,33 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: Metric) -
             raise BaselineError(msg)
     if (vectors.max(axis=0) == vectors.min(axis=0)).all():
         msg = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
+        raise BaselineError(msg)
+
+
+def check_dependence(dependence: Dependence, count: int) -> None:
+    """Refuse a dependence that no windows of m vectors can have.
+
+    The distance of n of them from the others is at most one over the others' least share: 2 m + k, with
+    half a vector added to each of k <= m clusters. Independent vectors have (k - 1) m / (n (m - n)), which
+    is 4 / m or more. So the over-dispersion of the counts stays below m^2; that of the means is below m,
+    for windows vary no more than their vectors.
+
+    Args:
+        dependence: The dependence.
+        count: m.
+
+    Raises:
+        BaselineError: With what is wrong.
+    """
+    if not MIN_WINDOWS <= dependence.windows <= count:
+        msg = (
+            f"a dependence must be of {MIN_WINDOWS} windows or more, and no more than there are vectors; one "
+            f"is of {dependence.windows:,} windows and {count:,} vectors"
+        )
+        raise BaselineError(msg)
+    most = max(dependence.counts, float(np.diag(dependence.means).max()))
+    if most > float(count) ** 2:
+        msg = f"windows of {count:,} vectors cannot vary {most:g} times as much as of independent ones"
         raise BaselineError(msg)
 
 

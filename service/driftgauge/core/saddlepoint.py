@@ -14,6 +14,8 @@ _MAX_HALVINGS = 6
 # Of the log-probability: how far from the saddlepoint it may end, and what rounding may add on the way.
 _TOLERANCE = 1e-12
 _ROUNDING = 1e-8
+# And where a tail, or all but a tail, has no float of its own: what is out of reach has no saddlepoint.
+_DEEPEST = 1_000.0
 
 # Closer to the mean, in standard deviations, the formula is 0/0.
 _NEAR_MEAN = 1e-3
@@ -169,9 +171,11 @@ def _solve(cells: _Cells, tilts: NDArray[np.float64], targets: NDArray[np.float6
     here = cells.tilt(tilts)
     for _ in range(_MAX_STEPS):
         steps = here.newton(targets, free)
-        if ((here.means - targets) * steps).sum(axis=1).max() < _TOLERANCE:
-            break
         height = here.cumulants - (here.tilts * targets).sum(axis=1)
+        is_deepest = height < -_DEEPEST
+        if (is_deepest | (((here.means - targets) * steps).sum(axis=1) < _TOLERANCE)).all():
+            break
+        steps[is_deepest] = 0.0
         sizes = np.ones((len(tilts), 1))
         for _ in range(_MAX_HALVINGS):
             there = cells.tilt(here.tilts - sizes * steps)

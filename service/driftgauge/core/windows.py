@@ -18,9 +18,11 @@ from driftgauge.core.window import Window
 
 __all__ = ["Closed", "Windows"]
 
-# After a standstill thousands may be due at once; the oldest come first, and the rest next round. Nothing
-# else is done meanwhile, and a comparison, of a window or of a segment of it, takes about a millisecond.
-_MAX_COMPARISONS = 500
+# After a standstill thousands may be due at once; the oldest come first, and the rest next round, for nothing
+# else is done meanwhile. A comparison, of a window or of a segment of it, takes as long as its clusters, of
+# some 12 us each, and 50 more would: 500 with 20 clusters are about half a second, and so are 34 with 1,000.
+_MAX_WORK = 35_000
+_WORK_BESIDES_CLUSTERS = 50
 
 
 @dataclass(slots=True)
@@ -90,7 +92,8 @@ class Windows:
         self._published = table.published(spec.name)
         self._scoring = Scoring(spec, table)
         segments = spec.reference.segments_by(spec.alarm.segment_keys)
-        self._max_published = -(-_MAX_COMPARISONS // (1 + len(segments)))
+        work = (1 + len(segments)) * (_WORK_BESIDES_CLUSTERS + len(spec.reference.counts))
+        self._max_published = max(_MAX_WORK // work, 1)
         self._final_ms = table.final_ms(spec.name)
         self._pending: set[Window] = set()
         self._touched: set[Window] = set()  # of these, those of which something has changed

@@ -4,7 +4,8 @@ import base64
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.examples import Example
@@ -22,24 +23,39 @@ __all__ = [
     "write_result",
 ]
 
+# What a baseline may have; a matrix for each segment is made of this number before anything else is known.
+_MAX_COMPONENTS = 32
+_MAX_WINDOWS = 2**31
+# Far more than any windows leave behind, and its square is still a double.
+_MAX_LEARNED = 1e100
+
 _Count = Annotated[int, Field(ge=0)]
-_Recent = tuple[bool, ...]
+_NotNegative = Annotated[Finite, Field(ge=0)]
+_Recent = Annotated[tuple[bool, ...], Field(max_length=2)]
 
 
 class _Kept(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class _SegmentRecall(_Kept):
+class _Segment(_Kept):
     key: str
     value: str
+
+
+def _each_once(segments: tuple[_Segment, ...]) -> tuple[_Segment, ...]:
+    _demand(len({(each.key, each.value) for each in segments}) == len(segments), "a segment is there twice")
+    return segments
+
+
+class _SegmentRecall(_Segment):
     recent: _Recent
 
 
 class _Recall(_Kept):
     recent: _Recent
-    slow: Finite
-    segments: tuple[_SegmentRecall, ...]
+    slow: _NotNegative
+    segments: Annotated[tuple[_SegmentRecall, ...], AfterValidator(_each_once)]
 
     @classmethod
     def of(cls, recall: Recall) -> "_Recall":
@@ -64,8 +80,8 @@ class _Result(_Kept):
 
 
 class _Clean(_Kept):
-    windows: _Count
-    chi_squared: Finite
+    windows: Annotated[int, Field(ge=0, le=_MAX_WINDOWS)]
+    chi_squared: Annotated[_NotNegative, Field(le=_MAX_LEARNED)]
     products: str  # base64 of (r, r) little-endian float64; empty without windows
 
     @classmethod
@@ -79,15 +95,15 @@ class _Clean(_Kept):
 
     def read(self, components: int) -> CleanWindows:
         if not self.windows:
+            _demand(not self.products and not self.chi_squared, "something was learned from no windows")
             return CleanWindows.empty(components)
         values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
         products = values.reshape(components, components).astype(np.float64)
+        _demand(_is_sum_of_squares(products), "it is no sum of outer products of shifts")
         return CleanWindows(self.windows, self.chi_squared, products)
 
 
-class _SegmentClean(_Kept):
-    key: str
-    value: str
+class _SegmentClean(_Segment):
     clean: _Clean
 
 
@@ -96,9 +112,9 @@ class _History(_Kept):
     end_ms: int
     recall: _Recall
     warm_up: tuple[int, int] | None
-    components: _Count
+    components: Annotated[int, Field(ge=1, le=_MAX_COMPONENTS)]
     clean: _Clean
-    segments: tuple[_SegmentClean, ...]
+    segments: Annotated[tuple[_SegmentClean, ...], AfterValidator(_each_once)]
 
 
 _EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(strict=True))
@@ -169,3 +185,15 @@ def write_examples(examples: tuple[Example, ...]) -> bytes:
 def read_examples(content: bytes) -> tuple[Example, ...]:
     """Return the examples that were written; ValueError where they are none."""
     return tuple(Example(*example) for example in _EXAMPLES.validate_json(content))
+
+
+def _is_sum_of_squares(products: NDArray[np.float64]) -> bool:
+    """Tell whether a matrix has what a sum of outer products x x^T always has."""
+    # A comparison with NaN is false, so this refuses what is not finite as well.
+    is_bounded = (np.abs(products) <= _MAX_LEARNED).all()
+    return bool(is_bounded and (products == products.T).all() and (np.diag(products) >= 0).all())
+
+
+def _demand(fulfilled: object, otherwise: str) -> None:
+    if not fulfilled:
+        raise ValueError(otherwise)

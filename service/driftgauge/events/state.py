@@ -1,7 +1,7 @@
 """The records of the state topic: a key that can be read, a value in fixed form.
 
 `schemas/state.v1.md` says it byte by byte, for other readers. The same key, and the same value, is
-always the same bytes; and whoever meets what a later version wrote says so, and guesses nothing.
+always the same bytes; and whoever meets what another version wrote says so, and guesses nothing.
 
 Why binary: 20 counts of up to 10,000 are 102 bytes of JSON instead of 46, and 1,000 take 34 us to read
 instead of 1. Why not integers of variable length: 1,000 counts would take 190 us; a progress of 50
@@ -44,6 +44,7 @@ from driftgauge.events.contract import STREAM_NAME
 __all__ = ["decode", "encode_key", "encode_value"]
 
 _VERSION = 1
+_HISTORY_VERSION = 2  # in 1 there was one matrix, and nothing of the segments
 
 _BYTE = struct.Struct("<B")
 _TIME = struct.Struct("<q")
@@ -83,7 +84,7 @@ def encode_key(key: Key) -> bytes:
 
 def encode_value(value: Value) -> bytes:
     """Return a record's value; its kind is in the key."""
-    parts = [_BYTE.pack(_VERSION)]
+    parts = [_BYTE.pack(_HISTORY_VERSION if isinstance(value, History) else _VERSION)]
     match value:
         case bytes():
             parts.append(value)
@@ -125,9 +126,10 @@ def decode(key: bytes, value: bytes | None) -> tuple[Key, Value | None]:
         return parsed, None
     if not value:
         raise _damaged(name, "value")
-    if value[0] != _VERSION:
-        what = f"a {name} record of version {value[0]}, of which this version of driftgauge reads {_VERSION}"
-        raise _later(what)
+    if value[0] != kind.version:
+        reads = f"of which this version of driftgauge reads {kind.version}"
+        what = f"a {name} record of version {value[0]}, {reads}"
+        raise _later(what) if value[0] > kind.version else _earlier(what)
     reader = _Reader(value)
     try:
         content = kind.read(reader)
@@ -145,11 +147,13 @@ class _Kind:
         key: The form of its key.
         parse: Makes the key of the form's fields; ValueError where they are none.
         read: Reads the value.
+        version: The version of the value.
     """
 
     key: re.Pattern[str]
     parse: Callable[..., Key]
     read: Callable[["_Reader"], Value]
+    version: int = _VERSION
 
 
 class _Reader:
@@ -262,6 +266,11 @@ def _later(what: str) -> StateError:
     return StateError(f"the state topic holds {what}: {remedy}")
 
 
+def _earlier(what: str) -> StateError:
+    remedy = "written by an earlier version of driftgauge; use another group.id, or that version again"
+    return StateError(f"the state topic holds {what}: {remedy}")
+
+
 def _damaged(kind: str, part: str) -> StateError:
     remedy = "damaged, or not written by driftgauge; use another group.id"
     return StateError(f"the state topic holds a {kind} record with a malformed {part}: {remedy}")
@@ -306,6 +315,7 @@ _KINDS = {
         re.compile(f"history/({STREAM_NAME})/({_INTEGER})"),
         lambda stream, size: HistoryKey(stream, int(size)),
         lambda reader: kept.read_history(reader.rest()),
+        _HISTORY_VERSION,
     ),
     "final": _Kind(re.compile(f"final/({STREAM_NAME})"), FinalKey, lambda reader: int(*reader.unpack(_TIME))),
     "baseline": _Kind(
