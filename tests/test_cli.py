@@ -138,6 +138,11 @@ def test_serving_carries_no_scikit_learn(module):
         (["health", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
         (["health", "--config", "absent.yaml", "--url", "http://localhost:9464"], "--url both say where"),
         (["demo", "prepare"], "Missing option '--out'"),
+        (
+            ["demo", "--keep", "prepare", "--out", "."],
+            "--keep before a command is of the story, not of prepare",
+        ),
+        (["demo", "--out", ".", "publish"], "--out before a command is of the story, not of publish"),
         (["demo", "prepare", "--out", "absent"], "driftgauge: absent/network.safetensors: cannot write"),
         (["demo", "publish", "absent", "--config", "absent.yaml"], "absent.yaml cannot be read"),
         (["plan"], "Missing option '--events-per-hour'"),

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from driftgauge.environment import ENV_PREFIX
 from tests.deploy.dockerfile import ROOT, instructions
+from tests.needed import skip_or_fail
 
 FOLDER = ROOT / "deploy/kubernetes"
 BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
@@ -50,10 +49,6 @@ MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhALZBUm7cRXAkBoM89ETpcRB/v7wibj6x
 -----END CERTIFICATE-----
 """,
 }
-
-
-def tool(command: str, remedy: str) -> str:
-    return shutil.which(command) or _miss(f"there is no {command} on the PATH: {remedy}")
 
 
 @cache
@@ -133,17 +128,13 @@ def mount(where: str, folder: Path) -> Path:
 @cache
 def _kubectl() -> str:
     remedy = "install kubectl 1.25 or later (https://kubernetes.io/docs/tasks/tools/)"
-    command = tool("kubectl", remedy)
+    command = shutil.which("kubectl")
+    if command is None:
+        skip_or_fail(f"there is no kubectl on the PATH: {remedy}")
     asked = [command, "version", "--client", "-o", "json"]
     version = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
     # Before 1.24 it is not told.
     kustomize = re.findall(r"\d+", version.get("kustomizeVersion", "0"))
     if tuple(map(int, kustomize[:3])) < KUSTOMIZE:
-        _miss(f"kubectl is too old, as Debian 12's kubernetes-client is: {remedy}")
+        skip_or_fail(f"kubectl is too old, as Debian 12's kubernetes-client is: {remedy}")
     return command
-
-
-def _miss(reason: str) -> Any:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.chain.servers import Alertmanager, required
+from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_rules import ALERTS, cases
 from tests.integration.service import wait_for
+from tests.needed import required
 
 FOLDER = Path(__file__).parents[2] / "deploy/alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"

@@ -18,11 +18,11 @@ import pytest
 from driftgauge.demo.scrape import Scrape
 from tests.deploy.chain.description import Told
 from tests.deploy.chain.scenario import DOWN, DRIFT, Story, play
-from tests.deploy.chain.servers import required
 from tests.deploy.chain.shipped import ROUTING_KEY
 from tests.deploy.chain.stage import FACTOR, STREAMS, WINDOWS
 from tests.deploy.chain.traffic import COUNTRIES
 from tests.integration.case import CLUSTERS
+from tests.needed import required
 
 pytestmark = pytest.mark.integration
 

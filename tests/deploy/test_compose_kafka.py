@@ -13,7 +13,7 @@ from driftgauge.kafka import client
 from tests.deploy.stack import SERVICES
 from tests.integration.service import wait_for
 from tests.kafka.broker import LOG4J, BrokerUnavailable, fetch_jars, find_java, free_ports
-from tests.kafka.fixtures import skip_or_fail
+from tests.needed import skip_or_fail
 
 KAFKA_START_S = 60.0
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.deploy.dockerfile import DOCKER, ROOT, instructions
-from tests.deploy.manifests import tool
 from tests.deploy.stack import SERVICES, memory_mib, mounts
+from tests.needed import required
 
 
 def read(path):
@@ -88,7 +88,7 @@ def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
 
 
 def test_amtool_knows_what_the_stack_asks_it():
-    amtool = tool("amtool", "install it with `apt-get install -y prometheus-alertmanager`")
+    amtool = required("amtool", "prometheus-alertmanager")
     _, _, *arguments = SERVICES["alertmanager"]["healthcheck"]["test"]
     done = subprocess.run([amtool, *arguments, "--help"], capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr

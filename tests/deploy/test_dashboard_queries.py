@@ -13,8 +13,8 @@ import yaml
 
 from driftgauge.telemetry.catalogue import METRICS
 from tests.deploy import promql
-from tests.deploy.chain.servers import required
 from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, panels, put_in
+from tests.needed import required
 
 CODES = re.compile(r"\{\{(.+?)\}\}")
 

@@ -27,8 +27,8 @@ from tests.deploy.manifests import (
     mount,
     render,
     the,
-    tool,
 )
+from tests.needed import required
 
 MODELS = {
     model.__name__: model for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
@@ -103,7 +103,7 @@ def test_the_rules_are_those_of_the_rule_files_and_prometheus_takes_them(tmp_pat
     assert spec == {"groups": recording["groups"] + alerts["groups"]}
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(spec))
-    promtool = tool("promtool", "install it with `apt-get install -y prometheus`")
+    promtool = required("promtool", "prometheus")
     done = subprocess.run(
         [promtool, "check", "rules", "--lint=all", "--lint-fatal", rules],
         check=False,

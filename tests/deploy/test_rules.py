@@ -14,7 +14,7 @@ from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 from deploy.generate.texts import to_yaml
 
 from tests.deploy import promql
-from tests.deploy.chain.servers import required
+from tests.needed import required
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
 RULES = sorted(PROMETHEUS.glob("rules/*.yml"))

@@ -9,10 +9,11 @@ import pytest
 
 from driftgauge.core.durations import parse_duration
 from tests.deploy import promql
-from tests.deploy.chain.servers import Alertmanager, required
+from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_alertmanager import post
 from tests.deploy.test_rules import ALERTS, RECORDS, cases, known_names
 from tests.integration.service import wait_for
+from tests.needed import required
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/runbooks"

@@ -1,7 +1,6 @@
 """The main job on real input, end to end: baseline, broker, service, results, gauges, replay."""
 
 import json
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from driftgauge.kafka.publisher import Publication, publish
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
 from tests.integration.gauges import Samples, gauges_of, window_gauges, without_wall_time
 from tests.integration.service import Service, driftgauge, wait_for
+from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.integration
 
@@ -81,9 +81,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
     """Three weeks of 1,000 events a day, through the command line alone."""
     if not EMBEDDINGS.exists():
         reason = f"the CIFAR-10 embeddings are not here: no {EMBEDDINGS.name} in {EMBEDDINGS.parent}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        skip_or_fail(reason)
     case = Case(
         tmp_path_factory.mktemp("cifar"),
         bootstrap,

@@ -1,8 +1,6 @@
 """Debian's own Prometheus scrapes the running service."""
 
 import json
-import os
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -14,6 +12,7 @@ import pytest
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
 from tests.integration.service import wait_for
 from tests.kafka.broker import free_ports
+from tests.needed import required
 
 pytestmark = pytest.mark.integration
 
@@ -22,16 +21,6 @@ global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - {{job_name: driftgauge, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}
 """
-
-
-def prometheus() -> str:
-    found = shutil.which("prometheus")
-    if found is None:
-        reason = "there is no prometheus on the PATH: install it with `apt-get install -y prometheus`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return found
 
 
 def query(port: int, expression: str) -> list[dict[str, Any]]:
@@ -46,7 +35,7 @@ def query(port: int, expression: str) -> list[dict[str, Any]]:
 
 
 def test_a_scrape_succeeds_and_the_divergence_can_be_queried(tmp_path: Path, bootstrap: str) -> None:
-    binary = prometheus()
+    binary = required("prometheus", "prometheus")
     case = Case(tmp_path, bootstrap)
     events = make_events("alpha", 500, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=18)
     case.publish(events)

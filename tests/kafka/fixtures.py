@@ -1,7 +1,7 @@
 """Fixtures of the tests that need a real broker.
 
 `DRIFTGAUGE_TEST_BOOTSTRAP=host:port` points them at a cluster that already runs. Where no broker
-can be had they skip; with `CI=true` or `DRIFTGAUGE_REQUIRE_BROKER=1` they fail instead.
+can be had they skip; with `CI=true` they fail instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.kafka.broker import Broker, BrokerUnavailable
+from tests.needed import skip_or_fail
 
 BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
 CONNECT_TIMEOUT_S = 15.0
@@ -92,10 +93,3 @@ def require_answer(address: str) -> None:
             "tests start their own.",
             pytrace=False,
         )
-
-
-def skip_or_fail(reason: str) -> NoReturn:
-    """Skips, except where the tests without a broker would prove too little."""
-    if os.environ.get("CI") == "true" or os.environ.get("DRIFTGAUGE_REQUIRE_BROKER") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)

@@ -26,8 +26,8 @@ from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 from tests.kafka import broker as broker_module
 from tests.kafka.broker import Broker, BrokerUnavailable
 from tests.kafka.cluster import TIMEOUT_S, Cluster
-from tests.kafka.fixtures import skip_or_fail
 from tests.kafka.parts import DECODER, SPEC, START_MS, STREAM, build_settings, event
+from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.integration
 

@@ -23,7 +23,7 @@ from driftgauge.kafka import client, topics
 from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka import broker as broker_module
 from tests.kafka.broker import Broker, BrokerUnavailable
-from tests.kafka.fixtures import skip_or_fail
+from tests.needed import skip_or_fail
 
 TIMEOUT_S = 30.0
 # A record of state as one transaction writes it, and the keys that it goes round.

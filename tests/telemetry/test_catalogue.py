@@ -1,6 +1,4 @@
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from driftgauge.core.table import Table
 from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS, Kind, render_table, replace_table
+from tests.needed import required
 from tests.results import build_segment
 from tests.telemetry.builders import (
     DAY_MS,
@@ -68,14 +67,10 @@ def test_the_openmetrics_text_of_a_busy_service_parses():
 
 
 def test_promtool_finds_no_fault_with_the_metrics():
-    if shutil.which("promtool") is None:
-        remedy = "promtool is missing; apt-get install prometheus (Debian 12) or promtool (Debian 13)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(remedy)
-        pytest.skip(remedy)
+    promtool = required("promtool", "prometheus")
     rendered = generate_latest(busy_telemetry().registry)
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=rendered, capture_output=True, timeout=60, check=False
+        [promtool, "check", "metrics"], input=rendered, capture_output=True, timeout=60, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 

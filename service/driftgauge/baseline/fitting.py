@@ -14,7 +14,7 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.checks import check_vectors, named, or_fewer
 from driftgauge.baseline.clustering import find_centroids, measure_stability
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import MAX_COMPONENTS, blocks, moments, project
+from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
@@ -26,6 +26,7 @@ from driftgauge.baseline.windows import (
     tell_ratio,
 )
 from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
 __all__ = ["Provenance", "fit_baseline", "split_indices"]

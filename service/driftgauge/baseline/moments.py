@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
-__all__ = ["MAX_COMPONENTS", "Moments", "blocks", "moments", "project"]
-
-# Enough for a mean shift to be seen: on the CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32
-# components found what the full distance found. More would only add noise to every window.
-MAX_COMPONENTS = 32
+__all__ = ["Moments", "blocks", "moments", "project"]
 
 # Rows handled at once: 8,192 of 1,024 floats take 64 MiB in float64.
 BLOCK_ROWS = 8_192

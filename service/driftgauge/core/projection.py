@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Projection"]
+__all__ = ["MAX_COMPONENTS", "Projection"]
+
+# Enough for a mean shift to be seen: on the CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32
+# components found what the full distance found. More would only add noise to every window.
+MAX_COMPONENTS = 32
 
 # A double holds integers up to 2^53 exactly. Components take 20 bits; for what is left see `_limit`.
 _EXACT_BITS = 53

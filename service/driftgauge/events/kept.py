@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.examples import Example
+from driftgauge.core.projection import MAX_COMPONENTS
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.verdict import History
 from driftgauge.events.contract import Finite, VerdictName, WindowRecord
@@ -23,8 +24,6 @@ __all__ = [
     "write_result",
 ]
 
-# What a baseline may have; a matrix for each segment is made of this number before anything else is known.
-_MAX_COMPONENTS = 32
 _MAX_WINDOWS = 2**31
 # Far more than any windows leave behind, and its square is still a double.
 _MAX_LEARNED = 1e100
@@ -112,7 +111,8 @@ class _History(_Kept):
     end_ms: int
     recall: _Recall
     warm_up: tuple[int, int] | None
-    components: Annotated[int, Field(ge=1, le=_MAX_COMPONENTS)]
+    # A matrix for each segment is made of this number before anything else is known.
+    components: Annotated[int, Field(ge=1, le=MAX_COMPONENTS)]
     clean: _Clean
     segments: Annotated[tuple[_SegmentClean, ...], AfterValidator(_each_once)]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.core.budget import window_level
 from driftgauge.core.power import Sensitivity
+from driftgauge.core.projection import MAX_COMPONENTS
 from driftgauge.errors import ConfigError
 
 __all__ = ["Candidate", "ClusterNeed", "Plan", "Request", "make_plan", "sensitivity_of"]
@@ -18,7 +19,6 @@ _DAY_MS = 24 * _HOUR_MS
 _SIZES_MS = (_HOUR_MS // 12, _HOUR_MS // 4, _HOUR_MS, 6 * _HOUR_MS, _DAY_MS, 7 * _DAY_MS)
 
 _CLUSTERS = 20
-_COMPONENTS = 32
 _FEWER_CLUSTERS = (5, 10, 20, 50)
 
 
@@ -132,7 +132,7 @@ def sensitivity_of(
         ConfigError: A baseline is given and something that it says itself as well.
     """
     if baseline is None:
-        given = Sensitivity(clusters or _CLUSTERS, components or _COMPONENTS, baseline_count or math.inf)
+        given = Sensitivity(clusters or _CLUSTERS, components or MAX_COMPONENTS, baseline_count or math.inf)
     else:
         itself = {"clusters": clusters, "components": components, "baseline-count": baseline_count}
         twice = [f"--{name}" for name, value in itself.items() if value is not None]

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -12,28 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.integration.service import wait_for
 from tests.kafka.broker import free_ports
+from tests.needed import required
 
-__all__ = ["Alertmanager", "Prometheus", "required"]
+__all__ = ["Alertmanager", "Prometheus"]
 
 REQUEST_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 20
 STEP_S = 1
-
-
-def required(program: str, package: str) -> str:
-    """Return where a program is; without it the test skips, or fails in CI."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"there is no {program} on the PATH: install it with `apt-get install -y {package}`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return found
 
 
 class _Server:

@@ -1,0 +1,124 @@
+"""`driftgauge baseline`: frozen baselines fitted, shown and compared."""
+
+from pathlib import Path
+
+import click
+import orjson
+
+from driftgauge.app import wall_clock_ms
+from driftgauge.baseline.segments import SegmentChoice
+from driftgauge.cli.options import FILE, LENGTH, SEGMENT, array_option, progress
+from driftgauge.core.assignment import Metric
+from driftgauge.errors import InputError
+
+__all__ = ["baseline_group"]
+
+
+@click.group("baseline")
+def baseline_group() -> None:
+    """Frozen baselines: what the events are compared with."""
+
+
+@baseline_group.command("fit")
+@click.argument("source", metavar="INPUT", type=FILE)
+@click.option("--stream", required=True, help="The stream whose events the baseline will judge.")
+@click.option("--out", type=FILE, required=True, help="The file to write.")
+@click.option("--clusters", type=click.IntRange(min=2), default=20, show_default=True)
+@array_option
+@click.option(
+    "--metric", type=click.Choice([metric.value for metric in Metric]), default="euclidean", show_default=True
+)
+@click.option("--model-version", help="The embedding model's version.")
+@click.option(
+    "--window",
+    "window_ms",
+    type=LENGTH,
+    default="1h",
+    show_default=True,
+    help="Windows of events to measure bursts by; best as long as those that will be judged.",
+)
+@click.option(
+    "--segment",
+    "segments",
+    type=SEGMENT,
+    multiple=True,
+    help="Judge events by the values of a segment key too; those not named count as other. Repeatable.",
+)
+@click.option("--training-set", is_flag=True, help="The model was trained on what INPUT was made from.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def _fit(
+    source: Path,
+    stream: str,
+    out: Path,
+    clusters: int,
+    array: str | None,
+    metric: str,
+    model_version: str | None,
+    window_ms: int,
+    segments: tuple[SegmentChoice, ...],
+    *,
+    training_set: bool,
+    seed: int,
+) -> None:
+    """Fit a baseline on the vectors in INPUT: .npy, .npz, or events in .jsonl or .jsonl.gz."""
+    # scikit-learn is a weight that only this command carries.
+    from driftgauge.baseline.artifact import save
+    from driftgauge.baseline.fitting import Provenance, fit_baseline
+    from driftgauge.baseline.report import describe
+    from driftgauge.baseline.segments import find_members
+    from driftgauge.baseline.vectors import read_vectors
+    from driftgauge.baseline.windows import Traffic
+
+    if not out.parent.is_dir():
+        message = f"{out.parent} is not a folder; make it, or write the baseline elsewhere"
+        raise InputError(message)
+    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
+    baseline = fit_baseline(
+        read.vectors,
+        stream=stream,
+        model_version=model_version or read.model_version,
+        clusters=clusters,
+        metric=Metric(metric),
+        seed=seed,
+        created_ms=wall_clock_ms(),
+        progress=progress,
+        provenance=Provenance(
+            traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
+            members=find_members(read.segments, segments),
+            training_set=training_set,
+        ),
+    )
+    save(baseline, out)
+    click.echo(describe(baseline, out))
+
+
+@baseline_group.command("show")
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def _show(file: Path, *, as_json: bool) -> None:
+    """Verify the baseline in FILE and print what it holds."""
+    from driftgauge.baseline import report
+    from driftgauge.baseline.artifact import load
+
+    baseline = load(file)
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(baseline), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(report.describe(baseline, file))
+
+
+@baseline_group.command("compare")
+@click.argument("first", metavar="A", type=FILE)
+@click.argument("second", metavar="B", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def _compare(first: Path, second: Path, *, as_json: bool) -> None:
+    """Tell whether results against the baselines in A and B can be compared, and how far they differ."""
+    from driftgauge.baseline import comparison_report
+    from driftgauge.baseline.artifact import load
+    from driftgauge.baseline.comparison import compare
+
+    compared = compare(load(first), load(second))
+    if as_json:
+        click.echo(orjson.dumps(comparison_report.as_json(compared), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(comparison_report.describe(compared, first, second))

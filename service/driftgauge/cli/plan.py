@@ -1,0 +1,91 @@
+"""`driftgauge plan`: windows from the traffic and the smallest drift worth finding."""
+
+from pathlib import Path
+
+import click
+import orjson
+
+from driftgauge.cli.options import FILE, Number
+from driftgauge.core.projection import MAX_COMPONENTS
+
+__all__ = ["plan_command"]
+
+
+@click.command("plan")
+@click.option(
+    "--events-per-hour", type=Number(0, min_open=True), required=True, help="The events of one stream."
+)
+@click.option("--clusters", type=click.IntRange(min=2), help="Of the baseline.  [default: 20]")
+@click.option("--components", type=click.IntRange(1, MAX_COMPONENTS), help="Of the baseline.  [default: 32]")
+@click.option(
+    "--smallest-divergence",
+    type=Number(0, 1, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="The smallest Jensen-Shannon divergence worth finding.",
+)
+@click.option(
+    "--smallest-shift",
+    type=Number(0, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="The smallest mean shift worth finding: its Mahalanobis length squared.",
+)
+@click.option("--false-pages-per-year", type=Number(0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Streams that share the budget.",
+)
+@click.option("--baseline", "baseline_path", type=FILE, help="A fitted baseline, rather than its figures.")
+@click.option("--baseline-count", type=click.IntRange(min=1), help="The events that the baseline counts.")
+@click.option(
+    "--dispersion",
+    type=Number(1),
+    help="How many times as much as independent events windows vary; else as the baseline says.",
+)
+@click.option("--daily-cycle", is_flag=True, help="The traffic is another at night than by day.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def plan_command(
+    events_per_hour: float,
+    clusters: int | None,
+    components: int | None,
+    smallest_divergence: float,
+    smallest_shift: float,
+    false_pages_per_year: float,
+    streams: int,
+    baseline_path: Path | None,
+    baseline_count: int | None,
+    dispersion: float | None,
+    *,
+    daily_cycle: bool,
+    as_json: bool,
+) -> None:
+    """Plan windows: from the traffic and the smallest drift worth finding to length, count and power."""
+    from driftgauge.baseline.artifact import load
+    from driftgauge.planning import report
+    from driftgauge.planning.plan import Request, make_plan, sensitivity_of
+
+    plan = make_plan(
+        Request(
+            events_per_hour=events_per_hour,
+            sensitivity=sensitivity_of(
+                load(baseline_path) if baseline_path else None,
+                clusters=clusters,
+                components=components,
+                baseline_count=baseline_count,
+                dispersion=dispersion,
+            ),
+            js_divergence=smallest_divergence,
+            mean_shift=smallest_shift,
+            false_pages_per_year=false_pages_per_year,
+            streams=streams,
+            daily_cycle=daily_cycle,
+        )
+    )
+    if as_json:
+        click.echo(orjson.dumps(report.as_json(plan), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(report.describe(plan))

@@ -1,0 +1,84 @@
+"""`driftgauge publish`: vectors of a file sent as events."""
+
+from pathlib import Path
+
+import click
+
+from driftgauge.app import wall_clock_ms
+from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, progress, settings_of
+from driftgauge.errors import ConfigError
+from driftgauge.events.timestamps import format_timestamp
+
+__all__ = ["publish_command"]
+
+
+@click.command("publish")
+@click.argument("source", metavar="FILE", type=FILE)
+@config_option
+@click.option("--stream", required=True, help="The stream the events name.")
+@click.option("--topic", help="The topic; the configuration's first events topic unless given.")
+@array_option
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; else at full speed."
+)
+@click.option(
+    "--start", "start_ms", type=TIME, help="Event time of the first event, RFC 3339; else now - span."
+)
+@click.option("--span", "span_ms", type=DURATION, default="1h", show_default=True, help="Event time covered.")
+@click.option("--disorder", "disorder_ms", type=DURATION, default="0s", help="How far out of order to send.")
+@click.option(
+    "--model-version",
+    help="The model version the events name; of recorded events, send only those of this one or of none.",
+)
+@click.option("--base64", "as_base64", is_flag=True, help="Send vectors as base64 rather than JSON numbers.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def publish_command(
+    source: Path,
+    config_path: Path,
+    stream: str,
+    topic: str | None,
+    array: str | None,
+    rate: float | None,
+    start_ms: int | None,
+    span_ms: int,
+    disorder_ms: int,
+    model_version: str | None,
+    as_base64: bool,
+    seed: int,
+) -> None:
+    """Send the vectors in FILE as events, spread evenly over a span of event time.
+
+    Events in .jsonl or .jsonl.gz keep their own times unless --start is given.
+    """
+    from driftgauge.baseline.vectors import read_vectors
+    from driftgauge.kafka.client import producer
+    from driftgauge.kafka.publisher import Publication, publish
+
+    settings = settings_of(config_path)
+    if stream not in {watched.name for watched in settings.streams}:
+        message = (
+            f"{config_path} does not watch a stream {stream}: its events would all be refused; add it there"
+        )
+        raise ConfigError(message)
+    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
+    topic = topic or settings.topics.events[0]
+    model_version = read.model_version
+    if start_ms is None and read.times_ms is not None:
+        publication = Publication(topic, stream, read.vectors, read.times_ms, model_version, as_base64)
+    else:
+        publication = Publication.spread(
+            topic=topic,
+            stream=stream,
+            vectors=read.vectors,
+            start_ms=wall_clock_ms() - span_ms if start_ms is None else start_ms,
+            span_ms=span_ms,
+            disorder_ms=disorder_ms,
+            seed=seed,
+            model_version=model_version,
+            as_base64=as_base64,
+        )
+    publish(producer(settings.kafka), publication, rate=rate)
+    first, last = (
+        format_timestamp(int(time_ms)) for time_ms in (publication.times_ms.min(), publication.times_ms.max())
+    )
+    click.echo(f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}")

@@ -1,0 +1,65 @@
+"""`driftgauge serve`, `config check` and `health`: the service itself, and questions to it."""
+
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from driftgauge.app import check, serve
+from driftgauge.cli.options import FILE, config_option, settings_of
+from driftgauge.config import HttpSettings
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import ConfigError
+from driftgauge.telemetry.logs import configure_logging
+
+__all__ = ["config_group", "health_command", "serve_command"]
+
+
+@click.command("serve")
+@config_option
+def serve_command(config_path: Path) -> None:
+    """Run the service: consume, count, compare, expose; until SIGTERM."""
+    configure_logging(as_json=not sys.stderr.isatty())
+    serve(settings_of(config_path))
+
+
+@click.group("config")
+def config_group() -> None:
+    """The configuration."""
+
+
+@config_group.command("check")
+@config_option
+def _check(config_path: Path) -> None:
+    """Check the configuration and every baseline it names; print what is in force, secrets masked."""
+    settings = settings_of(config_path)
+    streams = check(settings)
+    click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+    for stream in streams:
+        spec, metadata = stream.spec, stream.baseline.metadata
+        click.echo(
+            f"stream {spec.name}: {metadata.clusters} clusters of {metadata.dimension} dimensions, "
+            f"windows {', '.join(map(format_duration, spec.sizes_ms))}, "
+            f"scored from {spec.min_events:,} events, baseline {spec.reference.baseline_id[:19]}…"
+        )
+    click.echo(f"{config_path}: no problem found")
+
+
+@click.command("health")
+@click.option("--config", "config_path", type=FILE, help="Ask the service of this configuration.")
+@click.option("--url", help="Ask the one at this URL.  [default: http://127.0.0.1:9464]")
+@click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
+@click.pass_context
+def health_command(ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool) -> None:
+    """Ask a running service whether it is alive; exit with 0 if so, else with 1."""
+    from driftgauge.telemetry.probe import ask, url_of
+
+    if config_path is not None and url is not None:
+        message = "--config and --url both say where to ask; give one"
+        raise ConfigError(message)
+    if url is None:
+        url = url_of(HttpSettings() if config_path is None else settings_of(config_path).http)
+    healthy, line = ask(url, ready=ready)
+    click.echo(line)
+    ctx.exit(0 if healthy else 1)
