@@ -12,7 +12,6 @@ from driftgauge.demo.scrape import Scrape
 from tests.chaos.disruptions import RECOVERY_LIMIT_S, Disruptor, Outcome
 from tests.chaos.history import check_verdicts
 from tests.chaos.plan import REPLICAS, make_plan
-from tests.chaos.records import read_committed
 from tests.chaos.recovery import Progress
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import Result, final_results
@@ -30,12 +29,14 @@ from tests.chaos.verdict import (
 from tests.chaos.workload import LONGEST_OUTAGE_S, PARTITIONS, Publishing, Workload
 from tests.integration.service import driftgauge
 from tests.kafka.broker import Broker
+from tests.kafka.records import read
 
 SETTLE_S: Final = 120.0
 SETTLE_EVERY_S: Final = 1.0
 # So long nothing more may come once all is counted.
 QUIET_S: Final = 5.0
 REPLAY_S: Final = 300.0
+READ_S: Final = 180.0
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,10 @@ def judge(
     scrapes: Mapping[str, Scrape],
 ) -> list[Check]:
     """Compare what is in the topics, and what the replicas showed, with the truth and with `replay`."""
-    log, paths = check_log(read_committed(setting.bootstrap, setting.events_topic), workload, folder)
+    log, paths = check_log(read(setting.bootstrap, setting.events_topic, within_s=READ_S), workload, folder)
     results = read_results(setting)
     final = final_results(results)
-    letters = read_committed(setting.bootstrap, setting.dead_letters_topic)
+    letters = read(setting.bootstrap, setting.dead_letters_topic, within_s=READ_S)
     return [
         log,
         check_counts({key: result.counts for key, result in final.items()}, truth),
@@ -187,7 +188,8 @@ def judge(
 
 
 def read_results(setting: Setting) -> list[Result]:
-    return [Result.read(message) for message in read_committed(setting.bootstrap, setting.windows_topic)]
+    messages = read(setting.bootstrap, setting.windows_topic, within_s=READ_S)
+    return [Result.read(message) for message in messages]
 
 
 def replay(setting: Setting, paths: list[Path]) -> list[Result]:

@@ -1,6 +1,5 @@
 """One test's own topics, group, baseline and configuration on the real broker."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import jsonschema
 import numpy as np
 import orjson
 import yaml
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
 from tests.integration.service import DRIFTGAUGE, Service
 from tests.kafka.fixtures import SHORT_SESSION
+from tests.kafka.records import read
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 4
@@ -214,36 +214,7 @@ class Case:
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """Every record that is in a topic now, partition by partition; none where it does not exist."""
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": f"{self.name}.reader",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "isolation.level": isolation,
-            }
-        )
-        try:
-            known = consumer.list_topics(timeout=TIMEOUT_S).topics
-            if topic not in known:
-                return []
-            unread = set(known[topic].partitions)
-            consumer.assign([TopicPartition(topic, partition, 0) for partition in unread])
-            records: list[Message] = []
-            deadline = time.monotonic() + TIMEOUT_S
-            while unread:
-                assert time.monotonic() < deadline, f"{topic} was not read within {TIMEOUT_S:g} s"
-                for message in consumer.consume(1_000, 0.1):
-                    error = message.error()
-                    if error is None:
-                        records.append(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        unread.discard(message.partition())
-                    else:
-                        raise KafkaException(error)
-        finally:
-            consumer.close()
+        records = read(self.bootstrap, topic, within_s=TIMEOUT_S, isolation=isolation)
         return sorted(records, key=lambda message: (message.partition(), message.offset()))
 
     def positions(self) -> dict[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from driftgauge.core.partition import Partition
@@ -16,6 +16,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.transaction import Transaction
 from tests.kafka.fixtures import SHORT_SESSION
+from tests.kafka.records import read
 
 TIMEOUT_S = 30.0
 LOOK_EVERY_S = 0.05
@@ -30,6 +31,7 @@ class Cluster:
         self.events, self.state = f"events-{name}", f"state-{name}"
         self.windows, self.letters = f"windows-{name}", f"letters-{name}"
         self.partitions = partitions
+        self.bootstrap = bootstrap
         self.properties: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
             "group.id": self.group,
@@ -167,25 +169,8 @@ class Cluster:
 
     def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
         """Key and value of every committed record in a topic, partition by partition."""
-        consumer = client.table_consumer({**self.properties, "group.id": f"{self.group}.reader"})
-        try:
-            unread = set(consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions)
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in unread])
-            records = []
-            deadline = time.monotonic() + TIMEOUT_S
-            while unread:
-                assert time.monotonic() < deadline, f"{topic} was not read within {TIMEOUT_S:g} s"
-                for message in consumer.consume(1_000, 0.1):
-                    error = message.error()
-                    if error is None:
-                        records.append((message.partition(), message.key(), message.value()))
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        unread.discard(message.partition())
-                    else:
-                        raise KafkaException(error)
-        finally:
-            consumer.close()
-        return [(key, value) for _, key, value in sorted(records, key=lambda record: record[0])]
+        records = read(self.bootstrap, topic, within_s=TIMEOUT_S)
+        return [(message.key(), message.value()) for message in sorted(records, key=Message.partition)]
 
     def _await_partitions(self, topic: str, number: int) -> None:
         def partitions() -> int:

@@ -1,6 +1,5 @@
 """A replica from start to stop: what it waits out, what ends it, and how it is called."""
 
-import threading
 import time
 from types import SimpleNamespace
 
@@ -13,34 +12,17 @@ from driftgauge.kafka import client
 from driftgauge.kafka import replica as replica_module
 from driftgauge.kafka.replica import Replica
 from driftgauge.telemetry.health import Health
-from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 from tests.kafka.cluster import TIMEOUT_S, Cluster
-from tests.kafka.parts import DECODER, SPEC, START_MS, Clock, build_settings, build_telemetry, event
+from tests.kafka.parts import DECODER, SPEC, Clock, build_settings, build_telemetry, event
+from tests.kafka.running import Running
 
 
-class Running:
-    """A replica in a thread of its own."""
-
+class RunningReplica(Running):
     def __init__(self, cluster, **changes):
-        self.health = Health()
-        self.telemetry = Telemetry(
-            "0.1.0", [WatchedStream(SPEC, "v7", START_MS, "warning")], [cluster.events], self.health
-        )
-        topics = {
-            "events": [cluster.events],
-            "windows": cluster.windows,
-            "dead_letters": cluster.letters,
-            "state": {cluster.events: cluster.state},
-        }
-        self.settings = build_settings(
-            kafka=cluster.properties, topics=topics, commit_interval="200ms", **changes
-        )
-        self.stopping = threading.Event()
-        self.failure = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        super().__init__(cluster, **changes)
+        self.start()
 
-    def _run(self):
+    def run(self):
         replica = Replica(
             self.settings,
             [SPEC],
@@ -49,30 +31,7 @@ class Running:
             health=self.health,
             clock_ms=wall_clock_ms,
         )
-        try:
-            replica.run(self.stopping)
-        except Exception as error:  # noqa: BLE001 - for the test to judge
-            self.failure = error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        """Stop it, and return the seconds that it took."""
-        self.stopping.set()
-        return self.await_end()
-
-    def await_end(self, within_s=60.0):
-        started_s = time.monotonic()
-        self._thread.join(within_s)
-        assert not self._thread.is_alive(), "it does not end"
-        return time.monotonic() - started_s
-
-    def value(self, name, **labels):
-        return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", labels)
+        replica.run(self.stopping)
 
     def sessions_lost(self):
         return self.value("sessions_lost_total")
@@ -109,7 +68,7 @@ def outage(kafka_broker):
 def test_topics_that_are_missing_are_created_or_waited_for(cluster):
     for topic in (cluster.events, cluster.state, cluster.windows, cluster.letters):
         cluster.delete(topic)
-    with Running(cluster) as running:
+    with RunningReplica(cluster) as running:
         cluster.await_that(
             lambda: {cluster.windows, cluster.letters} <= cluster.admin.list_topics(timeout=10).topics.keys(),
             "the topics that are written to",
@@ -126,14 +85,14 @@ def test_topics_that_are_missing_are_created_or_waited_for(cluster):
 @pytest.mark.integration
 def test_who_waits_for_topics_hears_that_it_is_to_stop(cluster):
     cluster.delete(cluster.events)
-    with Running(cluster) as running:
+    with RunningReplica(cluster) as running:
         assert running.stop() < 5.0
     assert running.failure is None
 
 
 @pytest.mark.integration
 def test_an_outage_is_waited_out_and_nothing_is_counted_twice_or_lost(kafka_broker, cluster, outage):
-    with Running(cluster, replica="one") as running:
+    with RunningReplica(cluster, replica="one") as running:
         publish(cluster)
         cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first events")
         publish(cluster)
@@ -153,7 +112,7 @@ def test_an_outage_is_waited_out_and_nothing_is_counted_twice_or_lost(kafka_brok
 @pytest.mark.integration
 def test_who_waits_for_the_brokers_hears_that_it_is_to_stop(kafka_broker, cluster, outage):
     outage()
-    with Running(cluster) as running:
+    with RunningReplica(cluster) as running:
         cluster.await_that(lambda: running.health.since_poll_ms() > 100, "the first attempt")
         assert running.stop() < 12.0
     assert running.failure is None
@@ -164,7 +123,7 @@ def test_state_that_cannot_be_used_ends_it(cluster):
     producer = client.producer(cluster.properties)
     producer.produce(cluster.state, b"value", b"strange", partition=1)
     assert producer.flush(TIMEOUT_S) == 0
-    with Running(cluster) as running:
+    with RunningReplica(cluster) as running:
         running.await_end()
     assert isinstance(running.failure, StateError)
     assert running.sessions_lost() == 0
@@ -182,7 +141,7 @@ def test_a_named_replica_takes_over_from_the_one_before_it_without_waiting(clust
         )
     publish(cluster)
     started_s = time.monotonic()
-    with Running(cluster, replica="one"):
+    with RunningReplica(cluster, replica="one"):
         cluster.await_that(lambda: count(cluster) == 20, "the events to be counted")
     assert time.monotonic() - started_s < 30
 

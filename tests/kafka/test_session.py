@@ -1,7 +1,6 @@
 """One life of a replica's clients on a real broker, in a thread of its own."""
 
 import os
-import threading
 import time
 
 import orjson
@@ -21,13 +20,10 @@ from driftgauge.app import wall_clock_ms
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, StateError
 from driftgauge.kafka import client
 from driftgauge.kafka.session import Session
-from driftgauge.telemetry.health import Condition, Health
-from driftgauge.telemetry.metrics import Telemetry, WatchedStream
-from tests.kafka import broker as broker_module
-from tests.kafka.broker import Broker, BrokerUnavailable
+from driftgauge.telemetry.health import Condition
 from tests.kafka.cluster import TIMEOUT_S, Cluster
-from tests.kafka.parts import DECODER, SPEC, START_MS, STREAM, build_settings, event
-from tests.needed import skip_or_fail
+from tests.kafka.parts import DECODER, SPEC, STREAM, event
+from tests.kafka.running import Running
 
 pytestmark = pytest.mark.integration
 
@@ -35,30 +31,11 @@ pytestmark = pytest.mark.integration
 CLOSING = event(100_000)
 
 
-class Running:
-    """A session that runs until it is stopped or fails."""
-
+class RunningSession(Running):
     def __init__(self, cluster, name="name", *, kafka=None, **changes):
-        self.cluster = cluster
-        self.health = Health()
-        self.telemetry = Telemetry(
-            "0.1.0", [WatchedStream(SPEC, "v7", START_MS, "warning")], [cluster.events], self.health
-        )
-        topics = {
-            "events": [cluster.events],
-            "windows": cluster.windows,
-            "dead_letters": cluster.letters,
-            "state": {cluster.events: cluster.state},
-        }
-        settings = build_settings(
-            kafka={**cluster.properties, **(kafka or {})},
-            topics=topics,
-            **{"commit_interval": "200ms", **changes},
-        )
-        self.stopping = threading.Event()
-        self.failure = None
+        super().__init__(cluster, kafka=kafka, **changes)
         self.session = Session(
-            settings,
+            self.settings,
             [SPEC],
             DECODER,
             transactional_id=f"{cluster.group}.{name}",
@@ -67,34 +44,10 @@ class Running:
             health=self.health,
             clock_ms=wall_clock_ms,
         )
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self.start()
 
-    def _run(self):
-        try:
-            self.session.run(self.stopping)
-        except Exception as error:  # noqa: BLE001 - for the test to judge
-            self.failure = error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        """Stop it, and return the seconds that it took."""
-        self.stopping.set()
-        return self.await_end()
-
-    def await_end(self, within_s=60.0):
-        started_s = time.monotonic()
-        self._thread.join(within_s)
-        assert not self._thread.is_alive(), "it does not end"
-        return time.monotonic() - started_s
-
-    def value(self, name, **labels):
-        return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", labels)
+    def run(self):
+        self.session.run(self.stopping)
 
     def held(self):
         return self.value("consumer_assigned_partitions", topic=self.cluster.events)
@@ -162,7 +115,7 @@ def ends(cluster):
 
 
 def test_what_is_published_is_counted_once_and_the_offsets_go_with_it(cluster):
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         publish(cluster, 10)
         cluster.publish(b"junk")
         close_windows(cluster)
@@ -179,7 +132,7 @@ def test_what_is_published_is_counted_once_and_the_offsets_go_with_it(cluster):
 
 def test_whoever_leaves_commits_first_what_was_counted(cluster):
     publish(cluster, 10)
-    with Running(cluster, commit_interval="5s") as session:
+    with RunningSession(cluster, commit_interval="5s") as session:
         session.await_ready()
         cluster.await_that(
             lambda: (
@@ -194,20 +147,20 @@ def test_whoever_leaves_commits_first_what_was_counted(cluster):
 
 def test_who_follows_goes_on_where_the_last_one_left(cluster):
     publish(cluster, 10)
-    with Running(cluster, "first") as session:
+    with RunningSession(cluster, "first") as session:
         cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first half")
     publish(cluster, 5)
     close_windows(cluster)
-    with Running(cluster, "second"):
+    with RunningSession(cluster, "second"):
         await_counts(cluster, {"00:00": 30})
     assert session.failure is None
 
 
 def test_two_share_the_partitions_and_count_what_one_would(cluster):
-    with Running(cluster, "first") as first:
+    with RunningSession(cluster, "first") as first:
         publish(cluster, 10)
         first.await_ready()
-        with Running(cluster, "second") as second:
+        with RunningSession(cluster, "second") as second:
             cluster.await_that(lambda: first.held() == second.held() == 1, "a partition each")
             publish(cluster, 10)
             cluster.await_that(lambda: first.is_ready() and second.is_ready(), "both to be ready")
@@ -241,9 +194,9 @@ def test_a_rebalance_during_a_restore_begins_it_anew(cluster):
     # Where there is state the topics are looked after without the group's offsets.
     publish(cluster, 10)
     writer = hold_up(cluster)
-    with Running(cluster, "first") as first:
+    with RunningSession(cluster, "first") as first:
         cluster.await_that(lambda: is_restoring(first), "the first at the barrier")
-        with Running(cluster, "second") as second:
+        with RunningSession(cluster, "second") as second:
             cluster.await_that(
                 lambda: is_restoring(first) and first.held() == second.held() == 1, "a partition each"
             )
@@ -258,7 +211,7 @@ def test_a_rebalance_during_a_restore_begins_it_anew(cluster):
 
 def test_who_is_stopped_at_the_barrier_leaves_at_once(cluster):
     writer = hold_up(cluster)
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         cluster.await_that(lambda: is_restoring(session), "the session at the barrier")
         assert session.stop() < 5.0
     assert session.failure is None
@@ -267,7 +220,7 @@ def test_who_is_stopped_at_the_barrier_leaves_at_once(cluster):
 
 
 def test_who_is_fenced_by_another_of_its_name_ends_and_holds_nothing(cluster):
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         publish(cluster, 10)
         session.await_ready()
         cluster.transaction(f"{cluster.group}.name")
@@ -279,12 +232,12 @@ def test_who_is_fenced_by_another_of_its_name_ends_and_holds_nothing(cluster):
         assert Condition.RESTORED in session.health.missing()
         assert cluster.members() == 0
     close_windows(cluster)
-    with Running(cluster):
+    with RunningSession(cluster):
         await_counts(cluster, {"00:00": 40})
 
 
 def test_who_stands_still_for_too_long_loses_its_partitions_and_gets_them_again(cluster):
-    with Running(cluster, kafka={"max.poll.interval.ms": 1_500}) as session:
+    with RunningSession(cluster, kafka={"max.poll.interval.ms": 1_500}) as session:
         publish(cluster, 10)
         session.await_ready()
         follow = session.session._follower.poll
@@ -309,7 +262,7 @@ def test_who_stands_still_for_too_long_loses_its_partitions_and_gets_them_again(
 
 def test_a_transaction_that_is_refused_is_done_again(cluster):
     """The dead letters' topic takes less than it was asked to at the start."""
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         publish(cluster, 10)
         cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first events")
         limit = ConfigEntry("max.message.bytes", "3000", incremental_operation=AlterConfigOpType.SET)
@@ -326,7 +279,7 @@ def test_a_transaction_that_is_refused_is_done_again(cluster):
 
 
 def test_partitions_that_are_added_are_counted(cluster):
-    with Running(cluster, kafka={"topic.metadata.refresh.interval.ms": 500}) as session:
+    with RunningSession(cluster, kafka={"topic.metadata.refresh.interval.ms": 500}) as session:
         publish(cluster, 10)
         session.await_ready()
         cluster.grow(cluster.events, 3)
@@ -342,7 +295,7 @@ def test_partitions_that_are_added_are_counted(cluster):
 def test_offsets_without_their_state_stop_the_partition_and_readiness(cluster):
     cluster.commit({0: 5})
     publish(cluster, 10)
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         cluster.await_that(
             lambda: session.value("consumer_stopped_partitions", topic=cluster.events) == 1, "the stop"
         )
@@ -354,14 +307,14 @@ def test_a_record_that_is_not_state_ends_it(cluster):
     producer = client.producer(cluster.properties)
     producer.produce(cluster.state, b"value", b"strange", partition=1)
     assert producer.flush(TIMEOUT_S) == 0
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         session.await_end()
     assert isinstance(session.failure, StateError)
     assert str(session.failure).startswith(f"{cluster.state}[1] at offset 0: ")
 
 
 def test_a_state_topic_that_is_deleted_under_it_ends_it(cluster):
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         publish(cluster, 10)
         cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first events")
         cluster.await_that(session.health.is_fresh, "the table to be known as fresh")
@@ -383,7 +336,7 @@ def outage(kafka_broker):
 def test_who_is_stopped_while_the_brokers_are_away_ends_within_what_supervisors_grant(
     kafka_broker, cluster, outage
 ):
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         publish(cluster, 10)
         session.await_ready()
         publish(cluster, 10)
@@ -391,24 +344,6 @@ def test_who_is_stopped_while_the_brokers_are_away_ends_within_what_supervisors_
         assert session.stop() < 20.0
     assert session.failure is None or isinstance(session.failure, ClientLost)
     assert session.held() == 0
-
-
-@pytest.fixture(scope="module")
-def guarded():
-    """A broker that asks who may do what."""
-    authorizer = (
-        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
-        "allow.everyone.if.no.acl.found=true\n"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(broker_module, "PROPERTIES", broker_module.PROPERTIES + authorizer)
-        broker = Broker()
-        try:
-            broker.start()
-        except BrokerUnavailable as error:
-            skip_or_fail(str(error))
-    yield broker.bootstrap
-    broker.close()
 
 
 DENIED = {
@@ -441,7 +376,7 @@ def test_what_is_forbidden_ends_it_and_is_named(guarded, what):
     close_windows(cluster)
     for done in cluster.admin.create_acls(acls).values():
         done.result(TIMEOUT_S)
-    with Running(cluster) as session:
+    with RunningSession(cluster) as session:
         session.await_end()
     assert isinstance(session.failure, AuthorizationError), session.failure
     assert "check the client's rights" in str(session.failure)

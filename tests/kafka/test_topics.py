@@ -21,18 +21,12 @@ from confluent_kafka.admin import (
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
 from driftgauge.kafka import client, topics
 from driftgauge.kafka.embedded import EmbeddedBroker
-from tests.kafka import broker as broker_module
-from tests.kafka.broker import Broker, BrokerUnavailable
-from tests.needed import skip_or_fail
+from tests.kafka.broker import Broker
 
 TIMEOUT_S = 30.0
 # A record of state as one transaction writes it, and the keys that it goes round.
 VALUE_BYTES = 3_000
 KEYS = 50
-AUTHORIZER = """
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=true
-"""
 
 
 class Cluster:
@@ -415,20 +409,6 @@ def test_the_first_start_on_a_new_cluster_waits_for_its_coordinator(kafka_broker
         cluster = Cluster(broker.bootstrap)
         assert cluster.prepare() == {cluster.source: 3}
         cluster.consumer.close()
-
-
-@pytest.fixture(scope="module")
-def guarded(kafka_broker):
-    """A cluster that allows whatever no rule is about, except creating topics: that takes a rule, too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(broker_module, "PROPERTIES", broker_module.PROPERTIES + AUTHORIZER)
-        broker = Broker()
-        try:
-            broker.start()
-        except BrokerUnavailable as error:
-            skip_or_fail(str(error))
-    yield broker.bootstrap
-    broker.close()
 
 
 class Guarded(Cluster):
