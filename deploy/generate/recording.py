@@ -6,6 +6,9 @@ from driftgauge.telemetry.catalogue import METRICS, Kind, Metric
 
 __all__ = ["RECORDED", "groups"]
 
+# Not a gauge's own: what the last window that says anything says of drift.
+_SAID_DRIFT = "job_stream_window:driftgauge_window_verdict:said_drift"
+
 _ORDER = "job_instance_stream_window:driftgauge_window_order:newest"
 
 # By these alone, so that it does not matter which other labels a scrape adds.
@@ -42,7 +45,7 @@ RECORDED: Mapping[str, str] = {
 
 def groups() -> list[dict[str, object]]:
     """Return the group of recording rules."""
-    return [{"name": "driftgauge-recording", "rules": [*_newest(), *_severity(), *_grown()]}]
+    return [{"name": "driftgauge-recording", "rules": [*_newest(), _said_drift(), *_severity(), *_grown()]}]
 
 
 def _newest() -> list[dict[str, str]]:
@@ -63,6 +66,25 @@ def _newest() -> list[dict[str, str]]:
             {"record": record, "expr": f"max by ({by}) (\n  {name}\n  and on ({on}) {_ORDER}\n)\n"}
         )
     return recorded
+
+
+def _said_drift() -> dict[str, str]:
+    """Return whether the last window that says anything says drift, 1 or 0: one that says nothing ends none.
+
+    It goes on from what it said itself, which may be an hour ago: the service, or Prometheus, was away. Not
+    from the alert's own state, which outlasts the end of drift by the time it is kept firing.
+    """
+    verdict = RECORDED["driftgauge_window_verdict"]
+    window = ", ".join((*_SOURCE, "stream", "window"))
+    silent = f'{verdict}{{verdict=~"incomplete|insufficient"}} == 1'
+    expr = (
+        f'sum by ({window}) ({verdict}{{verdict="drift"}})\n'
+        f"  unless on ({window}) {silent}\n"
+        f"or\n"
+        f"last_over_time({_SAID_DRIFT}[1h])\n"
+        f"  and on ({window}) {silent}\n"
+    )
+    return {"record": _SAID_DRIFT, "expr": expr}
 
 
 def _severity() -> list[dict[str, str]]:

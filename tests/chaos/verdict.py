@@ -178,7 +178,7 @@ def expected_gauges(final: dict[WindowKey, Result]) -> dict[Series, float]:
             of_verdict = tuple(sorted((*labels, ("verdict", verdict))))
             expected[VERDICT, of_verdict] = verdict == document["verdict"]
         for cluster in document["clusters"]:
-            of_cluster = (("cluster", str(cluster["id"])), *labels)
+            of_cluster = (("cluster_id", str(cluster["id"])), *labels)
             expected[CLUSTER_RATIO, of_cluster] = cluster["share"]
             expected[CLUSTER_CONTRIBUTION, of_cluster] = signed_contribution(cluster)
     return {series: float(value) for series, value in expected.items() if value is not None}

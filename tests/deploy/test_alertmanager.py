@@ -54,6 +54,8 @@ ROUTES = [
 
 JOB = {"job": "driftgauge"}
 CLICKS = {**JOB, "stream": "clicks", "window": "1h"}
+# An external label, where one Alertmanager is told by several Prometheis.
+HERE, THERE = {"cluster": "eu"}, {"cluster": "us"}
 TOPIC = {**JOB, "topic": "embeddings"}
 
 
@@ -118,6 +120,16 @@ PAIRS = [
         "WindowsOverdue",
         {**CLICKS, "namespace": "ml"},
         mutes=False,
+    ),
+    pair("Down", {**JOB, **HERE}, "Drift", {**CLICKS, **HERE}, mutes=True),
+    *(
+        pair(cause, {**labels, **HERE}, effect, {**concerned, **THERE}, mutes=False)
+        for cause, labels, effect, concerned in (
+            ("Down", JOB, "Drift", CLICKS),
+            ("Drift", CLICKS, "SlowDrift", CLICKS),
+            ("TableStale", {**JOB, "instance": "a:9464"}, "WindowsOverdue", CLICKS),
+            ("ConsumerStuck", {**TOPIC, "partition": "3"}, "LagGrowing", TOPIC),
+        )
     ),
     pair("ConsumerStuck", {**TOPIC, "partition": "3"}, "LagGrowing", TOPIC, mutes=True),
     pair(
@@ -233,6 +245,12 @@ def muted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, bool]:
         expected = sum(each.mutes for each in PAIRS)
         wait_for("inhibitions to take effect", lambda: sum(states().values()) >= expected)
         return states()
+
+
+def test_notices_and_what_mutes_them_are_kept_apart_by_deployment():
+    apart = {"cluster", "job", "namespace"}
+    assert apart <= set(config()["route"]["group_by"])
+    assert all(apart <= set(rule["equal"]) for rule in config()["inhibit_rules"])
 
 
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=list(map(str, PAIRS)))

@@ -95,7 +95,7 @@ SHOWN = {
     (CLUSTERS, "share"): (0.75, "percentunit"),
     (CLUSTERS, "in the baseline"): (0.25, "percentunit"),
     (CLUSTERS, "change"): (0.5, "percentunit"),
-    ("Which clusters moved, and when", "{{cluster}}"): (-0.5, "none"),
+    ("Which clusters moved, and when", "{{cluster_id}}"): (-0.5, "none"),
     ("Events in a window", "events"): (4096, "short"),
     ("Events in a window", "scored from here on"): (512, "short"),
     ("Missing partitions, lost events", "missing partitions"): (1, "none"),
@@ -147,11 +147,11 @@ VERDICT_PANELS = {
 }
 
 
-def gauges(**other: float) -> list[dict[str, str]]:
+def gauges(replica: Mapping[str, str] = REPLICA, **other: float) -> list[dict[str, str]]:
     """What one replica exports of the newest window of the chosen stream."""
-    of_stream = {**REPLICA, "stream": "clicks"}
+    of_stream = {**replica, "stream": "clicks"}
     of_window = {**of_stream, "window": "1h"}
-    cluster, segment = {"cluster": "3"}, {"segment": "country", "value": "de"}
+    cluster, segment = {"cluster_id": "3"}, {"segment": "country", "value": "de"}
     values = {f"window_{name}": value for name, value in WINDOW.items()}
     levels = {f"alarm_{name}": value for name, value in ALARM.items()}
     return [
@@ -206,6 +206,16 @@ def test_each_name_shows_the_value_that_it_says(tmp_path: Path):
     found = panels()
     expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
     answers(tmp_path, gauges(), expected)
+
+
+def test_clusters_of_two_deployments_are_not_drawn_as_one(tmp_path: Path):
+    found = panels()
+    elsewhere = gauges({**REPLICA, "namespace": "staging"})
+    by_cluster = [name for name in SHOWN if "cluster" in named(found[name[0]])[name[1]]]
+    assert len(by_cluster) == 7
+    of_both = VARIABLES | {"namespace": ".*"}
+    expected = [(put_in(named(found[title])[name], of_both), None) for title, name in by_cluster]
+    answers(tmp_path, [*gauges(), *elsewhere], expected)
 
 
 def test_each_value_is_shown_in_its_unit():

@@ -15,7 +15,7 @@ import yaml
 
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.chain.shipped import shorten
-from tests.deploy.test_alertmanager import CONFIG, FOLDER, SECRETS, post
+from tests.deploy.test_alertmanager import CONFIG, FOLDER, SECRETS, amtool, post
 from tests.deploy.test_rules import cases
 from tests.integration.service import wait_for
 
@@ -142,3 +142,33 @@ def test_a_notice_leads_to_the_dashboard_and_to_the_runbook(tmp_path: Path):
         f"Runbook: {runbook}",
     ]
     assert "trials" not in json.dumps(kept.messages)
+
+
+def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -> str:
+    """What amtool makes of a template, for alerts in one notice: the state of each, and its summary."""
+    data = folder / "notice.json"
+    told_of = [
+        {"status": state, "labels": {}, "annotations": {"summary": summary, "dashboard": f"/d/{summary}"}}
+        for state, summary in alerts
+    ]
+    states = {state for state, _ in alerts}
+    status = "firing" if "firing" in states else "resolved"
+    data.write_text(json.dumps({"status": status, "alerts": told_of, "commonLabels": labels}))
+    return amtool(
+        "template",
+        "render",
+        f"--template.glob={FOLDER}/templates/*.tmpl",
+        f'--template.text={{{{ template "{name}" . }}}}',
+        f"--template.data={data}",
+    ).strip()
+
+
+def test_a_notice_is_headed_by_what_fires_and_says_in_which_cluster(tmp_path: Path):
+    both = ("resolved", "gone"), ("firing", "there")
+    assert rendered(tmp_path, "driftgauge.title", *both) == "[firing] there"
+    assert rendered(tmp_path, "driftgauge.dashboard", *both) == f"{GRAFANA}/d/there"
+    over = ("resolved", "gone"), ("resolved", "too")
+    labels = {"cluster": "eu", "stream": "clicks"}
+    assert (
+        rendered(tmp_path, "driftgauge.title", *over, **labels) == "[resolved] eu: clicks: gone (and 1 more)"
+    )

@@ -174,7 +174,8 @@ def stated(text: str) -> set[float]:
 def test_times_are_those_that_the_alert_waits_and_looks_back_for(page: Path):
     alert = ALERTS[page.stem]
     text = page.read_text("utf-8").partition("## What it means\n")[2].partition("\n## ")[0]
-    ranges = set(re.findall(r"\[(\w+)\]|:increase(\w+)", alert["expr"]))
+    exprs = [alert["expr"], *(record["expr"] for name, record in RECORDS.items() if name in alert["expr"])]
+    ranges = set(re.findall(r"\[(\w+)\]|:increase(\w+)", "\n".join(exprs)))
     looked_back = {parse_duration(one or other) / 60_000 for one, other in ranges}
     waited = {parse_duration(alert[key]) / 60_000 for key in ("for", "keep_firing_for") if key in alert}
     compared = {float(seconds) / 60 for seconds in re.findall(r"> (\d\d+)$", alert["expr"], re.MULTILINE)}

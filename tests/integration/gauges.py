@@ -81,7 +81,7 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
     for missing in record["incomplete"]:
         yield "missing_partition", {"topic": missing["topic"], "partition": str(missing["partition"])}, 1
     for cluster in record["clusters"]:
-        labels = {"cluster": str(cluster["id"])}
+        labels = {"cluster_id": str(cluster["id"])}
         yield "cluster_ratio", labels, cluster["share"]
         yield "cluster_signed_js_contribution", labels, signed_contribution(cluster)
     for segment in record["segments"]:

@@ -106,7 +106,7 @@ def test_the_readme_counts_the_series_of_a_stream_rightly():
     ]
     of_windows = [names for names in labels if "window" in names]
     of_segments = [names for names in of_windows if "segment" in names]
-    of_clusters = [names for names in of_windows if "cluster" in names]
+    of_clusters = [names for names in of_windows if "cluster_id" in names]
     sizes, clusters, segments = 2, 4, 2
     per_window = (len(of_windows) - len(of_segments) - len(of_clusters)) // sizes
     per_cluster = len(of_clusters) // (sizes * clusters)

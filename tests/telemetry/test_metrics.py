@@ -70,7 +70,7 @@ def test_a_divergence_is_not_there_at_zero_before_anything_has_happened(value):
 def test_the_configuration_shows_from_the_start(value):
     assert value("baseline_info", stream="images", baseline="sha256:abc", model_version="v7") == 1
     assert value("baseline_created_timestamp_seconds", stream="images") == 1_700_000_000.5
-    assert value("baseline_cluster_ratio", stream="images", cluster="0") == 0.4
+    assert value("baseline_cluster_ratio", stream="images", cluster_id="0") == 0.4
     assert value("window_duration_seconds", stream="texts", window="1d") == 86_400
     assert value("window_min_events", stream="texts", window="1h") == 20
     assert value("build_info", version="0.1.0") == 1

@@ -134,19 +134,24 @@ def test_a_scored_window_shows_its_score_and_place(close, value):
     assert value("window_revision", **HOURLY) == 2
     assert value("window_end_timestamp_seconds", **HOURLY) == 6 * 3600
     assert value("window_closed_timestamp_seconds", **HOURLY) == 1_700_000_000.25
-    assert [value("window_cluster_ratio", **HOURLY, cluster=str(i)) for i in range(4)] == [0.1, 0.2, 0.3, 0.4]
+    assert [value("window_cluster_ratio", **HOURLY, cluster_id=str(i)) for i in range(4)] == [
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    ]
 
 
 def test_the_sizes_of_the_contributions_of_the_clusters_sum_to_the_divergence(close, value):
     close()
-    parts = [value("window_cluster_signed_js_contribution", **HOURLY, cluster=str(i)) for i in range(4)]
+    parts = [value("window_cluster_signed_js_contribution", **HOURLY, cluster_id=str(i)) for i in range(4)]
     assert min(map(abs, parts)) > 0
     assert sum(map(abs, parts)) == pytest.approx(value("window_js_divergence", **HOURLY), abs=1e-15)
 
 
 def test_a_contribution_is_negative_where_a_share_has_fallen(close, value):
     close((10, 20, 30, 40))
-    parts = [value("window_cluster_signed_js_contribution", **HOURLY, cluster=str(i)) for i in range(4)]
+    parts = [value("window_cluster_signed_js_contribution", **HOURLY, cluster_id=str(i)) for i in range(4)]
     assert [part < 0 for part in parts] == [True, True, False, False], "the baseline's are 40, 30, 20, 10"
 
 
@@ -230,7 +235,7 @@ def test_a_window_with_too_few_events_removes_the_score_and_still_advances(colle
     assert verdicts(value)["insufficient"] == 1
     assert value("window_events", **HOURLY) == 4
     assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
-    assert value("window_cluster_ratio", **HOURLY, cluster="1") == 0.5
+    assert value("window_cluster_ratio", **HOURLY, cluster_id="1") == 0.5
 
 
 def test_a_complete_window_misses_no_partition(collector, close, value):
@@ -365,7 +370,7 @@ def test_a_scrape_begun_before_a_window_closes_shows_the_window_before_throughou
     first = next(scrape)
     close((100, 100, 0, 0), number=2)
     samples = [sample for family in [first, *scrape] for sample in family.samples]
-    values = {(sample.name, sample.labels.get("cluster")): sample.value for sample in samples}
+    values = {(sample.name, sample.labels.get("cluster_id")): sample.value for sample in samples}
     assert values["driftgauge_window_events", None] == 100
     assert values["driftgauge_window_end_timestamp_seconds", None] == 2 * 3600
     assert values["driftgauge_window_cluster_ratio", "3"] == 0.4
@@ -384,7 +389,7 @@ def test_scrapes_during_a_run_of_closings_never_mix_two_windows(collector, close
     while True:
         last_round = not writer.is_alive()
         values = {
-            sample.name: sample.value for sample in samples_of(collector) if "cluster" not in sample.labels
+            sample.name: sample.value for sample in samples_of(collector) if "cluster_id" not in sample.labels
         }
         number = values["driftgauge_window_end_timestamp_seconds"] / 3600 - 1
         assert values["driftgauge_window_events"] == 20 + number

@@ -71,7 +71,7 @@ def _p_values() -> Panel:
         " which combines driftgauge_window_js_p_value, driftgauge_window_mean_shift_p_value and"
         " driftgauge_window_centroid_p_value; below the dashed line, driftgauge_alarm_p_value, a window is"
         " significant. Values below 1e-12 are drawn there. Where the windows are not calibrated, they"
-        " suppose independent events." + LATER + UNSCORED,
+        " may be too small." + LATER + UNSCORED,
         *(
             Query(f"clamp_min({newest(name, OF_WINDOW)}, {_LEAST_P_VALUE:g})", legend)
             for legend, name in parts.items()

@@ -145,7 +145,7 @@ def newest_window() -> Row:
             stat(
                 "Calibrated",
                 "driftgauge_window_calibrated: whether the p-values know how related events are. Where not,"
-                " they suppose independent events, and are too small where events come in bursts.",
+                " it is guessed or not known, and they may be too small where events come in bursts.",
                 Query(newest("driftgauge_window_calibrated", OF_WINDOW)),
                 unit="none",
                 mappings=mapping({0: ("no", "orange"), 1: ("yes", "green")}),

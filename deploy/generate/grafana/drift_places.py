@@ -16,6 +16,8 @@ _CONTRIBUTION = "driftgauge_window_cluster_signed_js_contribution"
 # A cluster of this alone is a divergence of 0.09, nine times the least that is worth finding by default.
 _DARKEST = 0.3
 
+_ONE = " Nothing is drawn while several namespaces are chosen that have this stream: choose one."
+
 
 def places() -> Row:
     """Return where in the embedding's space the chosen stream moved."""
@@ -78,10 +80,10 @@ def _histograms() -> Panel:
     return bar_chart(
         "Histogram of the newest window, and the baseline's",
         "The share of events in each cluster: driftgauge_window_cluster_ratio of the newest window beside"
-        " driftgauge_baseline_cluster_ratio. The divergence is what sets the two apart.",
+        " driftgauge_baseline_cluster_ratio. The divergence is what sets the two apart." + _ONE,
         ("baseline", "#8e8e8e", Query(_padded(_baseline_ratio()), instant=True)),
         ("newest window", "blue", Query(_padded(_ratio()), instant=True)),
-        along="cluster",
+        along="cluster_id",
         unit="percentunit",
         width=14,
         height=9,
@@ -89,13 +91,13 @@ def _histograms() -> Panel:
 
 
 def _movers() -> Panel:
-    size = f"abs(max by (cluster) ({newest(_CONTRIBUTION, OF_WINDOW)}))"
+    size = f"abs({_by_cluster(newest(_CONTRIBUTION, OF_WINDOW))})"
     return table(
         "Clusters by how much they moved",
         f"The parts of the newest window's divergence ({_CONTRIBUTION} without its sign, of their sum), and"
         " the clusters' shares of events now (driftgauge_window_cluster_ratio) and in the baseline"
-        " (driftgauge_baseline_cluster_ratio). Without drift the parts are noise as well.",
-        ("cluster",),
+        " (driftgauge_baseline_cluster_ratio). Without drift the parts are noise as well." + _ONE,
+        ("cluster_id",),
         Column(
             "of the divergence",
             f"{size}\n/ on () group_left () sum({size})",
@@ -109,20 +111,20 @@ def _movers() -> Panel:
         width=10,
         height=9,
         order=("of the divergence", True),
-        widths={"cluster": 80, "of the divergence": 180},
+        widths={"cluster_id": 80, "of the divergence": 180},
     )
 
 
 def _contributions() -> Panel:
-    contribution = newest(_CONTRIBUTION, OF_WINDOW)
+    contribution = _by_cluster(newest(_CONTRIBUTION, OF_WINDOW))
     return heat_map(
         "Which clusters moved, and when",
         f"{_CONTRIBUTION} over time, a row for each cluster: red where it has more events than in the"
         " baseline, blue where fewer. Cells are signed square roots, so that small moves are seen beside"
-        " large ones: their squares add up to the divergence." + LATER + UNSCORED,
+        " large ones: their squares add up to the divergence." + LATER + UNSCORED + _ONE,
         Query(
-            _padded(f"max by (cluster) (sgn({contribution}) * sqrt(abs({contribution})))"),
-            "{{cluster}}",
+            _padded(f"sgn({contribution}) * sqrt(abs({contribution}))"),
+            "{{cluster_id}}",
         ),
         width=24,
         height=10,
@@ -131,13 +133,18 @@ def _contributions() -> Panel:
 
 
 def _ratio() -> str:
-    return f"max by (cluster) ({newest('driftgauge_window_cluster_ratio', OF_WINDOW)})"
+    return _by_cluster(newest("driftgauge_window_cluster_ratio", OF_WINDOW))
 
 
 def _baseline_ratio() -> str:
-    return f"max by (cluster) (driftgauge_baseline_cluster_ratio{{{OF_STREAM}}})"
+    return _by_cluster(f"driftgauge_baseline_cluster_ratio{{{OF_STREAM}}}")
+
+
+def _by_cluster(series: str) -> str:
+    """Return each cluster's; nothing where several deployments are chosen, whose clusters are others."""
+    return f"(max by (cluster_id) ({series})\n  and on () count(count by (job, namespace) ({series})) == 1)"
 
 
 def _padded(expr: str) -> str:
     """Return an expression with clusters of two digits, for labels are sorted as texts."""
-    return f'label_replace({expr}, "cluster", "0$1", "cluster", "(.)")'
+    return f'label_replace({expr}, "cluster_id", "0$1", "cluster_id", "(.)")'

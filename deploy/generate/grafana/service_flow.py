@@ -50,7 +50,9 @@ def glance() -> Row:
                 " whichever are chosen above.",
                 Query(
                     f"sum(\n  max by ({topic}) (driftgauge_topic_partitions{{{of_all}}})\n"
-                    f"  - sum by ({topic}) (driftgauge_consumer_assigned_partitions{{{of_all}}})\n)"
+                    f"  - sum by ({topic}) (\n"
+                    f"    max by (instance, {topic}) (driftgauge_consumer_assigned_partitions{{{of_all}}})\n"
+                    f"  )\n)"
                 ),
                 unit="none",
                 decimals=0,

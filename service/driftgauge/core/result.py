@@ -51,7 +51,8 @@ class Score:
         p_value: How often, without drift, all statistics together are as extreme.
         novelty: The share of the events beyond the distance from their centroid within which 99 % of the
             baseline's are.
-        calibrated: The p-values know how related the events are; otherwise they suppose independent ones.
+        calibrated: The p-values know how related the events are; otherwise it is guessed, or they suppose
+            independent ones.
     """
 
     js_divergence: float

@@ -313,8 +313,8 @@ class WindowRecord(BaseModel):
     """How often, without drift, divergence and mean shift together are as extreme. Null if not scored."""
 
     calibrated: bool | None
-    """Whether the p-values know how related events are; if not they suppose independent ones, and are too
-    small where events come in bursts. Null if the window is not scored."""
+    """Whether the p-values know how related events are; if not it is guessed, or not known at all, and they
+    may be too small where events come in bursts. Null if the window is not scored."""
 
     novelty: Finite | None
     """The share of events further from their centroid than 99 % of the baseline's; about 0.01 without

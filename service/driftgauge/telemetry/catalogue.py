@@ -61,7 +61,7 @@ def _gauge(name: str, labels: tuple[str, ...], unit: str, text: str) -> Metric:
 
 
 _WINDOW = ("stream", "window")
-_CLUSTER = ("stream", "window", "cluster")
+_CLUSTER = ("stream", "window", "cluster_id")
 _SEGMENT = ("stream", "window", "segment", "value")
 _PARTITION = ("topic", "partition")
 
@@ -173,8 +173,8 @@ _ALL = (
         "driftgauge_window_calibrated",
         _WINDOW,
         "1 or 0",
-        "Whether the p-values know how related events are; at 0 they suppose independent ones, and are too"
-        " small where events come in bursts. Absent where the window was not scored.",
+        "Whether the p-values know how related events are; at 0 it is guessed, or not known at all, and they"
+        " may be too small where events come in bursts. Absent where the window was not scored.",
     ),
     _gauge(
         "driftgauge_window_novelty_ratio",
@@ -344,7 +344,7 @@ _ALL = (
     ),
     _gauge(
         "driftgauge_baseline_cluster_ratio",
-        ("stream", "cluster"),
+        ("stream", "cluster_id"),
         "ratio, 0 to 1",
         "Share of the baseline's vectors in each cluster.",
     ),
