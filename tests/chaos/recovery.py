@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 EVERY_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0
+RENEW_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,15 @@ class Progress:
     """
 
     def __init__(self, bootstrap: str, group: str, topic: str, partitions: int) -> None:
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": group,
-                # Under read_committed it would wait for the end of an open transaction.
-                "isolation.level": "read_uncommitted",
-                "reconnect.backoff.max.ms": 200,
-                "log_level": 0,
-            }
-        )
+        self._settings: dict[str, str | int] = {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            # Under read_committed it would wait for the end of an open transaction.
+            "isolation.level": "read_uncommitted",
+            "reconnect.backoff.max.ms": 200,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(self._settings)
         self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look)
@@ -86,11 +86,18 @@ class Progress:
         return recovered_s(self.samples, effective_s)
 
     def _look(self) -> None:
+        seen_s = time.monotonic()
         while not self._done.wait(EVERY_S):
             try:
                 self.samples.append(self._sample())
+                seen_s = time.monotonic()
             except KafkaException:
-                continue  # the broker is away, or its coordinator is not back yet
+                # The broker is away, or its coordinator is not back yet. Or the client has lost sight of it
+                # for good, as one did for minutes in which the group went on.
+                if time.monotonic() - seen_s > RENEW_S:
+                    self._consumer.close()
+                    self._consumer = Consumer(self._settings)
+                    seen_s = time.monotonic()
 
     def _sample(self) -> Sample:
         begun_s = time.monotonic()

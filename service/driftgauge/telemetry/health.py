@@ -10,8 +10,7 @@ __all__ = ["Condition", "Health"]
 
 logger = logging.getLogger(__name__)
 
-# Far above any batch or commit, well below the five minutes after which Kafka itself takes the
-# partitions away (max.poll.interval.ms).
+# Far above any batch or commit. Kafka has given the partitions to others by then (max.poll.interval.ms).
 _POLL_BOUND_MS = 60_000
 
 # The table is compared with the ends of the state every second; an answer may take some seconds.
