@@ -72,8 +72,8 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     # Brokers take no less unless told to.
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 1_500,
-    # So long may a rebalance wait for a member that does not answer: the group of a broker that had crashed
-    # twice stood still for all of the default's 5 minutes. The loop comes round within some 10 s at the worst.
+    # So long may a rebalance wait for a member that does not answer: the group of a broker that crashed
+    # twice stood still for all of the default's 5 minutes. The loop comes round within some 10 s at worst.
     "max.poll.interval.ms": 45_000,
     # New partitions are met within half a minute rather than five.
     "topic.metadata.refresh.interval.ms": 30_000,
