@@ -258,7 +258,7 @@ def main() -> None:
         add(random, DAY_MS, "catching up: 24 panes")
         count(random, 20, 128)
         count(random, 64, 512)
-        for clusters in (5, 20, 50, 300):
+        for clusters in (2, 3, 5, 20, 50, 300):
             judge(random, clusters)
         rounds(random, 10 * MINUTE_MS, "one hour correctable")
         rounds(random, DAY_MS, "all hours correctable")

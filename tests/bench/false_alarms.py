@@ -1,4 +1,4 @@
-"""How often windows without drift alarm: `python tests/bench/false_alarms.py`, 20 minutes of one core.
+"""How often windows without drift alarm: `python tests/bench/false_alarms.py`, 15 minutes of one core.
 
 For each setting it draws baselines: true shares from Dirichlet(3), the shares of real clusters, which
 k-means found on one half of the CIFAR-10 training images' embeddings, among the other half, very uneven

@@ -458,16 +458,21 @@ def test_windows_that_are_due_at_once_are_judged_one_after_the_other():
 
 
 @pytest.mark.parametrize(
-    ("besides", "segment_keys", "work", "a_round"),
+    ("few", "besides", "segment_keys", "work", "a_round"),
     [
-        (0, (), 4 * CLUSTERS, 4),
-        (0, (), 4 * CLUSTERS - 1, 3),
-        (0, ("country",), 4 * CLUSTERS, 2),
-        (CLUSTERS, (), 4 * CLUSTERS, 2),
-        (0, ("country",), 1, 1),
+        (3, 0, (), 4 * CLUSTERS, 4),
+        (3, 0, (), 4 * CLUSTERS - 1, 3),
+        (3, 0, ("country",), 4 * CLUSTERS, 2),
+        (3, CLUSTERS, (), 4 * CLUSTERS, 2),
+        (3, 0, ("country",), 1, 1),
+        # As if these were few: each takes as long as of 300.
+        (CLUSTERS, 0, (), 2 * 300, 2),
     ],
 )
-def test_a_round_does_so_much_work_and_the_next_goes_on(monkeypatch, besides, segment_keys, work, a_round):
+def test_a_round_does_so_much_work_and_the_next_goes_on(
+    monkeypatch, few, besides, segment_keys, work, a_round
+):
+    monkeypatch.setattr(module, "_FEW_CLUSTERS", few)
     monkeypatch.setattr(module, "_WORK_BESIDES_CLUSTERS", besides)
     part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2))
     reference = replace(RICH, segments=(part,))

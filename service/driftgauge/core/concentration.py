@@ -16,8 +16,8 @@ _TYPICAL = 5.0
 # Factors of two apart: of four apart, a level of 1 % came to be 0.9 %.
 _GRID = _TYPICAL * 2.0 ** np.arange(-5, 15)
 
-# What is less probable than this does not change a p-value that matters.
-_LEAST_PROBABILITY = 0.003
+# What is less probable than this does not change a p-value that matters, which are those down to 1e-4.
+_LEAST_PROBABILITY = 1e-5
 
 
 def concentrations(counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,16 +9,25 @@ from scipy.special import ndtr
 __all__ = ["conditional_tail"]
 
 # Four steps or so are taken; halvings are rare.
-_MAX_STEPS = 15
+_MAX_STEPS = 30
 _MAX_HALVINGS = 6
-# Of the log-probability: how far from the saddlepoint it may end, and what rounding may add on the way.
-_TOLERANCE = 1e-12
+# Of the log-probability: how far from the saddlepoint it may end (close to the mean the formula is a
+# difference of large numbers, and a millionth of a standard deviation would show), what rounding may add on
+# the way, what it may leave of none, and how far off there is no saddlepoint.
+_TOLERANCE = 1e-20
 _ROUNDING = 1e-8
+_ROUNDED = 1e-12
+_OFF = 1e-6
+# Closer than this Newton's whole step is taken.
+_NEAR = 0.1
 # And where a tail, or all but a tail, has no float of its own: what is out of reach has no saddlepoint.
 _DEEPEST = 1_000.0
 
 # Closer to the mean, in standard deviations, the formula is 0/0.
 _NEAR_MEAN = 1e-3
+
+# Below the mean, where so much less varies than at it, is the least that the values may sum to.
+_LEAST_VARIANCE = 1e-4
 
 # A matrix is kept from being singular, where hardly anything varies.
 _RIDGE = 1e-12
@@ -55,7 +64,7 @@ def conditional_tail(
     # Given the total alone, which is in the middle or close to it.
     level = _solve(cells, np.zeros((log_weights.shape[1], 2)), np.array([0.0, total]), free=1)
     distance = value - level.means[:, 0]
-    nearest = _NEAR_MEAN * np.sqrt(level.determinant / level.variances[2])
+    nearest = _NEAR_MEAN * np.sqrt(level.conditional_variance)
     aims = level.means[:, 0] + np.copysign(np.maximum(np.abs(distance), nearest), distance)
     targets = np.stack([aims, np.full(len(aims), total)], axis=1)
     # Where a chi-squared variable of this mean has its saddlepoint, as the divergence nearly is one.
@@ -63,11 +72,14 @@ def conditional_tail(
     tilted = _solve(cells, start, targets, free=2)
     log_ratio = (tilted.tilts * targets).sum(axis=1) - tilted.cumulants
     log_ratio -= level.tilts[:, 1] * total - level.cumulants
-    w = np.copysign(np.sqrt(2 * np.maximum(log_ratio, _TOLERANCE)), distance)
+    w = np.copysign(np.sqrt(2 * np.maximum(log_ratio, _ROUNDED)), distance)
     u = tilted.tilts[:, 0] * np.sqrt(tilted.determinant / level.variances[2])
     density = np.exp(-np.square(w) / 2) / np.sqrt(2 * np.pi)
-    tail: NDArray[np.float64] = np.clip(ndtr(-w) + density * (1 / u - 1 / w), 0.0, 1.0)
-    return tail
+    tail = np.clip(ndtr(-w) + density * (1 / u - 1 / w), 0.0, 1.0)
+    # The least that is possible, or less, has no saddlepoint.
+    is_least = tilted.conditional_variance < _LEAST_VARIANCE * level.conditional_variance
+    is_less = tilted.decrement(targets, 2) > _OFF
+    return np.where((is_least | is_less) & (distance < 0), 1.0, tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,17 @@ class _Tilted:
         # Where next to nothing varies, rounding may leave less than that.
         determinant: NDArray[np.float64] = np.maximum(value * place - cross * cross, _RIDGE * _RIDGE)
         return determinant
+
+    @property
+    def conditional_variance(self) -> NDArray[np.float64]:
+        """Of the sum of values, given that of places, (a,) float64."""
+        conditional: NDArray[np.float64] = self.determinant / self.variances[2]
+        return conditional
+
+    def decrement(self, targets: NDArray[np.float64], free: int) -> NDArray[np.float64]:
+        """Return twice by how much the convex function is above its least, to second order, (a,) float64."""
+        decrement: NDArray[np.float64] = ((self.means - targets) * self.newton(targets, free)).sum(axis=1)
+        return np.maximum(decrement, 0.0)
 
     def newton(self, targets: NDArray[np.float64], free: int) -> NDArray[np.float64]:
         """Return by how much the tilts are too large, to first order, (a, 2) float64; see `_solve`."""
@@ -172,16 +195,23 @@ def _solve(cells: _Cells, tilts: NDArray[np.float64], targets: NDArray[np.float6
     for _ in range(_MAX_STEPS):
         steps = here.newton(targets, free)
         height = here.cumulants - (here.tilts * targets).sum(axis=1)
-        is_deepest = height < -_DEEPEST
-        if (is_deepest | (((here.means - targets) * steps).sum(axis=1) < _TOLERANCE)).all():
+        decrement = here.decrement(targets, free)
+        is_there = (height < -_DEEPEST) | (decrement < _TOLERANCE)
+        if is_there.all():
             break
-        steps[is_deepest] = 0.0
-        sizes = np.ones((len(tilts), 1))
+        steps[is_there] = 0.0
+        # Far away, where the function is steep, a whole step may lead further away.
+        sizes = np.where(decrement > _NEAR, 1 / (1 + np.sqrt(decrement)), 1.0)[:, None]
         for _ in range(_MAX_HALVINGS):
             there = cells.tilt(here.tilts - sizes * steps)
             is_higher = ~(there.cumulants - (there.tilts * targets).sum(axis=1) <= height + _ROUNDING)
             if not is_higher.any():
                 break
             sizes[is_higher] /= 2
+        else:
+            sizes[is_higher] = 0.0
+            if not (sizes * steps).any():
+                break
+            there = cells.tilt(here.tilts - sizes * steps)
         here = there
     return here

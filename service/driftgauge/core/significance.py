@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.approximated import Approximated
 from driftgauge.core.concentration import concentrations
-from driftgauge.core.listed import Listed, can_be_listed
+from driftgauge.core.listed import Listed, windows_of
 
 __all__ = ["CountNull", "WindowNull", "noise_floor"]
 
@@ -84,8 +84,9 @@ class CountNull:
     def at(self, count: int) -> WindowNull:
         """Return the distribution for windows of so many events, at least 1."""
         effective = max(count / self._inflation, 1.0)
-        if can_be_listed(len(self._shares), int(effective)):
-            return Listed(self._shares, self._parameters, self._probabilities, int(effective))
+        windows = windows_of(self._parameters, int(effective))
+        if windows is not None:
+            return Listed(self._shares, self._parameters, self._probabilities, int(effective), windows)
         return Approximated(
             self._shares, self._parameters, self._probabilities, effective, self._baseline_count
         )

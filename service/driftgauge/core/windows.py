@@ -21,8 +21,10 @@ __all__ = ["Closed", "Windows"]
 # After a standstill thousands may be due at once; the oldest come first, and the rest next round, for nothing
 # else is done meanwhile. A comparison, of a window or of a segment of it, takes as long as its clusters, of
 # some 12 us each, and 50 more would: 500 with 20 clusters are about half a second, and so are 34 with 1,000.
+# With two or three clusters it may take as long as with 300.
 _MAX_WORK = 35_000
 _WORK_BESIDES_CLUSTERS = 50
+_FEW_CLUSTERS, _AS_LONG_AS = 3, 300
 
 
 @dataclass(slots=True)
@@ -92,7 +94,9 @@ class Windows:
         self._published = table.published(spec.name)
         self._scoring = Scoring(spec, table)
         segments = spec.reference.segments_by(spec.alarm.segment_keys)
-        work = (1 + len(segments)) * (_WORK_BESIDES_CLUSTERS + len(spec.reference.counts))
+        clusters = len(spec.reference.counts)
+        clusters = _AS_LONG_AS if clusters <= _FEW_CLUSTERS else clusters
+        work = (1 + len(segments)) * (_WORK_BESIDES_CLUSTERS + clusters)
         self._max_published = max(_MAX_WORK // work, 1)
         self._final_ms = table.final_ms(spec.name)
         self._pending: set[Window] = set()
