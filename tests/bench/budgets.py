@@ -115,7 +115,7 @@ class Followed:
     def __init__(
         self, part: SegmentReference, dependence: Dependence | None, count: int, level: float
     ) -> None:
-        # The combined p-value is at least about a third of the least of the three.
+        # The combined p-value is never below the least of the three.
         self.screen = Screen(part, dependence, count, 4 * level)
         self.found: list[bool] = []
 

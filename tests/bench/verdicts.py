@@ -41,8 +41,9 @@ CLASSES = 10
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 HOURS_A_YEAR, DAYS_A_YEAR = 8_766, 365
 YEARS = 200
-# A window that is found has a statistic whose own p-value is at most the level: all others are passed over.
-SCREEN = 1e-3
+# A window that is found has a statistic whose own p-value is below the level: combined they are never less
+# than the least of them. All windows without one below so many times the level are passed over.
+SCREEN = 4
 CLEAN_WINDOWS = 200
 SPLITS = 10
 RUNS = 40  # sequences of windows for each split
@@ -187,8 +188,9 @@ def one_year(
     projection = reference.projection
     places = projection.places(world.vectors)
     dependence = measure(reference, world, places, draw(rng, (CLEAN_WINDOWS, count))) if known else None
-    judge = Judge(spec(reference, size_ms), reference, dependence, calibrated=known)
-    screen = Screen(whole_of(reference), dependence, count)
+    its_spec = spec(reference, size_ms)
+    judge = Judge(its_spec, reference, dependence, calibrated=known)
+    screen = Screen(whole_of(reference), dependence, count, SCREEN * its_spec.alarm.level)
     verdicts: list[Verdict] = []
     recall, number_found = Recall(), 0
     for chunk in np.array_split(draw(rng, (windows, count)), max(1, windows * count // 200_000)):
@@ -234,7 +236,7 @@ class Screen:
     """Finds the few windows that may be significant, by thresholds of the three statistics."""
 
     def __init__(
-        self, part: SegmentReference, dependence: Dependence | None, count: int, least: float = SCREEN
+        self, part: SegmentReference, dependence: Dependence | None, count: int, least: float
     ) -> None:
         """Take what windows of so many events are compared with, and the p-value of a suspicious one."""
         self._count = count

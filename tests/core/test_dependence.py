@@ -151,6 +151,18 @@ def test_bursts_that_inflate_all_directions_alike_have_no_heavier_tail():
     assert Dependence(10**6, 5.0, 5 * np.eye(8)).inflation(20) == pytest.approx(5, rel=1e-3)
 
 
+def test_inflations_that_differ_by_chance_alone_have_no_heavier_tail_either():
+    # From W windows each is known to a standard deviation of itself times sqrt(2 / W).
+    windows, inflation = 20, 5.0
+    chance = inflation * math.sqrt(2 / windows) * np.tile([1, -1], 4)
+    even, estimated, uneven = (
+        Dependence(windows, inflation, np.diag(inflation + share * chance)).inflation(20)
+        for share in (0, 1, 2)
+    )
+    assert even == pytest.approx(estimated, rel=1e-9)
+    assert even < 0.95 * uneven
+
+
 def test_the_tail_of_the_divergence_is_right_for_bursts_of_a_topic():
     # Ten topics with clusters of their own, or partly so, in bursts of five. Of 20,000 windows the rate
     # at 1e-2 is known to 7 % of itself, at 1e-3 to 22 %; divided by the over-dispersion alone counts

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
-from driftgauge.core.dependence import Dependence, Known
+from driftgauge.core.dependence import MIN_WINDOWS, Dependence, Known
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.judge import Judge
 from driftgauge.core.mean_shift import MeanNull
@@ -186,6 +186,18 @@ def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
     for name in ("js_p_value", "p_value", "noise_floor"):
         assert getattr(scores[0], name) < getattr(scores[1], name)
     assert [scored.calibrated for scored in scores] == [False, True]
+
+
+@pytest.mark.parametrize("means", [np.eye(2) * 3, np.diag([6.0, 1.0])])
+def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their_tail(means):
+    # The mean of 10,000 windows is known to 0.8 %, and the expansion is some per cent off.
+    dependence = Dependence(MIN_WINDOWS, 3.0, means)
+    assert dependence.inflation(CLUSTERS) > 1.15 * 3
+    scored = judge(dependence=dependence).score(tally(450, 270, 190, 90))
+    windows = 3 * np.random.default_rng(6).multinomial(1_000 // 3, RICH.counts / BASELINE_COUNT, 10_000)
+    divergences = [js_contributions(counts, RICH.counts).sum() for counts in windows]
+    assert scored.noise_floor == pytest.approx(np.mean(divergences), rel=0.06)
+    assert scored.js_excess == scored.js_divergence - scored.noise_floor
 
 
 def test_a_baseline_of_too_few_events_has_no_power_however_many_the_window_has():

@@ -136,6 +136,19 @@ def test_fewer_clean_windows_make_the_tests_more_careful():
     assert few.centroid_p_value > more.centroid_p_value > many.centroid_p_value
 
 
+@pytest.mark.parametrize("different", [1, 2, 4, 8])
+@pytest.mark.parametrize("p_value", [1e-2, 1e-4])
+def test_each_inflation_that_is_fitted_by_itself_makes_t2_more_careful(different, p_value):
+    # Of windows whose variances are all made up for, T2 / r is F with r degrees of freedom, and as many
+    # for each window as squares were averaged for an inflation. The tail is right to a per cent.
+    inflations = np.repeat(np.arange(different + 1.0, 1.0, -1.0), COMPONENTS // different)
+    null = MeanNull(np.diag(VARIANCES), 10**9, independent(np.diag(inflations), windows=20))
+    ratio = fdtri(COMPONENTS, 20 * COMPONENTS / different, 1 - p_value)
+    found = null.test(np.sqrt(VARIANCES * inflations * ratio / 400), 400)
+    assert found.t2 == pytest.approx(COMPONENTS * ratio)
+    assert found.p_value == pytest.approx(p_value, rel=0.01)
+
+
 @pytest.mark.parametrize("dependence", [None, independent(bursts_of(3))])
 @pytest.mark.parametrize("count", [50, 5_000])
 def test_the_excess_is_the_size_of_the_drift_whatever_the_count(dependence, count):

@@ -1,5 +1,6 @@
 """A stream's windows one after the other: what each is judged with, and what enters the history."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from driftgauge.core.slow import advance
 from driftgauge.core.state import Change, ExamplesKey, HistoryKey, PaneKey, PublishedKey
 from driftgauge.core.table import Table
 from driftgauge.core.tally import Tally
+from driftgauge.core.verdict import History
 from driftgauge.core.window import Window
 from tests.core.builders import (
     ALARM,
@@ -222,6 +224,20 @@ def test_small_evidence_builds_up_to_a_warning_of_slow_drift():
         assert result.slow == statistic
         assert result.verdict is (WARNING if statistic >= result.slow_limit else OK)
     assert {result.verdict for result in seen} == {OK, WARNING}
+
+
+def test_slow_drift_warns_from_its_limit_on():
+    # So many events that the window's evidence is clipped, at four deviations, and far from large.
+    trifle = (42_500, 28_500, 19_500, 9_500)
+    limit = Stream().judge(0).slow_limit
+    for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
+        stream = Stream()
+        history = History.begin(RICH.baseline_id, COMPONENTS, 0).remember(hour(0), Recall((), before))
+        stream.table.apply(Change(HOME, HistoryKey("images", HOUR_MS), history))
+        stream.restart()
+        result = stream.judge(1, trifle)
+        assert (result.slow == limit) is (verdict is WARNING)
+        assert result.verdict is verdict
 
 
 def test_a_new_baseline_begins_the_history_anew():
@@ -508,6 +524,56 @@ def test_segments_are_judged_from_their_own_panes_with_what_they_were_before():
         assert segments_of(result) == {DE: (8_000, verdict), REST: (0, Verdict.INSUFFICIENT)}
         assert result.verdict is OK
     assert stream.history.recall.segments == {DE: (False, True)}
+
+
+@pytest.mark.parametrize("is_whole_missing", [True, False])
+@pytest.mark.parametrize("part", [None, FEW])
+@pytest.mark.parametrize(("gap", "verdict"), [(0, DRIFT), (1, DRIFT), (2, WARNING), (5, WARNING)])
+def test_windows_in_which_a_segment_is_empty_or_not_scored_count_as_not_found(
+    gap, verdict, part, is_whole_missing
+):
+    stream = Stream(reference=SEGMENTED, segment_keys=("country",), min_events=11)
+    for number in range(2 + gap):
+        counts = part if 0 < number < 1 + gap else MOVED
+        if counts:
+            keep_pane(stream, number, counts, DE)
+        if counts is MOVED or not is_whole_missing:
+            result = stream.judge(number)
+    assert segments_of(result)[DE] == (4_000, verdict)
+    assert result.verdict is OK
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from([(QUIET, None), (QUIET, FEW), (QUIET, QUIET), (QUIET, MOVED), (FEW, FEW)]),
+        ),
+        min_size=3,
+        max_size=12,
+    ),
+    st.sets(st.integers(0, 12)),
+)
+def test_a_segments_drift_is_of_the_last_three_windows_and_restarts_change_nothing(steps, restarts):
+    whole, broken = (Stream(reference=SEGMENTED, segment_keys=("country",), min_events=11) for _ in range(2))
+    number, found_in = 0, set()
+    for step, (gap, (counts, part)) in enumerate(steps):
+        number += 1 + gap
+        if step in restarts:
+            broken.restart()
+        if part is MOVED:
+            found_in.add(number)
+        seen = []
+        for stream in (whole, broken):
+            if part:
+                keep_pane(stream, number, part, DE)
+            seen.append(stream.judge(number, counts))
+        assert plain(seen[0]) == plain(seen[1])
+        if part in (QUIET, MOVED):
+            is_drift = len(found_in & {number - 2, number - 1, number}) >= 2
+            assert (segments_of(seen[0])[DE][1] is DRIFT) is is_drift
+    assert plain(whole.history) == plain(broken.history)
 
 
 def test_the_segments_of_a_revision_are_judged_with_what_they_were_at_first():

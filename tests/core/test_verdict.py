@@ -117,12 +117,59 @@ def test_a_long_drift_that_ends_is_soon_over():
     assert windows == 7
 
 
-def test_each_segment_is_remembered_by_itself_and_one_without_a_score_as_it_was():
+def test_each_segment_is_remembered_by_itself_and_one_without_a_score_as_not_found():
     recall = entered(Recall(), segments={DE: True})
     recall = entered(recall, segments={DE: False, FR: True})
     assert recall.segments == {DE: (True, False), FR: (True,)}
     recall = entered(recall, segments={DE: True})
-    assert recall.segments == {DE: (False, True), FR: (True,)}
+    assert recall.segments == {DE: (False, True), FR: (True, False)}
+
+
+@pytest.mark.parametrize("quiet", [{}, {DE: False}, {FR: False}])
+def test_a_segment_that_was_found_in_none_of_the_last_windows_is_forgotten(quiet):
+    recall = entered(Recall(), segments={DE: True, FR: False})
+    for segments in ({DE: (True,)}, {DE: (True, False)}, {}):
+        assert recall.segments == segments
+        recall = entered(recall, segments=quiet)
+
+
+FOUND = st.dictionaries(st.sampled_from([DE, FR]), st.booleans())
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), FOUND), min_size=1, max_size=12))
+def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_lack(steps):
+    history, number, found_in = History.begin("sha256:abc", 3, 0), 0, {DE: set(), FR: set()}
+    for gap, found in steps:
+        number += 1 + gap
+        window = Window(HOUR_MS, number * HOUR_MS)
+        recall = history.recall_at(window)
+        for segment, is_found in found.items():
+            found_in[segment] |= {number} if is_found else set()
+            is_drift = len(found_in[segment] & {number - 2, number - 1, number}) >= 2
+            verdict = decide(recall.segments.get(segment, ()), is_found=is_found, has_power=True)
+            assert (verdict is Verdict.DRIFT) is is_drift
+        history = history.remember(window, entered(recall, segments=found))
+        assert all(any(recent) and len(recent) <= 2 for recent in history.recall.segments.values())
+
+
+@pytest.mark.parametrize(
+    ("gap", "recent", "segments"),
+    [
+        (0, (False, True), {DE: (False, True), FR: (True, False)}),
+        (1, (True, False), {DE: (True, False)}),
+        (2, (False, False), {}),
+        (500, (False, False), {}),
+    ],
+)
+def test_in_windows_that_are_missing_neither_the_whole_nor_a_segment_was_found(gap, recent, segments):
+    recall = Recall((False, True), 2.5, {DE: (False, True), FR: (True, False)})
+    history = History.begin("sha256:abc", 3, 0).remember(Window(HOUR_MS, HOUR_MS), recall)
+    assert history.recall_at(Window(HOUR_MS, (2 + gap) * HOUR_MS)) == Recall(recent, 2.5, segments)
+
+
+def test_before_the_first_window_there_is_none_that_is_missing():
+    history = History.begin("sha256:abc", 3, 0)
+    assert history.recall_at(Window(HOUR_MS, 500 * HOUR_MS)) == Recall()
 
 
 def test_what_a_window_is_judged_with_is_not_changed_by_what_it_leaves():

@@ -27,6 +27,7 @@ PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
+# Of a segment that was found in none of the windows nothing is left any more, but earlier versions kept it.
 RECALLS = st.builds(Recall, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
 
 

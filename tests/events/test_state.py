@@ -425,6 +425,9 @@ def test_a_value_that_cannot_be_is_malformed(kind, at, byte):
         ("published", '"count":80', '"count":80.0'),
         ("published", '"count":80', '"count":99999999999999999999'),
         ("published", '"baseline_counts":[500,500]', '"baseline_counts":[500,99999999999999999999]'),
+        ("published", '"baseline_counts":[500,500]', '"baseline_counts":[500]'),
+        ("published", '"baseline_counts":[500,500]', '"baseline_counts":[500,500,0]'),
+        ("published", '"baseline_counts":[500,500]', '"baseline_counts":[0,0]'),
         ("published", '"js_distance":0.375', '"js_distance":NaN'),
         ("published", '"slow_limit":6.5', '"slow_limit":Infinity'),
         ("published", '"slow_limit":6.5,', ""),
@@ -451,6 +454,16 @@ def test_a_text_that_says_something_else_is_malformed(kind, piece, other):
     decode(key, version + text.encode())
     with pytest.raises(StateError, match=" record with a malformed value: damaged"):
         decode(key, version + text.replace(piece, other, 1).encode())
+
+
+@pytest.mark.parametrize("clusters", [[], [{"count": 0}, {"count": 0}]])
+def test_a_result_without_events_is_malformed(clusters):
+    document = json.loads(RESULT)
+    its = document["result"]["clusters"]
+    document["result"]["clusters"] = [each | change for each, change in zip(its, clusters, strict=False)]
+    document["baseline_counts"] = document["baseline_counts"][: len(clusters)]
+    with pytest.raises(StateError, match="a published record with a malformed value: damaged"):
+        decode(GOLDEN["published"][2], b"\x01" + json.dumps(document).encode())
 
 
 def test_a_history_without_a_warm_up_keeps_no_matrix():

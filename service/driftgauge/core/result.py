@@ -24,7 +24,7 @@ class Verdict(StrEnum):
         OK: No drift, and drift worth finding would have been found.
         WARNING: Drift in this window alone so far, or small evidence that has built up over many.
         DRIFT: Drift that is significant and large, in two of the last three windows; one that was empty or
-            not scored counts as one without.
+            not scored counts as one without, and so for a segment does one in which it was not.
         INSUFFICIENT: Too few events to say that there is no drift.
         INCOMPLETE: Partitions are missing.
     """
@@ -104,7 +104,8 @@ class Recall:
     Attributes:
         recent: Of the last windows, oldest first: whether each was significant and large.
         slow: The statistic of slow drift; see `slow`.
-        segments: As `recent`, of each segment.
+        segments: As `recent`, of each segment that was found in one of them; one in which it was not scored
+            counts as one without.
     """
 
     recent: tuple[bool, ...] = ()

@@ -5,6 +5,7 @@ first complete revision, in the order of event time. What a window was judged wi
 its result, so that a revision is judged with the same.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from driftgauge.core.dependence import CleanWindows
@@ -64,14 +65,10 @@ class History:
     def recall_at(self, window: Window) -> Recall:
         """Return what a window is judged with; those between it and the last that entered were not found."""
         between = min((window.start_ms - self.end_ms) // window.size_ms, _OF_WINDOWS) if self.end_ms else 0
-        return replace(
-            self.recall,
-            recent=_last((*self.recall.recent, *[False] * between)),
-            segments={
-                segment: _last((*recent, *[False] * between))
-                for segment, recent in self.recall.segments.items()
-            },
-        )
+        recent, segments = self.recall.recent, self.recall.segments
+        for _ in range(between):
+            recent, segments = _last((*recent, False)), _follow(segments, {})
+        return replace(self.recall, recent=recent, segments=segments)
 
     def remember(self, window: Window, recall: Recall) -> "History":
         """Return the history after a window that is judged."""
@@ -85,6 +82,17 @@ class History:
 def _last(recent: tuple[bool, ...]) -> tuple[bool, ...]:
     """Return what of the windows before is of use for the next one."""
     return recent[-(_OF_WINDOWS - 1) :]
+
+
+def _follow(
+    before: Mapping[Segment, tuple[bool, ...]], found: Mapping[Segment, bool]
+) -> dict[Segment, tuple[bool, ...]]:
+    """Return what of the segments is of use after one more window; one not scored in it was not found."""
+    after = {
+        segment: _last((*before.get(segment, ()), found.get(segment, False))) for segment in (*before, *found)
+    }
+    # One that was never found is judged as one that is new: there is nothing to keep of it.
+    return {segment: recent for segment, recent in after.items() if any(recent)}
 
 
 def decide(recent: tuple[bool, ...], *, is_found: bool, has_power: bool, is_slow: bool = False) -> Verdict:
@@ -113,11 +121,10 @@ def enter(
         is_found: Whether it is significant and large.
         p_value: Its combined p-value.
         slow_limit: What the statistic of slow drift must reach to warn.
-        segments: Whether each segment that was scored is significant and large.
+        segments: Whether each segment that was scored is significant and large; all others count as not.
     """
     return Recall(
         recent=_last((*recall.recent, is_found)),
         slow=min(advance(recall.slow, p_value), slow_limit + _MAX_ABOVE_LIMIT),
-        segments=recall.segments
-        | {segment: _last((*recall.segments.get(segment, ()), found)) for segment, found in segments.items()},
+        segments=_follow(recall.segments, segments),
     )

@@ -20,7 +20,7 @@ __all__ = ["Closed", "Windows"]
 
 # After a standstill thousands may be due at once; the oldest come first, and the rest next round, for nothing
 # else is done meanwhile. A comparison, of a window or of a segment of it, takes as long as its clusters, of
-# some 12 us each, and 50 more would: 500 with 20 clusters are about half a second, and so are 34 with 1,000.
+# some 15 us each, and 50 more would: 500 with 20 clusters are some 0.6 s, and so are 34 with 1,000.
 # With two or three clusters it may take as long as with 300.
 _MAX_WORK = 35_000
 _WORK_BESIDES_CLUSTERS = 50

@@ -136,6 +136,9 @@ def write_result(result: WindowResult) -> bytes:
 def read_result(content: bytes) -> WindowResult:
     """Return the result that was written; ValueError where it is none."""
     kept = _Result.model_validate_json(content)
+    counts = [cluster.count for cluster in kept.result.clusters]
+    _demand(len(kept.baseline_counts) == len(counts), "the baseline has other clusters")
+    _demand(any(kept.baseline_counts) and any(counts), "there are no events to have shares")
     return from_record(
         kept.result,
         baseline_counts=kept.baseline_counts,
