@@ -104,7 +104,7 @@ def test_an_open_transaction_keeps_its_partition_from_being_taken_for_idle(
 
 
 def test_a_stuck_replica_is_not_taken_for_idle_partitions(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap, 4, **{"session.timeout.ms": 60_000})
+    case = make_case(tmp_path, bootstrap, 4, **{"session.timeout.ms": 60_000, "max.poll.interval.ms": 60_000})
     events = hours(4)
     _, home = choose_home("alpha", [(case.events_topic, index) for index in range(4)])
     with ExitStack() as running:
