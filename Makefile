@@ -64,7 +64,7 @@ format: $(STAMP) ## Format the code and mend what lint can
 .PHONY: generate
 generate: $(STAMP) ## Write the generated files: schemas, the README's table of metrics, rules, manifests, dashboards
 	@$(BIN)/python -m driftgauge.events.schema
-		@$(BIN)/python -m driftgauge.telemetry.catalogue
+	@$(BIN)/python -m driftgauge.telemetry.catalogue
 	@$(BIN)/python -m deploy.generate
 
 .PHONY: lock

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, rel_entr
 
-__all__ = ["LEAST_P_VALUE", "Listed", "divergence_parts", "windows_of"]
+__all__ = ["LEAST_P_VALUE", "Listed", "divergence_parts", "histograms_of"]
 
 # Up to so many windows are looked at, each of them: all that there are, or those in which no cluster but the
 # largest is further than so many standard deviations from what is to be expected.
@@ -25,7 +25,7 @@ TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class Histograms:
     """Windows of one count, p of them.
 
     Attributes:
@@ -51,7 +51,7 @@ class Listed:
         parameters: NDArray[np.float64],
         probabilities: NDArray[np.float64],
         count: int,
-        windows: Windows,
+        windows: Histograms,
     ) -> None:
         """Take the baseline and the windows of a count.
 
@@ -68,7 +68,7 @@ class Listed:
         for counts, places, own, share in zip(
             windows.counts, windows.places, parameters.T[:, :, None], shares, strict=True
         ):
-            log_weights += (gammaln(counts + own) - gammaln(own) - gammaln(counts + 1))[:, places]
+            log_weights += (gammaln(counts + own) - gammaln(counts + 1))[:, places]
             divergences += (divergence_parts(counts / count, share) / math.log(2))[places]
         weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True)) * windows.sizes
         weights = probabilities @ (weights / weights.sum(axis=1, keepdims=True))
@@ -92,7 +92,7 @@ def divergence_parts(
     return parts
 
 
-def windows_of(parameters: NDArray[np.float64], count: int) -> Windows | None:
+def histograms_of(parameters: NDArray[np.float64], count: int) -> Histograms | None:
     """Return the windows of so many events to look at one by one; None where there are too many.
 
     Args:
@@ -101,15 +101,15 @@ def windows_of(parameters: NDArray[np.float64], count: int) -> Windows | None:
     """
     clusters = parameters.shape[1]
     if math.comb(count + clusters - 1, clusters - 1) <= MOST_LISTED:
-        places = _histograms(clusters, count)
-        return Windows((np.arange(count + 1.0),) * clusters, places, np.ones(places.shape[1]))
+        places = _all_places(clusters, count)
+        return Histograms((np.arange(count + 1.0),) * clusters, places, np.ones(places.shape[1]))
     lowest, highest = _within_reach(parameters, count)
     *others, largest = np.argsort(parameters[0])
     if clusters == 2:  # noqa: PLR2004
         counts, sizes = _thinned(lowest[others[0]], highest[others[0]])
         places = np.broadcast_to(np.arange(len(counts)), (2, len(counts)))
         both = (count - counts, counts) if largest == 0 else (counts, count - counts)
-        return Windows(both, places, sizes)
+        return Histograms(both, places, sizes)
     numbers = (highest - lowest + 1).astype(np.int64)[others]
     if math.prod(numbers.tolist()) > MOST_LISTED:
         return None
@@ -120,10 +120,10 @@ def windows_of(parameters: NDArray[np.float64], count: int) -> Windows | None:
     axes[largest] = np.arange(left.min(), left.max() + 1)
     places = np.empty((clusters, len(left)), dtype=np.int64)
     places[others], places[largest] = grid, left - left.min()
-    return Windows(tuple(axes[cluster] for cluster in range(clusters)), places, np.ones(len(left)))
+    return Histograms(tuple(axes[cluster] for cluster in range(clusters)), places, np.ones(len(left)))
 
 
-def _histograms(clusters: int, count: int) -> NDArray[np.int64]:
+def _all_places(clusters: int, count: int) -> NDArray[np.int64]:
     """Return all ways to spread so many events over clusters, (k, ways) int64."""
     ways = np.zeros((0, 1), dtype=np.int64)
     for _ in range(clusters - 1):

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 __all__ = ["conditional_tail"]
 
-# Four steps or so are taken; halvings are rare.
+# Three to six steps are taken, mostly; halvings are rare.
 _MAX_STEPS = 30
 _MAX_HALVINGS = 6
 # Of the log-probability: how far from the saddlepoint it may end (close to the mean the formula is a
@@ -78,7 +78,7 @@ def conditional_tail(
     tail = np.clip(ndtr(-w) + density * (1 / u - 1 / w), 0.0, 1.0)
     # The least that is possible, or less, has no saddlepoint.
     is_least = tilted.conditional_variance < _LEAST_VARIANCE * level.conditional_variance
-    is_less = tilted.decrement(targets, 2) > _OFF
+    is_less = tilted.decrement(targets, tilted.newton(targets, free=2)) > _OFF
     return np.where((is_least | is_less) & (distance < 0), 1.0, tail)
 
 
@@ -112,9 +112,9 @@ class _Tilted:
         conditional: NDArray[np.float64] = self.determinant / self.variances[2]
         return conditional
 
-    def decrement(self, targets: NDArray[np.float64], free: int) -> NDArray[np.float64]:
-        """Return twice by how much the convex function is above its least, to second order, (a,) float64."""
-        decrement: NDArray[np.float64] = ((self.means - targets) * self.newton(targets, free)).sum(axis=1)
+    def decrement(self, targets: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return twice what Newton's steps take off the function, to second order, (a,) float64."""
+        decrement: NDArray[np.float64] = ((self.means - targets) * steps).sum(axis=1)
         return np.maximum(decrement, 0.0)
 
     def newton(self, targets: NDArray[np.float64], free: int) -> NDArray[np.float64]:
@@ -195,7 +195,7 @@ def _solve(cells: _Cells, tilts: NDArray[np.float64], targets: NDArray[np.float6
     for _ in range(_MAX_STEPS):
         steps = here.newton(targets, free)
         height = here.cumulants - (here.tilts * targets).sum(axis=1)
-        decrement = here.decrement(targets, free)
+        decrement = here.decrement(targets, steps)
         is_there = (height < -_DEEPEST) | (decrement < _TOLERANCE)
         if is_there.all():
             break

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.approximated import Approximated
 from driftgauge.core.concentration import concentrations
-from driftgauge.core.listed import Listed, windows_of
+from driftgauge.core.listed import Listed, histograms_of
 
 __all__ = ["CountNull", "WindowNull", "noise_floor"]
 
@@ -51,9 +51,9 @@ class CountNull:
     Over-dispersion divides the counts, the window's and the baseline's (Rao and Scott's correction of
     the first order, Journal of the American Statistical Association 76, 1981).
 
-    Nothing is simulated, so the same window has the same answer in every process. Where a window has few
-    possible histograms, or two or three clusters, these are looked at; otherwise the tail is a saddlepoint
-    approximation.
+    Nothing is simulated, so the same window has the same answer in every process. Where few histograms
+    are possible, or all but few are far from what is to be expected, or there are two clusters, they are looked
+    at; otherwise the tail is a saddlepoint approximation.
     """
 
     def __init__(self, baseline_counts: NDArray[np.int64], inflation: float) -> None:
@@ -84,7 +84,7 @@ class CountNull:
     def at(self, count: int) -> WindowNull:
         """Return the distribution for windows of so many events, at least 1."""
         effective = max(count / self._inflation, 1.0)
-        windows = windows_of(self._parameters, int(effective))
+        windows = histograms_of(self._parameters, int(effective))
         if windows is not None:
             return Listed(self._shares, self._parameters, self._probabilities, int(effective), windows)
         return Approximated(
