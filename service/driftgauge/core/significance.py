@@ -52,8 +52,8 @@ class CountNull:
     the first order, Journal of the American Statistical Association 76, 1981).
 
     Nothing is simulated, so the same window has the same answer in every process. Where few histograms
-    are possible, or all but few are far from what is to be expected, or there are two clusters, they are looked
-    at; otherwise the tail is a saddlepoint approximation.
+    are possible, or all but few are far from what is to be expected, or there are two clusters, they are
+    looked at; otherwise the tail is a saddlepoint approximation.
     """
 
     def __init__(self, baseline_counts: NDArray[np.int64], inflation: float) -> None:
