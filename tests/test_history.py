@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
 from driftgauge.events.results import result_record
 from driftgauge.history import Replay

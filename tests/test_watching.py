@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.dependence import Dependence
 from driftgauge.core.state import BaselineKey, Change
 from driftgauge.core.table import Table

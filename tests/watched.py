@@ -9,7 +9,7 @@ import yaml
 
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
 from driftgauge.config import load_settings
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.reference import SegmentReference
 
 HOUR_MS = 3_600_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from driftgauge.baseline.artifact import Baseline, load, parse, serialize
 from driftgauge.config import Settings, StreamSettings
 from driftgauge.core.budget import window_level
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.table import Table

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftgauge.backtest.track import Point, Track, tracks_of
 from driftgauge.core.result import SegmentResult, Verdict
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.telemetry.builders import build_result
 
 HOUR_MS = 3_600_000

@@ -13,7 +13,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file
 
 from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.dependence import Dependence
 from driftgauge.errors import BaselineError
 

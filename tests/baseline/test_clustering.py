@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline import clustering as module
 from driftgauge.baseline.clustering import find_centroids, measure_stability
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 
 
 def stability(vectors: NDArray[np.float32], clusters: int, *, metric: Metric = Metric.EUCLIDEAN) -> float:

@@ -10,7 +10,7 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import Comparability, Comparison, compare, mean_distance
 from driftgauge.baseline.comparison_report import as_json, describe
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import noise_floor
 

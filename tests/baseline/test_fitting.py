@@ -18,7 +18,7 @@ from driftgauge.baseline.artifact import Baseline, load, save
 from driftgauge.baseline.fitting import Provenance, fit_baseline, split_indices
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import noise_floor
 from driftgauge.errors import BaselineError

@@ -45,7 +45,7 @@ from driftgauge.core.judge import Judge  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Verdict  # noqa: E402
 from driftgauge.core.spec import StreamSpec  # noqa: E402
-from driftgauge.core.tally import Tally  # noqa: E402
+from driftgauge.core.counting.tally import Tally  # noqa: E402
 from driftgauge.core.verdict import decide  # noqa: E402
 
 CELL = 50  # events

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from driftgauge.baseline.clustering import find_centroids
 from driftgauge.baseline.moments import Moments, moments, project
 from driftgauge.baseline.windows import observe
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.combination import combine
 from driftgauge.core.dependence import Dependence
 from driftgauge.core.divergence import js_contributions

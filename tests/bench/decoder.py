@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import orjson
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.events.decoder import Decoder, StreamContract
 from driftgauge.events.records import Records
 

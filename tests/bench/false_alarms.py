@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri, rel_entr
 
 from driftgauge.baseline.clustering import find_centroids
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.significance import CountNull, WindowNull
 
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"

@@ -6,15 +6,15 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
-from driftgauge.core.assignment import Centroids, Metric
-from driftgauge.core.batch import EventBatch
+from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from driftgauge.core.active import Active
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.core.state import ExamplesKey, PaneKey
-from driftgauge.core.tally import Tally
-from driftgauge.core.window import Window
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
     CLUSTERS,

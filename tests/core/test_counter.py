@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counter import StreamCounter
-from driftgauge.core.examples import Example
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import OTHER as REST
 from driftgauge.core.reference import MissingBaselineError, SegmentReference
 from driftgauge.core.state import (
@@ -23,8 +23,8 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.table import Table
-from driftgauge.core.tally import Tally
-from driftgauge.core.window import Window
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
     CLUSTERS,

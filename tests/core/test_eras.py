@@ -4,7 +4,7 @@ import pytest
 
 from driftgauge.core.eras import Eras
 from driftgauge.core.state import Counting
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 HOUR = 100
 DAY = 1_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.examples import MAX_EXAMPLES, Example, Examples, merge
+from driftgauge.core.counting.examples import MAX_EXAMPLES, Example, Examples, merge
 from tests.core.builders import HOUR_MS
 
 # Two pairs of names whose CRC-32 is the same.

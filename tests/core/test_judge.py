@@ -18,7 +18,7 @@ from driftgauge.core.power import Sensitivity
 from driftgauge.core.result import Verdict
 from driftgauge.core.significance import CountNull
 from driftgauge.core.slow import threshold
-from driftgauge.core.tally import Tally
+from driftgauge.core.counting.tally import Tally
 from tests.core.builders import (
     ALARM,
     CLUSTERS,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.panes import PanePlace, Panes
-from driftgauge.core.tally import Tally
+from driftgauge.core.counting.tally import Tally
 from tests.core.builders import CLUSTERS, DAY_MS, HOUR_MS, MINUTE_MS
 
 SEGMENTS = 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.batch import EventBatch
+from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.pipeline import Pipeline, choose_home
 from driftgauge.core.state import (
     BaselineKey,
@@ -22,8 +22,8 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
-from driftgauge.core.windows import Windows
+from driftgauge.core.windows.window import Window
+from driftgauge.core.old_windows import Windows
 from tests.core.builders import (
     ALARM,
     CLUSTERS,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.projection import Projection
 
 VECTORS = 1_000
 DIMENSIONS = [2, 128, 768]

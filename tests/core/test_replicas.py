@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from driftgauge.core.judge import Judge
 from driftgauge.core.result import Recall
 from driftgauge.core.verdict import enter
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.core.builders import ALARM, CLUSTERS, FIRST, OTHER, SECOND_MS, build_spec, plain
 from tests.core.group import STEP_MS, Group, histograms, names, replay
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import MAX_MOVERS, Score
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.core.builders import FIRST, HOUR_MS, build_result
 
 COUNTS = st.lists(st.integers(0, 500), min_size=4, max_size=4).filter(any).map(np.array)

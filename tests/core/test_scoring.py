@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence, Known
-from driftgauge.core.examples import Example
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.judge import Judge
 from driftgauge.core.result import Recall, Verdict
 from driftgauge.core.scoring import Scoring
 from driftgauge.core.slow import advance
 from driftgauge.core.state import Change, ExamplesKey, HistoryKey, PaneKey, PublishedKey
 from driftgauge.core.table import Table
-from driftgauge.core.tally import Tally
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
     CLUSTERS,

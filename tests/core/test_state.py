@@ -3,7 +3,7 @@
 import pytest
 
 from driftgauge.core.state import Gap, StreamProgress
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 
 @pytest.mark.parametrize(

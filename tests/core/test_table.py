@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.examples import Example
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.result import Recall
 from driftgauge.core.state import (
     BaselineKey,
@@ -22,7 +22,7 @@ from driftgauge.core.state import (
 )
 from driftgauge.core.table import Table
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.core.builders import COMPONENTS, build_partitions, build_result
 
 PARTITIONS = build_partitions(3)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.tally import Tally, tally_batch
+from driftgauge.core.counting.tally import Tally, tally_batch
 
 CLUSTERS = 3
 GROUPS = 4

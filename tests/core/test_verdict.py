@@ -11,7 +11,7 @@ from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.result import Recall, Verdict
 from driftgauge.core.slow import advance
 from driftgauge.core.verdict import History, decide, enter
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.core.builders import HOUR_MS
 
 DE, FR = ("country", "de"), ("country", "fr")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS
 
 

@@ -21,8 +21,8 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
-from driftgauge.core.windows import Windows
+from driftgauge.core.windows.window import Window
+from driftgauge.core.old_windows import Windows
 from tests.core.builders import (
     CLUSTERS,
     DAY_MS,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.events.decoder import Decoder, StreamContract
 from driftgauge.events.reader import expect
 from driftgauge.events.records import Records

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.dependence import CleanWindows
-from driftgauge.core.examples import Example
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
 
 LAST = 2**63 - 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import ConfigError
 from driftgauge.events import decoder as decoder_module
 from driftgauge.events.decoder import Decoder, ParsedEvent, StreamContract, parse_event

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Verdict
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import WindowRecord
 from driftgauge.events.results import from_record, result_key, result_record, to_record
 from tests import results

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.core.dependence import CleanWindows
-from driftgauge.core.examples import Example
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Score, Verdict
 from driftgauge.core.state import (
@@ -28,7 +28,7 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError
 from driftgauge.events.state import decode, encode_key, encode_value
 from tests.events.golden import SCHEMAS

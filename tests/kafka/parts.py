@@ -11,9 +11,9 @@ import orjson
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from driftgauge.config import Settings
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.pipeline import Pipeline
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.state import Change, Progress, ProgressKey

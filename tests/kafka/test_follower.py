@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError
 
 from driftgauge.core.state import Change, PaneKey, Progress, ProgressKey
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
 from driftgauge.events.state import encode_key, encode_value
 from driftgauge.kafka import client

@@ -5,7 +5,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from driftgauge.core.state import BaselineKey, Change, FinalKey, Progress, ProgressKey
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.events.state import decode

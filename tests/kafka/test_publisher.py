@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder, StreamContract
 from driftgauge.events.records import Records

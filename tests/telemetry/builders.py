@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from driftgauge.core.assignment import Centroids, Metric
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.result import Verdict
 from driftgauge.core.spec import Alarm, StreamSpec
@@ -16,7 +16,7 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.telemetry.health import Health
 from driftgauge.telemetry.metrics import Telemetry, WatchedStream
 from tests import results

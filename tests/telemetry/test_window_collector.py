@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from driftgauge.core.result import Verdict
 from driftgauge.core.state import Change, FinalKey, PublishedKey
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.telemetry.window_collector import WindowCollector
 from tests.results import build_score, build_segment, build_small_segment
 from tests.telemetry.builders import (

@@ -8,7 +8,7 @@ from itertools import pairwise
 from driftgauge.core.budget import YEAR_MS
 from driftgauge.core.reference import Segment
 from driftgauge.core.result import Verdict, WindowResult
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["Outcome", "Point", "Track", "tracks_of"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import BaselineError
 
 __all__ = ["DEPENDENCE", "LAYOUT", "SEGMENTS", "check_layout", "check_values"]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.moments import blocks
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.dependence import MIN_WINDOWS, Dependence
 from driftgauge.errors import BaselineError
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from driftgauge.baseline.checks import or_fewer
-from driftgauge.core.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.errors import BaselineError
 
 __all__ = ["find_centroids", "measure_stability"]

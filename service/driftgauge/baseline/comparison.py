@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull
 from driftgauge.core.power import Sensitivity

@@ -25,8 +25,8 @@ from driftgauge.baseline.windows import (
     split_windows,
     tell_ratio,
 )
-from driftgauge.core.assignment import Centroids, Metric
-from driftgauge.core.projection import MAX_COMPONENTS
+from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
 __all__ = ["Provenance", "fit_baseline", "split_indices"]

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
 from driftgauge.events.timestamps import LAST_MS
 

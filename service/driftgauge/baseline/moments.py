@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.projection import MAX_COMPONENTS
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
 __all__ = ["Moments", "blocks", "moments", "project"]

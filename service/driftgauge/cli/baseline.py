@@ -8,7 +8,7 @@ import orjson
 from driftgauge.app import wall_clock_ms
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.options import FILE, LENGTH, SEGMENT, array_option, progress
-from driftgauge.core.assignment import Metric
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import InputError
 
 __all__ = ["baseline_group"]

@@ -6,7 +6,7 @@ import click
 import orjson
 
 from driftgauge.cli.options import FILE, Number
-from driftgauge.core.projection import MAX_COMPONENTS
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 
 __all__ = ["plan_command"]
 

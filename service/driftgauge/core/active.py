@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.batch import EventBatch
-from driftgauge.core.examples import Example, Examples
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.examples import Example, Examples
 from driftgauge.core.panes import PanePlace, Panes
 from driftgauge.core.reference import OTHER, Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.state import ExamplesKey, PaneKey
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["Active", "Counts"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.active import Active, Counts
-from driftgauge.core.batch import Counted, EventBatch
+from driftgauge.core.counting.batch import Counted, EventBatch
 from driftgauge.core.eras import Eras
 from driftgauge.core.lane import Lane
 from driftgauge.core.partition import Partition
@@ -14,7 +14,7 @@ from driftgauge.core.reference import MissingBaselineError, Reference, Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.state import Change, Counting, ExamplesKey, PaneKey, StreamProgress
 from driftgauge.core.table import Table
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["StreamCounter"]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from driftgauge.core.state import Counting
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["Eras"]
 

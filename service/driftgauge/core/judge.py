@@ -18,7 +18,7 @@ from driftgauge.core.result import Score, SegmentResult, Verdict
 from driftgauge.core.significance import CountNull
 from driftgauge.core.slow import threshold
 from driftgauge.core.spec import Alarm, StreamSpec
-from driftgauge.core.tally import Tally
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import decide
 
 __all__ = ["Judge"]

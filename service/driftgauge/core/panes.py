@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.tally import tally_batch
+from driftgauge.core.counting.tally import tally_batch
 
 __all__ = ["PanePlace", "Panes"]
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from driftgauge.core.batch import Counted, EventBatch
+from driftgauge.core.counting.batch import Counted, EventBatch
 from driftgauge.core.counter import StreamCounter
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
@@ -18,7 +18,7 @@ from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.state import BaselineKey, Change, Progress, ProgressKey, StreamProgress
 from driftgauge.core.table import Table
-from driftgauge.core.windows import Windows
+from driftgauge.core.old_windows import Windows
 
 __all__ = ["Pipeline", "Round", "choose_home"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.assignment import Centroids
+from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.dependence import Dependence
-from driftgauge.core.projection import Projection
+from driftgauge.core.counting.projection import Projection
 
 __all__ = ["OTHER", "MissingBaselineError", "Reference", "References", "Segment", "SegmentReference"]
 

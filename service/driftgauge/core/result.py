@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["MAX_MOVERS", "Recall", "Score", "SegmentResult", "Verdict", "WindowResult"]
 

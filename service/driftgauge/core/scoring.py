@@ -7,9 +7,9 @@ from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.table import Table
-from driftgauge.core.tally import Tally
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import History, decide, enter
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["Scoring"]
 

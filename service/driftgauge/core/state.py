@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.examples import Example
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
 from driftgauge.core.result import WindowResult
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = [
     "BaselineKey",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.eras import Eras
-from driftgauge.core.examples import Example, merge
+from driftgauge.core.counting.examples import Example, merge
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
 from driftgauge.core.result import WindowResult
@@ -26,7 +26,7 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["Table"]
 

@@ -12,7 +12,7 @@ from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.reference import Segment
 from driftgauge.core.result import Recall, Verdict
 from driftgauge.core.slow import advance
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 
 __all__ = ["History", "decide", "enter"]
 

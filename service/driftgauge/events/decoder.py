@@ -7,8 +7,8 @@ from re import fullmatch
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.assignment import Metric
-from driftgauge.core.batch import EventBatch
+from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.reader import expect, read_exact, read_fast

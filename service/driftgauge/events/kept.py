@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from driftgauge.core.dependence import CleanWindows
-from driftgauge.core.examples import Example
-from driftgauge.core.projection import MAX_COMPONENTS
+from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.verdict import History
 from driftgauge.events.contract import Finite, VerdictName, WindowRecord

@@ -5,7 +5,7 @@ import numpy as np
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import (
     ClusterRecord,
     ExampleRecord,

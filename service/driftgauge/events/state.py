@@ -36,7 +36,7 @@ from driftgauge.core.state import (
     Value,
 )
 from driftgauge.core.verdict import History
-from driftgauge.core.window import Window
+from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError
 from driftgauge.events import kept
 from driftgauge.events.contract import STREAM_NAME

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from numpy.typing import NDArray
 
 from driftgauge.config import Settings
-from driftgauge.core.batch import EventBatch
+from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.partition import Partition
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.result import WindowResult

@@ -13,8 +13,8 @@ from driftgauge.core.scoring import Scoring
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.state import FinalKey, Gap, HistoryKey, PublishedKey, StreamProgress, Value
 from driftgauge.core.table import Table
-from driftgauge.core.tally import Tally
-from driftgauge.core.window import Window
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.windows.window import Window
 
 __all__ = ["Closed", "Windows"]
 

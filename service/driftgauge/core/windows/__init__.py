@@ -1,0 +1,1 @@
+"""From commits to windows: a shard's state, event time, closing, judging."""
