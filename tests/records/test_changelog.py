@@ -553,6 +553,14 @@ def test_fields_of_later_versions_are_ignored(kind):
     assert (read_key, plain(read_value)) == (key, plain(value))
 
 
+@pytest.mark.parametrize("shape", [(BLOCK + 1, 4), (2, 1), (2, 0)])
+def test_block_of_another_shape_is_malformed(shape):
+    values = np.zeros(shape, np.int64)
+    for key, value in ((b"time/s/t/0", values), (b"sources/t/0", SourceBlock("", 3, values))):
+        with pytest.raises(StateError, match="it has no such shape"):
+            decode(key, encode_value(value))
+
+
 def test_columns_of_later_versions_are_ignored():
     values = np.arange(21).reshape(3, 7)
     _, times = decode(b"time/s/t/0", encode_value(values))
