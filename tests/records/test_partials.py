@@ -1,16 +1,11 @@
 """The parts of a commit as records; `schemas/partial.v1.md` must show the same bytes."""
 
-import struct
-import zlib
 
 import numpy as np
-import orjson
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import (
     CommitId,
     ExamplesDelta,
@@ -21,9 +16,7 @@ from driftgauge.core.counting.partial import (
     StreamTime,
 )
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
-from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.events.golden import SCHEMAS
 from tests.events.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS, TIMES
 from tests.results import plain
 
