@@ -384,8 +384,8 @@ def test_later_version_says_what_to_do(key, value, later):
     with pytest.raises(StateError) as caught:
         decode(key, bytes([value[0] + later]) + value[1:])
     assert str(caught.value) == (
-        f"the changelog record {key.decode()} is of version {1 + later}, and this version of driftgauge reads 1: "
-        "a later version of driftgauge wrote it; update this replica"
+        f"the changelog record {key.decode()} is of version {1 + later}, and this version of driftgauge "
+        "reads 1: a later version of driftgauge wrote it; update this replica"
     )
 
 
