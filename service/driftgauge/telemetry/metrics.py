@@ -224,7 +224,7 @@ class _Baselines(Collector):
             baseline = next(each for each in watched.baselines if each.reference is reference)
             info.add_metric((spec.name, reference.baseline_id, baseline.model_version or ""), 1)
             created.add_metric((spec.name,), baseline.created_ms / 1000)
-            level.add_metric((spec.name,), spec.whole_level(reference))
+            level.add_metric((spec.name,), spec.alarm.whole_level)
             shares = reference.counts / reference.counts.sum()
             for cluster, ratio in enumerate(shares.tolist()):
                 ratios.add_metric((spec.name, str(cluster)), ratio)
