@@ -10,11 +10,11 @@ from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.replica import Replica
+from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.logs import count_messages
-from driftgauge.telemetry.metrics import Telemetry, WatchedStream
+from driftgauge.telemetry.metrics import BaselineFacts, Telemetry, WatchedStream
 from driftgauge.telemetry.server import MetricsServer
-from driftgauge.watching import Watched, build_decoder, load_streams
 
 __all__ = ["check", "serve", "wall_clock_ms"]
 
@@ -26,7 +26,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def check(settings: Settings) -> list[Watched]:
+def check(settings: Settings) -> list[ConfiguredStream]:
     """Check what can be checked without a broker: librdkafka's properties and every baseline.
 
     Raises:
@@ -57,8 +57,10 @@ def serve(settings: Settings) -> None:
         [
             WatchedStream(
                 stream.spec,
-                stream.baseline.metadata.model_version,
-                stream.baseline.metadata.created_ms,
+                tuple(
+                    BaselineFacts(baseline.metadata.model_version, baseline.metadata.created_ms)
+                    for baseline in stream.baselines
+                ),
                 stream.settings.drift_severity,
                 stream.settings.overdue_after,
             )
@@ -66,6 +68,7 @@ def serve(settings: Settings) -> None:
         ],
         settings.topics.events,
         health,
+        clock_ms=wall_clock_ms,
     )
     count_messages(telemetry.logged)
     health.set_ready(Condition.BASELINES_LOADED, met=True)
@@ -78,7 +81,7 @@ def serve(settings: Settings) -> None:
         replica = Replica(
             settings,
             [stream.spec for stream in streams],
-            build_decoder(streams),
+            build_decoder(streams, settings.allowed_lead),
             telemetry=telemetry,
             health=health,
             clock_ms=wall_clock_ms,

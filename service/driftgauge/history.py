@@ -14,7 +14,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.files import read_lines
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason
-from driftgauge.watching import Watched, build_decoder
+from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["Replay"]
 
@@ -29,14 +29,17 @@ class Replay:
     out of order by more than the allowed disorder and lateness. What is open at the end closes then.
     """
 
-    def __init__(self, streams: Sequence[Watched], *, lead_ms: int, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, streams: Sequence[ConfiguredStream], *, lead_ms: int, clock_ms: Callable[[], int]
+    ) -> None:
         self._streams = streams
         self._lead_ms = lead_ms
         self._clock_ms = clock_ms
         self.rejected: Counter[tuple[str | None, Reason]] = Counter()
+        self.late: Counter[str] = Counter()
 
     def run(self, paths: Sequence[Path]) -> Iterator[WindowResult]:
-        """Yield every window as it closes or is corrected; count what is refused in `rejected`.
+        """Yield every window as it closes or is corrected; count what is refused in `rejected` and `late`.
 
         Raises:
             InputError: A file cannot be read.
@@ -49,7 +52,7 @@ class Replay:
         if others:
             message = f"not a file of events: {', '.join(others)}; replay reads .jsonl and .jsonl.gz"
             raise InputError(message)
-        decoder = build_decoder(self._streams)
+        decoder = build_decoder(self._streams, self._lead_ms)
         positions = dict.fromkeys(range(len(paths)), 0)
         files = {source: (str(path), source) for source, path in enumerate(paths)}
         table = Table()
@@ -59,7 +62,7 @@ class Replay:
             held=files,
             every=files.values(),
             table=table,
-            find_reference=lambda spec, _: spec.reference,
+            find_reference=lambda spec, key: spec.find(key),
             established=set(),
             now_ms=self._clock_ms(),
         )
@@ -80,12 +83,12 @@ class Replay:
                     values=values,
                     partition=np.full(len(values), source, dtype=np.int32),
                     offset=np.arange(first, positions[source], dtype=np.int64),
-                    latest_ms=np.full(len(values), now_ms + self._lead_ms, dtype=np.int64),
+                    credible_ms=np.full(len(values), now_ms, dtype=np.int64),
                 )
                 decoded = decoder.decode(records)
                 for batch in decoded.batches:
                     counted = pipeline.count(batch, now_ms)
-                    self.rejected[batch.stream, Reason.LATE] += int((counted.late & ~counted.overflown).sum())
+                    self.late[batch.stream] += int((counted.late & ~counted.overflown).sum())
                     self.rejected[batch.stream, Reason.NON_FINITE] += int(counted.overflown.sum())
                 self.rejected.update((refused.stream, refused.reason) for refused in decoded.rejections)
                 yield from advance(ended=False)

@@ -58,16 +58,16 @@ def read_notices(messages: Sequence[Message], assignment: Assignment) -> list[Me
     return records
 
 
-def to_records(messages: Sequence[Message], assignment: Assignment, *, now_ms: int, lead_ms: int) -> Records:
+def to_records(messages: Sequence[Message], assignment: Assignment, *, now_ms: int) -> Records:
     """Return n messages as columns.
 
-    An event is credible up to `lead_ms` after its record's timestamp. Where the producer has set
-    that timestamp itself its clock may be wrong as well, so the service's own clock bounds it too.
+    An event is credible up to its record's timestamp. Where the producer has set that timestamp itself
+    its clock may be wrong as well, so the service's own clock bounds it too.
     """
     stamps = [message.timestamp() for message in messages]
     stamp_ms = np.array([time_ms for _, time_ms in stamps], dtype=np.int64)
     kind = np.array([kind for kind, _ in stamps])
-    latest = np.select(
+    credible_ms = np.select(
         [kind == TIMESTAMP_LOG_APPEND_TIME, kind == TIMESTAMP_CREATE_TIME],
         [stamp_ms, np.minimum(stamp_ms, now_ms)],
         default=now_ms,
@@ -78,5 +78,5 @@ def to_records(messages: Sequence[Message], assignment: Assignment, *, now_ms: i
             [assignment.code(message.topic(), message.partition()) for message in messages], dtype=np.int32
         ),
         offset=np.array([message.offset() for message in messages], dtype=np.int64),
-        latest_ms=latest + lead_ms,
+        credible_ms=credible_ms,
     )
