@@ -11,7 +11,6 @@ from driftgauge.cli.options import FILE, TIME, config_option, progress, settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.result import WindowResult
 from driftgauge.errors import InputError
-from driftgauge.events.rejection import Reason
 from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp
 
@@ -28,7 +27,7 @@ __all__ = ["backtest_command", "replay_command"]
 def replay_command(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> None:
     """Run recorded events (.jsonl, .jsonl.gz; a file counts as a partition) through the same core."""
     from driftgauge.history import Replay
-    from driftgauge.watching import load_streams
+    from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
     replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
@@ -54,7 +53,7 @@ def backtest_command(
     from driftgauge.backtest import report
     from driftgauge.backtest.track import tracks_of
     from driftgauge.history import Replay
-    from driftgauge.watching import load_streams
+    from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
     replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
@@ -78,8 +77,12 @@ def _say_refused(replay: "Replay") -> None:
     for (stream, reason), number in sorted(replay.rejected.items(), key=str):
         if number:
             progress(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}")
-    if any(number and reason is Reason.LATE for (_, reason), number in replay.rejected.items()):
-        progress("late: sort the files by event time, or raise the stream's allowed_lateness")
+    for stream, number in sorted(replay.late.items()):
+        if number:
+            progress(
+                f"late: {number:,} events of {stream}; sort the files by event time, or raise the stream's "
+                "allowed_lateness"
+            )
 
 
 def _line(result: WindowResult) -> str:

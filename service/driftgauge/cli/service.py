@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 import orjson
 
-from driftgauge.app import check, serve
+from driftgauge.app import check, serve, wall_clock_ms
 from driftgauge.cli.options import FILE, config_option, settings_of
+from driftgauge.cli.schedule import describe_schedule
 from driftgauge.config import HttpSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
@@ -36,14 +37,19 @@ def _check(config_path: Path) -> None:
     settings = settings_of(config_path)
     streams = check(settings)
     click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+    now_ms = wall_clock_ms()
+    warnings = 0
     for stream in streams:
-        spec, metadata = stream.spec, stream.baseline.metadata
+        spec = stream.spec
         click.echo(
-            f"stream {spec.name}: {metadata.clusters} clusters of {metadata.dimension} dimensions, "
-            f"windows {', '.join(map(format_duration, spec.sizes_ms))}, "
-            f"scored from {spec.min_events:,} events, baseline {spec.reference.baseline_id[:19]}…"
+            f"stream {spec.name}: windows {', '.join(map(format_duration, spec.sizes_ms))}, "
+            f"scored from {spec.min_events:,} events"
         )
-    click.echo(f"{config_path}: no problem found")
+        lines = describe_schedule(stream, now_ms)
+        for line in lines:
+            click.echo(f"  {line}")
+        warnings += sum(line.startswith("warning: ") for line in lines)
+    click.echo(f"{config_path}: {f'{warnings} warnings' if warnings else 'no problem found'}")
 
 
 @click.command("health")
