@@ -79,7 +79,6 @@ POSITIONS = st.builds(
     st.integers(1, 2**31 - 1),
     COUNTS,
     TIMES,
-    TIMES,
     TEXTS,
     st.dictionaries(TEXTS, st.tuples(COUNTS, COUNTS, TIMES), max_size=3).map(
         lambda producers: {
@@ -335,7 +334,7 @@ def test_order_of_sets_and_mappings_does_not_show():
     )
     assert encode_value(status) == encode_value(turned)
     producers = {name: (CommitId(name, 0, 1), 5) for name in "ba"}
-    position = ShardPosition(1, 0, 0, 0, "w", producers)
+    position = ShardPosition(1, 0, 0, "w", producers)
     assert encode_value(position) == encode_value(
         replace(position, producers=dict(reversed(producers.items())))
     )
