@@ -13,7 +13,7 @@ from driftgauge.kafka.replica import Replica
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 from driftgauge.telemetry.health import Condition, Health
 from driftgauge.telemetry.logs import count_messages
-from driftgauge.telemetry.metrics import BaselineFacts, Telemetry, WatchedStream
+from driftgauge.telemetry.metrics import Telemetry, WatchedBaseline, WatchedStream
 from driftgauge.telemetry.server import MetricsServer
 
 __all__ = ["check", "serve", "wall_clock_ms"]
@@ -58,8 +58,10 @@ def serve(settings: Settings) -> None:
             WatchedStream(
                 stream.spec,
                 tuple(
-                    BaselineFacts(baseline.metadata.model_version, baseline.metadata.created_ms)
-                    for baseline in stream.baselines
+                    WatchedBaseline(
+                        scheduled.reference, baseline.metadata.model_version, baseline.metadata.created_ms
+                    )
+                    for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
                 ),
                 stream.settings.drift_severity,
                 stream.settings.overdue_after,
@@ -68,7 +70,6 @@ def serve(settings: Settings) -> None:
         ],
         settings.topics.events,
         health,
-        clock_ms=wall_clock_ms,
     )
     count_messages(telemetry.logged)
     health.set_ready(Condition.BASELINES_LOADED, met=True)

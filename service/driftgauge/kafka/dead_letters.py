@@ -1,26 +1,23 @@
-"""What the service writes: the state's changes, window results, and the events it could not count."""
+"""The events that could not be used, written on to their topic with the reason."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from confluent_kafka import KafkaError, Message
 
-from driftgauge.core.result import WindowResult
-from driftgauge.core.state import Change
-from driftgauge.errors import StateError
 from driftgauge.events.rejection import Rejection
-from driftgauge.events.results import result_key, result_record
-from driftgauge.events.state import encode_key, encode_value
 from driftgauge.kafka.transaction import Headers, Transaction
 
-__all__ = ["Output"]
+__all__ = ["DeadLetters"]
 
 _log = logging.getLogger(__name__)
 
 # A record's own frame, and what the headers say about it, in bytes; generously.
 _FRAME_BYTES = 2_000
+# So much is held back at most before it should be committed.
+_MAX_HELD_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +36,55 @@ class _DeadLetter:
         return sum(len(part) for part in parts if part)
 
 
-class Output:
-    """Writes into the transaction that is open; none of it stands before the transaction does."""
+class DeadLetters:
+    """Holds rejected records until the commit, which writes them.
 
-    def __init__(
-        self,
-        transaction: Transaction,
-        *,
-        windows_topic: str,
-        dead_letters_topic: str,
-        state_topics: Mapping[str, str],
-        max_letter_bytes: int,
-    ) -> None:
-        """Write nothing yet.
+    A transaction is open for milliseconds then, which is as long as whoever reads or takes over must wait
+    for a replica that dies, and as long as one can be lost.
+    """
+
+    def __init__(self, transaction: Transaction, topic: str, max_bytes: int) -> None:
+        """Hold nothing.
 
         Args:
             transaction: What is written into.
-            windows_topic: Where results go.
-            dead_letters_topic: Where refused records go.
-            state_topics: The state topic of each events topic.
-            max_letter_bytes: How large a record of the dead letters' topic may be.
+            topic: The dead letters' topic.
+            max_bytes: How large a record of it may be.
         """
         self._transaction = transaction
-        self._windows_topic = windows_topic
-        self._dead_letters_topic = dead_letters_topic
-        self._state_topics = state_topics
-        self._max_letter_bytes = max_letter_bytes
+        self._topic = topic
+        self._max_bytes = max_bytes
         self._refused_bytes = 0  # the largest letter that the topic has refused since
+        self._held: list[tuple[Message, Rejection]] = []
+        self._held_bytes = 0
 
-    def keep(self, change: Change) -> None:
-        """Write a change of a partition's state."""
-        topic, index = change.partition
-        self._must_take(
-            self._state_topics[topic],
-            encode_key(change.key),
-            None if change.value is None else encode_value(change.value),
-            partition=index,
-        )
+    def __len__(self) -> int:
+        """How many are held."""
+        return len(self._held)
 
-    def publish(self, result: WindowResult) -> None:
-        """Write a window's result, keyed by stream and window."""
-        self._must_take(self._windows_topic, result_key(result), result_record(result))
+    @property
+    def is_full(self) -> bool:
+        """So much is held back that it should be committed at once."""
+        return self._held_bytes >= _MAX_HELD_BYTES
 
-    def dead_letter(self, message: Message, rejection: Rejection) -> None:
+    def hold(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
+        """Hold rejected ones of some messages back."""
+        for rejection in rejections:
+            message = messages[rejection.row]
+            self._held.append((message, rejection))
+            # The headers are left out: to read them is dear, and may fail.
+            self._held_bytes += _FRAME_BYTES + len(message.key() or b"") + len(message.value() or b"")
+
+    def write(self) -> None:
+        """Write what is held into the transaction."""
+        for message, rejection in self._held:
+            self._write(message, rejection)
+
+    def drop(self) -> None:
+        """Forget what is held: it was committed, or is read again."""
+        self._held, self._held_bytes = [], 0
+
+    def _write(self, message: Message, rejection: Rejection) -> None:
         """Write a rejected record on, its key and bytes untouched, the reason and source as headers.
 
         Where it is more than the topic takes, these headers alone are written, and one that says
@@ -103,26 +106,13 @@ class Output:
         letter = _DeadLetter(message.key(), message.value(), headers, about)
         if self._refused_bytes:
             # The topic takes less than was known. Its transaction failed, and is being written again.
-            self._max_letter_bytes, self._refused_bytes = self._refused_bytes // 2, 0
-        if letter.size + _FRAME_BYTES > self._max_letter_bytes or not self._send(letter):
+            self._max_bytes, self._refused_bytes = self._refused_bytes // 2, 0
+        if letter.size + _FRAME_BYTES > self._max_bytes or not self._send(letter):
             self._send(_cut(letter))
-
-    def _must_take(self, topic: str, key: bytes, value: bytes | None, *, partition: int = -1) -> None:
-        """Write a record that cannot be done without.
-
-        Raises:
-            StateError: It is too large.
-        """
-        if not self._transaction.produce(topic, partition=partition, key=key, value=value):
-            message = (
-                f"a record of {len(value or b''):,} bytes for topic {topic} is too large for the client; "
-                "raise message.max.bytes under kafka, and max.message.bytes of the topic"
-            )
-            raise StateError(message)
 
     def _send(self, letter: _DeadLetter) -> bool:
         return self._transaction.produce(
-            self._dead_letters_topic,
+            self._topic,
             key=letter.key,
             value=letter.value,
             headers=[*letter.headers, *letter.about],
