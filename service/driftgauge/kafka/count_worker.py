@@ -26,9 +26,9 @@ from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
 from driftgauge.kafka.offsets import LogOffsets
-from driftgauge.kafka.source_partitions import SourcePartitions, assignment
+from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.transaction import Transaction
+from driftgauge.kafka.transaction import Transaction, must_produce
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 
@@ -155,9 +155,10 @@ class CountWorker:
         self._consumer.incremental_unassign(again)
         self._consumer.incremental_assign(again)
 
-    def set_aside(self, unwritable: Collection[Partition]) -> None:
-        """All shards are written in one transaction: counting waits until each can be written to."""
-        self._telemetry.unwritable(unwritable)
+    def heed(self, error: TransactionAborted) -> None:
+        """Say what could not be written to: counting waits, for all shards are in one transaction."""
+        self._telemetry.unwritable(error.unwritable)
+        self._letters.heed(error)
 
     def _wait_for(self, partitions: list[Partition]) -> None:
         self._waiting = partitions
@@ -251,13 +252,15 @@ class CountWorker:
         if not len(self._sources):
             return
         with self._telemetry.timed(Stage.COMMIT):
+            self._transaction.begin(bound_s)
             deltas = self._counter.take(self._sources.names, self._settings.shards)
-            commit = CommitId(self._transaction.id, self._transaction.epoch, self._commits)
+            commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1
             for shard in range(self._settings.shards):
                 self._write_partials(shard, commit, deltas.get(shard, ShardDelta()))
             self._letters.write()
-            self._transaction.commit([self._offset(source.partition) for source in self._sources], self._consumer, bound_s)
+            offsets = [self._offset(source) for source in self._sources]
+            self._transaction.commit(offsets, self._consumer, bound_s)
         for source in self._sources:
             source.commit()
         self._committed_s = self._clock.monotonic_s()
@@ -277,22 +280,13 @@ class CountWorker:
             commit, self._settings.shards, delta.panes, delta.examples, progress, self._max_partial_bytes
         )
         for part in parts:
-            self._transaction.must_produce(
-                self._settings.partials_topic, partition=shard, key=None, value=part
-            )
+            must_produce(self._transaction, self._settings.partials_topic, shard, None, part)
 
-    def _offset(self, partition: Partition) -> TopicPartition:
+    def _offset(self, source: SourcePartition) -> TopicPartition:
         """Return what is committed of a partition: its offset, and the topic's id beside it."""
-        source = self._sources.find(*partition)
-        assert source is not None
-        topic, index = partition
-        return TopicPartition(
-            topic,
-            index,
-            source.position,
-            self._topics.known[topic].id or None,
-            source.leader_epoch,
-        )
+        topic, index = source.partition
+        topic_id = self._topics.known[topic].id
+        return TopicPartition(topic, index, source.position, topic_id or None, source.leader_epoch)
 
     def _report(self) -> None:
         tally, self._tally = self._tally, _Tally()

@@ -3,9 +3,9 @@
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
+from functools import partial
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -15,7 +15,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client, topics
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
-from driftgauge.kafka.session import Session
+from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.kafka.window_worker import WindowWorker
@@ -34,6 +34,9 @@ _WELL_S = 60.0
 _START_S = 20.0
 # A record of a partial stays well below what brokers take, 1 MB unless told otherwise.
 _PARTIAL_BYTES = 500_000
+# librdkafka's own default for the size of a record.
+_LETTER_BYTES = 1_000_000
+_JOIN_S = 0.2
 
 
 class Service:
@@ -126,8 +129,12 @@ class Service:
             admin = client.admin(settings.kafka)
             group = settings.group if role is Role.COUNT else settings.windows_group
             consumer = client.consumer(settings.kafka, group)
-            name = f"driftgauge.{settings.group}.{self._name}.{role.value}"
-            transaction = Transaction(settings.kafka, name, clock)
+            transaction = Transaction(
+                partial(client.transactional_producer, settings.kafka),
+                f"driftgauge.{settings.group}.{self._name}.{role.value}",
+                clock_ms=clock.wall_ms,
+                monotonic=clock.monotonic_s,
+            )
             transaction.start(_START_S)
             if role is Role.COUNT:
                 watch = TopicWatch(admin, settings.topics.events, clock)

@@ -68,8 +68,8 @@ class Worker(Protocol):
     def rewind(self) -> None:
         """Go back to what was committed."""
 
-    def set_aside(self, unwritable: Collection[Partition]) -> None:
-        """Take note of which partitions the last transaction could not write to; none: it could."""
+    def heed(self, error: TransactionAborted) -> None:
+        """Take note of what the last transaction could not write to; `rewind` follows."""
 
 
 class Session:
@@ -207,7 +207,7 @@ class Session:
             ClientLost: It was one of many; a new session comes after a pause.
         """
         self._telemetry.aborted(str(error))
-        self._worker.set_aside(error.unwritable)
+        self._worker.heed(error)
         self._worker.rewind()
         self._aborts += 1
         if self._aborts == _MAX_ABORTS:

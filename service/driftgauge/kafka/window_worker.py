@@ -23,7 +23,7 @@ from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
 from driftgauge.kafka.topics import writable_partitions
-from driftgauge.kafka.transaction import Transaction
+from driftgauge.kafka.transaction import ANY, Transaction, must_produce
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -148,10 +148,10 @@ class WindowWorker:
         for shard in running:
             self._restore(shard)
 
-    def set_aside(self, unwritable: Collection[Partition]) -> None:
+    def heed(self, error: TransactionAborted) -> None:
         """Let the shards wait whose changelog could not be written to; the others go on without them."""
-        self._telemetry.unwritable(unwritable)
-        for topic, shard in unwritable:
+        self._telemetry.unwritable(error.unwritable)
+        for topic, shard in error.unwritable:
             if topic == self._settings.changelog_topic and shard in self._shards:
                 self._unread([shard])
                 self._reader.end(shard)
@@ -167,7 +167,7 @@ class WindowWorker:
 
     def _restore(self, shard: int) -> None:
         state = ShardState(
-            self._specs, self._settings.topics.events, self._settings.shards, self._transaction.id
+            self._specs, self._settings.topics.events, self._settings.shards, self._transaction.producer
         )
         restore = ShardRestore(
             shard,
@@ -193,9 +193,9 @@ class WindowWorker:
             return
         state = restore.state
         self._shards[shard] = _Running(state, written=state.position.offset)
-        at = TopicPartition(self._settings.partials_topic, shard, state.position.offset)
-        self._consumer.incremental_assign([at])
-        self._telemetry.restored(restore.waited_s, [(self._settings.partials_topic, shard)])
+        partials = self._settings.partials_topic
+        self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
+        self._telemetry.restored(restore.waited_s, [(partials, shard)])
         self._telemetry.show(shard, state)
 
     def _look_again(self, shard: int) -> None:
@@ -265,6 +265,7 @@ class WindowWorker:
         with self._telemetry.timed(Stage.CLOSE):
             rounds = {shard: running.state.advance() for shard, running in moved.items()}
         with self._telemetry.timed(Stage.WRITE):
+            self._transaction.begin(bound_s)
             for shard, running in moved.items():
                 self._write(shard, running.state, rounds[shard])
             partials = self._settings.partials_topic
@@ -284,13 +285,8 @@ class WindowWorker:
 
     def _write(self, shard: int, state: ShardState, round_: Round) -> None:
         for key, value in state.take_changes():
-            self._transaction.must_produce(
-                self._settings.changelog_topic,
-                partition=shard,
-                key=encode_key(key),
-                value=None if value is None else encode_value(value),
-            )
+            content = None if value is None else encode_value(value)
+            must_produce(self._transaction, self._settings.changelog_topic, shard, encode_key(key), content)
         for result in round_.results:
-            self._transaction.must_produce(
-                self._settings.topics.windows, key=result_key(result), value=result_record(result)
-            )
+            topic = self._settings.topics.windows
+            must_produce(self._transaction, topic, ANY, result_key(result), result_record(result))
