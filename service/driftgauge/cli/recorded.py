@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from driftgauge.app import wall_clock_ms
 from driftgauge.cli.options import FILE, TIME, config_option, progress, settings_of
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.core.result import WindowResult
 from driftgauge.errors import InputError
@@ -30,7 +30,7 @@ def replay_command(files: tuple[Path, ...], config_path: Path, *, as_json: bool)
     from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
     for result in replay.run(files):
         click.echo(result_record(result) if as_json else _line(result))
     _say_refused(replay)
@@ -56,7 +56,7 @@ def backtest_command(
     from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
     tracks = tracks_of(replay.run(files))
     _say_refused(replay)
     if not tracks:
@@ -77,12 +77,10 @@ def _say_refused(replay: "Replay") -> None:
     for (stream, reason), number in sorted(replay.rejected.items(), key=str):
         if number:
             progress(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}")
-    for stream, number in sorted(replay.late.items()):
-        if number:
-            progress(
-                f"late: {number:,} events of {stream}; sort the files by event time, or raise the stream's "
-                "allowed_lateness"
-            )
+    for (stream, size_ms), number in sorted(replay.late.items()):
+        progress(f"late: {number:,} events of {stream} for their window of {format_duration(size_ms)}")
+    if replay.late:
+        progress("late: sort the files by event time, or raise the stream's allowed_lateness")
 
 
 def _line(result: WindowResult) -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 import click
 import orjson
 
-from driftgauge.app import check, serve, wall_clock_ms
+from driftgauge.app import check, serve
 from driftgauge.cli.options import FILE, config_option, settings_of
 from driftgauge.cli.schedule import describe_schedule
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
+from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
 __all__ = ["config_group", "health_command", "serve_command"]
@@ -19,10 +21,17 @@ __all__ = ["config_group", "health_command", "serve_command"]
 
 @click.command("serve")
 @config_option
-def serve_command(config_path: Path) -> None:
+@click.option(
+    "--role",
+    type=click.Choice([*Role, "all"]),
+    default="all",
+    show_default=True,
+    help="Count events, or judge windows; the two scale apart.",
+)
+def serve_command(config_path: Path, role: str) -> None:
     """Run the service: consume, count, compare, expose; until SIGTERM."""
     configure_logging(as_json=not sys.stderr.isatty())
-    serve(settings_of(config_path))
+    serve(settings_of(config_path), list(Role) if role == "all" else [Role(role)])
 
 
 @click.group("config")
@@ -37,7 +46,7 @@ def _check(config_path: Path) -> None:
     settings = settings_of(config_path)
     streams = check(settings)
     click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
-    now_ms = wall_clock_ms()
+    now_ms = SYSTEM_CLOCK.wall_ms()
     warnings = 0
     for stream in streams:
         spec = stream.spec
