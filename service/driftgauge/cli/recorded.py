@@ -74,13 +74,14 @@ def backtest_command(
 
 
 def _say_refused(replay: "Replay") -> None:
-    for (stream, reason), number in sorted(replay.rejected.items(), key=str):
+    for (named, reason), number in sorted(replay.rejected.items(), key=str):
         if number:
-            progress(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}")
+            progress(f"refused: {number:,} events of {named or 'no known stream'}: {reason}")
     for (stream, size_ms), number in sorted(replay.late.items()):
-        progress(f"late: {number:,} events of {stream} for their window of {format_duration(size_ms)}")
-    if replay.late:
-        progress("late: sort the files by event time, or raise the stream's allowed_lateness")
+        progress(
+            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; sort the files by "
+            "event time, or raise the stream's allowed_lateness"
+        )
 
 
 def _line(result: WindowResult) -> str:

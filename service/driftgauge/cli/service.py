@@ -26,12 +26,12 @@ __all__ = ["config_group", "health_command", "serve_command"]
     type=click.Choice([*Role, "all"]),
     default="all",
     show_default=True,
-    help="Count events, or judge windows; the two scale apart.",
+    help="What this process does: count events, close windows, or both.",
 )
 def serve_command(config_path: Path, role: str) -> None:
     """Run the service: consume, count, compare, expose; until SIGTERM."""
     configure_logging(as_json=not sys.stderr.isatty())
-    serve(settings_of(config_path), list(Role) if role == "all" else [Role(role)])
+    serve(settings_of(config_path), tuple(Role) if role == "all" else (Role(role),))
 
 
 @click.group("config")
