@@ -39,7 +39,8 @@ def sort_messages(
         if error is None:
             records.append(message)
             continue
-        at = message.topic() or "", -1 if message.partition() is None else message.partition()
+        index = message.partition()
+        at = message.topic() or "", -1 if index is None else index
         if error.code() == KafkaError._PARTITION_EOF:
             # The end lies past transaction markers and compacted records, which are never delivered.
             read_to(at, message.offset() or 0)

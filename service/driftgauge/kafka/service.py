@@ -12,7 +12,7 @@ from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
-from driftgauge.kafka import client, topics
+from driftgauge.kafka import client, topics, topics_tmp
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.session import Session, Worker
@@ -115,7 +115,7 @@ class Service:
             telemetry.polled()
             missing = topics.missing_topics(admin, self._settings.topics.events)
             if not missing:
-                topics.prepare_topics(admin, self._settings)
+                topics_tmp.prepare_topics(admin, self._settings)
                 return True
             _log.warning("waiting for topics to be created", extra={"missing": missing})
             stopping.wait(_TOPIC_RETRY_S)

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError
-from driftgauge.kafka.topics import EventsTopic, describe_events
+from driftgauge.kafka.topics_tmp import EventsTopic, describe_events
 
 __all__ = ["TopicWatch"]
 

@@ -11,13 +11,19 @@ from typing import Final, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, TransactionAborted
+from driftgauge.errors import (
+    AuthorizationError,
+    BrokerError,
+    ClientLost,
+    StateError,
+    TransactionAborted,
+)
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
 from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
-__all__ = ["AUTHORIZATION", "Headers", "State", "Transaction"]
+__all__ = ["ANY", "AUTHORIZATION", "Headers", "State", "Transaction", "must_produce"]
 
 # A full queue is waited on this often, and so long each time, before the broker counts as lost.
 _QUEUE_ATTEMPTS: Final = 10
@@ -29,6 +35,9 @@ _FENCED: Final = (
     "; another process uses this replica's name, or the transaction was open for longer than "
     "transaction.timeout.ms"
 )
+
+ANY: Final = -1
+"""Any partition: by the record's key, or at random."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -282,3 +291,20 @@ class Transaction:
         if self._state is not state:
             message = f"the transaction is {self._state.name.lower()}, not {state.name.lower()}"
             raise RuntimeError(message)
+
+
+def must_produce(
+    transaction: Transaction, topic: str, partition: int, key: bytes | None, value: bytes | None
+) -> None:
+    """Write a record that cannot be done without.
+
+    Raises:
+        StateError: It is too large.
+        TransactionAborted, ClientLost, AuthorizationError: As `Transaction.produce`.
+    """
+    if not transaction.produce(topic, partition, key, value):
+        message = (
+            f"a record of {len(value or b''):,} bytes for topic {topic} is too large for the client; "
+            "raise message.max.bytes under kafka, and max.message.bytes of the topic"
+        )
+        raise StateError(message)

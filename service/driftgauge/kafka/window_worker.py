@@ -22,7 +22,7 @@ from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
-from driftgauge.kafka.topics import writable_partitions
+from driftgauge.kafka.topics_tmp import writable_partitions
 from driftgauge.kafka.transaction import ANY, Transaction, must_produce
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
