@@ -180,13 +180,17 @@ class CountWorker:
 
     def _leave_replaced(self) -> None:
         """Let the partitions wait whose topic was deleted, or created again: their offsets mean nothing now."""
-        known = {topic: it.id for topic, it in self._topics.known.items()}
-        replaced = [each.partition for each in self._sources if known.get(each.partition[0]) != each.topic_id]
+        replaced = [each.partition for each in self._sources if self._is_replaced(each)]
         if replaced:
             waiting = [*self._waiting, *self._stop(replaced)]
             # What was counted of them must not be committed with the others.
             self.rewind()
             self._wait_for(waiting)
+
+    def _is_replaced(self, source: SourcePartition) -> bool:
+        known = self._topics.known.get(source.partition[0])
+        # A broker may tell no id.
+        return known is None or bool(known.id and source.topic_id and known.id != source.topic_id)
 
     def _pass_barrier(self) -> None:
         """Begin to count the partitions that wait, as soon as their offsets are known."""
