@@ -105,7 +105,6 @@ def test_each_window_is_compared_with_one_baseline_and_the_old_one_is_forgotten(
         windows=("1m", "3m"),
         partitions=PARTITIONS,
         stream_settings=settings,
-        settings={"commit_interval": "300ms"},
     )
     old = load(tmp_path / "alpha.safetensors")
     new = fit_baseline(

@@ -66,7 +66,6 @@ def make_case(folder: Path, bootstrap: str) -> Case:
         streams=STREAMS,
         partitions=PARTITIONS,
         stream_settings={"allowed_disorder": "10m", "allowed_lateness": "0s", "idle_timeout": "1h"},
-        settings={"commit_interval": "300ms"},
     )
 
 

@@ -51,9 +51,8 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
         tmp_path,
         bootstrap,
         partitions=PARTITIONS,
-        stream_settings={"idle_timeout": "500ms"},
+        stream_settings={"idle_timeout": "5s"},
         kafka={"transaction.timeout.ms": LONG_MS if wakes_early else SHORT_MS},
-        settings={"commit_interval": "200ms"},
     )
     order = tmp_path / "order"
     events = make_traffic()
