@@ -13,7 +13,14 @@ import jsonschema
 import numpy as np
 import orjson
 import yaml
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 from numpy.typing import NDArray
 
@@ -131,23 +138,24 @@ class Case:
                 "windows": self.windows_topic,
                 "dead_letters": self.dead_letters_topic,
             },
-            "streams": [
-                {
-                    "name": stream,
-                    "baseline": f"{stream}.safetensors",
-                    "windows": list(self.windows),
-                    "idle_timeout": "5s",
-                    "min_events": 1,
-                    **self.stream_settings,
-                }
-                for stream in self.streams
-            ],
+            "streams": [self._stream(stream) for stream in self.streams],
             "http": {"port": 0},
             "shards": SHARDS,
             "commit_interval": "200ms",
             **self.settings,
         }
         self.config.write_text(yaml.safe_dump(tree))
+
+    def _stream(self, stream: str) -> dict[str, object]:
+        settings = {
+            "name": stream,
+            "baseline": f"{stream}.safetensors",
+            "windows": list(self.windows),
+            "idle_timeout": "5s",
+            "min_events": 1,
+            **self.stream_settings,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
 
     def serve(
         self,

@@ -1,4 +1,4 @@
-"""What operators and brokers do to offsets and internal topics: the chain of progress finds it, and says so."""
+"""What operators and brokers do to offsets and internal topics: the chain finds it, and says so."""
 
 from pathlib import Path
 
@@ -93,7 +93,10 @@ def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
         assert [record["counted_twice"] for record in final][:2] == [True, True]
         assert final[0]["verdict"] == "incomplete"
         assert final[0]["incomplete_reason"] == "counted_twice"
-        assert service.scrape().value("driftgauge_window_counted_twice", stream="alpha", window="1h") in {0, 1}
+        assert service.scrape().value("driftgauge_window_counted_twice", stream="alpha", window="1h") in {
+            0,
+            1,
+        }
         service.stop()
 
 

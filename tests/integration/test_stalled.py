@@ -132,9 +132,7 @@ def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level
     case = make_case(tmp_path, bootstrap, partitions=2)
     events = hours(2)
     behind, ahead = ([event for event in events if event.partition == index] for index in range(2))
-    day = [
-        Event(event.stream, event.time_ms + DAY_MS, event.vector, event.partition) for event in ahead
-    ]
+    day = [Event(event.stream, event.time_ms + DAY_MS, event.vector, event.partition) for event in ahead]
     with case.serve() as service:
         service.wait_until_ready()
         producer = case.producer(**{"transactional.id": case.name, "transaction.timeout.ms": 600_000})
@@ -155,7 +153,9 @@ def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level
             assert record["incomplete"] == [{"topic": case.events_topic, "partition": 0}]
 
         producer.commit_transaction(30)
-        service.wait_for("the transaction to be counted", lambda: service.counted() == 2 * len(ahead) + len(behind))
+        service.wait_for(
+            "the transaction to be counted", lambda: service.counted() == 2 * len(ahead) + len(behind)
+        )
         assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
     assert case.dead_letters() == []
 
