@@ -29,21 +29,15 @@ def test_the_configuration_is_one_that_the_service_takes(tmp_path):
     assert settings.http.host == "127.0.0.1"
     (stream,) = settings.streams
     assert (stream.name, stream.windows, stream.idle_timeout) == ("digits", (86_400_000,), 5_000)
-    assert stream.baseline == tmp_path / "digits.safetensors"
-    topics = settings.topics
-    assert (*topics.events, topics.windows, topics.dead_letters, *settings.state_topics.values()) == TOPICS
-
-
-def test_the_state_is_written_anew_again_and_again_for_a_broker_that_compacts_nothing(tmp_path):
-    write_config(tmp_path / "a.yaml", bootstrap="127.0.0.1:9092", streams=[STREAM])
-    assert load_settings(tmp_path / "a.yaml", {}).state_rewrite_commits == 100
+    assert [listed.file for listed in stream.baselines] == [tmp_path / "digits.safetensors"]
+    assert (*settings.topics.external, settings.partials_topic, settings.changelog_topic) == TOPICS
 
 
 def test_the_configuration_says_what_to_change_for_a_broker_of_ones_own(tmp_path):
     path = tmp_path / "driftgauge.yaml"
     kafka = write_config(path, bootstrap="127.0.0.1:9092", streams=[STREAM])
     comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    ours = {"topics.state", "commit_interval", "state_rewrite_commits"}
+    ours = {"shards", "commit_interval"}
     for name in {*kafka, *ours} - {"bootstrap.servers", "group.id"}:
         assert name in comment
 
