@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence, Known
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.judge import Judge
-from driftgauge.core.result import Recall, Verdict
-from driftgauge.core.scoring import Scoring
-from driftgauge.core.slow import advance
-from driftgauge.core.state import Change, ExamplesKey, HistoryKey, PaneKey, PublishedKey
-from driftgauge.core.table import Table
+from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence, Known
+from driftgauge.core.result import Recall, Verdict
+from driftgauge.core.slow import advance
 from driftgauge.core.verdict import History
+from driftgauge.core.windows.changelog import HistoryKey
+from driftgauge.core.windows.judging import Circumstances, WindowJudge
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
@@ -54,7 +55,7 @@ def hour(number):
 
 
 class Stream:
-    """Judges windows, and keeps what is to be kept as the owner of the home does."""
+    """Judges windows, and keeps what is to be kept as their shard does."""
 
     def __init__(self, *, reference=RICH, min_events=1, **alarm):
         self.reference = reference
@@ -64,31 +65,33 @@ class Stream:
             sizes_ms=(HOUR_MS, DAY_MS),
             alarm=replace(ALARM, **{"level": LEVEL, **alarm}),
         )
-        self.table = Table()
-        self.restart()
+        self.kept = {}
+        self.state = StreamState("images")
+        self.judged_by = WindowJudge(self.spec, self.state)
 
     def restart(self):
-        self.scoring = Scoring(self.spec, self.table)
+        """Begin again with what the changelog holds."""
+        self.kept.update(self.state.take_changes())
+        self.state = StreamState("images")
+        for key, value in self.kept.items():
+            self.state.restore(key, value)
+        self.judged_by = WindowJudge(self.spec, self.state)
 
-    def judge(self, window, counts=QUIET, *, missing=(), reference=None):
+    def judge(self, window, counts=QUIET, *, reference=None, **circumstances):
         """Judge a window as if these were its events; return its result."""
         if isinstance(window, int):
             window = hour(window)
+        if circumstances.get("missing"):
+            circumstances["incomplete_reason"] = "partitions_missing"
         reference = reference or self.reference
-        before = self.scoring.histories.get(window.size_ms)
-        result = self.scoring.judge(
+        result = self.judged_by.judge(
             window,
             Tally(build_tally(*counts, reference=reference), CLUSTERS),
             reference,
-            self.table.published("images").get(window),
-            missing=missing,
-            events_lost=False,
-            now_ms=7,
+            Circumstances(**circumstances),
+            7,
         )
-        self.table.apply(Change(HOME, PublishedKey("images", window), result))
-        after = self.scoring.histories.get(window.size_ms)
-        if after is not before:
-            self.table.apply(Change(HOME, HistoryKey("images", window.size_ms), after))
+        self.state.publish(result)
         return result
 
     def verdict(self, window, counts=QUIET, **how):
@@ -96,7 +99,7 @@ class Stream:
 
     @property
     def history(self):
-        return self.scoring.histories.get(HOUR_MS)
+        return self.state.histories.get(HOUR_MS)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_each_size_has_a_history_of_its_own():
     stream = Stream()
     assert [stream.verdict(0, MOVED), stream.verdict(1, MOVED)] == [WARNING, DRIFT]
     assert [stream.verdict(Window(DAY_MS, number * DAY_MS), MOVED) for number in range(2)] == [WARNING, DRIFT]
-    assert {size: history.end_ms for size, history in stream.scoring.histories.items()} == {
+    assert {size: history.end_ms for size, history in stream.state.histories.items()} == {
         HOUR_MS: 2 * HOUR_MS,
         DAY_MS: 2 * DAY_MS,
     }
@@ -130,7 +133,7 @@ def test_a_result_says_what_it_was_judged_with_and_what_it_supersedes():
     assert first.counts.tolist() == list(MOVED)
     assert first.baseline_id == RICH.baseline_id
     np.testing.assert_array_equal(first.baseline_counts, RICH.counts)
-    assert first.slow_limit == Judge(stream.spec, RICH, None, calibrated=False).slow_limit
+    assert first.slow_limit == WindowScorer(stream.spec, RICH, None, calibrated=False).slow_limit
     assert first.slow == advance(0, first.score.p_value)
     second = stream.judge(1)
     assert second.recall == Recall((True,), first.slow)
@@ -217,7 +220,7 @@ def test_quiet_windows_of_few_events_say_too_little_and_enter():
 def test_small_evidence_builds_up_to_a_warning_of_slow_drift():
     stream = Stream(level=0.001)
     seen = [stream.judge(number, ODD) for number in range(6)]
-    assert not any(Judge(stream.spec, RICH, None, calibrated=False).is_found(result.score) for result in seen)
+    assert not any(WindowScorer(stream.spec, RICH, None, calibrated=False).is_significant_and_large(result.score) for result in seen)
     statistic = 0.0
     for result in seen:
         statistic = min(advance(statistic, result.score.p_value), result.slow_limit + 3)
@@ -233,8 +236,7 @@ def test_slow_drift_warns_from_its_limit_on():
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = Stream()
         history = History.begin(RICH.baseline_id, COMPONENTS, 0).remember(hour(0), Recall((), before))
-        stream.table.apply(Change(HOME, HistoryKey("images", HOUR_MS), history))
-        stream.restart()
+        stream.state.restore(HistoryKey("images", HOUR_MS), history)
         result = stream.judge(1, trifle)
         assert (result.slow == limit) is (verdict is WARNING)
         assert result.verdict is verdict
@@ -321,10 +323,9 @@ def test_another_warm_up_forgets_what_the_first_one_taught():
     stream = warmed_up()
     assert stream.history.clean.windows == MIN_WINDOWS + 1
     moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
-    scoring = Scoring(moved, stream.table)
     tally = Tally(build_tally(*QUIET, reference=RICH), CLUSTERS)
-    scoring.judge(hour(FIRST_AFTER), tally, RICH, None, missing=(), events_lost=False, now_ms=0)
-    assert scoring.histories[HOUR_MS].clean.windows == 1
+    WindowJudge(moved, stream.state).judge(hour(FIRST_AFTER), tally, RICH, Circumstances(), 0)
+    assert stream.history.clean.windows == 1
 
 
 @pytest.mark.parametrize(
@@ -340,7 +341,7 @@ def test_another_warm_up_forgets_what_the_first_one_taught():
 def test_a_window_that_lies_only_partly_in_the_warm_up_is_none_of_it(window, is_learned):
     stream = Stream(warm_up=WARM_UP)
     stream.judge(window, MOVED)
-    history = stream.scoring.histories[window.size_ms]
+    history = stream.state.histories[window.size_ms]
     assert history.clean.windows == is_learned
     assert history.recall.recent == (() if is_learned else (True,))
 
@@ -350,12 +351,12 @@ def test_what_was_learned_is_used_for_all_windows_after_the_warm_up_and_no_other
     after = stream.judge(FIRST_AFTER, ODD)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
     dependence = learned(MIN_WINDOWS + 1).dependence()
-    assert plain(after.score) == plain(Judge(stream.spec, RICH, dependence, calibrated=True).score(tally))
+    assert plain(after.score) == plain(WindowScorer(stream.spec, RICH, dependence, calibrated=True).score(tally))
     assert after.score.calibrated
     assert plain(stream.judge(FIRST_AFTER + 1, ODD).score) == plain(after.score)
     before = stream.history
     during = stream.judge(FIRST_AFTER - 1, ODD)
-    assert plain(during.score) == plain(Judge(stream.spec, RICH, None, calibrated=False).score(tally))
+    assert plain(during.score) == plain(WindowScorer(stream.spec, RICH, None, calibrated=False).score(tally))
     assert stream.history is before
 
 
@@ -368,7 +369,7 @@ def test_without_a_warm_up_the_baselines_own_dependence_is_used_and_until_it_is_
     related = Dependence(50, 3.0, np.eye(COMPONENTS) * 3)
     reference = replace(RICH, dependence=related, dependence_ms=HOUR_MS)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
-    expected = plain(Judge(build_spec(reference=reference), reference, related, calibrated=True).score(tally))
+    expected = plain(WindowScorer(build_spec(reference=reference), reference, related, calibrated=True).score(tally))
     assert plain(Stream(reference=reference).judge(0, ODD).score) == expected
     stream = warmed_up(reference=reference)
     assert plain(stream.judge(2, ODD).score) == expected
@@ -475,7 +476,7 @@ def test_a_warm_up_teaches_of_each_segment_that_has_enough_events():
     result = stream.judge(FIRST_AFTER)
     assert [segment.calibrated for segment in result.segments] == [True, False]
     known = {DE: Known(stream.history.segments[DE].dependence(), calibrated=True)}
-    expected = Judge(
+    expected = WindowScorer(
         stream.spec, SEGMENTED, stream.history.clean.dependence(), calibrated=True, segments=known
     )
     tallies = {
@@ -498,7 +499,7 @@ def test_a_segment_of_few_windows_is_judged_with_the_baselines_dependence_of_it_
         result = stream.judge(FIRST_AFTER)
         known = {DE: Known(own, calibrated=is_calibrated)}
         dependence = stream.history.clean.dependence()
-        judge = Judge(stream.spec, reference, dependence, calibrated=True, segments=known)
+        judge = WindowScorer(stream.spec, reference, dependence, calibrated=True, segments=known)
         tally = Tally(build_tally(*ODD, reference=SEGMENTED), CLUSTERS)
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # Of the other segment the warm-up has windows enough, though of few events.
@@ -506,9 +507,12 @@ def test_a_segment_of_few_windows_is_judged_with_the_baselines_dependence_of_it_
         assert [segment.calibrated for segment in result.segments] == [is_calibrated, True]
 
 
-def keep_pane(stream, number, counts, segment=None, partition=HOME):
-    key = PaneKey("images", SEGMENTED.key, hour(number), segment)
-    stream.table.apply(Change(partition, key, build_tally(*counts, reference=SEGMENTED)))
+def keep_pane(stream, number, counts, segment=None):
+    values = build_tally(*counts, reference=SEGMENTED)
+    scheme = stream.spec.scheme(stream.reference)
+    stream.state.add_pane(
+        PaneDelta("images", scheme, number * HOUR_MS, segment, values, sum(counts), (HOME, 0))
+    )
 
 
 def segments_of(result):
@@ -519,7 +523,7 @@ def test_segments_are_judged_from_their_own_panes_with_what_they_were_before():
     stream = Stream(reference=SEGMENTED, segment_keys=("country",))
     for number, (counts, verdict) in enumerate(((MOVED, WARNING), (QUIET, OK), (MOVED, DRIFT))):
         keep_pane(stream, number, counts, DE)
-        keep_pane(stream, number, counts, DE, partition=AWAY)
+        keep_pane(stream, number, counts, DE)
         result = stream.judge(number)
         assert segments_of(result) == {DE: (8_000, verdict), REST: (0, Verdict.INSUFFICIENT)}
         assert result.verdict is OK
@@ -607,12 +611,11 @@ def test_a_window_of_too_few_events_has_segments_of_too_few():
 def test_examples_are_of_the_clusters_that_moved_most():
     stream = Stream(reference=SEGMENTED)
     keep_pane(stream, 0, MOVED)
-    for partition, names in ((HOME, "abc"), (AWAY, "de")):
+    for names in ("abc", "de"):
         chosen = tuple(
             Example(cluster, rank, name) for rank, name in enumerate(names) for cluster in range(4)
         )
-        key = ExamplesKey("images", SEGMENTED.key, hour(0))
-        stream.table.apply(Change(partition, key, chosen))
+        stream.state.add_examples(ExamplesDelta("images", stream.spec.scheme(SEGMENTED), 0, chosen))
     result = stream.judge(0, MOVED)
     assert list(result.examples) == list(result.score.movers)
     assert len(result.examples) == 3
@@ -622,6 +625,6 @@ def test_examples_are_of_the_clusters_that_moved_most():
 def test_a_window_that_is_not_scored_has_no_examples():
     stream = Stream(reference=SEGMENTED, min_events=11)
     keep_pane(stream, 0, FEW)
-    key = ExamplesKey("images", SEGMENTED.key, hour(0))
-    stream.table.apply(Change(HOME, key, (Example(0, 1, "a"),)))
+    examples = (Example(0, 1, "a"),)
+    stream.state.add_examples(ExamplesDelta("images", stream.spec.scheme(SEGMENTED), 0, examples))
     assert stream.judge(0, FEW).examples == {}

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.dependence import MIN_WINDOWS, Dependence, Known
 from driftgauge.core.divergence import js_contributions
-from driftgauge.core.judge import Judge
 from driftgauge.core.mean_shift import MeanNull
 from driftgauge.core.power import Sensitivity
 from driftgauge.core.result import Verdict
 from driftgauge.core.significance import CountNull
 from driftgauge.core.slow import threshold
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.windows.scoring import WindowScorer
 from tests.core.builders import (
     ALARM,
     CLUSTERS,
@@ -39,8 +39,8 @@ NEVER = 1e9  # of a floor that nothing reaches
 RELATED = Dependence(200, 3.0, np.diag([4.0, 2.0]))
 
 
-def judge(reference=RICH, dependence=None, *, min_events=1, **alarm):
-    return Judge(
+def build_scorer(reference=RICH, dependence=None, *, min_events=1, **alarm):
+    return WindowScorer(
         build_spec(reference=reference, min_events=min_events, alarm=replace(ALARM, **alarm)),
         reference,
         dependence,
@@ -63,7 +63,7 @@ COUNTS = st.lists(st.integers(0, 500), min_size=CLUSTERS, max_size=CLUSTERS).fil
 @given(COUNTS, st.integers(0, 5))
 def test_the_parts_of_a_score_belong_together(counts, beyond):
     seen = tally(*counts, beyond=beyond)
-    scored = judge().score(seen)
+    scored = build_scorer().score(seen)
     np.testing.assert_array_equal(scored.contributions, js_contributions(seen.counts, RICH.counts))
     assert scored.js_divergence == pytest.approx(scored.contributions.sum(), abs=1e-15)
     assert scored.js_distance == math.sqrt(scored.js_divergence)
@@ -84,7 +84,7 @@ def divergence(counts, baseline_counts):
     """The divergence of any two histograms as it is scored."""
     reference = replace(RICH, counts=baseline_counts)
     values = np.concatenate([counts, np.zeros(1 + COMPONENTS, dtype=np.int64)])
-    return judge(reference).score(Tally(values, len(counts))).js_divergence
+    return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
 
 
 @settings(deadline=None)
@@ -106,13 +106,13 @@ def test_the_score_does_not_depend_on_the_order_of_clusters(counts, baseline_cou
 
 def test_the_same_window_scores_the_same_in_another_process():
     seen = tally(430, 280, 200, 90)
-    scored = judge().score(seen)
-    assert plain(judge(build_reference("rich", count=BASELINE_COUNT)).score(seen)) == plain(scored)
+    scored = build_scorer().score(seen)
+    assert plain(build_scorer(build_reference("rich", count=BASELINE_COUNT)).score(seen)) == plain(scored)
 
 
 @pytest.mark.parametrize(("min_events", "is_scored"), [(7, True), (8, False)])
 def test_too_few_events_are_not_scored(min_events, is_scored):
-    scored = judge(min_events=min_events).score(tally(4, 2, 1, 0))
+    scored = build_scorer(min_events=min_events).score(tally(4, 2, 1, 0))
     assert (scored is not None) is is_scored
 
 
@@ -139,33 +139,33 @@ SHIFTED = (round(1_000 * 0.5 * RICH.projection.deviations[0] / RICH.projection.s
 def test_a_window_is_found_if_it_is_significant_and_in_one_respect_large(
     counts, sums, is_significant, is_large
 ):
-    here = judge()
+    here = build_scorer()
     scored = here.score(tally(*counts, sums=sums))
     assert (scored.p_value < ALARM.level) is is_significant
     large = scored.js_excess >= ALARM.js_divergence / 2, scored.mean_shift.excess >= ALARM.mean_shift / 2
     assert any(large) is is_large
-    assert here.is_found(scored) is (is_significant and is_large)
+    assert here.is_significant_and_large(scored) is (is_significant and is_large)
 
 
 def test_a_window_is_significant_below_the_level_and_not_at_it():
-    scored = judge().score(tally(500, 250, 170, 80))
+    scored = build_scorer().score(tally(500, 250, 170, 80))
     level = scored.p_value
-    assert judge(level=math.nextafter(level, 1)).is_found(scored)
-    assert not judge(level=level).is_found(scored)
+    assert build_scorer(level=math.nextafter(level, 1)).is_significant_and_large(scored)
+    assert not build_scorer(level=level).is_significant_and_large(scored)
 
 
 def test_each_statistic_has_a_floor_of_its_own_half_of_what_is_worth_finding():
-    scored = judge().score(tally(500, 250, 170, 80))
+    scored = build_scorer().score(tally(500, 250, 170, 80))
     floors = {"js_divergence": 2 * scored.js_excess, "mean_shift": 2 * scored.mean_shift.excess}
     for name, floor in floors.items():
         others = dict.fromkeys(floors, NEVER)
-        assert judge(**{**others, name: floor}).is_found(scored)
-        assert not judge(**{**others, name: math.nextafter(floor, NEVER)}).is_found(scored)
+        assert build_scorer(**{**others, name: floor}).is_significant_and_large(scored)
+        assert not build_scorer(**{**others, name: math.nextafter(floor, NEVER)}).is_significant_and_large(scored)
 
 
 @pytest.mark.parametrize("dependence", [None, RELATED])
 def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found(dependence):
-    here = judge(dependence=dependence)
+    here = build_scorer(dependence=dependence)
     sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, BASELINE_COUNT, dependence)
     least = sensitivity.least_count(ALARM.level, ALARM.js_divergence, ALARM.mean_shift)
     assert [here.has_power(count) for count in (1, least - 1, least, 10 * least)] == [
@@ -177,7 +177,7 @@ def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found
 
 
 def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
-    alike, related = judge(), judge(dependence=RELATED)
+    alike, related = build_scorer(), build_scorer(dependence=RELATED)
     least = [next(n for n in range(1, 10**4) if here.has_power(n)) for here in (alike, related)]
     assert 2 * least[0] < least[1]
     seen = tally(450, 270, 190, 90)
@@ -193,7 +193,7 @@ def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their
     # The mean of 10,000 windows is known to 0.8 %, and the expansion is some per cent off.
     dependence = Dependence(MIN_WINDOWS, 3.0, means)
     assert dependence.inflation(CLUSTERS) > 1.15 * 3
-    scored = judge(dependence=dependence).score(tally(450, 270, 190, 90))
+    scored = build_scorer(dependence=dependence).score(tally(450, 270, 190, 90))
     windows = 3 * np.random.default_rng(6).multinomial(1_000 // 3, RICH.counts / BASELINE_COUNT, 10_000)
     divergences = [js_contributions(counts, RICH.counts).sum() for counts in windows]
     assert scored.noise_floor == pytest.approx(np.mean(divergences), rel=0.06)
@@ -201,11 +201,11 @@ def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their
 
 
 def test_a_baseline_of_too_few_events_has_no_power_however_many_the_window_has():
-    assert not judge(FIRST).has_power(10**9)
+    assert not build_scorer(FIRST).has_power(10**9)
 
 
 def test_slow_drift_may_be_warned_of_more_rarely_than_a_page_may_be_false():
-    assert judge(level=1e-4).slow_limit == threshold(20_000)
+    assert build_scorer(level=1e-4).slow_limit == threshold(20_000)
 
 
 # Segments whose shares are far from those of the whole.
@@ -225,7 +225,7 @@ SEGMENTED = replace(
 
 
 def by_country(**changes):
-    return judge(SEGMENTED, segment_keys=("country",), **changes)
+    return build_scorer(SEGMENTED, segment_keys=("country",), **changes)
 
 
 def of(segment, events=1_000, moved=0):
@@ -271,7 +271,7 @@ def test_segments_are_judged_with_their_own_dependence_or_as_if_they_were_as_the
     spec = build_spec(reference=SEGMENTED, alarm=alarm)
 
     def p_values(dependence, segments):
-        here = Judge(spec, SEGMENTED, dependence, calibrated=True, segments=segments)
+        here = WindowScorer(spec, SEGMENTED, dependence, calibrated=True, segments=segments)
         return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
 
     found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
@@ -310,10 +310,10 @@ def test_a_segment_must_have_moved_far_enough_too():
 
 def test_with_segments_the_whole_is_left_half_of_the_level():
     seen = tally(500, 250, 170, 80)
-    scored = judge().score(seen)
+    scored = build_scorer().score(seen)
     for level, alone, beside in ((1.5, True, False), (2.5, True, True)):
-        assert judge(level=level * scored.p_value).is_found(scored) is alone
-        assert by_country(level=level * scored.p_value).is_found(scored) is beside
+        assert build_scorer(level=level * scored.p_value).is_significant_and_large(scored) is alone
+        assert by_country(level=level * scored.p_value).is_significant_and_large(scored) is beside
 
 
 def test_segments_with_too_few_events_are_not_scored_and_not_counted_among_the_tests():
@@ -370,4 +370,4 @@ def test_a_segment_has_power_where_it_would_be_found_alone_among_all():
 
 
 def test_without_configured_keys_there_are_no_segments():
-    assert judge(SEGMENTED).judge_segments({NAMES[0]: of(NAMES[0])}, {}) == ((), {})
+    assert build_scorer(SEGMENTED).judge_segments({NAMES[0]: of(NAMES[0])}, {}) == ((), {})
