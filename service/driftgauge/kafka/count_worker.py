@@ -287,7 +287,7 @@ class CountWorker:
         """Return what is committed of a partition: its offset, and the topic's id beside it."""
         topic, index = source.partition
         topic_id = self._topics.known[topic].id
-        return TopicPartition(topic, index, source.position, topic_id or None, source.leader_epoch)
+        return TopicPartition(topic, index, source.position, topic_id, source.leader_epoch)
 
     def _report(self) -> None:
         tally, self._tally = self._tally, _Tally()
