@@ -8,7 +8,8 @@ DriftgaugeError
 └── ServiceError        the surroundings failed; exit status 1, a supervisor restarts
     ├── BrokerError     Kafka did not do what was asked; later it may
     │   ├── TransactionAborted  nothing of a transaction stands: begin again from what was committed
-    │   └── ClientLost          a client can do no more: make a new one
+    │   ├── ClientLost          a client can do no more: make a new one
+    │   └── ClockError          this clock and the brokers' differ: wait until it is set
     ├── AuthorizationError  the cluster does not let us in, or not do this
     ├── StateError      the state kept in Kafka cannot be used
     └── DemoError       the demo's story did not come true
@@ -24,6 +25,7 @@ __all__ = [
     "BaselineError",
     "BrokerError",
     "ClientLost",
+    "ClockError",
     "ConfigError",
     "DemoError",
     "DriftgaugeError",
@@ -97,6 +99,10 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
     """A Kafka client can do no more, or what it last did is in doubt; a new one can."""
+
+
+class ClockError(BrokerError):
+    """This replica's clock differs from the brokers' by more than event times can bear."""
 
 
 class AuthorizationError(ServiceError):

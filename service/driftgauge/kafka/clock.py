@@ -5,7 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Append", "ClockOffset"]
+from driftgauge.errors import ClockError
+from driftgauge.telemetry.roles import RoleTelemetry
+
+__all__ = ["Append", "ClockGuard", "ClockOffset"]
+
+# Event times are judged by this clock: a replica that is further off must not count.
+_MAX_OFFSET_MS: Final = 2_000
 
 # NTP corrects a clock within minutes; what was measured before must not excuse or accuse it any more.
 _REMEMBERED_S: Final = 60.0
@@ -73,3 +79,29 @@ class ClockOffset:
         """Tell whether the clock is certainly off by more than the limit, one way or the other."""
         bounds = self.bounds_ms
         return bounds is not None and (bounds[0] > limit_ms or bounds[1] < -limit_ms)
+
+
+class ClockGuard:
+    """Stops a role whose clock is off, before it takes live events for events of the future."""
+
+    def __init__(self, telemetry: RoleTelemetry, monotonic: Callable[[], float]) -> None:
+        self._telemetry = telemetry
+        self._offset = ClockOffset(monotonic)
+
+    def heed(self, append: Append | None) -> None:
+        """Take one measurement.
+
+        Raises:
+            ClockError: The clock is off by more than the bound.
+        """
+        if append is not None:
+            self._offset.add(append)
+        is_off = self._offset.exceeds(_MAX_OFFSET_MS)
+        offset_ms = self._offset.estimate_ms
+        self._telemetry.clock_is_off(offset_ms, is_off=is_off)
+        if is_off:
+            message = (
+                f"this replica's clock differs from the brokers' by {offset_ms} ms, and {_MAX_OFFSET_MS} ms are "
+                "allowed; it counts nothing until the clock is set (check NTP here and on the brokers)"
+            )
+            raise ClockError(message)

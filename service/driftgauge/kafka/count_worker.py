@@ -22,6 +22,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import TransactionAborted
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
@@ -67,6 +68,7 @@ class CountWorker:
         transaction: Transaction,
         letters: DeadLetters,
         topics: TopicWatch,
+        guard: ClockGuard,
         telemetry: RoleTelemetry,
         clock: Clock,
         max_partial_bytes: int,
@@ -78,6 +80,7 @@ class CountWorker:
         self._transaction = transaction
         self._letters = letters
         self._topics = topics
+        self._guard = guard
         self._telemetry = telemetry
         self._clock = clock
         self._max_partial_bytes = max_partial_bytes
@@ -267,6 +270,7 @@ class CountWorker:
         self._committed_s = self._clock.monotonic_s()
         self._letters.drop()
         self._report()
+        self._guard.heed(self._transaction.append)
 
     def _write_partials(self, shard: int, commit: CommitId, delta: ShardDelta) -> None:
         progress = [
@@ -292,6 +296,9 @@ class CountWorker:
     def _report(self) -> None:
         tally, self._tally = self._tally, _Tally()
         self._telemetry.committed()
+        self._telemetry.partitions_known(
+            {topic: known.partitions for topic, known in self._topics.known.items()}
+        )
         self._telemetry.counted(tally.accepted, tally.rejected, tally.lost)
         for source in self._sources:
             topic, index = source.partition

@@ -13,6 +13,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client, topics, topics_tmp
+from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.session import Session, Worker
@@ -137,6 +138,9 @@ class Service:
             )
             transaction.start(_START_S)
             if role is Role.COUNT:
+                # Before the group is joined: a wrong clock must not see one event.
+                guard = ClockGuard(telemetry, clock.monotonic_s)
+                guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 watch = TopicWatch(admin, settings.topics.events, clock)
                 stack.callback(watch.close)
                 worker: Worker = CountWorker(
@@ -148,12 +152,14 @@ class Service:
                     transaction=transaction,
                     letters=DeadLetters(transaction, settings.topics.dead_letters, _LETTER_BYTES),
                     topics=watch,
+                    guard=guard,
                     telemetry=telemetry,
                     clock=clock,
                     max_partial_bytes=_PARTIAL_BYTES,
                 )
                 read = list(settings.topics.events)
             else:
+                telemetry.partitions_known({settings.partials_topic: settings.shards})
                 changelog = client.changelog_consumer(settings.kafka)
                 stack.callback(changelog.close)
                 worker = WindowWorker(

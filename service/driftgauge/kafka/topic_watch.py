@@ -35,7 +35,7 @@ class TopicWatch:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="topics")
         self._pending: Future[Mapping[str, EventsTopic]] | None = None
         self.known: Mapping[str, EventsTopic] = describe_events(admin, self._topics)
-        """What each topic was when last asked for; one that did not exist is left out."""
+        """What each topic was when it was last there."""
         self._asked_s = clock.monotonic_s()
 
     def poll(self) -> None:
@@ -43,7 +43,7 @@ class TopicWatch:
         if self._pending is not None and self._pending.done():
             pending, self._pending = self._pending, None
             try:
-                self.known = pending.result()
+                self.known = {**self.known, **pending.result()}
             except BrokerError as error:
                 _log.warning("the events topics are unknown", extra={"error": str(error)})
         if self._clock.monotonic_s() - self._asked_s >= _REFRESH_S:

@@ -199,6 +199,18 @@ class Transaction:
         self._insist("commit_transaction", producer.commit_transaction, deadline_s - self._monotonic())
         self._state = State.CLOSED
 
+    def measure(self, topic: str, partition: int, value: bytes, bound_s: float) -> Append | None:
+        """Write a record that never stands, and return when it was appended; None: it was not told.
+
+        Raises:
+            TransactionAborted, ClientLost, AuthorizationError: As `commit`.
+        """
+        self.begin(bound_s)
+        self.produce(topic, partition, None, value)
+        self._deliver(self._monotonic() + bound_s)
+        self.abort(bound_s)
+        return self.append
+
     def abort(self, bound_s: float) -> None:
         """Let nothing of it stand.
 

@@ -125,6 +125,12 @@ class RoleTelemetry:
         self._hold(self._held - set(partitions))
         logger.warning("partitions lost", extra={"role": self._role, "partitions": _name(partitions)})
 
+    def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
+        """The clock differs from the brokers' by so much, which is too much or is not."""
+        self._metrics.health.set_ready(Condition.CLOCK, met=not is_off)
+        if offset_ms is not None:
+            self._metrics.clock_offset.labels(self._role).set(offset_ms / 1000)
+
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """These partitions are worked on from now on."""
         self._metrics.restore_duration.labels(self._role).observe(waited_s)
