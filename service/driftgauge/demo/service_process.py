@@ -114,7 +114,7 @@ class ServiceProcess:
         return Scrape.parse(text)
 
     def wait_until_ready(self) -> None:
-        """Wait until /readyz says that every partition is held.
+        """Wait until /readyz says that both roles work.
 
         Raises:
             DemoError: It did not in time, or the service ended.

@@ -309,7 +309,7 @@ class CountWorker:
     def _offset(self, source: SourcePartition) -> TopicPartition:
         """Return what is committed of a partition: its offset, and the topic's id beside it."""
         topic, index = source.partition
-        return TopicPartition(topic, index, source.position, source.topic_id or None, source.leader_epoch)
+        return TopicPartition(topic, index, source.position, source.topic_id, source.leader_epoch)
 
     def _report(self) -> None:
         tally, self._tally = self._tally, _Tally()
