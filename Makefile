@@ -99,7 +99,7 @@ chaos: $(STAMP) ## Kill, pause, add and remove replicas and brokers under load f
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)
-	@$(BIN)/python tests/kafka/broker.py
+	@$(BIN)/python -m tests.kafka.broker
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated at run time

@@ -18,7 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.chaos.report import heading, line, summary  # noqa: E402
 from tests.chaos.scenario import Options, run_chaos  # noqa: E402
-from tests.kafka.broker import Broker, BrokerUnavailable  # noqa: E402
+from tests.kafka.broker import Broker  # noqa: E402
+from tests.kafka.jars import BrokerUnavailable  # noqa: E402
 
 
 def main() -> None:

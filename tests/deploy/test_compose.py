@@ -12,6 +12,7 @@ from driftgauge.config import load_settings
 from driftgauge.demo.live import LIVE_STREAM
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, instructions
 from tests.deploy.stack import FILE, OURS, SERVICES, STACK, memory_mib, mounts
+from tests.kafka.jars import kafka_version
 
 # Its start script writes the configuration that it makes.
 WRITING = {"kafka"}
@@ -32,13 +33,7 @@ def test_every_image_is_pinned_to_an_exact_tag(name):
 
 def test_the_images_are_of_the_project_and_of_the_kafka_that_the_tests_run_on():
     assert {service["image"] for service in OURS.values()} == {f"driftgauge:{PROJECT['version']}"}
-    (version,) = set(re.findall(r"<version>(\d+\.\d+\.\d+)</version>", first_dependency()))
-    assert {SERVICES[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{version}"}
-
-
-def first_dependency():
-    text = (ROOT / "tests/kafka/pom.xml").read_text()
-    return text[text.index("<dependency>") : text.index("</dependency>")]
+    assert {SERVICES[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{kafka_version()}"}
 
 
 def test_one_service_builds_the_image_and_whoever_else_runs_it_never_pulls_it():

@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, build_wheel, context, instructions, lay_out
-from tests.kafka.broker import free_ports
+from tests.kafka.node import free_ports
 from tests.needed import skip_or_fail
 
 BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"

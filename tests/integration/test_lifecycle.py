@@ -8,7 +8,7 @@ from confluent_kafka.admin import NewPartitions
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
 from tests.integration.service import Service, driftgauge, wait_for
 from tests.integration.traffic import publishing
-from tests.kafka.broker import free_ports
+from tests.kafka.node import free_ports
 
 pytestmark = pytest.mark.integration
 

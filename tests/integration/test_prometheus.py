@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
 from tests.integration.service import wait_for
-from tests.kafka.broker import free_ports
+from tests.kafka.node import free_ports
 from tests.needed import required
 
 pytestmark = pytest.mark.integration

@@ -15,16 +15,16 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka import broker as broker_module
-from tests.kafka.broker import Broker, BrokerUnavailable
+from tests.kafka.broker import Broker
+from tests.kafka.jars import BrokerUnavailable
 from tests.needed import skip_or_fail
 
 BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
 CONNECT_TIMEOUT_S = 15.0
-AUTHORIZER = """
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=true
-"""
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
 # As short as the tests' own broker takes them; others take no less than 6 s unless they are told to.
 SHORT_SESSION: dict[str, str | int | float | bool] = (
     {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_500}
@@ -84,13 +84,11 @@ def kafka_broker() -> Iterator[Broker | ExternalCluster]:
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
     """`host:port` of a broker that allows whatever no rule is about, except creating topics."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(broker_module, "PROPERTIES", broker_module.PROPERTIES + AUTHORIZER)
-        broker = Broker()
-        try:
-            broker.start()
-        except BrokerUnavailable as error:
-            skip_or_fail(str(error))
+    broker = Broker(settings=AUTHORIZER)
+    try:
+        broker.start()
+    except BrokerUnavailable as error:
+        skip_or_fail(str(error))
     yield broker.bootstrap
     broker.close()
 

@@ -12,8 +12,10 @@ from typing import TypeVar
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from tests.kafka.broker import Broker, BrokerUnavailable, PortTakenError, copy_jars, find_java
+from tests.kafka.broker import Broker
 from tests.kafka.fixtures import ExternalCluster
+from tests.kafka.jars import BrokerUnavailable, copy_jars, find_java, kafka_version
+from tests.kafka.node import PortTakenError
 
 Answer = TypeVar("Answer")
 
@@ -85,14 +87,16 @@ def test_old_java_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_missing_maven_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BrokerUnavailable, match=r"no mvn on the PATH.*apt-get install"):
-        copy_jars(tmp_path / "libs")
+        copy_jars(tmp_path / "libs", kafka_version())
 
 
 def test_failed_maven_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program(tmp_path / "mvn", "echo 'unknown host'; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BrokerUnavailable, match=r"(?s)could not fetch.*copy-dependencies.*unknown host"):
-        copy_jars(tmp_path / "libs")
+    with pytest.raises(
+        BrokerUnavailable, match=r"(?s)could not fetch.*-Dkafka.version=4.*copy-dependencies.*unknown host"
+    ):
+        copy_jars(tmp_path / "libs", kafka_version())
 
 
 def program(path: Path, body: str) -> None:

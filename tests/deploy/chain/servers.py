@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from tests.integration.service import wait_for
-from tests.kafka.broker import free_ports
+from tests.kafka.node import free_ports
 from tests.needed import required
 
 __all__ = ["Alertmanager", "Prometheus"]

@@ -11,7 +11,7 @@ from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shor
 from tests.deploy.chain.traffic import PARTITIONS, Traffic, Watched
 from tests.deploy.chain.webhook import Notice, Webhook
 from tests.integration.service import Service, wait_for
-from tests.kafka.broker import free_ports
+from tests.kafka.node import free_ports
 
 __all__ = ["FACTOR", "STREAMS", "WINDOWS", "Passage", "Stage"]
 

@@ -94,12 +94,12 @@ class StreamTime:
     Attributes:
         newest_ms: The highest credible event time among the commit's events.
         read_ms: When the last of them was read, by the reader's wall clock.
-        oldest_ms: The event time of the first of them, in the order of the partition.
+        first_ms: The event time of the first of them, in the order of the partition.
     """
 
     newest_ms: int
     read_ms: int
-    oldest_ms: int
+    first_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """The last part of a commit: every partition that its producer held.
+    """A last part of a commit: with the others of its kind, every partition that its producer held.
 
     Attributes:
         commit, index, parts, shards: As in `Partial`.

@@ -1,0 +1,110 @@
+"""The Java and the jars that a Kafka node of the tests runs on; Maven fetches the jars once a version."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+POM: Final = HERE / "pom.xml"
+TARGET: Final = HERE / "target"
+
+MIN_JAVA: Final = 17
+MAVEN_TIMEOUT_S: Final = 600.0
+MAVEN_TAIL_LINES: Final = 40
+
+REMEDY: Final = (
+    "Install both with `apt-get install -y maven openjdk-17-jre-headless` (or your system's own "
+    "packages), or set DRIFTGAUGE_TEST_BOOTSTRAP=host:port to use a cluster that already runs."
+)
+
+
+class BrokerUnavailable(Exception):  # noqa: N818 - a state of the machine, not a fault
+    """Java, Maven or the jars cannot be had on this machine; the text says what to do."""
+
+
+def kafka_version() -> str:
+    """The version of Kafka that pom.xml names."""
+    (version,) = re.findall(r"<kafka\.version>(.+)</kafka\.version>", POM.read_text())
+    return str(version)
+
+
+def find_java() -> str:
+    """The path of a Java that can run the broker, JAVA_HOME first. Raises BrokerUnavailable."""
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which(f"{home}/bin/java" if home else "java")
+    if java is None:
+        where = f"below JAVA_HOME={home}" if home else "on the PATH"
+        raise BrokerUnavailable(f"The Kafka broker needs Java, and there is none {where}. {REMEDY}")
+    result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
+    version = re.search(r'version "(\d+)[^"]*"', result.stderr)
+    if version is None or int(version[1]) < MIN_JAVA:
+        found = version[0] if version else result.stderr.strip()
+        raise BrokerUnavailable(
+            f"The Kafka broker needs Java {MIN_JAVA} or later, and {java} is {found}. {REMEDY}"
+        )
+    return java
+
+
+def fetch_jars(version: str | None = None) -> Path:
+    """The folder of the jars of a version of Kafka (pom.xml's when None), fetched when it is missing.
+
+    The folder is named after the version and the hash of pom.xml, and renamed into place when it is
+    whole, so an interrupted copy is never used, and a running broker never loses its jars.
+    Raises BrokerUnavailable.
+    """
+    version = version or kafka_version()
+    jars = TARGET / f"libs-{version}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    TARGET.mkdir(exist_ok=True)
+    with (TARGET / "lock").open("w") as lock:
+        # Two test runs share Maven's repository. The wait ends when the other's Maven does.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jars.is_dir():
+            partial = TARGET / "libs.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            copy_jars(partial, version)
+            partial.rename(jars)
+    return jars
+
+
+def copy_jars(folder: Path, version: str) -> None:
+    """Lets Maven copy the jars of a version of Kafka into `folder`. Raises BrokerUnavailable."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise BrokerUnavailable(
+            f"The Kafka broker's jars come from Maven, and there is no mvn on the PATH. {REMEDY}"
+        )
+    command = [
+        *(maven, "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(POM)),
+        f"-Dkafka.version={version}",
+        "dependency:copy-dependencies",
+        "-DincludeScope=runtime",
+        f"-DoutputDirectory={folder}",
+    ]
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=MAVEN_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BrokerUnavailable(
+            f"Maven did not fetch the jars of Kafka {version} within {MAVEN_TIMEOUT_S:.0f} s: check "
+            f"the network and run `{' '.join(command)}`."
+        ) from None
+    if result.returncode != 0:
+        tail = "\n".join(result.stdout.splitlines()[-MAVEN_TAIL_LINES:])
+        raise BrokerUnavailable(
+            f"Maven could not fetch the jars of Kafka {version}: check the network, then run "
+            f"`{' '.join(command)}`. It said:\n{tail}"
+        )

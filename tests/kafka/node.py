@@ -1,0 +1,211 @@
+"""One Kafka node of the tests: a process of plain `java`, KRaft, loopback only."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.kafka.jars import HERE
+
+LOG4J: Final = HERE / "log4j2.properties"
+
+HOST: Final = "127.0.0.1"
+# Below the range from which Linux and macOS give out ports to clients. A client that retries a
+# stopped broker could otherwise get that very port as its own, and the broker could not come back.
+PORTS: Final = range(20_000, 32_000)
+
+FORMAT_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 20.0
+LOG_TAIL_LINES: Final = 40
+
+
+class BrokerError(Exception):
+    """Everything needed is there, yet the broker did not come up; the text ends in its log."""
+
+
+class PortTakenError(BrokerError):
+    """Something else listens on a port that the broker was to listen on."""
+
+
+class Node:
+    """One node. Between `stop` or `kill` and `start` it keeps its ports and its data.
+
+    `bootstrap` is its clients' address, None for a node that is a controller only.
+    """
+
+    def __init__(
+        self, number: int, folder: Path, jvm: Sequence[str], cluster_id: str, bootstrap: str | None
+    ) -> None:
+        self.number = number
+        self.bootstrap = bootstrap
+        self._folder = folder
+        self._jvm = jvm
+        self._cluster_id = cluster_id
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        """Where it keeps its logs, a folder a partition."""
+        return self._folder / "data"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id. Raises BrokerError when it does not run."""
+        if self._process is None or not self.running:
+            raise BrokerError(f"Node {self.number} does not run: start it first.")
+        return self._process.pid
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        """The last lines that it logged since it was made."""
+        log = self._folder / "broker.log"
+        text = log.read_text(errors="replace") if log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def format(self, settings: Mapping[str, str | int]) -> None:
+        """Prepares its empty folder for a node of these settings. Raises BrokerError."""
+        self._folder.mkdir()
+        lines = [f"{name}={value}\n" for name, value in {**settings, "log.dirs": self.data}.items()]
+        self._properties.write_text("".join(lines))
+        command = [*self._jvm, "kafka.tools.StorageTool", "format", "--cluster-id", self._cluster_id]
+        result = subprocess.run(
+            [*command, "--config", str(self._properties)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=FORMAT_TIMEOUT_S,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise BrokerError(
+                f"Formatting the storage of node {self.number} failed with code {result.returncode}; its "
+                f"settings come from nodes.py. It said:\n{result.stdout}"
+            )
+
+    def launch(self) -> None:
+        """Starts the process and does not wait for it."""
+        with (self._folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._jvm, "kafka.Kafka", str(self._properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                # Ctrl-C is for the tests, which then stop the node themselves.
+                start_new_session=True,
+            )
+
+    def await_answer(self) -> None:
+        """Returns when the node answers clients as a broker of its cluster.
+
+        Nothing speaks to a controller, so one that is nothing else is not waited for. Raises
+        PortTakenError when its port is in use, BrokerError when it exits or does not answer in 60 s.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.bootstrap is not None and not self._answers(self.bootstrap):
+            if self._process is None or self._process.poll() is not None:
+                code = None if self._process is None else self._process.returncode
+                self._raise_start_failure(f"exited with code {code}")
+            if time.monotonic() > deadline:
+                self._raise_start_failure(f"did not answer within {START_TIMEOUT_S:.0f} s")
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        """Starts it on its ports and its data, and returns when it answers, as `await_answer` says."""
+        self.launch()
+        self.await_answer()
+
+    def stop(self) -> None:
+        """Asks it to end (SIGTERM) and after 20 s ends it (SIGKILL). Keeps the data."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would, paused or not. Keeps the data."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stops it if it runs, and starts it."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Suspends the process (SIGSTOP): its connections stay, and nobody answers on them."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a paused process go on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    @property
+    def _properties(self) -> Path:
+        return self._folder / "server.properties"
+
+    def _signal(self, number: int) -> None:
+        if self._process is None or not self.running:
+            raise BrokerError(f"Node {self.number} does not run: start it first.")
+        self._process.send_signal(number)
+
+    def _answers(self, address: str) -> bool:
+        # A new client knows no other node of the cluster that could answer in this one's place.
+        client = AdminClient(
+            {
+                "bootstrap.servers": address,
+                "reconnect.backoff.max.ms": 200,
+                "log_level": 0,  # refused connections are expected meanwhile
+            }
+        )
+        try:
+            told = client.list_topics(timeout=1.0)
+        except KafkaException:
+            return False  # not listening yet
+        # Until our node finds its port taken, whoever took it may answer instead.
+        return told.cluster_id == self._cluster_id and self.number in told.brokers
+
+    def _raise_start_failure(self, what: str) -> NoReturn:
+        self.kill()
+        if "Address already in use" in self.log_tail(lines=200):
+            raise PortTakenError(
+                f"Another process listens on the broker's port, {self.bootstrap}, or on its "
+                "controller's: end that process or choose another port."
+            )
+        raise BrokerError(f"Node {self.number} at {self.bootstrap} {what}. Its log ends:\n{self.log_tail()}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports on which nothing listens now. Raises BrokerError."""
+    found: list[int] = []
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise BrokerError(f"No {count} free ports on {HOST} from {PORTS.start} to {PORTS.stop - 1}.")

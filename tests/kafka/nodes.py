@@ -1,0 +1,185 @@
+"""Kafka clusters of one or more nodes for the tests, with their data in a temporary folder.
+
+Two nodes, of which only the first holds what the cluster keeps about itself:
+
+    with KafkaCluster([COMBINED, BROKER]) as cluster:
+        cluster.nodes[2].stop()
+
+Three, of which any one may fail:
+
+    with KafkaCluster([COMBINED] * 3, replication=3, min_insync=2) as cluster:
+        cluster.nodes[1].kill()
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tests.kafka.jars import fetch_jars, find_java
+from tests.kafka.node import HOST, LOG4J, Node, PortTakenError, free_ports
+
+BROKER: Final = "broker"
+CONTROLLER: Final = "controller"
+COMBINED: Final = "broker,controller"
+
+PORT_ATTEMPTS: Final = 3
+
+SETTINGS: Final[Mapping[str, str | int]] = {
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "num.partitions": 4,
+    # Fifty partitions each by default, all of which a start has to load.
+    "offsets.topic.num.partitions": 4,
+    "transaction.state.log.num.partitions": 4,
+    # Tests wait for these, so they are short: joins, lost members, dead transactions, compaction. The
+    # search for dead transactions must not be shorter: README.md, "A broker that was killed".
+    "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1_000,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
+    # A killed broker comes back only when its old registration has run out: 9 s by default.
+    "broker.session.timeout.ms": 3_000,
+    "broker.heartbeat.interval.ms": 500,
+    "log.cleaner.backoff.ms": 500,
+    # 128 MiB by default, half of the heap.
+    "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
+}
+
+
+class KafkaCluster:
+    """Nodes by number, from 1, in the order of their roles.
+
+    Attributes:
+        nodes: The nodes of the cluster while it is up.
+        bootstrap: The addresses of all its brokers, for `bootstrap.servers`.
+    """
+
+    def __init__(
+        self,
+        roles: Sequence[str],
+        *,
+        replication: int = 1,
+        min_insync: int = 1,
+        settings: Mapping[str, str | int] | None = None,
+        version: str | None = None,
+        port: int | None = None,
+        heap_mib: int = 160,
+    ) -> None:
+        """Describe a cluster; `start` starts it.
+
+        Args:
+            roles: BROKER, CONTROLLER or COMBINED for each node.
+            replication: The replicas of topics, internal ones too, unless a topic says otherwise.
+            min_insync: How many of them a write needs, unless a topic says otherwise.
+            settings: Further settings of all nodes; they win over the settings here.
+            version: The version of Kafka; pom.xml's unless given.
+            port: The clients' port of the first node; None takes a free one.
+            heap_mib: The Java heap of each node.
+        """
+        self._roles = roles
+        self._settings: dict[str, str | int] = {
+            **SETTINGS,
+            "default.replication.factor": replication,
+            "min.insync.replicas": min_insync,
+            "offsets.topic.replication.factor": replication,
+            "transaction.state.log.replication.factor": replication,
+            "transaction.state.log.min.isr": min_insync,
+            "share.coordinator.state.topic.replication.factor": replication,
+            "share.coordinator.state.topic.min.isr": min_insync,
+            **(settings or {}),
+        }
+        self._version = version
+        self._port = port
+        self._heap_mib = heap_mib
+        self._folder: Path | None = None
+        # Kafka wants 22 characters of base64url. Hexadecimal is: it never starts like an option.
+        self._cluster_id = secrets.token_hex(11)
+        self.nodes: dict[int, Node] = {}
+        self.bootstrap = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Starts all nodes with no data, dropping any from before, and returns when they answer.
+
+        Raises BrokerUnavailable for want of Java, Maven or the jars, PortTakenError when the given
+        port is in use, BrokerError when a node exits or does not answer in 60 s.
+        """
+        self.close()
+        jvm = [
+            find_java(),
+            f"-Xmx{self._heap_mib}m",
+            *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOG4J}"),
+            *("-cp", f"{fetch_jars(self._version)}/*"),
+        ]
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            try:
+                self._start_once(jvm)
+            except PortTakenError:
+                # Another process may take a free port before the node does.
+                self.close()
+                if self._port is not None or attempt == PORT_ATTEMPTS:
+                    raise
+            except BaseException:
+                self.close()
+                raise
+            else:
+                return
+
+    def close(self) -> None:
+        """Ends all nodes at once and deletes their data."""
+        for node in self.nodes.values():
+            node.kill()
+        self.nodes = {}
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _start_once(self, jvm: Sequence[str]) -> None:
+        count = len(self._roles)
+        ports = free_ports(2 * count)
+        clients, controllers = ports[:count], ports[count:]
+        clients[0] = self._port or clients[0]
+        voters = ",".join(
+            f"{number}@{HOST}:{port}"
+            for number, (role, port) in enumerate(zip(self._roles, controllers, strict=True), 1)
+            if CONTROLLER in role
+        )
+        self._folder = Path(tempfile.mkdtemp(prefix="driftgauge-kafka-"))
+        for number, role in enumerate(self._roles, 1):
+            listeners = {
+                BROKER: f"PLAINTEXT://{HOST}:{clients[number - 1]}",
+                CONTROLLER: f"CONTROLLER://{HOST}:{controllers[number - 1]}",
+            }
+            bootstrap = f"{HOST}:{clients[number - 1]}" if BROKER in role else None
+            node = Node(number, self._folder / str(number), jvm, self._cluster_id, bootstrap)
+            node.format(
+                {
+                    **self._settings,
+                    "node.id": number,
+                    "process.roles": role,
+                    "listeners": ",".join(listeners[part] for part in role.split(",")),
+                    "controller.quorum.voters": voters,
+                }
+            )
+            self.nodes[number] = node
+        self.bootstrap = ",".join(node.bootstrap for node in self.nodes.values() if node.bootstrap)
+        for node in self.nodes.values():
+            node.launch()
+        for node in self.nodes.values():
+            node.await_answer()

@@ -1,0 +1,99 @@
+"""Clusters of several nodes: what they keep while nodes come and go."""
+
+import time
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.kafka.jars import BrokerUnavailable
+from tests.kafka.node import BrokerError
+from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
+from tests.needed import skip_or_fail
+
+TIMEOUT_S = 30.0
+
+
+def start(cluster):
+    try:
+        cluster.start()
+    except BrokerUnavailable as error:
+        skip_or_fail(str(error))
+
+
+@pytest.fixture(scope="module")
+def three():
+    cluster = KafkaCluster([COMBINED] * 3, replication=3, min_insync=2)
+    start(cluster)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def two():
+    cluster = KafkaCluster([COMBINED, BROKER])
+    start(cluster)
+    yield cluster
+    cluster.close()
+
+
+def leader(admin, topic):
+    return admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions[0].leader
+
+
+def await_leader(admin, topic, told):
+    deadline = time.monotonic() + TIMEOUT_S
+    while not told(leader(admin, topic)):
+        assert time.monotonic() < deadline, "no such leader"
+        time.sleep(0.05)
+
+
+def write(cluster, topic):
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "message.timeout.ms": 20_000})
+    refusals = []
+    producer.produce(topic, b"value", on_delivery=lambda error, _: refusals.append(error))
+    assert producer.flush(TIMEOUT_S) == 0
+    return refusals
+
+
+@pytest.mark.integration
+def test_three_nodes_replicate_and_survive_kill_of_leader(three):
+    admin = AdminClient({"bootstrap.servers": three.bootstrap})
+    admin.create_topics([NewTopic("kept", 1)])["kept"].result(TIMEOUT_S)
+    await_leader(admin, "kept", lambda node: node > 0)
+    assert len(admin.list_topics("kept", timeout=TIMEOUT_S).topics["kept"].partitions[0].replicas) == 3
+    assert write(three, "kept") == [None]
+
+    first = leader(admin, "kept")
+    three.nodes[first].kill()
+    await_leader(admin, "kept", lambda node: node not in {-1, first})
+    assert write(three, "kept") == [None]
+    three.nodes[first].start()
+    assert three.nodes[first].running
+
+
+@pytest.mark.integration
+def test_paused_node_answers_nobody_until_resumed(two):
+    admin = AdminClient({"bootstrap.servers": two.nodes[2].bootstrap})
+    assert set(admin.list_topics(timeout=TIMEOUT_S).brokers) == {1, 2}
+    two.nodes[2].pause()
+    try:
+        with pytest.raises(KafkaException):
+            AdminClient({"bootstrap.servers": two.nodes[2].bootstrap}).list_topics(timeout=1.0)
+    finally:
+        two.nodes[2].resume()
+    assert AdminClient({"bootstrap.servers": two.nodes[2].bootstrap}).list_topics(timeout=TIMEOUT_S).brokers
+
+
+@pytest.mark.integration
+def test_partition_of_stopped_node_has_no_leader_until_restart(two):
+    admin = AdminClient({"bootstrap.servers": two.nodes[1].bootstrap})
+    admin.create_topics([NewTopic("placed", 1, replica_assignment=[[2]])])["placed"].result(TIMEOUT_S)
+    await_leader(admin, "placed", lambda node: node == 2)
+    two.nodes[2].stop()
+    await_leader(admin, "placed", lambda node: node == -1)
+    with pytest.raises(BrokerError, match="does not run"):
+        _ = two.nodes[2].pid
+    two.nodes[2].restart()
+    await_leader(admin, "placed", lambda node: node == 2)
+    assert two.nodes[2].pid
