@@ -14,7 +14,7 @@ _NEXT_PARTS: Final = {Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.END_TXN}
 class Order(Enum):
     """What to do with a request."""
 
-    PASS = "pass it on"
+    FORWARD = "pass it on"
     HOLD = "hold it until it is to be delivered"
     DELIVER_HELD_FIRST = "deliver the held one, and pass this on when that one has been answered"
 
@@ -52,7 +52,7 @@ class HeldCommit:
                     return Order.HOLD
             elif request.transactional_id == self.transactional_id and not self._is_due.is_set():
                 return self._order_of_the_same(request.api)
-            return Order.PASS
+            return Order.FORWARD
 
     def _order_of_the_same(self, api: int) -> Order:
         if not self._was_repeated:
@@ -62,7 +62,7 @@ class HeldCommit:
             return Order.DELIVER_HELD_FIRST
         else:
             self._has_records |= api == Api.PRODUCE
-        return Order.PASS
+        return Order.FORWARD
 
     def wait_until_due(self, within_s: float) -> bool:
         """Wait until the held one is to be delivered; False where that does not come."""

@@ -110,7 +110,7 @@ class Relay:
                             return
                         case Order.DELIVER_HELD_FIRST:
                             held.wait_until_delivered()
-                        case Order.PASS:
+                        case Order.FORWARD:
                             pass
                 broker.sendall(length + frame)
 

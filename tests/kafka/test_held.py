@@ -64,13 +64,13 @@ def test_held_commit_is_delivered_between_the_records_of_the_next_transaction() 
         ask(Api.PRODUCE),
         ask(Api.PRODUCE),
     ) == [
-        Order.PASS,
+        Order.FORWARD,
         Order.HOLD,
-        Order.PASS,
-        Order.PASS,
-        Order.PASS,
+        Order.FORWARD,
+        Order.FORWARD,
+        Order.FORWARD,
         Order.DELIVER_HELD_FIRST,
-        Order.PASS,
+        Order.FORWARD,
     ]
 
 
@@ -86,13 +86,13 @@ def test_held_commit_is_delivered_before_the_offsets_of_the_next_transaction() -
 
 
 def test_aborts_and_other_producers_are_not_held() -> None:
-    assert set(orders(ask(Api.END_TXN), ask(Api.PRODUCE, None), ask(3, None))) == {Order.PASS}
+    assert set(orders(ask(Api.END_TXN), ask(Api.PRODUCE, None), ask(3, None))) == {Order.FORWARD}
     assert orders(
         ask(Api.END_TXN, commits=True),
         ask(Api.END_TXN, "other", commits=True),
         ask(Api.PRODUCE),
         ask(Api.PRODUCE),
-    ) == [Order.HOLD, Order.PASS, Order.PASS, Order.PASS]
+    ) == [Order.HOLD, Order.FORWARD, Order.FORWARD, Order.FORWARD]
 
 
 def test_only_an_answer_that_comes_after_the_delivery_is_the_one_to_it() -> None:
