@@ -94,12 +94,12 @@ class StreamTime:
     Attributes:
         newest_ms: The highest credible event time among the commit's events.
         read_ms: When the last of them was read, by the reader's wall clock.
-        oldest_ms: The event time of the first of them, in the order of the partition.
+        first_ms: The event time of the first of them, in the order of the partition.
     """
 
     newest_ms: int
     read_ms: int
-    oldest_ms: int
+    first_ms: int
 
 
 @dataclass(frozen=True, slots=True)

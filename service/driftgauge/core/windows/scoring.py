@@ -21,7 +21,7 @@ from driftgauge.core.spec import Alarm, StreamSpec
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import decide
 
-__all__ = ["Judge"]
+__all__ = ["WindowScorer"]
 
 # The statistics are correlated, so that combined p-values are not quite uniform: with correlations of 1/2, as
 # they are on embeddings of images, the mean run length is 0.63 of what it is for uniform ones (simulated).
@@ -30,7 +30,7 @@ _SLOW_CARE = 2.0
 _NONE: Mapping[Segment, Known] = MappingProxyType({})
 
 
-class Judge:
+class WindowScorer:
     """Compares tallies with a baseline."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Judge:
         shift = self._projection.shift(tally.sums, tally.count)
         return self._whole.score(tally, shift, calibrated=self._calibrated)
 
-    def is_found(self, score: Score) -> bool:
+    def is_significant_and_large(self, score: Score) -> bool:
         """Tell whether a window is significant and large."""
         return score.p_value < self._level and self._is_large(score)
 

@@ -1,40 +1,59 @@
-"""A stream's windows to results: score, segments, examples, verdict; and the history that they enter."""
+"""Judges the windows of a stream: score, segments, examples, verdict; and the history that they enter."""
+
+from dataclasses import dataclass
 
 from driftgauge.core.dependence import CleanWindows, Dependence, Known
-from driftgauge.core.judge import Judge
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.table import Table
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import History, decide, enter
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 
-__all__ = ["Scoring"]
+__all__ = ["Circumstances", "WindowJudge"]
 
 
-class Scoring:
-    """Judges the windows of one stream in the light of those before; held by the owner of its home."""
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How a window came to be counted, besides its tally.
 
-    def __init__(self, spec: StreamSpec, table: Table) -> None:
-        """Go on from what the table holds."""
+    Attributes:
+        missing: The partitions that had not reached the window's end.
+        incomplete_reason: Why it is incomplete; None where it is judged in full.
+        events_lost: Events of it may have been lost.
+        counted_twice: Events of it may have been counted twice.
+    """
+
+    missing: tuple[Partition, ...] = ()
+    incomplete_reason: str | None = None
+    events_lost: bool = False
+    counted_twice: bool = False
+
+    @classmethod
+    def of(cls, result: WindowResult) -> "Circumstances":
+        """Return those under which a result was published."""
+        return cls(result.missing, result.incomplete_reason, result.events_lost, result.counted_twice)
+
+
+class WindowJudge:
+    """Judges the windows of one stream in the light of those before."""
+
+    def __init__(self, spec: StreamSpec, state: StreamState) -> None:
+        """Judge by what a stream's state holds, and keep the history there."""
         self._spec = spec
-        self._table = table
-        self._judges: dict[tuple[str, int, int], Judge] = {}
-        self.histories = table.histories(spec.name)
-        """What the windows of each size, ms, have left behind."""
+        self._state = state
+        self._scorers: dict[tuple[str, int, int], WindowScorer] = {}
 
     def judge(
         self,
         window: Window,
         tally: Tally,
         reference: Reference,
-        before: WindowResult | None,
-        *,
-        missing: tuple[Partition, ...],
-        events_lost: bool,
-        now_ms: int,
+        circumstances: Circumstances,
+        log_ms: int,
     ) -> WindowResult:
         """Return the next result of a window, and let it enter the history if it is its turn.
 
@@ -42,52 +61,53 @@ class Scoring:
             window: Which window.
             tally: What was counted of it.
             reference: What it is compared with.
-            before: Its result so far, if there is one.
-            missing: The partitions that it lacks.
-            events_lost: Whether events of it may have been lost.
-            now_ms: Wall time.
+            circumstances: How it was counted.
+            log_ms: The shard's log time.
         """
+        before = self._state.published.get(window)
+        is_incomplete = circumstances.incomplete_reason is not None
         history = self._history(window, reference)
-        judge = self._judge(window, reference, history)
-        score = judge.score(tally)
+        scorer = self._scorer(window, reference, history)
+        score = scorer.score(tally)
         entered = before.recall if before and before.baseline_id == reference.baseline_id else None
         is_next = entered is None and window.end_ms > history.end_ms
         recall = entered
-        if recall is None and score is not None and not missing:
+        if recall is None and score is not None and not is_incomplete:
             # One that comes after a later one is judged by itself, and so is one that is declared clean.
             alone = not is_next or self._is_warm_up(window)
             recall = Recall() if alone else history.recall_at(window)
         tallies = self._segment_tallies(window, reference)
-        segments, found = judge.judge_segments(
+        segments, found = scorer.judge_segments(
             tallies,
-            None if missing else ({} if recall is None else recall.segments),
+            None if is_incomplete else ({} if recall is None else recall.segments),
         )
         slow, after = None, None
-        verdict = Verdict.INCOMPLETE if missing else Verdict.INSUFFICIENT
-        if score is not None and recall is not None and not missing:
-            is_found = judge.is_found(score)
+        verdict = Verdict.INCOMPLETE if is_incomplete else Verdict.INSUFFICIENT
+        if score is not None and recall is not None and not is_incomplete:
+            is_found = scorer.is_significant_and_large(score)
             after = enter(
                 recall,
                 is_found=is_found,
                 p_value=score.p_value,
-                slow_limit=judge.slow_limit,
+                slow_limit=scorer.slow_limit,
                 segments=found,
             )
             slow = after.slow
             verdict = decide(
                 recall.recent,
                 is_found=is_found,
-                has_power=judge.has_power(tally.count),
-                is_slow=slow >= judge.slow_limit,
+                has_power=scorer.has_power(tally.count),
+                is_slow=slow >= scorer.slow_limit,
             )
         if after is not None and is_next:
-            self.histories[window.size_ms] = (
+            self._state.remember(
+                window.size_ms,
                 history.learn(window, *self._learn(history, tally, tallies, reference))
                 if self._is_warm_up(window)
-                else history.remember(window, after)
+                else history.remember(window, after),
             )
         movers = () if score is None else score.movers
-        named = self._table.named(self._spec.name, reference.key, window) if movers else {}
+        named = self._state.named(self._spec.scheme(reference).key, window) if movers else {}
         return WindowResult(
             stream=self._spec.name,
             window=window,
@@ -95,21 +115,23 @@ class Scoring:
             counts=tally.counts,
             baseline_counts=reference.counts,
             baseline_id=reference.baseline_id,
-            missing=missing,
-            events_lost=events_lost,
-            published_ms=now_ms,
+            missing=circumstances.missing,
+            events_lost=circumstances.events_lost,
+            published_ms=log_ms,
             score=score,
             verdict=verdict,
             superseded=None if before is None else before.verdict,
             slow=slow,
-            slow_limit=judge.slow_limit,
+            slow_limit=scorer.slow_limit,
             segments=segments,
             examples={cluster: named[cluster] for cluster in movers if cluster in named},
             recall=recall,
+            counted_twice=circumstances.counted_twice,
+            incomplete_reason=circumstances.incomplete_reason,
         )
 
     def _history(self, window: Window, reference: Reference) -> History:
-        history = self.histories.get(window.size_ms)
+        history = self._state.histories.get(window.size_ms)
         if history is None or history.baseline_id != reference.baseline_id:
             end_ms = 0 if history is None else history.end_ms
             history = History.begin(reference.baseline_id, reference.components, end_ms)
@@ -137,12 +159,12 @@ class Scoring:
             segments[segment] = clean.add(own.counts, part.counts, shift, int(part.counts.sum()))
         return whole, segments
 
-    def _judge(self, window: Window, reference: Reference, history: History) -> Judge:
+    def _scorer(self, window: Window, reference: Reference, history: History) -> WindowScorer:
         warm_up = self._spec.alarm.warm_up
         # Only once it is over, so that it is one and the same for all windows after it.
         is_over = warm_up is not None and window.end_ms > warm_up[1]
         place = reference.key, window.size_ms, history.clean.windows if is_over else 0
-        if place not in self._judges:
+        if place not in self._scorers:
             learned: Dependence | None = history.clean.dependence() if is_over else None
             # How related events are shows in windows of one length; of longer ones it is the least.
             is_own = reference.dependence_ms == window.size_ms
@@ -156,24 +178,25 @@ class Scoring:
                 segments |= {
                     segment: Known(own, calibrated=True) for segment, own in found.items() if own is not None
                 }
-            self._judges[place] = Judge(
+            self._scorers[place] = WindowScorer(
                 self._spec,
                 reference,
                 learned or reference.dependence,
                 calibrated=learned is not None or is_own,
                 segments=segments,
             )
-        return self._judges[place]
+        return self._scorers[place]
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up
         return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
+        scheme = self._spec.scheme(reference).key
         tallies = {}
         for segment in reference.segments_by(self._spec.alarm.segment_keys):
             place = segment.key, segment.value
-            values = self._table.tally(self._spec.name, reference.key, window, place)
+            values = self._state.tally(scheme, window, place)
             if values is not None:
                 tallies[place] = Tally(values, len(reference.counts))
         return tallies
