@@ -8,11 +8,10 @@ from statistics import NormalDist
 from tests.chaos.results import Result
 from tests.chaos.truth import WINDOWS_MS, WindowKey
 from tests.chaos.verdict import Check, part_of
-from tests.chaos.workload import STREAMS
 
 # One false page a year over the windows of all streams and sizes; half of the default smallest drift.
 YEAR_MS = 365.25 * 86_400_000
-LEVEL = 1 / (len(STREAMS) * sum(YEAR_MS / size_ms for size_ms in WINDOWS_MS.values()))
+LEVEL = 1 / sum(YEAR_MS / size_ms for sizes in WINDOWS_MS.values() for size_ms in sizes.values())
 LEAST_EXCESS = 0.005
 LEAST_SHIFT = 0.025
 
