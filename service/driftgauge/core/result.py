@@ -26,7 +26,7 @@ class Verdict(StrEnum):
         DRIFT: Drift that is significant and large, in two of the last three windows; one that was empty or
             not scored counts as one without, and so for a segment does one in which it was not.
         INSUFFICIENT: Too few events to say that there is no drift.
-        INCOMPLETE: Partitions are missing.
+        INCOMPLETE: Partitions are missing, or `incomplete_reason` says what else is wrong with its counts.
     """
 
     OK = "ok"
@@ -124,7 +124,7 @@ class WindowResult:
         counts: (k,) int64, the window's events per cluster.
         baseline_counts: (k,) int64, the baseline's histogram.
         baseline_id: The baseline's identity.
-        missing: The partitions that had not passed the window's end; complete where there is none.
+        missing: The partitions that had not passed the window's end.
         events_lost: Some of its events may have been lost before they were read.
         published_ms: Wall time of this revision.
         score: The comparison; None where there were too few events for any.
@@ -135,6 +135,9 @@ class WindowResult:
         segments: What is known of each segment.
         examples: Names of some events of the clusters that moved most, by cluster.
         recall: What it is judged with since it was first complete and scored; None before.
+        counted_twice: Some of its events may have been counted twice.
+        incomplete_reason: Why a window that lacks no partition is incomplete nevertheless, such as
+            "counted_twice" or "counted_otherwise"; None otherwise.
     """
 
     stream: str
@@ -154,6 +157,8 @@ class WindowResult:
     segments: tuple[SegmentResult, ...]
     examples: dict[int, tuple[str, ...]]
     recall: Recall | None
+    counted_twice: bool = False
+    incomplete_reason: str | None = None
 
     @property
     def count(self) -> int:

@@ -288,7 +288,8 @@ class WindowRecord(BaseModel):
     verdict: VerdictName
     """What the window says. drift: significant and large, in two of the last three windows. warning: in
     this window alone so far, or slow drift. ok: none, and drift worth finding would have been found.
-    insufficient: too few events to say so. incomplete: partitions are missing."""
+    insufficient: too few events to say so. incomplete: partitions are missing, or `incomplete_reason` says
+    what else is wrong with the counts."""
 
     js_divergence: Finite | None
     """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; the divergence, not the distance.
@@ -328,10 +329,18 @@ class WindowRecord(BaseModel):
 
     incomplete: tuple[PartitionRecord, ...]
     """The partitions that had not passed the window's end when this was published; a higher revision
-    follows when they have. Empty if the window is complete."""
+    follows when they have. Empty if none is missing."""
+
+    incomplete_reason: str | None = None
+    """Why the verdict is incomplete although `incomplete` names no partition: counted_twice, or
+    counted_otherwise (under a baseline, pane length or segments other than those in force). Null otherwise;
+    there may be further reasons in time."""
 
     events_lost: bool
     """Whether events of the window may have been lost, because their topic no longer kept them."""
+
+    counted_twice: bool = False
+    """Whether events of the window may have been counted twice."""
 
     clusters: tuple[ClusterRecord, ...]
     """Every cluster of the baseline, by id."""

@@ -58,7 +58,9 @@ def to_record(result: WindowResult) -> WindowRecord:
         incomplete=tuple(
             PartitionRecord(topic=topic, partition=partition) for topic, partition in result.missing
         ),
+        incomplete_reason=result.incomplete_reason,
         events_lost=result.events_lost,
+        counted_twice=result.counted_twice,
         clusters=_cluster_records(result),
         movers=() if score is None else score.movers,
         examples=tuple(
@@ -98,6 +100,8 @@ def from_record(
         segments=tuple(_segment(segment) for segment in record.segments),
         examples={example.cluster: example.event_ids for example in record.examples},
         recall=recall,
+        counted_twice=record.counted_twice,
+        incomplete_reason=record.incomplete_reason,
     )
 
 

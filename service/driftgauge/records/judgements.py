@@ -1,4 +1,4 @@
-"""Results, histories and examples as the state keeps them: JSON, for they are written once a window."""
+"""Results, histories and examples as the changelog keeps them: JSON, for they are written once a window."""
 
 import base64
 from typing import Annotated
@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.verdict import History
 from driftgauge.events.contract import Finite, VerdictName, WindowRecord
 from driftgauge.events.results import from_record, to_record
+from driftgauge.records.refusals import demand
 
 __all__ = [
     "read_examples",
@@ -34,7 +35,7 @@ _Recent = Annotated[tuple[bool, ...], Field(max_length=2)]
 
 
 class _Kept(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
 class _Segment(_Kept):
@@ -43,7 +44,7 @@ class _Segment(_Kept):
 
 
 def _each_once(segments: tuple[_Segment, ...]) -> tuple[_Segment, ...]:
-    _demand(len({(each.key, each.value) for each in segments}) == len(segments), "a segment is there twice")
+    demand(len({(each.key, each.value) for each in segments}) == len(segments), "a segment is there twice")
     return segments
 
 
@@ -94,11 +95,11 @@ class _Clean(_Kept):
 
     def read(self, components: int) -> CleanWindows:
         if not self.windows:
-            _demand(not self.products and not self.chi_squared, "something was learned from no windows")
+            demand(not self.products and not self.chi_squared, "something was learned from no windows")
             return CleanWindows.empty(components)
         values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
         products = values.reshape(components, components).astype(np.float64)
-        _demand(_is_sum_of_squares(products), "it is no sum of outer products of shifts")
+        demand(_is_sum_of_squares(products), "it is no sum of outer products of shifts")
         return CleanWindows(self.windows, self.chi_squared, products)
 
 
@@ -137,8 +138,8 @@ def read_result(content: bytes) -> WindowResult:
     """Return the result that was written; ValueError where it is none."""
     kept = _Result.model_validate_json(content)
     counts = [cluster.count for cluster in kept.result.clusters]
-    _demand(len(kept.baseline_counts) == len(counts), "the baseline has other clusters")
-    _demand(any(kept.baseline_counts) and any(counts), "there are no events to have shares")
+    demand(len(kept.baseline_counts) == len(counts), "the baseline has other clusters")
+    demand(any(kept.baseline_counts) and any(counts), "there are no events to have shares")
     return from_record(
         kept.result,
         baseline_counts=kept.baseline_counts,
@@ -195,8 +196,3 @@ def _is_sum_of_squares(products: NDArray[np.float64]) -> bool:
     # A comparison with NaN is false, so this refuses what is not finite as well.
     is_bounded = (np.abs(products) <= _MAX_LEARNED).all()
     return bool(is_bounded and (products == products.T).all() and (np.diag(products) >= 0).all())
-
-
-def _demand(fulfilled: object, otherwise: str) -> None:
-    if not fulfilled:
-        raise ValueError(otherwise)
