@@ -1,6 +1,6 @@
 """Every sound event is counted, or counted as late: windows and late counters together, size by size."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
@@ -26,13 +26,22 @@ def check_counts(found: Mapping[WindowKey, Counts], truth: Truth) -> Check:
     return check
 
 
-def check_late(found: Mapping[WindowKey, Counts], late: Mapping[SeriesKey, int], truth: Truth) -> Check:
-    """For each stream and size the events counted and those counted as late are those that were sent."""
+def check_late(found: Mapping[WindowKey, Counts], late: Mapping[SeriesKey, list[int]], truth: Truth) -> Check:
+    """For each stream and size the events counted and those counted as late are those that were sent.
+
+    Args:
+        found: The final counts of every window.
+        late: What each replica that counts a stream's late events says of them.
+        truth: What must be counted.
+    """
     check = Check("counted + late = sent, for each stream and size")
     sent, counted = totals(truth.all), totals(found)
+    check.compare("some events were late", any(map(sum, late.values())), expected=True)
     for series in sorted(sent.keys() | late.keys()):
-        stated = f"{counted[series]:,} counted + {late.get(series, 0):,} late of {series}"
-        check.compare(stated, counted[series] + late.get(series, 0), sent[series])
+        of_series = late.get(series, [])
+        check.compare(f"replicas that count late events of {series}", len(of_series), 1)
+        stated = f"{counted[series]:,} counted and {sum(of_series):,} late of {series}"
+        check.compare(stated, counted[series] + sum(of_series), sent[series])
     return check
 
 
@@ -44,16 +53,14 @@ def totals(counts: Mapping[WindowKey, Counts]) -> Counter[SeriesKey]:
     return numbers
 
 
-def late_totals(scrapes: Iterable[Scrape]) -> dict[SeriesKey, int]:
-    """What the owners of the streams' shards say; AssertionError where two say it of one stream."""
-    found: dict[SeriesKey, int] = {}
+def late_totals(scrapes: Iterable[Scrape]) -> dict[SeriesKey, list[int]]:
+    """What each replica that shows late events of a stream and size says of them."""
+    found: defaultdict[SeriesKey, list[int]] = defaultdict(list)
     for scrape in scrapes:
         for (name, labels), value in scrape.samples.items():
             if name == LATE:
                 told = dict(labels)
-                series = told["stream"], told["window"]
-                assert series not in found, f"two replicas count late events of {series}"
-                found[series] = int(value)
+                found[told["stream"], told["window"]].append(int(value))
     return found
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.chaos.workload import STREAMS, Fault, Workload
+from tests.chaos.workload import LOSSY, STREAMS, Fault, Workload
 
 OF_OLD: Mapping[str, int] = {"1m": 60_000, "5m": 300_000}
 # Short ones, for a run must not wait long for the last of them.
 OF_LIVE: Mapping[str, int] = {"10s": 10_000, "30s": 30_000}
 WINDOWS_MS: Mapping[str, Mapping[str, int]] = {
-    stream: OF_LIVE if stream == "live" else OF_OLD for stream in STREAMS
+    stream: OF_LIVE if stream == "live" else OF_OLD for stream in (*STREAMS, LOSSY)
 }
 
 # Squared distance by which the second nearest centroid is farther than the nearest, at the least.

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 PARTITIONS: Final = 12
 STREAMS: Final = ("alpha", "beta", "gamma", "live")
 SHARES: Final = (0.42, 0.42, 0.08, 0.08)
+# On a topic of its own, to which an unclean election happens.
+LOSSY: Final = "lossy"
 KEYED, LIVE = STREAMS.index("gamma"), STREAMS.index("live")
 # To the keyed stream all other partitions are idle. The rest are on every partition.
 KEYED_PARTITION: Final = 7
@@ -139,6 +141,11 @@ class Workload:
 
     def __len__(self) -> int:
         return len(self.stream)
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """How many events each partition is sent."""
+        return dict(enumerate(np.bincount(self.partition, minlength=PARTITIONS).tolist()))
 
     def value(self, row: int) -> bytes:
         """The record of one event; no two are alike."""
