@@ -10,7 +10,7 @@ from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
 from driftgauge.events.results import result_record
 from driftgauge.history import Replay
-from driftgauge.watching import load_streams
+from driftgauge.streams import load_streams
 from tests.watched import (
     CLUSTERS,
     DAY_MS,

@@ -17,7 +17,7 @@ A bad event is not an error: it is a counted, dead-lettered `events.rejection.Re
 Every message says what was wrong, where, and what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AuthorizationError",
@@ -76,7 +76,23 @@ class BrokerError(ServiceError):
 
 
 class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's own word for it
-    """Nothing of a transaction stands; what it was to keep must be counted again."""
+    """Nothing of a transaction stands; what it was to keep must be counted again.
+
+    Attributes:
+        unwritable: The partitions, topic and index, that did not take its records in time.
+        too_large: Those whose topic refused a record for its size.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unwritable: Iterable[tuple[str, int]] = (),
+        too_large: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.unwritable = frozenset(unwritable)
+        self.too_large = frozenset(too_large)
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault

@@ -33,7 +33,7 @@ from driftgauge.core.significance import CountNull  # noqa: E402
 from driftgauge.core.spec import Alarm, StreamSpec  # noqa: E402
 from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
 from driftgauge.core.verdict import decide, enter  # noqa: E402
-from driftgauge.watching import to_reference  # noqa: E402
+from driftgauge.streams import to_reference  # noqa: E402
 
 EMBEDDINGS = ROOT.parent / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 CLUSTERS = 20

@@ -8,12 +8,11 @@ import numpy as np
 
 from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counting.batch import EventBatch
-from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.counting.projection import Projection
+from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.result import Recall, Verdict, WindowResult
-from driftgauge.core.spec import Alarm, StreamSpec
-from driftgauge.core.table import Table
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.windows.window import Window
 
 SECOND_MS = 1_000
@@ -33,9 +32,8 @@ COMPONENTS = 2
 
 def build_reference(name="first", *, shift=0, count=100, dependence=None, segments=()):
     """A baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
-    content = f"the file of baseline {name}".encode()
     return Reference(
-        baseline_id="sha256:" + hashlib.sha256(content).hexdigest(),
+        baseline_id="sha256:" + hashlib.sha256(name.encode()).hexdigest(),
         centroids=Centroids(np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), Metric.EUCLIDEAN),
         counts=np.rint(SHARES * count).astype(np.int64),
         radii=np.full(CLUSTERS, 0.5, dtype=np.float32),
@@ -43,7 +41,6 @@ def build_reference(name="first", *, shift=0, count=100, dependence=None, segmen
         dependence=dependence,
         dependence_ms=None if dependence is None else HOUR_MS,
         segments=segments,
-        content=content,
     )
 
 
@@ -70,16 +67,25 @@ OTHER = build_reference("other", shift=1)
 ALARM = Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05)
 
 
-def build_spec(name="images", **changes):
-    """A stream by the hour, never idle and never published incomplete."""
+def build_schedule(*later, first=FIRST):
+    """A baseline schedule: the first baseline, then (from_ms, reference)."""
+    return (
+        ScheduledBaseline(first),
+        *(ScheduledBaseline(reference, from_ms) for from_ms, reference in later),
+    )
+
+
+def build_spec(name="images", *, reference=FIRST, **changes):
+    """A stream by the hour with one baseline, never idle and never published incomplete."""
     fields = {
         "name": name,
-        "reference": FIRST,
+        "baselines": build_schedule(first=reference),
         "sizes_ms": (HOUR_MS,),
         "disorder_ms": 0,
         "lateness_ms": 10 * MINUTE_MS,
         "idle_ms": NEVER_MS,
         "incomplete_ms": NEVER_MS,
+        "give_up_ms": NEVER_MS,
         "min_events": 1,
         "alarm": ALARM,
     }
@@ -98,15 +104,17 @@ def build_tally(*counts, reference=FIRST, beyond=0):
     return np.concatenate([its, [beyond], its @ places])
 
 
-def build_batch(events, stream="images", *, event_ids=(), segments=()):
-    """A batch of (partition, offset, time_ms, cluster)."""
+def build_batch(events, stream="images", *, baseline=FIRST.key, credible_ms=None, event_ids=(), segments=()):
+    """A batch of (partition, offset, time_ms, cluster); event times are credible unless told otherwise."""
     partition, offset, time_ms, cluster = np.array(events, dtype=np.int64).reshape(-1, 4).T
     return EventBatch(
         stream=stream,
+        baseline=baseline,
         row=np.arange(len(events)),
         partition=partition.astype(np.int32),
         offset=offset,
         time_ms=time_ms,
+        credible_ms=time_ms if credible_ms is None else np.asarray(credible_ms, dtype=np.int64),
         vectors=np.eye(CLUSTERS, dtype=np.float32)[cluster],
         event_ids=event_ids,
         segments=segments,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from driftgauge.demo.scrape import Scrape
-from driftgauge.environment import ENV_PREFIX
+from driftgauge.config import ENV_PREFIX
 
 DRIFTGAUGE = ("-m", "driftgauge")
 PATIENCE_S = 60.0

@@ -151,7 +151,7 @@ HISTORY = (
     '"clean":{"windows":2,"chi_squared":3.5,"products":"AAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACEA="}}]}'
 )
 POSITION = (
-    '{"shards":16,"offset":4711,"log_ms":1762128000005,"first_ms":1762128000000,"writer":"driftgauge-windows-1",'
+    '{"shards":16,"offset":4711,"log_ms":1762128000005,"writer":"driftgauge-windows-1",'
     '"producers":[{"producer":"driftgauge-0","epoch":3,"commit":99,"log_ms":1762128000004}],'
     '"gaps":1,"overlaps":0,"orphans":0}'
 )
@@ -243,7 +243,6 @@ GOLDEN = {
             shards=16,
             offset=4_711,
             log_ms=START_MS + 5,
-            first_ms=START_MS,
             writer="driftgauge-windows-1",
             producers={"driftgauge-0": (CommitId("driftgauge-0", 3, 99), START_MS + 4)},
             gaps=1,
@@ -384,8 +383,8 @@ def test_later_version_says_what_to_do(key, value, later):
     with pytest.raises(StateError) as caught:
         decode(key, bytes([value[0] + later]) + value[1:])
     assert str(caught.value) == (
-        f"the changelog record {key.decode()} is of version {1 + later}, and this version of driftgauge reads 1: "
-        "a later version of driftgauge wrote it; update this replica"
+        f"the changelog record {key.decode()} is of version {1 + later}, and this version of driftgauge "
+        "reads 1: a later version of driftgauge wrote it; update this replica"
     )
 
 

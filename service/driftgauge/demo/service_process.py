@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from driftgauge.demo.scrape import Scrape
-from driftgauge.environment import ENV_PREFIX
+from driftgauge.config import ENV_PREFIX
 from driftgauge.errors import DemoError
 
 __all__ = ["ServiceProcess"]

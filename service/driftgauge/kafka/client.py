@@ -13,10 +13,10 @@ from driftgauge.config import is_secret
 __all__ = [
     "KafkaProperties",
     "admin",
+    "changelog_consumer",
     "consumer",
     "producer",
     "property_problems",
-    "table_consumer",
     "transactional_producer",
 ]
 
@@ -64,49 +64,87 @@ _PRODUCER_ONLY = re.compile(
 _ON_MAKING = re.compile(r"Failed to create [a-z ]+: ")
 
 _SHARED_DEFAULTS: KafkaProperties = {"client.id": "driftgauge"}
+# KRaft declares a broker dead after 9 s (broker.session.timeout.ms). Its partitions, and the groups and
+# transactions that it coordinated, then have a new broker within a second or two. What is given up
+# before that is given up for nothing: an assignment by every member, or a transaction.
+_FAILOVER_MS = 12_000
+
 _CONSUMER_DEFAULTS: KafkaProperties = {
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
-    # After a crash the group waits this long for the old member; the default is 45 s of blindness.
-    # Brokers take no less unless told to.
-    "session.timeout.ms": 6_000,
-    "heartbeat.interval.ms": 1_500,
+    # After a crash the group waits this long for the old member; the default is 45 s of blindness. Less
+    # than a failover and one heartbeat would cost every member its assignment when a coordinator dies.
+    "session.timeout.ms": _FAILOVER_MS + 1_000,
+    # A rebalance is heard of with the next heartbeat.
+    "heartbeat.interval.ms": 1_000,
     # So long may a rebalance wait for a member that does not answer: the group of a broker that crashed
-    # twice stood still for all of the default's 5 minutes. The loop comes round within some 10 s at worst.
+    # twice stood still for all of the default's 5 minutes. The loop comes round within some 20 s at worst.
     "max.poll.interval.ms": 45_000,
     # New partitions are met within half a minute rather than five.
-    "topic.metadata.refresh.interval.ms": 30_000,
+    "topic.metadata.refresh.interval.ms": 15_000,
 }
-# The range assignor is eager: every rebalance hands over a whole new assignment, and with it a whole
-# new pipeline. Commits and end-of-partition notices are the loop's own business. Where a position is
-# no longer kept, the loss must be told, not skipped.
+# Commits and end-of-partition notices are the loop's own business. Where a position is no longer kept,
+# the loss must be told, not skipped. A member that keeps a partition over a rebalance reads on.
 _CONSUMER_OWNED: KafkaProperties = {
     "auto.offset.reset": "error",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
+    "group.protocol": "classic",
     "isolation.level": "read_committed",
-    "partition.assignment.strategy": "range",
+    "partition.assignment.strategy": "cooperative-sticky",
 }
 # Records without a key go to partitions at random, one by one, rather than in bursts to one of them.
 _PRODUCER_DEFAULTS: KafkaProperties = {"sticky.partitioning.linger.ms": 0}
 _PRODUCER_OWNED: KafkaProperties = {"enable.idempotence": True}
-# A replica that died without a successor of its name holds its partitions up for as long.
-_TRANSACTION_DEFAULTS: KafkaProperties = {"transaction.timeout.ms": 10_000, "compression.type": "lz4"}
-# To begin anew at bootstrap.servers once all connections are lost, be it for a moment, is librdkafka's
-# default, and leaves sending offsets hanging for ever on a coordinator that it has discarded (measured,
-# 2.16; https://github.com/confluentinc/librdkafka/issues/5511). A lost client is replaced here anyway.
-_TRANSACTION_OWNED: KafkaProperties = {"metadata.recovery.strategy": "none"}
+_TRANSACTION_DEFAULTS: KafkaProperties = {
+    "compression.type": "lz4",
+    # A broker that stands still without closing its connections is left for another within the failover.
+    "socket.timeout.ms": 6_000,
+    # A transaction, and a record in it, outlives a failover. A replica that died inside one without a
+    # successor of its name holds its partitions up for as long, and for the brokers' search for such.
+    "transaction.timeout.ms": _FAILOVER_MS + 1_000,
+}
+_TRANSACTION_OWNED: KafkaProperties = {
+    # By these lines `_ConnectionWatch` learns of lost connections.
+    "log.connection.close": True,
+    "log_level": 6,
+    # To begin anew at bootstrap.servers once all connections are lost, be it for a moment, is the
+    # default, and leaves sending offsets hanging for ever on a coordinator that it has discarded (measured,
+    # 2.16; https://github.com/confluentinc/librdkafka/issues/5511). A lost client is replaced here anyway.
+    "metadata.recovery.strategy": "none",
+}
 
 
-def consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer of the group in `properties`."""
+class _ConnectionWatch:
+    """A logger that reports lost connections.
+
+    librdkafka repeats a request whose connection was lost, and calls back only where it cannot connect
+    again. Of a connection that worked and is gone only its log tells, with the state UP.
+    """
+
+    def __init__(self, on_error: Callable[[KafkaError], None]) -> None:
+        self._on_error = on_error
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """Pass a line on to the log."""
+        line = message % arguments if arguments else message
+        if line.startswith("FAIL ") and "in state UP" in line:
+            self._on_error(KafkaError(KafkaError._TRANSPORT, line))
+        _LIBRDKAFKA.log(level, "%s", line)
+
+
+def consumer(properties: KafkaProperties, group: str) -> Consumer:
+    """Return a consumer of the group."""
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
-    return Consumer({**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED}, logger=_LIBRDKAFKA)
+    return Consumer(
+        {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "group.id": group},
+        logger=_LIBRDKAFKA,
+    )
 
 
-def table_consumer(properties: KafkaProperties) -> Consumer:
+def changelog_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer that reads partitions from their beginning, as a member of no group."""
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer(
@@ -115,16 +153,32 @@ def table_consumer(properties: KafkaProperties) -> Consumer:
     )
 
 
-def transactional_producer(properties: KafkaProperties, transactional_id: str) -> Producer:
-    """Return a producer of transactions; the newest one with an id ends what others left open."""
+def transactional_producer(
+    properties: KafkaProperties, transactional_id: str, on_error: Callable[[KafkaError], None]
+) -> Producer:
+    """Return a producer of transactions; the newest one with an id ends what others left open.
+
+    Args:
+        properties: librdkafka's.
+        transactional_id: The id.
+        on_error: Told, within calls of the producer, of errors and of lost connections; only records.
+    """
     own = {**_TRANSACTION_DEFAULTS, **properties, **_TRANSACTION_OWNED}
-    return producer({**own, "transactional.id": transactional_id})
+    return _producer(
+        {**own, "transactional.id": transactional_id},
+        logger=_ConnectionWatch(on_error),
+        error_cb=on_error,
+    )
 
 
 def producer(properties: KafkaProperties) -> Producer:
     """Return an idempotent producer."""
+    return _producer(properties, logger=_LIBRDKAFKA)
+
+
+def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
     own = {name: value for name, value in properties.items() if not _CONSUMER_ONLY.match(name)}
-    return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED}, logger=_LIBRDKAFKA)
+    return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED, **handlers})
 
 
 def admin(properties: KafkaProperties) -> AdminClient:
@@ -149,7 +203,12 @@ def property_problems(properties: KafkaProperties) -> list[str]:
     if problems:
         return problems
     unconnected = {name: value for name, value in properties.items() if name != "bootstrap.servers"}
-    makes = (consumer, producer, partial(transactional_producer, transactional_id="check"), admin)
+    makes = (
+        partial(consumer, group="check"),
+        producer,
+        partial(transactional_producer, transactional_id="check", on_error=lambda _: None),
+        admin,
+    )
     refusals = [_refusal(partial(make, unconnected)) for make in makes]
     together = [_ON_MAKING.sub("", refusal) for refusal in refusals if refusal is not None]
     return [f"kafka: {refusal}" for refusal in dict.fromkeys(together)]

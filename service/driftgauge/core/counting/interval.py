@@ -63,7 +63,10 @@ class IntervalCounter:
         key = batch.stream, batch.baseline
         if key not in self._accumulators:
             spec = self._specs[batch.stream]
-            reference = spec.reference(batch.baseline)
+            reference = spec.find(batch.baseline)
+            if reference is None:
+                message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
+                raise KeyError(message)
             self._accumulators[key] = Accumulator(batch.stream, reference, spec.scheme(reference))
         overflown = self._accumulators[key].add(batch)
         counted = batch.only(~overflown) if overflown.any() else batch

@@ -150,9 +150,10 @@ def _advance_watermark(status: StreamStatus, standing: Standing, log_ms: int) ->
 def _mark_foremost(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int) -> StreamStatus:
     """Remember what the foremost partition has reached by now, and forget what is older than needed."""
     foremost_ms, marks = standing.foremost_ms, status.foremost
-    is_further = foremost_ms is not None and (not marks or foremost_ms > marks[-1][0])
-    if is_further and (not marks or log_ms - marks[-1][1] >= spec.incomplete_ms // _MARKS):
-        marks = (*marks, (foremost_ms, log_ms))  # type: ignore[assignment]  # it is further, so it is known
+    if foremost_ms is not None and (
+        not marks or (foremost_ms > marks[-1][0] and log_ms - marks[-1][1] >= spec.incomplete_ms // _MARKS)
+    ):
+        marks = (*marks, (foremost_ms, log_ms))
     while len(marks) > 1 and log_ms - marks[1][1] >= spec.incomplete_ms:
         marks = marks[1:]
     return status if marks is status.foremost else replace(status, foremost=marks)

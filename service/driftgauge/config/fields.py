@@ -3,15 +3,34 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from driftgauge.core.durations import format_duration, parse_duration
 
-__all__ = ["TOPIC", "CommitInterval", "Duration", "PositiveDuration", "Time", "Topic", "not_empty"]
+__all__ = [
+    "TOPIC",
+    "CommitInterval",
+    "Duration",
+    "IdleTimeout",
+    "PositiveDuration",
+    "Section",
+    "Time",
+    "Topic",
+    "format_time",
+    "not_empty",
+]
 
-# What was not committed is counted again after a crash, and closing is as late; a table that nobody has
-# written to for much longer would be taken for a stale one.
+# What was not committed is counted again after a crash, and windows close that much later.
 _MAX_COMMIT_INTERVAL_MS = 5_000
+
+# Several commits of either stage, and the two seconds by which clocks may differ, must fit into it.
+_MIN_IDLE_TIMEOUT_MS = 5_000
+
+
+class Section(BaseModel):
+    """A mapping of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 def _duration(value: object) -> int:
@@ -36,6 +55,13 @@ def _soon_enough(milliseconds: int) -> int:
     return milliseconds
 
 
+def _long_enough(milliseconds: int) -> int:
+    if milliseconds < _MIN_IDLE_TIMEOUT_MS:
+        message = f"must not be shorter than {format_duration(_MIN_IDLE_TIMEOUT_MS)}"
+        raise ValueError(message)
+    return milliseconds
+
+
 def _time(value: object) -> int:
     """Return the milliseconds since the epoch of a time, which YAML may have read already."""
     try:
@@ -48,7 +74,8 @@ def _time(value: object) -> int:
     return round(moment.timestamp() * 1_000)
 
 
-def _format_time(time_ms: int) -> str:
+def format_time(time_ms: int) -> str:
+    """Return the RFC 3339 text, in UTC, of milliseconds since the epoch."""
     return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat()
 
 
@@ -64,8 +91,9 @@ def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
 _AS_TEXT = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
 PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
-Time = Annotated[int, BeforeValidator(_time), PlainSerializer(_format_time, return_type=str)]
+Time = Annotated[int, BeforeValidator(_time), PlainSerializer(format_time, return_type=str)]
 CommitInterval = Annotated[PositiveDuration, AfterValidator(_soon_enough)]
+IdleTimeout = Annotated[PositiveDuration, AfterValidator(_long_enough)]
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """A topic's name as a regular expression."""
 Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]
