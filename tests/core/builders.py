@@ -9,7 +9,6 @@ import numpy as np
 from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec

@@ -223,7 +223,8 @@ class CountWorker:
             last = int(np.flatnonzero(records.partition == code)[-1])
             source = self._sources.by_code(code)
             source.read_to(int(records.offset[last]) + 1)
-            source.leader_epoch = messages[last].leader_epoch()
+            epoch = messages[last].leader_epoch()
+            source.leader_epoch = -1 if epoch is None else epoch
 
     def _ask_for_ends(self) -> None:
         """Ask where the partitions end, without waiting; an end once asked for stays until it is passed.

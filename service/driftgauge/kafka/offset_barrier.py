@@ -32,14 +32,14 @@ class Start:
         position: The next offset to read.
         begins: No offset was committed for this topic.
         lost: How many records of the log Kafka deleted after `committed` and before they were read.
-        leader_epoch: The leader epoch of the committed offset; None where it is not known.
+        leader_epoch: The leader epoch of the committed offset; -1 where it is not known.
     """
 
     committed: int
     position: int
     begins: bool
     lost: int
-    leader_epoch: int | None
+    leader_epoch: int
 
 
 class CommittedOffsets:
@@ -137,20 +137,20 @@ def _start(
         )
         committed = None
     if committed is None:
-        return Start(begin, begin, begins=True, lost=0, leader_epoch=None)
+        return Start(begin, begin, begins=True, lost=0, leader_epoch=_NONE)
     if committed.offset > end:
         # What stands there now is counted; the shards see by its offsets that the log went back.
         _log.error(
             "the log ends before what was counted of it: Kafka lost records, or the offset was set by hand",
             extra={"partition": where, "committed": committed.offset, "end": end},
         )
-        return Start(end, end, begins=False, lost=0, leader_epoch=None)
-    epoch = committed.leader_epoch if committed.leader_epoch is not None else _NONE
+        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE)
+    epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch
     lost = max(begin - committed.offset, 0)
     return Start(
         committed.offset,
         max(committed.offset, begin),
         begins=False,
         lost=lost,
-        leader_epoch=epoch if epoch >= 0 and not lost else None,
+        leader_epoch=_NONE if lost else epoch,
     )

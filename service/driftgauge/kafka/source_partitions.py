@@ -27,7 +27,7 @@ class SourcePartition:
         caught_up_ms: The latest wall time up to which it is known to be read; None: not known.
         end: Where its log ended at `asked_ms`; None while there is no question open.
         asked_ms: The wall time before its end was asked for.
-        leader_epoch: The leader epoch of the last record read; None where it is not known.
+        leader_epoch: The leader epoch of the last record read; -1 where it is not known.
     """
 
     partition: Partition
@@ -40,7 +40,7 @@ class SourcePartition:
     caught_up_ms: int | None = None
     end: int | None = None
     asked_ms: int = 0
-    leader_epoch: int | None = None
+    leader_epoch: int = -1
 
     def read_to(self, position: int) -> None:
         """Take note that everything before `position` has been read."""
@@ -69,10 +69,10 @@ class SourcePartition:
         """Take note that what was read is committed."""
         self.committed, self.begins, self.lost = self.position, False, 0
 
-    def rewind(self, leader_epoch: int | None = None) -> None:
+    def rewind(self) -> None:
         """Go back to what is committed, past what Kafka deleted."""
         self.position = self.committed + self.lost
-        self.end, self.leader_epoch = None, leader_epoch
+        self.end, self.leader_epoch = None, -1
 
 
 class SourcePartitions:
