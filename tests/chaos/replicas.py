@@ -4,15 +4,19 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from driftgauge.demo.scrape import Scrape
 from tests.integration.service import DRIFTGAUGE, Service
 
 READY_S = 60.0
 LOOK_EVERY_S = 0.1
 TAIL_LINES = 5
+# What fails so often will not come to an end.
+MOST_FAILURES = 10
 
 
 # These have no name that lasts from process to process.
@@ -115,6 +119,14 @@ class Replicas:
                 return
             time.sleep(LOOK_EVERY_S)
 
+    def scrapes(self) -> dict[str, Scrape]:
+        """What each one shows; of one that does not answer, nothing."""
+        found = {}
+        for name, service in self.running.items():
+            with suppress(AssertionError):
+                found[name] = service.scrape()
+        return found
+
     def _is_ready(self, name: str) -> bool:
         service = self._running.get(name)
         if service is None:
@@ -134,3 +146,4 @@ class Replicas:
         status = service.wait_for_exit(within_s=1)
         tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])
         self.failures.append(f"{name} ended by itself with status {status}:\n{tail}")
+        assert len(self.failures) < MOST_FAILURES, "\n".join(["replicas go on failing", *self.failures])

@@ -138,7 +138,7 @@ def run_chaos(
         truth = Truth.of(workload, setting.centroids)
         outcomes, done = _disrupt(cluster, setting, replicas, workload, options, relay, on_outcome)
         _settle(setting, replicas, truth, options.settle_s)
-        scrapes = {name: service.scrape() for name, service in replicas.running.items()}
+        scrapes = replicas.scrapes()
         if lossy is not None:
             checks.append(check_unclean_election(lossy, setting, replicas))
         for name in replicas.running:
@@ -203,7 +203,7 @@ def _settle(setting: Setting, replicas: Replicas, truth: Truth, within_s: float)
         replicas.wait_until_ready()
         final = final_results(read_results(setting))
         counts = {key: result.counts for key, result in final.items()}
-        scrapes = {name: service.scrape() for name, service in replicas.running.items()}
+        scrapes = replicas.scrapes()
         checks = (
             check_counts(counts, truth),
             check_late(counts, late_totals(scrapes.values()), truth),

@@ -130,10 +130,10 @@ def check_unclean_election(lossy: LossyTopic, setting: Setting, replicas: Replic
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         found = _lossy_windows(setting)
-        if found.keys() == expected.keys() and reports(_scrapes(replicas)):
+        if found.keys() == expected.keys() and reports(replicas.scrapes().values()):
             break
         time.sleep(1.0)
-    said = reports(_scrapes(replicas))
+    said = reports(replicas.scrapes().values())
     check.compare("some metric reports it", bool(said), expected=True)
     for key, number in sorted(expected.items()):
         count, is_marked = found.get(key, (0, False))
@@ -148,10 +148,6 @@ def reports(scrapes: Iterable[Scrape]) -> set[str]:
     """The metrics by which the loss is reported."""
     samples = [each for scrape in scrapes for each in scrape.samples.items()]
     return {name for (name, _), value in samples if name in COUNTERS and value > 0}
-
-
-def _scrapes(replicas: Replicas) -> list[Scrape]:
-    return [service.scrape() for service in replicas.running.values()]
 
 
 def _lossy_windows(setting: Setting) -> dict[WindowKey, tuple[int, bool]]:
