@@ -32,5 +32,6 @@ def _reshard(config_path: Path, shards: int) -> None:
     settings = settings_of(config_path)
     reshard_topics(settings, shards)
     progress(
-        f"wrote the state of {settings.shards} shards to {shards}; set shards: {shards}, and start the replicas"
+        f"wrote the state of {settings.shards} shards to {shards}; "
+        f"set shards: {shards}, and start the replicas"
     )

@@ -118,8 +118,8 @@ class ShardRestore:
             message = (
                 f"{where}: its changelog covers the partials up to offset {covered}, and the group has "
                 f"committed {committed}: the offsets were reset, or the changelog lost records or is "
-                "another's; put the offset back, or delete both internal topics and the offsets of both groups, "
-                "then restart the replica"
+                "another's; put the offset back, or delete both internal topics and the offsets of both "
+                "groups, then restart the replica"
             )
             raise StateError(message)
         if covered is not None and covered > end:
