@@ -37,7 +37,7 @@ class TopicWatch:
         self.known: dict[str, EventsTopic] = {}
         """What each topic was when it was last there."""
         self._is_open = False
-        self._asked_s = 0.0
+        self._asked_s = self._known_s = 0.0
         self._ask()
 
     def poll(self) -> None:
@@ -46,9 +46,17 @@ class TopicWatch:
             answer = self._topics.collect()
             if answer is not None:
                 self.known |= {topic: EventsTopic(*described) for topic, described in answer.items()}
-                self._is_open = False
+                self._is_open, self._known_s = False, self._asked_s
         elif self._clock.monotonic_s() - self._asked_s >= _REFRESH_S:
             self._ask()
+
+    def is_known_since(self, moment_s: float) -> bool:
+        """Tell whether the topics are known as they were after a moment, monotonic; ask again if not."""
+        if self._known_s >= moment_s:
+            return True
+        if not self._is_open:
+            self._ask()
+        return False
 
     def refresh(self) -> None:
         """Ask again soon, for something is missing."""
