@@ -198,17 +198,12 @@ class CountWorker:
 
     def _pass_barrier(self) -> None:
         """Begin to count the partitions that wait, as soon as their offsets are known."""
-        if not self._waiting or not self._topics.is_known_since(self._assigned_s):
-            # By its id a topic is known that was created again, so an older answer will not do.
-            return
-        known = self._topics.known
-        there = [partition for partition in self._waiting if partition[0] in known]
-        if len(there) < len(self._waiting):
-            self._topics.refresh()
+        # By its id a topic is known that was created again, so an older answer will not do.
+        there = [each for each in self._waiting if self._topics.is_known_since(each[0], self._assigned_s)]
         if not there:
             return
         if self._barrier is None:
-            self._barrier_ids = {topic: it.id for topic, it in known.items()}
+            self._barrier_ids = {topic: it.id for topic, it in self._topics.known.items()}
             self._barrier = find_starts(there, self._offsets, self._admin, self._barrier_ids, self._clock)
         waited_s = self._clock.monotonic_s() - self._waiting_since_s
         try:
