@@ -383,8 +383,8 @@ _ALL = (
         "1 or 0",
         "Whether each condition of readiness holds: baselines_loaded; count and windows (the role's Kafka"
         " clients work: it has joined its group, and has not lost them since); clock (it differs from the"
-        " brokers' by no more than 2 s). A role that is not served is absent. The readiness probe asks for all"
-        " of them.",
+        " brokers' by no more than 2 s). A role that is not served is absent. The readiness probe asks for"
+        " all of them.",
     ),
     _gauge(
         "driftgauge_clock_offset_seconds",

@@ -110,14 +110,6 @@ class RoleTelemetry:
             )
         self._unwritable = found
 
-    def stalled(self, lasting_s: Mapping[Partition, float]) -> None:
-        """The stable offsets of these partitions have stood still for so long; all others move."""
-        for topic, partition in self._stalled - lasting_s.keys():
-            self._metrics.stalled.remove(topic, partition)
-        for (topic, partition), seconds in lasting_s.items():
-            self._metrics.stalled.labels(topic, partition).set(seconds)
-        self._stalled = set(lasting_s)
-
     def assigned(self, added: Collection[Partition], held: Collection[Partition]) -> None:
         """These partitions were added to what is held."""
         self._metrics.rebalances.labels(self._role, "assigned").inc()
@@ -178,6 +170,27 @@ class RoleTelemetry:
                     "remedy": _HANGS if waited_s > _LONG_S else "wait: transactions time out",
                 },
             )
+
+    def stalled(self, waits: Mapping[Partition, float]) -> None:
+        """The stable offsets of these partitions have stood still for so many seconds; no others any more."""
+        for topic, partition in self._stalled - waits.keys():
+            self._metrics.stalled.remove(topic, partition)
+        for (topic, partition), waited_s in waits.items():
+            self._metrics.stalled.labels(topic, partition).set(waited_s)
+        self._stalled = set(waits)
+
+    def hangs(self, partition: Partition, offset: int, waited_s: float, writer: str | None) -> None:
+        """A transaction in a partition does not end."""
+        logger.error(
+            "a transaction does not end; what stands after it in the partition cannot be read",
+            extra={
+                "role": self._role,
+                "partition": f"{partition[0]}[{partition[1]}]@{offset}",
+                "open_since_s": round(waited_s),
+                "producer": writer or "unknown",
+                "remedy": _HANGS,
+            },
+        )
 
     def stopped(self, topic: str, number: int) -> None:
         """So many partitions of a topic are held and not worked on."""
