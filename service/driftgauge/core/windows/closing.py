@@ -254,7 +254,7 @@ class WindowCloser:
             closed[size_ms, result.verdict] = closed.get((size_ms, result.verdict), 0) + 1
         if result.revision:
             revised[size_ms] = revised.get(size_ms, 0) + 1
-        is_newest = result.window == max(w for w in state.published if w.size_ms == size_ms)
+        is_newest = state.newest[size_ms] is result
         if is_newest and result.verdict is Verdict.DRIFT:
             alarms |= {size_ms}
         elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING}:
@@ -288,14 +288,7 @@ class WindowCloser:
             )
         )
         self._pending = {window for window in self._pending if window.end_ms > final_ms}
-        newest = {
-            size_ms: max((w for w in state.published if w.size_ms == size_ms), default=None)
-            for size_ms in self._spec.sizes_ms
-        }
+        newest = {state.newest[size_ms].window for size_ms in self._spec.sizes_ms if size_ms in state.newest}
         state.forget_published(
-            [
-                window
-                for window in state.published
-                if window.end_ms <= final_ms and window != newest.get(window.size_ms)
-            ]
+            [window for window in state.published if window.end_ms <= final_ms and window not in newest]
         )
