@@ -17,6 +17,7 @@ __all__ = [
     "STATE_SETTINGS",
     "count_partitions",
     "create_missing_topics",
+    "has_controller",
     "message_limit",
     "missing_topics",
     "prepare_state_topics",
@@ -240,7 +241,7 @@ def _require_compaction(admin: AdminClient, topics: Collection[str]) -> None:
 
 def _require_visible(admin: AdminClient, topics: Collection[str]) -> None:
     """Raise where a topic is not missing but hidden: the list of all topics leaves both out."""
-    if not _has_controller(admin):
+    if not has_controller(admin):
         return
     pending = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
     for name, error in _errors(pending):
@@ -250,7 +251,7 @@ def _require_visible(admin: AdminClient, topics: Collection[str]) -> None:
 
 def _settings(admin: AdminClient, topics: Collection[str], setting: str) -> dict[str, str] | None:
     """Return the value that each topic has for the setting; None where the cluster cannot be asked."""
-    if not _has_controller(admin):
+    if not has_controller(admin):
         _log.info("settings of topics are not checked: the cluster has no controller to ask")
         return None
     resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
@@ -261,7 +262,7 @@ def _settings(admin: AdminClient, topics: Collection[str], setting: str) -> dict
     return {resource.name: future.result()[setting].value for resource, future in pending.items()}
 
 
-def _has_controller(admin: AdminClient) -> bool:
+def has_controller(admin: AdminClient) -> bool:
     """Tell whether more than metadata can be asked for: librdkafka asks by way of the controller.
 
     The broker inside librdkafka names one that does not exist; requests wait for it in vain.
