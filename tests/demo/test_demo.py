@@ -188,9 +188,9 @@ def test_the_folder_holds_what_the_service_ran_with(told):
     out = told.out
     settings = load_settings(out / "driftgauge.yaml", {})
     assert settings.streams[0].baselines[0].file == out / "digits.safetensors"
-    stream, _ = check(settings)
-    centroids = stream.baselines[0].centroids
-    assert (stream.spec.name, centroids.clusters, centroids.dimension) == ("digits", 10, 32)
+    spec, _ = (stream.spec for stream in check(settings))
+    centroids = spec.baselines[0].reference.centroids
+    assert (spec.name, centroids.clusters, centroids.dimension) == ("digits", 10, 32)
     assert (out / "digits.safetensors").stat().st_size > 1_000
     assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
 

@@ -35,8 +35,10 @@ def test_the_configuration_is_one_that_the_service_takes(tmp_path):
     assert settings.http.host == "127.0.0.1"
     (stream,) = settings.streams
     assert (stream.name, stream.windows, stream.idle_timeout) == ("digits", (86_400_000,), 5_000)
-    assert [listed.file for listed in stream.baselines] == [tmp_path / "digits.safetensors"]
-    assert (*settings.topics.external, settings.partials_topic, settings.changelog_topic) == TOPICS
+    assert [each.file for each in stream.baselines] == [tmp_path / "digits.safetensors"]
+    topics = settings.topics
+    internal = settings.partials_topic, settings.changelog_topic
+    assert (*topics.events, topics.windows, topics.dead_letters, *internal) == TOPICS
 
 
 def test_there_are_as_many_shards_as_the_broker_gives_a_topic_partitions(broker, tmp_path):
@@ -51,7 +53,7 @@ def test_the_configuration_says_what_to_change_for_a_broker_of_ones_own(tmp_path
     path = tmp_path / "driftgauge.yaml"
     kafka = write_config(path, bootstrap="127.0.0.1:9092", streams=[STREAM])
     comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    ours = {"shards", "commit_interval"}
+    ours = {"topics.internal", "shards", "commit_interval"}
     for name in {*kafka, *ours} - {"bootstrap.servers", "group.id"}:
         assert name in comment
 

@@ -8,7 +8,6 @@ from confluent_kafka import OFFSET_INVALID, TopicPartition
 from driftgauge.kafka import client
 from driftgauge.kafka.embedded import EmbeddedBroker
 
-
 PATIENCE_S = 20.0
 
 

@@ -16,6 +16,7 @@ from driftgauge.kafka import client, topics, topics_tmp
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
+from driftgauge.kafka.requests import has_controller
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import Transaction
@@ -138,7 +139,7 @@ class Service:
             )
             transaction.start(_START_S)
             if role is Role.COUNT:
-                is_told_time = topics.has_controller(admin)
+                is_told_time = has_controller(admin)
                 guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
                 if is_told_time:
                     # Before the group is joined: a wrong clock must not see one event.

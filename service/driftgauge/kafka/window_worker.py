@@ -108,8 +108,8 @@ class WindowWorker:
                 self._unread([shard])
                 self._restore(shard)
 
-    def step(self, bound_s: float) -> None:
-        """Go on with the barriers; close what is due and commit it if it is time.
+    def step(self, bound_s: float) -> bool:
+        """Go on with the barriers; close what is due and commit it if it is time, and tell whether it was.
 
         Args:
             bound_s: How long the brokers may take for a commit.
@@ -123,8 +123,9 @@ class WindowWorker:
                 self._go_on(shard, state.restore)
             elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.again_s:
                 self._look_again(shard)
-        if (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval:
-            self._commit(bound_s)
+        if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
+            return False
+        return self._commit(bound_s)
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit what was applied, and give these shards up."""
@@ -140,6 +141,7 @@ class WindowWorker:
         for shard in shards:
             self._reader.end(shard)
             self._shards.pop(shard, None)
+        self._telemetry.stopped(self._settings.partials_topic, self._stopped())
 
     def rewind(self) -> None:
         """Drop what was not committed: the running shards are restored."""
@@ -201,8 +203,8 @@ class WindowWorker:
     def _look_again(self, shard: int) -> None:
         at = self._settings.changelog_topic, shard
         if at in writable_partitions(self._admin, [at]):
-            self._telemetry.unwritable(())
             self._restore(shard)
+            self._telemetry.unwritable(self._set_aside())
         else:
             self._shards[shard] = _SetAside(self._clock.monotonic_s() + _ASK_AGAIN_S)
 
@@ -212,6 +214,10 @@ class WindowWorker:
         self._shards[shard] = _Stopped(reason)
         self._telemetry.stopped(self._settings.partials_topic, self._stopped())
         _log.error("shard stopped; the others go on", extra={"shard": shard, "reason": reason})
+
+    def _set_aside(self) -> list[Partition]:
+        topic = self._settings.changelog_topic
+        return [(topic, shard) for shard, state in self._shards.items() if isinstance(state, _SetAside)]
 
     def _stopped(self) -> int:
         return sum(isinstance(state, _Stopped) for state in self._shards.values())
@@ -248,8 +254,8 @@ class WindowWorker:
         if isinstance(running, _Running):
             running.state.read_to(position)
 
-    def _commit(self, bound_s: float) -> None:
-        """Close what is due in the shards that moved, and let it stand.
+    def _commit(self, bound_s: float) -> bool:
+        """Close what is due in the shards that moved, and let it stand; False where none has moved.
 
         1. The changelog of each shard, its position last. 2. The results. 3. The offsets covered. 4. Only then
         the metrics.
@@ -261,7 +267,7 @@ class WindowWorker:
             if isinstance(running, _Running) and running.state.position.offset > running.written
         }
         if not moved:
-            return
+            return False
         with self._telemetry.timed(Stage.CLOSE):
             rounds = {shard: running.state.advance() for shard, running in moved.items()}
         with self._telemetry.timed(Stage.WRITE):
@@ -282,6 +288,7 @@ class WindowWorker:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(partials, shard), cached=True)
             if end >= 0:
                 self._telemetry.read_to(partials, shard, position=running.written, end=end)
+        return True
 
     def _write(self, shard: int, state: ShardState, round_: Round) -> None:
         for key, value in state.take_changes():

@@ -228,7 +228,6 @@ class RoleTelemetry:
             # It may never have been read, and then has no series.
             for gauge in (self._metrics.position, self._metrics.lag):
                 gauge.remove(topic, partition)
-            self._metrics.stopped_partitions.labels(topic).set(0)
         for topic in {topic for topic, _ in self._held | partitions}:
             number = sum(held == topic for held, _ in partitions)
             self._metrics.assigned_partitions.labels(topic).set(number)

@@ -36,6 +36,14 @@ class PaneMap(Generic[_V]):
         if not panes:
             del self._lengths[pane.size_ms]
 
+    def has_any_of(self, window: Window) -> bool:
+        """Tell whether a pane lies within a window or reaches into it."""
+        return any(
+            start_ms in panes
+            for length_ms, panes in self._lengths.items()
+            for start_ms in range(window.start_ms - window.start_ms % length_ms, window.end_ms, length_ms)
+        )
+
     def within(self, window: Window) -> Iterator[_V]:
         """Yield the values of the panes that lie within a window."""
         for length_ms, panes in self._lengths.items():

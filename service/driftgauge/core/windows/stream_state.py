@@ -33,6 +33,7 @@ from driftgauge.core.windows.window import Window
 __all__ = ["StreamState"]
 
 _Place = tuple[str, Segment | None]  # scheme, segment
+_NONE = np.empty((0, 2), dtype=np.int64)
 
 
 class StreamState:
@@ -112,9 +113,8 @@ class StreamState:
 
     def forget_topic(self, topic: str) -> None:
         """Forget the event time of a topic: another has taken its name."""
-        times = self.times.get(topic)
+        times = self.times.pop(topic, None)
         if times is not None:
-            times[:] = NULL
             self._dirty.update(
                 EventTimeKey(self.stream, topic, block) for block in range(-(-len(times) // BLOCK))
             )
@@ -150,11 +150,11 @@ class StreamState:
         return total
 
     def schemes(self, window: Window) -> set[str]:
-        """Return the schemes under which events of a window were counted."""
+        """Return the schemes under which events of a window were counted, or may have been."""
         return {
             scheme
             for (scheme, segment), panes in self._panes.items()
-            if segment is None and next(panes.within(window), None) is not None
+            if segment is None and panes.has_any_of(window)
         }
 
     def named(self, scheme: str, window: Window) -> dict[int, tuple[str, ...]]:
@@ -224,7 +224,8 @@ class StreamState:
             case StreamKey():
                 return self.status
             case EventTimeKey():
-                return self.times[key.topic][key.block * BLOCK : (key.block + 1) * BLOCK].copy()
+                times = self.times.get(key.topic, _NONE)[key.block * BLOCK : (key.block + 1) * BLOCK]
+                return times.copy() if len(times) else None
             case PaneKey():
                 return self._panes[key.scheme, key.segment].get(key.pane)
             case ExamplesKey():
