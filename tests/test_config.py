@@ -20,7 +20,13 @@ streams:
 
 FULL = """
 kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge, sasl.password: hunter2, fetch.min.bytes: 5}
-topics: {events: [embeddings, backfill], windows: results, dead_letters: refused, state: {backfill: kept}}
+topics:
+  events: [embeddings, backfill]
+  windows: results
+  dead_letters: refused
+  internal: kept
+  replication_factor: 2
+shards: 64
 streams:
   - name: resnet18-fc1
     baseline: baselines/resnet18-fc1.safetensors
@@ -29,19 +35,24 @@ streams:
     allowed_lateness: 1h30m
     idle_timeout: 5m
     incomplete_after: 2h
+    give_up_after: 6h
     min_events: 200
     smallest_drift: {js_divergence: 0.02, mean_shift: 0.1}
     drift_severity: critical
     overdue_after: 12h
     warm_up: {from: 2025-11-03T00:00:00Z, until: "2025-11-10T00:00:00.250+01:00"}
     segments: [country, device]
-  - {name: clip-text, baseline: /etc/driftgauge/clip.safetensors, windows: [10m]}
+  - name: clip-text
+    baselines:
+      - {file: /etc/driftgauge/clip.safetensors}
+      - {file: next.safetensors, from: 2025-12-01T00:00:00Z}
+      - {file: later.safetensors, from: "2026-01-01T01:00:00+01:00"}
+    windows: [10m]
 http: {host: 0.0.0.0, port: 8000}
 alarms: {false_pages_per_year: 4}
 allowed_lead: 1m
 commit_interval: 500ms
 replica: driftgauge-0
-state_rewrite_commits: 60
 """
 
 
@@ -84,32 +95,40 @@ def with_kafka(**changes):
     return yaml.safe_dump(tree)
 
 
+def schedule(stream):
+    return [(baseline.file, baseline.from_ms) for baseline in stream.baselines]
+
+
 def test_every_value_is_read(load, tmp_path):
     settings = load(FULL)
     assert settings.kafka["fetch.min.bytes"] == 5
     assert settings.topics.events == ("embeddings", "backfill")
     assert (settings.topics.windows, settings.topics.dead_letters) == ("results", "refused")
-    assert settings.topics.state == {"backfill": "kept"}
+    assert settings.topics.replication_factor == 2
+    assert (settings.partials_topic, settings.changelog_topic) == ("kept.partials.64", "kept.changelog.64")
     images, texts = settings.streams
     assert images.windows == (3_600_000, 86_400_000)
     assert images.allowed_disorder == 45_000
     assert images.allowed_lateness == 5_400_000
     assert images.idle_timeout == 300_000
-    assert images.incomplete_after == 7_200_000
+    assert (images.incomplete_after, images.give_up_after) == (7_200_000, 21_600_000)
     assert (images.min_events, texts.min_events) == (200, None)
     assert (images.smallest_drift.js_divergence, images.smallest_drift.mean_shift) == (0.02, 0.1)
     assert (images.warm_up.start, images.warm_up.end) == (1_762_128_000_000, 1_762_729_200_250)
     assert images.segments == ("country", "device")
     assert (images.drift_severity, texts.drift_severity) == ("critical", "warning")
     assert (images.overdue_after, texts.overdue_after) == (43_200_000, None)
-    assert images.baseline == tmp_path / "baselines" / "resnet18-fc1.safetensors"
-    assert texts.baseline == Path("/etc/driftgauge/clip.safetensors")
+    assert schedule(images) == [(tmp_path / "baselines" / "resnet18-fc1.safetensors", None)]
+    assert schedule(texts) == [
+        (Path("/etc/driftgauge/clip.safetensors"), None),
+        (tmp_path / "next.safetensors", 1_764_547_200_000),
+        (tmp_path / "later.safetensors", 1_767_225_600_000),
+    ]
     assert (settings.http.host, settings.http.port) == ("0.0.0.0", 8000)  # noqa: S104 - only read
     assert settings.alarms.false_pages_per_year == 4
     assert settings.allowed_lead == 60_000
     assert settings.commit_interval == 500
     assert settings.replica == "driftgauge-0"
-    assert settings.state_rewrite_commits == 60
 
 
 def test_what_is_not_given_has_a_default(load):
@@ -125,7 +144,7 @@ def test_what_is_not_given_has_a_default(load):
         600_000,
         60_000,
     )
-    assert stream.incomplete_after == 300_000
+    assert (stream.incomplete_after, stream.give_up_after) == (300_000, 3_600_000)
     assert (stream.smallest_drift.js_divergence, stream.smallest_drift.mean_shift) == (0.01, 0.05)
     assert (stream.warm_up, stream.segments) == (None, ())
     assert settings.alarms.false_pages_per_year == 1
@@ -133,7 +152,10 @@ def test_what_is_not_given_has_a_default(load):
     assert settings.allowed_lead == 300_000
     assert settings.commit_interval == 1_000
     assert settings.replica is None
-    assert settings.state_rewrite_commits is None
+    assert settings.topics.replication_factor is None
+    assert (settings.group, settings.windows_group) == ("driftgauge", "driftgauge.windows")
+    assert settings.partials_topic == "driftgauge.driftgauge.partials.16"
+    assert settings.changelog_topic == "driftgauge.driftgauge.changelog.16"
 
 
 def test_every_problem_is_reported_at_once_with_the_key_it_stands_at(problems):
@@ -158,7 +180,7 @@ nope: 1
         "kafka",
         "topics.events",
         "streams.0.name",
-        "streams.0.baseline",
+        "streams.0.baselines",
         "streams.0.windows.1",
         "streams.0.colour",
         "streams.1.windows",
@@ -182,9 +204,11 @@ nope: 1
         ({"windows": ["0s"]}, "windows.0: must be longer than zero"),
         ({"windows": ["1ms", "1d"]}, "windows: the largest window holds more than 1,500 panes of 1ms"),
         ({"windows": ["99999999d"]}, "windows: a window lasts at most 3660d"),
-        ({"idle_timeout": "0s"}, "idle_timeout: must be longer than zero"),
+        ({"idle_timeout": "4999ms"}, "idle_timeout: must not be shorter than 5s"),
         ({"incomplete_after": "0s"}, "incomplete_after: must be longer than zero"),
         ({"incomplete_after": 300}, "incomplete_after: 300 has no unit"),
+        ({"give_up_after": "0s"}, "give_up_after: must be longer than zero"),
+        ({"baseline": 3}, "baselines.0.file: Input is not a valid path"),
         ({"allowed_disorder": 30}, "allowed_disorder: 30 has no unit"),
         (
             {"allowed_disorder": "30m1h"},
@@ -219,6 +243,89 @@ nope: 1
 )
 def test_a_stream_that_cannot_be_watched_is_refused(problems, changes, part):
     assert f"streams.0.{part}" in problems(with_stream(**changes))
+
+
+def with_baselines(*baselines, windows=("1h",)):
+    tree = yaml.safe_load(with_stream(windows=list(windows), baselines=list(baselines)))
+    del tree["streams"][0]["baseline"]
+    return yaml.safe_dump(tree)
+
+
+FIRST = {"file": "a.safetensors"}
+NOON = "2025-11-03T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("baselines", "part"),
+    [
+        ([], ".baselines: must name at least one"),
+        ([{}], ".baselines.0.file: Field required"),
+        (["a.safetensors"], ".baselines.0: must be a mapping"),
+        ([{**FIRST, "from": 3}], ".baselines.0.from: 3 is no time with an offset"),
+        ([{**FIRST, "from_ms": 3}], ".baselines.0.from_ms: Extra inputs are not permitted"),
+        ([{**FIRST, "from": NOON}], ": the first of baselines holds from the beginning; leave out its from"),
+        ([FIRST, FIRST], ": baselines.1 has no from: the event time from which it holds"),
+        (
+            [FIRST, {**FIRST, "from": NOON}, {**FIRST, "from": NOON}],
+            ": baselines.2: its from must be later than that of the baseline before it",
+        ),
+        (
+            [FIRST, {**FIRST, "from": NOON}, {**FIRST, "from": "2025-11-03T11:00:00Z"}],
+            ": baselines.2: its from must be later than that of the baseline before it",
+        ),
+    ],
+)
+def test_baselines_that_do_not_follow_each_other_are_refused(problems, baselines, part):
+    assert f"streams.0{part}" in problems(with_baselines(*baselines))
+
+
+@pytest.mark.parametrize(
+    ("windows", "start", "following"),
+    [
+        (["1h"], "2025-11-03T12:00:01Z", "2025-11-03T13:00:00+00:00"),
+        (["1h", "1d"], NOON, "2025-11-04T00:00:00+00:00"),
+        (["1d", "7d"], "2025-11-03T00:00:00Z", "2025-11-06T00:00:00+00:00"),  # weeks begin on Thursdays
+        (["10m", "15m"], "2025-11-03T00:15:00Z", "2025-11-03T00:30:00+00:00"),
+    ],
+)
+def test_baseline_that_would_begin_within_a_window_is_refused(problems, load, windows, start, following):
+    message = problems(with_baselines(FIRST, {**FIRST, "from": start}, windows=windows))
+    assert "streams.0: baselines.1: its from" in message
+    assert f"the next such time is {following}" in message
+    (stream,) = load(with_baselines(FIRST, {**FIRST, "from": following}, windows=windows)).streams
+    assert stream.baselines[1].from_ms is not None
+
+
+def test_next_start_of_all_windows_beyond_the_calendar_is_not_named(problems):
+    windows = ["3657d", "3654d", "3651d"]
+    message = problems(with_baselines(FIRST, {**FIRST, "from": NOON}, windows=windows))
+    assert "is not where windows of all sizes (3651d, 3654d, 3657d) begin" in message
+    assert "the next" not in message
+
+
+def test_a_baseline_s_time_comes_from_the_environment(load, tmp_path):
+    text = with_baselines(FIRST, {**FIRST, "from": NOON})
+    (stream,) = load(
+        text,
+        DRIFTGAUGE_STREAMS__0__BASELINES__1__FROM="2025-11-03T13:00:00Z",
+        DRIFTGAUGE_STREAMS__0__BASELINES__1__FILE="/b.safetensors",
+    ).streams
+    assert schedule(stream) == [
+        (tmp_path / "a.safetensors", None),
+        (Path("/b.safetensors"), 1_762_174_800_000),
+    ]
+
+
+def test_baseline_and_baselines_together_are_refused(problems):
+    message = problems(with_stream(baselines=[FIRST]))
+    assert "streams.0: baseline is the short form of baselines; give one of them" in message
+
+
+def test_giving_up_before_a_window_is_incomplete_is_refused(problems, load):
+    message = problems(with_stream(incomplete_after="1h1m"))
+    assert "streams.0: give_up_after, 1h, must not be shorter than incomplete_after, 1h1m" in message
+    (stream,) = load(with_stream(incomplete_after="1h")).streams
+    assert stream.give_up_after == stream.incomplete_after
 
 
 def warmed_up(start, end):
@@ -302,6 +409,7 @@ def test_allowances_may_be_zero(load):
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
+        "group.instance.id",
         "group.protocol",
         "isolation.level",
         "partition.assignment.strategy",
@@ -336,70 +444,49 @@ def with_topics(topics, group="driftgauge"):
     return MINIMAL.replace("group.id: driftgauge", f"group.id: '{group}'") + f"topics: {topics}\n"
 
 
-def test_each_topic_has_a_state_topic_of_its_own_and_of_the_group(load):
-    settings = load(with_topics("{events: [one, two, three], state: {two: kept.elsewhere}}", group="a-group"))
-    assert settings.group == "a-group"
-    assert settings.state_topics == {
-        "one": "driftgauge.state.a-group.one",
-        "two": "kept.elsewhere",
-        "three": "driftgauge.state.a-group.three",
-    }
+def test_internal_topics_are_named_after_the_group(load):
+    settings = load(with_topics("{events: [one]}", group="a-group"))
+    assert (settings.group, settings.windows_group) == ("a-group", "a-group.windows")
+    assert settings.partials_topic == "driftgauge.a-group.partials.16"
+    assert settings.changelog_topic == "driftgauge.a-group.changelog.16"
 
 
-def test_state_is_named_only_of_topics_that_are_read(problems):
-    assert "topics: state names topics that are not read: other, third" in problems(
-        with_topics("{events: [one], state: {third: a, other: b}}")
+@pytest.mark.parametrize("internal", ["two words", "a/b", "", "ü", "a" * 250])
+def test_internal_prefix_that_no_topic_can_have_is_refused(problems, internal):
+    assert "topics.internal: String should match pattern" in problems(
+        with_topics(f"{{internal: '{internal}'}}")
     )
 
 
-@pytest.mark.parametrize(
-    "topics",
-    [
-        "{events: [a], state: {a: a}}",
-        "{events: [a, b], state: {a: b}}",
-        "{events: [a], windows: w, state: {a: w}}",
-        "{events: [a], dead_letters: d, state: {a: d}}",
-        "{events: [a, b], state: {a: s, b: s}}",
-    ],
-)
-def test_no_topic_keeps_state_beside_anything_else(problems, topics):
-    assert "topics: every topic must be named once" in problems(with_topics(topics))
-
-
-@pytest.mark.parametrize("state", ["two words", "a/b", "", "ü", "a" * 250])
-def test_a_state_topic_has_a_name_that_a_topic_can_have(problems, state):
-    assert "topics.state.embeddings: String should match pattern" in problems(
-        with_topics(f"{{state: {{embeddings: '{state}'}}}}")
-    )
-
-
-@pytest.mark.parametrize("group", ["two words", "team/a", "grüße", "g" * 230])
-def test_a_group_whose_name_no_topic_can_have_needs_its_state_topics_named(problems, load, group):
+@pytest.mark.parametrize("group", ["two words", "team/a", "grüße", "g" * 226])
+def test_group_that_no_topic_can_be_named_after_needs_an_internal_prefix(problems, load, group):
     message = problems(with_topics("{events: [embeddings]}", group))
-    assert f"driftgauge.state.{group}.embeddings cannot be the state topic of embeddings" in message
-    assert "name another under topics.state" in message
-    settings = load(with_topics("{state: {embeddings: kept}}", group))
-    assert settings.state_topics == {"embeddings": "kept"}
+    assert f"driftgauge.{group}." in message
+    assert "cannot be an internal topic; name another prefix with topics.internal" in message
+    assert load(with_topics("{internal: kept}", group)).partials_topic == "kept.partials.16"
 
 
-@pytest.mark.parametrize(
-    ("topics", "topic"),
-    [
-        ("{events: [a, driftgauge.state.driftgauge.a]}", "a"),
-        ("{events: [a], windows: driftgauge.state.driftgauge.a}", "a"),
-        ("{events: [a], dead_letters: driftgauge.state.driftgauge.a}", "a"),
-    ],
-)
-def test_a_state_topic_that_was_not_named_may_not_meet_another_topic(problems, topics, topic):
-    assert (
-        f"driftgauge.state.driftgauge.{topic} cannot be the state topic of {topic}; name another"
-        in problems(with_topics(topics))
-    )
+def test_longest_internal_names_are_accepted(load):
+    settings = load(with_topics("{events: [embeddings]}", group="g" * 225))
+    assert len(settings.changelog_topic) == 249
 
 
-def test_two_topics_never_share_a_state_topic_though_only_one_of_them_was_named(problems):
-    assert "driftgauge.state.driftgauge.b cannot be the state topic of a; name another" in problems(
-        with_topics("{events: [a, b], state: {a: driftgauge.state.driftgauge.b}}")
+@pytest.mark.parametrize("topics", ["{events: [a, %s]}", "{windows: %s}", "{dead_letters: %s}"])
+@pytest.mark.parametrize("name", ["partials", "changelog"])
+def test_internal_topic_that_is_another_topic_as_well_is_refused(problems, topics, name):
+    topic = f"driftgauge.driftgauge.{name}.16"
+    assert f"{topic} cannot be an internal topic" in problems(with_topics(topics % topic))
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1025", "'16'", "1.5"])
+def test_number_of_shards_is_bounded(problems, number):
+    assert "shards: Input should be" in problems(f"{MINIMAL}shards: {number}\n")
+
+
+@pytest.mark.parametrize("number", ["0", "'3'", "32768"])
+def test_replication_factor_is_bounded(problems, number):
+    assert "topics.replication_factor: Input should be" in problems(
+        with_topics(f"{{replication_factor: {number}}}")
     )
 
 
@@ -417,11 +504,6 @@ def test_a_commit_is_made_soon_enough(problems, interval, part):
 
 def test_the_longest_commit_interval_is_taken(load):
     assert load(f"{MINIMAL}commit_interval: 5s\n").commit_interval == 5_000
-
-
-@pytest.mark.parametrize("number", ["0", "-1", "'60'", "1.5"])
-def test_the_state_is_rewritten_after_a_number_of_commits(problems, number):
-    assert "state_rewrite_commits: Input should be" in problems(f"{MINIMAL}state_rewrite_commits: {number}\n")
 
 
 @pytest.mark.parametrize("name", ["driftgauge-0", "0", "12", "eu_west.3", "r" * 128])
@@ -495,7 +577,8 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
         DRIFTGAUGE_STREAMS__0__WARM_UP__UNTIL="2025-11-04T00:00:00Z",
         DRIFTGAUGE_STREAMS__0__SEGMENTS="[country]",
         DRIFTGAUGE_ALARMS__FALSE_PAGES_PER_YEAR="0.5",
-        DRIFTGAUGE_TOPICS__STATE__ONE="kept",
+        DRIFTGAUGE_TOPICS__INTERNAL="kept",
+        DRIFTGAUGE_SHARDS="4",
         DRIFTGAUGE_ALLOWED_LEAD="2m",
         DRIFTGAUGE_COMMIT_INTERVAL="2s",
         DRIFTGAUGE_REPLICA="driftgauge-1",
@@ -504,7 +587,7 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
     )
     assert settings.http.port == 8080
     assert settings.topics.events == ("one", "two")
-    assert settings.streams[0].baseline == tmp_path / "other.safetensors"
+    assert schedule(settings.streams[0]) == [(tmp_path / "other.safetensors", None)]
     assert settings.streams[0].windows == (300_000, 3_600_000)
     assert settings.streams[0].min_events == 7
     assert settings.streams[0].incomplete_after == 90_000
@@ -515,7 +598,7 @@ def test_the_environment_overrides_every_kind_of_value(load, tmp_path):
     )
     assert settings.streams[0].segments == ("country",)
     assert settings.alarms.false_pages_per_year == 0.5
-    assert settings.state_topics == {"one": "kept", "two": "driftgauge.state.driftgauge.two"}
+    assert settings.partials_topic == "kept.partials.4"
     assert settings.allowed_lead == 120_000
     assert settings.commit_interval == 2_000
     assert settings.replica == "driftgauge-1"

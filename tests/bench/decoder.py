@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from driftgauge.core.counting.assignment import Metric
-from driftgauge.events.decoder import Decoder, StreamContract
+from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 
 EVENTS = 1_000  # the size of a usual poll
@@ -42,7 +42,7 @@ def measure(title: str, decoder: Decoder, values: list[bytes], *, accepted: bool
         values=values,
         partition=np.zeros(rows, np.int32),
         offset=np.arange(rows, dtype=np.int64),
-        latest_ms=np.full(rows, NOON_MS + rows, np.int64),
+        credible_ms=np.full(rows, NOON_MS + rows, np.int64),
     )
     seconds = []
     for _ in range(REPEATS):
@@ -59,7 +59,8 @@ def main() -> None:
     generator = np.random.default_rng(0)
     for dimension in (128, 512):
         vectors = generator.standard_normal((EVENTS, dimension), np.float32)
-        decoder = Decoder({"resnet18-fc1": StreamContract(dimension, "2025-10", Metric.EUCLIDEAN)})
+        contract = BaselineContract("resnet18-fc1", "first", dimension, "2025-10", Metric.EUCLIDEAN)
+        decoder = Decoder([contract], lead_ms=0)
         arrays, texts = events(vectors, as_array), events(vectors, as_base64)
         rich = events(
             vectors,

@@ -8,12 +8,10 @@ import numpy as np
 
 from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counting.batch import EventBatch
-from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.result import Recall, Verdict, WindowResult
-from driftgauge.core.spec import Alarm, StreamSpec
-from driftgauge.core.table import Table
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.windows.window import Window
 
 SECOND_MS = 1_000
@@ -33,9 +31,8 @@ COMPONENTS = 2
 
 def build_reference(name="first", *, shift=0, count=100, dependence=None, segments=()):
     """A baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
-    content = f"the file of baseline {name}".encode()
     return Reference(
-        baseline_id="sha256:" + hashlib.sha256(content).hexdigest(),
+        baseline_id="sha256:" + hashlib.sha256(name.encode()).hexdigest(),
         centroids=Centroids(np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), Metric.EUCLIDEAN),
         counts=np.rint(SHARES * count).astype(np.int64),
         radii=np.full(CLUSTERS, 0.5, dtype=np.float32),
@@ -43,7 +40,6 @@ def build_reference(name="first", *, shift=0, count=100, dependence=None, segmen
         dependence=dependence,
         dependence_ms=None if dependence is None else HOUR_MS,
         segments=segments,
-        content=content,
     )
 
 
@@ -70,16 +66,25 @@ OTHER = build_reference("other", shift=1)
 ALARM = Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05)
 
 
-def build_spec(name="images", **changes):
-    """A stream by the hour, never idle and never published incomplete."""
+def build_schedule(*later, first=FIRST):
+    """A baseline schedule: the first baseline, then (from_ms, reference)."""
+    return (
+        ScheduledBaseline(first),
+        *(ScheduledBaseline(reference, from_ms) for from_ms, reference in later),
+    )
+
+
+def build_spec(name="images", *, reference=FIRST, **changes):
+    """A stream by the hour with one baseline, never idle and never published incomplete."""
     fields = {
         "name": name,
-        "reference": FIRST,
+        "baselines": build_schedule(first=reference),
         "sizes_ms": (HOUR_MS,),
         "disorder_ms": 0,
         "lateness_ms": 10 * MINUTE_MS,
         "idle_ms": NEVER_MS,
         "incomplete_ms": NEVER_MS,
+        "give_up_ms": NEVER_MS,
         "min_events": 1,
         "alarm": ALARM,
     }
@@ -98,15 +103,17 @@ def build_tally(*counts, reference=FIRST, beyond=0):
     return np.concatenate([its, [beyond], its @ places])
 
 
-def build_batch(events, stream="images", *, event_ids=(), segments=()):
-    """A batch of (partition, offset, time_ms, cluster)."""
+def build_batch(events, stream="images", *, baseline=FIRST.key, credible_ms=None, event_ids=(), segments=()):
+    """A batch of (partition, offset, time_ms, cluster); event times are credible unless told otherwise."""
     partition, offset, time_ms, cluster = np.array(events, dtype=np.int64).reshape(-1, 4).T
     return EventBatch(
         stream=stream,
+        baseline=baseline,
         row=np.arange(len(events)),
         partition=partition.astype(np.int32),
         offset=offset,
         time_ms=time_ms,
+        credible_ms=time_ms if credible_ms is None else np.asarray(credible_ms, dtype=np.int64),
         vectors=np.eye(CLUSTERS, dtype=np.float32)[cluster],
         event_ids=event_ids,
         segments=segments,
@@ -163,69 +170,6 @@ def windows_of(events, sizes_ms):
     return {
         Window(size_ms, time_ms // size_ms * size_ms) for _, _, time_ms, _ in events for size_ms in sizes_ms
     }
-
-
-class Run:
-    """One replica that holds every partition, with the bookkeeping of its source; each round is committed."""
-
-    def __init__(self, *specs, partition_count=1, now_ms=MONDAY_MS):
-        self.specs = specs
-        self.now_ms = now_ms
-        self.partitions = build_partitions(partition_count)
-        self.table = Table()
-        self.table.expect(self.partitions)
-        self.positions = dict.fromkeys(range(partition_count), 0)
-        self.changes = []
-        self.begin()
-
-    def begin(self, *specs):
-        """Make the pipeline anew from the table, as after a restart, with these specs if any."""
-        self.specs = specs or self.specs
-        self.pipeline = Pipeline(
-            self.specs,
-            held=dict(enumerate(self.partitions)),
-            every=self.partitions,
-            table=self.table,
-            find_reference=lambda spec, key: {spec.reference.key: spec.reference, FIRST.key: FIRST}.get(key),
-            established=set(),
-            now_ms=self.now_ms,
-        )
-
-    def read(self, *events, stream="images", partition=0, event_ids=()):
-        """Read (time_ms, cluster) events from one partition; return what became of them."""
-        first = self.positions[partition]
-        self.positions[partition] += len(events)
-        rows = [(partition, first + i, time_ms, cluster) for i, (time_ms, cluster) in enumerate(events)]
-        return self.pipeline.count(build_batch(rows, stream, event_ids=event_ids), self.now_ms)
-
-    def advance(self, ends=None, *, ended=False):
-        """One round, told where partitions end only if `ends` says so; return its results."""
-        moved = self.pipeline.advance(self.now_ms, self.positions, ends or {}, ended=ended)
-        for change in moved.changes:
-            self.table.apply(change)
-        self.changes = moved.changes
-        return moved.results
-
-    def close(self, *, after_ms=0, ended=False):
-        """After some wall time, do rounds until nothing changes; return their results."""
-        self.now_ms += after_ms
-        results = []
-        for _ in range(10):
-            results += self.advance(ended=ended)
-            if not self.changes:
-                return results
-        raise AssertionError("it does not come to rest")
-
-    def ask(self, *, after_ms=0):
-        """After some wall time, return the partitions whose ends the next round needs."""
-        self.now_ms += after_ms
-        return self.pipeline.ask(self.now_ms)
-
-    def fall_silent(self, after_ms):
-        """After some wall time, do rounds that find every silent partition read to its end."""
-        results = self.close(after_ms=after_ms)
-        asked = self.ask()
-        return results + self.advance({code: self.positions[code] for code in asked}) + self.close()
 
 
 def summary(results):

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from driftgauge.environment import ENV_PREFIX
+from driftgauge.config import ENV_PREFIX
 from tests.deploy.dockerfile import ROOT, instructions
 from tests.needed import skip_or_fail
 

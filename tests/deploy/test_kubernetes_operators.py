@@ -88,6 +88,13 @@ def test_every_replica_is_asked_often_enough_to_be_seen_all_the_time():
     assert 0 < int(interval[1]) <= 60
 
 
+def test_a_replica_bears_the_name_of_its_pod():
+    (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [
+        {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
+    ]
+
+
 def test_no_label_of_the_metrics_is_one_that_others_give():
     given = TARGET_LABELS | EXTERNAL_LABELS
     assert given.isdisjoint(label for metric in METRICS.values() for label in metric.labels)
@@ -96,10 +103,8 @@ def test_no_label_of_the_metrics_is_one_that_others_give():
 def test_the_rules_are_those_of_the_rule_files_and_prometheus_takes_them(tmp_path):
     spec = the(MONITORING, "PrometheusRule")["spec"]
     folder = ROOT / "deploy/prometheus/rules"
-    files = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
-    assert len(files) == 2
-    recording, alerts = files["driftgauge-recording.yml"], files["driftgauge-alerts.yml"]
-    assert spec == {"groups": recording["groups"] + alerts["groups"]}
+    (alerts,) = (yaml.safe_load(path.read_text()) for path in folder.iterdir())
+    assert spec == alerts
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(spec))
     promtool = required("promtool", "prometheus")

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
 from driftgauge.core.verdict import History
@@ -98,6 +98,8 @@ def results(clusters):
             st.integers(0, clusters - 1), st.lists(TEXTS, min_size=1, max_size=3).map(tuple), max_size=3
         ),
         recall=st.none() | RECALLS,
+        counted_twice=st.booleans(),
+        incomplete_reason=st.none() | TEXTS,
     )
 
 

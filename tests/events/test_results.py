@@ -145,6 +145,15 @@ def test_a_result_becomes_the_golden_record(path):
     assert list(record) == list(golden), "in the contract's order"
 
 
+@pytest.mark.parametrize("path", WINDOW_RESULTS, ids=name)
+def test_record_without_later_fields_is_read_with_their_defaults(path):
+    document = json.loads(path.read_bytes())
+    del document["counted_twice"], document["incomplete_reason"]
+    record = WindowRecord.model_validate_json(json.dumps(document))
+    assert record == WindowRecord.model_validate_json(path.read_bytes())
+    assert (record.counted_twice, record.incomplete_reason) == (False, None)
+
+
 def test_every_revision_of_a_window_has_the_same_key():
     window = Window(DAY_MS, MONDAY_MS)
     keys = {result_key(build_result(window, (5 + n, 5), revision=n)) for n in range(3)}

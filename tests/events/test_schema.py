@@ -45,8 +45,8 @@ def test_the_fields_of_a_window_result_stand_in_the_contract_s_order():
     assert list(document["properties"]) == [
         "stream", "window", "start", "end", "revision", "count", "verdict",
         "js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "mean_shift", "p_value",
-        "calibrated", "novelty", "slow_drift", "baseline", "incomplete", "events_lost", "clusters",
-        "movers", "examples", "segments",
+        "calibrated", "novelty", "slow_drift", "baseline", "incomplete", "incomplete_reason",
+        "events_lost", "counted_twice", "clusters", "movers", "examples", "segments",
     ]  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 
+from driftgauge.config import ENV_PREFIX
 from driftgauge.demo.scrape import Scrape
-from driftgauge.environment import ENV_PREFIX
 
 DRIFTGAUGE = ("-m", "driftgauge")
 PATIENCE_S = 60.0

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -90,17 +91,22 @@ class Cluster:
     def writer(self, name: str | None = None, **properties: str | int) -> Producer:
         """A transactional producer that is ready."""
         producer = client.transactional_producer(
-            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}"
+            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}", lambda _: None
         )
         producer.init_transactions(TIMEOUT_S)
         return producer
 
+    def unstarted(self, name: str | None = None, **properties: str | int) -> Transaction:
+        """A transaction of the service's own."""
+        return Transaction(
+            partial(client.transactional_producer, {**self.properties, **properties}),
+            name or f"{self.group}-{uuid.uuid4().hex}",
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:
         """A transaction of the service's own that has been started."""
-        producer = client.transactional_producer(
-            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}"
-        )
-        transaction = Transaction(producer)
+        transaction = self.unstarted(name, **properties)
         transaction.start(TIMEOUT_S)
         return transaction
 
@@ -121,7 +127,7 @@ class Cluster:
     @contextmanager
     def member(self, **properties: str | int) -> Iterator[Consumer]:
         """A member of the group that owns partitions."""
-        consumer = client.consumer({**self.properties, **properties})
+        consumer = client.consumer({**self.properties, **properties}, self.group)
         try:
             consumer.subscribe([self.events])
             self.await_that(lambda: consumer.poll(0.1) is None and bool(consumer.assignment()), "partitions")
@@ -132,7 +138,7 @@ class Cluster:
     @contextmanager
     def stranger(self) -> Iterator[Consumer]:
         """A consumer of the group that is no member of it, and speaks in its name all the same."""
-        consumer = client.consumer(self.properties)
+        consumer = client.consumer(self.properties, self.group)
         try:
             yield consumer
         finally:

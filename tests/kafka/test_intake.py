@@ -110,14 +110,14 @@ def test_any_other_notice_is_logged_and_the_records_beside_it_are_kept(assignmen
 
 def test_columns_hold_what_the_records_hold(assignment):
     taken = [Record(b"a", offset=4), Record(None, partition=1, offset=2**40), Record(b"", offset=5)]
-    records = to_records(taken, assignment, now_ms=NOW_MS, lead_ms=0)
+    records = to_records(taken, assignment, now_ms=NOW_MS)
     assert records.values == [b"a", None, b""]
     assert records.partition.tolist() == [0, 1, 0]
     assert records.offset.tolist() == [4, 2**40, 5]
 
 
 @pytest.mark.parametrize(
-    ("kind", "stamp_ms", "latest_ms"),
+    ("kind", "stamp_ms", "credible_ms"),
     [
         # The broker's clock is the one that is believed, wherever it stands.
         (TIMESTAMP_LOG_APPEND_TIME, NOW_MS - 5_000, NOW_MS - 5_000),
@@ -130,7 +130,7 @@ def test_columns_hold_what_the_records_hold(assignment):
     ],
 )
 def test_the_latest_credible_time_is_bounded_by_the_record_and_by_the_clock(
-    assignment, kind, stamp_ms, latest_ms
+    assignment, kind, stamp_ms, credible_ms
 ):
-    records = to_records([Record(stamp=(kind, stamp_ms))], assignment, now_ms=NOW_MS, lead_ms=300)
-    assert records.latest_ms.tolist() == [latest_ms + 300]
+    records = to_records([Record(stamp=(kind, stamp_ms))], assignment, now_ms=NOW_MS)
+    assert records.credible_ms.tolist() == [credible_ms]

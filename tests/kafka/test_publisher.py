@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import BrokerError
-from driftgauge.events.decoder import Decoder, StreamContract
+from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 from driftgauge.kafka import client
 from driftgauge.kafka.embedded import EmbeddedBroker
@@ -30,14 +30,15 @@ def spread(vectors=None, **changes):
 
 
 def decode(publication):
-    decoder = Decoder({"images": StreamContract(publication.vectors.shape[1], "v7", Metric.EUCLIDEAN)})
+    contract = BaselineContract("images", "first", publication.vectors.shape[1], "v7", Metric.EUCLIDEAN)
+    decoder = Decoder([contract], lead_ms=0)
     number = len(publication.vectors)
     return decoder.decode(
         Records(
             values=[publication.event(row) for row in range(number)],
             partition=np.zeros(number, np.int32),
             offset=np.arange(number, dtype=np.int64),
-            latest_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),
+            credible_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),
         )
     )
 

@@ -1,16 +1,16 @@
 """What a stream's windows are compared with."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.dependence import Dependence
 from driftgauge.core.counting.projection import Projection
+from driftgauge.core.dependence import Dependence
 
-__all__ = ["OTHER", "MissingBaselineError", "Reference", "References", "Segment", "SegmentReference"]
+__all__ = ["OTHER", "Reference", "Segment", "SegmentReference"]
 
 _KEY_CHARACTERS = 16
 
@@ -19,10 +19,6 @@ OTHER = "other"
 
 Segment = tuple[str, str]
 """A part of a stream's events: the key that tells them apart, such as "country", and its value."""
-
-
-class MissingBaselineError(LookupError):
-    """A baseline that is counted against is not to be had. It may be on its way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +69,6 @@ class Reference:
         dependence: How much more its windows vary than those of independent events; None: not known.
         dependence_ms: The length of the windows on which that was measured; None without it.
         segments: What segments of the events are compared with.
-        content: Its file, for those who must count against it and were not given one.
     """
 
     baseline_id: str
@@ -84,11 +79,10 @@ class Reference:
     dependence: Dependence | None
     dependence_ms: int | None
     segments: tuple[SegmentReference, ...]
-    content: bytes
 
     @property
     def key(self) -> str:
-        """As much of the identity as tells baselines apart, to stand in the keys of the state."""
+        """As much of the identity as tells baselines apart, to stand in partials and in keys."""
         return self.baseline_id.removeprefix("sha256:")[:_KEY_CHARACTERS]
 
     @property
@@ -103,7 +97,3 @@ class Reference:
     def segments_by(self, keys: Iterable[str]) -> tuple[SegmentReference, ...]:
         """Return what the segments of these keys are compared with, in the order of the keys."""
         return tuple(segment for key in keys for segment in self.segments if segment.key == key)
-
-
-References = Callable[[str], Reference | None]
-"""Finds a baseline by its key; None where it is not to be had."""

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from math import gcd
 
 from driftgauge.core.budget import share
+from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
 from driftgauge.core.reference import Reference
 
-__all__ = ["Alarm", "StreamSpec"]
+__all__ = ["Alarm", "ScheduledBaseline", "StreamSpec"]
 
 # Drift of just the smallest size worth finding scores below it in every other window.
 _FLOOR_SHARE = 0.5
@@ -41,9 +42,24 @@ class Alarm:
         """The shift of the mean above what noise makes from which a window is large."""
         return _FLOOR_SHARE * self.mean_shift
 
-    def whole_level(self, segments: int) -> float:
-        """Return the level a window's whole is tested at, beside so many segments."""
-        return share(self.level, segments)
+    @property
+    def whole_level(self) -> float:
+        """The level at which a window's whole is tested, beside the segments."""
+        return share(self.level, len(self.segment_keys))
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledBaseline:
+    """A baseline, and the event time from which it is in force.
+
+    Attributes:
+        reference: The baseline.
+        from_ms: The event time from which it is in force, a start of windows of every size; None: from
+            the beginning.
+    """
+
+    reference: Reference
+    from_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +68,55 @@ class StreamSpec:
 
     Attributes:
         name: The stream's name.
-        reference: The baseline it is configured to be compared with.
+        baselines: The baseline schedule, oldest first; the first is in force from the beginning.
         sizes_ms: The window sizes, ms.
         disorder_ms: How far behind the newest event of its partition an event may be expected.
         lateness_ms: How long after its closing a window is still corrected.
         idle_ms: Wall time of silence after which a partition may count as idle.
         incomplete_ms: Wall time that a window waits for the partitions behind the foremost one
             before it is published without them.
+        give_up_ms: Time that a partition's position stands still, after which the partition holds up no
+            window until it is level with the stream again.
         min_events: A window with fewer events is not scored.
         alarm: What is drift.
     """
 
     name: str
-    reference: Reference
+    baselines: tuple[ScheduledBaseline, ...]
     sizes_ms: tuple[int, ...]
     disorder_ms: int
     lateness_ms: int
     idle_ms: int
     incomplete_ms: int
+    give_up_ms: int
     min_events: int
     alarm: Alarm
+
+    def in_force(self, time_ms: int) -> Reference:
+        """Return the baseline that is in force at an event time; a window's is that of its start."""
+        first, *others = self.baselines
+        for baseline in reversed(others):
+            if baseline.from_ms is not None and baseline.from_ms <= time_ms:
+                return baseline.reference
+        return first.reference
+
+    def find(self, key: str) -> Reference | None:
+        """Return the listed baseline of this key; None where none has it."""
+        listed = (baseline.reference for baseline in self.baselines)
+        return next((reference for reference in listed if reference.key == key), None)
+
+    def scheme(self, reference: Reference) -> Scheme:
+        """Return how events are counted by this baseline."""
+        return Scheme(
+            baseline=reference.key,
+            pane_ms=self.pane_ms,
+            segment_keys=self.alarm.segment_keys,
+            statistics=(
+                (CLUSTER_COUNTS, reference.centroids.clusters),
+                (OUTLIERS, 1),
+                (COORDINATE_SUMS, reference.components),
+            ),
+        )
 
     def overdue_ms(self, size_ms: int) -> int:
         """Return how long after a window of this size was closed the next one is overdue.
@@ -80,11 +125,6 @@ class StreamSpec:
         as long as disorder, silent partitions and those behind may hold it up.
         """
         return 2 * size_ms + self.disorder_ms + max(self.idle_ms, self.incomplete_ms)
-
-    @property
-    def whole_level(self) -> float:
-        """The level at which a window's whole is tested against the configured baseline."""
-        return self.alarm.whole_level(len(self.reference.segments_by(self.alarm.segment_keys)))
 
     @property
     def pane_ms(self) -> int:

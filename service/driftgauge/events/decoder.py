@@ -1,6 +1,6 @@
 """Raw records to event batches: per event only what cannot be done per batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from re import fullmatch
 
@@ -11,26 +11,11 @@ from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
-from driftgauge.events.reader import expect, read_exact, read_fast
+from driftgauge.events.reader import BaselineContract, Schedule, read_exact, read_fast
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import EventError, Reason, Rejection
 
-__all__ = ["Decoded", "Decoder", "ParsedEvent", "StreamContract", "parse_event"]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamContract:
-    """What a stream's baseline asks of its events.
-
-    Attributes:
-        dimension: The length of a vector.
-        model_version: The model's version, if the baseline knows it.
-        metric: What "nearest" means; a zero vector has no direction under cosine.
-    """
-
-    dimension: int
-    model_version: str | None
-    metric: Metric
+__all__ = ["BaselineContract", "Decoded", "Decoder", "ParsedEvent", "parse_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +23,7 @@ class Decoded:
     """A batch of records, sorted out: each row is in exactly one of the two.
 
     Attributes:
-        batches: The accepted events, one batch per stream that has any, rows in record order.
+        batches: The accepted events, one batch per stream and baseline that has any, rows in record order.
         rejections: The others, in record order.
     """
 
@@ -67,7 +52,7 @@ class ParsedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The rows of one stream, while they are collected."""
+    """The rows of one stream and baseline, while they are collected."""
 
     row: list[int] = field(default_factory=list)
     time_ms: list[int] = field(default_factory=list)
@@ -88,19 +73,30 @@ class Decoder:
     makes it 14 to 17, but has no wheels past Python 3.13, flattens nested arrays, skips a byte order mark.
     """
 
-    def __init__(self, streams: Mapping[str, StreamContract]) -> None:
-        for name in streams:
+    def __init__(self, contracts: Iterable[BaselineContract], *, lead_ms: int) -> None:
+        """Prepare to decode the events of some streams.
+
+        Args:
+            contracts: What each baseline of each stream asks of them.
+            lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+
+        Raises:
+            ConfigError: No event can name a stream.
+        """
+        schedules: dict[str, list[BaselineContract]] = {}
+        for contract in sorted(contracts, key=lambda contract: contract.from_ms, reverse=True):
+            schedules.setdefault(contract.stream, []).append(contract)
+        for name in schedules:
             if not fullmatch(STREAM_NAME, name):
                 message = f"stream {name!r}: no event can name it; use 1 to 128 of A-Z a-z 0-9 . _ -"
                 raise ConfigError(message)
-        self._streams = dict(streams)
-        self._expected = {
-            name: expect(contract.dimension, contract.model_version) for name, contract in streams.items()
-        }
+        self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
+        self._lead_ms = lead_ms
 
     def decode(self, records: Records) -> Decoded:
         """Sort the records out into event batches and rejections."""
-        streams: dict[str, _Columns] = {}
+        collected: dict[BaselineContract, _Columns] = {}
+        schedules = self._schedules
         rejections: list[Rejection] = []
         for row, raw in enumerate(records.values):
             if raw is None:
@@ -109,51 +105,59 @@ class Decoder:
             document: object = None
             try:
                 document = read_json(raw)
-                event = read_fast(document, raw, self._expected) or read_exact(document, self._expected)
+                event = read_fast(document, raw, schedules) or read_exact(document, schedules)
             except EventError as error:
                 rejections.append(Rejection(row, error.reason, error.detail, self._configured(document)))
                 continue
-            stream, time_ms, vector, event_id, segments = event
-            columns = streams.get(stream)
+            contract, time_ms, vector, event_id, segments = event
+            columns = collected.get(contract)
             if columns is None:
-                columns = streams[stream] = _Columns()
+                columns = collected[contract] = _Columns()
             columns.row.append(row)
             columns.time_ms.append(time_ms)
             columns.vector.append(vector)
             columns.event_id.append(event_id)
             columns.segments.append(segments)
-        batches = [self._batch(stream, columns, records, rejections) for stream, columns in streams.items()]
+        batches = [
+            self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
+        ]
         rejections.sort(key=lambda rejection: rejection.row)
         return Decoded(tuple(batch for batch in batches if len(batch)), tuple(rejections))
 
     def _configured(self, document: object) -> str | None:
         stream = document.get("stream") if isinstance(document, dict) else None
-        return stream if isinstance(stream, str) and stream in self._streams else None
+        return stream if isinstance(stream, str) and stream in self._schedules else None
 
     def _batch(
-        self, stream: str, columns: _Columns, records: Records, rejections: list[Rejection]
+        self,
+        contract: BaselineContract,
+        columns: _Columns,
+        records: Records,
+        rejections: list[Rejection],
     ) -> EventBatch:
         """Return the rows whose values are sound, and append the rejections of the others."""
-        contract = self._streams[stream]
         row = np.array(columns.row, np.intp)
         time_ms = np.array(columns.time_ms, np.int64)
         vectors = _unpack(b"".join(columns.vector)).reshape(len(row), contract.dimension)
-        lead_ms = time_ms - records.latest_ms[row]
+        credible_ms = records.credible_ms[row]
+        lead_ms = time_ms - credible_ms
 
-        sound = lead_ms <= 0
+        sound = lead_ms <= self._lead_ms
         sound &= np.isfinite(vectors).all(axis=1)
         if contract.metric is Metric.COSINE:
             sound &= vectors.any(axis=1)
         if not sound.all():
             for i in np.flatnonzero(~sound).tolist():
-                reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]))
-                rejections.append(Rejection(columns.row[i], reason, detail, stream))
+                reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
+                rejections.append(Rejection(columns.row[i], reason, detail, contract.stream))
         batch = EventBatch(
-            stream=stream,
+            stream=contract.stream,
+            baseline=contract.baseline,
             row=row,
             partition=records.partition[row],
             offset=records.offset[row],
             time_ms=time_ms,
+            credible_ms=np.minimum(time_ms, credible_ms),
             vectors=vectors,
             event_ids=columns.event_id if any(columns.event_id) else (),
             segments=columns.segments if any(columns.segments) else (),
@@ -177,13 +181,16 @@ def _unpack(vectors: bytes) -> NDArray[np.float32]:
     return np.frombuffer(vectors, "<f4").astype(np.float32, copy=False)
 
 
-def _fault(vector: NDArray[np.float32], metric: Metric, lead_ms: int) -> tuple[Reason, str]:
+def _fault(vector: NDArray[np.float32], metric: Metric, lead_ms: int, allowed_ms: int) -> tuple[Reason, str]:
     """Return the first fault of a row that is not sound."""
     if not np.isfinite(vector).all():
         return Reason.NON_FINITE, _non_finite(vector)
     if metric is Metric.COSINE and not vector.any():
         return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
-    return Reason.FUTURE, f"timestamp: {lead_ms} ms above the latest credible time"
+    detail = (
+        f"timestamp: {lead_ms} ms ahead of its record's time or of the clock, {allowed_ms} ms are allowed"
+    )
+    return Reason.FUTURE, detail
 
 
 def _non_finite(vector: NDArray[np.float32]) -> str:

@@ -6,62 +6,77 @@ contract itself. What the first accepts the second accepts too, with the same bi
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pybase64 import b64decode
 
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, validate_event
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import read_timestamp
 
-__all__ = ["Expected", "Row", "expect", "read_exact", "read_fast"]
+__all__ = ["BaselineContract", "Row", "Schedule", "read_exact", "read_fast"]
 
 _FLOAT_BYTES = 4
 _NUMBERS = {int, float}
 
-Row: TypeAlias = tuple[str, int, bytes, str | None, dict[str, str] | None]
-"""An event of the right shape: stream, event time in ms, vector as little-endian float32, id, segments.
 
-Whether its values are sound is judged per batch: the vector may not be finite.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What is expected of every event of one stream, worked out once.
+@dataclass(frozen=True, slots=True, eq=False)
+class BaselineContract:
+    """What a baseline asks of the events of its stream, while it is in force.
 
     Attributes:
+        stream: The stream's name.
+        baseline: The baseline's key.
         dimension: The length of a vector.
         model_version: The model's version, if the baseline knows it.
+        metric: What "nearest" means; a zero vector has no direction under cosine.
+        from_ms: The event time from which the baseline is in force; 0, before which no event can be, of
+            a stream's first.
         size: Bytes of a vector.
         base64_length: Characters of a vector in base64.
         pack: Numbers to a vector; struct.error for anything else, OverflowError beyond float32.
     """
 
+    stream: str
+    baseline: str
     dimension: int
     model_version: str | None
-    size: int
-    base64_length: int
-    pack: Callable[..., bytes]
+    metric: Metric
+    from_ms: int = 0
+    size: int = field(init=False)
+    base64_length: int = field(init=False)
+    pack: Callable[..., bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        packing = struct.Struct(f"<{self.dimension}f")
+        object.__setattr__(self, "size", packing.size)
+        object.__setattr__(self, "base64_length", -(-packing.size // 3) * 4)
+        object.__setattr__(self, "pack", packing.pack)
 
 
-def expect(dimension: int, model_version: str | None) -> Expected:
-    """Return what is expected of the events of a stream."""
-    packing = struct.Struct(f"<{dimension}f")
-    return Expected(dimension, model_version, packing.size, -(-packing.size // 3) * 4, packing.pack)
+Schedule: TypeAlias = tuple[BaselineContract, ...]
+"""The contracts of a stream's baselines, newest first."""
+
+Row: TypeAlias = tuple[BaselineContract, int, bytes, str | None, dict[str, str] | None]
+"""An event of the right shape: contract, event time in ms, vector as little-endian float32, id, segments.
+
+Whether its values are sound is judged per batch: the vector may not be finite.
+"""
 
 
-def read_exact(document: object, streams: Mapping[str, Expected]) -> Row:
+def read_exact(document: object, streams: Mapping[str, Schedule]) -> Row:
     """Return the event of a JSON value, or say exactly why it is none.
 
     Raises:
         EventError: It is invalid, or its stream, model version or dimension is not as expected.
     """
     event = validate_event(document)
-    expected = streams.get(event.stream)
-    if expected is None:
+    schedule = streams.get(event.stream)
+    if schedule is None:
         raise EventError(Reason.UNKNOWN_STREAM, f"stream: {event.stream!r} is not configured")
+    expected = _in_force(schedule, event.timestamp)
     if event.model_version is not None and expected.model_version not in (None, event.model_version):
         detail = f"model_version: {event.model_version!r}, the baseline's is {expected.model_version!r}"
         raise EventError(Reason.WRONG_MODEL, detail)
@@ -69,10 +84,10 @@ def read_exact(document: object, streams: Mapping[str, Expected]) -> Row:
     if len(vector) != expected.size:
         detail = f"embedding: {len(vector) // _FLOAT_BYTES} numbers, the baseline has {expected.dimension}"
         raise EventError(Reason.WRONG_DIMENSION, detail)
-    return event.stream, event.timestamp, vector, event.event_id, event.segments
+    return expected, event.timestamp, vector, event.event_id, event.segments
 
 
-def read_fast(document: object, raw: bytes, streams: Mapping[str, Expected]) -> Row | None:
+def read_fast(document: object, raw: bytes, streams: Mapping[str, Schedule]) -> Row | None:
     """Return the event of a JSON value if it surely is one, else None; `raw` is the value's text.
 
     `type(x) is` rather than isinstance: exact, faster, and a bool is no int.
@@ -80,21 +95,27 @@ def read_fast(document: object, raw: bytes, streams: Mapping[str, Expected]) -> 
     if type(document) is not dict:
         return None
     stream = document.get("stream")
-    if type(stream) is not str or stream not in streams:
+    if type(stream) is not str or (schedule := streams.get(stream)) is None:
         return None
-    expected = streams[stream]
     try:
         time_ms = read_timestamp(document.get("timestamp"))
+        expected = schedule[0]
+        if time_ms < expected.from_ms:
+            expected = _in_force(schedule, time_ms)
         vector = _pack_vector(document, raw, expected)
     except (struct.error, OverflowError, ValueError):
         return None
     event_id, segments = document.get("event_id"), document.get("segments")
     if vector is None or not _has_plain_extras(document.get("model_version"), event_id, segments, expected):
         return None
-    return stream, time_ms, vector, event_id, segments
+    return expected, time_ms, vector, event_id, segments
 
 
-def _pack_vector(document: dict[str, object], raw: bytes, expected: Expected) -> bytes | None:
+def _in_force(schedule: Schedule, time_ms: int) -> BaselineContract:
+    return next(contract for contract in schedule if contract.from_ms <= time_ms)
+
+
+def _pack_vector(document: dict[str, object], raw: bytes, expected: BaselineContract) -> bytes | None:
     numbers, text = document.get("embedding"), document.get("embedding_b64")
     if text is None and type(numbers) is list and len(numbers) == expected.dimension:
         vector = expected.pack(*numbers)
@@ -117,7 +138,9 @@ def _may_hold_bool(raw: bytes) -> bool:
     return raw.find(b"u", start, end) >= 0 or raw.find(b"l", start, end) >= 0  # true, false
 
 
-def _has_plain_extras(version: object, event_id: object, segments: object, expected: Expected) -> bool:
+def _has_plain_extras(
+    version: object, event_id: object, segments: object, expected: BaselineContract
+) -> bool:
     """Say whether the optional fields are surely in order."""
     if version is not None and not (_is_short(version) and expected.model_version in (None, version)):
         return False

@@ -17,10 +17,10 @@ class Records:
         values: n values, untouched; None is a tombstone.
         partition: (n,) int32, which of the source's partitions it came from.
         offset: (n,) int64, its place in that partition; grows within a partition.
-        latest_ms: (n,) int64, the latest credible event time of the record, milliseconds UTC.
+        credible_ms: (n,) int64, the least of the record's time and the reader's clock, milliseconds UTC.
     """
 
     values: Sequence[bytes | None]
     partition: NDArray[np.int32]
     offset: NDArray[np.int64]
-    latest_ms: NDArray[np.int64]
+    credible_ms: NDArray[np.int64]

@@ -34,10 +34,7 @@ class Reason(StrEnum):
     """Its vector has no direction, under the cosine metric."""
 
     FUTURE = "future"
-    """Its event time is above the latest credible one."""
-
-    LATE = "late"
-    """Its window is already purged; found by the core, never by the decoder."""
+    """Its event time is further ahead of its record or of the reader's clock than is allowed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,53 +1,57 @@
-"""Kafka messages to the columns that are decoded."""
+"""Kafka messages to the columns that are decoded; the notices among them to what they mean."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
+from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.records import Records
-from driftgauge.kafka.assignment import Assignment
+from driftgauge.kafka.source_partitions import SourcePartitions
 from driftgauge.kafka.transaction import AUTHORIZATION
 
-__all__ = ["PositionLost", "read_notices", "to_records"]
+__all__ = ["sort_messages", "to_records"]
 
 _log = logging.getLogger(__name__)
 
+# The log no longer holds the position: by retention, or because it was cut and grew again.
+_POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
-class PositionLost(Exception):  # noqa: N818 - what happened to the log, not to us; never leaves this package
-    """The log no longer keeps the next record to read."""
 
+def sort_messages(
+    messages: Sequence[Message], read_to: Callable[[Partition, int], None]
+) -> tuple[list[Message], list[Partition]]:
+    """Return the records, and the partitions whose log no longer holds the position; heed other notices.
 
-def read_notices(messages: Sequence[Message], assignment: Assignment) -> list[Message]:
-    """Return the messages that are records of held partitions; heed the notices among the others.
+    Args:
+        messages: What a poll brought.
+        read_to: Is told of each partition whose end was reached, and the end.
 
     Raises:
-        PositionLost: A held partition is to be restored: its log no longer keeps what is next.
         BrokerError: The client can read no more; a new one may.
         AuthorizationError: The cluster does not let us read.
     """
-    records = []
+    records, lost = [], []
     for message in messages:
         error = message.error()
         if error is None:
-            # A message fetched before a rebalance may still come out of a batch after it.
-            if assignment.code(message.topic(), message.partition()) is not None:
-                records.append(message)
-        elif error.code() == KafkaError._PARTITION_EOF:
-            code = assignment.code(message.topic(), message.partition())
-            end = message.offset()
-            if code is not None and end is not None:
-                # The end lies past transaction markers and compacted records, which are never delivered.
-                assignment.advance(code, end)
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            if assignment.code(message.topic(), message.partition()) is None:
-                continue
-            text = f"{message.topic()}[{message.partition()}]: {error.str()}"
-            raise PositionLost(text)
+            records.append(message)
+            continue
+        index = message.partition()
+        at = message.topic() or "", -1 if index is None else index
+        if error.code() == KafkaError._PARTITION_EOF:
+            # The end lies past transaction markers and compacted records, which are never delivered.
+            read_to(at, message.offset() or 0)
+        elif error.code() in _POSITION_LOST:
+            _log.error(
+                "the log no longer holds the position",
+                extra={"partition": f"{at[0]}[{at[1]}]", "offset": message.offset(), "error": error.str()},
+            )
+            lost.append(at)
         elif error.code() in AUTHORIZATION:
-            where = f"{message.topic()}[{message.partition()}]" if message.topic() else "the cluster"
+            where = f"{at[0]}[{at[1]}]" if message.topic() else "the cluster"
             text = f"{where} must not be read ({error.str()}); check the client's rights"
             raise AuthorizationError(text)
         elif error.fatal():
@@ -55,28 +59,26 @@ def read_notices(messages: Sequence[Message], assignment: Assignment) -> list[Me
             raise BrokerError(text)
         else:
             _log.warning("broker notice", extra={"error": error.str(), "topic": message.topic()})
-    return records
+    return records, lost
 
 
-def to_records(messages: Sequence[Message], assignment: Assignment, *, now_ms: int, lead_ms: int) -> Records:
-    """Return n messages as columns.
+def to_records(messages: Sequence[Message], sources: SourcePartitions, *, now_ms: int) -> Records:
+    """Return n messages of partitions that are counted as columns.
 
-    An event is credible up to `lead_ms` after its record's timestamp. Where the producer has set
-    that timestamp itself its clock may be wrong as well, so the service's own clock bounds it too.
+    The time of an event is credible up to its record's timestamp and the reader's own clock: the producer
+    may have set that timestamp itself, by a clock that is wrong.
     """
     stamps = [message.timestamp() for message in messages]
     stamp_ms = np.array([time_ms for _, time_ms in stamps], dtype=np.int64)
-    kind = np.array([kind for kind, _ in stamps])
-    latest = np.select(
-        [kind == TIMESTAMP_LOG_APPEND_TIME, kind == TIMESTAMP_CREATE_TIME],
-        [stamp_ms, np.minimum(stamp_ms, now_ms)],
-        default=now_ms,
-    )
+    is_known = np.array([kind for kind, _ in stamps]) != TIMESTAMP_NOT_AVAILABLE
+    codes: dict[tuple[str | None, int | None], int] = {
+        (partition.partition): partition.code for partition in sources
+    }
     return Records(
         values=[message.value() for message in messages],
         partition=np.array(
-            [assignment.code(message.topic(), message.partition()) for message in messages], dtype=np.int32
+            [codes[message.topic(), message.partition()] for message in messages], dtype=np.int32
         ),
         offset=np.array([message.offset() for message in messages], dtype=np.int64),
-        latest_ms=latest + lead_ms,
+        credible_ms=np.where(is_known, np.minimum(stamp_ms, now_ms), now_ms),
     )

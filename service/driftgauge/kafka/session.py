@@ -1,35 +1,27 @@
-"""One life of a replica's Kafka clients: poll -> restore -> process -> commit, until one of them fails."""
+"""One life of a role's Kafka clients: join -> work -> hand over -> close, until one of them fails.
+
+    JOINING ------> WORKING <------> HANDING_OVER ------> CLOSED
+       on_assign        on_revoke, on_lost, stop
+
+What is assigned has states of its own, which the worker keeps: COUNT's partitions wait for their offsets,
+then they are counted; WINDOWS' shards are restored, then they run, or they are set aside or stopped.
+"""
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Collection, Sequence
+from enum import Enum
+from typing import Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from driftgauge.config import Settings
+from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.core.pipeline import Pipeline
-from driftgauge.core.reference import MissingBaselineError
-from driftgauge.core.spec import StreamSpec
-from driftgauge.core.table import Table
-from driftgauge.errors import AuthorizationError, ClientLost, ServiceError, TransactionAborted
-from driftgauge.events.decoder import Decoder
-from driftgauge.kafka import client, topics
-from driftgauge.kafka.assignment import Assignment
-from driftgauge.kafka.follower import Follower
-from driftgauge.kafka.intake import PositionLost, read_notices
-from driftgauge.kafka.offsets import LogOffsets
-from driftgauge.kafka.output import Output
-from driftgauge.kafka.ownership import Ownership
-from driftgauge.kafka.restore import Restore
+from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
 from driftgauge.kafka.transaction import AUTHORIZATION, Transaction
-from driftgauge.telemetry.health import Condition, Health
-from driftgauge.telemetry.metrics import Stage, Telemetry
-from driftgauge.watching import References
+from driftgauge.telemetry.roles import RoleTelemetry
 
-__all__ = ["Session"]
+__all__ = ["Phase", "Session", "Worker"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,74 +29,84 @@ _log = logging.getLogger(__name__)
 # short enough for a signal to be heard at once (Python runs no handler inside it).
 _BATCH = 1_000
 _POLL_S = 0.1
-_RESTORE_POLL_S = 0.02
-_START_S = 20.0
-# While a broker restarts a commit is insisted on, for as long as brokers keep a transaction open;
+# While a broker fails over a commit is insisted on, for as long as brokers keep a transaction open;
 # what takes longer is settled by a new producer.
 _COMMIT_S = 10.0
-_MAX_ABORTS = 5
-# Clocks are set to rights by less all the time.
-_CLOCK_STEP_MS = 1_000
 # The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
-_REVOKED_S = 4.0
+_HAND_OVER_S = 4.0
 _ABORT_S = 4.0
-# The table's freshness is asked for at least this often; `Health` calls it stale after some failures.
-_SHOW_INTERVAL_MS = 1_000
-# librdkafka's own default, where the topic's limit cannot be had.
-_LETTER_BYTES = 1_000_000
-_NOTHING = Assignment({})
+_MAX_ABORTS = 5
+
+
+class Phase(Enum):
+    """Where a session stands."""
+
+    JOINING = "joining"
+    WORKING = "working"
+    HANDING_OVER = "handing over"
+    CLOSED = "closed"
+
+
+class Worker(Protocol):
+    """What a role does with the partitions that its group gives it."""
+
+    def assign(self, partitions: Collection[Partition]) -> None:
+        """Take these partitions on."""
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """Take in what a poll brought."""
+
+    def step(self, bound_s: float) -> bool:
+        """Do what is due; tell whether a commit was among it."""
+
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
+        """Commit what was done, and give these partitions up, whether the commit succeeds or not."""
+
+    def give_up(self, partitions: Collection[Partition]) -> None:
+        """Give these partitions up; nothing may be committed for them any more."""
+
+    def rewind(self) -> None:
+        """Go back to what was committed."""
+
+    def heed(self, error: TransactionAborted) -> None:
+        """Take note of what the last transaction could not write to; `rewind` follows."""
 
 
 class Session:
-    """Consumer, transactional producer and table of one replica; a failed one is replaced by a new one."""
+    """Joins a role's group and lets the worker work until it is told to stop."""
 
     def __init__(
         self,
-        settings: Settings,
-        specs: Sequence[StreamSpec],
-        decoder: Decoder,
+        topics: Sequence[str],
+        worker: Worker,
         *,
-        transactional_id: str,
-        established: set[str],
-        telemetry: Telemetry,
-        health: Health,
-        clock_ms: Callable[[], int],
+        consumer: Consumer,
+        transaction: Transaction,
+        telemetry: RoleTelemetry,
+        clock: Clock,
     ) -> None:
-        self._settings = settings
-        self._specs = specs
-        self._decoder = decoder
-        self._established = established
+        self._topics = list(topics)
+        self._worker = worker
+        self._consumer = consumer
+        self._transaction = transaction
         self._telemetry = telemetry
-        self._health = health
-        self._clock_ms = clock_ms
-        self._admin = client.admin(settings.kafka)
-        self._consumer = client.consumer(settings.kafka)
-        self._transaction = Transaction(client.transactional_producer(settings.kafka, transactional_id))
-        self._table = Table()
-        self._references = References(self._table)
-        self._follower = Follower(
-            client.table_consumer(settings.kafka), self._admin, self._table, settings.state_topics
-        )
-        self._every: list[Partition] = []
-        self._assigned: list[Partition] = []
-        self._waits_since_s = 0.0
-        self._lacks = ""  # what was last said to be missing
-        self._must_restore = False
-        self._restore: Restore | None = None
-        self._ownership: Ownership | None = None
+        self._clock = clock
+        self._assigned: set[Partition] = set()
+        self._failure: DriftgaugeError | None = None  # what a callback met; the loop acts on it
+        self._is_stale = False  # a callback has gone back, so what the poll brought is read again
         self._aborts = 0  # in a row
-        self._is_current = False
+        self.phase = Phase.JOINING
 
     def run(self, stopping: threading.Event) -> None:
-        """Read until `stopping` is set, then commit and leave the group.
+        """Work until `stopping` is set, then commit and leave the group.
 
         Raises:
             BrokerError: A new session is needed.
             AuthorizationError: The cluster does not let us.
-            StateError: The state cannot be used.
+            StateError: What is kept in Kafka cannot be used.
         """
         try:
-            self._live(stopping)
+            self._work(stopping)
         except KafkaException as error:
             # A client that has failed for good says so from whatever is called next.
             cause: KafkaError = error.args[0]
@@ -114,223 +116,103 @@ class Session:
                 raise AuthorizationError(message) from error
             raise ClientLost(message) from error
 
-    def _live(self, stopping: threading.Event) -> None:
+    def _work(self, stopping: threading.Event) -> None:
         try:
-            self._transaction.start(_START_S)
-            self._output = self._make_output()
-            self._know_partitions()
             self._consumer.subscribe(
-                list(self._settings.topics.events),
-                on_assign=self._on_assign,
-                on_revoke=self._on_revoke,
-                on_lost=self._on_lost,
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
-            self._read(stopping)
+            while not stopping.is_set():
+                messages = self._consumer.consume(_BATCH, _POLL_S)
+                self._telemetry.polled()
+                if self._act_on_callbacks():
+                    # What was fetched before is read again.
+                    continue
+                try:
+                    self._worker.take(messages)
+                    if self._worker.step(_COMMIT_S):
+                        self._aborts = 0
+                except TransactionAborted as error:
+                    self._go_back(error)
+            self._hand_over(self._assigned, _HAND_OVER_S)
+            self._act_on_callbacks()
         except BaseException:
             # Whatever went wrong, what is held must not be committed on the way out.
-            with suppress(ServiceError):
-                self._drop()
+            self._drop(self._assigned)
             raise
         finally:
-            # Leaving the group gives up what is held, which may fail.
-            with closing(self._follower):
-                self._consumer.close()
+            self._consumer.close()
+            self.phase = Phase.CLOSED
 
-    def _read(self, stopping: threading.Event) -> None:
-        committed_ms = shown_ms = last_ms = self._clock_ms()
-        show_interval_ms = min(self._settings.commit_interval, _SHOW_INTERVAL_MS)
-        while not stopping.is_set():
-            messages = self._consumer.consume(_BATCH, _RESTORE_POLL_S if self._restore else _POLL_S)
-            now_ms = self._clock_ms()
-            self._health.polled()
-            self._telemetry.polled(now_ms)
-            with self._telemetry.timed(Stage.FOLLOW):
-                self._follower.poll()
-            if self._ownership is None:
-                # Nothing is to be counted, but the client may say why.
-                read_notices(messages, _NOTHING)
-            # A clock that was set back must not put commits off.
-            is_due = not 0 <= now_ms - committed_ms < self._settings.commit_interval
-            committed_ms = now_ms if is_due else committed_ms
-            try:
-                if self._must_restore:
-                    self._begin_restore()
-                elif self._restore is not None:
-                    self._continue(self._restore)
-                elif self._ownership is not None:
-                    self._ownership.process(messages)
-                    if now_ms < last_ms - _CLOCK_STEP_MS:
-                        # Silence is measured by this clock; measured anew it lasts as long as it should.
-                        self._start_over(f"the clock was set back by {last_ms - now_ms} ms")
-                    elif is_due or self._ownership.is_full:
-                        self._commit(self._ownership, _COMMIT_S)
-                        self._ownership.report_positions(self._consumer)
-            except TransactionAborted as error:
-                self._count_abort(error)
-                self._rewind()
-            except PositionLost as error:
-                self._start_over(str(error))
-            last_ms = now_ms
-            if not 0 <= now_ms - shown_ms < show_interval_ms:
-                shown_ms = now_ms
-                with self._telemetry.timed(Stage.SHOW):
-                    self._show()
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # The worker assigns each one from the offset that it finds; without a call the client would.
+        consumer.incremental_assign([])
+        added = {(partition.topic, partition.partition) for partition in partitions}
+        self._assigned |= added
+        self._telemetry.assigned(added, self._assigned)
+        self._worker.assign(sorted(added))
+        self.phase = Phase.WORKING
 
-    def _commit(self, ownership: Ownership, bound_s: float) -> None:
-        if ownership.commit(self._consumer, bound_s, is_current=self._is_current):
-            self._aborts = 0
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Without a call the client would take away what was never really assigned.
+        consumer.incremental_unassign([])
+        self._hand_over([(each.topic, each.partition) for each in partitions], _HAND_OVER_S)
 
-    def _count_abort(self, error: TransactionAborted) -> None:
-        """Go on after an aborted transaction, but not for ever without a pause.
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign([])
+        lost = [(each.topic, each.partition) for each in partitions]
+        self._telemetry.lost(lost)
+        self._drop(lost)
+
+    def _hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
+        """Commit and give up what the group takes away, or what a stop gives back, within a deadline."""
+        given_up = sorted(self._assigned.intersection(partitions))
+        self.phase = Phase.HANDING_OVER
+        try:
+            if self._failure is not None:
+                # After a failure there is nothing to commit until the loop has gone back.
+                self._worker.give_up(given_up)
+            elif given_up:
+                self._worker.hand_over(given_up, bound_s)
+        except DriftgaugeError as error:
+            self._failure = error
+        self._assigned.difference_update(given_up)
+        self._telemetry.revoked(given_up)
+        self.phase = Phase.WORKING
+
+    def _drop(self, partitions: Collection[Partition]) -> None:
+        """Give these up, and let nothing stand that was not committed."""
+        dropped = sorted(self._assigned.intersection(partitions))
+        self._assigned.difference_update(dropped)
+        try:
+            self._worker.give_up(dropped)
+            self._transaction.abort(_ABORT_S)
+            self._worker.rewind()
+            self._is_stale = True
+        except (BrokerError, KafkaException) as error:
+            self._failure = ClientLost(f"what was not committed could not be dropped ({error})")
+
+    def _act_on_callbacks(self) -> bool:
+        """Raise what a callback met; where it was an abort go back. Tell whether anybody has gone back."""
+        failure, self._failure = self._failure, None
+        is_stale, self._is_stale = self._is_stale, False
+        if isinstance(failure, TransactionAborted):
+            self._go_back(failure)
+            return True
+        if failure is not None:
+            raise failure
+        return is_stale
+
+    def _go_back(self, error: TransactionAborted) -> None:
+        """Begin again from what was committed, but not for ever without a pause.
 
         Raises:
             ClientLost: It was one of many; a new session comes after a pause.
         """
         self._telemetry.aborted(str(error))
+        self._worker.heed(error)
+        self._worker.rewind()
         self._aborts += 1
         if self._aborts == _MAX_ABORTS:
             self._aborts = 0
             message = f"{_MAX_ABORTS} transactions in a row were aborted, the last because {error}"
             raise ClientLost(message) from error
-
-    def _know_partitions(self) -> None:
-        """Learn which partitions there are, and follow the state of each; it has grown if they have."""
-        counts = topics.prepare_state_topics(self._admin, self._consumer, self._settings.state_topics)
-        self._every = [(topic, index) for topic, number in counts.items() for index in range(number)]
-        self._table.expect(self._every)
-        self._telemetry.partitions_known(counts)
-        self._follower.follow(self._every)
-
-    def _make_output(self) -> Output:
-        names = self._settings.topics
-        limit = topics.message_limit(self._admin, [names.dead_letters])
-        return Output(
-            self._transaction,
-            windows_topic=names.windows,
-            dead_letters_topic=names.dead_letters,
-            state_topics=self._settings.state_topics,
-            max_letter_bytes=_LETTER_BYTES if limit is None else limit,
-        )
-
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._assigned = sorted((partition.topic, partition.partition) for partition in partitions)
-        self._waits_since_s = time.monotonic()
-        self._telemetry.assigned(self._assigned)
-        # Nothing is fetched before the barrier is passed.
-        consumer.assign([])
-        self._must_restore = True
-
-    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._telemetry.revoked([(partition.topic, partition.partition) for partition in partitions])
-        if self._ownership is not None:
-            try:
-                self._commit(self._ownership, _REVOKED_S)
-            except TransactionAborted as error:
-                self._count_abort(error)
-        self._drop()
-
-    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._telemetry.lost([(partition.topic, partition.partition) for partition in partitions])
-        self._drop()
-
-    def _begin_restore(self) -> None:
-        # Partitions may have been added: a rebalance is how the group learns of it.
-        self._know_partitions()
-        self._health.set_ready(Condition.RESTORED, met=False)
-        if not set(self._assigned) <= set(self._every):
-            _log.warning("a broker does not know yet of partitions that it has assigned")
-            return
-        self._must_restore = False
-        self._restore = Restore(
-            self._assigned,
-            self._consumer,
-            self._admin,
-            self._follower,
-            self._table,
-            streams=[spec.name for spec in self._specs],
-            since_s=self._waits_since_s,
-        )
-
-    def _continue(self, restore: Restore) -> None:
-        """Go on with the barrier, and begin to count once it is passed."""
-        restored = restore.step()
-        if restored is None:
-            return
-        self._restore = None
-        self._telemetry.restored(restore.waited_s, restored.lost, restored.stopped)
-        self._health.set_ready(Condition.RESTORED, met=not restored.stopped)
-        if not restored.positions:
-            return
-        assignment = Assignment(restored.positions)
-        try:
-            pipeline = Pipeline(
-                self._specs,
-                held=assignment.partitions,
-                every=self._every,
-                table=self._table,
-                find_reference=self._references.find,
-                established=self._established,
-                now_ms=self._clock_ms(),
-            )
-        except MissingBaselineError as error:
-            # It was committed elsewhere with what names it, and is about to be seen.
-            if self._lacks != str(error):
-                self._lacks = str(error)
-                _log.warning(
-                    "restore is waiting",
-                    extra={
-                        "waiting_for": self._lacks,
-                        "remedy": "wait; or start a replica that has this baseline",
-                    },
-                )
-            self._must_restore = True
-            return
-        self._ownership = Ownership(
-            assignment=assignment,
-            pipeline=pipeline,
-            decoder=self._decoder,
-            ends=LogOffsets(self._admin),
-            transaction=self._transaction,
-            output=self._output,
-            telemetry=self._telemetry,
-            clock_ms=self._clock_ms,
-            settings=self._settings,
-        )
-        self._ownership.lose(restored.lost)
-        self._consumer.assign(
-            [TopicPartition(*partition, offset) for partition, offset in restored.positions.items()]
-        )
-
-    def _start_over(self, why: str) -> None:
-        """Let what was not committed go, and begin again from what was."""
-        _log.warning("starting over from what is committed", extra={"reason": why})
-        self._transaction.abort(_ABORT_S)
-        self._rewind()
-
-    def _rewind(self) -> None:
-        """Drop what was not committed, and begin again from what was."""
-        self._ownership = None
-        self._consumer.assign([])
-        self._must_restore = True
-        self._waits_since_s = time.monotonic()
-
-    def _drop(self) -> None:
-        """Hold nothing any more, and let nothing stand that was not committed."""
-        self._ownership = None
-        self._restore = None
-        self._must_restore = False
-        self._health.set_ready(Condition.RESTORED, met=False)
-        self._transaction.abort(_ABORT_S)
-
-    def _show(self) -> None:
-        """Show what the table says, if it is known to be up to date."""
-        self._is_current = self._follower.is_current()
-        if not self._is_current:
-            return
-        self._health.refreshed()
-        self._telemetry.show(self._table)
-        for spec in self._specs:
-            # Of a replica that holds nothing as well: see `StreamCounter`. A table that is still being read
-            # would tell of baselines that were in force once.
-            if self._table.eras(spec.name).is_established(spec.reference.key):
-                self._established.add(spec.name)

@@ -8,10 +8,10 @@ import struct
 import zlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from driftgauge.records.refusals import damaged, demand, other_version
 
@@ -56,9 +56,9 @@ class Header(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     producer: str
-    epoch: int
-    commit: int
-    shards: int
+    epoch: Annotated[int, Field(ge=0)]
+    commit: Annotated[int, Field(ge=0)]
+    shards: Annotated[int, Field(ge=1)]
 
 
 class Names(Generic[Name]):

@@ -23,7 +23,7 @@ __all__ = [
 
 _TALLY = struct.Struct("<BII")  # bytes of each narrow number, how many of them, how many wide ones
 _SOURCES = struct.Struct("<IB")  # partitions of the topic, bytes of its id
-_COLUMNS = struct.Struct("<B")
+_SHAPE = struct.Struct("<BB")  # rows, columns
 
 _SOURCE_COLUMNS = 4
 _TIME_COLUMNS = 2
@@ -83,13 +83,12 @@ def read_event_times(content: bytes) -> NDArray[np.int64]:
 
 
 def _write_rows(values: NDArray[np.int64]) -> bytes:
-    return _COLUMNS.pack(values.shape[1]) + values.astype(_WIDE).tobytes()
+    return _SHAPE.pack(*values.shape) + values.astype(_WIDE).tobytes()
 
 
 def _read_rows(content: bytes, columns: int) -> NDArray[np.int64]:
     """Return the columns that this version knows; a later one may have written more behind them."""
-    (written,) = _COLUMNS.unpack_from(content)
-    demand(written >= columns, "a column is missing")
-    rows = np.frombuffer(content[_COLUMNS.size :], _WIDE).reshape(-1, written)
-    demand(len(rows) <= BLOCK, "it has more rows than a block")
+    shape = _SHAPE.unpack_from(content)
+    demand(shape[0] <= BLOCK and shape[1] >= columns, "it has no such shape")
+    rows = np.frombuffer(content[_SHAPE.size :], _WIDE).reshape(shape)
     return rows[:, :columns].astype(np.int64, order="C")

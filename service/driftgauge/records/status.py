@@ -32,7 +32,6 @@ class _Position(_Kept):
     shards: Annotated[int, Field(ge=1, lt=2**31)]
     offset: _Count
     log_ms: _Integer
-    first_ms: _Integer
     writer: str
     producers: tuple[_Producer, ...]
     gaps: _Count
@@ -79,7 +78,6 @@ def write_position(position: ShardPosition) -> bytes:
         shards=position.shards,
         offset=position.offset,
         log_ms=position.log_ms,
-        first_ms=position.first_ms,
         writer=position.writer,
         producers=tuple(
             _Producer(producer=producer, epoch=commit.epoch, commit=commit.number, log_ms=log_ms)
@@ -99,7 +97,6 @@ def read_position(content: bytes) -> ShardPosition:
         kept.shards,
         kept.offset,
         kept.log_ms,
-        kept.first_ms,
         kept.writer,
         {
             each.producer: (CommitId(each.producer, each.epoch, each.commit), each.log_ms)

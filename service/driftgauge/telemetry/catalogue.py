@@ -64,6 +64,8 @@ _WINDOW = ("stream", "window")
 _CLUSTER = ("stream", "window", "cluster_id")
 _SEGMENT = ("stream", "window", "segment", "value")
 _PARTITION = ("topic", "partition")
+_SHARD = ("shard",)
+_ROLE = ("role",)
 
 _ALL = (
     _counter(
@@ -71,7 +73,7 @@ _ALL = (
         ("stream", "outcome"),
         "events",
         "Records read from the events topics, by what became of them: accepted, or the reason of the"
-        " rejection; each counts once, when it is committed."
+        " rejection; each counts once, when it is committed. A late event is accepted here."
         " The stream is empty where the record names no configured one.",
     ),
     _counter(
@@ -79,21 +81,21 @@ _ALL = (
         _WINDOW,
         "events",
         "Events that came when the window of this size that they belong to was past correction;"
-        " such an event may still have counted in a larger window.",
+        " such an event may still have counted in a larger window. Kept in the shard's state.",
     ),
     _counter(
         "driftgauge_windows_closed_total",
         (*_WINDOW, "verdict"),
         "windows",
         "Windows closed, by verdict: ok, warning, drift, insufficient, incomplete. One whose verdict is"
-        " another after a revision counts under that as well.",
+        " another after a revision counts under that as well. Kept in the shard's state.",
     ),
     _counter(
         "driftgauge_window_revisions_total",
         _WINDOW,
         "revisions",
         "Closed windows published again, because late events or a partition that was behind changed what is"
-        " said of them.",
+        " said of them. Kept in the shard's state.",
     ),
     _gauge(
         "driftgauge_window_js_divergence",
@@ -191,6 +193,13 @@ _ALL = (
         " to say that there is none), incomplete (partitions are missing); 0 for the others.",
     ),
     _gauge(
+        "driftgauge_alarm_active",
+        _WINDOW,
+        "1 or 0",
+        "Whether the last window that says anything (ok, warning or drift) says drift: a window that is"
+        " incomplete or insufficient ends no alarm.",
+    ),
+    _gauge(
         "driftgauge_window_slow_drift",
         _WINDOW,
         "standard deviations",
@@ -253,19 +262,28 @@ _ALL = (
         "driftgauge_window_complete",
         _WINDOW,
         "1 or 0",
-        "Whether every partition had passed the end of the newest closed window when it was published.",
+        "Whether every partition that the stream waits for had passed the end of the newest closed window"
+        " when it was published.",
     ),
     _gauge(
         "driftgauge_window_missing_partition",
         (*_WINDOW, "topic", "partition"),
         "none, always 1",
-        "A partition that had not passed the end of the newest closed window when it was published.",
+        "A partition that had not passed the end of the newest closed window when it was published, or that"
+        " the stream had given up waiting for.",
     ),
     _gauge(
         "driftgauge_window_events_lost",
         _WINDOW,
         "1 or 0",
-        "Whether events of the newest closed window may have been lost to the retention of the events topic.",
+        "Whether events of the newest closed window may have been lost: to the retention of the events topic,"
+        " or to a gap in the partials.",
+    ),
+    _gauge(
+        "driftgauge_window_counted_twice",
+        _WINDOW,
+        "1 or 0",
+        "Whether events of the newest closed window may have been counted twice, because partials overlap.",
     ),
     _gauge(
         "driftgauge_window_end_timestamp_seconds",
@@ -334,13 +352,13 @@ _ALL = (
         "driftgauge_baseline_info",
         ("stream", "baseline", "model_version"),
         "none, always 1",
-        "The baseline in use and the model version it was fitted on (empty where it names none).",
+        "The baseline in force and the model version it was fitted on (empty where it names none).",
     ),
     _gauge(
         "driftgauge_baseline_created_timestamp_seconds",
         ("stream",),
         "seconds since the epoch, wall time",
-        "The time at which the baseline in use was fitted.",
+        "The time at which the baseline in force was fitted.",
     ),
     _gauge(
         "driftgauge_baseline_cluster_ratio",
@@ -353,53 +371,69 @@ _ALL = (
         Kind.HISTOGRAM,
         ("stage",),
         "seconds",
-        "Time spent in each stage: of a batch of records decode and count, of a round close and commit,"
-        " follow with what all replicas have committed, show with the gauges.",
+        "Time spent in each stage: counting has decode, count and commit; windows have apply, close and"
+        " write.",
     ),
     _gauge(
         "driftgauge_ready",
         ("condition",),
         "1 or 0",
-        "Whether each condition holds without which the gauges of windows are not shown, or not whole:"
-        " baselines_loaded, restored (what is assigned goes on from where it was committed), table_fresh"
-        " (all that any replica has committed is known). The readiness probe asks for all of them.",
+        "Whether each condition of readiness holds: baselines_loaded; count and windows (the role's Kafka"
+        " clients work: it is in its group, or waits for it, and its last poll and transaction did not fail);"
+        " clock (it differs from the brokers' by no more than 2 s). A role that is not served is absent. The"
+        " readiness probe asks for all of them.",
+    ),
+    _gauge(
+        "driftgauge_clock_offset_seconds",
+        _ROLE,
+        "seconds",
+        "This replica's clock less the brokers', by delivery reports of the internal topics; beyond 2 s"
+        " either way counting stops. Absent before the first report.",
     ),
     _gauge(
         "driftgauge_topic_partitions",
         ("topic",),
         "partitions",
-        "Partitions that the topic has; all replicas together must hold each of them. Absent until known.",
+        "Partitions of an events topic, or shards of the partials topic; all replicas together must hold each"
+        " of them. Absent until known.",
     ),
     _gauge(
         "driftgauge_consumer_lag_messages",
         _PARTITION,
         "messages",
-        "Records of an assigned partition that are not read yet.",
+        "Records of an assigned partition or shard that are not read yet.",
     ),
     _gauge(
         "driftgauge_consumer_position_offset",
         _PARTITION,
         "offset",
-        "Offset of the next record to read from an assigned partition.",
+        "Offset of the next record to read from an assigned partition or shard.",
     ),
     _gauge(
         "driftgauge_consumer_assigned_partitions",
         ("topic",),
         "partitions",
-        "Partitions of the topic that this process holds.",
-    ),
-    _counter(
-        "driftgauge_consumer_rebalances_total",
-        ("kind",),
-        "rebalances",
-        "Changes of the assignment: assigned, revoked, lost (taken away without notice).",
+        "Partitions of the events topic, or shards of the partials topic, that this replica holds.",
     ),
     _gauge(
         "driftgauge_consumer_stopped_partitions",
         ("topic",),
         "partitions",
-        "Partitions that are assigned and not counted, because their state, their committed offset and"
-        " their log do not fit together; the log says why.",
+        "Partitions or shards that are assigned and stand still, because state, committed offset and log do"
+        " not fit together; the log says why.",
+    ),
+    _gauge(
+        "driftgauge_stable_offset_stalled_seconds",
+        _PARTITION,
+        "seconds",
+        "How long a partition's stable offset has stood still below its high watermark: a transaction there"
+        " does not end. Absent where the offset moves.",
+    ),
+    _gauge(
+        "driftgauge_unwritable_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions of an internal or output topic that this replica's last transaction could not write to.",
     ),
     _counter(
         "driftgauge_records_lost_total",
@@ -407,31 +441,56 @@ _ALL = (
         "records",
         "Records that the topic no longer kept when they were to be read.",
     ),
+    _counter(
+        "driftgauge_partials_gap_total",
+        _SHARD,
+        "commits",
+        "Commits of partials that began beyond the offset up to which the shard had counted: events between"
+        " the two are missing. Kept in the shard's state.",
+    ),
+    _counter(
+        "driftgauge_partials_overlap_total",
+        _SHARD,
+        "commits",
+        "Commits of partials that began before the offset up to which the shard had counted: events between"
+        " the two count twice. Kept in the shard's state.",
+    ),
+    _counter(
+        "driftgauge_partials_orphans_total",
+        _SHARD,
+        "records",
+        "Partials that were dropped because their commit never became whole. Kept in the shard's state.",
+    ),
+    _counter(
+        "driftgauge_consumer_rebalances_total",
+        ("role", "kind"),
+        "rebalances",
+        "Changes of a role's assignment: assigned, revoked, lost (taken away without notice).",
+    ),
     Metric(
         "driftgauge_restore_duration_seconds",
         Kind.HISTOGRAM,
-        (),
+        _ROLE,
         "seconds",
-        "Time from an assignment of partitions, or from when what was held had to be dropped, until"
-        " counting goes on.",
+        "Time from an assignment until the role works on what it was given.",
     ),
     _counter(
         "driftgauge_commits_total",
-        ("outcome",),
+        ("role", "outcome"),
         "commits",
-        "Transactions: ok, or aborted, of which nothing stands and which are counted again.",
+        "Transactions of a role: ok, or aborted, of which nothing stands and which are made again.",
     ),
     _counter(
         "driftgauge_sessions_lost_total",
-        (),
+        _ROLE,
         "sessions",
-        "Times that the Kafka clients were made anew, after an outage or because they had been fenced.",
+        "Times that a role's Kafka clients were replaced, after an outage or because they had been fenced.",
     ),
     _gauge(
         "driftgauge_last_poll_timestamp_seconds",
-        (),
+        _ROLE,
         "seconds since the epoch, wall time",
-        "The time of the consumer's last poll; 0 before the first.",
+        "The time of the role's last poll; 0 before the first.",
     ),
     _counter(
         "driftgauge_log_messages_total",

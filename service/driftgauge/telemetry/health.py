@@ -2,29 +2,35 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from threading import Lock
 
-__all__ = ["Condition", "Health"]
+__all__ = ["Condition", "Health", "Role"]
 
 logger = logging.getLogger(__name__)
 
 # Far above any batch or commit. Kafka has given the partitions to others by then (max.poll.interval.ms).
 _POLL_BOUND_MS = 60_000
 
-# The table is compared with the ends of the state every second; an answer may take some seconds.
-_FRESH_BOUND_MS = 15_000
+
+class Role(StrEnum):
+    """What a process does."""
+
+    COUNT = "count"
+    WINDOWS = "windows"
 
 
 class Condition(StrEnum):
-    """What must be so before the gauges can be believed."""
+    """What must be so before the process is ready."""
 
     BASELINES_LOADED = "baselines_loaded"
-    RESTORED = "restored"
-    """In the group, and what was assigned, if anything, goes on from where it was committed."""
-    TABLE_FRESH = "table_fresh"
-    """The table was seen to hold all that is committed, not long ago."""
+    COUNT = "count"
+    """The clients of the role count work: it is in its group, or waits for it."""
+    WINDOWS = "windows"
+    """As `COUNT`, of the role windows."""
+    CLOCK = "clock"
+    """The clock differs from the brokers' by no more than the bound."""
 
 
 def _monotonic_ms() -> int:
@@ -32,66 +38,58 @@ def _monotonic_ms() -> int:
 
 
 class Health:
-    """Liveness by the movement of the poll loop, readiness by conditions; safe from any thread.
+    """Liveness by the movement of the poll loops, readiness by conditions; safe from any thread.
 
     Liveness does not ask for the broker: a restart cannot mend it.
     """
 
     def __init__(
-        self, clock_ms: Callable[[], int] = _monotonic_ms, poll_bound_ms: int = _POLL_BOUND_MS
+        self,
+        roles: Collection[Role],
+        clock_ms: Callable[[], int] = _monotonic_ms,
+        poll_bound_ms: int = _POLL_BOUND_MS,
     ) -> None:
         """Start alive and not ready.
 
         Args:
+            roles: What the process does.
             clock_ms: A clock that never goes back, ms.
-            poll_bound_ms: How long the loop may go without a poll.
+            poll_bound_ms: How long a role's loop may go without a poll.
         """
+        self.conditions = (
+            Condition.BASELINES_LOADED,
+            Condition.CLOCK,
+            *(Condition(role.value) for role in roles),
+        )
         self._clock_ms = clock_ms
         self._poll_bound_ms = poll_bound_ms
-        self._polled_ms = clock_ms()
-        self._refreshed_ms: int | None = None
-        self._unmet = frozenset(Condition) - {Condition.TABLE_FRESH}
+        self._polled_ms = dict.fromkeys(roles, clock_ms())
+        self._unmet = frozenset(self.conditions) - {Condition.CLOCK}
         self._was_ready = False
         self._lock = Lock()
 
-    def polled(self) -> None:
-        """Say that the poll loop has come round."""
-        self._polled_ms = self._clock_ms()
-        self._log_turn()
+    def polled(self, role: Role) -> None:
+        """Say that a role's poll loop has come round."""
+        self._polled_ms[role] = self._clock_ms()
 
     def set_ready(self, condition: Condition, *, met: bool) -> None:
-        """Say that a condition is met, or no longer is; of the table's freshness `refreshed` tells."""
+        """Say that a condition is met, or no longer is."""
         with self._lock:
             self._unmet = self._unmet - {condition} if met else self._unmet | {condition}
-        self._log_turn()
-
-    def refreshed(self) -> None:
-        """Say that the table holds all that is committed."""
-        self._refreshed_ms = self._clock_ms()
-        self._log_turn()
-
-    def is_fresh(self) -> bool:
-        """Tell whether the table was up to date within the bound."""
-        refreshed_ms = self._refreshed_ms
-        return refreshed_ms is not None and self._clock_ms() - refreshed_ms <= _FRESH_BOUND_MS
+            turned = self._was_ready == bool(self._unmet)
+            self._was_ready = not self._unmet
+        if turned:
+            missing = self.missing()
+            logger.info("not ready" if missing else "ready", extra={"missing": missing})
 
     def since_poll_ms(self) -> int:
-        """Return how long ago the last poll (or the start) was, ms."""
-        return self._clock_ms() - self._polled_ms
+        """Return how long ago the last poll (or the start) was, ms, of the role that has waited longest."""
+        return self._clock_ms() - min(self._polled_ms.values())
 
     def is_alive(self) -> bool:
-        """Tell whether the poll loop came round within the bound."""
+        """Tell whether every role's poll loop came round within the bound."""
         return self.since_poll_ms() <= self._poll_bound_ms
 
     def missing(self) -> list[Condition]:
         """Return the conditions that are not met, sorted; ready where there is none."""
-        stale = set() if self.is_fresh() else {Condition.TABLE_FRESH}
-        return sorted(self._unmet | stale)
-
-    def _log_turn(self) -> None:
-        missing = self.missing()
-        with self._lock:
-            turned = self._was_ready == bool(missing)
-            self._was_ready = not missing
-        if turned:
-            logger.info("not ready" if missing else "ready", extra={"missing": missing})
+        return sorted(self._unmet)

@@ -3,6 +3,7 @@
 import json
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["CLUSTER_COUNTS", "COORDINATE_SUMS", "OUTLIERS", "Scheme", "Statistic"]
 
@@ -37,10 +38,16 @@ class Scheme:
     @property
     def key(self) -> str:
         """The scheme as part of a record's key, such as "0123456789abcdef-89abcdef"."""
-        content = json.dumps([self.pane_ms, self.segment_keys, self.statistics], separators=(",", ":"))
-        return f"{self.baseline}-{zlib.crc32(content.encode()):08x}"
+        return _key(self)
 
     @property
     def length(self) -> int:
         """How many integers a tally has."""
         return sum(length for _, length in self.statistics)
+
+
+@lru_cache(maxsize=4_096)
+def _key(scheme: Scheme) -> str:
+    # Asked for with every delta, of few schemes.
+    content = json.dumps([scheme.pane_ms, scheme.segment_keys, scheme.statistics], separators=(",", ":"))
+    return f"{scheme.baseline}-{zlib.crc32(content.encode()):08x}"

@@ -50,7 +50,6 @@ class ShardPosition:
         offset: The next offset of the partials to read. Commits that have parts from it on and were applied
             nevertheless, for another producer's parts lay between, are known by `producers`.
         log_ms: The shard's log time: the append time of the newest record applied.
-        first_ms: The log time of the first record.
         writer: The transactional id that wrote this.
         producers: Of each producer, the last commit applied and the log time of that.
         gaps, overlaps, orphans: How often the chain was found broken since the shard began.
@@ -59,7 +58,6 @@ class ShardPosition:
     shards: int
     offset: int
     log_ms: int
-    first_ms: int
     writer: str
     producers: Mapping[str, tuple[CommitId, int]] = field(default_factory=dict)
     gaps: int = 0

@@ -1,0 +1,155 @@
+"""The whole configuration."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from driftgauge.config.fields import TOPIC, CommitInterval, Duration, Section, Topic, not_empty
+from driftgauge.config.properties import is_secret, property_faults
+from driftgauge.config.stream import StreamSettings
+
+__all__ = ["AlarmSettings", "HttpSettings", "Settings", "TopicSettings"]
+
+# Each is a partition of two topics, and every transaction of COUNT writes to all of one.
+_MAX_SHARDS = 1_024
+
+
+class TopicSettings(Section):
+    """The topics read and written.
+
+    Attributes:
+        events: Read.
+        windows: Results.
+        dead_letters: Refused records.
+        internal: What the names of the internal topics begin with; None: driftgauge.<group>.
+        replication_factor: Of the internal topics where the service creates them; None: as the events
+            topics have it.
+    """
+
+    events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(not_empty)] = ("embeddings",)
+    windows: Topic = "driftgauge.windows"
+    dead_letters: Topic = "driftgauge.dead-letters"
+    internal: Topic | None = None
+    replication_factor: Annotated[int, Field(ge=1, le=32_767)] | None = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> "TopicSettings":
+        if len(set(self.external)) < len(self.external):
+            message = "every topic must be named once: what is written must not be read again"
+            raise ValueError(message)
+        return self
+
+    @property
+    def external(self) -> tuple[str, ...]:
+        """Every topic that others read or write as well."""
+        return *self.events, self.windows, self.dead_letters
+
+
+class AlarmSettings(Section):
+    """How often drift may be found where there is none.
+
+    Attributes:
+        false_pages_per_year: The pages to expect of all streams, windows and segments together.
+    """
+
+    false_pages_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+
+class HttpSettings(Section):
+    """Where metrics and health are served."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+
+
+class Settings(Section):
+    """The whole configuration.
+
+    Attributes:
+        kafka: librdkafka properties, for every client.
+        topics: The topics read and written.
+        streams: The streams watched, each named once.
+        shards: How many shards the streams are spread over; part of the internal topics' names.
+        http: Where metrics and health are served.
+        alarms: How often drift may be found where there is none.
+        allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
+        commit_interval: How often, in ms, what was counted is committed.
+        replica: This replica's own and lasting name, where it has one: its successor of the same name
+            ends what it left unfinished at once.
+    """
+
+    kafka: dict[str, str | int | float | bool]
+    topics: TopicSettings = TopicSettings()
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(not_empty)]
+    shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
+    http: HttpSettings = HttpSettings()
+    alarms: AlarmSettings = AlarmSettings()
+    allowed_lead: Duration = 300_000
+    commit_interval: CommitInterval = 1_000
+    replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+
+    @field_validator("kafka", mode="before")
+    @classmethod
+    def _are_properties(cls, kafka: object) -> object:
+        if isinstance(kafka, dict) and (faults := property_faults(kafka)):
+            raise ValueError("; ".join(faults))
+        return kafka
+
+    @field_validator("streams")
+    @classmethod
+    def _named_once(cls, streams: tuple[StreamSettings, ...]) -> tuple[StreamSettings, ...]:
+        names = [stream.name for stream in streams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            message = f"named more than once: {', '.join(twice)}"
+            raise ValueError(message)
+        return streams
+
+    @model_validator(mode="after")
+    def _internal_topics_have_names(self) -> "Settings":
+        for topic in (self.partials_topic, self.changelog_topic):
+            if not re.fullmatch(TOPIC, topic) or topic in self.topics.external:
+                message = f"{topic} cannot be an internal topic; name another prefix with topics.internal"
+                raise ValueError(message)
+        return self
+
+    @property
+    def group(self) -> str:
+        """The id of the consumer group that reads the events."""
+        return str(self.kafka["group.id"])
+
+    @property
+    def windows_group(self) -> str:
+        """The id of the consumer group that reads the partials."""
+        return f"{self.group}.windows"
+
+    @property
+    def partials_topic(self) -> str:
+        """The topic of the partials, a partition a shard."""
+        return f"{self._internal}.partials.{self.shards}"
+
+    @property
+    def changelog_topic(self) -> str:
+        """The topic of the shards' changelogs, a partition a shard."""
+        return f"{self._internal}.changelog.{self.shards}"
+
+    @property
+    def _internal(self) -> str:
+        return self.topics.internal or f"driftgauge.{self.group}"
+
+    @field_serializer("kafka")
+    def _mask_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
+        return {name: "***" if is_secret(name) else value for name, value in kafka.items()}
+
+    def __repr__(self) -> str:
+        return f"Settings({self.model_dump(mode='json')})"
+
+    __str__ = __repr__

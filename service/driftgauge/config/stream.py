@@ -1,0 +1,155 @@
+"""How one stream is watched, as the configuration says it."""
+
+from math import gcd
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+
+from driftgauge.config.baselines import BaselineSettings, check_schedule
+from driftgauge.config.fields import Duration, IdleTimeout, PositiveDuration, Section, Time, not_empty
+from driftgauge.core.dependence import MIN_WINDOWS
+from driftgauge.core.durations import format_duration
+
+__all__ = ["SmallestDrift", "StreamSettings", "WarmUp"]
+
+# A window is summed from its panes at each closing. 1m beside 1d makes 1,440 of them; with sizes
+# that share less, ten streams would keep the loop busy for a second a round.
+_MAX_PANES_PER_WINDOW = 1_500
+
+# Far beyond any use, and far from where the end of a window could not be written as a date.
+_MAX_WINDOW_MS = 3_660 * 86_400_000
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        message = "a key stands twice"
+        raise ValueError(message)
+    return names
+
+
+class SmallestDrift(Section):
+    """The smallest drift worth finding.
+
+    Attributes:
+        js_divergence: As a base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.
+        mean_shift: As a shift of the mean, its Mahalanobis length squared.
+    """
+
+    js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
+    mean_shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+
+
+class WarmUp(Section):
+    """When the operator declares a stream clean, event time in ms: it shows how related events are."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    start: Time = Field(alias="from")
+    end: Time = Field(alias="until")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> "WarmUp":
+        if self.end <= self.start:
+            message = "until must be later than from"
+            raise ValueError(message)
+        return self
+
+
+class StreamSettings(Section):
+    """How one stream is watched; durations in ms.
+
+    Attributes:
+        name: The stream's name.
+        baselines: Its baselines, oldest first; `baseline: FILE` is the short form of one.
+        windows: The window sizes.
+        allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, give_up_after, min_events: See
+            `StreamSpec`.
+        smallest_drift: The smallest drift worth finding.
+        warm_up: When the stream is declared clean; None: its dependence is left to the baseline.
+        segments: The keys of the segments that are judged apart as well.
+        drift_severity: How urgent drift is, for whoever is alerted.
+        overdue_after: How long after a window was closed the next one is overdue, for whoever is alerted;
+            None: two windows and all that may hold one up.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), AfterValidator(not_empty)]
+    windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), AfterValidator(not_empty)]
+    allowed_disorder: Duration = 30_000
+    allowed_lateness: Duration = 600_000
+    idle_timeout: IdleTimeout = 60_000
+    incomplete_after: PositiveDuration = 300_000
+    give_up_after: PositiveDuration = 3_600_000
+    min_events: Annotated[int, Field(ge=1)] | None = None
+    smallest_drift: SmallestDrift = SmallestDrift()
+    warm_up: WarmUp | None = None
+    segments: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_once)] = ()
+    drift_severity: Literal["critical", "warning", "info"] = "warning"
+    overdue_after: PositiveDuration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_baselines(cls, stream: object) -> object:
+        if not isinstance(stream, dict) or "baseline" not in stream:
+            return stream
+        if "baselines" in stream:
+            message = "baseline is the short form of baselines; give one of them"
+            raise ValueError(message)
+        fields = {name: value for name, value in stream.items() if name != "baseline"}
+        return {**fields, "baselines": [{"file": stream["baseline"]}]}
+
+    @field_validator("windows")
+    @classmethod
+    def _share_panes(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(windows)) < len(windows):
+            message = "a window size stands twice"
+            raise ValueError(message)
+        if max(windows) > _MAX_WINDOW_MS:
+            message = f"a window lasts at most {format_duration(_MAX_WINDOW_MS)}"
+            raise ValueError(message)
+        if max(windows) // gcd(*windows) > _MAX_PANES_PER_WINDOW:
+            message = (
+                f"the largest window holds more than {_MAX_PANES_PER_WINDOW:,} panes of "
+                f"{format_duration(gcd(*windows))}, the longest that all sizes are a multiple of; "
+                "choose sizes that share a larger divisor"
+            )
+            raise ValueError(message)
+        return tuple(sorted(windows))
+
+    @model_validator(mode="after")
+    def _baselines_follow(self) -> "StreamSettings":
+        check_schedule(self.baselines, self.windows)
+        return self
+
+    @model_validator(mode="after")
+    def _gives_up_after_waiting(self) -> "StreamSettings":
+        if self.give_up_after < self.incomplete_after:
+            message = (
+                f"give_up_after, {format_duration(self.give_up_after)}, must not be shorter than "
+                f"incomplete_after, {format_duration(self.incomplete_after)}"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _warm_up_teaches(self) -> "StreamSettings":
+        if self.warm_up is None:
+            return self
+        size_ms = min(self.windows)
+        # Only windows that lie within it whole are taken.
+        whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
+        if whole < MIN_WINDOWS:
+            message = (
+                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and from fewer "
+                f"than {MIN_WINDOWS} nothing is learned; declare a longer time clean, or leave it out"
+            )
+            raise ValueError(message)
+        return self
+
+    def below(self, folder: Path) -> "StreamSettings":
+        """Return the stream with relative paths taken from this folder."""
+        baselines = tuple(
+            baseline.model_copy(update={"file": folder / baseline.file}) for baseline in self.baselines
+        )
+        return self.model_copy(update={"baselines": baselines})

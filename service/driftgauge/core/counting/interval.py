@@ -1,0 +1,104 @@
+"""Adds up what one commit interval brings, over all streams and all partitions held."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.accumulator import Accumulator
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime, shard_of
+from driftgauge.core.partition import Partition
+from driftgauge.core.spec import StreamSpec
+
+__all__ = ["IntervalCounter", "ShardDelta"]
+
+# A commit is due early then, whatever the timestamps: some 20 MB of tallies of 100 numbers.
+_MAX_TALLIES = 20_000
+
+
+@dataclass(slots=True)
+class ShardDelta:
+    """What an interval brought for one shard.
+
+    Attributes:
+        panes: What is added to panes.
+        examples: What is added to their examples.
+        times: How far each stream came, by the partition's code and the stream.
+    """
+
+    panes: list[PaneDelta] = field(default_factory=list)
+    examples: list[ExamplesDelta] = field(default_factory=list)
+    times: dict[int, dict[str, StreamTime]] = field(default_factory=dict)
+
+
+class IntervalCounter:
+    """Counts batches until they are taken or dropped; keeps nothing beyond."""
+
+    def __init__(self, specs: Iterable[StreamSpec]) -> None:
+        """Begin an interval.
+
+        Args:
+            specs: The configured streams.
+        """
+        self._specs = {spec.name: spec for spec in specs}
+        self._accumulators: dict[tuple[str, str], Accumulator] = {}
+        self._times: dict[tuple[int, str], StreamTime] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """So much is held that it should be committed at once."""
+        return sum(map(len, self._accumulators.values())) >= _MAX_TALLIES
+
+    def count(self, batch: EventBatch, read_ms: int) -> NDArray[np.bool_]:
+        """Count n events that were read at wall time `read_ms`.
+
+        Returns:
+            (n,) bool, the events without a nearest centroid in float32; they are not counted.
+
+        Raises:
+            KeyError: The batch's stream or baseline is not configured.
+        """
+        key = batch.stream, batch.baseline
+        if key not in self._accumulators:
+            spec = self._specs[batch.stream]
+            reference = spec.find(batch.baseline)
+            if reference is None:
+                message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
+                raise KeyError(message)
+            self._accumulators[key] = Accumulator(batch.stream, reference, spec.scheme(reference))
+        overflown = self._accumulators[key].add(batch)
+        counted = batch.only(~overflown) if overflown.any() else batch
+        for code in np.unique(counted.partition).tolist():
+            rows = np.flatnonzero(counted.partition == code)
+            known = self._times.get((code, batch.stream))
+            newest_ms = int(counted.credible_ms[rows].max())
+            self._times[code, batch.stream] = StreamTime(
+                newest_ms=newest_ms if known is None else max(known.newest_ms, newest_ms),
+                read_ms=read_ms,
+                first_ms=int(counted.time_ms[rows[0]]) if known is None else known.first_ms,
+            )
+        return overflown
+
+    def take(self, partitions: Mapping[int, Partition], shards: int) -> dict[int, ShardDelta]:
+        """Return what was counted, by shard, and begin the next interval.
+
+        Args:
+            partitions: What the batches' codes stand for.
+            shards: How many shards there are.
+        """
+        deltas: dict[int, ShardDelta] = {}
+        for (stream, _), accumulator in sorted(self._accumulators.items()):
+            delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
+            delta.panes += accumulator.panes(partitions)
+            delta.examples += accumulator.examples()
+        for (code, stream), time in self._times.items():
+            delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
+            delta.times.setdefault(code, {})[stream] = time
+        self.drop()
+        return deltas
+
+    def drop(self) -> None:
+        """Forget what was counted since the last interval began."""
+        self._accumulators, self._times = {}, {}

@@ -1,0 +1,92 @@
+"""Both stages in one process, without a broker: for recorded events, tests and benchmarks."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
+from driftgauge.core.counting.partial import CommitId, Part, Partial, PartitionProgress, Progress
+from driftgauge.core.partition import Partition
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.shard import Round, ShardState
+
+__all__ = ["LocalDriver", "parts_of"]
+
+_PRODUCER = "local"
+
+
+def parts_of(
+    commit: CommitId, shards: int, delta: ShardDelta, partitions: Iterable[PartitionProgress]
+) -> Iterator[Part]:
+    """Yield the parts of a commit for one shard: one partial where there is any, then the progress."""
+    has_partial = bool(delta.panes or delta.examples)
+    parts = 1 + has_partial
+    if has_partial:
+        yield Partial(commit, 0, parts, shards, tuple(delta.panes), tuple(delta.examples))
+    yield Progress(commit, parts - 1, parts, shards, tuple(partitions))
+
+
+class LocalDriver:
+    """Counts batches of some partitions of one topic, and closes windows at each commit.
+
+    Time is what the caller says it is: `now_ms` stands for the reader's clock and the broker's.
+    """
+
+    def __init__(self, specs: Collection[StreamSpec], topic: str, partitions: int) -> None:
+        """Begin at offset 0 of each partition.
+
+        Args:
+            specs: The streams.
+            topic: The name of the topic.
+            partitions: How many partitions it has.
+        """
+        self._counter = IntervalCounter(specs)
+        self._partitions: dict[int, Partition] = {code: (topic, code) for code in range(partitions)}
+        self._counted = dict.fromkeys(self._partitions, 0)
+        self._since: dict[int, int] = {}
+        self._commits = 0
+        self.shard = ShardState(specs, (topic,), 1, _PRODUCER)
+
+    def count(self, batch: EventBatch, now_ms: int) -> NDArray[np.bool_]:
+        """Count n events; return for which of them, (n,), no nearest centroid exists in float32."""
+        return self._counter.count(batch, now_ms)
+
+    def commit(
+        self,
+        now_ms: int,
+        positions: Mapping[int, int],
+        caught_up: Collection[int] = (),
+        *,
+        everything: bool = False,
+    ) -> Round:
+        """Hand on what was counted, and close what is due.
+
+        Args:
+            now_ms: The time.
+            positions: Next offset of each partition, by its index; those not named were never read.
+            caught_up: The partitions that are known to be read up to now.
+            everything: The source has ended: every window is due.
+        """
+        delta = self._counter.take(self._partitions, 1).get(0, ShardDelta())
+        progress = [
+            PartitionProgress(
+                partition=self._partitions[code],
+                topic_id="",
+                partitions=len(self._partitions),
+                start=self._counted[code],
+                end=end,
+                begins=code not in self._since,
+                lost=0,
+                since_ms=self._since.setdefault(code, now_ms),
+                caught_up_ms=now_ms if code in caught_up else None,
+                streams=delta.times.get(code, {}),
+            )
+            for code, end in positions.items()
+        ]
+        self._counted |= positions
+        for part in parts_of(CommitId(_PRODUCER, 0, self._commits), 1, delta, progress):
+            self.shard.take(self.shard.position.offset, now_ms, part)
+        self._commits += 1
+        return self.shard.advance(everything=everything)

@@ -1,0 +1,290 @@
+"""One shard of the streams: applies commits, closes windows, and says what the changelog is to hold."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from driftgauge.core.counting.partial import PaneDelta, Part, PartitionProgress
+from driftgauge.core.partition import Partition
+from driftgauge.core.result import WindowResult
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.assembly import CommitAssembler, WholeCommit
+from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
+from driftgauge.core.windows.closing import WindowCloser
+from driftgauge.core.windows.sources import NULL, Link, Sources
+from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.core.windows.window import Window
+
+__all__ = ["LateEvents", "Round", "ShardState"]
+
+# A producer that has not committed for so long is gone; what it wrote was applied long ago.
+_PRODUCER_MS = 3_600_000
+# What a shard cannot close, for it does not know the stream, is kept for as long as partials are.
+_UNKNOWN_MS = 7 * 86_400_000
+_MAX_FORGOTTEN = 2_000
+# A count task reports every 5 s; where no one has for so long, none runs, and no partition is late by that.
+_PAUSE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvents:
+    """Events that came after their window was final.
+
+    Attributes:
+        stream: Their stream.
+        size_ms: The window size.
+        number: How many there were in one commit.
+        first: The source partition and the offset of one of them, as far as the commit says.
+    """
+
+    stream: str
+    size_ms: int
+    number: int
+    first: tuple[Partition, int]
+
+
+@dataclass(slots=True)
+class Round:
+    """What a shard has to say since the last round.
+
+    Attributes:
+        results: The windows to publish.
+        late: Events that were too late.
+        broken: What the chain of progress lacks or has twice, in words.
+    """
+
+    results: list[WindowResult] = field(default_factory=list)
+    late: list[LateEvents] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+class ShardState:
+    """The state of one shard, which follows from its partials alone, in their order."""
+
+    def __init__(self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int, writer: str) -> None:
+        """Hold nothing.
+
+        Args:
+            specs: The configured streams, of this and of other shards.
+            topics: The events topics.
+            shards: How many shards there are.
+            writer: The transactional id that writes the changelog.
+        """
+        self._specs = {spec.name: spec for spec in specs}
+        self.position = ShardPosition(shards, 0, NULL, writer)
+        """How far the partials have been applied."""
+        self.sources = Sources(topics)
+        self.streams: dict[str, StreamState] = {}
+        self._closers: dict[str, WindowCloser] = {}
+        self._assembler = CommitAssembler()
+        self._next_offset = 0
+        self._has_begun = False
+        self._round = Round()
+
+    def restore(self, key: Key, value: Value) -> None:
+        """Take in what the changelog holds; each key once."""
+        match key:
+            case PositionKey():
+                self.position = replace(cast("ShardPosition", value), writer=self.position.writer)
+                self._next_offset = self.position.offset
+            case SourcesKey():
+                self.sources.restore(key, cast("SourceBlock", value))
+            case _:
+                self._stream(key.stream).restore(key, value)
+
+    def begin_at(self, offset: int) -> None:
+        """Read the partials from this offset on, for their log begins there."""
+        self._next_offset = max(self._next_offset, offset)
+        self._move()
+
+    def take(self, offset: int, append_ms: int, part: Part) -> None:
+        """Take in the part of a commit that stands at an offset of the partials.
+
+        Args:
+            offset: The offset.
+            append_ms: When the broker appended it.
+            part: The part.
+        """
+        self._assembler.expire(append_ms)
+        known = self.position.producers.get(part.commit.producer)
+        if known is None or (part.commit.epoch, part.commit.number) > (known[0].epoch, known[0].number):
+            commit = self._assembler.take(offset, append_ms, part)
+            if commit is not None:
+                self._apply(commit, append_ms)
+        self.read_to(offset + 1)
+
+    def read_to(self, offset: int) -> None:
+        """Take note that the partials have been read up to an offset, past what is no record."""
+        self._next_offset = max(self._next_offset, offset)
+        self._move()
+
+    def advance(self, *, everything: bool = False) -> Round:
+        """Move event time on, close what is due, and return all that has happened since the last time."""
+        if self.position.log_ms != NULL:
+            for stream, state in sorted(self.streams.items()):
+                if stream in self._specs:
+                    closer = self._closer(stream)
+                    self._round.results += closer.close(
+                        self.sources, self.position.log_ms, everything=everything
+                    )
+                else:
+                    state.forget_panes(self.position.log_ms - _UNKNOWN_MS, _MAX_FORGOTTEN)
+        done, self._round = self._round, Round()
+        return done
+
+    def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
+        """Yield what the changelog is to hold anew, the position last; None for what is to be forgotten."""
+        yield from self.sources.take_changes()
+        for _, state in sorted(self.streams.items()):
+            yield from state.take_changes()
+        yield PositionKey(), self.position
+
+    def open_windows(self, stream: str) -> Mapping[int, int]:
+        """Return how many windows of each size, ms, hold events and are not final."""
+        spec, state = self._specs[stream], self.streams.get(stream)
+        if state is None:
+            return dict.fromkeys(spec.sizes_ms, 0)
+        starts, final_ms = state.starts(), state.status.final_ms
+        windows = {size: {start - start % size for start in starts} for size in spec.sizes_ms}
+        return {
+            size: sum(final_ms is None or start + size > final_ms for start in windows[size])
+            for size in spec.sizes_ms
+        }
+
+    def _move(self) -> None:
+        """Cover what has been read, but for the parts that wait for others."""
+        waiting = self._assembler.first_offset
+        offset = self._next_offset if waiting is None else min(waiting, self._next_offset)
+        orphans, self._assembler.orphans = self._assembler.orphans, 0
+        self.position = replace(
+            self.position, offset=offset, orphans=self.position.orphans + orphans
+        )
+        if orphans:
+            self._round.broken.append(f"{orphans} parts of commits are without the others; they were dropped")
+
+    def _apply(self, commit: WholeCommit, append_ms: int) -> None:
+        position = self.position
+        log_ms = max(position.log_ms, append_ms)
+        producers = {
+            name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
+        }
+        producers[commit.id.producer] = commit.id, log_ms
+        if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
+            self._pause(log_ms - position.log_ms)
+        if not self._has_begun:
+            # Of topics that were configured since the changelog was written nothing has been heard as well.
+            self.sources.begin(log_ms)
+            self._has_begun = True
+        links = Counter(
+            self._link(progress, log_ms) for progress in commit.progress
+        )
+        self.position = replace(
+            position,
+            log_ms=log_ms,
+            producers=producers,
+            gaps=position.gaps + links[Link.GAP],
+            overlaps=position.overlaps + links[Link.OVERLAP],
+        )
+        late: Counter[tuple[str, int]] = Counter()
+        firsts: dict[tuple[str, int], tuple[Partition, int]] = {}
+        for delta in commit.panes:
+            self._add(delta, late, firsts, counted_twice=bool(links[Link.OVERLAP]))
+        for examples in commit.examples:
+            state = self._stream(examples.stream)
+            if self._open_sizes(state, examples.start_ms):
+                state.add_examples(examples)
+        # After the panes: what is late was late by the horizon before the commit.
+        for progress in commit.progress:
+            for stream, time in progress.streams.items():
+                spec = self._specs.get(stream)
+                self._stream(stream).observe(progress.partition, time, spec.disorder_ms if spec else 0)
+        self._round.late += [
+            LateEvents(stream, size_ms, number, firsts[stream, size_ms])
+            for (stream, size_ms), number in late.items()
+        ]
+
+    def _pause(self, pause_ms: int) -> None:
+        """Leave the time in which nobody counted out of every wait for a partition."""
+        self.sources.pause(pause_ms)
+        for state in self.streams.values():
+            foremost = tuple((reached_ms, at_ms + pause_ms) for reached_ms, at_ms in state.status.foremost)
+            state.set_status(replace(state.status, foremost=foremost))
+
+    def _link(self, progress: PartitionProgress, log_ms: int) -> Link:
+        """Take in a partition's progress, and mark what it says of missing records."""
+        topic, index = progress.partition
+        if self.sources.is_replaced(progress):
+            self.sources.replace(topic, max(progress.partitions, index + 1), log_ms)
+            for state in self.streams.values():
+                state.forget_topic(topic)
+        link = self.sources.accept(progress, log_ms)
+        if link is not Link.FITS:
+            self._round.broken.append(
+                f"{topic}[{index}]: a progress from {progress.start} to {progress.end} is a {link.value}"
+            )
+        if link is Link.GAP or progress.lost:
+            for state in self.streams.values():
+                if topic in state.times:
+                    spec = self._specs.get(state.stream)
+                    state.mark_loss(progress.partition, spec.disorder_ms if spec else 0)
+        return link
+
+    def _add(
+        self,
+        delta: PaneDelta,
+        late: Counter[tuple[str, int]],
+        firsts: dict[tuple[str, int], tuple[Partition, int]],
+        *,
+        counted_twice: bool,
+    ) -> None:
+        """Add a pane's delta where a window of it is open; count it as late for the sizes where none is."""
+        state = self._stream(delta.stream)
+        open_sizes = self._open_sizes(state, delta.start_ms)
+        if delta.segment is None:
+            spec = self._specs.get(delta.stream)
+            for size_ms in set(spec.sizes_ms if spec else ()) - open_sizes:
+                late[delta.stream, size_ms] += delta.events
+                firsts.setdefault((delta.stream, size_ms), delta.first)
+                totals = {**state.status.late, size_ms: state.status.late.get(size_ms, 0) + delta.events}
+                state.set_status(replace(state.status, late=totals))
+        if not open_sizes:
+            return
+        state.add_pane(delta)
+        if counted_twice:
+            stretch = delta.start_ms, delta.start_ms + delta.scheme.pane_ms
+            known = state.status.counted_twice
+            if stretch not in known:
+                state.set_status(replace(state.status, counted_twice=_merge([*known, stretch])))
+
+    def _open_sizes(self, state: StreamState, start_ms: int) -> set[int]:
+        """Return the window sizes, ms, of which the window that holds an event time is not final."""
+        spec, final_ms = self._specs.get(state.stream), state.status.final_ms
+        if spec is None:
+            return {0}
+        return {
+            size_ms
+            for size_ms in spec.sizes_ms
+            if final_ms is None or Window.around(start_ms, size_ms).end_ms > final_ms
+        }
+
+    def _stream(self, stream: str) -> StreamState:
+        if stream not in self.streams:
+            self.streams[stream] = StreamState(stream)
+        return self.streams[stream]
+
+    def _closer(self, stream: str) -> WindowCloser:
+        if stream not in self._closers:
+            self._closers[stream] = WindowCloser(self._specs[stream], self.streams[stream])
+        return self._closers[stream]
+
+
+def _merge(stretches: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return the union of some stretches of event time, as stretches apart from each other."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return tuple(merged)

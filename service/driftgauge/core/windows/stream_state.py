@@ -1,0 +1,247 @@
+"""What one shard holds of one stream: panes, event time, results, and what of them has changed."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.examples import Example, merge_examples, name_examples
+from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime
+from driftgauge.core.partition import Partition
+from driftgauge.core.reference import Segment
+from driftgauge.core.result import WindowResult
+from driftgauge.core.verdict import History
+from driftgauge.core.windows.changelog import (
+    BLOCK,
+    DataLoss,
+    EventTimeKey,
+    ExamplesKey,
+    HistoryKey,
+    Key,
+    PaneKey,
+    PublishedKey,
+    StreamKey,
+    StreamStatus,
+    Value,
+)
+from driftgauge.core.windows.pane_map import PaneMap
+from driftgauge.core.windows.sources import NULL
+from driftgauge.core.windows.window import Window
+
+__all__ = ["StreamState"]
+
+_Place = tuple[str, Segment | None]  # scheme, segment
+_NONE = np.empty((0, 2), dtype=np.int64)
+
+
+class StreamState:
+    """The state of one stream; every change marks its key dirty, for the changelog to be written."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.status = StreamStatus()
+        self.times: dict[str, NDArray[np.int64]] = {}
+        """(n, 2) int64 by topic, see `EventTimeKey`."""
+        self.published: dict[Window, WindowResult] = {}
+        self.histories: dict[int, History] = {}
+        self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
+        self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
+        self._touched: set[Window] = set()
+        self._dirty: set[Key] = set()
+
+    def restore(self, key: Key, value: Value) -> None:
+        """Take in what the changelog holds."""
+        match key:
+            case StreamKey():
+                self.status = cast("StreamStatus", value)
+            case EventTimeKey():
+                first = key.block * BLOCK
+                block = cast("NDArray[np.int64]", value)
+                self._times_of(key.topic, first + len(block))[first : first + len(block)] = block
+            case PaneKey():
+                panes = self._panes.setdefault((key.scheme, key.segment), PaneMap())
+                panes.put(key.pane, cast("NDArray[np.int64]", value))
+                self._touched.add(key.pane)
+            case ExamplesKey():
+                examples = self._examples.setdefault(key.scheme, PaneMap())
+                examples.put(key.pane, cast("tuple[Example, ...]", value))
+            case PublishedKey():
+                self.published[key.window] = cast("WindowResult", value)
+            case HistoryKey():
+                self.histories[key.size_ms] = cast("History", value)
+            case _:
+                message = f"{key} is no key of a stream"
+                raise TypeError(message)
+
+    def set_status(self, status: StreamStatus) -> None:
+        """Replace the status."""
+        if status != self.status:
+            self.status = status
+            self._dirty.add(StreamKey(self.stream))
+
+    def add_pane(self, delta: PaneDelta) -> None:
+        """Add to a pane's tally."""
+        pane = Window(delta.scheme.pane_ms, delta.start_ms)
+        held = self._panes.setdefault((delta.scheme.key, delta.segment), PaneMap())
+        before = held.get(pane)
+        # Never in place: what was given to the changelog's writer is somebody else's.
+        held.put(pane, delta.values if before is None else before + delta.values)
+        self._dirty.add(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
+        self._touched.add(pane)
+
+    def add_examples(self, delta: ExamplesDelta) -> None:
+        """Add to a pane's examples."""
+        pane = Window(delta.scheme.pane_ms, delta.start_ms)
+        held = self._examples.setdefault(delta.scheme.key, PaneMap())
+        before = held.get(pane) or ()
+        merged = merge_examples((before, delta.examples))
+        if merged != before:
+            held.put(pane, merged)
+            self._dirty.add(ExamplesKey(self.stream, delta.scheme.key, pane))
+
+    def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
+        """Move the event time of a source partition on; what was lost there ends with its first event."""
+        topic, index = partition
+        row = self._times_of(topic, index + 1)[index]
+        row[0] = max(int(row[0]), time.newest_ms)
+        row[1] = max(int(row[1]), time.read_ms)
+        self._dirty.add(EventTimeKey(self.stream, topic, index // BLOCK))
+        if self.status.losses:
+            self.end_loss(partition, time.first_ms + disorder_ms)
+
+    def forget_topic(self, topic: str) -> None:
+        """Forget the event time of a topic: another has taken its name."""
+        times = self.times.pop(topic, None)
+        if times is not None:
+            self._dirty.update(
+                EventTimeKey(self.stream, topic, block) for block in range(-(-len(times) // BLOCK))
+            )
+
+    def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
+        """Take note that events of a source partition after those counted so far are missing."""
+        topic, index = partition
+        times = self.times.get(topic)
+        newest_ms = NULL if times is None or index >= len(times) else int(times[index, 0])
+        known = next((loss for loss in self.status.losses if loss.partition == partition), None)
+        if known is not None:
+            from_ms = known.from_ms  # one loss, from the earlier one to the end of this one
+        else:
+            from_ms = None if newest_ms == NULL else newest_ms - disorder_ms
+        others = tuple(loss for loss in self.status.losses if loss.partition != partition)
+        self.set_status(replace(self.status, losses=(*others, DataLoss(partition, from_ms))))
+
+    def end_loss(self, partition: Partition, to_ms: int) -> None:
+        """Take note that a source partition has been read on from this event time."""
+        losses = tuple(
+            DataLoss(partition, loss.from_ms, to_ms)
+            if loss.partition == partition and loss.to_ms is None
+            else loss
+            for loss in self.status.losses
+        )
+        self.set_status(replace(self.status, losses=losses))
+
+    def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
+        """Return a window's tally under a scheme, (scheme.length,) int64; None where it has none."""
+        total = None
+        for values in self._panes.get((scheme, segment), PaneMap()).within(window):
+            total = values if total is None else total + values
+        return total
+
+    def schemes(self, window: Window) -> set[str]:
+        """Return the schemes under which events of a window were counted, or may have been."""
+        return {
+            scheme
+            for (scheme, segment), panes in self._panes.items()
+            if segment is None and panes.has_any_of(window)
+        }
+
+    def named(self, scheme: str, window: Window) -> dict[int, tuple[str, ...]]:
+        """Return the names of a window's examples by cluster."""
+        return name_examples(self._examples.get(scheme, PaneMap()).within(window))
+
+    def starts(self) -> set[int]:
+        """Return where the panes start that hold events, event time in ms."""
+        return {
+            pane.start_ms
+            for (_, segment), panes in self._panes.items()
+            if segment is None
+            for pane in panes
+        }
+
+    def take_touched(self) -> set[Window]:
+        """Return the panes that have changed since last asked."""
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def publish(self, result: WindowResult) -> None:
+        """Keep a window's result."""
+        self.published[result.window] = result
+        self._dirty.add(PublishedKey(self.stream, result.window))
+
+    def remember(self, size_ms: int, history: History) -> None:
+        """Keep what the windows of a size leave behind."""
+        self.histories[size_ms] = history
+        self._dirty.add(HistoryKey(self.stream, size_ms))
+
+    def forget_published(self, windows: Iterable[Window]) -> None:
+        """Forget results."""
+        for window in windows:
+            del self.published[window]
+            self._dirty.add(PublishedKey(self.stream, window))
+
+    def forget_panes(self, settled_ms: int, at_most: int) -> bool:
+        """Forget so many panes that end at or before an event time; tell whether none is left."""
+        stale: list[PaneKey | ExamplesKey] = [
+            PaneKey(self.stream, scheme, pane, segment)
+            for (scheme, segment), panes in self._panes.items()
+            for pane in panes
+            if pane.end_ms <= settled_ms
+        ]
+        stale += [
+            ExamplesKey(self.stream, scheme, pane)
+            for scheme, panes in self._examples.items()
+            for pane in panes
+            if pane.end_ms <= settled_ms
+        ]
+        for key in stale[:at_most]:
+            if isinstance(key, PaneKey):
+                self._panes[key.scheme, key.segment].remove(key.pane)
+            else:
+                self._examples[key.scheme].remove(key.pane)
+            self._dirty.add(key)
+        return len(stale) <= at_most
+
+    def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
+        """Yield what has changed since last asked; None for what is forgotten."""
+        dirty, self._dirty = self._dirty, set()
+        for key in sorted(dirty, key=repr):
+            yield key, self._value(key)
+
+    def _value(self, key: Key) -> Value | None:
+        match key:
+            case StreamKey():
+                return self.status
+            case EventTimeKey():
+                times = self.times.get(key.topic, _NONE)[key.block * BLOCK : (key.block + 1) * BLOCK]
+                return times.copy() if len(times) else None
+            case PaneKey():
+                return self._panes[key.scheme, key.segment].get(key.pane)
+            case ExamplesKey():
+                return self._examples[key.scheme].get(key.pane)
+            case PublishedKey():
+                return self.published.get(key.window)
+            case HistoryKey():
+                return self.histories.get(key.size_ms)
+            case _:
+                message = f"{key} is no key of a stream"
+                raise TypeError(message)
+
+    def _times_of(self, topic: str, partitions: int) -> NDArray[np.int64]:
+        times = self.times.get(topic)
+        if times is None or len(times) < partitions:
+            known = 0 if times is None else len(times)
+            added = np.full((partitions - known, 2), NULL, dtype=np.int64)
+            times = self.times[topic] = added if times is None else np.concatenate((times, added))
+        return times

@@ -1,0 +1,178 @@
+"""The roles of a replica, each in a thread of its own: one session after another until told to stop."""
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from driftgauge.clock import Clock
+from driftgauge.config import Settings
+from driftgauge.core.spec import StreamSpec
+from driftgauge.errors import BrokerError
+from driftgauge.events.decoder import Decoder
+from driftgauge.kafka import client, topics, topics_tmp
+from driftgauge.kafka.clock import ClockGuard
+from driftgauge.kafka.count_worker import CountWorker
+from driftgauge.kafka.dead_letters import DeadLetters
+from driftgauge.kafka.session import Session, Worker
+from driftgauge.kafka.topic_watch import TopicWatch
+from driftgauge.kafka.transaction import Transaction
+from driftgauge.kafka.window_worker import WindowWorker
+from driftgauge.telemetry.health import Role
+from driftgauge.telemetry.roles import RoleTelemetry
+
+__all__ = ["Service"]
+
+_log = logging.getLogger(__name__)
+
+_TOPIC_RETRY_S = 1.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 10.0
+# A session that has lived so long was well; what ended it is a new trouble.
+_WELL_S = 60.0
+_START_S = 20.0
+# A record of a partial stays well below what brokers take, 1 MB unless told otherwise.
+_PARTIAL_BYTES = 500_000
+# librdkafka's own default for the size of a record.
+_LETTER_BYTES = 1_000_000
+_JOIN_S = 0.2
+
+
+class Service:
+    """Serves roles until told to stop.
+
+    An outage of the brokers is waited out in the process: it ends for what an operator must
+    mend, that is errors of configuration, rights or state.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        specs: Sequence[StreamSpec],
+        decoder: Decoder,
+        *,
+        roles: Mapping[Role, RoleTelemetry],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._specs = specs
+        self._decoder = decoder
+        self._roles = roles
+        self._clock = clock
+        self._name = settings.replica or uuid.uuid4().hex
+        self._failure: BaseException | None = None
+
+    def run(self, stopping: threading.Event) -> None:
+        """Serve until `stopping` is set.
+
+        Raises:
+            AuthorizationError: The cluster does not let us.
+            StateError: What is kept in Kafka cannot be used.
+        """
+        threads = [
+            threading.Thread(target=self._serve, args=(role, stopping), name=role.value)
+            for role in self._roles
+        ]
+        for thread in threads:
+            thread.start()
+        # Python runs signal handlers in the main thread only, between two short waits.
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(_JOIN_S)
+        if self._failure is not None:
+            raise self._failure
+
+    def _serve(self, role: Role, stopping: threading.Event) -> None:
+        try:
+            self._run_sessions(role, stopping)
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            # Whoever fails takes the other role with it: a supervisor restarts both.
+            self._failure = self._failure or error
+            stopping.set()
+
+    def _run_sessions(self, role: Role, stopping: threading.Event) -> None:
+        telemetry = self._roles[role]
+        pause_s = _FIRST_PAUSE_S
+        while not stopping.is_set():
+            began_s = self._clock.monotonic_s()
+            try:
+                if not self._await_topics(telemetry, stopping):
+                    return
+                with self._session(role, telemetry) as session:
+                    session.run(stopping)
+            except BrokerError as error:
+                if self._clock.monotonic_s() - began_s > _WELL_S:
+                    pause_s = _FIRST_PAUSE_S
+                telemetry.session_lost(str(error), pause_s)
+                stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _await_topics(self, telemetry: RoleTelemetry, stopping: threading.Event) -> bool:
+        """Create the topics written to, wait for those read; False when told to stop meanwhile."""
+        admin = client.admin(self._settings.kafka)
+        while not stopping.is_set():
+            telemetry.polled()
+            missing = topics.missing_topics(admin, self._settings.topics.events)
+            if not missing:
+                topics_tmp.prepare_topics(admin, self._settings)
+                return True
+            _log.warning("waiting for topics to be created", extra={"missing": missing})
+            stopping.wait(_TOPIC_RETRY_S)
+        return False
+
+    @contextmanager
+    def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:
+        """Make the clients and the worker of a role."""
+        settings, clock = self._settings, self._clock
+        with ExitStack() as stack:
+            admin = client.admin(settings.kafka)
+            group = settings.group if role is Role.COUNT else settings.windows_group
+            consumer = client.consumer(settings.kafka, group)
+            transaction = Transaction(
+                partial(client.transactional_producer, settings.kafka),
+                f"driftgauge.{settings.group}.{self._name}.{role.value}",
+                clock_ms=clock.wall_ms,
+                monotonic=clock.monotonic_s,
+            )
+            transaction.start(_START_S)
+            if role is Role.COUNT:
+                # Before the group is joined: a wrong clock must not see one event.
+                guard = ClockGuard(telemetry, clock.monotonic_s)
+                guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
+                watch = TopicWatch(admin, settings.topics.events, clock)
+                stack.callback(watch.close)
+                worker: Worker = CountWorker(
+                    settings,
+                    self._specs,
+                    self._decoder,
+                    consumer=consumer,
+                    admin=admin,
+                    transaction=transaction,
+                    letters=DeadLetters(transaction, settings.topics.dead_letters, _LETTER_BYTES),
+                    topics=watch,
+                    guard=guard,
+                    telemetry=telemetry,
+                    clock=clock,
+                    max_partial_bytes=_PARTIAL_BYTES,
+                )
+                read = list(settings.topics.events)
+            else:
+                telemetry.partitions_known({settings.partials_topic: settings.shards})
+                changelog = client.changelog_consumer(settings.kafka)
+                stack.callback(changelog.close)
+                worker = WindowWorker(
+                    settings,
+                    self._specs,
+                    consumer=consumer,
+                    changelog=changelog,
+                    admin=admin,
+                    transaction=transaction,
+                    telemetry=telemetry,
+                    clock=clock,
+                )
+                read = [settings.partials_topic]
+            yield Session(
+                read, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
+            )

@@ -1,0 +1,130 @@
+"""The barrier between an assignment and the first partial applied: a shard's state, whole and no more."""
+
+from collections.abc import Generator
+
+from confluent_kafka.admin import AdminClient
+
+from driftgauge.clock import Clock
+from driftgauge.core.partition import Partition
+from driftgauge.core.windows.changelog import PositionKey
+from driftgauge.core.windows.shard import ShardState
+from driftgauge.errors import StateError
+from driftgauge.kafka.changelog_reader import ChangelogReader
+from driftgauge.kafka.offset_barrier import CommittedOffsets, ask_ends
+from driftgauge.kafka.offsets import LogOffsets
+
+__all__ = ["ShardRestore"]
+
+
+class ShardRestore:
+    """One shard's way through the barrier, a step at a time, so that the other shards go on.
+
+    1. The group's committed offset, which must not be part of an open transaction.
+    2. The changelog's high watermark, asked for after that, and its reader past it. The end of what is
+       committed would not do: it stands still before an open transaction.
+    3. The changelog's covered offset must be the committed one; where the group's offset has expired the
+       changelog's stands.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        state: ShardState,
+        *,
+        partials: str,
+        changelog: str,
+        offsets: CommittedOffsets,
+        reader: ChangelogReader,
+        admin: AdminClient,
+        clock: Clock,
+    ) -> None:
+        """Begin.
+
+        Args:
+            shard: The shard.
+            state: An empty state, which is filled.
+            partials, changelog: The topics.
+            offsets: Asks for the group's offsets.
+            reader: Reads the changelog.
+            admin: Asked for where logs begin and end.
+            clock: The clock.
+        """
+        self.state = state
+        self._shard = shard
+        self._partials: Partition = partials, shard
+        self._changelog: Partition = changelog, shard
+        self._offsets = offsets
+        self._reader = reader
+        self._admin = admin
+        self._clock = clock
+        self._since_s = clock.monotonic_s()
+        self._waiting_for = ""
+        self._steps = self._run()
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since it began."""
+        return self._clock.monotonic_s() - self._since_s
+
+    @property
+    def waiting_for(self) -> str:
+        """What it waits for."""
+        return self._waiting_for or self._offsets.waiting_for
+
+    def step(self) -> bool:
+        """Go as far as possible without waiting; tell whether the state is restored.
+
+        Raises:
+            AuthorizationError: The cluster does not let us read what is needed.
+            StateError: Changelog, committed offset and partials do not fit together.
+        """
+        try:
+            next(self._steps)
+        except StopIteration:
+            return True
+        return False
+
+    def _run(self) -> Generator[None, None, None]:
+        answers = yield from self._offsets.ask([self._partials])
+        answer = answers[self._partials]
+        committed = None if answer is None else answer.offset
+        self._waiting_for = "the changelog's end"
+        ends = yield from ask_ends(LogOffsets(self._admin), [self._changelog], self._clock)
+        self._reader.begin(self._shard)
+        self._waiting_for = "the changelog to be read to its end, free of open transactions"
+        while not self._reader.has_reached(self._shard, ends[self._changelog]):
+            yield
+        content = self._reader.content(self._shard)
+        self._reader.end(self._shard)
+        self._waiting_for = "the partials' begin and end"
+        begins = yield from ask_ends(LogOffsets(self._admin, earliest=True), [self._partials], self._clock)
+        ends = yield from ask_ends(LogOffsets(self._admin), [self._partials], self._clock)
+        if (position := content.get(PositionKey())) is not None:
+            for key, value in content.items():
+                self.state.restore(key, value)
+        covered = None if position is None else self.state.position.offset
+        self._check(covered, committed, ends[self._partials])
+        self.state.begin_at(begins[self._partials])
+
+    def _check(self, covered: int | None, committed: int | None, end: int) -> None:
+        """Refuse a state that is not the one that belongs to the committed offset.
+
+        Raises:
+            StateError: It is another's, or the partials are.
+        """
+        where = f"shard {self._shard}"
+        if committed not in {None, covered}:
+            message = (
+                f"{where}: its changelog covers the partials up to offset {covered}, and the group has "
+                f"committed {committed}: the offsets were reset, or the changelog lost records or is another's; "
+                "put the offset back, or delete both internal topics and the offsets of both groups, "
+                "then restart the replica"
+            )
+            raise StateError(message)
+        if covered is not None and covered > end:
+            message = (
+                f"{where}: its partials end at offset {end}, and its changelog covers them up to {covered}: "
+                "the partials topic was made anew, or lost records; delete both internal topics and the "
+                "offsets of both groups, then restart the replica"
+            )
+            raise StateError(message)

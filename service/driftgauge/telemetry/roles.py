@@ -1,0 +1,260 @@
+"""The observer of one role: its methods alone move the role's metrics and write its messages."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from enum import StrEnum
+
+from driftgauge.core.partition import Partition
+from driftgauge.core.result import WindowResult
+from driftgauge.core.durations import format_duration
+from driftgauge.core.windows.shard import Round, ShardState
+from driftgauge.events.rejection import Reason
+from driftgauge.telemetry.health import Condition, Role
+from driftgauge.telemetry.metrics import NO_STREAM, Telemetry
+from driftgauge.telemetry.snapshot import take_snapshot
+
+__all__ = ["RoleTelemetry", "Stage"]
+
+logger = logging.getLogger(__name__)
+
+# What waits is said this often.
+_COMPLAIN_EVERY_S = 10.0
+# By then every transaction has been committed, or aborted for its timeout.
+_LONG_S = 60.0
+_HANGS = (
+    "a transaction does not end; see driftgauge kafka transactions list, and the runbook "
+    "DriftgaugeTransactionHanging"
+)
+
+
+class Stage(StrEnum):
+    """The stages of a batch that are timed."""
+
+    DECODE = "decode"
+    COUNT = "count"
+    COMMIT = "commit"
+    APPLY = "apply"
+    CLOSE = "close"
+    WRITE = "write"
+
+
+class RoleTelemetry:
+    """Counts, times and logs what one role does; every method is called from the role's thread."""
+
+    def __init__(self, telemetry: Telemetry, role: Role, shards: int) -> None:
+        """Observe a role.
+
+        Args:
+            telemetry: The metrics.
+            role: The role.
+            shards: How many shards there are.
+        """
+        self._metrics = telemetry
+        self._role = role
+        self._shards = shards
+        self._held: set[Partition] = set()
+        self._names = {spec.name for spec in telemetry.streams}
+        self._complained_s = 0.0
+        self._unwritable: set[str] = set()
+
+    def timed(self, stage: Stage) -> AbstractContextManager[object]:
+        """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
+        return self._metrics.batch_duration.labels(stage).time()
+
+    def polled(self) -> None:
+        """The consumer polled."""
+        self._metrics.health.polled(self._role)
+        self._metrics.last_poll.labels(self._role).set(self._metrics.clock.wall_ms() / 1000)
+
+    def works(self, *, well: bool) -> None:
+        """The role's clients work, or do not."""
+        self._metrics.health.set_ready(Condition(self._role.value), met=well)
+
+    def committed(self) -> None:
+        """A transaction was committed."""
+        self._metrics.commits.labels(self._role, "ok").inc()
+        self.unwritable(())
+        self.works(well=True)
+
+    def aborted(self, error: str) -> None:
+        """A transaction was aborted; what it held is done again."""
+        self._metrics.commits.labels(self._role, "aborted").inc()
+        logger.warning("transaction aborted", extra={"role": self._role, "error": error})
+
+    def session_lost(self, error: str, pause_s: float) -> None:
+        """The Kafka clients could do no more, and are replaced after a pause."""
+        self._metrics.sessions_lost.labels(self._role).inc()
+        self.works(well=False)
+        logger.error(
+            "session lost; the Kafka clients are replaced",
+            extra={"role": self._role, "error": error, "pause_s": pause_s},
+        )
+
+    def unwritable(self, partitions: Collection[Partition]) -> None:
+        """The last transaction could not write to these partitions; none: it could."""
+        found = Counter(topic for topic, _ in partitions)
+        for topic in self._unwritable - found.keys():
+            self._metrics.unwritable.remove(topic)
+        for topic, number in found.items():
+            self._metrics.unwritable.labels(topic).set(number)
+        if partitions:
+            logger.error(
+                "partitions cannot be written to; nothing is lost, but it waits for them",
+                extra={"role": self._role, "partitions": _name(partitions)},
+            )
+        self._unwritable = set(found)
+
+    def assigned(self, added: Collection[Partition], held: Collection[Partition]) -> None:
+        """These partitions were added to what is held."""
+        self._metrics.rebalances.labels(self._role, "assigned").inc()
+        self._hold(set(held))
+        self.works(well=True)
+        logger.info("partitions assigned", extra={"role": self._role, "partitions": _name(added)})
+
+    def revoked(self, partitions: Collection[Partition]) -> None:
+        """These partitions were given up."""
+        self._metrics.rebalances.labels(self._role, "revoked").inc()
+        self._hold(self._held - set(partitions))
+        logger.info("partitions revoked", extra={"role": self._role, "partitions": _name(partitions)})
+
+    def lost(self, partitions: Collection[Partition]) -> None:
+        """These partitions were taken away without notice."""
+        self._metrics.rebalances.labels(self._role, "lost").inc()
+        self._hold(self._held - set(partitions))
+        logger.warning("partitions lost", extra={"role": self._role, "partitions": _name(partitions)})
+
+    def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
+        """The clock differs from the brokers' by so much, which is too much or is not."""
+        self._metrics.health.set_ready(Condition.CLOCK, met=not is_off)
+        if offset_ms is not None:
+            self._metrics.clock_offset.labels(self._role).set(offset_ms / 1000)
+
+    def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
+        """These partitions are worked on from now on."""
+        self._metrics.restore_duration.labels(self._role).observe(waited_s)
+        logger.info(
+            "restored",
+            extra={"role": self._role, "partitions": _name(partitions), "waited_s": round(waited_s, 3)},
+        )
+
+    def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
+        """These partitions cannot be worked on yet."""
+        now_s = self._metrics.clock.monotonic_s()
+        if waited_s >= _COMPLAIN_EVERY_S and now_s - self._complained_s >= _COMPLAIN_EVERY_S:
+            self._complained_s = now_s
+            logger.warning(
+                "restore is waiting",
+                extra={
+                    "role": self._role,
+                    "partitions": _name(partitions),
+                    "waiting_for": waiting_for,
+                    "waited_s": round(waited_s),
+                    "remedy": _HANGS if waited_s > _LONG_S else "wait: transactions time out",
+                },
+            )
+
+    def stopped(self, topic: str, number: int) -> None:
+        """So many partitions of a topic are held and not worked on."""
+        self._metrics.stopped_partitions.labels(topic).set(number)
+
+    def partitions_known(self, numbers: Mapping[str, int]) -> None:
+        """Each topic has so many partitions."""
+        for topic, number in numbers.items():
+            self._metrics.topic_partitions.labels(topic).set(number)
+
+    def read_to(self, topic: str, partition: int, *, position: int, end: int) -> None:
+        """The next record to read of a partition is at `position`, and its log ends at `end`.
+
+        A partition that is not held is passed over: its series would never be moved again.
+        """
+        if (topic, partition) in self._held:
+            self._metrics.position.labels(topic, partition).set(position)
+            self._metrics.lag.labels(topic, partition).set(max(end - position, 0))
+
+    def counted(
+        self,
+        accepted: Mapping[str, int],
+        rejected: Mapping[tuple[str | None, Reason], int],
+        lost: Mapping[str, int],
+    ) -> None:
+        """A commit counted, rejected and found deleted so many records."""
+        for stream, number in accepted.items():
+            self._metrics.events.labels(stream, "accepted").inc(number)
+        for (named, reason), number in rejected.items():
+            known = named if named in self._names else NO_STREAM
+            self._metrics.events.labels(known, reason).inc(number)
+        for topic, number in lost.items():
+            self._metrics.records_lost.labels(topic).inc(number)
+            if number:
+                logger.error(
+                    "Kafka deleted records before they were read; the windows concerned are marked",
+                    extra={"topic": topic, "records": number},
+                )
+
+    def shards_held(self, shards: Collection[int]) -> None:
+        """These shards are held, and their streams shown; no others any more."""
+        self._metrics.windows.keep(shards)
+
+    def show(self, shard: int, state: ShardState) -> None:
+        """Show a shard's streams as they are now."""
+        snapshot = take_snapshot(shard, self._shards, state, self._metrics.streams)
+        self._metrics.windows.show(shard, snapshot)
+
+    def closed(self, shard: int, round_: Round) -> None:
+        """A shard closed or corrected windows, and found events too late or its chain broken."""
+        for result in round_.results:
+            _log_window(result)
+        for late in round_.late:
+            (topic, partition), offset = late.first
+            logger.warning(
+                "events came after their window was final; they are counted as late",
+                extra={
+                    "stream": late.stream,
+                    "window": format_duration(late.size_ms),
+                    "events": late.number,
+                    "first": f"{topic}[{partition}]@{offset}",
+                },
+            )
+        for broken in round_.broken:
+            logger.error(
+                "the partials do not continue what was counted; the windows concerned are marked",
+                extra={"shard": shard, "found": broken},
+            )
+
+    def _hold(self, partitions: set[Partition]) -> None:
+        for topic, partition in self._held - partitions:
+            # It may never have been read, and then has no series.
+            for gauge in (self._metrics.position, self._metrics.lag):
+                gauge.remove(topic, partition)
+        for topic in {topic for topic, _ in self._held | partitions}:
+            number = sum(held == topic for held, _ in partitions)
+            self._metrics.assigned_partitions.labels(topic).set(number)
+        self._held = partitions
+
+
+def _log_window(result: WindowResult) -> None:
+    logger.info(
+        "window closed" if result.revision == 0 else "window revised",
+        extra={
+            "stream": result.stream,
+            "window": format_duration(result.window.size_ms),
+            "start_ms": result.window.start_ms,
+            "end_ms": result.window.end_ms,
+            "revision": result.revision,
+            "events": result.count,
+            "verdict": result.verdict,
+            "incomplete_reason": result.incomplete_reason,
+            "js_divergence": None if result.score is None else result.score.js_divergence,
+            "noise_floor": None if result.score is None else result.score.noise_floor,
+            "p_value": None if result.score is None else result.score.p_value,
+            "missing": _name(result.missing),
+            "events_lost": result.events_lost,
+            "counted_twice": result.counted_twice,
+        },
+    )
+
+
+def _name(partitions: Iterable[Partition]) -> list[str]:
+    return [f"{topic}[{partition}]" for topic, partition in sorted(partitions)]
