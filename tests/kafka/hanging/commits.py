@@ -84,7 +84,7 @@ class Stage:
 
     def close(self, shard, offset):
         """Write a commit of WINDOWS for a shard into the transaction begun here; return its value."""
-        position = changelog.encode_value(ShardPosition(SHARDS, offset, 0, 0, self.name))
+        position = changelog.encode_value(ShardPosition(SHARDS, offset, 0, self.name))
         key = changelog.encode_key(PositionKey())
         self.producer.begin_transaction()
         self.producer.produce(self.internal.changelog, position, key, partition=shard)

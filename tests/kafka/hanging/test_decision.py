@@ -73,7 +73,9 @@ def test_contradiction_is_left_alone(contradicting):
 
 
 def test_torn_transaction_was_never_committed():
-    assert decide(replace(NOTHING, is_whole=False, moves=frozenset())).outcome is Outcome.ABORT
+    decision = decide(replace(NOTHING, is_whole=False))
+    assert decision.outcome is Outcome.ABORT
+    assert "never committed" in decision.reason
 
 
 def test_torn_shard_of_committed_transaction_is_committed():

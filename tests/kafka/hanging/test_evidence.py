@@ -92,7 +92,7 @@ def moved(end, group="watch", at=EVENTS):
 
 
 def position(offset):
-    return changelog.encode_key(PositionKey()), changelog.encode_value(ShardPosition(2, offset, 0, 0, "w"))
+    return changelog.encode_key(PositionKey()), changelog.encode_value(ShardPosition(2, offset, 0, "w"))
 
 
 def test_what_its_coordinator_still_has_open_does_not_hang():
@@ -192,6 +192,33 @@ def test_shard_that_hangs_with_its_offset_is_aborted():
     logs.write(LOG, position(9))
     logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD))
     assert logs.decide() == {LOG: Outcome.ABORT, WINDOWS_OFFSETS: Outcome.ABORT}
+
+
+def test_offset_that_the_transaction_holds_open_is_no_evidence():
+    """Read now it is the one before, whatever was decided."""
+    logs = Logs(offsets={("watch", EVENTS): 0})
+    logs.write(SHARD, part(1, 0, 9))
+    logs.write(OFFSETS, moved(9))
+    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
+    assert logs.decide() == {SHARD: Outcome.COMMIT, OFFSETS: Outcome.COMMIT}
+
+
+def test_transaction_that_is_still_the_coordinators_is_told_apart():
+    ongoing = replace(DONE, state="PrepareCommit", start_ms=0, partitions=frozenset({SHARD}))
+    logs = Logs(said={P: ongoing}, offsets={("watch", EVENTS): 9})
+    logs.write(OFFSETS, moved(9), ends=Outcome.COMMIT)
+    logs.write(SIBLING, part(1, 0, 9))
+    logs.write(SHARD, part(2, 9, 20))
+    assert logs.decide() == {SIBLING: Outcome.COMMIT, SHARD: None}
+
+
+def test_records_of_others_in_between_are_not_the_transactions():
+    logs = Logs(said={P: DONE, Q: replace(DONE, state="Ongoing", start_ms=NOW_MS, partitions={SHARD})})
+    logs.offsets = {("watch", EVENTS): 9}
+    logs.write(SHARD, part(1, 0, 9))
+    logs.write(SHARD, part(2, 9, 20), producer=Q)
+    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
+    assert logs.decide() == {SHARD: Outcome.COMMIT}
 
 
 def test_outputs_alone_are_left_alone_and_otherwise_follow():

@@ -51,7 +51,7 @@ def test_commit_without_its_last_part_is_not_whole():
 
 
 def test_position_moves_the_shards_offset():
-    position = changelog.encode_value(ShardPosition(2, 31, 0, 0, "windows-1"))
+    position = changelog.encode_value(ShardPosition(2, 31, 0, "windows-1"))
     records = [
         (changelog.encode_key(HistoryKey("search", 60_000)), None),
         (changelog.encode_key(PositionKey()), position),
