@@ -84,7 +84,9 @@ def _watched(stream: ConfiguredStream) -> WatchedStream:
     return WatchedStream(
         stream.spec,
         tuple(
-            WatchedBaseline(scheduled.reference, artifact.metadata.model_version, artifact.metadata.created_ms)
+            WatchedBaseline(
+                scheduled.reference, artifact.metadata.model_version, artifact.metadata.created_ms
+            )
             for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
         ),
         stream.settings.drift_severity,

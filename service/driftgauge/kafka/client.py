@@ -18,6 +18,7 @@ __all__ = [
     "producer",
     "property_problems",
     "transactional_producer",
+    "uncommitted_consumer",
 ]
 
 KafkaProperties = Mapping[str, str | int | float | bool]
@@ -106,6 +107,22 @@ def changelog_consumer(properties: KafkaProperties) -> Consumer:
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer(
         {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "auto.offset.reset": "earliest"},
+        logger=LIBRDKAFKA,
+    )
+
+
+def uncommitted_consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer of what may never be committed, as a member of no group."""
+    own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
+    return Consumer(
+        {
+            **_SHARED_DEFAULTS,
+            **_CONSUMER_DEFAULTS,
+            **own,
+            **_CONSUMER_OWNED,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_uncommitted",
+        },
         logger=LIBRDKAFKA,
     )
 

@@ -101,7 +101,7 @@ class ClockGuard:
         self._telemetry.clock_is_off(offset_ms, is_off=is_off)
         if is_off:
             message = (
-                f"this replica's clock differs from the brokers' by {offset_ms} ms, and {_MAX_OFFSET_MS} ms are "
-                "allowed; it counts nothing until the clock is set (check NTP here and on the brokers)"
+                f"this replica's clock differs from the brokers' by {offset_ms} ms, and {_MAX_OFFSET_MS} ms "
+                "are allowed; it counts nothing until the clock is set (check NTP here and on the brokers)"
             )
             raise ClockError(message)

@@ -30,6 +30,7 @@ from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import Transaction, must_produce
+from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 
@@ -57,7 +58,7 @@ class CountWorker:
     An assigned partition waits for its committed offset, then it is counted until it is handed over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         settings: Settings,
         specs: Sequence[StreamSpec],
@@ -87,6 +88,7 @@ class CountWorker:
         self._counter = IntervalCounter(specs)
         self._offsets = CommittedOffsets(consumer, clock)
         self._ends = LogOffsets(admin)
+        self._watch = TransactionWatch(settings, admin, telemetry, clock)
         self._sources = SourcePartitions()
         self._waiting: list[Partition] = []  # assigned, and not yet counted
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
@@ -123,6 +125,7 @@ class CountWorker:
         """
         self._topics.poll()
         self._telemetry.partitions_known({topic: it.partitions for topic, it in self._topics.known.items()})
+        self._watch.step([*self._waiting, *(source.partition for source in self._sources)])
         self._leave_replaced()
         self._pass_barrier()
         if not len(self._sources):
@@ -179,7 +182,7 @@ class CountWorker:
         return stopped
 
     def _leave_replaced(self) -> None:
-        """Let the partitions wait whose topic was deleted, or created again: their offsets mean nothing now."""
+        """Let the partitions wait whose topic was deleted, or created again: their offsets mean nothing."""
         replaced = [each.partition for each in self._sources if self._is_replaced(each)]
         if replaced:
             waiting = [*self._waiting, *self._stop(replaced)]

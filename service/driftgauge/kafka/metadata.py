@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicCollection, Uuid
 from confluent_kafka.admin import AdminClient
 
+from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
@@ -21,6 +22,7 @@ __all__ = [
     "message_limit",
     "missing_topics",
     "require_visible",
+    "writable_partitions",
 ]
 
 _log = logging.getLogger(__name__)
@@ -143,3 +145,20 @@ def require_visible(admin: AdminClient, topics: Collection[str]) -> None:
     for name, error in failures(pending):
         if error.code() in AUTHORIZATION:
             raise failure(error, f"topic {name} is hidden", right="grant Describe on it")
+
+
+def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -> set[Partition]:
+    """Return those that have a leader, and as many replicas in sync as a write needs.
+
+    Raises:
+        BrokerError: The cluster does not answer.
+    """
+    known = metadata(admin).topics
+    needed = settings_of(admin, {topic for topic, _ in partitions}) or {}
+    writable = set()
+    for topic, index in partitions:
+        partition = known[topic].partitions.get(index) if topic in known else None
+        least = int(needed.get(topic, {}).get("min.insync.replicas", "1"))
+        if partition is not None and partition.leader >= 0 and len(partition.isrs) >= least:
+            writable.add((topic, index))
+    return writable

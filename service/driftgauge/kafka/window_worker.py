@@ -20,10 +20,11 @@ from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.results import result_key, result_record
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
-from driftgauge.kafka.topics_tmp import writable_partitions
 from driftgauge.kafka.transaction import ANY, Transaction, must_produce
+from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -89,6 +90,7 @@ class WindowWorker:
         self._offsets = CommittedOffsets(consumer, clock)
         self._reader = ChangelogReader(changelog, settings.changelog_topic)
         self._shards: dict[int, _Restoring | _Running | _Stopped | _SetAside] = {}
+        self._watch = TransactionWatch(settings, admin, telemetry, clock)
         self._committed_s = clock.monotonic_s()
 
     def assign(self, partitions: Collection[Partition]) -> None:
@@ -118,6 +120,8 @@ class WindowWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._reader.poll()
+        topics = (self._settings.partials_topic, self._settings.changelog_topic)
+        self._watch.step([(topic, shard) for topic in topics for shard in self._shards])
         for shard, state in list(self._shards.items()):
             if isinstance(state, _Restoring):
                 self._go_on(shard, state.restore)
@@ -257,8 +261,8 @@ class WindowWorker:
     def _commit(self, bound_s: float) -> bool:
         """Close what is due in the shards that moved, and let it stand; False where none has moved.
 
-        1. The changelog of each shard, its position last. 2. The results. 3. The offsets covered. 4. Only then
-        the metrics.
+        1. The changelog of each shard, its position last. 2. The results. 3. The offsets covered. 4. Only
+        then the metrics.
         """
         self._committed_s = self._clock.monotonic_s()
         moved = {

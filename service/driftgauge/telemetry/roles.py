@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 
+from driftgauge.core.durations import format_duration
 from driftgauge.core.partition import Partition
 from driftgauge.core.result import WindowResult
-from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.shard import Round, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Condition, Role
@@ -58,6 +58,7 @@ class RoleTelemetry:
         self._names = {spec.name for spec in telemetry.streams}
         self._complained_s = 0.0
         self._unwritable: set[str] = set()
+        self._stalled: set[Partition] = set()
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
@@ -154,6 +155,27 @@ class RoleTelemetry:
                     "remedy": _HANGS if waited_s > _LONG_S else "wait: transactions time out",
                 },
             )
+
+    def stalled(self, waits: Mapping[Partition, float]) -> None:
+        """The stable offsets of these partitions have stood still for so many seconds; no others any more."""
+        for topic, partition in self._stalled - waits.keys():
+            self._metrics.stalled.remove(topic, partition)
+        for (topic, partition), waited_s in waits.items():
+            self._metrics.stalled.labels(topic, partition).set(waited_s)
+        self._stalled = set(waits)
+
+    def hangs(self, partition: Partition, offset: int, waited_s: float, writer: str | None) -> None:
+        """A transaction in a partition does not end."""
+        logger.error(
+            "a transaction does not end; what stands after it in the partition cannot be read",
+            extra={
+                "role": self._role,
+                "partition": f"{partition[0]}[{partition[1]}]@{offset}",
+                "open_since_s": round(waited_s),
+                "producer": writer or "unknown",
+                "remedy": _HANGS,
+            },
+        )
 
     def stopped(self, topic: str, number: int) -> None:
         """So many partitions of a topic are held and not worked on."""

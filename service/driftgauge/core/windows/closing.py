@@ -158,7 +158,8 @@ class WindowCloser:
             self._pending |= {
                 window
                 for window, result in self._state.published.items()
-                if self._is_open(window) and self._doubts(window, result) != (result.events_lost, result.counted_twice)
+                if self._is_open(window)
+                and self._doubts(window, result) != (result.events_lost, result.counted_twice)
             }
 
     def _doubts(self, window: Window, before: WindowResult | None) -> tuple[bool, bool]:
@@ -182,9 +183,7 @@ class WindowCloser:
             return None
         return round_.behind(window.end_ms, given_up=False)
 
-    def _publish(
-        self, window: Window, missing: tuple[Partition, ...], round_: _Round
-    ) -> WindowResult | None:
+    def _publish(self, window: Window, missing: tuple[Partition, ...], round_: _Round) -> WindowResult | None:
         """Publish a due window if it is new or has changed."""
         reference, is_otherwise = self._reference(window)
         if reference is None:

@@ -164,10 +164,7 @@ class StreamState:
     def starts(self) -> set[int]:
         """Return where the panes start that hold events, event time in ms."""
         return {
-            pane.start_ms
-            for (_, segment), panes in self._panes.items()
-            if segment is None
-            for pane in panes
+            pane.start_ms for (_, segment), panes in self._panes.items() if segment is None for pane in panes
         }
 
     def take_touched(self) -> set[Window]:

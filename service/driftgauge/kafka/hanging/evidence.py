@@ -18,8 +18,8 @@ _AROUND_MS = 60_000
 
 _OUTPUT_ALONE = Decision(
     None,
-    "its records do not say which transaction they are of. driftgauge does not wait for it, but who reads the "
-    "topic does: `kafka-transactions.sh abort` ends it, and at most these records are missing then",
+    "its records do not say which transaction they are of. driftgauge does not wait for it, but who reads "
+    "the topic does: `kafka-transactions.sh abort` ends it, and at most these records are missing then",
 )
 
 
