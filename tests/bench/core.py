@@ -17,7 +17,7 @@ from driftgauge.core.panes import Panes
 from driftgauge.core.pipeline import Pipeline, Round
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import OTHER, Reference, SegmentReference
-from driftgauge.core.spec import Alarm, StreamSpec
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.table import Table
 from driftgauge.core.counting.tally import Tally
 
@@ -184,12 +184,15 @@ def build_batch(
     random: np.random.Generator, stream: str, events: int, dimension: int, span_ms: int
 ) -> EventBatch:
     """Events of the end of Monday, spread over all partitions."""
+    time_ms = MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64)
     return EventBatch(
         stream=stream,
+        baseline=stream,
         row=np.arange(events),
         partition=(np.arange(events) % PARTITIONS).astype(np.int32),
         offset=np.arange(events, dtype=np.int64),
-        time_ms=MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64),
+        time_ms=time_ms,
+        credible_ms=time_ms,
         vectors=random.standard_normal((events, dimension), np.float32),
     )
 
@@ -212,7 +215,6 @@ def build_reference(random: np.random.Generator, name: str, clusters: int, dimen
             SegmentReference("country", value, segment, np.zeros(components), np.eye(components))
             for value in (OTHER, *(f"c{number}" for number in range(SEGMENTS - 1)))
         ),
-        content=bytes(10_000),
     )
 
 
@@ -221,12 +223,13 @@ def build_spec(
 ) -> StreamSpec:
     return StreamSpec(
         name=name,
-        reference=reference,
+        baselines=(ScheduledBaseline(reference),),
         sizes_ms=(HOUR_MS, DAY_MS),
         disorder_ms=30 * SECOND_MS,
         lateness_ms=lateness_ms,
         idle_ms=MINUTE_MS,
         incomplete_ms=5 * MINUTE_MS,
+        give_up_ms=HOUR_MS,
         min_events=100,
         alarm=Alarm(level=1e-4, js_divergence=0.01, mean_shift=0.05, segment_keys=segment_keys),
     )

@@ -30,7 +30,7 @@ from driftgauge.core.counting.projection import Projection  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Recall, Verdict  # noqa: E402
 from driftgauge.core.significance import CountNull  # noqa: E402
-from driftgauge.core.spec import Alarm, StreamSpec  # noqa: E402
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec  # noqa: E402
 from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
 from driftgauge.core.verdict import decide, enter  # noqa: E402
 from driftgauge.streams import to_reference  # noqa: E402
@@ -79,7 +79,6 @@ class World:
             dependence=dependence,
             dependence_ms=None,
             segments=(),
-            content=b"",
         )
 
 
@@ -87,12 +86,13 @@ def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
     """A stream as it is configured by default, with windows of one size."""
     return StreamSpec(
         name="bench",
-        reference=reference,
+        baselines=(ScheduledBaseline(reference),),
         sizes_ms=(size_ms,),
         disorder_ms=0,
         lateness_ms=0,
         idle_ms=0,
         incomplete_ms=0,
+        give_up_ms=0,
         min_events=5 * CLUSTERS,
         alarm=Alarm(level=window_level(budget, [size_ms]), js_divergence=0.01, mean_shift=0.05),
     )

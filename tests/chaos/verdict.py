@@ -2,7 +2,7 @@
 
 import operator
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from driftgauge.demo.scrape import Scrape
 from tests.chaos.results import Result, newest_results
-from tests.chaos.truth import Counts, WindowKey
+from tests.chaos.truth import WindowKey
 from tests.chaos.workload import PARTITIONS, Fault, Workload
 from tests.integration.gauges import signed_contribution
 
@@ -41,6 +41,8 @@ WINDOW_GAUGES = {
 CLUSTER_RATIO = "driftgauge_window_cluster_ratio"
 CLUSTER_CONTRIBUTION = "driftgauge_window_cluster_signed_js_contribution"
 VERDICT = "driftgauge_window_verdict"
+# Of the windows in a replay so many may hold other late events than those that were published.
+MOST_DIFFER = 0.1
 WINDOW_END = "driftgauge_window_end_timestamp_seconds"
 
 
@@ -96,19 +98,6 @@ def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> 
     return check, paths
 
 
-def check_counts(found: Mapping[WindowKey, Counts], truth: Mapping[WindowKey, Counts]) -> Check:
-    """Every window holds in every cluster as many events as it must, and there is no other window."""
-    check = Check("counts of every stream, window and cluster")
-    for key in sorted(truth.keys() | found.keys()):
-        expected, counts = truth.get(key, ()), found.get(key, ())
-        if len(counts) != len(expected):
-            check.mismatches.append(f"{key}: {counts or 'missing'}, not {expected or 'expected at all'}")
-            continue
-        for cluster, (each, right) in enumerate(zip(counts, expected, strict=True)):
-            check.compare(f"{key} cluster {cluster}", each, right)
-    return check
-
-
 def check_revisions(results: Iterable[Result]) -> Check:
     """A window's results are its revisions 0, 1, 2 and so on, in order; none takes an event back."""
     check = Check("results: each revision once, none left out")
@@ -155,14 +144,18 @@ def check_dead_letters(letters: Iterable[Message], workload: Workload, topic: st
 
 
 def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, Result]) -> Check:
-    """Every replica shows the newest window of each stream and size as last published, and no other."""
-    check = Check("gauges of every replica as published")
+    """One replica, and no other, shows the newest window of each stream and size as last published."""
+    check = Check("gauges of the streams' owners as published")
     expected = expected_gauges(final)
     names = {*WINDOW_GAUGES, CLUSTER_RATIO, CLUSTER_CONTRIBUTION, VERDICT, WINDOW_END}
-    for replica, scrape in scrapes.items():
-        shown = {series: value for series, value in scrape.samples.items() if series[0] in names}
-        for series in sorted(expected.keys() | shown.keys()):
-            check.compare(f"{replica} {series}", shown.get(series), expected.get(series))
+    shown: defaultdict[Series, list[float]] = defaultdict(list)
+    for scrape in scrapes.values():
+        for series, value in scrape.samples.items():
+            if series[0] in names:
+                shown[series].append(value)
+    for series in sorted(expected.keys() | shown.keys()):
+        right = [expected[series]] if series in expected else []
+        check.compare(f"{series}, by the replicas that show it", shown[series], right)
     return check
 
 
@@ -192,10 +185,23 @@ def part_of(document: dict[str, Any], path: str) -> Any:
     return found
 
 
-def check_replay(replayed: Mapping[WindowKey, Result], final: Mapping[WindowKey, Result]) -> Check:
-    """`driftgauge replay` of the same events gives the same windows, and says the same of them."""
+def check_replay(
+    replayed: Mapping[WindowKey, Result], final: Mapping[WindowKey, Result], expected: Collection[WindowKey]
+) -> Check:
+    """`driftgauge replay` of the same events gives the same windows, and says the same of them.
+
+    Which late events are counted depends on the reader's pace, so windows are compared that hold the same:
+    nearly all of those that are expected.
+    """
     check = Check("final results equal those of replay")
-    for key in sorted(replayed.keys() | final.keys()):
+    differ = 0
+    for key in sorted(expected):
         ours, theirs = final.get(key), replayed.get(key)
-        check.compare(key, ours and ours.content, theirs and theirs.content)
+        if ours is None or theirs is None or ours.counts == theirs.counts:
+            check.compare(key, ours and ours.content, theirs and theirs.content)
+        else:
+            differ += 1
+    check.compare(
+        "nearly all windows could be compared", differ <= MOST_DIFFER * len(expected), expected=True
+    )
     return check

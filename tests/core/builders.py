@@ -172,69 +172,6 @@ def windows_of(events, sizes_ms):
     }
 
 
-class Run:
-    """One replica that holds every partition, with the bookkeeping of its source; each round is committed."""
-
-    def __init__(self, *specs, partition_count=1, now_ms=MONDAY_MS):
-        self.specs = specs
-        self.now_ms = now_ms
-        self.partitions = build_partitions(partition_count)
-        self.table = Table()
-        self.table.expect(self.partitions)
-        self.positions = dict.fromkeys(range(partition_count), 0)
-        self.changes = []
-        self.begin()
-
-    def begin(self, *specs):
-        """Make the pipeline anew from the table, as after a restart, with these specs if any."""
-        self.specs = specs or self.specs
-        self.pipeline = Pipeline(
-            self.specs,
-            held=dict(enumerate(self.partitions)),
-            every=self.partitions,
-            table=self.table,
-            find_reference=lambda spec, key: {spec.reference.key: spec.reference, FIRST.key: FIRST}.get(key),
-            established=set(),
-            now_ms=self.now_ms,
-        )
-
-    def read(self, *events, stream="images", partition=0, event_ids=()):
-        """Read (time_ms, cluster) events from one partition; return what became of them."""
-        first = self.positions[partition]
-        self.positions[partition] += len(events)
-        rows = [(partition, first + i, time_ms, cluster) for i, (time_ms, cluster) in enumerate(events)]
-        return self.pipeline.count(build_batch(rows, stream, event_ids=event_ids), self.now_ms)
-
-    def advance(self, ends=None, *, ended=False):
-        """One round, told where partitions end only if `ends` says so; return its results."""
-        moved = self.pipeline.advance(self.now_ms, self.positions, ends or {}, ended=ended)
-        for change in moved.changes:
-            self.table.apply(change)
-        self.changes = moved.changes
-        return moved.results
-
-    def close(self, *, after_ms=0, ended=False):
-        """After some wall time, do rounds until nothing changes; return their results."""
-        self.now_ms += after_ms
-        results = []
-        for _ in range(10):
-            results += self.advance(ended=ended)
-            if not self.changes:
-                return results
-        raise AssertionError("it does not come to rest")
-
-    def ask(self, *, after_ms=0):
-        """After some wall time, return the partitions whose ends the next round needs."""
-        self.now_ms += after_ms
-        return self.pipeline.ask(self.now_ms)
-
-    def fall_silent(self, after_ms):
-        """After some wall time, do rounds that find every silent partition read to its end."""
-        results = self.close(after_ms=after_ms)
-        asked = self.ask()
-        return results + self.advance({code: self.positions[code] for code in asked}) + self.close()
-
-
 def summary(results):
     """(size, start, revision, counts) of each result."""
     return [(r.window.size_ms, r.window.start_ms, r.revision, tuple(r.counts.tolist())) for r in results]

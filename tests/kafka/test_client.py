@@ -7,6 +7,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.kafka import client
+from driftgauge.kafka.client_log import ConnectionWatch
 from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka.parts import Lines
 
@@ -257,7 +258,7 @@ def test_defaults_outlast_the_failover_of_a_broker():
 )
 def test_lost_connection_is_read_from_the_log_and_the_line_passed_on(line, is_lost, said):
     heard = []
-    watching = client._ConnectionWatch(heard.append)
+    watching = ConnectionWatch(heard.append)
     logging.getLogger("librdkafka").setLevel(logging.INFO)
     watching.log(logging.INFO, "%s %s", *line.split(" ", 1))
     assert [error.code() for error in heard] == [KafkaError._TRANSPORT] * is_lost

@@ -6,7 +6,7 @@ from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.result import Verdict
-from driftgauge.core.spec import Alarm, StreamSpec
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.state import (
     Change,
     PaneKey,
@@ -38,16 +38,16 @@ def build_spec(name="images"):
         dependence=None,
         dependence_ms=None,
         segments=(),
-        content=b"",
     )
     return StreamSpec(
         name=name,
-        reference=reference,
+        baselines=(ScheduledBaseline(reference),),
         sizes_ms=(HOUR_MS, DAY_MS),
         disorder_ms=30_000,
         lateness_ms=600_000,
         idle_ms=60_000,
         incomplete_ms=300_000,
+        give_up_ms=3_600_000,
         min_events=20,
         alarm=Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05),
     )

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import orjson
 
-from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.options import FILE, LENGTH, SEGMENT, array_option, progress
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import InputError
 

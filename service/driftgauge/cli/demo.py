@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.cli.options import FILE, FOLDER, config_option, settings_of
+from driftgauge.clock import SYSTEM_CLOCK
 
 __all__ = ["demo_group"]
 

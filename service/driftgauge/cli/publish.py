@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, progress, settings_of
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
 

@@ -79,8 +79,8 @@ def _say_refused(replay: "Replay") -> None:
             progress(f"refused: {number:,} events of {named or 'no known stream'}: {reason}")
     for (stream, size_ms), number in sorted(replay.late.items()):
         progress(
-            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; sort the files by "
-            "event time, or raise the stream's allowed_lateness"
+            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; sort the files "
+            "by event time, or raise the stream's allowed_lateness"
         )
 
 

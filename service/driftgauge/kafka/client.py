@@ -1,6 +1,5 @@
 """How driftgauge configures its Kafka clients, and what it asks a cluster before it starts."""
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
+from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, ConnectionWatch
 
 __all__ = [
     "KafkaProperties",
@@ -18,37 +18,13 @@ __all__ = [
     "producer",
     "property_problems",
     "transactional_producer",
+    "uncommitted_consumer",
 ]
 
 KafkaProperties = Mapping[str, str | int | float | bool]
 
 REQUEST_TIMEOUT_S = 5.0
 
-
-class _OncePerInterval(logging.Filter):
-    """Lets a complaint pass once an interval: while a broker is away librdkafka repeats it tirelessly.
-
-    What a client says of one broker is one complaint, whatever the times and numbers in its words.
-    """
-
-    INTERVAL_S = 60.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._passed_s: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is to be logged."""
-        complaint = " ".join(record.getMessage().split(" ", 3)[:3])
-        last_s = self._passed_s.get(complaint)
-        if last_s is not None and record.created - last_s < self.INTERVAL_S:
-            return False
-        self._passed_s[complaint] = record.created
-        return True
-
-
-_LIBRDKAFKA = logging.getLogger("librdkafka")
-_LIBRDKAFKA.addFilter(_OncePerInterval())
 
 # librdkafka warns of a property that the other kind of client has: one section serves both.
 _CONSUMER_ONLY = re.compile(
@@ -107,7 +83,7 @@ _TRANSACTION_DEFAULTS: KafkaProperties = {
     "transaction.timeout.ms": _FAILOVER_MS + 1_000,
 }
 _TRANSACTION_OWNED: KafkaProperties = {
-    # By these lines `_ConnectionWatch` learns of lost connections.
+    # By these lines `ConnectionWatch` learns of lost connections.
     "log.connection.close": True,
     "log_level": 6,
     # To begin anew at bootstrap.servers once all connections are lost, be it for a moment, is the
@@ -117,30 +93,12 @@ _TRANSACTION_OWNED: KafkaProperties = {
 }
 
 
-class _ConnectionWatch:
-    """A logger that reports lost connections.
-
-    librdkafka repeats a request whose connection was lost, and calls back only where it cannot connect
-    again. Of a connection that worked and is gone only its log tells, with the state UP.
-    """
-
-    def __init__(self, on_error: Callable[[KafkaError], None]) -> None:
-        self._on_error = on_error
-
-    def log(self, level: int, message: str, *arguments: object) -> None:
-        """Pass a line on to the log."""
-        line = message % arguments if arguments else message
-        if line.startswith("FAIL ") and "in state UP" in line:
-            self._on_error(KafkaError(KafkaError._TRANSPORT, line))
-        _LIBRDKAFKA.log(level, "%s", line)
-
-
 def consumer(properties: KafkaProperties, group: str) -> Consumer:
     """Return a consumer of the group."""
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer(
         {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "group.id": group},
-        logger=_LIBRDKAFKA,
+        logger=LIBRDKAFKA,
     )
 
 
@@ -149,7 +107,23 @@ def changelog_consumer(properties: KafkaProperties) -> Consumer:
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer(
         {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "auto.offset.reset": "earliest"},
-        logger=_LIBRDKAFKA,
+        logger=LIBRDKAFKA,
+    )
+
+
+def uncommitted_consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer of what may never be committed, as a member of no group."""
+    own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
+    return Consumer(
+        {
+            **_SHARED_DEFAULTS,
+            **_CONSUMER_DEFAULTS,
+            **own,
+            **_CONSUMER_OWNED,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_uncommitted",
+        },
+        logger=LIBRDKAFKA,
     )
 
 
@@ -166,14 +140,14 @@ def transactional_producer(
     own = {**_TRANSACTION_DEFAULTS, **properties, **_TRANSACTION_OWNED}
     return _producer(
         {**own, "transactional.id": transactional_id},
-        logger=_ConnectionWatch(on_error),
+        logger=ConnectionWatch(on_error),
         error_cb=on_error,
     )
 
 
 def producer(properties: KafkaProperties) -> Producer:
     """Return an idempotent producer."""
-    return _producer(properties, logger=_LIBRDKAFKA)
+    return _producer(properties, logger=LIBRDKAFKA)
 
 
 def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
@@ -181,14 +155,14 @@ def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
     return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED, **handlers})
 
 
-def admin(properties: KafkaProperties) -> AdminClient:
+def admin(properties: KafkaProperties, logger: ClientLogger = LIBRDKAFKA) -> AdminClient:
     """Return an administration client."""
     own = {
         name: value
         for name, value in properties.items()
         if not _CONSUMER_ONLY.match(name) and not _PRODUCER_ONLY.match(name)
     }
-    return AdminClient({**_SHARED_DEFAULTS, **own}, logger=_LIBRDKAFKA)
+    return AdminClient({**_SHARED_DEFAULTS, **own}, logger=logger)
 
 
 def property_problems(properties: KafkaProperties) -> list[str]:
@@ -196,7 +170,7 @@ def property_problems(properties: KafkaProperties) -> list[str]:
     problems = []
     for name, value in properties.items():
         # Each is tried alone, for librdkafka stops at the first; nothing is connected.
-        refusal = _refusal(partial(Consumer, {"group.id": "check", name: value}, logger=_LIBRDKAFKA))
+        refusal = _refusal(partial(Consumer, {"group.id": "check", name: value}, logger=LIBRDKAFKA))
         # What it says on making the client is about a combination, here one with defaults.
         if refusal is not None and not _ON_MAKING.match(refusal):
             problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else refusal}")

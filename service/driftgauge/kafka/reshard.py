@@ -11,9 +11,10 @@ from driftgauge.config import Settings
 from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.core.windows.resharding import ShardsDifferError, reshard
 from driftgauge.errors import BrokerError, StateError
-from driftgauge.kafka import client, topics
+from driftgauge.kafka import client
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
+from driftgauge.kafka.prepare import prepare_topics
 from driftgauge.records.changelog import encode_key, encode_value
 
 __all__ = ["reshard_topics"]
@@ -45,7 +46,7 @@ def reshard_topics(settings: Settings, shards: int) -> None:
         except ShardsDifferError as error:
             message = f"{error}; start `driftgauge serve --role windows` until its lag is 0, and stop it"
             raise StateError(message) from error
-        topics.prepare_topics(admin, renewed)
+        prepare_topics(admin, renewed)
         if any(_read(consumer, renewed.changelog_topic, shards)):
             message = (
                 f"{renewed.changelog_topic} holds state already; delete it and {renewed.partials_topic}, "
@@ -83,8 +84,8 @@ def _require_drained(settings: Settings) -> None:
     behind = [at.partition for at, end in zip(committed, ends, strict=True) if at.offset < end]
     if behind:
         message = (
-            f"shards {', '.join(map(str, behind))} of {settings.partials_topic} are not applied to their end; "
-            "start `driftgauge serve --role windows` until its lag is 0, and stop it"
+            f"shards {', '.join(map(str, behind))} of {settings.partials_topic} are not applied to their "
+            "end; start `driftgauge serve --role windows` until its lag is 0, and stop it"
         )
         raise StateError(message)
 

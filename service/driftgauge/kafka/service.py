@@ -12,10 +12,14 @@ from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
-from driftgauge.kafka import client, topics, topics_tmp
+from driftgauge.kafka import client
+from driftgauge.kafka.broker_version import require_transactions
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
+from driftgauge.kafka.metadata import message_limit, missing_topics
+from driftgauge.kafka.prepare import prepare_topics
+from driftgauge.kafka.requests import has_controller
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import Transaction
@@ -111,12 +115,14 @@ class Service:
 
     def _await_topics(self, telemetry: RoleTelemetry, stopping: threading.Event) -> bool:
         """Create the topics written to, wait for those read; False when told to stop meanwhile."""
-        admin = client.admin(self._settings.kafka)
+        settings, names = self._settings, self._settings.topics
+        require_transactions(settings.kafka)
+        admin = client.admin(settings.kafka)
         while not stopping.is_set():
             telemetry.polled()
-            missing = topics.missing_topics(admin, self._settings.topics.events)
+            missing = missing_topics(admin, names.events)
             if not missing:
-                topics_tmp.prepare_topics(admin, self._settings)
+                prepare_topics(admin, settings)
                 return True
             _log.warning("waiting for topics to be created", extra={"missing": missing})
             stopping.wait(_TOPIC_RETRY_S)
@@ -138,11 +144,12 @@ class Service:
             )
             transaction.start(_START_S)
             if role is Role.COUNT:
-                # Before the group is joined: a wrong clock must not see one event.
-                guard = ClockGuard(telemetry, clock.monotonic_s)
-                guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
-                watch = TopicWatch(admin, settings.topics.events, clock)
-                stack.callback(watch.close)
+                letters = settings.topics.dead_letters
+                is_told_time = has_controller(admin)
+                guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
+                if is_told_time:
+                    # Before the group is joined: a wrong clock must not see one event.
+                    guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 worker: Worker = CountWorker(
                     settings,
                     self._specs,
@@ -150,12 +157,16 @@ class Service:
                     consumer=consumer,
                     admin=admin,
                     transaction=transaction,
-                    letters=DeadLetters(transaction, settings.topics.dead_letters, _LETTER_BYTES),
-                    topics=watch,
+                    letters=DeadLetters(
+                        transaction, letters, message_limit(admin, [letters]) or _LETTER_BYTES
+                    ),
+                    topics=TopicWatch(admin, settings.topics.events, clock),
                     guard=guard,
                     telemetry=telemetry,
                     clock=clock,
-                    max_partial_bytes=_PARTIAL_BYTES,
+                    max_partial_bytes=min(
+                        _PARTIAL_BYTES, message_limit(admin, [settings.partials_topic]) or _PARTIAL_BYTES
+                    ),
                 )
                 read = list(settings.topics.events)
             else:

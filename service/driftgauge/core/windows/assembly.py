@@ -13,6 +13,9 @@ from driftgauge.core.counting.partial import (
 
 __all__ = ["CommitAssembler", "WholeCommit"]
 
+# The brokers let no transaction last longer (transaction.max.timeout.ms), so its parts are no further apart.
+_TRANSACTION_MS = 900_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeCommit:
@@ -36,6 +39,7 @@ class _Staged:
 
     commit: CommitId
     offset: int
+    append_ms: int
     panes: list[PaneDelta] = field(default_factory=list)
     examples: list[ExamplesDelta] = field(default_factory=list)
     progress: list[PartitionProgress] = field(default_factory=list)
@@ -46,7 +50,8 @@ class CommitAssembler:
     """Stages the parts of each producer's commit until the last one, which is progress, completes it.
 
     The parts of one producer come in the order in which they were written; those of several producers lie
-    between each other. What is missing of a commit when the producer's next one begins never comes.
+    between each other. What is missing of a commit when the producer's next one begins never comes, nor does
+    what is missing for longer than a transaction lasts.
     """
 
     def __init__(self) -> None:
@@ -59,8 +64,14 @@ class CommitAssembler:
         """The lowest offset of a part that waits for others; None where none does."""
         return min((staged.offset for staged in self._staged.values()), default=None)
 
-    def take(self, offset: int, part: Part) -> WholeCommit | None:
-        """Stage a part that stands at this offset; return the commit that it completes, if it does."""
+    def expire(self, log_ms: int) -> None:
+        """Drop the parts that have waited for others for longer than a transaction lasts."""
+        stale = [name for name, staged in self._staged.items() if log_ms - staged.append_ms > _TRANSACTION_MS]
+        for producer in stale:
+            self._drop(producer)
+
+    def take(self, offset: int, append_ms: int, part: Part) -> WholeCommit | None:
+        """Stage a part that was appended at this offset and time; return the commit that it completes."""
         producer = part.commit.producer
         staged = self._staged.get(producer)
         if staged is not None and staged.commit != part.commit:
@@ -72,7 +83,7 @@ class CommitAssembler:
             self.orphans += 1
             return None
         if staged is None:
-            staged = self._staged[producer] = _Staged(part.commit, offset)
+            staged = self._staged[producer] = _Staged(part.commit, offset, append_ms)
         staged.parts += 1
         if isinstance(part, Progress):
             staged.progress += part.partitions
@@ -85,9 +96,7 @@ class CommitAssembler:
             self._drop(producer)
             return None
         del self._staged[producer]
-        return WholeCommit(
-            staged.commit, tuple(staged.panes), tuple(staged.examples), tuple(staged.progress)
-        )
+        return WholeCommit(staged.commit, tuple(staged.panes), tuple(staged.examples), tuple(staged.progress))
 
     def _drop(self, producer: str) -> None:
         staged = self._staged.pop(producer, None)

@@ -21,6 +21,10 @@ class PaneMap(Generic[_V]):
             for start_ms in panes:
                 yield Window(length_ms, start_ms)
 
+    def starts(self) -> set[int]:
+        """Return where the panes start, event time in ms."""
+        return set().union(*self._lengths.values())
+
     def get(self, pane: Window) -> _V | None:
         """Return a pane's value; None where it has none."""
         return self._lengths.get(pane.size_ms, {}).get(pane.start_ms)
@@ -35,6 +39,14 @@ class PaneMap(Generic[_V]):
         del panes[pane.start_ms]
         if not panes:
             del self._lengths[pane.size_ms]
+
+    def has_any_of(self, window: Window) -> bool:
+        """Tell whether a pane lies within a window or reaches into it."""
+        return any(
+            start_ms in panes
+            for length_ms, panes in self._lengths.items()
+            for start_ms in range(window.start_ms - window.start_ms % length_ms, window.end_ms, length_ms)
+        )
 
     def within(self, window: Window) -> Iterator[_V]:
         """Yield the values of the panes that lie within a window."""

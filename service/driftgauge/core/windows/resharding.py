@@ -65,9 +65,7 @@ def _sources(contents: Sequence[Mapping[Key, Value]]) -> dict[Key, Value]:
     """Return what the shards know of the source partitions, which must be the same but for log times."""
     first: dict[Key, Value] = {}
     for shard, content in enumerate(contents):
-        own: dict[Key, Value] = {
-            key: value for key, value in content.items() if isinstance(key, SourcesKey)
-        }
+        own: dict[Key, Value] = {key: value for key, value in content.items() if isinstance(key, SourcesKey)}
         if shard == 0:
             first = own
         if own.keys() != first.keys() or not all(

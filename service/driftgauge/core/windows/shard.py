@@ -23,6 +23,8 @@ _PRODUCER_MS = 3_600_000
 # What a shard cannot close, for it does not know the stream, is kept for as long as partials are.
 _UNKNOWN_MS = 7 * 86_400_000
 _MAX_FORGOTTEN = 2_000
+# A count task reports every 5 s; where no one has for so long, none runs, and no partition is late by that.
+_PAUSE_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ class Round:
 class ShardState:
     """The state of one shard, which follows from its partials alone, in their order."""
 
-    def __init__(self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int, writer: str) -> None:
+    def __init__(
+        self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int, writer: str
+    ) -> None:
         """Hold nothing.
 
         Args:
@@ -104,9 +108,10 @@ class ShardState:
             append_ms: When the broker appended it.
             part: The part.
         """
+        self._assembler.expire(append_ms)
         known = self.position.producers.get(part.commit.producer)
         if known is None or (part.commit.epoch, part.commit.number) > (known[0].epoch, known[0].number):
-            commit = self._assembler.take(offset, part)
+            commit = self._assembler.take(offset, append_ms, part)
             if commit is not None:
                 self._apply(commit, append_ms)
         self.read_to(offset + 1)
@@ -139,24 +144,15 @@ class ShardState:
 
     def open_windows(self, stream: str) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final."""
-        spec, state = self._specs[stream], self.streams.get(stream)
-        if state is None:
-            return dict.fromkeys(spec.sizes_ms, 0)
-        starts, final_ms = state.starts(), state.status.final_ms
-        windows = {size: {start - start % size for start in starts} for size in spec.sizes_ms}
-        return {
-            size: sum(final_ms is None or start + size > final_ms for start in windows[size])
-            for size in spec.sizes_ms
-        }
+        sizes_ms, state = self._specs[stream].sizes_ms, self.streams.get(stream)
+        return dict.fromkeys(sizes_ms, 0) if state is None else state.open_windows(sizes_ms)
 
     def _move(self) -> None:
         """Cover what has been read, but for the parts that wait for others."""
         waiting = self._assembler.first_offset
         offset = self._next_offset if waiting is None else min(waiting, self._next_offset)
         orphans, self._assembler.orphans = self._assembler.orphans, 0
-        self.position = replace(
-            self.position, offset=offset, orphans=self.position.orphans + orphans
-        )
+        self.position = replace(self.position, offset=offset, orphans=self.position.orphans + orphans)
         if orphans:
             self._round.broken.append(f"{orphans} parts of commits are without the others; they were dropped")
 
@@ -167,13 +163,13 @@ class ShardState:
             name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
         }
         producers[commit.id.producer] = commit.id, log_ms
+        if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
+            self._pause(log_ms - position.log_ms)
         if not self._has_begun:
             # Of topics that were configured since the changelog was written nothing has been heard as well.
             self.sources.begin(log_ms)
             self._has_begun = True
-        links = Counter(
-            self._link(progress, log_ms) for progress in commit.progress
-        )
+        links = Counter(self._link(progress, log_ms) for progress in commit.progress)
         self.position = replace(
             position,
             log_ms=log_ms,
@@ -199,11 +195,18 @@ class ShardState:
             for (stream, size_ms), number in late.items()
         ]
 
+    def _pause(self, pause_ms: int) -> None:
+        """Leave the time in which nobody counted out of every wait for a partition."""
+        self.sources.pause(pause_ms)
+        for state in self.streams.values():
+            foremost = tuple((reached_ms, at_ms + pause_ms) for reached_ms, at_ms in state.status.foremost)
+            state.set_status(replace(state.status, foremost=foremost))
+
     def _link(self, progress: PartitionProgress, log_ms: int) -> Link:
         """Take in a partition's progress, and mark what it says of missing records."""
         topic, index = progress.partition
         if self.sources.is_replaced(progress):
-            self.sources.replace(topic, log_ms)
+            self.sources.replace(topic, max(progress.partitions, index + 1), log_ms)
             for state in self.streams.values():
                 state.forget_topic(topic)
         link = self.sources.accept(progress, log_ms)

@@ -74,7 +74,7 @@ class Sources:
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
         """Take in what the changelog holds."""
         topic = self._grow(key.topic, block.partitions, NULL)
-        topic.topic_id = block.topic_id
+        topic.topic_id = block.topic_id or topic.topic_id
         first = key.block * BLOCK
         topic.values[first : first + len(block.values)] = block.values
 
@@ -89,26 +89,32 @@ class Sources:
         known = self.topics.get(progress.partition[0])
         return bool(known and known.topic_id and progress.topic_id and known.topic_id != progress.topic_id)
 
-    def replace(self, topic: str, log_ms: int) -> None:
-        """Forget a topic: another has taken its name."""
-        partitions = len(self.topics[topic].values)
+    def replace(self, topic: str, partitions: int, log_ms: int) -> None:
+        """Forget a topic: another with so many partitions has taken its name."""
+        self._touch(topic, range(max(partitions, len(self.topics[topic].values))))
         self.topics[topic] = _unheard(partitions)
         self.topics[topic].values[:, _MOVED] = log_ms
-        self._touch(topic, range(partitions))
+
+    def pause(self, pause_ms: int) -> None:
+        """Leave a stretch of log time out of how long partitions have stood still."""
+        for name, topic in self.topics.items():
+            topic.values[topic.moved_ms != NULL, _MOVED] += pause_ms
+            self._touch(name, range(len(topic.values)))
 
     def accept(self, progress: PartitionProgress, log_ms: int) -> Link:
         """Take in a partition's progress, and tell how it continues what was known."""
         name, index = progress.partition
         topic = self._grow(name, max(progress.partitions, index + 1), log_ms)
-        topic.topic_id = progress.topic_id
+        topic.topic_id = progress.topic_id or topic.topic_id
         row = topic.values[index]
         known = int(row[_END])
         if known == NULL:
             link = Link.FITS if progress.begins else Link.GAP
-        elif progress.start == known:
-            link = Link.FITS
+        elif progress.start > known:
+            link = Link.GAP
         else:
-            link = Link.GAP if progress.start > known else Link.OVERLAP
+            # Where nothing was read nothing was counted twice.
+            link = Link.OVERLAP if progress.start < min(known, progress.end) else Link.FITS
         caught_up_ms = NULL if progress.caught_up_ms is None else progress.caught_up_ms
         if progress.end > known or caught_up_ms > row[_CAUGHT_UP]:
             row[_MOVED] = log_ms
@@ -118,13 +124,13 @@ class Sources:
         self._touch(name, (index,))
         return link
 
-    def take_changes(self) -> Iterator[tuple[SourcesKey, SourceBlock]]:
-        """Yield what has changed since last asked."""
+    def take_changes(self) -> Iterator[tuple[SourcesKey, SourceBlock | None]]:
+        """Yield what has changed since last asked; None for partitions that are gone."""
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty, key=lambda key: (key.topic, key.block)):
             topic = self.topics[key.topic]
             block = topic.values[key.block * BLOCK : (key.block + 1) * BLOCK].copy()
-            yield key, SourceBlock(topic.topic_id, len(topic.values), block)
+            yield key, SourceBlock(topic.topic_id, len(topic.values), block) if len(block) else None
 
     def _grow(self, name: str, partitions: int, log_ms: int) -> TopicProgress:
         topic = self.topics.setdefault(name, _unheard(0))

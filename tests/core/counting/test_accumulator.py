@@ -1,0 +1,211 @@
+"""What an interval brings of one stream against one baseline: panes, those of each segment, examples."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.core.counting.accumulator import Accumulator
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.reference import OTHER, SegmentReference
+from tests.core.builders import (
+    ALARM,
+    CLUSTERS,
+    HOUR_MS,
+    build_batch,
+    build_partitions,
+    build_reference,
+    build_spec,
+    build_tally,
+)
+
+PARTITIONS = dict(enumerate(build_partitions(2)))
+
+
+def segment(key, value):
+    return SegmentReference(key, value, np.array([4, 3, 2, 1]), np.zeros(2), np.eye(2))
+
+
+SEGMENTS = [("country", "de"), ("country", "fr"), ("country", OTHER), ("device", "phone"), ("device", OTHER)]
+REFERENCE = build_reference(segments=tuple(segment(*names) for names in SEGMENTS))
+
+
+def build_accumulator(*keys, reference=REFERENCE):
+    """What counts by these segment keys."""
+    spec = build_spec(reference=reference, alarm=replace(ALARM, segment_keys=keys))
+    return Accumulator("images", reference, spec.scheme(reference))
+
+
+def count(accumulator, *events, segments=(), event_ids=()):
+    """Count (partition, time_ms, cluster) events."""
+    rows = [(partition, offset, *rest) for offset, (partition, *rest) in enumerate(events)]
+    accumulator.add(build_batch(rows, segments=segments, event_ids=event_ids))
+
+
+def panes(accumulator):
+    """(pane's start, segment) -> its delta."""
+    return {(delta.start_ms, delta.segment): delta for delta in accumulator.panes(PARTITIONS)}
+
+
+def by_segment(*keys, segments, reference=REFERENCE):
+    """Segment -> counts, of events of cluster 0, 1 and so on."""
+    accumulator = build_accumulator(*keys, reference=reference)
+    count(accumulator, *[(0, 0, cluster) for cluster in range(max(len(segments), 1))], segments=segments)
+    return {
+        segment: Tally(delta.values, CLUSTERS).counts.tolist()
+        for (_, segment), delta in panes(accumulator).items()
+    }
+
+
+def test_without_segment_keys_all_events_are_counted_together():
+    assert by_segment(segments=[{"country": "de"}, None]) == {None: [1, 1, 0, 0]}
+
+
+def test_each_event_is_counted_with_all_and_with_its_segment():
+    assert by_segment("country", segments=[{"country": "de"}, {"country": "fr"}, {"country": "de"}]) == {
+        None: [1, 1, 1, 0],
+        ("country", "de"): [1, 0, 1, 0],
+        ("country", "fr"): [0, 1, 0, 0],
+    }
+
+
+@pytest.mark.parametrize("names", [None, {}, {"device": "phone"}, {"country": "es"}, {"country": OTHER}])
+def test_what_no_segment_holds_is_other(names):
+    assert by_segment("country", segments=[{"country": "de"}, names]) == {
+        None: [1, 1, 0, 0],
+        ("country", "de"): [1, 0, 0, 0],
+        ("country", OTHER): [0, 1, 0, 0],
+    }
+
+
+def test_where_no_event_of_a_batch_has_segments_all_are_other():
+    assert by_segment("country", segments=()) == {None: [1, 0, 0, 0], ("country", OTHER): [1, 0, 0, 0]}
+
+
+def test_an_event_is_in_a_segment_of_each_key():
+    assert by_segment("country", "device", segments=[{"country": "de", "device": "phone"}, {}]) == {
+        None: [1, 1, 0, 0],
+        ("country", "de"): [1, 0, 0, 0],
+        ("country", OTHER): [0, 1, 0, 0],
+        ("device", "phone"): [1, 0, 0, 0],
+        ("device", OTHER): [0, 1, 0, 0],
+    }
+
+
+@pytest.mark.parametrize("segments", [(), [None, {"country": "es"}], [{"country": "de"}, {}]])
+def test_a_baseline_without_a_segment_for_the_others_counts_those_in_the_whole_alone(segments):
+    reference = build_reference(segments=(segment("country", "de"),))
+    counted = by_segment("country", segments=segments, reference=reference)
+    assert counted.pop(None)[0] == 1
+    assert counted == ({("country", "de"): [1, 0, 0, 0]} if {"country": "de"} in segments else {})
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.integers(0, 2 * HOUR_MS),
+            st.integers(0, CLUSTERS - 1),
+            st.none() | st.fixed_dictionaries({}, optional={"country": st.sampled_from(["de", "fr", "es"])}),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_the_segments_of_a_key_add_up_to_all_events(events):
+    accumulator = build_accumulator("country")
+    count(accumulator, *[event[:3] for event in events], segments=[event[3] for event in events])
+    counted = panes(accumulator)
+    for (start_ms, segment), delta in counted.items():
+        if segment is None:
+            parts = [counted.get((start_ms, other)) for other in SEGMENTS[:3]]
+            np.testing.assert_array_equal(sum(part.values for part in parts if part), delta.values)
+            assert sum(part.events for part in parts if part) == delta.events
+
+
+def test_a_delta_holds_counts_events_beyond_the_radius_and_sums_of_coordinates():
+    accumulator = build_accumulator()
+    count(accumulator, (0, 0, 1), (0, 5, 1), (0, 9, 3))
+    (delta,) = accumulator.panes(PARTITIONS)
+    assert (delta.stream, delta.start_ms, delta.segment, delta.events) == ("images", 0, None, 3)
+    assert delta.scheme == build_spec(reference=REFERENCE).scheme(REFERENCE)
+    assert delta.values.tolist() == build_tally(0, 2, 0, 1, reference=REFERENCE).tolist()
+
+
+def test_a_pane_counts_all_partitions_and_names_one_of_its_events():
+    accumulator = build_accumulator()
+    for offset in (7, 8):
+        accumulator.add(build_batch([(1, offset, 0, 0), (0, offset, 0, 0), (0, offset, HOUR_MS, 0)]))
+    assert {start_ms: (delta.events, delta.first) for (start_ms, _), delta in panes(accumulator).items()} == {
+        0: (4, (PARTITIONS[1], 7)),
+        HOUR_MS: (2, (PARTITIONS[0], 7)),
+    }
+    assert len(accumulator) == 2
+
+
+def test_an_event_without_a_nearest_centroid_is_counted_nowhere():
+    accumulator = build_accumulator()
+    batch = build_batch([(0, 0, 0, 1), (0, 1, 0, 1)], event_ids=["a", "b"])
+    batch.vectors[0, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
+    assert accumulator.add(batch).tolist() == [True, False]
+    assert [delta.events for delta in accumulator.panes(PARTITIONS)] == [1]
+    (examples,) = accumulator.examples()
+    assert [example.event_id for example in examples.examples] == ["b"]
+
+
+@pytest.mark.parametrize(("distance", "beyond"), [(0.49, 0), (0.51, 1)])
+def test_an_event_beyond_the_radius_of_its_own_cluster_is_an_outlier(distance, beyond):
+    radii = np.array([0.1, 0.5, 0.1, 0.1], dtype=np.float32)
+    accumulator = build_accumulator(reference=replace(REFERENCE, radii=radii))
+    batch = build_batch([(0, 0, 0, 1), (0, 0, 0, 1)])
+    batch.vectors[0, 1] += distance
+    accumulator.add(batch)
+    (delta,) = accumulator.panes(PARTITIONS)
+    assert Tally(delta.values, CLUSTERS).beyond == beyond
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 100), max_size=4).map(sorted), st.booleans())
+def test_any_split_and_order_of_the_events_is_the_same_to_the_bit(seed, cuts, backwards):
+    random = np.random.default_rng(seed)
+    rows = np.stack([random.integers(2, size=100), np.arange(100), random.integers(2 * HOUR_MS, size=100)])
+    batch = build_batch(np.concatenate([rows, random.integers(4, size=(1, 100))]).T)
+    vectors = batch.vectors + random.normal(0, 0.3, (100, CLUSTERS)).astype(np.float32)
+    batch = replace(
+        batch,
+        vectors=vectors,
+        event_ids=[f"event-{number}" for number in range(100)],
+        segments=[{"country": name} for name in random.choice(["de", "fr", "es"], 100)],
+    )
+    order = np.arange(100)[::-1] if backwards else np.arange(100)
+    told = []
+    for parts in ([np.arange(100)], np.split(order, cuts)):
+        accumulator = build_accumulator("country")
+        for part in parts:
+            if len(part):
+                accumulator.add(take(batch, part))
+        tallies = {place: delta.values.tolist() for place, delta in panes(accumulator).items()}
+        told.append((tallies, list(accumulator.examples())))
+    assert told[0] == told[1]
+    assert len(told[0][0]) == 8
+
+
+def take(batch, rows):
+    """The events in these rows of a batch, in this order."""
+    return replace(
+        batch,
+        **{name: getattr(batch, name)[rows] for name in ("row", "partition", "offset", "time_ms", "credible_ms", "vectors")},
+        event_ids=[batch.event_ids[row] for row in rows],
+        segments=[batch.segments[row] for row in rows],
+    )
+
+
+def test_examples_are_kept_of_the_whole_where_events_have_names():
+    accumulator = build_accumulator("country")
+    count(accumulator, (0, 0, 1), (1, 0, 2), event_ids=["a", None], segments=[{"country": "de"}, None])
+    (examples,) = accumulator.examples()
+    assert (examples.stream, examples.start_ms) == ("images", 0)
+    assert [example.event_id for example in examples.examples] == ["a"]

@@ -1,0 +1,297 @@
+"""The chain of progress: each cause that breaks it is found, counted, and marks the windows concerned."""
+
+import pytest
+
+from driftgauge.core.result import Verdict
+from driftgauge.core.windows.window import Window
+from tests.core.builders import HOUR_MS, MINUTE_MS, MONDAY_MS, build_spec, summary
+from tests.core.shard import EVENTS, Shard
+
+WHOLE = (0, 0, 0)
+
+
+def at(hours, cluster=0):
+    return MONDAY_MS + round(hours * HOUR_MS), cluster
+
+
+def marks(results):
+    """(hour, events lost, counted twice, verdict is incomplete) of each result."""
+    return [
+        (
+            (result.window.start_ms - MONDAY_MS) / HOUR_MS,
+            result.events_lost,
+            result.counted_twice,
+            result.verdict is Verdict.INCOMPLETE,
+        )
+        for result in results
+    ]
+
+
+@pytest.fixture
+def shard():
+    """A shard after three hours with an event each on its one partition."""
+    shard = Shard(build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS))
+    for hour in range(3):
+        shard.read(at(hour), at(hour + 0.5))
+        shard.commit()
+    assert shard.chain == WHOLE
+    assert len(shard.state.streams["images"].published) == 2
+    return shard
+
+
+def test_each_progress_begins_where_the_last_one_ended(shard):
+    shard.commit()
+    shard.read(at(3))
+    shard.commit(producer="b")
+    assert (shard.chain, shard.broken) == (WHOLE, [])
+
+
+def test_offsets_reset_forward_are_a_gap_that_marks_the_windows_concerned(shard):
+    shard.ends[EVENTS, 0] += 7
+    shard.read(at(5), at(8))
+    results = shard.commit()
+    assert shard.chain == (1, 0, 0)
+    assert "embeddings[0]" in shard.broken[0]
+    # The last event counted was at 2.5 h, the first one after the gap at 5 h.
+    assert marks(results) == [(2, True, False, False), (5, True, False, False)]
+    shard.read(at(10))
+    assert marks(shard.commit()) == [(8, False, False, False)]
+    assert shard.chain == (1, 0, 0)
+
+
+def test_offsets_reset_back_are_an_overlap_that_is_applied_and_kept_out_of_the_history(shard):
+    shard.ends[EVENTS, 0] = 2
+    shard.read(at(1), at(1.5))
+    results = shard.commit()
+    assert shard.chain == (0, 1, 0)
+    assert marks(results) == [(1, False, True, True)]
+    assert summary(results) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 1, (4, 0, 0, 0))]
+    assert results[0].incomplete_reason == "counted_twice"
+    shard.read(at(2), at(2.5), at(3), at(4), at(5.5))
+    results = shard.commit()
+    assert shard.chain == (0, 2, 0)
+    history = shard.state.streams["images"].histories[HOUR_MS]
+    # Events up to 2.5 h were counted before, and the commit that passed them brought others as well.
+    assert marks(results) == [(hour, False, True, True) for hour in (2, 3, 4)]
+    assert history.end_ms == MONDAY_MS + 2 * HOUR_MS
+    shard.read(at(6), at(7.5))
+    assert marks(shard.commit())[-1] == (6, False, False, False)
+    assert shard.chain == (0, 2, 0)
+
+
+def test_a_window_counted_twice_stays_marked_over_restarts_and_further_events(shard):
+    shard.ends[EVENTS, 0] = 4
+    shard.read(at(2), at(2.5))
+    shard.commit()
+    shard.restart()
+    shard.read(at(2.9), at(4))
+    assert marks(shard.commit()) == [(2, False, True, True)]
+    shard.restart()
+    shard.read(at(2.8))
+    assert marks(shard.commit()) == [(2, False, True, True)]
+
+
+@pytest.mark.parametrize(
+    ("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))]
+)
+def test_a_group_that_begins_where_the_shard_knows_an_end_is_judged_by_the_offsets(shard, start, chain):
+    shard.ends[EVENTS, 0] = start
+    shard.read(at(3))
+    shard.commit(begins=True)
+    assert shard.chain == chain
+
+
+def test_an_offset_that_nobody_has_heard_of_before_is_a_gap(shard):
+    shard.sizes[EVENTS] = 2
+    shard.ends[EVENTS, 1] = 12
+    shard.commit()
+    assert shard.chain == (1, 0, 0)
+
+
+def test_a_topic_made_anew_begins_another_chain(shard):
+    shard.ids[EVENTS] = "embeddings-2"
+    shard.ends.clear()
+    shard.read(at(3), at(5))
+    assert summary(shard.commit()) == [
+        (HOUR_MS, MONDAY_MS + hour * HOUR_MS, 0, (count, 0, 0, 0)) for hour, count in ((2, 2), (3, 1))
+    ]
+    assert shard.chain == WHOLE
+    shard.restart()
+    shard.read(at(6))
+    shard.commit()
+    assert shard.chain == WHOLE
+
+
+def test_a_topic_made_anew_with_offsets_of_the_old_one_is_a_gap(shard):
+    shard.ids[EVENTS] = "embeddings-2"
+    shard.commit()
+    assert shard.chain == (1, 0, 0)
+
+
+def test_a_topic_made_anew_with_fewer_partitions_waits_for_none_of_the_old_ones():
+    shard = Shard(build_spec(), partitions=130)
+    shard.read(at(0))
+    shard.commit()
+    shard.ids[EVENTS], shard.sizes[EVENTS] = "embeddings-2", 1
+    shard.ends.clear()
+    shard.read(at(0.5), at(1))
+    assert summary(shard.commit()) == [(HOUR_MS, MONDAY_MS, 0, (2, 0, 0, 0))]
+    shard.restart()
+    shard.read(at(2))
+    assert summary(shard.commit()) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))]
+    assert not [key for key in shard.kept if b"sources" in key and b"/1" in key]
+
+
+def test_a_broker_that_gives_no_topic_id_for_once_hides_no_other_topic(shard):
+    shard.commit(topic_id="")
+    shard.ids[EVENTS] = "embeddings-2"
+    shard.ends.clear()
+    shard.read(at(3))
+    shard.commit()
+    assert shard.chain == WHOLE
+
+
+def test_partitions_that_are_added_begin_chains_of_their_own(shard):
+    shard.sizes[EVENTS] = 3
+    shard.read(at(4), partition=2)
+    assert shard.commit(unread=(1,)) == []
+    shard.read(at(4), partition=1)
+    shard.read(at(4))
+    results = shard.commit()
+    assert marks(results) == [(2, False, False, False)]
+    assert shard.chain == WHOLE
+
+
+def test_records_that_retention_took_mark_windows_and_are_no_gap(shard):
+    shard.read(at(5), at(8))
+    results = shard.commit(lost=3, end=11)
+    assert shard.chain == WHOLE
+    assert marks(results) == [(2, True, False, False), (5, True, False, False)]
+    assert {result.verdict for result in results} != {Verdict.INCOMPLETE}
+
+
+def test_a_loss_before_the_first_event_of_all_marks_what_comes_first():
+    shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
+    shard.read(at(0), partition=1)
+    shard.read(at(0))
+    shard.commit()
+    shard.commit(lost=2, unread=(1,))
+    shard.read(at(1.5), at(4))
+    shard.read(at(4), partition=1)
+    assert marks(shard.commit()) == [(0, True, False, False), (1, True, False, False)]
+
+
+def test_what_is_lost_on_one_topic_marks_no_stream_of_another():
+    shard = Shard(build_spec("images"), build_spec("texts"), topics=(EVENTS, "others"))
+    shard.read(at(0), at(2), stream="images", partition=(EVENTS, 0))
+    shard.read(at(0), at(2), stream="texts", partition=("others", 0))
+    shard.commit(caught_up=True)
+    shard.read(at(4), stream="images", partition=(EVENTS, 0))
+    shard.read(at(4), stream="texts", partition=("others", 0))
+    shard.ends["others", 0] += 1
+    results = shard.commit(caught_up=True)
+    assert [(result.stream, result.events_lost) for result in results] == [("images", False), ("texts", True)]
+
+
+def test_an_interval_without_events_goes_on_with_the_chain(shard):
+    for _ in range(3):
+        shard.commit(after_ms=5_000, caught_up=True)
+    shard.restart()
+    shard.commit(after_ms=5_000)
+    assert shard.chain == WHOLE
+
+
+def torn(shard, missing):
+    """Commit several parts, of which some are missing, then another commit; return how many came, and results."""
+    shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
+    shard.read(at(2.5))
+    offsets = shard.write(limit_bytes=900)
+    assert len(offsets) > 3
+    for part in missing:
+        shard.log[offsets[part]] = None
+    shard.apply()
+    assert shard.close() == []
+    shard.read(at(5))
+    return len(offsets) - len(missing), shard.commit()
+
+
+@pytest.mark.parametrize("missing", [(0,), (1,), (-1,), (-1, 0), (1, 2)])
+def test_a_torn_commit_is_not_applied_and_its_events_are_a_gap(missing):
+    spec = build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS)
+    shard = Shard(spec, build_spec("texts"))
+    shard.read(at(0), at(2))
+    shard.commit()
+    orphans, results = torn(shard, missing)
+    assert shard.chain == (1, 0, orphans)
+    # Counted were the events before and after.
+    assert summary(results) == [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0))]
+    assert results[0].events_lost
+    shard.restart()
+    shard.commit()
+    assert shard.chain == (1, 0, orphans)
+
+
+def test_a_commit_that_is_missing_as_a_whole_is_a_gap(shard):
+    shard.read(at(3))
+    for offset in shard.write():
+        shard.log[offset] = None
+    shard.commit()
+    assert shard.chain == (1, 0, 0)
+
+
+def test_parts_that_wait_for_others_for_too_long_are_orphans_and_hold_nothing_back(shard):
+    shard.read(at(3))
+    offsets = shard.write(producer="gone")
+    shard.log[offsets[-1]] = None
+    for _ in range(20):
+        shard.commit(after_ms=MINUTE_MS)
+    assert shard.chain == (1, 0, 1)
+    assert shard.state.position.offset == len(shard.log)
+
+
+def test_parts_of_several_producers_lie_between_each_other(shard):
+    shard.read(at(3), at(3.2))
+    one = [shard.log[offset] for offset in shard.write(producer="a", unread=())]
+    shard.read(at(4))
+    other = [shard.log[offset] for offset in shard.write(producer="b")]
+    del shard.log[shard.next_offset :]
+    shard.log += [one[0], other[0], one[1], other[1], None, None]
+    results = None
+    for _ in range(2):
+        shard.apply()
+        results = shard.close()
+    assert results == []
+    assert shard.chain == WHOLE
+    assert shard.state.open_windows("images") == {HOUR_MS: 5}
+
+
+def test_a_commit_applied_already_is_skipped_where_another_ones_parts_were_waiting():
+    shard = Shard(build_spec(), partitions=2)
+    shard.read(at(0))
+    first, last = shard.write(producer="b", unread=(1,))
+    waiting = shard.log[last]
+    shard.log[last:] = []
+    shard.read(at(0.5, 1), partition=1)
+    shard.write(producer="a", unread=(0,))
+    shard.apply()
+    shard.close()
+    assert shard.state.open_windows("images") == {HOUR_MS: 1}
+    assert shard.state.position.offset == first
+    shard.restart()
+    assert shard.next_offset == first
+    shard.log.append(waiting)
+    shard.apply()
+    shard.close()
+    assert shard.state.position.offset == len(shard.log)
+    assert summary(shard.close(everything=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
+    assert shard.chain == WHOLE
+
+
+def test_counts_of_the_chain_survive_restarts(shard):
+    shard.ends[EVENTS, 0] += 1
+    shard.commit()
+    shard.restart()
+    shard.ends[EVENTS, 0] += 1
+    shard.commit()
+    assert shard.chain == (2, 0, 0)
+    assert Window(HOUR_MS, MONDAY_MS) in shard.state.streams["images"].published

@@ -1,0 +1,373 @@
+"""Scores against a baseline, and which windows and segments are significant and large."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.core.budget import benjamini_hochberg
+from driftgauge.core.combination import combine
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.dependence import MIN_WINDOWS, Dependence, Known
+from driftgauge.core.divergence import js_contributions
+from driftgauge.core.mean_shift import MeanNull
+from driftgauge.core.power import Sensitivity
+from driftgauge.core.result import Verdict
+from driftgauge.core.significance import CountNull
+from driftgauge.core.slow import threshold
+from driftgauge.core.windows.scoring import WindowScorer
+from tests.core.builders import (
+    ALARM,
+    CLUSTERS,
+    COMPONENTS,
+    FIRST,
+    build_reference,
+    build_segment,
+    build_spec,
+    build_tally,
+    plain,
+)
+
+BASELINE_COUNT = 100_000
+RICH = build_reference("rich", count=BASELINE_COUNT)
+NULL = CountNull(RICH.counts, 1.0)
+NEVER = 1e9  # of a floor that nothing reaches
+
+RELATED = Dependence(200, 3.0, np.diag([4.0, 2.0]))
+
+
+def build_scorer(reference=RICH, dependence=None, *, min_events=1, **alarm):
+    return WindowScorer(
+        build_spec(reference=reference, min_events=min_events, alarm=replace(ALARM, **alarm)),
+        reference,
+        dependence,
+        calibrated=dependence is not None,
+    )
+
+
+def tally(*counts, beyond=0, sums=None):
+    """Of unit vectors, or with other sums than theirs."""
+    values = build_tally(*counts, reference=RICH, beyond=beyond)
+    if sums is not None:
+        values[CLUSTERS + 1 :] = sums
+    return Tally(values, CLUSTERS)
+
+
+COUNTS = st.lists(st.integers(0, 500), min_size=CLUSTERS, max_size=CLUSTERS).filter(any)
+
+
+@settings(max_examples=100, deadline=None)
+@given(COUNTS, st.integers(0, 5))
+def test_the_parts_of_a_score_belong_together(counts, beyond):
+    seen = tally(*counts, beyond=beyond)
+    scored = build_scorer().score(seen)
+    np.testing.assert_array_equal(scored.contributions, js_contributions(seen.counts, RICH.counts))
+    assert scored.js_divergence == pytest.approx(scored.contributions.sum(), abs=1e-15)
+    assert scored.js_distance == math.sqrt(scored.js_divergence)
+    assert scored.noise_floor == NULL.at(seen.count).expected
+    assert scored.js_excess == scored.js_divergence - scored.noise_floor
+    assert scored.js_p_value == NULL.at(seen.count).p_value(scored.js_divergence)
+    shift = RICH.projection.shift(seen.sums, seen.count)
+    mean_null = MeanNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
+    assert plain(scored.mean_shift) == plain(mean_null.test(shift, seen.count))
+    assert scored.p_value == combine(
+        [scored.js_p_value, scored.mean_shift.p_value, scored.mean_shift.centroid_p_value]
+    )
+    assert scored.novelty == beyond / seen.count
+    assert scored.calibrated is False
+
+
+def divergence(counts, baseline_counts):
+    """The divergence of any two histograms as it is scored."""
+    reference = replace(RICH, counts=baseline_counts)
+    values = np.concatenate([counts, np.zeros(1 + COMPONENTS, dtype=np.int64)])
+    return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(1, 40))
+def test_disjoint_histograms_score_at_most_one_in_spite_of_rounding(shares, others):
+    counts = np.array([*shares, *[0] * others])
+    baseline_counts = np.array([*[0] * len(shares), *range(1, others + 1)])
+    assert 1 - 1e-12 < divergence(counts, baseline_counts * 10) <= 1
+
+
+SIX = st.lists(st.integers(1, 500), min_size=6, max_size=6).map(np.array)
+
+
+@settings(deadline=None)
+@given(SIX, SIX, st.permutations(range(6)))
+def test_the_score_does_not_depend_on_the_order_of_clusters(counts, baseline_counts, order):
+    assert divergence(counts[order], baseline_counts[order]) == divergence(counts, baseline_counts)
+
+
+def test_the_same_window_scores_the_same_in_another_process():
+    seen = tally(430, 280, 200, 90)
+    scored = build_scorer().score(seen)
+    assert plain(build_scorer(build_reference("rich", count=BASELINE_COUNT)).score(seen)) == plain(scored)
+
+
+@pytest.mark.parametrize(("min_events", "is_scored"), [(7, True), (8, False)])
+def test_too_few_events_are_not_scored(min_events, is_scored):
+    scored = build_scorer(min_events=min_events).score(tally(4, 2, 1, 0))
+    assert (scored is not None) is is_scored
+
+
+# The sums of a thousand events that have moved by half a standard deviation, whatever their clusters.
+SHIFTED = (round(1_000 * 0.5 * RICH.projection.deviations[0] / RICH.projection.step), 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sums", "is_significant", "is_large"),
+    [
+        ((400, 300, 200, 100), (0, 0), False, False),
+        # Of a hundred thousand events, far from chance and from anything worth a page.
+        ((42_500, 28_500, 19_500, 9_500), (0, 0), True, False),
+        ((42_500, 28_500, 19_500, 9_500), None, True, False),
+        # So large that it would be drift, of so few events that it is none.
+        ((6, 6, 0, 0), (0, 0), False, True),
+        ((6, 3, 2, 1), (SHIFTED[0] // 80, 0), False, True),
+        # By the histogram alone, by the mean alone, by both.
+        ((500, 250, 170, 80), (0, 0), True, True),
+        ((400, 300, 200, 100), SHIFTED, True, True),
+        ((500, 250, 170, 80), None, True, True),
+    ],
+)
+def test_a_window_is_found_if_it_is_significant_and_in_one_respect_large(
+    counts, sums, is_significant, is_large
+):
+    here = build_scorer()
+    scored = here.score(tally(*counts, sums=sums))
+    assert (scored.p_value < ALARM.level) is is_significant
+    large = scored.js_excess >= ALARM.js_divergence / 2, scored.mean_shift.excess >= ALARM.mean_shift / 2
+    assert any(large) is is_large
+    assert here.is_significant_and_large(scored) is (is_significant and is_large)
+
+
+def test_a_window_is_significant_below_the_level_and_not_at_it():
+    scored = build_scorer().score(tally(500, 250, 170, 80))
+    level = scored.p_value
+    assert build_scorer(level=math.nextafter(level, 1)).is_significant_and_large(scored)
+    assert not build_scorer(level=level).is_significant_and_large(scored)
+
+
+def test_each_statistic_has_a_floor_of_its_own_half_of_what_is_worth_finding():
+    scored = build_scorer().score(tally(500, 250, 170, 80))
+    floors = {"js_divergence": 2 * scored.js_excess, "mean_shift": 2 * scored.mean_shift.excess}
+    for name, floor in floors.items():
+        others = dict.fromkeys(floors, NEVER)
+        assert build_scorer(**{**others, name: floor}).is_significant_and_large(scored)
+        assert not build_scorer(**{**others, name: math.nextafter(floor, NEVER)}).is_significant_and_large(scored)
+
+
+@pytest.mark.parametrize("dependence", [None, RELATED])
+def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found(dependence):
+    here = build_scorer(dependence=dependence)
+    sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, BASELINE_COUNT, dependence)
+    least = sensitivity.least_count(ALARM.level, ALARM.js_divergence, ALARM.mean_shift)
+    assert [here.has_power(count) for count in (1, least - 1, least, 10 * least)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
+    alike, related = build_scorer(), build_scorer(dependence=RELATED)
+    least = [next(n for n in range(1, 10**4) if here.has_power(n)) for here in (alike, related)]
+    assert 2 * least[0] < least[1]
+    seen = tally(450, 270, 190, 90)
+    scores = [here.score(seen) for here in (alike, related)]
+    assert scores[0].js_divergence == scores[1].js_divergence
+    for name in ("js_p_value", "p_value", "noise_floor"):
+        assert getattr(scores[0], name) < getattr(scores[1], name)
+    assert [scored.calibrated for scored in scores] == [False, True]
+
+
+@pytest.mark.parametrize("means", [np.eye(2) * 3, np.diag([6.0, 1.0])])
+def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their_tail(means):
+    # The mean of 10,000 windows is known to 0.8 %, and the expansion is some per cent off.
+    dependence = Dependence(MIN_WINDOWS, 3.0, means)
+    assert dependence.inflation(CLUSTERS) > 1.15 * 3
+    scored = build_scorer(dependence=dependence).score(tally(450, 270, 190, 90))
+    windows = 3 * np.random.default_rng(6).multinomial(1_000 // 3, RICH.counts / BASELINE_COUNT, 10_000)
+    divergences = [js_contributions(counts, RICH.counts).sum() for counts in windows]
+    assert scored.noise_floor == pytest.approx(np.mean(divergences), rel=0.06)
+    assert scored.js_excess == scored.js_divergence - scored.noise_floor
+
+
+def test_a_baseline_of_too_few_events_has_no_power_however_many_the_window_has():
+    assert not build_scorer(FIRST).has_power(10**9)
+
+
+def test_slow_drift_may_be_warned_of_more_rarely_than_a_page_may_be_false():
+    assert build_scorer(level=1e-4).slow_limit == threshold(20_000)
+
+
+# Segments whose shares are far from those of the whole.
+NAMES = [("country", "de"), ("country", "fr"), ("country", "es"), ("country", "other")]
+SHARES = {
+    NAMES[0]: (0.1, 0.2, 0.3, 0.4),
+    NAMES[1]: (0.4, 0.4, 0.1, 0.1),
+    NAMES[2]: (0.25, 0.25, 0.25, 0.25),
+    NAMES[3]: (0.7, 0.1, 0.1, 0.1),
+}
+SEGMENTED = replace(
+    RICH,
+    segments=tuple(
+        build_segment(*name, *(round(20_000 * share) for share in shares)) for name, shares in SHARES.items()
+    ),
+)
+
+
+def by_country(**changes):
+    return build_scorer(SEGMENTED, segment_keys=("country",), **changes)
+
+
+def of(segment, events=1_000, moved=0):
+    """So many events of a segment, some of them moved from its third cluster to its fourth."""
+    counts = [round(events * share) for share in SHARES[segment]]
+    return tally(*(counts + np.array([0, 0, -moved, moved])))
+
+
+def test_a_segment_is_compared_with_its_own_part_of_the_baseline():
+    results, found = by_country().judge_segments({name: of(name) for name in NAMES}, {})
+    assert [result.segment for result in results] == NAMES
+    for result in results:
+        assert result.count == 1_000
+        assert result.js_divergence == pytest.approx(0, abs=1e-12)
+        assert result.js_excess < 0
+        assert result.mean_shift_excess < 0
+        assert result.p_value > 0.5
+        assert result.verdict is Verdict.OK
+    assert found == dict.fromkeys(NAMES, False)
+
+
+def test_a_segments_score_is_that_of_a_baseline_of_its_own():
+    name, part = NAMES[0], SEGMENTED.segments[0]
+    seen = of(name, moved=80)
+    ((result, *_), _) = by_country().judge_segments({name: seen}, {})
+    null = CountNull(part.counts, 1.0).at(seen.count)
+    divergence = math.fsum(js_contributions(seen.counts, part.counts))
+    shift = RICH.projection.shift(seen.sums, seen.count) - part.mean
+    mean_shift = MeanNull(part.covariance, 20_000, None).test(shift, seen.count)
+    assert result.js_divergence == divergence
+    assert result.js_excess == divergence - null.expected
+    assert result.mean_shift_excess == mean_shift.excess
+    assert result.p_value == combine(
+        [null.p_value(divergence), mean_shift.p_value, mean_shift.centroid_p_value]
+    )
+
+
+def test_segments_are_judged_with_their_own_dependence_or_as_if_they_were_as_the_whole():
+    own, whole = (Dependence(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
+    tallies = {name: of(name, moved=45) for name in NAMES}
+    known = {NAMES[0]: Known(own, calibrated=True), NAMES[1]: Known(own, calibrated=False)}
+    alarm = replace(ALARM, segment_keys=("country",))
+    spec = build_spec(reference=SEGMENTED, alarm=alarm)
+
+    def p_values(dependence, segments):
+        here = WindowScorer(spec, SEGMENTED, dependence, calibrated=True, segments=segments)
+        return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
+
+    found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
+    assert found[0] == (as_own[0][0], True)
+    assert found[1] == (as_own[1][0], False)
+    assert found[2:] == as_whole[2:]
+    assert as_own[0][0] > as_whole[0][0]
+    assert not any(is_calibrated for _, is_calibrated in as_whole)
+
+
+def test_the_p_values_of_segments_are_adjusted_for_their_number():
+    tallies = {name: of(name, moved=moved) for name, moved in zip(NAMES, (45, 0, 80, 30), strict=True)}
+    results, _ = by_country().judge_segments(tallies, {})
+    p_values = [result.p_value for result in results]
+    assert [result.adjusted_p_value for result in results] == benjamini_hochberg(p_values).tolist()
+    assert len(set(p_values)) == 4
+
+
+def test_a_segment_is_found_where_its_adjusted_p_value_is_at_most_half_the_level():
+    tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
+    (result, *_), _ = by_country().judge_segments(tallies, {})
+    assert result.adjusted_p_value == pytest.approx(4 * result.p_value)
+    for level, is_found in ((2 * result.adjusted_p_value, True), (1.99 * result.adjusted_p_value, False)):
+        assert level / 2 > result.p_value
+        results, found = by_country(level=level).judge_segments(tallies, {})
+        assert found == dict.fromkeys(NAMES, False) | {NAMES[0]: is_found}
+        assert (results[0].verdict is Verdict.WARNING) is is_found
+
+
+def test_a_segment_must_have_moved_far_enough_too():
+    tallies = {NAMES[0]: of(NAMES[0], 20_000, moved=1_000)}
+    (result, *_), found = by_country().judge_segments(tallies, {})
+    assert result.adjusted_p_value < 1e-6
+    assert (found, result.verdict) == ({NAMES[0]: False}, Verdict.OK)
+
+
+def test_with_segments_the_whole_is_left_half_of_the_level():
+    seen = tally(500, 250, 170, 80)
+    scored = build_scorer().score(seen)
+    for level, alone, beside in ((1.5, True, False), (2.5, True, True)):
+        assert build_scorer(level=level * scored.p_value).is_significant_and_large(scored) is alone
+        assert by_country(level=level * scored.p_value).is_significant_and_large(scored) is beside
+
+
+def test_segments_with_too_few_events_are_not_scored_and_not_counted_among_the_tests():
+    tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1], 10)}
+    results, found = by_country(min_events=11).judge_segments(tallies, {})
+    assert [result.count for result in results] == [1_000, 10, 0, 0]
+    assert results[0].adjusted_p_value == results[0].p_value
+    for result in results[1:]:
+        assert result.verdict is Verdict.INSUFFICIENT
+        assert {
+            result.js_divergence,
+            result.js_excess,
+            result.mean_shift_excess,
+            result.p_value,
+            result.adjusted_p_value,
+        } == {None}
+    assert found == {NAMES[0]: True}
+
+
+@pytest.mark.parametrize(
+    ("recent", "verdict"),
+    [
+        ((), Verdict.WARNING),
+        ((True,), Verdict.DRIFT),
+        ((True, False), Verdict.DRIFT),
+        ((False, False), Verdict.WARNING),
+    ],
+)
+def test_a_segments_drift_lasts_as_that_of_a_window_does(recent, verdict):
+    tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1])}
+    results, _ = by_country().judge_segments(tallies, {NAMES[0]: recent, NAMES[2]: (True, True)})
+    assert [result.verdict for result in results] == [
+        verdict,
+        Verdict.OK,
+        Verdict.INSUFFICIENT,
+        Verdict.INSUFFICIENT,
+    ]
+
+
+def test_the_segments_of_an_incomplete_window_are_scored_and_not_judged():
+    results, found = by_country().judge_segments({NAMES[0]: of(NAMES[0], moved=80)}, None)
+    assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
+    assert results[0].p_value < ALARM.level
+    assert found == {NAMES[0]: True}
+
+
+def test_a_segment_has_power_where_it_would_be_found_alone_among_all():
+    sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, 20_000, None)
+    level = ALARM.level / 2 / len(NAMES)
+    least = sensitivity.least_count(level, ALARM.js_divergence, ALARM.mean_shift)
+    for events, verdict in ((least - 40, Verdict.INSUFFICIENT), (least + 40, Verdict.OK)):
+        (result, *_), _ = by_country().judge_segments({NAMES[0]: of(NAMES[0], events)}, {})
+        assert result.verdict is verdict
+
+
+def test_without_configured_keys_there_are_no_segments():
+    assert build_scorer(SEGMENTED).judge_segments({NAMES[0]: of(NAMES[0])}, {}) == ((), {})
