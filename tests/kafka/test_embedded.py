@@ -1,13 +1,13 @@
 import socket
 from contextlib import suppress
 
-from driftgauge.kafka import client, topics
+from driftgauge.kafka import client, metadata
 from driftgauge.kafka.embedded import EmbeddedBroker
 
 
 def consume(broker, topic, wanted):
     """Read until `wanted` values have come, or for ten seconds."""
-    consumer = client.table_consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"})
+    consumer = client.changelog_consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"})
     consumer.subscribe([topic])
     values = []
     for _ in range(100):
@@ -30,12 +30,12 @@ def test_what_is_published_is_read_by_a_group():
 
 def test_the_topics_are_there_with_four_partitions_and_on_loopback_only():
     with EmbeddedBroker(["events", "results"]) as broker:
-        metadata = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10)
-        assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == {
+        known = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10)
+        assert {name: len(topic.partitions) for name, topic in known.topics.items()} == {
             "events": 4,
             "results": 4,
         }
-        assert {server.host for server in metadata.brokers.values()} == {"127.0.0.1"}
+        assert {server.host for server in known.brokers.values()} == {"127.0.0.1"}
 
 
 def test_it_announces_itself_to_nobody(capfd):
@@ -69,4 +69,4 @@ def test_two_brokers_know_nothing_of_each_other():
     with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
         assert one.bootstrap != other.bootstrap
         admin = client.admin({"bootstrap.servers": other.bootstrap})
-        assert topics.missing_topics(admin, ["here", "there"]) == ["here"]
+        assert metadata.missing_topics(admin, ["here", "there"]) == ["here"]

@@ -165,7 +165,7 @@ def test_a_broker_gets_every_event_and_the_records_own_time_stays_now():
         properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         publication = spread(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
         publish(client.producer(properties), publication, rate=None)
-        reader = client.table_consumer(properties)
+        reader = client.changelog_consumer(properties)
         reader.subscribe(["events"])
         records = []
         for _ in range(100):
