@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
-from driftgauge.kafka import session, transaction
+from driftgauge.kafka import calls, session
 from driftgauge.telemetry import health, server
 from tests.deploy.dockerfile import PROJECT
 from tests.deploy.manifests import (
@@ -223,7 +223,7 @@ def test_a_stuck_replica_is_restarted_before_kafka_takes_its_partitions_away():
 
 
 def test_a_replica_that_is_stopped_has_the_time_to_commit_and_leave():
-    stopping_s = transaction._HANGING_S + session._REVOKED_S + session._ABORT_S + server._STOP_TIMEOUT_S
+    stopping_s = calls.HANGING_S + session._REVOKED_S + session._ABORT_S + server._STOP_TIMEOUT_S
     assert pod(BASE)["spec"]["terminationGracePeriodSeconds"] > stopping_s
 
 
