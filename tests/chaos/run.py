@@ -16,9 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
 from tests.chaos.report import heading, line, summary  # noqa: E402
 from tests.chaos.scenario import Options, run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
+
+PROFILES = {profile.brokers: profile for profile in (ONE_BROKER, THREE_BROKERS)}
 
 
 def main() -> None:
@@ -27,10 +30,10 @@ def main() -> None:
     parser.add_argument("--disruptions", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=25.0, help="how long events are published")
     parser.add_argument("--seed", type=int, default=None, help="of events and plan; drawn unless given")
-    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    parser.add_argument("--brokers", type=int, choices=tuple(PROFILES), default=1)
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    options = Options(given.events, given.disruptions, given.minutes * 60, seed, given.brokers)
+    options = Options(given.events, given.disruptions, given.minutes * 60, seed, PROFILES[given.brokers])
 
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-chaos-"))
     say(f"logs and files, until all is well: {folder}")

@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from driftgauge import cli
-from driftgauge.kafka import client, transaction
+from driftgauge.kafka import calls, client
 
 
 class StoppingProducer:
@@ -59,7 +59,7 @@ class StoppingProducer:
 def main() -> None:
     order = Path(sys.argv.pop(1))
     # A call that hangs is given up after a time that goes on while the process is stopped.
-    transaction._HANGING_S = 120.0
+    calls.HANGING_S = 120.0
     make = client.transactional_producer
     client.transactional_producer = lambda *arguments, **named: StoppingProducer(
         make(*arguments, **named), order

@@ -144,15 +144,8 @@ class ShardState:
 
     def open_windows(self, stream: str) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final."""
-        spec, state = self._specs[stream], self.streams.get(stream)
-        if state is None:
-            return dict.fromkeys(spec.sizes_ms, 0)
-        starts, final_ms = state.starts(), state.status.final_ms
-        windows = {size: {start - start % size for start in starts} for size in spec.sizes_ms}
-        return {
-            size: sum(final_ms is None or start + size > final_ms for start in windows[size])
-            for size in spec.sizes_ms
-        }
+        sizes_ms, state = self._specs[stream].sizes_ms, self.streams.get(stream)
+        return dict.fromkeys(sizes_ms, 0) if state is None else state.open_windows(sizes_ms)
 
     def _move(self) -> None:
         """Cover what has been read, but for the parts that wait for others."""
