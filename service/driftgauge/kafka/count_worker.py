@@ -93,7 +93,7 @@ class CountWorker:
         self._waiting: list[Partition] = []  # assigned, and not yet counted
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
         self._barrier_ids: Mapping[str, str] = {}
-        self._waiting_since_s = 0.0
+        self._waiting_since_s = self._assigned_s = 0.0
         self._tally = _Tally()
         self._commits = 0
         self._committed_s = clock.monotonic_s()
@@ -175,6 +175,7 @@ class CountWorker:
             if not self._waiting:
                 self._waiting_since_s = self._clock.monotonic_s()
             self._waiting, self._barrier = partitions, None
+            self._assigned_s = self._clock.monotonic_s()
 
     def _stop(self, partitions: Collection[Partition]) -> list[Partition]:
         stopped = self._sources.remove(partitions)
@@ -197,14 +198,12 @@ class CountWorker:
 
     def _pass_barrier(self) -> None:
         """Begin to count the partitions that wait, as soon as their offsets are known."""
-        known = self._topics.known
-        there = [partition for partition in self._waiting if partition[0] in known]
-        if len(there) < len(self._waiting):
-            self._topics.refresh()
+        # By its id a topic is known that was created again, so an older answer will not do.
+        there = [each for each in self._waiting if self._topics.is_known_since(each[0], self._assigned_s)]
         if not there:
             return
         if self._barrier is None:
-            self._barrier_ids = {topic: it.id for topic, it in known.items()}
+            self._barrier_ids = {topic: it.id for topic, it in self._topics.known.items()}
             self._barrier = find_starts(there, self._offsets, self._admin, self._barrier_ids, self._clock)
         waited_s = self._clock.monotonic_s() - self._waiting_since_s
         try:

@@ -154,7 +154,11 @@ def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -
         BrokerError: The cluster does not answer.
     """
     known = metadata(admin).topics
-    needed = settings_of(admin, {topic for topic, _ in partitions}) or {}
+    try:
+        needed = settings_of(admin, {topic for topic, _ in partitions}) or {}
+    except AuthorizationError:
+        # One replica is needed at least; whoever writes too early is refused once more.
+        needed = {}
     writable = set()
     for topic, index in partitions:
         partition = known[topic].partitions.get(index) if topic in known else None

@@ -38,6 +38,7 @@ class TopicWatch:
         """What each topic was when it was last there."""
         self._is_open = False
         self._asked_s = 0.0
+        self._known_s: dict[str, float] = {}  # when a topic's answer was asked for
         self._ask()
 
     def poll(self) -> None:
@@ -46,14 +47,19 @@ class TopicWatch:
             answer = self._topics.collect()
             if answer is not None:
                 self.known |= {topic: EventsTopic(*described) for topic, described in answer.items()}
+                self._known_s |= dict.fromkeys(answer, self._asked_s)
                 self._is_open = False
         elif self._clock.monotonic_s() - self._asked_s >= _REFRESH_S:
             self._ask()
 
-    def refresh(self) -> None:
-        """Ask again soon, for something is missing."""
-        if not self._is_open and self._clock.monotonic_s() - self._asked_s >= _LEAST_S:
+    def is_known_since(self, topic: str, moment_s: float) -> bool:
+        """Tell whether a topic is known as it was after a moment, monotonic; ask again if not."""
+        if self._known_s.get(topic, 0.0) >= moment_s:
+            return True
+        is_first = self._asked_s < moment_s
+        if not self._is_open and (is_first or self._clock.monotonic_s() - self._asked_s >= _LEAST_S):
             self._ask()
+        return False
 
     def _ask(self) -> None:
         self._is_open, self._asked_s = True, self._clock.monotonic_s()

@@ -110,10 +110,11 @@ class Sources:
         known = int(row[_END])
         if known == NULL:
             link = Link.FITS if progress.begins else Link.GAP
-        elif progress.start == known:
-            link = Link.FITS
+        elif progress.start > known:
+            link = Link.GAP
         else:
-            link = Link.GAP if progress.start > known else Link.OVERLAP
+            # Where nothing was read nothing was counted twice.
+            link = Link.OVERLAP if progress.start < min(known, progress.end) else Link.FITS
         caught_up_ms = NULL if progress.caught_up_ms is None else progress.caught_up_ms
         if progress.end > known or caught_up_ms > row[_CAUGHT_UP]:
             row[_MOVED] = log_ms
