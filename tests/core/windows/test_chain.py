@@ -91,9 +91,7 @@ def test_a_window_counted_twice_stays_marked_over_restarts_and_further_events(sh
     assert marks(shard.commit()) == [(2, False, True, True)]
 
 
-@pytest.mark.parametrize(
-    ("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))]
-)
+@pytest.mark.parametrize(("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))])
 def test_a_group_that_begins_where_the_shard_knows_an_end_is_judged_by_the_offsets(shard, start, chain):
     shard.ends[EVENTS, 0] = start
     shard.read(at(3))
