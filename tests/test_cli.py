@@ -494,7 +494,7 @@ def test_events_that_are_published_again_keep_their_times_and_model_version(tmp_
         done = run("publish", events, "--config", config, "--stream", "images")
         assert done.returncode == 0, done.stderr
         consumer = client.consumer(
-            {"bootstrap.servers": broker.bootstrap, "group.id": "reader", "session.timeout.ms": 6_000}
+            {"bootstrap.servers": broker.bootstrap, "session.timeout.ms": 6_000}, "reader"
         )
         consumer.assign([TopicPartition("recorded", partition, 0) for partition in range(4)])
         sent = []

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from driftgauge.core.judge import Judge  # noqa: E402
 from tests.bench.verdicts import (  # noqa: E402
     CLASSES,
     CLEAN_WINDOWS,
@@ -40,12 +41,11 @@ from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments, project  # noqa: E402
 from driftgauge.baseline.segments import Members, reference_segments  # noqa: E402
 from driftgauge.core.budget import window_level  # noqa: E402
+from driftgauge.core.counting.tally import Tally  # noqa: E402
 from driftgauge.core.dependence import CleanWindows, Dependence, Known  # noqa: E402
-from driftgauge.core.judge import Judge  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Verdict  # noqa: E402
 from driftgauge.core.spec import StreamSpec  # noqa: E402
-from driftgauge.core.counting.tally import Tally  # noqa: E402
 from driftgauge.core.verdict import decide  # noqa: E402
 
 CELL = 50  # events

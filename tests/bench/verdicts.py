@@ -19,19 +19,20 @@ from scipy.special import gammaincinv, rel_entr
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from driftgauge.core.judge import Judge  # noqa: E402
+
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments  # noqa: E402
-from driftgauge.core.counting.assignment import Centroids  # noqa: E402
 from driftgauge.core.budget import window_level  # noqa: E402
-from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
-from driftgauge.core.judge import Judge  # noqa: E402
-from driftgauge.core.mean_shift import MeanNull  # noqa: E402
+from driftgauge.core.counting.assignment import Centroids  # noqa: E402
 from driftgauge.core.counting.projection import Projection  # noqa: E402
+from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
+from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
+from driftgauge.core.mean_shift import MeanNull  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Recall, Verdict  # noqa: E402
 from driftgauge.core.significance import CountNull  # noqa: E402
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec  # noqa: E402
-from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
 from driftgauge.core.verdict import decide, enter  # noqa: E402
 from driftgauge.streams import to_reference  # noqa: E402
 

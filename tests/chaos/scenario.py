@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.brokers import Brokers
+from tests.chaos.chain import check_chain_counters
 from tests.chaos.churn import Churn
 from tests.chaos.disruptions import RECOVERY_LIMIT_S, Disruptor, Outcome
 from tests.chaos.judgement import judge, read_results
@@ -18,7 +19,7 @@ from tests.chaos.publishing import LONGEST_OUTAGE_S, Publishing
 from tests.chaos.recovery import Progress
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import final_results
-from tests.chaos.setting import Setting, make_setting
+from tests.chaos.setting import SHARDS, Setting, make_setting
 from tests.chaos.truth import Truth
 from tests.chaos.unclean import LossyTopic, check_unclean_election
 from tests.chaos.verdict import Check, check_gauges
@@ -198,6 +199,8 @@ def _settle(setting: Setting, replicas: Replicas, truth: Truth, within_s: float)
             check_counts(counts, truth),
             check_late(counts, late_totals(scrapes.values()), truth),
             check_gauges(scrapes, final),
+            # A replica that lost a shard may show it until it knows.
+            check_chain_counters(scrapes, SHARDS),
         )
         if all(check.passed for check in checks):
             break

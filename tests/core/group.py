@@ -12,10 +12,10 @@ from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
-
 from driftgauge.core.pipeline import Pipeline
 from driftgauge.core.state import ProgressKey
 from driftgauge.core.table import Table
+
 from driftgauge.core.windows.window import Window
 from tests.core.builders import CLUSTERS, DAY_MS, MONDAY_MS, build_partitions
 from tests.core.replica import Replica, Tide, rows_of

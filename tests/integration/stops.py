@@ -29,9 +29,13 @@ class StoppingProducer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
 
+    def __len__(self) -> int:
+        return len(self._producer)
+
     def begin_transaction(self) -> None:
-        self._topics.clear()
+        # It fails while one is open.
         self._producer.begin_transaction()
+        self._topics.clear()
 
     def produce(self, topic: str, **record: Any) -> None:
         self._topics.add(topic)

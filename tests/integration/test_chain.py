@@ -187,19 +187,20 @@ def test_a_partial_that_cannot_be_decoded_stops_its_shard_alone(tmp_path: Path, 
         service.stop()
 
 
-def test_a_shard_whose_changelog_is_gone_stops_and_names_the_remedy(tmp_path: Path, bootstrap: str) -> None:
+def test_without_its_changelog_it_refuses_and_its_remedy_helps(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
     case.delete_topic(case.changelog_topic)
     with case.serve() as service:
-        service.wait_for("all to stop", lambda: len(service.logged(STOPPED)) == SHARDS)
-        assert "delete both internal topics" in str(service.logged(STOPPED)[0]["reason"])
-        service.stop()
-    for topic in (case.partials_topic, case.changelog_topic):
-        case.delete_topic(topic)
-    for group in (case.name, case.windows_group):
-        case.delete_group(group)
+        assert service.wait_for_exit(within_s=TIMEOUT_S) == 1
+        refusal = service.log_tail().splitlines()[-1]
+    assert f"changelog topic {case.changelog_topic} is missing" in refusal
+    assert f"delete the offsets of {case.partials_topic}" in refusal
+    assert case.changelog_topic not in case.admin.list_topics(timeout=TIMEOUT_S).topics
+    # The results that were published are published once more, from revision 0.
+    case.delete_topic(case.windows_topic)
+    case.delete_group(case.windows_group)
     case.publish(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
@@ -210,6 +211,11 @@ def test_it_goes_on_from_a_changelog_of_which_most_has_been_compacted_away(
     tmp_path: Path, bootstrap: str
 ) -> None:
     case = make_case(tmp_path, bootstrap)
+    case.create_topic(
+        case.partials_topic,
+        SHARDS,
+        {"message.timestamp.type": "LogAppendTime", "retention.bytes": "-1", "retention.ms": "-1"},
+    )
     # What takes hours elsewhere.
     case.create_topic(
         case.changelog_topic,

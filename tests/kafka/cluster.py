@@ -11,8 +11,6 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from driftgauge.core.partition import Partition
-from driftgauge.core.state import Change
-from driftgauge.events.state import encode_key, encode_value
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.transaction import Transaction
@@ -24,13 +22,12 @@ LOOK_EVERY_S = 0.05
 
 
 class Cluster:
-    """An events topic of some partitions, its state topic, topics for results and letters; a group."""
+    """An events topic of some partitions, topics for results and letters; a group."""
 
-    def __init__(self, bootstrap: str, partitions: int = 2, **state_settings: str) -> None:
+    def __init__(self, bootstrap: str, partitions: int = 2) -> None:
         name = uuid.uuid4().hex
         self.group = f"group-{name}"
-        self.events, self.state = f"events-{name}", f"state-{name}"
-        self.windows, self.letters = f"windows-{name}", f"letters-{name}"
+        self.events, self.windows, self.letters = f"events-{name}", f"windows-{name}", f"letters-{name}"
         self.partitions = partitions
         self.bootstrap = bootstrap
         self.properties: dict[str, str | int | float | bool] = {
@@ -40,7 +37,6 @@ class Cluster:
         }
         self.admin = client.admin(self.properties)
         self.create(self.events, partitions)
-        self.create(self.state, partitions, cleanup_policy="compact", **state_settings)
         self.create(self.windows, 1)
         self.create(self.letters, 1)
 
@@ -54,7 +50,8 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         # The broker is shared, and each partition costs it open files.
-        self.admin.delete_topics([self.events, self.state, self.windows, self.letters])
+        internal = [topic for topic in self.admin.list_topics().topics if f".{self.group}." in topic]
+        self.admin.delete_topics([self.events, self.windows, self.letters, *internal])
 
     def await_that(self, look: Callable[[], bool], what: str, within_s: float = TIMEOUT_S) -> None:
         """Look again and again until it is so."""
@@ -109,20 +106,6 @@ class Cluster:
         transaction = self.unstarted(name, **properties)
         transaction.start(TIMEOUT_S)
         return transaction
-
-    def keep(self, writer: Producer, *changes: Change) -> None:
-        """Write changes of the state in the transaction that is open; the broker has them then."""
-        for change in changes:
-            value = None if change.value is None else encode_value(change.value)
-            writer.produce(self.state, value, encode_key(change.key), partition=change.partition[1])
-        assert writer.flush(TIMEOUT_S) == 0
-
-    def write(self, *changes: Change) -> None:
-        """Commit changes of the state."""
-        writer = self.writer()
-        writer.begin_transaction()
-        self.keep(writer, *changes)
-        writer.commit_transaction(TIMEOUT_S)
 
     @contextmanager
     def member(self, **properties: str | int) -> Iterator[Consumer]:

@@ -23,7 +23,7 @@ __all__ = ["config_group", "health_command", "serve_command"]
 @config_option
 @click.option(
     "--role",
-    type=click.Choice([*Role, "all"]),
+    type=click.Choice([*(role.value for role in Role), "all"]),
     default="all",
     show_default=True,
     help="What this process does: count events, close windows, or both.",

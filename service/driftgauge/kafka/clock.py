@@ -92,8 +92,8 @@ class ClockGuard:
         Args:
             telemetry: Is told the offset.
             monotonic: A clock that never goes back.
-            is_told_time: The topic is known to be set to the brokers' time. Where its settings cannot be asked,
-                an append time is not believed.
+            is_told_time: The topic is known to be set to the brokers' time. Where its settings cannot be
+                asked, an append time is not believed.
         """
         self._telemetry = telemetry
         self._offset = ClockOffset(monotonic)

@@ -91,9 +91,7 @@ def test_a_window_counted_twice_stays_marked_over_restarts_and_further_events(sh
     assert marks(shard.commit()) == [(2, False, True, True)]
 
 
-@pytest.mark.parametrize(
-    ("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))]
-)
+@pytest.mark.parametrize(("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))])
 def test_a_group_that_begins_where_the_shard_knows_an_end_is_judged_by_the_offsets(shard, start, chain):
     shard.ends[EVENTS, 0] = start
     shard.read(at(3))
@@ -285,6 +283,18 @@ def test_a_commit_applied_already_is_skipped_where_another_ones_parts_were_waiti
     assert shard.state.position.offset == len(shard.log)
     assert summary(shard.close(everything=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
     assert shard.chain == WHOLE
+
+
+def test_commits_of_a_successor_whose_clock_is_behind_are_applied(shard):
+    shard.read(at(0))
+    shard.write(epoch=5)
+    shard.read(at(0.5))
+    shard.write(epoch=4)
+    shard.apply()
+    shard.close()
+    assert shard.chain == WHOLE
+    (result,) = shard.close(everything=True)
+    assert result.count == 2
 
 
 def test_counts_of_the_chain_survive_restarts(shard):

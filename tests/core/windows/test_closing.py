@@ -4,10 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from driftgauge.core import windows as module
-from driftgauge.core.reference import SegmentReference
-from driftgauge.core.result import Verdict
+from driftgauge.core.old_windows import Windows
 from driftgauge.core.state import (
     Change,
     Counting,
@@ -21,8 +18,11 @@ from driftgauge.core.state import (
     StreamProgress,
 )
 from driftgauge.core.table import Table
+
+from driftgauge.core import windows as module
+from driftgauge.core.reference import SegmentReference
+from driftgauge.core.result import Verdict
 from driftgauge.core.windows.window import Window
-from driftgauge.core.old_windows import Windows
 from tests.core.builders import (
     CLUSTERS,
     DAY_MS,

@@ -62,15 +62,13 @@ def run(shard, duration_ms, *speaking, step_ms=STEP_MS, **how):
 def test_an_event_far_ahead_closes_nothing_early():
     shard = Shard(minutely(disorder_ms=30 * SECOND_MS))
     results = []
-    for second in range(0, 600):
+    for second in range(600):
         now_ms = shard.now_ms = MONDAY_MS + second * SECOND_MS
         times = [now_ms, now_ms + 500] if second != 200 else [now_ms, now_ms + 299 * SECOND_MS]
         # What is ahead of the reader's clock moves the watermark no further than that clock.
         shard.read(*[(time_ms, 0) for time_ms in times], credible_ms=[min(time, now_ms) for time in times])
         results += shard.commit(caught_up=True)
-    assert minutes(results) == [
-        (minute, 0, {3: 119, 8: 121}.get(minute, 120), ()) for minute in range(9)
-    ]
+    assert minutes(results) == [(minute, 0, {3: 119, 8: 121}.get(minute, 120), ()) for minute in range(9)]
     assert shard.late.total() == 0
 
 
@@ -262,7 +260,7 @@ def test_a_partition_unread_for_a_day_holds_up_its_own_streams_for_a_while_and_n
     assert largest < 2 * (60 + 10 + 10) + 40
     assert len(shard.kept) < 60
     # It returns, and holds again when it is level.
-    shard.read(*[(begun_ms + each * MINUTE_MS, 1) for each in range(0, 1_400)], partition=both[1])
+    shard.read(*[(begun_ms + each * MINUTE_MS, 1) for each in range(1_400)], partition=both[1])
     late_before = shard.late["images", MINUTE_MS]
     results = step(both[0])
     assert [result.missing for result in results if result.stream == "images"] in ([], [(both[1],)])

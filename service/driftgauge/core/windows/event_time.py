@@ -62,7 +62,8 @@ class Standing:
                 )
             is_carried = bool((newest_ms != NULL).any())
             free.append((topic.caught_up_ms != NULL) & (not is_carried))
-            columns.append((newest_ms, read_ms, topic.since_ms, topic.caught_up_ms, topic.moved_ms, topic.end))
+            known = topic.since_ms, topic.caught_up_ms, topic.moved_ms, topic.end
+            columns.append((newest_ms, read_ms, *known))
             partitions += [(name, index) for index in range(len(newest_ms))]
         newest_ms, read_ms, since_ms, caught_up_ms, moved_ms, end = map(
             np.concatenate, zip(*columns, strict=True)
@@ -116,7 +117,7 @@ def advance_event_time(
 def _give_up(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int) -> StreamStatus:
     """Give up the partitions that stand still; take back those that are level with the stream again.
 
-    One that nothing has been heard of since the shard's first record is waited for no longer than a window is.
+    One that nothing has been heard of since the shard's first record is waited for as long as a window is.
     """
     patience_ms = np.where(standing.is_unheard, min(spec.incomplete_ms, spec.give_up_ms), spec.give_up_ms)
     stands_still = (log_ms - standing.moved_ms >= patience_ms) & ~standing.is_free

@@ -109,8 +109,8 @@ class ShardState:
             part: The part.
         """
         self._assembler.expire(append_ms)
-        known = self.position.producers.get(part.commit.producer)
-        if known is None or (part.commit.epoch, part.commit.number) > (known[0].epoch, known[0].number):
+        applied = self.position.producers.get((part.commit.producer, part.commit.epoch))
+        if applied is None or part.commit.number > applied[0]:
             commit = self._assembler.take(offset, append_ms, part)
             if commit is not None:
                 self._apply(commit, append_ms)
@@ -162,7 +162,7 @@ class ShardState:
         producers = {
             name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
         }
-        producers[commit.id.producer] = commit.id, log_ms
+        producers[commit.id.producer, commit.id.epoch] = commit.id.number, log_ms
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._pause(log_ms - position.log_ms)
         if not self._has_begun:
