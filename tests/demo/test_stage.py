@@ -44,16 +44,9 @@ def test_the_configuration_is_one_that_the_service_takes(tmp_path):
 def test_there_are_as_many_shards_as_the_broker_gives_a_topic_partitions(broker, tmp_path):
     write_config(tmp_path / "a.yaml", bootstrap=broker.bootstrap, streams=[STREAM])
     settings = load_settings(tmp_path / "a.yaml", {})
-<<<<<<< HEAD
     known = client.admin(settings.kafka).list_topics(timeout=10).topics
     for topic in (settings.partials_topic, settings.changelog_topic):
         assert len(known[topic].partitions) == settings.shards
-=======
-    counts = count_partitions(
-        client.admin(settings.kafka), [settings.partials_topic, settings.changelog_topic]
-    )
-    assert set(counts.values()) == {settings.shards}
->>>>>>> w-integ
 
 
 def test_the_configuration_says_what_to_change_for_a_broker_of_ones_own(tmp_path):
