@@ -389,8 +389,8 @@ class ToldProducer:
         self.__getattr__("begin_transaction")()
 
     def abort_transaction(self, _):
-        self.__getattr__("abort_transaction")()
         self._report(list(self.queue), error(KafkaError._PURGE_QUEUE))
+        self.__getattr__("abort_transaction")()
 
     def _report(self, records, why):
         for topic, partition, on_delivery in records:
@@ -564,8 +564,9 @@ def test_unwritable_partition_whose_transaction_could_not_be_aborted_leaves_that
     transaction, makes = started(stuck, ToldProducer())
     transaction.begin(BOUND_S)
     transaction.produce("t", 3, b"k", b"v")
-    with pytest.raises(TransactionAborted):
+    with pytest.raises(TransactionAborted) as aborted:
         commit(transaction)
+    assert aborted.value.unwritable == {("t", 3)}
     transaction.begin(BOUND_S)
     assert makes.ids == ["id", "id"]
 

@@ -282,7 +282,9 @@ class Transaction:
             self._producer.leave_id()
         names = [f"{topic}[{index}]" for topic, index in sorted(deliveries.unwritable | deliveries.too_large)]
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
-        message = f"records for {', '.join(names)} were not delivered ({why}); check these partitions"
+        # Where the abort hung as well nothing was reported.
+        where = ", ".join(names) or "some partitions"
+        message = f"records for {where} were not delivered ({why}); check these partitions"
         raise TransactionAborted(message, unwritable=deliveries.unwritable, too_large=deliveries.too_large)
 
     def _insist(
