@@ -87,6 +87,11 @@ def test_all_commands_of_the_contract_are_there():
         "demo",
         "demo prepare",
         "demo publish",
+        "kafka",
+        "kafka reshard",
+        "kafka transactions",
+        "kafka transactions list",
+        "kafka transactions resolve",
         "config",
         "config check",
         "baseline",
@@ -494,7 +499,7 @@ def test_events_that_are_published_again_keep_their_times_and_model_version(tmp_
         done = run("publish", events, "--config", config, "--stream", "images")
         assert done.returncode == 0, done.stderr
         consumer = client.consumer(
-            {"bootstrap.servers": broker.bootstrap, "group.id": "reader", "session.timeout.ms": 6_000}
+            {"bootstrap.servers": broker.bootstrap, "session.timeout.ms": 6_000}, "reader"
         )
         consumer.assign([TopicPartition("recorded", partition, 0) for partition in range(4)])
         sent = []

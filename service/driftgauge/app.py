@@ -14,9 +14,10 @@ from driftgauge.kafka.service import Service
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.logs import count_messages
-from driftgauge.telemetry.metrics import Telemetry, WatchedBaseline, WatchedStream
+from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import MetricsServer
+from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
 
 __all__ = ["check", "serve"]
 

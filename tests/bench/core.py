@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-
 from driftgauge.core.active import Active
-from driftgauge.core.counting.assignment import Centroids, Metric
-from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.judge import Judge
 from driftgauge.core.panes import Panes
 from driftgauge.core.pipeline import Pipeline, Round
+from driftgauge.core.table import Table
+from threadpoolctl import threadpool_limits
+
+from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.projection import Projection
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import OTHER, Reference, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
-from driftgauge.core.table import Table
-from driftgauge.core.counting.tally import Tally
 
 EVENTS = 1_000  # the size of a usual poll
 PARTITIONS = 6

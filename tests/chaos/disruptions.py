@@ -10,6 +10,7 @@ from tests.chaos.brokers import Brokers
 from tests.chaos.outages import Effect, Outages
 from tests.chaos.plan import Disruption, Step
 from tests.chaos.profiles import Kind
+from tests.chaos.publishing import Publishing
 from tests.chaos.recovery import EVERY_S, Progress
 from tests.chaos.replicas import Replicas
 from tests.kafka.relay import Relay
@@ -40,11 +41,17 @@ class Disruptor:
     """Carries out steps of the plan."""
 
     def __init__(
-        self, brokers: Brokers, replicas: Replicas, progress: Progress, relay: Relay | None = None
+        self,
+        brokers: Brokers,
+        replicas: Replicas,
+        progress: Progress,
+        publishing: Publishing,
+        relay: Relay | None = None,
     ) -> None:
         self._outages = Outages(brokers)
         self._replicas = replicas
         self._progress = progress
+        self._publishing = publishing
         self._relay = relay
         self._failures: list[str] = []
 
@@ -143,8 +150,11 @@ class Disruptor:
 
     def _wait_for_recovery(self, effect: Effect) -> float | None:
         deadline = time.monotonic() + RECOVERY_LIMIT_S
-        while (recovered_s := self._progress.recovered_s(effect.effective_s)) is None:
+        while True:
+            has_ended = not self._publishing.is_running
+            recovered_s = self._progress.recovered_s(effect.effective_s, has_ended=has_ended)
+            if recovered_s is not None:
+                return recovered_s - effect.begun_s
             if time.monotonic() > deadline:
                 return None
             time.sleep(EVERY_S)
-        return recovered_s - effect.begun_s

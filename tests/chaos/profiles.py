@@ -1,6 +1,6 @@
 """What may be done to the service and its brokers, and for how long, by the brokers that there are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -67,23 +67,26 @@ class Profile:
     """What a run does, by the brokers it has.
 
     Attributes:
+        brokers: How many brokers there are.
         often: What is done in turn, each once a round.
         once: What takes so long that it is done once.
         session_s: The session timeout of the service's groups.
         gone_s: How long a broker is gone, at the least and at the most.
+        pause_s: How long a replica is paused, at the least and at the most: past its session.
     """
 
+    brokers: int
     often: tuple[Choice, ...]
     once: tuple[Choice, ...]
     session_s: float
     gone_s: tuple[float, float]
+    pause_s: tuple[float, float]
 
     def away_s(self, kind: Kind) -> tuple[float, float]:
         """How long a disruption lasts, at the least and at the most."""
         match kind:
             case Kind.PAUSE:
-                # Past its session, and now and then past its transaction's 10 s as well.
-                return self.session_s + 1.0, self.session_s + 11.0
+                return self.pause_s
             case Kind.CUT:
                 return CUT_S
             case Kind.BROKER_PAUSE:
@@ -98,6 +101,7 @@ class Profile:
 
 _REPLICA_KINDS: Final = (*TO_A_REPLICA, Kind.ADD, Kind.REMOVE)
 ONE_BROKER: Final = Profile(
+    brokers=1,
     often=(
         *map(Choice, _REPLICA_KINDS),
         Choice(Kind.BROKER_RESTART, Role.BROKER),
@@ -106,8 +110,12 @@ ONE_BROKER: Final = Profile(
     once=(),
     session_s=3.0,
     gone_s=(0.0, GONE_S),
+    # Now and then past its transaction's 10 s as well.
+    pause_s=(4.0, 14.0),
 )
+SHORT: Final = replace(ONE_BROKER, pause_s=(4.0, 6.0))
 THREE_BROKERS: Final = Profile(
+    brokers=3,
     often=(
         *map(Choice, (*_REPLICA_KINDS, *BY_THE_RELAY)),
         *(Choice(Kind.BROKER_KILL, role) for role in LEADERS),
@@ -118,4 +126,5 @@ THREE_BROKERS: Final = Profile(
     # The tests' brokers are declared dead after 3 s, and a coordinator has to be found again after that.
     session_s=8.0,
     gone_s=(5.0, 12.0),
+    pause_s=(9.0, 19.0),
 )

@@ -15,7 +15,7 @@ def heading(options: Options) -> str:
     """What begins, and the table's head; `line` gives its rows."""
     return (
         f"{options.events:,} events over {options.seconds / 60:g} min, {options.disruptions} disruptions, "
-        f"brokers {options.brokers}, "
+        f"brokers {options.profile.brokers}, "
         f"seed {options.seed}; + marks what was done at about the same time\n"
         f"{HEADING}"
     )

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.brokers import Brokers
+from tests.chaos.chain import check_chain_counters
 from tests.chaos.churn import Churn
 from tests.chaos.disruptions import RECOVERY_LIMIT_S, Disruptor, Outcome
 from tests.chaos.judgement import judge, read_results
 from tests.chaos.lateness import check_counts, check_late, late_totals
 from tests.chaos.plan import Step, make_plan
-from tests.chaos.profiles import BY_THE_RELAY, ONE_BROKER, RELAYED, REPLICAS, THREE_BROKERS, Profile
+from tests.chaos.profiles import BY_THE_RELAY, ONE_BROKER, RELAYED, REPLICAS, Profile
 from tests.chaos.publishing import LONGEST_OUTAGE_S, Publishing
 from tests.chaos.recovery import Progress
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import final_results
-from tests.chaos.setting import Setting, make_setting
+from tests.chaos.setting import SHARDS, Setting, make_setting
 from tests.chaos.truth import Truth
 from tests.chaos.unclean import LossyTopic, check_unclean_election
 from tests.chaos.verdict import Check, check_gauges
@@ -31,9 +32,8 @@ from tests.kafka.relay import Relay
 SETTLE_EVERY_S: Final = 1.0
 # So long nothing more may come once all is counted.
 QUIET_S: Final = 5.0
-# What there is to do before the first event may be sent, at the least; live windows begin with the run.
-LEAD_MS: Final = 10_000
-LIVE_STEP_MS: Final = 30_000
+# What there is to do before the first event may be sent, at the least.
+LEAD_MS: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Options:
         disruptions: Disruptions, spread over the publishing.
         seconds: How long the publishing takes.
         seed: Of events and plan.
-        brokers: One, or three with a controller besides.
+        profile: What may be done, and with how many brokers.
         plan: What to do in place of the plan that follows from the seed.
         program: What Python runs in place of `driftgauge`.
         settle_s: How long is waited, at the most, until all is counted and shown.
@@ -55,14 +55,10 @@ class Options:
     disruptions: int
     seconds: float
     seed: int
-    brokers: int = 1
+    profile: Profile = ONE_BROKER
     plan: tuple[Step, ...] | None = None
     program: Sequence[str] = DRIFTGAUGE
     settle_s: float = 120.0
-
-    @property
-    def profile(self) -> Profile:
-        return ONE_BROKER if self.brokers == 1 else THREE_BROKERS
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -76,9 +72,9 @@ class Options:
 
     def make_cluster(self) -> KafkaCluster:
         """One node that is all, or brokers of which any one may go without the controller going too."""
-        if self.brokers == 1:
+        if self.profile.brokers == 1:
             return KafkaCluster([COMBINED], heap_mib=256)
-        return KafkaCluster([CONTROLLER, *[BROKER] * self.brokers], replication=3, min_insync=2)
+        return KafkaCluster([CONTROLLER, *[BROKER] * self.profile.brokers], replication=3, min_insync=2)
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def run_chaos(
         on_outcome: Is told of each disruption once it has been recovered from.
     """
     started_s = time.monotonic()
-    lossy = LossyTopic.make(cluster) if options.brokers > 1 else None
+    lossy = LossyTopic.make(cluster) if options.profile.brokers > 1 else None
     further = {} if lossy is None else {LOSSY: lossy.name}
     setting = make_setting(folder, cluster.bootstrap, options.profile, further)
     checks: list[Check] = []
@@ -134,7 +130,8 @@ def run_chaos(
         for name in REPLICAS:
             replicas.start(name)
         replicas.wait_until_ready()
-        workload = Workload.make(Recipe(options.seed, options.events, options.seconds, _next_start_ms()))
+        live_from_ms = int(time.time() * 1_000) + LEAD_MS
+        workload = Workload.make(Recipe(options.seed, options.events, options.seconds, live_from_ms))
         truth = Truth.of(workload, setting.centroids)
         outcomes, done = _disrupt(cluster, setting, replicas, workload, options, relay, on_outcome)
         _settle(setting, replicas, truth, options.settle_s)
@@ -147,12 +144,6 @@ def run_chaos(
     ended = Check("replicas ended when told to, and only then", replicas.starts, replicas.failures)
     checks = [done, ended, *judge(setting, folder, workload, truth, scrapes, witness), *checks]
     return Report(options, outcomes, checks, time.monotonic() - started_s)
-
-
-def _next_start_ms() -> int:
-    """When a run may begin, by the wall clock."""
-    soonest_ms = int(time.time() * 1_000) + LEAD_MS
-    return soonest_ms + -soonest_ms % LIVE_STEP_MS
 
 
 def _disrupt(
@@ -171,7 +162,7 @@ def _disrupt(
         Progress(setting.bootstrap, setting.group, setting.events_topic, PARTITIONS) as progress,
         Publishing(workload, setting.bootstrap, setting.events_topic) as publishing,
     ):
-        disruptor = Disruptor(brokers, replicas, progress, relay)
+        disruptor = Disruptor(brokers, replicas, progress, publishing, relay)
         started_s = publishing.wait_for_start()
         with Churn(replicas, options.seconds) as churn:
             for step in options.steps:
@@ -208,6 +199,8 @@ def _settle(setting: Setting, replicas: Replicas, truth: Truth, within_s: float)
             check_counts(counts, truth),
             check_late(counts, late_totals(scrapes.values()), truth),
             check_gauges(scrapes, final),
+            # A replica that lost a shard may show it until it knows.
+            check_chain_counters(scrapes, SHARDS),
         )
         if all(check.passed for check in checks):
             break

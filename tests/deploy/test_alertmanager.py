@@ -110,11 +110,13 @@ PAIRS = [
             ("PartitionsStopped", TOPIC),
             ("PartitionsUnheld", TOPIC),
             ("PartitionsUnwritable", TOPIC),
+            ("RestoreFailing", TOPIC),
             ("RoleDown", {**JOB, "condition": "windows"}),
             ("TransactionHanging", {**TOPIC, "partition": "3"}),
         )
         for effect in ("WindowsIncomplete", "WindowsOverdue")
     ),
+    pair("TransactionHanging", {**TOPIC, "partition": "3"}, "RestoreFailing", TOPIC, mutes=True),
     pair("RoleDown", {**JOB, "condition": "count"}, "Drift", CLICKS, mutes=False),
     pair("RoleDown", JOB, "WindowsOverdue", {**CLICKS, "namespace": "ml"}, mutes=False),
     pair(

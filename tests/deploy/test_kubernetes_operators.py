@@ -152,7 +152,7 @@ def test_a_further_deployment_leaves_out_the_rules_and_dashboards_and_nothing_el
     assert len(left_out) + len(render(second)) == len(everything)
 
 
-def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
+def test_the_autoscaler_follows_both_groups_that_the_service_joins(tmp_path):
     settings = load_settings(mount(KEDA, tmp_path), environment(KEDA))
     scaled, target = the(KEDA, "ScaledObject")["spec"], the(KEDA, "StatefulSet")
     assert scaled["scaleTargetRef"] == {
@@ -161,7 +161,10 @@ def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
         "name": target["metadata"]["name"],
     }
     asked = [trigger["metadata"] for trigger in scaled["triggers"]]
-    assert [each["topic"] for each in asked] == list(settings.topics.events)
+    followed = {(each["consumerGroup"], each["topic"]) for each in asked}
+    counted = {(settings.group, topic) for topic in settings.topics.events}
+    assert followed == counted | {(settings.windows_group, settings.partials_topic)}
+    assert len(asked) == len(followed)
     for each in asked:
         # Kafka 4 refuses the protocol of anything before 2.1, which KEDA would speak if it were not told.
         assert tuple(map(int, each["version"].split("."))) >= (2, 1, 0)
@@ -169,7 +172,6 @@ def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
         assert each["offsetResetPolicy"] == "earliest"
         assert all(isinstance(value, str) for value in each.values())
         assert each["bootstrapServers"] == settings.kafka["bootstrap.servers"]
-        assert each["consumerGroup"] == settings.group
         assert (settings.kafka["sasl.mechanism"], each["sasl"]) == ("SCRAM-SHA-512", "scram_sha512")
         assert (settings.kafka["security.protocol"], each["tls"]) == ("SASL_SSL", "enable")
 

@@ -39,7 +39,7 @@ def silences(page: Path) -> list[str]:
     return [
         line
         for block in blocks(page, "sh")
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("amtool silence add")
     ]
 

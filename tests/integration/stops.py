@@ -33,6 +33,7 @@ class StoppingProducer:
         return len(self._producer)
 
     def begin_transaction(self) -> None:
+        # It fails while one is open.
         self._producer.begin_transaction()
         self._topics.clear()
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.kafka.clock import Append, ClockOffset
+from driftgauge.errors import ClockError
+from driftgauge.kafka.clock import Append, ClockGuard, ClockOffset
 
 LIMIT_MS = 2_000
 
@@ -90,3 +91,29 @@ def test_true_offset_is_always_within_the_bounds(true_ms, trips):
     assert low <= true_ms <= high
     assert high - low <= min(there + back for there, back in trips)
     assert offset.exceeds(LIMIT_MS) <= (abs(true_ms) > LIMIT_MS)
+
+
+class Heard:
+    """The part of the telemetry that a guard speaks to."""
+
+    def __init__(self):
+        self.said = []
+
+    def clock_is_off(self, offset_ms, *, is_off):
+        self.said.append((offset_ms, is_off))
+
+
+def test_guard_stops_the_role_while_its_clock_is_off(clock):
+    heard = Heard()
+    guard = ClockGuard(heard, clock, is_told_time=True)
+    guard.heed(Append(10_000, 10_010, 10_005))
+    with pytest.raises(ClockError, match="differs from the brokers' by 3005 ms"):
+        guard.heed(Append(20_000, 20_010, 17_000))
+    assert heard.said == [(0, False), (3_005, True)]
+
+
+def test_guard_believes_no_time_of_brokers_that_tell_no_settings(clock):
+    heard = Heard()
+    # So the broker inside librdkafka answers.
+    ClockGuard(heard, clock, is_told_time=False).heed(Append(1_795_644_428_000, 1_795_644_428_010, 1_234))
+    assert heard.said == []

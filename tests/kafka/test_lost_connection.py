@@ -3,7 +3,9 @@
 import time
 
 import pytest
+from confluent_kafka import KafkaError
 
+from driftgauge.kafka import client
 from tests.kafka.cluster import Cluster
 from tests.kafka.relay import Relay
 
@@ -52,3 +54,24 @@ def test_producer_that_lost_its_connection_within_a_transaction_is_replaced(boot
         assert epochs[0] == epochs[1] < epochs[2] == epochs[3]
         assert cluster.committed() == {0: 4}
         assert [value for _, value in cluster.read(cluster.windows)] == [b"1", b"2", b"3", b"4"]
+
+
+def test_connection_that_is_lost_and_restored_at_once_is_told(bootstrap):
+    """The client calls back only where all brokers are gone or one cannot be connected to."""
+    with Relay(bootstrap) as relay, Cluster(bootstrap, partitions=1) as cluster:
+        heard = []
+        properties = {**cluster.properties, "bootstrap.servers": relay.bootstrap}
+        producer = client.transactional_producer(properties, cluster.group, heard.append)
+        producer.init_transactions(BOUND_S)
+        producer.poll(0)
+        assert heard == []
+        relay.cut()
+        relay.mend()
+
+        def is_told():
+            producer.poll(0.05)
+            return any(
+                error.code() == KafkaError._TRANSPORT and "in state UP" in error.str() for error in heard
+            )
+
+        cluster.await_that(is_told, "the lost connection")

@@ -127,7 +127,7 @@ def test_a_partition_without_a_leader_holds_up_no_other(clock):
 def test_an_offset_that_hangs_holds_up_no_other(clock, hanging):
     group = Group({index: (index, "") for index in range(4)})
     group.hanging = {hanging}
-    cluster = Cluster(clock, group, {index: (0, 9) for index in range(4)})
+    cluster = Cluster(clock, group, dict.fromkeys(range(4), (0, 9)))
     waiting, found = list(PARTITIONS), {}
     while len(waiting) > 1:
         answers = cluster.find(waiting)

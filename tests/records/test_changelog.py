@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.partial import CommitId
 from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Score, Verdict
@@ -80,12 +79,7 @@ POSITIONS = st.builds(
     COUNTS,
     TIMES,
     TEXTS,
-    st.dictionaries(TEXTS, st.tuples(COUNTS, COUNTS, TIMES), max_size=3).map(
-        lambda producers: {
-            name: (CommitId(name, epoch, number), log_ms)
-            for name, (epoch, number, log_ms) in producers.items()
-        }
-    ),
+    st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, TIMES), max_size=3),
     COUNTS,
     COUNTS,
     COUNTS,
@@ -243,7 +237,7 @@ GOLDEN = {
             offset=4_711,
             log_ms=START_MS + 5,
             writer="driftgauge-windows-1",
-            producers={"driftgauge-0": (CommitId("driftgauge-0", 3, 99), START_MS + 4)},
+            producers={("driftgauge-0", 3): (99, START_MS + 4)},
             gaps=1,
         ),
         b"position",
@@ -333,7 +327,7 @@ def test_order_of_sets_and_mappings_does_not_show():
         late={3: 4, 1: 2}, revised={3: 4, 1: 2}, closed={(1, Verdict.DRIFT): 3, (1, Verdict.OK): 2}
     )
     assert encode_value(status) == encode_value(turned)
-    producers = {name: (CommitId(name, 0, 1), 5) for name in "ba"}
+    producers = {(name, 0): (1, 5) for name in "ba"}
     position = ShardPosition(1, 0, 0, "w", producers)
     assert encode_value(position) == encode_value(
         replace(position, producers=dict(reversed(producers.items())))

@@ -10,7 +10,8 @@ import click
 from driftgauge.cli.options import config_option, progress, settings_of
 
 if TYPE_CHECKING:
-    from driftgauge.kafka.hanging.model import Hang
+    from driftgauge.kafka.hanging.client import OperatorClient
+    from driftgauge.kafka.hanging.model import Hang, Outcome
     from driftgauge.kafka.hanging.survey import Survey
 
 __all__ = ["transactions_group"]
@@ -59,32 +60,44 @@ def _resolve(ctx: click.Context, config_path: Path, *, is_applied: bool) -> None
     """
     from driftgauge.kafka.hanging.client import OperatorClient
     from driftgauge.kafka.hanging.evidence import decide_all
-    from driftgauge.kafka.hanging.survey import Topics, is_still_open, survey
+    from driftgauge.kafka.hanging.survey import Topics, survey
 
     settings = settings_of(config_path)
     topics = Topics.of(settings)
-    left = decided = 0
+    left = 0
     with OperatorClient(settings.kafka) as client:
         found = survey(client, topics, _now_ms())
         _report(found)
-        for hang, decision in zip(found.hangs, decide_all(client, topics, found.hangs), strict=True):
+        decisions = decide_all(client, topics, found.hangs)
+        for hang, decision in zip(found.hangs, decisions, strict=True):
             click.echo(_describe(hang))
-            if decision.outcome is None:
-                click.echo(f"  left alone: {decision.reason}")
+            outcome, problem = decision.outcome, None
+            if outcome is None:
+                problem = f"left alone: {decision.reason}"
+            else:
+                click.echo(f"  {'' if is_applied else 'would '}{outcome}: {decision.reason}")
+                if is_applied:
+                    problem = _end(client, hang, outcome)
+            if problem is not None:
+                click.echo(f"  {problem}")
                 left += 1
-                continue
-            decided += 1
-            click.echo(f"  {'' if is_applied else 'would '}{decision.outcome}: {decision.reason}")
-            if is_applied:
-                client.end(hang.transaction, decision.outcome)
-                if is_still_open(client, hang.transaction):
-                    click.echo(
-                        "  is still open: Kafka took the marker and did not apply it; see the leader's log"
-                    )
-                    left += 1
-    if decided and not is_applied:
+    if not is_applied and any(decision.outcome for decision in decisions):
         progress("Nothing was changed. To end them as said: the same command with --apply")
     ctx.exit(1 if left or found.unasked else 0)
+
+
+def _end(client: "OperatorClient", hang: "Hang", outcome: "Outcome") -> str | None:
+    """End a transaction, and return what stood in the way."""
+    from driftgauge.kafka.hanging.survey import find_again
+
+    if find_again(client, hang, _now_ms()) is None:
+        return "not done: it has ended by itself, or its producer has gone on; look again"
+    client.end(hang.transaction, outcome)
+    if find_again(client, hang, _now_ms()) is not None:
+        return (
+            "hangs still: Kafka took the order and did not follow it; see the log of the partition's leader"
+        )
+    return None
 
 
 def _report(found: "Survey") -> None:

@@ -26,11 +26,11 @@ AUTHORIZATION = frozenset(
 CALL_S = 2.0
 """Each call returns after this long, so that the caller's bound is kept."""
 
-HANGING_S = 15.0
-"""A call that has not returned by now never will; beyond transaction.timeout.ms, which bounds sound ones.
+HANGING_S = 5.0
+"""A call that has not returned by now is left to itself.
 
-One that meets a lost connection may hang, though the brokers are back
-(https://github.com/confluentinc/librdkafka/issues/5456).
+One that meets a coordinator that is gone hangs for ever, though there is another
+(https://github.com/confluentinc/librdkafka/issues/5456). A sound one that is slow is only repeated.
 """
 
 _RETRY_S = 0.05

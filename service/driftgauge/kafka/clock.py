@@ -84,9 +84,20 @@ class ClockOffset:
 class ClockGuard:
     """Stops a role whose clock is off, before it takes live events for events of the future."""
 
-    def __init__(self, telemetry: RoleTelemetry, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, telemetry: RoleTelemetry, monotonic: Callable[[], float], *, is_told_time: bool
+    ) -> None:
+        """Have measured nothing yet.
+
+        Args:
+            telemetry: Is told the offset.
+            monotonic: A clock that never goes back.
+            is_told_time: The topic is known to be set to the brokers' time. Where its settings cannot be
+                asked, an append time is not believed.
+        """
         self._telemetry = telemetry
         self._offset = ClockOffset(monotonic)
+        self._is_told_time = is_told_time
 
     def heed(self, append: Append | None) -> None:
         """Take one measurement.
@@ -94,6 +105,8 @@ class ClockGuard:
         Raises:
             ClockError: The clock is off by more than the bound.
         """
+        if not self._is_told_time:
+            return
         if append is not None:
             self._offset.add(append)
         is_off = self._offset.exceeds(_MAX_OFFSET_MS)

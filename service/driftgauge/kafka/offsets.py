@@ -1,8 +1,10 @@
 """Where partitions begin and end, asked for in the background."""
 
 import logging
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
@@ -38,6 +40,7 @@ class LogOffsets:
         # Without an answer the last time. One leaderless partition holds up the answer to all that is
         # asked with it, so these are asked for apart.
         self._slow: set[Partition] = set()
+        self._refresh: threading.Thread | None = None
 
     def request(self, partitions: Iterable[Partition]) -> None:
         """Ask for these partitions, topic and index, but for those that are still to be answered."""
@@ -82,4 +85,21 @@ class LogOffsets:
                 "offsets unknown", extra={"partitions": names, "error": next(iter(unknown.values()))}
             )
         self._slow = (self._slow - offsets.keys()) | unknown.keys()
+        if unknown:
+            self._refresh_metadata()
         return offsets
+
+    def _refresh_metadata(self) -> None:
+        """Let the client learn the leaders again, in the background.
+
+        After a broker's restart librdkafka goes on asking under the old leader's epoch, in vain, until its
+        metadata of all topics is renewed (measured, 2.16).
+        """
+
+        def ask() -> None:
+            with suppress(KafkaException):  # the brokers are away; asked again with the next answer
+                self._admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+
+        if self._refresh is None or not self._refresh.is_alive():
+            self._refresh = threading.Thread(target=ask, name="metadata", daemon=True)
+            self._refresh.start()

@@ -84,8 +84,8 @@ def _require_drained(settings: Settings) -> None:
     behind = [at.partition for at, end in zip(committed, ends, strict=True) if at.offset < end]
     if behind:
         message = (
-            f"shards {', '.join(map(str, behind))} of {settings.partials_topic} are not applied to their end; "
-            "start `driftgauge serve --role windows` until its lag is 0, and stop it"
+            f"shards {', '.join(map(str, behind))} of {settings.partials_topic} are not applied to their "
+            "end; start `driftgauge serve --role windows` until its lag is 0, and stop it"
         )
         raise StateError(message)
 

@@ -19,6 +19,7 @@ from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.metadata import message_limit, missing_topics
 from driftgauge.kafka.prepare import prepare_topics
+from driftgauge.kafka.requests import has_controller
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import Transaction
@@ -144,9 +145,11 @@ class Service:
             transaction.start(_START_S)
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
-                # Before the group is joined: a wrong clock must not see one event.
-                guard = ClockGuard(telemetry, clock.monotonic_s)
-                guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
+                is_told_time = has_controller(admin)
+                guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
+                if is_told_time:
+                    # Before the group is joined: a wrong clock must not see one event.
+                    guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 worker: Worker = CountWorker(
                     settings,
                     self._specs,

@@ -31,7 +31,7 @@ _BATCH = 1_000
 _POLL_S = 0.1
 # While a broker fails over a commit is insisted on, for as long as brokers keep a transaction open;
 # what takes longer is settled by a new producer.
-_COMMIT_S = 10.0
+_COMMIT_S = 12.0
 # The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
 _HAND_OVER_S = 4.0
 _ABORT_S = 4.0

@@ -4,26 +4,24 @@ The pattern of Kafka Streams' exactly-once (KIP-447): the offsets go out with th
 consumer's group, so a member that has lost its partitions, though it does not know, is refused.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from driftgauge.errors import (
-    AuthorizationError,
-    BrokerError,
-    ClientLost,
-    StateError,
-    TransactionAborted,
-)
+from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
 from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
 __all__ = ["ANY", "AUTHORIZATION", "Headers", "State", "Transaction", "must_produce"]
+
+_log = logging.getLogger(__name__)
 
 # A full queue is waited on this often, and so long each time, before the broker counts as lost.
 _QUEUE_ATTEMPTS: Final = 10
@@ -47,7 +45,8 @@ class State(Enum):
 
     CLOSED: none is open; `begin` opens one.
     OPEN: records and offsets can be added; `commit` and `abort` close it.
-    LOST: what the last one came to is in doubt, or its producer is of no use; `start` settles it.
+    LOST: its producer is of no use, and what the last one came to may be in doubt; a new producer, made
+        by `start` or `begin`, settles it.
     """
 
     CLOSED = auto()
@@ -119,11 +118,15 @@ class Transaction:
         Raises:
             ClientLost, AuthorizationError: As `start`.
         """
-        self._require(State.CLOSED)
-        # Here the client tells of connections that it lost since.
-        self._producer.client.poll(0)
-        if self._producer.is_suspect:
+        if self._state is State.CLOSED:
+            # Here the client tells of connections that it lost since, and that it has failed for good.
+            try:
+                self._producer.client.poll(0)
+            except KafkaException as error:
+                self._fail("poll", error)
+        if self._state is State.LOST or self._producer.is_suspect:
             self.start(bound_s)
+        self._require(State.CLOSED)
         self._deliveries = Deliveries(self._clock_ms)
         try:
             self._producer.client.begin_transaction()
@@ -182,7 +185,8 @@ class Transaction:
 
         Raises:
             TransactionAborted: Nothing of it stands.
-            ClientLost: Whether it stands is in doubt; `start` settles it.
+            ClientLost: Whether it stands is in doubt, until `start` or `begin` has returned and the
+                group's committed offsets say.
             AuthorizationError: The cluster does not let us.
         """
         self._require(State.OPEN)
@@ -195,6 +199,7 @@ class Transaction:
             "send_offsets_to_transaction",
             lambda timeout_s: producer.send_offsets_to_transaction(list(offsets), member, timeout_s),
             deadline_s - self._monotonic(),
+            is_doubtful=False,
         )
         self._insist("commit_transaction", producer.commit_transaction, deadline_s - self._monotonic())
         self._state = State.CLOSED
@@ -227,16 +232,21 @@ class Transaction:
         """Wait until the brokers have all records; abort where a partition has not."""
         producer = self._producer.client
         while len(producer) and (wait_s := deadline_s - self._monotonic()) > 0:
-            if producer.flush(min(wait_s, _FLUSH_S)):
+            try:
+                is_waiting = producer.flush(min(wait_s, _FLUSH_S)) > 0
+            except KafkaException as error:
+                self._fail("flush", error)
+            if is_waiting:
                 self._check()
         if len(producer):
             # What is still on its way is reported as purged.
-            self.abort(2 * CALL_S)
-            producer.poll(0)
+            self._drop()
+            with suppress(KafkaException):
+                producer.poll(0)
             self._deliveries.blame_purged()
             self._raise_undelivered()
         if self._deliveries.failed:
-            self.abort(2 * CALL_S)
+            self._drop()
             self._raise_undelivered()
 
     def _check(self) -> None:
@@ -248,19 +258,42 @@ class Transaction:
             if error.args[0].code() != KafkaError._STATE:
                 self._fail("produce", error)
 
+    def _drop(self) -> None:
+        """Abort; where that fails as well a new producer does it, for the brokers were not asked to commit.
+
+        Raises:
+            ClientLost: Another process has taken the id.
+        """
+        try:
+            self.abort(2 * CALL_S)
+        except ClientLost as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError._FENCED:
+                raise
+            _log.warning("transaction is left to a new producer", extra={"error": str(error)})
+
     def _raise_undelivered(self) -> NoReturn:
         """Say which partitions did not take the records of the transaction that was aborted."""
         deliveries = self._deliveries
         # Numbers of the records that failed are missing in what the producer would send next.
         self._producer.suspect()
-        if deliveries.unwritable:
+        # One that could not be aborted is ended by a new producer of its id.
+        if deliveries.unwritable and self._state is State.CLOSED:
             self._producer.leave_id()
         names = [f"{topic}[{index}]" for topic, index in sorted(deliveries.unwritable | deliveries.too_large)]
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
-        message = f"records for {', '.join(names)} were not delivered ({why}); check these partitions"
+        # Where the abort hung as well nothing was reported.
+        where = ", ".join(names) or "some partitions"
+        message = f"records for {where} were not delivered ({why}); check these partitions"
         raise TransactionAborted(message, unwritable=deliveries.unwritable, too_large=deliveries.too_large)
 
-    def _insist(self, what: str, call: Callable[[float], object], bound_s: float) -> None:
+    def _insist(
+        self, what: str, call: Callable[[float], object], bound_s: float, *, is_doubtful: bool = True
+    ) -> None:
+        """Make a call; where it is given up it may yet succeed, so nothing more is asked of the client.
+
+        Before the brokers were asked to commit that is no doubt: a new producer of the id ends it all.
+        """
         try:
             insist(
                 what,
@@ -269,11 +302,11 @@ class Transaction:
                 monotonic=self._monotonic,
                 on_retry=self._producer.suspect,
             )
-        except ClientLost:
-            # To give up a call that may have succeeded is to be in doubt about it. Nor would it be
-            # aborted: the client insists on the call that it has begun.
+        except ClientLost as error:
             self._state = State.LOST
-            raise
+            if is_doubtful:
+                raise
+            raise TransactionAborted(str(error)) from error
         except KafkaException as error:
             self._fail(what, error)
 
@@ -290,10 +323,7 @@ class Transaction:
             remedy = _FENCED if cause.code() == KafkaError._FENCED else ""
             message = f"{what} failed for good ({cause.str()}){remedy}"
             raise ClientLost(message) from error
-        try:
-            self.abort(2 * CALL_S)
-        except BrokerError as failed:
-            raise failed from error
+        self._drop()
         if self._deliveries.failed:
             self._raise_undelivered()
         message = f"{what} was refused ({cause.str()})"

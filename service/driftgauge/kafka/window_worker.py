@@ -284,7 +284,7 @@ class WindowWorker:
                 for shard, running in moved.items()
             ]
             self._transaction.commit(offsets, self._consumer, bound_s)
-        self._telemetry.committed()
+        self._telemetry.committed(self._set_aside())
         for shard, running in moved.items():
             running.written = running.state.position.offset
             self._telemetry.closed(shard, rounds[shard])

@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
@@ -28,7 +28,7 @@ class Stage:
     `away` names both.
     """
 
-    def __init__(self, cluster, *, away=(0,), offsets_on=KEPT):
+    def __init__(self, cluster, *, away=(0,), offsets_on=KEPT, events_on=KEPT):
         self.cluster = cluster
         self.admin = AdminClient({"bootstrap.servers": cluster.nodes[KEPT].bootstrap})
         name = uuid.uuid4().hex[:8]
@@ -36,7 +36,7 @@ class Stage:
         partials, log = f"partials-{name}", f"changelog-{name}"
         nodes = [[AWAY if shard in away else KEPT] for shard in range(SHARDS)]
         stamped = {"message.timestamp.type": "LogAppendTime"}
-        self.create(self.events, [[KEPT]])
+        self.create(self.events, [[events_on]])
         self.create(self.windows, [[AWAY]])
         self.create(self.letters, [[AWAY]])
         self.create(partials, nodes, **stamped)
@@ -83,8 +83,8 @@ class Stage:
         return written
 
     def close(self, shard, offset):
-        """Write a commit of WINDOWS for a shard, into the transaction that is begun here; return its value."""
-        position = changelog.encode_value(ShardPosition(SHARDS, offset, 0, 0, self.name))
+        """Write a commit of WINDOWS for a shard into the transaction begun here; return its value."""
+        position = changelog.encode_value(ShardPosition(SHARDS, offset, 0, self.name))
         key = changelog.encode_key(PositionKey())
         self.producer.begin_transaction()
         self.producer.produce(self.internal.changelog, position, key, partition=shard)
@@ -119,8 +119,15 @@ class Stage:
 
     def offset(self, topic, partition, isolation):
         place = TopicPartition(topic, partition)
-        asked = self.admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=isolation)
-        return asked[place].result(TIMEOUT_S).offset
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            asked = self.admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=isolation)
+            try:
+                return asked[place].result(TIMEOUT_S).offset
+            except KafkaException:
+                # A node that has just started does not know yet that it leads.
+                assert time.monotonic() < deadline, f"no offset of {topic}[{partition}]"
+                time.sleep(0.1)
 
     def hangs(self, topic, partition=0):
         """Whether the stable offset is below the high watermark."""
@@ -134,10 +141,10 @@ class Stage:
             found.setdefault(message.partition(), []).append(message.value())
         return found
 
-    def committed(self, group, topic, partition):
+    def committed(self, group, topic, partition, within_s=TIMEOUT_S):
         stranger = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": group, "log_level": 0})
         try:
-            (answer,) = stranger.committed([TopicPartition(topic, partition)], timeout=TIMEOUT_S)
+            (answer,) = stranger.committed([TopicPartition(topic, partition)], timeout=within_s)
         finally:
             stranger.close()
         return answer.offset

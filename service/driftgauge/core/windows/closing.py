@@ -12,7 +12,7 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.result import Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.event_time import Standing, advance_event_time, overdue_to_ms
+from driftgauge.core.windows.event_time import Overdue, Standing, advance_event_time
 from driftgauge.core.windows.judging import Circumstances, WindowJudge
 from driftgauge.core.windows.sources import NULL, Sources
 from driftgauge.core.windows.stream_state import StreamState
@@ -44,14 +44,22 @@ class _Round:
     given_up: NDArray[np.bool_]
     watermark_ms: int
     silent_to_ms: int
-    overdue_to_ms: int
+    overdue: Overdue
     everything: bool
 
-    def behind(self, time_ms: int, *, given_up: bool) -> tuple[Partition, ...]:
-        """Return the partitions, given up or not, that had not reached an event time."""
+    def missing(self, time_ms: int) -> tuple[Partition, ...]:
+        """Return the partitions that an event time is waited for on.
+
+        An idle one is among them where it is not known to be read up to when the foremost one was there.
+        """
         standing = self.standing
-        behind = (standing.reached_ms < time_ms) & ~standing.is_free & (self.given_up == given_up)
-        return standing.named(behind & ~standing.is_idle)
+        is_idle = standing.is_idle & (standing.caught_up_ms >= self.overdue.log_ms)
+        return standing.named((standing.reached_ms < time_ms) & ~(standing.is_free | is_idle | self.given_up))
+
+    def without(self, time_ms: int) -> tuple[Partition, ...]:
+        """Return the partitions that were given up and had not reached an event time."""
+        standing = self.standing
+        return standing.named((standing.reached_ms < time_ms) & ~standing.is_free & self.given_up)
 
 
 class WindowCloser:
@@ -116,40 +124,40 @@ class WindowCloser:
         given_up = standing.is_among(status.given_up)
         state.set_status(self._end_losses(status, standing))
         silent_to_ms = standing.silent_to_ms(given_up)
-        overdue_ms = overdue_to_ms(status, spec, log_ms)
         return _Round(
             log_ms=log_ms,
             standing=standing,
             given_up=given_up,
             watermark_ms=NULL if status.watermark_ms is None else status.watermark_ms,
             silent_to_ms=NULL if silent_to_ms is None else silent_to_ms,
-            overdue_to_ms=NULL if overdue_ms is None else overdue_ms,
+            overdue=Overdue.of(status, spec, log_ms),
             everything=everything,
         )
 
     def _end_losses(self, status: StreamStatus, standing: Standing) -> StreamStatus:
-        """End what was lost on partitions that are idle: nothing of it is of the future."""
+        """End what was lost on partitions that are idle, or gone: nothing of it is of the future."""
         if all(loss.to_ms is not None for loss in status.losses):
             return status
         known = dict(zip(standing.partitions, range(len(standing.partitions)), strict=True))
         losses = []
         for loss in status.losses:
             row = known.get(loss.partition)
-            if loss.to_ms is None and row is not None and standing.is_idle[row]:
+            if loss.to_ms is None and (row is None or standing.is_idle[row]):
                 newest_ms = 0 if standing.foremost_ms is None else standing.foremost_ms
-                to_ms = max(int(standing.caught_up_ms[row]), newest_ms + 2 * self._spec.disorder_ms)
+                caught_up_ms = 0 if row is None else int(standing.caught_up_ms[row])
+                to_ms = max(caught_up_ms, newest_ms + 2 * self._spec.disorder_ms)
                 losses.append(replace(loss, to_ms=to_ms))
             else:
                 losses.append(loss)
         return replace(status, losses=tuple(losses))
 
     def _look_again_at(self, panes: Iterable[Window]) -> None:
-        """Look again at the windows that these panes are part of."""
+        """Look again at the windows that these panes are part of, or reach into."""
         for pane in panes:
             for size_ms in self._spec.sizes_ms:
-                window = Window.around(pane.start_ms, size_ms)
-                if window.contains(pane) and self._is_open(window):
-                    self._pending.add(window)
+                first_ms = pane.start_ms - pane.start_ms % size_ms
+                windows = (Window(size_ms, start_ms) for start_ms in range(first_ms, pane.end_ms, size_ms))
+                self._pending.update(filter(self._is_open, windows))
 
     def _look_again_at_marked(self) -> None:
         """Look again at what was published before it was known that its counts are in doubt."""
@@ -179,9 +187,9 @@ class WindowCloser:
         """Return the partitions that a window still waits for; None where it is not due."""
         if round_.everything or window.end_ms <= max(round_.watermark_ms, round_.silent_to_ms):
             return ()
-        if window.end_ms > round_.overdue_to_ms:
+        if window.end_ms > round_.overdue.to_ms:
             return None
-        return round_.behind(window.end_ms, given_up=False)
+        return round_.missing(window.end_ms)
 
     def _publish(self, window: Window, missing: tuple[Partition, ...], round_: _Round) -> WindowResult | None:
         """Publish a due window if it is new or has changed."""
@@ -195,7 +203,7 @@ class WindowCloser:
         before = self._state.published.get(window)
         lost, twice = self._doubts(window, before)
         reasons = ((bool(missing), _MISSING), (is_otherwise, _OTHERWISE), (twice, _TWICE))
-        given_up = () if round_.everything else round_.behind(window.end_ms, given_up=True)
+        given_up = () if round_.everything else round_.without(window.end_ms)
         circumstances = Circumstances(
             missing=tuple(sorted((*missing, *given_up))),
             incomplete_reason=next((reason for holds, reason in reasons if holds), None),
@@ -246,7 +254,7 @@ class WindowCloser:
             closed[size_ms, result.verdict] = closed.get((size_ms, result.verdict), 0) + 1
         if result.revision:
             revised[size_ms] = revised.get(size_ms, 0) + 1
-        is_newest = result.window == max(w for w in state.published if w.size_ms == size_ms)
+        is_newest = state.newest[size_ms] is result
         if is_newest and result.verdict is Verdict.DRIFT:
             alarms |= {size_ms}
         elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING}:
@@ -280,14 +288,7 @@ class WindowCloser:
             )
         )
         self._pending = {window for window in self._pending if window.end_ms > final_ms}
-        newest = {
-            size_ms: max((w for w in state.published if w.size_ms == size_ms), default=None)
-            for size_ms in self._spec.sizes_ms
-        }
+        newest = {state.newest[size_ms].window for size_ms in self._spec.sizes_ms if size_ms in state.newest}
         state.forget_published(
-            [
-                window
-                for window in state.published
-                if window.end_ms <= final_ms and window != newest.get(window.size_ms)
-            ]
+            [window for window in state.published if window.end_ms <= final_ms and window not in newest]
         )

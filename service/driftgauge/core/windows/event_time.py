@@ -15,7 +15,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.sources import NULL, Sources
 
-__all__ = ["Standing", "advance_event_time", "overdue_to_ms"]
+__all__ = ["Overdue", "Standing", "advance_event_time"]
 
 # How finely it is remembered what the foremost partition had reached when: parts of `incomplete_ms`.
 _MARKS = 8
@@ -30,6 +30,7 @@ class Standing:
         newest_ms: int64, the highest credible event time of the stream there; NULL before its first event.
         reached_ms: int64, the same less the allowed disorder.
         caught_up_ms, moved_ms: int64, see `TopicProgress`.
+        is_unheard: bool, nothing has been heard of the partition yet.
         is_free: bool, the stream has never been seen on the partition's topic, and the partition has been
             caught up: nothing waits for it.
         is_idle: bool, the partition was caught up at a time later by `idle_ms` than the reading of the
@@ -41,6 +42,7 @@ class Standing:
     reached_ms: NDArray[np.int64]
     caught_up_ms: NDArray[np.int64]
     moved_ms: NDArray[np.int64]
+    is_unheard: NDArray[np.bool_]
     is_free: NDArray[np.bool_]
     is_idle: NDArray[np.bool_]
 
@@ -60,9 +62,12 @@ class Standing:
                 )
             is_carried = bool((newest_ms != NULL).any())
             free.append((topic.caught_up_ms != NULL) & (not is_carried))
-            columns.append((newest_ms, read_ms, topic.since_ms, topic.caught_up_ms, topic.moved_ms))
+            known = topic.since_ms, topic.caught_up_ms, topic.moved_ms, topic.end
+            columns.append((newest_ms, read_ms, *known))
             partitions += [(name, index) for index in range(len(newest_ms))]
-        newest_ms, read_ms, since_ms, caught_up_ms, moved_ms = map(np.concatenate, zip(*columns, strict=True))
+        newest_ms, read_ms, since_ms, caught_up_ms, moved_ms, end = map(
+            np.concatenate, zip(*columns, strict=True)
+        )
         seen = newest_ms != NULL
         quiet_from_ms = np.where(seen, read_ms, since_ms)
         return cls(
@@ -71,6 +76,7 @@ class Standing:
             reached_ms=np.where(seen, newest_ms - spec.disorder_ms, NULL),
             caught_up_ms=caught_up_ms,
             moved_ms=moved_ms,
+            is_unheard=end == NULL,
             is_free=np.concatenate(free),
             is_idle=(caught_up_ms != NULL) & (caught_up_ms - spec.idle_ms >= quiet_from_ms),
         )
@@ -109,13 +115,19 @@ def advance_event_time(
 
 
 def _give_up(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int) -> StreamStatus:
-    """Give up the partitions that stand still; take back those that are level with the stream again."""
-    stands_still = (log_ms - standing.moved_ms >= spec.give_up_ms) & ~standing.is_free
+    """Give up the partitions that stand still; take back those that are level with the stream again.
+
+    One that nothing has been heard of since the shard's first record is waited for as long as a window is.
+    """
+    patience_ms = np.where(standing.is_unheard, min(spec.incomplete_ms, spec.give_up_ms), spec.give_up_ms)
+    stands_still = (log_ms - standing.moved_ms >= patience_ms) & ~standing.is_free
     given_up = standing.is_among(status.given_up)
     if not (stands_still.any() or given_up.any()):
         return status if not status.given_up else replace(status, given_up=frozenset())
     watermark_ms = NULL if status.watermark_ms is None else status.watermark_ms
-    is_level = standing.is_idle | ((standing.reached_ms != NULL) & (standing.reached_ms >= watermark_ms))
+    # Idle by what is known of long ago says nothing of the backlog that it may have.
+    is_idle = standing.is_idle & (standing.caught_up_ms >= log_ms - spec.incomplete_ms)
+    is_level = is_idle | ((standing.reached_ms != NULL) & (standing.reached_ms >= watermark_ms))
     given_up = stands_still | (given_up & ~is_level)
     return replace(status, given_up=frozenset(standing.named(given_up)))
 
@@ -135,6 +147,9 @@ def _advance_watermark(status: StreamStatus, standing: Standing, log_ms: int) ->
     else:
         candidate = standing.foremost_ms
     frontier, watermark_ms = status.frontier, status.watermark_ms
+    if frontier is not None and (candidate is None or candidate < frontier[0]):
+        # One that was idle speaks again, behind the others.
+        frontier = None
     # Where nothing is idle a frontier holds at once, so the one that waited gives way to the new one.
     for _ in range(2):
         if frontier is None and candidate is not None and (watermark_ms is None or candidate > watermark_ms):
@@ -159,8 +174,21 @@ def _mark_foremost(status: StreamStatus, standing: Standing, spec: StreamSpec, l
     return status if marks is status.foremost else replace(status, foremost=marks)
 
 
-def overdue_to_ms(status: StreamStatus, spec: StreamSpec, log_ms: int) -> int | None:
-    """Return the event time that the foremost partition had reached `incomplete_ms` ago; None: nothing."""
-    if status.foremost and log_ms - status.foremost[0][1] >= spec.incomplete_ms:
-        return status.foremost[0][0]
-    return None
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """What has been waited for long enough.
+
+    Attributes:
+        to_ms: The event time that the foremost partition had reached `incomplete_ms` ago; NULL: none.
+        log_ms: The log time at which it had.
+    """
+
+    to_ms: int
+    log_ms: int
+
+    @classmethod
+    def of(cls, status: StreamStatus, spec: StreamSpec, log_ms: int) -> "Overdue":
+        """Return what is overdue by the marks of a status."""
+        if status.foremost and log_ms - status.foremost[0][1] >= spec.incomplete_ms:
+            return cls(*status.foremost[0])
+        return cls(NULL, NULL)

@@ -109,8 +109,8 @@ class ShardState:
             part: The part.
         """
         self._assembler.expire(append_ms)
-        known = self.position.producers.get(part.commit.producer)
-        if known is None or (part.commit.epoch, part.commit.number) > (known[0].epoch, known[0].number):
+        applied = self.position.producers.get((part.commit.producer, part.commit.epoch))
+        if applied is None or part.commit.number > applied[0]:
             commit = self._assembler.take(offset, append_ms, part)
             if commit is not None:
                 self._apply(commit, append_ms)
@@ -144,15 +144,8 @@ class ShardState:
 
     def open_windows(self, stream: str) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final."""
-        spec, state = self._specs[stream], self.streams.get(stream)
-        if state is None:
-            return dict.fromkeys(spec.sizes_ms, 0)
-        starts, final_ms = state.starts(), state.status.final_ms
-        windows = {size: {start - start % size for start in starts} for size in spec.sizes_ms}
-        return {
-            size: sum(final_ms is None or start + size > final_ms for start in windows[size])
-            for size in spec.sizes_ms
-        }
+        sizes_ms, state = self._specs[stream].sizes_ms, self.streams.get(stream)
+        return dict.fromkeys(sizes_ms, 0) if state is None else state.open_windows(sizes_ms)
 
     def _move(self) -> None:
         """Cover what has been read, but for the parts that wait for others."""
@@ -169,7 +162,7 @@ class ShardState:
         producers = {
             name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
         }
-        producers[commit.id.producer] = commit.id, log_ms
+        producers[commit.id.producer, commit.id.epoch] = commit.id.number, log_ms
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._pause(log_ms - position.log_ms)
         if not self._has_begun:

@@ -1,6 +1,6 @@
 """What one shard holds of one stream: panes, event time, results, and what of them has changed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -45,11 +45,14 @@ class StreamState:
         self.times: dict[str, NDArray[np.int64]] = {}
         """(n, 2) int64 by topic, see `EventTimeKey`."""
         self.published: dict[Window, WindowResult] = {}
+        self.newest: Mapping[int, WindowResult] = {}
+        """The newest published window of each size, ms, that has one; replaced when that changes."""
         self.histories: dict[int, History] = {}
         self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
         self._touched: set[Window] = set()
         self._dirty: set[Key] = set()
+        self._open_windows: tuple[object, Mapping[int, int]] | None = None
 
     def restore(self, key: Key, value: Value) -> None:
         """Take in what the changelog holds."""
@@ -64,11 +67,12 @@ class StreamState:
                 panes = self._panes.setdefault((key.scheme, key.segment), PaneMap())
                 panes.put(key.pane, cast("NDArray[np.int64]", value))
                 self._touched.add(key.pane)
+                self._open_windows = None
             case ExamplesKey():
                 examples = self._examples.setdefault(key.scheme, PaneMap())
                 examples.put(key.pane, cast("tuple[Example, ...]", value))
             case PublishedKey():
-                self.published[key.window] = cast("WindowResult", value)
+                self._keep(cast("WindowResult", value))
             case HistoryKey():
                 self.histories[key.size_ms] = cast("History", value)
             case _:
@@ -88,6 +92,8 @@ class StreamState:
         before = held.get(pane)
         # Never in place: what was given to the changelog's writer is somebody else's.
         held.put(pane, delta.values if before is None else before + delta.values)
+        if before is None:
+            self._open_windows = None
         self._dirty.add(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
         self._touched.add(pane)
 
@@ -161,11 +167,22 @@ class StreamState:
         """Return the names of a window's examples by cluster."""
         return name_examples(self._examples.get(scheme, PaneMap()).within(window))
 
-    def starts(self) -> set[int]:
-        """Return where the panes start that hold events, event time in ms."""
-        return {
-            pane.start_ms for (_, segment), panes in self._panes.items() if segment is None for pane in panes
-        }
+    def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
+        """Return how many windows of each size, ms, hold events and are not final.
+
+        Asked for at every commit: they are counted again only after a pane has come or gone, or others have
+        become final.
+        """
+        final_ms = self.status.final_ms
+        if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
+            starts = self._starts()
+            windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
+            counts = {
+                size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
+                for size_ms in sizes_ms
+            }
+            self._open_windows = (sizes_ms, final_ms), counts
+        return self._open_windows[1]
 
     def take_touched(self) -> set[Window]:
         """Return the panes that have changed since last asked."""
@@ -174,7 +191,7 @@ class StreamState:
 
     def publish(self, result: WindowResult) -> None:
         """Keep a window's result."""
-        self.published[result.window] = result
+        self._keep(result)
         self._dirty.add(PublishedKey(self.stream, result.window))
 
     def remember(self, size_ms: int, history: History) -> None:
@@ -184,9 +201,10 @@ class StreamState:
 
     def forget_published(self, windows: Iterable[Window]) -> None:
         """Forget results."""
-        for window in windows:
-            del self.published[window]
-            self._dirty.add(PublishedKey(self.stream, window))
+        forgotten = [self.published.pop(window) for window in windows]
+        self._dirty.update(PublishedKey(self.stream, result.window) for result in forgotten)
+        if any(self.newest[result.window.size_ms] is result for result in forgotten):
+            self.newest = {window.size_ms: self.published[window] for window in sorted(self.published)}
 
     def forget_panes(self, settled_ms: int, at_most: int) -> bool:
         """Forget so many panes that end at or before an event time; tell whether none is left."""
@@ -202,6 +220,7 @@ class StreamState:
             for pane in panes
             if pane.end_ms <= settled_ms
         ]
+        self._open_windows = None if stale else self._open_windows
         for key in stale[:at_most]:
             if isinstance(key, PaneKey):
                 self._panes[key.scheme, key.segment].remove(key.pane)
@@ -215,6 +234,18 @@ class StreamState:
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty, key=repr):
             yield key, self._value(key)
+
+    def _keep(self, result: WindowResult) -> None:
+        window = result.window
+        self.published[window] = result
+        newest = self.newest.get(window.size_ms)
+        if newest is None or window >= newest.window:
+            self.newest = {**self.newest, window.size_ms: result}
+
+    def _starts(self) -> set[int]:
+        """Return where the panes start that hold events, event time in ms."""
+        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
+        return set().union(*(panes.starts() for panes in whole))
 
     def _value(self, key: Key) -> Value | None:
         match key:

@@ -101,7 +101,9 @@ class OperatorClient:
         """Return the group's offsets; of one that a transaction is about to move the one before."""
         with self._translated(f"the offsets of group {group} cannot be read"):
             offsets = self._admin.list_group_offsets({group: None})[group]
-        return {(place.topic, place.partition): kept.offset for place, kept in offsets.items()}
+        return {
+            (place.topic, place.partition): kept.offset for place, kept in offsets.items() if kept.offset >= 0
+        }
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
         """Return the offset of the first record from a time on; None where there is none."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from driftgauge.core.partition import Partition
+from driftgauge.errors import StateError
 from driftgauge.kafka.hanging.client import OperatorClient
 from driftgauge.kafka.hanging.decision import Decision, Evidence, decide
 from driftgauge.kafka.hanging.model import Batch, Hang, Offset, Outcome
@@ -18,23 +19,24 @@ _AROUND_MS = 60_000
 
 _OUTPUT_ALONE = Decision(
     None,
-    "its records do not say which transaction they are of. driftgauge does not wait for it, but who reads "
-    "the topic does: `kafka-transactions.sh abort` ends it, and at most these records are missing then",
+    "its records do not say which transaction they are of. Only readers of the topic wait for it: "
+    "`kafka-transactions.sh abort` ends it, and at most these records are missing then",
 )
 
 
 def decide_all(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) -> list[Decision]:
-    """Return how each of the transactions has to end, in their order.
-
-    Raises:
-        StateError: A record of the internal topics is damaged, or of another version.
-    """
+    """Return how each of the transactions has to end, in their order."""
     internal = {topics.internal.partials, topics.internal.changelog, OFFSETS_TOPIC}
     telling: dict[int, list[Hang]] = defaultdict(list)
     for hang in hangs:
         if hang.is_abandoned and hang.transaction.partition[0] in internal:
             telling[hang.transaction.producer_id].append(hang)
-    decided = {producer: _decide(client, topics, of_producer) for producer, of_producer in telling.items()}
+    decided = {}
+    for producer, of_producer in telling.items():
+        try:
+            decided[producer] = _decide(client, topics, of_producer)
+        except StateError as error:
+            decided[producer] = Decision(None, str(error))
     return [
         _left_alone(hang, topics) or decided.get(hang.transaction.producer_id, _OUTPUT_ALONE)
         for hang in hangs
@@ -44,9 +46,7 @@ def decide_all(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) ->
 def _left_alone(hang: Hang, topics: Topics) -> Decision | None:
     coordinator = hang.coordinator
     if hang.transaction.partition[0] in topics.events:
-        reason = (
-            "driftgauge did not write it: whoever owns the producer has to say whether it is to be committed"
-        )
+        reason = "driftgauge did not write it: its producer's owner has to say whether it is to be committed"
         return Decision(None, reason)
     if coordinator is not None and not hang.is_abandoned:
         reason = (

@@ -1,6 +1,6 @@
 """Which transactions hang in the topics of the service."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from driftgauge.config import Settings
@@ -10,7 +10,7 @@ from driftgauge.kafka.hanging.client import OperatorClient
 from driftgauge.kafka.hanging.model import Hang, OpenTransaction
 from driftgauge.kafka.hanging.traces import OFFSETS_TOPIC, InternalTopics, offsets_partition
 
-__all__ = ["Survey", "Topics", "survey"]
+__all__ = ["Survey", "Topics", "find_again", "survey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +74,33 @@ def survey(client: OperatorClient, topics: Topics, now_ms: int) -> Survey:
                 opened += client.open_transactions(partition)
             except BrokerError as error:
                 unasked[partition] = str(error)
-    coordinators = client.coordinators({each.producer_id for each in opened}) if opened else {}
-    hangs = (Hang(each, coordinators.get(each.producer_id)) for each in sorted(opened))
     return Survey(
-        tuple(
-            hang
-            for hang in hangs
-            if (hang.is_abandoned or hang.is_overdue(now_ms)) and is_still_open(client, hang.transaction)
-        ),
+        tuple(_hanging(client, sorted(opened), now_ms)),
         len(wanted) - len(unasked),
         tuple(name for name in dict.fromkeys(topics.names) if name not in {topic for topic, _ in leaders}),
         unasked,
     )
 
 
-def is_still_open(client: OperatorClient, transaction: OpenTransaction) -> bool:
-    """Tell whether the partition still holds it open.
+def find_again(client: OperatorClient, hang: Hang, now_ms: int) -> Hang | None:
+    """Return a transaction as it hangs now; None where it has ended, or its producer has gone on."""
+    opened = [each for each in client.open_transactions(hang.transaction.partition) if _is_same(each, hang)]
+    return next(_hanging(client, opened, now_ms), None)
 
-    What was open before its coordinator was asked, and is open after, was open when it answered.
-    """
-    return any(
-        (each.producer_id, each.start) == (transaction.producer_id, transaction.start)
-        for each in client.open_transactions(transaction.partition)
-    )
+
+def _hanging(client: OperatorClient, opened: Sequence[OpenTransaction], now_ms: int) -> Iterator[Hang]:
+    coordinators = client.coordinators({each.producer_id for each in opened}) if opened else {}
+    for transaction in opened:
+        hang = Hang(transaction, coordinators.get(transaction.producer_id))
+        hangs = hang.is_abandoned or hang.is_overdue(now_ms)
+        # What was open before its coordinator was asked, and is open after, was open when it answered.
+        if hangs and any(_is_same(each, hang) for each in client.open_transactions(transaction.partition)):
+            yield hang
+
+
+def _is_same(transaction: OpenTransaction, hang: Hang) -> bool:
+    known = hang.transaction
+    return (transaction.producer_id, transaction.start) == (known.producer_id, known.start)
 
 
 def _offsets_partitions(internal: InternalTopics, leaders: Collection[Partition]) -> set[Partition]:
