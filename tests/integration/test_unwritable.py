@@ -1,6 +1,6 @@
 """A partition that nobody can write to, or read: what depends on it waits, says so, and loses nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,10 @@ from tests.needed import skip_or_fail
 pytestmark = pytest.mark.integration
 
 STREAMS = ("alpha", "beta")
-BOTH, FIRST_ONLY = ((1,), (2,)), ((1,), (1,))
+Nodes = Sequence[Sequence[int]]
+"""The nodes of each partition."""
+BOTH: Nodes = ((1,), (2,))
+FIRST_ONLY: Nodes = ((1,), (1,))
 # As the first node's, and that of shard 1, which only the second node has.
 AWAY = shard_of("beta", SHARDS)
 UNWRITABLE = "driftgauge_unwritable_partitions"
@@ -47,7 +50,7 @@ def prepare_cluster(cluster: KafkaCluster, case: Case) -> None:
 
 
 def make_case(
-    cluster: KafkaCluster, folder: Path, *, partials: object = FIRST_ONLY, changelog: object = FIRST_ONLY
+    cluster: KafkaCluster, folder: Path, *, partials: Nodes = FIRST_ONLY, changelog: Nodes = FIRST_ONLY
 ) -> Case:
     """A case whose topics are on the first node, but for those partitions that are placed elsewhere."""
     case = Case(
@@ -73,8 +76,8 @@ def make_case(
     return case
 
 
-def place(case: Case, topic: str, nodes: object, config: dict[str, str] | None = None) -> None:
-    new = NewTopic(topic, replica_assignment=[list(each) for each in nodes], config=config or {})
+def place(case: Case, topic: str, nodes: Nodes, config: dict[str, str] | None = None) -> None:
+    new = NewTopic(topic, len(nodes), replica_assignment=[list(each) for each in nodes], config=config or {})
     case.admin.create_topics([new])[topic].result(TIMEOUT_S)
 
 
