@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from driftgauge.core.counting.partial import shard_of
@@ -44,7 +44,15 @@ def prepare_cluster(cluster: KafkaCluster, case: Case) -> None:
     producer = case.producer(**{"transactional.id": case.name})
     producer.init_transactions(TIMEOUT_S)
     consumer = Consumer({"bootstrap.servers": cluster.nodes[1].bootstrap, "group.id": f"{case.name}.first"})
-    consumer.committed([TopicPartition(case.events_topic, 0)], timeout=TIMEOUT_S)
+
+    def knows_coordinator() -> bool:
+        try:
+            consumer.committed([TopicPartition(case.events_topic, 0)], timeout=TIMEOUT_S)
+        except KafkaException:
+            return False
+        return True
+
+    wait_for("the group's coordinator", knows_coordinator)
     consumer.close()
     cluster.nodes[2].restart()
 
@@ -59,6 +67,8 @@ def make_case(
         partitions=None,
         streams=STREAMS,
         stream_settings={"allowed_lateness": "1d"},
+        # A rebalance would be another trouble than the one that is looked at.
+        kafka={"session.timeout.ms": 10_000},
     )
     assert shard_of("alpha", SHARDS) != AWAY
     place(case, case.events_topic, FIRST_ONLY)
@@ -128,6 +138,7 @@ def test_while_a_changelog_partition_cannot_be_written_to_its_streams_alone_wait
         case.wait_for_counts(service, case.truth(parts[0]))
         cluster.nodes[2].stop()
         case.publish(parts[1])
+        service.wait_for("it to say so", unwritable(service, case.changelog_topic))
         alpha = [event for part in parts for event in part if event.stream == "alpha"]
         wait_for(
             "the other stream's windows",
