@@ -273,18 +273,23 @@ class WindowCloser:
                 self._make_final(final_ms)
         if state.status.final_ms is None:
             return
-        settled_ms = min(state.status.final_ms - state.status.final_ms % size for size in spec.sizes_ms)
+        settled_ms = self._settled_at(state.status.final_ms)
         if settled_ms > self._settled_ms and state.forget_panes(settled_ms, _MAX_FORGOTTEN):
             self._settled_ms = settled_ms
 
+    def _settled_at(self, final_ms: int) -> int:
+        """Return the event time before which no window of any size is open, given the purge horizon."""
+        return min(final_ms - final_ms % size_ms for size_ms in self._spec.sizes_ms)
+
     def _make_final(self, final_ms: int) -> None:
         state, status = self._state, self._state.status
+        settled_ms = self._settled_at(final_ms)
         state.set_status(
             replace(
                 status,
                 final_ms=final_ms,
-                losses=tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= final_ms),
-                counted_twice=tuple(each for each in status.counted_twice if each[1] > final_ms),
+                losses=tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms),
+                counted_twice=tuple(each for each in status.counted_twice if each[1] > settled_ms),
             )
         )
         self._pending = {window for window in self._pending if window.end_ms > final_ms}
