@@ -125,7 +125,6 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
-        self._telemetry.partitions_known({topic: it.partitions for topic, it in self._topics.known.items()})
         self._watch.step([*self._waiting, *(source.partition for source in self._sources)])
         self._leave_replaced()
         self._pass_barrier()
