@@ -159,7 +159,7 @@ def _lossy_windows(setting: Setting) -> dict[WindowKey, tuple[int, bool]]:
 
 def is_marked(document: dict[str, object]) -> bool:
     """Whether a result says that it may hold too few or too many events."""
-    return bool(document["events_lost"] or document["incomplete"] or document.get("counted_twice"))
+    return bool(document["events_lost"] or document["counted_twice"] or document["incomplete"])
 
 
 def _await_committed(setting: Setting, topic: str, offset: int) -> None:
