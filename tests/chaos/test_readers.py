@@ -34,6 +34,7 @@ DIVERGENCE = 0.18872187554086717
         (result(0.0, counts=(3, 1)), True),
         (result(None), False),
         (result(None, verdict="insufficient"), True),
+        (result(None, verdict="incomplete"), True),
     ],
 )
 def test_divergence(published: Result, passes: bool) -> None:
