@@ -95,7 +95,7 @@ def watch(log: Path, topic: str, events: int) -> tuple[dict[str, float], dict[st
         port = next((part for line in log.read_text().splitlines() for part in ports(line)), None)
         if port is None:
             continue
-        sample = {"time": time.monotonic(), **scrape(port, topic)}
+        sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(port, topic)}
         if sample["driftgauge_consumer_assigned_partitions"] and not first:
             first = sample
         if sample["driftgauge_events_total"] == events:

@@ -1,278 +1,472 @@
-"""A group of replicas without Kafka: logs of events, and a log of committed changes for each partition.
+"""The two stages without Kafka: logs of events and of partials, changelogs, and whoever holds them.
 
-What Kafka promises is taken as kept: what is committed is committed whole, each partition's changes
-are read in the order in which they were written, nobody commits for a partition that was taken from
-it, and whoever is given partitions has read all that was committed of their state, and of that of the
-others all that was not committed just now. Everything else is left to chance: who holds what, how far
-each table lags behind, which commits fail, who is replaced when.
+What Kafka promises is taken as kept: a transaction is committed whole or not at all, a reader sees nothing
+from the first open transaction on, nobody commits for a partition that was taken from it, and whoever is given
+partitions has read all that was committed of them. Everything else is left to chance: who holds what, how
+transactions lie between each other, which of them fail, who is replaced when, whose clock is off.
 """
 
-from bisect import bisect_right
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from driftgauge.core.pipeline import Pipeline
-from driftgauge.core.state import ProgressKey
-from driftgauge.core.table import Table
 
+from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
+from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_of
+from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.window import Window
-from tests.core.builders import CLUSTERS, DAY_MS, MONDAY_MS, build_partitions
-from tests.core.replica import Replica, Tide, rows_of
+from driftgauge.records.partials import decode_part, encode_commit
+from tests.core.builders import CLUSTERS, DAY_MS, MONDAY_MS, build_batch
+from tests.core.shard import restored, written
 
 STEP_MS = 100  # of wall time
 _ALL = 10**6
-_BATCH = 5  # events that a replay counts at a time
+_PART_BYTES = 1_000  # so that a commit has several parts for a shard
 
 
 class Event(NamedTuple):
+    """An event, and when it was written."""
+
     stream: str
     time_ms: int
     cluster: int
     name: str
 
 
+@dataclass(eq=False)
+class Transaction:
+    """Records that stand in the shards' logs; `is_committed` is None while it is open."""
+
+    records: list[tuple[int, bytes]]
+    offsets: dict[tuple[str, int], int]
+    sent: int = 0
+    is_committed: bool | None = None
+    marks: set[int] = field(default_factory=set)
+
+
+class CountMember:
+    """One process of COUNT: what it has read since its last commit, and the commit under way."""
+
+    def __init__(self, group, producer, epoch, skew_ms):
+        self._group, self._producer, self._epoch, self._skew_ms = group, producer, epoch, skew_ms
+        self._number = 0
+        self.held, self.transaction = [], None
+        self.hold([])
+
+    def hold(self, held):
+        """Begin with these partitions where the group's offsets stand; what was read and not committed is lost."""
+        group = self._group
+        kept = {at: self._since_ms[at] for at in held if at in self.held}
+        self.held = sorted(held)
+        self._since_ms = {at: kept.get(at, self._now_ms) for at in self.held}
+        self._counter = IntervalCounter(group.specs)
+        self._caught_up_ms = dict.fromkeys(self.held)
+        self.positions, self._lost = {}, {}
+        for at in self.held:
+            committed = group.committed.get(at, 0)
+            self.positions[at] = max(committed, group.begins[at])
+            self._lost[at] = self.positions[at] - committed
+
+    @property
+    def _now_ms(self):
+        return self._group.now_ms + self._skew_ms
+
+    def count(self, number):
+        """Read up to so many events of each partition, unless a commit is under way."""
+        if self.transaction is not None:
+            return
+        rows = {}
+        for code, at in enumerate(self.held):
+            if at in self._group.stuck:
+                continue
+            log, first = self._group.logs[at], self.positions[at]
+            for offset, event in enumerate(log[first : first + number], first):
+                its, names = rows.setdefault(event.stream, ([], []))
+                its.append((code, offset, event.time_ms, event.cluster))
+                names.append(event.name)
+            self.positions[at] = min(first + number, len(log))
+            if self.positions[at] == len(log):
+                self._caught_up_ms[at] = self._now_ms
+        for stream, (its, names) in rows.items():
+            assert not self._counter.count(build_batch(its, stream, event_ids=names), self._now_ms).any()
+
+    def begin(self):
+        """Begin to commit what was read."""
+        group = self._group
+        deltas = self._counter.take(dict(enumerate(self.held)), group.shards)
+        commit = CommitId(self._producer, self._epoch, self._number)
+        self._number += 1
+        records = []
+        for shard in range(group.shards):
+            delta = deltas.get(shard, ShardDelta())
+            progress = [
+                PartitionProgress(
+                    partition=at,
+                    topic_id=at[0],
+                    partitions=group.sizes[at[0]],
+                    start=group.committed.get(at, 0),
+                    end=self.positions[at],
+                    begins=at not in group.committed,
+                    lost=self._lost[at],
+                    since_ms=self._since_ms[at],
+                    caught_up_ms=self._caught_up_ms[at],
+                    streams=delta.times.get(code, {}),
+                )
+                for code, at in enumerate(self.held)
+            ]
+            parts = encode_commit(commit, group.shards, delta.panes, delta.examples, progress, _PART_BYTES)
+            records += [(shard, part) for part in parts]
+        self.transaction = Transaction(records, dict(self.positions))
+
+    def send(self, number):
+        """Let so many of the commit's records reach their logs."""
+        if self.held and self.transaction is None:
+            self.begin()
+        transaction = self.transaction
+        if transaction is not None:
+            for shard, part in transaction.records[transaction.sent :][:number]:
+                self._group.partials[shard].append((self._group.now_ms, part, transaction))
+                transaction.marks.add(shard)
+                transaction.sent += 1
+
+    def end(self, *, is_committed):
+        """End the commit under way, and send what is left of it if it is to stand."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is None:
+            return
+        if is_committed:
+            self.transaction = transaction
+            self.send(_ALL)
+            self.transaction = None
+            self._group.committed.update(transaction.offsets)
+            self._lost = dict.fromkeys(self.held, 0)
+        transaction.is_committed = is_committed
+        for shard in transaction.marks:
+            self._group.partials[shard].append((self._group.now_ms, None, transaction))
+        if not is_committed:
+            self.hold(self.held)
+
+    def commit(self):
+        """Commit what was read."""
+        if self.held and self.transaction is None:
+            self.begin()
+        self.end(is_committed=True)
+
+    def lose(self):
+        """Lose what was read and not committed."""
+        self.end(is_committed=False)
+        self.hold(self.held)
+
+
+class WindowsMember:
+    """One process of WINDOWS: the states of its shards as they were restored, and what was applied since."""
+
+    def __init__(self, group, name):
+        self._group, self._name = group, name
+        self.states, self._next = {}, {}
+
+    def hold(self, shards):
+        """Hold these shards; those that are new are restored, for the others nothing changes."""
+        for shard in set(self.states) - set(shards):
+            del self.states[shard]
+        for shard in set(shards) - set(self.states):
+            self._restore(shard)
+
+    def restore(self):
+        """Lose what was not committed."""
+        for shard in self.states:
+            self._restore(shard)
+
+    def apply(self, number):
+        """Read up to so many records of each shard, as far as no open transaction stands in the way."""
+        for shard, state in self.states.items():
+            for append_ms, part, transaction in self._group.partials[shard][self._next[shard] :][:number]:
+                if transaction.is_committed is None:
+                    break
+                if part is not None and transaction.is_committed:
+                    state.take(self._next[shard], append_ms, decode_part(part))
+                else:
+                    state.read_to(self._next[shard] + 1)
+                self._next[shard] += 1
+
+    def close(self):
+        """Do a round in every shard and commit it."""
+        for shard, state in self.states.items():
+            done = state.advance()
+            self._group.keep(shard, state, done)
+
+    def _restore(self, shard):
+        group = self._group
+        state = restored(group.specs, group.sizes, group.kept[shard], shards=group.shards, writer=self._name)
+        assert state.position.offset == group.offsets[shard], "the changelog is not of the committed offset"
+        self.states[shard], self._next[shard] = state, state.position.offset
+
+
 class Group:
-    """The logs, what was committed, what was published, and the replicas.
+    """The logs, what was committed and published, and the members of both stages.
 
     Attributes:
+        logs: The events of each source partition; `begins`: where they begin by now.
+        committed: The offsets that COUNT committed; `offsets`: those that WINDOWS committed.
+        partials: The records of each shard; `kept`: its changelog, compacted.
         results: (stream, window, revision) -> result.
-        truth: A table of all that was committed.
-        late: (stream, window size) -> events refused for that size; `refused`: by stream, for all sizes.
-        lost: The events that retention took before they were read.
+        late: (stream, window size) -> events that were too late.
+        lost: The events that retention took before they were read; `missed`: those of streams that had been
+            counted on their topic by then.
+        stuck: The source partitions that nobody can read for now.
     """
 
-    def __init__(self, configurations, *, partition_count, replica_count, lag, first=(0,)):
+    def __init__(self, specs, *, partitions, members, shards, skews_ms, has_own_topics=False):
         """Begin with nothing read.
 
         Args:
-            configurations: Lists of specs that a replica may run with, alike but for their baselines.
-            partition_count: How many partitions there are.
-            replica_count: How many replicas.
-            lag: For how many steps of a plan what was committed may still be on its way to those who
-                hold other partitions.
-            first: Which configuration each replica begins with; the last one holds for those that follow.
+            specs: The streams.
+            partitions: How many partitions each topic has.
+            members: How many processes each stage has.
+            shards: How many shards there are.
+            skews_ms: By how much each COUNT member's clock is off.
+            has_own_topics: Each stream has a topic of its own.
         """
+        self.specs, self.shards = specs, shards
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
-        self.steps = 0
-        self._lag = lag
-        self.configurations = configurations
-        self.references = {
-            spec.reference.content: spec.reference for specs in configurations for spec in specs
-        }
-        self.streams = [spec.name for spec in configurations[0]]
-        self.partitions = build_partitions(partition_count)
-        self.logs = {partition: [] for partition in self.partitions}
-        self.begins = Counter()
-        self.newest_ms = dict.fromkeys(self.streams, MONDAY_MS)
-        self.state = {partition: [] for partition in self.partitions}
-        self._committed_at = {partition: [] for partition in self.partitions}  # the step of each change
-        self.committed = Counter()
-        self.results = {}
-        self.late, self.refused, self.lost = Counter(), Counter(), []
-        self.truth = Table()
-        self.truth.expect(self.partitions)
-        self.tide = Tide(self.truth, configurations[0])
-        self.replicas = [
-            Replica(self, configurations[first[min(place, len(first) - 1)]]) for place in range(replica_count)
-        ]
-        self.rebalance(range(partition_count))
-        for replica in range(replica_count):
-            self.work(replica, 0, 0)
+        topics = [spec.name for spec in specs] if has_own_topics else ["embeddings"]
+        self.sizes = dict.fromkeys(topics, partitions)
+        self.logs = {at: [] for at in self.partitions}
+        self.begins, self.stuck, self.committed = Counter(), set(), {}
+        self.newest_ms = {spec.name: MONDAY_MS for spec in specs}
+        self.partials = [[] for _ in range(shards)]
+        self.kept, self.offsets = [{} for _ in range(shards)], [0] * shards
+        self.results, self.late, self.lost, self.missed, self.written = {}, Counter(), [], [], []
+        self._watermarks, self._skews_ms, self._made = {}, skews_ms, Counter()
+        self.counting = [self._make_count(f"count-{place}", place) for place in range(members)]
+        self.closing = [WindowsMember(self, f"windows-{place}") for place in range(members)]
+        self.rebalance_count(range(members * partitions), True)
+        self.rebalance_windows(range(members * partitions), True)
+        for member in range(members):
+            self.work(member, 0)
+
+    # What a plan is made of
 
     def write(self, events):
         """Write (partition, stream, ms after the stream's newest, ms behind that, cluster) events."""
-        for partition, stream, ahead_ms, behind_ms, cluster in events:
-            name = self.streams[stream % len(self.streams)]
-            self.newest_ms[name] += ahead_ms
-            log = self.logs[at := self._partition(partition)]
-            time_ms = self.newest_ms[name] - behind_ms
-            log.append(Event(name, time_ms, cluster, f"{at[1]}-{len(log)}"))
+        for index, stream, ahead_ms, behind_ms, cluster in events:
+            spec = self.specs[stream % len(self.specs)]
+            topic = spec.name if spec.name in self.sizes else "embeddings"
+            index %= self.sizes[topic]
+            log = self.logs[topic, index]
+            self.newest_ms[spec.name] += ahead_ms
+            event = Event(
+                spec.name, self.newest_ms[spec.name] - behind_ms, cluster, f"{topic}-{index}-{len(log)}"
+            )
+            log.append(event)
+            self.written.append(event)
 
-    def work(self, replica, number, behind):
-        """Let a replica read the state, but for so many changes, count up to so many events, and commit."""
-        worker = self._replica(replica)
-        worker.follow(behind)
-        if worker.pipeline is not None:
-            self._commit(worker, worker.work(number))
+    def work(self, member, number):
+        """Let a COUNT member read up to so many events of each partition, and commit."""
+        worker = self._of(self.counting, member)
+        worker.count(number)
+        worker.commit()
 
-    def fail(self, replica, number):
-        """Let a replica count, and fail to commit it."""
-        worker = self._replica(replica)
-        if worker.pipeline is not None:
-            worker.work(number)
-            worker.hold(worker.held)
+    def send(self, member, number):
+        """Let a COUNT member begin a commit or go on with it, record by record."""
+        worker = self._of(self.counting, member)
+        worker.count(number)
+        worker.send(number)
+
+    def fail(self, member):
+        """Let a COUNT member lose what it read."""
+        self._of(self.counting, member).lose()
+
+    def apply(self, member, number):
+        """Let a WINDOWS member apply so many records, and not commit yet."""
+        self._of(self.closing, member).apply(number)
+
+    def close(self, member, number):
+        """Let a WINDOWS member apply so many records of each shard, close windows, and commit."""
+        worker = self._of(self.closing, member)
+        worker.apply(number)
+        worker.close()
+
+    def restore(self, member):
+        """Let a WINDOWS member lose what it applied since its last commit."""
+        self._of(self.closing, member).restore()
 
     def wait(self, steps):
         """Let wall time pass."""
         self.now_ms += steps * STEP_MS
 
-    def rebalance(self, holders):
-        """Give partition i to the replica that is named in place i, or to the first."""
-        held = [[] for _ in self.replicas]
-        for index, partition in enumerate(self.partitions):
-            holder = holders[index] if index < len(holders) else 0
-            held[holder % len(held)].append(partition)
-        for replica, its in zip(self.replicas, held, strict=True):
-            replica.hold(its)
+    def replace(self, member, is_named):
+        """Kill a COUNT member; another takes over what it held, with its name or without."""
+        place = member % len(self.counting)
+        gone = self.counting[place]
+        gone.end(is_committed=False)
+        name = f"count-{place}" if is_named else f"count-{place}-{self._made.total()}"
+        self.counting[place] = self._make_count(name, place)
+        self.counting[place].hold(gone.held)
 
-    def replace(self, replica, configuration):
-        """Kill a replica; another, of this configuration, takes over what it held."""
-        place = replica % len(self.replicas)
-        held = self.replicas[place].held
-        self.replicas[place] = Replica(self, self.configurations[configuration])
-        self.replicas[place].hold(held)
+    def rebalance_count(self, holders, is_handed_over):
+        """Give source partition i to the member that is named in place i; what was read is committed, or lost."""
+        held = [[] for _ in self.counting]
+        for place, at in enumerate(self.partitions):
+            held[holders[place % len(holders)] % len(held)].append(at)
+        for member in self.counting:
+            if is_handed_over:
+                member.commit()
+            else:
+                member.lose()
+        for member, its in zip(self.counting, held, strict=True):
+            member.hold(its)
 
-    def upgrade(self, replica):
-        """Replace a replica by one of the last configuration."""
-        self.replace(replica, -1)
+    def rebalance_windows(self, holders, is_handed_over):
+        """Give shard i to the member that is named in place i."""
+        held = [[] for _ in self.closing]
+        for shard in range(self.shards):
+            held[holders[shard % len(holders)] % len(held)].append(shard)
+        for member in self.closing:
+            if is_handed_over:
+                member.close()
+        for member, its in zip(self.closing, held, strict=True):
+            member.hold(its)
 
     def grow(self, holders):
-        """Add a partition, of which the group learns by a rebalance."""
-        self.partitions = build_partitions(len(self.partitions) + 1)
-        self.logs[self.partitions[-1]] = []
-        self.state[self.partitions[-1]] = []
-        self._committed_at[self.partitions[-1]] = []
-        for knowing in (self, *self.replicas):
-            knowing.tide.partition_added()
-        self.truth.expect(self.partitions)
-        for replica in self.replicas:
-            replica.table.expect(self.partitions)
-        self.rebalance(holders)
+        """Add a partition to every topic, of which the group learns by a rebalance."""
+        for topic, size in self.sizes.items():
+            self.sizes[topic] = size + 1
+            self.logs[topic, size] = []
+        self.rebalance_count(holders, True)
 
     def lose(self, partition, number):
         """Let retention take so many events that nobody has read; the owner finds out at once."""
-        at = self._partition(partition)
-        first = max(self.committed[at], self.begins[at])
+        at = self._at(partition)
+        first = max(self.committed.get(at, 0), self.begins[at])
+        for member in self.counting:
+            if at in member.held:
+                member.lose()
         gone = self.logs[at][first : first + number]
         self.lost += gone
+        # Of a stream that has never been counted on a topic nothing is known.
+        counted = [
+            event
+            for place in self.partitions
+            for event in self.logs[place][: self.committed.get(place, 0)]
+            if place[0] == at[0] and event not in self.lost
+        ]
+        known = {event.stream for event in counted}
+        self.missed += [event for event in gone if event.stream in known]
         self.begins[at] = first + len(gone)
-        for replica in self.replicas:
-            if at in replica.held:
-                replica.hold(replica.held)
+        for member in self.counting:
+            if at in member.held:
+                member.hold(member.held)
+
+    def stick(self, partition):
+        """Let a source partition become unreadable, or readable again."""
+        self.stuck ^= {self._at(partition)}
+
+    # What is looked at afterwards
 
     def settle(self):
         """Let everything be read, and time pass, until nothing changes any more."""
+        self.stuck.clear()
         quiet = 0
-        for _ in range(30):
-            before = self._changes()
-            self.wait(100)
-            for replica in range(len(self.replicas)):
-                self.work(replica, _ALL, 0)
-            # The end offsets are asked for in one round, answered in the next, and shown by the one after.
-            quiet = quiet + 1 if self._changes() == before else 0
+        for _ in range(60):
+            before = len(self.results)
+            self.wait(20)
+            for member in range(len(self.counting)):
+                self.work(member, _ALL)
+            for member in range(len(self.closing)):
+                self.close(member, _ALL)
+            quiet = quiet + 1 if len(self.results) == before else 0
             if quiet == 3:
-                break
-        else:
-            raise AssertionError("the group does not come to rest")
-        for replica in self.replicas:
-            replica.follow()
+                return
+        raise AssertionError("the group does not come to rest")
 
-    def move_on(self, times, step_ms):
-        """Let so many events come on every partition, each time so much later, and be read."""
-        for _ in range(times):
-            for stream in range(len(self.streams)):
-                self.write([(index, stream, step_ms, 0, 0) for index in range(len(self.partitions))])
-            self.settle()
+    def keep(self, shard, state, done):
+        """Commit what a shard has to say."""
+        for key, value in written(state):
+            if value is None:
+                self.kept[shard].pop(key, None)
+            else:
+                self.kept[shard][key] = value
+        assert state.position.offset >= self.offsets[shard], "the covered offset went back"
+        self.offsets[shard] = state.position.offset
+        for result in done.results:
+            key = result.stream, result.window, result.revision
+            assert key not in self.results, "a revision was published twice"
+            assert shard_of(result.stream, self.shards) == shard
+            self.results[key] = result
+        for late in done.late:
+            self.late[late.stream, late.size_ms] += late.number
+        assert done.broken == []
+        for stream, its in state.streams.items():
+            for name in ("watermark_ms", "final_ms"):
+                value, before = getattr(its.status, name), self._watermarks.get((stream, name))
+                assert before is None or value >= before, f"the {name} of {stream} went back"
+                self._watermarks[stream, name] = value
 
-    def visible(self, partition, held):
-        """Return how many changes of a partition whoever is given these partitions is sure to know."""
-        if partition in held:
-            return len(self.state[partition])
-        return bisect_right(self._committed_at[partition], self.steps - self._lag)
+    @property
+    def partitions(self):
+        """All source partitions."""
+        return [(topic, index) for topic, size in self.sizes.items() for index in range(size)]
+
+    @property
+    def states(self):
+        """The shards' states, restored from what was committed."""
+        return [restored(self.specs, self.sizes, kept, shards=self.shards) for kept in self.kept]
 
     @property
     def events(self):
         """All that was written and not lost."""
-        kept = Counter(event for log in self.logs.values() for event in log)
-        return list((kept - Counter(self.lost)).elements())
+        return list((Counter(self.written) - Counter(self.lost)).elements())
 
     @property
     def final(self):
         """(stream, window) -> its last revision; they are published in order."""
         return {(stream, window): result for (stream, window, _), result in self.results.items()}
 
-    def _commit(self, replica, moved):
-        last = {change.partition: change.key for change in moved.changes}
-        assert last.keys() <= set(replica.held), "the state of another's partition was written"
-        assert set(last.values()) <= {ProgressKey()}, "a transaction's changes do not end with the progress"
-        for change in moved.changes:
-            self.state[change.partition].append(change)
-            self._committed_at[change.partition].append(self.steps)
-            self.truth.apply(change)
-        for code, partition in enumerate(replica.held):
-            if partition in last:
-                self.committed[partition] = replica.positions[code]
-            assert self.committed[partition] == replica.positions[code], "events were read and not committed"
-        for result in moved.results:
-            key = result.stream, result.window, result.revision
-            assert key not in self.results, "a revision was published twice"
-            self.results[key] = result
-        for done, whole in ((replica.late, self.late), (replica.refused, self.refused)):
-            whole.update(done)
-            done.clear()
-        self.tide.check()
+    def _make_count(self, producer, place):
+        self._made[producer] += 1
+        skew_ms = self._skews_ms[place % len(self._skews_ms)]
+        return CountMember(self, producer, self._made[producer], skew_ms)
 
-    def _partition(self, number):
+    def _at(self, number):
         return self.partitions[number % len(self.partitions)]
 
-    def _replica(self, number):
-        return self.replicas[number % len(self.replicas)]
-
-    def _changes(self):
-        return sum(len(changes) for changes in self.state.values())
+    @staticmethod
+    def _of(members, number):
+        return members[number % len(members)]
 
 
-def replay(specs, logs):
-    """The last revision of every window, by one pipeline that reads the logs one after the other."""
-    table = Table()
-    table.expect(logs.keys())
-    held = dict(enumerate(sorted(logs)))
-    pipeline = Pipeline(
-        specs,
-        held=held,
-        every=held.values(),
-        table=table,
-        find_reference=lambda spec, _: spec.reference,
-        established=set(),
-        now_ms=MONDAY_MS,
-    )
-    positions = dict.fromkeys(held, 0)
+def replay(specs, events):
+    """The last revision of every window, by both stages in one process that reads one partition."""
+    driver = LocalDriver(specs, "embeddings", 1)
     final = {}
-
-    def advance(*, ended):
-        moved = pipeline.advance(MONDAY_MS, positions, {}, ended=ended)
-        for change in moved.changes:
-            table.apply(change)
-        final.update({(result.stream, result.window): result for result in moved.results})
-
-    for code, partition in held.items():
-        for first in range(0, len(logs[partition]), _BATCH):
-            for stream, its in rows_of(code, first, logs[partition][first : first + _BATCH]).items():
-                pipeline.count(its.batch(stream), MONDAY_MS)
-                positions[code] += len(its.names)
-            advance(ended=False)
-    advance(ended=True)
+    for first in range(0, len(events), 5):
+        for offset, event in enumerate(events[first : first + 5], first):
+            row = [(0, offset, event.time_ms, event.cluster)]
+            driver.count(build_batch(row, event.stream, event_ids=[event.name]), MONDAY_MS)
+        is_last = first + 5 >= len(events)
+        done = driver.commit(MONDAY_MS, {0: min(first + 5, len(events))}, everything=is_last)
+        assert done.late == []
+        final.update({(result.stream, result.window): result for result in done.results})
     return final
 
 
-def histograms(events, sizes_ms, *, shift=0):
-    """(stream, window) -> its counts, event by event, where event i is of cluster i + `shift`."""
+def histograms(events, sizes_ms):
+    """(stream, window) -> its counts, event by event."""
     counts = {}
     for stream, time_ms, cluster, _ in events:
         for size_ms in sizes_ms:
             window = Window.around(time_ms, size_ms)
-            counts.setdefault((stream, window), np.zeros(CLUSTERS, dtype=np.int64))[
-                (cluster + shift) % CLUSTERS
-            ] += 1
+            counts.setdefault((stream, window), np.zeros(CLUSTERS, dtype=np.int64))[cluster] += 1
     return {key: tuple(histogram.tolist()) for key, histogram in counts.items()}
 
 
-def names(events, sizes_ms, *, shift=0):
+def names(events, sizes_ms):
     """(stream, window) -> cluster -> the names of its events."""
     named = {}
     for stream, time_ms, cluster, name in events:
         for size_ms in sizes_ms:
             clusters = named.setdefault((stream, Window.around(time_ms, size_ms)), {})
-            clusters.setdefault((cluster + shift) % CLUSTERS, []).append(name)
+            clusters.setdefault(cluster, []).append(name)
     return named

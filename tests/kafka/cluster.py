@@ -80,9 +80,9 @@ class Cluster:
             producer.produce(self.events, value, partition=partition)
         assert producer.flush(TIMEOUT_S) == 0
 
-    def forget(self, partition: int, before: int) -> None:
-        """Let the log of an events partition begin at this offset, as if the others had expired."""
-        at = TopicPartition(self.events, partition, before)
+    def forget(self, partition: int, before: int, topic: str | None = None) -> None:
+        """Let the log of a partition, of events by default, begin here, as if the others had expired."""
+        at = TopicPartition(topic or self.events, partition, before)
         self.admin.delete_records([at])[at].result(TIMEOUT_S)
 
     def writer(self, name: str | None = None, **properties: str | int) -> Producer:
@@ -119,9 +119,9 @@ class Cluster:
             consumer.close()
 
     @contextmanager
-    def stranger(self) -> Iterator[Consumer]:
-        """A consumer of the group that is no member of it, and speaks in its name all the same."""
-        consumer = client.consumer(self.properties, self.group)
+    def stranger(self, group: str | None = None) -> Iterator[Consumer]:
+        """A consumer of a group that is no member of it, and speaks in its name all the same."""
+        consumer = client.consumer(self.properties, group or self.group)
         try:
             yield consumer
         finally:

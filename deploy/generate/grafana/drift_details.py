@@ -14,7 +14,7 @@ SLOW_DRIFT = "Slow drift"
 SEGMENT_VERDICTS = "Verdicts of segments"
 
 LATER = (
-    " A window is drawn from when it was closed: later than the time it tells of by its length, the allowed"
+    " A window is drawn from when it was closed: later than its own time by its length, the allowed"
     " disorder and some seconds."
 )
 UNSCORED = " Nothing is drawn where the newest window was not scored."

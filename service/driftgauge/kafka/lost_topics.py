@@ -43,6 +43,9 @@ def require_partials_not_lost(
 
 def require_changelog_not_lost(admin: AdminClient, topics: InternalTopics, windows: Consumer) -> None:
     """Refuse to create the changelog where there must have been one."""
+    if _exists(admin, topics.changelog):
+        # The group's offsets may hang in a transaction, which holds up one shard only.
+        return
     if _has_committed(windows, topics.partials, topics.shards) and not _exists(admin, topics.changelog):
         message = (
             f"changelog topic {topics.changelog} is missing, yet its group has read {topics.partials}: the "

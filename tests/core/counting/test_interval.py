@@ -1,0 +1,93 @@
+"""What one commit interval brings, by shard: panes, examples, how far each stream came; and nothing kept."""
+
+import numpy as np
+import pytest
+
+from driftgauge.core.counting import interval as module
+from driftgauge.core.counting.interval import IntervalCounter
+from driftgauge.core.counting.partial import StreamTime, shard_of
+from tests.core.builders import (
+    FIRST,
+    HOUR_MS,
+    MONDAY_MS,
+    OTHER,
+    build_batch,
+    build_partitions,
+    build_schedule,
+    build_spec,
+)
+
+PARTITIONS = dict(enumerate(build_partitions(2)))
+READ_MS = MONDAY_MS + 5
+
+
+def test_each_stream_goes_to_its_shard_with_all_that_is_of_it():
+    specs = [build_spec(f"stream-{number}") for number in range(8)]
+    counter = IntervalCounter(specs)
+    for number, spec in enumerate(specs):
+        counter.count(build_batch([(number % 2, number, MONDAY_MS, 0)], spec.name, event_ids=["a"]), READ_MS)
+    deltas = counter.take(PARTITIONS, 4)
+    for shard, delta in deltas.items():
+        streams = {spec.name for spec in specs if shard_of(spec.name, 4) == shard}
+        assert {pane.stream for pane in delta.panes} == streams
+        assert {examples.stream for examples in delta.examples} == streams
+        assert {stream for times in delta.times.values() for stream in times} == streams
+    assert sum(len(delta.panes) for delta in deltas.values()) == 8
+
+
+def test_a_stream_of_two_baselines_has_panes_under_both():
+    spec = build_spec(baselines=build_schedule((MONDAY_MS + HOUR_MS, OTHER)))
+    counter = IntervalCounter([spec])
+    for reference, start_ms in ((FIRST, MONDAY_MS), (OTHER, MONDAY_MS + HOUR_MS)):
+        counter.count(build_batch([(0, 0, start_ms, 0)], baseline=reference.key), READ_MS)
+    panes = counter.take(PARTITIONS, 1)[0].panes
+    assert sorted((pane.scheme.baseline, pane.start_ms) for pane in panes) == sorted(
+        [(FIRST.key, MONDAY_MS), (OTHER.key, MONDAY_MS + HOUR_MS)]
+    )
+
+
+def test_event_time_is_of_each_partition_by_credible_time_and_the_first_events():
+    counter = IntervalCounter([build_spec()])
+    times = [MONDAY_MS + 7, MONDAY_MS + 9, MONDAY_MS + 3, MONDAY_MS + 1]
+    rows = [(partition, row, time_ms, 0) for row, (partition, time_ms) in enumerate(zip([0, 0, 1, 0], times, strict=True))]
+    counter.count(build_batch(rows, credible_ms=[MONDAY_MS + 6] * 2 + times[2:]), READ_MS)
+    counter.count(build_batch([(1, 9, MONDAY_MS + 2, 0)]), READ_MS + 1)
+    assert counter.take(PARTITIONS, 1)[0].times == {
+        0: {"images": StreamTime(MONDAY_MS + 6, READ_MS, MONDAY_MS + 7)},
+        1: {"images": StreamTime(MONDAY_MS + 3, READ_MS + 1, MONDAY_MS + 3)},
+    }
+
+
+def test_an_event_without_a_nearest_centroid_is_counted_nowhere_and_moves_nothing():
+    counter = IntervalCounter([build_spec()])
+    batch = build_batch([(0, 0, MONDAY_MS, 0), (1, 0, MONDAY_MS, 0)])
+    batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
+    assert counter.count(batch, READ_MS).tolist() == [False, True]
+    delta = counter.take(PARTITIONS, 1)[0]
+    assert [pane.events for pane in delta.panes] == [1]
+    assert set(delta.times) == {0}
+
+
+@pytest.mark.parametrize("forget", [IntervalCounter.drop, lambda counter: counter.take(PARTITIONS, 1)])
+def test_nothing_is_kept_of_an_interval_that_was_taken_or_dropped(forget):
+    counter = IntervalCounter([build_spec()])
+    counter.count(build_batch([(0, 0, MONDAY_MS, 0)], event_ids=["a"]), READ_MS)
+    forget(counter)
+    assert counter.take(PARTITIONS, 1) == {}
+
+
+def test_an_interval_is_full_whatever_the_timestamps(monkeypatch):
+    monkeypatch.setattr(module, "_MAX_TALLIES", 10)
+    counter = IntervalCounter([build_spec()])
+    counter.count(build_batch([(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(9)]), READ_MS)
+    assert not counter.is_full
+    counter.count(build_batch([(0, 9, MONDAY_MS + 9 * HOUR_MS, 0)]), READ_MS)
+    assert counter.is_full
+
+
+def test_a_stream_or_baseline_that_is_not_configured_is_refused():
+    counter = IntervalCounter([build_spec()])
+    with pytest.raises(KeyError):
+        counter.count(build_batch([(0, 0, 0, 0)], "texts"), READ_MS)
+    with pytest.raises(KeyError, match=OTHER.key):
+        counter.count(build_batch([(0, 0, 0, 0)], baseline=OTHER.key), READ_MS)

@@ -1,0 +1,35 @@
+"""What two tallies must have in common to be added."""
+
+from dataclasses import replace
+
+import pytest
+
+from driftgauge.core.counting.partial import shard_of
+from tests.core.builders import FIRST, MINUTE_MS, build_spec, build_tally
+
+SCHEME = build_spec().scheme(FIRST)
+
+
+def test_a_tally_is_as_long_as_its_statistics():
+    assert SCHEME.length == len(build_tally(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"baseline": "0123456789abcdef"},
+        {"pane_ms": MINUTE_MS},
+        {"segment_keys": ("country",)},
+        {"statistics": (*SCHEME.statistics, ("norms", 1))},
+    ],
+)
+def test_whatever_counting_depends_on_makes_another_key(change):
+    assert replace(SCHEME, **change).key != SCHEME.key
+    assert replace(SCHEME).key == SCHEME.key
+    assert SCHEME.key.startswith(FIRST.key)
+
+
+def test_every_process_finds_the_same_shard_of_a_stream():
+    assert [shard_of(name, 16) for name in ("images", "texts")] == [10, 15]  # crc32, not Python's own hash
+    shards = [shard_of(f"stream-{number}", 4) for number in range(200)]
+    assert min(map(shards.count, range(4))) > 25

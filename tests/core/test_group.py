@@ -1,0 +1,255 @@
+"""Any number of members of both stages, whatever befalls them, count and publish as one: a simulation."""
+
+from collections import Counter
+from dataclasses import replace
+from zlib import crc32
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.core.result import Recall, Verdict
+from driftgauge.core.verdict import enter
+from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.records.changelog import decode
+from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec, plain
+from tests.core.group import STEP_MS, Group, histograms, names, replay
+
+SIZES_MS = (SECOND_MS, 5 * SECOND_MS)
+DISORDER_MS = 500
+LATENESS_MS = 2_000
+IDLE_MS = 5 * STEP_MS
+PARTITIONS = 4
+MEMBERS = 3
+# Of a replica's clock, in proportion to `idle_timeout`: less than 2 s where that is 5 s at least.
+SKEW_MS = 190
+STREAMS = ("images", "texts", "sounds")
+# Windows of a few events, of which many are significant.
+EAGER = replace(ALARM, level=0.1)
+SCORER = WindowScorer(build_spec(alarm=EAGER), FIRST, None, calibrated=False)
+
+
+def specs(number, **changes):
+    fields = {
+        "sizes_ms": SIZES_MS,
+        "disorder_ms": DISORDER_MS,
+        "lateness_ms": LATENESS_MS,
+        "idle_ms": IDLE_MS,
+        "incomplete_ms": 20 * STEP_MS,
+        "give_up_ms": 60 * STEP_MS,
+        "alarm": EAGER,
+        **changes,
+    }
+    return [build_spec(name, **fields) for name in STREAMS[:number]]
+
+
+def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
+    """Lists of steps: the name of a method of `Group`, and what it is called with."""
+    partition = st.integers(0, PARTITIONS - 1)
+    event = st.tuples(
+        partition,
+        st.integers(0, streams - 1),
+        st.integers(0, 400),
+        st.one_of(st.just(0), st.integers(0, behind_ms)),
+        st.integers(0, CLUSTERS - 1),
+    )
+    member = st.integers(0, MEMBERS - 1)
+    holders = st.lists(member, min_size=PARTITIONS, max_size=PARTITIONS)
+    few = st.integers(0, 12)
+    steps = {
+        "write": [st.lists(event, min_size=1, max_size=8)],
+        "work": [member, few],
+        "send": [member, st.integers(0, 5)],
+        "fail": [member],
+        "apply": [member, few],
+        "close": [member, few],
+        "restore": [member],
+        "wait": [st.integers(1, 4)],
+        "replace": [member, st.booleans()],
+        "rebalance_count": [holders, st.booleans()],
+        "rebalance_windows": [holders, st.booleans()],
+        "grow": [holders],
+        "lose": [partition, st.integers(1, 4)],
+        "stick": [partition],
+    }
+    named = {name: st.tuples(st.just(name), *arguments) for name, arguments in steps.items()}
+    always = ("wait", "fail", "restore", "replace", "rebalance_count", "rebalance_windows", "apply")
+    mishap = st.one_of([named[name] for name in (*always, *mishaps)])
+    step = st.one_of(mishap, named["write"], named["work"], named["work"], named["send"], named["close"])
+    # Long enough for windows to become final while it lasts.
+    return st.lists(step, min_size=40, max_size=100)
+
+
+def shapes(skew_ms=0):
+    """How many of everything there are; clocks are slow, or fast by so much at most."""
+    return st.fixed_dictionaries(
+        {
+            "partitions": st.integers(1, PARTITIONS),
+            "members": st.integers(1, MEMBERS),
+            "shards": st.integers(1, 3),
+            "skews_ms": st.lists(st.integers(-SKEW_MS, skew_ms), min_size=1, max_size=MEMBERS),
+            "has_own_topics": st.booleans(),
+        }
+    )
+
+
+def run(plan, shape, configured):
+    """The group at rest, after all that was planned."""
+    group = Group(configured, **shape)
+    for name, *arguments in plan:
+        getattr(group, name)(*arguments)
+    group.settle()
+    return group
+
+
+def simulation(*strategies, examples=25):
+    def decorate(test):
+        return settings(max_examples=examples, deadline=None)(given(*strategies)(test))
+
+    return decorate
+
+
+@simulation(plans("grow"), shapes(), examples=40)
+def test_all_members_count_every_event_once(plan, shape):
+    group = run(plan, shape, specs(2))
+    assert group.late.total() == 0
+    check_counts(group)
+    check_revisions(group)
+    check_examples(group)
+    check_history(group)
+    check_totals(group)
+
+
+@simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), examples=40)
+def test_every_event_is_counted_or_late_for_each_size(plan, shape):
+    group = run(plan, shape, specs(3))
+    check_revisions(group)
+    check_totals(group)
+    written = Counter(event.stream for event in group.events)
+    counted = Counter()
+    for (stream, window), result in group.final.items():
+        counted[stream, window.size_ms] += result.count
+    for spec in group.specs:
+        for size_ms in SIZES_MS:
+            assert counted[spec.name, size_ms] + group.late[spec.name, size_ms] == written[spec.name]
+
+
+@simulation(plans("lose", behind_ms=DISORDER_MS), shapes())
+def test_windows_that_lost_events_say_so_and_the_counts_are_of_the_others(plan, shape):
+    group = run(plan, shape, specs(2))
+    check_counts(group)
+    check_revisions(group)
+    check_totals(group)
+    for key in histograms(group.missed, SIZES_MS).keys() & group.final.keys():
+        assert group.final[key].events_lost
+
+
+@simulation(plans(), shapes())
+def test_a_replay_gives_the_same_results_to_the_bit(plan, shape):
+    group = run(plan, shape, specs(2))
+    replayed = replay(specs(2, disorder_ms=10**9), group.written)
+    assert replayed.keys() == group.final.keys()
+    for key, result in group.final.items():
+        assert plain(result.counts) == plain(replayed[key].counts)
+        assert plain(result.score) == plain(replayed[key].score)
+        assert result.examples == replayed[key].examples
+
+
+@simulation(plans("stick", "grow", behind_ms=20_000), shapes(SKEW_MS), examples=15)
+def test_state_holds_what_is_open_and_no_more(plan, shape):
+    group = run(plan, shape, specs(2))
+    for _ in range(4):
+        for stream in range(2):
+            group.write([(index, stream, 10 * SECOND_MS, 0, 0) for index in range(8)])
+        group.settle()
+    for kept in group.kept:
+        for key, value in kept.items():
+            at, _ = decode(key, value)
+            if isinstance(at, PaneKey):
+                newest_ms = group.newest_ms[at.stream]
+                assert at.pane.end_ms > newest_ms - DISORDER_MS - LATENESS_MS - 2 * max(SIZES_MS)
+    for state in group.states:
+        for stream in state.streams.values():
+            past = [each.size_ms for each in stream.published if each.end_ms <= stream.status.final_ms]
+            assert sorted(past) == sorted(set(past))
+
+
+def check_counts(group):
+    """Every window's last revision is complete and holds exactly its events."""
+    expected = histograms(group.events, SIZES_MS)
+    assert group.final.keys() == expected.keys()
+    for key, result in group.final.items():
+        assert tuple(result.counts.tolist()) == expected[key]
+        assert (result.missing, result.incomplete_reason) == ((), None)
+
+
+def check_revisions(group):
+    """Revisions have no holes, and the chain has none either."""
+    windows = {}
+    for (stream, window, revision), _ in group.results.items():
+        windows.setdefault((stream, window), []).append(revision)
+    for revisions in windows.values():
+        assert revisions == list(range(len(revisions)))
+    for state in group.states:
+        assert (state.position.gaps, state.position.overlaps, state.position.orphans) == (0, 0, 0)
+
+
+def check_totals(group):
+    """The totals that a shard keeps are those of all that was published, whoever held it."""
+    late, closed, revised = Counter(), Counter(), Counter()
+    for state in group.states:
+        for stream, its in state.streams.items():
+            late.update({(stream, size_ms): number for size_ms, number in its.status.late.items()})
+            revised.update({(stream, size_ms): number for size_ms, number in its.status.revised.items()})
+            closed.update({(stream, *key): number for key, number in its.status.closed.items()})
+    assert late == group.late
+    assert revised == Counter((stream, window.size_ms) for stream, window, number in group.results if number)
+    assert closed == Counter(
+        (result.stream, result.window.size_ms, result.verdict)
+        for result in group.results.values()
+        if result.verdict is not result.superseded
+    )
+
+
+def check_examples(group):
+    """The examples of the clusters that moved are the events whose names have the lowest CRC-32."""
+    named = names(group.events, SIZES_MS)
+    for key, result in group.final.items():
+        assert result.examples == {
+            cluster: tuple(sorted(named[key][cluster], key=lambda name: (crc32(name.encode()), name))[:3])
+            for cluster in result.score.movers
+            if cluster in named[key]
+        }
+
+
+def check_history(group):
+    """Each window entered once, in the order in which they were first published complete, whoever did it."""
+    histories, judged_with = {}, {}
+    for (stream, window, _), result in group.results.items():
+        if result.verdict is Verdict.INCOMPLETE:
+            continue
+        place, key = (stream, window.size_ms), (stream, window)
+        end_ms, recall = histories.get(place, (0, Recall()))
+        is_next = key not in judged_with and window.end_ms > end_ms
+        if is_next and end_ms:
+            empty = min((window.start_ms - end_ms) // window.size_ms, 3)
+            recall = replace(recall, recent=(*recall.recent, *[False] * empty)[-2:])
+        if key not in judged_with:
+            judged_with[key] = recall if is_next else Recall()
+        assert result.recall == judged_with[key]
+        after = enter(
+            judged_with[key],
+            is_found=SCORER.is_significant_and_large(result.score),
+            p_value=result.score.p_value,
+            slow_limit=SCORER.slow_limit,
+            segments={},
+        )
+        assert result.slow == after.slow
+        if is_next:
+            histories[place] = window.end_ms, after
+    assert {
+        (stream, size_ms): (history.end_ms, history.recall)
+        for state in group.states
+        for stream, its in state.streams.items()
+        for size_ms, history in its.histories.items()
+    } == histories

@@ -1,0 +1,26 @@
+"""What is kept of a stream: which windows a loss may concern."""
+
+import pytest
+
+from driftgauge.core.windows.changelog import DataLoss
+from driftgauge.core.windows.window import Window
+
+AT = "embeddings", 0
+
+
+@pytest.mark.parametrize(
+    ("from_ms", "to_ms", "touched"),
+    [
+        (None, None, [0, 100, 200, 300, 400]),
+        (200, None, [200, 300, 400]),
+        (199, None, [100, 200, 300, 400]),
+        (None, 199, [0, 100]),
+        (None, 200, [0, 100, 200]),
+        (250, 320, [200, 300]),
+        (250, 250, [200]),
+    ],
+)
+def test_a_loss_touches_the_windows_that_it_may_have_taken_events_from(from_ms, to_ms, touched):
+    loss = DataLoss(AT, from_ms, to_ms)
+    windows = [Window(100, start_ms) for start_ms in (0, 100, 200, 300, 400)]
+    assert [window.start_ms for window in windows if loss.touches(window)] == touched
