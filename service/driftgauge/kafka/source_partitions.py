@@ -29,6 +29,8 @@ class SourcePartition:
         end: Where its log ended at `asked_ms`; None while there is no question open.
         asked_ms: The wall time before its end was asked for.
         leader_epoch: The leader epoch of the last record read; -1 where it is not known.
+        is_cut: The log ended before what had been read of it: records written since may be missed.
+        is_validated: The client has asked whether the log still holds what was read of it.
     """
 
     partition: Partition
@@ -43,7 +45,14 @@ class SourcePartition:
     end: int | None = None
     asked_ms: int = 0
     leader_epoch: int = -1
+    is_cut: bool = False
+    is_validated: bool = False
     _caught_up_before_ms: int | None = None  # when it was last committed
+
+    @property
+    def missing(self) -> int:
+        """How many records after `committed` are missing, at least."""
+        return max(self.lost, int(self.is_cut))
 
     def read_to(self, position: int) -> None:
         """Take note that everything before `position` has been read."""
@@ -60,7 +69,7 @@ class SourcePartition:
             start=self.committed,
             end=self.position,
             begins=self.begins,
-            lost=self.lost,
+            lost=self.missing,
             since_ms=self.since_ms,
             caught_up_ms=self.caught_up_ms,
             streams=streams,
@@ -68,7 +77,7 @@ class SourcePartition:
 
     def commit(self) -> None:
         """Take note that what was read is committed."""
-        self.committed, self.begins, self.lost = self.position, False, 0
+        self.committed, self.begins, self.lost, self.is_cut = self.position, False, 0, False
         self._caught_up_before_ms = self.caught_up_ms
 
     def rewind(self) -> None:
@@ -112,6 +121,9 @@ class SourcePartitions:
             lost=start.lost,
             since_ms=now_ms,
             leader_epoch=start.leader_epoch,
+            is_cut=start.is_cut,
+            # Without an epoch there is nothing to ask by.
+            is_validated=start.leader_epoch < 0,
         )
         return self._held[partition]
 

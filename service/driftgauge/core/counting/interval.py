@@ -14,8 +14,8 @@ from driftgauge.core.spec import StreamSpec
 
 __all__ = ["IntervalCounter", "ShardDelta"]
 
-# A commit is due early then, whatever the timestamps: some 20 MB of tallies of 100 numbers.
-_MAX_TALLIES = 20_000
+# A commit is due early then, whatever the timestamps: some 20 MB of tallies.
+_MAX_NUMBERS = 2_500_000
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class IntervalCounter:
     @property
     def is_full(self) -> bool:
         """So much is held that it should be committed at once."""
-        return sum(map(len, self._accumulators.values())) >= _MAX_TALLIES
+        return sum(map(len, self._accumulators.values())) >= _MAX_NUMBERS
 
     def count(self, batch: EventBatch, read_ms: int) -> NDArray[np.bool_]:
         """Count n events that were read at wall time `read_ms`.

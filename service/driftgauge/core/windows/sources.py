@@ -70,6 +70,7 @@ class Sources:
         self.topics: dict[str, TopicProgress] = {topic: _unheard(1) for topic in sorted(topics)}
         self.configured = tuple(self.topics)
         """Those whose partitions are waited for."""
+        self._former_ids: dict[str, set[str]] = {}  # by topic
         self._dirty: set[tuple[str, int]] = set()  # topic, block
         self._partitions: list[Partition] | None = None
 
@@ -100,9 +101,14 @@ class Sources:
         known = self.topics.get(progress.partition[0])
         return bool(known and known.topic_id and progress.topic_id and known.topic_id != progress.topic_id)
 
+    def is_former(self, progress: PartitionProgress) -> bool:
+        """Tell whether it is of a topic whose name another has taken: its reader has not heard of that yet."""
+        return progress.topic_id in self._former_ids.get(progress.partition[0], ())
+
     def replace(self, topic: str, partitions: int, log_ms: int) -> None:
         """Forget a topic: another with so many partitions has taken its name."""
         self._touch(topic, range(max(partitions, len(self.topics[topic].values))))
+        self._former_ids.setdefault(topic, set()).add(self.topics[topic].topic_id)
         self.topics[topic] = _unheard(partitions)
         self.topics[topic].values[:, _MOVED] = log_ms
         self._partitions = None
