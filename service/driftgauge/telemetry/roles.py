@@ -133,6 +133,8 @@ class RoleTelemetry:
         """These partitions were taken away without notice."""
         self._metrics.rebalances.labels(self._role, "lost").inc()
         self._hold(self._held - set(partitions))
+        # Until the group assigns partitions again, be they none.
+        self.works(well=False)
         logger.warning(
             "partitions lost", extra={"role": self._role, "partitions": name_partitions(partitions)}
         )

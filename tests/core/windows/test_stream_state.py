@@ -113,3 +113,19 @@ def test_what_was_shown_as_newest_is_not_changed_by_what_comes_later():
     state.publish(build_result(Window(HOUR_MS, HOUR_MS)))
     assert shown[HOUR_MS].window.start_ms == 0
     assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
+
+
+def test_changes_come_once_each_in_the_order_of_the_first():
+    state = StreamState("images")
+    ones = np.ones(1, dtype=np.int64)
+    late, early = (
+        PaneDelta("images", SCHEMES[0], start_ms, None, ones, 1, (("a", 0), 0)) for start_ms in (6, 0)
+    )
+    state.add_pane(late)
+    state.set_status(StreamStatus(final_ms=0))
+    state.add_pane(early)
+    state.add_pane(late)
+    changes = list(state.take_changes())
+    assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
+    assert changes[0][1].tolist() == [2], "a change that is made again is written as it is now"
+    assert not list(state.take_changes())

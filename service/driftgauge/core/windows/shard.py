@@ -181,18 +181,18 @@ class ShardState:
             # Of topics that were configured since the changelog was written nothing has been heard as well.
             self.sources.begin(log_ms)
             self._has_begun = True
-        links = Counter(self._link(progress, log_ms) for progress in commit.progress)
+        links = [self._link(progress, log_ms) for progress in commit.progress]
         self.position = replace(
             position,
             log_ms=log_ms,
             producers=producers,
-            gaps=position.gaps + links[Link.GAP],
-            overlaps=position.overlaps + links[Link.OVERLAP],
+            gaps=position.gaps + links.count(Link.GAP),
+            overlaps=position.overlaps + links.count(Link.OVERLAP),
         )
         late: Counter[tuple[str, int]] = Counter()
         firsts: dict[tuple[str, int], tuple[Partition, int]] = {}
         for delta in commit.panes:
-            self._add(delta, late, firsts, counted_twice=bool(links[Link.OVERLAP]))
+            self._add(delta, late, firsts, counted_twice=Link.OVERLAP in links)
         for examples in commit.examples:
             state = self._stream(examples.stream)
             if self._open_sizes(state, examples.start_ms):
