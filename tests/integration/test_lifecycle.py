@@ -107,8 +107,8 @@ def test_without_a_broker_at_the_start_it_says_so_and_waits(tmp_path: Path, boot
     case.write_config()
 
     with case.serve() as service:
-        service.wait_for("it to say so", lambda: bool(service.logged(LOST)))
-        assert "check kafka.bootstrap.servers" in str(service.logged(LOST)[0]["error"])
+        service.wait_for("it to say so", lambda: bool(service.logged("waiting for the cluster")))
+        assert "check kafka.bootstrap.servers" in str(service.logged("waiting for the cluster")[0]["error"])
         assert service.get("/livez")[0] == 200
         assert service.get("/readyz")[0] == 503
         service.stop()
