@@ -1,9 +1,9 @@
 """How large the internal topics grow, and how fast a shard is restored: `python tests/bench/state.py`.
 
-Ten million events are counted on a real broker with fifty commits a second, so that partials and changelog are
-written as often as in days at the default of one. What stands in both topics is measured on the broker's disk
-meanwhile: the changelog is compacted, the partials go with their retention, so that of them the bytes of a commit
-count. At the end a new process restores every shard.
+Ten million events are counted on a real broker with as many commits a second as it takes, so that partials
+and changelog are written as often as in days at the default of one. What stands in both topics is measured
+on the broker's disk meanwhile: the changelog is compacted; the partials go with their retention, so that of
+them the bytes of a commit count. At the end a new process restores every shard.
 """
 
 import base64

@@ -212,7 +212,8 @@ class Group:
         partials: The records of each shard; `kept`: its changelog, compacted.
         results: (stream, window, revision) -> result.
         late: (stream, window size) -> events that were too late.
-        lost: The events that retention took before they were read.
+        lost: The events that retention took before they were read; `missed`: those of streams that had been
+            counted on their topic by then.
         stuck: The source partitions that nobody can read for now.
     """
 
@@ -236,8 +237,8 @@ class Group:
         self.newest_ms = {spec.name: MONDAY_MS for spec in specs}
         self.partials = [[] for _ in range(shards)]
         self.kept, self.offsets = [{} for _ in range(shards)], [0] * shards
-        self.results, self.late, self.lost, self.written = {}, Counter(), [], []
-        self._watermarks, self._skews_ms, self._made = {}, skews_ms, 0
+        self.results, self.late, self.lost, self.missed, self.written = {}, Counter(), [], [], []
+        self._watermarks, self._skews_ms, self._made = {}, skews_ms, Counter()
         self.counting = [self._make_count(f"count-{place}", place) for place in range(members)]
         self.closing = [WindowsMember(self, f"windows-{place}") for place in range(members)]
         self.rebalance_count(range(members * partitions), True)
@@ -252,7 +253,8 @@ class Group:
         for index, stream, ahead_ms, behind_ms, cluster in events:
             spec = self.specs[stream % len(self.specs)]
             topic = spec.name if spec.name in self.sizes else "embeddings"
-            log = self.logs[topic, index % self.sizes[topic]]
+            index %= self.sizes[topic]
+            log = self.logs[topic, index]
             self.newest_ms[spec.name] += ahead_ms
             event = Event(
                 spec.name, self.newest_ms[spec.name] - behind_ms, cluster, f"{topic}-{index}-{len(log)}"
@@ -299,8 +301,7 @@ class Group:
         place = member % len(self.counting)
         gone = self.counting[place]
         gone.end(is_committed=False)
-        self._made += 1
-        name = f"count-{place}" if is_named else f"count-{place}-{self._made}"
+        name = f"count-{place}" if is_named else f"count-{place}-{self._made.total()}"
         self.counting[place] = self._make_count(name, place)
         self.counting[place].hold(gone.held)
 
@@ -344,6 +345,15 @@ class Group:
                 member.lose()
         gone = self.logs[at][first : first + number]
         self.lost += gone
+        # Of a stream that has never been counted on a topic nothing is known.
+        counted = [
+            event
+            for place in self.partitions
+            for event in self.logs[place][: self.committed.get(place, 0)]
+            if place[0] == at[0] and event not in self.lost
+        ]
+        known = {event.stream for event in counted}
+        self.missed += [event for event in gone if event.stream in known]
         self.begins[at] = first + len(gone)
         for member in self.counting:
             if at in member.held:
@@ -415,10 +425,9 @@ class Group:
         return {(stream, window): result for (stream, window, _), result in self.results.items()}
 
     def _make_count(self, producer, place):
-        epochs = self.__dict__.setdefault("_epochs", Counter())
-        epochs[producer] += 1
+        self._made[producer] += 1
         skew_ms = self._skews_ms[place % len(self._skews_ms)]
-        return CountMember(self, producer, epochs[producer], skew_ms)
+        return CountMember(self, producer, self._made[producer], skew_ms)
 
     def _at(self, number):
         return self.partitions[number % len(self.partitions)]

@@ -1,5 +1,6 @@
 """The roles of a replica, each in a thread of its own: one session after another until told to stop."""
 
+import gc
 import logging
 import threading
 import uuid
@@ -110,23 +111,36 @@ class Service:
                 if self._clock.monotonic_s() - began_s > _WELL_S:
                     pause_s = _FIRST_PAUSE_S
                 telemetry.session_lost(str(error), pause_s)
-                stopping.wait(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            # The error's frames refer to each other and to the clients that failed. Left to themselves these
+            # go on trying, and once the brokers are back fence the clients that have taken their place.
+            gc.collect()
+            stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _await_topics(self, telemetry: RoleTelemetry, stopping: threading.Event) -> bool:
         """Create the topics written to, wait for those read; False when told to stop meanwhile."""
-        settings, names = self._settings, self._settings.topics
-        require_transactions(settings.kafka)
-        admin = client.admin(settings.kafka)
         while not stopping.is_set():
             telemetry.polled()
-            missing = missing_topics(admin, names.events)
-            if not missing:
-                prepare_topics(admin, settings)
-                return True
-            _log.warning("waiting for topics to be created", extra={"missing": missing})
+            try:
+                missing = self._prepare_topics()
+            except BrokerError as error:
+                telemetry.works(well=False)
+                _log.warning("waiting for the cluster", extra={"error": str(error)})
+            else:
+                if not missing:
+                    return True
+                _log.warning("waiting for topics to be created", extra={"missing": missing})
             stopping.wait(_TOPIC_RETRY_S)
         return False
+
+    def _prepare_topics(self) -> list[str]:
+        """Return the topics that are read and missing; where none is create those that are written to."""
+        require_transactions(self._settings.kafka)
+        admin = client.admin(self._settings.kafka)
+        missing = missing_topics(admin, self._settings.topics.events)
+        if not missing:
+            prepare_topics(admin, self._settings)
+        return missing
 
     @contextmanager
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:

@@ -15,6 +15,7 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.closing import WorkBudget
 from driftgauge.core.windows.shard import Round, ShardState
 from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.results import result_key, result_record
@@ -273,7 +274,8 @@ class WindowWorker:
         if not moved:
             return False
         with self._telemetry.timed(Stage.CLOSE):
-            rounds = {shard: running.state.advance() for shard, running in moved.items()}
+            budget = WorkBudget()
+            rounds = {shard: running.state.advance(budget) for shard, running in moved.items()}
         with self._telemetry.timed(Stage.WRITE):
             self._transaction.begin(bound_s)
             for shard, running in moved.items():

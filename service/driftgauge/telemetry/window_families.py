@@ -105,7 +105,7 @@ _WINDOW_GAUGES: Mapping[str, Callable[[WindowResult], float | None]] = {
     "driftgauge_window_slow_drift_limit": lambda result: result.slow_limit,
     "driftgauge_window_events": lambda result: result.count,
     "driftgauge_window_revision": lambda result: result.revision,
-    "driftgauge_window_complete": lambda result: float(not result.missing),
+    "driftgauge_window_complete": lambda result: float(result.incomplete_reason is None),
     "driftgauge_window_events_lost": lambda result: float(result.events_lost),
     "driftgauge_window_counted_twice": lambda result: float(result.counted_twice),
     "driftgauge_window_end_timestamp_seconds": lambda result: result.window.end_ms / 1000,

@@ -168,6 +168,26 @@ def test_records_that_retention_took_mark_windows_and_are_no_gap(shard):
     assert {result.verdict for result in results} != {Verdict.INCOMPLETE}
 
 
+@pytest.mark.parametrize("is_twice", [False, True])
+def test_doubts_are_kept_until_the_largest_window_concerned_is_final(is_twice):
+    shard = Shard(build_spec(sizes_ms=(HOUR_MS, 6 * HOUR_MS)))
+    shard.read(at(0))
+    shard.commit()
+    shard.ends[EVENTS, 0] += -1 if is_twice else 1
+    shard.read(at(0.5), at(0.6))
+    shard.commit()
+    shard.read(at(4))
+    shard.commit()
+    shard.read(at(6))
+    shard.commit()
+    published = shard.state.streams["images"].published
+    result = published[Window(6 * HOUR_MS, MONDAY_MS)]
+    assert (result.events_lost, result.counted_twice) == (not is_twice, is_twice)
+    shard.read(at(13))
+    shard.commit()
+    assert (shard.status().losses, shard.status().counted_twice) == ((), ())
+
+
 def test_a_loss_before_the_first_event_of_all_marks_what_comes_first():
     shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
     shard.read(at(0), partition=1)

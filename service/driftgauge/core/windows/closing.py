@@ -18,7 +18,7 @@ from driftgauge.core.windows.sources import NULL, Sources
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 
-__all__ = ["WindowCloser"]
+__all__ = ["WindowCloser", "WorkBudget"]
 
 # After a standstill thousands may be due at once; the oldest come first, and the rest next round, for nothing
 # else is done meanwhile. A comparison, of a window or of a segment of it, takes as long as its clusters, of
@@ -33,6 +33,21 @@ _MAX_FORGOTTEN = 2_000
 _MISSING = "partitions_missing"
 _OTHERWISE = "counted_otherwise"
 _TWICE = "counted_twice"
+
+
+class WorkBudget:
+    """What may still be done in a round of all shards and streams, so that it ends in good time."""
+
+    def __init__(self) -> None:
+        self._left = self._whole = _MAX_WORK
+
+    def allows(self, work: int) -> bool:
+        """Tell whether so much may be done yet; whatever is first in a round may."""
+        return self._left >= work or self._left == self._whole
+
+    def spend(self, work: int) -> None:
+        """Take note that it was done."""
+        self._left -= work
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +92,23 @@ class WindowCloser:
         self._state = state
         self._judge = WindowJudge(spec, state)
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
-        self._max_published = max(_MAX_WORK // max(map(self._work, self._by_scheme.values())), 1)
+        self._work = max(map(self._work_of, self._by_scheme.values()))
         self._pending: set[Window] = set()
         self._settled_ms = NULL
 
-    def close(self, sources: Sources, log_ms: int, *, everything: bool = False) -> list[WindowResult]:
+    def close(
+        self, sources: Sources, log_ms: int, budget: WorkBudget, *, everything: bool = False
+    ) -> tuple[list[WindowResult], bool]:
         """Publish what is due and new or changed, oldest end first; make final what can no longer change.
 
         Args:
             sources: How far the source partitions have been read.
             log_ms: The shard's log time.
+            budget: What may still be done; what is left over waits for the next round.
             everything: Every window is due, for the source has ended.
+
+        Returns:
+            The windows, and whether others wait for the next round.
         """
         round_ = self._begin(sources, log_ms, everything=everything)
         self._look_again_at(self._state.take_touched())
@@ -98,7 +119,7 @@ class WindowCloser:
             missing = self._missing(window, round_)
             if missing is None:
                 continue
-            if len(results) == self._max_published:
+            if not budget.allows(self._work):
                 blocked.append(window)
                 continue
             if not missing:
@@ -107,10 +128,11 @@ class WindowCloser:
             result = self._publish(window, missing, round_)
             if result is not None:
                 results.append(result)
+                budget.spend(self._work)
         self._finish(round_, blocked)
-        return results
+        return results, bool(blocked)
 
-    def _work(self, reference: Reference) -> int:
+    def _work_of(self, reference: Reference) -> int:
         segments = reference.segments_by(self._spec.alarm.segment_keys)
         clusters = len(reference.counts)
         clusters = _AS_LONG_AS if clusters <= _FEW_CLUSTERS else clusters
@@ -273,18 +295,25 @@ class WindowCloser:
                 self._make_final(final_ms)
         if state.status.final_ms is None:
             return
-        settled_ms = min(state.status.final_ms - state.status.final_ms % size for size in spec.sizes_ms)
+        settled_ms = self._settled_at(state.status.final_ms)
         if settled_ms > self._settled_ms and state.forget_panes(settled_ms, _MAX_FORGOTTEN):
             self._settled_ms = settled_ms
 
+    def _settled_at(self, final_ms: int) -> int:
+        """Return the event time before which no window of any size is open, given the purge horizon."""
+        return min(final_ms - final_ms % size_ms for size_ms in self._spec.sizes_ms)
+
     def _make_final(self, final_ms: int) -> None:
         state, status = self._state, self._state.status
+        settled_ms = self._settled_at(final_ms)
         state.set_status(
             replace(
                 status,
                 final_ms=final_ms,
-                losses=tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= final_ms),
-                counted_twice=tuple(each for each in status.counted_twice if each[1] > final_ms),
+                losses=tuple(
+                    loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms
+                ),
+                counted_twice=tuple(each for each in status.counted_twice if each[1] > settled_ms),
             )
         )
         self._pending = {window for window in self._pending if window.end_ms > final_ms}

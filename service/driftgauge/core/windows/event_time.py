@@ -49,7 +49,6 @@ class Standing:
     @classmethod
     def of(cls, spec: StreamSpec, sources: Sources, times: dict[str, NDArray[np.int64]]) -> "Standing":
         """Return where a stream stands, by its (n, 2) `EventTimeKey` values of each topic."""
-        partitions: list[Partition] = []
         columns = []
         free = []
         for name in sources.configured:
@@ -64,14 +63,13 @@ class Standing:
             free.append((topic.caught_up_ms != NULL) & (not is_carried))
             known = topic.since_ms, topic.caught_up_ms, topic.moved_ms, topic.end
             columns.append((newest_ms, read_ms, *known))
-            partitions += [(name, index) for index in range(len(newest_ms))]
         newest_ms, read_ms, since_ms, caught_up_ms, moved_ms, end = map(
             np.concatenate, zip(*columns, strict=True)
         )
         seen = newest_ms != NULL
         quiet_from_ms = np.where(seen, read_ms, since_ms)
         return cls(
-            partitions=partitions,
+            partitions=sources.partitions,
             newest_ms=newest_ms,
             reached_ms=np.where(seen, newest_ms - spec.disorder_ms, NULL),
             caught_up_ms=caught_up_ms,

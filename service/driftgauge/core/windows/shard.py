@@ -11,7 +11,7 @@ from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.assembly import CommitAssembler, WholeCommit
 from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
-from driftgauge.core.windows.closing import WindowCloser
+from driftgauge.core.windows.closing import WindowCloser, WorkBudget
 from driftgauge.core.windows.sources import NULL, Link, Sources
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -83,6 +83,8 @@ class ShardState:
         self._next_offset = 0
         self._has_begun = False
         self._round = Round()
+        # Streams with windows that the last round had no time for.
+        self._waiting: frozenset[str] = frozenset()
 
     def restore(self, key: Key, value: Value) -> None:
         """Take in what the changelog holds; each key once."""
@@ -121,17 +123,27 @@ class ShardState:
         self._next_offset = max(self._next_offset, offset)
         self._move()
 
-    def advance(self, *, everything: bool = False) -> Round:
-        """Move event time on, close what is due, and return all that has happened since the last time."""
-        if self.position.log_ms != NULL:
-            for stream, state in sorted(self.streams.items()):
+    def advance(self, budget: WorkBudget | None = None, *, everything: bool = False) -> Round:
+        """Move event time on, close what is due, and return all that has happened since the last time.
+
+        Args:
+            budget: What may be done in a round, of other shards as well; None: a whole one.
+            everything: Every window is due, for the source has ended.
+        """
+        budget = budget or WorkBudget()
+        log_ms = self.position.log_ms
+        if log_ms != NULL:
+            waiting = []
+            # Those that had to wait in the last round come first.
+            for stream in sorted(self.streams, key=lambda stream: (stream not in self._waiting, stream)):
                 if stream in self._specs:
                     closer = self._closer(stream)
-                    self._round.results += closer.close(
-                        self.sources, self.position.log_ms, everything=everything
-                    )
+                    results, waits = closer.close(self.sources, log_ms, budget, everything=everything)
+                    self._round.results += results
+                    waiting += [stream] * waits
                 else:
-                    state.forget_panes(self.position.log_ms - _UNKNOWN_MS, _MAX_FORGOTTEN)
+                    self.streams[stream].forget_panes(log_ms - _UNKNOWN_MS, _MAX_FORGOTTEN)
+            self._waiting = frozenset(waiting)
         done, self._round = self._round, Round()
         return done
 
@@ -169,18 +181,18 @@ class ShardState:
             # Of topics that were configured since the changelog was written nothing has been heard as well.
             self.sources.begin(log_ms)
             self._has_begun = True
-        links = Counter(self._link(progress, log_ms) for progress in commit.progress)
+        links = [self._link(progress, log_ms) for progress in commit.progress]
         self.position = replace(
             position,
             log_ms=log_ms,
             producers=producers,
-            gaps=position.gaps + links[Link.GAP],
-            overlaps=position.overlaps + links[Link.OVERLAP],
+            gaps=position.gaps + links.count(Link.GAP),
+            overlaps=position.overlaps + links.count(Link.OVERLAP),
         )
         late: Counter[tuple[str, int]] = Counter()
         firsts: dict[tuple[str, int], tuple[Partition, int]] = {}
         for delta in commit.panes:
-            self._add(delta, late, firsts, counted_twice=bool(links[Link.OVERLAP]))
+            self._add(delta, late, firsts, counted_twice=Link.OVERLAP in links)
         for examples in commit.examples:
             state = self._stream(examples.stream)
             if self._open_sizes(state, examples.start_ms):

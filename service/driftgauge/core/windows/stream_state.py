@@ -51,7 +51,7 @@ class StreamState:
         self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
         self._touched: set[Window] = set()
-        self._dirty: set[Key] = set()
+        self._dirty: dict[Key, None] = {}  # in the order in which they changed
         self._open_windows: tuple[object, Mapping[int, int]] | None = None
 
     def restore(self, key: Key, value: Value) -> None:
@@ -83,7 +83,7 @@ class StreamState:
         """Replace the status."""
         if status != self.status:
             self.status = status
-            self._dirty.add(StreamKey(self.stream))
+            self._mark(StreamKey(self.stream))
 
     def add_pane(self, delta: PaneDelta) -> None:
         """Add to a pane's tally."""
@@ -94,7 +94,7 @@ class StreamState:
         held.put(pane, delta.values if before is None else before + delta.values)
         if before is None:
             self._open_windows = None
-        self._dirty.add(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
+        self._mark(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
         self._touched.add(pane)
 
     def add_examples(self, delta: ExamplesDelta) -> None:
@@ -105,7 +105,7 @@ class StreamState:
         merged = merge_examples((before, delta.examples))
         if merged != before:
             held.put(pane, merged)
-            self._dirty.add(ExamplesKey(self.stream, delta.scheme.key, pane))
+            self._mark(ExamplesKey(self.stream, delta.scheme.key, pane))
 
     def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
         """Move the event time of a source partition on; what was lost there ends with its first event."""
@@ -113,7 +113,7 @@ class StreamState:
         row = self._times_of(topic, index + 1)[index]
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
-        self._dirty.add(EventTimeKey(self.stream, topic, index // BLOCK))
+        self._mark(EventTimeKey(self.stream, topic, index // BLOCK))
         if self.status.losses:
             self.end_loss(partition, time.first_ms + disorder_ms)
 
@@ -121,9 +121,8 @@ class StreamState:
         """Forget the event time of a topic: another has taken its name."""
         times = self.times.pop(topic, None)
         if times is not None:
-            self._dirty.update(
-                EventTimeKey(self.stream, topic, block) for block in range(-(-len(times) // BLOCK))
-            )
+            for block in range(-(-len(times) // BLOCK)):
+                self._mark(EventTimeKey(self.stream, topic, block))
 
     def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
         """Take note that events of a source partition after those counted so far are missing."""
@@ -167,6 +166,11 @@ class StreamState:
         """Return the names of a window's examples by cluster."""
         return name_examples(self._examples.get(scheme, PaneMap()).within(window))
 
+    def starts(self) -> set[int]:
+        """Return where the panes start that hold events, event time in ms."""
+        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
+        return set().union(*(panes.starts() for panes in whole))
+
     def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final.
 
@@ -175,7 +179,7 @@ class StreamState:
         """
         final_ms = self.status.final_ms
         if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
-            starts = self._starts()
+            starts = self.starts()
             windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
             counts = {
                 size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
@@ -192,17 +196,18 @@ class StreamState:
     def publish(self, result: WindowResult) -> None:
         """Keep a window's result."""
         self._keep(result)
-        self._dirty.add(PublishedKey(self.stream, result.window))
+        self._mark(PublishedKey(self.stream, result.window))
 
     def remember(self, size_ms: int, history: History) -> None:
         """Keep what the windows of a size leave behind."""
         self.histories[size_ms] = history
-        self._dirty.add(HistoryKey(self.stream, size_ms))
+        self._mark(HistoryKey(self.stream, size_ms))
 
     def forget_published(self, windows: Iterable[Window]) -> None:
         """Forget results."""
         forgotten = [self.published.pop(window) for window in windows]
-        self._dirty.update(PublishedKey(self.stream, result.window) for result in forgotten)
+        for result in forgotten:
+            self._mark(PublishedKey(self.stream, result.window))
         if any(self.newest[result.window.size_ms] is result for result in forgotten):
             self.newest = {window.size_ms: self.published[window] for window in sorted(self.published)}
 
@@ -226,14 +231,17 @@ class StreamState:
                 self._panes[key.scheme, key.segment].remove(key.pane)
             else:
                 self._examples[key.scheme].remove(key.pane)
-            self._dirty.add(key)
+            self._mark(key)
         return len(stale) <= at_most
 
     def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
         """Yield what has changed since last asked; None for what is forgotten."""
-        dirty, self._dirty = self._dirty, set()
-        for key in sorted(dirty, key=repr):
+        dirty, self._dirty = self._dirty, {}
+        for key in dirty:
             yield key, self._value(key)
+
+    def _mark(self, key: Key) -> None:
+        self._dirty[key] = None
 
     def _keep(self, result: WindowResult) -> None:
         window = result.window
@@ -241,11 +249,6 @@ class StreamState:
         newest = self.newest.get(window.size_ms)
         if newest is None or window >= newest.window:
             self.newest = {**self.newest, window.size_ms: result}
-
-    def _starts(self) -> set[int]:
-        """Return where the panes start that hold events, event time in ms."""
-        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
-        return set().union(*(panes.starts() for panes in whole))
 
     def _value(self, key: Key) -> Value | None:
         match key:
