@@ -48,8 +48,8 @@ class Trial:
 
     @property
     def name(self) -> str:
-        what = ", ".join(str(each.kind) for step in self.plan for each in step.disruptions)
-        return f"{self.mutation} with {what or self.trouble}"
+        done = [str(each.kind) for step in self.plan for each in step.disruptions]
+        return f"{self.mutation} with {', '.join([self.trouble, *done])}"
 
     def run(self, cluster: KafkaCluster) -> tuple[bool, str]:
         """Whether it passed, and its report."""
@@ -80,8 +80,8 @@ TRIALS: Final = (
     Trial("restore_without_the_end", plan=KILL),
     Trial("progress_not_last"),
     Trial("progress_without_its_partial"),
-    Trial(NONE, plan=HOLD),
-    Trial("producer_not_replaced", plan=HOLD),
+    Trial(NONE, "abort_after_loss", HOLD),
+    Trial("producer_not_replaced", "abort_after_loss", HOLD),
 )
 
 
