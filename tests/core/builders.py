@@ -103,9 +103,7 @@ def build_tally(*counts, reference=FIRST, beyond=0):
     return np.concatenate([its, [beyond], its @ places])
 
 
-def build_batch(
-    events, stream="images", *, baseline=FIRST.key, credible_ms=None, event_ids=(), segments=()
-):
+def build_batch(events, stream="images", *, baseline=FIRST.key, credible_ms=None, event_ids=(), segments=()):
     """A batch of (partition, offset, time_ms, cluster); event times are credible unless told otherwise."""
     partition, offset, time_ms, cluster = np.array(events, dtype=np.int64).reshape(-1, 4).T
     return EventBatch(

@@ -197,7 +197,10 @@ def take(batch, rows):
     """The events in these rows of a batch, in this order."""
     return replace(
         batch,
-        **{name: getattr(batch, name)[rows] for name in ("row", "partition", "offset", "time_ms", "credible_ms", "vectors")},
+        **{
+            name: getattr(batch, name)[rows]
+            for name in ("row", "partition", "offset", "time_ms", "credible_ms", "vectors")
+        },
         event_ids=[batch.event_ids[row] for row in rows],
         segments=[batch.segments[row] for row in rows],
     )

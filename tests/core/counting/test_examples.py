@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.examples import MAX_EXAMPLES, Example, ExampleSampler, merge_examples, name_examples
+from driftgauge.core.counting.examples import (
+    MAX_EXAMPLES,
+    Example,
+    ExampleSampler,
+    merge_examples,
+    name_examples,
+)
 from tests.core.builders import HOUR_MS
 
 # Two pairs of names whose CRC-32 is the same.

@@ -91,9 +91,7 @@ def test_a_window_counted_twice_stays_marked_over_restarts_and_further_events(sh
     assert marks(shard.commit()) == [(2, False, True, True)]
 
 
-@pytest.mark.parametrize(
-    ("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))]
-)
+@pytest.mark.parametrize(("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))])
 def test_a_group_that_begins_where_the_shard_knows_an_end_is_judged_by_the_offsets(shard, start, chain):
     shard.ends[EVENTS, 0] = start
     shard.read(at(3))
@@ -222,7 +220,7 @@ def test_an_interval_without_events_goes_on_with_the_chain(shard):
 
 
 def torn(shard, missing):
-    """Commit several parts, of which some are missing, then another commit; return how many came, and results."""
+    """Commit several parts, of which some are missing, then another; return how many came, and results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
     offsets = shard.write(limit_bytes=900)

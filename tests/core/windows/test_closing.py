@@ -295,9 +295,9 @@ def test_a_baseline_taken_off_the_schedule_leaves_its_windows_incomplete_or_opaq
     shard.commit()
     shard.restart(build_spec(lateness_ms=10 * HOUR_MS))
     results = ask(shard, at(1.7, 3), at(2))
-    assert [(hour, result.incomplete_reason) for (hour, *_), result in zip(hours(results), results, strict=True)] == [
-        (1, "counted_otherwise")
-    ]
+    assert [
+        (hour, result.incomplete_reason) for (hour, *_), result in zip(hours(results), results, strict=True)
+    ] == [(1, "counted_otherwise")]
     assert results[0].counts.tolist() == [0, 0, 0, 1]
 
 
@@ -380,7 +380,9 @@ def rich_spec(**changes):
 def read_hours(shard, *windows, last):
     """Let hours have these counts, and be passed."""
     events = [
-        at(hour, cluster) for hour, counts in enumerate(windows) for cluster in range(CLUSTERS)
+        at(hour, cluster)
+        for hour, counts in enumerate(windows)
+        for cluster in range(CLUSTERS)
         for _ in range(counts[cluster])
     ]
     shard.read(*events, at(last), baseline=RICH.key)

@@ -1,10 +1,12 @@
 """Event time of a stream in its shard: watermark, idle partitions, those that nobody can read."""
 
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
 from driftgauge.core.result import Verdict
 from driftgauge.core.windows.changelog import BLOCK
-from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, build_spec
+from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, build_spec, plain
 from tests.core.shard import EVENTS, Shard
 
 IDLE_MS = 30 * SECOND_MS
@@ -62,15 +64,13 @@ def run(shard, duration_ms, *speaking, step_ms=STEP_MS, **how):
 def test_an_event_far_ahead_closes_nothing_early():
     shard = Shard(minutely(disorder_ms=30 * SECOND_MS))
     results = []
-    for second in range(0, 600):
+    for second in range(600):
         now_ms = shard.now_ms = MONDAY_MS + second * SECOND_MS
         times = [now_ms, now_ms + 500] if second != 200 else [now_ms, now_ms + 299 * SECOND_MS]
         # What is ahead of the reader's clock moves the watermark no further than that clock.
         shard.read(*[(time_ms, 0) for time_ms in times], credible_ms=[min(time, now_ms) for time in times])
         results += shard.commit(caught_up=True)
-    assert minutes(results) == [
-        (minute, 0, {3: 119, 8: 121}.get(minute, 120), ()) for minute in range(9)
-    ]
+    assert minutes(results) == [(minute, 0, {3: 119, 8: 121}.get(minute, 120), ()) for minute in range(9)]
     assert shard.late.total() == 0
 
 
@@ -262,7 +262,7 @@ def test_a_partition_unread_for_a_day_holds_up_its_own_streams_for_a_while_and_n
     assert largest < 2 * (60 + 10 + 10) + 40
     assert len(shard.kept) < 60
     # It returns, and holds again when it is level.
-    shard.read(*[(begun_ms + each * MINUTE_MS, 1) for each in range(0, 1_400)], partition=both[1])
+    shard.read(*[(begun_ms + each * MINUTE_MS, 1) for each in range(1_400)], partition=both[1])
     late_before = shard.late["images", MINUTE_MS]
     results = step(both[0])
     assert [result.missing for result in results if result.stream == "images"] in ([], [(both[1],)])
@@ -351,3 +351,49 @@ def test_time_in_which_nobody_counted_is_no_wait(is_restarted):
     results = shard.commit(after_ms=STEP_MS)
     assert {result.missing for result in results} == {()}
     assert shard.late.total() == 0
+
+
+# Rounds of silent streams
+
+PLAN = st.lists(
+    st.tuples(
+        st.sampled_from([1, 5, 25, 25, 29, 29]),  # seconds; of longer ones nobody counts
+        st.sets(st.tuples(st.sampled_from(["images", "texts"]), st.integers(0, 1)), max_size=2),
+        st.sampled_from([0, 0, 0, 40, 400, 900]),  # by how many seconds events are old
+        st.sampled_from([(0, 1), (0, 1), (0, 1), (0,), ()]),  # caught up
+        st.booleans(),
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLAN, st.sampled_from([(), (), (1,)]))
+def test_rounds_that_are_skipped_change_nothing(plan, unread):
+    kept = []
+    for is_skipped in (True, False):
+        specs = [
+            minutely(
+                name, sizes_ms=(MINUTE_MS, 5 * MINUTE_MS), incomplete_ms=MINUTE_MS, give_up_ms=3 * MINUTE_MS
+            )
+            for name in ("images", "texts")
+        ]
+        shard = Shard(*specs, partitions=2)
+        seen, skipped = [], 0
+        for seconds, speaking, old_s, caught_up, is_stuck in plan:
+            shard.now_ms += seconds * SECOND_MS
+            missing = unread if is_stuck else ()
+            for stream, partition in sorted(speaking):
+                if partition not in missing:
+                    live(shard, partition, stream=stream, behind_ms=old_s * SECOND_MS)
+            shard.write(caught_up=caught_up, unread=missing)
+            shard.apply()
+            for stream, closer in shard.state._closers.items():
+                skipped += closer._rests(shard.state.sources, shard.state.position.log_ms)
+                if not is_skipped:
+                    shard.state.streams[stream].has_news = True
+            seen.append(([plain(result) for result in shard.close()], dict(shard.kept)))
+        kept.append(seen)
+    assert kept[0] == kept[1]
+    event("skipped" if skipped else "nothing skipped")

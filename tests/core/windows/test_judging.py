@@ -220,7 +220,10 @@ def test_quiet_windows_of_few_events_say_too_little_and_enter():
 def test_small_evidence_builds_up_to_a_warning_of_slow_drift():
     stream = Stream(level=0.001)
     seen = [stream.judge(number, ODD) for number in range(6)]
-    assert not any(WindowScorer(stream.spec, RICH, None, calibrated=False).is_significant_and_large(result.score) for result in seen)
+    assert not any(
+        WindowScorer(stream.spec, RICH, None, calibrated=False).is_significant_and_large(result.score)
+        for result in seen
+    )
     statistic = 0.0
     for result in seen:
         statistic = min(advance(statistic, result.score.p_value), result.slow_limit + 3)
@@ -351,7 +354,9 @@ def test_what_was_learned_is_used_for_all_windows_after_the_warm_up_and_no_other
     after = stream.judge(FIRST_AFTER, ODD)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
     dependence = learned(MIN_WINDOWS + 1).dependence()
-    assert plain(after.score) == plain(WindowScorer(stream.spec, RICH, dependence, calibrated=True).score(tally))
+    assert plain(after.score) == plain(
+        WindowScorer(stream.spec, RICH, dependence, calibrated=True).score(tally)
+    )
     assert after.score.calibrated
     assert plain(stream.judge(FIRST_AFTER + 1, ODD).score) == plain(after.score)
     before = stream.history
@@ -369,7 +374,9 @@ def test_without_a_warm_up_the_baselines_own_dependence_is_used_and_until_it_is_
     related = Dependence(50, 3.0, np.eye(COMPONENTS) * 3)
     reference = replace(RICH, dependence=related, dependence_ms=HOUR_MS)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
-    expected = plain(WindowScorer(build_spec(reference=reference), reference, related, calibrated=True).score(tally))
+    expected = plain(
+        WindowScorer(build_spec(reference=reference), reference, related, calibrated=True).score(tally)
+    )
     assert plain(Stream(reference=reference).judge(0, ODD).score) == expected
     stream = warmed_up(reference=reference)
     assert plain(stream.judge(2, ODD).score) == expected

@@ -8,7 +8,9 @@ from driftgauge.core.windows.pane_map import PaneMap
 from driftgauge.core.windows.window import Window
 
 LENGTHS = st.sampled_from([1, 2, 3, 5, 12])
-PANES = st.sets(st.builds(lambda length, number: Window(length, length * number), LENGTHS, st.integers(0, 20)))
+PANES = st.sets(
+    st.builds(lambda length, number: Window(length, length * number), LENGTHS, st.integers(0, 20))
+)
 
 
 def filled(panes):

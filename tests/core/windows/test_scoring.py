@@ -160,7 +160,9 @@ def test_each_statistic_has_a_floor_of_its_own_half_of_what_is_worth_finding():
     for name, floor in floors.items():
         others = dict.fromkeys(floors, NEVER)
         assert build_scorer(**{**others, name: floor}).is_significant_and_large(scored)
-        assert not build_scorer(**{**others, name: math.nextafter(floor, NEVER)}).is_significant_and_large(scored)
+        assert not build_scorer(**{**others, name: math.nextafter(floor, NEVER)}).is_significant_and_large(
+            scored
+        )
 
 
 @pytest.mark.parametrize("dependence", [None, RELATED])

@@ -88,9 +88,7 @@ class Accumulator:
             segment = self._number(batch, key)
             mask = segment >= 0
             if mask.any():
-                self._add(
-                    batch.only(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask]
-                )
+                self._add(batch.only(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask])
         if batch.event_ids:
             self._examples.add(batch.time_ms, cluster, batch.event_ids)
 

@@ -78,9 +78,7 @@ def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
     for examples in samples:
         for example in examples:
             clusters.setdefault(example.cluster, set()).add(example)
-    return tuple(
-        example for _, found in sorted(clusters.items()) for example in sorted(found)[:MAX_EXAMPLES]
-    )
+    return tuple(example for _, found in sorted(clusters.items()) for example in sorted(found)[:MAX_EXAMPLES])
 
 
 def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, ...]]:

@@ -96,9 +96,7 @@ class CommitAssembler:
             self._drop(producer)
             return None
         del self._staged[producer]
-        return WholeCommit(
-            staged.commit, tuple(staged.panes), tuple(staged.examples), tuple(staged.progress)
-        )
+        return WholeCommit(staged.commit, tuple(staged.panes), tuple(staged.examples), tuple(staged.progress))
 
     def _drop(self, producer: str) -> None:
         staged = self._staged.pop(producer, None)

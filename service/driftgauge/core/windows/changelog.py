@@ -200,9 +200,7 @@ class HistoryKey:
     size_ms: int
 
 
-Key = (
-    PositionKey | SourcesKey | StreamKey | EventTimeKey | PaneKey | ExamplesKey | PublishedKey | HistoryKey
-)
+Key = PositionKey | SourcesKey | StreamKey | EventTimeKey | PaneKey | ExamplesKey | PublishedKey | HistoryKey
 Value = (
     ShardPosition
     | SourceBlock

@@ -30,6 +30,8 @@ _FEW_CLUSTERS, _AS_LONG_AS = 3, 300
 # Panes to be forgotten are in no hurry, and the end of a day may bring many thousands of them at once.
 _MAX_FORGOTTEN = 2_000
 
+_NEVER_MS = 2**63 - 1
+
 _MISSING = "partitions_missing"
 _OTHERWISE = "counted_otherwise"
 _TWICE = "counted_twice"
@@ -80,6 +82,7 @@ class WindowCloser:
         self._max_published = max(_MAX_WORK // max(map(self._work, self._by_scheme.values())), 1)
         self._pending: set[Window] = set()
         self._settled_ms = NULL
+        self._rests_to_ms = NULL
 
     def close(self, sources: Sources, log_ms: int, *, everything: bool = False) -> list[WindowResult]:
         """Publish what is due and new or changed, oldest end first; make final what can no longer change.
@@ -89,6 +92,8 @@ class WindowCloser:
             log_ms: The shard's log time.
             everything: Every window is due, for the source has ended.
         """
+        if not everything and self._rests(sources, log_ms):
+            return []
         round_ = self._begin(sources, log_ms, everything=everything)
         self._look_again_at(self._state.take_touched())
         self._look_again_at_marked()
@@ -108,7 +113,35 @@ class WindowCloser:
             if result is not None:
                 results.append(result)
         self._finish(round_, blocked)
+        self._rests_to_ms = self._find_rest(round_)
         return results
+
+    def _rests(self, sources: Sources, log_ms: int) -> bool:
+        """Tell whether a round would change nothing: most of many streams are silent most of the time."""
+        spec, columns = self._spec, sources.columns
+        return (
+            not self._state.has_news
+            and columns.latest_ms < self._rests_to_ms
+            and log_ms - columns.stillest_ms < min(spec.incomplete_ms, spec.give_up_ms)
+        )
+
+    def _find_rest(self, round_: _Round) -> int:
+        """Return up to when silence closes nothing of a stream whose event time cannot move; else NULL."""
+        status, foremost_ms = self._state.status, round_.standing.foremost_ms
+        if (
+            foremost_ms is None
+            or status.watermark_ms != foremost_ms
+            or [reached_ms for reached_ms, _ in status.foremost] != [foremost_ms]
+            or status.frontier
+            or status.given_up
+            or status.losses
+            or status.counted_twice
+            or self._settled_ms != self._settled_at(status.final_ms or 0)
+        ):
+            return NULL
+        next_ms = min((window.end_ms for window in self._pending), default=_NEVER_MS)
+        # What is due already was left to the next round.
+        return next_ms if next_ms > foremost_ms else NULL
 
     def _work(self, reference: Reference) -> int:
         segments = reference.segments_by(self._spec.alarm.segment_keys)
@@ -166,7 +199,8 @@ class WindowCloser:
             self._pending |= {
                 window
                 for window, result in self._state.published.items()
-                if self._is_open(window) and self._doubts(window, result) != (result.events_lost, result.counted_twice)
+                if self._is_open(window)
+                and self._doubts(window, result) != (result.events_lost, result.counted_twice)
             }
 
     def _doubts(self, window: Window, before: WindowResult | None) -> tuple[bool, bool]:
@@ -190,9 +224,7 @@ class WindowCloser:
             return None
         return round_.missing(window.end_ms)
 
-    def _publish(
-        self, window: Window, missing: tuple[Partition, ...], round_: _Round
-    ) -> WindowResult | None:
+    def _publish(self, window: Window, missing: tuple[Partition, ...], round_: _Round) -> WindowResult | None:
         """Publish a due window if it is new or has changed."""
         reference, is_otherwise = self._reference(window)
         if reference is None:
@@ -289,7 +321,9 @@ class WindowCloser:
             replace(
                 status,
                 final_ms=final_ms,
-                losses=tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms),
+                losses=tuple(
+                    loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms
+                ),
                 counted_twice=tuple(each for each in status.counted_twice if each[1] > settled_ms),
             )
         )

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.dependence import CleanWindows, Dependence, Known
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import History, decide, enter
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.budget import benjamini_hochberg
 from driftgauge.core.combination import combine
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.dependence import Dependence, Known
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull
@@ -18,7 +19,6 @@ from driftgauge.core.result import Score, SegmentResult, Verdict
 from driftgauge.core.significance import CountNull
 from driftgauge.core.slow import threshold
 from driftgauge.core.spec import Alarm, StreamSpec
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.verdict import decide
 
 __all__ = ["WindowScorer"]

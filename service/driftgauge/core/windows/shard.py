@@ -62,7 +62,9 @@ class Round:
 class ShardState:
     """The state of one shard, which follows from its partials alone, in their order."""
 
-    def __init__(self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int, writer: str) -> None:
+    def __init__(
+        self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int, writer: str
+    ) -> None:
         """Hold nothing.
 
         Args:
@@ -157,9 +159,7 @@ class ShardState:
         waiting = self._assembler.first_offset
         offset = self._next_offset if waiting is None else min(waiting, self._next_offset)
         orphans, self._assembler.orphans = self._assembler.orphans, 0
-        self.position = replace(
-            self.position, offset=offset, orphans=self.position.orphans + orphans
-        )
+        self.position = replace(self.position, offset=offset, orphans=self.position.orphans + orphans)
         if orphans:
             self._round.broken.append(f"{orphans} parts of commits are without the others; they were dropped")
 
@@ -176,9 +176,7 @@ class ShardState:
             # Of topics that were configured since the changelog was written nothing has been heard as well.
             self.sources.begin(log_ms)
             self._has_begun = True
-        links = Counter(
-            self._link(progress, log_ms) for progress in commit.progress
-        )
+        links = Counter(self._link(progress, log_ms) for progress in commit.progress)
         self.position = replace(
             position,
             log_ms=log_ms,

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.partial import PartitionProgress
+from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, SourcesKey
 
-__all__ = ["NULL", "Link", "Sources", "TopicProgress"]
+__all__ = ["NULL", "Columns", "Link", "Sources", "TopicProgress"]
 
 NULL = -(2**63)
 """Stands in arrays for a number that is not known."""
@@ -61,6 +62,24 @@ class TopicProgress:
         return self.values[:, _MOVED]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The n partitions of the configured topics side by side; `values` is (n, 4) int64, see `SourceBlock`.
+
+    Attributes:
+        partitions: Their names.
+        rows: Where each topic's partitions begin and end among them.
+        latest_ms: The highest time up to which one is known to be read.
+        stillest_ms: The lowest log time since when one has stood still.
+    """
+
+    partitions: list[Partition]
+    rows: dict[str, tuple[int, int]]
+    values: NDArray[np.int64]
+    latest_ms: int
+    stillest_ms: int
+
+
 class Sources:
     """The partitions of all events topics, and what of them has changed since the changelog was written."""
 
@@ -70,11 +89,29 @@ class Sources:
         self.configured = tuple(self.topics)
         """Those whose partitions are waited for."""
         self._dirty: set[SourcesKey] = set()
+        self._columns: Columns | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """The partitions of all configured topics; the same for every stream until something changes."""
+        if self._columns is None:
+            rows: dict[str, tuple[int, int]] = {}
+            partitions: list[Partition] = []
+            for name in self.configured:
+                first = len(partitions)
+                partitions += [(name, index) for index in range(len(self.topics[name].values))]
+                rows[name] = first, len(partitions)
+            values = np.concatenate([self.topics[name].values for name in self.configured])
+            self._columns = Columns(
+                partitions, rows, values, int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
+            )
+        return self._columns
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
         """Take in what the changelog holds."""
         topic = self._grow(key.topic, block.partitions, NULL)
         topic.topic_id = block.topic_id or topic.topic_id
+        self._columns = None
         first = key.block * BLOCK
         topic.values[first : first + len(block.values)] = block.values
 
@@ -143,6 +180,7 @@ class Sources:
         return topic
 
     def _touch(self, topic: str, indexes: Iterable[int]) -> None:
+        self._columns = None
         self._dirty.update(SourcesKey(topic, index // BLOCK) for index in indexes)
 
 
