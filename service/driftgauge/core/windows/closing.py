@@ -20,11 +20,8 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowCloser"]
 
-# After a standstill thousands may be due at once; the oldest come first, and the rest next round, for nothing
-# else is done meanwhile. A comparison, of a window or of a segment of it, takes as long as its clusters, of
-# some 15 us each, and 50 more would: 500 with 20 clusters are some 0.6 s, and so are 34 with 1,000.
-# With two or three clusters it may take as long as with 300.
-_MAX_WORK = 35_000
+# A comparison, of a window or of a segment of it, takes as long as its clusters, of some 15 us each, and 50
+# more would. With two or three clusters it may take as long as with 300.
 _WORK_BESIDES_CLUSTERS = 50
 _FEW_CLUSTERS, _AS_LONG_AS = 3, 300
 # Panes to be forgotten are in no hurry, and the end of a day may bring many thousands of them at once.
@@ -79,17 +76,21 @@ class WindowCloser:
         self._state = state
         self._judge = WindowJudge(spec, state)
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
-        self._max_published = max(_MAX_WORK // max(map(self._work, self._by_scheme.values())), 1)
+        self.work = max(map(self._work, self._by_scheme.values()))
+        """What it takes to publish one window, in clusters."""
         self._pending: set[Window] = set()
         self._settled_ms = NULL
         self._rests_to_ms = NULL
 
-    def close(self, sources: Sources, log_ms: int, *, everything: bool = False) -> list[WindowResult]:
+    def close(
+        self, sources: Sources, log_ms: int, at_most: int, *, everything: bool = False
+    ) -> list[WindowResult]:
         """Publish what is due and new or changed, oldest end first; make final what can no longer change.
 
         Args:
             sources: How far the source partitions have been read.
             log_ms: The shard's log time.
+            at_most: So many windows are published; what else is due waits for the next round.
             everything: Every window is due, for the source has ended.
         """
         if not everything and self._rests(sources, log_ms):
@@ -103,7 +104,7 @@ class WindowCloser:
             missing = self._missing(window, round_)
             if missing is None:
                 continue
-            if len(results) == self._max_published:
+            if len(results) == at_most:
                 blocked.append(window)
                 continue
             if not missing:
