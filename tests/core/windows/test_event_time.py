@@ -361,7 +361,6 @@ PLAN = st.lists(
         st.sets(st.tuples(st.sampled_from(["images", "texts"]), st.integers(0, 1)), max_size=2),
         st.sampled_from([0, 0, 0, 40, 400, 900]),  # by how many seconds events are old
         st.sampled_from([(0, 1), (0, 1), (0, 1), (0,), ()]),  # caught up
-        st.booleans(),
     ),
     min_size=10,
     max_size=60,
@@ -369,8 +368,8 @@ PLAN = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(PLAN, st.sampled_from([(), (), (1,)]))
-def test_rounds_that_are_skipped_change_nothing(plan, unread):
+@given(PLAN, st.sampled_from([(), (1,)]), st.integers(0, 20), st.integers(10, 40))
+def test_rounds_that_are_skipped_change_nothing(plan, unread, first, number):
     kept = []
     for is_skipped in (True, False):
         specs = [
@@ -381,9 +380,9 @@ def test_rounds_that_are_skipped_change_nothing(plan, unread):
         ]
         shard = Shard(*specs, partitions=2)
         seen, skipped = [], 0
-        for seconds, speaking, old_s, caught_up, is_stuck in plan:
+        for step, (seconds, speaking, old_s, caught_up) in enumerate(plan):
             shard.now_ms += seconds * SECOND_MS
-            missing = unread if is_stuck else ()
+            missing = unread if first <= step < first + number else ()
             for stream, partition in sorted(speaking):
                 if partition not in missing:
                     live(shard, partition, stream=stream, behind_ms=old_s * SECOND_MS)
@@ -397,3 +396,14 @@ def test_rounds_that_are_skipped_change_nothing(plan, unread):
         kept.append(seen)
     assert kept[0] == kept[1]
     event("skipped" if skipped else "nothing skipped")
+
+
+def test_a_silent_stream_gives_up_a_partition_that_nobody_can_read():
+    shard = Shard(minutely(give_up_ms=10 * MINUTE_MS), partitions=2)
+    run(shard, 2 * MINUTE_MS, 0, 1)
+    run(shard, 5 * MINUTE_MS)
+    assert shard.status().given_up == frozenset()
+    run(shard, 11 * MINUTE_MS, unread=(1,))
+    assert shard.status().given_up == {(EVENTS, 1)}
+    run(shard, MINUTE_MS)
+    assert shard.status().given_up == frozenset()

@@ -23,11 +23,11 @@ _PRODUCER_MS = 3_600_000
 # What a shard cannot close, for it does not know the stream, is kept for as long as partials are.
 _UNKNOWN_MS = 7 * 86_400_000
 _MAX_FORGOTTEN = 2_000
-# After a standstill thousands may be due at once: each stream publishes its oldest, and the rest next round, as
-# nothing else is done meanwhile. So much work, see `WindowCloser.work`, are 500 windows with 20 clusters in
-# some 0.6 s, or 34 with 1,000.
+# After a standstill thousands may be due at once: each stream publishes its oldest, and the rest next round,
+# as nothing else is done meanwhile. 500 windows with 20 clusters are so much work (see `WindowCloser.work`),
+# some 0.6 s, and so are 34 with 1,000.
 _MAX_WORK = 35_000
-# A count task reports every 5 s; where no one has for so long, none runs, and no partition is late by that.
+# A count task reports every 5 s; where none has for so long, none runs, and no partition is late by that.
 _PAUSE_MS = 30_000
 
 
