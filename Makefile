@@ -94,8 +94,12 @@ evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on sim
 	@$(BIN)/python tests/bench/budgets.py
 
 .PHONY: chaos
-chaos: $(STAMP) ## Kill, pause, add and remove replicas and brokers under load for half an hour, then compare every count (SEED=N)
-	@$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(ARGS)
+chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, then compare every count (BROKERS=3, SEED=N)
+	@$(BIN)/python tests/chaos/run.py $(if $(BROKERS),--brokers $(BROKERS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: mutations
+mutations: $(STAMP) ## Take each guard out of the service, and see that a chaos run notices (15 minutes)
+	@$(BIN)/python tests/chaos/mutations.py $(ARGS)
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)

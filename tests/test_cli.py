@@ -87,6 +87,11 @@ def test_all_commands_of_the_contract_are_there():
         "demo",
         "demo prepare",
         "demo publish",
+        "kafka",
+        "kafka reshard",
+        "kafka transactions",
+        "kafka transactions list",
+        "kafka transactions resolve",
         "config",
         "config check",
         "baseline",
@@ -176,12 +181,31 @@ def test_config_check_prints_what_is_in_force_and_what_each_stream_is_scored_wit
     assert settings["kafka"]["sasl.password"] == "***"
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
     assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
-    stream, verdict = result.output[end:].strip().splitlines()
-    assert stream.startswith(
-        "stream images: 4 clusters of 4 dimensions, windows 1h, 1d, scored from 5 events"
-    )
+    stream, baseline, verdict = result.output[end:].strip().splitlines()
+    assert stream == "stream images: windows 1h, 1d, scored from 5 events"
+    assert baseline.startswith("  baseline sha256:")
+    assert baseline.endswith("in force from the beginning on (now)")
     assert verdict.endswith("no problem found")
     assert "hunter2" not in result.output
+
+
+def test_config_check_counts_the_warnings_of_every_stream(tmp_path):
+    streams = []
+    for name in ("images", "texts"):
+        save_baseline(tmp_path, name)
+        listed = [
+            {"file": f"{name}.safetensors"},
+            {"file": f"{name}.safetensors", "from": "2025-11-03T00:00:00Z"},
+        ]
+        streams.append({"name": name, "baselines": listed})
+    config = write_config(tmp_path, *streams)
+    result = CliRunner().invoke(cli, ["config", "check", "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    *_, past, same, verdict = result.output.splitlines()
+    assert past.startswith("  warning: ")
+    assert "which is past" in past
+    assert "hold the same baseline" in same
+    assert verdict.endswith("driftgauge.yaml: 4 warnings")
 
 
 def test_config_check_reports_the_properties_and_the_baselines_together(tmp_path):
@@ -197,7 +221,7 @@ def test_config_check_reports_the_properties_and_the_baselines_together(tmp_path
     )
     done = run("config", "check", "--config", config)
     assert done.returncode == 2
-    for part in ("kafka.no.such.property", "kafka.fetch.min.bytes", "streams.images.baseline", "cannot read"):
+    for part in ("kafka.no.such.property", "kafka.fetch.min.bytes", "streams.images: ", "cannot read"):
         assert part in done.stderr
     assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
@@ -475,7 +499,7 @@ def test_events_that_are_published_again_keep_their_times_and_model_version(tmp_
         done = run("publish", events, "--config", config, "--stream", "images")
         assert done.returncode == 0, done.stderr
         consumer = client.consumer(
-            {"bootstrap.servers": broker.bootstrap, "group.id": "reader", "session.timeout.ms": 6_000}
+            {"bootstrap.servers": broker.bootstrap, "session.timeout.ms": 6_000}, "reader"
         )
         consumer.assign([TopicPartition("recorded", partition, 0) for partition in range(4)])
         sent = []

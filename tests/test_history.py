@@ -10,7 +10,7 @@ from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
 from driftgauge.events.results import result_record
 from driftgauge.history import Replay
-from driftgauge.watching import load_streams
+from driftgauge.streams import load_streams
 from tests.watched import (
     CLUSTERS,
     DAY_MS,
@@ -138,7 +138,8 @@ def test_an_event_beyond_every_windows_correction_is_refused_as_late(replay, tmp
         Window(HOUR_MS, MONDAY_MS): (1_000, 0, 0, 0),
         Window(HOUR_MS, MONDAY_MS + 2 * HOUR_MS): (2_000, 0, 0, 0),
     }
-    assert refused(run) == {("images", "late"): 1}
+    assert refused(run) == {}
+    assert run.late == {("images", HOUR_MS): 1}
 
 
 def test_an_event_late_for_its_hour_is_counted_in_its_day(replay, tmp_path):
@@ -148,6 +149,7 @@ def test_an_event_late_for_its_hour_is_counted_in_its_day(replay, tmp_path):
     assert results[Window(HOUR_MS, MONDAY_MS)] == (1_000, 0, 0, 0)
     assert results[Window(DAY_MS, MONDAY_MS)] == (3_000, 0, 0, 1)
     assert refused(run) == {}
+    assert run.late == {("images", HOUR_MS): 1}
 
 
 def test_bad_events_are_counted_by_reason_and_stop_nothing(replay, tmp_path):

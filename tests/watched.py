@@ -34,16 +34,23 @@ SEGMENTS = (build_segment("de", (25, 15, 10, 5)), build_segment("other", (15, 15
 
 
 def build_baseline(
-    stream="images", *, model_version=None, metric=Metric.EUCLIDEAN, segments=(), dependence=None
+    stream="images",
+    *,
+    model_version=None,
+    metric=Metric.EUCLIDEAN,
+    segments=(),
+    dependence=None,
+    created_ms=MONDAY_MS - DAY_MS,
+    clusters=CLUSTERS,
 ):
     """A baseline whose centroids are the unit vectors: an event's vector says its cluster."""
-    counts = np.array([40, 30, 20, 10], dtype=np.int64)
+    counts = np.array([40, 30, 20, 10], dtype=np.int64)[:clusters]
     return Baseline(
         metadata=BaselineMetadata(
             stream=stream,
             model_version=model_version,
             dimension=CLUSTERS,
-            clusters=CLUSTERS,
+            clusters=clusters,
             metric=metric,
             fitted_count=100,
             reference_count=int(counts.sum()),
@@ -51,13 +58,13 @@ def build_baseline(
             training_set=False,
             stability=None,
             seed=0,
-            created_ms=MONDAY_MS - DAY_MS,
+            created_ms=created_ms,
             versions={"numpy": "2"},
         ),
-        centroids=Centroids(np.eye(CLUSTERS, dtype=np.float32), metric),
+        centroids=Centroids(np.eye(clusters, CLUSTERS, dtype=np.float32), metric),
         counts=counts,
         quantile_levels=np.array([0.5, 0.99]),
-        distance_quantiles=np.tile(np.array([0.1, 0.2], dtype=np.float32), (CLUSTERS, 1)),
+        distance_quantiles=np.tile(np.array([0.1, 0.2], dtype=np.float32), (clusters, 1)),
         mean=np.array([0.42, 0.34, 0.26, 0.18]),  # of the events below, in this mix
         components=np.eye(CLUSTERS, dtype=np.float32)[:2],
         variances=np.array([0.2, 0.1]),
@@ -69,10 +76,13 @@ def build_baseline(
 def write_config(folder, *streams, **sections):
     """Write a configuration; a stream's fields lie over those of one that is sound."""
     path = folder / "driftgauge.yaml"
-    sound = {"name": "images", "baseline": "images.safetensors", "windows": ["1h", "1d"], "min_events": 5}
+    sound = {"name": "images", "windows": ["1h", "1d"], "min_events": 5}
+    baseline = {"baseline": "images.safetensors"}
     tree = {
         "kafka": {"bootstrap.servers": "localhost:9092", "group.id": "driftgauge"},
-        "streams": [{**sound, **stream} for stream in streams or ({},)],
+        "streams": [
+            {**sound, **({} if "baselines" in stream else baseline), **stream} for stream in streams or ({},)
+        ],
         **sections,
     }
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
@@ -83,9 +93,10 @@ def settings_in(folder, *streams, **sections):
     return load_settings(write_config(folder, *streams, **sections), {})
 
 
-def save_baseline(folder, stream="images", **fields):
+def save_baseline(folder, stream="images", *, file=None, **fields):
+    """Write a baseline of a stream, into a file of the stream's name unless told otherwise."""
     baseline = build_baseline(stream, **fields)
-    save(baseline, folder / f"{stream}.safetensors")
+    save(baseline, folder / (file or f"{stream}.safetensors"))
     return baseline
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from deploy.generate import prometheus_rule, recording
-from deploy.generate.grafana import alerts, drift, service
+from deploy.generate import alerts
+from deploy.generate.grafana import alerts as grafana_alerts
+from deploy.generate.grafana import drift, service
 from deploy.generate.texts import to_json, to_yaml
 
 _DEPLOY = Path(__file__).parents[1]
@@ -15,13 +16,13 @@ _DEPLOY = Path(__file__).parents[1]
 def files() -> Mapping[Path, str]:
     """Return every generated file and what must stand in it."""
     texts = {
-        "prometheus/rules/driftgauge-recording.yml": to_yaml({"groups": recording.groups()}),
-        "grafana/provisioning/alerting/driftgauge.yml": to_yaml(alerts.provisioning()),
+        "prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
+        "kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),
+        "grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
         **{
-            f"grafana/dashboards/{dashboard.uid}.json": to_json(dashboard.to_json())
+            f"grafana/dashboards/{dashboard['uid']}.json": to_json(dashboard)
             for dashboard in (drift.dashboard(), service.dashboard())
         },
-        "kubernetes/monitoring/prometheus-rule.yaml": to_yaml(prometheus_rule.manifest()),
     }
     return {_DEPLOY / name: text for name, text in texts.items()}
 

@@ -1,16 +1,82 @@
-"""The alerts, as they are written by hand."""
+"""The alerts as rules of Prometheus: alerts.yml with what all of them have alike put in."""
 
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from deploy.generate.labels import SOURCE, by
 
-__all__ = ["groups"]
+__all__ = ["groups", "manifest"]
 
-_FILE = Path(__file__).parents[1] / "prometheus/rules/driftgauge-alerts.yml"
+_FILE = Path(__file__).with_suffix(".yml")
+_RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
+
+# Go's templates, which Prometheus expands.
+_MATCHERS = ",".join(f"{label}=%q" for label in SOURCE)
+_VALUES = " ".join(f"$labels.{label}" for label in SOURCE)
+_WINDOW = (
+    f"{{{{ $window := printf `{{{_MATCHERS},stream=%q,window=%q}}`"
+    f" {_VALUES} $labels.stream $labels.window -}}}} "
+)
+# The job is there in every alert; a label that is not would choose what has none.
+_FIRST, *_OTHERS = reversed(SOURCE)
+_CHOSEN = f"?var-{_FIRST}={{{{ $labels.{_FIRST} }}}}" + "".join(
+    f"{{{{ if $labels.{label} }}}}&var-{label}={{{{ $labels.{label} }}}}{{{{ end }}}}" for label in _OTHERS
+)
+_DASHBOARDS = {
+    "drift": f"/d/driftgauge-drift{_CHOSEN}"
+    "&var-stream={{ $labels.stream }}&var-window={{ $labels.window }}",
+    "service": f"/d/driftgauge-service{_CHOSEN}",
+}
 
 
+@cache
 def groups() -> list[dict[str, Any]]:
     """Return the groups of alerting rules."""
-    found: list[dict[str, Any]] = yaml.safe_load(_FILE.read_text("utf-8"))["groups"]
-    return found
+    text = _FILE.read_text("utf-8")
+    for placeholder, value in {
+        "<source>": by(),
+        "<matchers>": _MATCHERS,
+        "<values>": _VALUES,
+        "<window>": _WINDOW,
+    }.items():
+        text = text.replace(placeholder, value)
+    return [
+        {
+            "name": group["name"],
+            "rules": [rule for alert in group["rules"] for rule in _rules(alert, group["dashboard"])],
+        }
+        for group in yaml.safe_load(text)
+    ]
+
+
+def manifest() -> dict[str, object]:
+    """Return the rules as a PrometheusRule, for a cluster to apply."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "driftgauge"},
+        "spec": {"groups": groups()},
+    }
+
+
+def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]:
+    """Yield an alert's rule of each severity."""
+    for severity, wait in alert["severity"].items():
+        waits = {} if wait == "0s" else {"for": wait}
+        kept = {key: alert[key] for key in ("keep_firing_for",) if key in alert}
+        yield {
+            "alert": alert["alert"],
+            "expr": alert["expr"].replace("<severity>", severity),
+            **waits,
+            **kept,
+            "labels": {"severity": severity},
+            "annotations": {
+                "summary": alert["summary"],
+                "description": alert["description"],
+                "dashboard": _DASHBOARDS[dashboard],
+                "runbook_url": f"{_RUNBOOKS}/{alert['alert']}.md",
+            },
+        }

@@ -3,30 +3,28 @@
 import logging
 import signal
 import threading
-import time
+from collections.abc import Collection
 from importlib.metadata import version
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.client import property_problems
-from driftgauge.kafka.replica import Replica
-from driftgauge.telemetry.health import Condition, Health
+from driftgauge.kafka.service import Service
+from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
+from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.logs import count_messages
-from driftgauge.telemetry.metrics import Telemetry, WatchedStream
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import MetricsServer
-from driftgauge.watching import Watched, build_decoder, load_streams
+from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
 
-__all__ = ["check", "serve", "wall_clock_ms"]
+__all__ = ["check", "serve"]
 
 _log = logging.getLogger(__name__)
 
 
-def wall_clock_ms() -> int:
-    """Return the time, milliseconds since the epoch, UTC."""
-    return time.time_ns() // 1_000_000
-
-
-def check(settings: Settings) -> list[Watched]:
+def check(settings: Settings) -> list[ConfiguredStream]:
     """Check what can be checked without a broker: librdkafka's properties and every baseline.
 
     Raises:
@@ -43,7 +41,7 @@ def check(settings: Settings) -> list[Watched]:
     return streams
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, roles: Collection[Role]) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Raises:
@@ -51,21 +49,15 @@ def serve(settings: Settings) -> None:
         ServiceError: Kafka failed in a way that waiting will not mend.
     """
     streams = check(settings)
-    health = Health()
+    health = Health(roles)
     telemetry = Telemetry(
         version("driftgauge"),
-        [
-            WatchedStream(
-                stream.spec,
-                stream.baseline.metadata.model_version,
-                stream.baseline.metadata.created_ms,
-                stream.settings.drift_severity,
-                stream.settings.overdue_after,
-            )
-            for stream in streams
-        ],
+        [_watched(stream) for stream in streams],
         settings.topics.events,
+        settings.partials_topic,
         health,
+        roles,
+        SYSTEM_CLOCK,
     )
     count_messages(telemetry.logged)
     health.set_ready(Condition.BASELINES_LOADED, met=True)
@@ -75,15 +67,29 @@ def serve(settings: Settings) -> None:
     server = MetricsServer(settings.http.host, settings.http.port, telemetry.registry, health)
     server.start()
     try:
-        replica = Replica(
+        service = Service(
             settings,
             [stream.spec for stream in streams],
-            build_decoder(streams),
-            telemetry=telemetry,
-            health=health,
-            clock_ms=wall_clock_ms,
+            build_decoder(streams, settings.allowed_lead),
+            roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
+            clock=SYSTEM_CLOCK,
         )
-        replica.run(stopping)
+        service.run(stopping)
         _log.info("stopped")
     finally:
         server.stop()
+
+
+def _watched(stream: ConfiguredStream) -> WatchedStream:
+    """Return what is exported of a stream."""
+    return WatchedStream(
+        stream.spec,
+        tuple(
+            WatchedBaseline(
+                scheduled.reference, artifact.metadata.model_version, artifact.metadata.created_ms
+            )
+            for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
+        ),
+        stream.settings.drift_severity,
+        stream.settings.overdue_after,
+    )

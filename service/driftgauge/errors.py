@@ -8,7 +8,8 @@ DriftgaugeError
 └── ServiceError        the surroundings failed; exit status 1, a supervisor restarts
     ├── BrokerError     Kafka did not do what was asked; later it may
     │   ├── TransactionAborted  nothing of a transaction stands: begin again from what was committed
-    │   └── ClientLost          a client can do no more: make a new one
+    │   ├── ClientLost          a client can do no more: make a new one
+    │   └── ClockError          this clock and the brokers' differ: wait until it is set
     ├── AuthorizationError  the cluster does not let us in, or not do this
     ├── StateError      the state kept in Kafka cannot be used
     └── DemoError       the demo's story did not come true
@@ -17,13 +18,14 @@ A bad event is not an error: it is a counted, dead-lettered `events.rejection.Re
 Every message says what was wrong, where, and what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AuthorizationError",
     "BaselineError",
     "BrokerError",
     "ClientLost",
+    "ClockError",
     "ConfigError",
     "DemoError",
     "DriftgaugeError",
@@ -76,11 +78,31 @@ class BrokerError(ServiceError):
 
 
 class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's own word for it
-    """Nothing of a transaction stands; what it was to keep must be counted again."""
+    """Nothing of a transaction stands; what it was to keep must be counted again.
+
+    Attributes:
+        unwritable: The partitions, topic and index, that did not take its records in time.
+        too_large: Those whose topic refused a record for its size.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unwritable: Iterable[tuple[str, int]] = (),
+        too_large: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.unwritable = frozenset(unwritable)
+        self.too_large = frozenset(too_large)
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
     """A Kafka client can do no more, or what it last did is in doubt; a new one can."""
+
+
+class ClockError(BrokerError):
+    """This replica's clock differs from the brokers' by more than event times can bear."""
 
 
 class AuthorizationError(ServiceError):

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from driftgauge.core.pipeline import Pipeline
+from driftgauge.core.local import LocalDriver
 from driftgauge.core.result import WindowResult
-from driftgauge.core.table import Table
+from driftgauge.core.windows.shard import Round
 from driftgauge.errors import InputError
 from driftgauge.events.files import read_lines
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason
-from driftgauge.watching import Watched, build_decoder
+from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["Replay"]
 
 _BATCH = 1_000
+_TOPIC = "files"
 
 
 class Replay:
@@ -29,11 +30,15 @@ class Replay:
     out of order by more than the allowed disorder and lateness. What is open at the end closes then.
     """
 
-    def __init__(self, streams: Sequence[Watched], *, lead_ms: int, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, streams: Sequence[ConfiguredStream], *, lead_ms: int, clock_ms: Callable[[], int]
+    ) -> None:
         self._streams = streams
         self._lead_ms = lead_ms
         self._clock_ms = clock_ms
         self.rejected: Counter[tuple[str | None, Reason]] = Counter()
+        self.late: Counter[tuple[str, int]] = Counter()
+        """The events that came too late, by stream and window size in ms."""
 
     def run(self, paths: Sequence[Path]) -> Iterator[WindowResult]:
         """Yield every window as it closes or is corrected; count what is refused in `rejected`.
@@ -49,46 +54,34 @@ class Replay:
         if others:
             message = f"not a file of events: {', '.join(others)}; replay reads .jsonl and .jsonl.gz"
             raise InputError(message)
-        decoder = build_decoder(self._streams)
-        positions = dict.fromkeys(range(len(paths)), 0)
-        files = {source: (str(path), source) for source, path in enumerate(paths)}
-        table = Table()
-        table.expect(files.values())
-        pipeline = Pipeline(
-            [stream.spec for stream in self._streams],
-            held=files,
-            every=files.values(),
-            table=table,
-            find_reference=lambda spec, _: spec.reference,
-            established=set(),
-            now_ms=self._clock_ms(),
-        )
-
-        def advance(*, ended: bool) -> Iterator[WindowResult]:
-            moved = pipeline.advance(self._clock_ms(), positions, ends={}, ended=ended)
-            for change in moved.changes:
-                table.apply(change)
-            yield from moved.results
-
+        decoder = build_decoder(self._streams, self._lead_ms)
+        driver = LocalDriver([stream.spec for stream in self._streams], _TOPIC, len(paths))
+        # One moment for all of it: however long it takes to read one file, the others are waited for.
+        log_ms = self._clock_ms()
+        positions: dict[int, int] = {}
         for source, path in enumerate(paths):
             lines = (line for _, line in read_lines(path))
             while values := list(islice(lines, _BATCH)):
                 now_ms = self._clock_ms()
-                first = positions[source]
-                positions[source] += len(values)
+                first = positions.get(source, 0)
+                positions[source] = first + len(values)
                 records = Records(
                     values=values,
                     partition=np.full(len(values), source, dtype=np.int32),
                     offset=np.arange(first, positions[source], dtype=np.int64),
-                    latest_ms=np.full(len(values), now_ms + self._lead_ms, dtype=np.int64),
+                    credible_ms=np.full(len(values), now_ms, dtype=np.int64),
                 )
                 decoded = decoder.decode(records)
                 for batch in decoded.batches:
-                    counted = pipeline.count(batch, now_ms)
-                    self.rejected[batch.stream, Reason.LATE] += int((counted.late & ~counted.overflown).sum())
-                    self.rejected[batch.stream, Reason.NON_FINITE] += int(counted.overflown.sum())
+                    overflown = driver.count(batch, log_ms)
+                    self.rejected[batch.stream, Reason.NON_FINITE] += int(overflown.sum())
                 self.rejected.update((refused.stream, refused.reason) for refused in decoded.rejections)
-                yield from advance(ended=False)
-        # What the last round counted is in the table now; a round publishes so many and no more.
-        while last := list(advance(ended=True)):
+                yield from self._results(driver.commit(log_ms, positions))
+        # A round publishes so many and no more.
+        while last := list(self._results(driver.commit(log_ms, positions, everything=True))):
             yield from last
+
+    def _results(self, round_: Round) -> Iterator[WindowResult]:
+        for late in round_.late:
+            self.late[late.stream, late.size_ms] += late.number
+        yield from round_.results

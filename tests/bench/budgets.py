@@ -40,13 +40,13 @@ from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments, project  # noqa: E402
 from driftgauge.baseline.segments import Members, reference_segments  # noqa: E402
 from driftgauge.core.budget import window_level  # noqa: E402
+from driftgauge.core.counting.tally import Tally  # noqa: E402
 from driftgauge.core.dependence import CleanWindows, Dependence, Known  # noqa: E402
-from driftgauge.core.judge import Judge  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Verdict  # noqa: E402
 from driftgauge.core.spec import StreamSpec  # noqa: E402
-from driftgauge.core.counting.tally import Tally  # noqa: E402
 from driftgauge.core.verdict import decide  # noqa: E402
+from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
 
 CELL = 50  # events
 CELLS = 40_000
@@ -172,7 +172,7 @@ def year_of_segments(
             known[part.key, part.value] = Known(own, calibrated=True)
     its_spec = spec(reference, HOUR_MS)
     its_spec = replace(its_spec, alarm=replace(its_spec.alarm, segment_keys=("region", "device")))
-    judge = Judge(its_spec, reference, dependence, calibrated=True, segments=known)
+    scorer = WindowScorer(its_spec, reference, dependence, calibrated=True, segments=known)
     level = its_spec.alarm.level / 2
     all_of_it = Followed(whole, dependence, count, level)
     followed = {
@@ -197,13 +197,13 @@ def year_of_segments(
         for place in range(len(sums)):
             found = False
             if suspects[place]:
-                score = judge.score(to_tally(sums[place]))
+                score = scorer.score(to_tally(sums[place]))
                 assert score is not None
-                found = judge.is_found(score)
+                found = scorer.is_significant_and_large(score)
             all_of_it.found.append(found)
             these: dict[tuple[str, str], bool] = {}
             if of_segments[place]:
-                these = judge.judge_segments(
+                these = scorer.judge_segments(
                     {segment: to_tally(values[place]) for segment, values in parts.items()}, {}
                 )[1]
             for segment, its in followed.items():
@@ -236,12 +236,12 @@ def year_of_streams(world: World, kind: Cells, mix: Weights, length: int, year: 
         ):
             its_spec: StreamSpec = spec(reference, size_ms)
             its_spec = replace(its_spec, alarm=replace(its_spec.alarm, level=level))
-            judge = Judge(its_spec, reference, dependence, calibrated=True)
+            scorer = WindowScorer(its_spec, reference, dependence, calibrated=True)
             followed = Followed(whole, dependence, its_count, level)
             shift = reference.projection.shift(sums[:, CLUSTERS:], its_count)
             for place, suspicious in enumerate(followed.screen.suspects(sums[:, :CLUSTERS], shift)):
-                score = judge.score(to_tally(sums[place])) if suspicious else None
-                followed.found.append(score is not None and judge.is_found(score))
+                score = scorer.score(to_tally(sums[place])) if suspicious else None
+                followed.found.append(score is not None and scorer.is_significant_and_large(score))
             pages += followed.pages()
             found += sum(followed.found)
     return pages, found

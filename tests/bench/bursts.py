@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from driftgauge.baseline.clustering import find_centroids
 from driftgauge.baseline.moments import Moments, moments, project
 from driftgauge.baseline.windows import observe
-from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.combination import combine
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.core.dependence import Dependence
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from driftgauge.baseline.fitting import fit_baseline, split_indices
-from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.combination import combine
+from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.mean_shift import MeanNull
 from driftgauge.core.result import MAX_MOVERS

@@ -1,8 +1,9 @@
-"""How large the state topic grows, and how fast it is restored: `python tests/bench/state.py`.
+"""How large the internal topics grow, and how fast a shard is restored: `python tests/bench/state.py`.
 
-Ten million events are counted on a real broker with fifty commits a second, so that the state is
-written as often as in days at the default of one. What stands in the topic is measured on the
-broker's disk meanwhile; at the end a new process restores it.
+Ten million events are counted on a real broker with as many commits a second as it takes, so that partials
+and changelog are written as often as in days at the default of one. What stands in both topics is measured
+on the broker's disk meanwhile: the changelog is compacted; the partials go with their retention, so that of
+them the bytes of a commit count. At the end a new process restores every shard.
 """
 
 import base64
@@ -33,7 +34,8 @@ DIMENSION = 4
 CLUSTERS = 20
 DISTINCT = 1_000
 TOPIC = "bench-state"
-STATE = "bench-state.state"
+SHARDS = 16
+INTERNAL = "bench-state"
 START_MS = 1_762_128_000_000
 # One event of the stream every 8.64 ms of event time: ten million in a day.
 STEP_US = 8_640
@@ -42,11 +44,10 @@ LOOK_EVERY_S = 5.0
 
 CONFIG = """\
 kafka: {{bootstrap.servers: "{bootstrap}", group.id: bench}}
-topics:
-  {{events: [{topic}], windows: bench.windows, dead_letters: bench.dead-letters, state: {{{topic}: {state}}}}}
+topics: {{events: [{topic}], windows: bench.windows, dead_letters: bench.dead-letters, internal: {internal}}}
 commit_interval: 20ms
 streams:
-  - {{name: bench, baseline: baseline.safetensors, windows: [5m, 1h], allowed_lateness: {lateness}}}
+  - {{name: bench, baseline: baseline.safetensors, windows: [5m, 1h], allowed_lateness: 10m}}
 http: {{port: 0}}
 """
 
@@ -60,7 +61,7 @@ def main() -> None:
         folder = Path(name)
         save(baseline, folder / "baseline.safetensors")
         config = folder / "driftgauge.yaml"
-        config.write_text(CONFIG.format(bootstrap=broker.bootstrap, topic=TOPIC, state=STATE, lateness="10m"))
+        config.write_text(CONFIG.format(bootstrap=broker.bootstrap, topic=TOPIC, internal=INTERNAL))
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
         publish(broker.bootstrap, [base64.b64encode(vector.tobytes()).decode() for vector in vectors])
@@ -69,14 +70,16 @@ def main() -> None:
             while (counted := service.value("driftgauge_events_total")) < EVENTS:
                 if time.monotonic() - started > LIMIT_S:
                     sys.exit(f"{counted:,.0f} events were counted in {LIMIT_S} s")
-                say(counted, service, size_on_disk(broker))
+                say(counted, service, broker)
                 time.sleep(LOOK_EVERY_S)
-            say(counted, service, size_on_disk(broker))
+            say(counted, service, broker)
         with Served(config, folder / "serve-2.log") as service:
-            while not service.value("driftgauge_restore_duration_seconds_count"):
+            while service.value("driftgauge_restore_duration_seconds_count", "windows") < SHARDS:
                 time.sleep(0.1)
-            restored_s = service.value("driftgauge_restore_duration_seconds_sum")
-            sys.stdout.write(f"restored by a new process {restored_s:.2f} s after its assignment\n")
+            restored_s = service.value("driftgauge_restore_duration_seconds_sum", "windows") / SHARDS
+            sys.stdout.write(
+                f"a shard was restored by a new process {restored_s:.2f} s after its assignment\n"
+            )
 
 
 def publish(bootstrap: str, vectors: list[str]) -> None:
@@ -103,16 +106,19 @@ def publish(bootstrap: str, vectors: list[str]) -> None:
         sys.exit("the broker did not take all events")
 
 
-def size_on_disk(broker: Broker) -> int:
-    """Return the bytes of the state topic's log segments."""
-    return sum(path.stat().st_size for path in broker.data.glob(f"{STATE}-*/*.log"))
+def size_on_disk(broker: Broker, topic: str) -> int:
+    """Return the bytes of a topic's log segments."""
+    return sum(path.stat().st_size for path in broker.data.glob(f"{topic}-*/*.log"))
 
 
-def say(counted: float, service: "Served", size: int) -> None:
-    commits = service.value("driftgauge_commits_total")
+def say(counted: float, service: "Served", broker: Broker) -> None:
+    partials = size_on_disk(broker, f"{INTERNAL}.partials.{SHARDS}")
+    changelog = size_on_disk(broker, f"{INTERNAL}.changelog.{SHARDS}")
+    commits = {role: service.value("driftgauge_commits_total", role) for role in ("count", "windows")}
     sys.stdout.write(
-        f"{counted:12,.0f} events counted, {commits:7,.0f} commits, state topic {size / 2**20:6.2f} MiB "
-        f"on {PARTITIONS} partitions\n"
+        f"{counted:12,.0f} events counted, {commits['count']:7,.0f} commits of partials, "
+        f"{partials / max(commits['count'], 1):7,.0f} bytes each; {commits['windows']:7,.0f} of windows, "
+        f"changelog {changelog / 2**20:6.2f} MiB on {SHARDS} shards\n"
     )
     sys.stdout.flush()
 
@@ -143,14 +149,16 @@ class Served:
         self._process.wait(30)
         self._output.close()
 
-    def value(self, name: str) -> float:
-        """Return the sum of a metric's samples."""
+    def value(self, name: str, role: str = "") -> float:
+        """Return the sum of a metric's samples, of one role where it is named."""
         text = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10).read().decode()
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name == name and sample.labels.get("outcome", "accepted") in {"accepted", "ok"}
+            if sample.name == name
+            and sample.labels.get("outcome", "accepted") in {"accepted", "ok"}
+            and sample.labels.get("role", role) == role
         )
 
 

@@ -19,21 +19,22 @@ from scipy.special import gammaincinv, rel_entr
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments  # noqa: E402
-from driftgauge.core.counting.assignment import Centroids  # noqa: E402
 from driftgauge.core.budget import window_level  # noqa: E402
-from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
-from driftgauge.core.judge import Judge  # noqa: E402
-from driftgauge.core.mean_shift import MeanNull  # noqa: E402
+from driftgauge.core.counting.assignment import Centroids  # noqa: E402
 from driftgauge.core.counting.projection import Projection  # noqa: E402
+from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
+from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
+from driftgauge.core.mean_shift import MeanNull  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.result import Recall, Verdict  # noqa: E402
 from driftgauge.core.significance import CountNull  # noqa: E402
-from driftgauge.core.spec import Alarm, StreamSpec  # noqa: E402
-from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec  # noqa: E402
 from driftgauge.core.verdict import decide, enter  # noqa: E402
-from driftgauge.watching import to_reference  # noqa: E402
+from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
+from driftgauge.streams import to_reference  # noqa: E402
 
 EMBEDDINGS = ROOT.parent / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
@@ -79,7 +80,6 @@ class World:
             dependence=dependence,
             dependence_ms=None,
             segments=(),
-            content=b"",
         )
 
 
@@ -87,12 +87,13 @@ def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
     """A stream as it is configured by default, with windows of one size."""
     return StreamSpec(
         name="bench",
-        reference=reference,
+        baselines=(ScheduledBaseline(reference),),
         sizes_ms=(size_ms,),
         disorder_ms=0,
         lateness_ms=0,
         idle_ms=0,
         incomplete_ms=0,
+        give_up_ms=0,
         min_events=5 * CLUSTERS,
         alarm=Alarm(level=window_level(budget, [size_ms]), js_divergence=0.01, mean_shift=0.05),
     )
@@ -189,7 +190,7 @@ def one_year(
     places = projection.places(world.vectors)
     dependence = measure(reference, world, places, draw(rng, (CLEAN_WINDOWS, count))) if known else None
     its_spec = spec(reference, size_ms)
-    judge = Judge(its_spec, reference, dependence, calibrated=known)
+    scorer = WindowScorer(its_spec, reference, dependence, calibrated=known)
     screen = Screen(whole_of(reference), dependence, count, SCREEN * its_spec.alarm.level)
     verdicts: list[Verdict] = []
     recall, number_found = Recall(), 0
@@ -201,8 +202,8 @@ def one_year(
             found = False
             if suspicious:
                 values = np.concatenate([counts[window], [0], sums[window]])
-                score = judge.score(Tally(values, CLUSTERS))
-                found = score is not None and judge.is_found(score)
+                score = scorer.score(Tally(values, CLUSTERS))
+                found = score is not None and scorer.is_significant_and_large(score)
             number_found += found
             verdicts.append(decide(recall.recent, is_found=found, has_power=True))
             recall = Recall((*recall.recent, found)[-2:])
@@ -339,21 +340,21 @@ def runs(
     )
     world = World(data[name], baseline.centroids.assign(data[name]), baseline.centroids)
     reference = to_reference(baseline)
-    judge = Judge(spec(reference, HOUR_MS), reference, None, calibrated=False)
+    scorer = WindowScorer(spec(reference, HOUR_MS), reference, None, calibrated=False)
     places = reference.projection.places(world.vectors)
     for _ in range(RUNS):
         windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
         recall, found, warned, delay = Recall(), [], None, None
         for number, tally in enumerate(tallies(world.clusters[windows], places[windows]), start=1):
-            score = judge.score(tally)
+            score = scorer.score(tally)
             assert score is not None
-            is_found = judge.is_found(score)
+            is_found = scorer.is_significant_and_large(score)
             found.append(is_found)
             after = enter(
-                recall, is_found=is_found, p_value=score.p_value, slow_limit=judge.slow_limit, segments={}
+                recall, is_found=is_found, p_value=score.p_value, slow_limit=scorer.slow_limit, segments={}
             )
             verdict = decide(
-                recall.recent, is_found=is_found, has_power=True, is_slow=after.slow >= judge.slow_limit
+                recall.recent, is_found=is_found, has_power=True, is_slow=after.slow >= scorer.slow_limit
             )
             if verdict is not Verdict.OK and warned is None:
                 warned = number
@@ -377,7 +378,7 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
         progress=lambda _: None,
     )
     reference = to_reference(baseline)
-    judge = Judge(spec(reference, DAY_MS), reference, None, calibrated=False)
+    scorer = WindowScorer(spec(reference, DAY_MS), reference, None, calibrated=False)
     recall = Recall()
     for week, name in enumerate(("test", "blurred", "darkened"), start=1):
         vectors = data[name][:7_000]
@@ -385,17 +386,17 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
         places = reference.projection.places(vectors).reshape(7, 1_000, -1)
         said = []
         for tally in tallies(clusters, places):
-            score = judge.score(tally)
+            score = scorer.score(tally)
             assert score is not None
-            is_found = judge.is_found(score)
+            is_found = scorer.is_significant_and_large(score)
             after = enter(
-                recall, is_found=is_found, p_value=score.p_value, slow_limit=judge.slow_limit, segments={}
+                recall, is_found=is_found, p_value=score.p_value, slow_limit=scorer.slow_limit, segments={}
             )
             verdict = decide(
                 recall.recent,
                 is_found=is_found,
-                has_power=judge.has_power(tally.count),
-                is_slow=after.slow >= judge.slow_limit,
+                has_power=scorer.has_power(tally.count),
+                is_slow=after.slow >= scorer.slow_limit,
             )
             recall = after
             said.append(

@@ -1,4 +1,4 @@
-"""Doing to the service and its broker what the plan says, and seeing how long they take to recover."""
+"""Doing to the service and its brokers what the plan says, and seeing how long they take to recover."""
 
 import time
 from collections.abc import Callable
@@ -6,27 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from tests.chaos.plan import Disruption, Kind, Step
+from tests.chaos.brokers import Brokers
+from tests.chaos.outages import Effect, Outages
+from tests.chaos.plan import Disruption, Step
+from tests.chaos.profiles import Kind
+from tests.chaos.publishing import Publishing
 from tests.chaos.recovery import EVERY_S, Progress
 from tests.chaos.replicas import Replicas
-from tests.kafka.broker import Broker
+from tests.kafka.relay import Relay
 
 RECOVERY_LIMIT_S: Final = 60.0
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a disruption did; moments of the monotonic clock.
-
-    Attributes:
-        begun_s: When it was done.
-        effective_s: From when on the group must count without what was taken, or with what was added:
-            a killed or stopped replica is gone at once, one that is asked to go when it has gone, an
-            added one is there when it is ready, and a broker's outage is over when it answers.
-    """
-
-    begun_s: float
-    effective_s: float
+# A commit comes every second, and the next one soon after.
+HELD_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,10 +40,25 @@ class Outcome:
 class Disruptor:
     """Carries out steps of the plan."""
 
-    def __init__(self, broker: Broker, replicas: Replicas, progress: Progress) -> None:
-        self._broker = broker
+    def __init__(
+        self,
+        brokers: Brokers,
+        replicas: Replicas,
+        progress: Progress,
+        publishing: Publishing,
+        relay: Relay | None = None,
+    ) -> None:
+        self._outages = Outages(brokers)
         self._replicas = replicas
         self._progress = progress
+        self._publishing = publishing
+        self._relay = relay
+        self._failures: list[str] = []
+
+    @property
+    def failures(self) -> list[str]:
+        """What could not be done as it was to be."""
+        return [*self._failures, *self._outages.failures]
 
     def carry_out(self, step: Step, started_s: float) -> list[Outcome]:
         """Do what the step says, wait until it is recovered from and every replica is ready again.
@@ -83,8 +89,12 @@ class Disruptor:
             Kind.TERMINATE: self._terminate,
             Kind.ADD: self._add,
             Kind.REMOVE: self._remove,
-            Kind.BROKER_RESTART: self._restart_broker,
-            Kind.BROKER_KILL: self._kill_broker,
+            Kind.CUT: self._cut,
+            Kind.HOLD: self._hold,
+            Kind.BROKER_RESTART: self._outages.restart,
+            Kind.BROKER_KILL: self._outages.kill,
+            Kind.BROKER_PAUSE: self._outages.pause,
+            Kind.BELOW_MINIMUM: self._outages.hold_below_minimum,
         }
         return doing[disruption.kind](disruption.target, disruption.away_s)
 
@@ -122,25 +132,29 @@ class Disruptor:
         self._replicas.terminate(name)
         return Effect(asked_s, time.monotonic())
 
-    def _restart_broker(self, _: str, away_s: float) -> Effect:
-        stopped_s = time.monotonic()
-        self._broker.stop()
-        return self._bring_back(stopped_s, away_s)
-
-    def _kill_broker(self, _: str, away_s: float) -> Effect:
-        killed_s = time.monotonic()
-        self._broker.kill()
-        return self._bring_back(killed_s, away_s)
-
-    def _bring_back(self, gone_s: float, away_s: float) -> Effect:
+    def _cut(self, _: str, away_s: float) -> Effect:
+        assert self._relay is not None, "there is no relay"
+        cut_s = time.monotonic()
+        self._relay.cut()
         time.sleep(away_s)
-        self._broker.restart()
-        return Effect(gone_s, time.monotonic())
+        self._relay.mend()
+        return Effect(cut_s, cut_s)
+
+    def _hold(self, name: str, _: float) -> Effect:
+        assert self._relay is not None, "there is no relay"
+        held_s = time.monotonic()
+        held = self._relay.hold_a_commit()
+        if not (held.wait_until_due(HELD_S) and held.wait_until_delivered()):
+            self._failures.append(f"a held commit of {name} was not delivered within {HELD_S:g} s")
+        return Effect(held_s, held_s)
 
     def _wait_for_recovery(self, effect: Effect) -> float | None:
         deadline = time.monotonic() + RECOVERY_LIMIT_S
-        while (recovered_s := self._progress.recovered_s(effect.effective_s)) is None:
+        while True:
+            has_ended = not self._publishing.is_running
+            recovered_s = self._progress.recovered_s(effect.effective_s, has_ended=has_ended)
+            if recovered_s is not None:
+                return recovered_s - effect.begun_s
             if time.monotonic() > deadline:
                 return None
             time.sleep(EVERY_S)
-        return recovered_s - effect.begun_s

@@ -8,13 +8,17 @@ from statistics import NormalDist
 from tests.chaos.results import Result
 from tests.chaos.truth import WINDOWS_MS, WindowKey
 from tests.chaos.verdict import Check, part_of
-from tests.chaos.workload import STREAMS
 
-# One false page a year over the windows of all streams and sizes; half of the default smallest drift.
 YEAR_MS = 365.25 * 86_400_000
-LEVEL = 1 / (len(STREAMS) * sum(YEAR_MS / size_ms for size_ms in WINDOWS_MS.values()))
+# Half of the default smallest drift.
 LEAST_EXCESS = 0.005
 LEAST_SHIFT = 0.025
+
+
+def level_of(streams: Iterable[str]) -> float:
+    """One false page a year over the windows of all streams and sizes."""
+    return 1 / sum(YEAR_MS / size_ms for stream in streams for size_ms in WINDOWS_MS[stream].values())
+
 
 Before = tuple[tuple[bool, ...], float]
 """Whether each of the two windows before was found, and the statistic of slow drift."""
@@ -38,15 +42,16 @@ class _Series:
         return (*recent, *[False] * missing)[-2:], slow
 
 
-def check_verdicts(results: Iterable[Result], level: float = LEVEL) -> Check:
+def check_verdicts(results: Iterable[Result], level: float) -> Check:
     """Every result says what it must by the windows that were complete before it, whoever closed them."""
     check = Check("verdicts follow from the windows before")
     series: defaultdict[tuple[str, str], _Series] = defaultdict(_Series)
     for result in sorted(results, key=lambda result: (result.written_ms, result.end_ms, result.revision)):
         document = result.document
         what = f"revision {result.revision} of {result.key}"
-        if document["incomplete"] or document["p_value"] is None:
-            verdict = "incomplete" if document["incomplete"] else "insufficient"
+        is_incomplete = bool(document["incomplete"]) or document["incomplete_reason"] is not None
+        if is_incomplete or document["p_value"] is None:
+            verdict = "incomplete" if is_incomplete else "insufficient"
             said = document["verdict"], document["slow_drift"]
             check.compare(f"verdict and slow drift of {what}", said, (verdict, None))
             continue

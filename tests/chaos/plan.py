@@ -1,40 +1,28 @@
-"""What is done to the service and its broker, and when: all of it follows from the seed."""
+"""What is done to the service and its brokers, and when: all of it follows from the seed."""
 
 import random
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
-REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
-EXTRA: Final = "replica-4"
-SESSION_TIMEOUT_S: Final = 3.0
+from tests.chaos.profiles import (
+    EXTRA,
+    ONE_BROKER,
+    RELAYED,
+    REPLICAS,
+    TO_A_REPLICA,
+    Choice,
+    Kind,
+    Profile,
+)
 
 # The run begins calmly. A last part of it is for what has taken longer: recovering needs events, too.
-CALM_S: Final = 10.0
+CALM_S: Final = 6.0
 RESERVE: Final = 0.15
+# What a disruption takes besides the time that something is away.
+RECOVERY_S: Final = 5.0
 # How far apart two disruptions that overlap begin, at the most.
 OVERLAP_S: Final = 2.0
-# How long something is gone before it is replaced or started again, at the most.
-GONE_S: Final = 2.0
-# A replica is stopped past its session, and now and then past its transaction's 10 s as well.
-PAUSE_S: Final = (SESSION_TIMEOUT_S + 1.0, SESSION_TIMEOUT_S + 11.0)
 SINGLES_PER_PAIR: Final = 6
-
-
-class Kind(StrEnum):
-    """The kinds of disruption."""
-
-    KILL = "kill -9, replaced"
-    PAUSE = "SIGSTOP, SIGCONT"
-    TERMINATE = "SIGTERM, replaced"
-    ADD = "added"
-    REMOVE = "removed"
-    BROKER_RESTART = "restarted"
-    BROKER_KILL = "kill -9, restarted"
-
-
-TO_THE_BROKER: Final = (Kind.BROKER_RESTART, Kind.BROKER_KILL)
-TO_A_REPLICA: Final = (Kind.KILL, Kind.PAUSE, Kind.TERMINATE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +31,7 @@ class Disruption:
 
     Attributes:
         kind: What.
-        target: A replica's name, or "broker".
+        target: A replica's name, or a broker's role.
         after_s: Time from the beginning of its step.
         away_s: How long the target is stopped, or gone before it is replaced or started again.
     """
@@ -66,55 +54,80 @@ class Step:
     at_s: float
     disruptions: tuple[Disruption, ...]
 
+    @property
+    def takes_s(self) -> float:
+        return RECOVERY_S + max(each.after_s + each.away_s for each in self.disruptions)
 
-def make_plan(seed: int, disruptions: int, seconds: float) -> list[Step]:
-    """Spread so many disruptions over the time; from nine on, every kind is among them, and a pair."""
+
+def make_plan(seed: int, disruptions: int, seconds: float, profile: Profile = ONE_BROKER) -> list[Step]:
+    """Spread so many disruptions over the time; where they suffice every kind is among them, and a pair."""
     rng = random.Random(seed)
-    pairs = max(1, disruptions // (SINGLES_PER_PAIR + 2)) if disruptions > 1 else 0
-    singles: list[Kind] = []
-    while len(singles) < disruptions - 2 * pairs:
-        singles += _one_of_each(rng)
-    steps: list[tuple[Kind, ...]] = [(kind,) for kind in singles[: disruptions - 2 * pairs]]
-    for _ in range(pairs):
-        pair = (rng.choice(TO_A_REPLICA), rng.choice(TO_A_REPLICA + TO_THE_BROKER))
-        steps.insert(rng.randint(0, len(steps)), pair)
-
-    slot_s = (seconds * (1 - RESERVE) - CALM_S) / max(1, len(steps))
+    steps = _place_what_is_done_once(_often(rng, disruptions, profile), profile)
     running = list(REPLICAS)
-    plan = []
-    for number, kinds in enumerate(steps):
-        done = _choose_targets(rng, kinds, running)
-        # Half a slot is left to recover in.
-        plan.append(Step(CALM_S + slot_s * (number + rng.uniform(0, 0.5)), done))
-        running += [each.target for each in done if each.kind is Kind.ADD]
-        running = [name for name in running if (Kind.REMOVE, name) not in {(d.kind, d.target) for d in done}]
-    return plan
+    done = []
+    for choices in steps:
+        each = _choose_targets(rng, choices, running, profile)
+        running += [one.target for one in each if one.kind is Kind.ADD]
+        running = [name for name in running if (Kind.REMOVE, name) not in {(d.kind, d.target) for d in each}]
+        done.append(Step(0.0, each))
+    return _spread(rng, done, seconds)
 
 
-def _one_of_each(rng: random.Random) -> list[Kind]:
-    kinds = rng.sample(list(Kind), len(Kind))
-    added, removed = kinds.index(Kind.ADD), kinds.index(Kind.REMOVE)
+def _often(rng: random.Random, disruptions: int, profile: Profile) -> list[tuple[Choice, ...]]:
+    number = max(0, disruptions - len(profile.once))
+    pairs = max(1, number // (SINGLES_PER_PAIR + 2)) if number > 1 else 0
+    singles: list[Choice] = []
+    while len(singles) < number - 2 * pairs:
+        singles += _one_of_each(rng, profile)
+    steps: list[tuple[Choice, ...]] = [(choice,) for choice in singles[: number - 2 * pairs]]
+    to_brokers = [choice for choice in profile.often if choice.role is not None]
+    to_replicas = [Choice(kind) for kind in TO_A_REPLICA]
+    for _ in range(pairs):
+        pair = (rng.choice(to_replicas), rng.choice(to_replicas + to_brokers))
+        steps.insert(rng.randint(0, len(steps)), pair)
+    return steps
+
+
+def _place_what_is_done_once(steps: list[tuple[Choice, ...]], profile: Profile) -> list[tuple[Choice, ...]]:
+    """Late in the run, evenly over its last third: nothing else goes on beside them then."""
+    for number, choice in enumerate(profile.once):
+        steps.insert(len(steps) * (number + 4) // (len(profile.once) + 4), (choice,))
+    return steps
+
+
+def _one_of_each(rng: random.Random, profile: Profile) -> list[Choice]:
+    choices = rng.sample(profile.often, len(profile.often))
+    added, removed = choices.index(Choice(Kind.ADD)), choices.index(Choice(Kind.REMOVE))
     if removed < added:
-        kinds[added], kinds[removed] = Kind.REMOVE, Kind.ADD
-    return kinds
+        choices[added], choices[removed] = choices[removed], choices[added]
+    return choices
 
 
 def _choose_targets(
-    rng: random.Random, kinds: tuple[Kind, ...], running: list[str]
+    rng: random.Random, choices: tuple[Choice, ...], running: list[str], profile: Profile
 ) -> tuple[Disruption, ...]:
-    victims = rng.sample(running, len(kinds))
+    victims = rng.sample(running, len(choices))
     done = []
-    for kind, victim in zip(kinds, victims, strict=True):
-        away_s = rng.uniform(0.0, GONE_S)
-        match kind:
+    for choice, victim in zip(choices, victims, strict=True):
+        match choice.kind:
             case Kind.ADD | Kind.REMOVE:
                 target = EXTRA
-            case Kind.BROKER_RESTART | Kind.BROKER_KILL:
-                target = "broker"
-            case Kind.PAUSE:
-                target, away_s = victim, rng.uniform(*PAUSE_S)
+            case Kind.CUT | Kind.HOLD:
+                target = RELAYED
             case _:
-                target = victim
-        done.append(Disruption(kind, target, 0.0, away_s))
+                target = victim if choice.role is None else choice.role.value
+        done.append(Disruption(choice.kind, target, 0.0, rng.uniform(*profile.away_s(choice.kind))))
     first, *others = done
     return first, *(replace(other, after_s=rng.uniform(0.0, OVERLAP_S)) for other in others)
+
+
+def _spread(rng: random.Random, steps: list[Step], seconds: float) -> list[Step]:
+    """Give each step a part of the time by what it takes, and begin it somewhere in what is left of that."""
+    needed_s = sum(step.takes_s for step in steps)
+    stretch = (seconds * (1 - RESERVE) - CALM_S) / max(needed_s, 1.0)
+    plan, begin_s = [], CALM_S
+    for step in steps:
+        slack_s = max(0.0, step.takes_s * (stretch - 1))
+        plan.append(replace(step, at_s=begin_s + rng.uniform(0, slack_s)))
+        begin_s += step.takes_s * stretch
+    return plan

@@ -28,20 +28,18 @@ class Sample:
     ends: tuple[int, ...]
     committed: tuple[int, ...]
 
-    @property
-    def is_all_counted(self) -> bool:
-        return self.committed == self.ends
 
-
-def recovered_s(samples: Sequence[Sample], effective_s: float) -> float | None:
+def recovered_s(samples: Sequence[Sample], effective_s: float, *, has_ended: bool = False) -> float | None:
     """When the whole group counted again after what took effect at that moment; None: not yet.
 
     That is when on every partition more has been committed than was in the log at the first look
     after the effect. A broker that is away answers no look, so its log stands still until it is back.
+    Where the events have ended there may be no more to commit: all of them will do.
     """
     later = [sample for sample in samples if sample.begun_s >= effective_s]
     for sample in later:
-        if all(done > end for done, end in zip(sample.committed, later[0].ends, strict=True)):
+        is_further = all(done > end for done, end in zip(sample.committed, later[0].ends, strict=True))
+        if is_further or (has_ended and sample.committed == later[-1].ends):
             return sample.ended_s
     return None
 
@@ -82,8 +80,8 @@ class Progress:
         self._thread.join()
         self._consumer.close()
 
-    def recovered_s(self, effective_s: float) -> float | None:
-        return recovered_s(self.samples, effective_s)
+    def recovered_s(self, effective_s: float, *, has_ended: bool = False) -> float | None:
+        return recovered_s(self.samples, effective_s, has_ended=has_ended)
 
     def _look(self) -> None:
         seen_s = time.monotonic()

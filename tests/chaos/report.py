@@ -8,13 +8,14 @@ from tests.chaos.scenario import Options, Report
 
 MISMATCHES_SHOWN: Final = 10
 MISMATCH_LENGTH: Final = 300
-HEADING: Final = f"{'at':>6}    {'target':10} {'what was done':20} {'recovery':>9}"
+HEADING: Final = f"{'at':>6}    {'target':23} {'what was done':28} {'recovery':>9}"
 
 
 def heading(options: Options) -> str:
     """What begins, and the table's head; `line` gives its rows."""
     return (
         f"{options.events:,} events over {options.seconds / 60:g} min, {options.disruptions} disruptions, "
+        f"brokers {options.profile.brokers}, "
         f"seed {options.seed}; + marks what was done at about the same time\n"
         f"{HEADING}"
     )
@@ -26,7 +27,7 @@ def line(outcome: Outcome) -> str:
     disruption = outcome.disruption
     return (
         f"{minutes:3}:{seconds:02} {'+' if outcome.overlaps else ' '}  "
-        f"{disruption.target:10} {disruption.kind.value:20} {recovery:>9}"
+        f"{disruption.target:23} {disruption.kind.value:28} {recovery:>9}"
     )
 
 

@@ -1,6 +1,6 @@
 """Exactly once under fire: replicas and their broker are disrupted while events flow, then all is counted.
 
-    python tests/chaos/run.py --events 1000000 --disruptions 50 --minutes 25
+    python tests/chaos/run.py --events 1000000 --disruptions 50 --brokers 3
 
 prints what was done and how long each recovery took, then what was checked; status 1 on any mismatch.
 The events and the plan follow from the seed; what the machine makes of them does not.
@@ -16,31 +16,36 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
 from tests.chaos.report import heading, line, summary  # noqa: E402
 from tests.chaos.scenario import Options, run_chaos  # noqa: E402
-from tests.kafka.broker import Broker  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
+
+PROFILES = {profile.brokers: profile for profile in (ONE_BROKER, THREE_BROKERS)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Disrupt replicas and broker, then count everything.")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--disruptions", type=int, default=50)
-    parser.add_argument("--minutes", type=float, default=25.0, help="how long events are published")
+    parser.add_argument("--minutes", type=float, help="how long events are published (default: 25, or 40)")
     parser.add_argument("--seed", type=int, default=None, help="of events and plan; drawn unless given")
+    parser.add_argument("--brokers", type=int, choices=tuple(PROFILES), default=1)
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    options = Options(given.events, given.disruptions, given.minutes * 60, seed)
+    minutes = given.minutes or (25.0 if given.brokers == 1 else 40.0)
+    options = Options(given.events, given.disruptions, minutes * 60, seed, PROFILES[given.brokers])
 
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-chaos-"))
     say(f"logs and files, until all is well: {folder}")
     say(heading(options))
     try:
-        with Broker() as broker:
+        with options.make_cluster() as cluster:
             try:
-                report = run_chaos(broker, folder, options, on_outcome=lambda outcome: say(line(outcome)))
+                report = run_chaos(cluster, folder, options, on_outcome=lambda outcome: say(line(outcome)))
             finally:
-                (folder / "broker.log").write_text(broker.log_tail(lines=100_000))
+                for number, node in cluster.nodes.items():
+                    (folder / f"broker-{number}.log").write_text(node.log_tail(lines=100_000))
     except BrokerUnavailable as reason:
         shutil.rmtree(folder)
         sys.exit(str(reason))

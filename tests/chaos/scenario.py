@@ -1,42 +1,39 @@
 """A chaos run from its first event to its verdict."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import orjson
-
-from driftgauge.demo.scrape import Scrape
+from tests.chaos.brokers import Brokers
+from tests.chaos.chain import check_chain_counters
+from tests.chaos.churn import Churn
 from tests.chaos.disruptions import RECOVERY_LIMIT_S, Disruptor, Outcome
-from tests.chaos.history import check_verdicts
-from tests.chaos.plan import REPLICAS, make_plan
+from tests.chaos.judgement import judge, read_results
+from tests.chaos.lateness import check_counts, check_late, late_totals
+from tests.chaos.plan import Step, make_plan
+from tests.chaos.profiles import BY_THE_RELAY, ONE_BROKER, RELAYED, REPLICAS, Profile
+from tests.chaos.publishing import LONGEST_OUTAGE_S, Publishing
 from tests.chaos.recovery import Progress
 from tests.chaos.replicas import Replicas
-from tests.chaos.results import Result, final_results
-from tests.chaos.setting import Setting, make_setting
-from tests.chaos.truth import Counts, WindowKey, true_counts
-from tests.chaos.verdict import (
-    Check,
-    check_counts,
-    check_dead_letters,
-    check_gauges,
-    check_log,
-    check_replay,
-    check_revisions,
-)
-from tests.chaos.workload import LONGEST_OUTAGE_S, PARTITIONS, Publishing, Workload
-from tests.integration.service import driftgauge
-from tests.kafka.broker import Broker
-from tests.kafka.records import read
+from tests.chaos.results import final_results
+from tests.chaos.setting import SHARDS, Setting, make_setting
+from tests.chaos.truth import Truth
+from tests.chaos.unclean import LossyTopic, check_unclean_election
+from tests.chaos.verdict import Check, check_gauges
+from tests.chaos.witness import Witness
+from tests.chaos.workload import LOSSY, PARTITIONS, Recipe, Workload
+from tests.integration.service import DRIFTGAUGE
+from tests.kafka.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
+from tests.kafka.relay import Relay
 
-SETTLE_S: Final = 120.0
 SETTLE_EVERY_S: Final = 1.0
 # So long nothing more may come once all is counted.
 QUIET_S: Final = 5.0
-REPLAY_S: Final = 300.0
-READ_S: Final = 180.0
+# What there is to do before the first event may be sent, at the least.
+LEAD_MS: Final = 5_000
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,36 @@ class Options:
         disruptions: Disruptions, spread over the publishing.
         seconds: How long the publishing takes.
         seed: Of events and plan.
+        profile: What may be done, and with how many brokers.
+        plan: What to do in place of the plan that follows from the seed.
+        program: What Python runs in place of `driftgauge`.
+        settle_s: How long is waited, at the most, until all is counted and shown.
     """
 
     events: int
     disruptions: int
     seconds: float
     seed: int
+    profile: Profile = ONE_BROKER
+    plan: tuple[Step, ...] | None = None
+    program: Sequence[str] = DRIFTGAUGE
+    settle_s: float = 120.0
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        if self.plan is not None:
+            return self.plan
+        return make_plan(self.seed, self.disruptions, self.seconds, self.profile)
+
+    @property
+    def needs_relay(self) -> bool:
+        return any(each.kind in BY_THE_RELAY for step in self.steps for each in step.disruptions)
+
+    def make_cluster(self) -> KafkaCluster:
+        """One node that is all, or brokers of which any one may go without the controller going too."""
+        if self.profile.brokers == 1:
+            return KafkaCluster([COMBINED], heap_mib=256)
+        return KafkaCluster([CONTROLLER, *[BROKER] * self.profile.brokers], replication=3, min_insync=2)
 
 
 @dataclass(frozen=True)
@@ -82,117 +103,106 @@ class Report:
 
 
 def run_chaos(
-    broker: Broker, folder: Path, options: Options, on_outcome: Callable[[Outcome], object]
+    cluster: KafkaCluster, folder: Path, options: Options, on_outcome: Callable[[Outcome], object]
 ) -> Report:
     """Publish, disrupt, settle, judge; logs and files go to the folder.
 
     Args:
-        broker: It is stopped, killed and started again, and runs at the end.
+        cluster: Its nodes are stopped, killed and started again, and run at the end.
         folder: An empty one.
         options: What to do.
         on_outcome: Is told of each disruption once it has been recovered from.
     """
     started_s = time.monotonic()
-    workload = Workload.make(options.seed, options.events, options.seconds)
-    setting = make_setting(folder, broker.bootstrap)
-    truth = true_counts(workload, setting.centroids)
-    with Replicas(setting.config, folder) as replicas:
+    lossy = LossyTopic.make(cluster) if options.profile.brokers > 1 else None
+    further = {} if lossy is None else {LOSSY: lossy.name}
+    setting = make_setting(folder, cluster.bootstrap, options.profile, further)
+    checks: list[Check] = []
+    with ExitStack() as running:
+        relay = running.enter_context(Relay(cluster.bootstrap)) if options.needs_relay else None
+        through = {} if relay is None else {"DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": relay.bootstrap}
+        replicas = running.enter_context(
+            Replicas(setting.config, folder, {RELAYED: through}, options.program)
+        )
+        witness = running.enter_context(
+            Witness(setting.bootstrap, (setting.windows_topic, setting.partials_topic))
+        )
         for name in REPLICAS:
             replicas.start(name)
         replicas.wait_until_ready()
-        outcomes = disrupt(broker, setting, replicas, workload, options, on_outcome)
-        settle(setting, replicas, truth)
-        scrapes = {name: service.scrape() for name, service in replicas.running.items()}
+        live_from_ms = int(time.time() * 1_000) + LEAD_MS
+        workload = Workload.make(Recipe(options.seed, options.events, options.seconds, live_from_ms))
+        truth = Truth.of(workload, setting.centroids)
+        outcomes, done = _disrupt(cluster, setting, replicas, workload, options, relay, on_outcome)
+        _settle(setting, replicas, truth, options.settle_s)
+        scrapes = replicas.scrapes()
+        if lossy is not None:
+            checks.append(check_unclean_election(lossy, setting, replicas))
         for name in replicas.running:
             replicas.terminate(name)
-    checks = [
-        judge_disruptions(outcomes, options),
-        Check("replicas ended when told to, and only then", replicas.starts, replicas.failures),
-        *judge(setting, folder, workload, truth, scrapes),
-    ]
+        time.sleep(QUIET_S)
+    ended = Check("replicas ended when told to, and only then", replicas.starts, replicas.failures)
+    checks = [done, ended, *judge(setting, folder, workload, truth, scrapes, witness), *checks]
     return Report(options, outcomes, checks, time.monotonic() - started_s)
 
 
-def disrupt(
-    broker: Broker,
+def _disrupt(
+    cluster: KafkaCluster,
     setting: Setting,
     replicas: Replicas,
     workload: Workload,
     options: Options,
+    relay: Relay | None,
     on_outcome: Callable[[Outcome], object],
-) -> list[Outcome]:
-    """Carry out the plan while the events are published; returns when the broker has all of them."""
+) -> tuple[list[Outcome], Check]:
+    """Carry out the plan while the events are published; returns when the brokers have all of them."""
     outcomes: list[Outcome] = []
-    plan = make_plan(options.seed, options.disruptions, options.seconds)
+    brokers = Brokers(cluster, setting.by_role, setting.group)
     with (
         Progress(setting.bootstrap, setting.group, setting.events_topic, PARTITIONS) as progress,
         Publishing(workload, setting.bootstrap, setting.events_topic) as publishing,
     ):
-        disruptor = Disruptor(broker, replicas, progress)
+        disruptor = Disruptor(brokers, replicas, progress, publishing, relay)
         started_s = publishing.wait_for_start()
-        for step in plan:
-            if not publishing.is_running:
-                break
-            for outcome in disruptor.carry_out(step, started_s):
-                on_outcome(outcome)
-                outcomes.append(outcome)
-        publishing.wait_for_end(options.seconds + LONGEST_OUTAGE_S)
-    return outcomes
+        with Churn(replicas, options.seconds) as churn:
+            for step in options.steps:
+                if not publishing.is_running:
+                    break
+                for outcome in disruptor.carry_out(step, started_s):
+                    on_outcome(outcome)
+                    outcomes.append(outcome)
+            publishing.wait_for_end(options.seconds + LONGEST_OUTAGE_S)
+    return outcomes, _check_disruptions(outcomes, options, disruptor.failures, churn)
 
 
-def settle(setting: Setting, replicas: Replicas, truth: Mapping[WindowKey, Counts]) -> None:
-    """Wait until all is counted and shown, within a bound, and then whether anything more comes."""
-    deadline = time.monotonic() + SETTLE_S
-    while time.monotonic() < deadline:
-        replicas.wait_until_ready()
-        final = final_results(read_results(setting))
-        scrapes = {name: service.scrape() for name, service in replicas.running.items()}
-        counted = {key: result.counts for key, result in final.items()} == truth
-        if counted and check_gauges(scrapes, final).passed:
-            break
-        time.sleep(SETTLE_EVERY_S)
-    time.sleep(QUIET_S)
-
-
-def judge_disruptions(outcomes: list[Outcome], options: Options) -> Check:
-    check = Check("disruptions done and recovered from")
+def _check_disruptions(outcomes: list[Outcome], options: Options, failures: list[str], churn: Churn) -> Check:
+    check = Check("disruptions done and recovered from", mismatches=list(failures))
     for outcome in outcomes:
         what = f"{outcome.disruption.target} {outcome.disruption.kind} at {outcome.at_s:.0f} s"
         recovered = outcome.recovery_s is not None
         check.compare(f"{what}, recovered from within {RECOVERY_LIMIT_S:g} s", recovered, expected=True)
-    check.compare("disruptions done before the events ended", len(outcomes), options.disruptions)
+    planned = sum(len(step.disruptions) for step in options.steps)
+    check.compare("disruptions done before the events ended", len(outcomes), planned)
+    check.compare("rebalances at an even pace", churn.rebalances >= churn.least, expected=True)
     return check
 
 
-def judge(
-    setting: Setting,
-    folder: Path,
-    workload: Workload,
-    truth: Mapping[WindowKey, Counts],
-    scrapes: Mapping[str, Scrape],
-) -> list[Check]:
-    """Compare what is in the topics, and what the replicas showed, with the truth and with `replay`."""
-    log, paths = check_log(read(setting.bootstrap, setting.events_topic, within_s=READ_S), workload, folder)
-    results = read_results(setting)
-    final = final_results(results)
-    letters = read(setting.bootstrap, setting.dead_letters_topic, within_s=READ_S)
-    return [
-        log,
-        check_counts({key: result.counts for key, result in final.items()}, truth),
-        check_revisions(results),
-        check_verdicts(results),
-        check_dead_letters(letters, workload, setting.events_topic),
-        check_gauges(scrapes, final),
-        check_replay(final_results(replay(setting, paths)), final),
-    ]
-
-
-def read_results(setting: Setting) -> list[Result]:
-    messages = read(setting.bootstrap, setting.windows_topic, within_s=READ_S)
-    return [Result.read(message) for message in messages]
-
-
-def replay(setting: Setting, paths: list[Path]) -> list[Result]:
-    done = driftgauge("replay", "--json", "--config", setting.config, *paths, timeout_s=REPLAY_S)
-    assert done.returncode == 0, done.stderr
-    return [Result("", orjson.loads(line)) for line in done.stdout.splitlines()]
+def _settle(setting: Setting, replicas: Replicas, truth: Truth, within_s: float) -> None:
+    """Wait until all is counted and shown, within a bound, and then whether anything more comes."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        replicas.wait_until_ready()
+        final = final_results(read_results(setting))
+        counts = {key: result.counts for key, result in final.items()}
+        scrapes = replicas.scrapes()
+        checks = (
+            check_counts(counts, truth),
+            check_late(counts, late_totals(scrapes.values()), truth),
+            check_gauges(scrapes, final),
+            # A replica that lost a shard may show it until it knows.
+            check_chain_counters(scrapes, SHARDS),
+        )
+        if all(check.passed for check in checks):
+            break
+        time.sleep(SETTLE_EVERY_S)
+    time.sleep(QUIET_S)

@@ -3,18 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from uuid import uuid4
 
 import numpy as np
+import yaml
+from confluent_kafka.admin import AdminClient, NewTopic
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
-from tests.chaos.plan import SESSION_TIMEOUT_S
+from tests.chaos.profiles import SOCKET_TIMEOUT_S, Profile, Role
 from tests.chaos.truth import WINDOWS_MS
 from tests.chaos.workload import CENTRES, PARTITIONS, START_MS, STREAMS, blobs
-from tests.integration.case import Case
 
-REFERENCE = 2_000
+REFERENCE: Final = 2_000
+SHARDS: Final = 4
+TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,12 @@ class Setting:
     """What there is before the first replica starts.
 
     Attributes:
-        bootstrap: The broker's address.
-        group: The consumer group.
-        events_topic, windows_topic, dead_letters_topic: The topics.
+        bootstrap: The brokers' addresses.
+        group: The group of COUNT.
+        events_topic, windows_topic, dead_letters_topic, partials_topic, changelog_topic: The topics.
         config: The configuration file.
         centroids: Each stream's (k, d) centroids.
+        baseline_counts: The (k,) events of each cluster in each stream's baseline.
     """
 
     bootstrap: str
@@ -34,48 +40,94 @@ class Setting:
     events_topic: str
     windows_topic: str
     dead_letters_topic: str
+    partials_topic: str
+    changelog_topic: str
     config: Path
     centroids: Mapping[str, NDArray[np.float32]]
+    baseline_counts: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def by_role(self) -> dict[Role, str]:
+        """The topics whose leaders are disrupted."""
+        return {
+            Role.EVENTS: self.events_topic,
+            Role.PARTIALS: self.partials_topic,
+            Role.CHANGELOG: self.changelog_topic,
+        }
 
 
-def make_setting(folder: Path, bootstrap: str) -> Setting:
-    """Make the events topic, the baselines and the configuration."""
-    case = Case(
-        folder,
-        bootstrap,
-        windows=tuple(WINDOWS_MS),
-        streams=(),
-        partitions=PARTITIONS,
-        stream_settings={
-            "allowed_disorder": "30s",
-            # A partition that an outage has held up may come minutes of event time after the others.
-            "allowed_lateness": "30m",
-            "idle_timeout": "3s",
-            "min_events": None,
+def make_setting(
+    folder: Path, bootstrap: str, profile: Profile, further: Mapping[str, str] | None = None
+) -> Setting:
+    """Make the events topic, the baselines and the configuration.
+
+    Args:
+        folder: Where files go.
+        bootstrap: The brokers' addresses.
+        profile: What the run does.
+        further: Further events topics, which exist, by the one stream that each carries.
+    """
+    name = f"chaos-{uuid4().hex[:8]}"
+    events = f"{name}.events"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(events, PARTITIONS)])[events].result(TIMEOUT_S)
+    streams = (*STREAMS, *(further or {}))
+    baselines = {stream: _fit(folder, stream, number) for number, stream in enumerate(streams)}
+    tree = {
+        "kafka": {
+            "bootstrap.servers": bootstrap,
+            "group.id": name,
+            "session.timeout.ms": int(profile.session_s * 1_000),
+            "heartbeat.interval.ms": 500,
+            "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1_000),
         },
-        kafka={"session.timeout.ms": int(SESSION_TIMEOUT_S * 1_000), "heartbeat.interval.ms": 500},
-    )
-    case.streams = STREAMS
-    case.write_config()
-    centroids = {}
-    for number, stream in enumerate(STREAMS):
-        random = np.random.default_rng(number)
-        baseline = fit_baseline(
-            blobs(random.integers(len(CENTRES), size=REFERENCE), random),
-            stream=stream,
-            model_version=None,
-            clusters=len(CENTRES),
-            created_ms=START_MS,
-            progress=lambda _: None,
-        )
-        save(baseline, folder / f"{stream}.safetensors")
-        centroids[stream] = baseline.centroids.values
+        "shards": SHARDS,
+        "topics": {
+            "events": [events, *(further or {}).values()],
+            "windows": f"{name}.windows",
+            "dead_letters": f"{name}.dead-letters",
+        },
+        "streams": [_stream(stream) for stream in streams],
+        "http": {"port": 0},
+    }
+    config = folder / "driftgauge.yaml"
+    config.write_text(yaml.safe_dump(tree))
     return Setting(
         bootstrap=bootstrap,
-        group=case.name,
-        events_topic=case.events_topic,
-        windows_topic=case.windows_topic,
-        dead_letters_topic=case.dead_letters_topic,
-        config=case.config,
-        centroids=centroids,
+        group=name,
+        events_topic=events,
+        windows_topic=f"{name}.windows",
+        dead_letters_topic=f"{name}.dead-letters",
+        partials_topic=f"driftgauge.{name}.partials.{SHARDS}",
+        changelog_topic=f"driftgauge.{name}.changelog.{SHARDS}",
+        config=config,
+        centroids={stream: centroids for stream, (centroids, _) in baselines.items()},
+        baseline_counts={stream: counts for stream, (_, counts) in baselines.items()},
     )
+
+
+def _stream(stream: str) -> dict[str, object]:
+    return {
+        "name": stream,
+        "baseline": f"{stream}.safetensors",
+        "windows": list(WINDOWS_MS[stream]),
+        "allowed_disorder": "5s" if stream == "live" else "30s",
+        # A partition that an outage has held up may come minutes of event time after the others.
+        "allowed_lateness": "30m",
+        "idle_timeout": "5s",
+    }
+
+
+def _fit(folder: Path, stream: str, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Fit and save a stream's baseline; return its centroids and its counts."""
+    random = np.random.default_rng(seed)
+    baseline = fit_baseline(
+        blobs(random.integers(len(CENTRES), size=REFERENCE), random),
+        stream=stream,
+        model_version=None,
+        clusters=len(CENTRES),
+        created_ms=START_MS,
+        progress=lambda _: None,
+    )
+    save(baseline, folder / f"{stream}.safetensors")
+    return baseline.centroids.values, baseline.counts

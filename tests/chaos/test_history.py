@@ -4,72 +4,62 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+import orjson
 import pytest
 
+from driftgauge.core.result import WindowResult
+from driftgauge.events.results import result_key, result_record
 from tests.chaos.history import check_verdicts
 from tests.chaos.results import Result
-from tests.kafka.parts import SPEC, Owner, event
+from tests.core.builders import ALARM, MONDAY_MS, SECOND_MS, build_reference, build_spec
+from tests.core.shard import Shard
 
-# The segments take half of it.
-LEVEL = SPEC.alarm.level / 2
+SPEC = build_spec(
+    reference=build_reference(count=200),
+    sizes_ms=(SECOND_MS, 4 * SECOND_MS),
+    disorder_ms=500,
+    lateness_ms=4 * SECOND_MS,
+)
 
 
-def mixed(second: int, mix: tuple[int, ...], start: int = 0) -> list[bytes]:
-    """Events of one second, so many of each cluster."""
+def mixed(second: int, mix: tuple[int, ...], start: int = 0) -> list[tuple[int, int]]:
+    """Events of one second, so many of each cluster: (time, cluster)."""
     clusters = [cluster for cluster, number in enumerate(mix) for _ in range(number)]
-    return [event(1_000 * second + start + i, cluster) for i, cluster in enumerate(clusters)]
+    first_ms = MONDAY_MS + SECOND_MS * second + start
+    return [(first_ms + place, cluster) for place, cluster in enumerate(clusters)]
 
 
 QUIET, MOVED, ODD, MORE = (80, 60, 40, 20), (20, 60, 40, 80), (60, 60, 45, 35), (0, 0, 0, 60)
 EMPTY = (0, 0, 0, 0)
+MIXES = (
+    *(QUIET, MOVED, QUIET, MOVED, EMPTY, MOVED, QUIET, MOVED, EMPTY, EMPTY, MOVED, QUIET),
+    *(ODD, ODD, ODD, ODD, ODD, ODD, QUIET),
+)
 
 
-def published(owner: Owner) -> list[Result]:
+def published(results: list[WindowResult]) -> list[Result]:
     """What was published, written in the order in which it was committed."""
     return [
-        Result(f"{window['stream']}/{window['window']}/{window['start']}", window, number)
-        for number, window in enumerate(owner.windows)
+        Result(result_key(result).decode(), orjson.loads(result_record(result)), number)
+        for number, result in enumerate(results)
     ]
-
-
-def settle(owner: Owner) -> None:
-    for _ in range(5):
-        owner.commit()
 
 
 @pytest.fixture(scope="module")
 def results() -> list[Result]:
     """Quiet and moved windows, one corrected after those behind it have closed, under several owners."""
-    owner = Owner()
-    mixes = [
-        QUIET,
-        MOVED,
-        QUIET,
-        MOVED,
-        EMPTY,
-        MOVED,
-        QUIET,
-        MOVED,
-        EMPTY,
-        EMPTY,
-        MOVED,
-        QUIET,
-        ODD,
-        ODD,
-        ODD,
-        ODD,
-        ODD,
-        ODD,
-        QUIET,
-    ]
-    for second, mix in enumerate(mixes):
-        owner.read(*mixed(second, mix))
-        settle(owner)
-        owner.read(*mixed(second - 2, MORE, start=500) if second in {3, 9} else [])
-        settle(owner)
+    shard = Shard(SPEC)
+    found: list[WindowResult] = []
+    baseline = SPEC.baselines[0].reference.key
+    for second, mix in enumerate(MIXES):
+        shard.read(*mixed(second, mix), baseline=baseline)
+        found += shard.commit(after_ms=SECOND_MS)
+        if second in {3, 9}:
+            shard.read(*mixed(second - 2, MORE, start=500), baseline=baseline)
+            found += shard.commit(after_ms=SECOND_MS)
         if second % 3 == 2:
-            owner = Owner(log=owner.log, clock=owner.clock)
-    return published(owner)
+            shard.restart()
+    return published(found)
 
 
 def verdicts(results: list[Result]) -> set[str]:
@@ -77,7 +67,7 @@ def verdicts(results: list[Result]) -> set[str]:
 
 
 def test_what_the_service_says_is_what_it_must(results: list[Result]) -> None:
-    check = check_verdicts(results, LEVEL)
+    check = check_verdicts(results, ALARM.level)
     assert check.passed, check.mismatches
     assert check.checked == 2 * len(results)
     assert verdicts(results) == {"warning", "drift", "insufficient"}
@@ -97,7 +87,7 @@ def wrong(results: list[Result]) -> Iterator[list[Result]]:
 
 def test_whatever_it_says_otherwise_is_noticed(results: list[Result]) -> None:
     for changed in wrong(results):
-        assert not check_verdicts(changed, LEVEL).passed
+        assert not check_verdicts(changed, ALARM.level).passed
 
 
 def test_a_window_that_was_forgotten_is_noticed(results: list[Result]) -> None:
@@ -105,11 +95,14 @@ def test_a_window_that_was_forgotten_is_noticed(results: list[Result]) -> None:
     without_the_first_drift = [
         result for result in seconds if not result.document["start"].endswith(("01Z", "02Z"))
     ]
-    assert not check_verdicts(without_the_first_drift, LEVEL).passed
+    assert not check_verdicts(without_the_first_drift, ALARM.level).passed
 
 
-def test_an_incomplete_window_concludes_nothing(results: list[Result]) -> None:
-    document = {**results[0].document, "incomplete": [{"topic": "t", "partition": 0}]}
-    assert not check_verdicts([Result("", document)], LEVEL).passed
+@pytest.mark.parametrize(
+    "why", [{"incomplete": [{"topic": "t", "partition": 0}]}, {"incomplete_reason": "counted_twice"}]
+)
+def test_an_incomplete_window_concludes_nothing(results: list[Result], why: dict[str, Any]) -> None:
+    document = {**results[0].document, **why}
+    assert not check_verdicts([Result("", document)], ALARM.level).passed
     document |= {"verdict": "incomplete", "slow_drift": None}
-    assert check_verdicts([Result("", document)], LEVEL).passed
+    assert check_verdicts([Result("", document)], ALARM.level).passed

@@ -1,10 +1,27 @@
 """The plan of a run: reproducible, complete, and possible."""
 
+from collections import Counter
+
 import pytest
 
-from tests.chaos.plan import CALM_S, EXTRA, REPLICAS, RESERVE, SESSION_TIMEOUT_S, Kind, Step, make_plan
+from tests.chaos.brokers import java_hash
+from tests.chaos.plan import CALM_S, RESERVE, Step, make_plan
+from tests.chaos.profiles import (
+    BELOW_MINIMUM_S,
+    EXTRA,
+    ONE_BROKER,
+    RELAYED,
+    REPLICAS,
+    SOCKET_TIMEOUT_S,
+    THREE_BROKERS,
+    Choice,
+    Kind,
+    Profile,
+    Role,
+)
 
 SEEDS = range(50)
+PROFILES = [ONE_BROKER, THREE_BROKERS]
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_gives_another() -> None:
@@ -12,29 +29,41 @@ def test_the_same_seed_gives_the_same_plan_and_another_gives_another() -> None:
     assert make_plan(1, 50, 1_500.0) != make_plan(2, 50, 1_500.0)
 
 
-@pytest.mark.parametrize("disruptions", [0, 1, 2, 9, 50])
-def test_it_has_as_many_disruptions_as_asked_for(disruptions: int) -> None:
-    plan = make_plan(3, disruptions, 1_500.0)
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("disruptions", [2, 9, 50])
+def test_it_has_as_many_disruptions_as_asked_for(disruptions: int, profile: Profile) -> None:
+    plan = make_plan(3, disruptions, 1_500.0, profile)
     assert sum(len(step.disruptions) for step in plan) == disruptions
 
 
-@pytest.mark.parametrize("disruptions", [9, 50])
+def choices(plan: list[Step]) -> Counter[Choice]:
+    roles = {role.value: role for role in Role}
+    return Counter(Choice(each.kind, roles.get(each.target)) for step in plan for each in step.disruptions)
+
+
+@pytest.mark.parametrize(
+    ("disruptions", "profile"), [(9, ONE_BROKER), (50, ONE_BROKER), (24, THREE_BROKERS), (50, THREE_BROKERS)]
+)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_kind_is_in_it_and_some_overlap(seed: int, disruptions: int) -> None:
-    plan = make_plan(seed, disruptions, 1_500.0)
-    assert {each.kind for step in plan for each in step.disruptions} == set(Kind)
+def test_every_kind_is_in_it_and_some_overlap(seed: int, disruptions: int, profile: Profile) -> None:
+    plan = make_plan(seed, disruptions, 1_500.0, profile)
+    done = choices(plan)
+    assert done.keys() == {*profile.often, *profile.once}
+    assert all(done[choice] == 1 for choice in profile.once)
     assert any(len(step.disruptions) == 2 for step in plan)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_it_disrupts_is_there_and_no_two_at_a_time_are_the_same(seed: int) -> None:
-    running = {*REPLICAS, "broker"}
-    for step in make_plan(seed, 50, 1_500.0):
+def test_what_it_disrupts_is_there_and_no_two_at_a_time_are_the_same(seed: int, profile: Profile) -> None:
+    running = {*REPLICAS, *Role}
+    for step in make_plan(seed, 50, 1_500.0, profile):
         targets = [each.target for each in step.disruptions]
         assert len(set(targets)) == len(targets)
         for each in step.disruptions:
             assert (each.target in running) == (each.kind is not Kind.ADD)
             running ^= {EXTRA} if each.kind in {Kind.ADD, Kind.REMOVE} else set()
+            assert each.target == RELAYED or each.kind not in {Kind.CUT, Kind.HOLD}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -44,8 +73,34 @@ def test_it_is_spread_over_the_run_and_pauses_outlast_the_session(seed: int) -> 
     assert times == sorted(times)
     assert CALM_S <= times[0] < 100
     assert 1_200 < times[-1] < 1_500 * (1 - RESERVE)
-    assert all(pause > SESSION_TIMEOUT_S for pause in pauses(plan))
+    assert all(pause > ONE_BROKER.session_s for pause in away(plan, Kind.PAUSE))
 
 
-def pauses(plan: list[Step]) -> list[float]:
-    return [each.away_s for step in plan for each in step.disruptions if each.kind is Kind.PAUSE]
+@pytest.mark.parametrize("seed", SEEDS)
+def test_three_brokers_are_held_below_the_minimum_for_two_minutes_and_paused_past_a_timeout(
+    seed: int,
+) -> None:
+    plan = make_plan(seed, 50, 2_400.0, THREE_BROKERS)
+    assert away(plan, Kind.BELOW_MINIMUM) == [BELOW_MINIMUM_S] == [120.0]
+    assert min(away(plan, Kind.BROKER_PAUSE)) > SOCKET_TIMEOUT_S
+    long = next(step for step in plan if step.disruptions[0].kind is Kind.BELOW_MINIMUM)
+    assert long.at_s > 2_400 / 2
+    after = [step.at_s for step in plan if step.at_s > long.at_s]
+    assert min(after) >= long.at_s + BELOW_MINIMUM_S
+
+
+def away(plan: list[Step], kind: Kind) -> list[float]:
+    return [each.away_s for step in plan for each in step.disruptions if each.kind is kind]
+
+
+def test_a_short_plan_begins_on_time_and_does_not_wait() -> None:
+    plan = make_plan(1, 9, 30.0)
+    assert [step.at_s for step in plan] == sorted(step.at_s for step in plan)
+    assert plan[-1].at_s < 30
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("", 0), ("a", 97), ("hello", 99_162_322), ("polygenelubricants", 0)]
+)
+def test_java_hash(text: str, value: int) -> None:
+    assert java_hash(text) == value

@@ -31,3 +31,10 @@ def test_a_partition_of_which_nothing_is_committed_holds_it_back() -> None:
 
 def test_without_a_look_since_the_effect_nothing_is_known() -> None:
     assert recovered_s([sample(0.0, (1,), (1,))], 0.5) is None
+
+
+def test_when_the_events_have_ended_all_of_them_are_enough() -> None:
+    samples = [sample(0.0, (5, 5), (4, 5)), sample(1.0, (6, 5), (4, 5)), sample(2.0, (6, 5), (6, 5))]
+    assert recovered_s(samples, 0.5) is None
+    assert recovered_s(samples, 0.5, has_ended=True) == 2.1
+    assert recovered_s(samples[:2], 0.5, has_ended=True) is None

@@ -1,25 +1,41 @@
 """The events of a run and what must be counted of them."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
+from numpy.typing import NDArray
 
-from tests.chaos.truth import nearest, true_counts
-from tests.chaos.workload import CENTRES, KEYED_PARTITION, PARTITIONS, STREAMS, Fault, Workload
+from tests.chaos.truth import WINDOWS_MS, Truth, nearest
+from tests.chaos.workload import (
+    CENTRES,
+    FAST_WITHIN,
+    KEYED_PARTITION,
+    LATE_FROM,
+    LATE_MS,
+    LIVE,
+    LIVE_DISORDER_MS,
+    PARTITIONS,
+    STREAMS,
+    Fault,
+    Recipe,
+    Workload,
+)
 
-ALLOWED_DISORDER_MS = 30_000
+ALLOWED_DISORDER_MS, ALLOWED_LATENESS_MS = 30_000, 1_800_000
+RECIPE = Recipe(seed=1, events=20_000, seconds=60.0, live_from_ms=1_800_000_000_000)
 CENTROIDS = {stream: CENTRES.astype(np.float32) for stream in STREAMS}
 
 
 @pytest.fixture(scope="module")
 def workload() -> Workload:
-    return Workload.make(seed=1, events=20_000, seconds=60.0)
+    return Workload.make(RECIPE)
 
 
 def test_the_same_seed_gives_the_same_events(workload: Workload) -> None:
-    again, other = (Workload.make(seed, len(workload), workload.seconds) for seed in (1, 2))
+    again, other = (Workload.make(replace(RECIPE, seed=seed)) for seed in (1, 2))
     values = [workload.value(row) for row in range(100)]
     assert [again.value(row) for row in range(100)] == values
     assert [other.value(row) for row in range(100)] != values
@@ -29,18 +45,47 @@ def test_no_two_events_are_alike(workload: Workload) -> None:
     assert len({workload.value(row) for row in range(len(workload))}) == len(workload)
 
 
-def test_the_events_of_a_stream_on_a_partition_are_out_of_order_within_bounds(workload: Workload) -> None:
-    for stream in range(len(STREAMS)):
+def behind_ms(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    behind: NDArray[np.int64] = np.maximum.accumulate(times) - times
+    return behind
+
+
+def test_most_events_of_a_stream_on_a_partition_are_out_of_order_within_bounds(workload: Workload) -> None:
+    for stream in range(LIVE):
         for partition in np.unique(workload.partition[workload.stream == stream]):
             times = workload.time_ms[(workload.stream == stream) & (workload.partition == partition)]
-            behind_ms = np.maximum.accumulate(times) - times
-            assert 0 < behind_ms.max() < ALLOWED_DISORDER_MS
+            behind = behind_ms(times)
+            assert 0 < np.quantile(behind, 0.98) < ALLOWED_DISORDER_MS
 
 
-def test_every_stream_is_everywhere_but_for_the_last_which_is_on_one_partition(workload: Workload) -> None:
+def test_late_events_come_after_a_horizon_and_others_long_before_it(workload: Workload) -> None:
+    rows = workload.stream != LIVE
+    behind, late = behind_ms(workload.time_ms[rows]), workload.late[rows]
+    assert 50 < late.sum() < 150
+    assert behind[late].min() >= LATE_MS[0] - ALLOWED_DISORDER_MS
+    assert behind[~late].max() < ALLOWED_LATENESS_MS / 4
+    assert np.flatnonzero(workload.late).min() >= LATE_FROM * len(workload)
+    assert not workload.late[workload.stream == LIVE].any()
+
+
+def test_live_events_happen_when_they_are_sent_but_for_fast_clocks(workload: Workload) -> None:
+    rows = np.flatnonzero(workload.stream == LIVE)
+    sent_ms = RECIPE.live_from_ms + rows / len(workload) * RECIPE.seconds * 1_000
+    ahead_ms = workload.time_ms[rows] - sent_ms
+    fast = ahead_ms > 0
+    assert ahead_ms[~fast].min() > -LIVE_DISORDER_MS - 1
+    assert ahead_ms[fast].max() <= RECIPE.fast_ms == 12_000
+    assert 50 < fast.sum() < 150
+    progress = rows[fast] / len(workload)
+    assert FAST_WITHIN[0] < progress.min() < progress.max() < FAST_WITHIN[1]
+    assert replace(RECIPE, seconds=1_500.0).fast_ms == 240_000
+
+
+def test_every_stream_is_everywhere_but_for_the_one_on_one_partition(workload: Workload) -> None:
     found = [set(workload.partition[workload.stream == stream].tolist()) for stream in range(len(STREAMS))]
     everywhere = set(range(PARTITIONS))
-    assert found == [everywhere, everywhere, {KEYED_PARTITION}]
+    assert found == [everywhere, everywhere, {KEYED_PARTITION}, everywhere]
+    assert workload.ends == Counter(workload.partition.tolist())
 
 
 def test_some_events_are_faulty_in_each_way(workload: Workload) -> None:
@@ -50,22 +95,27 @@ def test_some_events_are_faulty_in_each_way(workload: Workload) -> None:
 
 
 def test_the_truth_is_the_sound_events_counted_one_by_one(workload: Workload) -> None:
-    expected: Counter[tuple[str, str, int, int]] = Counter()
-    for row in np.flatnonzero(workload.fault == Fault.NONE).tolist():
-        time_ms = orjson.loads(workload.value(row))["timestamp"]
-        cluster = min(range(len(CENTRES)), key=lambda c: np.linalg.norm(workload.vectors[row] - CENTRES[c]))
-        for window, size_ms in (("1m", 60_000), ("5m", 300_000)):
-            expected[STREAMS[workload.stream[row]], window, time_ms - time_ms % size_ms, cluster] += 1
-
-    counts = true_counts(workload, CENTROIDS)
-
-    assert {
-        (*key, cluster): number
-        for key, numbers in counts.items()
-        for cluster, number in enumerate(numbers)
-        if number
-    } == expected
-    assert {len(numbers) for numbers in counts.values()} == {len(CENTRES)}
+    truth = Truth.of(workload, CENTROIDS)
+    for counts, rows in (
+        (truth.all, workload.fault == Fault.NONE),
+        (truth.on_time, (workload.fault == Fault.NONE) & ~workload.late),
+    ):
+        expected: Counter[tuple[str, str, int, int]] = Counter()
+        for row in np.flatnonzero(rows).tolist():
+            time_ms = orjson.loads(workload.value(row))["timestamp"]
+            cluster = min(
+                range(len(CENTRES)), key=lambda c: np.linalg.norm(workload.vectors[row] - CENTRES[c])
+            )
+            stream = STREAMS[workload.stream[row]]
+            for window, size_ms in WINDOWS_MS[stream].items():
+                expected[stream, window, time_ms - time_ms % size_ms, cluster] += 1
+        assert {
+            (*key, cluster): number
+            for key, numbers in counts.items()
+            for cluster, number in enumerate(numbers)
+            if number
+        } == expected
+        assert {len(numbers) for numbers in counts.values()} == {len(CENTRES)}
 
 
 def test_a_vector_that_rounding_could_move_is_refused() -> None:

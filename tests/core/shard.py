@@ -69,11 +69,12 @@ class Shard:
         self._counter.count(build_batch(rows, stream, baseline=baseline, **columns), self.now_ms)
         self._reads[at] += len(events)
 
-    def write(self, *, producer="a", caught_up=(), unread=(), limit_bytes=10**6, **changes):
+    def write(self, *, producer="a", epoch=1, caught_up=(), unread=(), limit_bytes=10**6, **changes):
         """Commit what was read, into the partials; return the offsets of its parts.
 
         Args:
             producer: Who commits.
+            epoch: Which producer of that name.
             caught_up: The partitions that are known to be read up to now; True: all that are reported.
             unread: The partitions that are not reported, for nobody can read them.
             limit_bytes: No part is longer.
@@ -103,8 +104,8 @@ class Shard:
             progress.append(PartitionProgress(**{**fields, **changes}))
             self.ends[at] = progress[-1].end
         self._reads.clear()
-        commit = CommitId(producer, 0, self._numbers[producer])
-        self._numbers[producer] += 1
+        commit = CommitId(producer, epoch, self._numbers[producer, epoch])
+        self._numbers[producer, epoch] += 1
         parts = encode_commit(commit, 1, delta.panes, delta.examples, progress, limit_bytes)
         first = len(self.log)
         # The marker that ends the transaction takes an offset as well.

@@ -187,13 +187,10 @@ def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told
 def test_the_folder_holds_what_the_service_ran_with(told):
     out = told.out
     settings = load_settings(out / "driftgauge.yaml", {})
-    assert settings.streams[0].baseline == out / "digits.safetensors"
+    assert settings.streams[0].baselines[0].file == out / "digits.safetensors"
     spec, _ = (stream.spec for stream in check(settings))
-    assert (spec.name, spec.reference.centroids.clusters, spec.reference.centroids.dimension) == (
-        "digits",
-        10,
-        32,
-    )
+    centroids = spec.baselines[0].reference.centroids
+    assert (spec.name, centroids.clusters, centroids.dimension) == ("digits", 10, 32)
     assert (out / "digits.safetensors").stat().st_size > 1_000
     assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
 

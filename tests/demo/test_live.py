@@ -15,7 +15,7 @@ from driftgauge.demo.source import Source
 from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.embedded import EmbeddedBroker
-from tests.kafka.parts import RecordingProducer
+from tests.kafka.producers import RecordingProducer
 
 MINUTE_MS = 60_000
 NOON_MS = 1_764_072_000_000  # 2025-11-25T12:00:00Z

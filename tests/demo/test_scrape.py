@@ -1,51 +1,72 @@
+from dataclasses import replace
+
+import pytest
 from prometheus_client import generate_latest
 
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.core.windows.shard import ShardState
 from driftgauge.demo.scrape import Scrape
 from driftgauge.events.rejection import Reason
-from tests.telemetry.builders import build_result, build_telemetry, busy_table
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
+
+SHARDS = 4
 
 
-def test_what_the_service_exports_is_read_back():
-    telemetry = build_telemetry("images", "texts")
-    result = build_result()
-    telemetry.show(busy_table())
-    telemetry.accepted("images", 100)
-    telemetry.accepted("texts", 20)
-    telemetry.rejected("images", Reason.LATE, 3)
-    telemetry.rejected(None, Reason.UNDECODABLE, 4)
-    text = generate_latest(telemetry.registry).decode()
+class Service:
+    """The telemetry of a replica of both roles that watches no stream."""
 
+    def __init__(self):
+        self.telemetry = Telemetry(
+            "0.1.0", [], ["embeddings"], "partials", Health(tuple(Role)), tuple(Role), SYSTEM_CLOCK
+        )
+        self.count, self.windows = (RoleTelemetry(self.telemetry, role, SHARDS) for role in Role)
+
+    def exposition(self):
+        return generate_latest(self.telemetry.registry).decode()
+
+    def scrape(self):
+        return Scrape.parse(self.exposition())
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+def test_what_the_service_exports_is_read_back(service):
+    rejected = {("images", Reason.FUTURE): 3, (None, Reason.UNDECODABLE): 4}
+    service.count.counted({"images": 100, "texts": 20}, rejected, {})
+    text = service.exposition()
     scrape = Scrape.parse(text)
-
     assert scrape.text == text
-    hourly = {"stream": "images", "window": "1h"}
-    assert scrape.value("driftgauge_window_js_divergence", **hourly) == result.score.js_divergence
-    assert scrape.value("driftgauge_window_events", **hourly) == 100
-    assert scrape.value("driftgauge_events_total", stream="images", outcome="late") == 3
+    assert scrape.value("driftgauge_events_total", stream="images", outcome="accepted") == 100
     outcomes = {outcome: number for outcome, number in scrape.outcomes().items() if number}
-    assert outcomes == {"accepted": 120, "late": 3, "undecodable": 4}
+    # Of a stream that is not configured the name is no label.
+    assert outcomes == {"accepted": 120, "future": 3, "undecodable": 4}
 
 
-def test_outcomes_without_events_are_there_as_zero():
-    scrape = Scrape.parse(generate_latest(build_telemetry().registry).decode())
-    assert scrape.outcomes()["wrong_model"] == 0
-    assert all(number == 0 for number in scrape.outcomes().values())
+def test_outcomes_without_events_are_there_as_zero(service):
+    outcomes = service.scrape().outcomes()
+    assert outcomes["undecodable"] == 0
+    assert all(number == 0 for number in outcomes.values())
 
 
-def test_what_the_broker_does_not_make_good_is_summed_up():
-    telemetry = build_telemetry()
-    held = [("embeddings", 0), ("embeddings", 1)]
-    telemetry.assigned(held)
-    telemetry.committed()
-    clean = Scrape.parse(generate_latest(telemetry.registry).decode()).mishaps()
-    assert set(clean.values()) == {0}
-    telemetry.records_lost("embeddings", 40)
-    telemetry.records_lost("embeddings", 2)
-    telemetry.aborted("fenced")
-    for _ in range(3):
-        telemetry.session_lost("an outage", 0.5)
-    mishaps = Scrape.parse(generate_latest(telemetry.registry).decode()).mishaps()
-    assert list(mishaps.values()) == [42, 1, 3]
+def test_what_the_broker_does_not_make_good_is_summed_up(service):
+    service.count.committed()
+    service.windows.committed()
+    assert set(service.scrape().mishaps().values()) == {0}
+    for lost in (40, 2):
+        service.count.counted({}, {}, {"embeddings": lost})
+    for shard, (gaps, overlaps) in enumerate([(1, 2), (4, 0)]):
+        state = ShardState([], ["embeddings"], SHARDS, "a")
+        state.position = replace(state.position, gaps=gaps, overlaps=overlaps)
+        service.windows.show(shard, state)
+    service.count.aborted("fenced")
+    for role in (service.count, service.windows, service.windows):
+        role.session_lost("an outage", 0.5)
+    assert list(service.scrape().mishaps().values()) == [42, 7, 1, 3]
 
 
 def test_a_series_has_exactly_the_labels_asked_for_in_any_order():

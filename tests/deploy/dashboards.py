@@ -8,20 +8,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from driftgauge.core.durations import parse_duration
+from deploy.generate.labels import SOURCE
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy/grafana/dashboards"
 
 # What Grafana puts in by itself, at a width of a few hours. Callers may say otherwise.
-GRAFANAS_OWN = {"__interval": "15s", "__rate_interval": "1m"}
+GRAFANAS_OWN = {"__interval": "15s", "__rate_interval": "1m", "__range": "1h"}
 
 # Times that no expression has of itself, so that they tell where a variable stood.
 RATE, POINT = timedelta(minutes=7), timedelta(minutes=3)
 MARKED = {
-    **{name: f"<{name}>" for name in ("job", "namespace", "instance", "topic", "stream", "window")},
+    **{name: f"<{name}>" for name in (*SOURCE, "instance", "stream", "window")},
     "__rate_interval": "7m",
-    "__rate_interval_ms": "420000",
     "__interval": "3m",
+    "__range": "7m",
 }
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
@@ -50,6 +50,11 @@ def documents() -> list[dict[str, Any]]:
     return [json.loads(path.read_text("utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))]
 
 
+def flat(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every row and panel of a dashboard, also those in rows that are closed."""
+    return [each for item in document["panels"] for each in (item, *item.get("panels", ()))]
+
+
 def put_in(text: str, values: Mapping[str, str]) -> str:
     """The text with every variable replaced; one without a value is a KeyError."""
     return _VARIABLE.sub(lambda match: values[match[1] or match[2]], text)
@@ -66,11 +71,10 @@ def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
     """Every query of every panel and variable, with these values for the variables.
 
     Args:
-        variables: A regular expression or value for each of job, namespace, instance, topic, stream and
-            window; and, where another is meant, Grafana's own intervals.
+        variables: A regular expression or value for each of the source's labels, instance, stream and window;
+            and, where another is meant, Grafana's own intervals.
     """
     values = {**GRAFANAS_OWN, **variables}
-    values["__rate_interval_ms"] = str(parse_duration(values["__rate_interval"]))
     for document in documents():
         title = document["title"]
         for variable in document["templating"]["list"]:
@@ -78,13 +82,13 @@ def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
                 selector, label = variable_query(variable)
                 expr = f"group by ({label}) ({put_in(selector, values)})"
                 yield PanelQuery(title, f"variable {variable['name']}", variable["name"], expr)
-        for panel in document["panels"]:
+        for panel in flat(document):
             for target in panel.get("targets", ()):
                 yield PanelQuery(title, panel["title"], target["refId"], put_in(target["expr"], values))
 
 
 def panels() -> list[dict[str, Any]]:
-    return [panel for document in documents() for panel in document["panels"] if panel["type"] != "row"]
+    return [panel for document in documents() for panel in flat(document) if panel["type"] != "row"]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -95,7 +99,7 @@ def expressions() -> Iterator[tuple[str, str]]:
                 yield f"variable {variable['name']}", put_in(variable_query(variable)[0], MARKED)
         for annotation in document["annotations"]["list"]:
             yield annotation["name"], put_in(annotation["expr"], MARKED)
-        for panel in document["panels"]:
+        for panel in flat(document):
             for target in panel.get("targets", ()):
                 yield panel["title"], put_in(target["expr"], MARKED)
 
@@ -104,7 +108,7 @@ def named(panel: Mapping[str, Any]) -> dict[str, str]:
     """Each expression of a panel, with its variables, by the name that its values bear there."""
     renamed = {
         answer.removeprefix("Value").removeprefix(" #") or "A": name
-        for each in panel["transformations"]
+        for each in panel.get("transformations", ())
         for answer, name in each["options"].get("renameByName", {}).items()
     }
     return {

@@ -5,18 +5,18 @@ from functools import cache
 from typing import Any
 
 import promql_parser
-from deploy.generate.recording import RECORDED
+from deploy.generate.labels import SOURCE
 
 from driftgauge.telemetry.catalogue import METRICS, Kind
 
-TARGET = {"job", "namespace", "instance"}
+TARGET = {*SOURCE, "instance"}
 
 # Of Prometheus itself and of the client library's stock collectors.
 OTHERS: Mapping[str, set[str]] = {
     "up": TARGET,
     "ALERTS": {
-        *("alertname", "alertstate", "severity", "job", "namespace", "instance"),
-        *("stream", "window", "segment", "value", "verdict", "topic", "partition"),
+        *("alertname", "alertstate", "severity", "instance", *SOURCE),
+        *("stream", "window", "segment", "value", "topic", "partition", "condition", "role"),
     },
     "process_cpu_seconds_total": TARGET,
     "process_resident_memory_bytes": TARGET,
@@ -35,7 +35,7 @@ Node = Any
 
 @cache
 def series() -> dict[str, set[str]]:
-    """Every name that Prometheus can hold of driftgauge, as exported or recorded, and its labels."""
+    """Every name that Prometheus can hold of driftgauge, and its labels."""
     exported = {}
     for name, metric in METRICS.items():
         labels = TARGET | set(metric.labels)
@@ -43,15 +43,11 @@ def series() -> dict[str, set[str]]:
             exported |= {name + suffix: labels | more for suffix, more in _HISTOGRAM.items()}
         else:
             exported[name] = labels
-    recorded = {record: {"job", "namespace", *METRICS[name].labels} for name, record in RECORDED.items()}
-    return exported | recorded | dict(OTHERS)
+    return exported | dict(OTHERS)
 
 
 def source(name: str) -> str:
     """The metric of the catalogue that a series comes from; a series of others is its own."""
-    for metric, record in RECORDED.items():
-        if name == record:
-            return metric
     for suffix in _HISTOGRAM:
         if METRICS.get(stem := name.removesuffix(suffix)) and METRICS[stem].kind is Kind.HISTOGRAM:
             return stem

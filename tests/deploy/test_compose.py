@@ -155,7 +155,8 @@ def test_the_service_and_the_producer_read_what_prepare_writes():
     assert owned[2:] == ["-o", "65532", "-g", "65532", str(written)]
     settings = load_settings(DOCKER / "driftgauge.yaml", {})
     (stream,) = settings.streams
-    assert (stream.name, stream.baseline) == (LIVE_STREAM, written / f"{LIVE_STREAM}.safetensors")
+    (baseline,) = stream.baselines
+    assert (stream.name, baseline.file) == (LIVE_STREAM, written / f"{LIVE_STREAM}.safetensors")
     assert parse(told("producer")).params["network"] == written / "network.safetensors"
     for name in ("driftgauge", "producer"):
         config = parse(told(name)).params["config_path"]

@@ -87,8 +87,9 @@ def test_kafka_starts_by_the_variables_and_holds_groups_and_transactions(broker,
     assert admin.list_topics(timeout=2).cluster_id == SERVICES["kafka"]["environment"]["CLUSTER_ID"]
     assert (tmp_path / "data/meta.properties").is_file()
     # Each takes a topic of Kafka's own, which a single node can hold only as it is told to.
-    properties = {"bootstrap.servers": broker, "group.id": "g"}
-    producer, consumer = client.transactional_producer(properties, "t"), client.consumer(properties)
+    properties = {"bootstrap.servers": broker}
+    producer = client.transactional_producer(properties, "t", lambda _: None)
+    consumer = client.consumer(properties, "g")
     wait_for("transactions", lambda: succeeds(lambda: producer.init_transactions(5)))
     asked = [TopicPartition("embeddings", 0)]
     wait_for("the group", lambda: succeeds(lambda: consumer.committed(asked, timeout=5)))

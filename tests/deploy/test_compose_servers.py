@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.deploy.dockerfile import DOCKER, ROOT, instructions
-from tests.deploy.stack import SERVICES, memory_mib, mounts
+from tests.deploy.stack import SERVICES, STACK, memory_mib, mounts
 from tests.needed import required
 
 
@@ -19,7 +19,14 @@ def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_promet
     config = read("prometheus/prometheus.yml")
     (exposed,) = (step.words for step in instructions()[-1] if step.name == "EXPOSE")
     (job,) = config["scrape_configs"]
-    assert job["dns_sd_configs"] == [{"names": ["driftgauge"], "type": "A", "port": int(exposed[0])}]
+    # Compose names a container by its project, its service and a number.
+    replicas = SERVICES["driftgauge"]["deploy"]["replicas"]
+    (found,) = job["dns_sd_configs"]
+    assert (found["type"], found["port"]) == ("A", int(exposed[0]))
+    names = [f"{STACK['name']}-driftgauge-{number}" for number in range(1, 1 + len(found["names"]))]
+    assert found["names"] == names
+    assert replicas <= len(names)
+    assert job["relabel_configs"] == [{"source_labels": ["__meta_dns_name"], "target_label": "instance"}]
     assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
     (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"

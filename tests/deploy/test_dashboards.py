@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 from deploy.generate.__main__ import files
-from deploy.generate.grafana.verdicts import LATER
+from deploy.generate.grafana.drift_details import LATER
 
 from tests.deploy import promql
-from tests.deploy.dashboards import DASHBOARDS, MARKED, documents, panels, put_in
+from tests.deploy.dashboards import DASHBOARDS, MARKED, documents, flat, panels, put_in
 
 ALERTS = DASHBOARDS.parents[1] / "prometheus/rules/driftgauge-alerts.yml"
 DRIFT, SERVICE = "driftgauge-drift", "driftgauge-service"
@@ -18,15 +18,14 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 # Grafana's identifiers of those in use, from its packages/grafana-data/src/valueFormats/categories.ts.
 UNITS = {
-    *("none", "short", "percentunit", "sci", "locale", "bytes", "s", "eps", "recps", "ops", "dateTimeAsIso"),
-    # Any text may stand before a number.
-    "prefix:x ",
+    *("none", "short", "percentunit", "sci", "locale", "bytes", "s", "eps", "ops", "dateTimeAsIso"),
 }
 
 GRAFANAS_OWN = {
     "__rate_interval",
-    "__rate_interval_ms",
     "__interval",
+    "__range",
+    "__all",
     "__data",
     "__field",
     "__url_time_range",
@@ -79,8 +78,8 @@ def test_the_data_source_is_a_variable_and_everything_asks_it():
         asking = [
             *others,
             *each["annotations"]["list"],
-            *(panel for panel in each["panels"] if panel["type"] != "row"),
-            *(target for panel in each["panels"] for target in panel.get("targets", ())),
+            *(panel for panel in flat(each) if panel["type"] != "row"),
+            *(target for panel in flat(each) for target in panel.get("targets", ())),
         ]
         assert all(one["datasource"] == DATASOURCE for one in asking)
 
@@ -105,7 +104,7 @@ def test_every_variable_that_is_used_is_defined_and_every_defined_one_is_used():
 
 def test_every_panel_has_a_title_of_its_own_a_description_a_unit_and_queries():
     for each in documents():
-        titles = [panel["title"] for panel in each["panels"]]
+        titles = [panel["title"] for panel in flat(each)]
         assert len(titles) == len(set(titles))
     for panel in panels():
         assert panel["title"]
@@ -119,26 +118,34 @@ def test_every_panel_has_a_title_of_its_own_a_description_a_unit_and_queries():
 
 
 def test_every_panel_that_draws_windows_over_time_says_that_they_come_later():
-    recorded = re.compile(r":driftgauge_window_\w+:newest")
-    for panel in document(DRIFT)["panels"]:
-        over_time = [
-            target["expr"]
-            for target in panel.get("targets", ())
-            if target["range"] and panel["type"] != "stat"
-        ]
-        if any(recorded.search(expr) for expr in over_time):
+    of_window = re.compile(r"\bdriftgauge_window_(?!revisions)\w+")
+    for panel in flat(document(DRIFT)):
+        over_time = [target["expr"] for target in panel.get("targets", ()) if target["range"]]
+        if any(of_window.search(expr) for expr in over_time):
             assert LATER.strip() in panel["description"], panel["title"]
+
+
+def test_details_are_in_rows_that_are_closed():
+    for each in documents():
+        closed = [item for item in each["panels"] if item["type"] == "row" and item["collapsed"]]
+        hidden = sum(len(row["panels"]) for row in closed)
+        shown = sum(item["type"] != "row" for item in each["panels"])
+        assert closed
+        assert shown <= 12
+        assert shown + hidden < 33
+        # Grafana drops what stands in a row that is open.
+        assert all(not item.get("panels") for item in each["panels"] if item not in closed)
 
 
 def test_numbers_are_unique_and_panels_lie_side_by_side():
     for each in documents():
-        numbers = [panel["id"] for panel in each["panels"]]
+        numbers = [panel["id"] for panel in flat(each)]
         assert len(numbers) == len(set(numbers))
-        for panel in each["panels"]:
+        for panel in flat(each):
             place = panel["gridPos"]
             assert place["x"] >= 0
             assert place["x"] + place["w"] <= 24, panel["title"]
-        for one, other in combinations(each["panels"], 2):
+        for one, other in combinations(flat(each), 2):
             assert not overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from deploy.generate.__main__ import files
 
-from tests.deploy.dashboards import documents
+from tests.deploy.dashboards import documents, flat
 from tests.deploy.evaluation import REPLICA, answers, series
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -22,48 +22,28 @@ TEMPLATE = re.compile(r"\$labels\.\w+|if \$labels\.\w+|end")
 
 OF_STREAM = {**REPLICA, "stream": "clicks"}
 OF_WINDOW = {**OF_STREAM, "window": "1h"}
-SHOWN = [
-    series("driftgauge_window_end_timestamp_seconds", 240, **OF_WINDOW),
-    series("driftgauge_window_revision", 0, **OF_WINDOW),
-    series("driftgauge_alarm_severity_info", 1, **OF_STREAM, severity="warning"),
-]
-COUNTED = [
-    *SHOWN,
-    series("process_start_time_seconds", 0, **REPLICA),
-    series("driftgauge_window_verdict", 0, **OF_WINDOW, verdict="drift"),
-]
 COUNTER = "driftgauge_windows_closed_total"
-OF_SEGMENT = {**OF_WINDOW, "segment": "country", "value": "de"}
+ACTIVE = "driftgauge_alarm_active"
+SLOW, LIMIT = "driftgauge_window_slow_drift", "driftgauge_window_slow_drift_limit"
+SEGMENT = {**OF_WINDOW, "segment": "country", "value": "de", "verdict": "drift"}
 
-# Of each rule: what is scraped when it hardly fires, the answer to it then, and what is when it is quiet.
+# Of each alert: what is scraped when it hardly fires, the answer to it then, and what is when it is quiet.
 EDGES = {
-    "DriftgaugeDrift": (
-        [*SHOWN, series("driftgauge_window_verdict", 1, **OF_WINDOW, verdict="drift")],
-        1,
-        [*SHOWN, series("driftgauge_window_verdict", 0, **OF_WINDOW, verdict="drift")],
-    ),
+    "DriftgaugeDrift": ([series(ACTIVE, 1, **OF_WINDOW)], 1, [series(ACTIVE, 0, **OF_WINDOW)]),
     "DriftgaugeDriftPassed": (
-        [*COUNTED, series(COUNTER, 1, **OF_WINDOW, verdict="drift")],
+        [series(COUNTER, 0, **OF_WINDOW, verdict="drift") | {"values": "0x4 1x6"}],
         1,
-        [*COUNTED, series(COUNTER, 0, **OF_WINDOW, verdict="drift")],
+        [series(COUNTER, 1, **OF_WINDOW, verdict="drift")],
     ),
     "DriftgaugeSlowDrift": (
-        [
-            *SHOWN,
-            series("driftgauge_window_slow_drift", 0.5, **OF_WINDOW),
-            series("driftgauge_window_slow_drift_limit", 0.5, **OF_WINDOW),
-        ],
+        [series(SLOW, 0.5, **OF_WINDOW), series(LIMIT, 0.5, **OF_WINDOW)],
         0.5,
-        [
-            *SHOWN,
-            series("driftgauge_window_slow_drift", 0.25, **OF_WINDOW),
-            series("driftgauge_window_slow_drift_limit", 0.5, **OF_WINDOW),
-        ],
+        [series(SLOW, 0.25, **OF_WINDOW), series(LIMIT, 0.5, **OF_WINDOW)],
     ),
     "DriftgaugeSegmentDrift": (
-        [*SHOWN, series("driftgauge_window_segment_verdict", 1, **OF_SEGMENT, verdict="drift")],
+        [series("driftgauge_window_segment_verdict", 1, **SEGMENT)],
         1,
-        [*SHOWN, series("driftgauge_window_segment_verdict", 0, **OF_SEGMENT, verdict="drift")],
+        [series("driftgauge_window_segment_verdict", 0, **SEGMENT)],
     ),
 }
 
@@ -91,7 +71,7 @@ def grafana_rules() -> dict[str, dict[str, Any]]:
 def prometheus_rules() -> dict[str, dict[str, Any]]:
     groups = read(DEPLOY / "prometheus/rules/driftgauge-alerts.yml")["groups"]
     (rules,) = (group["rules"] for group in groups if group["name"] == GROUP)
-    return {rule["alert"]: rule for rule in rules}
+    return {f"{rule['alert']} ({rule['labels']['severity']})": rule for rule in rules}
 
 
 def test_the_committed_rules_are_what_is_generated():
@@ -109,7 +89,7 @@ def test_each_rule_asks_and_waits_and_is_labelled_as_prometheuss():
         assert asked == theirs["expr"]
         assert rule["for"] == theirs.get("for", "0s")
         assert rule.get("keepFiringFor") == theirs.get("keep_firing_for")
-        assert rule["labels"] == theirs.get("labels", {})
+        assert rule["labels"] == theirs["labels"]
         for annotation in ("summary", "dashboard", "runbook_url"):
             assert rule["annotations"][annotation] == theirs["annotations"][annotation]
 
@@ -126,11 +106,13 @@ def test_the_condition_goes_by_the_answer():
 def test_a_rule_fires_on_the_least_that_its_expression_answers_and_on_no_answer_not(
     tmp_path: Path, name: str
 ):
-    firing, least, quiet = EDGES[name]
+    alert, severity = name.removesuffix(")").split(" (")
+    urgent = series("driftgauge_alarm_severity_info", 1, **OF_STREAM, severity=severity)
+    firing, least, quiet = EDGES[alert]
     asked, condition = grafana_rules()[name]["data"]
     expr = asked["model"]["expr"]
-    answers(tmp_path, firing, [(expr, least)])
-    answers(tmp_path, quiet, [(expr, None)])
+    answers(tmp_path, [*firing, urgent], [(expr, least)])
+    answers(tmp_path, [*quiet, urgent], [(expr, None)])
     (evaluator,) = (each["evaluator"] for each in condition["model"]["conditions"])
     assert condition["model"]["type"] == "threshold"
     assert COMPARED[evaluator["type"]](least, *evaluator["params"])
@@ -156,10 +138,12 @@ def test_each_rule_leads_to_the_panel_that_draws_what_it_is_about():
     titles = {
         (document["uid"], str(panel["id"])): panel["title"]
         for document in documents()
-        for panel in document["panels"]
+        for panel in flat(document)
     }
     linked = {
-        name: titles[rule["annotations"]["__dashboardUid__"], rule["annotations"]["__panelId__"]]
+        name.partition(" (")[0]: titles[
+            rule["annotations"]["__dashboardUid__"], rule["annotations"]["__panelId__"]
+        ]
         for name, rule in grafana_rules().items()
     }
     assert linked == PANELS

@@ -88,6 +88,13 @@ def test_every_replica_is_asked_often_enough_to_be_seen_all_the_time():
     assert 0 < int(interval[1]) <= 60
 
 
+def test_a_replica_bears_the_name_of_its_pod():
+    (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [
+        {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
+    ]
+
+
 def test_no_label_of_the_metrics_is_one_that_others_give():
     given = TARGET_LABELS | EXTERNAL_LABELS
     assert given.isdisjoint(label for metric in METRICS.values() for label in metric.labels)
@@ -96,10 +103,8 @@ def test_no_label_of_the_metrics_is_one_that_others_give():
 def test_the_rules_are_those_of_the_rule_files_and_prometheus_takes_them(tmp_path):
     spec = the(MONITORING, "PrometheusRule")["spec"]
     folder = ROOT / "deploy/prometheus/rules"
-    files = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
-    assert len(files) == 2
-    recording, alerts = files["driftgauge-recording.yml"], files["driftgauge-alerts.yml"]
-    assert spec == {"groups": recording["groups"] + alerts["groups"]}
+    (alerts,) = (yaml.safe_load(path.read_text()) for path in folder.iterdir())
+    assert spec == alerts
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(spec))
     promtool = required("promtool", "prometheus")
@@ -147,7 +152,7 @@ def test_a_further_deployment_leaves_out_the_rules_and_dashboards_and_nothing_el
     assert len(left_out) + len(render(second)) == len(everything)
 
 
-def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
+def test_the_autoscaler_follows_both_groups_that_the_service_joins(tmp_path):
     settings = load_settings(mount(KEDA, tmp_path), environment(KEDA))
     scaled, target = the(KEDA, "ScaledObject")["spec"], the(KEDA, "StatefulSet")
     assert scaled["scaleTargetRef"] == {
@@ -156,7 +161,10 @@ def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
         "name": target["metadata"]["name"],
     }
     asked = [trigger["metadata"] for trigger in scaled["triggers"]]
-    assert [each["topic"] for each in asked] == list(settings.topics.events)
+    followed = {(each["consumerGroup"], each["topic"]) for each in asked}
+    counted = {(settings.group, topic) for topic in settings.topics.events}
+    assert followed == counted | {(settings.windows_group, settings.partials_topic)}
+    assert len(asked) == len(followed)
     for each in asked:
         # Kafka 4 refuses the protocol of anything before 2.1, which KEDA would speak if it were not told.
         assert tuple(map(int, each["version"].split("."))) >= (2, 1, 0)
@@ -164,7 +172,6 @@ def test_the_autoscaler_follows_the_group_that_the_service_joins(tmp_path):
         assert each["offsetResetPolicy"] == "earliest"
         assert all(isinstance(value, str) for value in each.values())
         assert each["bootstrapServers"] == settings.kafka["bootstrap.servers"]
-        assert each["consumerGroup"] == settings.group
         assert (settings.kafka["sasl.mechanism"], each["sasl"]) == ("SCRAM-SHA-512", "scram_sha512")
         assert (settings.kafka["security.protocol"], each["tls"]) == ("SASL_SSL", "enable")
 

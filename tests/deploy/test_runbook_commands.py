@@ -16,7 +16,7 @@ from tests.deploy.test_runbooks import OVERVIEW, PAGES, ROOT, blocks
 
 EACH = pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
 
-# Of what `--help` says of Kafka 4.3.1's tools, what may be of use here; all take --bootstrap-server.
+# Of what `--help` says of Kafka's tools, what may be of use here; all take --bootstrap-server.
 KAFKA = {
     "kafka-configs.sh": "--all --alter --describe --entity-name --entity-type",
     "kafka-console-consumer.sh": (
@@ -46,7 +46,7 @@ NEEDED = {
 }
 
 TOPICS = {
-    *("$TOPIC", "$TOPIC:3", "$STATE", "__consumer_offsets"),
+    *("$TOPIC", "$PARTIALS", "$PARTIALS:3", "$CHANGELOG", "__consumer_offsets"),
     *(TopicSettings.model_fields[name].default for name in ("windows", "dead_letters")),
 }
 

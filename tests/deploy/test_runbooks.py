@@ -11,7 +11,7 @@ from driftgauge.core.durations import parse_duration
 from tests.deploy import promql
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_alertmanager import post
-from tests.deploy.test_rules import ALERTS, RECORDS, cases, known_names
+from tests.deploy.test_rules import ALERTS, cases
 from tests.integration.service import wait_for
 from tests.needed import required
 
@@ -39,7 +39,7 @@ def silences(page: Path) -> list[str]:
     return [
         line
         for block in blocks(page, "sh")
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("amtool silence add")
     ]
 
@@ -49,9 +49,10 @@ def test_every_alert_has_a_page_and_every_page_an_alert():
 
 
 def test_runbook_addresses_lead_to_pages_of_this_folder():
-    for name, alert in ALERTS.items():
-        path = alert["annotations"]["runbook_url"].partition("/blob/main/")[2]
-        assert (ROOT / path).samefile(FOLDER / f"{name}.md")
+    for name, rules in ALERTS.items():
+        for rule in rules:
+            path = rule["annotations"]["runbook_url"].partition("/blob/main/")[2]
+            assert (ROOT / path).samefile(FOLDER / f"{name}.md")
 
 
 @EACH_PAGE
@@ -71,9 +72,9 @@ def test_the_overview_lists_every_alert_with_its_severity():
     assert sorted(name for name, _, _ in rows) == sorted(ALERTS)
     for name, page, severity in rows:
         assert page == name
-        recorded = "at_most_warning" in ALERTS[name]["expr"]
-        by_stream = "the stream's, at most warning" if recorded else "the stream's"
-        assert severity == ALERTS[name].get("labels", {}).get("severity", by_stream), name
+        assert severity.split(", then ") == [rule["labels"]["severity"] for rule in ALERTS[name]] or (
+            (name, severity) == ("DriftgaugeDrift", "the stream's")
+        )
 
 
 @pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
@@ -83,27 +84,20 @@ def test_links_between_files_lead_somewhere(page: Path):
 
 
 @EACH_PAGE
-def test_queries_ask_for_what_is_exported_or_recorded(page: Path):
+def test_queries_ask_for_what_is_exported(page: Path):
     queries = blocks(page, "promql")
     assert queries
     for query in queries:
         for selector, _ in promql.selectors(query):
-            assert selector.name in known_names(), query
-            labels = promql.series().get(selector.name) or labels_of_record(selector.name)
+            labels = promql.series()[selector.name]
             assert {matcher.name for matcher in selector.matchers.matchers} <= labels, query
-
-
-def labels_of_record(name: str) -> set[str]:
-    """The labels that a record's name begins with."""
-    assert name in RECORDS
-    return {"job", "namespace", *name.partition(":")[0].split("_")}
 
 
 @EACH_PAGE
 def test_every_metric_that_is_mentioned_exists(page: Path):
-    mentioned = set(re.findall(r"`(driftgauge_\w+|job_\w+:[\w:]+)", page.read_text("utf-8")))
+    mentioned = set(re.findall(r"`(driftgauge_\w+)", page.read_text("utf-8")))
     histograms = {name.removesuffix("_bucket") for name in promql.series() if name.endswith("_bucket")}
-    assert mentioned <= known_names() | histograms
+    assert mentioned <= promql.series().keys() | histograms
 
 
 @pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
@@ -172,11 +166,15 @@ def stated(text: str) -> set[float]:
 
 @EACH_PAGE
 def test_times_are_those_that_the_alert_waits_and_looks_back_for(page: Path):
-    alert = ALERTS[page.stem]
+    rules = ALERTS[page.stem]
     text = page.read_text("utf-8").partition("## What it means\n")[2].partition("\n## ")[0]
-    exprs = [alert["expr"], *(record["expr"] for name, record in RECORDS.items() if name in alert["expr"])]
-    ranges = set(re.findall(r"\[(\w+)\]|:increase(\w+)", "\n".join(exprs)))
-    looked_back = {parse_duration(one or other) / 60_000 for one, other in ranges}
-    waited = {parse_duration(alert[key]) / 60_000 for key in ("for", "keep_firing_for") if key in alert}
-    compared = {float(seconds) / 60 for seconds in re.findall(r"> (\d\d+)$", alert["expr"], re.MULTILINE)}
+    expr = rules[0]["expr"]
+    looked_back = {parse_duration(each) / 60_000 for each in re.findall(r"\[(\w+)(?::\w+)?\]", expr)}
+    waited = {
+        parse_duration(rule[key]) / 60_000
+        for rule in rules
+        for key in ("for", "keep_firing_for")
+        if key in rule
+    }
+    compared = {float(seconds) / 60 for seconds in re.findall(r"> (\d\d+)$", expr, re.MULTILINE)}
     assert looked_back <= stated(text) <= looked_back | waited | compared

@@ -10,10 +10,9 @@ from hypothesis.extra import numpy as arrays
 from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import ConfigError
 from driftgauge.events import decoder as decoder_module
-from driftgauge.events.decoder import Decoder, ParsedEvent, StreamContract, parse_event
-from driftgauge.events.records import Records
+from driftgauge.events.decoder import BaselineContract, Decoder, ParsedEvent, parse_event
 from driftgauge.events.rejection import Reason
-from tests.events.golden import INVALID, LATEST_MS, VALID, decode, reason, records
+from tests.events.golden import CONTRACTS, INVALID, LATEST_MS, VALID, decode, reason, records
 from tests.events.test_reader import near_events
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -154,8 +153,13 @@ def test_the_columns_have_the_types_the_core_asks_for():
     assert batch.row.dtype == np.intp
     assert batch.partition.dtype == np.int32
     assert batch.offset.dtype == np.int64
-    assert batch.time_ms.dtype == np.int64
+    assert batch.time_ms.dtype == batch.credible_ms.dtype == np.int64
     assert batch.vectors.dtype == np.float32
+
+
+def test_a_batch_names_its_baseline():
+    decoded = decode(event([1, 2, 3, 4]), event([1, 2], stream="clip-text"))
+    assert [batch.baseline for batch in decoded.batches] == ["images", "texts"]
 
 
 def test_an_empty_batch_of_records_gives_nothing():
@@ -180,13 +184,51 @@ def test_one_bad_row_costs_only_itself():
     assert rejection.detail == "embedding.1: inf as float32"
 
 
-def test_the_latest_credible_time_is_each_record_s_own_and_still_credible():
-    values = [event([1, 2, 3, 4], timestamp=1_000)] * 2
-    source = records(values)
-    source = Records(values, source.partition, source.offset, np.array([1_000, 999]))
-    decoded = Decoder({"resnet18-fc1": StreamContract(4, None, Metric.EUCLIDEAN)}).decode(source)
-    assert decoded.batches[0].row.tolist() == [0]
-    assert decoded.rejections[0].detail == "timestamp: 1 ms above the latest credible time"
+def test_event_may_be_ahead_of_its_record_by_the_allowed_lead():
+    values = [event([1, 2, 3, 4], timestamp=1_000)] * 4
+    decoder = Decoder(CONTRACTS, lead_ms=300)
+    decoded = decoder.decode(records(values, [1_500, 1_000, 700, 699]))
+    (batch,) = decoded.batches
+    assert batch.row.tolist() == [0, 1, 2]
+    assert batch.time_ms.tolist() == [1_000, 1_000, 1_000]
+    assert batch.credible_ms.tolist() == [1_000, 1_000, 700]
+    (rejection,) = decoded.rejections
+    assert (rejection.row, rejection.reason) == (3, Reason.FUTURE)
+    assert rejection.detail == (
+        "timestamp: 301 ms ahead of its record's time or of the clock, 300 ms are allowed"
+    )
+
+
+CUT_MS = 1_000
+MOVED = (
+    BaselineContract("moved", "second", 2, "v2", Metric.COSINE, CUT_MS),
+    BaselineContract("moved", "first", 4, "v1", Metric.EUCLIDEAN),
+)
+
+
+@settings(max_examples=100)
+@given(plan=st.lists(st.tuples(st.sampled_from([999, 1_000]), st.sampled_from([2, 4]), st.booleans())))
+def test_a_batch_is_of_one_baseline_and_is_judged_by_its_metric(plan):
+    values = [
+        event([float(is_long)] * dimension, stream="moved", timestamp=time_ms)
+        for time_ms, dimension, is_long in plan
+    ]
+    decoded = decode(*values, contracts=MOVED)
+    first = [row for row, (time_ms, dimension, _) in enumerate(plan) if (time_ms, dimension) == (999, 4)]
+    second = [row for row, (*at, is_long) in enumerate(plan) if at == [1_000, 2] and is_long]
+    found = {batch.baseline: batch.row.tolist() for batch in decoded.batches}
+    assert found == {name: rows for name, rows in (("first", first), ("second", second)) if rows}
+    assert len(decoded.rejections) == len(plan) - len(first) - len(second)
+    for rejection in decoded.rejections:
+        time_ms, dimension, _ = plan[rejection.row]
+        is_fit = (time_ms, dimension) == (1_000, 2)
+        assert rejection.reason is (Reason.ZERO_VECTOR if is_fit else Reason.WRONG_DIMENSION)
+
+
+def test_the_same_baseline_of_two_streams_makes_two_batches():
+    contracts = [BaselineContract(stream, "same", 1, None, Metric.EUCLIDEAN) for stream in ("a", "b")]
+    decoded = decode(event([1], stream="a"), event([2], stream="b"), contracts=contracts)
+    assert [(batch.stream, batch.row.tolist()) for batch in decoded.batches] == [("a", [0]), ("b", [1])]
 
 
 @pytest.mark.parametrize("version", ["2025-10", None])
@@ -219,4 +261,4 @@ def test_the_golden_reasons_are_the_same_in_one_batch():
 
 def test_a_stream_that_no_event_could_name_is_a_configuration_error():
     with pytest.raises(ConfigError, match="'k ln'"):
-        Decoder({"k ln": StreamContract(4, None, Metric.EUCLIDEAN)})
+        Decoder([BaselineContract("k ln", "first", 4, None, Metric.EUCLIDEAN)], lead_ms=0)

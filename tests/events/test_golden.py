@@ -9,10 +9,9 @@ from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.reader import read_exact, read_fast
 from driftgauge.events.rejection import Reason
 from tests.events.golden import (
-    SCHEDULES,
     INVALID,
+    SCHEDULES,
     SCHEMAS,
-    STREAMS,
     VALID,
     WINDOW_RESULTS,
     decode,

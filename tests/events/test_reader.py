@@ -8,12 +8,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.assignment import Metric
 from driftgauge.events.contract import read_json
-from driftgauge.events.reader import expect, read_exact, read_fast
+from driftgauge.events.reader import BaselineContract, read_exact, read_fast
 from driftgauge.events.rejection import EventError, Reason
 
+CUT_MS = 2**40
+
+
+def build_contract(stream, dimension, version=None, *, from_ms=0):
+    baseline = f"{stream} from {from_ms}"
+    return BaselineContract(stream, baseline, dimension, version, Metric.EUCLIDEAN, from_ms)
+
+
 # Base64 of three numbers needs no padding, of four it does.
-STREAMS = {"images": expect(4, "2025-10"), "texts": expect(4, None), "small": expect(3, None)}
+STREAMS = {
+    "images": (build_contract("images", 4, "2025-10"),),
+    "texts": (build_contract("texts", 4),),
+    "small": (build_contract("small", 3),),
+    "moved": (
+        build_contract("moved", 3, from_ms=2 * CUT_MS),
+        build_contract("moved", 4, "2025-10", from_ms=CUT_MS),
+        build_contract("moved", 3, "2025-09"),
+    ),
+}
 
 
 def one_of(words):
@@ -61,19 +79,20 @@ def overwrite(text, place, piece):
     return text[:place] + piece + text[place + len(piece) :]
 
 
-TIMES = st.integers(0, 2**41).map(str) | one_of(
-    """0 253402300799999 "2025-11-03T00:00:00Z" "2025-11-03t00:00:00.9999z" "2016-12-31T23:59:60Z" """
+TIMES = st.integers(0, 3 * CUT_MS).map(str) | one_of(
+    f"""0 {CUT_MS - 1} {CUT_MS} {2 * CUT_MS} 253402300799999
+    "2025-11-03T00:00:00Z" "2025-11-03t00:00:00.9999z" "2016-12-31T23:59:60Z" """
 )
 SHORT = st.text(max_size=3)
 EXTRAS = st.one_of(
-    st.tuples(st.just("model_version"), one_of('"2025-10" null')),
+    st.tuples(st.just("model_version"), one_of('"2025-10" "2025-09" null')),
     st.tuples(st.just("event_id"), st.just("null") | st.integers(0, 256).map(lambda n: json.dumps("e" * n))),
     st.tuples(st.just("segments"), st.dictionaries(SHORT, SHORT, max_size=16).map(json.dumps)),
     st.tuples(one_of("embedding embedding_b64"), st.just("null")),
     st.tuples(one_of("label tags Stream urls"), VALUES),
 )
 FAULTS = {
-    "stream": one_of('"images" "texts" "small" "nobody" "images\\n" "" null ["images"]'),
+    "stream": one_of('"images" "texts" "small" "moved" "nobody" "images\\n" "" null ["images"]'),
     "timestamp": one_of(
         """-1 1.0 1e12 true null "1" 253402300800000 1762128000000000000 "2025-11-03" "2025-02-30T00:00:00Z"
         "2025-11-03T00:00:00+23:59" "2025-11-03T00:00:00" "1970-01-01T00:00:00+00:01" """
@@ -95,11 +114,12 @@ FAULTS = {
 def near_events(draw):
     """The text of an event with up to two faults, or what may be one."""
     stream = draw(st.sampled_from(sorted(STREAMS)))
+    contract = draw(st.sampled_from(STREAMS[stream]))
     members = [("stream", json.dumps(stream)), ("timestamp", draw(TIMES))]
     if draw(st.booleans()):
-        members.append(("embedding", draw(arrays(STREAMS[stream].dimension))))
+        members.append(("embedding", draw(arrays(contract.dimension))))
     else:
-        members.append(("embedding_b64", draw(in_base64(STREAMS[stream].size))))
+        members.append(("embedding_b64", draw(in_base64(contract.size))))
     extras = draw(st.lists(EXTRAS, max_size=2))
     members = draw(st.sampled_from([members + extras, extras + members]))
     for _ in range(draw(st.integers(0, 2))):
@@ -168,7 +188,7 @@ def test_a_number_is_read_as_a_double_and_rounded_to_float32(numbers):
     # Only a number with a fraction or an exponent has a negative zero.
     doubles = [float(number if set(number) & set(".eE") else int(number)) for number in numbers]
     with np.errstate(over="ignore"):
-        assert exact == ("images", 1, np.array(doubles).astype("<f4").tobytes(), None, None)
+        assert exact == (*STREAMS["images"], 1, np.array(doubles).astype("<f4").tobytes(), None, None)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4, 5, 6, 127, 128, 512])
@@ -177,15 +197,16 @@ def test_base64_of_any_length_takes_the_fast_way(dimension):
     raw = json.dumps(
         {"stream": "s", "timestamp": 1, "embedding_b64": base64.b64encode(vector).decode()}
     ).encode()
-    streams = {"s": expect(dimension, None)}
-    expected = "s", 1, vector, None, None
+    contract = build_contract("s", dimension)
+    streams = {"s": (contract,)}
+    expected = contract, 1, vector, None, None
     assert read_fast(read_json(raw), raw, streams) == read_exact(read_json(raw), streams) == expected
 
 
 @pytest.mark.parametrize("surplus", ["=", "==", "===="])
 @pytest.mark.parametrize("stream", ["images", "small"])
 def test_surplus_padding_never_passes(stream, surplus):
-    text = base64.b64encode(bytes(STREAMS[stream].size)).decode() + surplus
+    text = base64.b64encode(bytes(STREAMS[stream][0].size)).decode() + surplus
     fast, exact = both_ways(json.dumps({"stream": stream, "timestamp": 1, "embedding_b64": text}).encode())
     assert fast is None
     assert exact.reason is Reason.INVALID
@@ -219,3 +240,24 @@ def test_the_name_and_the_segments_of_an_event_are_read_either_way(fields, event
     fast, exact = both_ways(raw)
     assert fast == exact
     assert fast[3:] == (event_id, segments)
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "place"),
+    [(0, 2), (CUT_MS - 1, 2), (CUT_MS, 1), (2 * CUT_MS - 1, 1), (2 * CUT_MS, 0), (3 * CUT_MS, 0)],
+)
+def test_event_is_judged_by_the_baseline_in_force_at_its_time(time_ms, place):
+    contract = STREAMS["moved"][place]
+    other = STREAMS["moved"][place - 1]
+    document = {"stream": "moved", "timestamp": time_ms, "embedding": [1] * contract.dimension}
+    if contract.model_version is not None:
+        document["model_version"] = contract.model_version
+    fast, exact = both_ways(json.dumps(document).encode())
+    assert fast == exact
+    assert fast[0] is contract
+    if contract.model_version is not None:
+        _, refused = both_ways(json.dumps({**document, "model_version": "2025-11"}).encode())
+        assert refused.reason is Reason.WRONG_MODEL
+    if contract.dimension != other.dimension:
+        _, refused = both_ways(json.dumps({**document, "embedding": [1] * other.dimension}).encode())
+        assert refused.reason is Reason.WRONG_DIMENSION

@@ -13,7 +13,14 @@ import jsonschema
 import numpy as np
 import orjson
 import yaml
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 from numpy.typing import NDArray
 
@@ -29,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 DIMENSION = 4
 CLUSTERS = 4
 TIMEOUT_S = 30.0
+SHARDS = 2
 # A Monday, long ago: silence may close its windows.
 START_MS = 1_762_128_000_000
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -88,7 +96,9 @@ class Case:
         self.events_topic = f"{self.name}.events"
         self.windows_topic = f"{self.name}.windows"
         self.dead_letters_topic = f"{self.name}.dead-letters"
-        self.state_topic = f"driftgauge.state.{self.name}.{self.events_topic}"
+        self.windows_group = f"{self.name}.windows"
+        self.partials_topic = f"driftgauge.{self.name}.partials.{SHARDS}"
+        self.changelog_topic = f"driftgauge.{self.name}.changelog.{SHARDS}"
         self.config = self.folder / "driftgauge.yaml"
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
         self._runs = 0
@@ -128,40 +138,44 @@ class Case:
                 "windows": self.windows_topic,
                 "dead_letters": self.dead_letters_topic,
             },
-            "streams": [
-                {
-                    "name": stream,
-                    "baseline": f"{stream}.safetensors",
-                    "windows": list(self.windows),
-                    "idle_timeout": "2s",
-                    "min_events": 1,
-                    **self.stream_settings,
-                }
-                for stream in self.streams
-            ],
+            "streams": [self._stream(stream) for stream in self.streams],
             "http": {"port": 0},
+            "shards": SHARDS,
+            "commit_interval": "200ms",
             **self.settings,
         }
         self.config.write_text(yaml.safe_dump(tree))
+
+    def _stream(self, stream: str) -> dict[str, object]:
+        settings = {
+            "name": stream,
+            "baseline": f"{stream}.safetensors",
+            "windows": list(self.windows),
+            "idle_timeout": "5s",
+            "min_events": 1,
+            **self.stream_settings,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
 
     def serve(
         self,
         replica: str | None = None,
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] = DRIFTGAUGE,
+        role: str = "all",
     ) -> Service:
         """Start the service, with a lasting name if one is given; each run has a log of its own."""
         self._runs += 1
         named = {} if replica is None else {"DRIFTGAUGE_REPLICA": replica}
         log = self.folder / f"serve-{self._runs}.log"
-        return Service(self.config, log, {**named, **(settings or {})}, program)
+        return Service(self.config, log, {**named, **(settings or {})}, program, role)
 
     def producer(self, **properties: str | int) -> Producer:
         return Producer(
             {"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties
         )
 
-    def publish(self, events: Iterable[Event], *, keyed: bool = False) -> None:
+    def publish(self, events: Iterable[Event], *, keyed: bool = False, topic: str | None = None) -> None:
         """Send events as fast as the broker takes them; keyed, each stream goes to one partition."""
         producer = self.producer()
         failures: list[KafkaError] = []
@@ -173,7 +187,7 @@ class Case:
         for event in events:
             placed = {} if event.partition is None else {"partition": event.partition}
             key = event.stream if keyed else None
-            producer.produce(self.events_topic, event.value, key, on_delivery=note, **placed)
+            producer.produce(topic or self.events_topic, event.value, key, on_delivery=note, **placed)
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == []
@@ -218,16 +232,36 @@ class Case:
         return sorted(records, key=lambda message: (message.partition(), message.offset()))
 
     def positions(self) -> dict[int, int]:
-        """How far the group has committed each partition; a transaction that is open has not."""
-        with self._looking() as consumer:
-            known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
-            asked = [TopicPartition(self.events_topic, partition) for partition in known]
+        """How far COUNT has committed each partition; a transaction that is open has not."""
+        return self._committed(self.name, self.events_topic)
+
+    def shard_positions(self) -> dict[int, int]:
+        """How far WINDOWS has committed each shard's partials."""
+        return self._committed(self.windows_group, self.partials_topic)
+
+    def _committed(self, group: str, topic: str) -> dict[int, int]:
+        with self._looking(group) as consumer:
+            known = consumer.list_topics(timeout=TIMEOUT_S).topics[topic].partitions
+            asked = [TopicPartition(topic, partition) for partition in known]
             committed = consumer.committed(asked, timeout=TIMEOUT_S)
             return {at.partition: at.offset for at in committed if at.offset >= 0}
 
+    def move_offset(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Set a group's offset as an operator does; the group must have no member."""
+        wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
+        altered = self.admin.alter_consumer_group_offsets([wanted])[group].result(TIMEOUT_S)
+        assert all(each.error is None for each in altered.topic_partitions)
+
+    def delete_group(self, group: str) -> None:
+        """Delete a group, as one that has expired."""
+        self.admin.delete_consumer_groups([group])[group].result(TIMEOUT_S)
+
+    def delete_topic(self, topic: str) -> None:
+        self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
+
     def ends(self) -> dict[int, int]:
         """Where each partition's log ends."""
-        with self._looking() as consumer:
+        with self._looking(self.name) as consumer:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
             asked = {partition: TopicPartition(self.events_topic, partition) for partition in known}
             return {
@@ -236,12 +270,12 @@ class Case:
             }
 
     @contextmanager
-    def _looking(self) -> Iterator[Consumer]:
-        """A consumer that names the group and does not join it."""
+    def _looking(self, group: str) -> Iterator[Consumer]:
+        """A consumer that names a group and does not join it."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
-                "group.id": self.name,
+                "group.id": group,
                 "isolation.level": "read_uncommitted",
             }
         )
@@ -251,9 +285,10 @@ class Case:
             consumer.close()
 
     def members(self) -> int:
-        """How many members the group has."""
-        described = self.admin.describe_consumer_groups([self.name])[self.name].result(TIMEOUT_S)
-        return len(described.members)
+        """How many members both groups have."""
+        groups = [self.name, self.windows_group]
+        described = self.admin.describe_consumer_groups(groups)
+        return sum(len(described[group].result(TIMEOUT_S).members) for group in groups)
 
     def wait_for_counts(self, service: Service, expected: Mapping[WindowKey, int]) -> None:
         """Wait until every window has been published with its whole count, and no other has been."""

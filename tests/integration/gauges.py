@@ -1,6 +1,6 @@
 """What a replica's gauges say, and what those of the newest windows must say by the results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from math import copysign
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from driftgauge.demo.scrape import Scrape
 from driftgauge.telemetry.catalogue import METRICS, Kind
 from tests.integration.case import WindowKey
+from tests.integration.service import Service
 
 # What follows from the configuration alone; a result says the limit only where it is compared with it.
 _CONFIGURED = {
@@ -29,8 +30,24 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def window_gauges(scrape: Scrape) -> Samples:
-    """Every sample that a replica shows of closed windows; none where its table is stale."""
+    """Every sample that a replica shows of closed windows."""
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
+
+
+def shown_by(replicas: Iterable[Service]) -> Samples:
+    """Every sample of closed windows that any of the replicas shows, none of them twice."""
+    shown: Samples = {}
+    for replica in replicas:
+        its = window_gauges(replica.scrape())
+        assert not its.keys() & shown.keys(), "two replicas show one stream"
+        shown |= its
+    return shown
+
+
+def newest_result(service: Service, stream: str, window: str) -> float | None:
+    """The end of the newest window that a replica shows, s; None where it shows none."""
+    labels = (("stream", stream), ("window", window))
+    return service.scrape().samples.get(("driftgauge_window_end_timestamp_seconds", labels))
 
 
 def held_partitions(scrape: Scrape) -> set[int]:
@@ -38,7 +55,7 @@ def held_partitions(scrape: Scrape) -> set[int]:
     return {
         int(dict(labels)["partition"])
         for name, labels in scrape.samples
-        if name == "driftgauge_consumer_position_offset"
+        if name == "driftgauge_consumer_position_offset" and ".partials." not in dict(labels)["topic"]
     }
 
 
@@ -63,7 +80,7 @@ def gauges_of(final: Mapping[WindowKey, dict[str, Any]]) -> Samples:
 def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
     for name in (
         *("js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "p_value", "calibrated"),
-        *("revision", "events_lost"),
+        *("revision", "events_lost", "counted_twice"),
     ):
         yield name, {}, record[name]
     shift = record["mean_shift"] or {}

@@ -11,8 +11,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 
-from driftgauge.demo.scrape import Scrape
 from driftgauge.config import ENV_PREFIX
+from driftgauge.demo.scrape import Scrape
 
 DRIFTGAUGE = ("-m", "driftgauge")
 PATIENCE_S = 60.0
@@ -60,6 +60,7 @@ class Service:
         log: Path,
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] = DRIFTGAUGE,
+        role: str = "all",
     ) -> None:
         """Start it.
 
@@ -68,11 +69,12 @@ class Service:
             log: Where its log goes.
             settings: Environment variables, laid over the configuration.
             program: What Python runs in place of `driftgauge`.
+            role: The roles that it serves.
         """
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *program, "serve", "--config", str(config)],
+                [sys.executable, *program, "serve", "--config", str(config), "--role", role],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -143,11 +145,37 @@ class Service:
         )
 
     def held(self) -> int:
-        """How many partitions it holds, over all topics."""
-        samples = self.scrape().samples.items()
+        """How many partitions of events topics it holds."""
+        return sum(number for topic, number in self._assigned().items() if ".partials." not in topic)
+
+    def shards(self) -> int:
+        """How many shards it holds."""
+        return sum(number for topic, number in self._assigned().items() if ".partials." in topic)
+
+    def _assigned(self) -> dict[str, int]:
+        return {
+            dict(labels)["topic"]: int(value)
+            for (name, labels), value in self.scrape().samples.items()
+            if name == "driftgauge_consumer_assigned_partitions"
+        }
+
+    def late(self, stream: str | None = None, window: str | None = None) -> int:
+        """Late events, of one stream and window size or all, as the owner of the shard shows them."""
         return sum(
-            int(value) for (name, _), value in samples if name == "driftgauge_consumer_assigned_partitions"
+            int(value)
+            for (name, labels), value in self.scrape().samples.items()
+            if name == "driftgauge_late_events_total"
+            and stream in (None, dict(labels)["stream"])
+            and window in (None, dict(labels)["window"])
         )
+
+    def chain(self) -> dict[str, int]:
+        """What the chains of the shards held have found: gaps, overlaps and orphans."""
+        found: dict[str, int] = {"gap": 0, "overlap": 0, "orphans": 0}
+        for (name, _), value in self.scrape().samples.items():
+            if name.startswith("driftgauge_partials_") and name.endswith("_total"):
+                found[name.removeprefix("driftgauge_partials_").removesuffix("_total")] += int(value)
+        return found
 
     def is_ready(self) -> bool:
         return self.get("/readyz")[0] == 200

@@ -1,15 +1,18 @@
-"""What a group's state topic holds, as compaction would leave it."""
+"""What the shards' changelogs hold, as compaction would leave them."""
 
-from driftgauge.core.state import Key, Value
-from driftgauge.events.state import decode
+from driftgauge.core.windows.changelog import Key, Value
+from driftgauge.records.changelog import decode
 from tests.integration.case import Case
 
 
 def read_state(case: Case) -> dict[tuple[int, Key], Value]:
-    """The last value of each partition and key, but for those that are forgotten."""
+    """The last value of each shard and key, but for those that are forgotten."""
     state: dict[tuple[int, Key], Value] = {}
-    for message in case.read(case.state_topic):
-        key, value = decode(message.key() or b"", message.value())
+    for message in case.read(case.changelog_topic):
+        decoded = decode(message.key() or b"", message.value())
+        if decoded is None:
+            continue
+        key, value = decoded
         place = message.partition() or 0, key
         state.pop(place, None)
         if value is not None:

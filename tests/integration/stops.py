@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from driftgauge import cli
-from driftgauge.kafka import client, transaction
+from driftgauge.kafka import calls, client
 
 
 class StoppingProducer:
@@ -29,9 +29,13 @@ class StoppingProducer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
 
+    def __len__(self) -> int:
+        return len(self._producer)
+
     def begin_transaction(self) -> None:
-        self._topics.clear()
+        # It fails while one is open.
         self._producer.begin_transaction()
+        self._topics.clear()
 
     def produce(self, topic: str, **record: Any) -> None:
         self._topics.add(topic)
@@ -59,7 +63,7 @@ class StoppingProducer:
 def main() -> None:
     order = Path(sys.argv.pop(1))
     # A call that hangs is given up after a time that goes on while the process is stopped.
-    transaction._HANGING_S = 120.0
+    calls.HANGING_S = 120.0
     make = client.transactional_producer
     client.transactional_producer = lambda *arguments, **named: StoppingProducer(
         make(*arguments, **named), order

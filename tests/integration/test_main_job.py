@@ -17,8 +17,8 @@ from driftgauge.demo.digits import Condition, Split, expose, reuse, split_digits
 from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.kafka.publisher import Publication, publish
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
-from tests.integration.gauges import Samples, gauges_of, window_gauges, without_wall_time
-from tests.integration.service import Service, driftgauge, wait_for
+from tests.integration.gauges import Samples, gauges_of, shown_by, without_wall_time
+from tests.integration.service import driftgauge, wait_for
 from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.integration
@@ -32,11 +32,11 @@ DIGITS_PER_DAY = 600
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the service left behind: its results, and the last gauges of each replica."""
+    """What a run of the service left behind: its results, and the last gauges of all replicas."""
 
     case: Case
     final: dict[WindowKey, dict[str, Any]]
-    shown: list[Samples]
+    shown: Samples
 
     @property
     def days(self) -> list[dict[str, Any]]:
@@ -51,23 +51,16 @@ def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> Outcome
         services = [running.enter_context(case.serve(f"replica-{number}")) for number in range(replicas)]
         case.wait_for_counts(services[0], expected)
         final = case.final_results()
-        for service in services:
-            service.wait_for(
-                "the gauges to follow", lambda s=service: which(show(s)) == which(gauges_of(final))
-            )
+        wait_for("the gauges to follow", lambda: which(shown_by(services)) == which(gauges_of(final)))
         wait_for(
             "all events to be counted",
             lambda: sum(service.outcomes("accepted") for service in services) == total,
         )
-        shown = [show(service) for service in services]
+        shown = without_wall_time(shown_by(services))
         for service in services:
             service.stop()
     assert case.dead_letters() == []
     return Outcome(case, final, shown)
-
-
-def show(service: Service) -> Samples:
-    return without_wall_time(window_gauges(service.scrape()))
 
 
 def which(samples: Samples) -> Samples:
@@ -205,8 +198,7 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
 def test_the_gauges_show_the_last_windows_as_they_were_published(outcome: Outcome) -> None:
     asked = gauges_of(outcome.final)
     assert {series[0] for series in asked} > {"driftgauge_window_js_divergence", "driftgauge_window_events"}
-    for shown in outcome.shown:
-        assert shown == asked
+    assert outcome.shown == asked
 
 
 def test_replaying_the_topic_gives_the_same_results(outcome: Outcome, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, Event
-from tests.integration.service import wait_for
+from tests.integration.service import Service, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -19,7 +19,7 @@ STOPS = Path(__file__).with_name("stops.py")
 PARTITIONS = 4
 OWN_TIMEOUTS = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
 # The service's session and transaction timeouts, and how often the tests' broker looks for dead transactions.
-SESSION_S, TRANSACTION_S, SCAN_S = 6.0, 10.0, 5.0
+SESSION_S, TRANSACTION_S, SCAN_S = 13.0, 13.0, 5.0
 VECTOR = np.zeros(DIMENSION, dtype=np.float32)
 
 
@@ -45,7 +45,7 @@ class Crash:
         self._victim.wait_for("the first to be counted", lambda: self._victim.counted() == PARTITIONS)
 
     def order_stop(self) -> None:
-        self._order.write_text(f"commit_transaction {self._case.state_topic}")
+        self._order.write_text(f"commit_transaction {self._case.partials_topic}")
         self._case.publish(on_every_partition(START_MS + 1))
 
     def happen(self) -> None:
@@ -81,7 +81,8 @@ def test_a_killed_replica_is_made_good_within_the_bounds(tmp_path: Path, bootstr
         # The one that takes longer is waited for last.
         named_s, unnamed_s = named.wait_until_made_good(), unnamed.wait_until_made_good()
     _log.info("counted again after kill -9: named %.1f s, unnamed %.1f s", named_s, unnamed_s)
-    assert named_s < 10
+    # The group waits for the dead member in either case; the transaction ends with the successor's name.
+    assert named_s < SESSION_S + 7
     assert unnamed_s < SESSION_S + TRANSACTION_S + SCAN_S
 
 
@@ -119,17 +120,20 @@ def test_a_thousand_open_panes_are_restored_within_five_seconds(tmp_path: Path, 
     with case.serve() as service:
         case.publish(events)
         service.wait_for("all to be counted", lambda: service.counted() == len(events))
+        service.wait_for("all to be applied", lambda: open_windows(service) == minutes)
         service.kill()
 
     started_s = time.monotonic()
     with case.serve() as service:
-        service.wait_until_ready()
-        ready_s = time.monotonic() - started_s
-        open_windows = service.scrape().value("driftgauge_windows_open", stream="alpha", window="1m")
+        service.wait_for("all panes to be there", lambda: open_windows(service) == minutes)
+        shown_s = time.monotonic() - started_s
         case.wait_for_counts(service, case.truth(events))
         assert service.counted() == 0
-    (restored,) = service.logged("restored")
-    _log.info("restored in %s s; ready %.1f s after the start", restored["waited_s"], ready_s)
-    assert open_windows == minutes
-    assert float(str(restored["waited_s"])) < 5
-    assert ready_s < 15
+    restored = [entry["waited_s"] for entry in service.logged("restored") if entry["role"] == "windows"]
+    _log.info("restored in %s s; shown %.1f s after the start", restored, shown_s)
+    assert max(float(str(waited_s)) for waited_s in restored) < 5
+    assert shown_s < 15
+
+
+def open_windows(service: Service) -> float | None:
+    return service.scrape().samples.get(("driftgauge_windows_open", (("stream", "alpha"), ("window", "1m"))))

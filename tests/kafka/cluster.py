@@ -4,14 +4,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from driftgauge.core.partition import Partition
-from driftgauge.core.state import Change
-from driftgauge.events.state import encode_key, encode_value
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.transaction import Transaction
@@ -23,13 +22,12 @@ LOOK_EVERY_S = 0.05
 
 
 class Cluster:
-    """An events topic of some partitions, its state topic, topics for results and letters; a group."""
+    """An events topic of some partitions, topics for results and letters; a group."""
 
-    def __init__(self, bootstrap: str, partitions: int = 2, **state_settings: str) -> None:
+    def __init__(self, bootstrap: str, partitions: int = 2) -> None:
         name = uuid.uuid4().hex
         self.group = f"group-{name}"
-        self.events, self.state = f"events-{name}", f"state-{name}"
-        self.windows, self.letters = f"windows-{name}", f"letters-{name}"
+        self.events, self.windows, self.letters = f"events-{name}", f"windows-{name}", f"letters-{name}"
         self.partitions = partitions
         self.bootstrap = bootstrap
         self.properties: dict[str, str | int | float | bool] = {
@@ -39,7 +37,6 @@ class Cluster:
         }
         self.admin = client.admin(self.properties)
         self.create(self.events, partitions)
-        self.create(self.state, partitions, cleanup_policy="compact", **state_settings)
         self.create(self.windows, 1)
         self.create(self.letters, 1)
 
@@ -53,7 +50,8 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         # The broker is shared, and each partition costs it open files.
-        self.admin.delete_topics([self.events, self.state, self.windows, self.letters])
+        internal = [topic for topic in self.admin.list_topics().topics if f".{self.group}." in topic]
+        self.admin.delete_topics([self.events, self.windows, self.letters, *internal])
 
     def await_that(self, look: Callable[[], bool], what: str, within_s: float = TIMEOUT_S) -> None:
         """Look again and again until it is so."""
@@ -82,46 +80,37 @@ class Cluster:
             producer.produce(self.events, value, partition=partition)
         assert producer.flush(TIMEOUT_S) == 0
 
-    def forget(self, partition: int, before: int) -> None:
-        """Let the log of an events partition begin at this offset, as if the others had expired."""
-        at = TopicPartition(self.events, partition, before)
+    def forget(self, partition: int, before: int, topic: str | None = None) -> None:
+        """Let the log of a partition, of events by default, begin here, as if the others had expired."""
+        at = TopicPartition(topic or self.events, partition, before)
         self.admin.delete_records([at])[at].result(TIMEOUT_S)
 
     def writer(self, name: str | None = None, **properties: str | int) -> Producer:
         """A transactional producer that is ready."""
         producer = client.transactional_producer(
-            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}"
+            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}", lambda _: None
         )
         producer.init_transactions(TIMEOUT_S)
         return producer
 
+    def unstarted(self, name: str | None = None, **properties: str | int) -> Transaction:
+        """A transaction of the service's own."""
+        return Transaction(
+            partial(client.transactional_producer, {**self.properties, **properties}),
+            name or f"{self.group}-{uuid.uuid4().hex}",
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:
         """A transaction of the service's own that has been started."""
-        producer = client.transactional_producer(
-            {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}"
-        )
-        transaction = Transaction(producer)
+        transaction = self.unstarted(name, **properties)
         transaction.start(TIMEOUT_S)
         return transaction
-
-    def keep(self, writer: Producer, *changes: Change) -> None:
-        """Write changes of the state in the transaction that is open; the broker has them then."""
-        for change in changes:
-            value = None if change.value is None else encode_value(change.value)
-            writer.produce(self.state, value, encode_key(change.key), partition=change.partition[1])
-        assert writer.flush(TIMEOUT_S) == 0
-
-    def write(self, *changes: Change) -> None:
-        """Commit changes of the state."""
-        writer = self.writer()
-        writer.begin_transaction()
-        self.keep(writer, *changes)
-        writer.commit_transaction(TIMEOUT_S)
 
     @contextmanager
     def member(self, **properties: str | int) -> Iterator[Consumer]:
         """A member of the group that owns partitions."""
-        consumer = client.consumer({**self.properties, **properties})
+        consumer = client.consumer({**self.properties, **properties}, self.group)
         try:
             consumer.subscribe([self.events])
             self.await_that(lambda: consumer.poll(0.1) is None and bool(consumer.assignment()), "partitions")
@@ -130,9 +119,9 @@ class Cluster:
             consumer.close()
 
     @contextmanager
-    def stranger(self) -> Iterator[Consumer]:
-        """A consumer of the group that is no member of it, and speaks in its name all the same."""
-        consumer = client.consumer(self.properties)
+    def stranger(self, group: str | None = None) -> Iterator[Consumer]:
+        """A consumer of a group that is no member of it, and speaks in its name all the same."""
+        consumer = client.consumer(self.properties, group or self.group)
         try:
             yield consumer
         finally:

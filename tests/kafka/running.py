@@ -1,50 +1,63 @@
-"""What counts a cluster's events, in a thread of its own."""
+"""The roles of a replica on a real broker, in threads of this process."""
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from collections.abc import Collection
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from driftgauge.telemetry.health import Health
-from driftgauge.telemetry.metrics import Telemetry, WatchedStream
+import orjson
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.kafka.service import Service
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import SPEC, START_MS, build_settings
+from tests.kafka.parts import DECODER, SHARDS, SPECS, START_MS, build_settings
 
 END_S = 60.0
 
 
-class Running(ABC):
+class Running:
     """It runs until it is stopped, or fails: of that the test is to judge."""
 
-    def __init__(self, cluster: Cluster, *, kafka: dict[str, Any] | None = None, **changes: Any) -> None:
+    def __init__(self, cluster: Cluster, roles: Collection[Role] = tuple(Role), **kafka: str | int) -> None:
         self.cluster = cluster
-        self.health = Health()
-        self.telemetry = Telemetry(
-            "0.1.0", [WatchedStream(SPEC, "v7", START_MS, "warning")], [cluster.events], self.health
-        )
-        topics = {
-            "events": [cluster.events],
-            "windows": cluster.windows,
-            "dead_letters": cluster.letters,
-            "state": {cluster.events: cluster.state},
-        }
         self.settings = build_settings(
-            kafka={**cluster.properties, **(kafka or {})},
-            topics=topics,
-            **{"commit_interval": "200ms", **changes},
+            {**cluster.properties, **kafka},
+            windows=cluster.windows,
+            letters=cluster.letters,
+            events=cluster.events,
+        )
+        streams = [
+            WatchedStream(
+                spec,
+                tuple(WatchedBaseline(each.reference, None, START_MS) for each in spec.baselines),
+                "info",
+            )
+            for spec in SPECS
+        ]
+        partials = self.settings.partials_topic
+        self.telemetry = Telemetry(
+            "0.1.0", streams, [cluster.events], partials, Health(roles), roles, SYSTEM_CLOCK
         )
         self.stopping = threading.Event()
         self.failure: Exception | None = None
+        self._service = Service(
+            self.settings,
+            SPECS,
+            DECODER,
+            roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
+            clock=SYSTEM_CLOCK,
+        )
         self._thread = threading.Thread(target=self._guarded_run)
-
-    @abstractmethod
-    def run(self) -> None:
-        """Count until `stopping` is set."""
+        self._thread.start()
 
     def _guarded_run(self) -> None:
         try:
-            self.run()
+            self._service.run(self.stopping)
         except Exception as error:  # noqa: BLE001 - for the test to judge
             self.failure = error
 
@@ -59,9 +72,6 @@ class Running(ABC):
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
-        self._thread.start()
-
     def stop(self) -> float:
         """Stop it, and return the seconds that it took."""
         self.stopping.set()
@@ -73,5 +83,48 @@ class Running(ABC):
         assert not self._thread.is_alive(), "it does not end"
         return time.monotonic() - started_s
 
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", labels)
+    def value(self, name: str, **labels: str | int) -> float:
+        text = {label: str(value) for label, value in labels.items()}
+        return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", text) or 0.0
+
+    def counted(self, outcome: str = "accepted") -> float:
+        names = [*(spec.name for spec in SPECS), ""]
+        return sum(self.value("events_total", stream=name, outcome=outcome) for name in names)
+
+    def chain(self) -> tuple[float, float, float]:
+        """Gaps, overlaps and orphans of all shards held."""
+        gap, overlap, orphans = (
+            sum(self.value(f"partials_{what}_total", shard=shard) for shard in range(SHARDS))
+            for what in ("gap", "overlap", "orphans")
+        )
+        return gap, overlap, orphans
+
+    def restored(self) -> float:
+        """How many restores there were."""
+        return self.value("restore_duration_seconds_count", role="windows")
+
+    def counts(self) -> dict[tuple[str, int], int]:
+        """The count last published of each window, by its second; no revision was published twice."""
+        counts: dict[tuple[str, int], int] = {}
+        seen = set()
+        for _, value in self.cluster.read(self.cluster.windows):
+            record = orjson.loads(value or b"")
+            key = record["stream"], int(record["start"][17:19])
+            assert (key, record["revision"]) not in seen, "a revision was published twice"
+            seen.add((key, record["revision"]))
+            counts[key] = record["count"]
+        return counts
+
+    def await_counts(self, expected: dict[tuple[str, int], int]) -> None:
+        found: list[object] = []
+
+        def are_so() -> bool:
+            assert self.failure is None, self.failure
+            found[:] = [self.counts()]
+            return found == [expected]
+
+        try:
+            self.cluster.await_that(are_so, "the counts")
+        except AssertionError as error:
+            error.add_note(f"expected {expected}, found {found}")
+            raise

@@ -7,18 +7,20 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.kafka import client
+from driftgauge.kafka.client_log import ConnectionWatch
 from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka.parts import Lines
 
-transactional_producer = partial(client.transactional_producer, transactional_id="a")
+transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)
+member = partial(client.consumer, group="g")
 CLIENTS = (
-    client.consumer,
-    client.table_consumer,
+    member,
+    client.changelog_consumer,
     client.producer,
     transactional_producer,
     client.admin,
 )
-CONSUMERS = (client.consumer, client.table_consumer)
+CONSUMERS = (member, client.changelog_consumer)
 # Of those that one kind of client has and another has not, what operators may well set.
 ONE_SIDED = {
     "acks": "all",
@@ -80,7 +82,7 @@ def test_one_section_serves_every_kind_of_client_and_none_is_warned_of_the_other
     make, name, unused, said
 ):
     made = make(
-        {"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 6_000, name: ONE_SIDED[name]}
+        {"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 13_000, name: ONE_SIDED[name]}
     )
     made.poll(0)
     if make in CONSUMERS:
@@ -121,7 +123,9 @@ def test_a_client_is_not_given_the_properties_of_another_kind(make, kind, wrong,
 
 def test_what_correctness_rests_on_cannot_be_set_from_outside(broker):
     properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own", "enable.auto.commit": True}
-    consumer = client.consumer({**properties, "enable.partition.eof": False, "auto.offset.reset": "earliest"})
+    consumer = client.consumer(
+        {**properties, "enable.partition.eof": False, "auto.offset.reset": "earliest"}, "own"
+    )
     consumer.subscribe(["here"])
     notices = []
     for _ in range(100):
@@ -131,7 +135,7 @@ def test_what_correctness_rests_on_cannot_be_set_from_outside(broker):
     consumer.close()
     # Without an offset of the group's its position is told to be unknown, and not taken to be the first.
     assert {notice.error().code() for notice in notices} == {KafkaError._AUTO_OFFSET_RESET}
-    reader = client.consumer(properties)
+    reader = client.consumer(properties, "own")
     partitions = [TopicPartition("here", notices[0].partition())]
     assert reader.committed(partitions, timeout=10)[0].offset < 0, "leaving has committed nothing"
     reader.close()
@@ -173,13 +177,13 @@ def test_a_problem_with_a_secret_quotes_nothing_of_it(name):
     assert "hunter2" not in problem
 
 
-def test_a_table_is_read_from_its_beginning_to_its_end_without_a_group(broker):
+def test_changelog_is_read_from_beginning_to_end_without_a_group(broker):
     properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own"}
     producer = client.producer(properties)
     for number in range(3):
         producer.produce("table", b"%d" % number, partition=0)
     assert producer.flush(10) == 0
-    reader = client.table_consumer(
+    reader = client.changelog_consumer(
         {**properties, "enable.partition.eof": False, "auto.offset.reset": "error"}
     )
     reader.assign([TopicPartition("table", 0, OFFSET_BEGINNING)])
@@ -216,3 +220,46 @@ def test_a_complaint_of_the_client_library_passes_once_a_minute():
     assert not passes(failing.format(7), 1_059.0)
     assert passes(failing.replace("b:9/1", "b:9/2").format(0), 1_059.0), "another broker"
     assert passes(failing.format(0), 1_060.0)
+
+
+def test_consumer_is_of_the_group_it_is_asked_for(broker):
+    consumer = client.consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"}, "g.windows")
+    consumer.subscribe(["here"])
+    for _ in range(100):
+        consumer.poll(0.1)
+        if consumer.assignment():
+            break
+    # The group's id begins what a member says of itself.
+    assert b"g.windows" in consumer.consumer_group_metadata()
+    assert len(consumer.assignment()) == 4
+    consumer.close()
+
+
+def test_defaults_outlast_the_failover_of_a_broker():
+    """A broker is declared dead after 9 s, and its successor found within 1 or 2 more."""
+    defaults = {**client._CONSUMER_DEFAULTS, **client._TRANSACTION_DEFAULTS}
+    failover_ms = 11_000
+    assert defaults["session.timeout.ms"] - defaults["heartbeat.interval.ms"] >= failover_ms
+    # A record is given up with its transaction, unless it is told to be earlier.
+    assert failover_ms < defaults["transaction.timeout.ms"]
+    assert "message.timeout.ms" not in defaults
+    assert 2 * defaults["socket.timeout.ms"] <= defaults["transaction.timeout.ms"]
+    assert defaults["topic.metadata.refresh.interval.ms"] < 30_000
+
+
+@pytest.mark.parametrize(
+    ("line", "is_lost"),
+    [
+        ("FAIL [d#producer-91] [thrd:b:9/1]: b:9/1: Disconnected (after 111ms in state UP)", True),
+        ("FAIL [d#producer-92] [thrd:b:9/1]: b:9/1: 1 request(s) timed out: disconnect (in state UP)", True),
+        ("FAIL [d#producer-93] [thrd:b:9/1]: b:9/1: Connect failed (after 0ms in state CONNECT)", False),
+        ("GETPID [d#producer-94] [thrd:main]: retrying in state UP", False),
+    ],
+)
+def test_lost_connection_is_read_from_the_log_and_the_line_passed_on(line, is_lost, said):
+    heard = []
+    watching = ConnectionWatch(heard.append)
+    logging.getLogger("librdkafka").setLevel(logging.INFO)
+    watching.log(logging.INFO, "%s %s", *line.split(" ", 1))
+    assert [error.code() for error in heard] == [KafkaError._TRANSPORT] * is_lost
+    assert said == [line]

@@ -1,31 +1,97 @@
 import socket
 from contextlib import suppress
+from time import monotonic
 
-from driftgauge.kafka import client, topics
+import pytest
+from confluent_kafka import OFFSET_INVALID, TopicPartition
+
+from driftgauge.kafka import client
 from driftgauge.kafka.embedded import EmbeddedBroker
 
-
-def consume(broker, topic, wanted):
-    """Read until `wanted` values have come, or for ten seconds."""
-    consumer = client.table_consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"})
-    consumer.subscribe([topic])
-    values = []
-    for _ in range(100):
-        values += [record.value() for record in consumer.consume(100, 0.1) if record.error() is None]
-        if len(values) >= wanted:
-            break
-    consumer.close()
-    return sorted(values)
+PATIENCE_S = 20.0
 
 
-def test_what_is_published_is_read_by_a_group():
+class Member:
+    """A member of a group that reads all partitions given to it from their beginning."""
+
+    def __init__(self, broker, topic):
+        quick = {
+            "bootstrap.servers": broker.bootstrap,
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 300,
+        }
+        self.consumer = client.consumer(quick, "g")
+        self.held = set()
+        self.values = []
+        self.consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
+
+    def read(self):
+        self.values += [each.value() for each in self.consumer.consume(100, 0.1) if each.error() is None]
+
+    def _assign(self, consumer, partitions):
+        consumer.incremental_assign([TopicPartition(each.topic, each.partition, 0) for each in partitions])
+        self.held |= {each.partition for each in partitions}
+
+    def _revoke(self, consumer, partitions):
+        consumer.incremental_unassign(partitions)
+        self.held -= {each.partition for each in partitions}
+
+
+@pytest.fixture
+def events():
+    """A broker with 200 events; and what they are."""
     with EmbeddedBroker(["events"]) as broker:
         producer = client.producer({"bootstrap.servers": broker.bootstrap})
         values = [b"%03d" % number for number in range(200)]
         for value in values:
             producer.produce("events", value)
         assert producer.flush(10) == 0
-        assert consume(broker, "events", len(values)) == values
+        yield broker, values
+
+
+def read_until(condition, *members):
+    deadline_s = monotonic() + PATIENCE_S
+    while not condition():
+        assert monotonic() < deadline_s, [member.held for member in members]
+        for member in members:
+            member.read()
+
+
+def test_what_is_published_is_read_by_a_group(events):
+    broker, values = events
+    member = Member(broker, "events")
+    read_until(lambda: len(member.values) >= len(values), member)
+    member.consumer.close()
+    assert sorted(member.values) == values
+
+
+def test_members_share_the_partitions_and_keep_what_they_need_not_give_up(events):
+    broker, _ = events
+    first = Member(broker, "events")
+    read_until(lambda: len(first.held) == 4, first)
+    second = Member(broker, "events")
+    read_until(lambda: len(first.held) == len(second.held) == 2, first, second)
+    assert first.held | second.held == {0, 1, 2, 3}
+    kept = set(first.held)
+    second.consumer.close()
+    read_until(lambda: len(first.held) == 4, first)
+    assert kept <= first.held
+    first.consumer.close()
+
+
+def test_it_keeps_no_offsets_of_transactions(events):
+    broker, _ = events
+    member = Member(broker, "events")
+    read_until(lambda: member.held, member)
+    producer = client.transactional_producer({"bootstrap.servers": broker.bootstrap}, "id", lambda _: None)
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    metadata = member.consumer.consumer_group_metadata()
+    producer.send_offsets_to_transaction([TopicPartition("events", 0, 7)], metadata, 10)
+    producer.commit_transaction(10)
+    (answer,) = member.consumer.committed([TopicPartition("events", 0)], timeout=10)
+    assert answer.offset == OFFSET_INVALID
+    member.consumer.close()
 
 
 def test_the_topics_are_there_with_four_partitions_and_on_loopback_only():
@@ -69,4 +135,4 @@ def test_two_brokers_know_nothing_of_each_other():
     with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
         assert one.bootstrap != other.bootstrap
         admin = client.admin({"bootstrap.servers": other.bootstrap})
-        assert topics.missing_topics(admin, ["here", "there"]) == ["here"]
+        assert admin.list_topics(timeout=10).topics.keys() == {"there"}

@@ -1,19 +1,13 @@
-import uuid
-
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, TopicPartition
 
-from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import TOPIC, SlowAdmin
+from tests.kafka.slow_admin import SlowAdmin
+
+TOPIC = "embeddings"
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
-
-
-class Answer:
-    def __init__(self, offset):
-        self.offset = offset
 
 
 @pytest.fixture
@@ -26,16 +20,12 @@ def offsets(admin):
     return LogOffsets(admin)
 
 
-def answer(admin, request, partition, offset):
-    admin.asked[request][TopicPartition(*partition)].set_result(Answer(offset))
-
-
 def test_the_answers_come_together_and_once(admin, offsets):
     offsets.request([FIRST, SECOND])
     assert offsets.collect() is None
-    answer(admin, 0, SECOND, 42)
+    admin.answer(0, SECOND, 42)
     assert offsets.collect() is None, "one answer is still to come"
-    answer(admin, 0, FIRST, 0)
+    admin.answer(0, FIRST, 0)
     assert offsets.collect() == {FIRST: 0, SECOND: 42}
     assert offsets.collect() == {}
     assert len(admin.asked) == 1
@@ -47,39 +37,56 @@ def test_nothing_is_asked_for_where_nothing_is_wanted(admin, offsets):
     assert offsets.collect() == {}
 
 
-def fail(admin, request, partition):
-    error = KafkaException(KafkaError(KafkaError._TIMED_OUT, "why"))
-    admin.asked[request][TopicPartition(*partition)].set_exception(error)
-
-
 def test_of_partitions_without_an_answer_the_others_answers_are_given(admin, offsets):
     offsets.request([FIRST, SECOND])
-    answer(admin, 0, SECOND, 42)
-    fail(admin, 0, FIRST)
+    admin.answer(0, SECOND, 42)
+    admin.fail(0, FIRST)
     assert offsets.collect() == {SECOND: 42}
     offsets.request([FIRST])
-    answer(admin, 1, FIRST, 9)
+    admin.answer(1, FIRST, 9)
     assert offsets.collect() == {FIRST: 9}
 
 
 def test_what_a_paused_process_is_answered_too_late_is_no_offset(admin, offsets):
     offsets.request([FIRST, SECOND])
-    answer(admin, 0, SECOND, 42)
-    answer(admin, 0, FIRST, OFFSET_INVALID)
+    admin.answer(0, SECOND, 42)
+    admin.answer(0, FIRST, OFFSET_INVALID)
     assert offsets.collect() == {SECOND: 42}
 
 
 def test_that_answers_fail_is_said_once_until_they_come_again(admin, offsets, caplog):
-    for request, fails in enumerate([True, True, False, True]):
+    for fails in [True, True, False, True]:
+        begun = len(admin.asked)
         offsets.request([FIRST, SECOND])
-        for at in (FIRST, SECOND):
-            if fails:
-                fail(admin, request, at)
-            else:
-                answer(admin, request, at, 7)
+        for request in range(begun, len(admin.asked)):
+            for at in list(admin.asked[request]):
+                where = (at.topic, at.partition)
+                if fails:
+                    admin.fail(request, where)
+                else:
+                    admin.answer(request, where, 7)
         offsets.collect()
     lines = [(line.getMessage(), line.partitions, line.error) for line in caplog.records]
     assert lines == [("offsets unknown", ["embeddings[0]", "embeddings[1]"], "why")] * 2
+
+
+def test_partition_without_an_answer_holds_up_no_other_the_next_time(admin, offsets):
+    offsets.request([FIRST, SECOND])
+    admin.fail(0, FIRST)
+    admin.answer(0, SECOND, 42)
+    assert offsets.collect() == {SECOND: 42}
+    offsets.request([FIRST, SECOND])
+    assert [list(asked) for asked in admin.asked[1:]] == [[TopicPartition(*SECOND)], [TopicPartition(*FIRST)]]
+    assert offsets.collect() is None
+    admin.answer(1, SECOND, 43)
+    assert offsets.collect() == {SECOND: 43}
+    offsets.request([FIRST, SECOND])
+    assert [list(asked) for asked in admin.asked[3:]] == [[TopicPartition(*SECOND)]], "FIRST is still asked"
+    admin.answer(2, FIRST, 7)
+    admin.answer(3, SECOND, 44)
+    assert offsets.collect() == {FIRST: 7, SECOND: 44}
+    offsets.request([FIRST, SECOND])
+    assert len(admin.asked) == 5, "both are asked for together again"
 
 
 @pytest.mark.integration
@@ -88,8 +95,7 @@ def test_a_log_has_a_beginning_an_end_and_a_stable_end(bootstrap):
         for _ in range(5):
             cluster.publish(b"x", partition=1)
         cluster.forget(partition=1, before=2)
-        writer = client.transactional_producer(cluster.properties, uuid.uuid4().hex)
-        writer.init_transactions(10)
+        writer = cluster.writer()
         writer.begin_transaction()
         writer.produce(cluster.events, b"open", partition=1)
         assert writer.flush(10) == 0

@@ -61,10 +61,10 @@ def test_a_wrong_property_is_named_rather_than_what_follows_from_it():
 @pytest.mark.parametrize(
     "make",
     [
-        client.consumer,
-        client.table_consumer,
+        partial(client.consumer, group="g"),
+        client.changelog_consumer,
         client.producer,
-        partial(client.transactional_producer, transactional_id="a"),
+        partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None),
         client.admin,
     ],
 )

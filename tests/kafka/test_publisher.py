@@ -4,19 +4,26 @@ from time import monotonic
 import numpy as np
 import orjson
 import pytest
-from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_CREATE_TIME,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import BrokerError
-from driftgauge.events.decoder import Decoder, StreamContract
+from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 from driftgauge.kafka import client
 from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.publisher import Publication, publish
-from tests.kafka.parts import START_MS, RecordingProducer
+from tests.kafka.producers import RecordingProducer
+from tests.watched import MONDAY_MS as START_MS
 
 DAY_MS = 86_400_000
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -30,14 +37,15 @@ def spread(vectors=None, **changes):
 
 
 def decode(publication):
-    decoder = Decoder({"images": StreamContract(publication.vectors.shape[1], "v7", Metric.EUCLIDEAN)})
+    contract = BaselineContract("images", "first", publication.vectors.shape[1], "v7", Metric.EUCLIDEAN)
+    decoder = Decoder([contract], lead_ms=0)
     number = len(publication.vectors)
     return decoder.decode(
         Records(
             values=[publication.event(row) for row in range(number)],
             partition=np.zeros(number, np.int32),
             offset=np.arange(number, dtype=np.int64),
-            latest_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),
+            credible_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),
         )
     )
 
@@ -165,8 +173,8 @@ def test_a_broker_gets_every_event_and_the_records_own_time_stays_now():
         properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         publication = spread(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
         publish(client.producer(properties), publication, rate=None)
-        reader = client.table_consumer(properties)
-        reader.subscribe(["events"])
+        reader = client.changelog_consumer(properties)
+        reader.incremental_assign([TopicPartition("events", index, OFFSET_BEGINNING) for index in range(4)])
         records = []
         for _ in range(100):
             records += [record for record in reader.consume(500, 0.1) if record.error() is None]

@@ -1,382 +1,324 @@
-"""One life of a replica's clients on a real broker, in a thread of its own."""
+"""The life of a session over stand-ins: what it does with what callbacks and commits meet."""
 
-import os
-import time
+import threading
+from unittest.mock import Mock
 
-import orjson
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from driftgauge.app import wall_clock_ms
-from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, StateError
-from driftgauge.kafka import client
-from driftgauge.kafka.session import Session
-from driftgauge.telemetry.health import Condition
-from tests.kafka.cluster import TIMEOUT_S, Cluster
-from tests.kafka.parts import DECODER, SPEC, STREAM, event
-from tests.kafka.running import Running
+from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
+from driftgauge.kafka.session import Phase, Session
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.kafka.parts import TOPIC, StandingClock
 
-pytestmark = pytest.mark.integration
-
-# Far ahead: it closes what there is.
-CLOSING = event(100_000)
+FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 
 
-class RunningSession(Running):
-    def __init__(self, cluster, name="name", *, kafka=None, **changes):
-        super().__init__(cluster, kafka=kafka, **changes)
+class Group:
+    """A consumer whose polls bring what a test has written down: a callback, then messages."""
+
+    def __init__(self, log):
+        self.log = log
+        self.polls = []
+        self.closing = ()
+
+    def subscribe(self, topics, *, on_assign, on_revoke, on_lost):
+        self.topics = topics
+        self.callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
+
+    def poll(self, messages=(), **callbacks):
+        """Let the next poll bring these, after callbacks about these partitions."""
+        self.polls.append((messages, callbacks))
+
+    def consume(self, number, timeout_s):
+        messages, callbacks = self.polls.pop(0) if self.polls else (None, {})
+        for name, partitions in callbacks.items():
+            for group in partitions if partitions and isinstance(partitions[0], list) else [partitions]:
+                self.callbacks[name](self, [TopicPartition(*each) for each in group])
+        if messages is None:
+            self.stopping.set()
+            return []
+        return list(messages)
+
+    def incremental_assign(self, partitions):
+        assert partitions == []
+
+    def incremental_unassign(self, partitions):
+        assert partitions == []
+
+    def close(self):
+        self.log.append(("close",))
+        self.callbacks["revoke"](self, [TopicPartition(*each) for each in self.closing])
+
+
+class Worker:
+    """Notes what it is told, and fails as it is told: an error for the next call of a name."""
+
+    def __init__(self, log):
+        self.log = log
+        self.errors = {}
+        self.commits = True
+
+    def _note(self, name, *what):
+        self.log.append((name, *what))
+        errors = self.errors.get(name, [])
+        if errors and (error := errors.pop(0)) is not None:
+            raise error
+
+    def assign(self, partitions):
+        self._note("assign", *partitions)
+
+    def take(self, messages):
+        if messages:
+            self._note("take", *messages)
+
+    def step(self, bound_s):
+        if self.errors.get("step"):
+            self._note("step")
+        return self.commits
+
+    def hand_over(self, partitions, bound_s):
+        self.bound_s = bound_s
+        self._note("hand_over", *partitions)
+
+    def give_up(self, partitions):
+        self._note("give_up", *partitions)
+
+    def rewind(self):
+        self._note("rewind")
+
+    def heed(self, error):
+        self._note("heed", error)
+
+
+class Life:
+    def __init__(self):
+        self.log = []
+        self.group, self.worker = Group(self.log), Worker(self.log)
+        self.transaction = Mock()
+        self.transaction.abort.side_effect = lambda bound_s: self.log.append(("abort",))
+        self.telemetry = Mock(spec=RoleTelemetry)
+        self.stopping = self.group.stopping = threading.Event()
         self.session = Session(
-            self.settings,
-            [SPEC],
-            DECODER,
-            transactional_id=f"{cluster.group}.{name}",
-            established=set(),
+            [TOPIC],
+            self.worker,
+            consumer=self.group,
+            transaction=self.transaction,
             telemetry=self.telemetry,
-            health=self.health,
-            clock_ms=wall_clock_ms,
+            clock=StandingClock().clock,
         )
-        self.start()
 
     def run(self):
+        assert self.session.phase is Phase.JOINING
         self.session.run(self.stopping)
-
-    def held(self):
-        return self.value("consumer_assigned_partitions", topic=self.cluster.events)
-
-    def is_ready(self):
-        assert self.failure is None, self.failure
-        return Condition.RESTORED not in self.health.missing()
-
-    def await_ready(self):
-        self.cluster.await_that(self.is_ready, "the session to be ready")
+        assert self.session.phase is Phase.CLOSED
+        return self.log
 
 
 @pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
-
-
-def publish(cluster, number, time_ms=0):
-    """Publish so many events of one second to each partition."""
-    for partition in range(cluster.partitions):
-        cluster.publish(*(event(time_ms + place) for place in range(number)), partition=partition)
-
-
-def close_windows(cluster):
-    for partition in range(cluster.partitions):
-        cluster.publish(CLOSING, partition=partition)
-
-
-def published(cluster):
-    """Every result of one-second windows: (second, revision, count)."""
-    records = [orjson.loads(value) for _, value in cluster.read(cluster.windows)]
-    assert {record["stream"] for record in records} <= {STREAM}
-    return [
-        (record["start"][14:19], record["revision"], record["count"])
-        for record in records
-        if record["window"] == "1s"
-    ]
-
-
-def counts(cluster):
-    """The count last published of each one-second window, no revision having been published twice."""
-    results = published(cluster)
-    assert len({result[:2] for result in results}) == len(results)
-    return {second: count for second, _, count in results}
-
-
-def await_counts(cluster, expected):
-    found = []
-
-    def is_so():
-        found[:] = [counts(cluster)]
-        return found == [expected]
-
-    try:
-        cluster.await_that(is_so, "the counts")
-    except AssertionError as error:
-        error.add_note(f"expected {expected}, found {found}")
-        raise
-
-
-def ends(cluster):
-    partitions = [(cluster.events, index) for index in range(cluster.partitions)]
-    return {index: end for (_, index), end in cluster.ask(partitions).items()}
-
-
-def test_what_is_published_is_counted_once_and_the_offsets_go_with_it(cluster):
-    with RunningSession(cluster) as session:
-        publish(cluster, 10)
-        cluster.publish(b"junk")
-        close_windows(cluster)
-        await_counts(cluster, {"00:00": 20})
-        assert session.held() == 2
-        assert session.value("events_total", stream=STREAM, outcome="accepted") == 22
-        assert session.stop() < 5.0
-    assert session.failure is None
-    assert cluster.committed() == ends(cluster)
-    assert [value for _, value in cluster.read(cluster.letters)] == [b"junk"]
-    assert cluster.members() == 0
-    assert session.held() == 0
-
-
-def test_whoever_leaves_commits_first_what_was_counted(cluster):
-    publish(cluster, 10)
-    with RunningSession(cluster, commit_interval="5s") as session:
-        session.await_ready()
-        cluster.await_that(
-            lambda: (
-                (owner := session.session._ownership) is not None
-                and {*owner._assignment.positions.values()} == {10}
-            ),
-            "the events to be counted",
-        )
-    assert session.failure is None
-    assert cluster.committed() == {0: 10, 1: 10}
-
-
-def test_who_follows_goes_on_where_the_last_one_left(cluster):
-    publish(cluster, 10)
-    with RunningSession(cluster, "first") as session:
-        cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first half")
-    publish(cluster, 5)
-    close_windows(cluster)
-    with RunningSession(cluster, "second"):
-        await_counts(cluster, {"00:00": 30})
-    assert session.failure is None
-
-
-def test_two_share_the_partitions_and_count_what_one_would(cluster):
-    with RunningSession(cluster, "first") as first:
-        publish(cluster, 10)
-        first.await_ready()
-        with RunningSession(cluster, "second") as second:
-            cluster.await_that(lambda: first.held() == second.held() == 1, "a partition each")
-            publish(cluster, 10)
-            cluster.await_that(lambda: first.is_ready() and second.is_ready(), "both to be ready")
-            publish(cluster, 10, time_ms=1_000)
-        cluster.await_that(lambda: first.held() == 2, "the first to have both again")
-        publish(cluster, 10, time_ms=1_000)
-        close_windows(cluster)
-        await_counts(cluster, {"00:00": 40, "00:01": 40})
-        accepted = sum(
-            each.value("events_total", stream=STREAM, outcome="accepted") for each in (first, second)
-        )
-        assert accepted == 82
-        assert first.value("commits_total", outcome="aborted") == 0
-    assert first.failure is second.failure is None
-
-
-def hold_up(cluster):
-    """Return a producer with an open transaction that may yet commit an offset of the group."""
-    writer = cluster.writer(**{"transaction.timeout.ms": 60_000})
-    writer.begin_transaction()
-    with cluster.stranger() as owner:
-        writer.send_offsets_to_transaction(cluster.at({0: 5}), owner.consumer_group_metadata(), TIMEOUT_S)
-    return writer
-
-
-def is_restoring(*sessions):
-    return all(each.session._restore is not None for each in sessions)
-
-
-def test_a_rebalance_during_a_restore_begins_it_anew(cluster):
-    # Where there is state the topics are looked after without the group's offsets.
-    publish(cluster, 10)
-    writer = hold_up(cluster)
-    with RunningSession(cluster, "first") as first:
-        cluster.await_that(lambda: is_restoring(first), "the first at the barrier")
-        with RunningSession(cluster, "second") as second:
-            cluster.await_that(
-                lambda: is_restoring(first) and first.held() == second.held() == 1, "a partition each"
-            )
-            assert not first.is_ready()
-            assert cluster.read(cluster.windows) == []
-        cluster.await_that(lambda: first.held() == 2 and is_restoring(first), "the first to be alone")
-        writer.abort_transaction(TIMEOUT_S)
-        close_windows(cluster)
-        await_counts(cluster, {"00:00": 20})
-    assert first.failure is second.failure is None
-
-
-def test_who_is_stopped_at_the_barrier_leaves_at_once(cluster):
-    writer = hold_up(cluster)
-    with RunningSession(cluster) as session:
-        cluster.await_that(lambda: is_restoring(session), "the session at the barrier")
-        assert session.stop() < 5.0
-    assert session.failure is None
-    assert cluster.members() == 0
-    writer.abort_transaction(TIMEOUT_S)
-
-
-def test_who_is_fenced_by_another_of_its_name_ends_and_holds_nothing(cluster):
-    with RunningSession(cluster) as session:
-        publish(cluster, 10)
-        session.await_ready()
-        cluster.transaction(f"{cluster.group}.name")
-        publish(cluster, 10)
-        session.await_end()
-        assert isinstance(session.failure, ClientLost)
-        assert "another process uses this replica's name" in str(session.failure)
-        assert session.held() == 0, "as the metrics say"
-        assert Condition.RESTORED in session.health.missing()
-        assert cluster.members() == 0
-    close_windows(cluster)
-    with RunningSession(cluster):
-        await_counts(cluster, {"00:00": 40})
-
-
-def test_who_stands_still_for_too_long_loses_its_partitions_and_gets_them_again(cluster):
-    with RunningSession(cluster, kafka={"max.poll.interval.ms": 1_500}) as session:
-        publish(cluster, 10)
-        session.await_ready()
-        follow = session.session._follower.poll
-        # The loop stands still between two polls, with events counted and not committed.
-        session.session._follower.poll = lambda: (
-            setattr(session.session._follower, "poll", follow),
-            time.sleep(3.0),
-        )
-        publish(cluster, 10)
-        cluster.await_that(
-            # By whichever comes first: the group's word, or the refusal of what was counted.
-            lambda: (
-                session.value("consumer_rebalances_total", kind="lost")
-                or session.value("commits_total", outcome="aborted")
-            ),
-            "the loss to be heard of",
-        )
-        close_windows(cluster)
-        await_counts(cluster, {"00:00": 40})
-    assert session.failure is None
-
-
-def test_a_transaction_that_is_refused_is_done_again(cluster):
-    """The dead letters' topic takes less than it was asked to at the start."""
-    with RunningSession(cluster) as session:
-        publish(cluster, 10)
-        cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first events")
-        limit = ConfigEntry("max.message.bytes", "3000", incremental_operation=AlterConfigOpType.SET)
-        topic = ConfigResource(ConfigResource.Type.TOPIC, cluster.letters, incremental_configs=[limit])
-        cluster.admin.incremental_alter_configs([topic])[topic].result(TIMEOUT_S)
-        cluster.publish(os.urandom(20_000))
-        publish(cluster, 10)
-        close_windows(cluster)
-        await_counts(cluster, {"00:00": 40})
-        assert session.value("commits_total", outcome="aborted") >= 1
-    assert session.failure is None
-    assert cluster.read(cluster.letters) == [(None, None)], "once, and cut"
-    assert session.value("events_total", stream="", outcome="undecodable") == 1
-
-
-def test_partitions_that_are_added_are_counted(cluster):
-    with RunningSession(cluster, kafka={"topic.metadata.refresh.interval.ms": 500}) as session:
-        publish(cluster, 10)
-        session.await_ready()
-        cluster.grow(cluster.events, 3)
-        cluster.partitions = 3
-        cluster.await_that(lambda: session.held() == 3, "the new partition")
-        publish(cluster, 10)
-        close_windows(cluster)
-        await_counts(cluster, {"00:00": 50})
-    assert session.failure is None
-    assert cluster.committed() == ends(cluster)
-
-
-def test_offsets_without_their_state_stop_the_partition_and_readiness(cluster):
-    cluster.commit({0: 5})
-    publish(cluster, 10)
-    with RunningSession(cluster) as session:
-        cluster.await_that(
-            lambda: session.value("consumer_stopped_partitions", topic=cluster.events) == 1, "the stop"
-        )
-        cluster.await_that(lambda: cluster.committed() == {0: 5, 1: 10}, "the other to be counted")
-        assert not session.is_ready()
-
-
-def test_a_record_that_is_not_state_ends_it(cluster):
-    producer = client.producer(cluster.properties)
-    producer.produce(cluster.state, b"value", b"strange", partition=1)
-    assert producer.flush(TIMEOUT_S) == 0
-    with RunningSession(cluster) as session:
-        session.await_end()
-    assert isinstance(session.failure, StateError)
-    assert str(session.failure).startswith(f"{cluster.state}[1] at offset 0: ")
-
-
-def test_a_state_topic_that_is_deleted_under_it_ends_it(cluster):
-    with RunningSession(cluster) as session:
-        publish(cluster, 10)
-        cluster.await_that(lambda: cluster.committed() == {0: 10, 1: 10}, "the first events")
-        cluster.await_that(session.health.is_fresh, "the table to be known as fresh")
-        cluster.admin.delete_topics([cluster.state])[cluster.state].result(TIMEOUT_S)
-        publish(cluster, 10)
-        session.await_end()
-    # It depends on whether the broker makes the topic anew when it is next written to.
-    assert isinstance(session.failure, StateError | BrokerError)
+def life():
+    return Life()
 
 
 @pytest.fixture
-def outage(kafka_broker):
-    """Stops the broker; it runs again after the test."""
-    yield kafka_broker.stop
-    if not kafka_broker.running:
-        kafka_broker.restart()
+def worker(life):
+    return life.worker
 
 
-def test_who_is_stopped_while_the_brokers_are_away_ends_within_what_supervisors_grant(
-    kafka_broker, cluster, outage
-):
-    with RunningSession(cluster) as session:
-        publish(cluster, 10)
-        session.await_ready()
-        publish(cluster, 10)
-        outage()
-        assert session.stop() < 20.0
-    assert session.failure is None or isinstance(session.failure, ClientLost)
-    assert session.held() == 0
+@pytest.fixture
+def group(life):
+    return life.group
 
 
-DENIED = {
-    "group": (ResourceType.GROUP, AclOperation.READ),
-    "events": (ResourceType.TOPIC, AclOperation.READ),
-    "state": (ResourceType.TOPIC, AclOperation.READ),
-    "windows": (ResourceType.TOPIC, AclOperation.WRITE),
-}
-
-
-@pytest.mark.parametrize("what", DENIED)
-def test_what_is_forbidden_ends_it_and_is_named(guarded, what):
-    cluster = Cluster(guarded)
-    resource, operation = DENIED[what]
-    # What there is a rule for is open to nobody but by a rule.
-    rules = [(AclOperation.ALL, AclPermissionType.ALLOW), (operation, AclPermissionType.DENY)]
-    acls = [
-        AclBinding(
-            resource,
-            getattr(cluster, what),
-            ResourcePatternType.LITERAL,
-            "User:ANONYMOUS",
-            "*",
-            operation,
-            permission,
-        )
-        for operation, permission in rules
+def test_it_works_on_what_it_is_given_and_hands_it_over_at_the_end(life, group):
+    group.poll(assign=[FIRST])
+    group.poll("ab")
+    group.poll("c", assign=[SECOND])
+    group.closing = [FIRST, SECOND]
+    assert life.run() == [
+        ("assign", FIRST),
+        ("take", "a", "b"),
+        ("assign", SECOND),
+        ("take", "c"),
+        ("hand_over", FIRST, SECOND),
+        ("close",),
     ]
-    publish(cluster, 10)
-    close_windows(cluster)
-    for done in cluster.admin.create_acls(acls).values():
-        done.result(TIMEOUT_S)
-    with RunningSession(cluster) as session:
-        session.await_end()
-    assert isinstance(session.failure, AuthorizationError), session.failure
-    assert "check the client's rights" in str(session.failure)
+    assert group.topics == [TOPIC]
+    life.transaction.abort.assert_not_called()
+
+
+def test_it_works_from_its_first_assignment_on_be_it_empty(life, group):
+    phases = []
+    life.telemetry.polled.side_effect = lambda: phases.append(life.session.phase)
+    group.poll()
+    group.poll(assign=[])
+    group.poll()
+    life.run()
+    assert phases[:3] == [Phase.JOINING, Phase.WORKING, Phase.WORKING]
+
+
+def test_a_hand_over_has_a_deadline(life, group, worker):
+    phases = []
+    life.telemetry.revoked.side_effect = lambda _: phases.append(life.session.phase)
+    group.poll(assign=[FIRST])
+    group.poll(revoke=[FIRST])
+    life.run()
+    assert phases[0] is Phase.HANDING_OVER
+    assert worker.bound_s < 5, "the others of the group wait"
+
+
+def test_what_is_revoked_without_having_been_assigned_is_passed_over(life, group):
+    group.poll(revoke=[FIRST])
+    assert ("hand_over", FIRST) not in life.run()
+
+
+def test_what_is_revoked_is_handed_over_and_the_messages_beside_it_are_kept(life, group):
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", revoke=[FIRST])
+    assert life.run()[1:4] == [("hand_over", FIRST), ("take", "a", "b"), ("hand_over", SECOND)]
+
+
+def test_an_abort_in_a_callback_goes_back_and_drops_the_messages_of_that_poll(life, group, worker):
+    aborted = TransactionAborted("no")
+    worker.errors["hand_over"] = [aborted]
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", revoke=[FIRST])
+    group.poll("cd")
+    assert life.run() == [
+        ("assign", FIRST, SECOND),
+        ("hand_over", FIRST),
+        ("heed", aborted),
+        ("rewind",),
+        ("take", "c", "d"),
+        ("hand_over", SECOND),
+        ("close",),
+    ]
+    life.telemetry.aborted.assert_called_once_with("no")
+
+
+def test_after_a_failure_in_a_callback_nothing_more_is_handed_over_but_given_up(life, group, worker):
+    aborted = TransactionAborted("no")
+    worker.errors["hand_over"] = [aborted]
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", revoke=[[FIRST], [SECOND]])
+    assert life.run() == [
+        ("assign", FIRST, SECOND),
+        ("hand_over", FIRST),
+        ("give_up", SECOND),
+        ("heed", aborted),
+        ("rewind",),
+        ("close",),
+    ]
+
+
+@pytest.mark.parametrize("error", [ClientLost("lost"), StateError("odd"), AuthorizationError("no")])
+def test_another_failure_in_a_callback_ends_the_session_and_commits_nothing(life, group, worker, error):
+    worker.errors["hand_over"] = [error]
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", revoke=[FIRST])
+    with pytest.raises(type(error)):
+        life.run()
+    assert life.log[1:] == [("hand_over", FIRST), ("give_up", SECOND), ("abort",), ("rewind",), ("close",)]
+    assert life.session.phase is Phase.CLOSED
+
+
+def test_what_is_lost_is_given_up_uncommitted_and_the_rest_is_read_again(life, group):
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", lost=[FIRST])
+    group.poll("cd")
+    assert life.run() == [
+        ("assign", FIRST, SECOND),
+        ("give_up", FIRST),
+        ("abort",),
+        ("rewind",),
+        ("take", "c", "d"),
+        ("hand_over", SECOND),
+        ("close",),
+    ]
+    life.telemetry.lost.assert_called_once()
+
+
+def test_what_cannot_be_dropped_after_a_loss_ends_the_session(life, group, worker):
+    life.transaction.abort.side_effect = ClientLost("no answer")
+    group.poll(assign=[FIRST])
+    group.poll("ab", lost=[FIRST])
+    with pytest.raises(ClientLost, match="could not be dropped"):
+        life.run()
+
+
+def test_an_abort_in_the_loop_goes_back(life, group, worker):
+    aborted = TransactionAborted("no")
+    worker.errors["step"] = [aborted]
+    group.poll("a", assign=[FIRST])
+    group.poll("b")
+    assert life.run()[1:] == [
+        ("take", "a"),
+        ("step",),
+        ("heed", aborted),
+        ("rewind",),
+        ("take", "b"),
+        ("hand_over", FIRST),
+        ("close",),
+    ]
+
+
+def test_five_aborts_in_a_row_end_the_session(life, group, worker):
+    worker.errors["step"] = [TransactionAborted(f"no {number}") for number in range(5)]
+    for _ in range(9):
+        group.poll("a")
+    with pytest.raises(ClientLost, match="5 transactions in a row were aborted, the last because no 4"):
+        life.run()
+    assert life.telemetry.aborted.call_count == 5
+
+
+def test_steps_without_a_commit_do_not_end_a_row_of_aborts(life, group, worker):
+    worker.commits = False
+    worker.errors["step"] = [TransactionAborted("no") if number % 2 else None for number in range(20)]
+    for _ in range(20):
+        group.poll("a")
+    with pytest.raises(ClientLost, match="in a row"):
+        life.run()
+
+
+def test_a_commit_ends_a_row_of_aborts(life, group, worker):
+    worker.errors["step"] = [None if number == 4 else TransactionAborted("no") for number in range(9)]
+    for _ in range(9):
+        group.poll("a")
+    # Four, a commit, four.
+    assert life.run().count(("rewind",)) == 8
+
+
+def test_a_failure_of_the_last_hand_over_is_not_passed_over(life, group, worker):
+    worker.errors["hand_over"] = [ClientLost("in doubt")]
+    group.poll(assign=[FIRST])
+    with pytest.raises(ClientLost, match="in doubt"):
+        life.run()
+
+
+def test_an_abort_of_the_last_hand_over_leaves_it_to_the_next_owner(life, group, worker):
+    worker.errors["hand_over"] = [TransactionAborted("no")]
+    group.poll(assign=[FIRST])
+    assert life.run()[-2:] == [("rewind",), ("close",)]
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        (KafkaError._ALL_BROKERS_DOWN, ClientLost),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, AuthorizationError),
+    ],
+)
+def test_what_a_client_raises_is_told_by_who_must_mend_it(life, group, worker, code, raised):
+    worker.errors["take"] = [KafkaException(KafkaError(code))]
+    group.poll("a", assign=[FIRST])
+    with pytest.raises(raised):
+        life.run()
+    assert life.log[-4:] == [("give_up", FIRST), ("abort",), ("rewind",), ("close",)]
+
+
+def test_any_other_error_is_nobodys_to_wait_out_and_commits_nothing(life, group, worker):
+    worker.errors["take"] = [KeyError("a fault of ours")]
+    group.poll("a", assign=[FIRST])
+    with pytest.raises(KeyError):
+        life.run()
+    assert life.log[-4:] == [("give_up", FIRST), ("abort",), ("rewind",), ("close",)]

@@ -1,3 +1,4 @@
+import logging
 import os
 import socket
 import threading
@@ -12,41 +13,45 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     ConfigResource,
-    NewPartitions,
     NewTopic,
     ResourcePatternType,
     ResourceType,
 )
 
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
-from driftgauge.kafka import client, topics
+from driftgauge.kafka import client, lost_topics, metadata, requests, topics
 from driftgauge.kafka.embedded import EmbeddedBroker
+from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS, InternalTopics
 from tests.kafka.broker import Broker
 
 TIMEOUT_S = 30.0
 # A record of state as one transaction writes it, and the keys that it goes round.
 VALUE_BYTES = 3_000
 KEYS = 50
+SHARDS = 2
 
 
 class Cluster:
-    """A cluster with a topic of three partitions to read, the name of its state topic, and a group."""
+    """A cluster with an events topic of three partitions, the names of the internal topics, two groups."""
 
-    def __init__(self, bootstrap, source_partitions=3):
+    def __init__(self, bootstrap, shards=SHARDS):
         name = uuid.uuid4().hex
-        self.source, self.state, self.group = f"source-{name}", f"state-{name}", f"group-{name}"
+        self.events, self.group = f"events-{name}", f"group-{name}"
+        self.partials, self.changelog = f"partials-{name}", f"changelog-{name}"
+        self.shards = shards
         self.properties = {"bootstrap.servers": bootstrap, "group.id": self.group}
         self.admin = client.admin(self.properties)
-        self.consumer = client.consumer(self.properties)
-        self.create(self.source, source_partitions)
+        self.count = client.consumer(self.properties, self.group)
+        self.windows = client.consumer(self.properties, f"{self.group}.windows")
+        self.create(self.events, 3)
+
+    def close(self):
+        self.count.close()
+        self.windows.close()
 
     def create(self, topic, partitions, **settings):
         config = {name.replace("_", "."): value for name, value in settings.items()}
         self.admin.create_topics([NewTopic(topic, partitions, config=config)])[topic].result(TIMEOUT_S)
-        self.await_partitions(topic, partitions)
-
-    def grow(self, topic, partitions):
-        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(TIMEOUT_S)
         self.await_partitions(topic, partitions)
 
     def delete(self, topic):
@@ -57,27 +62,37 @@ class Cluster:
         await_that(lambda: self.partitions(topic) == partitions)
 
     def partitions(self, topic):
-        return topics.count_partitions(self.admin, [topic]).get(topic, 0)
+        return metadata.count_partitions(self.admin, [topic]).get(topic, 0)
 
     def settings(self, topic):
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         entries = self.admin.describe_configs([resource])[resource].result(TIMEOUT_S)
         return {name: entry.value for name, entry in entries.items()}
 
-    def commit(self, topic, offset=7):
-        self.consumer.commit(offsets=[TopicPartition(topic, 1, offset)], asynchronous=False)
+    def read_events(self):
+        self.count.commit(offsets=[TopicPartition(self.events, 1, 7)], asynchronous=False)
+
+    def apply_partials(self):
+        self.windows.commit(offsets=[TopicPartition(self.partials, 1, 7)], asynchronous=False)
 
     def producer(self):
-        producer = client.transactional_producer(self.properties, self.group)
+        producer = client.transactional_producer(self.properties, self.group, lambda _: None)
         producer.init_transactions(TIMEOUT_S)
         return producer
 
-    def prepare(self, admin=None):
-        return topics.prepare_state_topics(admin or self.admin, self.consumer, {self.source: self.state})
+    def prepare(self, admin=None, replication=1, count=None, windows=None):
+        topics.prepare_internal_topics(
+            admin or self.admin,
+            InternalTopics(self.partials, self.changelog, self.shards),
+            replication=replication,
+            events={self.events: 3},
+            count=count or self.count,
+            windows=windows or self.windows,
+        )
 
     def read(self, topic):
         """Return all records of partition 0 that stand, key and value, in order."""
-        reader = client.table_consumer(self.properties)
+        reader = client.changelog_consumer(self.properties)
         reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         records = []
         while True:
@@ -93,15 +108,26 @@ class Cluster:
 class Behind:
     """An administration client whose broker shows the topics as they were, the first time it is asked."""
 
-    def __init__(self, admin, shown):
+    def __init__(self, admin):
         self._admin = admin
-        self._shown = [shown]
+        self._shown = [admin.list_topics(timeout=TIMEOUT_S)]
 
     def list_topics(self, timeout):
         return self._shown.pop() if self._shown else self._admin.list_topics(timeout=timeout)
 
     def __getattr__(self, name):
         return getattr(self._admin, name)
+
+
+class Told:
+    """An administration client of a cluster of several brokers."""
+
+    def __init__(self, admin, brokers):
+        self._known = admin.list_topics(timeout=TIMEOUT_S)
+        self._known.brokers = dict.fromkeys(range(brokers))
+
+    def list_topics(self, timeout):
+        return self._known
 
 
 def await_that(holds, bound_s=TIMEOUT_S):
@@ -111,232 +137,226 @@ def await_that(holds, bound_s=TIMEOUT_S):
         time.sleep(0.02)
 
 
-def three_at_once(cluster):
-    """Let three replicas prepare the state topic at the same moment; return what each got."""
-    barrier = threading.Barrier(3)
-
-    def prepare():
-        admin, consumer = client.admin(cluster.properties), client.consumer(cluster.properties)
-        barrier.wait(TIMEOUT_S)
-        try:
-            return topics.prepare_state_topics(admin, consumer, {cluster.source: cluster.state})
-        finally:
-            consumer.close()
-
-    with ThreadPoolExecutor(3) as pool:
-        return [future.result(TIMEOUT_S) for future in [pool.submit(prepare) for _ in range(3)]]
-
-
 @pytest.fixture
 def cluster(bootstrap):
     cluster = Cluster(bootstrap)
     yield cluster
-    cluster.consumer.close()
+    cluster.close()
 
 
 @pytest.fixture
 def impatient(monkeypatch):
     """What is waited for in vain is given up sooner."""
-    monkeypatch.setattr(topics, "_PATIENCE_S", 0.2)
-    monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", 0.5)
+    for module in (topics, lost_topics):
+        monkeypatch.setattr(module, "_PATIENCE_S", 0.2)
+    for module in (topics, lost_topics, metadata, requests):
+        monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.integration
-def test_missing_topics_are_told_from_those_that_are_there(cluster):
-    missing = topics.missing_topics(cluster.admin, [cluster.state, cluster.source, "no-such-topic"])
-    assert missing == [cluster.state, "no-such-topic"]
-    assert topics.missing_topics(cluster.admin, []) == []
-    assert cluster.partitions(cluster.state) == 0, "asking has created nothing"
+def test_missing_topics_are_created_with_the_clusters_partitions_and_others_left_alone(cluster):
+    names = [cluster.events, cluster.partials]
+    topics.create_missing_topics(cluster.admin, names, 1)
+    await_that(lambda: metadata.missing_topics(cluster.admin, names) == [])
+    assert cluster.partitions(cluster.partials) == 4, "as the broker is configured"
+    topics.create_missing_topics(cluster.admin, names, 1)
+    assert cluster.partitions(cluster.events) == 3
 
 
 @pytest.mark.integration
-def test_missing_topics_are_created_as_the_cluster_sees_fit_and_the_others_left_alone(cluster):
-    topics.create_missing_topics(cluster.admin, [cluster.source, cluster.state])
-    await_that(lambda: topics.missing_topics(cluster.admin, [cluster.state]) == [])
-    settings = cluster.settings(cluster.state)
-    assert settings == cluster.settings(cluster.source), "which was created without settings of its own"
-    topics.create_missing_topics(cluster.admin, [cluster.source, cluster.state])
-    assert cluster.partitions(cluster.source) == 3
+def test_topic_created_by_somebody_else_meanwhile_is_no_error(cluster):
+    behind = Behind(cluster.admin)
+    cluster.create(cluster.partials, 5)
+    topics.create_missing_topics(behind, [cluster.partials], 1)
+    assert cluster.partitions(cluster.partials) == 5
 
 
 @pytest.mark.integration
-def test_a_topic_that_somebody_else_has_just_created_is_no_error(cluster):
-    behind = Behind(cluster.admin, cluster.admin.list_topics(timeout=TIMEOUT_S))
-    cluster.create(cluster.state, 5)
-    topics.create_missing_topics(behind, [cluster.state])
-    assert cluster.partitions(cluster.state) == 5
-
-
-@pytest.mark.integration
-def test_a_topic_that_the_cluster_refuses_is_a_broker_error_with_the_remedy(cluster):
+def test_refused_topic_is_a_broker_error_with_the_remedy(cluster):
     with pytest.raises(BrokerError, match=r"topic no/topic is missing and cannot be created .*; create it"):
-        topics.create_missing_topics(cluster.admin, ["no/topic"])
+        topics.create_missing_topics(cluster.admin, ["no/topic"], 1)
+    with pytest.raises(BrokerError, match=r"cannot be created \(.*replication factor"):
+        topics.create_missing_topics(cluster.admin, [cluster.partials], 9)
 
 
 @pytest.mark.integration
-def test_a_state_topic_is_created_with_its_sources_partitions_and_the_settings_that_keep_it_small(cluster):
-    assert cluster.prepare() == {cluster.source: 3}
-    assert cluster.partitions(cluster.state) == 3
-    settings = cluster.settings(cluster.state)
-    assert {name: settings[name] for name in topics.STATE_SETTINGS} == topics.STATE_SETTINGS
-    assert settings["cleanup.policy"] == "compact"
+def test_replication_is_the_events_own_unless_configured(cluster, caplog):
+    assert topics.replication_factor(cluster.admin, [cluster.events], None) == 1
+    assert topics.replication_factor(cluster.admin, [cluster.events], 3) == 3
+    with pytest.raises(BrokerError, match="topic nowhere is missing; create it"):
+        topics.replication_factor(cluster.admin, ["nowhere"], None)
+    assert caplog.records == []
 
 
 @pytest.mark.integration
-def test_preparing_again_changes_nothing_even_when_the_group_has_read(cluster):
+def test_one_replica_on_several_brokers_is_warned_of(cluster, caplog):
+    told = Told(cluster.admin, brokers=3)
+    assert topics.replication_factor(told, [cluster.events], 2) == 2
+    assert caplog.records == []
+    assert topics.replication_factor(told, [cluster.events], None) == 1
+    assert [(line.levelno, line.getMessage()) for line in caplog.records] == [
+        (logging.WARNING, "topics have one replica: a broker that is away stops what depends on it")
+    ]
+
+
+@pytest.mark.parametrize(("replication", "safe"), [(1, None), (2, None), (3, "2"), (5, "2")])
+def test_two_of_three_replicas_must_take_a_write(replication, safe):
+    new = topics._new("t", 4, replication, {"cleanup.policy": "compact"})
+    assert (new.num_partitions, new.replication_factor) == (4, replication)
+    assert new.config.get("min.insync.replicas") == safe
+    assert new.config["cleanup.policy"] == "compact"
+
+
+@pytest.mark.integration
+def test_internal_topics_are_created_with_a_partition_a_shard_and_their_settings(cluster):
     cluster.prepare()
-    before = cluster.settings(cluster.state)
-    cluster.commit(cluster.source)
-    assert cluster.prepare() == {cluster.source: 3}
-    assert (cluster.partitions(cluster.state), cluster.settings(cluster.state)) == (3, before)
+    for topic, wanted in ((cluster.partials, PARTIALS_SETTINGS), (cluster.changelog, CHANGELOG_SETTINGS)):
+        assert cluster.partitions(topic) == SHARDS
+        settings = cluster.settings(topic)
+        assert {name: settings[name] for name in wanted} == wanted
 
 
 @pytest.mark.integration
-def test_each_source_has_its_own_state_topic(cluster):
-    other, state = f"{cluster.source}-2", f"{cluster.state}-2"
-    cluster.create(other, 1)
-    wanted = {cluster.source: cluster.state, other: state}
-    counts = topics.prepare_state_topics(cluster.admin, cluster.consumer, wanted)
-    assert counts == {cluster.source: 3, other: 1}
-    assert topics.count_partitions(cluster.admin, [cluster.state, state, "no-such-topic"]) == {
-        cluster.state: 3,
-        state: 1,
-    }
-
-
-@pytest.mark.integration
-def test_a_state_topic_grows_with_its_source(cluster):
+def test_preparing_again_changes_nothing_though_both_groups_have_read(cluster):
     cluster.prepare()
-    cluster.grow(cluster.source, 5)
-    cluster.commit(cluster.source)
-    assert cluster.prepare() == {cluster.source: 5}
-    assert cluster.partitions(cluster.state) == 5
+    before = cluster.settings(cluster.partials), cluster.settings(cluster.changelog)
+    cluster.read_events()
+    cluster.apply_partials()
+    cluster.prepare()
+    assert (cluster.settings(cluster.partials), cluster.settings(cluster.changelog)) == before
 
 
 @pytest.mark.integration
-def test_three_replicas_create_and_grow_it_at_once(cluster):
-    assert three_at_once(cluster) == [{cluster.source: 3}] * 3
-    cluster.grow(cluster.source, 6)
-    assert three_at_once(cluster) == [{cluster.source: 6}] * 3
-    assert cluster.partitions(cluster.state) == 6
-    assert cluster.settings(cluster.state)["cleanup.policy"] == "compact"
+def test_three_replicas_create_internal_topics_at_once(cluster):
+    barrier = threading.Barrier(3)
+
+    def prepare():
+        admin = client.admin(cluster.properties)
+        count, windows = (client.consumer(cluster.properties, group) for group in ("a", "b"))
+        barrier.wait(TIMEOUT_S)
+        try:
+            cluster.prepare(admin, count=count, windows=windows)
+        finally:
+            count.close()
+            windows.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        for future in [pool.submit(prepare) for _ in range(3)]:
+            future.result(TIMEOUT_S)
+    assert cluster.partitions(cluster.partials) == cluster.partitions(cluster.changelog) == SHARDS
 
 
 @pytest.mark.integration
-def test_a_state_topic_that_another_replica_has_created_and_used_meanwhile_is_not_taken_for_lost(cluster):
-    behind = Behind(cluster.admin, cluster.admin.list_topics(timeout=TIMEOUT_S))
+def test_internal_topics_that_another_replica_created_and_used_meanwhile_are_not_lost(cluster):
+    behind = Behind(cluster.admin)
     cluster.prepare()
-    cluster.commit(cluster.source)
-    assert cluster.prepare(behind) == {cluster.source: 3}
+    cluster.read_events()
+    cluster.apply_partials()
+    cluster.prepare(behind)
 
 
 @pytest.mark.integration
-def test_a_state_topic_that_another_replica_has_grown_meanwhile_is_as_good(cluster):
-    cluster.prepare()
-    cluster.grow(cluster.source, 4)
-    behind = Behind(cluster.admin, cluster.admin.list_topics(timeout=TIMEOUT_S))
-    cluster.prepare()
-    assert cluster.prepare(behind) == {cluster.source: 4}
-
-
-@pytest.mark.integration
-def test_a_state_topic_that_was_lost_is_refused_and_not_created_anew(cluster):
-    cluster.prepare()
-    cluster.commit(cluster.source)
-    cluster.delete(cluster.state)
-    with pytest.raises(StateError, match=rf"{cluster.state} is missing, yet .* --delete-offsets"):
+@pytest.mark.parametrize("which", ["partials", "changelog"])
+def test_internal_topic_with_another_number_of_partitions_is_refused(cluster, which):
+    topic = getattr(cluster, which)
+    cluster.create(topic, SHARDS + 1, cleanup_policy="compact")
+    with pytest.raises(StateError, match=rf"{topic} has 3 partitions and must have 2, one a shard"):
         cluster.prepare()
-    assert cluster.partitions(cluster.state) == 0
 
 
 @pytest.mark.integration
-def test_offsets_of_another_topic_or_another_group_are_no_reason_to_refuse(cluster):
-    other = f"{cluster.source}-2"
-    cluster.create(other, 2)
-    cluster.commit(other)
-    stranger = client.consumer({**cluster.properties, "group.id": f"{cluster.group}-2"})
-    stranger.commit(offsets=[TopicPartition(cluster.source, 1, 7)], asynchronous=False)
+def test_lost_changelog_is_refused_and_not_created_again(cluster):
+    cluster.prepare()
+    cluster.apply_partials()
+    cluster.delete(cluster.changelog)
+    with pytest.raises(StateError, match=rf"{cluster.changelog} is missing, yet .* --delete-offsets"):
+        cluster.prepare()
+    assert cluster.partitions(cluster.changelog) == 0
+
+
+@pytest.mark.integration
+def test_changelog_is_created_again_where_nothing_was_applied(cluster):
+    cluster.prepare()
+    cluster.read_events()
+    cluster.delete(cluster.changelog)
+    cluster.prepare()
+    assert cluster.partitions(cluster.changelog) == SHARDS
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("changelog_too", [False, True])
+def test_lost_partials_are_refused_and_not_created_again(cluster, changelog_too):
+    cluster.prepare()
+    cluster.read_events()
+    cluster.delete(cluster.partials)
+    known = f"its changelog {cluster.changelog} is there"
+    if changelog_too:
+        cluster.delete(cluster.changelog)
+        known = "the group has read events"
+    with pytest.raises(StateError, match=rf"{cluster.partials} is missing, yet {known}: .*kafka reshard"):
+        cluster.prepare()
+    assert cluster.partitions(cluster.partials) == 0
+
+
+@pytest.mark.integration
+def test_offsets_of_another_group_are_no_reason_to_refuse(cluster):
+    stranger = client.consumer(cluster.properties, f"{cluster.group}-2")
+    stranger.commit(offsets=[TopicPartition(cluster.events, 1, 7)], asynchronous=False)
     stranger.close()
-    assert cluster.prepare() == {cluster.source: 3}
+    cluster.prepare()
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("ending", ["commit", "abort"])
-def test_whether_the_group_has_read_is_known_once_an_open_transaction_has_ended(cluster, ending, impatient):
+def test_whether_a_group_has_read_is_known_once_an_open_transaction_has_ended(cluster, ending, impatient):
     producer = cluster.producer()
     producer.begin_transaction()
     producer.send_offsets_to_transaction(
-        [TopicPartition(cluster.source, 1, 7)], cluster.consumer.consumer_group_metadata(), TIMEOUT_S
+        [TopicPartition(cluster.events, 1, 7)], cluster.count.consumer_group_metadata(), TIMEOUT_S
     )
-    with pytest.raises(BrokerError, match=f"offsets of topic {cluster.source} are unknown"):
+    with pytest.raises(BrokerError, match=f"offsets of topic {cluster.events} are unknown"):
         cluster.prepare()
-    assert cluster.partitions(cluster.state) == 0
+    assert cluster.partitions(cluster.partials) == 0
     if ending == "commit":
         producer.commit_transaction(TIMEOUT_S)
-        with pytest.raises(StateError, match="is missing"):
+        with pytest.raises(StateError, match="is missing, yet the group has read events"):
             cluster.prepare()
     else:
         producer.abort_transaction(TIMEOUT_S)
-        assert cluster.prepare() == {cluster.source: 3}
-
-
-@pytest.mark.integration
-def test_a_transaction_that_ends_soon_is_waited_for(cluster):
-    producer = cluster.producer()
-    producer.begin_transaction()
-    producer.send_offsets_to_transaction(
-        [TopicPartition(cluster.source, 1, 7)], cluster.consumer.consumer_group_metadata(), TIMEOUT_S
-    )
-    ending = threading.Timer(0.5, producer.abort_transaction, [TIMEOUT_S])
-    ending.start()
-    assert cluster.prepare() == {cluster.source: 3}
-    ending.join()
+        cluster.prepare()
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-def test_a_state_topic_whose_records_expire_is_refused(cluster, policy):
-    cluster.create(cluster.state, 3, cleanup_policy=policy)
-    with pytest.raises(
-        StateError, match=rf"{cluster.state} has cleanup.policy={policy}: .* Set it to compact"
-    ):
+def test_changelog_whose_records_expire_is_refused(cluster, policy):
+    cluster.create(cluster.partials, SHARDS, **PARTIALS_SETTINGS)
+    cluster.create(cluster.changelog, SHARDS, cleanup_policy=policy)
+    with pytest.raises(StateError, match=rf"has cleanup.policy={policy}: .* Set it to compact"):
         cluster.prepare()
 
 
 @pytest.mark.integration
-def test_a_state_topic_made_by_hand_is_taken_with_its_own_settings(cluster):
-    cluster.create(cluster.state, 3, cleanup_policy="compact", segment_bytes="2000000")
-    assert cluster.prepare() == {cluster.source: 3}
-    assert cluster.settings(cluster.state)["segment.bytes"] == "2000000"
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("cleanup.policy", "compact"),
+        ("retention.ms", "604799999"),
+        ("retention.bytes", "1000000"),
+        ("message.timestamp.type", "CreateTime"),
+    ],
+)
+def test_partials_that_could_be_lost_or_have_no_time_are_refused(cluster, setting, value):
+    cluster.create(cluster.partials, SHARDS, **{**PARTIALS_SETTINGS, setting: value})
+    with pytest.raises(StateError, match=rf"{cluster.partials} has {setting}={value} \(must be .*\): "):
+        cluster.prepare()
 
 
 @pytest.mark.integration
-def test_a_source_with_fewer_partitions_than_its_state_was_made_anew(cluster):
+@pytest.mark.parametrize("retention_ms", ["-1", "700000000"])
+def test_partials_kept_for_longer_are_taken_with_their_own_settings(cluster, retention_ms):
+    cluster.create(cluster.partials, SHARDS, **{**PARTIALS_SETTINGS, "retention.ms": retention_ms})
     cluster.prepare()
-    cluster.delete(cluster.source)
-    cluster.create(cluster.source, 2)
-    with pytest.raises(
-        StateError, match=rf"{cluster.state} has 3 partitions and {cluster.source} only 2: .*"
-    ):
-        cluster.prepare()
-
-
-@pytest.mark.integration
-def test_a_missing_source_is_a_broker_error(cluster):
-    cluster.delete(cluster.source)
-    with pytest.raises(BrokerError, match=f"topic {cluster.source} is missing; create it"):
-        cluster.prepare()
-    assert cluster.partitions(cluster.state) == 0
-
-
-@pytest.mark.integration
-def test_the_message_limit_is_the_smallest_of_the_topics(cluster):
-    cluster.create(cluster.state, 1, max_message_bytes="12345")
-    assert topics.message_limit(cluster.admin, [cluster.source, cluster.state]) == 12_345
-    limit = int(cluster.settings(cluster.source)["max.message.bytes"])
-    assert topics.message_limit(cluster.admin, [cluster.source]) == limit
-    with pytest.raises(BrokerError, match=r"max\.message\.bytes of topic no-such-topic is unknown"):
-        topics.message_limit(cluster.admin, [cluster.source, "no-such-topic"])
+    assert cluster.settings(cluster.partials)["retention.ms"] == retention_ms
 
 
 @pytest.mark.integration
@@ -350,14 +370,14 @@ def test_rewritten_state_stays_small_and_whole(cluster):
         key = b"pane-%d" % (number % KEYS)
         newest[key] = b"%d" % number + os.urandom(VALUE_BYTES)
         written += len(newest[key])
-        producer.produce(cluster.state, newest[key], key, partition=0)
+        producer.produce(cluster.changelog, newest[key], key, partition=0)
         if number % 20 == 19:
             producer.commit_transaction(TIMEOUT_S)
     standing = []
 
     def is_small():
         # What stands of each key, and at most a segment that is still written to.
-        standing[:] = cluster.read(cluster.state)
+        standing[:] = cluster.read(cluster.changelog)
         return sum(len(value) for _, value in standing) < (1024 * 1024 + KEYS * VALUE_BYTES)
 
     await_that(is_small)
@@ -369,18 +389,18 @@ def test_rewritten_state_stays_small_and_whole(cluster):
 def test_what_is_hardly_written_to_is_compacted_all_the_same(cluster):
     """The segment that is written to is never compacted, and this one never fills."""
     lag_ms = 500
-    settings = {**topics.STATE_SETTINGS, "max.compaction.lag.ms": str(lag_ms)}
-    cluster.create(cluster.state, 1, **settings)
+    settings = {**CHANGELOG_SETTINGS, "max.compaction.lag.ms": str(lag_ms)}
+    cluster.create(cluster.changelog, 1, **settings)
     producer = client.producer(cluster.properties)
     for number in range(100):
-        producer.produce(cluster.state, b"%d" % number, b"key", partition=0)
+        producer.produce(cluster.changelog, b"%d" % number, b"key", partition=0)
     assert producer.flush(TIMEOUT_S) == 0
-    assert len(cluster.read(cluster.state)) == 100
+    assert len(cluster.read(cluster.changelog)) == 100
 
     def is_compacted():
-        producer.produce(cluster.state, b"newest", b"key", partition=0)
+        producer.produce(cluster.changelog, b"newest", b"key", partition=0)
         assert producer.flush(TIMEOUT_S) == 0
-        return b"99" not in dict(map(reversed, cluster.read(cluster.state)))
+        return b"99" not in dict(map(reversed, cluster.read(cluster.changelog)))
 
     await_that(is_compacted)
 
@@ -390,7 +410,7 @@ def test_a_replicas_clock_does_not_matter_to_its_state(cluster):
     cluster.prepare()
     refusals = {}
     producer = client.producer(cluster.properties)
-    for topic in (cluster.source, cluster.state):
+    for topic in (cluster.events, cluster.changelog):
         ahead_ms = int(time.time() * 1_000) + 2 * 3_600_000
         producer.produce(
             topic,
@@ -400,15 +420,15 @@ def test_a_replicas_clock_does_not_matter_to_its_state(cluster):
             on_delivery=lambda error, message: refusals.update({message.topic(): error and error.code()}),
         )
     assert producer.flush(TIMEOUT_S) == 0
-    assert refusals == {cluster.source: KafkaError.INVALID_TIMESTAMP, cluster.state: None}
+    assert refusals == {cluster.events: KafkaError.INVALID_TIMESTAMP, cluster.changelog: None}
 
 
 @pytest.mark.integration
 def test_the_first_start_on_a_new_cluster_waits_for_its_coordinator(kafka_broker):
     with Broker() as broker:
         cluster = Cluster(broker.bootstrap)
-        assert cluster.prepare() == {cluster.source: 3}
-        cluster.consumer.close()
+        cluster.prepare()
+        cluster.close()
 
 
 class Guarded(Cluster):
@@ -437,112 +457,98 @@ def guarded_cluster(guarded):
     cluster.marker = f"marker-{uuid.uuid4().hex}"
     cluster.create(cluster.marker, 1)
     yield cluster
-    cluster.consumer.close()
+    cluster.close()
 
 
 @pytest.mark.integration
-def test_a_topic_that_is_hidden_from_us_is_not_waited_for_as_if_it_were_missing(guarded_cluster):
+def test_hidden_topic_is_not_taken_for_missing(guarded_cluster):
     at = guarded_cluster
-    at.rule(ResourceType.TOPIC, at.source, deny=[AclOperation.DESCRIBE])
-    with pytest.raises(AuthorizationError, match=rf"topic {at.source} is hidden .*; grant Describe on it"):
-        topics.missing_topics(at.admin, [at.source])
-    with pytest.raises(AuthorizationError, match=f"topic {at.source} is hidden"):
-        topics.create_missing_topics(at.admin, [at.source])
-    at.rule(ResourceType.TOPIC, at.state, deny=[AclOperation.DESCRIBE])
-    other = f"{at.source}-2"
-    at.create(other, 1)
-    with pytest.raises(AuthorizationError, match=f"topic {at.state} is hidden"):
-        topics.prepare_state_topics(at.admin, at.consumer, {other: at.state})
+    at.rule(ResourceType.TOPIC, at.events, deny=[AclOperation.DESCRIBE])
+    with pytest.raises(AuthorizationError, match=rf"topic {at.events} is hidden .*; grant Describe on it"):
+        topics.create_missing_topics(at.admin, [at.events], 1)
+    at.rule(ResourceType.TOPIC, at.partials, deny=[AclOperation.DESCRIBE])
+    with pytest.raises(AuthorizationError, match=f"topic {at.partials} is hidden"):
+        at.prepare()
 
 
 @pytest.mark.integration
-def test_a_topic_that_we_may_not_create_is_named_with_the_right_to_grant(guarded_cluster):
+def test_topic_that_we_may_not_create_is_named_with_the_right_to_grant(guarded_cluster):
     at = guarded_cluster
     everything, create = [AclOperation.ALL], [AclOperation.CREATE]
     at.rule(ResourceType.BROKER, "kafka-cluster", allow=everything, deny=create)
-    at.rule(ResourceType.TOPIC, at.state, allow=everything, deny=create)
-    remedy = "grant Create on it, or create it with 3 partitions and cleanup.policy=compact"
+    at.rule(ResourceType.TOPIC, at.partials, allow=everything, deny=create)
+    remedy = (
+        "grant Create on it, or create it with 2 partitions and cleanup.policy=delete, retention.ms=604800000"
+    )
     with pytest.raises(
-        AuthorizationError, match=rf"{at.state} is missing and cannot be created .*; {remedy}"
+        AuthorizationError, match=rf"{at.partials} is missing and cannot be created .*; {remedy}"
     ):
         at.prepare()
     with pytest.raises(AuthorizationError, match=r"grant Create on it, or create it$"):
-        topics.create_missing_topics(at.admin, [at.state])
-    at.commit(at.source)
-    with pytest.raises(StateError, match=f"{at.state} is missing, yet the group has read {at.source}"):
+        topics.create_missing_topics(at.admin, [at.partials], 1)
+    at.read_events()
+    with pytest.raises(StateError, match=f"{at.partials} is missing, yet the group has read events"):
         at.prepare()
 
 
 @pytest.mark.integration
-def test_a_state_topic_that_we_may_not_grow_is_named_with_the_right_to_grant(guarded_cluster):
+def test_settings_that_we_may_not_see_are_named_with_the_right_to_grant(guarded_cluster):
     at = guarded_cluster
     at.prepare()
-    at.grow(at.source, 5)
-    at.rule(ResourceType.TOPIC, at.state, allow=[AclOperation.ALL], deny=[AclOperation.ALTER])
-    remedy = "grant Alter on it, or give it 5 partitions"
-    with pytest.raises(AuthorizationError, match=rf"state topic {at.state} cannot grow .*; {remedy}"):
+    at.rule(ResourceType.TOPIC, at.partials, allow=[AclOperation.ALL], deny=[AclOperation.DESCRIBE_CONFIGS])
+    with pytest.raises(AuthorizationError, match=rf"settings of topic {at.partials} .*; grant DescribeC"):
         at.prepare()
+    assert metadata.message_limit(at.admin, [at.partials]) is None
 
 
 @pytest.mark.integration
-def test_settings_that_we_may_not_see_count_where_state_could_be_lost_and_only_there(guarded_cluster):
-    at = guarded_cluster
-    at.prepare()
-    at.rule(ResourceType.TOPIC, at.state, allow=[AclOperation.ALL], deny=[AclOperation.DESCRIBE_CONFIGS])
-    with pytest.raises(AuthorizationError, match=rf"cleanup.policy of topic {at.state} .*; grant DescribeC"):
-        at.prepare()
-    assert topics.message_limit(at.admin, [at.source, at.state]) is None
-
-
-@pytest.mark.integration
-def test_a_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_cluster, impatient):
+def test_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_cluster, impatient):
     at = guarded_cluster
     at.rule(ResourceType.GROUP, at.group, deny=[AclOperation.ALL])
     with pytest.raises(AuthorizationError, match=r"Group authorization failed.*; grant Read on the group"):
         at.prepare()
-    assert at.partitions(at.state) == 0
+    assert at.partitions(at.partials) == 0
 
 
 @pytest.fixture
 def embedded():
     """The demo's broker, which answers no more than a test of librdkafka's own asks."""
-    with EmbeddedBroker(["events", "state"]) as broker:
-        properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
-        consumer = client.consumer(properties)
-        yield client.admin(properties), consumer
-        consumer.close()
+    with EmbeddedBroker(["events", "partials", "changelog"]) as broker:
+        yield client.admin({"bootstrap.servers": broker.bootstrap})
+
+
+def prepare_embedded(admin, partials="partials"):
+    topics.prepare_internal_topics(
+        admin,
+        InternalTopics(partials, "changelog", shards=4),
+        replication=1,
+        events={"events": 4},
+        count=None,
+        windows=None,
+    )
 
 
 def test_on_the_embedded_broker_what_is_there_is_taken_as_it_is_without_delay(embedded):
-    admin, consumer = embedded
     began_s = time.monotonic()
-    assert topics.missing_topics(admin, ["events", "nowhere"]) == ["nowhere"]
-    assert topics.prepare_state_topics(admin, consumer, {"events": "state"}) == {"events": 4}
-    assert topics.message_limit(admin, ["events"]) is None
+    prepare_embedded(embedded)
+    assert topics.replication_factor(embedded, ["events"], None) == 1
     # What is not answered there would be waited for as long as a request may take.
     assert time.monotonic() - began_s < client.REQUEST_TIMEOUT_S
 
 
 def test_what_the_embedded_broker_cannot_create_is_a_broker_error_that_names_it(embedded, impatient):
-    admin, consumer = embedded
     with pytest.raises(BrokerError, match=r"topic nowhere is missing and cannot be created .*; create it$"):
-        topics.create_missing_topics(admin, ["events", "nowhere"])
-    with pytest.raises(BrokerError, match="topic nowhere is missing and cannot be created"):
-        topics.prepare_state_topics(admin, consumer, {"events": "nowhere"})
+        topics.create_missing_topics(embedded, ["events", "nowhere"], 1)
 
 
-def test_a_cluster_that_does_not_answer_is_a_broker_error_that_says_what_to_check(impatient):
+def test_cluster_that_does_not_answer_is_a_broker_error_that_says_what_to_check(impatient):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        properties = {"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}", "group.id": "g"}
-        admin, consumer = client.admin(properties), client.consumer(properties)
+        admin = client.admin({"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"})
         for ask in (
-            lambda: topics.count_partitions(admin, ["events"]),
-            lambda: topics.missing_topics(admin, ["events"]),
-            lambda: topics.create_missing_topics(admin, ["events"]),
-            lambda: topics.prepare_state_topics(admin, consumer, {"events": "state"}),
-            lambda: topics.message_limit(admin, ["events"]),
+            lambda: topics.replication_factor(admin, ["events"], None),
+            lambda: topics.create_missing_topics(admin, ["events"], 1),
+            lambda: prepare_embedded(admin),
         ):
             with pytest.raises(BrokerError, match=r"does not answer .*; check kafka\.bootstrap\.servers"):
                 ask()
-        consumer.close()

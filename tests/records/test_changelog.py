@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.partial import CommitId
 from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.result import Recall, Score, Verdict
@@ -79,14 +78,8 @@ POSITIONS = st.builds(
     st.integers(1, 2**31 - 1),
     COUNTS,
     TIMES,
-    TIMES,
     TEXTS,
-    st.dictionaries(TEXTS, st.tuples(COUNTS, COUNTS, TIMES), max_size=3).map(
-        lambda producers: {
-            name: (CommitId(name, epoch, number), log_ms)
-            for name, (epoch, number, log_ms) in producers.items()
-        }
-    ),
+    st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, TIMES), max_size=3),
     COUNTS,
     COUNTS,
     COUNTS,
@@ -244,7 +237,7 @@ GOLDEN = {
             offset=4_711,
             log_ms=START_MS + 5,
             writer="driftgauge-windows-1",
-            producers={"driftgauge-0": (CommitId("driftgauge-0", 3, 99), START_MS + 4)},
+            producers={("driftgauge-0", 3): (99, START_MS + 4)},
             gaps=1,
         ),
         b"position",
@@ -334,8 +327,8 @@ def test_order_of_sets_and_mappings_does_not_show():
         late={3: 4, 1: 2}, revised={3: 4, 1: 2}, closed={(1, Verdict.DRIFT): 3, (1, Verdict.OK): 2}
     )
     assert encode_value(status) == encode_value(turned)
-    producers = {name: (CommitId(name, 0, 1), 5) for name in "ba"}
-    position = ShardPosition(1, 0, 0, 0, "w", producers)
+    producers = {(name, 0): (1, 5) for name in "ba"}
+    position = ShardPosition(1, 0, 0, "w", producers)
     assert encode_value(position) == encode_value(
         replace(position, producers=dict(reversed(producers.items())))
     )
@@ -550,6 +543,14 @@ def test_fields_of_later_versions_are_ignored(kind):
     assert extended.count(b"later") > 1
     read_key, read_value = decode(raw_key, b"\x01" + extended)
     assert (read_key, plain(read_value)) == (key, plain(value))
+
+
+@pytest.mark.parametrize("shape", [(BLOCK + 1, 4), (2, 1), (2, 0)])
+def test_block_of_another_shape_is_malformed(shape):
+    values = np.zeros(shape, np.int64)
+    for key, value in ((b"time/s/t/0", values), (b"sources/t/0", SourceBlock("", 3, values))):
+        with pytest.raises(StateError, match="it has no such shape"):
+            decode(key, encode_value(value))
 
 
 def test_columns_of_later_versions_are_ignored():

@@ -329,6 +329,18 @@ def test_deltas_without_a_progress_to_follow_are_malformed(index, parts):
         decode_part(build(RECORDS[0], split(RECORDS[0]), place=struct.pack("<BII", 1, index, parts)))
 
 
+def test_part_beyond_the_last_is_malformed():
+    with pytest.raises(StateError, match="its part is none of the commit's"):
+        decode_part(build(RECORDS[1], split(RECORDS[1]), place=struct.pack("<BII", 2, 2, 2)))
+
+
+@RECORD
+def test_section_that_is_cut_short_is_malformed(record):
+    content = build(record, [*split(record), b"later"])[5:-1]
+    with pytest.raises(StateError, match="a section is cut short"):
+        decode_part(struct.pack("<BI", 1, zlib.crc32(content)) + content)
+
+
 def number(value, size):
     return value.to_bytes(size, "little", signed=True)
 

@@ -8,20 +8,22 @@ from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from driftgauge.core.table import Table
 from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS, Kind, render_table, replace_table
+from driftgauge.telemetry.health import Role
+from driftgauge.telemetry.roles import RoleTelemetry
 from tests.needed import required
 from tests.results import build_segment
 from tests.telemetry.builders import (
     DAY_MS,
-    HOME,
     HOUR_MS,
+    IMAGES,
+    SHARDS,
+    build_busy_telemetry,
+    build_result,
+    build_shard,
     build_telemetry,
-    busy_telemetry,
     families,
-    publish,
-    reach,
 )
 
 README = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
@@ -34,14 +36,14 @@ def sampled_name(family):
 def test_the_catalogue_and_the_registry_hold_the_same_names_types_and_help():
     exported = {
         sampled_name(family): (family.type, family.documentation)
-        for family in families(busy_telemetry()).values()
+        for family in families(build_busy_telemetry()).values()
         if family.name.startswith("driftgauge_")
     }
     assert exported == {name: (metric.kind, metric.documentation) for name, metric in METRICS.items()}
 
 
 def test_every_series_bears_exactly_the_labels_of_the_catalogue():
-    for family in families(busy_telemetry()).values():
+    for family in families(build_busy_telemetry()).values():
         if family.name.startswith("driftgauge_"):
             labels = {tuple(sorted(set(sample.labels) - {"le"})) for sample in family.samples}
             assert labels == {tuple(sorted(METRICS[sampled_name(family)].labels))}, family.name
@@ -61,14 +63,14 @@ def test_every_window_metric_carries_stream_and_window():
 
 
 def test_the_openmetrics_text_of_a_busy_service_parses():
-    text = openmetrics.generate_latest(busy_telemetry().registry).decode()
+    text = openmetrics.generate_latest(build_busy_telemetry().registry).decode()
     parsed = {family.name for family in text_string_to_metric_families(text)}
     assert {name.removesuffix("_total") for name in METRICS} <= parsed
 
 
 def test_promtool_finds_no_fault_with_the_metrics():
     promtool = required("promtool", "prometheus")
-    rendered = generate_latest(busy_telemetry().registry)
+    rendered = generate_latest(build_busy_telemetry().registry)
     checked = subprocess.run(
         [promtool, "check", "metrics"], input=rendered, capture_output=True, timeout=60, check=False
     )
@@ -91,13 +93,10 @@ def test_only_the_text_between_the_markers_is_replaced():
 
 
 def test_the_readme_counts_the_series_of_a_stream_rightly():
-    table = Table()
-    table.expect([HOME])
-    reach(table, DAY_MS)
-    for size_ms in (HOUR_MS, DAY_MS):
-        publish(table, size_ms=size_ms, segments=(build_segment("de"), build_segment("other")))
+    segments = build_segment("de"), build_segment("other")
+    results = [build_result(size_ms=size_ms, segments=segments) for size_ms in (HOUR_MS, DAY_MS)]
     telemetry = build_telemetry()
-    telemetry.show(table)
+    RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))
     labels = [
         set(sample.labels)
         for family in families(telemetry).values()

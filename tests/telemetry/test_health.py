@@ -2,7 +2,8 @@ import logging
 
 import pytest
 
-from driftgauge.telemetry.health import Condition, Health
+from driftgauge.telemetry.health import Condition, Health, Role
+from tests.telemetry.builders import make_ready
 
 
 class Clock:
@@ -20,26 +21,26 @@ def clock():
 
 @pytest.fixture
 def health(clock):
-    return Health(clock, poll_bound_ms=60_000)
+    return Health([Role.COUNT, Role.WINDOWS], clock, poll_bound_ms=60_000)
 
 
-def test_a_loop_that_polls_is_alive(health, clock):
+def test_loops_that_poll_are_alive(health, clock):
     clock.now_ms += 60_000
-    health.polled()
+    health.polled(Role.COUNT)
+    health.polled(Role.WINDOWS)
     clock.now_ms += 60_000
     assert health.is_alive()
     assert health.since_poll_ms() == 60_000
 
 
-def test_a_loop_that_stands_still_is_not_alive(health, clock):
-    health.polled()
+@pytest.mark.parametrize("still", list(Role))
+def test_one_loop_that_stands_still_is_not_alive_whatever_the_other_does(health, clock, still):
     clock.now_ms += 60_001
+    (other,) = set(Role) - {still}
+    health.polled(other)
     assert not health.is_alive()
-
-
-def test_a_loop_that_moves_again_is_alive_again(health, clock):
-    clock.now_ms += 60_001
-    health.polled()
+    assert health.since_poll_ms() == 60_001
+    health.polled(still)
     assert health.is_alive()
 
 
@@ -49,49 +50,34 @@ def test_the_time_before_the_first_poll_is_bounded_too(health, clock):
     assert not health.is_alive()
 
 
-def test_nothing_is_ready_at_the_start(health):
-    assert health.missing() == sorted(Condition)
-    assert not health.is_fresh()
+def test_a_role_that_is_not_served_need_not_poll(clock):
+    health = Health([Role.COUNT], clock, poll_bound_ms=60_000)
+    clock.now_ms += 60_001
+    health.polled(Role.COUNT)
+    assert health.is_alive()
 
 
-def make_ready(health):
-    health.set_ready(Condition.BASELINES_LOADED, met=True)
-    health.set_ready(Condition.RESTORED, met=True)
-    health.refreshed()
+def test_the_conditions_are_those_of_the_roles_that_are_served():
+    assert set(Health([Role.COUNT, Role.WINDOWS]).conditions) == set(Condition)
+    assert set(Health([Role.WINDOWS]).conditions) == set(Condition) - {Condition.COUNT}
+    assert Health([Role.WINDOWS]).missing() == [Condition.BASELINES_LOADED, Condition.WINDOWS]
 
 
-def test_readiness_needs_every_condition(health):
-    health.set_ready(Condition.BASELINES_LOADED, met=True)
-    health.refreshed()
-    assert health.missing() == [Condition.RESTORED]
-    health.set_ready(Condition.RESTORED, met=True)
-    assert health.missing() == []
+def test_nothing_is_ready_at_the_start_but_the_clock_until_it_is_found_to_be_off(health):
+    assert health.missing() == sorted(set(Condition) - {Condition.CLOCK})
 
 
-def test_a_condition_can_be_lost_again(health):
+@pytest.mark.parametrize("missing", list(Condition))
+def test_readiness_needs_every_condition(health, missing):
     make_ready(health)
-    health.set_ready(Condition.RESTORED, met=False)
-    assert health.missing() == [Condition.RESTORED]
-
-
-def test_the_table_is_fresh_for_a_while_after_it_was_seen_to_be(health, clock):
-    make_ready(health)
-    clock.now_ms += 15_000
-    assert health.is_fresh()
     assert health.missing() == []
-    clock.now_ms += 1
-    assert not health.is_fresh()
-    assert health.missing() == [Condition.TABLE_FRESH]
-    health.refreshed()
-    assert health.is_fresh()
-    assert health.missing() == []
+    health.set_ready(missing, met=False)
+    assert health.missing() == [missing]
 
 
-def test_a_stale_table_is_no_reason_for_a_restart(health, clock):
+def test_a_clock_that_is_off_is_no_reason_for_a_restart(health):
     make_ready(health)
-    clock.now_ms += 20_000
-    health.polled()
-    assert not health.is_fresh()
+    health.set_ready(Condition.CLOCK, met=False)
     assert health.is_alive()
 
 
@@ -104,26 +90,9 @@ def turns(caplog):
 def test_only_the_turns_of_readiness_are_logged(health, turns):
     for _ in range(2):
         make_ready(health)
-        health.polled()
-    health.set_ready(Condition.RESTORED, met=False)
-    health.set_ready(Condition.BASELINES_LOADED, met=False)
-    assert turns() == [("ready", []), ("not ready", ["restored"])]
-
-
-def test_it_is_not_called_ready_before_the_table_is_fresh(health, turns):
-    health.set_ready(Condition.BASELINES_LOADED, met=True)
-    health.set_ready(Condition.RESTORED, met=True)
-    health.polled()
-    assert turns() == []
-    health.refreshed()
-    assert turns() == [("ready", [])]
-
-
-def test_a_table_that_goes_stale_is_logged_as_the_loop_comes_round(health, clock, turns):
-    make_ready(health)
-    clock.now_ms += 15_001
-    health.polled()
-    health.polled()
-    assert turns() == [("ready", []), ("not ready", ["table_fresh"])]
-    health.refreshed()
+    health.set_ready(Condition.COUNT, met=False)
+    health.set_ready(Condition.CLOCK, met=False)
+    make_ready(health, Condition.COUNT)
+    assert turns() == [("ready", []), ("not ready", ["count"])]
+    make_ready(health, Condition.CLOCK)
     assert turns()[2:] == [("ready", [])]

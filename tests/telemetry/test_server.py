@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import ConfigError
-from driftgauge.telemetry.health import Condition, Health
+from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.server import MetricsServer
-from tests.telemetry.builders import build_result, build_telemetry, busy_table
+from tests.telemetry.builders import BOTH, build_result, build_telemetry, make_ready, show_busy_shard
 
 TIMEOUT_S = 10
 
@@ -62,7 +62,7 @@ def clock():
 
 @pytest.fixture
 def health(clock):
-    return Health(clock)
+    return Health(BOTH, clock)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def get(server):
 
 
 def test_metrics_are_served_as_prometheus_text(get, telemetry):
-    telemetry.show(busy_table())
+    show_busy_shard(telemetry)
     status, headers, body = get("/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -123,23 +123,26 @@ def test_a_live_loop_is_alive_and_one_that_stands_still_is_logged_and_is_not(get
 
 
 def test_what_readiness_lacks_is_listed(get, health):
-    health.set_ready(Condition.BASELINES_LOADED, met=True)
+    make_ready(health, Condition.BASELINES_LOADED)
     status, _, body = get("/readyz")
-    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["restored", "table_fresh"]})
-    health.set_ready(Condition.RESTORED, met=True)
-    health.refreshed()
+    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["count", "windows"]})
+    make_ready(health)
     status, _, body = get("/readyz")
     assert (status, json.loads(body)) == (200, {"ready": True, "missing": []})
 
 
-def test_a_table_that_is_no_longer_kept_up_to_date_ends_readiness(get, health, clock):
-    for condition in (Condition.BASELINES_LOADED, Condition.RESTORED):
-        health.set_ready(condition, met=True)
-    health.refreshed()
-    clock.now_ms += 20_000
+def test_a_role_whose_clients_are_lost_ends_readiness_and_not_life(get, health):
+    make_ready(health)
+    health.set_ready(Condition.WINDOWS, met=False)
     status, _, body = get("/readyz")
-    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["table_fresh"]})
+    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["windows"]})
     assert get("/livez")[0] == 200
+
+
+def test_one_loop_that_stands_still_is_enough(get, health, clock):
+    clock.now_ms += 90_000
+    health.polled(Role.COUNT)
+    assert get("/livez")[0] == 503
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/x", "/livezz"])

@@ -7,25 +7,24 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.result import Verdict
-from driftgauge.core.state import Change, FinalKey, PublishedKey
-from driftgauge.core.table import Table
-from driftgauge.core.windows.window import Window
+from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
 from tests.results import build_score, build_segment, build_small_segment
 from tests.telemetry.builders import (
     DAY_MS,
-    HOME,
+    EVENTS,
+    FITTED_MS,
     HOUR_MS,
+    Time,
+    build_reference,
     build_result,
-    build_spec,
-    busy_table,
-    count,
-    publish,
-    reach,
+    build_shard,
+    build_watched,
 )
 
 HOURLY = {"stream": "images", "window": "1h"}
-SPECS = (build_spec("images"), build_spec("texts"))
+DAILY = {"stream": "images", "window": "1d"}
+STREAMS = build_watched("images"), build_watched("texts", severity="critical", overdue_ms=43_200_000)
 SCORE_GAUGES = {
     "window_js_divergence": lambda score: score.js_divergence,
     "window_js_distance": lambda score: score.js_distance,
@@ -46,47 +45,59 @@ SEGMENT_GAUGES = (
     "window_segment_js_divergence",
     "window_segment_adjusted_p_value",
 )
-AWAY = "embeddings", 1
-
-
-class Freshness:
-    """Whether the table is up to date, as the test says."""
-
-    is_fresh = True
-
-    def __call__(self):
-        return self.is_fresh
-
-
-@pytest.fixture
-def freshness():
-    return Freshness()
-
-
-@pytest.fixture
-def collector(freshness):
-    return WindowCollector(freshness)
-
-
-@pytest.fixture
-def table():
-    table = Table()
-    table.expect([HOME, AWAY])
-    return table
+HOME, AWAY = (EVENTS, 0), (EVENTS, 1)
+# What of a stream does not come from its newest windows.
+ALWAYS = {
+    "driftgauge_windows_open",
+    "driftgauge_alarm_active",
+    "driftgauge_late_events_total",
+    "driftgauge_window_revisions_total",
+    "driftgauge_windows_closed_total",
+    "driftgauge_window_duration_seconds",
+    "driftgauge_window_min_events",
+    "driftgauge_window_overdue_seconds",
+    "driftgauge_alarm_p_value",
+    "driftgauge_alarm_js_excess",
+    "driftgauge_alarm_mean_shift_excess",
+    "driftgauge_alarm_severity_info",
+    "driftgauge_baseline_info",
+    "driftgauge_baseline_created_timestamp_seconds",
+    "driftgauge_baseline_cluster_ratio",
+    "driftgauge_partials_gap_total",
+    "driftgauge_partials_overlap_total",
+    "driftgauge_partials_orphans_total",
+}
 
 
 @pytest.fixture
-def show(collector, table):
-    return lambda: collector.show(table, SPECS)
+def time():
+    return Time()
 
 
 @pytest.fixture
-def close(table, show):
-    """Publish a window and show the table."""
+def collector(time):
+    return WindowCollector(STREAMS, time.clock)
+
+
+@pytest.fixture
+def show(collector):
+    """Show a shard, number 0 unless told otherwise, that holds `images`; as `build_shard`."""
+
+    def _show(*published, shard=0, streams=("images",), **fields):
+        collector.show(shard, take_snapshot(build_shard(*published, **fields), streams))
+
+    return _show
+
+
+@pytest.fixture
+def close(show):
+    """Publish windows of `images` one after the other, and show the shard after each."""
+    published = {}
 
     def _close(*counts, **window):
-        publish(table, *counts, **window)
-        show()
+        result = build_result(*counts, **window)
+        published[result.window] = result
+        show(*published.values())
 
     return _close
 
@@ -110,18 +121,125 @@ def names_of_samples(collector):
     return {sample.name for sample in samples_of(collector)}
 
 
-def test_nothing_is_shown_before_a_table_is(collector):
-    assert names_of_samples(collector) == set()
+def test_nothing_is_shown_before_a_shard_is(collector):
+    assert samples_of(collector) == []
 
 
-def test_of_a_table_without_windows_only_that_none_is_open_is_shown(collector, show):
+def test_describe_names_what_collect_yields_without_samples(collector, close):
+    close()
+    described = list(collector.describe())
+    assert [family.name for family in described] == [family.name for family in collector.collect()]
+    assert not any(family.samples for family in described)
+
+
+def test_of_a_stream_without_windows_the_configuration_and_totals_of_zero_are_shown(collector, show, value):
     show()
-    assert names_of_samples(collector) == {"driftgauge_windows_open"}
-    assert {sample.value for sample in samples_of(collector)} == {0}
+    assert names_of_samples(collector) == ALWAYS
+    for window in ("1h", "1d"):
+        labels = {"stream": "images", "window": window}
+        for name in ("windows_open", "alarm_active", "late_events_total", "window_revisions_total"):
+            assert value(name, **labels) == 0
+        assert {value("windows_closed_total", **labels, verdict=verdict) for verdict in Verdict} == {0}
 
 
-def test_describe_names_what_collect_yields(collector):
-    assert [family.name for family in collector.describe()] == [family.name for family in collector.collect()]
+def test_a_stream_of_a_shard_that_is_not_held_shows_nothing(collector, show):
+    show()
+    assert {sample.labels.get("stream", "images") for sample in samples_of(collector)} == {"images"}
+    show(shard=1, streams=("texts",))
+    assert {sample.labels.get("stream", "images") for sample in samples_of(collector)} == {"images", "texts"}
+
+
+def test_a_shard_goes_15_s_after_it_was_last_shown_and_the_others_stay(collector, show, time):
+    show(build_result())
+    time.monotonic_s += 10
+    show(shard=1, streams=("texts",))
+    time.monotonic_s += 5
+    assert {sample.labels["stream"] for sample in samples_of(collector) if "stream" in sample.labels} == {
+        "images",
+        "texts",
+    }
+    time.monotonic_s += 0.001
+    assert {sample.labels.get("stream", "texts") for sample in samples_of(collector)} == {"texts"}
+    assert {sample.labels["shard"] for sample in samples_of(collector) if "shard" in sample.labels} == {"1"}
+    show(build_result())
+    assert "images" in {sample.labels.get("stream") for sample in samples_of(collector)}
+
+
+def test_a_shard_that_the_group_gave_to_others_goes_at_once(collector, show):
+    show(build_result())
+    show(shard=1, streams=("texts",))
+    collector.keep([0, 1, 2])
+    assert len({sample.labels.get("stream") for sample in samples_of(collector)} - {None}) == 2
+    collector.keep([1, 2])
+    assert {sample.labels.get("stream", "texts") for sample in samples_of(collector)} == {"texts"}
+    collector.keep([])
+    assert samples_of(collector) == []
+    assert len(list(collector.collect())) == len(list(collector.describe())), "families without a sample"
+
+
+def test_totals_come_from_what_is_kept_so_that_they_outlive_a_change_of_hands(show, value):
+    show(
+        late={HOUR_MS: 5},
+        closed={(HOUR_MS, Verdict.OK): 3, (HOUR_MS, Verdict.DRIFT): 1, (2 * HOUR_MS, Verdict.OK): 9},
+        revised={DAY_MS: 2},
+    )
+    assert (value("late_events_total", **HOURLY), value("late_events_total", **DAILY)) == (5, 0)
+    closed = {verdict: value("windows_closed_total", **HOURLY, verdict=verdict) for verdict in Verdict}
+    assert closed == {**dict.fromkeys(Verdict, 0), Verdict.OK: 3, Verdict.DRIFT: 1}
+    assert value("windows_closed_total", **DAILY, verdict="ok") == 0
+    assert (value("window_revisions_total", **HOURLY), value("window_revisions_total", **DAILY)) == (0, 2)
+
+
+def test_the_chain_is_counted_by_shard(show, value):
+    show(shard=3, chain=(1, 2, 4))
+    names = ("partials_gap_total", "partials_overlap_total", "partials_orphans_total")
+    assert [value(name, shard="3") for name in names] == [1, 2, 4]
+    assert [value(name, shard="0") for name in names] == [None] * 3
+
+
+def test_an_alarm_is_active_as_the_state_says_whatever_the_newest_window_does(show, value):
+    show(build_result(verdict=Verdict.DRIFT), alarms=frozenset({HOUR_MS}))
+    assert (value("alarm_active", **HOURLY), value("alarm_active", **DAILY)) == (1, 0)
+    show(build_result((1, 0, 0, 0), number=2), alarms=frozenset({HOUR_MS}))
+    assert value("alarm_active", **HOURLY) == 1
+    show(build_result(number=3))
+    assert value("alarm_active", **HOURLY) == 0
+
+
+def test_the_configuration_is_shown_with_the_stream(show, value):
+    show(streams=("images", "texts"))
+    assert value("window_duration_seconds", stream="texts", window="1d") == 86_400
+    assert value("window_min_events", stream="texts", window="1h") == 20
+    assert value("window_overdue_seconds", **HOURLY) == 7_530
+    assert value("window_overdue_seconds", stream="texts", window="1h") == 43_200, "as is configured"
+    assert value("alarm_p_value", stream="images") == 0.001
+    assert value("alarm_js_excess", stream="images") == 0.005
+    assert value("alarm_mean_shift_excess", stream="images") == 0.025
+    assert value("alarm_severity_info", stream="images", severity="warning") == 1
+    assert value("alarm_severity_info", stream="texts", severity="critical") == 1
+    assert value("baseline_info", stream="images", baseline="sha256:abc", model_version="v7") == 1
+    assert value("baseline_created_timestamp_seconds", stream="images") == FITTED_MS / 1000
+    assert [value("baseline_cluster_ratio", stream="images", cluster_id=str(i)) for i in range(4)] == [
+        0.4,
+        0.3,
+        0.2,
+        0.1,
+    ]
+
+
+def test_the_baseline_in_force_follows_the_wall_clock(time):
+    later = build_reference("sha256:def", (1, 1, 1, 1))
+    collector = WindowCollector([build_watched("images", (DAY_MS, later))], time.clock)
+    collector.show(0, take_snapshot(build_shard(), ["images"]))
+    value = value_of(collector)
+    first = {"stream": "images", "baseline": "sha256:abc", "model_version": "v7"}
+    second = {"stream": "images", "baseline": "sha256:def", "model_version": ""}
+    time.wall_ms = DAY_MS - 1
+    assert (value("baseline_info", **first), value("baseline_info", **second)) == (1, None)
+    assert value("baseline_cluster_ratio", stream="images", cluster_id="0") == 0.4
+    time.wall_ms = DAY_MS
+    assert (value("baseline_info", **first), value("baseline_info", **second)) == (None, 1)
+    assert value("baseline_cluster_ratio", stream="images", cluster_id="0") == 0.25
 
 
 def test_a_scored_window_shows_its_score_and_place(close, value):
@@ -281,87 +399,50 @@ def test_a_correction_of_the_newest_window_replaces_it(close, value):
     assert value("window_js_divergence", **HOURLY) == build_result((50, 50, 50, 50)).score.js_divergence
 
 
-@given(st.permutations([(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (3, 0)]))
-def test_the_newest_window_wins_in_whatever_order_they_come(places):
-    collector, table = WindowCollector(Freshness()), Table()
-    for number, revision in places:
-        publish(table, number=number, revision=revision)
-        collector.show(table, SPECS)
-    value = value_of(collector)
-    shown = value("window_end_timestamp_seconds", **HOURLY), value("window_revision", **HOURLY)
-    assert shown == (4 * 3600, 0)
+@given(st.permutations([1, 2, 3, 4]))
+def test_the_newest_window_is_shown_in_whatever_order_they_were_kept(numbers):
+    collector = WindowCollector(STREAMS, Time().clock)
+    state = build_shard(*(build_result(number=number) for number in numbers))
+    collector.show(0, take_snapshot(state, ["images"]))
+    assert value_of(collector)("window_end_timestamp_seconds", **HOURLY) == 5 * 3600
 
 
-def test_streams_and_window_sizes_stand_side_by_side(close, value):
-    close()
-    close(size_ms=DAY_MS, stream="texts", home=AWAY)
-    close(size_ms=DAY_MS)
-    assert value("window_end_timestamp_seconds", stream="images", window="1h") == 2 * 3600
-    assert value("window_end_timestamp_seconds", stream="images", window="1d") == 2 * 86_400
+def test_streams_and_window_sizes_stand_side_by_side(show, value):
+    show(build_result(), build_result(size_ms=DAY_MS))
+    show(build_result(size_ms=DAY_MS, stream="texts"), shard=1, streams=("texts",))
+    assert value("window_end_timestamp_seconds", **HOURLY) == 2 * 3600
+    assert value("window_end_timestamp_seconds", **DAILY) == 2 * 86_400
     assert value("window_end_timestamp_seconds", stream="texts", window="1d") == 2 * 86_400
     assert value("window_end_timestamp_seconds", stream="texts", window="1h") is None
 
 
-def test_what_is_not_configured_here_is_not_shown(collector, close):
-    close(stream="elsewhere")
-    close(size_ms=2 * HOUR_MS)
-    assert names_of_samples(collector) == {"driftgauge_windows_open"}
-    assert {sample.labels["stream"] for sample in samples_of(collector)} == {"images", "texts"}
+def test_what_is_not_configured_here_is_not_shown(collector, show):
+    show(build_result(stream="elsewhere"), build_result(size_ms=2 * HOUR_MS))
+    assert names_of_samples(collector) == ALWAYS
+    assert {sample.labels.get("stream", "images") for sample in samples_of(collector)} == {"images"}
+    assert {sample.labels.get("window", "1h") for sample in samples_of(collector)} == {"1h", "1d"}
 
 
-def test_the_watermark_is_that_of_the_partition_furthest_behind(show, table, value):
-    reach(table, 90_000)
+def test_the_watermark_is_absent_while_it_is_unknown(show, value):
     show()
-    assert value("watermark_timestamp_seconds", stream="images") is None, "one partition is not known"
-    reach(table, 60_000, partition=AWAY)
-    show()
-    assert value("watermark_timestamp_seconds", stream="images") == 30, "the disorder is 30 s"
-    assert value("watermark_timestamp_seconds", stream="texts") is None
+    assert value("watermark_timestamp_seconds", stream="images") is None
+    show(watermark_ms=30_500)
+    assert value("watermark_timestamp_seconds", stream="images") == 30.5
 
 
-def test_open_windows_are_shown_by_size_and_what_is_final_is_not_open(show, table, value):
-    for number in (24, 25, 26):
-        count(table, number * HOUR_MS)
-        count(table, number * HOUR_MS, partition=AWAY)
-    show()
-    assert value("windows_open", stream="images", window="1h") == 3
-    assert value("windows_open", stream="images", window="1d") == 1
-    assert value("windows_open", stream="texts", window="1h") == 0
-    table.apply(Change(HOME, FinalKey("images"), 26 * HOUR_MS))
-    show()
-    assert value("windows_open", stream="images", window="1h") == 1
-    assert value("windows_open", stream="images", window="1d") == 1
+def test_open_windows_are_shown_by_size_and_what_is_final_is_not_open(show, value):
+    panes = [number * HOUR_MS for number in (24, 25, 26)]
+    show(panes=panes)
+    assert (value("windows_open", **HOURLY), value("windows_open", **DAILY)) == (3, 1)
+    show(panes=panes, final_ms=26 * HOUR_MS)
+    assert (value("windows_open", **HOURLY), value("windows_open", **DAILY)) == (1, 1)
 
 
-def test_the_newest_window_stays_when_the_table_forgets_those_before_it(close, show, table, value):
-    close(number=1)
+def test_a_window_whose_events_may_have_been_counted_twice_says_so(close, value):
+    close(number=1, counted_twice=True)
+    assert value("window_counted_twice", **HOURLY) == 1
     close(number=2)
-    table.apply(Change(HOME, PublishedKey("images", Window(HOUR_MS, HOUR_MS)), None))
-    show()
-    assert value("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
-
-
-def test_a_table_that_is_not_up_to_date_shows_nothing_until_it_is_again(collector, freshness):
-    collector.show(busy_table(), SPECS)
-    before = samples_of(collector)
-    assert len(before) > 30
-    freshness.is_fresh = False
-    assert samples_of(collector) == []
-    assert len(list(collector.collect())) == len(list(collector.describe())), "families without a sample"
-    freshness.is_fresh = True
-    assert samples_of(collector) == before
-
-
-def test_two_replicas_of_one_table_show_the_same_whenever_they_started(table):
-    early = WindowCollector(Freshness())
-    for number in range(1, 5):
-        publish(table, (10 * number, 0, 0, 0), number=number, missing=(AWAY,))
-        publish(table, (10 * number, 20, 0, 0), number=number, revision=1)
-        early.show(table, SPECS)
-    late = WindowCollector(Freshness())
-    late.show(table, SPECS)
-    assert samples_of(late) == samples_of(early)
-    assert value_of(late)("window_revision", **HOURLY) == 1
+    assert value("window_counted_twice", **HOURLY) == 0
 
 
 def test_a_scrape_begun_before_a_window_closes_shows_the_window_before_throughout(collector, close):

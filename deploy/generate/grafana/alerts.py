@@ -6,11 +6,8 @@ The alerts on blindness have no such copy: they must reach somebody where Grafan
 from typing import Any
 
 from deploy.generate import alerts
-from deploy.generate.grafana import drift
-from deploy.generate.grafana.dashboards import DRIFT
-from deploy.generate.grafana.drift_evidence import SLOW_DRIFT
-from deploy.generate.grafana.drift_overview import VERDICT_TIMELINE
-from deploy.generate.grafana.drift_places import SEGMENT_VERDICTS
+from deploy.generate.grafana import drift, drift_details
+from deploy.generate.grafana.dashboards import DRIFT, panel_number
 
 __all__ = ["DATASOURCE_UID", "GROUP", "provisioning"]
 
@@ -21,10 +18,10 @@ GROUP = "driftgauge-drift"
 
 # Where to look, of all panels.
 _PANELS = {
-    "DriftgaugeDrift": VERDICT_TIMELINE,
-    "DriftgaugeDriftPassed": VERDICT_TIMELINE,
-    "DriftgaugeSlowDrift": SLOW_DRIFT,
-    "DriftgaugeSegmentDrift": SEGMENT_VERDICTS,
+    "DriftgaugeDrift": drift.VERDICTS,
+    "DriftgaugeDriftPassed": drift.VERDICTS,
+    "DriftgaugeSlowDrift": drift_details.SLOW_DRIFT,
+    "DriftgaugeSegmentDrift": drift_details.SEGMENT_VERDICTS,
 }
 
 # Grafana's templates cannot ask Prometheus for more, as Prometheus's own do for times and top movers.
@@ -53,14 +50,16 @@ def provisioning() -> dict[str, object]:
 
 def _rule(rule: dict[str, Any]) -> dict[str, object]:
     name: str = rule["alert"]
+    severity: str = rule["labels"]["severity"]
     # Grafana takes either both or neither.
     panel = {
         "__dashboardUid__": DRIFT,
-        "__panelId__": str(drift.dashboard().panel_number(_PANELS[name])),
+        "__panelId__": str(panel_number(drift.dashboard(), _PANELS[name])),
     }
     return {
-        "uid": name.lower(),
-        "title": name,
+        "uid": f"{name.lower()}-{severity}",
+        # No two of a folder may have the same.
+        "title": f"{name} ({severity})",
         "condition": "fires",
         "data": [_query(rule["expr"]), _condition()],
         # The expressions have a value only where there is drift, and Prometheus tells of blindness.
@@ -70,7 +69,7 @@ def _rule(rule: dict[str, Any]) -> dict[str, object]:
         "for": rule.get("for", "0s"),
         # Since Grafana 12; those before it pass over what they do not know, and resolve at once.
         **({"keepFiringFor": rule["keep_firing_for"]} if "keep_firing_for" in rule else {}),
-        "labels": rule.get("labels", {}),
+        "labels": rule["labels"],
         "annotations": rule["annotations"] | {"description": _DESCRIPTION} | panel,
         "isPaused": False,
     }

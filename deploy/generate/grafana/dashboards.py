@@ -1,240 +1,177 @@
-"""A dashboard around its panels: variables, annotations, links and the grid."""
+"""A dashboard around its panels: variables, annotations, links, rows."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Any
 
-from deploy.generate.grafana.panels import DATASOURCE, Json, Panel
-from deploy.generate.grafana.queries import OF_JOB
+from deploy.generate.grafana.annotations import annotations
+from deploy.generate.grafana.fields import DATASOURCE, Panel, link
+from deploy.generate.grafana.queries import firing
+from deploy.generate.grafana.tables import Column, table_of
+from deploy.generate.labels import SOURCE
+from grafana_foundation_sdk.builders import dashboard as d
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard
 
-__all__ = [
-    "DRIFT",
-    "JOB",
-    "NAMESPACE",
-    "SERVICE",
-    "Annotation",
-    "Dashboard",
-    "Row",
-    "Variable",
-    "annotations",
-]
+__all__ = ["DRIFT", "SERVICE", "alert_table", "drift_url", "panel_number", "render", "variable"]
 
 DRIFT = "driftgauge-drift"
 SERVICE = "driftgauge-service"
 
-_COLUMNS = 24
-# Grafana 11's, and 10.4 takes it; later ones move it up by themselves.
-_SCHEMA_VERSION = 39
-_ON_TIME_RANGE_CHANGE = 2
-_ALPHABETICALLY = 1
+_DEPLOY = "https://github.com/driftgauge/driftgauge/blob/main/deploy"
+_CHOSEN = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *SOURCE))
+
+Variable = Builder[dashboard.VariableModel]
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """What is chosen at the top, out of the values of a label.
-
-    Attributes:
-        name: Its name in queries and links.
-        heading: Its name on the dashboard.
-        metric: A selector of series.
-        description: What it chooses.
-        several: More than one can be chosen.
-        every: The regular expression for all of them; None where all cannot be chosen.
-    """
-
-    name: str
-    heading: str
-    metric: str
-    description: str
-    several: bool = False
-    every: str | None = None
-
-    def to_json(self) -> Json:
-        """Return it as a variable of queries to Prometheus."""
-        query = f"label_values({self.metric}, {self.name})"
-        return {
-            "type": "query",
-            "name": self.name,
-            "label": self.heading,
-            "description": self.description,
-            "datasource": DATASOURCE,
-            "definition": query,
-            "query": {"qryType": 1, "query": query, "refId": self.name},
-            "refresh": _ON_TIME_RANGE_CHANGE,
-            "sort": _ALPHABETICALLY,
-            "multi": self.several,
-            "includeAll": self.every is not None,
-            "allValue": self.every,
-            "regex": "",
-            # Grafana chooses: all where that can be, else the first.
-            "current": {},
-        }
+def drift_url(stream: str, window: str | None = None) -> str:
+    """Return where the drift of a stream is drawn, both given as Grafana's variables of a link."""
+    chosen = f"var-stream={stream}" + (f"&var-window={window}" if window else "")
+    return f"/d/{DRIFT}?{_CHOSEN}&{chosen}&${{__url_time_range}}"
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """What is marked on every panel: for as long as an expression has a value."""
-
-    name: str
-    colour: str
-    expr: str
-    title: str
-    text: str
-
-    def to_json(self) -> Json:
-        """Return it as an annotation from Prometheus."""
-        return {
-            "name": self.name,
-            "datasource": DATASOURCE,
-            "enable": True,
-            "iconColor": self.colour,
-            "expr": self.expr,
-            "titleFormat": self.title,
-            "textFormat": self.text,
-            "step": "60s",
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Panels under one heading."""
-
-    title: str
-    panels: Sequence[Panel]
-
-
-@dataclass(frozen=True, slots=True)
-class Dashboard:
-    """One dashboard.
-
-    Attributes:
-        uid: Its name in links, which alerts hold as well.
-        title: Its title.
-        description: Whom it is for.
-        since: The time shown at first, as `now-6h`.
-        variables: What is chosen at the top.
-        annotations: What is marked on every panel.
-        links: Where else to look.
-        rows: Its panels.
-    """
-
-    uid: str
-    title: str
-    description: str
-    since: str
-    variables: Sequence[Variable]
-    annotations: Sequence[Annotation]
-    links: Sequence[Json]
-    rows: Sequence[Row]
-
-    def to_json(self) -> Json:
-        """Return it as Grafana's provisioning reads it."""
-        return {
-            "uid": self.uid,
-            "title": self.title,
-            "description": self.description,
-            "tags": ["driftgauge"],
-            "schemaVersion": _SCHEMA_VERSION,
-            "version": 1,
-            "editable": False,
-            # Windows are aligned to UTC, and the log's times are.
-            "timezone": "utc",
-            "time": {"from": self.since, "to": "now"},
-            "refresh": "1m",
-            "graphTooltip": 1,
-            "templating": {"list": [_DATASOURCE_VARIABLE, *(each.to_json() for each in self.variables)]},
-            "annotations": {"list": [each.to_json() for each in self.annotations]},
-            "links": list(self.links),
-            "panels": list(self._placed()),
-        }
-
-    def panel_number(self, title: str) -> int:
-        """Return the number by which links and alerts know a panel."""
-        return {item.title: number for number, item in self._numbered()}[title]
-
-    def _numbered(self) -> Iterator[tuple[int, Row | Panel]]:
-        items: Iterator[Row | Panel] = chain.from_iterable((row, *row.panels) for row in self.rows)
-        return enumerate(items, start=1)
-
-    def _placed(self) -> Iterator[Json]:
-        """Yield the panels from left to right, and on a new line where one is full."""
-        x = y = height = 0
-        for number, item in self._numbered():
-            if isinstance(item, Row):
-                x, y = 0, y + height
-                place = {"x": 0, "y": y, "w": _COLUMNS, "h": 1}
-                yield {
-                    "id": number,
-                    "type": "row",
-                    "title": item.title,
-                    "collapsed": False,
-                    "gridPos": place,
-                    "panels": [],
-                }
-                y, height = y + 1, 0
-                continue
-            if x + item.width > _COLUMNS:
-                x, y, height = 0, y + height, 0
-            yield item.to_json(number=number, x=x, y=y)
-            x, height = x + item.width, max(height, item.height)
-
-
-_DATASOURCE_VARIABLE: Json = {
-    "type": "datasource",
-    "name": "datasource",
-    "label": "Data source",
-    "description": "The Prometheus that scrapes driftgauge and has its rules.",
-    "query": "prometheus",
-    "refresh": 1,
-    "multi": False,
-    "includeAll": False,
-    "regex": "",
-    "current": {},
-}
-
-JOB = Variable("job", "Job", "driftgauge_build_info", "The scrape job.", several=True, every=".+")
-NAMESPACE = Variable(
-    "namespace",
-    "Namespace",
-    'driftgauge_build_info{job=~"$job"}',
-    "Where a scrape adds it. Choose one where several hold streams of the same name.",
-    several=True,
-    every=".*",
-)
-
-
-def annotations(alerts_where: str) -> tuple[Annotation, ...]:
-    """Return what is marked on either dashboard: alerts that fire, and what was changed.
+def variable(name: str, metric: str, description: str, every: str | None = None) -> Variable:
+    """Return what is chosen at the top out of the values of a label.
 
     Args:
-        alerts_where: Which alerts.
+        name: The label, and the variable.
+        metric: A selector of series that bear it.
+        description: What it chooses.
+        every: The regular expression for all of them, of which several can be chosen; None where one is.
     """
-    return (
-        Annotation(
-            "Firing alerts",
-            "red",
-            f'ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {alerts_where}}}',
-            "{{alertname}} fires",
-            "{{severity}} {{stream}} {{window}} {{topic}}",
-        ),
-        Annotation(
-            "New baselines",
-            "purple",
-            _appeared("driftgauge_baseline_info", "job, namespace, stream, baseline, model_version"),
-            "A baseline of {{stream}} that was not there before",
-            "{{baseline}}, of model version {{model_version}}",
-        ),
-        Annotation(
-            "New versions",
-            "blue",
-            _appeared("driftgauge_build_info", "job, namespace, version"),
-            "A version that was not there before",
-            "{{version}}",
-        ),
+    query = f"label_values({metric}, {name})"
+    chosen = (
+        d.QueryVariable(name)
+        .label(name.capitalize())
+        .description(description)
+        .datasource(DATASOURCE)
+        .query({"qryType": 1, "query": query, "refId": name})
+        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
+        .multi(every is not None)
+        .include_all(every is not None)
+    )
+    if every is None:
+        return chosen
+    return chosen.all_value(every).current(dashboard.VariableOption(text=["All"], value=["$__all"]))
+
+
+def alert_table(where: str, *, span: int) -> Panel:
+    """Return a table of the alerts that fire, with links to their runbooks."""
+    return table_of(
+        "Alerts that fire",
+        "ALERTS of the rules in driftgauge-alerts.yml. The name leads to the runbook, the stream to its"
+        " panels of drift.",
+        ("alertname", "severity", "stream", "window"),
+        {"count": Column(firing(where, "alertname", "severity", "stream", "window"), decimals=0)},
+        span=span,
+        cells={
+            "alertname": {"links": [link("Runbook", f"{_DEPLOY}/${{__data.fields.runbook}}").build()]},
+            "stream": {
+                "links": [
+                    link("Drift", drift_url("${__data.fields.stream}", "${__data.fields.window}")).build()
+                ]
+            },
+            "runbook": {"custom.hidden": True},
+        },
     )
 
 
-def _appeared(name: str, by: str) -> str:
-    """Return what was not there one point before."""
-    series = f"{name}{{{OF_JOB}}}"
-    return f"max by ({by}) ({series})\nunless\nmax by ({by}) ({series} offset $__interval)"
+def render(
+    uid: str,
+    title: str,
+    description: str,
+    *,
+    variables: Sequence[Variable],
+    alerts_where: str,
+    to: tuple[str, str],
+    rows: Mapping[str, Sequence[Panel]],
+) -> dict[str, Any]:
+    """Return a dashboard as Grafana's provisioning reads it.
+
+    Args:
+        uid: Its name in links, which alerts hold as well.
+        title: Its title.
+        description: Whom it is for.
+        variables: What is chosen at the top, beside the data source and the source.
+        alerts_where: Which alerts are marked on every panel.
+        to: The title and uid of the other dashboard.
+        rows: Panels under headings; a heading that ends in `…` is closed until somebody clicks it.
+    """
+    built = (
+        d.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags(["driftgauge"])
+        .readonly()
+        # Windows are aligned to UTC, and the log's times are.
+        .timezone("utc")
+        .time("now-24h", "now")
+        .refresh("1m")
+        .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
+        .variables([_datasource(), *_sources(), *variables])
+        .link(
+            d.DashboardLink(to[0])
+            .type(dashboard.DashboardLinkType.LINK)
+            .icon("dashboard")
+            .url(f"/d/{to[1]}?{_CHOSEN}")
+            .keep_time(True)  # noqa: FBT003 - the builder's
+        )
+        .link(
+            d.DashboardLink("Runbooks")
+            .type(dashboard.DashboardLinkType.LINK)
+            .icon("doc")
+            .url(f"{_DEPLOY}/runbooks")
+            .target_blank(True)  # noqa: FBT003 - the builder's
+        )
+    )
+    for heading, panels in rows.items():
+        row = d.Row(heading.removesuffix(" …"))
+        if heading.endswith(" …"):
+            for panel in panels:
+                row = row.with_panel(panel)
+            built = built.with_row(row)
+        else:
+            built = built.with_row(row)
+            for panel in panels:
+                built = built.with_panel(panel)
+    document: dict[str, Any] = json.loads(json.dumps(built.build(), cls=JSONEncoder))
+    for number, panel_document in enumerate(_flat(document), 1):
+        panel_document["id"] = number
+    # The builder knows no texts of annotations.
+    document["annotations"] = {"list": annotations(alerts_where)}
+    return document
+
+
+def panel_number(document: Mapping[str, Any], title: str) -> int:
+    """Return the number by which links and alerts know a panel."""
+    return {panel["title"]: int(panel["id"]) for panel in _flat(document)}[title]
+
+
+def _flat(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(chain.from_iterable((item, *item.get("panels", ())) for item in document["panels"]))
+
+
+def _datasource() -> Variable:
+    return (
+        d.DatasourceVariable("datasource")
+        .label("Data source")
+        .description("The Prometheus that scrapes driftgauge.")
+        .type("prometheus")
+    )
+
+
+def _sources() -> list[Variable]:
+    """Return the variables of the source, each of what those before it leave."""
+    chosen: list[Variable] = []
+    where: list[str] = []
+    for label in SOURCE:
+        metric = f"driftgauge_build_info{{{', '.join(where)}}}" if where else "driftgauge_build_info"
+        # Only the job is always there.
+        every = ".+" if label == "job" else ".*"
+        text = "Where a scrape or a central ruler adds it." if label != "job" else "The scrape job."
+        chosen.append(variable(label, metric, text, every))
+        where.append(f'{label}=~"${label}"')
+    return chosen

@@ -23,8 +23,8 @@ from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
 from driftgauge.baseline.metadata import BaselineMetadata, Header, SegmentName, faults
 from driftgauge.baseline.segments import check_segments
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.dependence import Dependence
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.dependence import Dependence
 from driftgauge.core.reference import SegmentReference
 from driftgauge.errors import BaselineError
 

@@ -6,6 +6,7 @@ import click
 
 from driftgauge.cli.baseline import baseline_group
 from driftgauge.cli.demo import demo_group
+from driftgauge.cli.kafka import kafka_group
 from driftgauge.cli.plan import plan_command
 from driftgauge.cli.publish import publish_command
 from driftgauge.cli.recorded import backtest_command, replay_command
@@ -39,6 +40,7 @@ for command in (
     publish_command,
     plan_command,
     health_command,
+    kafka_group,
     demo_group,
 ):
     cli.add_command(command)

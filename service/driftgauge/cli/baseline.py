@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import orjson
 
-from driftgauge.app import wall_clock_ms
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.options import FILE, LENGTH, SEGMENT, array_option, progress
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Metric
 from driftgauge.errors import InputError
 
@@ -80,7 +80,7 @@ def _fit(
         clusters=clusters,
         metric=Metric(metric),
         seed=seed,
-        created_ms=wall_clock_ms(),
+        created_ms=SYSTEM_CLOCK.wall_ms(),
         progress=progress,
         provenance=Provenance(
             traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from driftgauge.app import wall_clock_ms
 from driftgauge.cli.options import FILE, FOLDER, config_option, settings_of
+from driftgauge.clock import SYSTEM_CLOCK
 
 __all__ = ["demo_group"]
 
@@ -44,7 +44,7 @@ def _prepare(out: Path) -> None:
     source = train_source()
     network, baseline = out / "network.safetensors", out / f"{LIVE_STREAM}.safetensors"
     source.network.save(network)
-    save(source.fit(LIVE_STREAM, wall_clock_ms()), baseline)
+    save(source.fit(LIVE_STREAM, SYSTEM_CLOCK.wall_ms()), baseline)
     click.echo(f"trained {network}, fitted {baseline}")
 
 
@@ -60,5 +60,5 @@ def _publish_live(network: Path, config_path: Path) -> None:
     from driftgauge.demo.source import load_source
 
     publish_until_stopped(
-        settings_of(config_path), load_source(network), clock_ms=wall_clock_ms, say=click.echo
+        settings_of(config_path), load_source(network), clock_ms=SYSTEM_CLOCK.wall_ms, say=click.echo
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from driftgauge.app import wall_clock_ms
 from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, progress, settings_of
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
 
@@ -70,7 +70,7 @@ def publish_command(
             topic=topic,
             stream=stream,
             vectors=read.vectors,
-            start_ms=wall_clock_ms() - span_ms if start_ms is None else start_ms,
+            start_ms=SYSTEM_CLOCK.wall_ms() - span_ms if start_ms is None else start_ms,
             span_ms=span_ms,
             disorder_ms=disorder_ms,
             seed=seed,

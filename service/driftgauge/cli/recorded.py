@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from driftgauge.app import wall_clock_ms
 from driftgauge.cli.options import FILE, TIME, config_option, progress, settings_of
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.core.result import WindowResult
 from driftgauge.errors import InputError
-from driftgauge.events.rejection import Reason
 from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp
 
@@ -28,10 +27,10 @@ __all__ = ["backtest_command", "replay_command"]
 def replay_command(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> None:
     """Run recorded events (.jsonl, .jsonl.gz; a file counts as a partition) through the same core."""
     from driftgauge.history import Replay
-    from driftgauge.watching import load_streams
+    from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
     for result in replay.run(files):
         click.echo(result_record(result) if as_json else _line(result))
     _say_refused(replay)
@@ -54,10 +53,10 @@ def backtest_command(
     from driftgauge.backtest import report
     from driftgauge.backtest.track import tracks_of
     from driftgauge.history import Replay
-    from driftgauge.watching import load_streams
+    from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=wall_clock_ms)
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
     tracks = tracks_of(replay.run(files))
     _say_refused(replay)
     if not tracks:
@@ -75,11 +74,14 @@ def backtest_command(
 
 
 def _say_refused(replay: "Replay") -> None:
-    for (stream, reason), number in sorted(replay.rejected.items(), key=str):
+    for (named, reason), number in sorted(replay.rejected.items(), key=str):
         if number:
-            progress(f"refused: {number:,} events of {stream or 'no known stream'}: {reason}")
-    if any(number and reason is Reason.LATE for (_, reason), number in replay.rejected.items()):
-        progress("late: sort the files by event time, or raise the stream's allowed_lateness")
+            progress(f"refused: {number:,} events of {named or 'no known stream'}: {reason}")
+    for (stream, size_ms), number in sorted(replay.late.items()):
+        progress(
+            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; sort the files "
+            "by event time, or raise the stream's allowed_lateness"
+        )
 
 
 def _line(result: WindowResult) -> str:

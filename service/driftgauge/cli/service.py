@@ -8,9 +8,12 @@ import orjson
 
 from driftgauge.app import check, serve
 from driftgauge.cli.options import FILE, config_option, settings_of
+from driftgauge.cli.schedule import describe_schedule
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
+from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
 __all__ = ["config_group", "health_command", "serve_command"]
@@ -18,10 +21,17 @@ __all__ = ["config_group", "health_command", "serve_command"]
 
 @click.command("serve")
 @config_option
-def serve_command(config_path: Path) -> None:
+@click.option(
+    "--role",
+    type=click.Choice([*(role.value for role in Role), "all"]),
+    default="all",
+    show_default=True,
+    help="What this process does: count events, close windows, or both.",
+)
+def serve_command(config_path: Path, role: str) -> None:
     """Run the service: consume, count, compare, expose; until SIGTERM."""
     configure_logging(as_json=not sys.stderr.isatty())
-    serve(settings_of(config_path))
+    serve(settings_of(config_path), tuple(Role) if role == "all" else (Role(role),))
 
 
 @click.group("config")
@@ -36,14 +46,19 @@ def _check(config_path: Path) -> None:
     settings = settings_of(config_path)
     streams = check(settings)
     click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+    now_ms = SYSTEM_CLOCK.wall_ms()
+    warnings = 0
     for stream in streams:
-        spec, metadata = stream.spec, stream.baseline.metadata
+        spec = stream.spec
         click.echo(
-            f"stream {spec.name}: {metadata.clusters} clusters of {metadata.dimension} dimensions, "
-            f"windows {', '.join(map(format_duration, spec.sizes_ms))}, "
-            f"scored from {spec.min_events:,} events, baseline {spec.reference.baseline_id[:19]}…"
+            f"stream {spec.name}: windows {', '.join(map(format_duration, spec.sizes_ms))}, "
+            f"scored from {spec.min_events:,} events"
         )
-    click.echo(f"{config_path}: no problem found")
+        lines = describe_schedule(stream, now_ms)
+        for line in lines:
+            click.echo(f"  {line}")
+        warnings += sum(line.startswith("warning: ") for line in lines)
+    click.echo(f"{config_path}: {f'{warnings} warnings' if warnings else 'no problem found'}")
 
 
 @click.command("health")

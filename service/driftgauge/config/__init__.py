@@ -1,10 +1,11 @@
 """The configuration: one YAML file, the environment laid over it, checked as a whole."""
 
+from driftgauge.config.baselines import BaselineSettings
 from driftgauge.config.environment import ENV_PREFIX
 from driftgauge.config.loading import load_settings
 from driftgauge.config.properties import is_secret
 from driftgauge.config.settings import AlarmSettings, HttpSettings, Settings, TopicSettings
-from driftgauge.config.stream import BaselineSettings, SmallestDrift, StreamSettings, WarmUp
+from driftgauge.config.stream import SmallestDrift, StreamSettings, WarmUp
 
 __all__ = [
     "ENV_PREFIX",

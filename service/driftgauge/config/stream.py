@@ -1,32 +1,21 @@
 """How one stream is watched, as the configuration says it."""
 
-from itertools import pairwise
-from math import gcd, lcm
+from math import gcd
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from driftgauge.config.fields import (
-    Duration,
-    IdleTimeout,
-    PositiveDuration,
-    Section,
-    Time,
-    format_time,
-    not_empty,
-)
+from driftgauge.config.baselines import BaselineSettings, check_schedule
+from driftgauge.config.fields import Duration, IdleTimeout, PositiveDuration, Section, Time, not_empty
 from driftgauge.core.dependence import MIN_WINDOWS
 from driftgauge.core.durations import format_duration
 
-__all__ = ["BaselineSettings", "SmallestDrift", "StreamSettings", "WarmUp"]
+__all__ = ["SmallestDrift", "StreamSettings", "WarmUp"]
 
 # A window is summed from its panes at each closing. 1m beside 1d makes 1,440 of them; with sizes
 # that share less, ten streams would keep the loop busy for a second a round.
 _MAX_PANES_PER_WINDOW = 1_500
-
-# The last day whose date can be written.
-_LAST_MS = 253_402_214_400_000
 
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
@@ -49,20 +38,6 @@ class SmallestDrift(Section):
 
     js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
     mean_shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
-
-
-class BaselineSettings(Section):
-    """A baseline, and the event time from which it holds.
-
-    Attributes:
-        file: Its file.
-        from_ms: From when it holds; None: it is the first.
-    """
-
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    file: Annotated[Path, Field(strict=False)]
-    from_ms: Annotated[Time | None, Field(alias="from")] = None
 
 
 class WarmUp(Section):
@@ -144,18 +119,7 @@ class StreamSettings(Section):
 
     @model_validator(mode="after")
     def _baselines_follow(self) -> "StreamSettings":
-        if self.baselines[0].from_ms is not None:
-            message = "the first of baselines holds from the beginning; leave out its from"
-            raise ValueError(message)
-        for number, (before, after) in enumerate(pairwise(self.baselines), start=1):
-            if after.from_ms is None:
-                message = f"baselines.{number} has no from: the event time from which it holds"
-                raise ValueError(message)
-            if before.from_ms is not None and after.from_ms <= before.from_ms:
-                message = f"baselines.{number}: its from must be later than that of the baseline before it"
-                raise ValueError(message)
-            if after.from_ms % lcm(*self.windows):
-                raise ValueError(_between_windows(number, after.from_ms, self.windows))
+        check_schedule(self.baselines, self.windows)
         return self
 
     @model_validator(mode="after")
@@ -189,15 +153,3 @@ class StreamSettings(Section):
             baseline.model_copy(update={"file": folder / baseline.file}) for baseline in self.baselines
         )
         return self.model_copy(update={"baselines": baselines})
-
-
-def _between_windows(number: int, from_ms: int, windows: tuple[int, ...]) -> str:
-    """Say that windows of some size lie across this time, and which later time would do."""
-    step_ms = lcm(*windows)
-    sizes = ", ".join(map(format_duration, windows))
-    message = (
-        f"baselines.{number}: its from, {format_time(from_ms)}, is not where windows of all sizes "
-        f"({sizes}) begin"
-    )
-    after_ms = from_ms + -from_ms % step_ms
-    return f"{message}; the next such time is {format_time(after_ms)}" if after_ms <= _LAST_MS else message

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from driftgauge.demo.scrape import Scrape
 from driftgauge.config import ENV_PREFIX
+from driftgauge.demo.scrape import Scrape
 from driftgauge.errors import DemoError
 
 __all__ = ["ServiceProcess"]
@@ -114,7 +114,7 @@ class ServiceProcess:
         return Scrape.parse(text)
 
     def wait_until_ready(self) -> None:
-        """Wait until /readyz says that every partition is held.
+        """Wait until /readyz says that both roles work.
 
         Raises:
             DemoError: It did not in time, or the service ended.

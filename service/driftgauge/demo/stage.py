@@ -12,16 +12,21 @@ __all__ = ["EVENTS_TOPIC", "TOPICS", "write_config"]
 EVENTS_TOPIC = "embeddings"
 _WINDOWS_TOPIC = "driftgauge.windows"
 _DEAD_LETTERS_TOPIC = "driftgauge.dead-letters"
-_STATE_TOPIC = "driftgauge.state"
-TOPICS = (EVENTS_TOPIC, _WINDOWS_TOPIC, _DEAD_LETTERS_TOPIC, _STATE_TOPIC)
-# That broker compacts nothing, and keeps the last 5 MiB of a partition: some hundreds of commits.
-_REWRITE_COMMITS = 100
+# That broker gives every topic four partitions, and a shard is a partition of the internal topics.
+_SHARDS = 4
+_INTERNAL = "driftgauge"
+TOPICS = (
+    EVENTS_TOPIC,
+    _WINDOWS_TOPIC,
+    _DEAD_LETTERS_TOPIC,
+    f"{_INTERNAL}.partials.{_SHARDS}",
+    f"{_INTERNAL}.changelog.{_SHARDS}",
+)
 
 _COMMENT = """\
 # Written by `driftgauge demo`, for its broker, which was in memory and is gone with the demo.
 # To watch events of your own, name your brokers below, remove session.timeout.ms,
-# heartbeat.interval.ms, topics.state, commit_interval and state_rewrite_commits, and give the port
-# a number.
+# heartbeat.interval.ms, topics.internal, shards and commit_interval, and give the port a number.
 """
 
 
@@ -42,11 +47,11 @@ def write_config(
             "events": [EVENTS_TOPIC],
             "windows": _WINDOWS_TOPIC,
             "dead_letters": _DEAD_LETTERS_TOPIC,
-            "state": {EVENTS_TOPIC: _STATE_TOPIC},
+            "internal": _INTERNAL,
         },
-        # A day is awaited before the next is sent, and takes two commits to be shown.
+        "shards": _SHARDS,
+        # A day is awaited before the next is sent, and takes a commit of each stage to be shown.
         "commit_interval": "200ms",
-        "state_rewrite_commits": _REWRITE_COMMITS,
         "streams": list(streams),
         "http": {"host": "127.0.0.1", "port": 0},
     }

@@ -41,8 +41,8 @@ class ChangelogReader:
             self._consumer.incremental_unassign([TopicPartition(self._topic, shard)])
             del self._values[shard]
 
-    def poll(self) -> None:
-        """Take in what has come.
+    def poll(self, wait_s: float = 0) -> None:
+        """Take in what has come, after waiting so long at most for the first of it.
 
         Raises:
             BrokerError: The changelog cannot be read; later it may.
@@ -51,7 +51,7 @@ class ChangelogReader:
         if not self._positions:
             return
         for _ in range(_BATCHES):
-            messages = self._consumer.consume(_BATCH, 0)
+            messages = self._consumer.consume(_BATCH, wait_s)
             for message in messages:
                 shard, offset, error = message.partition(), message.offset() or 0, message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:

@@ -6,7 +6,7 @@ offsets in one transaction.
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,13 +22,15 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import TransactionAborted
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
 from driftgauge.kafka.offsets import LogOffsets
-from driftgauge.kafka.source_partitions import SourcePartitions, assignment
+from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.transaction import Transaction
+from driftgauge.kafka.transaction import Transaction, must_produce
+from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 
@@ -56,7 +58,7 @@ class CountWorker:
     An assigned partition waits for its committed offset, then it is counted until it is handed over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is put together in one place
         self,
         settings: Settings,
         specs: Sequence[StreamSpec],
@@ -67,6 +69,7 @@ class CountWorker:
         transaction: Transaction,
         letters: DeadLetters,
         topics: TopicWatch,
+        guard: ClockGuard,
         telemetry: RoleTelemetry,
         clock: Clock,
         max_partial_bytes: int,
@@ -78,24 +81,27 @@ class CountWorker:
         self._transaction = transaction
         self._letters = letters
         self._topics = topics
+        self._guard = guard
         self._telemetry = telemetry
         self._clock = clock
         self._max_partial_bytes = max_partial_bytes
         self._counter = IntervalCounter(specs)
         self._offsets = CommittedOffsets(consumer, clock)
         self._ends = LogOffsets(admin)
+        self._watch = TransactionWatch(settings, admin, telemetry, clock)
         self._sources = SourcePartitions()
         self._waiting: list[Partition] = []  # assigned, and not yet counted
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
-        self._barrier_since_s = 0.0
+        self._barrier_ids: Mapping[str, str] = {}
+        self._waiting_since_s = self._assigned_s = 0.0
         self._tally = _Tally()
+        self._asked_s = 0.0
         self._commits = 0
         self._committed_s = clock.monotonic_s()
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Wait for the offsets of these partitions as well."""
-        if partitions:
-            self._wait_for([*self._waiting, *partitions])
+        self._wait_for([*self._waiting, *partitions])
 
     def take(self, messages: Sequence[Message]) -> None:
         """Decode, assign and count what a poll brought; hold back what is refused."""
@@ -109,8 +115,8 @@ class CountWorker:
             self._commit(self._settings.commit_interval / 1000)
             self._wait_for([*self._waiting, *self._stop(lost)])
 
-    def step(self, bound_s: float) -> None:
-        """Go on with the barrier; commit what was counted if it is time.
+    def step(self, bound_s: float) -> bool:
+        """Go on with the barrier; commit what was counted if it is time, and tell whether it was.
 
         Args:
             bound_s: How long the brokers may take for a commit.
@@ -119,9 +125,11 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
+        self._watch.step([*self._waiting, *(source.partition for source in self._sources)])
+        self._leave_replaced()
         self._pass_barrier()
         if not len(self._sources):
-            return
+            return False
         since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
         is_due = since_ms >= self._settings.commit_interval
         if is_due or self._counter.is_full or self._letters.is_full:
@@ -129,6 +137,8 @@ class CountWorker:
             has_moved = any(source.position > source.committed for source in self._sources)
             if has_moved or since_ms >= max(_QUIET_MS, self._settings.commit_interval):
                 self._commit(bound_s)
+                return True
+        return False
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit what was counted, and give these partitions up."""
@@ -155,46 +165,63 @@ class CountWorker:
         self._consumer.incremental_unassign(again)
         self._consumer.incremental_assign(again)
 
-    def set_aside(self, unwritable: Collection[Partition]) -> None:
-        """All shards are written in one transaction: counting waits until each can be written to."""
-        self._telemetry.unwritable(unwritable)
+    def heed(self, error: TransactionAborted) -> None:
+        """Say what could not be written to: counting waits, for all shards are in one transaction."""
+        self._telemetry.unwritable(error.unwritable)
+        self._letters.heed(error)
 
     def _wait_for(self, partitions: list[Partition]) -> None:
-        self._waiting = partitions
-        self._barrier = None
-        self._barrier_since_s = self._clock.monotonic_s()
+        if partitions != self._waiting:
+            if not self._waiting:
+                self._waiting_since_s = self._clock.monotonic_s()
+            self._waiting, self._barrier = partitions, None
+            self._assigned_s = self._clock.monotonic_s()
 
     def _stop(self, partitions: Collection[Partition]) -> list[Partition]:
         stopped = self._sources.remove(partitions)
         self._consumer.incremental_unassign([TopicPartition(*partition) for partition in stopped])
         return stopped
 
+    def _leave_replaced(self) -> None:
+        """Let the partitions wait whose topic was deleted, or created again: their offsets mean nothing."""
+        replaced = [each.partition for each in self._sources if self._is_replaced(each)]
+        if replaced:
+            waiting = [*self._waiting, *self._stop(replaced)]
+            # What was counted of them must not be committed with the others.
+            self.rewind()
+            self._wait_for(waiting)
+
+    def _is_replaced(self, source: SourcePartition) -> bool:
+        known = self._topics.known.get(source.partition[0])
+        # A broker may tell no id.
+        return known is None or bool(known.id and source.topic_id and known.id != source.topic_id)
+
     def _pass_barrier(self) -> None:
-        """Begin to count the partitions that wait, once their offsets are known."""
-        if not self._waiting:
-            return
-        if not all(topic in self._topics.known for topic, _ in self._waiting):
-            self._topics.refresh()
+        """Begin to count the partitions that wait, as soon as their offsets are known."""
+        # By its id a topic is known that was created again, so an older answer will not do.
+        there = [each for each in self._waiting if self._topics.is_known_since(each[0], self._assigned_s)]
+        if not there:
             return
         if self._barrier is None:
-            ids = {topic: known.id for topic, known in self._topics.known.items()}
-            self._barrier = find_starts(self._waiting, self._offsets, self._admin, ids, self._clock)
+            self._barrier_ids = {topic: it.id for topic, it in self._topics.known.items()}
+            self._barrier = find_starts(there, self._offsets, self._admin, self._barrier_ids, self._clock)
+        waited_s = self._clock.monotonic_s() - self._waiting_since_s
         try:
             next(self._barrier)
         except StopIteration as passed:
-            self._start(passed.value)
+            self._start(passed.value, self._barrier_ids)
+            self._telemetry.restored(waited_s, passed.value.keys())
         else:
-            waited_s = self._clock.monotonic_s() - self._barrier_since_s
-            self._telemetry.restore_waits(self._waiting, self._offsets.waiting_for, waited_s)
+            self._telemetry.restore_waits(there, self._offsets.waiting_for, waited_s)
 
-    def _start(self, starts: dict[Partition, Start]) -> None:
+    def _start(self, starts: dict[Partition, Start], ids: Mapping[str, str]) -> None:
         now_ms = self._clock.wall_ms()
-        started = [self._sources.add(partition, start, now_ms) for partition, start in starts.items()]
+        started = [self._sources.add(at, start, ids[at[0]], now_ms) for at, start in starts.items()]
         self._consumer.incremental_assign([assignment(source) for source in started])
         for source in started:
             self._tally.lost[source.partition[0]] += source.lost
-        self._waiting, self._barrier = [], None
-        self._telemetry.restored(self._clock.monotonic_s() - self._barrier_since_s, starts.keys())
+        self._barrier = None
+        self._waiting = [partition for partition in self._waiting if partition not in starts]
 
     def _read_to(self, partition: Partition, position: int) -> None:
         source = self._sources.find(*partition)
@@ -222,7 +249,8 @@ class CountWorker:
             last = int(np.flatnonzero(records.partition == code)[-1])
             source = self._sources.by_code(code)
             source.read_to(int(records.offset[last]) + 1)
-            source.leader_epoch = messages[last].leader_epoch()
+            epoch = messages[last].leader_epoch()
+            source.leader_epoch = -1 if epoch is None else epoch
 
     def _ask_for_ends(self) -> None:
         """Ask where the partitions end, without waiting; an end once asked for stays until it is passed.
@@ -237,6 +265,10 @@ class CountWorker:
             if source is not None and source.end is None and source.asked_ms:
                 source.end = end
                 source.read_to(source.position)
+        now_s = self._clock.monotonic_s()
+        if (now_s - self._asked_s) * 1000 < self._settings.commit_interval:
+            return
+        self._asked_s = now_s
         asked = [source for source in self._sources if source.end is None]
         for source in asked:
             source.asked_ms = self._clock.wall_ms()
@@ -251,25 +283,26 @@ class CountWorker:
         if not len(self._sources):
             return
         with self._telemetry.timed(Stage.COMMIT):
+            self._transaction.begin(bound_s)
             deltas = self._counter.take(self._sources.names, self._settings.shards)
-            commit = CommitId(self._transaction.id, self._transaction.epoch, self._commits)
+            commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1
             for shard in range(self._settings.shards):
                 self._write_partials(shard, commit, deltas.get(shard, ShardDelta()))
             self._letters.write()
-            self._transaction.commit([self._offset(source.partition) for source in self._sources], self._consumer, bound_s)
+            offsets = [self._offset(source) for source in self._sources]
+            self._transaction.commit(offsets, self._consumer, bound_s)
         for source in self._sources:
             source.commit()
         self._committed_s = self._clock.monotonic_s()
         self._letters.drop()
         self._report()
+        self._guard.heed(self._transaction.append)
 
     def _write_partials(self, shard: int, commit: CommitId, delta: ShardDelta) -> None:
         progress = [
             source.progress(
-                self._topics.known[source.partition[0]].id,
-                self._topics.known[source.partition[0]].partitions,
-                delta.times.get(source.code, {}),
+                self._topics.known[source.partition[0]].partitions, delta.times.get(source.code, {})
             )
             for source in self._sources
         ]
@@ -277,26 +310,19 @@ class CountWorker:
             commit, self._settings.shards, delta.panes, delta.examples, progress, self._max_partial_bytes
         )
         for part in parts:
-            self._transaction.must_produce(
-                self._settings.partials_topic, partition=shard, key=None, value=part
-            )
+            must_produce(self._transaction, self._settings.partials_topic, shard, None, part)
 
-    def _offset(self, partition: Partition) -> TopicPartition:
+    def _offset(self, source: SourcePartition) -> TopicPartition:
         """Return what is committed of a partition: its offset, and the topic's id beside it."""
-        source = self._sources.find(*partition)
-        assert source is not None
-        topic, index = partition
-        return TopicPartition(
-            topic,
-            index,
-            source.position,
-            self._topics.known[topic].id or None,
-            source.leader_epoch,
-        )
+        topic, index = source.partition
+        return TopicPartition(topic, index, source.position, source.topic_id, source.leader_epoch)
 
     def _report(self) -> None:
         tally, self._tally = self._tally, _Tally()
         self._telemetry.committed()
+        self._telemetry.partitions_known(
+            {topic: known.partitions for topic, known in self._topics.known.items()}
+        )
         self._telemetry.counted(tally.accepted, tally.rejected, tally.lost)
         for source in self._sources:
             topic, index = source.partition

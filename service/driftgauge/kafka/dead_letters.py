@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import Message
 
+from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Rejection
-from driftgauge.kafka.transaction import Headers, Transaction
+from driftgauge.kafka.transaction import ANY, Headers, Transaction
 
 __all__ = ["DeadLetters"]
 
@@ -54,7 +54,7 @@ class DeadLetters:
         self._transaction = transaction
         self._topic = topic
         self._max_bytes = max_bytes
-        self._refused_bytes = 0  # the largest letter that the topic has refused since
+        self._largest_bytes = 0  # of a letter since the last commit
         self._held: list[tuple[Message, Rejection]] = []
         self._held_bytes = 0
 
@@ -82,7 +82,12 @@ class DeadLetters:
 
     def drop(self) -> None:
         """Forget what is held: it was committed, or is read again."""
-        self._held, self._held_bytes = [], 0
+        self._held, self._held_bytes, self._largest_bytes = [], 0, 0
+
+    def heed(self, error: TransactionAborted) -> None:
+        """Write smaller letters from now on where the topic has refused one for its size."""
+        if any(topic == self._topic for topic, _ in error.too_large):
+            self._max_bytes = self._largest_bytes // 2
 
     def _write(self, message: Message, rejection: Rejection) -> None:
         """Write a rejected record on, its key and bytes untouched, the reason and source as headers.
@@ -104,24 +109,13 @@ class DeadLetters:
             headers = []
             about.append(("driftgauge.omitted", b"the headers, for a name among them is not UTF-8"))
         letter = _DeadLetter(message.key(), message.value(), headers, about)
-        if self._refused_bytes:
-            # The topic takes less than was known. Its transaction failed, and is being written again.
-            self._max_bytes, self._refused_bytes = self._refused_bytes // 2, 0
         if letter.size + _FRAME_BYTES > self._max_bytes or not self._send(letter):
             self._send(_cut(letter))
 
     def _send(self, letter: _DeadLetter) -> bool:
-        return self._transaction.produce(
-            self._topic,
-            key=letter.key,
-            value=letter.value,
-            headers=[*letter.headers, *letter.about],
-            on_delivery=partial(self._delivered, letter.size),
-        )
-
-    def _delivered(self, size: int, error: KafkaError | None, _: Message) -> None:
-        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self._refused_bytes = max(self._refused_bytes, size)
+        self._largest_bytes = max(self._largest_bytes, letter.size)
+        headers = [*letter.headers, *letter.about]
+        return self._transaction.produce(self._topic, ANY, letter.key, letter.value, headers)
 
 
 def _cut(letter: _DeadLetter) -> _DeadLetter:

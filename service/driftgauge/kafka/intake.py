@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError
@@ -39,7 +39,8 @@ def sort_messages(
         if error is None:
             records.append(message)
             continue
-        at = message.topic() or "", -1 if message.partition() is None else message.partition()
+        index = message.partition()
+        at = message.topic() or "", -1 if index is None else index
         if error.code() == KafkaError._PARTITION_EOF:
             # The end lies past transaction markers and compacted records, which are never delivered.
             read_to(at, message.offset() or 0)
@@ -64,17 +65,12 @@ def sort_messages(
 def to_records(messages: Sequence[Message], sources: SourcePartitions, *, now_ms: int) -> Records:
     """Return n messages of partitions that are counted as columns.
 
-    The time of an event is credible up to its record's timestamp. Where the producer has set that
-    timestamp itself its clock may be wrong as well, so the reader's own clock bounds it too.
+    The time of an event is credible up to its record's timestamp and the reader's own clock: the producer
+    may have set that timestamp itself, by a clock that is wrong.
     """
     stamps = [message.timestamp() for message in messages]
     stamp_ms = np.array([time_ms for _, time_ms in stamps], dtype=np.int64)
-    kind = np.array([kind for kind, _ in stamps])
-    credible_ms = np.select(
-        [kind == TIMESTAMP_LOG_APPEND_TIME, kind == TIMESTAMP_CREATE_TIME],
-        [stamp_ms, np.minimum(stamp_ms, now_ms)],
-        default=now_ms,
-    )
+    is_known = np.array([kind for kind, _ in stamps]) != TIMESTAMP_NOT_AVAILABLE
     codes: dict[tuple[str | None, int | None], int] = {
         (partition.partition): partition.code for partition in sources
     }
@@ -84,5 +80,5 @@ def to_records(messages: Sequence[Message], sources: SourcePartitions, *, now_ms
             [codes[message.topic(), message.partition()] for message in messages], dtype=np.int32
         ),
         offset=np.array([message.offset() for message in messages], dtype=np.int64),
-        credible_ms=credible_ms,
+        credible_ms=np.where(is_known, np.minimum(stamp_ms, now_ms), now_ms),
     )

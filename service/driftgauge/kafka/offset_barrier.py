@@ -32,14 +32,14 @@ class Start:
         position: The next offset to read.
         begins: No offset was committed for this topic.
         lost: How many records of the log Kafka deleted after `committed` and before they were read.
-        leader_epoch: The leader epoch of the committed offset; None where it is not known.
+        leader_epoch: The leader epoch of the committed offset; -1 where it is not known.
     """
 
     committed: int
     position: int
     begins: bool
     lost: int
-    leader_epoch: int | None
+    leader_epoch: int
 
 
 class CommittedOffsets:
@@ -57,16 +57,20 @@ class CommittedOffsets:
     def ask(
         self, partitions: Sequence[Partition]
     ) -> Generator[None, None, Mapping[Partition, TopicPartition | None]]:
-        """Return the offset of each, None where none was committed; yield while there is no answer.
+        """Return the offset of some, None where none was committed; yield while there is no answer.
+
+        Where one partition's offset hangs the client answers for none. So after each failure fewer are
+        asked for, and others first.
 
         Raises:
             AuthorizationError: The cluster does not let us.
         """
         asked = [TopicPartition(*partition) for partition in partitions]
+        size = len(asked)
         while True:
             self.waiting_for = "the group's committed offsets, free of open transactions"
             try:
-                answers = self._consumer.committed(asked, timeout=_COMMITTED_S)
+                answers = self._consumer.committed(asked[:size], timeout=_COMMITTED_S)
                 errors = [answer.error for answer in answers if answer.error is not None]
             except KafkaException as error:
                 errors = [error.args[0]]
@@ -76,6 +80,8 @@ class CommittedOffsets:
                     for answer in answers
                 }
             self._heed(errors[0])
+            asked = [*asked[size:], *asked[:size]]
+            size = max(size // 2, 1)
             asked_s = self._clock.monotonic_s()
             while self._clock.monotonic_s() - asked_s < _ASK_AGAIN_S:
                 yield
@@ -95,32 +101,34 @@ def find_starts(
     topic_ids: Mapping[str, str],
     clock: Clock,
 ) -> Generator[None, None, dict[Partition, Start]]:
-    """Return where each partition is read on; yield while there is something to wait for.
+    """Return where some of the partitions are read on; yield while none is known.
+
+    One that has no leader, or whose offset hangs in a transaction, holds up no other.
 
     Raises:
         AuthorizationError: The cluster does not let us read what is needed.
     """
     committed = yield from offsets.ask(partitions)
-    begins = yield from ask_ends(LogOffsets(admin, earliest=True), partitions, clock)
-    ends = yield from ask_ends(LogOffsets(admin), partitions, clock)
+    begins = yield from ask_ends(LogOffsets(admin, earliest=True), [*committed], clock)
+    ends = yield from ask_ends(LogOffsets(admin), [*begins], clock)
     return {
         partition: _start(
-            partition, committed[partition], begins[partition], ends[partition], topic_ids.get(partition[0], "")
+            partition, committed[partition], begins[partition], end, topic_ids.get(partition[0], "")
         )
-        for partition in partitions
+        for partition, end in ends.items()
     }
 
 
 def ask_ends(
     offsets: LogOffsets, partitions: Sequence[Partition], clock: Clock
 ) -> Generator[None, None, dict[Partition, int]]:
-    """Return an offset of every one of the partitions' logs."""
+    """Return an offset of some of the partitions' logs; yield while none is known."""
     while True:
         asked_s = clock.monotonic_s()
         offsets.request(partitions)
         while (answers := offsets.collect()) is None:
             yield
-        if len(answers) == len(partitions):
+        if answers:
             return answers
         while clock.monotonic_s() - asked_s < _ASK_AGAIN_S:
             yield
@@ -137,20 +145,20 @@ def _start(
         )
         committed = None
     if committed is None:
-        return Start(begin, begin, begins=True, lost=0, leader_epoch=None)
+        return Start(begin, begin, begins=True, lost=0, leader_epoch=_NONE)
     if committed.offset > end:
         # What stands there now is counted; the shards see by its offsets that the log went back.
         _log.error(
             "the log ends before what was counted of it: Kafka lost records, or the offset was set by hand",
             extra={"partition": where, "committed": committed.offset, "end": end},
         )
-        return Start(end, end, begins=False, lost=0, leader_epoch=None)
-    epoch = committed.leader_epoch if committed.leader_epoch is not None else _NONE
+        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE)
+    epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch
     lost = max(begin - committed.offset, 0)
     return Start(
         committed.offset,
         max(committed.offset, begin),
         begins=False,
         lost=lost,
-        leader_epoch=epoch if epoch >= 0 and not lost else None,
+        leader_epoch=_NONE if lost else epoch,
     )

@@ -1,8 +1,10 @@
 """Where partitions begin and end, asked for in the background."""
 
 import logging
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
@@ -35,42 +37,69 @@ class LogOffsets:
         self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
         self._isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         self._pending: dict[Partition, Future[Any]] = {}
-        self._is_failing = False
+        # Without an answer the last time. One leaderless partition holds up the answer to all that is
+        # asked with it, so these are asked for apart.
+        self._slow: set[Partition] = set()
+        self._refresh: threading.Thread | None = None
 
     def request(self, partitions: Iterable[Partition]) -> None:
-        """Ask for these partitions, topic and index; all that was asked before has been collected."""
-        wanted = {TopicPartition(*partition): partition for partition in partitions}
-        if wanted:
-            asked = self._admin.list_offsets(
-                dict.fromkeys(wanted, self._spec),
-                isolation_level=self._isolation,
-                request_timeout=REQUEST_TIMEOUT_S,
-            )
-            self._pending = {wanted[partition]: future for partition, future in asked.items()}
+        """Ask for these partitions, topic and index, but for those that are still to be answered."""
+        wanted = set(partitions) - self._pending.keys()
+        for group in (wanted - self._slow, wanted & self._slow):
+            if group:
+                names = {TopicPartition(*partition): partition for partition in group}
+                asked = self._admin.list_offsets(
+                    dict.fromkeys(names, self._spec),
+                    isolation_level=self._isolation,
+                    request_timeout=REQUEST_TIMEOUT_S,
+                )
+                self._pending |= {names[partition]: future for partition, future in asked.items()}
 
     def collect(self) -> dict[Partition, int] | None:
-        """Return the answers; None while one is still to come. A partition may be without one."""
-        if not all(future.done() for future in self._pending.values()):
+        """Return the answers; None while one is still to come that is not slow already.
+
+        A partition may be without one.
+        """
+        if not all(future.done() for at, future in self._pending.items() if at not in self._slow):
             return None
-        asked, self._pending = self._pending, {}
+        answered = {at: future for at, future in self._pending.items() if future.done()}
         offsets = {}
         unknown = {}
-        for partition, future in asked.items():
+        for partition, future in answered.items():
+            del self._pending[partition]
             try:
                 offset = future.result().offset
             except KafkaException as error:
                 unknown[partition] = error.args[0].str()
             else:
-                # So librdkafka answers a process that was paused for longer than the request's timeout.
+                # So librdkafka answers a process that was paused for longer than the request's timeout,
+                # and of a partition without a leader.
                 if offset < 0:
                     unknown[partition] = "no answer in time"
                 else:
                     offsets[partition] = offset
         # Said once: during an outage it is asked for, in vain, every second.
-        if unknown and not self._is_failing:
+        if unknown.keys() - self._slow:
             names = [f"{topic}[{index}]" for topic, index in sorted(unknown)]
             _log.warning(
                 "offsets unknown", extra={"partitions": names, "error": next(iter(unknown.values()))}
             )
-        self._is_failing = bool(unknown)
+        self._slow = (self._slow - offsets.keys()) | unknown.keys()
+        if unknown:
+            self._refresh_metadata()
         return offsets
+
+    def _refresh_metadata(self) -> None:
+        """Let the client learn the leaders again, in the background.
+
+        After a broker's restart librdkafka goes on asking under the old leader's epoch, in vain, until its
+        metadata of all topics is renewed (measured, 2.16).
+        """
+
+        def ask() -> None:
+            with suppress(KafkaException):  # the brokers are away; asked again with the next answer
+                self._admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+
+        if self._refresh is None or not self._refresh.is_alive():
+            self._refresh = threading.Thread(target=ask, name="metadata", daemon=True)
+            self._refresh.start()

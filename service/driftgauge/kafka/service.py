@@ -1,21 +1,27 @@
 """The roles of a replica, each in a thread of its own: one session after another until told to stop."""
 
+import gc
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
+from functools import partial
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
-from driftgauge.kafka import client, topics
+from driftgauge.kafka import client
+from driftgauge.kafka.broker_version import require_transactions
+from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
-from driftgauge.kafka.session import Session
+from driftgauge.kafka.metadata import message_limit, missing_topics
+from driftgauge.kafka.prepare import prepare_topics
+from driftgauge.kafka.requests import has_controller
+from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.kafka.window_worker import WindowWorker
@@ -34,6 +40,9 @@ _WELL_S = 60.0
 _START_S = 20.0
 # A record of a partial stays well below what brokers take, 1 MB unless told otherwise.
 _PARTIAL_BYTES = 500_000
+# librdkafka's own default for the size of a record.
+_LETTER_BYTES = 1_000_000
+_JOIN_S = 0.2
 
 
 class Service:
@@ -102,21 +111,36 @@ class Service:
                 if self._clock.monotonic_s() - began_s > _WELL_S:
                     pause_s = _FIRST_PAUSE_S
                 telemetry.session_lost(str(error), pause_s)
-                stopping.wait(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            # The error's frames refer to each other and to the clients that failed. Left to themselves these
+            # go on trying, and once the brokers are back fence the clients that have taken their place.
+            gc.collect()
+            stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _await_topics(self, telemetry: RoleTelemetry, stopping: threading.Event) -> bool:
         """Create the topics written to, wait for those read; False when told to stop meanwhile."""
-        admin = client.admin(self._settings.kafka)
         while not stopping.is_set():
             telemetry.polled()
-            missing = topics.missing_topics(admin, self._settings.topics.events)
-            if not missing:
-                topics.prepare_topics(admin, self._settings)
-                return True
-            _log.warning("waiting for topics to be created", extra={"missing": missing})
+            try:
+                missing = self._prepare_topics()
+            except BrokerError as error:
+                telemetry.works(well=False)
+                _log.warning("waiting for the cluster", extra={"error": str(error)})
+            else:
+                if not missing:
+                    return True
+                _log.warning("waiting for topics to be created", extra={"missing": missing})
             stopping.wait(_TOPIC_RETRY_S)
         return False
+
+    def _prepare_topics(self) -> list[str]:
+        """Return the topics that are read and missing; where none is create those that are written to."""
+        require_transactions(self._settings.kafka)
+        admin = client.admin(self._settings.kafka)
+        missing = missing_topics(admin, self._settings.topics.events)
+        if not missing:
+            prepare_topics(admin, self._settings)
+        return missing
 
     @contextmanager
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:
@@ -126,12 +150,20 @@ class Service:
             admin = client.admin(settings.kafka)
             group = settings.group if role is Role.COUNT else settings.windows_group
             consumer = client.consumer(settings.kafka, group)
-            name = f"driftgauge.{settings.group}.{self._name}.{role.value}"
-            transaction = Transaction(settings.kafka, name, clock)
+            transaction = Transaction(
+                partial(client.transactional_producer, settings.kafka),
+                f"driftgauge.{settings.group}.{self._name}.{role.value}",
+                clock_ms=clock.wall_ms,
+                monotonic=clock.monotonic_s,
+            )
             transaction.start(_START_S)
             if role is Role.COUNT:
-                watch = TopicWatch(admin, settings.topics.events, clock)
-                stack.callback(watch.close)
+                letters = settings.topics.dead_letters
+                is_told_time = has_controller(admin)
+                guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
+                if is_told_time:
+                    # Before the group is joined: a wrong clock must not see one event.
+                    guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 worker: Worker = CountWorker(
                     settings,
                     self._specs,
@@ -139,14 +171,20 @@ class Service:
                     consumer=consumer,
                     admin=admin,
                     transaction=transaction,
-                    letters=DeadLetters(transaction, settings.topics.dead_letters, _LETTER_BYTES),
-                    topics=watch,
+                    letters=DeadLetters(
+                        transaction, letters, message_limit(admin, [letters]) or _LETTER_BYTES
+                    ),
+                    topics=TopicWatch(admin, settings.topics.events, clock),
+                    guard=guard,
                     telemetry=telemetry,
                     clock=clock,
-                    max_partial_bytes=_PARTIAL_BYTES,
+                    max_partial_bytes=min(
+                        _PARTIAL_BYTES, message_limit(admin, [settings.partials_topic]) or _PARTIAL_BYTES
+                    ),
                 )
                 read = list(settings.topics.events)
             else:
+                telemetry.partitions_known({settings.partials_topic: settings.shards})
                 changelog = client.changelog_consumer(settings.kafka)
                 stack.callback(changelog.close)
                 worker = WindowWorker(

@@ -31,7 +31,7 @@ _BATCH = 1_000
 _POLL_S = 0.1
 # While a broker fails over a commit is insisted on, for as long as brokers keep a transaction open;
 # what takes longer is settled by a new producer.
-_COMMIT_S = 10.0
+_COMMIT_S = 12.0
 # The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
 _HAND_OVER_S = 4.0
 _ABORT_S = 4.0
@@ -56,8 +56,8 @@ class Worker(Protocol):
     def take(self, messages: Sequence[Message]) -> None:
         """Take in what a poll brought."""
 
-    def step(self, bound_s: float) -> None:
-        """Do what is due."""
+    def step(self, bound_s: float) -> bool:
+        """Do what is due; tell whether a commit was among it."""
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit what was done, and give these partitions up, whether the commit succeeds or not."""
@@ -68,8 +68,8 @@ class Worker(Protocol):
     def rewind(self) -> None:
         """Go back to what was committed."""
 
-    def set_aside(self, unwritable: Collection[Partition]) -> None:
-        """Take note of which partitions the last transaction could not write to; none: it could."""
+    def heed(self, error: TransactionAborted) -> None:
+        """Take note of what the last transaction could not write to; `rewind` follows."""
 
 
 class Session:
@@ -93,6 +93,7 @@ class Session:
         self._clock = clock
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # what a callback met; the loop acts on it
+        self._is_stale = False  # a callback has gone back, so what the poll brought is read again
         self._aborts = 0  # in a row
         self.phase = Phase.JOINING
 
@@ -116,25 +117,24 @@ class Session:
             raise ClientLost(message) from error
 
     def _work(self, stopping: threading.Event) -> None:
-        self._consumer.subscribe(
-            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
         try:
+            self._consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
             while not stopping.is_set():
                 messages = self._consumer.consume(_BATCH, _POLL_S)
                 self._telemetry.polled()
-                if self._act_on_failure():
-                    # What was fetched before it is read again.
+                if self._act_on_callbacks():
+                    # What was fetched before is read again.
                     continue
                 try:
                     self._worker.take(messages)
-                    self._worker.step(_COMMIT_S)
+                    if self._worker.step(_COMMIT_S):
+                        self._aborts = 0
                 except TransactionAborted as error:
                     self._go_back(error)
-                else:
-                    self._aborts = 0
             self._hand_over(self._assigned, _HAND_OVER_S)
-            self._act_on_failure()
+            self._act_on_callbacks()
         except BaseException:
             # Whatever went wrong, what is held must not be committed on the way out.
             self._drop(self._assigned)
@@ -168,13 +168,13 @@ class Session:
         given_up = sorted(self._assigned.intersection(partitions))
         self.phase = Phase.HANDING_OVER
         try:
-            if given_up and self._failure is None:
+            if self._failure is not None:
+                # After a failure there is nothing to commit until the loop has gone back.
+                self._worker.give_up(given_up)
+            elif given_up:
                 self._worker.hand_over(given_up, bound_s)
-        except TransactionAborted as error:
-            self._failure = error
         except DriftgaugeError as error:
             self._failure = error
-            self._worker.give_up(given_up)
         self._assigned.difference_update(given_up)
         self._telemetry.revoked(given_up)
         self.phase = Phase.WORKING
@@ -187,18 +187,20 @@ class Session:
             self._worker.give_up(dropped)
             self._transaction.abort(_ABORT_S)
             self._worker.rewind()
+            self._is_stale = True
         except (BrokerError, KafkaException) as error:
             self._failure = ClientLost(f"what was not committed could not be dropped ({error})")
 
-    def _act_on_failure(self) -> bool:
-        """Raise what a callback met; where it was an abort go back, and tell so."""
+    def _act_on_callbacks(self) -> bool:
+        """Raise what a callback met; where it was an abort go back. Tell whether anybody has gone back."""
         failure, self._failure = self._failure, None
+        is_stale, self._is_stale = self._is_stale, False
         if isinstance(failure, TransactionAborted):
             self._go_back(failure)
             return True
         if failure is not None:
             raise failure
-        return False
+        return is_stale
 
     def _go_back(self, error: TransactionAborted) -> None:
         """Begin again from what was committed, but not for ever without a pause.
@@ -207,7 +209,7 @@ class Session:
             ClientLost: It was one of many; a new session comes after a pause.
         """
         self._telemetry.aborted(str(error))
-        self._worker.set_aside(error.unwritable)
+        self._worker.heed(error)
         self._worker.rewind()
         self._aborts += 1
         if self._aborts == _MAX_ABORTS:

@@ -43,7 +43,8 @@ class ShardRestore:
         Args:
             shard: The shard.
             state: An empty state, which is filled.
-            partials, changelog: The topics.
+            partials: The topic of the partials.
+            changelog: The topic of the changelog.
             offsets: Asks for the group's offsets.
             reader: Reads the changelog.
             admin: Asked for where logs begin and end.
@@ -116,9 +117,9 @@ class ShardRestore:
         if committed not in {None, covered}:
             message = (
                 f"{where}: its changelog covers the partials up to offset {covered}, and the group has "
-                f"committed {committed}: the offsets were reset, or the changelog lost records or is another's; "
-                "put the offset back, or delete both internal topics and the offsets of both groups, "
-                "then restart the replica"
+                f"committed {committed}: the offsets were reset, or the changelog lost records or is "
+                "another's; put the offset back, or delete both internal topics and the offsets of both "
+                "groups, then restart the replica"
             )
             raise StateError(message)
         if covered is not None and covered > end:

@@ -18,6 +18,7 @@ class SourcePartition:
 
     Attributes:
         partition: Its topic and index.
+        topic_id: The topic's id when it was begun with; empty where the broker tells none.
         code: The number that batches name it by.
         committed: The group's committed offset.
         position: The next offset to read.
@@ -27,10 +28,11 @@ class SourcePartition:
         caught_up_ms: The latest wall time up to which it is known to be read; None: not known.
         end: Where its log ended at `asked_ms`; None while there is no question open.
         asked_ms: The wall time before its end was asked for.
-        leader_epoch: The leader epoch of the last record read; None where it is not known.
+        leader_epoch: The leader epoch of the last record read; -1 where it is not known.
     """
 
     partition: Partition
+    topic_id: str
     code: int
     committed: int
     position: int
@@ -40,7 +42,8 @@ class SourcePartition:
     caught_up_ms: int | None = None
     end: int | None = None
     asked_ms: int = 0
-    leader_epoch: int | None = None
+    leader_epoch: int = -1
+    _caught_up_before_ms: int | None = None  # when it was last committed
 
     def read_to(self, position: int) -> None:
         """Take note that everything before `position` has been read."""
@@ -48,13 +51,11 @@ class SourcePartition:
         if self.end is not None and self.position >= self.end:
             self.caught_up_ms, self.end = self.asked_ms, None
 
-    def progress(
-        self, topic_id: str, partitions: int, streams: Mapping[str, StreamTime]
-    ) -> PartitionProgress:
+    def progress(self, partitions: int, streams: Mapping[str, StreamTime]) -> PartitionProgress:
         """Return what a commit says of it."""
         return PartitionProgress(
             partition=self.partition,
-            topic_id=topic_id,
+            topic_id=self.topic_id,
             partitions=partitions,
             start=self.committed,
             end=self.position,
@@ -68,11 +69,13 @@ class SourcePartition:
     def commit(self) -> None:
         """Take note that what was read is committed."""
         self.committed, self.begins, self.lost = self.position, False, 0
+        self._caught_up_before_ms = self.caught_up_ms
 
-    def rewind(self, leader_epoch: int | None = None) -> None:
+    def rewind(self) -> None:
         """Go back to what is committed, past what Kafka deleted."""
         self.position = self.committed + self.lost
-        self.end, self.leader_epoch = None, leader_epoch
+        self.caught_up_ms = self._caught_up_before_ms
+        self.end, self.leader_epoch = None, -1
 
 
 class SourcePartitions:
@@ -95,12 +98,13 @@ class SourcePartitions:
         # librdkafka's messages may name no partition, by their type.
         return None if topic is None or index is None else self._held.get((topic, index))
 
-    def add(self, partition: Partition, start: Start, now_ms: int) -> SourcePartition:
+    def add(self, partition: Partition, start: Start, topic_id: str, now_ms: int) -> SourcePartition:
         """Begin to count a partition."""
         code = self._codes.setdefault(partition, len(self._codes))
         self.names[code] = partition
         self._held[partition] = SourcePartition(
             partition,
+            topic_id,
             code,
             committed=start.committed,
             position=start.position,

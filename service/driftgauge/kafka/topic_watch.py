@@ -1,22 +1,26 @@
 """The ids and partition numbers of the events topics, asked for in the background."""
 
-import logging
-from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
-from driftgauge.errors import BrokerError
-from driftgauge.kafka.topics import EventsTopic, describe_events
+from driftgauge.kafka.metadata import EventTopics
 
-__all__ = ["TopicWatch"]
+__all__ = ["EventsTopic", "TopicWatch"]
 
-_log = logging.getLogger(__name__)
-
-# The group learns of partitions that were added within half a minute, so their number should be known by then.
+# The group learns of partitions that were added within half a minute: their number should be known then.
 _REFRESH_S = 10.0
 _LEAST_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class EventsTopic:
+    """An events topic: its id, empty where the brokers tell none, and how many partitions it has."""
+
+    id: str
+    partitions: int
 
 
 class TopicWatch:
@@ -26,39 +30,37 @@ class TopicWatch:
         """Ask for the topics.
 
         Raises:
-            AuthorizationError: The cluster does not tell us of them.
             BrokerError: The cluster does not answer.
         """
-        self._admin = admin
-        self._topics = tuple(topics)
+        self._topics = EventTopics(admin, topics)
         self._clock = clock
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="topics")
-        self._pending: Future[Mapping[str, EventsTopic]] | None = None
-        self.known: Mapping[str, EventsTopic] = describe_events(admin, self._topics)
-        """What each topic was when last asked for; one that did not exist is left out."""
-        self._asked_s = clock.monotonic_s()
+        self.known: dict[str, EventsTopic] = {}
+        """What each topic was when it was last there."""
+        self._is_open = False
+        self._asked_s = 0.0
+        self._known_s: dict[str, float] = {}  # when a topic's answer was asked for
+        self._ask()
 
     def poll(self) -> None:
         """Take in an answer that has come; ask again if it is time."""
-        if self._pending is not None and self._pending.done():
-            pending, self._pending = self._pending, None
-            try:
-                self.known = pending.result()
-            except BrokerError as error:
-                _log.warning("the events topics are unknown", extra={"error": str(error)})
-        if self._clock.monotonic_s() - self._asked_s >= _REFRESH_S:
+        if self._is_open:
+            answer = self._topics.collect()
+            if answer is not None:
+                self.known |= {topic: EventsTopic(*described) for topic, described in answer.items()}
+                self._known_s |= dict.fromkeys(answer, self._asked_s)
+                self._is_open = False
+        elif self._clock.monotonic_s() - self._asked_s >= _REFRESH_S:
             self._ask()
 
-    def refresh(self) -> None:
-        """Ask again soon, for something is missing."""
-        if self._clock.monotonic_s() - self._asked_s >= _LEAST_S:
+    def is_known_since(self, topic: str, moment_s: float) -> bool:
+        """Tell whether a topic is known as it was after a moment, monotonic; ask again if not."""
+        if self._known_s.get(topic, 0.0) >= moment_s:
+            return True
+        is_first = self._asked_s < moment_s
+        if not self._is_open and (is_first or self._clock.monotonic_s() - self._asked_s >= _LEAST_S):
             self._ask()
-
-    def close(self) -> None:
-        """Ask no more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        return False
 
     def _ask(self) -> None:
-        if self._pending is None:
-            self._asked_s = self._clock.monotonic_s()
-            self._pending = self._pool.submit(describe_events, self._admin, self._topics)
+        self._is_open, self._asked_s = True, self._clock.monotonic_s()
+        self._topics.request()

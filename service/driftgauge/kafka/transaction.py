@@ -5,96 +5,161 @@ consumer's group, so a member that has lost its partitions, though it does not k
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import NoReturn
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Final, NoReturn
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, TransactionAborted
+from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
+from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
+from driftgauge.kafka.clock import Append
+from driftgauge.kafka.deliveries import Deliveries
+from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
-__all__ = ["AUTHORIZATION", "Headers", "Transaction"]
+__all__ = ["ANY", "AUTHORIZATION", "Headers", "State", "Transaction", "must_produce"]
 
 _log = logging.getLogger(__name__)
 
-AUTHORIZATION = frozenset(
-    {
-        KafkaError._AUTHENTICATION,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    }
-)
-"""What only the operator can mend."""
-
-# Each call returns after this long, so that the caller's bound is kept.
-_CALL_S = 2.0
-_RETRY_S = 0.05
-# Or should: one that meets a lost connection may return never, though the brokers be back
-# (https://github.com/confluentinc/librdkafka/issues/5456). Here it is beyond the transaction's timeout.
-_HANGING_S = 12.0
 # A full queue is waited on this often, and so long each time, before the broker counts as lost.
-_QUEUE_ATTEMPTS = 10
-_QUEUE_WAIT_S = 1.0
+_QUEUE_ATTEMPTS: Final = 10
+_QUEUE_WAIT_S: Final = 1.0
+_FLUSH_S: Final = 0.2
 
 # Brokers fence with one and the same error.
-_FENCED = (
+_FENCED: Final = (
     "; another process uses this replica's name, or the transaction was open for longer than "
     "transaction.timeout.ms"
 )
 
+ANY: Final = -1
+"""Any partition: by the record's key, or at random."""
+
 Headers = list[tuple[str, str | bytes | None]]
-_OnDelivery = Callable[[KafkaError | None, Message], None]
+
+
+class State(Enum):
+    """Where a `Transaction` stands.
+
+    CLOSED: none is open; `begin` opens one.
+    OPEN: records and offsets can be added; `commit` and `abort` close it.
+    LOST: its producer is of no use, and what the last one came to may be in doubt; a new producer, made
+        by `start` or `begin`, settles it.
+    """
+
+    CLOSED = auto()
+    OPEN = auto()
+    LOST = auto()
 
 
 class Transaction:
-    """Opens with the first record, closes with `commit` or `abort`."""
+    """Opens with `begin`, closes with `commit` or `abort`; makes and replaces its own producer."""
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._open = False
+    def __init__(
+        self,
+        make_producer: MakeProducer,
+        transactional_id: str,
+        *,
+        clock_ms: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            make_producer: Makes a producer of an id that reports errors, see `client`.
+            transactional_id: The id; a second process of the same id fences the first.
+            clock_ms: The wall clock.
+            monotonic: Measures the bounds.
+        """
+        self._producer = TransactionalProducer(
+            make_producer, transactional_id, clock_ms=clock_ms, monotonic=monotonic
+        )
+        self._clock_ms = clock_ms
+        self._monotonic = monotonic
+        self._state = State.LOST
+        self._deliveries = Deliveries(clock_ms)
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def producer(self) -> str:
+        """The name that commits carry: the transactional id as configured."""
+        return self._producer.name
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that commits carry; it grows with every producer, that is in `start` and `begin` only."""
+        return self._producer.epoch
+
+    @property
+    def append(self) -> Append | None:
+        """When the last transaction's first record on a topic with the brokers' time was appended."""
+        return self._deliveries.append
 
     def start(self, bound_s: float) -> None:
-        """End what an earlier process of the same transactional id left open.
+        """Make a producer, and end what an earlier one of the same transactional id left open.
 
         Raises:
             ClientLost: The brokers did not answer within the bound.
             AuthorizationError: They do not let us.
         """
-        self._insist("init_transactions", self._producer.init_transactions, bound_s)
+        self._state = State.LOST
+        self._producer.renew(bound_s)
+        self._state = State.CLOSED
+
+    def begin(self, bound_s: float) -> None:
+        """Open a transaction, with a new producer where the last one calls for it.
+
+        Raises:
+            ClientLost, AuthorizationError: As `start`.
+        """
+        if self._state is State.CLOSED:
+            # Here the client tells of connections that it lost since, and that it has failed for good.
+            try:
+                self._producer.client.poll(0)
+            except KafkaException as error:
+                self._fail("poll", error)
+        if self._state is State.LOST or self._producer.is_suspect:
+            self.start(bound_s)
+        self._require(State.CLOSED)
+        self._deliveries = Deliveries(self._clock_ms)
+        try:
+            self._producer.client.begin_transaction()
+        except KafkaException as error:
+            self._fail("begin_transaction", error)
+        self._state = State.OPEN
 
     def produce(
         self,
         topic: str,
-        *,
-        partition: int = -1,
+        partition: int,
         key: bytes | None,
         value: bytes | None,
         headers: Headers | None = None,
-        on_delivery: _OnDelivery | None = None,
     ) -> bool:
-        """Hand a record to the client; False where it is too large for it.
+        """Hand a record to the client; False where it is too large for it. Partition -1 is any.
 
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `commit`.
         """
-        self._begin()
+        self._require(State.OPEN)
         wait_s = 0.0
         for _ in range(_QUEUE_ATTEMPTS):
             try:
                 # Here delivery reports are heard, and that the client has failed for good.
-                self._producer.poll(wait_s)
-                self._producer.produce(
+                self._producer.client.poll(wait_s)
+                self._producer.client.produce(
                     topic,
                     partition=partition,
                     key=key,
                     value=value,
                     headers=headers or [],
-                    on_delivery=on_delivery,
+                    on_delivery=self._deliveries.report,
                 )
             except BufferError:
                 wait_s = _QUEUE_WAIT_S
@@ -104,6 +169,7 @@ class Transaction:
                 self._fail("produce", error)
             else:
                 return True
+        self._state = State.LOST
         waited_s = _QUEUE_ATTEMPTS * _QUEUE_WAIT_S
         message = f"the producer's queue has been full for {waited_s:g} s; check the brokers"
         raise ClientLost(message)
@@ -112,29 +178,43 @@ class Transaction:
         """Make all of it stand, with these offsets of the consumer's group.
 
         There must be an offset at least: without one the group is not asked, and a stale owner not
-        refused. While the brokers are away the bound is kept as far as librdkafka keeps it, which
-        sends offsets for up to transaction.timeout.ms whatever it is told (measured, 2.16).
+        refused. Records are waited for first, so that partitions that do not take them are known by
+        name, and the group's offsets are no part of a transaction that cannot end.
+        While the brokers are away the bound is kept as far as librdkafka keeps it, which sends offsets
+        for up to transaction.timeout.ms whatever it is told (measured, 2.16).
 
         Raises:
             TransactionAborted: Nothing of it stands.
-            ClientLost: Whether it stands is in doubt; a new producer of the same id settles it.
+            ClientLost: Whether it stands is in doubt, until `start` or `begin` has returned and the
+                group's committed offsets say.
             AuthorizationError: The cluster does not let us.
         """
-        self._begin()
+        self._require(State.OPEN)
+        deadline_s = self._monotonic() + bound_s
+        self._deliver(deadline_s)
         # Fresh each time: it names the group's generation, by which a stale owner is known.
         member = consumer.consumer_group_metadata()
-        started = time.monotonic()
+        producer = self._producer.client
         self._insist(
             "send_offsets_to_transaction",
-            lambda timeout_s: self._producer.send_offsets_to_transaction(list(offsets), member, timeout_s),
-            bound_s,
+            lambda timeout_s: producer.send_offsets_to_transaction(list(offsets), member, timeout_s),
+            deadline_s - self._monotonic(),
+            is_doubtful=False,
         )
-        self._insist(
-            "commit_transaction",
-            self._producer.commit_transaction,
-            max(bound_s - (time.monotonic() - started), _CALL_S),
-        )
-        self._open = False
+        self._insist("commit_transaction", producer.commit_transaction, deadline_s - self._monotonic())
+        self._state = State.CLOSED
+
+    def measure(self, topic: str, partition: int, value: bytes, bound_s: float) -> Append | None:
+        """Write a record that never stands, and return when it was appended; None: it was not told.
+
+        Raises:
+            TransactionAborted, ClientLost, AuthorizationError: As `commit`.
+        """
+        self.begin(bound_s)
+        self.produce(topic, partition, None, value)
+        self._deliver(self._monotonic() + bound_s)
+        self.abort(bound_s)
+        return self.append
 
     def abort(self, bound_s: float) -> None:
         """Let nothing of it stand.
@@ -142,78 +222,131 @@ class Transaction:
         Raises:
             ClientLost: The brokers did not answer within the bound, or refuse.
         """
-        if self._open:
-            self._open = False
-            self._insist("abort_transaction", self._producer.abort_transaction, bound_s)
+        if self._state is State.OPEN:
+            # Whoever fails in here is not asked to abort again.
+            self._state = State.LOST
+            self._insist("abort_transaction", self._producer.client.abort_transaction, bound_s)
+            self._state = State.CLOSED
 
-    def _begin(self) -> None:
-        if not self._open:
+    def _deliver(self, deadline_s: float) -> None:
+        """Wait until the brokers have all records; abort where a partition has not."""
+        producer = self._producer.client
+        while len(producer) and (wait_s := deadline_s - self._monotonic()) > 0:
             try:
-                self._producer.begin_transaction()
+                is_waiting = producer.flush(min(wait_s, _FLUSH_S)) > 0
             except KafkaException as error:
-                self._fail("begin_transaction", error)
-            self._open = True
+                self._fail("flush", error)
+            if is_waiting:
+                self._check()
+        if len(producer):
+            # What is still on its way is reported as purged.
+            self._drop()
+            with suppress(KafkaException):
+                producer.poll(0)
+            self._deliveries.blame_purged()
+            self._raise_undelivered()
+        if self._deliveries.failed:
+            self._drop()
+            self._raise_undelivered()
 
-    def _insist(self, what: str, call: Callable[[float], object], bound_s: float) -> None:
-        """Make a call, again as long as the client says that it may be repeated."""
-        deadline = time.monotonic() + bound_s
-        while True:
-            try:
-                _call(call)
-            except TimeoutError as error:
-                self._open = False
-                message = f"{what} did not return within {_HANGING_S:g} s; check the brokers"
-                raise ClientLost(message) from error
-            except KafkaException as error:
-                cause: KafkaError = error.args[0]
-                # To give up a call that may have succeeded is to be in doubt about it.
-                if not cause.retriable():
-                    self._fail(what, error)
-                if time.monotonic() > deadline:
-                    # Nor would it be aborted: the client insists on the call that it has begun.
-                    self._open = False
-                    message = (
-                        f"{what} was not answered within {bound_s:g} s ({cause.str()}); check the brokers"
-                    )
-                    raise ClientLost(message) from error
-                time.sleep(_RETRY_S)
-            else:
-                return
+    def _check(self) -> None:
+        """Ask the client whether the transaction has failed: records wait all the same, but in vain."""
+        try:
+            # To begin while one is open is no more than to be told the state.
+            self._producer.client.begin_transaction()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                self._fail("produce", error)
+
+    def _drop(self) -> None:
+        """Abort; where that fails as well a new producer does it, for the brokers were not asked to commit.
+
+        Raises:
+            ClientLost: Another process has taken the id.
+        """
+        try:
+            self.abort(2 * CALL_S)
+        except ClientLost as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError._FENCED:
+                raise
+            _log.warning("transaction is left to a new producer", extra={"error": str(error)})
+
+    def _raise_undelivered(self) -> NoReturn:
+        """Say which partitions did not take the records of the transaction that was aborted."""
+        deliveries = self._deliveries
+        # Numbers of the records that failed are missing in what the producer would send next.
+        self._producer.suspect()
+        # One that could not be aborted is ended by a new producer of its id.
+        if deliveries.unwritable and self._state is State.CLOSED:
+            self._producer.leave_id()
+        names = [f"{topic}[{index}]" for topic, index in sorted(deliveries.unwritable | deliveries.too_large)]
+        why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
+        # Where the abort hung as well nothing was reported.
+        where = ", ".join(names) or "some partitions"
+        message = f"records for {where} were not delivered ({why}); check these partitions"
+        raise TransactionAborted(message, unwritable=deliveries.unwritable, too_large=deliveries.too_large)
+
+    def _insist(
+        self, what: str, call: Callable[[float], object], bound_s: float, *, is_doubtful: bool = True
+    ) -> None:
+        """Make a call; where it is given up it may yet succeed, so nothing more is asked of the client.
+
+        Before the brokers were asked to commit that is no doubt: a new producer of the id ends it all.
+        """
+        try:
+            insist(
+                what,
+                call,
+                max(bound_s, CALL_S),
+                monotonic=self._monotonic,
+                on_retry=self._producer.suspect,
+            )
+        except ClientLost as error:
+            self._state = State.LOST
+            if is_doubtful:
+                raise
+            raise TransactionAborted(str(error)) from error
+        except KafkaException as error:
+            self._fail(what, error)
 
     def _fail(self, what: str, error: KafkaException) -> NoReturn:
         cause: KafkaError = error.args[0]
+        was_open = self._state is State.OPEN
         if cause.code() in AUTHORIZATION:
             message = f"{what} is not allowed ({cause.str()}); check the client's rights"
             raise AuthorizationError(message) from error
         # Whoever adds to a transaction that has failed is told no more than that.
         has_failed = cause.txn_requires_abort() or (what == "produce" and cause.code() == KafkaError._STATE)
-        if not self._open or cause.fatal() or not has_failed:
-            self._open = False
+        if not was_open or cause.fatal() or not has_failed:
+            self._state = State.LOST
             remedy = _FENCED if cause.code() == KafkaError._FENCED else ""
             message = f"{what} failed for good ({cause.str()}){remedy}"
             raise ClientLost(message) from error
-        try:
-            self.abort(2 * _CALL_S)
-        except BrokerError as failed:
-            raise failed from error
+        self._drop()
+        if self._deliveries.failed:
+            self._raise_undelivered()
         message = f"{what} was refused ({cause.str()})"
         raise TransactionAborted(message) from error
 
+    def _require(self, state: State) -> None:
+        if self._state is not state:
+            message = f"the transaction is {self._state.name.lower()}, not {state.name.lower()}"
+            raise RuntimeError(message)
 
-def _call(call: Callable[[float], object]) -> None:
-    """Make a call in a thread of its own, which is left to itself, producer and all, if it does not return.
+
+def must_produce(
+    transaction: Transaction, topic: str, partition: int, key: bytes | None, value: bytes | None
+) -> None:
+    """Write a record that cannot be done without.
 
     Raises:
-        TimeoutError: It did not.
-        KafkaException: What the call raised.
+        StateError: It is too large.
+        TransactionAborted, ClientLost, AuthorizationError: As `Transaction.produce`.
     """
-    returned: Future[object] = Future()
-
-    def make() -> None:
-        try:
-            returned.set_result(call(_CALL_S))
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            returned.set_exception(error)
-
-    threading.Thread(target=make, name="transaction", daemon=True).start()
-    returned.result(_HANGING_S)
+    if not transaction.produce(topic, partition, key, value):
+        message = (
+            f"a record of {len(value or b''):,} bytes for topic {topic} is too large for the client; "
+            "raise message.max.bytes under kafka, and max.message.bytes of the topic"
+        )
+        raise StateError(message)

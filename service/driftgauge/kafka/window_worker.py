@@ -15,15 +15,17 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.closing import WorkBudget
 from driftgauge.core.windows.shard import Round, ShardState
 from driftgauge.errors import StateError, TransactionAborted
 from driftgauge.events.results import result_key, result_record
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
-from driftgauge.kafka.topics import writable_partitions
-from driftgauge.kafka.transaction import Transaction
+from driftgauge.kafka.transaction import ANY, Transaction, must_produce
+from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -89,6 +91,7 @@ class WindowWorker:
         self._offsets = CommittedOffsets(consumer, clock)
         self._reader = ChangelogReader(changelog, settings.changelog_topic)
         self._shards: dict[int, _Restoring | _Running | _Stopped | _SetAside] = {}
+        self._watch = TransactionWatch(settings, admin, telemetry, clock)
         self._committed_s = clock.monotonic_s()
 
     def assign(self, partitions: Collection[Partition]) -> None:
@@ -108,8 +111,8 @@ class WindowWorker:
                 self._unread([shard])
                 self._restore(shard)
 
-    def step(self, bound_s: float) -> None:
-        """Go on with the barriers; close what is due and commit it if it is time.
+    def step(self, bound_s: float) -> bool:
+        """Go on with the barriers; close what is due and commit it if it is time, and tell whether it was.
 
         Args:
             bound_s: How long the brokers may take for a commit.
@@ -118,13 +121,16 @@ class WindowWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._reader.poll()
+        topics = (self._settings.partials_topic, self._settings.changelog_topic)
+        self._watch.step([(topic, shard) for topic in topics for shard in self._shards])
         for shard, state in list(self._shards.items()):
             if isinstance(state, _Restoring):
                 self._go_on(shard, state.restore)
             elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.again_s:
                 self._look_again(shard)
-        if (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval:
-            self._commit(bound_s)
+        if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
+            return False
+        return self._commit(bound_s)
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit what was applied, and give these shards up."""
@@ -140,6 +146,7 @@ class WindowWorker:
         for shard in shards:
             self._reader.end(shard)
             self._shards.pop(shard, None)
+        self._telemetry.stopped(self._settings.partials_topic, self._stopped())
 
     def rewind(self) -> None:
         """Drop what was not committed: the running shards are restored."""
@@ -148,10 +155,10 @@ class WindowWorker:
         for shard in running:
             self._restore(shard)
 
-    def set_aside(self, unwritable: Collection[Partition]) -> None:
+    def heed(self, error: TransactionAborted) -> None:
         """Let the shards wait whose changelog could not be written to; the others go on without them."""
-        self._telemetry.unwritable(unwritable)
-        for topic, shard in unwritable:
+        self._telemetry.unwritable(error.unwritable)
+        for topic, shard in error.unwritable:
             if topic == self._settings.changelog_topic and shard in self._shards:
                 self._unread([shard])
                 self._reader.end(shard)
@@ -167,7 +174,7 @@ class WindowWorker:
 
     def _restore(self, shard: int) -> None:
         state = ShardState(
-            self._specs, self._settings.topics.events, self._settings.shards, self._transaction.id
+            self._specs, self._settings.topics.events, self._settings.shards, self._transaction.producer
         )
         restore = ShardRestore(
             shard,
@@ -193,16 +200,16 @@ class WindowWorker:
             return
         state = restore.state
         self._shards[shard] = _Running(state, written=state.position.offset)
-        at = TopicPartition(self._settings.partials_topic, shard, state.position.offset)
-        self._consumer.incremental_assign([at])
-        self._telemetry.restored(restore.waited_s, [(self._settings.partials_topic, shard)])
+        partials = self._settings.partials_topic
+        self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
+        self._telemetry.restored(restore.waited_s, [(partials, shard)])
         self._telemetry.show(shard, state)
 
     def _look_again(self, shard: int) -> None:
         at = self._settings.changelog_topic, shard
         if at in writable_partitions(self._admin, [at]):
-            self._telemetry.unwritable(())
             self._restore(shard)
+            self._telemetry.unwritable(self._set_aside())
         else:
             self._shards[shard] = _SetAside(self._clock.monotonic_s() + _ASK_AGAIN_S)
 
@@ -212,6 +219,10 @@ class WindowWorker:
         self._shards[shard] = _Stopped(reason)
         self._telemetry.stopped(self._settings.partials_topic, self._stopped())
         _log.error("shard stopped; the others go on", extra={"shard": shard, "reason": reason})
+
+    def _set_aside(self) -> list[Partition]:
+        topic = self._settings.changelog_topic
+        return [(topic, shard) for shard, state in self._shards.items() if isinstance(state, _SetAside)]
 
     def _stopped(self) -> int:
         return sum(isinstance(state, _Stopped) for state in self._shards.values())
@@ -248,11 +259,11 @@ class WindowWorker:
         if isinstance(running, _Running):
             running.state.read_to(position)
 
-    def _commit(self, bound_s: float) -> None:
-        """Close what is due in the shards that moved, and let it stand.
+    def _commit(self, bound_s: float) -> bool:
+        """Close what is due in the shards that moved, and let it stand; False where none has moved.
 
-        1. The changelog of each shard, its position last. 2. The results. 3. The offsets covered. 4. Only then
-        the metrics.
+        1. The changelog of each shard, its position last. 2. The results. 3. The offsets covered. 4. Only
+        then the metrics.
         """
         self._committed_s = self._clock.monotonic_s()
         moved = {
@@ -261,10 +272,12 @@ class WindowWorker:
             if isinstance(running, _Running) and running.state.position.offset > running.written
         }
         if not moved:
-            return
+            return False
         with self._telemetry.timed(Stage.CLOSE):
-            rounds = {shard: running.state.advance() for shard, running in moved.items()}
+            budget = WorkBudget()
+            rounds = {shard: running.state.advance(budget) for shard, running in moved.items()}
         with self._telemetry.timed(Stage.WRITE):
+            self._transaction.begin(bound_s)
             for shard, running in moved.items():
                 self._write(shard, running.state, rounds[shard])
             partials = self._settings.partials_topic
@@ -273,7 +286,7 @@ class WindowWorker:
                 for shard, running in moved.items()
             ]
             self._transaction.commit(offsets, self._consumer, bound_s)
-        self._telemetry.committed()
+        self._telemetry.committed(self._set_aside())
         for shard, running in moved.items():
             running.written = running.state.position.offset
             self._telemetry.closed(shard, rounds[shard])
@@ -281,16 +294,12 @@ class WindowWorker:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(partials, shard), cached=True)
             if end >= 0:
                 self._telemetry.read_to(partials, shard, position=running.written, end=end)
+        return True
 
     def _write(self, shard: int, state: ShardState, round_: Round) -> None:
         for key, value in state.take_changes():
-            self._transaction.must_produce(
-                self._settings.changelog_topic,
-                partition=shard,
-                key=encode_key(key),
-                value=None if value is None else encode_value(value),
-            )
+            content = None if value is None else encode_value(value)
+            must_produce(self._transaction, self._settings.changelog_topic, shard, encode_key(key), content)
         for result in round_.results:
-            self._transaction.must_produce(
-                self._settings.topics.windows, key=result_key(result), value=result_record(result)
-            )
+            topic = self._settings.topics.windows
+            must_produce(self._transaction, topic, ANY, result_key(result), result_record(result))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.core.budget import window_level
-from driftgauge.core.power import Sensitivity
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.power import Sensitivity
 from driftgauge.errors import ConfigError
 
 __all__ = ["Candidate", "ClusterNeed", "Plan", "Request", "make_plan", "sensitivity_of"]

@@ -31,7 +31,7 @@ def damaged(what: str, error: Exception) -> StateError:
     """
     fault = str(error)
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors()[0]
         fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     remedy = "it is damaged, or driftgauge did not write it; let nothing else write to this topic"
     return StateError(f"{what} is malformed ({fault}): {remedy}, and use another topics.internal")

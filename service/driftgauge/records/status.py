@@ -4,7 +4,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from driftgauge.core.counting.partial import CommitId
 from driftgauge.core.result import Verdict
 from driftgauge.core.windows.changelog import DataLoss, ShardPosition, StreamStatus
 from driftgauge.events.contract import VerdictName
@@ -80,8 +79,8 @@ def write_position(position: ShardPosition) -> bytes:
         log_ms=position.log_ms,
         writer=position.writer,
         producers=tuple(
-            _Producer(producer=producer, epoch=commit.epoch, commit=commit.number, log_ms=log_ms)
-            for producer, (commit, log_ms) in sorted(position.producers.items())
+            _Producer(producer=producer, epoch=epoch, commit=number, log_ms=log_ms)
+            for (producer, epoch), (number, log_ms) in sorted(position.producers.items())
         ),
         gaps=position.gaps,
         overlaps=position.overlaps,
@@ -98,10 +97,7 @@ def read_position(content: bytes) -> ShardPosition:
         kept.offset,
         kept.log_ms,
         kept.writer,
-        {
-            each.producer: (CommitId(each.producer, each.epoch, each.commit), each.log_ms)
-            for each in kept.producers
-        },
+        {(each.producer, each.epoch): (each.commit, each.log_ms) for each in kept.producers},
         kept.gaps,
         kept.overlaps,
         kept.orphans,

@@ -74,7 +74,9 @@ _ALL = (
         "events",
         "Records read from the events topics, by what became of them: accepted, or the reason of the"
         " rejection; each counts once, when it is committed. A late event is accepted here."
-        " The stream is empty where the record names no configured one.",
+        " The stream is empty where the record names no configured one; those series begin at 0. Those of a"
+        " stream begin with the replica's first record of that outcome: rate() misses what was committed with"
+        " it, and what a replica never met costs no series.",
     ),
     _counter(
         "driftgauge_late_events_total",
@@ -334,7 +336,8 @@ _ALL = (
         "driftgauge_alarm_severity_info",
         ("stream", "severity"),
         "none, always 1",
-        "How urgent drift of this stream is by the configuration: critical, warning or info.",
+        "How urgent drift of this stream is by the configuration: critical, warning or info. As all that is"
+        " said of a stream, but for driftgauge_events_total, shown by the replica that owns its shard.",
     ),
     _gauge(
         "driftgauge_windows_open",
@@ -379,9 +382,9 @@ _ALL = (
         ("condition",),
         "1 or 0",
         "Whether each condition of readiness holds: baselines_loaded; count and windows (the role's Kafka"
-        " clients work: it is in its group, or waits for it, and its last poll and transaction did not fail);"
-        " clock (it differs from the brokers' by no more than 2 s). A role that is not served is absent. The"
-        " readiness probe asks for all of them.",
+        " clients work: it has joined its group, and has not lost them since); clock (it differs from the"
+        " brokers' by no more than 2 s). A role that is not served is absent. The readiness probe asks for"
+        " all of them.",
     ),
     _gauge(
         "driftgauge_clock_offset_seconds",
@@ -433,7 +436,8 @@ _ALL = (
         "driftgauge_unwritable_partitions",
         ("topic",),
         "partitions",
-        "Partitions of an internal or output topic that this replica's last transaction could not write to.",
+        "Partitions of an internal or output topic that this replica cannot write to: its last transaction"
+        " failed there, or left the shards concerned out. Absent where there are none.",
     ),
     _counter(
         "driftgauge_records_lost_total",

@@ -2,17 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 
+from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.partition import Partition
-from driftgauge.core.result import WindowResult
-from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.shard import Round, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Condition, Role
 from driftgauge.telemetry.metrics import NO_STREAM, Telemetry
+from driftgauge.telemetry.round_log import log_round, name_partitions
 from driftgauge.telemetry.snapshot import take_snapshot
 
 __all__ = ["RoleTelemetry", "Stage"]
@@ -53,11 +53,15 @@ class RoleTelemetry:
         """
         self._metrics = telemetry
         self._role = role
-        self._shards = shards
+        self._names = telemetry.stream_names
+        self._by_shard: dict[int, list[str]] = {shard: [] for shard in range(shards)}
+        for name in sorted(self._names):
+            self._by_shard[shard_of(name, shards)].append(name)
         self._held: set[Partition] = set()
-        self._names = {spec.name for spec in telemetry.streams}
-        self._complained_s = 0.0
-        self._unwritable: set[str] = set()
+        self._complained_s: dict[tuple[str, ...], float] = {}
+        self._unwritable: set[Partition] = set()
+        self._stalled: set[Partition] = set()
+        self._stopped: set[str] = set()
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
@@ -72,10 +76,10 @@ class RoleTelemetry:
         """The role's clients work, or do not."""
         self._metrics.health.set_ready(Condition(self._role.value), met=well)
 
-    def committed(self) -> None:
-        """A transaction was committed."""
+    def committed(self, unwritable: Collection[Partition] = ()) -> None:
+        """A transaction was committed; what cannot be written to was left out of it."""
         self._metrics.commits.labels(self._role, "ok").inc()
-        self.unwritable(())
+        self.unwritable(unwritable)
         self.works(well=True)
 
     def aborted(self, error: str) -> None:
@@ -84,73 +88,119 @@ class RoleTelemetry:
         logger.warning("transaction aborted", extra={"role": self._role, "error": error})
 
     def session_lost(self, error: str, pause_s: float) -> None:
-        """The Kafka clients could do no more, and are replaced after a pause."""
+        """The Kafka clients could do no more, and are replaced after a pause; nothing is held meanwhile."""
         self._metrics.sessions_lost.labels(self._role).inc()
         self.works(well=False)
+        self._hold(set())
+        for topic in self._stopped:
+            self._metrics.stopped_partitions.labels(topic).set(0)
         logger.error(
             "session lost; the Kafka clients are replaced",
             extra={"role": self._role, "error": error, "pause_s": pause_s},
         )
 
     def unwritable(self, partitions: Collection[Partition]) -> None:
-        """The last transaction could not write to these partitions; none: it could."""
-        found = Counter(topic for topic, _ in partitions)
-        for topic in self._unwritable - found.keys():
+        """These partitions cannot be written to; none: all can."""
+        found = set(partitions)
+        numbers = Counter(topic for topic, _ in found)
+        for topic in {topic for topic, _ in self._unwritable} - numbers.keys():
             self._metrics.unwritable.remove(topic)
-        for topic, number in found.items():
+        for topic, number in numbers.items():
             self._metrics.unwritable.labels(topic).set(number)
-        if partitions:
+        if found - self._unwritable:
             logger.error(
                 "partitions cannot be written to; nothing is lost, but it waits for them",
-                extra={"role": self._role, "partitions": _name(partitions)},
+                extra={"role": self._role, "partitions": name_partitions(found)},
             )
-        self._unwritable = set(found)
+        self._unwritable = found
 
     def assigned(self, added: Collection[Partition], held: Collection[Partition]) -> None:
         """These partitions were added to what is held."""
         self._metrics.rebalances.labels(self._role, "assigned").inc()
         self._hold(set(held))
         self.works(well=True)
-        logger.info("partitions assigned", extra={"role": self._role, "partitions": _name(added)})
+        logger.info("partitions assigned", extra={"role": self._role, "partitions": name_partitions(added)})
 
     def revoked(self, partitions: Collection[Partition]) -> None:
         """These partitions were given up."""
         self._metrics.rebalances.labels(self._role, "revoked").inc()
         self._hold(self._held - set(partitions))
-        logger.info("partitions revoked", extra={"role": self._role, "partitions": _name(partitions)})
+        logger.info(
+            "partitions revoked", extra={"role": self._role, "partitions": name_partitions(partitions)}
+        )
 
     def lost(self, partitions: Collection[Partition]) -> None:
         """These partitions were taken away without notice."""
         self._metrics.rebalances.labels(self._role, "lost").inc()
         self._hold(self._held - set(partitions))
-        logger.warning("partitions lost", extra={"role": self._role, "partitions": _name(partitions)})
+        # Until the group assigns partitions again, be they none.
+        self.works(well=False)
+        logger.warning(
+            "partitions lost", extra={"role": self._role, "partitions": name_partitions(partitions)}
+        )
+
+    def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
+        """The clock differs from the brokers' by so much, which is too much or is not."""
+        self._metrics.health.set_ready(Condition.CLOCK, met=not is_off)
+        if offset_ms is not None:
+            self._metrics.clock_offset.labels(self._role).set(offset_ms / 1000)
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """These partitions are worked on from now on."""
         self._metrics.restore_duration.labels(self._role).observe(waited_s)
+        self._complained_s.clear()
         logger.info(
             "restored",
-            extra={"role": self._role, "partitions": _name(partitions), "waited_s": round(waited_s, 3)},
+            extra={
+                "role": self._role,
+                "partitions": name_partitions(partitions),
+                "waited_s": round(waited_s, 3),
+            },
         )
 
     def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
         """These partitions cannot be worked on yet."""
-        now_s = self._metrics.clock.monotonic_s()
-        if waited_s >= _COMPLAIN_EVERY_S and now_s - self._complained_s >= _COMPLAIN_EVERY_S:
-            self._complained_s = now_s
+        if waited_s < _COMPLAIN_EVERY_S:
+            return
+        named, now_s = name_partitions(partitions), self._metrics.clock.monotonic_s()
+        said_s = self._complained_s.get(tuple(named))
+        if said_s is None or now_s - said_s >= _COMPLAIN_EVERY_S:
+            self._complained_s[tuple(named)] = now_s
             logger.warning(
                 "restore is waiting",
                 extra={
                     "role": self._role,
-                    "partitions": _name(partitions),
+                    "partitions": named,
                     "waiting_for": waiting_for,
                     "waited_s": round(waited_s),
                     "remedy": _HANGS if waited_s > _LONG_S else "wait: transactions time out",
                 },
             )
 
+    def stalled(self, waits: Mapping[Partition, float]) -> None:
+        """The stable offsets of these partitions have stood still for so many seconds; no others any more."""
+        for topic, partition in self._stalled - waits.keys():
+            self._metrics.stalled.remove(topic, partition)
+        for (topic, partition), waited_s in waits.items():
+            self._metrics.stalled.labels(topic, partition).set(waited_s)
+        self._stalled = set(waits)
+
+    def hangs(self, partition: Partition, offset: int, waited_s: float, writer: str | None) -> None:
+        """A transaction in a partition does not end."""
+        logger.error(
+            "a transaction does not end; what stands after it in the partition cannot be read",
+            extra={
+                "role": self._role,
+                "partition": f"{partition[0]}[{partition[1]}]@{offset}",
+                "open_since_s": round(waited_s),
+                "producer": writer or "unknown",
+                "remedy": _HANGS,
+            },
+        )
+
     def stopped(self, topic: str, number: int) -> None:
         """So many partitions of a topic are held and not worked on."""
+        self._stopped.add(topic)
         self._metrics.stopped_partitions.labels(topic).set(number)
 
     def partitions_known(self, numbers: Mapping[str, int]) -> None:
@@ -193,63 +243,18 @@ class RoleTelemetry:
 
     def show(self, shard: int, state: ShardState) -> None:
         """Show a shard's streams as they are now."""
-        snapshot = take_snapshot(shard, self._shards, state, self._metrics.streams)
-        self._metrics.windows.show(shard, snapshot)
+        self._metrics.windows.show(shard, take_snapshot(state, self._by_shard[shard]))
 
     def closed(self, shard: int, round_: Round) -> None:
         """A shard closed or corrected windows, and found events too late or its chain broken."""
-        for result in round_.results:
-            _log_window(result)
-        for late in round_.late:
-            (topic, partition), offset = late.first
-            logger.warning(
-                "events came after their window was final; they are counted as late",
-                extra={
-                    "stream": late.stream,
-                    "window": format_duration(late.size_ms),
-                    "events": late.number,
-                    "first": f"{topic}[{partition}]@{offset}",
-                },
-            )
-        for broken in round_.broken:
-            logger.error(
-                "the partials do not continue what was counted; the windows concerned are marked",
-                extra={"shard": shard, "found": broken},
-            )
+        log_round(shard, round_)
 
     def _hold(self, partitions: set[Partition]) -> None:
         for topic, partition in self._held - partitions:
-            # It may never have been read, and then has no series.
+            # One that was never read has no series, and removing none is no error.
             for gauge in (self._metrics.position, self._metrics.lag):
                 gauge.remove(topic, partition)
-            self._metrics.stopped_partitions.labels(topic).set(0)
         for topic in {topic for topic, _ in self._held | partitions}:
             number = sum(held == topic for held, _ in partitions)
             self._metrics.assigned_partitions.labels(topic).set(number)
         self._held = partitions
-
-
-def _log_window(result: WindowResult) -> None:
-    logger.info(
-        "window closed" if result.revision == 0 else "window revised",
-        extra={
-            "stream": result.stream,
-            "window": format_duration(result.window.size_ms),
-            "start_ms": result.window.start_ms,
-            "end_ms": result.window.end_ms,
-            "revision": result.revision,
-            "events": result.count,
-            "verdict": result.verdict,
-            "incomplete_reason": result.incomplete_reason,
-            "js_divergence": None if result.score is None else result.score.js_divergence,
-            "noise_floor": None if result.score is None else result.score.noise_floor,
-            "p_value": None if result.score is None else result.score.p_value,
-            "missing": _name(result.missing),
-            "events_lost": result.events_lost,
-            "counted_twice": result.counted_twice,
-        },
-    )
-
-
-def _name(partitions: Iterable[Partition]) -> list[str]:
-    return [f"{topic}[{partition}]" for topic, partition in sorted(partitions)]

@@ -1,11 +1,10 @@
 """What a scrape shows of the shards that are held, as it was at their last commits."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from driftgauge.core.counting.partial import shard_of
-from driftgauge.core.result import Verdict, WindowResult
-from driftgauge.core.spec import StreamSpec
+from driftgauge.core.result import WindowResult
+from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.shard import ShardState
 
 __all__ = ["ShardSnapshot", "StreamSnapshot", "take_snapshot"]
@@ -13,25 +12,17 @@ __all__ = ["ShardSnapshot", "StreamSnapshot", "take_snapshot"]
 
 @dataclass(frozen=True, slots=True)
 class StreamSnapshot:
-    """One stream; every mapping by window size in ms holds all configured sizes, but for `newest`.
+    """One stream; nothing in it changes any more, so that taking it copies nothing.
 
     Attributes:
-        newest: The newest closed window of each size that has one.
-        watermark_ms: The watermark; None while it is unknown.
-        open_windows: How many windows hold events and are not final.
-        late: How many events came too late.
-        closed: How many windows were closed, by size and verdict.
-        revised: How many revisions there were.
-        alarms: Whether the last window that says anything says drift.
+        status: Its progress and totals.
+        newest: The newest closed window of each size, ms, that has one.
+        open_windows: How many windows of each size, ms, hold events and are not final.
     """
 
+    status: StreamStatus
     newest: Mapping[int, WindowResult]
-    watermark_ms: int | None
     open_windows: Mapping[int, int]
-    late: Mapping[int, int]
-    closed: Mapping[tuple[int, Verdict], int]
-    revised: Mapping[int, int]
-    alarms: Mapping[int, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +40,24 @@ class ShardSnapshot:
     orphans: int = 0
 
 
-def take_snapshot(shard: int, shards: int, state: ShardState, specs: Iterable[StreamSpec]) -> ShardSnapshot:
-    """Return what a scrape shows of a shard, streams without events among them."""
-    own = [spec for spec in specs if shard_of(spec.name, shards) == shard]
+_NOTHING = StreamSnapshot(StreamStatus(), {}, {})
+
+
+def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
+    """Return what a scrape shows of a shard and its streams, those without events among them.
+
+    Taken at every commit, so that it must cost little for each stream, however many windows are open.
+    """
     return ShardSnapshot(
-        streams={spec.name: _stream(spec, state) for spec in own},
+        streams={stream: _take_stream(state, stream) for stream in streams},
         gaps=state.position.gaps,
         overlaps=state.position.overlaps,
         orphans=state.position.orphans,
     )
 
 
-def _stream(spec: StreamSpec, state: ShardState) -> StreamSnapshot:
-    known = state.streams.get(spec.name)
-    sizes = spec.sizes_ms
+def _take_stream(state: ShardState, stream: str) -> StreamSnapshot:
+    known = state.streams.get(stream)
     if known is None:
-        none = dict.fromkeys(sizes, 0)
-        closed = {(size_ms, verdict): 0 for size_ms in sizes for verdict in Verdict}
-        return StreamSnapshot({}, None, none, none, closed, none, dict.fromkeys(sizes, False))
-    status = known.status
-    return StreamSnapshot(
-        newest=_newest(known.published.values(), sizes),
-        watermark_ms=status.watermark_ms,
-        open_windows=state.open_windows(spec.name),
-        late={size_ms: status.late.get(size_ms, 0) for size_ms in sizes},
-        closed={
-            (size_ms, verdict): status.closed.get((size_ms, verdict), 0)
-            for size_ms in sizes
-            for verdict in Verdict
-        },
-        revised={size_ms: status.revised.get(size_ms, 0) for size_ms in sizes},
-        alarms={size_ms: size_ms in status.alarms for size_ms in sizes},
-    )
-
-
-def _newest(published: Iterable[WindowResult], sizes_ms: Collection[int]) -> dict[int, WindowResult]:
-    newest: dict[int, WindowResult] = {}
-    for result in published:
-        size_ms = result.window.size_ms
-        known = newest.get(size_ms)
-        if size_ms in sizes_ms and (known is None or result.window > known.window):
-            newest[size_ms] = result
-    return newest
+        return _NOTHING
+    return StreamSnapshot(known.status, known.newest, state.open_windows(stream))

@@ -12,13 +12,16 @@ MASK = np.array([True, False, True])
 @pytest.mark.parametrize("event_ids", [(), ("a", None, "c")])
 @pytest.mark.parametrize("segments", [(), ({"country": "de"}, {}, None)])
 def test_some_of_a_batch_keeps_every_column_of_its_events(event_ids, segments):
-    batch = build_batch(EVENTS, event_ids=event_ids, segments=segments)
+    batch = build_batch(
+        EVENTS, baseline="other", credible_ms=[99, 101, 98], event_ids=event_ids, segments=segments
+    )
     some = batch.only(MASK)
-    assert (some.stream, len(some)) == ("images", 2)
+    assert (some.stream, some.baseline, len(some)) == ("images", "other", 2)
     assert some.row.tolist() == [0, 2]
     assert some.partition.tolist() == [0, 0]
     assert some.offset.tolist() == [10, 12]
     assert some.time_ms.tolist() == [100, 102]
+    assert some.credible_ms.tolist() == [99, 98]
     np.testing.assert_array_equal(some.vectors, batch.vectors[[0, 2]])
     assert list(some.event_ids) == ([event_ids[0], event_ids[2]] if event_ids else [])
     assert list(some.segments) == ([segments[0], segments[2]] if segments else [])

@@ -305,6 +305,18 @@ def test_a_commit_applied_already_is_skipped_where_another_ones_parts_were_waiti
     assert shard.chain == WHOLE
 
 
+def test_commits_of_a_successor_whose_clock_is_behind_are_applied(shard):
+    shard.read(at(0))
+    shard.write(epoch=5)
+    shard.read(at(0.5))
+    shard.write(epoch=4)
+    shard.apply()
+    shard.close()
+    assert shard.chain == WHOLE
+    (result,) = shard.close(everything=True)
+    assert result.count == 2
+
+
 def test_counts_of_the_chain_survive_restarts(shard):
     shard.ends[EVENTS, 0] += 1
     shard.commit()

@@ -8,7 +8,6 @@ import pytest
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.result import Verdict
 from driftgauge.core.windows import closing as module
-from driftgauge.core.windows import shard as shard_module
 from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
@@ -433,7 +432,7 @@ def test_a_round_does_so_much_work_and_the_next_goes_on(
     at_once = Shard(rich_spec(reference=reference, alarm=alarm))
     read_hours(at_once, *windows, last=400)
     expected = at_once.commit()
-    monkeypatch.setattr(shard_module, "_MAX_WORK", work)
+    monkeypatch.setattr(module, "_MAX_WORK", work)
     by_rounds = Shard(rich_spec(reference=reference, alarm=alarm))
     read_hours(by_rounds, *windows, last=400)
     found = []
@@ -454,8 +453,8 @@ def test_the_streams_of_a_shard_share_the_work_of_a_round(monkeypatch):
             shard.read(*[at(hour) for hour in range(4)], at(50), stream=spec.name)
     expected = shards[0].commit()
     assert len(expected) == 12
-    work = shards[0].state._closer("images").work
-    monkeypatch.setattr(shard_module, "_MAX_WORK", 5 * work)
+    work = shards[0].state._closer("images")._work
+    monkeypatch.setattr(module, "_MAX_WORK", 5 * work)
     rounds = [shards[1].commit()]
     while results := shards[1].close():
         rounds.append(results)

@@ -17,9 +17,15 @@ __all__ = ["DOWN", "DRIFT", "Exposition", "Story", "play"]
 DRIFT = "DriftgaugeDrift"
 DOWN = "DriftgaugeDown"
 
-_VERDICTS = "job_stream_window_verdict:driftgauge_window_verdict:newest"
+_PAGED = {"severity": "critical"}
+# A blind monitor pages after half an hour, which is half a minute here.
+_BLIND_S = 120.0
+
+_VERDICTS = "driftgauge_window_verdict"
 _SHOWN = len(STREAMS) * len(WINDOWS)
 _REFUSED = 'sum by (outcome) (driftgauge_events_total{outcome!="accepted"}) > 0'
+
+_LATE = "sum(driftgauge_late_events_total) > 0"
 
 _CLOSED = 'driftgauge_windows_closed_total{verdict="ok"}'
 # Windows of each size.
@@ -30,8 +36,8 @@ _DRAWN_S = 10.0
 _VARIABLES = {
     "job": "driftgauge",
     "namespace": ".*",
+    "cluster": ".*",
     "instance": ".*",
-    "topic": ".*",
     "stream": "alpha",
     "window": "1h",
     "__rate_interval": "15s",
@@ -92,7 +98,7 @@ def play(folder: Path, bootstrap: str) -> Story:
     with ExitStack() as running:
         stage = Stage(folder, bootstrap, running)
         stage.wait_for("every verdict to be ok", f'count({_VERDICTS}{{verdict="ok"}} == 1) == {_SHOWN}')
-        stage.wait_for("some time to pass so", f"min(sum by (stream, window) ({_CLOSED})) >= {_CALM}")
+        stage.wait_for("some time to pass so", f"min(max by (stream, window) ({_CLOSED})) >= {_CALM}")
         calm = stage.webhook.notices
 
         drift = stage.passage(
@@ -108,8 +114,9 @@ def play(folder: Path, bootstrap: str) -> Story:
         stage.traffic.turn("beta", drifted=False)
         started_s = time.time()
         stage.start_again()
-        sight = stage.passage("they are started again", started_s, DOWN, "resolved")
+        sight = stage.passage("they are started again", started_s, DOWN, "resolved", _PAGED)
         stage.traffic.stray()
+        stage.wait_for("a late event to be counted", _LATE)
         stage.wait_for("every reason to refuse a record", f"count({_REFUSED}) == {len(STRAYS)}")
         stage.wait_for("no verdict to be drift", f'count({_VERDICTS}{{verdict="drift"}} == 0) == {_SHOWN}')
         expositions = tuple(
@@ -151,7 +158,9 @@ def _blind(stage: Stage) -> tuple[Passage, dict[str, dict[str, Any]], frozenset[
 
     killed_s = time.time()
     stage.kill()
-    blindness = stage.passage("all replicas are killed", killed_s, DOWN, "firing", meanwhile=look)
+    blindness = stage.passage(
+        "all replicas are killed", killed_s, DOWN, "firing", _PAGED, meanwhile=look, within_s=_BLIND_S
+    )
     # What was drifting when the lights went out is no longer seen to.
     stage.wait_for("no drift to be seen", f'absent(ALERTS{{alertname="{DRIFT}"}})', meanwhile=look)
     return blindness, hushed, frozenset(hushers)

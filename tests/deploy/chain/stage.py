@@ -10,7 +10,7 @@ from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
 from tests.deploy.chain.traffic import PARTITIONS, Traffic, Watched
 from tests.deploy.chain.webhook import Notice, Webhook
-from tests.integration.service import Service, wait_for
+from tests.integration.service import PATIENCE_S, Service, wait_for
 from tests.kafka.node import free_ports
 
 __all__ = ["FACTOR", "STREAMS", "WINDOWS", "Passage", "Stage"]
@@ -95,7 +95,8 @@ class Stage:
         )
 
     def _held_by(self, replicas: int) -> str:
-        held = "driftgauge_consumer_assigned_partitions > 0"
+        # Of the events, not the shards.
+        held = 'driftgauge_consumer_assigned_partitions{topic!~".+[.]partials[.].+"} > 0'
         return f"sum({held}) == {PARTITIONS} and count({held}) == {replicas}"
 
     def wait_for(self, what: str, expression: str, meanwhile: Callable[[], None] = lambda: None) -> None:
@@ -115,6 +116,7 @@ class Stage:
         status: str,
         labels: Mapping[str, str] = _ANY,
         meanwhile: Callable[[], None] = lambda: None,
+        within_s: float = PATIENCE_S,
     ) -> Passage:
         """Wait for the notice that a cause leads to: of an alert that bears at least these labels."""
         found: list[Notice] = []
@@ -124,7 +126,7 @@ class Stage:
             found.extend(self.webhook.said(alert, status, labels, after_s=caused_s))
             return bool(found)
 
-        wait_for(f"the notice that {alert} is {status} once {cause}", noticed)
+        wait_for(f"the notice that {alert} is {status} once {cause}", noticed, within_s=within_s)
         return Passage(cause, caused_s, found[0])
 
 

@@ -72,9 +72,10 @@ STRAYS = {
     "wrong_dimension": event("alpha", START_MS, [0.0], 0),
     "non_finite": event("alpha", START_MS, [1e39] * DIMENSION, 0),
     "future": event("alpha", 4_102_444_800_000, _VECTOR, 0),
-    "late": event("alpha", START_MS - HOUR_MS, _VECTOR, 0),
 }
-"""A record for each reason to refuse one, after some hours of traffic."""
+"""A record for each reason to refuse one."""
+
+_LATE = event("alpha", START_MS - HOUR_MS, _VECTOR, 0)
 
 
 class Traffic:
@@ -136,7 +137,7 @@ class Traffic:
                 yield number % PARTITIONS, event(stream, time_ms, vector, number)
         if self._strays_due.is_set():
             self._strays_due.clear()
-            yield from ((0, value) for value in STRAYS.values())
+            yield from ((0, value) for value in (*STRAYS.values(), _LATE))
             yield 0, event("alpha", start_ms - 2 * HOUR_MS, _VECTOR, 0)
 
     def _note(self, error: KafkaError | None, _: Message) -> None:

@@ -156,7 +156,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """The last part of a commit: every partition that its producer held.
+    """A last part of a commit: with the others of its kind, every partition that its producer held.
 
     Attributes:
         commit, index, parts, shards: As in `Partial`.

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.partial import CommitId
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
 from driftgauge.core.result import Verdict, WindowResult
@@ -51,7 +50,8 @@ class ShardPosition:
             nevertheless, for another producer's parts lay between, are known by `producers`.
         log_ms: The shard's log time: the append time of the newest record applied.
         writer: The transactional id that wrote this.
-        producers: Of each producer, the last commit applied and the log time of that.
+        producers: Of each producer and epoch, the number of the last commit applied and the log time of that.
+            An epoch of another producer of the same name may be lower: its clock may be behind.
         gaps, overlaps, orphans: How often the chain was found broken since the shard began.
     """
 
@@ -59,7 +59,7 @@ class ShardPosition:
     offset: int
     log_ms: int
     writer: str
-    producers: Mapping[str, tuple[CommitId, int]] = field(default_factory=dict)
+    producers: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     gaps: int = 0
     overlaps: int = 0
     orphans: int = 0

@@ -18,10 +18,13 @@ from driftgauge.core.windows.sources import NULL, Sources
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 
-__all__ = ["WindowCloser"]
+__all__ = ["WindowCloser", "WorkBudget"]
 
-# A comparison, of a window or of a segment of it, takes as long as its clusters, of some 15 us each, and 50
-# more would. With two or three clusters it may take as long as with 300.
+# After a standstill thousands may be due at once; the oldest come first, and the rest next round, for nothing
+# else is done meanwhile. A comparison, of a window or of a segment of it, takes as long as its clusters, of
+# some 15 us each, and 50 more would: 500 with 20 clusters are some 0.6 s, and so are 34 with 1,000.
+# With two or three clusters it may take as long as with 300.
+_MAX_WORK = 35_000
 _WORK_BESIDES_CLUSTERS = 50
 _FEW_CLUSTERS, _AS_LONG_AS = 3, 300
 # Panes to be forgotten are in no hurry, and the end of a day may bring many thousands of them at once.
@@ -32,6 +35,21 @@ _NEVER_MS = 2**63 - 1
 _MISSING = "partitions_missing"
 _OTHERWISE = "counted_otherwise"
 _TWICE = "counted_twice"
+
+
+class WorkBudget:
+    """What may still be done in a round of all shards and streams, so that it ends in good time."""
+
+    def __init__(self) -> None:
+        self._left = self._whole = _MAX_WORK
+
+    def allows(self, work: int) -> bool:
+        """Tell whether so much may be done yet; whatever is first in a round may."""
+        return self._left >= work or self._left == self._whole
+
+    def spend(self, work: int) -> None:
+        """Take note that it was done."""
+        self._left -= work
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +94,27 @@ class WindowCloser:
         self._state = state
         self._judge = WindowJudge(spec, state)
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
-        self.work = max(map(self._work, self._by_scheme.values()))
-        """What it takes to publish one window, in clusters."""
+        self._work = max(map(self._work_of, self._by_scheme.values()))
         self._pending: set[Window] = set()
         self._settled_ms = NULL
         self._rests_to_ms = NULL
 
     def close(
-        self, sources: Sources, log_ms: int, at_most: int, *, everything: bool = False
-    ) -> list[WindowResult]:
+        self, sources: Sources, log_ms: int, budget: WorkBudget, *, everything: bool = False
+    ) -> tuple[list[WindowResult], bool]:
         """Publish what is due and new or changed, oldest end first; make final what can no longer change.
 
         Args:
             sources: How far the source partitions have been read.
             log_ms: The shard's log time.
-            at_most: So many windows are published; what else is due waits for the next round.
+            budget: What may still be done; what is left over waits for the next round.
             everything: Every window is due, for the source has ended.
+
+        Returns:
+            The windows, and whether others wait for the next round.
         """
         if not everything and self._rests(sources, log_ms):
-            return []
+            return [], False
         round_ = self._begin(sources, log_ms, everything=everything)
         self._look_again_at(self._state.take_touched())
         self._look_again_at_marked()
@@ -104,7 +124,7 @@ class WindowCloser:
             missing = self._missing(window, round_)
             if missing is None:
                 continue
-            if len(results) == at_most:
+            if not budget.allows(self._work):
                 blocked.append(window)
                 continue
             if not missing:
@@ -113,9 +133,10 @@ class WindowCloser:
             result = self._publish(window, missing, round_)
             if result is not None:
                 results.append(result)
+                budget.spend(self._work)
         self._finish(round_, blocked)
         self._rests_to_ms = self._find_rest(round_)
-        return results
+        return results, bool(blocked)
 
     def _rests(self, sources: Sources, log_ms: int) -> bool:
         """Tell whether a round would change nothing: most of many streams are silent most of the time."""
@@ -144,7 +165,7 @@ class WindowCloser:
         # What is due already was left to the next round.
         return next_ms if next_ms > foremost_ms else NULL
 
-    def _work(self, reference: Reference) -> int:
+    def _work_of(self, reference: Reference) -> int:
         segments = reference.segments_by(self._spec.alarm.segment_keys)
         clusters = len(reference.counts)
         clusters = _AS_LONG_AS if clusters <= _FEW_CLUSTERS else clusters
@@ -288,7 +309,7 @@ class WindowCloser:
             closed[size_ms, result.verdict] = closed.get((size_ms, result.verdict), 0) + 1
         if result.revision:
             revised[size_ms] = revised.get(size_ms, 0) + 1
-        is_newest = result.window == max(w for w in state.published if w.size_ms == size_ms)
+        is_newest = state.newest[size_ms] is result
         if is_newest and result.verdict is Verdict.DRIFT:
             alarms |= {size_ms}
         elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING}:
@@ -329,14 +350,7 @@ class WindowCloser:
             )
         )
         self._pending = {window for window in self._pending if window.end_ms > final_ms}
-        newest = {
-            size_ms: max((w for w in state.published if w.size_ms == size_ms), default=None)
-            for size_ms in self._spec.sizes_ms
-        }
+        newest = {state.newest[size_ms].window for size_ms in self._spec.sizes_ms if size_ms in state.newest}
         state.forget_published(
-            [
-                window
-                for window in state.published
-                if window.end_ms <= final_ms and window != newest.get(window.size_ms)
-            ]
+            [window for window in state.published if window.end_ms <= final_ms and window not in newest]
         )

@@ -51,7 +51,7 @@ class Standing:
         """Return where a stream stands, by its (n, 2) `EventTimeKey` values of each topic."""
         columns = sources.columns
         end, since_ms, caught_up_ms, moved_ms = columns.values.T
-        newest_ms, read_ms = np.full((2, len(columns.partitions)), NULL, dtype=np.int64)
+        newest_ms, read_ms = np.full((2, len(end)), NULL, dtype=np.int64)
         is_free = caught_up_ms != NULL
         for name, (first, last) in columns.rows.items():
             own = times.get(name)
@@ -61,7 +61,7 @@ class Standing:
         seen = newest_ms != NULL
         quiet_from_ms = np.where(seen, read_ms, since_ms)
         return cls(
-            partitions=columns.partitions,
+            partitions=sources.partitions,
             newest_ms=newest_ms,
             reached_ms=np.where(seen, newest_ms - spec.disorder_ms, NULL),
             caught_up_ms=caught_up_ms,
@@ -107,7 +107,7 @@ def advance_event_time(
 def _give_up(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int) -> StreamStatus:
     """Give up the partitions that stand still; take back those that are level with the stream again.
 
-    One that nothing has been heard of since the shard's first record is waited for as long as a window.
+    One that nothing has been heard of since the shard's first record is waited for as long as a window is.
     """
     patience_ms = np.where(standing.is_unheard, min(spec.incomplete_ms, spec.give_up_ms), spec.give_up_ms)
     stands_still = (log_ms - standing.moved_ms >= patience_ms) & ~standing.is_free

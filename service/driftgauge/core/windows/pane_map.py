@@ -21,6 +21,10 @@ class PaneMap(Generic[_V]):
             for start_ms in panes:
                 yield Window(length_ms, start_ms)
 
+    def starts(self) -> set[int]:
+        """Return where the panes start, event time in ms."""
+        return set().union(*self._lengths.values())
+
     def get(self, pane: Window) -> _V | None:
         """Return a pane's value; None where it has none."""
         return self._lengths.get(pane.size_ms, {}).get(pane.start_ms)

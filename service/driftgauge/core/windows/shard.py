@@ -11,7 +11,7 @@ from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.assembly import CommitAssembler, WholeCommit
 from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
-from driftgauge.core.windows.closing import WindowCloser
+from driftgauge.core.windows.closing import WindowCloser, WorkBudget
 from driftgauge.core.windows.sources import NULL, Link, Sources
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -23,11 +23,7 @@ _PRODUCER_MS = 3_600_000
 # What a shard cannot close, for it does not know the stream, is kept for as long as partials are.
 _UNKNOWN_MS = 7 * 86_400_000
 _MAX_FORGOTTEN = 2_000
-# After a standstill thousands may be due at once: each stream publishes its oldest, and the rest next round,
-# as nothing else is done meanwhile. 500 windows with 20 clusters are so much work (see `WindowCloser.work`),
-# some 0.6 s, and so are 34 with 1,000.
-_MAX_WORK = 35_000
-# A count task reports every 5 s; where none has for so long, none runs, and no partition is late by that.
+# A count task reports every 5 s; where no one has for so long, none runs, and no partition is late by that.
 _PAUSE_MS = 30_000
 
 
@@ -87,6 +83,8 @@ class ShardState:
         self._next_offset = 0
         self._has_begun = False
         self._round = Round()
+        # Streams with windows that the last round had no time for.
+        self._waiting: frozenset[str] = frozenset()
 
     def restore(self, key: Key, value: Value) -> None:
         """Take in what the changelog holds; each key once."""
@@ -113,8 +111,8 @@ class ShardState:
             part: The part.
         """
         self._assembler.expire(append_ms)
-        known = self.position.producers.get(part.commit.producer)
-        if known is None or (part.commit.epoch, part.commit.number) > (known[0].epoch, known[0].number):
+        applied = self.position.producers.get((part.commit.producer, part.commit.epoch))
+        if applied is None or part.commit.number > applied[0]:
             commit = self._assembler.take(offset, append_ms, part)
             if commit is not None:
                 self._apply(commit, append_ms)
@@ -125,19 +123,27 @@ class ShardState:
         self._next_offset = max(self._next_offset, offset)
         self._move()
 
-    def advance(self, *, everything: bool = False) -> Round:
-        """Move event time on, close what is due, and return all that has happened since the last time."""
-        if self.position.log_ms != NULL:
-            work = _MAX_WORK
-            for stream, state in sorted(self.streams.items()):
+    def advance(self, budget: WorkBudget | None = None, *, everything: bool = False) -> Round:
+        """Move event time on, close what is due, and return all that has happened since the last time.
+
+        Args:
+            budget: What may be done in a round, of other shards as well; None: a whole one.
+            everything: Every window is due, for the source has ended.
+        """
+        budget = budget or WorkBudget()
+        log_ms = self.position.log_ms
+        if log_ms != NULL:
+            waiting = []
+            # Those that had to wait in the last round come first.
+            for stream in sorted(self.streams, key=lambda stream: (stream not in self._waiting, stream)):
                 if stream in self._specs:
                     closer = self._closer(stream)
-                    at_most = max(work // closer.work, 1 if work == _MAX_WORK else 0)
-                    results = closer.close(self.sources, self.position.log_ms, at_most, everything=everything)
+                    results, waits = closer.close(self.sources, log_ms, budget, everything=everything)
                     self._round.results += results
-                    work = max(work - len(results) * closer.work, 0)
+                    waiting += [stream] * waits
                 else:
-                    state.forget_panes(self.position.log_ms - _UNKNOWN_MS, _MAX_FORGOTTEN)
+                    self.streams[stream].forget_panes(log_ms - _UNKNOWN_MS, _MAX_FORGOTTEN)
+            self._waiting = frozenset(waiting)
         done, self._round = self._round, Round()
         return done
 
@@ -150,15 +156,8 @@ class ShardState:
 
     def open_windows(self, stream: str) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final."""
-        spec, state = self._specs[stream], self.streams.get(stream)
-        if state is None:
-            return dict.fromkeys(spec.sizes_ms, 0)
-        starts, final_ms = state.starts(), state.status.final_ms
-        windows = {size: {start - start % size for start in starts} for size in spec.sizes_ms}
-        return {
-            size: sum(final_ms is None or start + size > final_ms for start in windows[size])
-            for size in spec.sizes_ms
-        }
+        sizes_ms, state = self._specs[stream].sizes_ms, self.streams.get(stream)
+        return dict.fromkeys(sizes_ms, 0) if state is None else state.open_windows(sizes_ms)
 
     def _move(self) -> None:
         """Cover what has been read, but for the parts that wait for others."""
@@ -175,25 +174,25 @@ class ShardState:
         producers = {
             name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
         }
-        producers[commit.id.producer] = commit.id, log_ms
+        producers[commit.id.producer, commit.id.epoch] = commit.id.number, log_ms
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._pause(log_ms - position.log_ms)
         if not self._has_begun:
             # Of topics that were configured since the changelog was written nothing has been heard as well.
             self.sources.begin(log_ms)
             self._has_begun = True
-        links = Counter(self._link(progress, log_ms) for progress in commit.progress)
+        links = [self._link(progress, log_ms) for progress in commit.progress]
         self.position = replace(
             position,
             log_ms=log_ms,
             producers=producers,
-            gaps=position.gaps + links[Link.GAP],
-            overlaps=position.overlaps + links[Link.OVERLAP],
+            gaps=position.gaps + links.count(Link.GAP),
+            overlaps=position.overlaps + links.count(Link.OVERLAP),
         )
         late: Counter[tuple[str, int]] = Counter()
         firsts: dict[tuple[str, int], tuple[Partition, int]] = {}
         for delta in commit.panes:
-            self._add(delta, late, firsts, counted_twice=bool(links[Link.OVERLAP]))
+            self._add(delta, late, firsts, counted_twice=Link.OVERLAP in links)
         for examples in commit.examples:
             state = self._stream(examples.stream)
             if self._open_sizes(state, examples.start_ms):

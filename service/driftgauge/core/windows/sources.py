@@ -67,13 +67,11 @@ class Columns:
     """The n partitions of the configured topics side by side; `values` is (n, 4) int64, see `SourceBlock`.
 
     Attributes:
-        partitions: Their names.
         rows: Where each topic's partitions begin and end among them.
         latest_ms: The highest time up to which one is known to be read.
         stillest_ms: The lowest log time since when one has stood still.
     """
 
-    partitions: list[Partition]
     rows: dict[str, tuple[int, int]]
     values: NDArray[np.int64]
     latest_ms: int
@@ -88,23 +86,30 @@ class Sources:
         self.topics: dict[str, TopicProgress] = {topic: _unheard(1) for topic in sorted(topics)}
         self.configured = tuple(self.topics)
         """Those whose partitions are waited for."""
-        self._dirty: set[SourcesKey] = set()
+        self._dirty: set[tuple[str, int]] = set()  # topic, block
+        self._partitions: list[Partition] | None = None
         self._columns: Columns | None = None
 
     @property
+    def partitions(self) -> list[Partition]:
+        """The partitions of the configured topics, in the order of their rows; one list for all streams."""
+        if self._partitions is None:
+            self._partitions = [
+                (topic, index) for topic in self.configured for index in range(len(self.topics[topic].values))
+            ]
+        return self._partitions
+
+    @property
     def columns(self) -> Columns:
-        """The partitions of all configured topics; the same for every stream until something changes."""
+        """What is known of these partitions; the same for all streams until something changes."""
         if self._columns is None:
-            rows: dict[str, tuple[int, int]] = {}
-            partitions: list[Partition] = []
+            rows, first = {}, 0
             for name in self.configured:
-                first = len(partitions)
-                partitions += [(name, index) for index in range(len(self.topics[name].values))]
-                rows[name] = first, len(partitions)
+                rows[name] = first, first + len(self.topics[name].values)
+                first = rows[name][1]
             values = np.concatenate([self.topics[name].values for name in self.configured])
-            self._columns = Columns(
-                partitions, rows, values, int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
-            )
+            latest_ms, stillest_ms = int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
+            self._columns = Columns(rows, values, latest_ms, stillest_ms)
         return self._columns
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
@@ -131,6 +136,7 @@ class Sources:
         self._touch(topic, range(max(partitions, len(self.topics[topic].values))))
         self.topics[topic] = _unheard(partitions)
         self.topics[topic].values[:, _MOVED] = log_ms
+        self._partitions = None
 
     def pause(self, pause_ms: int) -> None:
         """Leave a stretch of log time out of how long partitions have stood still."""
@@ -143,45 +149,53 @@ class Sources:
         name, index = progress.partition
         topic = self._grow(name, max(progress.partitions, index + 1), log_ms)
         topic.topic_id = progress.topic_id or topic.topic_id
-        row = topic.values[index]
-        known = int(row[_END])
+        # Of a thousand partitions a second: one look at the array, and one write.
+        known, since_ms, known_caught_up_ms, moved_ms = topic.values[index].tolist()
         if known == NULL:
             link = Link.FITS if progress.begins else Link.GAP
-        elif progress.start == known:
-            link = Link.FITS
+        elif progress.start > known:
+            link = Link.GAP
         else:
-            link = Link.GAP if progress.start > known else Link.OVERLAP
+            # Where nothing was read nothing was counted twice.
+            link = Link.OVERLAP if progress.start < min(known, progress.end) else Link.FITS
         caught_up_ms = NULL if progress.caught_up_ms is None else progress.caught_up_ms
-        if progress.end > known or caught_up_ms > row[_CAUGHT_UP]:
-            row[_MOVED] = log_ms
-        row[_END] = max(progress.end, known)
-        row[_SINCE] = progress.since_ms if row[_SINCE] == NULL else row[_SINCE]
-        row[_CAUGHT_UP] = max(caught_up_ms, int(row[_CAUGHT_UP]))
-        self._touch(name, (index,))
+        has_moved = progress.end > known or caught_up_ms > known_caught_up_ms
+        topic.values[index] = (
+            max(progress.end, known),
+            progress.since_ms if since_ms == NULL else since_ms,
+            max(caught_up_ms, known_caught_up_ms),
+            log_ms if has_moved else moved_ms,
+        )
+        self._columns = None
+        self._dirty.add((name, index // BLOCK))
         return link
 
     def take_changes(self) -> Iterator[tuple[SourcesKey, SourceBlock | None]]:
         """Yield what has changed since last asked; None for partitions that are gone."""
         dirty, self._dirty = self._dirty, set()
-        for key in sorted(dirty, key=lambda key: (key.topic, key.block)):
-            topic = self.topics[key.topic]
-            block = topic.values[key.block * BLOCK : (key.block + 1) * BLOCK].copy()
-            yield key, SourceBlock(topic.topic_id, len(topic.values), block) if len(block) else None
+        for name, number in sorted(dirty):
+            topic = self.topics[name]
+            block = topic.values[number * BLOCK : (number + 1) * BLOCK].copy()
+            known = SourceBlock(topic.topic_id, len(topic.values), block) if len(block) else None
+            yield SourcesKey(name, number), known
 
     def _grow(self, name: str, partitions: int, log_ms: int) -> TopicProgress:
-        topic = self.topics.setdefault(name, _unheard(0))
+        topic = self.topics.get(name)
+        if topic is None:
+            topic = self.topics[name] = _unheard(0)
         known = len(topic.values)
         if partitions > known:
             added = _unheard(partitions - known).values
             added[:, _MOVED] = log_ms
             topic.values = np.concatenate((topic.values, added))
+            self._partitions = None
             # Every block says how many partitions there are.
             self._touch(name, range(partitions))
         return topic
 
     def _touch(self, topic: str, indexes: Iterable[int]) -> None:
         self._columns = None
-        self._dirty.update(SourcesKey(topic, index // BLOCK) for index in indexes)
+        self._dirty.update((topic, index // BLOCK) for index in indexes)
 
 
 def _unheard(partitions: int) -> TopicProgress:

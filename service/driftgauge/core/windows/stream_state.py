@@ -1,6 +1,6 @@
 """What one shard holds of one stream: panes, event time, results, and what of them has changed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -45,13 +45,16 @@ class StreamState:
         self.times: dict[str, NDArray[np.int64]] = {}
         """(n, 2) int64 by topic, see `EventTimeKey`."""
         self.published: dict[Window, WindowResult] = {}
+        self.newest: Mapping[int, WindowResult] = {}
+        """The newest published window of each size, ms, that has one; replaced when that changes."""
         self.histories: dict[int, History] = {}
         self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
         self.has_news = True
         """Something was counted or heard of since the touched panes were taken."""
         self._touched: set[Window] = set()
-        self._dirty: set[Key] = set()
+        self._dirty: dict[Key, None] = {}  # in the order in which they changed
+        self._open_windows: tuple[object, Mapping[int, int]] | None = None
 
     def restore(self, key: Key, value: Value) -> None:
         """Take in what the changelog holds."""
@@ -66,11 +69,12 @@ class StreamState:
                 panes = self._panes.setdefault((key.scheme, key.segment), PaneMap())
                 panes.put(key.pane, cast("NDArray[np.int64]", value))
                 self._touched.add(key.pane)
+                self._open_windows = None
             case ExamplesKey():
                 examples = self._examples.setdefault(key.scheme, PaneMap())
                 examples.put(key.pane, cast("tuple[Example, ...]", value))
             case PublishedKey():
-                self.published[key.window] = cast("WindowResult", value)
+                self._keep(cast("WindowResult", value))
             case HistoryKey():
                 self.histories[key.size_ms] = cast("History", value)
             case _:
@@ -81,7 +85,7 @@ class StreamState:
         """Replace the status."""
         if status != self.status:
             self.status = status
-            self._dirty.add(StreamKey(self.stream))
+            self._mark(StreamKey(self.stream))
 
     def add_pane(self, delta: PaneDelta) -> None:
         """Add to a pane's tally."""
@@ -90,8 +94,10 @@ class StreamState:
         before = held.get(pane)
         # Never in place: what was given to the changelog's writer is somebody else's.
         held.put(pane, delta.values if before is None else before + delta.values)
+        if before is None:
+            self._open_windows = None
         self.has_news = True
-        self._dirty.add(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
+        self._mark(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
         self._touched.add(pane)
 
     def add_examples(self, delta: ExamplesDelta) -> None:
@@ -102,7 +108,7 @@ class StreamState:
         merged = merge_examples((before, delta.examples))
         if merged != before:
             held.put(pane, merged)
-            self._dirty.add(ExamplesKey(self.stream, delta.scheme.key, pane))
+            self._mark(ExamplesKey(self.stream, delta.scheme.key, pane))
 
     def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
         """Move the event time of a source partition on; what was lost there ends with its first event."""
@@ -111,7 +117,7 @@ class StreamState:
         row = self._times_of(topic, index + 1)[index]
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
-        self._dirty.add(EventTimeKey(self.stream, topic, index // BLOCK))
+        self._mark(EventTimeKey(self.stream, topic, index // BLOCK))
         if self.status.losses:
             self.end_loss(partition, time.first_ms + disorder_ms)
 
@@ -120,9 +126,8 @@ class StreamState:
         self.has_news = True
         times = self.times.pop(topic, None)
         if times is not None:
-            self._dirty.update(
-                EventTimeKey(self.stream, topic, block) for block in range(-(-len(times) // BLOCK))
-            )
+            for block in range(-(-len(times) // BLOCK)):
+                self._mark(EventTimeKey(self.stream, topic, block))
 
     def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
         """Take note that events of a source partition after those counted so far are missing."""
@@ -169,9 +174,25 @@ class StreamState:
 
     def starts(self) -> set[int]:
         """Return where the panes start that hold events, event time in ms."""
-        return {
-            pane.start_ms for (_, segment), panes in self._panes.items() if segment is None for pane in panes
-        }
+        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
+        return set().union(*(panes.starts() for panes in whole))
+
+    def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
+        """Return how many windows of each size, ms, hold events and are not final.
+
+        Asked for at every commit: they are counted again only after a pane has come or gone, or others have
+        become final.
+        """
+        final_ms = self.status.final_ms
+        if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
+            starts = self.starts()
+            windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
+            counts = {
+                size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
+                for size_ms in sizes_ms
+            }
+            self._open_windows = (sizes_ms, final_ms), counts
+        return self._open_windows[1]
 
     def take_touched(self) -> set[Window]:
         """Return the panes that have changed since last asked."""
@@ -180,19 +201,21 @@ class StreamState:
 
     def publish(self, result: WindowResult) -> None:
         """Keep a window's result."""
-        self.published[result.window] = result
-        self._dirty.add(PublishedKey(self.stream, result.window))
+        self._keep(result)
+        self._mark(PublishedKey(self.stream, result.window))
 
     def remember(self, size_ms: int, history: History) -> None:
         """Keep what the windows of a size leave behind."""
         self.histories[size_ms] = history
-        self._dirty.add(HistoryKey(self.stream, size_ms))
+        self._mark(HistoryKey(self.stream, size_ms))
 
     def forget_published(self, windows: Iterable[Window]) -> None:
         """Forget results."""
-        for window in windows:
-            del self.published[window]
-            self._dirty.add(PublishedKey(self.stream, window))
+        forgotten = [self.published.pop(window) for window in windows]
+        for result in forgotten:
+            self._mark(PublishedKey(self.stream, result.window))
+        if any(self.newest[result.window.size_ms] is result for result in forgotten):
+            self.newest = {window.size_ms: self.published[window] for window in sorted(self.published)}
 
     def forget_panes(self, settled_ms: int, at_most: int) -> bool:
         """Forget so many panes that end at or before an event time; tell whether none is left."""
@@ -208,19 +231,30 @@ class StreamState:
             for pane in panes
             if pane.end_ms <= settled_ms
         ]
+        self._open_windows = None if stale else self._open_windows
         for key in stale[:at_most]:
             if isinstance(key, PaneKey):
                 self._panes[key.scheme, key.segment].remove(key.pane)
             else:
                 self._examples[key.scheme].remove(key.pane)
-            self._dirty.add(key)
+            self._mark(key)
         return len(stale) <= at_most
 
     def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
         """Yield what has changed since last asked; None for what is forgotten."""
-        dirty, self._dirty = self._dirty, set()
-        for key in sorted(dirty, key=repr):
+        dirty, self._dirty = self._dirty, {}
+        for key in dirty:
             yield key, self._value(key)
+
+    def _mark(self, key: Key) -> None:
+        self._dirty[key] = None
+
+    def _keep(self, result: WindowResult) -> None:
+        window = result.window
+        self.published[window] = result
+        newest = self.newest.get(window.size_ms)
+        if newest is None or window >= newest.window:
+            self.newest = {**self.newest, window.size_ms: result}
 
     def _value(self, key: Key) -> Value | None:
         match key:

@@ -1,0 +1,120 @@
+"""Panels of lines and bars over time."""
+
+from collections.abc import Mapping
+
+from deploy.generate.grafana.fields import (
+    NOTHING,
+    Link,
+    Panel,
+    Properties,
+    begin,
+    overrides,
+    targets,
+    thresholds,
+)
+from grafana_foundation_sdk.builders import common as c
+from grafana_foundation_sdk.builders import dashboard as d
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models import common, dashboard
+
+__all__ = ["bars", "draw"]
+
+
+def draw(  # noqa: PLR0913 - each is one thing that a line may be
+    title: str,
+    description: str,
+    queries: Mapping[str, str],
+    *,
+    unit: str,
+    span: int = 8,
+    steps: bool = False,
+    stacked: bool = False,
+    logarithmic: bool = False,
+    line_at: float | None = None,
+    series: Mapping[str, Properties] = NOTHING,
+    leads_to: Link | None = None,
+) -> Panel:
+    """Draw lines over time.
+
+    Args:
+        title: The panel's title.
+        description: What is drawn, from which metrics, and how to read it.
+        queries: Expressions by the name of what they draw.
+        unit: Grafana's name of the unit.
+        span: Columns of 24.
+        steps: A value holds until the next, as with gauges of windows.
+        stacked: Each series stands on the one below.
+        logarithmic: The axis counts powers of ten.
+        line_at: Where a dashed line is drawn across.
+        series: How some series are shown, by their names.
+        leads_to: Where a click leads.
+    """
+    mode = common.GraphThresholdsStyleMode.OFF if line_at is None else common.GraphThresholdsStyleMode.DASHED
+    scale = c.ScaleDistributionConfig().type(common.ScaleDistribution.LINEAR)
+    if logarithmic:
+        scale = c.ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10)
+    panel = (
+        begin(timeseries.Panel(), title, description, targets(queries), unit)
+        .span(span)
+        .height(8)
+        .thresholds(thresholds({None: "transparent"} | ({} if line_at is None else {line_at: "orange"})))
+        .thresholds_style(c.GraphThresholdsStyleConfig().mode(mode))
+        .color_scheme(d.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
+        .overrides(overrides(series))
+        .data_links([leads_to] if leads_to else [])
+        .line_interpolation(common.LineInterpolation.STEP_AFTER if steps else common.LineInterpolation.LINEAR)
+        .line_width(1)
+        .fill_opacity(30 if stacked else 0 if logarithmic else 8)
+        .show_points(common.VisibilityMode.NEVER)
+        .stacking(c.StackingConfig().mode(_stacking(stacked)).group("A"))
+        .scale_distribution(scale)
+        .axis_grid_show(not logarithmic)
+        .legend(_legend())
+        .tooltip(_tooltip())
+    )
+    return panel if line_at is None else panel.axis_soft_max(line_at)
+
+
+def bars(
+    title: str,
+    description: str,
+    queries: Mapping[str, str],
+    *,
+    span: int = 8,
+    series: Mapping[str, Properties] = NOTHING,
+) -> Panel:
+    """Draw how often something happened, a bar for each minute or more; nothing at all is a bar of 0."""
+    return (
+        begin(timeseries.Panel(), title, description, targets(queries, interval="1m"), "short")
+        .span(span)
+        .height(8)
+        .decimals(0)
+        .min(0)
+        .color_scheme(d.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
+        .overrides(overrides(series))
+        .draw_style(common.GraphDrawStyle.BARS)
+        .fill_opacity(80)
+        .line_width(0)
+        .show_points(common.VisibilityMode.NEVER)
+        .stacking(c.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+        .axis_soft_max(1)
+        .legend(_legend())
+        .tooltip(_tooltip())
+    )
+
+
+def _stacking(stacked: bool) -> common.StackingMode:  # noqa: FBT001 - of one caller
+    return common.StackingMode.NORMAL if stacked else common.StackingMode.NONE
+
+
+def _legend() -> c.VizLegendOptions:
+    return (
+        c.VizLegendOptions()
+        .show_legend(True)  # noqa: FBT003 - the builder's
+        .display_mode(common.LegendDisplayMode.LIST)
+        .placement(common.LegendPlacement.BOTTOM)
+    )
+
+
+def _tooltip() -> c.VizTooltipOptions:
+    return c.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)

@@ -1,0 +1,76 @@
+"""What the brokers report of one transaction's records."""
+
+from collections.abc import Callable
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
+
+from driftgauge.core.partition import Partition
+from driftgauge.kafka.calls import AUTHORIZATION
+from driftgauge.kafka.clock import Append
+
+__all__ = ["Deliveries"]
+
+# These are about the producer or its rights, whichever partition the record was for. The next call on
+# the producer fails as well, and says what is to be done.
+_OF_THE_PRODUCER = AUTHORIZATION | {
+    KafkaError._DESTROY,
+    KafkaError._FATAL,
+    KafkaError._FENCED,
+    KafkaError._STATE,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    KafkaError.INVALID_TXN_STATE,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+}
+# The year 2000. The broker inside librdkafka, which has no clock, says 1234.
+_FIRST_CREDIBLE_MS = 946_684_800_000
+_PURGED = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+class Deliveries:
+    """Collects the delivery reports of one transaction.
+
+    Attributes:
+        unwritable: Partitions that did not take a record.
+        too_large: Partitions whose topic refused a record for its size.
+        error: The first report of a failure, if there was one.
+        append: When the first record was appended, if its topic has the brokers' time.
+    """
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self._sent_ms = clock_ms()
+        self._purged: set[Partition] = set()
+        self.unwritable: set[Partition] = set()
+        self.too_large: set[Partition] = set()
+        self.error: KafkaError | None = None
+        self.append: Append | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a partition refused a record, or did not take one."""
+        return bool(self.unwritable or self.too_large)
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """Take the report of one record."""
+        if error is None:
+            if self.append is None:
+                kind, append_ms = message.timestamp()
+                if kind == TIMESTAMP_LOG_APPEND_TIME and append_ms >= _FIRST_CREDIBLE_MS:
+                    self.append = Append(self._sent_ms, self._clock_ms(), append_ms)
+            return
+        code = error.code()
+        partition = (message.topic() or "", message.partition() or 0)
+        if code in _PURGED:
+            self._purged.add(partition)
+            return
+        self.error = self.error or error
+        if code not in _OF_THE_PRODUCER:
+            (self.too_large if code in _TOO_LARGE else self.unwritable).add(partition)
+
+    def blame_purged(self) -> None:
+        """Count what the abort has purged as not taken in time."""
+        self.unwritable |= self._purged

@@ -1,0 +1,91 @@
+"""An internal topic that is missing may be lost: that is told by what its readers and writers left."""
+
+from collections.abc import Mapping
+from time import monotonic, sleep
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from driftgauge.errors import StateError
+from driftgauge.kafka.calls import AUTHORIZATION
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S
+from driftgauge.kafka.internal_topics import InternalTopics
+from driftgauge.kafka.requests import failure, failures
+
+__all__ = ["require_changelog_not_lost", "require_partials_not_lost"]
+
+# A group's coordinator, and a transaction that is about to commit, are waited for.
+_PATIENCE_S: Final = 10.0
+_RETRY_S: Final = 0.1
+
+
+def require_partials_not_lost(
+    admin: AdminClient, topics: InternalTopics, events: Mapping[str, int], count: Consumer
+) -> None:
+    """Refuse to create the partials topic where there must have been one."""
+    if _exists(admin, topics.changelog):
+        known = f"its changelog {topics.changelog} is there"
+    elif any(_has_committed(count, topic, number) for topic, number in events.items()):
+        known = "the group has read events"
+    else:
+        return
+    # In this order: another replica creates the topics before it commits an offset.
+    if not _exists(admin, topics.partials):
+        message = (
+            f"partials topic {topics.partials} is missing, yet {known}: counts that were not applied are "
+            "lost. If the number of shards was changed, run driftgauge kafka reshard. Else restore the "
+            f"topic; or stop every replica and delete {topics.changelog} and the offsets of both groups, "
+            "and what the events topics still hold is counted again"
+        )
+        raise StateError(message)
+
+
+def require_changelog_not_lost(admin: AdminClient, topics: InternalTopics, windows: Consumer) -> None:
+    """Refuse to create the changelog where there must have been one."""
+    if _exists(admin, topics.changelog):
+        # The group's offsets may hang in a transaction, which holds up one shard only.
+        return
+    if _has_committed(windows, topics.partials, topics.shards) and not _exists(admin, topics.changelog):
+        message = (
+            f"changelog topic {topics.changelog} is missing, yet its group has read {topics.partials}: the "
+            "windows that were open are lost. Restore the topic; or stop every replica and delete the "
+            f"offsets of {topics.partials} (kafka-consumer-groups.sh --delete-offsets), and the counts that "
+            "it still holds are applied again"
+        )
+        raise StateError(message)
+
+
+def _has_committed(consumer: Consumer, topic: str, partitions: int) -> bool:
+    """Tell whether the group has committed an offset; a transaction about to commit one is waited for."""
+    # Not by AdminClient.list_consumer_group_offsets: while a cluster's coordinator is coming up,
+    # librdkafka 2.16 ends the process there (https://github.com/confluentinc/librdkafka/issues/5040).
+    asked = [TopicPartition(topic, index) for index in range(partitions)]
+    deadline_s = monotonic() + _PATIENCE_S
+    while True:
+        error: KafkaError | None
+        try:
+            answers = consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)
+            error = next((answer.error for answer in answers if answer.error is not None), None)
+        except KafkaException as raised:
+            error = raised.args[0]
+            # A group that is barred gets no answer; why, the next poll tells.
+            notice = consumer.poll(0)
+            if notice is not None:
+                error = notice.error() or error
+        if error is None:
+            return any(answer.offset >= 0 for answer in answers)
+        if error.code() in AUTHORIZATION or monotonic() > deadline_s:
+            what = f"the group's offsets of topic {topic} are unknown"
+            raise failure(error, what, right=f"grant Read on the group and on {topic}")
+        sleep(_RETRY_S)
+
+
+def _exists(admin: AdminClient, name: str) -> bool:
+    """Ask the controller, which knows of a topic before the brokers show it."""
+    pending = admin.create_topics([NewTopic(name)], request_timeout=REQUEST_TIMEOUT_S, validate_only=True)
+    for _, error in failures(pending):
+        if error.code() not in {KafkaError.TOPIC_ALREADY_EXISTS, *AUTHORIZATION}:
+            raise failure(error, f"whether topic {name} exists is unknown")
+        return error.code() == KafkaError.TOPIC_ALREADY_EXISTS
+    return False

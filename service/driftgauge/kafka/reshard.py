@@ -1,0 +1,128 @@
+"""`driftgauge kafka reshard`: the same state in another number of shards, while nothing runs."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
+from driftgauge.core.windows.changelog import Key, Value
+from driftgauge.core.windows.resharding import ShardsDifferError, reshard
+from driftgauge.errors import BrokerError, StateError
+from driftgauge.kafka import client
+from driftgauge.kafka.changelog_reader import ChangelogReader
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S
+from driftgauge.kafka.prepare import prepare_topics
+from driftgauge.records.changelog import encode_key, encode_value
+
+__all__ = ["reshard_topics"]
+
+_READ_S = 300.0
+_POLL_S = 0.1
+_START_S = 60.0
+_WRITER = "driftgauge-reshard"
+
+
+def reshard_topics(settings: Settings, shards: int) -> None:
+    """Write the changelogs of another number of shards; the old topics stay as they are.
+
+    Raises:
+        StateError: Replicas run, partials are not applied yet, or the new topics are in use already.
+        BrokerError: The cluster does not answer.
+    """
+    admin = client.admin(settings.kafka)
+    renewed = settings.model_copy(update={"shards": shards})
+    _require_stopped(admin, settings)
+    _require_drained(settings)
+    with closing(client.changelog_consumer(settings.kafka)) as consumer:
+        contents = _read(consumer, settings.changelog_topic, settings.shards)
+        if not all(contents):
+            message = f"a shard of {settings.changelog_topic} holds no state; there is nothing to rewrite yet"
+            raise StateError(message)
+        try:
+            changelogs = reshard(contents, shards, _WRITER)
+        except ShardsDifferError as error:
+            message = f"{error}; start `driftgauge serve --role windows` until its lag is 0, and stop it"
+            raise StateError(message) from error
+        prepare_topics(admin, renewed)
+        if any(_read(consumer, renewed.changelog_topic, shards)):
+            message = (
+                f"{renewed.changelog_topic} holds state already; delete it and {renewed.partials_topic}, "
+                "or choose another number of shards"
+            )
+            raise StateError(message)
+    _write(client.transactional_producer(settings.kafka, _WRITER, lambda _: None), renewed, changelogs)
+
+
+def _require_stopped(admin: AdminClient, settings: Settings) -> None:
+    """Raise where a replica is a member of one of the groups."""
+    groups = [settings.group, settings.windows_group]
+    asked = admin.describe_consumer_groups(groups, request_timeout=REQUEST_TIMEOUT_S)
+    for group, future in asked.items():
+        try:
+            members = len(future.result().members)
+        except KafkaException as error:
+            message = f"the members of group {group} are unknown ({error.args[0].str()}); check the brokers"
+            raise BrokerError(message) from error
+        if members:
+            message = f"group {group} has {members} members; stop every replica first"
+            raise StateError(message)
+
+
+def _require_drained(settings: Settings) -> None:
+    """Raise where partials are not applied yet."""
+    with closing(client.consumer(settings.kafka, settings.windows_group)) as consumer:
+        partials = [TopicPartition(settings.partials_topic, shard) for shard in range(settings.shards)]
+        try:
+            committed = consumer.committed(partials, timeout=REQUEST_TIMEOUT_S)
+            ends = [consumer.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)[1] for at in partials]
+        except KafkaException as error:
+            message = f"the group's offsets are unknown ({error.args[0].str()}); check the brokers"
+            raise BrokerError(message) from error
+    behind = [at.partition for at, end in zip(committed, ends, strict=True) if at.offset < end]
+    if behind:
+        message = (
+            f"shards {', '.join(map(str, behind))} of {settings.partials_topic} are not applied to their "
+            "end; start `driftgauge serve --role windows` until its lag is 0, and stop it"
+        )
+        raise StateError(message)
+
+
+def _read(consumer: Consumer, topic: str, shards: int) -> list[Mapping[Key, Value]]:
+    """Return what stands in the changelogs of some shards."""
+    reader = ChangelogReader(consumer, topic)
+    deadline_s = SYSTEM_CLOCK.monotonic_s() + _READ_S
+    contents = []
+    for shard in range(shards):
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, shard), timeout=REQUEST_TIMEOUT_S)
+        reader.begin(shard)
+        while not reader.has_reached(shard, end):
+            if SYSTEM_CLOCK.monotonic_s() > deadline_s:
+                message = f"{topic}[{shard}] was not read to its end within {_READ_S:g} s; check the brokers"
+                raise BrokerError(message)
+            reader.poll(_POLL_S)
+        contents.append(reader.content(shard))
+        reader.end(shard)
+    return contents
+
+
+def _write(producer: Producer, settings: Settings, changelogs: Sequence[Mapping[Key, Value]]) -> None:
+    """Write all changelogs in one transaction, so that a new shard has all of its state or none."""
+    try:
+        producer.init_transactions(_START_S)
+        producer.begin_transaction()
+        for shard, content in enumerate(changelogs):
+            for key, value in content.items():
+                producer.produce(
+                    settings.changelog_topic,
+                    partition=shard,
+                    key=encode_key(key),
+                    value=encode_value(value),
+                )
+                producer.poll(0)
+        producer.commit_transaction(_START_S)
+    except KafkaException as error:
+        message = f"the new changelogs cannot be written ({error.args[0].str()}); nothing of them stands"
+        raise BrokerError(message) from error

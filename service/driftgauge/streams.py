@@ -1,0 +1,145 @@
+"""Configured streams and their baselines to what the core and the decoder are told."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from driftgauge.baseline.artifact import Baseline, load
+from driftgauge.config import BaselineSettings, Settings, StreamSettings
+from driftgauge.core.budget import window_level
+from driftgauge.core.counting.projection import Projection
+from driftgauge.core.reference import Reference
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.errors import BaselineError, ConfigError
+from driftgauge.events.decoder import BaselineContract, Decoder
+
+__all__ = ["ConfiguredStream", "build_decoder", "load_streams", "to_reference"]
+
+# Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the
+# expansions behind the noise floor say little (Biometrics 10(4), 1954).
+_EVENTS_PER_CLUSTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredStream:
+    """A configured stream with its baselines.
+
+    Attributes:
+        spec: How it is watched.
+        baselines: The artifacts of its baseline schedule, oldest first.
+        settings: The configuration that both come from.
+    """
+
+    spec: StreamSpec
+    baselines: tuple[Baseline, ...]
+    settings: StreamSettings
+
+
+def load_streams(settings: Settings) -> list[ConfiguredStream]:
+    """Load and check every baseline of every configured stream.
+
+    Raises:
+        ConfigError: Lists every baseline that cannot be used.
+    """
+    streams = []
+    problems: list[str] = []
+    sizes_ms = [size_ms for stream in settings.streams for size_ms in stream.windows]
+    level = window_level(settings.alarms.false_pages_per_year, sizes_ms)
+    for stream in settings.streams:
+        baselines = []
+        for listed in stream.baselines:
+            try:
+                baselines.append(_load(listed, stream))
+            except BaselineError as error:
+                problems.append(f"streams.{stream.name}: {error}")
+        if len(baselines) == len(stream.baselines):
+            streams.append(ConfiguredStream(_to_spec(stream, baselines, level), tuple(baselines), stream))
+    if problems:
+        message = "baselines cannot be used:"
+        raise ConfigError(message, problems)
+    return streams
+
+
+def build_decoder(streams: Iterable[ConfiguredStream], lead_ms: int) -> Decoder:
+    """Return the decoder that knows what each stream's events must look like at their time.
+
+    Args:
+        streams: The streams.
+        lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+    """
+    return Decoder(
+        (
+            BaselineContract(
+                stream=stream.spec.name,
+                baseline=scheduled.reference.key,
+                dimension=baseline.centroids.dimension,
+                model_version=baseline.metadata.model_version,
+                metric=baseline.centroids.metric,
+                from_ms=scheduled.from_ms or 0,
+            )
+            for stream in streams
+            for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
+        ),
+        lead_ms=lead_ms,
+    )
+
+
+def to_reference(baseline: Baseline) -> Reference:
+    """Return a baseline as far as counting and comparing need it."""
+    return Reference(
+        baseline_id=baseline.identity,
+        centroids=baseline.centroids,
+        counts=baseline.counts,
+        radii=baseline.radii,
+        projection=Projection(baseline.mean, baseline.components, baseline.variances),
+        dependence=baseline.dependence,
+        dependence_ms=baseline.metadata.window_ms,
+        segments=baseline.segments,
+    )
+
+
+def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
+    """Return a baseline of this stream.
+
+    Raises:
+        BaselineError: It cannot be read, or is not fit for the stream.
+    """
+    baseline = load(listed.file)
+    if baseline.metadata.stream != stream.name:
+        message = (
+            f"{listed.file} was fitted for stream {baseline.metadata.stream}; "
+            f"fit one with --stream {stream.name}"
+        )
+        raise BaselineError(message)
+    unknown = set(stream.segments) - {segment.key for segment in baseline.segments}
+    if unknown:
+        message = (
+            f"{listed.file} knows no segments by {', '.join(sorted(unknown))}; fit one with "
+            f"--segment {min(unknown)}=VALUE,…, or leave them out of the stream's segments"
+        )
+        raise BaselineError(message)
+    return baseline
+
+
+def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float) -> StreamSpec:
+    derived = _EVENTS_PER_CLUSTER * max(baseline.centroids.clusters for baseline in baselines)
+    return StreamSpec(
+        name=stream.name,
+        baselines=tuple(
+            ScheduledBaseline(to_reference(baseline), listed.from_ms)
+            for listed, baseline in zip(stream.baselines, baselines, strict=True)
+        ),
+        sizes_ms=stream.windows,
+        disorder_ms=stream.allowed_disorder,
+        lateness_ms=stream.allowed_lateness,
+        idle_ms=stream.idle_timeout,
+        incomplete_ms=stream.incomplete_after,
+        give_up_ms=stream.give_up_after,
+        min_events=derived if stream.min_events is None else stream.min_events,
+        alarm=Alarm(
+            level=level,
+            js_divergence=stream.smallest_drift.js_divergence,
+            mean_shift=stream.smallest_drift.mean_shift,
+            warm_up=None if stream.warm_up is None else (stream.warm_up.start, stream.warm_up.end),
+            segment_keys=stream.segments,
+        ),
+    )

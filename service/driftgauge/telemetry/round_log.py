@@ -1,0 +1,62 @@
+"""What is logged of a shard's round: windows closed and corrected, late events, a chain that is broken."""
+
+import logging
+from collections.abc import Iterable
+
+from driftgauge.core.durations import format_duration
+from driftgauge.core.partition import Partition
+from driftgauge.core.result import WindowResult
+from driftgauge.core.windows.shard import Round
+
+__all__ = ["log_round", "name_partitions"]
+
+logger = logging.getLogger(__name__)
+
+
+def log_round(shard: int, round_: Round) -> None:
+    """Log what a shard closed or corrected, found too late, or found missing."""
+    for result in round_.results:
+        _log_window(result)
+    for late in round_.late:
+        (topic, partition), offset = late.first
+        logger.warning(
+            "events came after their window was final; they are counted as late",
+            extra={
+                "stream": late.stream,
+                "window": format_duration(late.size_ms),
+                "events": late.number,
+                "first": f"{topic}[{partition}]@{offset}",
+            },
+        )
+    for broken in round_.broken:
+        logger.error(
+            "the partials do not continue what was counted; the windows concerned are marked",
+            extra={"shard": shard, "found": broken},
+        )
+
+
+def name_partitions(partitions: Iterable[Partition]) -> list[str]:
+    """Return partitions as an operator reads them, sorted."""
+    return [f"{topic}[{partition}]" for topic, partition in sorted(partitions)]
+
+
+def _log_window(result: WindowResult) -> None:
+    logger.info(
+        "window closed" if result.revision == 0 else "window revised",
+        extra={
+            "stream": result.stream,
+            "window": format_duration(result.window.size_ms),
+            "start_ms": result.window.start_ms,
+            "end_ms": result.window.end_ms,
+            "revision": result.revision,
+            "events": result.count,
+            "verdict": result.verdict,
+            "incomplete_reason": result.incomplete_reason,
+            "js_divergence": None if result.score is None else result.score.js_divergence,
+            "noise_floor": None if result.score is None else result.score.noise_floor,
+            "p_value": None if result.score is None else result.score.p_value,
+            "missing": name_partitions(result.missing),
+            "events_lost": result.events_lost,
+            "counted_twice": result.counted_twice,
+        },
+    )

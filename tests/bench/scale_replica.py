@@ -1,0 +1,246 @@
+"""Replicas of both roles without Kafka, for `scale.py`: the service's own code, every stage timed apart."""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from prometheus_client import generate_latest
+
+from driftgauge.clock import Clock
+from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
+from driftgauge.core.counting.partial import CommitId
+from driftgauge.core.counting.projection import Projection
+from driftgauge.core.reference import Reference
+from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.windows.shard import ShardState
+from driftgauge.kafka.offset_barrier import Start
+from driftgauge.kafka.source_partitions import SourcePartitions
+from driftgauge.records.changelog import decode, encode_key, encode_value
+from driftgauge.records.partials import decode_part, encode_commit
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
+
+TOPIC = "events"
+PARTIALS = "partials"
+TOPIC_ID = "0f" * 16
+CLUSTERS = 20
+DIMENSION = 32
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+START_MS = 1_762_128_000_000  # a full day
+# As the service limits them.
+PARTIAL_BYTES = 500_000
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a replica spends: processor seconds by stage, records and bytes by where they go."""
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        began = time.process_time()
+        yield
+        self.seconds[stage] += time.process_time() - began
+
+    def add(self, where: str, sizes: Collection[int]) -> None:
+        self.records[where] += len(sizes)
+        self.bytes[where] += sum(sizes)
+
+
+class SimulatedTime:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.clock = Clock(lambda: self.now_ms, lambda: self.now_ms / SECOND_MS)
+
+
+def build_specs(streams: int) -> list[StreamSpec]:
+    """Streams by the minute and the hour, with the settings that are the defaults."""
+    random = np.random.default_rng(0)
+    directions, _ = np.linalg.qr(random.standard_normal((DIMENSION, DIMENSION)))
+    centroids = Centroids(random.standard_normal((CLUSTERS, DIMENSION), np.float32), Metric.EUCLIDEAN)
+    projection = Projection(np.zeros(DIMENSION), directions.astype(np.float32), np.ones(DIMENSION))
+    references = [
+        Reference(
+            baseline_id=f"sha256:{number:064x}",
+            centroids=centroids,
+            counts=np.full(CLUSTERS, 2_500, np.int64),
+            radii=np.full(CLUSTERS, 10, np.float32),
+            projection=projection,
+            dependence=None,
+            dependence_ms=None,
+            segments=(),
+        )
+        for number in range(streams)
+    ]
+    return [
+        StreamSpec(
+            name=f"stream-{number:04}",
+            baselines=(ScheduledBaseline(reference),),
+            sizes_ms=(MINUTE_MS, 60 * MINUTE_MS),
+            disorder_ms=30 * SECOND_MS,
+            lateness_ms=10 * MINUTE_MS,
+            idle_ms=MINUTE_MS,
+            incomplete_ms=5 * MINUTE_MS,
+            give_up_ms=60 * MINUTE_MS,
+            min_events=20,
+            alarm=Alarm(level=1e-5, js_divergence=0.01, mean_shift=0.05),
+        )
+        for number, reference in enumerate(references)
+    ]
+
+
+class Observed:
+    """The metrics of a replica of one role."""
+
+    def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
+        streams = [
+            WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None, 0),), "warning")
+            for spec in specs
+        ]
+        telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role]), [role], clock)
+        self._registry = telemetry.registry
+        self.role = RoleTelemetry(telemetry, role, shards)
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class CountReplica:
+    """Counts its partitions; each of them is known to be read up to now."""
+
+    def __init__(
+        self, specs: Sequence[StreamSpec], held: Collection[int], partitions: int, shards: int, number: int
+    ) -> None:
+        self.spent = Spent()
+        self._time = SimulatedTime()
+        self._specs, self._partitions, self._shards = specs, partitions, shards
+        self._name, self._commits = f"driftgauge.scale.{number}.count", 0
+        self._counter = IntervalCounter(specs)
+        self._sources = SourcePartitions()
+        for index in held:
+            self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, START_MS)
+        self._accepted: Counter[str] = Counter()
+
+    def count(self, batches: Iterable[EventBatch], now_ms: int) -> None:
+        """Count batches; they name a partition by its place among those held."""
+        with self.spent.timed("events"):
+            for batch in batches:
+                self._counter.count(batch, now_ms)
+        for batch in batches:
+            self._accepted[batch.stream] += len(batch)
+            for code in batch.partition.tolist():
+                self._sources.by_code(code).position += 1
+
+    def commit(self, now_ms: int, wanted: Collection[int]) -> dict[int, list[bytes]]:
+        """Return the parts for the shards that are wanted; what those of all shards cost is counted."""
+        parts = {}
+        with self.spent.timed("commit"):
+            for source in self._sources:
+                source.caught_up_ms = now_ms
+            deltas = self._counter.take(self._sources.names, self._shards)
+            commit = CommitId(self._name, 1, self._commits)
+            for shard in wanted:
+                delta = deltas.get(shard, ShardDelta())
+                progress = [
+                    source.progress(self._partitions, delta.times.get(source.code, {}))
+                    for source in self._sources
+                ]
+                parts[shard] = encode_commit(
+                    commit, self._shards, delta.panes, delta.examples, progress, PARTIAL_BYTES
+                )
+            for source in self._sources:
+                source.commit()
+        self._commits += 1
+        for each in parts.values():
+            self.spent.add("partials", [len(part) for part in each])
+        return parts
+
+    def observe(self) -> bytes:
+        """Return what a scrape of it shows."""
+        observed = Observed(self._specs, self._shards, Role.COUNT, self._time.clock)
+        observed.role.assigned([], {source.partition for source in self._sources})
+        observed.role.counted(self._accepted, {}, {})
+        for source in self._sources:
+            observed.role.read_to(*source.partition, position=source.position, end=source.position)
+        return observed.render()
+
+
+class WindowsReplica:
+    """Closes the windows of its shards; what it writes to the changelog it keeps, compacted."""
+
+    def __init__(self, specs: Sequence[StreamSpec], held: Collection[int], shards: int) -> None:
+        self.spent = Spent()
+        self._time = SimulatedTime()
+        self._specs, self._shards = specs, shards
+        self._observed = Observed(specs, shards, Role.WINDOWS, self._time.clock)
+        self.states = {shard: self._begin() for shard in held}
+        self._offsets = Counter(dict.fromkeys(held, 0))
+        self._kept: dict[int, dict[bytes, bytes]] = {shard: {} for shard in held}
+
+    @property
+    def streams(self) -> int:
+        return sum(len(state.streams) for state in self.states.values())
+
+    def take(self, parts: Mapping[int, Sequence[bytes]], now_ms: int) -> None:
+        """Apply the parts of one commit of a count replica, by shard."""
+        for shard, state in self.states.items():
+            self.spent.add("partials", [len(part) for part in parts[shard]])
+            for part in parts[shard]:
+                with self.spent.timed("decode"):
+                    decoded = decode_part(part)
+                with self.spent.timed("apply"):
+                    state.take(self._offsets[shard], now_ms, decoded)
+                self._offsets[shard] += 1
+
+    def commit(self, now_ms: int) -> int:
+        """Close what is due and write it; return how many windows were published."""
+        self._time.now_ms = now_ms
+        with self.spent.timed("close"):
+            rounds = [state.advance() for state in self.states.values()]
+        for shard, state in self.states.items():
+            with self.spent.timed("write"):
+                written = [
+                    (encode_key(key), None if value is None else encode_value(value))
+                    for key, value in state.take_changes()
+                ]
+            self.spent.add("changelog", [len(key) + len(value or b"") for key, value in written])
+            kept = self._kept[shard]
+            kept.update((key, value) for key, value in written if value is not None)
+            for key in (key for key, value in written if value is None):
+                kept.pop(key, None)
+            with self.spent.timed("show"):
+                self._observed.role.show(shard, state)
+        return sum(len(round_.results) for round_ in rounds)
+
+    def restore(self) -> list[ShardState]:
+        """Return the state of all shards as another replica would read it from the changelog."""
+        states = []
+        for shard, kept in self._kept.items():
+            with self.spent.timed("restore"):
+                state = self._begin()
+                for key, value in kept.items():
+                    state.restore(*decode(key, value))
+                states.append(state)
+            self.spent.add("restore", [len(key) + len(value) for key, value in kept.items()])
+        return states
+
+    def observe(self) -> bytes:
+        """Return what a scrape of it shows."""
+        with self.spent.timed("scrape"):
+            return self._observed.render()
+
+    def _begin(self) -> ShardState:
+        return ShardState(self._specs, [TOPIC], self._shards, "driftgauge.scale.windows")

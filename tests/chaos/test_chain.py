@@ -1,0 +1,143 @@
+"""Whole commits that continue each other pass; whatever else the partials may hold is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, Partial, PartitionProgress, Progress
+from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
+from driftgauge.demo.scrape import Scrape
+from tests.chaos.chain import Chain, check_chain_counters, check_partials
+from tests.chaos.verdict import Check
+
+TOPIC = "events"
+SCHEME = Scheme("0123", 60_000, (), ((OUTLIERS, 1), (CLUSTER_COUNTS, 2), (COORDINATE_SUMS, 1)))
+KEY = ("alpha", "1m", 60_000)
+
+
+def progress(start: int, end: int, *, begins: bool = False, partition: int = 0) -> PartitionProgress:
+    return PartitionProgress((TOPIC, partition), "id", 1, start, end, begins, 0, 0, None)
+
+
+def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bool = False) -> list[Part]:
+    """Two parts: so many events of one pane, and the progress."""
+    id_ = CommitId(producer, 0, number)
+    values = np.array([9, end - start, 0, -5])
+    delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
+    partial = Partial(id_, 0, 2, 1, (delta,), ())
+    return [partial, Progress(id_, 1, 2, 1, (progress(start, end, begins=begins),))]
+
+
+def verify(parts: list[Part], end: int = 30) -> tuple[Check, Chain]:
+    chain = Chain(TOPIC)
+    for offset, part in enumerate(parts):
+        chain.take(0, offset, part)
+    return chain.finish({0: end}, 1), chain
+
+
+FIRST, SECOND, THIRD = commit(0, 0, 10, begins=True), commit(0, 10, 20, producer="b"), commit(1, 20, 30)
+
+
+def test_whole_commits_that_continue_each_other_pass() -> None:
+    check, chain = verify([*FIRST, *SECOND, *THIRD])
+    assert check.passed, check.mismatches
+    assert chain.counts() == {KEY: (30, 0)}
+    assert check_partials(chain.counts(), {KEY: (30, 0), ("alpha", "5m", 0): (30, 0)}).passed
+
+
+def test_parts_of_several_producers_may_lie_between_each_other() -> None:
+    other = [replace(part, commit=CommitId("c", 0, 0)) for part in THIRD]
+    check, _ = verify([*FIRST, SECOND[0], other[0], SECOND[1], other[1]])
+    assert check.passed, check.mismatches
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [*FIRST, *THIRD],
+        [*FIRST, *SECOND, *commit(1, 10, 30)],
+        [*FIRST, *SECOND, *SECOND],
+        [*FIRST, *SECOND, *commit(1, 20, 30, begins=True)],
+        [*commit(0, 0, 10), *SECOND, *THIRD],
+        [FIRST[0], *SECOND, *THIRD],
+        [FIRST[1], *SECOND, *THIRD],
+        [*FIRST, *SECOND, *THIRD, commit(2, 30, 40)[0]],
+        [*FIRST, replace(SECOND[1], index=0), replace(SECOND[0], index=1), *THIRD],
+        [*FIRST, *SECOND],
+    ],
+    ids=[
+        "gap",
+        "overlap",
+        "twice",
+        "begins again",
+        "never began",
+        "no progress",
+        "no partial",
+        "orphan",
+        "progress first",
+        "not to the end",
+    ],
+)
+def test_whatever_else_there_is_fails(wrong: list[Part]) -> None:
+    assert not verify(wrong)[0].passed
+
+
+def test_a_shard_that_is_not_heard_of_fails() -> None:
+    chain = Chain(TOPIC)
+    for offset, part in enumerate([*FIRST, *SECOND, *THIRD]):
+        chain.take(0, offset, part)
+    assert not chain.finish({0: 30}, 2).passed
+
+
+def test_records_lost_fail() -> None:
+    first = replace(progress(0, 10, begins=True), lost=3)
+    check, _ = verify([FIRST[0], Progress(FIRST[1].commit, 1, 2, 1, (first,)), *SECOND, *THIRD])
+    assert not check.passed
+
+
+def test_a_partial_left_out_is_missed_in_the_counts() -> None:
+    second = [Progress(SECOND[1].commit, 0, 1, 1, (progress(10, 20),))]
+    check, chain = verify([*FIRST, *second, *THIRD])
+    assert check.passed
+    assert not check_partials(chain.counts(), {KEY: (30, 0)}).passed
+
+
+def test_another_topic_is_left_alone() -> None:
+    id_ = CommitId("c", 0, 0)
+    other = replace(progress(5, 9), partition=("lossy", 0))
+    check, _ = verify([*FIRST, *SECOND, *THIRD, Progress(id_, 0, 1, 1, (other,))])
+    assert check.passed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {KEY: (30, 1)},
+        {},
+        {KEY: (30, 0), ("alpha", "1m", 0): (1, 0)},
+        {KEY: (30, 0), ("beta", "1m", 0): (1, 0)},
+    ],
+)
+def test_partials_must_hold_every_event_once(wrong: dict[tuple[str, str, int], tuple[int, ...]]) -> None:
+    assert not check_partials(wrong, {KEY: (30, 0)}).passed
+
+
+def counters(change: Callable[[str, int], float | None]) -> Scrape:
+    found = {
+        (f"driftgauge_partials_{name}_total", (("shard", str(shard)),)): change(name, shard)
+        for name in ("gap", "overlap", "orphans")
+        for shard in range(2)
+    }
+    return Scrape("", {series: value for series, value in found.items() if value is not None})
+
+
+def test_each_owner_shows_an_unbroken_chain() -> None:
+    first = counters(lambda _, shard: 0.0 if shard == 0 else None)
+    second = counters(lambda _, shard: 0.0 if shard == 1 else None)
+    assert check_chain_counters({"a": first, "b": second}, 2).passed
+    assert not check_chain_counters({"a": first}, 2).passed
+    assert not check_chain_counters({"a": first, "b": second, "c": second}, 2).passed
+    broken = counters(lambda name, shard: float(name == "gap") if shard == 1 else None)
+    assert not check_chain_counters({"a": first, "b": broken}, 2).passed

@@ -1,0 +1,75 @@
+"""Counts between what came in time and all there was, and late counters that make up the difference."""
+
+from typing import Any
+
+import pytest
+
+from driftgauge.demo.scrape import Scrape
+from tests.chaos.lateness import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
+from tests.chaos.results import Result
+from tests.chaos.truth import Truth
+
+KEY, OLD, OTHER = ("alpha", "1m", 600_000), ("alpha", "1m", 0), ("alpha", "5m", 600_000)
+TRUTH = Truth(
+    on_time={KEY: (1, 2), OTHER: (1, 2)},
+    all={KEY: (2, 2), OLD: (0, 1), OTHER: (2, 2)},
+)
+RIGHT = {KEY: (1, 2), OTHER: (1, 2)}
+SERIES = {("alpha", "1m"): [2], ("alpha", "5m"): [1]}
+
+
+@pytest.mark.parametrize("found", [RIGHT, {**RIGHT, KEY: (2, 2)}, {**RIGHT, OLD: (0, 1)}])
+def test_counts_may_hold_late_events(found: dict[Any, Any]) -> None:
+    assert check_counts(found, TRUTH).passed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {OTHER: (1, 2)},
+        {**RIGHT, KEY: (0, 2)},
+        {**RIGHT, KEY: (3, 2)},
+        {**RIGHT, KEY: (1, 3)},
+        {**RIGHT, KEY: (1, 2, 0)},
+        {**RIGHT, OLD: (1, 0)},
+        {**RIGHT, ("alpha", "1m", 60_000): (0, 1)},
+    ],
+)
+def test_counts_may_hold_nothing_else(wrong: dict[Any, Any]) -> None:
+    assert not check_counts(wrong, TRUTH).passed
+
+
+@pytest.mark.parametrize(
+    ("found", "late", "passes"),
+    [
+        (RIGHT, SERIES, True),
+        ({**RIGHT, OLD: (0, 1)}, {**SERIES, ("alpha", "1m"): [1]}, True),
+        ({**RIGHT, KEY: (2, 2)}, SERIES, False),
+        (RIGHT, {**SERIES, ("alpha", "1m"): [3]}, False),
+        (RIGHT, {**SERIES, ("alpha", "1m"): [1, 1]}, False),
+        (RIGHT, {("alpha", "1m"): [2]}, False),
+        (TRUTH.all, {("alpha", "1m"): [0], ("alpha", "5m"): [0]}, False),
+        (RIGHT, {**SERIES, ("beta", "5m"): [1]}, False),
+        (RIGHT, {**SERIES, ("beta", "5m"): [0]}, True),
+    ],
+)
+def test_late(found: dict[Any, Any], late: dict[Any, Any], passes: bool) -> None:
+    assert check_late(found, late, TRUTH).passed == passes
+
+
+def test_late_totals_are_those_of_each_replica() -> None:
+    labels = (("stream", "alpha"), ("window", "1m"))
+    scrapes = [Scrape("", {(LATE, labels): value, ("other", ()): 9.0}) for value in (2.0, 0.0)]
+    assert late_totals(scrapes) == {("alpha", "1m"): [2, 0]}
+
+
+@pytest.mark.parametrize(
+    ("stream", "revision", "written_ms", "passes"),
+    [("live", 0, 60_000, True), ("live", 0, 59_999, False), ("live", 1, 59_999, True), ("a", 0, 0, True)],
+)
+def test_nothing_closed_early(stream: str, revision: int, written_ms: int, passes: bool) -> None:
+    window = {"window": "30s", "start": "1970-01-01T00:00:30Z", "end": "1970-01-01T00:01:00Z"}
+    result = Result("", {"stream": stream, "revision": revision, **window}, written_ms)
+    sound = Result("", {"stream": "live", "revision": 0, **window}, 90_000)
+    assert check_nothing_closed_early([sound, result], "live").passed == passes

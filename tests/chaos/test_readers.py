@@ -1,0 +1,87 @@
+"""The independent readers: divergences worked out again, and records that must stay as they were shown."""
+
+import numpy as np
+import pytest
+from confluent_kafka import Message
+
+from driftgauge.demo.scrape import Scrape
+from tests.chaos.divergence import check_divergences
+from tests.chaos.results import Result
+from tests.chaos.unclean import is_marked, reports
+from tests.chaos.witness import check_witness, fingerprint
+
+BASELINES = {"alpha": np.array([3, 1])}
+
+
+def result(js_divergence: float | None, counts: tuple[int, ...] = (1, 3), verdict: str = "ok") -> Result:
+    window = {"stream": "alpha", "window": "1m", "start": "1970-01-01T00:00:00Z", "revision": 0}
+    clusters = [{"count": count} for count in counts]
+    document = {**window, "js_divergence": js_divergence, "clusters": clusters, "count": sum(counts)}
+    return Result("", {**document, "verdict": verdict})
+
+
+# Of (1/4, 3/4) from (3/4, 1/4): 1 - H(1/4), for their mean is even.
+DIVERGENCE = 0.18872187554086717
+
+
+@pytest.mark.parametrize(
+    ("published", "passes"),
+    [
+        (result(DIVERGENCE), True),
+        (result(DIVERGENCE + 1e-8), False),
+        (result(DIVERGENCE**0.5), False),
+        (result(DIVERGENCE, counts=(3, 1)), False),
+        (result(0.0, counts=(3, 1)), True),
+        (result(None), False),
+        (result(None, verdict="insufficient"), True),
+        (result(None, verdict="incomplete"), True),
+    ],
+)
+def test_divergence(published: Result, passes: bool) -> None:
+    assert check_divergences([published], BASELINES).passed == passes
+
+
+def test_count_must_be_that_of_the_clusters() -> None:
+    published = result(DIVERGENCE)
+    wrong = Result("", {**published.document, "count": 5})
+    assert not check_divergences([wrong], BASELINES).passed
+
+
+RECORDS = [Message(topic="t", partition=0, offset=at, key=b"k", value=b"%d" % at) for at in (1, 2, 5)]
+SEEN = [fingerprint(record) for record in RECORDS]
+
+
+@pytest.mark.parametrize(
+    ("seen", "passes"),
+    [
+        (SEEN, True),
+        (SEEN[:2], True),
+        (SEEN[1:], False),
+        ([*SEEN, SEEN[-1]], False),
+        ([SEEN[1], SEEN[0], SEEN[2]], False),
+        ([SEEN[0], (SEEN[1][0], 0), SEEN[2]], False),
+        ([*SEEN[:2], (("t", 0, 3), 7), SEEN[2]], False),
+        ([*SEEN, (("t", 0, 6), 7)], False),
+        ([], False),
+    ],
+    ids=["all", "not to the end", "hole", "twice", "back", "other content", "aborted", "cut off", "nothing"],
+)
+def test_what_was_shown_must_stay(seen: list[tuple[tuple[str, int, int], int]], passes: bool) -> None:
+    assert check_witness(seen, [], RECORDS).passed == passes
+
+
+def test_problems_of_the_reader_fail() -> None:
+    assert not check_witness(SEEN, ["offset out of range"], RECORDS).passed
+
+
+@pytest.mark.parametrize("name", ["events_lost", "counted_twice", "incomplete"])
+def test_a_window_that_says_that_it_may_be_wrong_is_marked(name: str) -> None:
+    document = {"events_lost": False, "counted_twice": False, "incomplete": []}
+    assert not is_marked(document)
+    assert is_marked({**document, name: [1]})
+
+
+def test_a_loss_is_reported_by_a_counter_above_zero() -> None:
+    lost, other = (("driftgauge_records_lost_total", (("topic", "t"),)), ("driftgauge_events_total", ()))
+    assert reports([Scrape("", {lost: 0.0, other: 3.0})]) == set()
+    assert reports([Scrape("", {lost: 0.0}), Scrape("", {lost: 2.0})]) == {lost[0]}

@@ -1,0 +1,250 @@
+"""What operators and brokers do to offsets and internal topics: the chain finds it, and says so."""
+
+from pathlib import Path
+
+import pytest
+
+from driftgauge.core.counting.partial import shard_of
+from tests.integration.case import (
+    HOUR_MS,
+    SHARDS,
+    START_MS,
+    TIMEOUT_S,
+    Case,
+    Event,
+    WindowKey,
+    make_events,
+)
+from tests.integration.service import Service
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 3
+HALF = 300
+BROKEN = "the partials do not continue what was counted; the windows concerned are marked"
+STOPPED = "shard stopped; the others go on"
+# One of each shard, by the hash of its name.
+STREAMS = ("alpha", "delta")
+
+
+def make_case(folder: Path, bootstrap: str, streams: tuple[str, ...] = ("alpha",)) -> Case:
+    return Case(
+        folder, bootstrap, partitions=PARTITIONS, streams=streams, stream_settings={"allowed_lateness": "1d"}
+    )
+
+
+def make_halves(stream: str = "alpha") -> tuple[list[Event], list[Event]]:
+    """Three hours of events, in turn over the partitions, that part in the second hour."""
+    events = [
+        Event(event.stream, event.time_ms, event.vector, partition=number % PARTITIONS)
+        for number, event in enumerate(
+            make_events(stream, 2 * HALF, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=60)
+        )
+    ]
+    return events[:HALF], events[HALF:]
+
+
+def count_first_half(case: Case, events: list[Event]) -> None:
+    """Count it, have it applied, and stop in the midst of a window."""
+    case.publish(events)
+    with case.serve() as service:
+        service.wait_for("the first half to be counted", lambda: service.counted() == len(events))
+        service.wait_for("it to be applied", lambda: case.final_counts() != {})
+        service.stop()
+
+
+def clean(service: Service) -> bool:
+    return service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+
+
+def test_offsets_set_forward_are_a_gap_and_the_windows_are_marked(tmp_path: Path, bootstrap: str) -> None:
+    case = make_case(tmp_path, bootstrap)
+    first, second = make_halves()
+    count_first_half(case, first)
+    case.publish(second)
+    case.move_offset(case.name, case.events_topic, 1, HALF // PARTITIONS + 10)
+    skipped = [event for event in second if event.partition == 1][:10]
+    counted = [event for event in first + second if all(event is not each for each in skipped)]
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(counted))
+        service.wait_for("the gap to be shown", lambda: service.chain()["gap"] == SHARDS)
+        assert service.chain()["overlap"] == 0
+        assert f"{case.events_topic}[1]" in str(service.logged(BROKEN)[0]["found"])
+        lost = [record["events_lost"] for _, record in sorted(case.final_results().items())]
+        assert lost == [False, True, False]
+        service.wait_until_ready()
+        service.stop()
+
+
+def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = make_case(tmp_path, bootstrap)
+    first, second = make_halves()
+    count_first_half(case, first)
+    case.move_offset(case.name, case.events_topic, 1, 0)
+    case.publish(second)
+    again = [event for event in first if event.partition == 1]
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(first + second + again))
+        assert service.chain()["overlap"] >= SHARDS
+        assert service.chain()["gap"] == 0
+        final = [record for _, record in sorted(case.final_results().items())]
+        assert [record["counted_twice"] for record in final][:2] == [True, True]
+        assert final[0]["verdict"] == "incomplete"
+        assert final[0]["incomplete_reason"] == "counted_twice"
+        assert service.scrape().value("driftgauge_window_counted_twice", stream="alpha", window="1h") in {
+            0,
+            1,
+        }
+        service.stop()
+
+
+def test_offsets_of_the_counting_group_that_have_expired_are_an_overlap(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = make_case(tmp_path, bootstrap)
+    first, second = make_halves()
+    count_first_half(case, first)
+    case.delete_group(case.name)
+    assert case.positions() == {}
+    case.publish(second)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(first + first + second))
+        assert service.chain()["overlap"] >= PARTITIONS
+        assert service.chain()["gap"] == 0
+        service.stop()
+
+
+def test_offsets_of_the_windows_group_that_have_expired_leave_the_state_standing(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = make_case(tmp_path, bootstrap)
+    first, second = make_halves()
+    count_first_half(case, first)
+    case.delete_group(case.windows_group)
+    assert case.shard_positions() == {}
+    case.publish(second)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(first + second))
+        assert clean(service)
+        assert service.counted() == HALF
+        assert len(case.shard_positions()) == SHARDS
+        service.stop()
+
+
+def test_a_shard_whose_offset_was_reset_stops_alone_until_it_is_put_back(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = make_case(tmp_path, bootstrap, STREAMS)
+    halves = [make_halves(stream) for stream in STREAMS]
+    first, second = ([event for half in halves for event in half[number]] for number in range(2))
+    count_first_half(case, first)
+    shard = shard_of("delta", SHARDS)
+    assert shard != shard_of("alpha", SHARDS)
+    proper = case.shard_positions()[shard]
+    case.move_offset(case.windows_group, case.partials_topic, shard, 1)
+    case.publish(second)
+    alpha = [event for event in first + second if event.stream == "alpha"]
+    with case.serve() as service:
+        service.wait_for("it to stop the shard", lambda: bool(service.logged(STOPPED)))
+        (stopped,) = service.logged(STOPPED)
+        assert stopped["shard"] == shard
+        assert "put the offset back" in str(stopped["reason"])
+        service.wait_for("the other's windows", lambda: counts_of(case, "alpha") == case.truth(alpha))
+        scrape = service.scrape()
+        assert scrape.value("driftgauge_consumer_stopped_partitions", topic=case.partials_topic) == 1
+        assert service.is_ready(), "a stopped shard is a metric and an alert"
+        service.stop()
+    case.move_offset(case.windows_group, case.partials_topic, shard, proper)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(first + second))
+        assert clean(service)
+        service.stop()
+
+
+def counts_of(case: Case, stream: str) -> dict[WindowKey, int]:
+    return {key: count for key, count in case.final_counts().items() if key[0] == stream}
+
+
+def test_a_partial_that_cannot_be_decoded_stops_its_shard_alone(tmp_path: Path, bootstrap: str) -> None:
+    case = make_case(tmp_path, bootstrap, STREAMS)
+    events = [event for stream in STREAMS for half in make_halves(stream) for event in half]
+    alpha = [event for event in events if event.stream == "alpha"]
+    shard = shard_of("delta", SHARDS)
+    with case.serve() as service:
+        service.wait_for("both shards", lambda: len(service.logged("restored")) >= SHARDS + 1)
+        producer = case.producer()
+        producer.produce(case.partials_topic, b"no partial", partition=shard)
+        assert producer.flush(TIMEOUT_S) == 0
+        service.wait_for("it to stop the shard", lambda: bool(service.logged(STOPPED)))
+        case.publish(events)
+        service.wait_for("the other's windows", lambda: counts_of(case, "alpha") == case.truth(alpha))
+        (stopped,) = service.logged(STOPPED)
+        assert stopped["shard"] == shard
+        assert f"{case.partials_topic}[{shard}]@" in str(stopped["reason"])
+        assert counts_of(case, "delta") == {}
+        service.stop()
+
+
+def test_without_its_changelog_it_refuses_and_its_remedy_helps(tmp_path: Path, bootstrap: str) -> None:
+    case = make_case(tmp_path, bootstrap)
+    first, second = make_halves()
+    count_first_half(case, first)
+    case.delete_topic(case.changelog_topic)
+    with case.serve() as service:
+        assert service.wait_for_exit(within_s=TIMEOUT_S) == 1
+        refusal = service.log_tail().splitlines()[-1]
+    assert f"changelog topic {case.changelog_topic} is missing" in refusal
+    assert f"delete the offsets of {case.partials_topic}" in refusal
+    assert case.changelog_topic not in case.admin.list_topics(timeout=TIMEOUT_S).topics
+    # The results that were published are published once more, from revision 0.
+    case.delete_topic(case.windows_topic)
+    case.delete_group(case.windows_group)
+    case.publish(second)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(first + second))
+        service.stop()
+
+
+def test_it_goes_on_from_a_changelog_of_which_most_has_been_compacted_away(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = make_case(tmp_path, bootstrap)
+    case.create_topic(
+        case.partials_topic,
+        SHARDS,
+        {"message.timestamp.type": "LogAppendTime", "retention.bytes": "-1", "retention.ms": "-1"},
+    )
+    # What takes hours elsewhere.
+    case.create_topic(
+        case.changelog_topic,
+        SHARDS,
+        {
+            "cleanup.policy": "compact",
+            "segment.ms": "300",
+            "min.cleanable.dirty.ratio": "0.001",
+            "max.compaction.lag.ms": "300",
+            "delete.retention.ms": "0",
+        },
+    )
+    first, second = make_halves()
+    with case.serve() as service:
+        case.publish(first)
+        service.wait_for("it to be counted", lambda: service.counted() == HALF)
+        # Progress goes on, and each commit that finds the segment old enough rolls it.
+        service.wait_for("the changelog to be compacted", lambda: is_compacted(case))
+        service.kill()
+    case.publish(second)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.truth(first + second))
+        assert clean(service)
+        assert service.counted() == HALF
+
+
+def is_compacted(case: Case) -> bool:
+    """Tell whether each shard has lost its first record."""
+    begins: dict[int | None, int | None] = {}
+    for record in case.read(case.changelog_topic):
+        begins.setdefault(record.partition(), record.offset())
+    return len(begins) == SHARDS and all(begins.values())

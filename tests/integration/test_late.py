@@ -1,0 +1,101 @@
+"""Late events are counted, by number: what was counted and what was late is what was sent, over kills."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driftgauge.core.durations import parse_duration
+from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, make_events
+from tests.integration.service import Service
+from tests.integration.traffic import publishing
+
+pytestmark = pytest.mark.integration
+
+WINDOWS = ("1h", "1d")
+KILLS = 3
+MESSAGE = "events came after their window was final; they are counted as late"
+
+
+def counted(case: Case, window: str) -> int:
+    return sum(count for (_, size, _), count in case.final_counts().items() if size == window)
+
+
+def close_all(case: Case, service: Service) -> int:
+    """Close every window by events far ahead on all partitions; return how many these are."""
+    partitions = case.partitions or 0
+    ahead = make_events("alpha", 1, start_ms=START_MS + 30 * DAY_MS, span_ms=HOUR_MS, seed=1)[0]
+    case.publish([Event("alpha", ahead.time_ms, ahead.vector, partition) for partition in range(partitions)])
+    service.wait_for("a window of them", lambda: ends_after(case, ahead.time_ms))
+    return partitions
+
+
+def ends_after(case: Case, time_ms: int) -> bool:
+    size_ms = parse_duration("1d")
+    (key,) = (key for key in case.truth([Event("alpha", time_ms, np.zeros(4, np.float32))]) if key[1] == "1d")
+    assert time_ms % size_ms < size_ms
+    return key in case.final_counts()
+
+
+def shows_all(case: Case, service: Service, sent: int) -> Callable[[], bool]:
+    return lambda: all(counted(case, size) + service.late(window=size) == sent for size in WINDOWS)
+
+
+def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(
+        tmp_path,
+        bootstrap,
+        windows=WINDOWS,
+        stream_settings={"allowed_disorder": "5m", "allowed_lateness": "10m"},
+    )
+    random = np.random.default_rng(6)
+    events = make_events("alpha", 3_000, start_ms=START_MS, span_ms=60 * HOUR_MS, seed=3)
+    # One of eight is up to two days older than its place; many of these are late, most for the hour only.
+    old = random.random(len(events)) < 0.125
+    events = [
+        Event(event.stream, event.time_ms - int(random.uniform(0, 2 * DAY_MS)) * bool(is_old), event.vector)
+        for event, is_old in zip(events, old, strict=True)
+    ]
+    with publishing(case, events, rate=600):
+        for _ in range(KILLS):
+            with case.serve() as service:
+                service.wait_until_ready()
+                time.sleep(random.uniform(0, 1.0))
+                service.kill()
+    with case.serve() as service:
+        service.wait_for("all to be read", lambda: case.positions() == case.ends())
+        sent = len(events) + close_all(case, service)
+        service.wait_for("counted + late = sent", shows_all(case, service, sent))
+        late = {size: service.late(window=size) for size in WINDOWS}
+        assert late["1h"] > late["1d"] > 0
+        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        service.kill()
+    assert case.dead_letters() == []
+    with case.serve() as service:
+        service.wait_for("the totals to be shown again", lambda: service.late() > 0)
+        assert {size: service.late(window=size) for size in WINDOWS} == late
+
+
+def test_the_notice_of_late_events_names_where_the_first_stands(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(
+        tmp_path,
+        bootstrap,
+        partitions=1,
+        stream_settings={"allowed_disorder": "0s", "allowed_lateness": "0s"},
+    )
+    on_time = make_events("alpha", 100, start_ms=START_MS + DAY_MS, span_ms=3 * HOUR_MS, seed=4)
+    late = make_events("alpha", 5, start_ms=START_MS, span_ms=HOUR_MS // 2, seed=5)
+    with case.serve() as service:
+        case.publish(on_time)
+        service.wait_for("windows", lambda: len(case.final_counts()) >= 2)
+        case.publish(late)
+        service.wait_for("them to be counted as late", lambda: service.late("alpha", "1h") == 5)
+        assert service.outcomes("accepted") == 105
+        notices = service.logged(MESSAGE)
+        service.stop()
+    assert sum(int(str(notice["events"])) for notice in notices) == 5
+    assert notices[0]["first"] == f"{case.events_topic}[0]@100"
+    assert notices[0]["stream"] == "alpha"
+    assert case.dead_letters() == []

@@ -1,0 +1,52 @@
+"""Partitions and shards change hands every few seconds: every window is published all the same."""
+
+import itertools
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.case import HOUR_MS, START_MS, Case, make_events
+from tests.integration.service import wait_for
+from tests.integration.traffic import publishing
+
+pytestmark = pytest.mark.integration
+
+SECONDS = 16.0
+RATE = 250.0
+HOURS_A_SECOND = 1.0
+
+
+def test_every_window_is_published_in_time_though_replicas_come_and_go(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = Case(tmp_path, bootstrap, streams=("alpha", "beta"), stream_settings={"allowed_disorder": "5m"})
+    number = int(SECONDS * RATE)
+    span_ms = int(SECONDS * HOURS_A_SECOND * HOUR_MS)
+    streams = [
+        make_events(stream, number // 2, start_ms=START_MS, span_ms=span_ms, seed=seed)
+        for seed, stream in enumerate(("alpha", "beta"))
+    ]
+    events = [event for pair in zip(*streams, strict=True) for event in pair]
+    with ExitStack() as running:
+        staying = running.enter_context(case.serve("staying"))
+        staying.wait_until_ready()
+        began_s = time.monotonic()
+        while_published = 0
+        with publishing(case, events, rate=RATE):
+            for name in itertools.cycle("ab"):
+                if time.monotonic() > began_s + SECONDS - 4:
+                    break
+                with case.serve(name) as guest:
+                    guest.wait_for("its share", lambda it=guest: it.held() == 2 and it.shards() == 1)
+                    # Every other time it goes without a word.
+                    guest.stop() if name == "a" else guest.kill()
+            while_published = len(case.final_counts())
+        case.wait_for_counts(staying, case.truth(events))
+        wait_for("all chains", lambda: staying.shards() == 2)
+        assert staying.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        assert staying.late() == 0
+    # All but those of the last seconds were out while hands changed.
+    assert while_published > len(case.truth(events)) / 2
+    assert {record["events_lost"] for record in case.results()} == {False}

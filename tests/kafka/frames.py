@@ -1,0 +1,99 @@
+"""Requests of Kafka's protocol, read as far as a relay needs to know them."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Self
+
+
+class Api(IntEnum):
+    """The requests of a transaction, by their keys in the protocol."""
+
+    PRODUCE = 0
+    INIT_PRODUCER_ID = 22
+    ADD_PARTITIONS_TO_TXN = 24
+    ADD_OFFSETS_TO_TXN = 25
+    END_TXN = 26
+    TXN_OFFSET_COMMIT = 28
+
+
+# From this version on headers have tagged fields and strings have variable lengths (KIP-482).
+_FLEXIBLE_FROM: Final = {
+    Api.PRODUCE: 9,
+    Api.INIT_PRODUCER_ID: 2,
+    Api.ADD_PARTITIONS_TO_TXN: 3,
+    Api.ADD_OFFSETS_TO_TXN: 3,
+    Api.END_TXN: 3,
+    Api.TXN_OFFSET_COMMIT: 3,
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    Attributes:
+        api: What is asked for, the key in the protocol.
+        correlation_id: The answer has the same.
+        transactional_id: Whose transaction it belongs to; None where it belongs to none.
+        commits: It asks for the end of a transaction, by a commit.
+    """
+
+    api: int
+    correlation_id: int
+    transactional_id: str | None = None
+    commits: bool = False
+
+    @classmethod
+    def parse(cls, frame: bytes) -> Self:
+        """Read a request without its length."""
+        fields = _Fields(frame)
+        api, version, correlation_id = fields.integer(2), fields.integer(2), fields.integer(4)
+        if api not in _FLEXIBLE_FROM:
+            return cls(api, correlation_id)
+        is_flexible = version >= _FLEXIBLE_FROM[Api(api)]
+        fields.string()  # the client's name
+        if is_flexible:
+            fields.tags()
+        transactional_id = fields.compact_string() if is_flexible else fields.string()
+        if api != Api.END_TXN:
+            return cls(api, correlation_id, transactional_id)
+        fields.integer(8)  # the producer's id
+        fields.integer(2)  # and its epoch
+        return cls(api, correlation_id, transactional_id, commits=bool(fields.integer(1)))
+
+
+class _Fields:
+    def __init__(self, frame: bytes) -> None:
+        self._frame = frame
+        self._at = 0
+
+    def integer(self, size: int) -> int:
+        return int.from_bytes(self._take(size), signed=True)
+
+    def string(self) -> str | None:
+        length = self.integer(2)
+        return None if length < 0 else self._take(length).decode()
+
+    def compact_string(self) -> str | None:
+        length = self._varint() - 1
+        return None if length < 0 else self._take(length).decode()
+
+    def tags(self) -> None:
+        for _ in range(self._varint()):
+            self._varint()
+            self._take(self._varint())
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self._take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+
+    def _take(self, size: int) -> bytes:
+        piece = self._frame[self._at : self._at + size]
+        assert len(piece) == size, "a request ends before its fields do"
+        self._at += size
+        return piece

@@ -1,0 +1,78 @@
+"""A commit that comes to the broker one transaction late."""
+
+import threading
+from enum import Enum
+from typing import Final
+
+from tests.kafka.frames import Api, Request
+
+ANSWER_S: Final = 5.0
+# What may follow the first records of a transaction.
+_NEXT_PARTS: Final = {Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.END_TXN}
+
+
+class Order(Enum):
+    """What to do with a request."""
+
+    FORWARD = "pass it on"
+    HOLD = "hold it until it is to be delivered"
+    DELIVER_HELD_FIRST = "deliver the held one, and pass this on when that one has been answered"
+
+
+class HeldCommit:
+    """Which request of a transactional producer is held, and when it is delivered.
+
+    The first commit that comes is held. The client sends it again, that one passes, and so the next
+    transaction begins. When a part of its records is on the way to the broker, before any other
+    part and before its offsets, the held one is delivered: under the same epoch it commits that part.
+
+    Attributes:
+        transactional_id: Whose commit is held; None until there is one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._was_repeated = False
+        self._has_records = False
+        self._is_due = threading.Event()
+        self._is_answered = threading.Event()
+        self.transactional_id: str | None = None
+
+    @property
+    def was_delivered(self) -> bool:
+        """Whether the broker has answered the held commit."""
+        return self._is_answered.is_set()
+
+    def order(self, request: Request) -> Order:
+        """Decide about a request, in the order in which requests come."""
+        with self._lock:
+            if self.transactional_id is None:
+                if request.commits:
+                    self.transactional_id = request.transactional_id
+                    return Order.HOLD
+            elif request.transactional_id == self.transactional_id and not self._is_due.is_set():
+                return self._order_of_the_same(request.api)
+            return Order.FORWARD
+
+    def _order_of_the_same(self, api: int) -> Order:
+        if not self._was_repeated:
+            self._was_repeated = api == Api.END_TXN
+        elif self._has_records and api in _NEXT_PARTS:
+            self._is_due.set()
+            return Order.DELIVER_HELD_FIRST
+        else:
+            self._has_records |= api == Api.PRODUCE
+        return Order.FORWARD
+
+    def wait_until_due(self, within_s: float) -> bool:
+        """Wait until the held one is to be delivered; False where that does not come."""
+        return self._is_due.wait(within_s)
+
+    def wait_until_delivered(self, within_s: float = ANSWER_S) -> bool:
+        """Wait until the held one has been answered; False where it is not."""
+        return self._is_answered.wait(within_s)
+
+    def note_answer(self) -> None:
+        """Note an answer on the way that the held one went; those before it is due are to other requests."""
+        if self._is_due.is_set():
+            self._is_answered.set()

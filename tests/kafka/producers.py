@@ -1,0 +1,40 @@
+"""A producer that keeps what it is given."""
+
+from collections import deque
+
+from confluent_kafka import KafkaError
+
+
+class RecordingProducer:
+    """Keeps what it is given, and fails as it is told.
+
+    `full` is how often the queue is full from now on, `unsent` what a flush says it has not sent,
+    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes | None]] = []
+        self.full = 0
+        self.unsent = 0
+        self.refusal: KafkaError | None = None
+        self.fault: Exception | None = None
+        self.polled_s: list[float] = []
+        self._undelivered: deque = deque()
+
+    def produce(self, topic, value=None, on_delivery=None) -> None:
+        if self.fault is not None:
+            raise self.fault
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.sent.append((topic, value))
+        self._undelivered.append(on_delivery)
+
+    def poll(self, timeout_s: float) -> int:
+        self.polled_s.append(timeout_s)
+        return 0
+
+    def flush(self, timeout_s: float) -> int:
+        while self._undelivered:
+            self._undelivered.popleft()(self.refusal, None)
+        return self.unsent

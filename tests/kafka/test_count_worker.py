@@ -1,0 +1,143 @@
+"""COUNT, and WINDOWS behind it, on a real broker: what aborts, deletions and torn commits leave."""
+
+import pytest
+
+from driftgauge.errors import TransactionAborted
+from driftgauge.kafka import service
+from driftgauge.kafka.transaction import Transaction
+from driftgauge.records.partials import decode_part
+from driftgauge.telemetry.health import Role
+from tests.kafka.cluster import TIMEOUT_S, Cluster
+from tests.kafka.parts import SHARDS, STREAM, event
+from tests.kafka.running import Running
+
+pytestmark = pytest.mark.integration
+
+ABORTED = {2, 3, 6}
+
+
+@pytest.fixture
+def cluster(bootstrap):
+    with Cluster(bootstrap) as cluster:
+        yield cluster
+
+
+def publish(cluster, number, time_ms=0, stream=STREAM):
+    """Publish so many events of one second to each partition."""
+    for partition in range(cluster.partitions):
+        values = [event(time_ms + place, stream=stream) for place in range(number)]
+        cluster.publish(*values, partition=partition)
+
+
+def close_windows(cluster):
+    """Far ahead, on every partition: it closes what there is."""
+    publish(cluster, 1, time_ms=50_000)
+
+
+def abort_some(monkeypatch, role):
+    """Let some of a role's commits be refused when all of the transaction is on the broker."""
+    commits = []
+
+    class Refused(Transaction):
+        def commit(self, offsets, consumer, bound_s):
+            if self.producer.endswith(f".{role.value}"):
+                commits.append(self.epoch)
+                if len(commits) in ABORTED:
+                    self._deliver(self._monotonic() + bound_s)
+                    self.abort(bound_s)
+                    message = "refused by the test"
+                    raise TransactionAborted(message)
+            super().commit(offsets, consumer, bound_s)
+
+    monkeypatch.setattr(service, "Transaction", Refused)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_after_an_abort_each_event_is_counted_once(cluster, monkeypatch, role):
+    abort_some(monkeypatch, role)
+    with Running(cluster) as running:
+        for part in range(8):
+            publish(cluster, 10, time_ms=100 * part)
+            cluster.publish(b"junk")
+            cluster.await_that(
+                lambda so_far=part + 1: running.counted() == 20 * so_far, "the part to be counted"
+            )
+        cluster.await_that(
+            lambda: running.value("commits_total", role=role, outcome="aborted") == len(ABORTED), "all aborts"
+        )
+        close_windows(cluster)
+        running.await_counts({(STREAM, 0): 160})
+        assert running.chain() == (0, 0, 0)
+        assert running.counted("undecodable") == 8
+    assert [value for _, value in cluster.read(cluster.letters)] == [b"junk"] * 8
+
+
+def test_every_commit_says_to_each_shard_what_it_covers(cluster):
+    with Running(cluster, [Role.COUNT]) as running:
+        publish(cluster, 30)
+        cluster.await_that(lambda: running.counted() == 60, "all to be counted")
+    parts = [decode_part(value) for _, value in cluster.read(running.settings.partials_topic)]
+    commits = {part.commit for part in parts}
+    progress = [each for part in parts if part.index == part.parts - 1 for each in part.partitions]
+    for partition in range(cluster.partitions):
+        its = sorted(
+            {(each.start, each.end, each.begins) for each in progress if each.partition[1] == partition}
+        )
+        assert its[0][2], "no offset was committed before the first"
+        assert [end for _, end, _ in its[:-1]] == [start for start, _, _ in its[1:]]
+        assert its[-1][1] == 30
+    for commit in commits:
+        assert sum(part.commit == commit for part in parts) >= SHARDS
+
+
+def test_records_that_are_deleted_are_no_gap_but_a_number(cluster):
+    with Running(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
+    publish(cluster, 10, time_ms=10)
+    cluster.forget(0, before=13)
+    with Running(cluster) as running:
+        cluster.await_that(lambda: running.counted() == 17, "the rest to be counted")
+        close_windows(cluster)
+        running.await_counts({(STREAM, 0): 37})
+        assert running.value("records_lost_total", topic=cluster.events) == 3
+        assert running.chain() == (0, 0, 0)
+
+
+def test_partials_that_were_deleted_before_they_were_applied_are_a_gap(cluster):
+    with Running(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
+        close_windows(cluster)
+        running.await_counts({(STREAM, 0): 20})
+    partials = running.settings.partials_topic
+    with Running(cluster, [Role.COUNT]) as running:
+        publish(cluster, 10, time_ms=2_000)
+        cluster.await_that(lambda: running.counted() == 20, "the second to be counted")
+    ends = cluster.ask([(partials, shard) for shard in range(SHARDS)])
+    for (topic, shard), end in ends.items():
+        cluster.forget(shard, before=end, topic=topic)
+    with Running(cluster) as running:
+        publish(cluster, 10, time_ms=60_000)
+        cluster.await_that(lambda: running.chain()[0] > 0, "the gap to be found")
+        assert running.chain()[1:] == (0, 0)
+
+
+def test_a_partition_whose_offset_hangs_holds_up_no_other(cluster):
+    with Running(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
+    publish(cluster, 10, time_ms=10)
+    writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
+    writer.begin_transaction()
+    with cluster.stranger() as consumer:
+        metadata = consumer.consumer_group_metadata()
+        writer.send_offsets_to_transaction(cluster.at({0: 10}), metadata, TIMEOUT_S)
+    with Running(cluster) as running:
+        cluster.await_that(lambda: running.counted() == 10, "the other partition to be counted")
+        assert running.value("consumer_assigned_partitions", topic=cluster.events) == 2
+        writer.abort_transaction(TIMEOUT_S)
+        cluster.await_that(lambda: running.counted() == 20, "that one as well")
+        close_windows(cluster)
+        running.await_counts({(STREAM, 0): 40})
+        assert running.chain() == (0, 0, 0)

@@ -1,0 +1,138 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.kafka.stalled import StableOffsets, StalledOffsets
+from tests.kafka.cluster import Cluster
+from tests.kafka.slow_admin import SlowAdmin
+
+FIRST, SECOND = ("partials", 0), ("partials", 1)
+AFTER_S = 30.0
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def offsets():
+    return StableOffsets(AFTER_S)
+
+
+def observe(offsets, now_s, stable, high, partition=FIRST):
+    offsets.observe({partition: stable}, {partition: high}, now_s)
+
+
+def test_offset_that_stands_still_below_the_end_is_stalled(offsets):
+    observe(offsets, 0.0, 5, 9)
+    observe(offsets, 29.0, 5, 20)
+    assert offsets.stalled_s == {}
+    observe(offsets, 30.0, 5, 20)
+    assert offsets.stalled_s == {FIRST: 30.0}
+    assert offsets.offset(FIRST) == 5
+
+
+def test_offset_that_moves_below_the_end_is_only_late(offsets):
+    for number in range(100):
+        observe(offsets, float(number), stable=5 + number, high=500)
+    assert offsets.stalled_s == {}
+
+
+def test_offset_at_the_end_is_not_stalled_however_long_it_stands(offsets):
+    observe(offsets, 0.0, 9, 9)
+    observe(offsets, 100.0, 9, 9)
+    assert offsets.stalled_s == {}
+
+
+def test_offset_that_reached_the_end_is_timed_anew(offsets):
+    observe(offsets, 0.0, 5, 9)
+    observe(offsets, 50.0, 9, 9)
+    observe(offsets, 60.0, 9, 12)
+    observe(offsets, 80.0, 9, 12)
+    assert offsets.stalled_s == {}
+
+
+def test_partition_without_an_answer_is_neither_timed_on_nor_forgotten(offsets):
+    observe(offsets, 0.0, 5, 9)
+    observe(offsets, 20.0, 5, 9)
+    offsets.observe({FIRST: 5}, {}, 90.0)
+    assert offsets.stalled_s == {}
+    observe(offsets, 100.0, 5, 9)
+    assert offsets.stalled_s == {FIRST: 100.0}
+
+
+def test_partition_that_is_not_kept_is_forgotten(offsets):
+    observe(offsets, 0.0, 5, 9)
+    offsets.keep({SECOND})
+    observe(offsets, 40.0, 5, 9)
+    assert offsets.stalled_s == {}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
+def test_stalled_is_what_stood_at_one_offset_below_the_end_in_every_reading(readings):
+    offsets = StableOffsets(AFTER_S)
+    since_s = None
+    last = None
+    for number, (stable, behind) in enumerate(readings):
+        now_s = 10.0 * number
+        observe(offsets, now_s, stable, stable + behind)
+        if not behind or last != (stable, True):
+            since_s = now_s
+        last = (stable, bool(behind))
+        expected = {FIRST: now_s - since_s} if behind and now_s - since_s >= AFTER_S else {}
+        assert offsets.stalled_s == expected
+
+
+def test_both_ends_are_asked_for_again_and_again_without_waiting():
+    admin, clock = SlowAdmin(), Clock()
+    stalled = StalledOffsets(admin, AFTER_S, clock)
+    for number in range(7):
+        clock.now_s = 5.0 * number
+        assert stalled.step([FIRST]) == {}
+        assert len(admin.asked) == 2 * (number + 1)
+        assert stalled.step([FIRST]) == {}, "the answers are still to come"
+        assert admin.stable[-2:] == [False, True]
+        admin.answer(2 * number, FIRST, 9)
+        admin.answer(2 * number + 1, FIRST, 5)
+    assert stalled.step([FIRST]) == {FIRST: 30.0}
+    assert stalled.offset(FIRST) == 5
+    assert len(admin.asked) == 14, "it is not time yet"
+
+
+def test_answer_that_is_missing_is_waited_for():
+    admin, clock = SlowAdmin(), Clock()
+    stalled = StalledOffsets(admin, AFTER_S, clock)
+    stalled.step([FIRST])
+    admin.answer(0, FIRST, 9)
+    clock.now_s = 100.0
+    stalled.step([FIRST])
+    assert len(admin.asked) == 2
+    admin.answer(1, FIRST, 5)
+    stalled.step([FIRST])
+    assert len(admin.asked) == 4
+
+
+@pytest.mark.integration
+def test_transaction_that_is_left_open_is_stalled_until_it_ends(bootstrap):
+    with Cluster(bootstrap) as cluster:
+        clock = Clock()
+        stalled = StalledOffsets(cluster.admin, AFTER_S, clock)
+        cluster.publish(b"x", partition=1)
+        writer = cluster.writer()
+        writer.begin_transaction()
+        writer.produce(cluster.events, b"open", partition=1)
+        assert writer.flush(10) == 0
+        partitions = [(cluster.events, 0), (cluster.events, 1)]
+
+        def look():
+            clock.now_s += 1.0
+            return stalled.step(partitions)
+
+        cluster.await_that(lambda: look().keys() == {(cluster.events, 1)}, "the stalled partition")
+        assert stalled.offset((cluster.events, 1)) == 1
+        writer.commit_transaction(10)
+        cluster.await_that(lambda: look() == {}, "its end")

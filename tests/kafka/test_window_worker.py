@@ -1,0 +1,168 @@
+"""WINDOWS on a real broker: its barrier, and shards that stop alone."""
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_of
+from driftgauge.core.windows.changelog import PositionKey
+from driftgauge.records.changelog import encode_key
+from driftgauge.records.partials import encode_commit
+from driftgauge.telemetry.health import Role
+from tests.kafka.cluster import TIMEOUT_S, Cluster
+from tests.kafka.parts import SHARDS, SPECS, STREAM, event
+from tests.kafka.records import read
+from tests.kafka.running import Running
+
+pytestmark = pytest.mark.integration
+
+OTHER = SPECS[1].name
+SHARD, OTHER_SHARD = shard_of(STREAM, SHARDS), shard_of(OTHER, SHARDS)
+
+
+@pytest.fixture
+def cluster(bootstrap):
+    assert SHARD != OTHER_SHARD
+    with Cluster(bootstrap, 1) as cluster:
+        yield cluster
+
+
+def publish(cluster, number, time_ms=0):
+    """Publish so many events of one second of both streams."""
+    for stream in (STREAM, OTHER):
+        cluster.publish(*(event(time_ms + place, stream=stream) for place in range(number)))
+
+
+def publish_partials(running, shard, *parts):
+    """Append records to a shard's partials, as somebody else."""
+    writer = running.cluster.writer()
+    writer.begin_transaction()
+    for part in parts:
+        writer.produce(running.settings.partials_topic, part, partition=shard)
+    writer.commit_transaction(TIMEOUT_S)
+
+
+def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
+    """The one part of a commit without events, of a producer of its own."""
+    progress = PartitionProgress(
+        at, "", 1, start=start, end=start, begins=start == 0, lost=0, since_ms=0, caught_up_ms=None
+    )
+    return encode_commit(CommitId("somebody", 1, number), shards, [], [], [progress], 10**6)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        pytest.param(lambda running: [b"no partial"], "", id="damaged"),
+        pytest.param(
+            lambda running: commit(running, shards=3),
+            "written for 3 shards",
+            id="of another number of shards",
+        ),
+    ],
+)
+def test_a_shard_stops_alone_at_a_record_that_it_cannot_take(cluster, caplog, parts, reason):
+    caplog.set_level("ERROR")
+    with Running(cluster) as running:
+        cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
+        publish_partials(running, OTHER_SHARD, *parts(running))
+        stopped = {"topic": running.settings.partials_topic}
+        cluster.await_that(
+            lambda: running.value("consumer_stopped_partitions", **stopped) == 1, "one shard to stop"
+        )
+        publish(cluster, 10)
+        publish(cluster, 1, time_ms=50_000)
+        running.await_counts({(STREAM, 0): 10})
+        assert running.value("consumer_assigned_partitions", **stopped) == SHARDS
+    (line,) = [record for record in caplog.records if record.getMessage().startswith("shard stopped")]
+    assert line.shard == OTHER_SHARD
+    assert f"{running.settings.partials_topic}[{OTHER_SHARD}]@" in line.reason
+    assert reason in line.reason
+
+
+def test_part_of_a_commit_is_an_orphan_and_is_not_applied(cluster):
+    with Running(cluster) as running:
+        cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
+        partitions = [
+            PartitionProgress(
+                ("other-topic", index),
+                "",
+                900,
+                start=0,
+                end=0,
+                begins=True,
+                lost=0,
+                since_ms=0,
+                caught_up_ms=None,
+            )
+            for index in range(900)
+        ]
+        parts = encode_commit(CommitId("somebody", 1, 0), SHARDS, [], [], partitions, 8_000)
+        assert len(parts) > 2
+        publish_partials(running, SHARD, *parts[:2])
+        publish_partials(running, SHARD, *commit(running, 1))
+        cluster.await_that(lambda: running.chain() == (0, 0, 2), "the orphans to be counted")
+        publish(cluster, 10)
+        publish(cluster, 1, time_ms=50_000)
+        running.await_counts({(STREAM, 0): 10, (OTHER, 0): 10})
+
+
+def test_a_commit_that_comes_twice_is_applied_once(cluster):
+    with Running(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "all to be counted")
+        partials = running.settings.partials_topic
+        its = [
+            each
+            for each in read(cluster.bootstrap, partials, within_s=TIMEOUT_S)
+            if each.partition() == SHARD
+        ]
+        publish_partials(running, SHARD, *(each.value() for each in its))
+        publish(cluster, 1, time_ms=50_000)
+        running.await_counts({(STREAM, 0): 10, (OTHER, 0): 10})
+        assert running.chain() == (0, 0, 0)
+
+
+def changelog_records(cluster, running, shard):
+    topic = running.settings.changelog_topic
+    return [each for each in read(cluster.bootstrap, topic, within_s=TIMEOUT_S) if each.partition() == shard]
+
+
+def test_a_restore_waits_for_a_transaction_that_is_open_in_the_changelog(cluster):
+    """What such a transaction holds may stand, though the offsets beside it are known already."""
+    with Running(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "all to be counted")
+        cluster.await_that(lambda: bool(changelog_records(cluster, running, SHARD)), "a changelog")
+    position = [
+        each for each in changelog_records(cluster, running, SHARD) if each.key() == encode_key(PositionKey())
+    ][-1]
+    writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
+    writer.begin_transaction()
+    writer.produce(running.settings.changelog_topic, position.value(), position.key(), partition=SHARD)
+    assert writer.flush(TIMEOUT_S) == 0
+    with Running(cluster, [Role.WINDOWS]) as running:
+        cluster.await_that(lambda: running.restored() == SHARDS - 1, "the other shard")
+        # It had as long as the other one, and several polls more.
+        polled = running.value("last_poll_timestamp_seconds", role="windows")
+        cluster.await_that(
+            lambda: running.value("last_poll_timestamp_seconds", role="windows") > polled + 1, "some polls"
+        )
+        assert running.restored() == SHARDS - 1
+        writer.commit_transaction(TIMEOUT_S)
+        cluster.await_that(lambda: running.restored() == SHARDS, "that one as well")
+
+
+def test_a_restore_waits_for_a_transaction_that_is_open_in_the_groups_offsets(cluster):
+    with Running(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "all to be counted")
+    group, topic = running.settings.windows_group, running.settings.partials_topic
+    writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
+    writer.begin_transaction()
+    with cluster.stranger(group) as consumer:
+        (at,) = consumer.committed([TopicPartition(topic, SHARD)], timeout=TIMEOUT_S)
+        writer.send_offsets_to_transaction([at], consumer.consumer_group_metadata(), TIMEOUT_S)
+    with Running(cluster, [Role.WINDOWS]) as running:
+        cluster.await_that(lambda: running.restored() == SHARDS - 1, "the other shard")
+        writer.commit_transaction(TIMEOUT_S)
+        cluster.await_that(lambda: running.restored() == SHARDS, "that one as well")

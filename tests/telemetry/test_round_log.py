@@ -1,0 +1,64 @@
+import logging
+
+import pytest
+
+from driftgauge.core.windows.shard import LateEvents, Round
+from driftgauge.telemetry.round_log import log_round, name_partitions
+from tests.telemetry.builders import DAY_MS, EVENTS, HOUR_MS, build_result
+
+LATE = LateEvents("images", DAY_MS, 5, ((EVENTS, 1), 40))
+
+
+@pytest.fixture
+def records(caplog):
+    caplog.set_level(logging.INFO, logger="driftgauge")
+    return lambda: caplog.records
+
+
+def test_a_closing_and_a_revision_are_logged_with_what_they_say(records):
+    missing = ((EVENTS, 12), (EVENTS, 1))
+    revised = build_result((1, 0, 0, 0), revision=1, missing=missing, events_lost=True, counted_twice=True)
+    log_round(0, Round([build_result(), revised]))
+    first, second = records()
+    assert (first.getMessage(), second.getMessage()) == ("window closed", "window revised")
+    assert (first.stream, first.window, first.start_ms, first.end_ms) == (
+        "images",
+        "1h",
+        HOUR_MS,
+        2 * HOUR_MS,
+    )
+    assert (first.events, first.js_divergence) == (100, build_result().score.js_divergence)
+    assert (first.verdict, first.noise_floor, first.p_value) == ("ok", 0.0011, 0.23)
+    assert (first.missing, first.events_lost, first.counted_twice) == ([], False, False)
+    assert (second.revision, second.js_divergence, second.noise_floor) == (1, None, None)
+    assert (second.verdict, second.p_value) == ("insufficient", None)
+    assert (second.missing, second.events_lost) == (["embeddings[1]", "embeddings[12]"], True)
+    assert second.counted_twice
+
+
+def test_the_reason_of_an_incomplete_window_is_logged(records):
+    log_round(0, Round([build_result(incomplete_reason="counted_otherwise")]))
+    assert records()[0].incomplete_reason == "counted_otherwise"
+
+
+def test_late_events_are_logged_with_the_offset_of_one_of_them(records):
+    log_round(0, Round([], [LATE]))
+    (late,) = records()
+    assert (late.levelname, late.stream, late.window, late.events) == ("WARNING", "images", "1d", 5)
+    assert late.first == "embeddings[1]@40"
+
+
+def test_a_broken_chain_is_an_error_that_names_the_shard(records):
+    log_round(3, Round([], [], ["embeddings[1]: a progress from 7 to 9 is a gap"]))
+    (broken,) = records()
+    assert (broken.levelname, broken.shard) == ("ERROR", 3)
+    assert broken.found == "embeddings[1]: a progress from 7 to 9 is a gap"
+
+
+def test_a_round_of_nothing_logs_nothing(records):
+    log_round(0, Round())
+    assert records() == []
+
+
+def test_partitions_are_named_in_the_order_of_their_numbers():
+    assert name_partitions([("b", 1), ("a", 10), ("a", 9)]) == ["a[9]", "a[10]", "b[1]"]
