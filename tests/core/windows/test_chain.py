@@ -239,7 +239,7 @@ def test_an_interval_without_events_goes_on_with_the_chain(shard):
 
 
 def torn(shard, missing):
-    """Commit several parts, of which some are missing, then another commit; return how many came, and results."""
+    """Commit several parts, of which some are missing, then another; return how many came, and results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
     offsets = shard.write(limit_bytes=900)
