@@ -152,14 +152,16 @@ class CountReplica:
                 source.caught_up_ms = now_ms
             deltas = self._counter.take(self._sources.names, self._shards)
             commit = CommitId(self._name, 1, self._commits)
+            progress = self._sources.progress({TOPIC: self._partitions})
             for shard in wanted:
                 delta = deltas.get(shard, ShardDelta())
-                progress = [
-                    source.progress(self._partitions, delta.times.get(source.code, {}))
-                    for source in self._sources
-                ]
                 parts[shard] = encode_commit(
-                    commit, self._shards, delta.panes, delta.examples, progress, PARTIAL_BYTES
+                    commit,
+                    self._shards,
+                    delta.panes,
+                    delta.examples,
+                    delta.progress(progress),
+                    PARTIAL_BYTES,
                 )
             for source in self._sources:
                 source.commit()
