@@ -7,23 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from driftgauge.core.active import Active
-from driftgauge.core.judge import Judge
-from driftgauge.core.panes import Panes
-from driftgauge.core.pipeline import Pipeline, Round
-from driftgauge.core.table import Table
 from threadpoolctl import threadpool_limits
 
+from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
+from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.local import parts_of
 from driftgauge.core.reference import OTHER, Reference, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.shard import ShardState
 
 EVENTS = 1_000  # the size of a usual poll
 PARTITIONS = 6
-STREAMS = 10
 CLUSTERS = 20
 DIMENSION = 8
 COMPONENTS = 32
@@ -59,23 +59,21 @@ def assign(random: np.random.Generator, clusters: int, dimension: int) -> None:
     measure(title, lambda: centroids.assign(vectors), per=EVENTS, unit="event")
 
 
-def add(random: np.random.Generator, span_ms: int, title: str) -> None:
-    panes = Panes(HOUR_MS, CLUSTERS, 1)
+def add(random: np.random.Generator, groups: int, title: str) -> None:
     cluster = random.integers(CLUSTERS, size=EVENTS)
-    partition = random.integers(PARTITIONS, size=EVENTS).astype(np.int32)
-    time_ms = MONDAY_MS + random.integers(span_ms, size=EVENTS)
+    group = np.sort(random.integers(groups, size=EVENTS))
+    group = np.unique(group, return_inverse=True)[1]
     beyond = random.random(EVENTS) < 0.01
     places = random.integers(-(2**20), 2**20, size=(EVENTS, COMPONENTS))
-    whole = np.zeros(EVENTS, dtype=np.intp)
 
     def step() -> None:
-        panes.add(partition, time_ms, whole, cluster=cluster, beyond=beyond, places=places)
+        tally_batch(group, int(group.max()) + 1, CLUSTERS, cluster=cluster, beyond=beyond, places=places)
 
-    measure(f"panes add, {PARTITIONS} partitions, {title}", step, per=EVENTS, unit="event")
+    measure(f"tally, {title}", step, per=EVENTS, unit="event")
 
 
 def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
-    """The road of a batch after its assignment, by its parts and as a whole."""
+    """The road of a batch, by its parts and as a whole."""
     reference = build_reference(random, "counted", clusters, dimension)
     batch = build_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
     cluster = reference.centroids.assign(batch.vectors)
@@ -94,12 +92,13 @@ def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
             replace(batch, event_ids=names, segments=countries),
         ),
     ):
-        active = Active(build_spec("counted", reference, 10 * MINUTE_MS, keys), reference)
+        spec = build_spec("counted", reference, 10 * MINUTE_MS, keys)
+        accumulator = Accumulator("counted", reference, spec.scheme(reference))
 
-        def step(active: Active = active, its: EventBatch = its) -> None:
-            active.add(its, cluster)
+        def step(accumulator: Accumulator = accumulator, its: EventBatch = its) -> None:
+            accumulator.add(its)
 
-        measure(f"count, {size}{title}", step, per=EVENTS, unit="event")
+        measure(f"count with assignment, {size}{title}", step, per=EVENTS, unit="event")
 
 
 def judge(random: np.random.Generator, clusters: int) -> None:
@@ -119,12 +118,12 @@ def judge(random: np.random.Generator, clusters: int) -> None:
     for keys in ((), ("country",)):
         spec = build_spec("judged", reference, 10 * MINUTE_MS, keys)
         names = [(part.key, part.value) for part in reference.segments_by(keys)]
-        here: Judge | None = None
+        here: WindowScorer | None = None
         seconds = []
         for count in random.integers(2_000, 20_000, REPEATS).tolist():
             whole, segments = draw(count), {name: draw(count // SEGMENTS) for name in names}
             start = time.perf_counter()
-            here = here or Judge(spec, reference, None, calibrated=False)
+            here = here or WindowScorer(spec, reference, None, calibrated=False)
             here.score(whole)
             here.judge_segments(segments, {})
             seconds.append(time.perf_counter() - start)
@@ -134,62 +133,77 @@ def judge(random: np.random.Generator, clusters: int) -> None:
         say(f"{title}: one of twenty takes more than", np.quantile(seconds[1:], 0.95), "window")
 
 
-class Run:
-    """Ten streams by the hour and the day, a day of events behind them, 24 panes a partition."""
+class Group:
+    """Streams by the hour and the day, counted by one producer on all partitions, in one shard."""
 
-    def __init__(self, random: np.random.Generator, lateness_ms: int) -> None:
+    def __init__(self, random: np.random.Generator, streams: int, partitions: int, lateness_ms: int) -> None:
         self._random = random
-        names = [f"stream-{number}" for number in range(STREAMS)]
-        specs = [
-            build_spec(name, build_reference(random, name, CLUSTERS, DIMENSION), lateness_ms)
-            for name in names
-        ]
+        reference = build_reference(random, "shared", CLUSTERS, DIMENSION)
+        specs = [build_spec(f"stream-{number}", reference, lateness_ms) for number in range(streams)]
         self._names = [spec.name for spec in specs]
-        partitions = {code: ("events", code) for code in range(PARTITIONS)}
-        self._table = Table()
-        self._table.expect(partitions.values())
-        self._pipeline = Pipeline(
-            specs,
-            held=partitions,
-            every=partitions.values(),
-            table=self._table,
-            find_reference=lambda spec, _: spec.reference,
-            established=set(),
-            now_ms=MONDAY_MS,
-        )
-        self._positions = dict.fromkeys(range(PARTITIONS), 0)
-        self.count(5_000, DAY_MS)
-        # What a round counted is closed by the next, which finds it in the table.
-        for _ in range(3):
-            self.apply(self.advance())
+        self._partitions = {code: ("events", code) for code in range(partitions)}
+        self._counter = IntervalCounter(specs)
+        self._position, self._commits, self.now_ms = 0, 0, MONDAY_MS + DAY_MS
+        self.state = ShardState(specs, ("events",), 1, "bench")
+        self._baseline = reference.key
 
-    def count(self, events: int, span_ms: int) -> None:
-        """Count as many events of each stream, spread over the end of the day."""
-        for name in self._names:
-            batch = build_batch(self._random, name, events, DIMENSION, span_ms)
-            self._pipeline.count(batch, MONDAY_MS)
-        self._positions = {code: at + events for code, at in self._positions.items()}
+    def count(self, events: int, span_ms: int, streams: int | None = None) -> None:
+        """Count as many events of each stream, spread over the end of the day and all partitions."""
+        for name in self._names[:streams]:
+            batch = build_batch(
+                self._random, name, events, DIMENSION, span_ms, len(self._partitions), self._baseline
+            )
+            self._counter.count(batch, self.now_ms)
 
-    def advance(self) -> Round:
-        moved = self._pipeline.advance(MONDAY_MS, self._positions, {})
-        self._pipeline.ask(MONDAY_MS)
-        return moved
+    def commit(self) -> list[Part]:
+        """Return the parts of a commit with what was counted."""
+        delta = self._counter.take(self._partitions, 1).get(0, ShardDelta())
+        progress = [
+            PartitionProgress(
+                partition=partition,
+                topic_id="id",
+                partitions=len(self._partitions),
+                start=self._position,
+                end=self._position + 1,
+                begins=self._position == 0,
+                lost=0,
+                since_ms=MONDAY_MS,
+                caught_up_ms=self.now_ms,
+                streams=delta.times.get(code, {}),
+            )
+            for code, partition in self._partitions.items()
+        ]
+        self._position += 1
+        self._commits += 1
+        return list(parts_of(CommitId("bench", 0, self._commits), 1, delta, progress))
 
-    def apply(self, moved: Round) -> None:
-        for change in moved.changes:
-            self._table.apply(change)
+    def apply(self, parts: list[Part]) -> None:
+        for part in parts:
+            self.state.take(self.state.position.offset, self.now_ms, part)
+
+    def step(self) -> None:
+        """Apply a commit, close what is due, and say what the changelog is to hold."""
+        self.apply(self.commit())
+        self.state.advance()
+        list(self.state.take_changes())
 
 
 def build_batch(
-    random: np.random.Generator, stream: str, events: int, dimension: int, span_ms: int
+    random: np.random.Generator,
+    stream: str,
+    events: int,
+    dimension: int,
+    span_ms: int,
+    partitions: int = PARTITIONS,
+    baseline: str = "",
 ) -> EventBatch:
     """Events of the end of Monday, spread over all partitions."""
     time_ms = MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64)
     return EventBatch(
         stream=stream,
-        baseline=stream,
+        baseline=baseline,
         row=np.arange(events),
-        partition=(np.arange(events) % PARTITIONS).astype(np.int32),
+        partition=(np.arange(events) % partitions).astype(np.int32),
         offset=np.arange(events, dtype=np.int64),
         time_ms=time_ms,
         credible_ms=time_ms,
@@ -235,21 +249,43 @@ def build_spec(
     )
 
 
-def rounds(random: np.random.Generator, lateness_ms: int, title: str) -> None:
-    run = Run(random, lateness_ms)
-    title = f"{STREAMS} streams, {PARTITIONS} partitions, {title}"
-    measure(f"round without events, {title}", run.advance, per=1, unit="round")
+def apply(random: np.random.Generator, streams: int) -> None:
+    """What a commit costs a shard that has a pane of each of so many streams."""
+    group = Group(random, streams, PARTITIONS, 10 * MINUTE_MS)
+    seconds = []
+    for _ in range(REPEATS):
+        group.count(PARTITIONS, MINUTE_MS)
+        parts = group.commit()
+        start = time.perf_counter()
+        group.apply(parts)
+        seconds.append(time.perf_counter() - start)
+        group.state.advance()
+        list(group.state.take_changes())
+    say(f"apply a commit, a pane of {streams} streams", statistics.median(seconds), "commit")
 
-    def busy() -> None:
-        run.count(PARTITIONS, MINUTE_MS)
-        run.apply(run.advance())
 
-    run.count(PARTITIONS, MINUTE_MS)
-    moved = run.advance()
-    if not moved.changes or moved.results:
-        sys.exit(f"{title}: a round should count, and close nothing")
-    measure(f"round with events of each stream, {title}", busy, per=1, unit="round")
-    measure(f"table, a change, {title}", lambda: run.apply(moved), per=len(moved.changes), unit="change")
+def rounds(random: np.random.Generator, streams: int, partitions: int) -> None:
+    """What a closing round costs, with and without events of the streams."""
+    group = Group(random, streams, partitions, 10 * MINUTE_MS)
+    group.count(partitions, DAY_MS)
+    for _ in range(50):
+        group.now_ms += SECOND_MS
+        group.step()
+    for speaking, title in ((0, "none speaks"), (streams, "all speak")):
+        close, write = [], []
+        for _ in range(20):
+            group.now_ms += SECOND_MS
+            group.count(partitions, MINUTE_MS, speaking)
+            group.apply(group.commit())
+            begun = time.perf_counter()
+            group.state.advance()
+            closed = time.perf_counter()
+            list(group.state.take_changes())
+            close.append(closed - begun)
+            write.append(time.perf_counter() - closed)
+        name = f"{streams} streams, {partitions} partitions, {title}"
+        say(f"closing round, {name}", statistics.median(close), "round")
+        say(f"changes of a round, {name}", statistics.median(write), "round")
 
 
 def main() -> None:
@@ -257,14 +293,15 @@ def main() -> None:
     with threadpool_limits(1):
         assign(random, 20, 128)
         assign(random, 64, 512)
-        add(random, MINUTE_MS, "live: one pane")
-        add(random, DAY_MS, "catching up: 24 panes")
+        add(random, 1, "live: one pane")
+        add(random, 24, "catching up: 24 panes")
         count(random, 20, 128)
         count(random, 64, 512)
         for clusters in (2, 3, 5, 20, 50, 300):
             judge(random, clusters)
-        rounds(random, 10 * MINUTE_MS, "one hour correctable")
-        rounds(random, DAY_MS, "all hours correctable")
+        apply(random, 16)
+        rounds(random, 1_000, 12)
+        rounds(random, 16, 500)
 
 
 if __name__ == "__main__":

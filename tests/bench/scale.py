@@ -7,10 +7,7 @@ and are compared with the simulation of it.
 """
 
 import argparse
-import gc
-import statistics
 import sys
-import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench.scale_replica import (  # noqa: E402
-    CLUSTERS,
     DIMENSION,
-    MINUTE_MS,
     SECOND_MS,
     START_MS,
     CountReplica,
@@ -120,9 +115,10 @@ def main() -> None:
     given = parser.parse_args()
     specs = build_specs(given.streams)
     import time
+
     with threadpool_limits(1):
         for replicas, shards in ((1, 64), (10, 64), (50, 64), (50, 16)):
-            t=time.time()
+            t = time.time()
             simulation = Simulation(Setting(given.streams, given.partitions, replicas, shards), specs)
             for _ in range(WARM_STEPS):
                 published = simulation.step(WARM_STEP_MS)
@@ -132,14 +128,23 @@ def main() -> None:
             for _ in range(MEASURED_S):
                 print(simulation.step(1000))
             for r in (simulation.counting[0], simulation.windows):
-                print(replicas, shards, {k: round(v/MEASURED_S*1000,2) for k,v in r.spent.seconds.items()}, {k: v/MEASURED_S for k,v in r.spent.records.items()},{k: v/MEASURED_S for k,v in r.spent.bytes.items()})
-            print(len(simulation.windows.states), simulation.windows.streams, time.time()-t)
-            n=0
+                print(
+                    replicas,
+                    shards,
+                    {k: round(v / MEASURED_S * 1000, 2) for k, v in r.spent.seconds.items()},
+                    {k: v / MEASURED_S for k, v in r.spent.records.items()},
+                    {k: v / MEASURED_S for k, v in r.spent.bytes.items()},
+                )
+            print(len(simulation.windows.states), simulation.windows.streams, time.time() - t)
+            n = 0
             simulation.windows.spent = Spent()
             for _ in range(CLOSING_STEPS):
-                n+=simulation.step(WARM_STEP_MS)
+                n += simulation.step(WARM_STEP_MS)
             print(n, simulation.windows.spent.seconds)
-            print(simulation.counting[0].observe().count(b"\ndriftgauge"), simulation.windows.observe().count(b"\ndriftgauge"))
+            print(
+                simulation.counting[0].observe().count(b"\ndriftgauge"),
+                simulation.windows.observe().count(b"\ndriftgauge"),
+            )
             simulation.windows.restore()
             print(simulation.windows.spent)
             sys.stdout.flush()

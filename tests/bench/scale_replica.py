@@ -131,7 +131,7 @@ class CountReplica:
         self._counter = IntervalCounter(specs)
         self._sources = SourcePartitions()
         for index in held:
-            self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, START_MS)  # noqa: FBT003
+            self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, START_MS)
         self._accepted: Counter[str] = Counter()
 
     def count(self, batches: Iterable[EventBatch], now_ms: int) -> None:
@@ -189,7 +189,7 @@ class WindowsReplica:
         self._specs, self._shards = specs, shards
         self._observed = Observed(specs, shards, Role.WINDOWS, self._time.clock)
         self.states = {shard: self._begin() for shard in held}
-        self._offsets = Counter({shard: 0 for shard in held})
+        self._offsets = Counter(dict.fromkeys(held, 0))
         self._kept: dict[int, dict[bytes, bytes]] = {shard: {} for shard in held}
 
     @property

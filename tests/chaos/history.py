@@ -49,8 +49,9 @@ def check_verdicts(results: Iterable[Result], level: float) -> Check:
     for result in sorted(results, key=lambda result: (result.written_ms, result.end_ms, result.revision)):
         document = result.document
         what = f"revision {result.revision} of {result.key}"
-        if document["incomplete"] or document["p_value"] is None:
-            verdict = "incomplete" if document["incomplete"] else "insufficient"
+        is_incomplete = bool(document["incomplete"]) or document["incomplete_reason"] is not None
+        if is_incomplete or document["p_value"] is None:
+            verdict = "incomplete" if is_incomplete else "insufficient"
             said = document["verdict"], document["slow_drift"]
             check.compare(f"verdict and slow drift of {what}", said, (verdict, None))
             continue

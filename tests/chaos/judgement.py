@@ -23,6 +23,7 @@ from tests.chaos.verdict import (
     check_log,
     check_replay,
     check_revisions,
+    check_unmarked,
 )
 from tests.chaos.witness import Witness, check_witness
 from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
@@ -53,6 +54,7 @@ def judge(
         check_counts(counts, truth),
         check_late(counts, late_totals(scrapes.values()), truth),
         check_revisions(results),
+        check_unmarked(results),
         check_divergences(results, setting.baseline_counts),
         check_verdicts(results, level_of(setting.centroids)),
         check_nothing_closed_early(results, STREAMS[LIVE]),

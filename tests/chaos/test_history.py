@@ -98,8 +98,11 @@ def test_a_window_that_was_forgotten_is_noticed(results: list[Result]) -> None:
     assert not check_verdicts(without_the_first_drift, ALARM.level).passed
 
 
-def test_an_incomplete_window_concludes_nothing(results: list[Result]) -> None:
-    document = {**results[0].document, "incomplete": [{"topic": "t", "partition": 0}]}
+@pytest.mark.parametrize(
+    "why", [{"incomplete": [{"topic": "t", "partition": 0}]}, {"incomplete_reason": "counted_twice"}]
+)
+def test_an_incomplete_window_concludes_nothing(results: list[Result], why: dict[str, Any]) -> None:
+    document = {**results[0].document, **why}
     assert not check_verdicts([Result("", document)], ALARM.level).passed
     document |= {"verdict": "incomplete", "slow_drift": None}
     assert check_verdicts([Result("", document)], ALARM.level).passed

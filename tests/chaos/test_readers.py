@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from confluent_kafka import Message
 
+from driftgauge.demo.scrape import Scrape
 from tests.chaos.divergence import check_divergences
 from tests.chaos.results import Result
+from tests.chaos.unclean import is_marked, reports
 from tests.chaos.witness import check_witness, fingerprint
 
 BASELINES = {"alpha": np.array([3, 1])}
@@ -32,6 +34,7 @@ DIVERGENCE = 0.18872187554086717
         (result(0.0, counts=(3, 1)), True),
         (result(None), False),
         (result(None, verdict="insufficient"), True),
+        (result(None, verdict="incomplete"), True),
     ],
 )
 def test_divergence(published: Result, passes: bool) -> None:
@@ -69,3 +72,16 @@ def test_what_was_shown_must_stay(seen: list[tuple[tuple[str, int, int], int]], 
 
 def test_problems_of_the_reader_fail() -> None:
     assert not check_witness(SEEN, ["offset out of range"], RECORDS).passed
+
+
+@pytest.mark.parametrize("name", ["events_lost", "counted_twice", "incomplete"])
+def test_a_window_that_says_that_it_may_be_wrong_is_marked(name: str) -> None:
+    document = {"events_lost": False, "counted_twice": False, "incomplete": []}
+    assert not is_marked(document)
+    assert is_marked({**document, name: [1]})
+
+
+def test_a_loss_is_reported_by_a_counter_above_zero() -> None:
+    lost, other = (("driftgauge_records_lost_total", (("topic", "t"),)), ("driftgauge_events_total", ()))
+    assert reports([Scrape("", {lost: 0.0, other: 3.0})]) == set()
+    assert reports([Scrape("", {lost: 0.0}), Scrape("", {lost: 2.0})]) == {lost[0]}

@@ -17,6 +17,7 @@ from tests.chaos.verdict import (
     check_log,
     check_replay,
     check_revisions,
+    check_unmarked,
     expected_gauges,
 )
 from tests.chaos.workload import PARTITIONS, Fault, Recipe, Workload
@@ -148,6 +149,20 @@ KEY = ("alpha", "1m", 0)
 def test_revisions(wrong: list[Result]) -> None:
     assert check_revisions([result(), result(LATER), result(revision=1, counts=(4, 1))]).passed
     assert not check_revisions(wrong).passed
+
+
+@pytest.mark.parametrize(
+    ("mark", "passes"),
+    [
+        ({}, True),
+        ({"events_lost": True}, False),
+        ({"counted_twice": True}, False),
+        ({"incomplete_reason": "counted_otherwise"}, False),
+    ],
+)
+def test_marks(mark: dict[str, Any], passes: bool) -> None:
+    unmarked = {"events_lost": False, "counted_twice": False, "incomplete_reason": None}
+    assert check_unmarked([Result("", {**result().document, **unmarked, **mark})]).passed == passes
 
 
 def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:

@@ -117,6 +117,15 @@ def check_revisions(results: Iterable[Result]) -> Check:
     return check
 
 
+def check_unmarked(results: Iterable[Result]) -> Check:
+    """No window says that events of it may be lost or counted twice."""
+    check = Check("no window marked as lost, twice or otherwise")
+    for result in results:
+        marks = [result.document[name] for name in ("events_lost", "counted_twice", "incomplete_reason")]
+        check.compare(f"marks of revision {result.revision} of {result.key}", marks, [False, False, None])
+    return check
+
+
 def check_dead_letters(letters: Iterable[Message], workload: Workload, topic: str) -> Check:
     """Every faulty event, and no other, is a dead letter, once, with its reason and untouched."""
     check = Check("dead letters: each faulty event once")

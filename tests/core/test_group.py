@@ -102,14 +102,14 @@ def run(plan, shape, configured):
     return group
 
 
-def simulation(*strategies, examples=25):
+def simulation(*strategies, examples=40):
     def decorate(test):
         return settings(max_examples=examples, deadline=None)(given(*strategies)(test))
 
     return decorate
 
 
-@simulation(plans("grow"), shapes(), examples=40)
+@simulation(plans("grow"), shapes(), examples=60)
 def test_all_members_count_every_event_once(plan, shape):
     group = run(plan, shape, specs(2))
     assert group.late.total() == 0
@@ -120,7 +120,7 @@ def test_all_members_count_every_event_once(plan, shape):
     check_totals(group)
 
 
-@simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), examples=40)
+@simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), examples=60)
 def test_every_event_is_counted_or_late_for_each_size(plan, shape):
     group = run(plan, shape, specs(3))
     check_revisions(group)

@@ -13,7 +13,7 @@ from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.integration
 
-SECONDS = 24.0
+SECONDS = 16.0
 RATE = 250.0
 HOURS_A_SECOND = 1.0
 

@@ -81,7 +81,8 @@ def test_a_killed_replica_is_made_good_within_the_bounds(tmp_path: Path, bootstr
         # The one that takes longer is waited for last.
         named_s, unnamed_s = named.wait_until_made_good(), unnamed.wait_until_made_good()
     _log.info("counted again after kill -9: named %.1f s, unnamed %.1f s", named_s, unnamed_s)
-    assert named_s < 10
+    # The group waits for the dead member in either case; the transaction ends with the successor's name.
+    assert named_s < SESSION_S + 7
     assert unnamed_s < SESSION_S + TRANSACTION_S + SCAN_S
 
 

@@ -112,7 +112,9 @@ def test_a_stuck_replica_is_not_taken_for_idle_partitions(tmp_path: Path, bootst
         windows = running.enter_context(case.serve(role="windows"))
         stuck, going = (running.enter_context(case.serve(name, role="count")) for name in "ab")
         for replica in (stuck, going):
-            replica.wait_for("its half of the partitions", lambda r=replica: r.held() == 2)
+            replica.wait_for(
+                "its half of the partitions", lambda r=replica: len(held_partitions(r.scrape())) == 2
+            )
         its = held_partitions(stuck.scrape())
         stuck.pause()
         case.publish(events)

@@ -23,7 +23,7 @@ PARTITIONS = 4
 GOOD, BAD = 900, 30
 RATE = 300
 # Far longer than it takes until the zombie is woken, and hardly longer than its session.
-LONG_MS, SHORT_MS = 60_000, 3_000
+LONG_MS, SHORT_MS = 60_000, 6_000
 
 
 def make_traffic() -> list[Event]:

@@ -115,7 +115,7 @@ def test_the_readme_counts_the_series_of_a_stream_rightly():
     said = " ".join(readme.split())
     assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in said
     assert f"and {per_segment} more for each value of each segment" in said
-    assert f"{per_stream} + *k* per stream, 3 per shard" in said
+    assert f"{per_stream} + *k* per stream, 2 per partition" in said
 
 
 @pytest.mark.parametrize(

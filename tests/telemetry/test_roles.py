@@ -100,6 +100,18 @@ def test_a_role_whose_session_is_lost_is_not_ready_until_it_has_joined_again(cou
     assert health.missing() == []
 
 
+def test_a_role_whose_session_is_lost_holds_nothing_and_nothing_of_it_is_stopped(windows, value):
+    windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
+    windows.read_to(PARTIALS, 3, position=4, end=5)
+    windows.stopped(PARTIALS, 1)
+    windows.session_lost("the brokers are away", 0.5)
+    assert value("consumer_assigned_partitions", topic=PARTIALS) == 0
+    assert value("consumer_stopped_partitions", topic=PARTIALS) == 0
+    assert value("consumer_lag_messages", topic=PARTIALS, partition="3") is None
+    windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
+    assert value("consumer_assigned_partitions", topic=PARTIALS) == 1
+
+
 def test_an_abort_is_counted_by_role_and_logged_and_does_not_end_readiness(count, value, health, caplog):
     make_ready(health)
     count.committed()

@@ -95,6 +95,7 @@ class CountWorker:
         self._barrier_ids: Mapping[str, str] = {}
         self._waiting_since_s = self._assigned_s = 0.0
         self._tally = _Tally()
+        self._asked_s = 0.0
         self._commits = 0
         self._committed_s = clock.monotonic_s()
 
@@ -124,7 +125,6 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
-        self._telemetry.partitions_known({topic: it.partitions for topic, it in self._topics.known.items()})
         self._watch.step([*self._waiting, *(source.partition for source in self._sources)])
         self._leave_replaced()
         self._pass_barrier()
@@ -265,6 +265,10 @@ class CountWorker:
             if source is not None and source.end is None and source.asked_ms:
                 source.end = end
                 source.read_to(source.position)
+        now_s = self._clock.monotonic_s()
+        if (now_s - self._asked_s) * 1000 < self._settings.commit_interval:
+            return
+        self._asked_s = now_s
         asked = [source for source in self._sources if source.end is None]
         for source in asked:
             source.asked_ms = self._clock.wall_ms()

@@ -61,6 +61,7 @@ class RoleTelemetry:
         self._complained_s: dict[tuple[str, ...], float] = {}
         self._unwritable: set[Partition] = set()
         self._stalled: set[Partition] = set()
+        self._stopped: set[str] = set()
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
@@ -87,9 +88,12 @@ class RoleTelemetry:
         logger.warning("transaction aborted", extra={"role": self._role, "error": error})
 
     def session_lost(self, error: str, pause_s: float) -> None:
-        """The Kafka clients could do no more, and are replaced after a pause."""
+        """The Kafka clients could do no more, and are replaced after a pause; nothing is held meanwhile."""
         self._metrics.sessions_lost.labels(self._role).inc()
         self.works(well=False)
+        self._hold(set())
+        for topic in self._stopped:
+            self._metrics.stopped_partitions.labels(topic).set(0)
         logger.error(
             "session lost; the Kafka clients are replaced",
             extra={"role": self._role, "error": error, "pause_s": pause_s},
@@ -129,6 +133,8 @@ class RoleTelemetry:
         """These partitions were taken away without notice."""
         self._metrics.rebalances.labels(self._role, "lost").inc()
         self._hold(self._held - set(partitions))
+        # Until the group assigns partitions again, be they none.
+        self.works(well=False)
         logger.warning(
             "partitions lost", extra={"role": self._role, "partitions": name_partitions(partitions)}
         )
@@ -194,6 +200,7 @@ class RoleTelemetry:
 
     def stopped(self, topic: str, number: int) -> None:
         """So many partitions of a topic are held and not worked on."""
+        self._stopped.add(topic)
         self._metrics.stopped_partitions.labels(topic).set(number)
 
     def partitions_known(self, numbers: Mapping[str, int]) -> None:

@@ -49,7 +49,10 @@ def test_a_stream_of_two_baselines_has_panes_under_both():
 def test_event_time_is_of_each_partition_by_credible_time_and_the_first_events():
     counter = IntervalCounter([build_spec()])
     times = [MONDAY_MS + 7, MONDAY_MS + 9, MONDAY_MS + 3, MONDAY_MS + 1]
-    rows = [(partition, row, time_ms, 0) for row, (partition, time_ms) in enumerate(zip([0, 0, 1, 0], times, strict=True))]
+    rows = [
+        (partition, row, time_ms, 0)
+        for row, (partition, time_ms) in enumerate(zip([0, 0, 1, 0], times, strict=True))
+    ]
     counter.count(build_batch(rows, credible_ms=[MONDAY_MS + 6] * 2 + times[2:]), READ_MS)
     counter.count(build_batch([(1, 9, MONDAY_MS + 2, 0)]), READ_MS + 1)
     assert counter.take(PARTITIONS, 1)[0].times == {

@@ -199,7 +199,7 @@ def test_panes_that_are_final_are_forgotten_in_portions(monkeypatch):
     left = []
     for _ in range(5):
         shard.commit()
-        left.append(len(shard.state.streams["images"]._starts()))
+        left.append(len(shard.state.streams["images"].starts()))
     # Three went with the first commit.
     assert left == [5, 2, 1, 1, 1]
 
@@ -367,7 +367,7 @@ def test_what_is_of_an_unknown_scheme_goes_with_the_windows_that_it_lies_in():
     shard.restart(build_spec())
     shard.apply()
     ask(shard, at(0), at(2))
-    assert len(shard.state.streams["images"]._starts()) == 1
+    assert len(shard.state.streams["images"].starts()) == 1
 
 
 # Work in one round

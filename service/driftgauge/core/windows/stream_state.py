@@ -166,6 +166,11 @@ class StreamState:
         """Return the names of a window's examples by cluster."""
         return name_examples(self._examples.get(scheme, PaneMap()).within(window))
 
+    def starts(self) -> set[int]:
+        """Return where the panes start that hold events, event time in ms."""
+        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
+        return set().union(*(panes.starts() for panes in whole))
+
     def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final.
 
@@ -174,7 +179,7 @@ class StreamState:
         """
         final_ms = self.status.final_ms
         if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
-            starts = self._starts()
+            starts = self.starts()
             windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
             counts = {
                 size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
@@ -244,11 +249,6 @@ class StreamState:
         newest = self.newest.get(window.size_ms)
         if newest is None or window >= newest.window:
             self.newest = {**self.newest, window.size_ms: result}
-
-    def _starts(self) -> set[int]:
-        """Return where the panes start that hold events, event time in ms."""
-        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
-        return set().union(*(panes.starts() for panes in whole))
 
     def _value(self, key: Key) -> Value | None:
         match key:

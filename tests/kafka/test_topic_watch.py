@@ -1,0 +1,105 @@
+import pytest
+
+from driftgauge.kafka import topic_watch
+from driftgauge.kafka.topic_watch import EventsTopic, TopicWatch
+from tests.kafka.parts import StandingClock
+
+ONE = {"embeddings": ("id-1", 4)}
+
+
+class Broker:
+    """Answers questions about topics when a test lets it."""
+
+    def __init__(self, admin, topics):
+        self.asked = 0
+        self.answer = None
+
+    def request(self):
+        self.asked += 1
+
+    def collect(self):
+        answer, self.answer = self.answer, None
+        return answer
+
+
+@pytest.fixture
+def clock():
+    return StandingClock()
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    broker = Broker(None, [])
+    monkeypatch.setattr(topic_watch, "EventTopics", lambda admin, topics: broker)
+    return broker
+
+
+@pytest.fixture
+def watch(broker, clock):
+    return TopicWatch(None, ["embeddings", "other"], clock.clock)
+
+
+def answer(broker, watch, found=ONE):
+    broker.answer = found
+    watch.poll()
+
+
+def test_it_asks_at_once_and_knows_nothing_until_it_is_answered(watch, broker):
+    watch.poll()
+    assert broker.asked == 1
+    assert watch.known == {}
+    answer(broker, watch)
+    assert watch.known == {"embeddings": EventsTopic("id-1", 4)}
+
+
+def test_it_asks_again_every_ten_seconds(watch, broker, clock):
+    answer(broker, watch)
+    clock.move(9.9)
+    watch.poll()
+    assert broker.asked == 1
+    clock.move(0.1)
+    watch.poll()
+    watch.poll()
+    assert broker.asked == 2, "one question is open"
+    answer(broker, watch, {"embeddings": ("id-1", 7)})
+    assert watch.known["embeddings"].partitions == 7
+
+
+def test_a_topic_that_is_not_answered_for_stays_known_as_it_was(watch, broker, clock):
+    answer(broker, watch)
+    clock.move(10)
+    watch.poll()
+    answer(broker, watch, {})
+    assert watch.known == {"embeddings": EventsTopic("id-1", 4)}
+
+
+def test_what_was_asked_for_before_a_moment_is_not_known_since(watch, broker, clock):
+    answer(broker, watch)
+    assert watch.is_known_since("embeddings", clock.now_s)
+    clock.move(1)
+    assigned_s = clock.now_s
+    clock.move(0.1)
+    assert not watch.is_known_since("embeddings", assigned_s)
+    assert broker.asked == 2, "it is asked for at once"
+    answer(broker, watch, {"embeddings": ("id-2", 4)})
+    assert watch.is_known_since("embeddings", assigned_s)
+    assert watch.known["embeddings"].id == "id-2"
+
+
+def test_a_topic_that_does_not_exist_is_asked_for_twice_a_second(watch, broker, clock):
+    answer(broker, watch)
+    assigned_s = clock.now_s
+    for _ in range(10):
+        clock.move(0.1)
+        assert not watch.is_known_since("other", assigned_s)
+        answer(broker, watch)
+    assert broker.asked == 3
+    assert watch.is_known_since("embeddings", assigned_s), "another topic does not wait for it"
+
+
+def test_an_answer_to_a_question_from_before_does_not_do(watch, broker, clock):
+    clock.move(1)
+    assert not watch.is_known_since("embeddings", clock.now_s)
+    answer(broker, watch)
+    assert watch.known
+    assert not watch.is_known_since("embeddings", clock.now_s)
