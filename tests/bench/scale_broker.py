@@ -202,7 +202,7 @@ def read(
             consumer.assign([TopicPartition(topic(name, shards), shard, start)])
             while True:
                 message = consumer.poll(10)
-                if message is None or message.error() or message.offset() >= last[name, shard]:
+                if message is None or message.error() or (message.offset() or 0) >= last[name, shard]:
                     break
                 records[name] += 1
                 sizes[name] += len(message.key() or b"") + len(message.value() or b"")

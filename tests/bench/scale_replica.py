@@ -1,10 +1,11 @@
 """Replicas of both roles without Kafka, for `scale.py`: the service's own code, every stage timed apart."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ _RANDOM = np.random.default_rng(1)
 class Spent:
     """What a replica spends: processor seconds by stage, records and bytes by where they go."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
     records: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
 
@@ -252,8 +253,10 @@ class WindowsReplica:
         for kept in self._kept.values():
             with self.spent.timed("restore"):
                 state = self._begin()
-                for key, value in kept.items():
-                    state.restore(*decode(key, value))
+                for record in kept.items():
+                    key, value = decode(*record) or (None, None)
+                    if key is not None and value is not None:
+                        state.restore(key, value)
                 states.append(state)
             self.spent.add("restore", [len(key) + len(value) for key, value in kept.items()])
         return states

@@ -97,10 +97,10 @@ def trace(make: Callable[[], object]) -> tuple[float, float]:
     """Return what the things made take, and what making them took at most, in MiB."""
     tracemalloc.start()
     made = make()
-    taken = tuple(number / 2**20 for number in tracemalloc.get_traced_memory())
+    left, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     del made
-    return taken
+    return left / 2**20, most / 2**20
 
 
 def measure(setting: Setting, specs: list[StreamSpec]) -> dict[str, float]:
@@ -135,7 +135,7 @@ def measure(setting: Setting, specs: list[StreamSpec]) -> dict[str, float]:
 
 def figures(count: Spent, windows: Spent) -> dict[str, float]:
     """Return the figures of a second."""
-    ms = {stage: seconds * 1e3 for stage, seconds in (count.seconds + windows.seconds).items()}
+    ms = {stage: seconds * 1e3 for stage, seconds in {**count.seconds, **windows.seconds}.items()}
     return {
         "COUNT: events, ms": ms["events"],
         "COUNT: besides events, ms": ms["commit"],
