@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
-from driftgauge.core.counting.partial import CommitId
+from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import TransactionAborted
@@ -315,8 +315,12 @@ class CountWorker:
             deltas = self._counter.take(self._sources.names, self._settings.shards)
             commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1
+            # All shards are told the same of a partition, but for their streams.
+            progress = self._sources.progress(
+                {name: it.partitions for name, it in self._topics.known.items()}
+            )
             for shard in range(self._settings.shards):
-                self._write_partials(shard, commit, deltas.get(shard, ShardDelta()))
+                self._write_partials(shard, commit, deltas.get(shard, ShardDelta()), progress)
             self._letters.write()
             offsets = [self._offset(source) for source in self._sources]
             self._transaction.commit(offsets, self._consumer, deadline_s - self._clock.monotonic_s())
@@ -327,15 +331,16 @@ class CountWorker:
         self._report()
         self._guard.heed(self._transaction.append)
 
-    def _write_partials(self, shard: int, commit: CommitId, delta: ShardDelta) -> None:
-        progress = [
-            source.progress(
-                self._topics.known[source.partition[0]].partitions, delta.times.get(source.code, {})
-            )
-            for source in self._sources
-        ]
+    def _write_partials(
+        self, shard: int, commit: CommitId, delta: ShardDelta, progress: Mapping[int, PartitionProgress]
+    ) -> None:
         parts = encode_commit(
-            commit, self._settings.shards, delta.panes, delta.examples, progress, self._max_partial_bytes
+            commit,
+            self._settings.shards,
+            delta.panes,
+            delta.examples,
+            delta.progress(progress),
+            self._max_partial_bytes,
         )
         for part in parts:
             must_produce(self._transaction, self._settings.partials_topic, shard, None, part)

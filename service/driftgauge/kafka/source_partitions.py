@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
 
-from driftgauge.core.counting.partial import PartitionProgress, StreamTime
+from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import Start
 
@@ -60,8 +60,8 @@ class SourcePartition:
         if self.end is not None and self.position >= self.end:
             self.caught_up_ms, self.end = self.asked_ms, None
 
-    def progress(self, partitions: int, streams: Mapping[str, StreamTime]) -> PartitionProgress:
-        """Return what a commit says of it."""
+    def progress(self, partitions: int) -> PartitionProgress:
+        """Return what a commit says of it, given its topic's number of partitions; of streams nothing."""
         return PartitionProgress(
             partition=self.partition,
             topic_id=self.topic_id,
@@ -72,7 +72,6 @@ class SourcePartition:
             lost=self.missing,
             since_ms=self.since_ms,
             caught_up_ms=self.caught_up_ms,
-            streams=streams,
         )
 
     def commit(self) -> None:
@@ -126,6 +125,10 @@ class SourcePartitions:
             is_validated=start.leader_epoch < 0,
         )
         return self._held[partition]
+
+    def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
+        """Return what a commit says of each, by its code, given the topics' numbers of partitions."""
+        return {source.code: source.progress(sizes[source.partition[0]]) for source in self}
 
     def remove(self, partitions: Collection[Partition]) -> list[Partition]:
         """Stop counting these; return those of them that were counted."""

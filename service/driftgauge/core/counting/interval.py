@@ -1,14 +1,20 @@
 """Adds up what one commit interval brings, over all streams and all partitions held."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.batch import EventBatch
-from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime, shard_of
+from driftgauge.core.counting.partial import (
+    ExamplesDelta,
+    PaneDelta,
+    PartitionProgress,
+    StreamTime,
+    shard_of,
+)
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 
@@ -31,6 +37,13 @@ class ShardDelta:
     panes: list[PaneDelta] = field(default_factory=list)
     examples: list[ExamplesDelta] = field(default_factory=list)
     times: dict[int, dict[str, StreamTime]] = field(default_factory=dict)
+
+    def progress(self, partitions: Mapping[int, PartitionProgress]) -> list[PartitionProgress]:
+        """Return the progress of partitions, given by their codes, with the times of the shard's streams."""
+        return [
+            replace(known, streams=self.times[code]) if code in self.times else known
+            for code, known in partitions.items()
+        ]
 
 
 class IntervalCounter:
