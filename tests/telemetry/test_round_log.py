@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from driftgauge.core.windows.shard import LateEvents, Round
-from driftgauge.telemetry.round_log import log_round, name_partitions
+from driftgauge.telemetry.round_log import log_round
 from tests.telemetry.builders import DAY_MS, EVENTS, HOUR_MS, build_result
 
 LATE = LateEvents("images", DAY_MS, 5, ((EVENTS, 1), 40))
@@ -58,7 +58,3 @@ def test_a_broken_chain_is_an_error_that_names_the_shard(records):
 def test_a_round_of_nothing_logs_nothing(records):
     log_round(0, Round())
     assert records() == []
-
-
-def test_partitions_are_named_in_the_order_of_their_numbers():
-    assert name_partitions([("b", 1), ("a", 10), ("a", 9)]) == ["a[9]", "a[10]", "b[1]"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partition
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.records import Records
 from driftgauge.kafka.source_partitions import SourcePartitions
@@ -47,11 +47,11 @@ def sort_messages(
         elif error.code() in _POSITION_LOST:
             _log.error(
                 "the log no longer holds the position",
-                extra={"partition": f"{at[0]}[{at[1]}]", "offset": message.offset(), "error": error.str()},
+                extra={"partition": name_partition(at), "offset": message.offset(), "error": error.str()},
             )
             lost.append(at)
         elif error.code() in AUTHORIZATION:
-            where = f"{at[0]}[{at[1]}]" if message.topic() else "the cluster"
+            where = name_partition(at) if message.topic() else "the cluster"
             text = f"{where} must not be read ({error.str()}); check the client's rights"
             raise AuthorizationError(text)
         elif error.fatal():

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partitions
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
 __all__ = ["LogOffsets"]
@@ -86,9 +86,9 @@ class LogOffsets:
                     offsets[partition] = offset
         # Said once: during an outage it is asked for, in vain, every second.
         if unknown.keys() - self._slow:
-            names = [f"{topic}[{index}]" for topic, index in sorted(unknown)]
             _log.warning(
-                "offsets unknown", extra={"partitions": names, "error": next(iter(unknown.values()))}
+                "offsets unknown",
+                extra={"partitions": name_partitions(unknown), "error": next(iter(unknown.values()))},
             )
         self._slow = (self._slow - offsets.keys()) | unknown.keys()
         if unknown:

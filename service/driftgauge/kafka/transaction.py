@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from driftgauge.core.partition import name_partitions
 from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
 from driftgauge.kafka.clock import Append
@@ -280,7 +281,7 @@ class Transaction:
         # One that could not be aborted is ended by a new producer of its id.
         if deliveries.unwritable and self._state is State.CLOSED:
             self._producer.leave_id()
-        names = [f"{topic}[{index}]" for topic, index in sorted(deliveries.unwritable | deliveries.too_large)]
+        names = name_partitions(deliveries.unwritable | deliveries.too_large)
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
         # Where the abort hung as well nothing was reported.
         where = ", ".join(names) or "some partitions"

@@ -16,6 +16,7 @@ from driftgauge.core.counting.partial import (
     Part,
     PartitionProgress,
 )
+from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
 from driftgauge.records.deltas import decode_deltas, encode_deltas
 from driftgauge.records.framing import FRAME_BYTES, RECORD, frame, unframe
@@ -97,7 +98,6 @@ def _fit(items: Sequence[Item], encode: Callable[[Sequence[Item]], bytes], room:
 def _describe(items: Sequence[PaneDelta | ExamplesDelta | PartitionProgress]) -> str:
     for item in items:
         if isinstance(item, PartitionProgress):
-            topic, partition = item.partition
-            return f"the progress of {topic}[{partition}]"
+            return f"the progress of {name_partition(item.partition)}"
         return f"one pane of stream {item.stream}"
     return "a progress of no partition"

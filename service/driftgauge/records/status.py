@@ -1,5 +1,7 @@
 """A shard's position and a stream's status as the changelog keeps them, in JSON."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -73,82 +75,62 @@ class _Status(_Kept):
 
 def write_position(position: ShardPosition) -> bytes:
     """Return a shard's position."""
-    kept = _Position(
-        shards=position.shards,
-        offset=position.offset,
-        log_ms=position.log_ms,
-        writer=position.writer,
-        producers=tuple(
-            _Producer(producer=producer, epoch=epoch, commit=number, log_ms=log_ms)
-            for (producer, epoch), (number, log_ms) in sorted(position.producers.items())
-        ),
-        gaps=position.gaps,
-        overlaps=position.overlaps,
-        orphans=position.orphans,
+    producers = tuple(
+        _Producer(producer=producer, epoch=epoch, commit=number, log_ms=log_ms)
+        for (producer, epoch), (number, log_ms) in sorted(position.producers.items())
     )
-    return kept.model_dump_json().encode()
+    return _write(_Position, position, producers=producers)
 
 
 def read_position(content: bytes) -> ShardPosition:
     """Return the position that was written; ValueError where it is none."""
     kept = _Position.model_validate_json(content)
-    return ShardPosition(
-        kept.shards,
-        kept.offset,
-        kept.log_ms,
-        kept.writer,
-        {(each.producer, each.epoch): (each.commit, each.log_ms) for each in kept.producers},
-        kept.gaps,
-        kept.overlaps,
-        kept.orphans,
-    )
+    producers = {(each.producer, each.epoch): (each.commit, each.log_ms) for each in kept.producers}
+    return ShardPosition(**{**dict(kept), "producers": producers})
 
 
 def write_status(status: StreamStatus) -> bytes:
     """Return a stream's status; sets and mappings in order, so that the same is always the same bytes."""
-    kept = _Status(
-        watermark_ms=status.watermark_ms,
-        final_ms=status.final_ms,
-        frontier=status.frontier,
-        foremost=status.foremost,
-        given_up=tuple(
-            _Partition(topic=topic, partition=partition) for topic, partition in sorted(status.given_up)
-        ),
+    return _write(
+        _Status,
+        status,
+        given_up=tuple(_Partition(topic=topic, partition=index) for topic, index in sorted(status.given_up)),
         losses=tuple(
-            _Loss(
-                topic=loss.partition[0], partition=loss.partition[1], from_ms=loss.from_ms, to_ms=loss.to_ms
-            )
+            _Loss(topic=topic, partition=index, from_ms=loss.from_ms, to_ms=loss.to_ms)
             for loss in status.losses
+            for topic, index in (loss.partition,)
         ),
-        counted_twice=status.counted_twice,
-        late=tuple(_OfSize(size_ms=size_ms, count=count) for size_ms, count in sorted(status.late.items())),
+        late=_by_size(status.late),
         closed=tuple(
             _Closed(size_ms=size_ms, verdict=verdict.value, count=count)
             for (size_ms, verdict), count in sorted(status.closed.items())
         ),
-        revised=tuple(
-            _OfSize(size_ms=size_ms, count=count) for size_ms, count in sorted(status.revised.items())
-        ),
+        revised=_by_size(status.revised),
         alarms=tuple(sorted(status.alarms)),
     )
-    return kept.model_dump_json().encode()
 
 
 def read_status(content: bytes) -> StreamStatus:
     """Return the status that was written; ValueError where it is none."""
     kept = _Status.model_validate_json(content)
-    return StreamStatus(
-        watermark_ms=kept.watermark_ms,
-        final_ms=kept.final_ms,
-        frontier=kept.frontier,
-        foremost=kept.foremost,
-        given_up=frozenset((each.topic, each.partition) for each in kept.given_up),
-        losses=tuple(
+    read = {
+        "given_up": frozenset((each.topic, each.partition) for each in kept.given_up),
+        "losses": tuple(
             DataLoss((each.topic, each.partition), each.from_ms, each.to_ms) for each in kept.losses
         ),
-        counted_twice=kept.counted_twice,
-        late={each.size_ms: each.count for each in kept.late},
-        closed={(each.size_ms, Verdict(each.verdict)): each.count for each in kept.closed},
-        revised={each.size_ms: each.count for each in kept.revised},
-        alarms=frozenset(kept.alarms),
-    )
+        "late": {each.size_ms: each.count for each in kept.late},
+        "closed": {(each.size_ms, Verdict(each.verdict)): each.count for each in kept.closed},
+        "revised": {each.size_ms: each.count for each in kept.revised},
+        "alarms": frozenset(kept.alarms),
+    }
+    return StreamStatus(**{**dict(kept), **read})
+
+
+def _write(model: type[_Kept], value: ShardPosition | StreamStatus, **rows: object) -> bytes:
+    """Return a value's fields in JSON, with `rows` in the place of what JSON has no form for."""
+    plain = {field.name: getattr(value, field.name) for field in fields(value)}
+    return model(**{**plain, **rows}).model_dump_json().encode()
+
+
+def _by_size(counts: Mapping[int, int]) -> tuple[_OfSize, ...]:
+    return tuple(_OfSize(size_ms=size_ms, count=count) for size_ms, count in sorted(counts.items()))

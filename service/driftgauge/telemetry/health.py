@@ -8,7 +8,7 @@ from threading import Lock
 
 __all__ = ["Condition", "Health", "Role"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 # Far above any batch or commit. Kafka has given the partitions to others by then (max.poll.interval.ms).
 _POLL_BOUND_MS = 60_000
@@ -80,7 +80,7 @@ class Health:
             self._was_ready = not self._unmet
         if turned:
             missing = self.missing()
-            logger.info("not ready" if missing else "ready", extra={"missing": missing})
+            _log.info("not ready" if missing else "ready", extra={"missing": missing})
 
     def since_poll_ms(self) -> int:
         """Return how long ago the last poll (or the start) was, ms, of the role that has waited longest."""

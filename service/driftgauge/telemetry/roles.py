@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 
 from driftgauge.core.counting.partial import shard_of
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.shard import Round, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Condition, Role
 from driftgauge.telemetry.metrics import NO_STREAM, Telemetry
-from driftgauge.telemetry.round_log import log_round, name_partitions
+from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
 __all__ = ["RoleTelemetry", "Stage"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 # What waits is said this often.
 _COMPLAIN_EVERY_S = 10.0
@@ -85,7 +85,7 @@ class RoleTelemetry:
     def aborted(self, error: str) -> None:
         """A transaction was aborted; what it held is done again."""
         self._metrics.commits.labels(self._role, "aborted").inc()
-        logger.warning("transaction aborted", extra={"role": self._role, "error": error})
+        _log.warning("transaction aborted", extra={"role": self._role, "error": error})
 
     def session_lost(self, error: str, pause_s: float) -> None:
         """The Kafka clients could do no more, and are replaced after a pause; nothing is held meanwhile."""
@@ -94,7 +94,7 @@ class RoleTelemetry:
         self._hold(set())
         for topic in self._stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
-        logger.error(
+        _log.error(
             "session lost; the Kafka clients are replaced",
             extra={"role": self._role, "error": error, "pause_s": pause_s},
         )
@@ -108,7 +108,7 @@ class RoleTelemetry:
         for topic, number in numbers.items():
             self._metrics.unwritable.labels(topic).set(number)
         if found - self._unwritable:
-            logger.error(
+            _log.error(
                 "partitions cannot be written to; nothing is lost, but it waits for them",
                 extra={"role": self._role, "partitions": name_partitions(found)},
             )
@@ -119,15 +119,13 @@ class RoleTelemetry:
         self._metrics.rebalances.labels(self._role, "assigned").inc()
         self._hold(set(held))
         self.works(well=True)
-        logger.info("partitions assigned", extra={"role": self._role, "partitions": name_partitions(added)})
+        _log.info("partitions assigned", extra={"role": self._role, "partitions": name_partitions(added)})
 
     def revoked(self, partitions: Collection[Partition]) -> None:
         """These partitions were given up."""
         self._metrics.rebalances.labels(self._role, "revoked").inc()
         self._hold(self._held - set(partitions))
-        logger.info(
-            "partitions revoked", extra={"role": self._role, "partitions": name_partitions(partitions)}
-        )
+        _log.info("partitions revoked", extra={"role": self._role, "partitions": name_partitions(partitions)})
 
     def lost(self, partitions: Collection[Partition]) -> None:
         """These partitions were taken away without notice."""
@@ -135,9 +133,7 @@ class RoleTelemetry:
         self._hold(self._held - set(partitions))
         # Until the group assigns partitions again, be they none.
         self.works(well=False)
-        logger.warning(
-            "partitions lost", extra={"role": self._role, "partitions": name_partitions(partitions)}
-        )
+        _log.warning("partitions lost", extra={"role": self._role, "partitions": name_partitions(partitions)})
 
     def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
         """The clock differs from the brokers' by so much, which is too much or is not."""
@@ -149,7 +145,7 @@ class RoleTelemetry:
         """These partitions are worked on from now on."""
         self._metrics.restore_duration.labels(self._role).observe(waited_s)
         self._complained_s.clear()
-        logger.info(
+        _log.info(
             "restored",
             extra={
                 "role": self._role,
@@ -166,7 +162,7 @@ class RoleTelemetry:
         said_s = self._complained_s.get(tuple(named))
         if said_s is None or now_s - said_s >= _COMPLAIN_EVERY_S:
             self._complained_s[tuple(named)] = now_s
-            logger.warning(
+            _log.warning(
                 "restore is waiting",
                 extra={
                     "role": self._role,
@@ -187,11 +183,11 @@ class RoleTelemetry:
 
     def hangs(self, partition: Partition, offset: int, waited_s: float, writer: str | None) -> None:
         """A transaction in a partition does not end."""
-        logger.error(
+        _log.error(
             "a transaction does not end; what stands after it in the partition cannot be read",
             extra={
                 "role": self._role,
-                "partition": f"{partition[0]}[{partition[1]}]@{offset}",
+                "partition": f"{name_partition(partition)}@{offset}",
                 "open_since_s": round(waited_s),
                 "producer": writer or "unknown",
                 "remedy": _HANGS,
@@ -232,7 +228,7 @@ class RoleTelemetry:
         for topic, number in lost.items():
             self._metrics.records_lost.labels(topic).inc(number)
             if number:
-                logger.error(
+                _log.error(
                     "Kafka deleted records before they were read; the windows concerned are marked",
                     extra={"topic": topic, "records": number},
                 )

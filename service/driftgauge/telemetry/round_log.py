@@ -1,16 +1,15 @@
 """What is logged of a shard's round: windows closed and corrected, late events, a chain that is broken."""
 
 import logging
-from collections.abc import Iterable
 
 from driftgauge.core.durations import format_duration
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import name_partition, name_partitions
 from driftgauge.core.result import WindowResult
 from driftgauge.core.windows.shard import Round
 
-__all__ = ["log_round", "name_partitions"]
+__all__ = ["log_round"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def log_round(shard: int, round_: Round) -> None:
@@ -18,30 +17,25 @@ def log_round(shard: int, round_: Round) -> None:
     for result in round_.results:
         _log_window(result)
     for late in round_.late:
-        (topic, partition), offset = late.first
-        logger.warning(
+        partition, offset = late.first
+        _log.warning(
             "events came after their window was final; they are counted as late",
             extra={
                 "stream": late.stream,
                 "window": format_duration(late.size_ms),
                 "events": late.number,
-                "first": f"{topic}[{partition}]@{offset}",
+                "first": f"{name_partition(partition)}@{offset}",
             },
         )
     for broken in round_.broken:
-        logger.error(
+        _log.error(
             "the partials do not continue what was counted; the windows concerned are marked",
             extra={"shard": shard, "found": broken},
         )
 
 
-def name_partitions(partitions: Iterable[Partition]) -> list[str]:
-    """Return partitions as an operator reads them, sorted."""
-    return [f"{topic}[{partition}]" for topic, partition in sorted(partitions)]
-
-
 def _log_window(result: WindowResult) -> None:
-    logger.info(
+    _log.info(
         "window closed" if result.revision == 0 else "window revised",
         extra={
             "stream": result.stream,

@@ -18,7 +18,7 @@ from driftgauge.telemetry.health import Health
 
 __all__ = ["MetricsServer"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 # The first byte is served within milliseconds of the start; this only bounds a broken machine.
 _START_TIMEOUT_S = 10.0
@@ -85,14 +85,14 @@ class MetricsServer:
                 f"the HTTP server on {self._host} port {self._port} did not start; see the log before this"
             )
             raise ServiceError(message)
-        logger.info("http server started", extra={"host": self._host, "port": self._port})
+        _log.info("http server started", extra={"host": self._host, "port": self._port})
 
     def stop(self) -> None:
         """Stop serving, within about two seconds whatever the requests under way do."""
         self._server.should_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
-            logger.warning("http server still busy", extra={"host": self._host, "port": self._port})
+            _log.warning("http server still busy", extra={"host": self._host, "port": self._port})
 
     def _listen(self) -> socket.socket:
         try:
@@ -110,9 +110,9 @@ class MetricsServer:
     def _serve(self) -> None:
         try:
             self._server.run(sockets=[self._socket])
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its trace
             # Health can no longer be asked, so the supervisor restarts the process.
-            logger.exception("http server failed")
+            _log.exception("http server failed")
 
 
 def _application(registry: CollectorRegistry, health: Health) -> Starlette:
@@ -129,7 +129,7 @@ def _application(registry: CollectorRegistry, health: Health) -> Starlette:
         alive = health.is_alive()
         since_poll_s = health.since_poll_ms() / 1000
         if not alive:
-            logger.error("poll loop stands still", extra={"since_poll_seconds": since_poll_s})
+            _log.error("poll loop stands still", extra={"since_poll_seconds": since_poll_s})
         return JSONResponse(
             {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
         )

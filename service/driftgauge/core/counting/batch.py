@@ -7,7 +7,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Counted", "EventBatch"]
+__all__ = ["EventBatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,3 @@ class EventBatch:
             list(compress(self.event_ids, mask)),
             list(compress(self.segments, mask)),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What became of a batch; the masks are (n,) bool over its rows.
-
-    Attributes:
-        late: Every window of the event is past correction; not counted.
-        overflown: No nearest centroid exists in float32; not counted.
-        late_by_size: Per window size, ms: the event's window of that size is past correction on its
-            partition. Counted for a larger one's sake, it shows in that as well while others correct it.
-    """
-
-    late: NDArray[np.bool_]
-    overflown: NDArray[np.bool_]
-    late_by_size: Mapping[int, NDArray[np.bool_]]
