@@ -17,7 +17,7 @@ from driftgauge.telemetry.logs import count_messages
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import MetricsServer
-from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 
 __all__ = ["check", "serve"]
 

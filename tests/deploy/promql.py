@@ -7,7 +7,8 @@ from typing import Any
 import promql_parser
 from deploy.generate.labels import SOURCE
 
-from driftgauge.telemetry.catalogue import METRICS, Kind
+from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metric import Kind
 
 TARGET = {*SOURCE, "instance"}
 

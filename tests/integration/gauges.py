@@ -6,7 +6,8 @@ from math import copysign
 from typing import Any
 
 from driftgauge.demo.scrape import Scrape
-from driftgauge.telemetry.catalogue import METRICS, Kind
+from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metric import Kind
 from tests.integration.case import WindowKey
 from tests.integration.service import Service
 

@@ -13,7 +13,7 @@ from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests.kafka.cluster import Cluster
 from tests.kafka.parts import DECODER, SHARDS, SPECS, START_MS, build_settings
 

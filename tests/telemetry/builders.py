@@ -22,7 +22,7 @@ from driftgauge.core.windows.window import Window
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests import results
 from tests.results import BASELINE_COUNTS, INCOMPLETE, NOT_SCORED, build_segment, build_small_segment
 

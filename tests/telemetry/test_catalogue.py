@@ -9,8 +9,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import InputError
-from driftgauge.telemetry.catalogue import METRICS, Kind, render_table, replace_table
+from driftgauge.telemetry.catalogue import METRICS, render_table, replace_table
 from driftgauge.telemetry.health import Role
+from driftgauge.telemetry.metric import Kind
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.needed import required
 from tests.results import build_segment

@@ -13,16 +13,10 @@ from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.registry import Registry
-from driftgauge.telemetry.stream_families import WatchedStream
+from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.window_collector import WindowCollector
 
 __all__ = ["NO_STREAM", "Telemetry"]
-
-# From a poll that found a handful of records to a commit that waits for the broker.
-_DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-# From offsets that are known at once to the end of a dead replica's transaction.
-_RESTORE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _STAGES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
@@ -114,8 +108,8 @@ class Telemetry:
         self.clock_offset = self._gauge("driftgauge_clock_offset_seconds")
         self.stalled = self._gauge("driftgauge_stable_offset_stalled_seconds")
         self.unwritable = self._gauge("driftgauge_unwritable_partitions")
-        self.batch_duration = self._histogram("driftgauge_batch_duration_seconds", _DURATION_BUCKETS)
-        self.restore_duration = self._histogram("driftgauge_restore_duration_seconds", _RESTORE_BUCKETS)
+        self.batch_duration = self._histogram("driftgauge_batch_duration_seconds")
+        self.restore_duration = self._histogram("driftgauge_restore_duration_seconds")
         for role in roles:
             self.last_poll.labels(role)
             self.restore_duration.labels(role)
@@ -124,20 +118,16 @@ class Telemetry:
 
     def _counter(self, name: str) -> Counter:
         metric = METRICS[name]
-        return Counter(metric.name, metric.documentation, metric.labels, registry=self.registry)
+        return Counter(name, metric.documentation, metric.labels, registry=self.registry)
 
     def _gauge(self, name: str) -> Gauge:
         metric = METRICS[name]
-        return Gauge(metric.name, metric.documentation, metric.labels, registry=self.registry)
+        return Gauge(name, metric.documentation, metric.labels, registry=self.registry)
 
-    def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
+    def _histogram(self, name: str) -> Histogram:
         metric = METRICS[name]
         return Histogram(
-            metric.name,
-            metric.documentation,
-            metric.labels,
-            registry=self.registry,
-            buckets=buckets,
+            name, metric.documentation, metric.labels, registry=self.registry, buckets=metric.buckets
         )
 
 

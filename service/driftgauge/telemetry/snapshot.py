@@ -1,13 +1,64 @@
-"""What a scrape shows of the shards that are held, as it was at their last commits."""
+"""What a scrape shows of streams: their configuration, and what the shards knew at their last commits."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from driftgauge.core.result import WindowResult
+from driftgauge.core.durations import format_duration
+from driftgauge.core.reference import Reference
+from driftgauge.core.result import SegmentResult, WindowResult
+from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.shard import ShardState
 
-__all__ = ["ShardSnapshot", "StreamSnapshot", "take_snapshot"]
+__all__ = [
+    "ShardSnapshot",
+    "ShownStream",
+    "StreamSnapshot",
+    "WatchedBaseline",
+    "WatchedStream",
+    "take_snapshot",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedBaseline:
+    """What is exported of a baseline while it is in force.
+
+    Attributes:
+        reference: What the stream is compared with.
+        model_version: The model version it was fitted on; None where it names none.
+        created_ms: When it was fitted, wall time.
+    """
+
+    reference: Reference
+    model_version: str | None
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedStream:
+    """What is exported of a stream before its first event.
+
+    Attributes:
+        spec: How it is watched.
+        baselines: Its baselines.
+        drift_severity: How urgent drift is: critical, warning or info.
+        overdue_ms: How long after a window was closed the next one is overdue; None: as `StreamSpec` has it.
+    """
+
+    spec: StreamSpec
+    baselines: tuple[WatchedBaseline, ...]
+    drift_severity: str
+    overdue_ms: int | None = None
+
+    def in_force(self, time_ms: int) -> WatchedBaseline:
+        """Return the baseline that is in force at an event time."""
+        reference = self.spec.in_force(time_ms)
+        return next(baseline for baseline in self.baselines if baseline.reference is reference)
+
+    def overdue_after(self, size_ms: int) -> int:
+        """Return how long after a window of a size was closed the next one is overdue, ms."""
+        return self.overdue_ms or self.spec.overdue_ms(size_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +74,30 @@ class StreamSnapshot:
     status: StreamStatus
     newest: Mapping[int, WindowResult]
     open_windows: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStream:
+    """All that a scrape shows of a stream; `baseline` is the one in force now."""
+
+    watched: WatchedStream
+    known: StreamSnapshot
+    baseline: WatchedBaseline
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield each window size, by name and in ms."""
+        return ((format_duration(size_ms), size_ms) for size_ms in self.watched.spec.sizes_ms)
+
+    def newest(self) -> Iterator[tuple[str, WindowResult]]:
+        """Yield the newest closed window of each size that has one."""
+        newest = self.known.newest
+        return ((window, newest[size_ms]) for window, size_ms in self.sizes() if size_ms in newest)
+
+    def segments(self) -> Iterator[tuple[tuple[str, ...], SegmentResult]]:
+        """Yield the segments of these windows, each with its labels."""
+        for window, result in self.newest():
+            for segment in result.segments:
+                yield (window, *segment.segment), segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from driftgauge.clock import Clock
-from driftgauge.telemetry.families import counter_family
-from driftgauge.telemetry.snapshot import ShardSnapshot
-from driftgauge.telemetry.stream_families import (
-    WatchedStream,
-    baseline_families,
-    configured_families,
-    totals,
-)
-from driftgauge.telemetry.window_families import window_families
+from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metric import Family
+from driftgauge.telemetry.snapshot import ShardSnapshot, ShownStream, WatchedStream
 
 __all__ = ["WindowCollector"]
 
 # What is no longer kept up to date is not shown: no series is better than a drift that is frozen.
 _FRESH_S = 15.0
-
-_Family = GaugeMetricFamily | CounterMetricFamily
 
 
 class WindowCollector(Collector):
@@ -53,11 +44,11 @@ class WindowCollector(Collector):
         """Show no other shards any more: the group has given them to others."""
         self._shards = {shard: shown for shard, shown in self._shards.items() if shard in shards}
 
-    def describe(self) -> Iterator[_Family]:
+    def describe(self) -> Iterator[Family]:
         """Yield the families without samples."""
         return self._families({})
 
-    def collect(self) -> Iterator[_Family]:
+    def collect(self) -> Iterator[Family]:
         """Yield the families of the snapshots that are fresh."""
         now_s = self._clock.monotonic_s()
         shards = sorted(self._shards.items())
@@ -65,18 +56,23 @@ class WindowCollector(Collector):
             {shard: snapshot for shard, (shown_s, snapshot) in shards if now_s - shown_s <= _FRESH_S}
         )
 
-    def _families(self, shards: Mapping[int, ShardSnapshot]) -> Iterator[_Family]:
-        streams = [
-            (self._streams[stream], known)
+    def _families(self, shards: Mapping[int, ShardSnapshot]) -> Iterator[Family]:
+        now_ms = self._clock.wall_ms()
+        streams = {
+            stream: ShownStream(self._streams[stream], known, self._streams[stream].in_force(now_ms))
             for snapshot in shards.values()
             for stream, known in snapshot.streams.items()
-        ]
-        yield from window_families(streams)
-        yield from totals(streams)
-        yield from configured_families(streams)
-        yield from baseline_families(streams, self._clock.wall_ms())
+        }
+        for metric in METRICS.values():
+            if metric.samples is not None:
+                family = metric.family()
+                for stream, shown in streams.items():
+                    for labels, value in metric.samples(shown):
+                        if value is not None:
+                            family.add_metric((stream, *labels), value)
+                yield family
         for name, value_of in _CHAIN_COUNTERS.items():
-            family = counter_family(name)
+            family = METRICS[name].family()
             for shard, snapshot in shards.items():
                 family.add_metric((str(shard),), value_of(snapshot))
             yield family
