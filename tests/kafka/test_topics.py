@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 )
 
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
-from driftgauge.kafka import client, lost_topics, metadata, requests, topics
+from driftgauge.kafka import client, lost_topics, metadata, topics
 from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS, InternalTopics
 from tests.kafka.broker import Broker
@@ -149,7 +149,7 @@ def impatient(monkeypatch):
     """What is waited for in vain is given up sooner."""
     for module in (topics, lost_topics):
         monkeypatch.setattr(module, "_PATIENCE_S", 0.2)
-    for module in (topics, lost_topics, metadata, requests):
+    for module in (topics, lost_topics, metadata):
         monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.5)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.client import KafkaProperties, admin
-from driftgauge.kafka.requests import has_controller
+from driftgauge.kafka.metadata import has_controller
 
 __all__ = ["require_transactions"]
 

@@ -95,35 +95,23 @@ _TRANSACTION_OWNED: KafkaProperties = {
 
 def consumer(properties: KafkaProperties, group: str) -> Consumer:
     """Return a consumer of the group."""
-    own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
-    return Consumer(
-        {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "group.id": group},
-        logger=LIBRDKAFKA,
-    )
+    return _consumer(properties, {"group.id": group})
 
 
 def changelog_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer that reads partitions from their beginning, as a member of no group."""
-    own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
-    return Consumer(
-        {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, "auto.offset.reset": "earliest"},
-        logger=LIBRDKAFKA,
-    )
+    return _consumer(properties, {"auto.offset.reset": "earliest"})
 
 
 def uncommitted_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer of what may never be committed, as a member of no group."""
+    return _consumer(properties, {"auto.offset.reset": "earliest", "isolation.level": "read_uncommitted"})
+
+
+def _consumer(properties: KafkaProperties, purpose: KafkaProperties) -> Consumer:
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer(
-        {
-            **_SHARED_DEFAULTS,
-            **_CONSUMER_DEFAULTS,
-            **own,
-            **_CONSUMER_OWNED,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_uncommitted",
-        },
-        logger=LIBRDKAFKA,
+        {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, **purpose}, logger=LIBRDKAFKA
     )
 
 

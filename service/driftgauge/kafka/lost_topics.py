@@ -11,7 +11,7 @@ from driftgauge.errors import StateError
 from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.internal_topics import InternalTopics
-from driftgauge.kafka.requests import failure, failures
+from driftgauge.kafka.metadata import failure, failures
 
 __all__ = ["require_changelog_not_lost", "require_partials_not_lost"]
 

@@ -1,100 +1,32 @@
-"""Which topics there are, with how many partitions and which identity."""
+"""What is asked of a cluster through its administration client, and how a refusal is told."""
 
 import logging
-from base64 import urlsafe_b64decode
-from collections.abc import Collection
-from concurrent.futures import Future, wait
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicCollection, Uuid
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource
 
 from driftgauge.core.partition import Partition
-from driftgauge.errors import AuthorizationError
+from driftgauge.errors import AuthorizationError, BrokerError, ServiceError
 from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
-from driftgauge.kafka.requests import failure, failures, has_controller, metadata, settings_of
 
 __all__ = [
-    "EventTopics",
     "count_partitions",
-    "describe_events",
+    "failure",
+    "failures",
+    "has_controller",
     "message_limit",
+    "metadata",
     "missing_topics",
     "require_visible",
+    "settings_of",
     "writable_partitions",
 ]
 
 _log = logging.getLogger(__name__)
-
-
-class EventTopics:
-    """Asks for the topics' ids and numbers of partitions, without holding up the reader."""
-
-    def __init__(self, admin: AdminClient, topics: Collection[str]) -> None:
-        """Ask nothing yet, but whether the cluster answers such questions.
-
-        Raises:
-            BrokerError: It does not answer at all.
-        """
-        self._admin = admin
-        self._topics = topics
-        # Waited for in vain elsewhere.
-        self._has_controller = has_controller(admin)
-        self._pending: dict[str, Future[Any]] = {}
-
-    def request(self) -> None:
-        """Ask; all that was asked before has been collected."""
-        if self._has_controller:
-            self._pending = self._admin.describe_topics(
-                TopicCollection(list(self._topics)), request_timeout=REQUEST_TIMEOUT_S
-            )
-
-    def collect(self) -> dict[str, tuple[str, int]] | None:
-        """Return the topics that are known, each with its id and its number of partitions.
-
-        The id is a UUID's hex digits; empty where the brokers have none. None while an answer is still
-        to come. What is not answered is left out, as a topic that does not exist is.
-        """
-        if not self._has_controller:
-            return {
-                topic: ("", number) for topic, number in count_partitions(self._admin, self._topics).items()
-            }
-        if not all(future.done() for future in self._pending.values()):
-            return None
-        asked, self._pending = self._pending, {}
-        found = {}
-        for topic, future in asked.items():
-            try:
-                described = future.result()
-            except KafkaException as error:
-                _log.warning("topic unknown", extra={"topic": topic, "error": error.args[0].str()})
-            else:
-                found[topic] = (_hex(described.topic_id), len(described.partitions))
-        return found
-
-    def describe(self) -> dict[str, tuple[str, int]]:
-        """Ask, and return the answers once they are there."""
-        self.request()
-        wait(self._pending.values())
-        return self.collect() or {}
-
-
-def describe_events(admin: AdminClient, topics: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Return the id and the number of partitions of each topic, as `EventTopics`; waits for the answer.
-
-    Raises:
-        BrokerError: The cluster does not answer.
-    """
-    return EventTopics(admin, topics).describe()
-
-
-def _hex(topic_id: Uuid | None) -> str:
-    """Return a topic's id as hex digits; brokers before Kafka 2.8 give none, or one of zeros."""
-    if topic_id is None:
-        return ""
-    digits = urlsafe_b64decode(f"{topic_id}==").hex()
-    return digits if int(digits, 16) else ""
 
 
 def count_partitions(admin: AdminClient, topics: Collection[str]) -> dict[str, int]:
@@ -166,3 +98,66 @@ def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -
         if partition is not None and partition.leader >= 0 and len(partition.isrs) >= least:
             writable.add((topic, index))
     return writable
+
+
+def settings_of(admin: AdminClient, topics: Collection[str]) -> dict[str, dict[str, str]] | None:
+    """Return the settings of each topic; None where the cluster cannot be asked.
+
+    Raises:
+        AuthorizationError: This client may not see them.
+        BrokerError: The cluster does not answer, or has not all of the topics.
+    """
+    if not has_controller(admin):
+        _log.info("settings of topics are not checked: the cluster has no controller to ask")
+        return None
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    pending = admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
+    for resource, error in failures(pending):
+        what = f"the settings of topic {resource.name} are unknown"
+        raise failure(error, what, right="grant DescribeConfigs on it")
+    return {
+        resource.name: {name: entry.value for name, entry in future.result().items()}
+        for resource, future in pending.items()
+    }
+
+
+def has_controller(admin: AdminClient) -> bool:
+    """Tell whether more than metadata can be asked for: librdkafka asks by way of the controller.
+
+    The broker inside librdkafka names one that does not exist; requests wait for it in vain.
+    """
+    known = metadata(admin)
+    return known.controller_id in known.brokers
+
+
+def metadata(admin: AdminClient) -> ClusterMetadata:
+    """Return what the cluster tells of its brokers and of all topics.
+
+    Raises:
+        BrokerError: It does not answer.
+    """
+    # Of all topics: asking for one by its name may create it, with settings that are not ours.
+    try:
+        return admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as error:
+        what = "the Kafka cluster does not answer"
+        raise failure(error.args[0], what, remedy="check kafka.bootstrap.servers") from error
+
+
+def failures(pending: Mapping[Any, Future[Any]], but: int | None = None) -> Iterator[tuple[Any, KafkaError]]:
+    """Wait for every answer, and yield what was not done and why."""
+    for asked, future in pending.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != but:
+                yield asked, error.args[0]
+
+
+def failure(
+    error: KafkaError, what: str, *, right: str = "check the rights", remedy: str = "check the brokers"
+) -> ServiceError:
+    """Return the error to raise: only the remedy for what is forbidden is a right."""
+    if error.code() in AUTHORIZATION:
+        return AuthorizationError(f"{what} ({error.str()}); {right}")
+    return BrokerError(f"{what} ({error.str()}); {remedy}")

@@ -14,7 +14,7 @@ from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka import client
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
-from driftgauge.kafka.prepare import prepare_topics
+from driftgauge.kafka.topics import prepare_topics
 from driftgauge.records.changelog import encode_key, encode_value
 
 __all__ = ["reshard_topics"]

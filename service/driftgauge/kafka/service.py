@@ -18,11 +18,10 @@ from driftgauge.kafka.broker_version import require_transactions
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
-from driftgauge.kafka.metadata import message_limit, missing_topics
-from driftgauge.kafka.prepare import prepare_topics
-from driftgauge.kafka.requests import has_controller
+from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.topic_watch import TopicWatch
+from driftgauge.kafka.topics import prepare_topics
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.telemetry.health import Role

@@ -1,14 +1,17 @@
-"""Topics that are missing are created, and the internal ones refused where they cannot be used."""
+"""Topics that are missing are created, and internal ones that cannot be used are refused."""
 
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack, closing
 from time import monotonic, sleep
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, StateError
+from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.internal_topics import (
     CHANGELOG_SETTINGS,
@@ -17,10 +20,17 @@ from driftgauge.kafka.internal_topics import (
     require_settings,
 )
 from driftgauge.kafka.lost_topics import require_changelog_not_lost, require_partials_not_lost
-from driftgauge.kafka.metadata import count_partitions, missing_topics, require_visible
-from driftgauge.kafka.requests import failure, failures, metadata, settings_of
+from driftgauge.kafka.metadata import (
+    count_partitions,
+    failure,
+    failures,
+    metadata,
+    missing_topics,
+    require_visible,
+    settings_of,
+)
 
-__all__ = ["create_missing_topics", "prepare_internal_topics", "replication_factor"]
+__all__ = ["create_missing_topics", "prepare_internal_topics", "prepare_topics", "replication_factor"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +39,32 @@ _PATIENCE_S: Final = 10.0
 _RETRY_S: Final = 0.1
 # With as many, one may be away and two still take a write.
 _SAFE_REPLICAS: Final = 3
+
+
+def prepare_topics(admin: AdminClient, settings: Settings) -> None:
+    """Create the topics that are written to, and check those that are there.
+
+    Raises:
+        AuthorizationError: This client may not do, or not see, what is needed.
+        BrokerError: The cluster does not answer or refuses.
+        StateError: An internal topic is lost, has another number of partitions, or would lose records.
+    """
+    names = settings.topics
+    replication = replication_factor(admin, names.events, names.replication_factor)
+    create_missing_topics(admin, [names.windows, names.dead_letters], replication)
+    with ExitStack() as stack:
+        count, windows = (
+            stack.enter_context(closing(client.consumer(settings.kafka, group)))
+            for group in (settings.group, settings.windows_group)
+        )
+        prepare_internal_topics(
+            admin,
+            InternalTopics(settings.partials_topic, settings.changelog_topic, settings.shards),
+            replication=replication,
+            events=count_partitions(admin, names.events),
+            count=count,
+            windows=windows,
+        )
 
 
 def replication_factor(admin: AdminClient, events: Collection[str], configured: int | None) -> int:
