@@ -144,10 +144,12 @@ class Event(BaseModel):
             return np.array(self.embedding, np.float64).astype("<f4").tobytes()
 
 
-class ClusterRecord(BaseModel):
-    """One cluster's part in a window."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class ClusterRecord(_Record):
+    """One cluster's part in a window."""
 
     id: Count
     """The cluster, as the baseline numbers it."""
@@ -165,10 +167,8 @@ class ClusterRecord(BaseModel):
     """Its term of the divergence; the terms sum to it. Null if the window is not scored."""
 
 
-class MeanShiftRecord(BaseModel):
+class MeanShiftRecord(_Record):
     """How far the mean of a window's vectors has moved along the baseline's leading components."""
-
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     t2: Finite
     """Hotelling's T2 of the shift."""
@@ -190,10 +190,8 @@ class MeanShiftRecord(BaseModel):
     """Each component's share of the size; they sum to 1."""
 
 
-class SlowDriftRecord(BaseModel):
+class SlowDriftRecord(_Record):
     """Small evidence that builds up over windows."""
-
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     statistic: Finite
     """The CUSUM of the windows' evidence, 0 or more."""
@@ -202,10 +200,8 @@ class SlowDriftRecord(BaseModel):
     """What it must reach to warn."""
 
 
-class ExampleRecord(BaseModel):
+class ExampleRecord(_Record):
     """Some events of a cluster."""
-
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     cluster: Count
     """The cluster."""
@@ -214,10 +210,8 @@ class ExampleRecord(BaseModel):
     """Their `event_id`s."""
 
 
-class SegmentRecord(BaseModel):
+class SegmentRecord(_Record):
     """A window's events of one segment, compared with the baseline's of the same; null where not scored."""
-
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     key: str
     """What tells the events apart, such as country."""
@@ -250,10 +244,8 @@ class SegmentRecord(BaseModel):
     """As of the window."""
 
 
-class PartitionRecord(BaseModel):
+class PartitionRecord(_Record):
     """A partition of an events topic."""
-
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     topic: str
     """The topic."""
@@ -262,10 +254,8 @@ class PartitionRecord(BaseModel):
     """The partition's index in it."""
 
 
-class WindowRecord(BaseModel):
+class WindowRecord(_Record):
     """The result of one window; a higher revision of the same stream, window and start replaces it."""
-
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     stream: str
     """The embedding stream."""

@@ -6,7 +6,6 @@ but not enforced; nothing outlives the process. It proves nothing about restarts
 """
 
 from collections.abc import Sequence
-from types import TracebackType
 
 from confluent_kafka import KafkaException, Producer
 
@@ -41,10 +40,5 @@ class EmbeddedBroker:
     def __enter__(self) -> "EmbeddedBroker":
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._host = None  # the broker ends with the client that carries it
