@@ -60,12 +60,7 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
 
 
 def build_decoder(streams: Iterable[ConfiguredStream], lead_ms: int) -> Decoder:
-    """Return the decoder that knows what each stream's events must look like at their time.
-
-    Args:
-        streams: The streams.
-        lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
-    """
+    """Return the decoder that knows what each stream's events must look like at their time."""
     return Decoder(
         (
             BaselineContract(

@@ -65,10 +65,6 @@ def check_dependence(dependence: Dependence, count: int) -> None:
     is 4 / m or more. So the over-dispersion of the counts stays below m^2; that of the means is below m,
     for windows vary no more than their vectors.
 
-    Args:
-        dependence: The dependence.
-        count: m.
-
     Raises:
         BaselineError: With what is wrong.
     """

@@ -89,10 +89,6 @@ def find_members(
 ) -> tuple[Members, ...]:
     """Return which of n vectors belong to each chosen segment, and to `other` of each key.
 
-    Args:
-        labels: What each of the n vectors can be told apart by; None where that is not known.
-        choices: The segments.
-
     Raises:
         InputError: These segments cannot be told apart; the message says what would help.
     """
@@ -128,12 +124,6 @@ def check_members(
     """Return the segments that have enough reference vectors: five a cluster and five a component.
 
     `other` may have too few, and is then left out: nothing can be folded into it that is not.
-
-    Args:
-        members: The reference vectors of each segment.
-        clusters: k.
-        components: The most components there may be.
-        progress: Is told what is left out.
 
     Raises:
         BaselineError: A segment that was asked for has too few.

@@ -114,14 +114,7 @@ def observe(
 def measure_dependence(
     traffic: Traffic | None, windows: CleanWindows | None, clusters: int, progress: Callable[[str], None]
 ) -> Dependence | None:
-    """Return what the windows held out say of the dependence; where they cannot, say why and what would help.
-
-    Args:
-        traffic: All windows; None where there are no times.
-        windows: Those held out that have enough events; None where none could be.
-        clusters: k.
-        progress: Is told.
-    """
+    """Return what the windows held out say of the dependence; where they cannot, say why and what helps."""
     dependence = None if windows is None else windows.dependence()
     if traffic is None:
         reason = "the vectors have no times"

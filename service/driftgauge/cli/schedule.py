@@ -33,12 +33,7 @@ class _Period:
 
 
 def describe_schedule(stream: ConfiguredStream, now_ms: int) -> list[str]:
-    """Return a line for each baseline of a stream, and a warning for each mistake that can be seen.
-
-    Args:
-        stream: The stream.
-        now_ms: Wall time.
-    """
+    """Return a line for each baseline of a stream, and a warning for each mistake that can be seen."""
     periods = _periods(stream)
     lines = [_line(period, now_ms) for period in periods]
     for period in periods:

@@ -55,9 +55,6 @@ class Dependence:
         means, since the same events come together there: the excess over 1, weighted by itself, is
         taken to be as large as theirs. And the over-dispersion is an estimate from W windows, which
         makes the distribution an F.
-
-        Args:
-            clusters: k, 2 or more.
         """
         even = clusters - 1
         # The most there can be: all excess in one direction.

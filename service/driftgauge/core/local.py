@@ -35,13 +35,7 @@ class LocalDriver:
     """
 
     def __init__(self, specs: Collection[StreamSpec], topic: str, partitions: int) -> None:
-        """Begin at offset 0 of each partition.
-
-        Args:
-            specs: The streams.
-            topic: The name of the topic.
-            partitions: How many partitions it has.
-        """
+        """Begin at offset 0 of each partition."""
         self._counter = IntervalCounter(specs)
         self._partitions: dict[int, Partition] = {code: (topic, code) for code in range(partitions)}
         self._counted = dict.fromkeys(self._partitions, 0)

@@ -26,10 +26,6 @@ def advance(statistic: float, p_value: float) -> float:
     max(0, statistic + z - 1/2), with z the normal quantile of 1 - p: standard normal without drift.
 
     Source: E. S. Page, Continuous inspection schemes, Biometrika 41, 1954.
-
-    Args:
-        statistic: The statistic after the window before, 0 or more.
-        p_value: The window's p-value, 0 to 1.
     """
     z = min(max(-float(ndtri(p_value)), -_MAX_Z), _MAX_Z)
     return max(0.0, statistic + z - _ALLOWANCE)

@@ -47,13 +47,7 @@ class History:
 
     @classmethod
     def begin(cls, baseline_id: str, components: int, end_ms: int) -> "History":
-        """Return the history before the first window against a baseline.
-
-        Args:
-            baseline_id: The baseline's identity.
-            components: r, its components.
-            end_ms: The end of the last window that has entered, against whatever baseline.
-        """
+        """Return the history before the first window against a baseline."""
         return cls(baseline_id, end_ms, Recall(), None, CleanWindows.empty(components))
 
     def warmed_by(self, warm_up: tuple[int, int] | None) -> "History":

@@ -56,15 +56,6 @@ def publish_live(
 ) -> None:
     """Publish events of the present time until interrupted, a week of days under each condition.
 
-    Args:
-        producer: Sends the events.
-        source: What they are made of.
-        topic: Where to.
-        day_ms: How long a day lasts.
-        clock_ms: Wall time.
-        check: Called every second; ends the traffic by raising.
-        say: Told when a week begins.
-
     Raises:
         BrokerError: The broker did not take the events.
     """

@@ -37,13 +37,7 @@ class ServiceProcess:
     """`driftgauge serve` with a configuration whose `http.port` is 0, used as a context manager."""
 
     def __init__(self, config: Path, log: Path, stopping: threading.Event) -> None:
-        """Prepare to run.
-
-        Args:
-            config: The configuration.
-            log: Where its output goes.
-            stopping: Set when the demo was told to stop; heard at the next `check`.
-        """
+        """Prepare to run."""
         self._config = config
         self._log = log
         self._stopping = stopping
@@ -127,11 +121,6 @@ class ServiceProcess:
 
     def wait_for(self, what: str, look: Callable[[], _Found | None], describe: Callable[[], str]) -> _Found:
         """Look again and again until something is found, and return it.
-
-        Args:
-            what: What is awaited, for the error.
-            look: Returns what is awaited, or None while it is not there.
-            describe: Says what is there instead, for the error.
 
         Raises:
             DemoError: It did not come in time, or the service ended.

@@ -44,13 +44,7 @@ class DeadLetters:
     """
 
     def __init__(self, transaction: Transaction, topic: str, max_bytes: int) -> None:
-        """Hold nothing.
-
-        Args:
-            transaction: What is written into.
-            topic: The dead letters' topic.
-            max_bytes: How large a record of it may be.
-        """
+        """Hold nothing."""
         self._transaction = transaction
         self._topic = topic
         self._max_bytes = max_bytes

@@ -63,10 +63,6 @@ Measured (Kafka 4.3): a partition stays below what stands in it, an hour's marke
 def require_settings(topics: InternalTopics, settings: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse internal topics that would lose what is needed.
 
-    Args:
-        topics: The internal topics.
-        settings: Topic -> its settings.
-
     Raises:
         StateError: A setting of one of them must be changed first.
     """

@@ -20,14 +20,9 @@ _WAIT_S = 1.0
 
 
 def writer_of(settings: Settings, partition: Partition, offset: int) -> str | None:
-    """Return the transactional id that wrote the open transaction at an offset; None where none says so.
-
-    Args:
-        settings: Name the internal topics; other topics are written by producers that we do not know.
-        partition: The partition.
-        offset: Where the transaction begins.
-    """
+    """Return the transactional id that wrote the open transaction at an offset; None where none says so."""
     topic, index = partition
+    # Other topics are written by producers that we do not know.
     if topic not in {settings.partials_topic, settings.changelog_topic}:
         return None
     with closing(client.uncommitted_consumer(settings.kafka)) as consumer:

@@ -79,11 +79,6 @@ def publish(producer: Producer, publication: Publication, *, rate: float | None)
 
     The record's own timestamp stays now whatever the event time, for Kafka expires records by it.
 
-    Args:
-        producer: Sends the events.
-        publication: What to send.
-        rate: Events a second; None for as fast as the broker takes them.
-
     Raises:
         BrokerError: The broker did not take them all.
     """

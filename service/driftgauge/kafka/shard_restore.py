@@ -38,18 +38,7 @@ class ShardRestore:
         admin: AdminClient,
         clock: Clock,
     ) -> None:
-        """Begin.
-
-        Args:
-            shard: The shard.
-            state: An empty state, which is filled.
-            partials: The topic of the partials.
-            changelog: The topic of the changelog.
-            offsets: Asks for the group's offsets.
-            reader: Reads the changelog.
-            admin: Asked for where logs begin and end.
-            clock: The clock.
-        """
+        """Begin."""
         self.state = state
         self._shard = shard
         self._partials: Partition = partials, shard

@@ -67,13 +67,7 @@ class StalledOffsets:
     """Asks every few seconds, in the background, which partitions are stalled."""
 
     def __init__(self, admin: AdminClient, after_s: float, monotonic: Callable[[], float]) -> None:
-        """Ask nothing yet.
-
-        Args:
-            admin: The client to ask through.
-            after_s: How long a stable offset stands still before it counts as stalled.
-            monotonic: The clock.
-        """
+        """Ask nothing yet."""
         self._high = LogOffsets(admin)
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic

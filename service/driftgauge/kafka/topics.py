@@ -115,14 +115,6 @@ def prepare_internal_topics(
 
     It may be repeated, and several replicas may do it at once.
 
-    Args:
-        admin: An administration client.
-        topics: The internal topics.
-        replication: How many replicas new ones get.
-        events: Events topic -> how many partitions it has.
-        count: A consumer of COUNT's group, that reads nothing yet.
-        windows: A consumer of WINDOWS' group, that reads nothing yet.
-
     Raises:
         AuthorizationError: This client may not do, or not see, what is needed.
         BrokerError: The cluster does not answer or refuses.

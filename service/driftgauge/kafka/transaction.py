@@ -66,14 +66,7 @@ class Transaction:
         clock_ms: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            make_producer: Makes a producer of an id that reports errors, see `client`.
-            transactional_id: The id; a second process of the same id fences the first.
-            clock_ms: The wall clock.
-            monotonic: Measures the bounds.
-        """
+        """Connect to nothing yet."""
         self._producer = TransactionalProducer(
             make_producer, transactional_id, clock_ms=clock_ms, monotonic=monotonic
         )

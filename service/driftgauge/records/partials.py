@@ -39,15 +39,9 @@ def encode_commit(
     partitions: Sequence[PartitionProgress],
     limit_bytes: int,
 ) -> list[bytes]:
-    """Return the parts of a commit for one shard, in order; the same input gives the same bytes.
+    """Return the parts of a commit for one shard, in order, none longer than the limit.
 
-    Args:
-        commit: The commit.
-        shards: How many shards there are.
-        panes: What is added to panes of the shard's streams.
-        examples: What is added to their examples.
-        partitions: The progress of every partition held, with the times of the shard's streams.
-        limit_bytes: No part is longer.
+    The same input gives the same bytes.
 
     Raises:
         StateError: One pane, its examples, or one partition's progress alone is longer.

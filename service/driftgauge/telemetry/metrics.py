@@ -42,17 +42,7 @@ class Telemetry:
         roles: Collection[Role],
         clock: Clock,
     ) -> None:
-        """Create the metrics, counters at 0 for each label set that can occur, but for those of streams.
-
-        Args:
-            version: The version that runs.
-            streams: The configured streams.
-            topics: The topics events are read from.
-            shards_topic: The topic whose partitions are the shards.
-            health: Tells which conditions hold.
-            roles: What the process does.
-            clock: The clock.
-        """
+        """Create the metrics, counters at 0 for each label set that can occur, but for those of streams."""
         self.registry = Registry()
         self.health = health
         self.clock = clock

@@ -44,13 +44,7 @@ class RoleTelemetry:
     """Counts, times and logs what one role does; every method is called from the role's thread."""
 
     def __init__(self, telemetry: Telemetry, role: Role, shards: int) -> None:
-        """Observe a role.
-
-        Args:
-            telemetry: The metrics.
-            role: The role.
-            shards: How many shards there are.
-        """
+        """Observe a role."""
         self._metrics = telemetry
         self._role = role
         self._names = telemetry.stream_names

@@ -26,12 +26,7 @@ class WindowCollector(Collector):
     """
 
     def __init__(self, streams: Iterable[WatchedStream], clock: Clock) -> None:
-        """Show nothing.
-
-        Args:
-            streams: The configured streams, of these and of other shards.
-            clock: The clock.
-        """
+        """Show nothing."""
         self._streams = {watched.spec.name: watched for watched in streams}
         self._clock = clock
         self._shards: Mapping[int, tuple[float, ShardSnapshot]] = {}

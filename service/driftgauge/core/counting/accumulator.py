@@ -25,13 +25,7 @@ class Accumulator:
     """
 
     def __init__(self, stream: str, reference: Reference, scheme: Scheme) -> None:
-        """Hold nothing yet.
-
-        Args:
-            stream: The stream's name.
-            reference: The baseline that its events are assigned by.
-            scheme: How they are counted.
-        """
+        """Hold nothing yet."""
         self._stream = stream
         self._reference = reference
         self._scheme = scheme

@@ -50,11 +50,7 @@ class IntervalCounter:
     """Counts batches until they are taken or dropped; keeps nothing beyond."""
 
     def __init__(self, specs: Iterable[StreamSpec]) -> None:
-        """Begin an interval.
-
-        Args:
-            specs: The configured streams.
-        """
+        """Begin an interval."""
         self._specs = {spec.name: spec for spec in specs}
         self._accumulators: dict[tuple[str, str], Accumulator] = {}
         self._times: dict[tuple[int, str], StreamTime] = {}
@@ -95,12 +91,7 @@ class IntervalCounter:
         return overflown
 
     def take(self, partitions: Mapping[int, Partition], shards: int) -> dict[int, ShardDelta]:
-        """Return what was counted, by shard, and begin the next interval.
-
-        Args:
-            partitions: What the batches' codes stand for.
-            shards: How many shards there are.
-        """
+        """Return what was counted, by shard, and begin the next interval."""
         deltas: dict[int, ShardDelta] = {}
         for (stream, _), accumulator in sorted(self._accumulators.items()):
             delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
