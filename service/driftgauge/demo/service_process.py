@@ -37,7 +37,6 @@ class ServiceProcess:
     """`driftgauge serve` with a configuration whose `http.port` is 0, used as a context manager."""
 
     def __init__(self, config: Path, log: Path, stopping: threading.Event) -> None:
-        """Prepare to run."""
         self._config = config
         self._log = log
         self._stopping = stopping

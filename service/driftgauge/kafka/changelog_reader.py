@@ -23,7 +23,6 @@ class ChangelogReader:
     """Reads committed records from the beginning, as a member of no group."""
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
-        """Read nothing yet."""
         self._consumer = consumer
         self._topic = topic
         self._positions: dict[int, int] = {}

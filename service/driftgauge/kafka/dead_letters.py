@@ -44,7 +44,6 @@ class DeadLetters:
     """
 
     def __init__(self, transaction: Transaction, topic: str, max_bytes: int) -> None:
-        """Hold nothing."""
         self._transaction = transaction
         self._topic = topic
         self._max_bytes = max_bytes

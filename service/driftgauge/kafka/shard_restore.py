@@ -38,7 +38,6 @@ class ShardRestore:
         admin: AdminClient,
         clock: Clock,
     ) -> None:
-        """Begin."""
         self.state = state
         self._shard = shard
         self._partials: Partition = partials, shard

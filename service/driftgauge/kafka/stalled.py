@@ -67,7 +67,6 @@ class StalledOffsets:
     """Asks every few seconds, in the background, which partitions are stalled."""
 
     def __init__(self, admin: AdminClient, after_s: float, monotonic: Callable[[], float]) -> None:
-        """Ask nothing yet."""
         self._high = LogOffsets(admin)
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic

@@ -66,7 +66,6 @@ class Transaction:
         clock_ms: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to nothing yet."""
         self._producer = TransactionalProducer(
             make_producer, transactional_id, clock_ms=clock_ms, monotonic=monotonic
         )

@@ -50,7 +50,6 @@ class TransactionalProducer:
         clock_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
-        """Make no producer yet."""
         self.name = name
         self.epoch = 0
         self._make = make

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from driftgauge.core.budget import MAX_LEVEL
 from driftgauge.core.durations import format_duration
@@ -126,14 +126,7 @@ def as_json(plan: Plan) -> dict[str, object]:
         "windows": [
             {
                 "window": format_duration(candidate.size_ms),
-                "count": candidate.count,
-                "level": candidate.level,
-                "noise_floor": candidate.noise_floor,
-                "least_js_divergence": candidate.least_js_divergence,
-                "least_mean_shift": candidate.least_mean_shift,
-                "js_divergence_power": candidate.js_divergence_power,
-                "mean_shift_power": candidate.mean_shift_power,
-                "least_count": candidate.least_count,
+                **{name: value for name, value in asdict(candidate).items() if name != "size_ms"},
                 "enough": candidate.is_enough,
             }
             for candidate in plan.candidates

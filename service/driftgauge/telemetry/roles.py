@@ -44,7 +44,6 @@ class RoleTelemetry:
     """Counts, times and logs what one role does; every method is called from the role's thread."""
 
     def __init__(self, telemetry: Telemetry, role: Role, shards: int) -> None:
-        """Observe a role."""
         self._metrics = telemetry
         self._role = role
         self._names = telemetry.stream_names
@@ -79,7 +78,7 @@ class RoleTelemetry:
     def aborted(self, error: str) -> None:
         """A transaction was aborted; what it held is done again."""
         self._metrics.commits.labels(self._role, "aborted").inc()
-        _log.warning("transaction aborted", extra={"role": self._role, "error": error})
+        self._say(logging.WARNING, "transaction aborted", error=error)
 
     def session_lost(self, error: str, pause_s: float) -> None:
         """The Kafka clients could do no more, and are replaced after a pause; nothing is held meanwhile."""
@@ -88,10 +87,7 @@ class RoleTelemetry:
         self._hold(set())
         for topic in self._stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
-        _log.error(
-            "session lost; the Kafka clients are replaced",
-            extra={"role": self._role, "error": error, "pause_s": pause_s},
-        )
+        self._say(logging.ERROR, "session lost; the Kafka clients are replaced", error=error, pause_s=pause_s)
 
     def unwritable(self, partitions: Collection[Partition]) -> None:
         """These partitions cannot be written to; none: all can."""
@@ -102,9 +98,10 @@ class RoleTelemetry:
         for topic, number in numbers.items():
             self._metrics.unwritable.labels(topic).set(number)
         if found - self._unwritable:
-            _log.error(
+            self._say(
+                logging.ERROR,
                 "partitions cannot be written to; nothing is lost, but it waits for them",
-                extra={"role": self._role, "partitions": name_partitions(found)},
+                partitions=name_partitions(found),
             )
         self._unwritable = found
 
@@ -113,13 +110,13 @@ class RoleTelemetry:
         self._metrics.rebalances.labels(self._role, "assigned").inc()
         self._hold(set(held))
         self.works(well=True)
-        _log.info("partitions assigned", extra={"role": self._role, "partitions": name_partitions(added)})
+        self._say(logging.INFO, "partitions assigned", partitions=name_partitions(added))
 
     def revoked(self, partitions: Collection[Partition]) -> None:
         """These partitions were given up."""
         self._metrics.rebalances.labels(self._role, "revoked").inc()
         self._hold(self._held - set(partitions))
-        _log.info("partitions revoked", extra={"role": self._role, "partitions": name_partitions(partitions)})
+        self._say(logging.INFO, "partitions revoked", partitions=name_partitions(partitions))
 
     def lost(self, partitions: Collection[Partition]) -> None:
         """These partitions were taken away without notice."""
@@ -127,7 +124,7 @@ class RoleTelemetry:
         self._hold(self._held - set(partitions))
         # Until the group assigns partitions again, be they none.
         self.works(well=False)
-        _log.warning("partitions lost", extra={"role": self._role, "partitions": name_partitions(partitions)})
+        self._say(logging.WARNING, "partitions lost", partitions=name_partitions(partitions))
 
     def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
         """The clock differs from the brokers' by so much, which is too much or is not."""
@@ -139,13 +136,8 @@ class RoleTelemetry:
         """These partitions are worked on from now on."""
         self._metrics.restore_duration.labels(self._role).observe(waited_s)
         self._complained_s.clear()
-        _log.info(
-            "restored",
-            extra={
-                "role": self._role,
-                "partitions": name_partitions(partitions),
-                "waited_s": round(waited_s, 3),
-            },
+        self._say(
+            logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
         )
 
     def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
@@ -156,15 +148,13 @@ class RoleTelemetry:
         said_s = self._complained_s.get(tuple(named))
         if said_s is None or now_s - said_s >= _COMPLAIN_EVERY_S:
             self._complained_s[tuple(named)] = now_s
-            _log.warning(
+            self._say(
+                logging.WARNING,
                 "restore is waiting",
-                extra={
-                    "role": self._role,
-                    "partitions": named,
-                    "waiting_for": waiting_for,
-                    "waited_s": round(waited_s),
-                    "remedy": _HANGS if waited_s > _LONG_S else "wait: transactions time out",
-                },
+                partitions=named,
+                waiting_for=waiting_for,
+                waited_s=round(waited_s),
+                remedy=_HANGS if waited_s > _LONG_S else "wait: transactions time out",
             )
 
     def stalled(self, waits: Mapping[Partition, float]) -> None:
@@ -177,15 +167,13 @@ class RoleTelemetry:
 
     def hangs(self, partition: Partition, offset: int, waited_s: float, writer: str | None) -> None:
         """A transaction in a partition does not end."""
-        _log.error(
+        self._say(
+            logging.ERROR,
             "a transaction does not end; what stands after it in the partition cannot be read",
-            extra={
-                "role": self._role,
-                "partition": f"{name_partition(partition)}@{offset}",
-                "open_since_s": round(waited_s),
-                "producer": writer or "unknown",
-                "remedy": _HANGS,
-            },
+            partition=f"{name_partition(partition)}@{offset}",
+            open_since_s=round(waited_s),
+            producer=writer or "unknown",
+            remedy=_HANGS,
         )
 
     def stopped(self, topic: str, number: int) -> None:
@@ -238,6 +226,9 @@ class RoleTelemetry:
     def closed(self, shard: int, round_: Round) -> None:
         """A shard closed or corrected windows, and found events too late or its chain broken."""
         log_round(shard, round_)
+
+    def _say(self, level: int, message: str, **details: object) -> None:
+        _log.log(level, message, extra={"role": self._role, **details})
 
     def _hold(self, partitions: set[Partition]) -> None:
         for topic, partition in self._held - partitions:

@@ -26,7 +26,6 @@ class WindowCollector(Collector):
     """
 
     def __init__(self, streams: Iterable[WatchedStream], clock: Clock) -> None:
-        """Show nothing."""
         self._streams = {watched.spec.name: watched for watched in streams}
         self._clock = clock
         self._shards: Mapping[int, tuple[float, ShardSnapshot]] = {}

@@ -25,7 +25,6 @@ class Accumulator:
     """
 
     def __init__(self, stream: str, reference: Reference, scheme: Scheme) -> None:
-        """Hold nothing yet."""
         self._stream = stream
         self._reference = reference
         self._scheme = scheme

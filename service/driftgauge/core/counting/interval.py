@@ -50,7 +50,6 @@ class IntervalCounter:
     """Counts batches until they are taken or dropped; keeps nothing beyond."""
 
     def __init__(self, specs: Iterable[StreamSpec]) -> None:
-        """Begin an interval."""
         self._specs = {spec.name: spec for spec in specs}
         self._accumulators: dict[tuple[str, str], Accumulator] = {}
         self._times: dict[tuple[int, str], StreamTime] = {}
