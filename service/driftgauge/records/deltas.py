@@ -79,10 +79,6 @@ def encode_deltas(commit: CommitId, shards: int, deltas: Sequence[PaneDelta | Ex
     is_narrow = tallies.min(initial=0) >= _NARROW.min and tallies.max(initial=0) <= _NARROW.max
     tally_bytes = 4 if is_narrow else 8
     header = {
-        "producer": commit.producer,
-        "epoch": commit.epoch,
-        "commit": commit.number,
-        "shards": shards,
         "streams": list(streams),
         "schemes": list(schemes),
         "segments": list(segments),
@@ -95,7 +91,7 @@ def encode_deltas(commit: CommitId, shards: int, deltas: Sequence[PaneDelta | Ex
         np.array(numbers, "<i8").reshape(-1, _NUMBERS).T.tobytes(),
         tallies.astype(_TALLY_TYPES[tally_bytes]).tobytes(),
     ]
-    return assemble(header, sections)
+    return assemble(commit, shards, header, sections)
 
 
 def decode_deltas(frame: Frame) -> Partial:
@@ -108,7 +104,7 @@ def decode_deltas(frame: Frame) -> Partial:
     header = _Header.model_validate_json(frame.header)
     schemes = tuple(scheme.read() for scheme in header.schemes)
     return Partial(
-        CommitId(header.producer, header.epoch, header.commit),
+        header.commit_id,
         frame.index,
         frame.parts,
         header.shards,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from driftgauge.core.counting.partial import CommitId
 from driftgauge.records.refusals import damaged, demand, other_version
 
 __all__ = ["FRAME_BYTES", "RECORD", "Frame", "Header", "Names", "assemble", "frame", "unframe"]
@@ -60,6 +61,11 @@ class Header(BaseModel):
     commit: Annotated[int, Field(ge=0)]
     shards: Annotated[int, Field(ge=1)]
 
+    @property
+    def commit_id(self) -> CommitId:
+        """The commit that the part belongs to."""
+        return CommitId(self.producer, self.epoch, self.commit)
+
 
 class Names(Generic[Name]):
     """Distinct names in the order in which they were met; numbers stand for them in the sections."""
@@ -75,9 +81,10 @@ class Names(Generic[Name]):
         return self._places.setdefault(name, len(self._places))
 
 
-def assemble(header: Mapping[str, Any], sections: Sequence[bytes]) -> bytes:
+def assemble(commit: CommitId, shards: int, header: Mapping[str, Any], sections: Sequence[bytes]) -> bytes:
     """Return a body: the header and the sections, each behind its length."""
-    pieces = [orjson.dumps(header), *sections]
+    of_commit = {"producer": commit.producer, "epoch": commit.epoch, "commit": commit.number}
+    pieces = [orjson.dumps({**of_commit, "shards": shards, **header}), *sections]
     return b"".join(chunk for piece in pieces for chunk in (_LENGTH.pack(len(piece)), piece))
 
 

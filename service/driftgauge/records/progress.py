@@ -58,10 +58,6 @@ def encode_progress(commit: CommitId, shards: int, partitions: Sequence[Partitio
         for stream, time in sorted(progress.streams.items())
     ]
     header = {
-        "producer": commit.producer,
-        "epoch": commit.epoch,
-        "commit": commit.number,
-        "shards": shards,
         "topics": [{"name": name, "id": topic_id, "partitions": size} for name, topic_id, size in topics],
         "streams": list(streams),
     }
@@ -69,7 +65,7 @@ def encode_progress(commit: CommitId, shards: int, partitions: Sequence[Partitio
         np.array(numbers, "<i8").reshape(-1, _NUMBERS).T.tobytes(),
         np.array(times, "<i8").reshape(-1, _TIMES).T.tobytes(),
     ]
-    return assemble(header, sections)
+    return assemble(commit, shards, header, sections)
 
 
 def decode_progress(frame: Frame) -> Progress:
@@ -80,7 +76,7 @@ def decode_progress(frame: Frame) -> Progress:
     """
     header = _Header.model_validate_json(frame.header)
     return Progress(
-        CommitId(header.producer, header.epoch, header.commit),
+        header.commit_id,
         frame.index,
         frame.parts,
         header.shards,

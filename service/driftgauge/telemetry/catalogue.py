@@ -483,6 +483,7 @@ _ALL = (
         "commits",
         "Commits of partials that began beyond the offset up to which the shard had counted: events"
         " between the two are missing. Kept in the shard's state.",
+        of_shard=lambda shard: shard.gaps,
     ),
     Metric(
         "driftgauge_partials_overlap_total",
@@ -490,12 +491,14 @@ _ALL = (
         "commits",
         "Commits of partials that began before the offset up to which the shard had counted: events"
         " between the two count twice. Kept in the shard's state.",
+        of_shard=lambda shard: shard.overlaps,
     ),
     Metric(
         "driftgauge_partials_orphans_total",
         _SHARD,
         "records",
         "Partials that were dropped because their commit never became whole. Kept in the shard's state.",
+        of_shard=lambda shard: shard.orphans,
     ),
     Metric(
         "driftgauge_consumer_rebalances_total",

@@ -7,7 +7,7 @@ from enum import StrEnum
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from driftgauge.core.result import Score, SegmentResult, WindowResult
-from driftgauge.telemetry.snapshot import ShownStream
+from driftgauge.telemetry.snapshot import ShardSnapshot, ShownStream
 
 __all__ = [
     "Family",
@@ -48,6 +48,7 @@ class Metric:
         unit: The unit, in words.
         help: What it says, in whole sentences.
         samples: Returns its values of a stream, with their labels but `stream`; None where observers move it.
+        of_shard: Its value of a shard, likewise.
         buckets: The bounds of a histogram's buckets.
     """
 
@@ -56,6 +57,7 @@ class Metric:
     unit: str
     help: str
     samples: Callable[[ShownStream], Samples] | None = None
+    of_shard: Callable[[ShardSnapshot], int] | None = None
     buckets: tuple[float, ...] = ()
 
     @property

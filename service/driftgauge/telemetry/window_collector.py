@@ -1,6 +1,6 @@
 """What is exported of the shards that are held: one collector over immutable snapshots."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from prometheus_client.registry import Collector
 
@@ -58,22 +58,15 @@ class WindowCollector(Collector):
             for stream, known in snapshot.streams.items()
         }
         for metric in METRICS.values():
+            if metric.samples is None and metric.of_shard is None:
+                continue
+            family = metric.family()
             if metric.samples is not None:
-                family = metric.family()
                 for stream, shown in streams.items():
                     for labels, value in metric.samples(shown):
                         if value is not None:
                             family.add_metric((stream, *labels), value)
-                yield family
-        for name, value_of in _CHAIN_COUNTERS.items():
-            family = METRICS[name].family()
-            for shard, snapshot in shards.items():
-                family.add_metric((str(shard),), value_of(snapshot))
+            if metric.of_shard is not None:
+                for shard, snapshot in shards.items():
+                    family.add_metric((str(shard),), metric.of_shard(snapshot))
             yield family
-
-
-_CHAIN_COUNTERS: Mapping[str, Callable[[ShardSnapshot], int]] = {
-    "driftgauge_partials_gap_total": lambda shard: shard.gaps,
-    "driftgauge_partials_overlap_total": lambda shard: shard.overlaps,
-    "driftgauge_partials_orphans_total": lambda shard: shard.orphans,
-}
