@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import CommitId, ExamplesDelta, PaneDelta, Partial
@@ -13,6 +13,7 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Segment
 from driftgauge.events.contract import STREAM_NAME
 from driftgauge.records.framing import Frame, Header, Names, assemble
+from driftgauge.records.model import RecordModel
 from driftgauge.records.refusals import demand
 
 __all__ = ["decode_deltas", "encode_deltas"]
@@ -27,9 +28,7 @@ _Index = Annotated[int, Field(ge=0)]
 _Time = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
-class _Scheme(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
+class _Scheme(RecordModel):
     baseline: str
     pane_ms: Annotated[int, Field(ge=1)]
     segment_keys: tuple[str, ...]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from driftgauge.core.counting.partial import CommitId
+from driftgauge.records.model import RecordModel
 from driftgauge.records.refusals import damaged, demand, other_version
 
 __all__ = ["FRAME_BYTES", "RECORD", "Frame", "Header", "Names", "assemble", "frame", "unframe"]
@@ -51,10 +52,8 @@ class Frame:
     sections: tuple[memoryview, ...]
 
 
-class Header(BaseModel):
+class Header(RecordModel):
     """What the header of every part holds; keys of later versions are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     producer: str
     epoch: Annotated[int, Field(ge=0)]

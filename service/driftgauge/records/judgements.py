@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.projection import MAX_COMPONENTS
@@ -14,6 +14,7 @@ from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.verdict import History
 from driftgauge.events.contract import Finite, VerdictName, WindowRecord
 from driftgauge.events.results import from_record, to_record
+from driftgauge.records.model import RecordModel
 from driftgauge.records.refusals import demand
 
 __all__ = [
@@ -34,11 +35,7 @@ _NotNegative = Annotated[Finite, Field(ge=0)]
 _Recent = Annotated[tuple[bool, ...], Field(max_length=2)]
 
 
-class _Kept(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _Segment(_Kept):
+class _Segment(RecordModel):
     key: str
     value: str
 
@@ -52,7 +49,7 @@ class _SegmentRecall(_Segment):
     recent: _Recent
 
 
-class _Recall(_Kept):
+class _Recall(RecordModel):
     recent: _Recent
     slow: _NotNegative
     segments: Annotated[tuple[_SegmentRecall, ...], AfterValidator(_each_once)]
@@ -70,7 +67,7 @@ class _Recall(_Kept):
         return Recall(self.recent, self.slow, segments)
 
 
-class _Result(_Kept):
+class _Result(RecordModel):
     result: WindowRecord
     baseline_counts: tuple[_Count, ...]
     published_ms: int
@@ -79,7 +76,7 @@ class _Result(_Kept):
     recall: _Recall | None
 
 
-class _Clean(_Kept):
+class _Clean(RecordModel):
     windows: Annotated[int, Field(ge=0, le=_MAX_WINDOWS)]
     chi_squared: Annotated[_NotNegative, Field(le=_MAX_LEARNED)]
     products: str  # base64 of (r, r) little-endian float64; empty without windows
@@ -107,7 +104,7 @@ class _SegmentClean(_Segment):
     clean: _Clean
 
 
-class _History(_Kept):
+class _History(RecordModel):
     baseline: str
     end_ms: int
     recall: _Recall

@@ -5,11 +5,12 @@ from itertools import islice
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from driftgauge.core.counting.partial import CommitId, PartitionProgress, Progress, StreamTime
 from driftgauge.events.contract import STREAM_NAME
 from driftgauge.records.framing import Frame, Header, Names, assemble
+from driftgauge.records.model import RecordModel
 from driftgauge.records.refusals import demand
 
 __all__ = ["decode_progress", "encode_progress"]
@@ -21,9 +22,7 @@ _NULL = -(2**63)
 _Stream = Annotated[str, Field(pattern=f"^{STREAM_NAME}$")]
 
 
-class _Topic(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
+class _Topic(RecordModel):
     name: str
     id: str
     partitions: Annotated[int, Field(ge=0)]

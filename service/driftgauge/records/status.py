@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from driftgauge.core.result import Verdict
 from driftgauge.core.windows.changelog import DataLoss, ShardPosition, StreamStatus
 from driftgauge.events.contract import VerdictName
+from driftgauge.records.model import RecordModel
 
 __all__ = ["read_position", "read_status", "write_position", "write_status"]
 
@@ -17,19 +18,14 @@ _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Pair = tuple[_Integer, _Integer]
 
 
-class _Kept(BaseModel):
-    # A field of a later version is ignored, so that replicas of two versions can share a topic.
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _Producer(_Kept):
+class _Producer(RecordModel):
     producer: str
     epoch: _Count
     commit: _Count
     log_ms: _Integer
 
 
-class _Position(_Kept):
+class _Position(RecordModel):
     shards: Annotated[int, Field(ge=1, lt=2**31)]
     offset: _Count
     log_ms: _Integer
@@ -40,7 +36,7 @@ class _Position(_Kept):
     orphans: _Count
 
 
-class _Partition(_Kept):
+class _Partition(RecordModel):
     topic: str
     partition: _Count
 
@@ -50,7 +46,7 @@ class _Loss(_Partition):
     to_ms: _Integer | None
 
 
-class _OfSize(_Kept):
+class _OfSize(RecordModel):
     size_ms: _Integer
     count: _Count
 
@@ -59,7 +55,7 @@ class _Closed(_OfSize):
     verdict: VerdictName
 
 
-class _Status(_Kept):
+class _Status(RecordModel):
     watermark_ms: _Integer | None
     final_ms: _Integer | None
     frontier: _Pair | None
@@ -126,7 +122,7 @@ def read_status(content: bytes) -> StreamStatus:
     return StreamStatus(**{**dict(kept), **read})
 
 
-def _write(model: type[_Kept], value: ShardPosition | StreamStatus, **rows: object) -> bytes:
+def _write(model: type[RecordModel], value: ShardPosition | StreamStatus, **rows: object) -> bytes:
     """Return a value's fields in JSON, with `rows` in the place of what JSON has no form for."""
     plain = {field.name: getattr(value, field.name) for field in fields(value)}
     return model(**{**plain, **rows}).model_dump_json().encode()
