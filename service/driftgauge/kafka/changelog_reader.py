@@ -7,7 +7,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
-from driftgauge.kafka.transaction import AUTHORIZATION
+from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.records.changelog import decode
 
 __all__ = ["ChangelogReader"]

@@ -9,8 +9,8 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 from driftgauge.core.partition import Partition, name_partition
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.records import Records
+from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.source_partitions import SourcePartitions
-from driftgauge.kafka.transaction import AUTHORIZATION
 
 __all__ = ["sort_messages", "to_records"]
 
