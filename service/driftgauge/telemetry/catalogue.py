@@ -483,7 +483,7 @@ _ALL = (
         "commits",
         "Commits of partials that began beyond the offset up to which the shard had counted: events"
         " between the two are missing. Kept in the shard's state.",
-        of_shard=lambda shard: shard.gaps,
+        of_shard=lambda position: position.gaps,
     ),
     Metric(
         "driftgauge_partials_overlap_total",
@@ -491,14 +491,14 @@ _ALL = (
         "commits",
         "Commits of partials that began before the offset up to which the shard had counted: events"
         " between the two count twice. Kept in the shard's state.",
-        of_shard=lambda shard: shard.overlaps,
+        of_shard=lambda position: position.overlaps,
     ),
     Metric(
         "driftgauge_partials_orphans_total",
         _SHARD,
         "records",
         "Partials that were dropped because their commit never became whole. Kept in the shard's state.",
-        of_shard=lambda shard: shard.orphans,
+        of_shard=lambda position: position.orphans,
     ),
     Metric(
         "driftgauge_consumer_rebalances_total",

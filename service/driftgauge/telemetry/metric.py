@@ -7,7 +7,8 @@ from enum import StrEnum
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from driftgauge.core.result import Score, SegmentResult, WindowResult
-from driftgauge.telemetry.snapshot import ShardSnapshot, ShownStream
+from driftgauge.core.windows.changelog import ShardPosition
+from driftgauge.telemetry.snapshot import ShownStream
 
 __all__ = [
     "Family",
@@ -48,7 +49,7 @@ class Metric:
         unit: The unit, in words.
         help: What it says, in whole sentences.
         samples: Returns its values of a stream, with their labels but `stream`; None where observers move it.
-        of_shard: Its value of a shard, likewise.
+        of_shard: Its value of a shard, by the shard's position; None where it is of no shard.
         buckets: The bounds of a histogram's buckets.
     """
 
@@ -57,7 +58,7 @@ class Metric:
     unit: str
     help: str
     samples: Callable[[ShownStream], Samples] | None = None
-    of_shard: Callable[[ShardSnapshot], int] | None = None
+    of_shard: Callable[[ShardPosition], int] | None = None
     buckets: tuple[float, ...] = ()
 
     @property

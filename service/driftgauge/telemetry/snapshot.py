@@ -1,13 +1,13 @@
 """What a scrape shows of streams: their configuration, and what the shards knew at their last commits."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
 from driftgauge.core.result import SegmentResult, WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.changelog import StreamStatus
+from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
 from driftgauge.core.windows.shard import ShardState
 
 __all__ = [
@@ -102,17 +102,10 @@ class ShownStream:
 
 @dataclass(frozen=True, slots=True)
 class ShardSnapshot:
-    """One shard.
+    """One shard: its configured streams, and its position, which counts how often its chain was broken."""
 
-    Attributes:
-        streams: Its configured streams.
-        gaps, overlaps, orphans: How often the chain of progress was found broken.
-    """
-
-    streams: Mapping[str, StreamSnapshot] = field(default_factory=dict)
-    gaps: int = 0
-    overlaps: int = 0
-    orphans: int = 0
+    streams: Mapping[str, StreamSnapshot]
+    position: ShardPosition
 
 
 _NOTHING = StreamSnapshot(StreamStatus(), {}, {})
@@ -123,12 +116,7 @@ def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
 
     Taken at every commit, so that it must cost little for each stream, however many windows are open.
     """
-    return ShardSnapshot(
-        streams={stream: _take_stream(state, stream) for stream in streams},
-        gaps=state.position.gaps,
-        overlaps=state.position.overlaps,
-        orphans=state.position.orphans,
-    )
+    return ShardSnapshot({stream: _take_stream(state, stream) for stream in streams}, state.position)
 
 
 def _take_stream(state: ShardState, stream: str) -> StreamSnapshot:

@@ -68,5 +68,5 @@ class WindowCollector(Collector):
                             family.add_metric((stream, *labels), value)
             if metric.of_shard is not None:
                 for shard, snapshot in shards.items():
-                    family.add_metric((str(shard),), metric.of_shard(snapshot))
+                    family.add_metric((str(shard),), metric.of_shard(snapshot.position))
             yield family
