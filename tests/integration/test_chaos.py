@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.options import Options
 from tests.chaos.profiles import SHORT
 from tests.chaos.report import line, summary
-from tests.chaos.scenario import Options, run_chaos
+from tests.chaos.scenario import run_chaos
 from tests.kafka.fixtures import BOOTSTRAP_VARIABLE
 from tests.kafka.jars import BrokerUnavailable
 from tests.needed import skip_or_fail
