@@ -85,6 +85,10 @@ bench: $(STAMP) ## Measure decoding, the core, the whole service and the size of
 	@$(BIN)/python tests/bench/service.py
 	@$(BIN)/python tests/bench/state.py
 
+.PHONY: scale
+scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, 500 partitions, up to 50 replicas (10 minutes)
+	@$(BIN)/python tests/bench/scale.py $(ARGS)
+
 .PHONY: evidence
 evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (an hour)
 	@$(BIN)/python tests/bench/false_alarms.py

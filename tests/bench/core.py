@@ -268,7 +268,8 @@ def rounds(random: np.random.Generator, streams: int, partitions: int) -> None:
     """What a closing round costs, with and without events of the streams."""
     group = Group(random, streams, partitions, 10 * MINUTE_MS)
     group.count(partitions, DAY_MS)
-    for _ in range(50):
+    # Longer than idle_timeout, so that nothing is left to happen.
+    for _ in range(80):
         group.now_ms += SECOND_MS
         group.step()
     for speaking, title in ((0, "none speaks"), (streams, "all speak")):

@@ -1,153 +1,117 @@
 """What one replica costs, and how that falls with the number of replicas: `python tests/bench/scale.py`.
 
-One replica of each role is simulated without a broker, by the service's own code, and everything it would
-read and write is counted. Events are few, for it is the cost besides them that is asked for, and what
-counting them takes is shown apart. With --broker real replicas and a real broker do a smaller setting as well,
-and are compared with the simulation of it.
+One replica of each role is simulated without a broker, by the service's own code, and all that it reads and
+writes is counted. Events are few, for the cost besides them is asked for; what they take is shown apart. At
+last real replicas and a real broker do a smaller setting, and the simulation of it is compared with them.
 """
 
 import argparse
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.scale_replica import (  # noqa: E402
-    DIMENSION,
-    SECOND_MS,
-    START_MS,
-    CountReplica,
-    Spent,
-    WindowsReplica,
-    build_specs,
-)
+from tests.bench.scale_broker import CHANGELOG, PARTIALS, serve  # noqa: E402
+from tests.bench.scale_replica import build_reference, build_specs  # noqa: E402
+from tests.bench.scale_simulation import Setting, measure, trace  # noqa: E402
 
-from driftgauge.core.counting.batch import EventBatch  # noqa: E402
 from driftgauge.core.spec import StreamSpec  # noqa: E402
 
-# A window waits for the partitions that are not idle yet, so the first minute's is closed after some 150 s.
-WARM_STEPS, WARM_STEP_MS = 16, 10 * SECOND_MS
-MEASURED_S = 5
-# The next one's after some 210 s.
-CLOSING_STEPS = 6
-# The old design, by pairs of stream and source partition, in every replica, a second (the middle of what was measured).
-OLD_PAIR_S, OLD_PAIR_BYTES = 15e-6, 64
+STREAMS, PARTITIONS, SHARDS = 1_000, 500, 64
+PROCESSOR = (
+    "COUNT: events, ms",
+    "COUNT: besides events, ms",
+    "WINDOWS: decode and apply, ms",
+    "WINDOWS: event time, ms",
+    "WINDOWS: write and show, ms",
+)
 
 
-@dataclass(frozen=True)
-class Setting:
-    streams: int
-    partitions: int
-    replicas: int
-    shards: int
-    """Events of each stream, a second."""
-    rate: int = 1
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
-class Simulation:
-    """All count replicas, and the window replica that holds the most shards."""
-
-    def __init__(self, setting: Setting, specs: list[StreamSpec]) -> None:
-        self.setting = setting
-        self._random = np.random.default_rng(1)
-        self._specs = specs[: setting.streams]
-        replicas, shards = setting.replicas, setting.shards
-        self.counting = [
-            CountReplica(
-                self._specs,
-                range(number, setting.partitions, replicas),
-                setting.partitions,
-                shards,
-                number,
-            )
-            for number in range(replicas)
+def say_table(found: Mapping[Setting, Mapping[str, float]]) -> None:
+    """Say every figure, and the first setting's as a multiple of it."""
+    first, *_ = found.values()
+    say(f"{'':34}" + "".join(f"{f'R={each.replicas} S={each.shards}':>20}" for each in found))
+    for name in first:
+        cells = [
+            f"{its[name]:,.{1 if its[name] < 100 else 0}f} ({ratio(first[name], its[name])})"
+            for its in found.values()
         ]
-        self.windows = WindowsReplica(self._specs, range(-(-shards // replicas)), shards)
-        self._now_ms = START_MS
-        self._offsets = np.zeros(setting.partitions, np.int64)
+        say(f"{name:34}" + "".join(f"{cell:>20}" for cell in cells))
 
-    def step(self, step_ms: int) -> int:
-        """Let events come, count and commit them, close and commit; return the windows published."""
-        self._now_ms += step_ms
-        batches = self._read(step_ms)
-        for number, replica in enumerate(self.counting):
-            replica.count(batches[number], self._now_ms)
-            # One count replica writes for all shards; of the others only what is read here is needed.
-            wanted = self.windows.states if number else range(self.setting.shards)
-            self.windows.take(replica.commit(self._now_ms, wanted), self._now_ms)
-        return self.windows.commit(self._now_ms)
 
-    def _read(self, step_ms: int) -> list[list[EventBatch]]:
-        """Return each count replica's batches: every stream's events of a step, spread over the partitions."""
-        batches: list[list[EventBatch]] = [[] for _ in self.counting]
-        number = self.setting.rate * step_ms // SECOND_MS
-        for spec in self._specs:
-            places = self._random.integers(self.setting.partitions, size=number)
-            for replica in np.unique(places % self.setting.replicas).tolist():
-                mine = places[places % self.setting.replicas == replica]
-                times_ms = self._now_ms - self._random.integers(step_ms, size=len(mine))
-                batches[replica].append(
-                    EventBatch(
-                        stream=spec.name,
-                        baseline=spec.baselines[0].reference.key,
-                        row=np.arange(len(mine)),
-                        partition=(mine // self.setting.replicas).astype(np.int32),
-                        offset=self._offsets[mine],
-                        time_ms=times_ms,
-                        credible_ms=times_ms,
-                        vectors=self._random.standard_normal((len(mine), DIMENSION), np.float32),
-                    )
-                )
-                self._offsets[mine] += 1
-        return batches
+def ratio(first: float, its: float) -> str:
+    return f"1/{first / its:.1f}" if its else "-"
+
+
+def say_law(one: Setting, many: Setting, found: Mapping[Setting, Mapping[str, float]]) -> None:
+    """Say what of a progress record's cost is the record's and what its partitions', from two settings."""
+    for name in ("COUNT: besides events, ms", "WINDOWS: decode and apply, ms"):
+        costs, rows = [], []
+        for setting in (one, many):
+            its = found[setting]
+            is_count = name.startswith("COUNT")
+            records = setting.shards if is_count else its["WINDOWS: shards held"] * setting.replicas
+            costs.append(its[name] * 1e3 / records)
+            rows.append(setting.partitions / setting.replicas)
+        each = (costs[0] - costs[1]) / (rows[0] - rows[1])
+        say(f"{name[:-4]}: {costs[1] - each * rows[1]:.0f} us a record, and {each:.2f} us a partition in it")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure one replica of each role.")
-    parser.add_argument("--streams", type=int, default=1_000)
-    parser.add_argument("--partitions", type=int, default=500)
-    parser.add_argument("--profile", action="store_true")
-    given = parser.parse_args()
-    specs = build_specs(given.streams)
-    import time
-
+    parser.add_argument("--no-broker", action="store_true", help="leave the run on a real broker out")
+    without_broker = parser.parse_args().no_broker
+    specs = build_specs(STREAMS)
+    settings = [
+        Setting(STREAMS, PARTITIONS, *each) for each in ((1, SHARDS), (10, SHARDS), (50, SHARDS), (50, 16))
+    ]
     with threadpool_limits(1):
-        for replicas, shards in ((1, 64), (10, 64), (50, 64), (50, 16)):
-            t = time.time()
-            simulation = Simulation(Setting(given.streams, given.partitions, replicas, shards), specs)
-            for _ in range(WARM_STEPS):
-                published = simulation.step(WARM_STEP_MS)
-                print(published, end=" ")
-            simulation.counting[0].spent = Spent()
-            simulation.windows.spent = Spent()
-            for _ in range(MEASURED_S):
-                print(simulation.step(1000))
-            for r in (simulation.counting[0], simulation.windows):
-                print(
-                    replicas,
-                    shards,
-                    {k: round(v / MEASURED_S * 1000, 2) for k, v in r.spent.seconds.items()},
-                    {k: v / MEASURED_S for k, v in r.spent.records.items()},
-                    {k: v / MEASURED_S for k, v in r.spent.bytes.items()},
-                )
-            print(len(simulation.windows.states), simulation.windows.streams, time.time() - t)
-            n = 0
-            simulation.windows.spent = Spent()
-            for _ in range(CLOSING_STEPS):
-                n += simulation.step(WARM_STEP_MS)
-            print(n, simulation.windows.spent.seconds)
-            print(
-                simulation.counting[0].observe().count(b"\ndriftgauge"),
-                simulation.windows.observe().count(b"\ndriftgauge"),
-            )
-            simulation.windows.restore()
-            print(simulation.windows.spent)
-            sys.stdout.flush()
+        say(f"{STREAMS:,} streams, {PARTITIONS} partitions, an event a stream and second")
+        say("of one replica, a second, unless it says otherwise; in brackets as a share of R=1")
+        found = {setting: measure(setting, specs) for setting in settings}
+        say_table(found)
+        say_law(settings[0], settings[2], found)
+        held = trace(lambda: [build_reference(number, 128) for number in range(20)])[0] / 20 * 1024
+        say(f"in every replica, however many there are: each stream's baseline, {held:.0f} KiB (128 numbers)")
+        say("the old design: 6,000 to 9,000 ms of processor and 32,000 kB read in every replica")
+        if not without_broker:
+            compare(Setting(200, 24, 2, 8), specs)
+
+
+def compare(setting: Setting, specs: list[StreamSpec]) -> None:
+    """Say what real replicas do on a real broker, as a multiple of what the simulation of them says."""
+    simulated = measure(setting, specs)
+    served = serve(
+        specs[: setting.streams],
+        partitions=setting.partitions,
+        replicas=setting.replicas,
+        shards=setting.shards,
+        rate=setting.rate,
+    )
+    say(
+        f"{setting.streams} streams, {setting.partitions} partitions, R={setting.replicas} S={setting.shards}"
+    )
+    say("of one replica; the processor by the second, all else by the commit")
+    pairs = {
+        "partials written": (served.records[PARTIALS], simulated["COUNT: partials written"]),
+        "partials written, kB": (served.bytes[PARTIALS] / 1e3, simulated["COUNT: partials written, kB"]),
+        "changelog written": (served.records[CHANGELOG], simulated["WINDOWS: changelog written"]),
+        "changelog written, kB": (served.bytes[CHANGELOG] / 1e3, simulated["WINDOWS: changelog written, kB"]),
+        "processor, ms": (served.busy_ms, sum(simulated[name] for name in PROCESSOR)),
+    }
+    for name, (real, expected) in pairs.items():
+        say(f"{name:34} on a broker {real:10,.1f}, simulated {expected:10,.1f}: times {real / expected:.2f}")
+    say(f"{'commits a second':34} on a broker {served.commits:10,.2f}, simulated       1.00")
+    say(f"{'processor without events, ms':34} on a broker {served.quiet_ms:10,.1f}")
 
 
 if __name__ == "__main__":

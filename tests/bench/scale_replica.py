@@ -1,12 +1,14 @@
 """Replicas of both roles without Kafka, for `scale.py`: the service's own code, every stage timed apart."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
 from driftgauge.clock import Clock
@@ -32,18 +34,21 @@ PARTIALS = "partials"
 TOPIC_ID = "0f" * 16
 CLUSTERS = 20
 DIMENSION = 32
+COMPONENTS = 32
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
 START_MS = 1_762_128_000_000  # a full day
-# As the service limits them.
+# As the service has it.
 PARTIAL_BYTES = 500_000
+
+_RANDOM = np.random.default_rng(1)
 
 
 @dataclass(slots=True)
 class Spent:
     """What a replica spends: processor seconds by stage, records and bytes by where they go."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
     records: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
 
@@ -66,29 +71,29 @@ class SimulatedTime:
         self.clock = Clock(lambda: self.now_ms, lambda: self.now_ms / SECOND_MS)
 
 
-def build_specs(streams: int) -> list[StreamSpec]:
-    """Streams by the minute and the hour, with the settings that are the defaults."""
+def build_reference(number: int, dimension: int = DIMENSION) -> Reference:
     random = np.random.default_rng(0)
-    directions, _ = np.linalg.qr(random.standard_normal((DIMENSION, DIMENSION)))
-    centroids = Centroids(random.standard_normal((CLUSTERS, DIMENSION), np.float32), Metric.EUCLIDEAN)
-    projection = Projection(np.zeros(DIMENSION), directions.astype(np.float32), np.ones(DIMENSION))
-    references = [
-        Reference(
-            baseline_id=f"sha256:{number:064x}",
-            centroids=centroids,
-            counts=np.full(CLUSTERS, 2_500, np.int64),
-            radii=np.full(CLUSTERS, 10, np.float32),
-            projection=projection,
-            dependence=None,
-            dependence_ms=None,
-            segments=(),
-        )
-        for number in range(streams)
-    ]
+    directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
+    return Reference(
+        baseline_id=f"sha256:{number:016}",
+        centroids=Centroids(random.standard_normal((CLUSTERS, dimension), np.float32), Metric.EUCLIDEAN),
+        counts=np.full(CLUSTERS, 2_500, np.int64),
+        radii=np.full(CLUSTERS, 2 * dimension**0.5, np.float32),
+        projection=Projection(
+            np.zeros(dimension), directions[:COMPONENTS].astype(np.float32), np.ones(COMPONENTS)
+        ),
+        dependence=None,
+        dependence_ms=None,
+        segments=(),
+    )
+
+
+def build_specs(streams: int) -> list[StreamSpec]:
+    """Streams by the minute and the hour; all else as it is unless configured."""
     return [
         StreamSpec(
             name=f"stream-{number:04}",
-            baselines=(ScheduledBaseline(reference),),
+            baselines=(ScheduledBaseline(build_reference(number)),),
             sizes_ms=(MINUTE_MS, 60 * MINUTE_MS),
             disorder_ms=30 * SECOND_MS,
             lateness_ms=10 * MINUTE_MS,
@@ -98,8 +103,23 @@ def build_specs(streams: int) -> list[StreamSpec]:
             min_events=20,
             alarm=Alarm(level=1e-5, js_divergence=0.01, mean_shift=0.05),
         )
-        for number, reference in enumerate(references)
+        for number in range(streams)
     ]
+
+
+def build_batch(
+    spec: StreamSpec, partition: NDArray[np.int32], offset: NDArray[np.int64], time_ms: NDArray[np.int64]
+) -> EventBatch:
+    return EventBatch(
+        stream=spec.name,
+        baseline=spec.baselines[0].reference.key,
+        row=np.arange(len(time_ms)),
+        partition=partition,
+        offset=offset,
+        time_ms=time_ms,
+        credible_ms=time_ms,
+        vectors=_RANDOM.standard_normal((len(time_ms), DIMENSION), np.float32),
+    )
 
 
 class Observed:
@@ -134,7 +154,7 @@ class CountReplica:
             self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, START_MS)
         self._accepted: Counter[str] = Counter()
 
-    def count(self, batches: Iterable[EventBatch], now_ms: int) -> None:
+    def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
         """Count batches; they name a partition by its place among those held."""
         with self.spent.timed("events"):
             for batch in batches:
@@ -152,14 +172,16 @@ class CountReplica:
                 source.caught_up_ms = now_ms
             deltas = self._counter.take(self._sources.names, self._shards)
             commit = CommitId(self._name, 1, self._commits)
+            progress = self._sources.progress({TOPIC: self._partitions})
             for shard in wanted:
                 delta = deltas.get(shard, ShardDelta())
-                progress = [
-                    source.progress(self._partitions, delta.times.get(source.code, {}))
-                    for source in self._sources
-                ]
                 parts[shard] = encode_commit(
-                    commit, self._shards, delta.panes, delta.examples, progress, PARTIAL_BYTES
+                    commit,
+                    self._shards,
+                    delta.panes,
+                    delta.examples,
+                    delta.progress(progress),
+                    PARTIAL_BYTES,
                 )
             for source in self._sources:
                 source.commit()
@@ -228,11 +250,13 @@ class WindowsReplica:
     def restore(self) -> list[ShardState]:
         """Return the state of all shards as another replica would read it from the changelog."""
         states = []
-        for shard, kept in self._kept.items():
+        for kept in self._kept.values():
             with self.spent.timed("restore"):
                 state = self._begin()
-                for key, value in kept.items():
-                    state.restore(*decode(key, value))
+                for record in kept.items():
+                    key, value = decode(*record) or (None, None)
+                    if key is not None and value is not None:
+                        state.restore(key, value)
                 states.append(state)
             self.spent.add("restore", [len(key) + len(value) for key, value in kept.items()])
         return states

@@ -112,13 +112,35 @@ def stop_in_commit() -> None:
 
 def abort_in_commit() -> None:
     """The transaction is aborted when all records are with the brokers."""
+    _before_offsets(_abort)
 
-    def abort(transaction: Transaction) -> None:
-        transaction.abort(ABORT_S)
-        message = "aborted on purpose"
-        raise TransactionAborted(message)
 
-    _before_offsets(abort)
+def abort_after_loss() -> None:
+    """The transaction after a lost connection is aborted, when all its records are with the brokers."""
+    begin, deliver = Transaction.begin, Transaction._deliver
+    follows_loss: dict[int, bool] = {}
+
+    def begin_and_note(self: Transaction, bound_s: float) -> None:
+        self._producer.client.poll(0)
+        lost = self._producer._is_suspect
+        begin(self, bound_s)
+        # A producer that was not replaced has lost it all the same, but once.
+        self._producer._is_suspect = False
+        follows_loss[id(self)] = lost
+
+    def deliver_and_abort(self: Transaction, deadline_s: float) -> None:
+        deliver(self, deadline_s)
+        if follows_loss.pop(id(self), False):
+            _abort(self)
+
+    Transaction.begin = begin_and_note  # type: ignore[method-assign]
+    Transaction._deliver = deliver_and_abort  # type: ignore[method-assign]
+
+
+def _abort(transaction: Transaction) -> None:
+    transaction.abort(ABORT_S)
+    message = "aborted on purpose"
+    raise TransactionAborted(message)
 
 
 def _before_offsets(trouble: Callable[[Transaction], None]) -> None:
@@ -149,6 +171,7 @@ CHANGES: Final = {
         producer_not_replaced,
         stop_in_commit,
         abort_in_commit,
+        abort_after_loss,
     )
 }
 

@@ -1,9 +1,9 @@
 """The two stages without Kafka: logs of events and of partials, changelogs, and whoever holds them.
 
 What Kafka promises is taken as kept: a transaction is committed whole or not at all, a reader sees nothing
-from the first open transaction on, nobody commits for a partition that was taken from it, and whoever is given
-partitions has read all that was committed of them. Everything else is left to chance: who holds what, how
-transactions lie between each other, which of them fail, who is replaced when, whose clock is off.
+from the first open transaction on, nobody commits for a partition that was taken from it, and whoever is
+given partitions has read all that was committed of them. Everything else is left to chance: who holds what,
+how transactions lie between each other, which of them fail, who is replaced when, whose clock is off.
 """
 
 from collections import Counter
@@ -55,7 +55,7 @@ class CountMember:
         self.hold([])
 
     def hold(self, held):
-        """Begin with these partitions where the group's offsets stand; what was read and not committed is lost."""
+        """Begin with these partitions where the group's offsets stand; what was read since is lost."""
         group = self._group
         kept = {at: self._since_ms[at] for at in held if at in self.held}
         self.held = sorted(held)
@@ -250,10 +250,10 @@ class Group:
 
     def write(self, events):
         """Write (partition, stream, ms after the stream's newest, ms behind that, cluster) events."""
-        for index, stream, ahead_ms, behind_ms, cluster in events:
+        for number, stream, ahead_ms, behind_ms, cluster in events:
             spec = self.specs[stream % len(self.specs)]
             topic = spec.name if spec.name in self.sizes else "embeddings"
-            index %= self.sizes[topic]
+            index = number % self.sizes[topic]
             log = self.logs[topic, index]
             self.newest_ms[spec.name] += ahead_ms
             event = Event(
@@ -306,7 +306,7 @@ class Group:
         self.counting[place].hold(gone.held)
 
     def rebalance_count(self, holders, is_handed_over):
-        """Give source partition i to the member that is named in place i; what was read is committed, or lost."""
+        """Give source partition i to the member in place i; what was read is committed, or lost."""
         held = [[] for _ in self.counting]
         for place, at in enumerate(self.partitions):
             held[holders[place % len(holders)] % len(held)].append(at)

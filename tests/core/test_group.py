@@ -186,7 +186,7 @@ def check_counts(group):
 def check_revisions(group):
     """Revisions have no holes, and the chain has none either."""
     windows = {}
-    for (stream, window, revision), _ in group.results.items():
+    for stream, window, revision in group.results:
         windows.setdefault((stream, window), []).append(revision)
     for revisions in windows.values():
         assert revisions == list(range(len(revisions)))

@@ -111,7 +111,9 @@ def test_where_no_id_is_told_the_topic_is_taken_for_the_same(clock, metadata, kn
 def test_a_log_that_ends_before_the_offset_is_read_from_its_end_and_said(clock, caplog):
     caplog.set_level(logging.ERROR)
     cluster = Cluster(clock, Group({0: (40, "id-1")}), {0: (0, 30)})
-    assert cluster.find(PARTITIONS[:1]) == {(TOPIC, 0): Start(30, 30, begins=False, lost=0, leader_epoch=-1)}
+    assert cluster.find(PARTITIONS[:1]) == {
+        (TOPIC, 0): Start(30, 30, begins=False, lost=0, leader_epoch=-1, is_cut=True)
+    }
     assert "Kafka lost records" in caplog.records[0].getMessage()
 
 

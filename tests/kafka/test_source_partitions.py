@@ -2,6 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.interval import ShardDelta
+from driftgauge.core.counting.partial import StreamTime
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions, assignment
 
@@ -40,19 +42,19 @@ def test_no_partition_is_found_by_half_a_name(sources):
 def test_a_progress_says_what_a_commit_covers_and_no_more(sources):
     source = begin(sources, at=start(40, lost=5, leader_epoch=3))
     source.read_to(60)
-    said = source.progress(4, {})
+    said = source.progress(4)
     assert (said.start, said.end, said.lost, said.begins) == (40, 60, 5, False)
     assert (said.topic_id, said.partitions, said.since_ms, said.caught_up_ms) == ("id", 4, 1_000, None)
     source.commit()
-    again = source.progress(4, {})
+    again = source.progress(4)
     assert (again.start, again.end, again.lost) == (60, 60, 0)
 
 
 def test_the_first_progress_of_a_partition_without_an_offset_begins(sources):
     source = begin(sources, at=start(7, begins=True))
-    assert source.progress(1, {}).begins
+    assert source.progress(1).begins
     source.commit()
-    assert not source.progress(1, {}).begins
+    assert not source.progress(1).begins
 
 
 def test_it_is_caught_up_when_the_end_that_was_asked_for_is_passed(sources):
@@ -70,7 +72,7 @@ def test_a_rewind_goes_back_to_the_commit_past_what_is_deleted(sources):
     source.read_to(60)
     source.rewind()
     assert assignment(source).offset == 45
-    assert source.progress(1, {}).lost == 5
+    assert source.progress(1).lost == 5
 
 
 def test_what_was_caught_up_before_the_commit_that_failed_is_not_after_it(sources):
@@ -98,7 +100,7 @@ def test_commits_cover_what_was_read_without_a_gap_and_without_an_overlap(steps)
     covered = 0
     for step in steps:
         if step == "commit":
-            said = source.progress(1, {})
+            said = source.progress(1)
             assert said.start == covered
             assert said.end >= said.start
             covered = said.end
@@ -108,3 +110,16 @@ def test_commits_cover_what_was_read_without_a_gap_and_without_an_overlap(steps)
             assert source.position == covered
         else:
             source.read_to(step)
+
+
+def test_all_shards_are_told_the_same_but_for_their_streams(sources):
+    first, second = begin(sources, at=start(40)), begin(sources, SECOND)
+    begin(sources, ("others", 3))
+    first.read_to(60)
+    known = sources.progress({"embeddings": 2, "others": 4})
+    alone = [source.progress(4 if source.partition[0] == "others" else 2) for source in sources]
+    assert list(known.values()) == alone
+    times = {second.code: {"images": StreamTime(newest_ms=3, read_ms=2, first_ms=1)}}
+    told = ShardDelta(times=times).progress(known)
+    assert [each.streams for each in told] == [{}, times[second.code], {}]
+    assert ShardDelta().progress(known) == alone, "the next shard is told nothing of another's streams"

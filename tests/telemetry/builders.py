@@ -108,7 +108,8 @@ def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, n
 
     Where it is a revision, the one before said the same unless `superseded` says otherwise.
     """
-    fields = NOT_SCORED if sum(counts) < 20 else INCOMPLETE if changes.get("missing") else {}
+    incomplete = {**INCOMPLETE, "incomplete_reason": "partitions_missing"} if changes.get("missing") else {}
+    fields = NOT_SCORED if sum(counts) < 20 else incomplete
     fields = {**fields, **changes}
     verdict = fields.get("verdict", Verdict.OK)
     fields.setdefault("superseded", verdict if fields.get("revision") else None)
@@ -153,6 +154,7 @@ def build_busy_telemetry():
     show_busy_shard(telemetry)
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
     held = [(EVENTS, 0), (EVENTS, 1)]
+    count.session_lost("an outage", 0.5)
     count.assigned(held, held)
     count.restored(0.5, held)
     count.counted({"images": 100}, {}, {EVENTS: 7})
@@ -163,7 +165,6 @@ def build_busy_telemetry():
     count.polled()
     count.committed(unwritable=[(CHANGELOG, 3)])
     count.aborted("fenced")
-    count.session_lost("an outage", 0.5)
     return telemetry
 
 

@@ -376,6 +376,17 @@ def test_an_incomplete_window_names_the_partitions_it_misses_until_it_is_whole(c
     assert "driftgauge_window_missing_partition" not in names_of_samples(collector)
 
 
+def test_a_window_without_a_partition_that_was_given_up_names_it_and_is_complete(close, value):
+    close(number=1, missing=(AWAY,), verdict=Verdict.OK, incomplete_reason=None)
+    assert value("window_complete", **HOURLY) == 1
+    assert value("window_missing_partition", **HOURLY, topic=EVENTS, partition="1") == 1
+
+
+def test_a_window_whose_counts_are_in_doubt_is_incomplete_though_it_misses_no_partition(close, value):
+    close(number=1, verdict=Verdict.INCOMPLETE, incomplete_reason="counted_twice")
+    assert value("window_complete", **HOURLY) == 0
+
+
 def test_a_window_that_may_have_lost_events_says_so(close, value):
     close(number=1, events_lost=True)
     assert value("window_events_lost", **HOURLY) == 1

@@ -49,6 +49,7 @@ def annotations(alerts_where: str) -> list[dict[str, object]]:
 
 
 def _appeared(name: str, *labels: str) -> str:
-    """Return what was not there one point before."""
+    """Return what was not there before; a shard that changes hands shows nothing for a moment."""
     series = f"{name}{{{OF_SOURCE}}}"
-    return f"max by ({by(*labels)}) ({series})\nunless\nmax by ({by(*labels)}) ({series} offset $__interval)"
+    before = f"last_over_time({series}[$__rate_interval] offset $__interval)"
+    return f"max by ({by(*labels)}) ({series})\nunless\nmax by ({by(*labels)}) ({before})"

@@ -181,8 +181,7 @@ def versions() -> Sequence[Panel]:
         table_of(
             "Baselines",
             "driftgauge_baseline_info: the baseline in force of each stream, the model version it was fitted"
-            " on, when it was fitted (driftgauge_baseline_created_timestamp_seconds), and how many replicas"
-            " say so.",
+            " on, and when it was fitted (driftgauge_baseline_created_timestamp_seconds).",
             of_baseline,
             {
                 "fitted": Column(
@@ -190,7 +189,6 @@ def versions() -> Sequence[Panel]:
                     f"  * on ({by('instance', 'stream')}) group_left ({given}) {baselines}\n)",
                     "dateTimeAsIso",
                 ),
-                "replicas": Column(f"count by ({', '.join(of_baseline)}) ({baselines})", decimals=0),
             },
             span=16,
             order=("stream", False),

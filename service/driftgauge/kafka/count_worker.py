@@ -10,13 +10,13 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
-from driftgauge.core.counting.partial import CommitId
+from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import TransactionAborted
@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 # WINDOWS waits for the progress of partitions without events; the design allows 5 s.
 _QUIET_MS = 2_000
+# How long a commit may take when partitions have lost their position.
+_LOST_S = 10.0
 _OVERFLOWN = "no nearest centroid: its products overflow float32"
 
 
@@ -94,6 +96,7 @@ class CountWorker:
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
         self._barrier_ids: Mapping[str, str] = {}
         self._waiting_since_s = self._assigned_s = 0.0
+        self._cut: set[Partition] = set()  # of those that wait: their log did not hold their position
         self._tally = _Tally()
         self._asked_s = 0.0
         self._commits = 0
@@ -112,8 +115,10 @@ class CountWorker:
             self._count(taken)
         if lost:
             # What was counted of them is committed first, for their offset is looked for again.
-            self._commit(self._settings.commit_interval / 1000)
-            self._wait_for([*self._waiting, *self._stop(lost)])
+            self._commit(_LOST_S)
+            stopped = self._stop(lost)
+            self._cut.update(stopped)
+            self._wait_for([*self._waiting, *stopped])
 
     def step(self, bound_s: float) -> bool:
         """Go on with the barrier; commit what was counted if it is time, and tell whether it was.
@@ -128,6 +133,7 @@ class CountWorker:
         self._watch.step([*self._waiting, *(source.partition for source in self._sources)])
         self._leave_replaced()
         self._pass_barrier()
+        self._validate_positions()
         if not len(self._sources):
             return False
         since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
@@ -160,7 +166,7 @@ class CountWorker:
         self._tally = _Tally()
         for source in self._sources:
             source.rewind()
-            self._tally.lost[source.partition[0]] += source.lost
+            self._tally.lost[source.partition[0]] += source.missing
         again = [assignment(source) for source in self._sources]
         self._consumer.incremental_unassign(again)
         self._consumer.incremental_assign(again)
@@ -179,6 +185,7 @@ class CountWorker:
 
     def _stop(self, partitions: Collection[Partition]) -> list[Partition]:
         stopped = self._sources.remove(partitions)
+        self._ends.forget(stopped)
         self._consumer.incremental_unassign([TopicPartition(*partition) for partition in stopped])
         return stopped
 
@@ -217,11 +224,32 @@ class CountWorker:
     def _start(self, starts: dict[Partition, Start], ids: Mapping[str, str]) -> None:
         now_ms = self._clock.wall_ms()
         started = [self._sources.add(at, start, ids[at[0]], now_ms) for at, start in starts.items()]
-        self._consumer.incremental_assign([assignment(source) for source in started])
         for source in started:
-            self._tally.lost[source.partition[0]] += source.lost
+            # Where retention took nothing the log was cut, and has grown again. Asked by the old epoch it
+            # would be told so for ever.
+            if source.partition in self._cut and not (source.lost or source.begins):
+                source.is_cut, source.is_validated, source.leader_epoch = True, True, -1
+            self._tally.lost[source.partition[0]] += source.missing
+        self._cut -= starts.keys()
+        self._consumer.incremental_assign([assignment(source) for source in started])
         self._barrier = None
         self._waiting = [partition for partition in self._waiting if partition not in starts]
+
+    def _validate_positions(self) -> None:
+        """Let the client ask whether the logs still hold what was read of them, by the leaders' epochs.
+
+        It does so on a seek, not on an assignment, and refuses one for a moment after that.
+        """
+        for source in self._sources:
+            if source.is_validated:
+                continue
+            try:
+                self._consumer.seek(assignment(source))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:
+                    raise
+            else:
+                source.is_validated = True
 
     def _read_to(self, partition: Partition, position: int) -> None:
         source = self._sources.find(*partition)
@@ -269,10 +297,11 @@ class CountWorker:
         if (now_s - self._asked_s) * 1000 < self._settings.commit_interval:
             return
         self._asked_s = now_s
-        asked = [source for source in self._sources if source.end is None]
-        for source in asked:
-            source.asked_ms = self._clock.wall_ms()
-        self._ends.request([source.partition for source in asked])
+        now_ms = self._clock.wall_ms()
+        for partition in self._ends.request([each.partition for each in self._sources if each.end is None]):
+            source = self._sources.find(*partition)
+            if source is not None:
+                source.asked_ms = now_ms
 
     def _commit(self, bound_s: float) -> None:
         """Write all that happened since the last commit, and let it stand with the offsets.
@@ -282,16 +311,21 @@ class CountWorker:
         """
         if not len(self._sources):
             return
+        deadline_s = self._clock.monotonic_s() + bound_s
         with self._telemetry.timed(Stage.COMMIT):
             self._transaction.begin(bound_s)
             deltas = self._counter.take(self._sources.names, self._settings.shards)
             commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1
+            # All shards are told the same of a partition, but for their streams.
+            progress = self._sources.progress(
+                {name: it.partitions for name, it in self._topics.known.items()}
+            )
             for shard in range(self._settings.shards):
-                self._write_partials(shard, commit, deltas.get(shard, ShardDelta()))
+                self._write_partials(shard, commit, deltas.get(shard, ShardDelta()), progress)
             self._letters.write()
             offsets = [self._offset(source) for source in self._sources]
-            self._transaction.commit(offsets, self._consumer, bound_s)
+            self._transaction.commit(offsets, self._consumer, deadline_s - self._clock.monotonic_s())
         for source in self._sources:
             source.commit()
         self._committed_s = self._clock.monotonic_s()
@@ -299,15 +333,16 @@ class CountWorker:
         self._report()
         self._guard.heed(self._transaction.append)
 
-    def _write_partials(self, shard: int, commit: CommitId, delta: ShardDelta) -> None:
-        progress = [
-            source.progress(
-                self._topics.known[source.partition[0]].partitions, delta.times.get(source.code, {})
-            )
-            for source in self._sources
-        ]
+    def _write_partials(
+        self, shard: int, commit: CommitId, delta: ShardDelta, progress: Mapping[int, PartitionProgress]
+    ) -> None:
         parts = encode_commit(
-            commit, self._settings.shards, delta.panes, delta.examples, progress, self._max_partial_bytes
+            commit,
+            self._settings.shards,
+            delta.panes,
+            delta.examples,
+            delta.progress(progress),
+            self._max_partial_bytes,
         )
         for part in parts:
             must_produce(self._transaction, self._settings.partials_topic, shard, None, part)

@@ -33,6 +33,7 @@ class Start:
         begins: No offset was committed for this topic.
         lost: How many records of the log Kafka deleted after `committed` and before they were read.
         leader_epoch: The leader epoch of the committed offset; -1 where it is not known.
+        is_cut: The log ends before the committed offset.
     """
 
     committed: int
@@ -40,6 +41,7 @@ class Start:
     begins: bool
     lost: int
     leader_epoch: int
+    is_cut: bool = False
 
 
 class CommittedOffsets:
@@ -147,12 +149,12 @@ def _start(
     if committed is None:
         return Start(begin, begin, begins=True, lost=0, leader_epoch=_NONE)
     if committed.offset > end:
-        # What stands there now is counted; the shards see by its offsets that the log went back.
+        # What is written from there on is counted, and the shards see by its offsets that the log went back.
         _log.error(
             "the log ends before what was counted of it: Kafka lost records, or the offset was set by hand",
             extra={"partition": where, "committed": committed.offset, "end": end},
         )
-        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE)
+        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE, is_cut=True)
     epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch
     lost = max(begin - committed.offset, 0)
     return Start(

@@ -42,8 +42,8 @@ class LogOffsets:
         self._slow: set[Partition] = set()
         self._refresh: threading.Thread | None = None
 
-    def request(self, partitions: Iterable[Partition]) -> None:
-        """Ask for these partitions, topic and index, but for those that are still to be answered."""
+    def request(self, partitions: Iterable[Partition]) -> set[Partition]:
+        """Ask for these partitions but for those that are still to be answered; return what was asked for."""
         wanted = set(partitions) - self._pending.keys()
         for group in (wanted - self._slow, wanted & self._slow):
             if group:
@@ -54,6 +54,12 @@ class LogOffsets:
                     request_timeout=REQUEST_TIMEOUT_S,
                 )
                 self._pending |= {names[partition]: future for partition, future in asked.items()}
+        return wanted
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """Want no answer for these any more."""
+        for partition in partitions:
+            self._pending.pop(partition, None)
 
     def collect(self) -> dict[Partition, int] | None:
         """Return the answers; None while one is still to come that is not slow already.

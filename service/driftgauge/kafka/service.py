@@ -101,6 +101,8 @@ class Service:
         telemetry = self._roles[role]
         pause_s = _FIRST_PAUSE_S
         while not stopping.is_set():
+            # Of the brokers' absence a restart cures nothing, so the loop counts as alive.
+            telemetry.polled()
             began_s = self._clock.monotonic_s()
             try:
                 if not self._await_topics(telemetry, stopping):
@@ -157,6 +159,7 @@ class Service:
                 monotonic=clock.monotonic_s,
             )
             transaction.start(_START_S)
+            telemetry.polled()
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
                 is_told_time = has_controller(admin)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
 
-from driftgauge.core.counting.partial import PartitionProgress, StreamTime
+from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import Start
 
@@ -29,6 +29,8 @@ class SourcePartition:
         end: Where its log ended at `asked_ms`; None while there is no question open.
         asked_ms: The wall time before its end was asked for.
         leader_epoch: The leader epoch of the last record read; -1 where it is not known.
+        is_cut: The log ended before what had been read of it: records written since may be missed.
+        is_validated: The client has asked whether the log still holds what was read of it.
     """
 
     partition: Partition
@@ -43,7 +45,14 @@ class SourcePartition:
     end: int | None = None
     asked_ms: int = 0
     leader_epoch: int = -1
+    is_cut: bool = False
+    is_validated: bool = False
     _caught_up_before_ms: int | None = None  # when it was last committed
+
+    @property
+    def missing(self) -> int:
+        """How many records after `committed` are missing, at least."""
+        return max(self.lost, int(self.is_cut))
 
     def read_to(self, position: int) -> None:
         """Take note that everything before `position` has been read."""
@@ -51,8 +60,8 @@ class SourcePartition:
         if self.end is not None and self.position >= self.end:
             self.caught_up_ms, self.end = self.asked_ms, None
 
-    def progress(self, partitions: int, streams: Mapping[str, StreamTime]) -> PartitionProgress:
-        """Return what a commit says of it."""
+    def progress(self, partitions: int) -> PartitionProgress:
+        """Return what a commit says of it, given its topic's number of partitions; of streams nothing."""
         return PartitionProgress(
             partition=self.partition,
             topic_id=self.topic_id,
@@ -60,15 +69,14 @@ class SourcePartition:
             start=self.committed,
             end=self.position,
             begins=self.begins,
-            lost=self.lost,
+            lost=self.missing,
             since_ms=self.since_ms,
             caught_up_ms=self.caught_up_ms,
-            streams=streams,
         )
 
     def commit(self) -> None:
         """Take note that what was read is committed."""
-        self.committed, self.begins, self.lost = self.position, False, 0
+        self.committed, self.begins, self.lost, self.is_cut = self.position, False, 0, False
         self._caught_up_before_ms = self.caught_up_ms
 
     def rewind(self) -> None:
@@ -112,8 +120,15 @@ class SourcePartitions:
             lost=start.lost,
             since_ms=now_ms,
             leader_epoch=start.leader_epoch,
+            is_cut=start.is_cut,
+            # Without an epoch there is nothing to ask by.
+            is_validated=start.leader_epoch < 0,
         )
         return self._held[partition]
+
+    def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
+        """Return what a commit says of each, by its code, given the topics' numbers of partitions."""
+        return {source.code: source.progress(sizes[source.partition[0]]) for source in self}
 
     def remove(self, partitions: Collection[Partition]) -> list[Partition]:
         """Stop counting these; return those of them that were counted."""

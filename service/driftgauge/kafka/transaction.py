@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
+from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
@@ -88,8 +88,8 @@ class Transaction:
 
     @property
     def producer(self) -> str:
-        """The name that commits carry: the transactional id as configured."""
-        return self._producer.name
+        """The name that commits carry: the transactional id in use, which `begin` may change as well."""
+        return self._producer.transactional_id
 
     @property
     def epoch(self) -> int:
@@ -341,12 +341,11 @@ def must_produce(
     """Write a record that cannot be done without.
 
     Raises:
-        StateError: It is too large.
-        TransactionAborted, ClientLost, AuthorizationError: As `Transaction.produce`.
+        TransactionAborted, ClientLost, AuthorizationError: As `Transaction.produce`; it is too large.
     """
     if not transaction.produce(topic, partition, key, value):
+        transaction.abort(2 * CALL_S)
         message = (
-            f"a record of {len(value or b''):,} bytes for topic {topic} is too large for the client; "
-            "raise message.max.bytes under kafka, and max.message.bytes of the topic"
+            f"a record of {len(value or b''):,} bytes for {topic}[{partition}] is too large for the client"
         )
-        raise StateError(message)
+        raise TransactionAborted(message, too_large={(topic, partition)})

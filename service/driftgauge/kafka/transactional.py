@@ -102,14 +102,14 @@ class TransactionalProducer:
                 raise
             _log.warning(
                 "transactional id is busy, another is taken",
-                extra={"transactional_id": self._id(), "error": str(error)},
+                extra={"transactional_id": self.transactional_id, "error": str(error)},
             )
             self.leave_id()
             self._replace(bound_s)
 
     def _replace(self, bound_s: float) -> None:
         self._producer = None
-        producer = self._make(self._id(), self._hear)
+        producer = self._make(self.transactional_id, self._hear)
         self.epoch = max(self._clock_ms(), self.epoch + 1)
         # What init_transactions meets is no concern of a transaction that has not begun.
         self._is_suspect = False
@@ -134,7 +134,9 @@ class TransactionalProducer:
         if error.code() in _LOST_CONNECTION:
             self._is_suspect = True
 
-    def _id(self) -> str:
+    @property
+    def transactional_id(self) -> str:
+        """The id in use."""
         return f"{self.name}.{self._ids}" if self._ids else self.name
 
 

@@ -5,7 +5,7 @@ and offsets in one transaction.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -35,6 +35,8 @@ __all__ = ["WindowWorker"]
 _log = logging.getLogger(__name__)
 
 _ASK_AGAIN_S = 5.0
+# Asking for an offset that hangs takes 0.2 s; the other shards are not to wait for all of these.
+_BARRIERS_S = 0.3
 
 
 @dataclass(slots=True)
@@ -46,10 +48,10 @@ class _Restoring:
 
 @dataclass(slots=True)
 class _Running:
-    """A shard whose partials are read; `written` is the offset that its changelog covers."""
+    """A shard whose partials are read; at the last commit they had been read to `committed`."""
 
     state: ShardState
-    written: int
+    committed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,6 @@ class WindowWorker:
         self._transaction = transaction
         self._telemetry = telemetry
         self._clock = clock
-        self._offsets = CommittedOffsets(consumer, clock)
         self._reader = ChangelogReader(changelog, settings.changelog_topic)
         self._shards: dict[int, _Restoring | _Running | _Stopped | _SetAside] = {}
         self._watch = TransactionWatch(settings, admin, telemetry, clock)
@@ -123,11 +124,7 @@ class WindowWorker:
         self._reader.poll()
         topics = (self._settings.partials_topic, self._settings.changelog_topic)
         self._watch.step([(topic, shard) for topic in topics for shard in self._shards])
-        for shard, state in list(self._shards.items()):
-            if isinstance(state, _Restoring):
-                self._go_on(shard, state.restore)
-            elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.again_s:
-                self._look_again(shard)
+        self._pass_barriers()
         if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
             return False
         return self._commit(bound_s)
@@ -158,6 +155,11 @@ class WindowWorker:
     def heed(self, error: TransactionAborted) -> None:
         """Let the shards wait whose changelog could not be written to; the others go on without them."""
         self._telemetry.unwritable(error.unwritable)
+        for topic, shard in error.too_large:
+            if topic == self._settings.changelog_topic and shard in self._shards:
+                self._stop(
+                    shard, f"{error}; raise max.message.bytes of {topic}, and message.max.bytes under kafka"
+                )
         for topic, shard in error.unwritable:
             if topic == self._settings.changelog_topic and shard in self._shards:
                 self._unread([shard])
@@ -188,6 +190,19 @@ class WindowWorker:
         )
         self._shards[shard] = _Restoring(restore)
 
+    def _pass_barriers(self) -> None:
+        """Go on with the shards that are not read yet, those first that have waited longest for a turn."""
+        began_s = self._clock.monotonic_s()
+        for shard, state in list(self._shards.items()):
+            if isinstance(state, _Restoring):
+                # To the end of the mapping: its next turn comes after the others'.
+                self._shards[shard] = self._shards.pop(shard)
+                self._go_on(shard, state.restore)
+            elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.again_s:
+                self._look_again(shard)
+            if self._clock.monotonic_s() - began_s > _BARRIERS_S:
+                return
+
     def _go_on(self, shard: int, restore: ShardRestore) -> None:
         """Go on with a shard's barrier, and read its partials once it is passed."""
         try:
@@ -199,7 +214,7 @@ class WindowWorker:
             self._stop(shard, str(error))
             return
         state = restore.state
-        self._shards[shard] = _Running(state, written=state.position.offset)
+        self._shards[shard] = _Running(state, committed=state.next_offset)
         partials = self._settings.partials_topic
         self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
         self._telemetry.restored(restore.waited_s, [(partials, shard)])
@@ -243,7 +258,13 @@ class WindowWorker:
         except StateError as error:
             self._stop(shard, f"{message.topic()}[{shard}]@{offset}: {error}")
             return
-        running.state.take(offset, message.timestamp()[1], part)
+        try:
+            running.state.take(offset, message.timestamp()[1], part)
+        except Exception:  # noqa: BLE001 - whatever is wrong with this shard, the others go on
+            _log.exception("a partial could not be applied", extra={"shard": shard, "offset": offset})
+            self._stop(
+                shard, f"{message.topic()}[{shard}]@{offset} could not be applied; see the log before this"
+            )
 
     def _check(self, shards: int) -> None:
         """Refuse partials of another number of shards: their streams would be other shards' as well."""
@@ -269,15 +290,16 @@ class WindowWorker:
         moved = {
             shard: running
             for shard, running in self._shards.items()
-            if isinstance(running, _Running) and running.state.position.offset > running.written
+            if isinstance(running, _Running) and running.state.next_offset > running.committed
         }
         if not moved:
             return False
+        deadline_s = self._clock.monotonic_s() + bound_s
         with self._telemetry.timed(Stage.CLOSE):
-            budget = WorkBudget()
-            rounds = {shard: running.state.advance(budget) for shard, running in moved.items()}
+            rounds = self._close(moved)
+            moved = {shard: running for shard, running in moved.items() if shard in rounds}
         with self._telemetry.timed(Stage.WRITE):
-            self._transaction.begin(bound_s)
+            self._transaction.begin(deadline_s - self._clock.monotonic_s())
             for shard, running in moved.items():
                 self._write(shard, running.state, rounds[shard])
             partials = self._settings.partials_topic
@@ -285,16 +307,29 @@ class WindowWorker:
                 TopicPartition(partials, shard, running.state.position.offset)
                 for shard, running in moved.items()
             ]
-            self._transaction.commit(offsets, self._consumer, bound_s)
+            self._transaction.commit(offsets, self._consumer, deadline_s - self._clock.monotonic_s())
         self._telemetry.committed(self._set_aside())
         for shard, running in moved.items():
-            running.written = running.state.position.offset
+            running.committed = running.state.next_offset
             self._telemetry.closed(shard, rounds[shard])
             self._telemetry.show(shard, running.state)
             _, end = self._consumer.get_watermark_offsets(TopicPartition(partials, shard), cached=True)
             if end >= 0:
-                self._telemetry.read_to(partials, shard, position=running.written, end=end)
+                self._telemetry.read_to(partials, shard, position=running.committed, end=end)
         return True
+
+    def _close(self, moved: Mapping[int, _Running]) -> dict[int, Round]:
+        """Close what is due in these shards; one that cannot is stopped."""
+        budget = WorkBudget()
+        rounds = {}
+        # Those that had no time left for their windows in the last round come first.
+        for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_waiting):
+            try:
+                rounds[shard] = running.state.advance(budget)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("windows could not be closed", extra={"shard": shard})
+                self._stop(shard, "its windows could not be closed; see the log before this")
+        return rounds
 
     def _write(self, shard: int, state: ShardState, round_: Round) -> None:
         for key, value in state.take_changes():

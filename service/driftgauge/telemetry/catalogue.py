@@ -264,8 +264,8 @@ _ALL = (
         "driftgauge_window_complete",
         _WINDOW,
         "1 or 0",
-        "Whether every partition that the stream waits for had passed the end of the newest closed window"
-        " when it was published.",
+        "Whether the newest closed window is judged in full; at 0 a partition that the stream waits for had"
+        " not passed its end when it was published, or its counts are in doubt.",
     ),
     _gauge(
         "driftgauge_window_missing_partition",

@@ -80,7 +80,7 @@ def test_nothing_is_kept_of_an_interval_that_was_taken_or_dropped(forget):
 
 
 def test_an_interval_is_full_whatever_the_timestamps(monkeypatch):
-    monkeypatch.setattr(module, "_MAX_TALLIES", 10)
+    monkeypatch.setattr(module, "_MAX_NUMBERS", 10 * build_spec().scheme(FIRST).length)
     counter = IntervalCounter([build_spec()])
     counter.count(build_batch([(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(9)]), READ_MS)
     assert not counter.is_full

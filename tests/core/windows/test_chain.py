@@ -120,6 +120,25 @@ def test_a_topic_made_anew_begins_another_chain(shard):
     assert shard.chain == WHOLE
 
 
+def test_a_reader_that_has_not_heard_of_the_topic_made_anew_breaks_no_chain(shard):
+    old = shard.ids["embeddings"]
+    shard.read(at(0))
+    shard.commit()
+    shard.ids["embeddings"] = "ff" * 16
+    shard.ends.clear()
+    shard.read(at(0.1))
+    shard.commit()
+    shard.ids["embeddings"] = old
+    shard.write(producer="b", start=1, end=1, begins=False)
+    shard.apply()
+    shard.ids["embeddings"] = "ff" * 16
+    shard.read(at(0.2))
+    shard.write(start=1, end=2)
+    shard.apply()
+    shard.close()
+    assert shard.chain == WHOLE
+
+
 def test_a_topic_made_anew_with_offsets_of_the_old_one_is_a_gap(shard):
     shard.ids[EVENTS] = "embeddings-2"
     shard.commit()
@@ -220,7 +239,7 @@ def test_an_interval_without_events_goes_on_with_the_chain(shard):
 
 
 def torn(shard, missing):
-    """Commit several parts, of which some are missing, then another commit; return how many came, and results."""
+    """Commit several parts, of which some are missing, then another; return how many came, and results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
     offsets = shard.write(limit_bytes=900)

@@ -443,3 +443,22 @@ def test_a_round_does_so_much_work_and_the_next_goes_on(
             assert status(by_rounds).final_ms <= results[-1].window.end_ms
     assert [plain(result) for result in found] == [plain(result) for result in expected]
     assert status(by_rounds).final_ms == status(at_once).final_ms == MONDAY_MS + 399 * HOUR_MS
+
+
+def test_the_streams_of_a_shard_share_the_work_of_a_round(monkeypatch):
+    specs = [build_spec(name) for name in ("images", "sounds", "texts")]
+    shards = Shard(*specs), Shard(*specs)
+    for shard in shards:
+        for spec in specs:
+            shard.read(*[at(hour) for hour in range(4)], at(50), stream=spec.name)
+    expected = shards[0].commit()
+    assert len(expected) == 12
+    work = shards[0].state._closer("images")._work
+    monkeypatch.setattr(module, "_MAX_WORK", 5 * work)
+    rounds = [shards[1].commit()]
+    while results := shards[1].close():
+        rounds.append(results)
+    assert [len(results) for results in rounds] == [5, 5, 2]
+    found = [result for results in rounds for result in results]
+    assert sorted(str(plain(result)) for result in found) == sorted(str(plain(result)) for result in expected)
+    assert {shards[1].status(spec.name).final_ms for spec in specs} == {MONDAY_MS + 49 * HOUR_MS}

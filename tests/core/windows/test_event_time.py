@@ -1,10 +1,12 @@
 """Event time of a stream in its shard: watermark, idle partitions, those that nobody can read."""
 
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
 from driftgauge.core.result import Verdict
 from driftgauge.core.windows.changelog import BLOCK
-from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, build_spec
+from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, build_spec, plain
 from tests.core.shard import EVENTS, Shard
 
 IDLE_MS = 30 * SECOND_MS
@@ -349,3 +351,59 @@ def test_time_in_which_nobody_counted_is_no_wait(is_restarted):
     results = shard.commit(after_ms=STEP_MS)
     assert {result.missing for result in results} == {()}
     assert shard.late.total() == 0
+
+
+# Rounds of silent streams
+
+PLAN = st.lists(
+    st.tuples(
+        st.sampled_from([1, 5, 25, 25, 29, 29]),  # seconds; of longer ones nobody counts
+        st.sets(st.tuples(st.sampled_from(["images", "texts"]), st.integers(0, 1)), max_size=2),
+        st.sampled_from([0, 0, 0, 40, 400, 900]),  # by how many seconds events are old
+        st.sampled_from([(0, 1), (0, 1), (0, 1), (0,), ()]),  # caught up
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLAN, st.sampled_from([(), (1,)]), st.integers(0, 20), st.integers(10, 40))
+def test_rounds_that_are_skipped_change_nothing(plan, unread, first, number):
+    kept = []
+    for is_skipped in (True, False):
+        specs = [
+            minutely(
+                name, sizes_ms=(MINUTE_MS, 5 * MINUTE_MS), incomplete_ms=MINUTE_MS, give_up_ms=3 * MINUTE_MS
+            )
+            for name in ("images", "texts")
+        ]
+        shard = Shard(*specs, partitions=2)
+        seen, skipped = [], 0
+        for step, (seconds, speaking, old_s, caught_up) in enumerate(plan):
+            shard.now_ms += seconds * SECOND_MS
+            missing = unread if first <= step < first + number else ()
+            for stream, partition in sorted(speaking):
+                if partition not in missing:
+                    live(shard, partition, stream=stream, behind_ms=old_s * SECOND_MS)
+            shard.write(caught_up=caught_up, unread=missing)
+            shard.apply()
+            for stream, closer in shard.state._closers.items():
+                skipped += closer._rests(shard.state.sources, shard.state.position.log_ms)
+                if not is_skipped:
+                    shard.state.streams[stream].has_news = True
+            seen.append(([plain(result) for result in shard.close()], dict(shard.kept)))
+        kept.append(seen)
+    assert kept[0] == kept[1]
+    event("skipped" if skipped else "nothing skipped")
+
+
+def test_a_silent_stream_gives_up_a_partition_that_nobody_can_read():
+    shard = Shard(minutely(give_up_ms=10 * MINUTE_MS), partitions=2)
+    run(shard, 2 * MINUTE_MS, 0, 1)
+    run(shard, 5 * MINUTE_MS)
+    assert shard.status().given_up == frozenset()
+    run(shard, 11 * MINUTE_MS, unread=(1,))
+    assert shard.status().given_up == {(EVENTS, 1)}
+    run(shard, MINUTE_MS)
+    assert shard.status().given_up == frozenset()

@@ -47,8 +47,8 @@ class Accumulator:
         self._examples = ExampleSampler(scheme.pane_ms)
 
     def __len__(self) -> int:
-        """The number of tallies held."""
-        return len(self._tallies)
+        """How many numbers the tallies hold."""
+        return len(self._tallies) * self._scheme.length
 
     def add(self, batch: EventBatch) -> NDArray[np.bool_]:
         """Count n events; return for which of them, (n,), no nearest centroid exists in float32."""

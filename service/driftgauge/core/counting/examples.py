@@ -12,6 +12,9 @@ __all__ = ["MAX_EXAMPLES", "MAX_NAME_BYTES", "Example", "ExampleSampler", "merge
 MAX_EXAMPLES = 3
 """So many events of each cluster are remembered of a pane."""
 
+# The examples of a pane are one record of the changelog: with the longest names still well below 1 MB.
+_MAX_OF_PANE = 4_000
+
 MAX_NAME_BYTES = 64
 """Events with longer names are no examples: the state must hold them, whatever producers think of."""
 
@@ -73,7 +76,7 @@ class ExampleSampler:
 
 
 def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
-    """Return the sample of the union of what was sampled, sorted: the lowest ranks of each cluster."""
+    """Return the sample of the union of what was sampled, sorted: each cluster's lowest ranks."""
     clusters: dict[int, set[Example]] = {}
     for examples in samples:
         for example in examples:

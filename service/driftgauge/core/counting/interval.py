@@ -1,21 +1,27 @@
 """Adds up what one commit interval brings, over all streams and all partitions held."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.batch import EventBatch
-from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime, shard_of
+from driftgauge.core.counting.partial import (
+    ExamplesDelta,
+    PaneDelta,
+    PartitionProgress,
+    StreamTime,
+    shard_of,
+)
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 
 __all__ = ["IntervalCounter", "ShardDelta"]
 
-# A commit is due early then, whatever the timestamps: some 20 MB of tallies of 100 numbers.
-_MAX_TALLIES = 20_000
+# A commit is due early then, whatever the timestamps: some 20 MB of tallies.
+_MAX_NUMBERS = 2_500_000
 
 
 @dataclass(slots=True)
@@ -31,6 +37,13 @@ class ShardDelta:
     panes: list[PaneDelta] = field(default_factory=list)
     examples: list[ExamplesDelta] = field(default_factory=list)
     times: dict[int, dict[str, StreamTime]] = field(default_factory=dict)
+
+    def progress(self, partitions: Mapping[int, PartitionProgress]) -> list[PartitionProgress]:
+        """Return the progress of partitions, given by their codes, with the times of the shard's streams."""
+        return [
+            replace(known, streams=self.times[code]) if code in self.times else known
+            for code, known in partitions.items()
+        ]
 
 
 class IntervalCounter:
@@ -49,7 +62,7 @@ class IntervalCounter:
     @property
     def is_full(self) -> bool:
         """So much is held that it should be committed at once."""
-        return sum(map(len, self._accumulators.values())) >= _MAX_TALLIES
+        return sum(map(len, self._accumulators.values())) >= _MAX_NUMBERS
 
     def count(self, batch: EventBatch, read_ms: int) -> NDArray[np.bool_]:
         """Count n events that were read at wall time `read_ms`.

@@ -114,7 +114,8 @@ class PartitionProgress:
         start: The group's committed offset before: `from` in the record.
         end: The group's committed offset after: `to` in the record.
         begins: No offset was committed before; `start` is where the log begins.
-        lost: How many records from `start` on Kafka deleted before they were read.
+        lost: How many records from `start` on are missing, at least: Kafka deleted them before they were
+            read, or the log was cut.
         since_ms: Since when the reader has read the partition without a break, by its wall clock.
         caught_up_ms: The latest wall time, by the reader's clock, up to which the partition is known to be
             read; None while that is unknown.

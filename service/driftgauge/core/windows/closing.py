@@ -30,6 +30,8 @@ _FEW_CLUSTERS, _AS_LONG_AS = 3, 300
 # Panes to be forgotten are in no hurry, and the end of a day may bring many thousands of them at once.
 _MAX_FORGOTTEN = 2_000
 
+_NEVER_MS = 2**63 - 1
+
 _MISSING = "partitions_missing"
 _OTHERWISE = "counted_otherwise"
 _TWICE = "counted_twice"
@@ -95,6 +97,7 @@ class WindowCloser:
         self._work = max(map(self._work_of, self._by_scheme.values()))
         self._pending: set[Window] = set()
         self._settled_ms = NULL
+        self._rests_to_ms = NULL
 
     def close(
         self, sources: Sources, log_ms: int, budget: WorkBudget, *, everything: bool = False
@@ -110,6 +113,8 @@ class WindowCloser:
         Returns:
             The windows, and whether others wait for the next round.
         """
+        if not everything and self._rests(sources, log_ms):
+            return [], False
         round_ = self._begin(sources, log_ms, everything=everything)
         self._look_again_at(self._state.take_touched())
         self._look_again_at_marked()
@@ -130,7 +135,35 @@ class WindowCloser:
                 results.append(result)
                 budget.spend(self._work)
         self._finish(round_, blocked)
+        self._rests_to_ms = self._find_rest(round_)
         return results, bool(blocked)
+
+    def _rests(self, sources: Sources, log_ms: int) -> bool:
+        """Tell whether a round would change nothing: most of many streams are silent most of the time."""
+        spec, columns = self._spec, sources.columns
+        return (
+            not self._state.has_news
+            and columns.latest_ms < self._rests_to_ms
+            and log_ms - columns.stillest_ms < min(spec.incomplete_ms, spec.give_up_ms)
+        )
+
+    def _find_rest(self, round_: _Round) -> int:
+        """Return up to when silence closes nothing of a stream whose event time cannot move; else NULL."""
+        status, foremost_ms = self._state.status, round_.standing.foremost_ms
+        if (
+            foremost_ms is None
+            or status.watermark_ms != foremost_ms
+            or [reached_ms for reached_ms, _ in status.foremost] != [foremost_ms]
+            or status.frontier
+            or status.given_up
+            or status.losses
+            or status.counted_twice
+            or self._settled_ms != self._settled_at(status.final_ms or 0)
+        ):
+            return NULL
+        next_ms = min((window.end_ms for window in self._pending), default=_NEVER_MS)
+        # What is due already was left to the next round.
+        return next_ms if next_ms > foremost_ms else NULL
 
     def _work_of(self, reference: Reference) -> int:
         segments = reference.segments_by(self._spec.alarm.segment_keys)

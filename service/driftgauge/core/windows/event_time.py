@@ -49,23 +49,15 @@ class Standing:
     @classmethod
     def of(cls, spec: StreamSpec, sources: Sources, times: dict[str, NDArray[np.int64]]) -> "Standing":
         """Return where a stream stands, by its (n, 2) `EventTimeKey` values of each topic."""
-        columns = []
-        free = []
-        for name in sources.configured:
-            topic = sources.topics[name]
+        columns = sources.columns
+        end, since_ms, caught_up_ms, moved_ms = columns.values.T
+        newest_ms, read_ms = np.full((2, len(end)), NULL, dtype=np.int64)
+        is_free = caught_up_ms != NULL
+        for name, (first, last) in columns.rows.items():
             own = times.get(name)
-            newest_ms = read_ms = np.full(len(topic.values), NULL, dtype=np.int64)
             if own is not None:
-                newest_ms, read_ms = (
-                    np.concatenate((column, newest_ms[len(column) :])) for column in (own[:, 0], own[:, 1])
-                )
-            is_carried = bool((newest_ms != NULL).any())
-            free.append((topic.caught_up_ms != NULL) & (not is_carried))
-            known = topic.since_ms, topic.caught_up_ms, topic.moved_ms, topic.end
-            columns.append((newest_ms, read_ms, *known))
-        newest_ms, read_ms, since_ms, caught_up_ms, moved_ms, end = map(
-            np.concatenate, zip(*columns, strict=True)
-        )
+                newest_ms[first : first + len(own)], read_ms[first : first + len(own)] = own.T
+                is_free[first:last] &= bool((own[:, 0] == NULL).all())
         seen = newest_ms != NULL
         quiet_from_ms = np.where(seen, read_ms, since_ms)
         return cls(
@@ -75,7 +67,7 @@ class Standing:
             caught_up_ms=caught_up_ms,
             moved_ms=moved_ms,
             is_unheard=end == NULL,
-            is_free=np.concatenate(free),
+            is_free=is_free,
             is_idle=(caught_up_ms != NULL) & (caught_up_ms - spec.idle_ms >= quiet_from_ms),
         )
 

@@ -20,6 +20,8 @@ __all__ = ["LateEvents", "Round", "ShardState"]
 
 # A producer that has not committed for so long is gone; what it wrote was applied long ago.
 _PRODUCER_MS = 3_600_000
+# A producer that is replaced at every commit would otherwise fill the position's record.
+_EPOCHS = 3
 # What a shard cannot close, for it does not know the stream, is kept for as long as partials are.
 _UNKNOWN_MS = 7 * 86_400_000
 _MAX_FORGOTTEN = 2_000
@@ -80,7 +82,8 @@ class ShardState:
         self.streams: dict[str, StreamState] = {}
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
-        self._next_offset = 0
+        self.next_offset = 0
+        """The next offset of the partials to read; less is covered where parts of commits wait for others."""
         self._has_begun = False
         self._round = Round()
         # Streams with windows that the last round had no time for.
@@ -91,7 +94,7 @@ class ShardState:
         match key:
             case PositionKey():
                 self.position = replace(cast("ShardPosition", value), writer=self.position.writer)
-                self._next_offset = self.position.offset
+                self.next_offset = self.position.offset
             case SourcesKey():
                 self.sources.restore(key, cast("SourceBlock", value))
             case _:
@@ -99,7 +102,7 @@ class ShardState:
 
     def begin_at(self, offset: int) -> None:
         """Read the partials from this offset on, for their log begins there."""
-        self._next_offset = max(self._next_offset, offset)
+        self.next_offset = max(self.next_offset, offset)
         self._move()
 
     def take(self, offset: int, append_ms: int, part: Part) -> None:
@@ -120,7 +123,7 @@ class ShardState:
 
     def read_to(self, offset: int) -> None:
         """Take note that the partials have been read up to an offset, past what is no record."""
-        self._next_offset = max(self._next_offset, offset)
+        self.next_offset = max(self.next_offset, offset)
         self._move()
 
     def advance(self, budget: WorkBudget | None = None, *, everything: bool = False) -> Round:
@@ -142,10 +145,21 @@ class ShardState:
                     self._round.results += results
                     waiting += [stream] * waits
                 else:
-                    self.streams[stream].forget_panes(log_ms - _UNKNOWN_MS, _MAX_FORGOTTEN)
+                    self._forget_unknown(self.streams[stream], log_ms)
             self._waiting = frozenset(waiting)
         done, self._round = self._round, Round()
         return done
+
+    def _forget_unknown(self, state: StreamState, log_ms: int) -> None:
+        """Forget the panes of a stream that is not configured here, once nothing of it has come for long."""
+        read_ms = max((int(times[:, 1].max()) for times in state.times.values()), default=log_ms)
+        if log_ms - read_ms > _UNKNOWN_MS:
+            state.forget_panes(log_ms, _MAX_FORGOTTEN)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether windows wait that the last round had no time for."""
+        return bool(self._waiting)
 
     def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
         """Yield what the changelog is to hold anew, the position last; None for what is to be forgotten."""
@@ -162,7 +176,7 @@ class ShardState:
     def _move(self) -> None:
         """Cover what has been read, but for the parts that wait for others."""
         waiting = self._assembler.first_offset
-        offset = self._next_offset if waiting is None else min(waiting, self._next_offset)
+        offset = self.next_offset if waiting is None else min(waiting, self.next_offset)
         orphans, self._assembler.orphans = self._assembler.orphans, 0
         self.position = replace(self.position, offset=offset, orphans=self.position.orphans + orphans)
         if orphans:
@@ -175,13 +189,17 @@ class ShardState:
             name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
         }
         producers[commit.id.producer, commit.id.epoch] = commit.id.number, log_ms
+        own = [key for key in producers if key[0] == commit.id.producer]
+        for key in sorted(own, key=lambda key: producers[key][1])[:-_EPOCHS]:
+            del producers[key]
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._pause(log_ms - position.log_ms)
         if not self._has_begun:
             # Of topics that were configured since the changelog was written nothing has been heard as well.
             self.sources.begin(log_ms)
             self._has_begun = True
-        links = [self._link(progress, log_ms) for progress in commit.progress]
+        known = [progress for progress in commit.progress if not self.sources.is_former(progress)]
+        links = [self._link(progress, log_ms) for progress in known]
         self.position = replace(
             position,
             log_ms=log_ms,
@@ -198,7 +216,7 @@ class ShardState:
             if self._open_sizes(state, examples.start_ms):
                 state.add_examples(examples)
         # After the panes: what is late was late by the horizon before the commit.
-        for progress in commit.progress:
+        for progress in known:
             for stream, time in progress.streams.items():
                 spec = self._specs.get(stream)
                 self._stream(stream).observe(progress.partition, time, spec.disorder_ms if spec else 0)

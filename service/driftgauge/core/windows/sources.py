@@ -11,7 +11,7 @@ from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, SourcesKey
 
-__all__ = ["NULL", "Link", "Sources", "TopicProgress"]
+__all__ = ["NULL", "Columns", "Link", "Sources", "TopicProgress"]
 
 NULL = -(2**63)
 """Stands in arrays for a number that is not known."""
@@ -62,6 +62,22 @@ class TopicProgress:
         return self.values[:, _MOVED]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The n partitions of the configured topics side by side; `values` is (n, 4) int64, see `SourceBlock`.
+
+    Attributes:
+        rows: Where each topic's partitions begin and end among them.
+        latest_ms: The highest time up to which one is known to be read.
+        stillest_ms: The lowest log time since when one has stood still.
+    """
+
+    rows: dict[str, tuple[int, int]]
+    values: NDArray[np.int64]
+    latest_ms: int
+    stillest_ms: int
+
+
 class Sources:
     """The partitions of all events topics, and what of them has changed since the changelog was written."""
 
@@ -70,8 +86,10 @@ class Sources:
         self.topics: dict[str, TopicProgress] = {topic: _unheard(1) for topic in sorted(topics)}
         self.configured = tuple(self.topics)
         """Those whose partitions are waited for."""
+        self._former_ids: dict[str, set[str]] = {}  # by topic
         self._dirty: set[tuple[str, int]] = set()  # topic, block
         self._partitions: list[Partition] | None = None
+        self._columns: Columns | None = None
 
     @property
     def partitions(self) -> list[Partition]:
@@ -82,10 +100,24 @@ class Sources:
             ]
         return self._partitions
 
+    @property
+    def columns(self) -> Columns:
+        """What is known of these partitions; the same for all streams until something changes."""
+        if self._columns is None:
+            rows, first = {}, 0
+            for name in self.configured:
+                rows[name] = first, first + len(self.topics[name].values)
+                first = rows[name][1]
+            values = np.concatenate([self.topics[name].values for name in self.configured])
+            latest_ms, stillest_ms = int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
+            self._columns = Columns(rows, values, latest_ms, stillest_ms)
+        return self._columns
+
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
         """Take in what the changelog holds."""
         topic = self._grow(key.topic, block.partitions, NULL)
         topic.topic_id = block.topic_id or topic.topic_id
+        self._columns = None
         first = key.block * BLOCK
         topic.values[first : first + len(block.values)] = block.values
 
@@ -100,9 +132,14 @@ class Sources:
         known = self.topics.get(progress.partition[0])
         return bool(known and known.topic_id and progress.topic_id and known.topic_id != progress.topic_id)
 
+    def is_former(self, progress: PartitionProgress) -> bool:
+        """Tell whether it is of a topic whose name another has taken, which its reader has not heard of."""
+        return progress.topic_id in self._former_ids.get(progress.partition[0], ())
+
     def replace(self, topic: str, partitions: int, log_ms: int) -> None:
         """Forget a topic: another with so many partitions has taken its name."""
         self._touch(topic, range(max(partitions, len(self.topics[topic].values))))
+        self._former_ids.setdefault(topic, set()).add(self.topics[topic].topic_id)
         self.topics[topic] = _unheard(partitions)
         self.topics[topic].values[:, _MOVED] = log_ms
         self._partitions = None
@@ -135,6 +172,7 @@ class Sources:
             max(caught_up_ms, known_caught_up_ms),
             log_ms if has_moved else moved_ms,
         )
+        self._columns = None
         self._dirty.add((name, index // BLOCK))
         return link
 
@@ -162,6 +200,7 @@ class Sources:
         return topic
 
     def _touch(self, topic: str, indexes: Iterable[int]) -> None:
+        self._columns = None
         self._dirty.update((topic, index // BLOCK) for index in indexes)
 
 

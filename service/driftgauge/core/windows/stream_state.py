@@ -50,6 +50,8 @@ class StreamState:
         self.histories: dict[int, History] = {}
         self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
+        self.has_news = True
+        """Something was counted or heard of since the touched panes were taken."""
         self._touched: set[Window] = set()
         self._dirty: dict[Key, None] = {}  # in the order in which they changed
         self._open_windows: tuple[object, Mapping[int, int]] | None = None
@@ -94,6 +96,7 @@ class StreamState:
         held.put(pane, delta.values if before is None else before + delta.values)
         if before is None:
             self._open_windows = None
+        self.has_news = True
         self._mark(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
         self._touched.add(pane)
 
@@ -109,6 +112,7 @@ class StreamState:
 
     def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
         """Move the event time of a source partition on; what was lost there ends with its first event."""
+        self.has_news = True
         topic, index = partition
         row = self._times_of(topic, index + 1)[index]
         row[0] = max(int(row[0]), time.newest_ms)
@@ -119,6 +123,7 @@ class StreamState:
 
     def forget_topic(self, topic: str) -> None:
         """Forget the event time of a topic: another has taken its name."""
+        self.has_news = True
         times = self.times.pop(topic, None)
         if times is not None:
             for block in range(-(-len(times) // BLOCK)):
@@ -126,6 +131,7 @@ class StreamState:
 
     def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
         """Take note that events of a source partition after those counted so far are missing."""
+        self.has_news = True
         topic, index = partition
         times = self.times.get(topic)
         newest_ms = NULL if times is None or index >= len(times) else int(times[index, 0])
@@ -190,7 +196,7 @@ class StreamState:
 
     def take_touched(self) -> set[Window]:
         """Return the panes that have changed since last asked."""
-        touched, self._touched = self._touched, set()
+        touched, self._touched, self.has_news = self._touched, set(), False
         return touched
 
     def publish(self, result: WindowResult) -> None:

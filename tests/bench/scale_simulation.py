@@ -1,0 +1,157 @@
+"""All count replicas and one window replica in one process, for `scale.py`: what one of each costs."""
+
+import statistics
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tests.bench.scale_replica import SECOND_MS, START_MS, CountReplica, Spent, WindowsReplica, build_batch
+
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.spec import StreamSpec
+
+# A window waits for the partitions that are not idle yet: the first minute's is closed after some 150 s,
+# the next one after some 210 s.
+WARM_STEPS, WARM_STEP_MS = 16, 10 * SECOND_MS
+MEASURED_S = 5
+CLOSING_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Setting:
+    streams: int
+    partitions: int
+    replicas: int
+    shards: int
+    rate: int = 1  # events of each stream, a second
+
+
+class Simulation:
+    """All count replicas, and the window replica that holds the most shards."""
+
+    def __init__(self, setting: Setting, specs: list[StreamSpec]) -> None:
+        self.setting = setting
+        self._random = np.random.default_rng(1)
+        self._specs = specs[: setting.streams]
+        replicas, shards = setting.replicas, setting.shards
+        self.counting = [
+            CountReplica(
+                self._specs,
+                range(number, setting.partitions, replicas),
+                setting.partitions,
+                shards,
+                number,
+            )
+            for number in range(replicas)
+        ]
+        self.windows = WindowsReplica(self._specs, range(-(-shards // replicas)), shards)
+        self._now_ms = START_MS
+        self._offsets = np.zeros(setting.partitions, np.int64)
+
+    def step(self, step_ms: int) -> int:
+        """Let events come, count and commit them, close and commit; return the windows published."""
+        self._now_ms += step_ms
+        batches = self._read(step_ms)
+        for number, replica in enumerate(self.counting):
+            replica.count(batches[number], self._now_ms)
+            # One count replica writes for all shards; of the others only what is read here is needed.
+            wanted = self.windows.states if number else range(self.setting.shards)
+            self.windows.take(replica.commit(self._now_ms, wanted), self._now_ms)
+        return self.windows.commit(self._now_ms)
+
+    def reset(self) -> None:
+        """Begin to measure again."""
+        self.counting[0].spent, self.windows.spent = Spent(), Spent()
+
+    def memory(self) -> tuple[float, float]:
+        """Return what a commit takes at most, and what the state takes, in MiB; asked for at last."""
+        batches = self._read(SECOND_MS)[0]
+
+        def commit() -> object:
+            self.counting[0].count(batches, self._now_ms)
+            return self.counting[0].commit(self._now_ms, range(self.setting.shards))
+
+        return trace(commit)[1], trace(self.windows.restore)[0]
+
+    def _read(self, step_ms: int) -> list[list[EventBatch]]:
+        """Return each count replica's batches: the events of a step, spread over the partitions."""
+        batches: list[list[EventBatch]] = [[] for _ in self.counting]
+        number = self.setting.rate * step_ms // SECOND_MS
+        for spec in self._specs:
+            places = self._random.integers(self.setting.partitions, size=number)
+            for replica in np.unique(places % self.setting.replicas).tolist():
+                mine = places[places % self.setting.replicas == replica]
+                batch = build_batch(
+                    spec,
+                    (mine // self.setting.replicas).astype(np.int32),
+                    self._offsets[mine],
+                    self._now_ms - self._random.integers(step_ms, size=len(mine)),
+                )
+                batches[replica].append(batch)
+                self._offsets[mine] += 1
+        return batches
+
+
+def trace(make: Callable[[], object]) -> tuple[float, float]:
+    """Return what the things made take, and what making them took at most, in MiB."""
+    tracemalloc.start()
+    made = make()
+    left, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del made
+    return left / 2**20, most / 2**20
+
+
+def measure(setting: Setting, specs: list[StreamSpec]) -> dict[str, float]:
+    """Return the figures of a replica, of a second unless they say otherwise."""
+    simulation = Simulation(setting, specs)
+    count, windows = simulation.counting[0], simulation.windows
+    for _ in range(WARM_STEPS):
+        simulation.step(WARM_STEP_MS)
+    seconds = []
+    for _ in range(MEASURED_S):
+        simulation.reset()
+        simulation.step(SECOND_MS)
+        seconds.append(figures(count.spent, windows.spent))
+    found = {name: statistics.median(second[name] for second in seconds) for name in seconds[0]}
+    simulation.reset()
+    published = sum(simulation.step(WARM_STEP_MS) for _ in range(CLOSING_STEPS))
+    closing_ms = windows.spent.seconds["close"] * 1e3 - CLOSING_STEPS * found["WINDOWS: event time, ms"]
+    rendered = {"COUNT": count.observe(), "WINDOWS": windows.observe()}
+    windows.restore()
+    found |= {
+        "WINDOWS: closing, ms a minute": closing_ms / published * windows.streams,
+        "WINDOWS: streams held": windows.streams,
+        "WINDOWS: shards held": len(windows.states),
+        "WINDOWS: restore, ms": windows.spent.seconds["restore"] * 1e3,
+        "WINDOWS: restore, kB": windows.spent.bytes["restore"] / 1e3,
+        "WINDOWS: a scrape, ms": windows.spent.seconds["scrape"] * 1e3,
+    }
+    found |= {f"{role}: series": count_series(text) for role, text in rendered.items()}
+    found["COUNT: memory of a commit, MiB"], found["WINDOWS: memory of the state, MiB"] = simulation.memory()
+    return found
+
+
+def figures(count: Spent, windows: Spent) -> dict[str, float]:
+    """Return the figures of a second."""
+    ms = {stage: seconds * 1e3 for stage, seconds in {**count.seconds, **windows.seconds}.items()}
+    return {
+        "COUNT: events, ms": ms["events"],
+        "COUNT: besides events, ms": ms["commit"],
+        "COUNT: partials written": count.records["partials"],
+        "COUNT: partials written, kB": count.bytes["partials"] / 1e3,
+        "COUNT: series": 0,
+        "COUNT: memory of a commit, MiB": 0,
+        "WINDOWS: decode and apply, ms": ms["decode"] + ms["apply"],
+        "WINDOWS: event time, ms": ms["close"],
+        "WINDOWS: write and show, ms": ms["write"] + ms["show"],
+        "WINDOWS: partials read": windows.records["partials"],
+        "WINDOWS: partials read, kB": windows.bytes["partials"] / 1e3,
+        "WINDOWS: changelog written": windows.records["changelog"],
+        "WINDOWS: changelog written, kB": windows.bytes["changelog"] / 1e3,
+    }
+
+
+def count_series(text: bytes) -> int:
+    return sum(not line.startswith(b"#") for line in text.splitlines())

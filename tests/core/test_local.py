@@ -1,0 +1,83 @@
+"""Both stages in one process: recorded events through the same core as live ones."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.core.local import LocalDriver
+from tests.core.builders import (
+    CLUSTERS,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    MONDAY_MS,
+    build_batch,
+    build_spec,
+    counts_of,
+    plain,
+    summary,
+    windows_of,
+)
+
+
+def test_each_commit_closes_what_is_due_by_its_own_events():
+    driver = LocalDriver([build_spec()], "embeddings", 1)
+    driver.count(build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)]), MONDAY_MS)
+    assert summary(driver.commit(MONDAY_MS, {0: 2}).results) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
+    assert driver.commit(MONDAY_MS, {0: 2}).results == []
+    assert summary(driver.commit(MONDAY_MS, {0: 2}, everything=True).results) == [
+        (HOUR_MS, MONDAY_MS + HOUR_MS, 0, (0, 1, 0, 0))
+    ]
+    assert driver.shard.position.gaps == driver.shard.position.overlaps == 0
+
+
+def test_an_event_without_a_nearest_centroid_is_told_and_not_counted():
+    driver = LocalDriver([build_spec()], "embeddings", 1)
+    batch = build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS, 0)])
+    batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
+    assert driver.count(batch, MONDAY_MS).tolist() == [False, True]
+    assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, everything=True).results] == [1]
+
+
+def test_a_silent_partition_closes_windows_once_it_is_known_to_be_read():
+    driver = LocalDriver([build_spec(idle_ms=MINUTE_MS)], "embeddings", 1)
+    driver.count(build_batch([(0, 0, MONDAY_MS, 0)]), MONDAY_MS)
+    driver.commit(MONDAY_MS, {0: 1})
+    assert driver.commit(MONDAY_MS + HOUR_MS, {0: 1}).results == []
+    assert len(driver.commit(MONDAY_MS + HOUR_MS, {0: 1}, caught_up=(0,)).results) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 30 * 60), st.integers(0, CLUSTERS - 1)),
+        min_size=1,
+        max_size=80,
+    ),
+    st.lists(st.integers(0, 80), max_size=8),
+    st.sampled_from([(HOUR_MS,), (HOUR_MS, DAY_MS), (7 * MINUTE_MS, HOUR_MS)]),
+)
+def test_any_batches_and_commits_end_in_the_exact_counts_where_nothing_is_late(drawn, cuts, sizes_ms):
+    events = [(p, i, MONDAY_MS + minute * MINUTE_MS, c) for i, (p, minute, c) in enumerate(drawn)]
+    seen = []
+    for ends in ([len(events)], [*sorted(min(cut, len(events)) for cut in cuts), len(events)]):
+        driver = LocalDriver([build_spec(sizes_ms=sizes_ms, lateness_ms=2 * DAY_MS)], "embeddings", 3)
+        published = {}
+        for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+            if events[start:end]:
+                driver.count(build_batch(events[start:end]), MONDAY_MS)
+            positions = dict.fromkeys(range(3), end)
+            is_last = number == len(ends) - 1
+            done = driver.commit(MONDAY_MS, positions, everything=is_last)
+            for result in done.results:
+                before = published.get(result.window)
+                assert result.revision == (0 if before is None else before.revision + 1)
+                published[result.window] = result
+            assert done.late == []
+        seen.append(published)
+        assert {window: tuple(result.counts.tolist()) for window, result in published.items()} == {
+            window: counts_of(events, window) for window in windows_of(events, sizes_ms)
+        }
+    assert [plain(result.score) for _, result in sorted(seen[0].items())] == [
+        plain(result.score) for _, result in sorted(seen[1].items())
+    ]

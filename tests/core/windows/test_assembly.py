@@ -1,0 +1,63 @@
+"""Parts of commits to whole commits, whatever lies between them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.core.counting.partial import CommitId, Partial, Progress
+from driftgauge.core.windows.assembly import CommitAssembler
+
+
+def parts(producer, number, size):
+    """The parts of a commit, the last of them progress."""
+    commit = CommitId(producer, 0, number)
+    deltas = [Partial(commit, index, size, 1, (), ()) for index in range(size - 1)]
+    return [*deltas, Progress(commit, size - 1, size, 1, ())]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, random):
+    queues = {}
+    for number, (producer, size) in enumerate(commits):
+        queues.setdefault(producer, []).extend(parts(producer, number, size))
+    assembler, whole, offset = CommitAssembler(), [], 0
+    while any(queues.values()):
+        queue = random.choice([queue for queue in queues.values() if queue])
+        part = queue.pop(0)
+        done = assembler.take(offset, 0, part)
+        assert (done is not None) is (part.index == part.parts - 1)
+        if done is not None:
+            whole.append(done.id)
+        offset += 1
+    assert sorted(whole) == sorted(CommitId(name, 0, number) for number, (name, _) in enumerate(commits))
+    assert (assembler.orphans, assembler.first_offset) == (0, None)
+
+
+def test_a_commit_that_does_not_end_with_progress_is_dropped():
+    assembler = CommitAssembler()
+    one, _ = parts("a", 0, 2)
+    assert assembler.take(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
+    assert (assembler.orphans, assembler.first_offset) == (1, None)
+
+
+def test_the_lowest_part_that_waits_is_known():
+    assembler = CommitAssembler()
+    assembler.take(7, 0, parts("a", 0, 2)[0])
+    assembler.take(8, 0, parts("b", 0, 3)[0])
+    assert assembler.first_offset == 7
+    assembler.take(9, 0, parts("a", 0, 2)[1])
+    assert assembler.first_offset == 8
+    assembler.expire(900_000)
+    assert assembler.first_offset == 8
+    assembler.expire(900_001)
+    assert (assembler.orphans, assembler.first_offset) == (1, None)
+
+
+def test_a_part_that_comes_twice_drops_its_commit():
+    assembler = CommitAssembler()
+    first, last = parts("a", 0, 2)
+    for part in (first, first, last):
+        assert assembler.take(0, 0, part) is None
+    assert assembler.orphans == 3
