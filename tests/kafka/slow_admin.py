@@ -31,6 +31,9 @@ class SlowAdmin:
         self.stable.append(isolation_level is IsolationLevel.READ_COMMITTED)
         return answers
 
+    def list_topics(self, *, timeout: float) -> None:
+        """The leaders are learnt again."""
+
     def answer(self, request: int, partition: Partition, offset: int) -> None:
         self.asked[request][TopicPartition(*partition)].set_result(Answer(offset))
 

@@ -13,8 +13,13 @@ from driftgauge.kafka.topics import create_missing_topics, prepare_internal_topi
 __all__ = ["prepare_topics"]
 
 
-def prepare_topics(admin: AdminClient, settings: Settings) -> None:
+def prepare_topics(admin: AdminClient, settings: Settings, *, are_new: bool = False) -> None:
     """Create the topics that are written to, and check those that are there.
+
+    Args:
+        admin: An administration client.
+        settings: Name the topics.
+        are_new: The internal topics are of another number of shards: what is missing of them is not lost.
 
     Raises:
         AuthorizationError: This client may not do, or not see, what is needed.
@@ -36,4 +41,5 @@ def prepare_topics(admin: AdminClient, settings: Settings) -> None:
             events=count_partitions(admin, names.events),
             count=count,
             windows=windows,
+            are_new=are_new,
         )

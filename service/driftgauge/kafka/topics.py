@@ -74,6 +74,7 @@ def prepare_internal_topics(
     events: Mapping[str, int],
     count: Consumer,
     windows: Consumer,
+    are_new: bool = False,
 ) -> None:
     """See to it that the internal topics exist, with a partition a shard and settings that lose nothing.
 
@@ -86,6 +87,7 @@ def prepare_internal_topics(
         events: Events topic -> how many partitions it has.
         count: A consumer of COUNT's group, that reads nothing yet.
         windows: A consumer of WINDOWS' group, that reads nothing yet.
+        are_new: What is missing was never there, though the groups have read: it is not lost.
 
     Raises:
         AuthorizationError: This client may not do, or not see, what is needed.
@@ -101,12 +103,14 @@ def prepare_internal_topics(
         require_visible(admin, missing)
         # In this order: a changelog without partials tells that these are lost.
         if topics.partials in missing:
-            require_partials_not_lost(admin, topics, events, count)
+            if not are_new:
+                require_partials_not_lost(admin, topics, events, count)
             settings = PARTIALS_SETTINGS
             new = _new(topics.partials, topics.shards, replication, settings)
             _create(admin, [new], f"it with {topics.shards} partitions and {_spell(settings)}")
         if topics.changelog in missing:
-            require_changelog_not_lost(admin, topics, windows)
+            if not are_new:
+                require_changelog_not_lost(admin, topics, windows)
             new = _new(topics.changelog, topics.shards, replication, CHANGELOG_SETTINGS)
             _create(admin, [new], f"it with {topics.shards} partitions and cleanup.policy=compact")
         sleep(_RETRY_S)

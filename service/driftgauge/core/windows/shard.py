@@ -83,7 +83,7 @@ class ShardState:
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
         self.next_offset = 0
-        """The next offset of the partials to read; what is covered ends before, where parts wait for others."""
+        """The next offset of the partials to read; less is covered where parts of commits wait for others."""
         self._has_begun = False
         self._round = Round()
         # Streams with windows that the last round had no time for.

@@ -133,7 +133,7 @@ class Sources:
         return bool(known and known.topic_id and progress.topic_id and known.topic_id != progress.topic_id)
 
     def is_former(self, progress: PartitionProgress) -> bool:
-        """Tell whether it is of a topic whose name another has taken: its reader has not heard of that yet."""
+        """Tell whether it is of a topic whose name another has taken, which its reader has not heard of."""
         return progress.topic_id in self._former_ids.get(progress.partition[0], ())
 
     def replace(self, topic: str, partitions: int, log_ms: int) -> None:
