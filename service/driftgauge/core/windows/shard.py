@@ -185,13 +185,14 @@ class ShardState:
     def _apply(self, commit: WholeCommit, append_ms: int) -> None:
         position = self.position
         log_ms = max(position.log_ms, append_ms)
-        producers = {
-            name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
-        }
+        producers = dict(position.producers)
         producers[commit.id.producer, commit.id.epoch] = commit.id.number, log_ms
-        own = [key for key in producers if key[0] == commit.id.producer]
-        for key in sorted(own, key=lambda key: producers[key][1])[:-_EPOCHS]:
-            del producers[key]
+        if len(producers) > len(position.producers):
+            # A new one; only then are there more, and every replica commits to every shard every second.
+            producers = {name: known for name, known in producers.items() if log_ms - known[1] < _PRODUCER_MS}
+            own = [key for key in producers if key[0] == commit.id.producer]
+            for key in sorted(own, key=lambda key: producers[key][1])[:-_EPOCHS]:
+                del producers[key]
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._pause(log_ms - position.log_ms)
         if not self._has_begun:
