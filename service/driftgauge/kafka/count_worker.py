@@ -171,6 +171,12 @@ class CountWorker:
         self._consumer.incremental_unassign(again)
         self._consumer.incremental_assign(again)
 
+    def begin_again(self) -> None:
+        """Drop what was counted, and let all partitions wait for their offsets."""
+        waiting = [*self._waiting, *self._stop([source.partition for source in self._sources])]
+        self.rewind()
+        self._wait_for(waiting)
+
     def heed(self, error: TransactionAborted) -> None:
         """Say what could not be written to: counting waits, for all shards are in one transaction."""
         self._telemetry.unwritable(error.unwritable)
