@@ -48,6 +48,12 @@ def say_table(found: Mapping[Setting, Mapping[str, float]]) -> None:
         say(f"{name:34}" + "".join(f"{cell:>20}" for cell in cells))
 
 
+def say_constant(one: Mapping[str, float], many: Mapping[str, float]) -> None:
+    """Say which figures hardly fall."""
+    constant = [name for name in one if many[name] > one[name] / 5]
+    say(f"hardly falls with the number of replicas: {', '.join(constant)}")
+
+
 def ratio(first: float, its: float) -> str:
     return f"1/{first / its:.1f}" if its else "-"
 
@@ -79,6 +85,7 @@ def main() -> None:
         say("of one replica, a second, unless it says otherwise; in brackets as a share of R=1")
         found = {setting: measure(setting, specs) for setting in settings}
         say_table(found)
+        say_constant(found[settings[0]], found[settings[2]])
         say_law(settings[0], settings[2], found)
         held = trace(lambda: [build_reference(number, 128) for number in range(20)])[0] / 20 * 1024
         say(f"in every replica, however many there are: each stream's baseline, {held:.0f} KiB (128 numbers)")

@@ -72,7 +72,7 @@ def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: in
         time.sleep(MEASURED_S)
         quiet_s = processor_s(running) - quiet
         random = np.random.default_rng(0)
-        producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 50})
+        producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 50, "log_level": 0})
         publish(producer, specs, partitions, rate, SETTLE_S, random)
         busy, commits = processor_s(running), count_commits(running)
         before = ends(broker.bootstrap, shards)

@@ -27,7 +27,7 @@ from driftgauge.records.partials import decode_part, encode_commit
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.stream_families import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 
 TOPIC = "events"
 PARTIALS = "partials"

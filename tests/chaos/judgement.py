@@ -11,6 +11,7 @@ from driftgauge.demo.scrape import Scrape
 from driftgauge.records.partials import decode_part
 from tests.chaos.chain import Chain, check_chain_counters, check_partials
 from tests.chaos.divergence import check_divergences
+from tests.chaos.gauges import check_gauges
 from tests.chaos.history import check_verdicts, level_of
 from tests.chaos.lateness import check_counts, check_late, check_nothing_closed_early, late_totals
 from tests.chaos.results import Result, final_results
@@ -19,7 +20,6 @@ from tests.chaos.truth import Truth
 from tests.chaos.verdict import (
     Check,
     check_dead_letters,
-    check_gauges,
     check_log,
     check_replay,
     check_revisions,

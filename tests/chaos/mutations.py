@@ -16,10 +16,11 @@ from typing import Final
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.plan import Disruption, Step  # noqa: E402
 from tests.chaos.profiles import RELAYED, REPLICAS, Kind  # noqa: E402
 from tests.chaos.report import summary  # noqa: E402
-from tests.chaos.scenario import Options, run_chaos  # noqa: E402
+from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
 from tests.kafka.nodes import KafkaCluster  # noqa: E402
 

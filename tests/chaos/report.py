@@ -4,7 +4,8 @@ from statistics import median
 from typing import Final
 
 from tests.chaos.disruptions import Outcome
-from tests.chaos.scenario import Options, Report
+from tests.chaos.options import Options
+from tests.chaos.scenario import Report
 
 MISMATCHES_SHOWN: Final = 10
 MISMATCH_LENGTH: Final = 300

@@ -16,9 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
 from tests.chaos.report import heading, line, summary  # noqa: E402
-from tests.chaos.scenario import Options, run_chaos  # noqa: E402
+from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
 
 PROFILES = {profile.brokers: profile for profile in (ONE_BROKER, THREE_BROKERS)}

@@ -9,16 +9,15 @@ import pytest
 from confluent_kafka import Message
 
 from driftgauge.demo.scrape import Scrape
+from tests.chaos.gauges import check_gauges, expected_gauges
 from tests.chaos.results import Result, final_results
 from tests.chaos.verdict import (
     Check,
     check_dead_letters,
-    check_gauges,
     check_log,
     check_replay,
     check_revisions,
     check_unmarked,
-    expected_gauges,
 )
 from tests.chaos.workload import PARTITIONS, Fault, Recipe, Workload
 

@@ -192,6 +192,20 @@ class Case:
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == []
 
+    def publish_last(self, events: Sequence[Event]) -> int:
+        """Publish events, then one of each stream far ahead on every partition, which closes all windows.
+
+        Return how many were published. To be used where silence closes none.
+        """
+        vector = np.zeros(DIMENSION, dtype=np.float32)
+        closing = [
+            Event(stream, START_MS + 30 * DAY_MS, vector, partition)
+            for stream in sorted({event.stream for event in events})
+            for partition in range(self.partitions or 0)
+        ]
+        self.publish([*events, *closing])
+        return len(events) + len(closing)
+
     def truth(self, events: Iterable[Event]) -> dict[WindowKey, int]:
         """How many of the events belong into each window."""
         numbers: Counter[WindowKey] = Counter()

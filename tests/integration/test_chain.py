@@ -29,7 +29,11 @@ STREAMS = ("alpha", "delta")
 
 def make_case(folder: Path, bootstrap: str, streams: tuple[str, ...] = ("alpha",)) -> Case:
     return Case(
-        folder, bootstrap, partitions=PARTITIONS, streams=streams, stream_settings={"allowed_lateness": "1d"}
+        folder,
+        bootstrap,
+        partitions=PARTITIONS,
+        streams=streams,
+        stream_settings={"allowed_lateness": "1d", "idle_timeout": "1h"},
     )
 
 
@@ -61,7 +65,7 @@ def test_offsets_set_forward_are_a_gap_and_the_windows_are_marked(tmp_path: Path
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
-    case.publish(second)
+    case.publish_last(second)
     case.move_offset(case.name, case.events_topic, 1, HALF // PARTITIONS + 10)
     skipped = [event for event in second if event.partition == 1][:10]
     counted = [event for event in first + second if all(event is not each for each in skipped)]
@@ -83,7 +87,7 @@ def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
     first, second = make_halves()
     count_first_half(case, first)
     case.move_offset(case.name, case.events_topic, 1, 0)
-    case.publish(second)
+    case.publish_last(second)
     again = [event for event in first if event.partition == 1]
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second + again))
@@ -108,7 +112,7 @@ def test_offsets_of_the_counting_group_that_have_expired_are_an_overlap(
     count_first_half(case, first)
     case.delete_group(case.name)
     assert case.positions() == {}
-    case.publish(second)
+    case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + first + second))
         assert service.chain()["overlap"] >= PARTITIONS
@@ -124,11 +128,11 @@ def test_offsets_of_the_windows_group_that_have_expired_leave_the_state_standing
     count_first_half(case, first)
     case.delete_group(case.windows_group)
     assert case.shard_positions() == {}
-    case.publish(second)
+    last = case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
         assert clean(service)
-        assert service.counted() == HALF
+        assert service.counted() == last
         assert len(case.shard_positions()) == SHARDS
         service.stop()
 
@@ -144,7 +148,7 @@ def test_a_shard_whose_offset_was_reset_stops_alone_until_it_is_put_back(
     assert shard != shard_of("alpha", SHARDS)
     proper = case.shard_positions()[shard]
     case.move_offset(case.windows_group, case.partials_topic, shard, 1)
-    case.publish(second)
+    case.publish_last(second)
     alpha = [event for event in first + second if event.stream == "alpha"]
     with case.serve() as service:
         service.wait_for("it to stop the shard", lambda: bool(service.logged(STOPPED)))
@@ -178,7 +182,7 @@ def test_a_partial_that_cannot_be_decoded_stops_its_shard_alone(tmp_path: Path, 
         producer.produce(case.partials_topic, b"no partial", partition=shard)
         assert producer.flush(TIMEOUT_S) == 0
         service.wait_for("it to stop the shard", lambda: bool(service.logged(STOPPED)))
-        case.publish(events)
+        case.publish_last(events)
         service.wait_for("the other's windows", lambda: counts_of(case, "alpha") == case.truth(alpha))
         (stopped,) = service.logged(STOPPED)
         assert stopped["shard"] == shard
@@ -201,7 +205,7 @@ def test_without_its_changelog_it_refuses_and_its_remedy_helps(tmp_path: Path, b
     # The results that were published are published once more, from revision 0.
     case.delete_topic(case.windows_topic)
     case.delete_group(case.windows_group)
-    case.publish(second)
+    case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
         service.stop()
@@ -235,11 +239,11 @@ def test_it_goes_on_from_a_changelog_of_which_most_has_been_compacted_away(
         # Progress goes on, and each commit that finds the segment old enough rolls it.
         service.wait_for("the changelog to be compacted", lambda: is_compacted(case))
         service.kill()
-    case.publish(second)
+    last = case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
         assert clean(service)
-        assert service.counted() == HALF
+        assert service.counted() == last
 
 
 def is_compacted(case: Case) -> bool:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.options import Options
 from tests.chaos.profiles import SHORT
 from tests.chaos.report import line, summary
-from tests.chaos.scenario import Options, run_chaos
+from tests.chaos.scenario import run_chaos
 from tests.kafka.fixtures import BOOTSTRAP_VARIABLE
 from tests.kafka.jars import BrokerUnavailable
 from tests.needed import skip_or_fail
@@ -15,7 +16,7 @@ from tests.needed import skip_or_fail
 pytestmark = pytest.mark.integration
 
 # Seven kinds, and a pair that overlaps; with time to recover in on a busy machine.
-OPTIONS = Options(events=40_000, disruptions=9, seconds=85.0, seed=1, profile=SHORT)
+OPTIONS = Options(events=30_000, disruptions=9, seconds=60.0, seed=1, profile=SHORT)
 
 
 @pytest.mark.skipif(BOOTSTRAP_VARIABLE in os.environ, reason=f"stops brokers: unset {BOOTSTRAP_VARIABLE}")

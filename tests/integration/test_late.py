@@ -16,11 +16,17 @@ pytestmark = pytest.mark.integration
 
 WINDOWS = ("1h", "1d")
 KILLS = 3
+LATE = 40
 MESSAGE = "events came after their window was final; they are counted as late"
 
 
 def counted(case: Case, window: str) -> int:
     return sum(count for (_, size, _), count in case.final_counts().items() if size == window)
+
+
+def watermark_ms(service: Service) -> float:
+    """The stream's watermark, event time in ms; 0 where none is shown."""
+    return 1_000 * (service.scrape().value("driftgauge_watermark_timestamp_seconds", stream="alpha") or 0)
 
 
 def close_all(case: Case, service: Service) -> int:
@@ -66,10 +72,14 @@ def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, boots
                 service.kill()
     with case.serve() as service:
         service.wait_for("all to be read", lambda: case.positions() == case.ends())
-        sent = len(events) + close_all(case, service)
+        service.wait_for("the third day", lambda: watermark_ms(service) >= START_MS + 50 * HOUR_MS)
+        old = make_events("alpha", LATE, start_ms=START_MS, span_ms=HOUR_MS, seed=7)
+        case.publish(old)
+        service.wait_for("what is late for every size", lambda: service.late(window="1d") >= LATE)
+        sent = len(events) + LATE + close_all(case, service)
         service.wait_for("counted + late = sent", shows_all(case, service, sent))
         late = {size: service.late(window=size) for size in WINDOWS}
-        assert late["1h"] > late["1d"] > 0
+        assert late["1h"] >= late["1d"] >= LATE
         assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
         service.kill()
     assert case.dead_letters() == []

@@ -25,7 +25,7 @@ class Loss:
             bootstrap,
             partitions=1,
             kafka={"session.timeout.ms": 45_000},
-            stream_settings={"idle_timeout": "5s", "allowed_lateness": "1d"},
+            stream_settings={"idle_timeout": "1h", "allowed_lateness": "1d"},
         )
         self.events = make_events("alpha", 600, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=30)
 
@@ -36,7 +36,7 @@ class Loss:
 
     def publish_second_half(self) -> None:
         """Publish the rest, and let the log forget the beginning of it."""
-        self.case.publish(self.events[300:])
+        self.case.publish_last(self.events[300:])
         self.forget(300 + LOST)
 
     def forget(self, before: int) -> None:
@@ -97,7 +97,7 @@ def test_records_that_go_after_they_were_counted_are_not_missed(tmp_path: Path, 
         loss.publish_first_half(service)
         service.stop()
     loss.forget(300)
-    loss.case.publish(loss.events[300:])
+    loss.case.publish_last(loss.events[300:])
     with loss.case.serve() as service:
         loss.case.wait_for_counts(service, loss.case.truth(loss.events))
         assert not service.logged(LOSS)

@@ -1,5 +1,6 @@
 """The roles of a replica on a real broker, in threads of this process."""
 
+import gc
 import threading
 import time
 from collections.abc import Collection
@@ -81,6 +82,8 @@ class Running:
         started_s = time.monotonic()
         self._thread.join(END_S)
         assert not self._thread.is_alive(), "it does not end"
+        # What is left of its clients would log into the next tests.
+        gc.collect()
         return time.monotonic() - started_s
 
     def value(self, name: str, **labels: str | int) -> float:

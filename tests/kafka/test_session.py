@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
 from driftgauge.kafka.session import Phase, Session
+from driftgauge.kafka.transaction import State
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.kafka.parts import TOPIC, StandingClock
 
@@ -87,6 +88,9 @@ class Worker:
     def rewind(self):
         self._note("rewind")
 
+    def begin_again(self):
+        self._note("begin_again")
+
     def heed(self, error):
         self._note("heed", error)
 
@@ -95,6 +99,7 @@ class Life:
     def __init__(self):
         self.log = []
         self.group, self.worker = Group(self.log), Worker(self.log)
+        self.clock = StandingClock()
         self.transaction = Mock()
         self.transaction.abort.side_effect = lambda bound_s: self.log.append(("abort",))
         self.telemetry = Mock(spec=RoleTelemetry)
@@ -105,7 +110,7 @@ class Life:
             consumer=self.group,
             transaction=self.transaction,
             telemetry=self.telemetry,
-            clock=StandingClock().clock,
+            clock=self.clock.clock,
         )
 
     def run(self):
@@ -260,6 +265,46 @@ def test_an_abort_in_the_loop_goes_back(life, group, worker):
         ("hand_over", FIRST),
         ("close",),
     ]
+
+
+def in_doubt(life, worker, *starts):
+    """Let a commit be lost, and the new producer's starts come to these."""
+    worker.errors["step"] = [ClientLost("no answer")]
+    life.transaction.state = State.LOST
+    life.transaction.start.side_effect = starts
+
+
+def test_a_commit_in_doubt_is_settled_by_a_new_producer_and_the_group_is_kept(life, group, worker):
+    in_doubt(life, worker, ClientLost("not yet"), None)
+    group.poll("a", assign=[FIRST])
+    group.poll("b")
+    group.poll("c")
+    assert life.run()[1:] == [
+        ("take", "a"),
+        ("step",),
+        ("begin_again",),
+        ("take", "c"),
+        ("hand_over", FIRST),
+        ("close",),
+    ]
+    assert life.telemetry.aborted.call_count == 1
+
+
+def test_a_doubt_that_lasts_ends_the_session(life, group, worker):
+    in_doubt(life, worker, ClientLost("not yet"), ClientLost("nor now"))
+    life.telemetry.polled.side_effect = lambda: life.clock.move(31)
+    for _ in range(3):
+        group.poll("a")
+    with pytest.raises(ClientLost, match="nor now"):
+        life.run()
+
+
+def test_a_client_that_is_lost_outside_a_transaction_ends_the_session(life, group, worker):
+    worker.errors["step"] = [ClientLost("the reader")]
+    life.transaction.state = State.CLOSED
+    group.poll("a", assign=[FIRST])
+    with pytest.raises(ClientLost, match="the reader"):
+        life.run()
 
 
 def test_five_aborts_in_a_row_end_the_session(life, group, worker):

@@ -171,6 +171,12 @@ class CountWorker:
         self._consumer.incremental_unassign(again)
         self._consumer.incremental_assign(again)
 
+    def begin_again(self) -> None:
+        """Drop what was counted, and let all partitions wait for their offsets."""
+        waiting = [*self._waiting, *self._stop([source.partition for source in self._sources])]
+        self.rewind()
+        self._wait_for(waiting)
+
     def heed(self, error: TransactionAborted) -> None:
         """Say what could not be written to: counting waits, for all shards are in one transaction."""
         self._telemetry.unwritable(error.unwritable)
@@ -225,8 +231,10 @@ class CountWorker:
         now_ms = self._clock.wall_ms()
         started = [self._sources.add(at, start, ids[at[0]], now_ms) for at, start in starts.items()]
         for source in started:
-            # Where retention took nothing the log was cut, and has grown again.
-            source.is_cut |= source.partition in self._cut and not (source.lost or source.begins)
+            # Where retention took nothing the log was cut, and has grown again. Asked by the old epoch it
+            # would be told so for ever.
+            if source.partition in self._cut and not (source.lost or source.begins):
+                source.is_cut, source.is_validated, source.leader_epoch = True, True, -1
             self._tally.lost[source.partition[0]] += source.missing
         self._cut -= starts.keys()
         self._consumer.incremental_assign([assignment(source) for source in started])

@@ -46,7 +46,7 @@ def reshard_topics(settings: Settings, shards: int) -> None:
         except ShardsDifferError as error:
             message = f"{error}; start `driftgauge serve --role windows` until its lag is 0, and stop it"
             raise StateError(message) from error
-        prepare_topics(admin, renewed)
+        prepare_topics(admin, renewed, are_new=True)
         if any(_read(consumer, renewed.changelog_topic, shards)):
             message = (
                 f"{renewed.changelog_topic} holds state already; delete it and {renewed.partials_topic}, "

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
-from driftgauge.kafka.transaction import AUTHORIZATION, Transaction
+from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Phase", "Session", "Worker"]
@@ -36,6 +36,9 @@ _COMMIT_S = 12.0
 _HAND_OVER_S = 4.0
 _ABORT_S = 4.0
 _MAX_ABORTS = 5
+# So long a new producer may take at a time, for the consumer must be polled meanwhile; and in all.
+_SETTLE_S = 5.0
+_LONGEST_DOUBT_S = 60.0
 
 
 class Phase(Enum):
@@ -68,6 +71,9 @@ class Worker(Protocol):
     def rewind(self) -> None:
         """Go back to what was committed."""
 
+    def begin_again(self) -> None:
+        """Drop what was done, and find out what is committed."""
+
     def heed(self, error: TransactionAborted) -> None:
         """Take note of what the last transaction could not write to; `rewind` follows."""
 
@@ -95,6 +101,7 @@ class Session:
         self._failure: DriftgaugeError | None = None  # what a callback met; the loop acts on it
         self._is_stale = False  # a callback has gone back, so what the poll brought is read again
         self._aborts = 0  # in a row
+        self._in_doubt_since_s: float | None = None  # whether the last commit stands is not known since then
         self.phase = Phase.JOINING
 
     def run(self, stopping: threading.Event) -> None:
@@ -124,8 +131,8 @@ class Session:
             while not stopping.is_set():
                 messages = self._consumer.consume(_BATCH, _POLL_S)
                 self._telemetry.polled()
-                if self._act_on_callbacks():
-                    # What was fetched before is read again.
+                # After either, what was fetched before is read again.
+                if self._act_on_callbacks() or not self._is_settled():
                     continue
                 try:
                     self._worker.take(messages)
@@ -133,6 +140,8 @@ class Session:
                         self._aborts = 0
                 except TransactionAborted as error:
                     self._go_back(error)
+                except ClientLost as error:
+                    self._doubt(error)
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._act_on_callbacks()
         except BaseException:
@@ -201,6 +210,37 @@ class Session:
         if failure is not None:
             raise failure
         return is_stale
+
+    def _doubt(self, error: ClientLost) -> None:
+        """Begin again by what the brokers make of a commit whose outcome is not known.
+
+        The consumer stays in its group: a new one would wait until the group has given up the old one.
+
+        Raises:
+            ClientLost: It was not a transaction that failed.
+        """
+        if self._transaction.state is not State.LOST:
+            raise error
+        self._telemetry.aborted(str(error))
+        self._in_doubt_since_s = self._clock.monotonic_s()
+        self._worker.begin_again()
+
+    def _is_settled(self) -> bool:
+        """Let a new producer end what is in doubt; tell whether nothing is.
+
+        Raises:
+            ClientLost: It takes too long; new clients may do better.
+        """
+        if self._in_doubt_since_s is None:
+            return True
+        try:
+            self._transaction.start(_SETTLE_S)
+        except ClientLost:
+            if self._clock.monotonic_s() - self._in_doubt_since_s > _LONGEST_DOUBT_S:
+                raise
+            return False
+        self._in_doubt_since_s = None
+        return True
 
     def _go_back(self, error: TransactionAborted) -> None:
         """Begin again from what was committed, but not for ever without a pause.

@@ -41,8 +41,10 @@ _RETRY_S: Final = 0.1
 _SAFE_REPLICAS: Final = 3
 
 
-def prepare_topics(admin: AdminClient, settings: Settings) -> None:
+def prepare_topics(admin: AdminClient, settings: Settings, *, are_new: bool = False) -> None:
     """Create the topics that are written to, and check those that are there.
+
+    With `are_new` the internal topics are of another number of shards: what is missing of them is not lost.
 
     Raises:
         AuthorizationError: This client may not do, or not see, what is needed.
@@ -64,6 +66,7 @@ def prepare_topics(admin: AdminClient, settings: Settings) -> None:
             events=count_partitions(admin, names.events),
             count=count,
             windows=windows,
+            are_new=are_new,
         )
 
 
@@ -110,6 +113,7 @@ def prepare_internal_topics(
     events: Mapping[str, int],
     count: Consumer,
     windows: Consumer,
+    are_new: bool = False,
 ) -> None:
     """See to it that the internal topics exist, with a partition a shard and settings that lose nothing.
 
@@ -129,12 +133,14 @@ def prepare_internal_topics(
         require_visible(admin, missing)
         # In this order: a changelog without partials tells that these are lost.
         if topics.partials in missing:
-            require_partials_not_lost(admin, topics, events, count)
+            if not are_new:
+                require_partials_not_lost(admin, topics, events, count)
             settings = PARTIALS_SETTINGS
             new = _new(topics.partials, topics.shards, replication, settings)
             _create(admin, [new], f"it with {topics.shards} partitions and {_spell(settings)}")
         if topics.changelog in missing:
-            require_changelog_not_lost(admin, topics, windows)
+            if not are_new:
+                require_changelog_not_lost(admin, topics, windows)
             new = _new(topics.changelog, topics.shards, replication, CHANGELOG_SETTINGS)
             _create(admin, [new], f"it with {topics.shards} partitions and cleanup.policy=compact")
         sleep(_RETRY_S)

@@ -152,6 +152,10 @@ class WindowWorker:
         for shard in running:
             self._restore(shard)
 
+    def begin_again(self) -> None:
+        """Drop what was not committed: the running shards are restored."""
+        self.rewind()
+
     def heed(self, error: TransactionAborted) -> None:
         """Let the shards wait whose changelog could not be written to; the others go on without them."""
         self._telemetry.unwritable(error.unwritable)

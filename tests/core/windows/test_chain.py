@@ -344,3 +344,14 @@ def test_counts_of_the_chain_survive_restarts(shard):
     shard.commit()
     assert shard.chain == (2, 0, 0)
     assert Window(HOUR_MS, MONDAY_MS) in shard.state.streams["images"].published
+
+
+def test_position_keeps_the_last_producers_and_no_silent_ones(shard):
+    for epoch in range(2, 7):
+        shard.commit(epoch=epoch, after_ms=1_000)
+    shard.commit(producer="b", after_ms=1_000)
+    shard.commit(epoch=6, after_ms=1_000)
+    assert set(shard.state.position.producers) == {("a", 4), ("a", 5), ("a", 6), ("b", 1)}
+    assert shard.state.position.producers["a", 6] == (1, shard.now_ms)
+    shard.commit(producer="c", after_ms=HOUR_MS)
+    assert set(shard.state.position.producers) == {("c", 1)}

@@ -83,7 +83,7 @@ class ShardState:
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
         self.next_offset = 0
-        """The next offset of the partials to read; less is covered where parts of a commit wait for others."""
+        """The next offset of the partials to read; less is covered where parts of commits wait for others."""
         self._has_begun = False
         self._round = Round()
         # Streams with windows that the last round had no time for.
@@ -185,13 +185,14 @@ class ShardState:
     def _apply(self, commit: WholeCommit, append_ms: int) -> None:
         position = self.position
         log_ms = max(position.log_ms, append_ms)
-        producers = {
-            name: known for name, known in position.producers.items() if log_ms - known[1] < _PRODUCER_MS
-        }
+        producers = dict(position.producers)
         producers[commit.id.producer, commit.id.epoch] = commit.id.number, log_ms
-        own = [key for key in producers if key[0] == commit.id.producer]
-        for key in sorted(own, key=lambda key: producers[key][1])[:-_EPOCHS]:
-            del producers[key]
+        if len(producers) > len(position.producers):
+            # A new one; only then are there more, and every replica commits to every shard every second.
+            producers = {name: known for name, known in producers.items() if log_ms - known[1] < _PRODUCER_MS}
+            own = [key for key in producers if key[0] == commit.id.producer]
+            for key in sorted(own, key=lambda key: producers[key][1])[:-_EPOCHS]:
+                del producers[key]
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._pause(log_ms - position.log_ms)
         if not self._has_begun:
