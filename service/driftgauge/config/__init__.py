@@ -4,19 +4,16 @@ from driftgauge.config.baselines import BaselineSettings
 from driftgauge.config.environment import ENV_PREFIX
 from driftgauge.config.loading import load_settings
 from driftgauge.config.properties import is_secret
-from driftgauge.config.settings import AlarmSettings, HttpSettings, Settings, TopicSettings
-from driftgauge.config.stream import SmallestDrift, StreamSettings, WarmUp
+from driftgauge.config.settings import HttpSettings, Settings, TopicSettings
+from driftgauge.config.stream import StreamSettings
 
 __all__ = [
     "ENV_PREFIX",
-    "AlarmSettings",
     "BaselineSettings",
     "HttpSettings",
     "Settings",
-    "SmallestDrift",
     "StreamSettings",
     "TopicSettings",
-    "WarmUp",
     "is_secret",
     "load_settings",
 ]

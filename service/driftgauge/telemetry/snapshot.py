@@ -13,7 +13,6 @@ from driftgauge.core.windows.shard import ShardState
 __all__ = [
     "ShardSnapshot",
     "ShownStream",
-    "StreamSnapshot",
     "WatchedBaseline",
     "WatchedStream",
     "take_snapshot",
