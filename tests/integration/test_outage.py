@@ -60,7 +60,9 @@ def test_half_a_minute_without_a_broker_under_load_ends_no_process_and_costs_no_
         case.wait_for_counts(first, case.truth(events))
         for service in services:
             service.wait_until_ready()
-            assert service.logged("session lost; the Kafka clients are replaced")
+            # A commit in doubt is settled in the same session; other failures end it.
+            lost = service.logged("session lost; the Kafka clients are replaced")
+            assert lost or service.logged("transaction aborted")
             assert service.stop() < 5.0
 
 
