@@ -29,7 +29,7 @@ from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.transaction import Transaction, must_produce
+from driftgauge.kafka.transaction import BEGIN_S, Transaction, must_produce
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -319,7 +319,7 @@ class CountWorker:
             return
         deadline_s = self._clock.monotonic_s() + bound_s
         with self._telemetry.timed(Stage.COMMIT):
-            self._transaction.begin(bound_s)
+            self._transaction.begin(min(bound_s, BEGIN_S))
             deltas = self._counter.take(self._sources.names, self._settings.shards)
             commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1

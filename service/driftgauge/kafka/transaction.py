@@ -20,7 +20,7 @@ from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
 from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
-__all__ = ["ANY", "AUTHORIZATION", "Headers", "State", "Transaction", "must_produce"]
+__all__ = ["ANY", "AUTHORIZATION", "BEGIN_S", "Headers", "State", "Transaction", "must_produce"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ _FENCED: Final = (
     "; another process uses this replica's name, or the transaction was open for longer than "
     "transaction.timeout.ms"
 )
+
+BEGIN_S: Final = 5.0
+"""How long a new producer may take before a commit: the group waits for a member that is not polled."""
 
 ANY: Final = -1
 """Any partition: by the record's key, or at random."""

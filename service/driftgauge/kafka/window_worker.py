@@ -24,7 +24,7 @@ from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
-from driftgauge.kafka.transaction import ANY, Transaction, must_produce
+from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, must_produce
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
@@ -303,7 +303,7 @@ class WindowWorker:
             rounds = self._close(moved)
             moved = {shard: running for shard, running in moved.items() if shard in rounds}
         with self._telemetry.timed(Stage.WRITE):
-            self._transaction.begin(deadline_s - self._clock.monotonic_s())
+            self._transaction.begin(min(bound_s, BEGIN_S))
             for shard, running in moved.items():
                 self._write(shard, running.state, rounds[shard])
             partials = self._settings.partials_topic
