@@ -98,7 +98,15 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
-    """A Kafka client can do no more, or what it last did is in doubt; a new one can."""
+    """A Kafka client can do no more, or what it last did is in doubt; a new one can.
+
+    Attributes:
+        is_fenced: Another process has taken its name, or the brokers ended its transaction for its age.
+    """
+
+    def __init__(self, message: str, *, is_fenced: bool = False) -> None:
+        super().__init__(message)
+        self.is_fenced = is_fenced
 
 
 class ClockError(BrokerError):

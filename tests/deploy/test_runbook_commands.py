@@ -80,9 +80,14 @@ def logged_fields() -> dict[str, set[str]]:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
             match call:
                 case ast.Call(args=[message], keywords=[ast.keyword("extra", ast.Dict(keys=keys))]):
-                    fields = OF_EVERY_LINE | {key.value for key in keys if isinstance(key, ast.Constant)}
-                    for text in (each.value for each in ast.walk(message) if isinstance(each, ast.Constant)):
-                        found[text] = found.get(text, fields) & fields
+                    carried = {key.value for key in keys if isinstance(key, ast.Constant)}
+                case ast.Call(func=ast.Attribute(attr="_say"), args=[_, message], keywords=details):
+                    carried = {"role", *(detail.arg for detail in details)}
+                case _:
+                    continue
+            fields = OF_EVERY_LINE | carried
+            for text in (each.value for each in ast.walk(message) if isinstance(each, ast.Constant)):
+                found[text] = found.get(text, fields) & fields
     return found
 
 

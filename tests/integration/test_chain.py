@@ -91,7 +91,7 @@ def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
     again = [event for event in first if event.partition == 1]
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second + again))
-        assert service.chain()["overlap"] >= SHARDS
+        service.wait_for("each shard to say so", lambda: service.chain()["overlap"] >= SHARDS)
         assert service.chain()["gap"] == 0
         final = [record for _, record in sorted(case.final_results().items())]
         assert [record["counted_twice"] for record in final][:2] == [True, True]

@@ -38,12 +38,12 @@ def end(offset, partition=0):
 
 def test_records_are_returned_in_order(sort):
     records = [Record(offset=4), Record(partition=1, offset=2), Record(offset=5)]
-    assert sort(records) == (records, [])
+    assert sort(records) == (records, {})
 
 
 def test_an_end_of_partition_is_told_with_what_is_never_delivered(sort, ends):
     record = Record(offset=4)
-    assert sort([record, end(7), end(3, partition=1)]) == ([record], [])
+    assert sort([record, end(7), end(3, partition=1)]) == ([record], {})
     assert ends == [((TOPIC, 0), 7), ((TOPIC, 1), 3)]
 
 
@@ -55,7 +55,13 @@ def test_an_end_without_an_offset_reads_nothing(sort, ends):
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION])
 def test_a_position_that_the_log_does_not_keep_is_lost(sort, code):
     kept = Record(offset=4)
-    assert sort([kept, notice(code, partition=1)]) == ([kept], [(TOPIC, 1)])
+    assert sort([kept, notice(code, partition=1)]) == ([kept], {(TOPIC, 1): None})
+
+
+def test_of_a_log_that_was_cut_it_is_told_where(sort):
+    said = "Partition log truncation detected at offset 300 (leader epoch 1): broker end offset is 200 (offset leader epoch 0)"
+    cut = Record(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, said), partition=1, offset=300)
+    assert sort([cut]) == ([], {(TOPIC, 1): 200})
 
 
 AUTHORIZATION = [
@@ -87,7 +93,7 @@ def test_a_fatal_notice_is_the_consumers_end(sort):
 def test_any_other_notice_is_logged_and_the_records_beside_it_are_kept(sort, caplog):
     caplog.set_level(logging.WARNING)
     kept = Record(offset=1)
-    assert sort([notice(KafkaError._TRANSPORT), kept]) == ([kept], [])
+    assert sort([notice(KafkaError._TRANSPORT), kept]) == ([kept], {})
     (line,) = caplog.records
     assert line.getMessage() == "broker notice"
     assert line.topic == TOPIC

@@ -299,6 +299,14 @@ def test_a_doubt_that_lasts_ends_the_session(life, group, worker):
         life.run()
 
 
+def test_a_producer_that_is_fenced_ends_the_session(life, group, worker):
+    in_doubt(life, worker, None)
+    worker.errors["step"] = [ClientLost("fenced", is_fenced=True)]
+    group.poll("a", assign=[FIRST])
+    with pytest.raises(ClientLost, match="fenced"):
+        life.run()
+
+
 def test_a_client_that_is_lost_outside_a_transaction_ends_the_session(life, group, worker):
     worker.errors["step"] = [ClientLost("the reader")]
     life.transaction.state = State.CLOSED

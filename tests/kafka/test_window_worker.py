@@ -156,6 +156,11 @@ def test_a_restore_waits_for_a_transaction_that_is_open_in_the_groups_offsets(cl
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")
+        cluster.await_that(lambda: running.restored() == SHARDS, "the shards")
+        commits = running.value("commits_total", role="windows", outcome="ok")
+        cluster.await_that(
+            lambda: running.value("commits_total", role="windows", outcome="ok") > commits + 1, "their offsets"
+        )
     group, topic = running.settings.windows_group, running.settings.partials_topic
     writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
     writer.begin_transaction()

@@ -96,7 +96,8 @@ class CountWorker:
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
         self._barrier_ids: Mapping[str, str] = {}
         self._waiting_since_s = self._assigned_s = 0.0
-        self._cut: set[Partition] = set()  # of those that wait: their log did not hold their position
+        # Of those that wait: their log did not hold their position, and ended where it is known.
+        self._cut: dict[Partition, int | None] = {}
         self._tally = _Tally()
         self._asked_s = 0.0
         self._commits = 0
@@ -117,7 +118,7 @@ class CountWorker:
             # What was counted of them is committed first, for their offset is looked for again.
             self._commit(_LOST_S)
             stopped = self._stop(lost)
-            self._cut.update(stopped)
+            self._cut |= {partition: lost[partition] for partition in stopped}
             self._wait_for([*self._waiting, *stopped])
 
     def step(self, bound_s: float) -> bool:
@@ -231,12 +232,11 @@ class CountWorker:
         now_ms = self._clock.wall_ms()
         started = [self._sources.add(at, start, ids[at[0]], now_ms) for at, start in starts.items()]
         for source in started:
-            # Where retention took nothing the log was cut, and has grown again. Asked by the old epoch it
-            # would be told so for ever.
+            # Where retention took nothing the log was cut, and has grown again.
             if source.partition in self._cut and not (source.lost or source.begins):
-                source.is_cut, source.is_validated, source.leader_epoch = True, True, -1
+                source.read_from_cut(self._cut[source.partition])
             self._tally.lost[source.partition[0]] += source.missing
-        self._cut -= starts.keys()
+        self._cut = {partition: end for partition, end in self._cut.items() if partition not in starts}
         self._consumer.incremental_assign([assignment(source) for source in started])
         self._barrier = None
         self._waiting = [partition for partition in self._waiting if partition not in starts]

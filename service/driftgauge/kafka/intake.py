@@ -1,6 +1,7 @@
 """Kafka messages to the columns that are decoded; the notices among them to what they mean."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,14 +17,18 @@ __all__ = ["sort_messages", "to_records"]
 
 _log = logging.getLogger(__name__)
 
+# The client says only in words where a log ends that was cut.
+_CUT_AT = re.compile(r"broker end offset is (\d+)")
 # The log no longer holds the position: by retention, or because it was cut and grew again.
 _POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
 
 def sort_messages(
     messages: Sequence[Message], read_to: Callable[[Partition, int], None]
-) -> tuple[list[Message], list[Partition]]:
+) -> tuple[list[Message], dict[Partition, int | None]]:
     """Return the records, and the partitions whose log no longer holds the position; heed other notices.
+
+    Of a log that was cut the offset comes with it at which it was, where that is known.
 
     Args:
         messages: What a poll brought.
@@ -33,7 +38,8 @@ def sort_messages(
         BrokerError: The client can read no more; a new one may.
         AuthorizationError: The cluster does not let us read.
     """
-    records, lost = [], []
+    records: list[Message] = []
+    lost: dict[Partition, int | None] = {}
     for message in messages:
         error = message.error()
         if error is None:
@@ -49,7 +55,8 @@ def sort_messages(
                 "the log no longer holds the position",
                 extra={"partition": name_partition(at), "offset": message.offset(), "error": error.str()},
             )
-            lost.append(at)
+            cut = _CUT_AT.search(error.str())
+            lost[at] = int(cut[1]) if cut else None
         elif error.code() in AUTHORIZATION:
             where = name_partition(at) if message.topic() else "the cluster"
             text = f"{where} must not be read ({error.str()}); check the client's rights"

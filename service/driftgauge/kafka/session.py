@@ -217,11 +217,13 @@ class Session:
         The consumer stays in its group: a new one would wait until the group has given up the old one.
 
         Raises:
-            ClientLost: It was not a transaction that failed.
+            ClientLost: It was not a transaction that failed; or another process has taken the name, and would
+                be fenced in turn without a pause.
         """
-        if self._transaction.state is not State.LOST:
+        if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
+        self._telemetry.works(well=False)
         self._in_doubt_since_s = self._clock.monotonic_s()
         self._worker.begin_again()
 
@@ -240,6 +242,7 @@ class Session:
                 raise
             return False
         self._in_doubt_since_s = None
+        self._telemetry.works(well=True)
         return True
 
     def _go_back(self, error: TransactionAborted) -> None:

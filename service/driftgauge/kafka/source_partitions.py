@@ -74,6 +74,18 @@ class SourcePartition:
             caught_up_ms=self.caught_up_ms,
         )
 
+    def read_from_cut(self, end: int | None) -> None:
+        """Go on where the log was cut, at `end`: the shards see by the offsets that it went back.
+
+        Where that is not known it goes on after what was counted, and what was written between is missed.
+        """
+        if end is not None and end < self.committed:
+            self.committed = self.position = end
+        else:
+            self.is_cut = True
+        # Asked by the old epoch the client would be told the same for ever.
+        self.is_validated, self.leader_epoch = True, -1
+
     def commit(self) -> None:
         """Take note that what was read is committed."""
         self.committed, self.begins, self.lost, self.is_cut = self.position, False, 0, False

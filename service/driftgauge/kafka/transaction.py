@@ -316,9 +316,9 @@ class Transaction:
         has_failed = cause.txn_requires_abort() or (what == "produce" and cause.code() == KafkaError._STATE)
         if not was_open or cause.fatal() or not has_failed:
             self._state = State.LOST
-            remedy = _FENCED if cause.code() == KafkaError._FENCED else ""
-            message = f"{what} failed for good ({cause.str()}){remedy}"
-            raise ClientLost(message) from error
+            is_fenced = cause.code() == KafkaError._FENCED
+            message = f"{what} failed for good ({cause.str()}){_FENCED if is_fenced else ''}"
+            raise ClientLost(message, is_fenced=is_fenced) from error
         self._drop()
         if self._deliveries.failed:
             self._raise_undelivered()
