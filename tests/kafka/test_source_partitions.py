@@ -123,3 +123,21 @@ def test_all_shards_are_told_the_same_but_for_their_streams(sources):
     told = ShardDelta(times=times).progress(known)
     assert [each.streams for each in told] == [{}, times[second.code], {}]
     assert ShardDelta().progress(known) == alone, "the next shard is told nothing of another's streams"
+
+
+def test_a_log_that_was_cut_is_read_on_from_there(sources):
+    source = begin(sources, at=start(300, leader_epoch=3))
+    source.read_from_cut(200)
+    assert (source.committed, source.position, source.missing) == (200, 200, 0)
+    assert source.progress(1).start == 200
+    assert source.is_validated
+
+
+@pytest.mark.parametrize("end", [None, 300])
+def test_where_it_was_cut_is_not_known_records_are_missing(sources, end):
+    source = begin(sources, at=start(300, leader_epoch=3))
+    source.read_from_cut(end)
+    assert (source.committed, source.position) == (300, 300)
+    assert source.progress(1).lost == 1
+    source.commit()
+    assert source.progress(1).lost == 0
