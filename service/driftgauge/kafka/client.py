@@ -39,7 +39,11 @@ _PRODUCER_ONLY = re.compile(
 # What librdkafka refuses as a whole, having taken each property by itself.
 _ON_MAKING = re.compile(r"Failed to create [a-z ]+: ")
 
-_SHARED_DEFAULTS: KafkaProperties = {"client.id": "driftgauge"}
+_SHARED_DEFAULTS: KafkaProperties = {
+    "client.id": "driftgauge",
+    # A broker that is back is to be met within a second rather than ten.
+    "reconnect.backoff.max.ms": 1_000,
+}
 # KRaft declares a broker dead after 9 s (broker.session.timeout.ms). Its partitions, and the groups and
 # transactions that it coordinated, then have a new broker within a second or two. What is given up
 # before that is given up for nothing: an assignment by every member, or a transaction.
