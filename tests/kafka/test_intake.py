@@ -59,7 +59,10 @@ def test_a_position_that_the_log_does_not_keep_is_lost(sort, code):
 
 
 def test_of_a_log_that_was_cut_it_is_told_where(sort):
-    said = "Partition log truncation detected at offset 300 (leader epoch 1): broker end offset is 200 (offset leader epoch 0)"
+    said = (
+        "Partition log truncation detected at offset 300 (leader epoch 1): "
+        "broker end offset is 200 (offset leader epoch 0)"
+    )
     cut = Record(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, said), partition=1, offset=300)
     assert sort([cut]) == ([], {(TOPIC, 1): 200})
 

@@ -159,7 +159,8 @@ def test_a_restore_waits_for_a_transaction_that_is_open_in_the_groups_offsets(cl
         cluster.await_that(lambda: running.restored() == SHARDS, "the shards")
         commits = running.value("commits_total", role="windows", outcome="ok")
         cluster.await_that(
-            lambda: running.value("commits_total", role="windows", outcome="ok") > commits + 1, "their offsets"
+            lambda: running.value("commits_total", role="windows", outcome="ok") > commits + 1,
+            "their offsets",
         )
     group, topic = running.settings.windows_group, running.settings.partials_topic
     writer = cluster.writer(**{"transaction.timeout.ms": 120_000})

@@ -190,6 +190,11 @@ class Transaction:
         self._deliver(deadline_s)
         # Fresh each time: it names the group's generation, by which a stale owner is known.
         member = consumer.consumer_group_metadata()
+        if not consumer.memberid():
+            # Of one who has lost membership it names nobody, and brokers take such offsets from anybody.
+            self.abort(2 * CALL_S)
+            message = "the member has lost its place in the group; others may have its partitions"
+            raise TransactionAborted(message)
         producer = self._producer.client
         self._insist(
             "send_offsets_to_transaction",
