@@ -1,10 +1,9 @@
 """A replica that joins and leaves again and again, so that the groups rebalance at an even pace."""
 
-import threading
 import time
-from types import TracebackType
 from typing import Final
 
+from tests.chaos.background import Background
 from tests.chaos.replicas import Replicas
 
 EVERY_S: Final = 50.0
@@ -13,7 +12,7 @@ NAME: Final = "replica-5"
 WITHIN: Final = (0.3, 0.6)
 
 
-class Churn:
+class Churn(Background):
     """Starts a replica, ends it, starts it, each `EVERY_S` after the other; a context manager.
 
     Where the part of the run is shorter than two such times it does nothing.
@@ -24,26 +23,12 @@ class Churn:
     """
 
     def __init__(self, replicas: Replicas, seconds: float) -> None:
+        super().__init__()
         self._replicas = replicas
         self._within_s = tuple(part * seconds for part in WITHIN)
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run)
         self.rebalances = 0
         begin_s, end_s = self._within_s
         self.least = int((end_s - begin_s) / EVERY_S) if end_s - begin_s >= 2 * EVERY_S else 0
-
-    def __enter__(self) -> "Churn":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
 
     def _run(self) -> None:
         begin_s, end_s = (time.monotonic() + within_s for within_s in self._within_s)

@@ -1,13 +1,13 @@
 """How long the group stands still, seen from outside: its committed offsets against the log's ends."""
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from tests.chaos.background import Background
 
 EVERY_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0
@@ -44,7 +44,7 @@ def recovered_s(samples: Sequence[Sample], effective_s: float, *, has_ended: boo
     return None
 
 
-class Progress:
+class Progress(Background):
     """Looks about four times a second, in a thread, as long as the context lasts.
 
     By a consumer that does not join the group: what an administration client asks of a group's
@@ -52,6 +52,7 @@ class Progress:
     """
 
     def __init__(self, bootstrap: str, group: str, topic: str, partitions: int) -> None:
+        super().__init__()
         self._settings: dict[str, str | int] = {
             "bootstrap.servers": bootstrap,
             "group.id": group,
@@ -62,28 +63,15 @@ class Progress:
         }
         self._consumer = Consumer(self._settings)
         self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look)
         self.samples: list[Sample] = []
 
-    def __enter__(self) -> "Progress":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
+    def _close(self) -> None:
         self._consumer.close()
 
     def recovered_s(self, effective_s: float, *, has_ended: bool = False) -> float | None:
         return recovered_s(self.samples, effective_s, has_ended=has_ended)
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         seen_s = time.monotonic()
         while not self._done.wait(EVERY_S):
             try:

@@ -1,13 +1,12 @@
 """An independent reader that follows topics all through a run, and remembers what it was shown."""
 
-import threading
 import zlib
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
+from tests.chaos.background import Background
 from tests.chaos.verdict import Check
 
 POLL_S: Final = 0.5
@@ -18,13 +17,14 @@ Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
 
-class Witness:
+class Witness(Background):
     """Reads under `read_committed`, in a thread of its own and in no group, as long as the context lasts.
 
     Topics may come to be while it reads. A record that it was shown once must be there to the end.
     """
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
+        super().__init__()
         self._topics = topics
         self._consumer = Consumer(
             {
@@ -38,26 +38,13 @@ class Witness:
             }
         )
         self._assigned: set[tuple[str, int]] = set()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._read)
         self.seen: list[tuple[Place, int]] = []
         self.problems: list[str] = []
 
-    def __enter__(self) -> "Witness":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
+    def _close(self) -> None:
         self._consumer.close()
 
-    def _read(self) -> None:
+    def _run(self) -> None:
         looks = 0
         while not self._done.is_set():
             if looks % int(LOOK_S / POLL_S) == 0:

@@ -1,7 +1,6 @@
 """Stand-ins for what the client library does not let a test make, and one small stream to count."""
 
 import logging
-from collections import deque
 from dataclasses import dataclass
 
 import orjson
@@ -14,7 +13,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.reader import BaselineContract
 from tests.core.builders import CLUSTERS, build_reference, build_spec
 
-TOPIC, WINDOWS, LETTERS = "embeddings", "windows", "letters"
+TOPIC, LETTERS = "embeddings", "letters"
 STREAM = "images"
 START_MS = 1_762_128_000_000
 SHARDS = 2
@@ -81,41 +80,6 @@ class Record:
 
     def error(self) -> KafkaError | None:
         return self._error
-
-
-class RecordingProducer:
-    """Keeps what it is given, and fails as it is told.
-
-    `full` is how often the queue is full from now on, `unsent` what a flush says it has not sent,
-    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises.
-    """
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes | None]] = []
-        self.full = 0
-        self.unsent = 0
-        self.refusal: KafkaError | None = None
-        self.fault: Exception | None = None
-        self.polled_s: list[float] = []
-        self._undelivered: deque = deque()
-
-    def produce(self, topic, value=None, on_delivery=None) -> None:
-        if self.fault is not None:
-            raise self.fault
-        if self.full:
-            self.full -= 1
-            raise BufferError
-        self.sent.append((topic, value))
-        self._undelivered.append(on_delivery)
-
-    def poll(self, timeout_s: float) -> int:
-        self.polled_s.append(timeout_s)
-        return 0
-
-    def flush(self, timeout_s: float) -> int:
-        while self._undelivered:
-            self._undelivered.popleft()(self.refusal, None)
-        return self.unsent
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class LocalDriver:
         *,
         everything: bool = False,
     ) -> Round:
-        """Hand on what was counted, and close what is due.
+        """Pass on what was counted, and close what is due.
 
         Args:
             now_ms: The time.

@@ -51,7 +51,7 @@ class Scrape:
             "records that the broker dropped before they were read": self._total(
                 "driftgauge_records_lost_total"
             ),
-            # That broker keeps no offsets of transactions: whoever asks for them again begins anew.
+            # That broker keeps no offsets of transactions: whoever asks for them again starts over.
             "commits that did not follow the one before": self._total("driftgauge_partials_gap_total")
             + self._total("driftgauge_partials_overlap_total"),
             "transactions that were aborted": self._total("driftgauge_commits_total", outcome="aborted"),

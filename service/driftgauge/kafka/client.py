@@ -90,7 +90,7 @@ _TRANSACTION_OWNED: KafkaProperties = {
     # By these lines `ConnectionWatch` learns of lost connections.
     "log.connection.close": True,
     "log_level": 6,
-    # To begin anew at bootstrap.servers once all connections are lost, be it for a moment, is the
+    # To start again at bootstrap.servers once all connections are lost, even for a moment, is the
     # default, and leaves sending offsets hanging for ever on a coordinator that it has discarded (measured,
     # 2.16; https://github.com/confluentinc/librdkafka/issues/5511). A lost client is replaced here anyway.
     "metadata.recovery.strategy": "none",

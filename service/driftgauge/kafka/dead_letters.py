@@ -86,7 +86,7 @@ class DeadLetters:
         """Write a rejected record on, its key and bytes untouched, the reason and source as headers.
 
         Where it is more than the topic takes, these headers alone are written, and one that says
-        so. The record still stands in its own topic; as an error it would end every run anew.
+        so. The record still stands in its own topic; as an error it would end every run again.
         """
         about = [
             ("driftgauge.reason", rejection.reason.value.encode()),

@@ -12,9 +12,6 @@ __all__ = ["MAX_EXAMPLES", "MAX_NAME_BYTES", "Example", "ExampleSampler", "merge
 MAX_EXAMPLES = 3
 """So many events of each cluster are remembered of a pane."""
 
-# The examples of a pane are one record of the changelog: with the longest names still well below 1 MB.
-_MAX_OF_PANE = 4_000
-
 MAX_NAME_BYTES = 64
 """Events with longer names are no examples: the state must hold them, whatever producers think of."""
 

@@ -162,7 +162,7 @@ class ShardState:
         return bool(self._waiting)
 
     def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
-        """Yield what the changelog is to hold anew, the position last; None for what is to be forgotten."""
+        """Yield what changed for the changelog, the position last; None for what is deleted."""
         yield from self.sources.take_changes()
         for _, state in sorted(self.streams.items()):
             yield from state.take_changes()

@@ -92,7 +92,7 @@ def _last_of_coordinator(evidence: Evidence) -> Decision:
     """The coordinator's word holds for the producer's last transaction, and only for that."""
     coordinator = evidence.coordinator
     if coordinator is None:
-        return Decision(None, "the coordinator knows its producer no more, and nothing else tells of it")
+        return Decision(None, "the coordinator no longer knows its producer, and nothing else reports it")
     outcome = _SAYS.get(coordinator.state)
     is_last = (
         evidence.first_ms is not None
@@ -101,7 +101,7 @@ def _last_of_coordinator(evidence: Evidence) -> Decision:
     )
     if outcome is None or not is_last:
         reason = f"what its coordinator says, {coordinator.state}, may be about a later transaction"
-        return Decision(None, f"{reason}, and nothing else tells of it")
+        return Decision(None, f"{reason}, and nothing else reports it")
     return Decision(outcome, f"it is its producer's last, and the coordinator says {coordinator.state}")
 
 
