@@ -38,7 +38,9 @@ def two():
 
 
 def leader(admin, topic):
-    return admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions[0].leader
+    """The number of the node that leads the topic's partition; -1 where none is known to."""
+    partitions = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
+    return partitions[0].leader if partitions else -1
 
 
 def await_leader(admin, topic, told):
