@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
-from driftgauge.kafka.session import Phase, Session
+from driftgauge.kafka.session import Closed, HandingOver, Joining, Session, Working
 from driftgauge.kafka.transaction import State
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.kafka.parts import TOPIC, StandingClock
@@ -114,9 +114,9 @@ class Life:
         )
 
     def run(self):
-        assert self.session.phase is Phase.JOINING
+        assert self.session.state == Joining()
         self.session.run(self.stopping)
-        assert self.session.phase is Phase.CLOSED
+        assert self.session.state == Closed()
         return self.log
 
 
@@ -153,22 +153,22 @@ def test_it_works_on_what_it_is_given_and_hands_it_over_at_the_end(life, group):
 
 
 def test_it_works_from_its_first_assignment_on_be_it_empty(life, group):
-    phases = []
-    life.telemetry.polled.side_effect = lambda: phases.append(life.session.phase)
+    states = []
+    life.telemetry.polled.side_effect = lambda: states.append(life.session.state)
     group.poll()
     group.poll(assign=[])
     group.poll()
     life.run()
-    assert phases[:3] == [Phase.JOINING, Phase.WORKING, Phase.WORKING]
+    assert states[:3] == [Joining(), Working(), Working()]
 
 
 def test_a_hand_over_has_a_deadline(life, group, worker):
-    phases = []
-    life.telemetry.revoked.side_effect = lambda _: phases.append(life.session.phase)
+    states = []
+    life.telemetry.revoked.side_effect = lambda _: states.append(life.session.state)
     group.poll(assign=[FIRST])
     group.poll(revoke=[FIRST])
     life.run()
-    assert phases[0] is Phase.HANDING_OVER
+    assert states[0] == HandingOver((FIRST,), worker.bound_s)
     assert worker.bound_s < 5, "the others of the group wait"
 
 
@@ -224,7 +224,7 @@ def test_another_failure_in_a_callback_ends_the_session_and_commits_nothing(life
     with pytest.raises(type(error)):
         life.run()
     assert life.log[1:] == [("hand_over", FIRST), ("give_up", SECOND), ("abort",), ("rewind",), ("close",)]
-    assert life.session.phase is Phase.CLOSED
+    assert life.session.state == Closed()
 
 
 def test_what_is_lost_is_given_up_uncommitted_and_the_rest_is_read_again(life, group):

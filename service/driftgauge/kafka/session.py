@@ -1,16 +1,17 @@
 """One life of a role's Kafka clients: join -> work -> hand over -> close, until one of them fails.
 
-    JOINING ------> WORKING <------> HANDING_OVER ------> CLOSED
-       on_assign        on_revoke, on_lost, stop
+    Joining ------> Working <------> HandingOver ------> Closed
+       assigned     ^     |     revoked, stopped
+          settled   |     v   commit in doubt
+                    Settling
 
 What is assigned has states of its own, which the worker keeps: COUNT's partitions wait for their offsets,
 then they are counted; WINDOWS' shards are restored, then they run, or they are set aside or stopped.
 """
 
-import logging
 import threading
 from collections.abc import Collection, Sequence
-from enum import Enum
+from dataclasses import dataclass
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -21,9 +22,7 @@ from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, Drift
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
-__all__ = ["Phase", "Session", "Worker"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["Closed", "HandingOver", "Joining", "Session", "SessionState", "Settling", "Worker", "Working"]
 
 # consume() returns with this many or when the time is up: enough for a matrix product to pay,
 # short enough for a signal to be heard at once (Python runs no handler inside it).
@@ -41,13 +40,39 @@ _SETTLE_S = 5.0
 _LONGEST_DOUBT_S = 60.0
 
 
-class Phase(Enum):
-    """Where a session stands."""
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Nothing has been assigned yet."""
 
-    JOINING = "joining"
-    WORKING = "working"
-    HANDING_OVER = "handing over"
-    CLOSED = "closed"
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """What is assigned is restored and worked on; the last so many transactions were aborted."""
+
+    aborts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Since then it is not known whether the last commit stands; a new producer settles it."""
+
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HandingOver:
+    """These partitions are given up, after a last commit that takes no longer than the bound."""
+
+    partitions: tuple[Partition, ...]
+    bound_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The group has been left."""
+
+
+SessionState = Joining | Working | Settling | HandingOver | Closed
 
 
 class Worker(Protocol):
@@ -79,7 +104,11 @@ class Worker(Protocol):
 
 
 class Session:
-    """Joins a role's group and lets the worker work until it is told to stop."""
+    """Joins a role's group and lets the worker work until it is told to stop.
+
+    Attributes:
+        state: Where it stands.
+    """
 
     def __init__(
         self,
@@ -100,9 +129,7 @@ class Session:
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # what a callback met; the loop acts on it
         self._is_stale = False  # a callback has gone back, so what the poll brought is read again
-        self._aborts = 0  # in a row
-        self._in_doubt_since_s: float | None = None  # whether the last commit stands is not known since then
-        self.phase = Phase.JOINING
+        self.state: SessionState = Joining()
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, then commit and leave the group.
@@ -131,17 +158,7 @@ class Session:
             while not stopping.is_set():
                 messages = self._consumer.consume(_BATCH, _POLL_S)
                 self._telemetry.polled()
-                # After either, what was fetched before is read again.
-                if self._act_on_callbacks() or not self._is_settled():
-                    continue
-                try:
-                    self._worker.take(messages)
-                    if self._worker.step(_COMMIT_S):
-                        self._aborts = 0
-                except TransactionAborted as error:
-                    self._go_back(error)
-                except ClientLost as error:
-                    self._doubt(error)
+                self.state = self._turn(messages)
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._act_on_callbacks()
         except BaseException:
@@ -150,7 +167,24 @@ class Session:
             raise
         finally:
             self._consumer.close()
-            self.phase = Phase.CLOSED
+            self.state = Closed()
+
+    def _turn(self, messages: Sequence[Message]) -> SessionState:
+        """Do what is due, and return where that leads."""
+        state, has_gone_back = self._act_on_callbacks()
+        if isinstance(state, Settling):
+            state = self._settle(state)
+        # After either, what was fetched before is read again.
+        if has_gone_back or isinstance(state, Settling):
+            return state
+        try:
+            self._worker.take(messages)
+            has_committed = self._worker.step(_COMMIT_S)
+        except TransactionAborted as error:
+            return self._go_back(error, state)
+        except ClientLost as error:
+            return self._doubt(error)
+        return Working() if has_committed else state
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The worker assigns each one from the offset that it finds; without a call the client would.
@@ -159,7 +193,8 @@ class Session:
         self._assigned |= added
         self._telemetry.assigned(added, self._assigned)
         self._worker.assign(sorted(added))
-        self.phase = Phase.WORKING
+        if isinstance(self.state, Joining):
+            self.state = Working()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Without a call the client would take away what was never really assigned.
@@ -175,7 +210,7 @@ class Session:
     def _hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit and give up what the group takes away, or what a stop gives back, within a deadline."""
         given_up = sorted(self._assigned.intersection(partitions))
-        self.phase = Phase.HANDING_OVER
+        before, self.state = self.state, HandingOver(tuple(given_up), bound_s)
         try:
             if self._failure is not None:
                 # After a failure there is nothing to commit until the loop has gone back.
@@ -186,7 +221,7 @@ class Session:
             self._failure = error
         self._assigned.difference_update(given_up)
         self._telemetry.revoked(given_up)
-        self.phase = Phase.WORKING
+        self.state = before
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         """Give these up, and let nothing stand that was not committed."""
@@ -200,18 +235,17 @@ class Session:
         except (BrokerError, KafkaException) as error:
             self._failure = ClientLost(f"what was not committed could not be dropped ({error})")
 
-    def _act_on_callbacks(self) -> bool:
+    def _act_on_callbacks(self) -> tuple[SessionState, bool]:
         """Raise what a callback met; where it was an abort go back. Tell whether anybody has gone back."""
         failure, self._failure = self._failure, None
         is_stale, self._is_stale = self._is_stale, False
         if isinstance(failure, TransactionAborted):
-            self._go_back(failure)
-            return True
+            return self._go_back(failure, self.state), True
         if failure is not None:
             raise failure
-        return is_stale
+        return self.state, is_stale
 
-    def _doubt(self, error: ClientLost) -> None:
+    def _doubt(self, error: ClientLost) -> Settling:
         """Begin again by what the brokers make of a commit whose outcome is not known.
 
         The consumer stays in its group: a new one would wait until the group has given up the old one.
@@ -224,28 +258,25 @@ class Session:
             raise error
         self._telemetry.aborted(str(error))
         self._telemetry.works(well=False)
-        self._in_doubt_since_s = self._clock.monotonic_s()
         self._worker.begin_again()
+        return Settling(self._clock.monotonic_s())
 
-    def _is_settled(self) -> bool:
-        """Let a new producer end what is in doubt; tell whether nothing is.
+    def _settle(self, state: Settling) -> Settling | Working:
+        """Let a new producer end what is in doubt.
 
         Raises:
             ClientLost: It takes too long; new clients may do better.
         """
-        if self._in_doubt_since_s is None:
-            return True
         try:
             self._transaction.start(_SETTLE_S)
         except ClientLost:
-            if self._clock.monotonic_s() - self._in_doubt_since_s > _LONGEST_DOUBT_S:
+            if self._clock.monotonic_s() - state.since_s > _LONGEST_DOUBT_S:
                 raise
-            return False
-        self._in_doubt_since_s = None
+            return state
         self._telemetry.works(well=True)
-        return True
+        return Working()
 
-    def _go_back(self, error: TransactionAborted) -> None:
+    def _go_back(self, error: TransactionAborted, state: SessionState) -> SessionState:
         """Begin again from what was committed, but not for ever without a pause.
 
         Raises:
@@ -254,8 +285,10 @@ class Session:
         self._telemetry.aborted(str(error))
         self._worker.heed(error)
         self._worker.rewind()
-        self._aborts += 1
-        if self._aborts == _MAX_ABORTS:
-            self._aborts = 0
+        if isinstance(state, Settling):
+            return state
+        aborts = state.aborts + 1 if isinstance(state, Working) else 1
+        if aborts == _MAX_ABORTS:
             message = f"{_MAX_ABORTS} transactions in a row were aborted, the last because {error}"
             raise ClientLost(message) from error
+        return Working(aborts)
