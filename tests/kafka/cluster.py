@@ -10,6 +10,7 @@ from types import TracebackType
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
@@ -98,7 +99,7 @@ class Cluster:
         return Transaction(
             partial(client.transactional_producer, {**self.properties, **properties}),
             name or f"{self.group}-{uuid.uuid4().hex}",
-            clock_ms=lambda: time.time_ns() // 1_000_000,
+            SYSTEM_CLOCK,
         )
 
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:

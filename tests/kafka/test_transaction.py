@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException, TopicPartition
 
+from driftgauge.clock import Clock
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, TransactionAborted
 from driftgauge.kafka import calls, client
 from driftgauge.kafka import transaction as transaction_module
@@ -440,7 +441,7 @@ class Makes:
 def started(*producers, clock_ms=lambda: 1_000, monotonic=None):
     ticks = count()  # a second each time that it is looked at
     makes = Makes(*producers)
-    transaction = Transaction(makes, "id", clock_ms=clock_ms, monotonic=monotonic or (lambda: next(ticks)))
+    transaction = Transaction(makes, "id", Clock(clock_ms, monotonic or (lambda: next(ticks))))
     transaction.start(BOUND_S)
     return transaction, makes
 

@@ -154,8 +154,7 @@ class Service:
             transaction = Transaction(
                 partial(client.transactional_producer, settings.kafka),
                 f"driftgauge.{settings.group}.{self._name}.{role.value}",
-                clock_ms=clock.wall_ms,
-                monotonic=clock.monotonic_s,
+                clock,
             )
             transaction.start(_START_S)
             telemetry.polled()

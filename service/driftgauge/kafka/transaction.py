@@ -5,7 +5,6 @@ consumer's group, so a member that has lost its partitions, though it does not k
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -13,6 +12,7 @@ from typing import Final, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from driftgauge.clock import Clock
 from driftgauge.core.partition import name_partitions
 from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
@@ -65,17 +65,12 @@ class Transaction:
         self,
         make_producer: MakeProducer,
         transactional_id: str,
-        *,
-        clock_ms: Callable[[], int],
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock,
     ) -> None:
-        self._producer = TransactionalProducer(
-            make_producer, transactional_id, clock_ms=clock_ms, monotonic=monotonic
-        )
-        self._clock_ms = clock_ms
-        self._monotonic = monotonic
+        self._producer = TransactionalProducer(make_producer, transactional_id, clock)
+        self._clock = clock
         self._state = State.LOST
-        self._deliveries = Deliveries(clock_ms)
+        self._deliveries = Deliveries(clock.wall_ms)
 
     @property
     def state(self) -> State:
@@ -123,7 +118,7 @@ class Transaction:
         if self._state is State.LOST or self._producer.is_suspect:
             self.start(bound_s)
         self._require(State.CLOSED)
-        self._deliveries = Deliveries(self._clock_ms)
+        self._deliveries = Deliveries(self._clock.wall_ms)
         try:
             self._producer.client.begin_transaction()
         except KafkaException as error:
@@ -186,7 +181,7 @@ class Transaction:
             AuthorizationError: The cluster does not let us.
         """
         self._require(State.OPEN)
-        deadline_s = self._monotonic() + bound_s
+        deadline_s = self._clock.monotonic_s() + bound_s
         self._deliver(deadline_s)
         # Fresh each time: it names the group's generation, by which a stale owner is known.
         member = consumer.consumer_group_metadata()
@@ -199,10 +194,11 @@ class Transaction:
         self._insist(
             "send_offsets_to_transaction",
             lambda timeout_s: producer.send_offsets_to_transaction(list(offsets), member, timeout_s),
-            deadline_s - self._monotonic(),
+            deadline_s - self._clock.monotonic_s(),
             is_doubtful=False,
         )
-        self._insist("commit_transaction", producer.commit_transaction, deadline_s - self._monotonic())
+        left_s = deadline_s - self._clock.monotonic_s()
+        self._insist("commit_transaction", producer.commit_transaction, left_s)
         self._state = State.CLOSED
 
     def measure(self, topic: str, partition: int, value: bytes, bound_s: float) -> Append | None:
@@ -213,7 +209,7 @@ class Transaction:
         """
         self.begin(bound_s)
         self.produce(topic, partition, None, value)
-        self._deliver(self._monotonic() + bound_s)
+        self._deliver(self._clock.monotonic_s() + bound_s)
         self.abort(bound_s)
         return self.append
 
@@ -232,7 +228,7 @@ class Transaction:
     def _deliver(self, deadline_s: float) -> None:
         """Wait until the brokers have all records; abort where a partition has not."""
         producer = self._producer.client
-        while len(producer) and (wait_s := deadline_s - self._monotonic()) > 0:
+        while len(producer) and (wait_s := deadline_s - self._clock.monotonic_s()) > 0:
             try:
                 is_waiting = producer.flush(min(wait_s, _FLUSH_S)) > 0
             except KafkaException as error:
@@ -300,7 +296,7 @@ class Transaction:
                 what,
                 call,
                 max(bound_s, CALL_S),
-                monotonic=self._monotonic,
+                monotonic=self._clock.monotonic_s,
                 on_retry=self._producer.suspect,
             )
         except ClientLost as error:

@@ -6,6 +6,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from driftgauge.clock import Clock
 from driftgauge.errors import AuthorizationError, ClientLost
 from driftgauge.kafka.calls import AUTHORIZATION, insist
 
@@ -46,15 +47,12 @@ class TransactionalProducer:
         self,
         make: MakeProducer,
         name: str,
-        *,
-        clock_ms: Callable[[], int],
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.name = name
         self.epoch = 0
         self._make = make
-        self._clock_ms = clock_ms
-        self._monotonic = monotonic
+        self._clock = clock
         self._producer: Producer | None = None
         self._is_suspect = True
         self._ids = 0  # how many have been left to what they wait for
@@ -109,7 +107,7 @@ class TransactionalProducer:
     def _replace(self, bound_s: float) -> None:
         self._producer = None
         producer = self._make(self.transactional_id, self._hear)
-        self.epoch = max(self._clock_ms(), self.epoch + 1)
+        self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
         # What init_transactions meets is no concern of a transaction that has not begun.
         self._is_suspect = False
         try:
@@ -117,7 +115,7 @@ class TransactionalProducer:
                 "init_transactions",
                 producer.init_transactions,
                 bound_s,
-                monotonic=self._monotonic,
+                monotonic=self._clock.monotonic_s,
                 on_retry=lambda: None,
             )
         except KafkaException as error:
