@@ -1,4 +1,4 @@
-"""A commit that comes to the broker one transaction late."""
+"""Commits that are held on their way to the broker: one transaction late, or until they are let go."""
 
 import threading
 from enum import Enum
@@ -7,6 +7,7 @@ from typing import Final
 from tests.kafka.frames import Api, Request
 
 ANSWER_S: Final = 5.0
+HOLD_S: Final = 60.0
 # What may follow the first records of a transaction.
 _NEXT_PARTS: Final = {Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.END_TXN}
 
@@ -76,3 +77,25 @@ class HeldCommit:
         """Note an answer on the way that the held one went; those before it is due are to other requests."""
         if self._is_due.is_set():
             self._is_answered.set()
+
+
+class StoppedCommits:
+    """The commits of one kind of producer, none of which reaches the broker until all are let go."""
+
+    def __init__(self, names_end: str) -> None:
+        """Stop those of transactional ids that end so."""
+        self._names_end = names_end
+        self._have_come = threading.Event()
+        self._are_let_go = threading.Event()
+
+    def pass_when_let_go(self, request: Request) -> None:
+        """Return at once, but for such a commit."""
+        if request.commits and (request.transactional_id or "").endswith(self._names_end):
+            self._have_come.set()
+            self._are_let_go.wait(HOLD_S)
+
+    def wait_until_one_has_come(self) -> None:
+        assert self._have_come.wait(HOLD_S), "no commit has come"
+
+    def let_go(self) -> None:
+        self._are_let_go.set()

@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import Final
 
 from tests.kafka.frames import Request
-from tests.kafka.held import HeldCommit, Order
+from tests.kafka.held import HOLD_S, HeldCommit, Order, StoppedCommits
 
-HOLD_S: Final = 60.0
 _LENGTH_BYTES: Final = 4
 
 
@@ -28,6 +27,7 @@ class Relay:
         self._connections: list[socket.socket] = []
         self._is_cut = False
         self._held: HeldCommit | None = None
+        self._stopped: StoppedCommits | None = None
         self._late: dict[socket.socket, HeldCommit] = {}
         self._lock = threading.Lock()
         self._listeners: list[socket.socket] = []
@@ -76,6 +76,11 @@ class Relay:
         held = self._held = HeldCommit()
         return held
 
+    def stop_commits(self, names_end: str) -> StoppedCommits:
+        """Hold all commits of the producers whose transactional ids end so, until they are let go."""
+        stopped = self._stopped = StoppedCommits(names_end)
+        return stopped
+
     def _accept(self, listener: socket.socket, broker: tuple[str, int]) -> None:
         with suppress(OSError):  # the listener is closed
             while True:
@@ -102,6 +107,8 @@ class Relay:
         with client.makefile("rb") as requests:
             while length := requests.read(_LENGTH_BYTES):
                 frame = requests.read(int.from_bytes(length))
+                if self._stopped is not None:
+                    self._stopped.pass_when_let_go(Request.parse(frame))
                 held = self._held
                 if held is not None:
                     match held.order(Request.parse(frame)):

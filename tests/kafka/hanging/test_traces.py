@@ -41,6 +41,13 @@ def test_progress_moves_offsets_of_partitions_that_had_events():
     assert found == Traces({COMMIT}, {Offset("watch", ("embeddings", 0), 9)}, is_whole=True)
 
 
+def test_record_that_measures_the_clock_says_nothing():
+    written = parts(progress(0, 5, 9))
+    assert read_traces(("partials", 1), batch((None, b""), *written), TOPICS) == read_traces(
+        ("partials", 1), batch(*written), TOPICS
+    )
+
+
 def test_commit_without_its_last_part_is_not_whole():
     written = parts(*(progress(index, 0, 9) for index in range(40)), limit=2_000)
     assert len(written) > 1

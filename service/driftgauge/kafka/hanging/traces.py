@@ -65,7 +65,8 @@ def read_traces(partition: Partition, batches: Iterable[Batch], topics: Internal
     topic, shard = partition
     traces = Traces()
     for key, value in (record for batch in batches for record in batch.records):
-        if value is None or (key is None and topic != topics.partials):
+        # Empty are the records of the partials by which replicas measure their clocks; they never stand.
+        if not value or (key is None and topic != topics.partials):
             continue
         if topic == topics.partials:
             _read_part(value, topics, traces)
