@@ -1,0 +1,68 @@
+"""How rare a divergence is, and how rare it is taken for: `python tests/bench/tails.py`, 10 minutes.
+
+For windows without drift, down to one in ten million, by importance sampling: what the p-value is over what
+it should be, and in brackets the standard error of that. Below 1 it alarms too often.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.core.rare import sample_windows  # noqa: E402
+
+from driftgauge.core.significance import CountNull  # noqa: E402
+
+LEVELS = (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+WINDOWS = 400_000
+
+
+def even(clusters: int, count: int) -> NDArray[np.int64]:
+    """Return a baseline of equal shares."""
+    return np.full(clusters, count // clusters)
+
+
+def zipf(clusters: int, count: int) -> NDArray[np.int64]:
+    """Return a baseline with the shares of words: one over their rank."""
+    shares = 1 / np.arange(1, clusters + 1)
+    return np.rint(count * shares / shares.sum()).astype(np.int64)
+
+
+CASES = (
+    (even, 2, 2_000, 200),
+    (zipf, 5, 5_000, 200),
+    (even, 20, 20_000, 1_000),
+    (zipf, 20, 20_000, 1_000),
+    (even, 20, 2_000, 50),
+    (even, 20, 2_000, 10_000),
+    (even, 300, 20_000, 1_000),
+    (zipf, 300, 20_000, 1_000),
+    (even, 300, 20_000, 50),
+    (zipf, 300, 2_000, 10_000),
+)
+
+
+def main() -> None:
+    start = time.perf_counter()
+    sys.stdout.write(f"{'shares, k, m, n':<26}" + "".join(f"{level:>14.0e}" for level in LEVELS) + "\n")
+    for make, clusters, baseline_count, count in CASES:
+        baseline_counts = make(clusters, baseline_count)
+        sample = sample_windows(baseline_counts, count, WINDOWS)
+        null = CountNull(baseline_counts, 1.0).at(count)
+        name = f"{make.__name__}, {clusters}, {baseline_count:,}, {count:,}"
+        sys.stdout.write(f"{name:<26}")
+        for level in LEVELS:
+            divergence, share, error = sample.at(level)
+            sys.stdout.write(f"{null.p_value(divergence) / share:>8.2f} ({error / share:.2f})")
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{time.perf_counter() - start:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()
