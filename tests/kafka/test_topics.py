@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
 from driftgauge.kafka import client, lost_topics, metadata, topics
 from driftgauge.kafka.embedded import EmbeddedBroker
@@ -88,6 +89,7 @@ class Cluster:
             events={self.events: 3},
             count=count or self.count,
             windows=windows or self.windows,
+            clock=SYSTEM_CLOCK,
         )
 
     def read(self, topic):
@@ -308,7 +310,8 @@ def test_offsets_of_another_group_are_no_reason_to_refuse(cluster):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("ending", ["commit", "abort"])
-def test_whether_a_group_has_read_is_known_once_an_open_transaction_has_ended(cluster, ending, impatient):
+def test_whether_a_group_has_read_is_known_once_an_open_transaction_has_ended(cluster, ending, monkeypatch):
+    monkeypatch.setattr(lost_topics, "_PATIENCE_S", 0.2)
     producer = cluster.producer()
     producer.begin_transaction()
     producer.send_offsets_to_transaction(
@@ -502,7 +505,8 @@ def test_settings_that_we_may_not_see_are_named_with_the_right_to_grant(guarded_
 
 
 @pytest.mark.integration
-def test_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_cluster, impatient):
+def test_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_cluster, monkeypatch):
+    monkeypatch.setattr(lost_topics, "_PATIENCE_S", 0.2)
     at = guarded_cluster
     at.rule(ResourceType.GROUP, at.group, deny=[AclOperation.ALL])
     with pytest.raises(AuthorizationError, match=r"Group authorization failed.*; grant Read on the group"):
@@ -525,6 +529,7 @@ def prepare_embedded(admin, partials="partials"):
         events={"events": 4},
         count=None,
         windows=None,
+        clock=SYSTEM_CLOCK,
     )
 
 

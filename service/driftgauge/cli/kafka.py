@@ -6,6 +6,7 @@ import click
 
 from driftgauge.cli.options import config_option, progress, settings_of
 from driftgauge.cli.transactions import transactions_group
+from driftgauge.clock import SYSTEM_CLOCK
 
 __all__ = ["kafka_group"]
 
@@ -30,7 +31,7 @@ def _reshard(config_path: Path, shards: int) -> None:
     from driftgauge.kafka.reshard import reshard_topics
 
     settings = settings_of(config_path)
-    reshard_topics(settings, shards)
+    reshard_topics(settings, shards, SYSTEM_CLOCK)
     progress(
         f"wrote the state of {settings.shards} shards to {shards}; "
         f"set shards: {shards}, and start the replicas"

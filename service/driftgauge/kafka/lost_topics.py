@@ -1,12 +1,13 @@
 """An internal topic that is missing may be lost: that is told by what its readers and writers left."""
 
 from collections.abc import Mapping
-from time import monotonic, sleep
+from time import sleep
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from driftgauge.clock import Clock
 from driftgauge.errors import StateError
 from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
@@ -21,12 +22,12 @@ _RETRY_S: Final = 0.1
 
 
 def require_partials_not_lost(
-    admin: AdminClient, topics: InternalTopics, events: Mapping[str, int], count: Consumer
+    admin: AdminClient, topics: InternalTopics, events: Mapping[str, int], count: Consumer, clock: Clock
 ) -> None:
     """Refuse to create the partials topic where there must have been one."""
     if _exists(admin, topics.changelog):
         known = f"its changelog {topics.changelog} is there"
-    elif any(_has_committed(count, topic, number) for topic, number in events.items()):
+    elif any(_has_committed(count, topic, number, clock) for topic, number in events.items()):
         known = "the group has read events"
     else:
         return
@@ -41,12 +42,15 @@ def require_partials_not_lost(
         raise StateError(message)
 
 
-def require_changelog_not_lost(admin: AdminClient, topics: InternalTopics, windows: Consumer) -> None:
+def require_changelog_not_lost(
+    admin: AdminClient, topics: InternalTopics, windows: Consumer, clock: Clock
+) -> None:
     """Refuse to create the changelog where there must have been one."""
     if _exists(admin, topics.changelog):
         # The group's offsets may hang in a transaction, which holds up one shard only.
         return
-    if _has_committed(windows, topics.partials, topics.shards) and not _exists(admin, topics.changelog):
+    is_known = _has_committed(windows, topics.partials, topics.shards, clock)
+    if is_known and not _exists(admin, topics.changelog):
         message = (
             f"changelog topic {topics.changelog} is missing, yet its group has read {topics.partials}: the "
             "windows that were open are lost. Restore the topic; or stop every replica and delete the "
@@ -56,12 +60,12 @@ def require_changelog_not_lost(admin: AdminClient, topics: InternalTopics, windo
         raise StateError(message)
 
 
-def _has_committed(consumer: Consumer, topic: str, partitions: int) -> bool:
+def _has_committed(consumer: Consumer, topic: str, partitions: int, clock: Clock) -> bool:
     """Tell whether the group has committed an offset; a transaction about to commit one is waited for."""
     # Not by AdminClient.list_consumer_group_offsets: while a cluster's coordinator is coming up,
     # librdkafka 2.16 ends the process there (https://github.com/confluentinc/librdkafka/issues/5040).
     asked = [TopicPartition(topic, index) for index in range(partitions)]
-    deadline_s = monotonic() + _PATIENCE_S
+    deadline_s = clock.monotonic_s() + _PATIENCE_S
     while True:
         error: KafkaError | None
         try:
@@ -75,7 +79,7 @@ def _has_committed(consumer: Consumer, topic: str, partitions: int) -> bool:
                 error = notice.error() or error
         if error is None:
             return any(answer.offset >= 0 for answer in answers)
-        if error.code() in AUTHORIZATION or monotonic() > deadline_s:
+        if error.code() in AUTHORIZATION or clock.monotonic_s() > deadline_s:
             what = f"the group's offsets of topic {topic} are unknown"
             raise failure(error, what, right=f"grant Read on the group and on {topic}")
         sleep(_RETRY_S)

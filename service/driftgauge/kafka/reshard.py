@@ -6,7 +6,7 @@ from contextlib import closing
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.core.windows.resharding import ShardsDifferError, reshard
@@ -25,7 +25,7 @@ _START_S = 60.0
 _WRITER = "driftgauge-reshard"
 
 
-def reshard_topics(settings: Settings, shards: int) -> None:
+def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
     """Write the changelogs of another number of shards; the old topics stay as they are.
 
     Raises:
@@ -37,7 +37,7 @@ def reshard_topics(settings: Settings, shards: int) -> None:
     _require_stopped(admin, settings)
     _require_drained(settings)
     with closing(client.changelog_consumer(settings.kafka)) as consumer:
-        contents = _read(consumer, settings.changelog_topic, settings.shards)
+        contents = _read(consumer, settings.changelog_topic, settings.shards, clock)
         if not all(contents):
             message = f"a shard of {settings.changelog_topic} holds no state; there is nothing to rewrite yet"
             raise StateError(message)
@@ -46,8 +46,8 @@ def reshard_topics(settings: Settings, shards: int) -> None:
         except ShardsDifferError as error:
             message = f"{error}; start `driftgauge serve --role windows` until its lag is 0, and stop it"
             raise StateError(message) from error
-        prepare_topics(admin, renewed, are_new=True)
-        if any(_read(consumer, renewed.changelog_topic, shards)):
+        prepare_topics(admin, renewed, clock, are_new=True)
+        if any(_read(consumer, renewed.changelog_topic, shards, clock)):
             message = (
                 f"{renewed.changelog_topic} holds state already; delete it and {renewed.partials_topic}, "
                 "or choose another number of shards"
@@ -90,16 +90,16 @@ def _require_drained(settings: Settings) -> None:
         raise StateError(message)
 
 
-def _read(consumer: Consumer, topic: str, shards: int) -> list[Mapping[Key, Value]]:
+def _read(consumer: Consumer, topic: str, shards: int, clock: Clock) -> list[Mapping[Key, Value]]:
     """Return what stands in the changelogs of some shards."""
     reader = ChangelogReader(consumer, topic)
-    deadline_s = SYSTEM_CLOCK.monotonic_s() + _READ_S
+    deadline_s = clock.monotonic_s() + _READ_S
     contents = []
     for shard in range(shards):
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, shard), timeout=REQUEST_TIMEOUT_S)
         reader.begin(shard)
         while not reader.has_reached(shard, end):
-            if SYSTEM_CLOCK.monotonic_s() > deadline_s:
+            if clock.monotonic_s() > deadline_s:
                 message = f"{topic}[{shard}] was not read to its end within {_READ_S:g} s; check the brokers"
                 raise BrokerError(message)
             reader.poll(_POLL_S)

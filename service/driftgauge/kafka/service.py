@@ -140,7 +140,7 @@ class Service:
         admin = client.admin(self._settings.kafka)
         missing = missing_topics(admin, self._settings.topics.events)
         if not missing:
-            prepare_topics(admin, self._settings)
+            prepare_topics(admin, self._settings, self._clock)
         return missing
 
     @contextmanager

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
-from time import monotonic, sleep
+from time import sleep
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka import client
@@ -41,7 +42,7 @@ _RETRY_S: Final = 0.1
 _SAFE_REPLICAS: Final = 3
 
 
-def prepare_topics(admin: AdminClient, settings: Settings, *, are_new: bool = False) -> None:
+def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock, *, are_new: bool = False) -> None:
     """Create the topics that are written to, and check those that are there.
 
     With `are_new` the internal topics are of another number of shards: what is missing of them is not lost.
@@ -66,6 +67,7 @@ def prepare_topics(admin: AdminClient, settings: Settings, *, are_new: bool = Fa
             events=count_partitions(admin, names.events),
             count=count,
             windows=windows,
+            clock=clock,
             are_new=are_new,
         )
 
@@ -113,6 +115,7 @@ def prepare_internal_topics(
     events: Mapping[str, int],
     count: Consumer,
     windows: Consumer,
+    clock: Clock,
     are_new: bool = False,
 ) -> None:
     """See to it that the internal topics exist, with a partition a shard and settings that lose nothing.
@@ -125,22 +128,22 @@ def prepare_internal_topics(
         StateError: A topic is lost, has another number of partitions, or would lose its records.
     """
     names = (topics.partials, topics.changelog)
-    deadline_s = monotonic() + _PATIENCE_S
+    deadline_s = clock.monotonic_s() + _PATIENCE_S
     while missing := _missing(admin, topics):
-        if monotonic() > deadline_s:
+        if clock.monotonic_s() > deadline_s:
             message = f"the topics {', '.join(missing)} have not appeared; check the brokers"
             raise BrokerError(message)
         require_visible(admin, missing)
         # In this order: a changelog without partials tells that these are lost.
         if topics.partials in missing:
             if not are_new:
-                require_partials_not_lost(admin, topics, events, count)
+                require_partials_not_lost(admin, topics, events, count, clock)
             settings = PARTIALS_SETTINGS
             new = _new(topics.partials, topics.shards, replication, settings)
             _create(admin, [new], f"it with {topics.shards} partitions and {_spell(settings)}")
         if topics.changelog in missing:
             if not are_new:
-                require_changelog_not_lost(admin, topics, windows)
+                require_changelog_not_lost(admin, topics, windows, clock)
             new = _new(topics.changelog, topics.shards, replication, CHANGELOG_SETTINGS)
             _create(admin, [new], f"it with {topics.shards} partitions and cleanup.policy=compact")
         sleep(_RETRY_S)
