@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 AnyBroker = Broker | ExternalCluster
 
-# Longer than a commit is insisted on, so that the clients are made anew while nothing answers.
+# Longer than a commit is insisted on, so that the clients are replaced while nothing answers.
 OUTAGE_S = 30.0
 
 

@@ -30,7 +30,7 @@ class History:
     """What a stream's windows of one size leave behind.
 
     Attributes:
-        baseline_id: The baseline that they were compared with; another one begins anew.
+        baseline_id: The baseline that they were compared with; another one begins again.
         end_ms: The end of the last window that has entered; one that ends before it never enters.
         recall: What the next window is judged with.
         warm_up: From when until when, event time in ms, windows were declared clean; None: never.

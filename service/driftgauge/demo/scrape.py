@@ -55,7 +55,7 @@ class Scrape:
             "commits that did not follow the one before": self._total("driftgauge_partials_gap_total")
             + self._total("driftgauge_partials_overlap_total"),
             "transactions that were aborted": self._total("driftgauge_commits_total", outcome="aborted"),
-            "times that the service had to connect anew": self._total("driftgauge_sessions_lost_total"),
+            "times that the service had to connect again": self._total("driftgauge_sessions_lost_total"),
         }
 
     def _total(self, name: str, **labels: str) -> int:

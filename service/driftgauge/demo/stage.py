@@ -24,7 +24,7 @@ TOPICS = (
 )
 
 _COMMENT = """\
-# Written by `driftgauge demo`, for its broker, which was in memory and is gone with the demo.
+# Written by `driftgauge demo`, for its broker, which was in memory and ended with the demo.
 # To watch events of your own, name your brokers below, remove session.timeout.ms,
 # heartbeat.interval.ms, topics.internal, shards and commit_interval, and give the port a number.
 """

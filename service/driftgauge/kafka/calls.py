@@ -29,7 +29,7 @@ CALL_S = 2.0
 HANGING_S = 5.0
 """A call that has not returned by now is left to itself.
 
-One that meets a coordinator that is gone hangs for ever, though there is another
+One that meets a coordinator that has left hangs for ever, though there is another
 (https://github.com/confluentinc/librdkafka/issues/5456). A sound one that is slow is only repeated.
 """
 

@@ -48,7 +48,7 @@ class ConnectionWatch:
     """A logger that reports lost connections.
 
     librdkafka repeats a request whose connection was lost, and calls back only where it cannot connect
-    again. Of a connection that worked and is gone only its log tells, with the state UP.
+    again. Only its log reports a connection that worked and was lost, with the state UP.
     """
 
     def __init__(self, on_error: Callable[[KafkaError], None]) -> None:

@@ -131,7 +131,7 @@ def has_controller(admin: AdminClient) -> bool:
 
 
 def metadata(admin: AdminClient) -> ClusterMetadata:
-    """Return what the cluster tells of its brokers and of all topics.
+    """Return the cluster's brokers and all its topics.
 
     Raises:
         BrokerError: It does not answer.

@@ -113,7 +113,7 @@ class ShardRestore:
         if covered is not None and covered > end:
             message = (
                 f"{where}: its partials end at offset {end}, and its changelog covers them up to {covered}: "
-                "the partials topic was made anew, or lost records; delete both internal topics and the "
+                "the partials topic was created again, or lost records; delete both internal topics and the "
                 "offsets of both groups, then restart the replica"
             )
             raise StateError(message)

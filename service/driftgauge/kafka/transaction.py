@@ -110,7 +110,7 @@ class Transaction:
             ClientLost, AuthorizationError: As `start`.
         """
         if self._state is State.CLOSED:
-            # Here the client tells of connections that it lost since, and that it has failed for good.
+            # Here the client reports connections that it lost since, and that it has failed for good.
             try:
                 self._producer.client.poll(0)
             except KafkaException as error:

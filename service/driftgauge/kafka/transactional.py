@@ -15,7 +15,7 @@ __all__ = ["MakeProducer", "TransactionalProducer"]
 _log = logging.getLogger(__name__)
 
 MakeProducer = Callable[[str, Callable[[KafkaError], None]], Producer]
-"""Makes a producer of a transactional id that tells of its lost connections."""
+"""Makes a producer of a transactional id that reports its lost connections."""
 
 # A request may have been repeated on a new connection: the first may still be under way.
 _LOST_CONNECTION: Final = frozenset(

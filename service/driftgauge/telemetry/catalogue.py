@@ -553,7 +553,7 @@ def render_table() -> str:
 
 
 def replace_table(text: str) -> str:
-    """Return a README's text with the table between its markers written anew.
+    """Return a README's text with the table between its markers written again.
 
     Raises:
         InputError: The text has not exactly one of each marker, begin before end.

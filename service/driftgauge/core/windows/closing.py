@@ -190,7 +190,7 @@ class WindowCloser:
         )
 
     def _end_losses(self, status: StreamStatus, standing: Standing) -> StreamStatus:
-        """End what was lost on partitions that are idle, or gone: nothing of it is of the future."""
+        """End what was lost on partitions that are idle, or removed: nothing of it is of the future."""
         if all(loss.to_ms is not None for loss in status.losses):
             return status
         known = dict(zip(standing.partitions, range(len(standing.partitions)), strict=True))

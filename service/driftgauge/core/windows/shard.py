@@ -18,7 +18,7 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["LateEvents", "Round", "ShardState"]
 
-# A producer that has not committed for so long is gone; what it wrote was applied long ago.
+# A producer that has not committed for so long has ended; what it wrote was applied long ago.
 _PRODUCER_MS = 3_600_000
 # A producer that is replaced at every commit would otherwise fill the position's record.
 _EPOCHS = 3

@@ -177,7 +177,7 @@ class Sources:
         return link
 
     def take_changes(self) -> Iterator[tuple[SourcesKey, SourceBlock | None]]:
-        """Yield what has changed since last asked; None for partitions that are gone."""
+        """Yield what has changed since last asked; None for partitions that were removed."""
         dirty, self._dirty = self._dirty, set()
         for name, number in sorted(dirty):
             topic = self.topics[name]

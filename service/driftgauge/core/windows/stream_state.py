@@ -180,8 +180,8 @@ class StreamState:
     def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
         """Return how many windows of each size, ms, hold events and are not final.
 
-        Asked for at every commit: they are counted again only after a pane has come or gone, or others have
-        become final.
+        Asked for at every commit: they are counted again only after a pane was added or removed, or others
+        have become final.
         """
         final_ms = self.status.final_ms
         if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
