@@ -18,6 +18,7 @@ NOTHING = Evidence(
     moves=frozenset({Offset("watch", SOURCE, 25)}),
     is_whole=True,
     elsewhere=frozenset({(SHARD, Outcome.OPEN)}),
+    unread=frozenset(),
     committed={},
     holds_offsets=False,
     first_ms=None,

@@ -194,6 +194,22 @@ def test_shard_that_hangs_with_its_offset_is_aborted():
     assert logs.decide() == {LOG: Outcome.ABORT, WINDOWS_OFFSETS: Outcome.ABORT}
 
 
+def test_nothing_is_concluded_from_what_is_absent_while_a_partition_cannot_be_read():
+    logs = Logs(leaderless={SIBLING})
+    logs.write(SHARD, part(1, 0, 9))
+    logs.write(OFFSETS, moved(9))
+    assert logs.decide() == {SHARD: None, OFFSETS: None}
+    logs.leaderless.clear()
+    assert logs.decide() == {SHARD: Outcome.ABORT, OFFSETS: Outcome.ABORT}
+
+
+def test_what_is_known_is_decided_whatever_cannot_be_read():
+    logs = Logs(leaderless={LOG})
+    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
+    logs.write(SHARD, part(1, 0, 9))
+    assert logs.decide() == {SHARD: Outcome.COMMIT}
+
+
 def test_offset_that_the_transaction_holds_open_is_no_evidence():
     """Read now it is the one before, whatever was decided."""
     logs = Logs(offsets={("watch", EVENTS): 0})

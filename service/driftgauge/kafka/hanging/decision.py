@@ -25,6 +25,7 @@ class Evidence:
         is_whole: Whether the records that are written last in a transaction were written.
         elsewhere: How the same transaction ended in other partitions of the internal topics and of the
             groups' offsets; OPEN where it hangs too.
+        unread: Those of these partitions that cannot be read: they have no leader.
         committed: The groups' offsets; without those that the transaction itself holds open.
         holds_offsets: Whether it hangs in the groups' offsets too.
         first_ms: When its first record was appended; None where the producer's clock says that.
@@ -35,6 +36,7 @@ class Evidence:
     moves: frozenset[Offset]
     is_whole: bool
     elsewhere: frozenset[tuple[Partition, Outcome]]
+    unread: frozenset[Partition]
     committed: Mapping[tuple[str, Partition], int]
     holds_offsets: bool
     first_ms: int | None
@@ -63,6 +65,9 @@ def decide(evidence: Evidence) -> Decision:
         return Decision(Outcome.ABORT, "its last records were never written, so it was never committed")
     if not evidence.moves:
         return Decision(Outcome.ABORT, "it moves no offset: no event came, and nothing is lost with it")
+    if evidence.unread:
+        reason = "has no leader, and may hold how it ended; see to its brokers first"
+        return Decision(None, f"{_list(sorted(evidence.unread))} {reason}")
     if evidence.holds_offsets:
         reason = "it hangs wherever it wrote, the group's offsets among it, so nobody has gone on from it"
         return Decision(Outcome.ABORT, reason)

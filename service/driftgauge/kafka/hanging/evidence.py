@@ -1,7 +1,7 @@
 """The evidence of how a transaction has to end, gathered from the logs and the groups' offsets."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from driftgauge.core.partition import Partition
@@ -78,11 +78,13 @@ def _decide(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) -> De
         return Decision(None, "it moves the offsets of another group, which shares the partition")
     groups = {move.group for move in hanging.moves}
     telling = Traces(hanging.commits, hanging.moves - repeated)
+    leaders = _leaders(client, topics)
     return decide(
         Evidence(
             frozenset(hanging.moves),
             hanging.is_whole,
-            frozenset(_elsewhere(client, topics, hangs[0].transaction.producer_id, telling, times)),
+            frozenset(_elsewhere(client, topics, leaders, hangs[0].transaction.producer_id, telling, times)),
+            frozenset(at for at, leader in leaders.items() if leader < 0),
             {} if offsets else {(g, at): end for g in groups for at, end in client.committed(g).items()},
             bool(offsets),
             min(times, default=None),
@@ -105,23 +107,33 @@ def _moves_before(client: OperatorClient, topics: Topics, hang: Hang, time_ms: i
     return read_traces(at, before, topics.internal).moves
 
 
-def _elsewhere(
-    client: OperatorClient, topics: Topics, producer: int, telling: Traces, times: Sequence[int]
-) -> Iterator[tuple[Partition, Outcome]]:
-    """Yield how the transaction ended, or that it is open, in each partition that has traces of it."""
+def _leaders(client: OperatorClient, topics: Topics) -> dict[Partition, int]:
+    """Return the leader, -1 where there is none, of each partition that may hold how a transaction ended."""
     internal = topics.internal
     leaders = client.partitions([internal.partials, internal.changelog, OFFSETS_TOPIC])
     count = sum(topic == OFFSETS_TOPIC for topic, _ in leaders)
     of_groups = {offsets_partition(group, count) for group in (internal.group, internal.windows_group)}
+    return {at: leader for at, leader in leaders.items() if at[0] != OFFSETS_TOPIC or at in of_groups}
+
+
+def _elsewhere(
+    client: OperatorClient,
+    topics: Topics,
+    leaders: Mapping[Partition, int],
+    producer: int,
+    telling: Traces,
+    times: Sequence[int],
+) -> Iterator[tuple[Partition, Outcome]]:
+    """Yield how the transaction ended, or that it is open, in each partition that has traces of it."""
     for partition, leader in sorted(leaders.items()):
-        if not times or leader < 0 or (partition[0] == OFFSETS_TOPIC and partition not in of_groups):
+        if not times or leader < 0:
             continue
         start = client.offset_at(partition, min(times) - _AROUND_MS)
         if start is None:
             continue
         log = client.read(partition, start)
         for batches, outcome in _transactions(log, producer, max(times) + _AROUND_MS):
-            if read_traces(partition, batches, internal).meet(telling):
+            if read_traces(partition, batches, topics.internal).meet(telling):
                 yield partition, outcome
 
 
