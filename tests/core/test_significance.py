@@ -359,6 +359,17 @@ def test_over_dispersion_makes_a_divergence_less_significant():
     assert p_values[-1] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("baseline_counts", "inflation"),
+    [([100, 3], 8.0), ([1_000, 3], 8.0), ([300, 6], 16.0), ([1_000, 0, 3], 8.0), ([5, 5], 40.0)],
+)
+def test_parts_of_events_have_a_null(baseline_counts, inflation):
+    for count in (1, 50, 333):
+        null = CountNull(np.array(baseline_counts), inflation).at(count)
+        assert 0 < null.expected < 1
+        assert 0 < null.p_value(null.expected) < 1
+
+
 def test_more_over_dispersion_than_events_leaves_one_event():
     baseline_counts = draw_baseline(5, 5_000)
     null = CountNull(baseline_counts, 50.0)

@@ -113,6 +113,7 @@ class CountNull:
         self._shares = baseline_counts / baseline_counts.sum()
         self._inflation = inflation
         effective = baseline_counts / inflation
+        self._per_event = 1 / effective.sum()
         grid, self._probabilities = concentrations(effective)
         self._parameters: NDArray[np.float64] = effective + grid[:, None]
 
@@ -120,17 +121,19 @@ class CountNull:
         """Return the distribution for windows of so many events, at least 1."""
         # The counts of a window are independent negative binomial ones, given their sum.
         effective = max(count / self._inflation, 1.0)
+        whole = math.floor(effective)
         own, totals = self._parameters[:, :, None], self._parameters.sum(axis=1)[:, None, None]
-        counts, log_sizes = _counts(effective * own / totals, 1 + effective / totals)
-        parts = _divergence_parts(counts / effective, self._shares[:, None])
+        counts, log_sizes = _counts(whole * own / totals, 1 + whole / totals)
+        parts = _divergence_parts(counts / whole, self._shares[:, None])
         rising = log_sizes + gammaln(counts + own) - gammaln(counts + 1)
         # One count by itself is beta-binomial, which is all that the mean needs.
-        others = np.maximum(effective - counts, -1.0)
-        alone = _normalized(rising + gammaln(others + totals - own) - gammaln(others + 1))
+        others = np.maximum(whole - counts, 0.0)
+        alone = rising + gammaln(others + totals - own) - gammaln(others + 1)
+        alone = _normalized(np.where(counts <= whole, alone, -np.inf))
         means = (alone * parts).sum(axis=(1, 2))
         # From variance and skewness what goes with the sum is removed, as if all were normal: of the parts
         # that vary all but one are left.
-        free = _normalized(rising + counts * np.log(effective / (effective + totals)))
+        free = _normalized(rising + counts * np.log(whole / (whole + totals)))
         counts = counts - (free * counts).sum(axis=2, keepdims=True)
         parts = parts - (free * parts).sum(axis=2, keepdims=True)
         parts -= counts * (_total(free * parts * counts) / _total(free * np.square(counts)))
@@ -141,7 +144,9 @@ class CountNull:
         variances = np.maximum(variances * remaining, _LEAST_VARIANCE * np.square(means))
         thirds = _total(free * np.power(parts, 3)).ravel() * remaining
         skewnesses = np.maximum(thirds / variances**1.5, _LEAST_SKEWNESS)
-        return WindowNull(self._probabilities, means, np.sqrt(variances), skewnesses)
+        # A part of an event makes the divergence as much smaller as it makes its floor.
+        shrink = (1 / effective + self._per_event) / (1 / whole + self._per_event)
+        return WindowNull(self._probabilities, means * shrink, np.sqrt(variances) * shrink, skewnesses)
 
 
 def _counts(
