@@ -144,7 +144,7 @@ class Group:
         self._partitions = {code: ("events", code) for code in range(partitions)}
         self._counter = IntervalCounter(specs)
         self._position, self._commits, self.now_ms = 0, 0, MONDAY_MS + DAY_MS
-        self.state = ShardState(specs, ("events",), 1, "bench")
+        self.state = ShardState(specs, ("events",), 1)
         self._baseline = reference.key
 
     def count(self, events: int, span_ms: int, streams: int | None = None) -> None:
@@ -185,7 +185,7 @@ class Group:
         """Apply a commit, close what is due, and say what the changelog is to hold."""
         self.apply(self.commit())
         self.state.advance()
-        list(self.state.take_changes())
+        list(self.state.take_changes("bench"))
 
 
 def build_batch(
@@ -260,7 +260,7 @@ def apply(random: np.random.Generator, streams: int) -> None:
         group.apply(parts)
         seconds.append(time.perf_counter() - start)
         group.state.advance()
-        list(group.state.take_changes())
+        list(group.state.take_changes("bench"))
     say(f"apply a commit, a pane of {streams} streams", statistics.median(seconds), "commit")
 
 
@@ -281,7 +281,7 @@ def rounds(random: np.random.Generator, streams: int, partitions: int) -> None:
             begun = time.perf_counter()
             group.state.advance()
             closed = time.perf_counter()
-            list(group.state.take_changes())
+            list(group.state.take_changes("bench"))
             close.append(closed - begun)
             write.append(time.perf_counter() - closed)
         name = f"{streams} streams, {partitions} partitions, {title}"

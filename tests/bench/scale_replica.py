@@ -236,7 +236,7 @@ class WindowsReplica:
             with self.spent.timed("write"):
                 written = [
                     (encode_key(key), None if value is None else encode_value(value))
-                    for key, value in state.take_changes()
+                    for key, value in state.take_changes("driftgauge.scale.windows")
                 ]
             self.spent.add("changelog", [len(key) + len(value or b"") for key, value in written])
             kept = self._kept[shard]
@@ -267,4 +267,4 @@ class WindowsReplica:
             return self._observed.render()
 
     def _begin(self) -> ShardState:
-        return ShardState(self._specs, [TOPIC], self._shards, "driftgauge.scale.windows")
+        return ShardState(self._specs, [TOPIC], self._shards)

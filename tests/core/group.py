@@ -198,7 +198,7 @@ class WindowsMember:
 
     def _restore(self, shard):
         group = self._group
-        state = restored(group.specs, group.sizes, group.kept[shard], shards=group.shards, writer=self._name)
+        state = restored(group.specs, group.sizes, group.kept[shard], shards=group.shards)
         assert state.position.offset == group.offsets[shard], "the changelog is not of the committed offset"
         self.states[shard], self._next[shard] = state, state.position.offset
 

@@ -13,9 +13,9 @@ from tests.core.builders import FIRST, MONDAY_MS, build_batch
 EVENTS = "embeddings"
 
 
-def restored(specs, topics, kept, *, shards=1, writer="writer"):
+def restored(specs, topics, kept, *, shards=1):
     """A shard's state from the records of its changelog."""
-    state = ShardState(specs, topics, shards, writer)
+    state = ShardState(specs, topics, shards)
     for key, value in kept.items():
         state.restore(*decode(key, value))
     return state
@@ -25,7 +25,7 @@ def written(state):
     """The changelog's records of what has changed, the last one the position."""
     return [
         (encode_key(key), None if value is None else encode_value(value))
-        for key, value in state.take_changes()
+        for key, value in state.take_changes("writer")
     ]
 
 

@@ -60,7 +60,7 @@ def test_what_the_broker_does_not_make_good_is_summed_up(service):
     for lost in (40, 2):
         service.count.counted({}, {}, {"embeddings": lost})
     for shard, (gaps, overlaps) in enumerate([(1, 2), (4, 0)]):
-        state = ShardState([], ["embeddings"], SHARDS, "a")
+        state = ShardState([], ["embeddings"], SHARDS)
         state.position = replace(state.position, gaps=gaps, overlaps=overlaps)
         service.windows.show(shard, state)
     service.count.aborted("fenced")

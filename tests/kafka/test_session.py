@@ -271,7 +271,14 @@ def in_doubt(life, worker, *starts):
     """Let a commit be lost, and the new producer's starts come to these."""
     worker.errors["step"] = [ClientLost("no answer")]
     life.transaction.state = State.LOST
-    life.transaction.start.side_effect = starts
+    outcomes = iter(starts)
+
+    def start(_):
+        if (outcome := next(outcomes)) is not None:
+            raise outcome
+        life.transaction.state = State.CLOSED
+
+    life.transaction.start.side_effect = start
 
 
 def test_a_commit_in_doubt_is_settled_by_a_new_producer_and_the_group_is_kept(life, group, worker):
@@ -288,6 +295,42 @@ def test_a_commit_in_doubt_is_settled_by_a_new_producer_and_the_group_is_kept(li
         ("close",),
     ]
     assert life.telemetry.aborted.call_count == 1
+
+
+def test_a_commit_in_doubt_in_a_hand_over_is_settled_too(life, group, worker):
+    worker.errors["hand_over"] = [ClientLost("no answer")]
+    life.transaction.state = None
+    life.telemetry.revoked.side_effect = lambda _: setattr(life.transaction, "state", State.LOST)
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", revoke=[FIRST])
+    group.poll("cd")
+    assert life.run() == [
+        ("assign", FIRST, SECOND),
+        ("hand_over", FIRST),
+        ("begin_again",),
+        ("take", "c", "d"),
+        ("give_up", SECOND),
+        ("abort",),
+        ("rewind",),
+        ("close",),
+    ]
+
+
+def test_nothing_is_committed_in_a_hand_over_while_the_producer_is_lost(life, group, worker):
+    life.transaction.state = State.LOST
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab", revoke=[FIRST])
+    assert life.run()[1:4] == [("give_up", FIRST), ("abort",), ("rewind",)]
+
+
+def test_doubts_in_a_row_end_the_session(life, group, worker):
+    life.transaction.state = State.LOST
+    worker.commits = False
+    worker.errors["step"] = [ClientLost(f"no {number}") for number in range(5)]
+    for _ in range(9):
+        group.poll("a")
+    with pytest.raises(ClientLost, match="5 transactions in a row failed, the last because no 4"):
+        life.run()
 
 
 def test_a_doubt_that_lasts_ends_the_session(life, group, worker):
@@ -319,7 +362,7 @@ def test_five_aborts_in_a_row_end_the_session(life, group, worker):
     worker.errors["step"] = [TransactionAborted(f"no {number}") for number in range(5)]
     for _ in range(9):
         group.poll("a")
-    with pytest.raises(ClientLost, match="5 transactions in a row were aborted, the last because no 4"):
+    with pytest.raises(ClientLost, match="5 transactions in a row failed, the last because no 4"):
         life.run()
     assert life.telemetry.aborted.call_count == 5
 

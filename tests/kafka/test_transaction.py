@@ -690,17 +690,53 @@ def test_lost_transaction_is_settled_by_a_new_producer_of_the_same_id():
     assert makes.ids == ["id", "id"]
 
 
+def unstarted(*producers):
+    makes = Makes(*producers)
+    return Transaction(makes, "id", Clock(lambda: 1_000, count().__next__)), makes
+
+
 def test_busy_id_is_left_for_another():
     busy = error(KafkaError.CONCURRENT_TRANSACTIONS, retriable=True)
-    transaction, makes = started(ToldProducer(init_transactions=[busy] * 100), ToldProducer())
+    transaction, makes = unstarted(ToldProducer(init_transactions=[busy] * 100), ToldProducer())
+    with pytest.raises(ClientLost, match="init_transactions was not answered"):
+        transaction.start(BOUND_S)
+    transaction.start(BOUND_S)
     assert makes.ids == ["id", "id.1"]
     commit(transaction)
 
 
-def test_id_is_kept_where_brokers_do_not_answer():
+def test_producer_that_was_not_answered_is_asked_again_and_no_other_is_made():
     away = error(KafkaError._TIMED_OUT, retriable=True)
+    first = ToldProducer(init_transactions=[away] * 3)
+    transaction, makes = unstarted(first)
     with pytest.raises(ClientLost, match="init_transactions was not answered"):
-        started(ToldProducer(init_transactions=[away] * 100))
+        transaction.start(1.0)
+    transaction.start(BOUND_S)
+    assert makes.ids == ["id"]
+    assert first.calls[:3] == ["init_transactions"] * 3
+    commit(transaction)
+
+
+def test_producer_whose_call_hangs_is_left_to_itself(monkeypatch):
+    monkeypatch.setattr(calls, "HANGING_S", 0.05)
+    monkeypatch.setattr(calls, "CALL_S", 0.05)
+    monkeypatch.setattr(calls, "_LEAST_S", 0.05)
+    first = ToldProducer()
+    first.init_transactions = lambda _: time.sleep(1.0)
+    transaction, makes = unstarted(first, ToldProducer())
+    with pytest.raises(ClientLost, match="did not return"):
+        transaction.start(BOUND_S)
+    transaction.start(BOUND_S)
+    assert makes.ids == ["id", "id"]
+
+
+def test_closed_transaction_is_started_with_another_producer_of_the_same_id():
+    transaction, makes = started(ToldProducer(), ToldProducer())
+    transaction.begin(BOUND_S)
+    transaction.close()
+    assert transaction.state is State.LOST
+    transaction.start(BOUND_S)
+    assert makes.ids == ["id", "id"]
 
 
 def test_nothing_is_added_to_a_transaction_that_is_not_open():

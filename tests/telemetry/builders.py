@@ -118,7 +118,7 @@ def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, n
 
 def build_shard(*published, stream="images", panes=(), chain=(0, 0, 0), specs=None, **status):
     """A shard that was restored with results of any streams, and panes of an hour and a status of one."""
-    state = ShardState(specs or [build_spec("images"), build_spec("texts")], (EVENTS,), SHARDS, "writer")
+    state = ShardState(specs or [build_spec("images"), build_spec("texts")], (EVENTS,), SHARDS)
     gaps, overlaps, orphans = chain
     state.restore(PositionKey(), ShardPosition(SHARDS, 7, 0, "writer", {}, gaps, overlaps, orphans))
     for result in published:

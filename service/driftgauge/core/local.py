@@ -41,7 +41,7 @@ class LocalDriver:
         self._counted = dict.fromkeys(self._partitions, 0)
         self._since: dict[int, int] = {}
         self._commits = 0
-        self.shard = ShardState(specs, (topic,), 1, _PRODUCER)
+        self.shard = ShardState(specs, (topic,), 1)
 
     def count(self, batch: EventBatch, now_ms: int) -> NDArray[np.bool_]:
         """Count n events; return for which of them, (n,), no nearest centroid exists in float32."""

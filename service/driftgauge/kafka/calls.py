@@ -24,16 +24,17 @@ AUTHORIZATION = frozenset(
 """What only the operator can mend."""
 
 CALL_S = 2.0
-"""Each call returns after this long, so that the caller's bound is kept."""
+"""A call returns after this long at the most, so that the caller's bound is kept."""
 
-HANGING_S = 5.0
-"""A call that has not returned by now is left to itself.
+HANGING_S = 3.0
+"""A call that has not returned so long after its time-out is left to itself.
 
 One that meets a coordinator that has left hangs for ever, though there is another
 (https://github.com/confluentinc/librdkafka/issues/5456). A sound one that is slow is only repeated.
 """
 
 _RETRY_S = 0.05
+_LEAST_S = 0.5
 
 
 def insist(
@@ -49,7 +50,7 @@ def insist(
     Args:
         what: The call's name, for messages.
         call: The call; takes a time-out in seconds.
-        bound_s: When to stop repeating.
+        bound_s: When to stop. The last call may take a little longer: it is given half a second at least.
         monotonic: The clock that measures the bound.
         on_retry: Hears of each answer that asked for a repetition.
 
@@ -60,9 +61,9 @@ def insist(
     deadline_s = monotonic() + bound_s
     while True:
         try:
-            _guard(call)
+            _guard(call, min(CALL_S, max(deadline_s - monotonic(), _LEAST_S)))
         except TimeoutError as error:
-            message = f"{what} did not return within {HANGING_S:g} s; check the brokers"
+            message = f"{what} did not return within {HANGING_S:g} s after its time-out; check the brokers"
             raise ClientLost(message) from error
         except KafkaException as error:
             cause: KafkaError = error.args[0]
@@ -77,7 +78,7 @@ def insist(
             return
 
 
-def _guard(call: Callable[[float], object]) -> None:
+def _guard(call: Callable[[float], object], timeout_s: float) -> None:
     """Make a call in a thread of its own, which is left to itself, producer and all, if it does not return.
 
     Raises:
@@ -88,9 +89,9 @@ def _guard(call: Callable[[float], object]) -> None:
 
     def make() -> None:
         try:
-            returned.set_result(call(CALL_S))
+            returned.set_result(call(timeout_s))
         except Exception as error:  # noqa: BLE001 - raised again where it is waited for
             returned.set_exception(error)
 
     threading.Thread(target=make, name="transaction", daemon=True).start()
-    returned.result(HANGING_S)
+    returned.result(timeout_s + HANGING_S)

@@ -59,8 +59,8 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     # A rebalance is heard of with the next heartbeat.
     "heartbeat.interval.ms": 1_000,
     # So long may a rebalance wait for a member that does not answer: the group of a broker that crashed
-    # twice stood still for all of the default's 5 minutes. The loop comes round within some 20 s at worst.
-    "max.poll.interval.ms": 45_000,
+    # twice stood still for all of the default's 5 minutes. The loop comes round within 20 s at worst.
+    "max.poll.interval.ms": 30_000,
     # New partitions are met within half a minute rather than five.
     "topic.metadata.refresh.interval.ms": 15_000,
 }

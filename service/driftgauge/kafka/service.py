@@ -36,7 +36,7 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 # A session that has lived so long was well; what ended it is a new trouble.
 _WELL_S = 60.0
-_START_S = 20.0
+_START_S = 10.0
 # A record of a partial stays well below what brokers take, 1 MB unless told otherwise.
 _PARTIAL_BYTES = 500_000
 # librdkafka's own default for the size of a record.
@@ -65,7 +65,16 @@ class Service:
         self._decoder = decoder
         self._roles = roles
         self._clock = clock
-        self._name = settings.replica or uuid.uuid4().hex
+        name = settings.replica or uuid.uuid4().hex
+        # They outlive sessions: an id that was left busy is not taken again.
+        self._transactions = {
+            role: Transaction(
+                partial(client.transactional_producer, settings.kafka),
+                f"driftgauge.{settings.group}.{name}.{role.value}",
+                clock,
+            )
+            for role in roles
+        }
         self._failure: BaseException | None = None
 
     def run(self, stopping: threading.Event) -> None:
@@ -151,11 +160,8 @@ class Service:
             admin = client.admin(settings.kafka)
             group = settings.group if role is Role.COUNT else settings.windows_group
             consumer = client.consumer(settings.kafka, group)
-            transaction = Transaction(
-                partial(client.transactional_producer, settings.kafka),
-                f"driftgauge.{settings.group}.{self._name}.{role.value}",
-                clock,
-            )
+            transaction = self._transactions[role]
+            stack.callback(transaction.close)
             transaction.start(_START_S)
             telemetry.polled()
             if role is Role.COUNT:

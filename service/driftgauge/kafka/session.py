@@ -57,6 +57,7 @@ class Settling:
     """Since then it is not known whether the last commit stands; a new producer settles it."""
 
     since_s: float
+    aborts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Session:
         except TransactionAborted as error:
             return self._go_back(error, state)
         except ClientLost as error:
-            return self._doubt(error)
+            return self._doubt(error, state)
         return Working() if has_committed else state
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -215,6 +216,9 @@ class Session:
             if self._failure is not None:
                 # After a failure there is nothing to commit until the loop has gone back.
                 self._worker.give_up(given_up)
+            elif given_up and self._transaction.state is State.LOST:
+                # What a new producer settles takes longer than the group is to wait.
+                self._drop(given_up)
             elif given_up:
                 self._worker.hand_over(given_up, bound_s)
         except DriftgaugeError as error:
@@ -241,25 +245,27 @@ class Session:
         is_stale, self._is_stale = self._is_stale, False
         if isinstance(failure, TransactionAborted):
             return self._go_back(failure, self.state), True
+        if isinstance(failure, ClientLost):
+            return self._doubt(failure, self.state), True
         if failure is not None:
             raise failure
         return self.state, is_stale
 
-    def _doubt(self, error: ClientLost) -> Settling:
+    def _doubt(self, error: ClientLost, state: SessionState) -> Settling:
         """Begin again by what the brokers make of a commit whose outcome is not known.
 
         The consumer stays in its group: a new one would wait until the group has given up the old one.
 
         Raises:
             ClientLost: It was not a transaction that failed; or another process has taken the name, and would
-                be fenced in turn without a pause.
+                be fenced in turn without a pause; or it was one of many.
         """
         if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
         self._telemetry.works(well=False)
         self._worker.begin_again()
-        return Settling(self._clock.monotonic_s())
+        return Settling(self._clock.monotonic_s(), _count(error, state))
 
     def _settle(self, state: Settling) -> Settling | Working:
         """Let a new producer end what is in doubt.
@@ -274,21 +280,28 @@ class Session:
                 raise
             return state
         self._telemetry.works(well=True)
-        return Working()
+        return Working(state.aborts)
 
     def _go_back(self, error: TransactionAborted, state: SessionState) -> SessionState:
-        """Begin again from what was committed, but not for ever without a pause.
+        """Begin again from what was committed.
 
         Raises:
-            ClientLost: It was one of many; a new session comes after a pause.
+            ClientLost: It was one of many.
         """
         self._telemetry.aborted(str(error))
         self._worker.heed(error)
         self._worker.rewind()
-        if isinstance(state, Settling):
-            return state
-        aborts = state.aborts + 1 if isinstance(state, Working) else 1
-        if aborts == _MAX_ABORTS:
-            message = f"{_MAX_ABORTS} transactions in a row were aborted, the last because {error}"
-            raise ClientLost(message) from error
-        return Working(aborts)
+        return state if isinstance(state, Settling) else Working(_count(error, state))
+
+
+def _count(error: BrokerError, state: SessionState) -> int:
+    """Return how many transactions in a row have failed now.
+
+    Raises:
+        ClientLost: They are too many; a new session comes after a pause.
+    """
+    aborts = state.aborts + 1 if isinstance(state, Working | Settling) else 1
+    if aborts == _MAX_ABORTS:
+        message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
+        raise ClientLost(message) from error
+    return aborts

@@ -31,8 +31,8 @@ _FLUSH_S: Final = 0.2
 
 # Brokers fence with one and the same error.
 _FENCED: Final = (
-    "; another process uses this replica's name, or the transaction was open for longer than "
-    "transaction.timeout.ms"
+    "; the transaction was open for longer than transaction.timeout.ms, or another process uses this "
+    "replica's name"
 )
 
 BEGIN_S: Final = 5.0
@@ -91,6 +91,11 @@ class Transaction:
     def append(self) -> Append | None:
         """When the last transaction's first record on a topic with the brokers' time was appended."""
         return self._deliveries.append
+
+    def close(self) -> None:
+        """Let the producer go, whatever is open; `start` makes another."""
+        self._state = State.LOST
+        self._producer.close()
 
     def start(self, bound_s: float) -> None:
         """Make a producer, and end what an earlier one of the same transactional id left open.
@@ -187,7 +192,7 @@ class Transaction:
         member = consumer.consumer_group_metadata()
         if not consumer.memberid():
             # Of one who has lost membership it names nobody, and brokers take such offsets from anybody.
-            self.abort(2 * CALL_S)
+            self.abort(CALL_S)
             message = "the member has lost its place in the group; others may have its partitions"
             raise TransactionAborted(message)
         producer = self._producer.client
@@ -207,10 +212,11 @@ class Transaction:
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `commit`.
         """
+        deadline_s = self._clock.monotonic_s() + bound_s
         self.begin(bound_s)
         self.produce(topic, partition, None, value)
-        self._deliver(self._clock.monotonic_s() + bound_s)
-        self.abort(bound_s)
+        self._deliver(deadline_s)
+        self.abort(CALL_S)
         return self.append
 
     def abort(self, bound_s: float) -> None:
@@ -262,7 +268,7 @@ class Transaction:
             ClientLost: Another process has taken the id.
         """
         try:
-            self.abort(2 * CALL_S)
+            self.abort(CALL_S)
         except ClientLost as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError._FENCED:
@@ -341,7 +347,7 @@ def must_produce(
         TransactionAborted, ClientLost, AuthorizationError: As `Transaction.produce`; it is too large.
     """
     if not transaction.produce(topic, partition, key, value):
-        transaction.abort(2 * CALL_S)
+        transaction.abort(CALL_S)
         message = (
             f"a record of {len(value or b''):,} bytes for {topic}[{partition}] is too large for the client"
         )

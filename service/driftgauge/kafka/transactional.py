@@ -54,6 +54,7 @@ class TransactionalProducer:
         self._make = make
         self._clock = clock
         self._producer: Producer | None = None
+        self._pending: Producer | None = None  # one that the brokers have not answered yet
         self._is_suspect = True
         self._ids = 0  # how many have been left to what they wait for
 
@@ -83,41 +84,45 @@ class TransactionalProducer:
         self._ids += 1
         self._is_suspect = True
 
+    def close(self) -> None:
+        """Let the present producer go; `renew` makes another."""
+        self._producer = self._pending = None
+
     def renew(self, bound_s: float) -> None:
         """Put a new producer in the place of the present one; it ends what that left open.
 
-        Where the id is still busy after the bound, another one has as long again.
+        Where the brokers have not answered within the bound, the next call goes on with the same new
+        producer: another one would be fenced by it, or fence it. Where the id is still busy, the next call
+        takes another.
 
         Raises:
             ClientLost: The brokers did not answer within the bound.
             AuthorizationError: They do not let us.
         """
-        try:
-            self._replace(bound_s)
-        except ClientLost as error:
-            if not _is_busy(error):
-                raise
-            _log.warning(
-                "transactional id is busy, another is taken",
-                extra={"transactional_id": self.transactional_id, "error": str(error)},
-            )
-            self.leave_id()
-            self._replace(bound_s)
-
-    def _replace(self, bound_s: float) -> None:
-        self._producer = None
-        producer = self._make(self.transactional_id, self._hear)
-        self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
+        self._producer, pending = None, self._pending
+        if pending is None:
+            pending = self._make(self.transactional_id, self._hear)
+        self._pending = None
         # What init_transactions meets is no concern of a transaction that has not begun.
         self._is_suspect = False
         try:
             insist(
                 "init_transactions",
-                producer.init_transactions,
+                pending.init_transactions,
                 bound_s,
                 monotonic=self._clock.monotonic_s,
                 on_retry=lambda: None,
             )
+        except ClientLost as error:
+            if _is_busy(error):
+                _log.warning(
+                    "transactional id is busy, another is taken",
+                    extra={"transactional_id": self.transactional_id, "error": str(error)},
+                )
+                self.leave_id()
+            elif isinstance(error.__cause__, KafkaException):
+                self._pending = pending
+            raise
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() in AUTHORIZATION:
@@ -125,7 +130,8 @@ class TransactionalProducer:
                 raise AuthorizationError(message) from error
             message = f"init_transactions failed for good ({cause.str()})"
             raise ClientLost(message) from error
-        self._producer = producer
+        self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
+        self._producer = pending
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() in _LOST_CONNECTION:

@@ -17,7 +17,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.closing import WorkBudget
 from driftgauge.core.windows.shard import Round, ShardState
-from driftgauge.errors import StateError, TransactionAborted
+from driftgauge.errors import BrokerError, StateError, TransactionAborted
 from driftgauge.events.results import result_key, result_record
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages
@@ -179,9 +179,7 @@ class WindowWorker:
         self._reader.close()
 
     def _restore(self, shard: int) -> None:
-        state = ShardState(
-            self._specs, self._settings.topics.events, self._settings.shards, self._transaction.producer
-        )
+        state = ShardState(self._specs, self._settings.topics.events, self._settings.shards)
         restore = ShardRestore(
             shard,
             state,
@@ -226,7 +224,12 @@ class WindowWorker:
 
     def _look_again(self, shard: int) -> None:
         at = self._settings.changelog_topic, shard
-        if at in writable_partitions(self._admin, [at]):
+        try:
+            is_writable = at in writable_partitions(self._admin, [at])
+        except BrokerError as error:
+            _log.warning("whether a changelog can be written to is unknown", extra={"error": str(error)})
+            is_writable = False
+        if is_writable:
             self._restore(shard)
             self._telemetry.unwritable(self._set_aside())
         else:
@@ -336,7 +339,7 @@ class WindowWorker:
         return rounds
 
     def _write(self, shard: int, state: ShardState, round_: Round) -> None:
-        for key, value in state.take_changes():
+        for key, value in state.take_changes(self._transaction.producer):
             content = None if value is None else encode_value(value)
             must_produce(self._transaction, self._settings.changelog_topic, shard, encode_key(key), content)
         for result in round_.results:

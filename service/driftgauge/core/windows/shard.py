@@ -64,19 +64,16 @@ class Round:
 class ShardState:
     """The state of one shard, which follows from its partials alone, in their order."""
 
-    def __init__(
-        self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int, writer: str
-    ) -> None:
+    def __init__(self, specs: Iterable[StreamSpec], topics: Collection[str], shards: int) -> None:
         """Hold nothing.
 
         Args:
             specs: The configured streams, of this and of other shards.
             topics: The events topics.
             shards: How many shards there are.
-            writer: The transactional id that writes the changelog.
         """
         self._specs = {spec.name: spec for spec in specs}
-        self.position = ShardPosition(shards, 0, NULL, writer)
+        self.position = ShardPosition(shards, 0, NULL, "")
         """How far the partials have been applied."""
         self.sources = Sources(topics)
         self.streams: dict[str, StreamState] = {}
@@ -93,7 +90,7 @@ class ShardState:
         """Take in what the changelog holds; each key once."""
         match key:
             case PositionKey():
-                self.position = replace(cast("ShardPosition", value), writer=self.position.writer)
+                self.position = cast("ShardPosition", value)
                 self.next_offset = self.position.offset
             case SourcesKey():
                 self.sources.restore(key, cast("SourceBlock", value))
@@ -161,11 +158,16 @@ class ShardState:
         """Whether windows wait that the last round had no time for."""
         return bool(self._waiting)
 
-    def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
-        """Yield what changed for the changelog, the position last; None for what is deleted."""
+    def take_changes(self, writer: str) -> Iterator[tuple[Key, Value | None]]:
+        """Yield what changed for the changelog, the position last; None for what is deleted.
+
+        Args:
+            writer: The transactional id that writes it.
+        """
         yield from self.sources.take_changes()
         for _, state in sorted(self.streams.items()):
             yield from state.take_changes()
+        self.position = replace(self.position, writer=writer)
         yield PositionKey(), self.position
 
     def open_windows(self, stream: str) -> Mapping[int, int]:

@@ -59,8 +59,11 @@ def decide(evidence: Evidence) -> Decision:
     if len(outcomes) > 1:
         reasons = "; but ".join(decision.reason for decision in found)
         return Decision(None, f"the evidence contradicts itself: {reasons}")
-    if found:
-        return found[0]
+    return found[0] if found else _by_absence(evidence)
+
+
+def _by_absence(evidence: Evidence) -> Decision:
+    """Nowhere does it say how the transaction ended."""
     if not evidence.is_whole:
         return Decision(Outcome.ABORT, "its last records were never written, so it was never committed")
     if not evidence.moves:
