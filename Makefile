@@ -79,10 +79,11 @@ lock: $(STAMP) ## Resolve the dependencies anew, within the ranges of pyproject.
 	  --output-file deploy/docker/build.lock
 
 .PHONY: bench
-bench: $(STAMP) ## Measure decoding, the core, the whole service and the size of its state
+bench: $(STAMP) ## Measure decoding, the core, the whole service, its delay and the size of its state
 	@$(BIN)/python tests/bench/decoder.py
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
+	@$(BIN)/python tests/bench/latency.py
 	@$(BIN)/python tests/bench/state.py
 
 .PHONY: scale

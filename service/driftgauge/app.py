@@ -49,7 +49,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         ServiceError: Kafka failed in a way that waiting will not mend.
     """
     streams = check(settings)
-    health = Health(roles)
+    health = Health(roles, SYSTEM_CLOCK)
     telemetry = Telemetry(
         version("driftgauge"),
         [_watched(stream) for stream in streams],

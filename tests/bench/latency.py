@@ -32,6 +32,8 @@ BACKLOG = 200_000
 WINDOW_S, DISORDER_S = 5, 2
 FOR_S = 90
 SLICE_S = 0.01
+# Two commit intervals, and the time of the requests.
+LIMIT_S = 3.0
 END = "driftgauge_window_end_timestamp_seconds"
 
 CONFIG = """\
@@ -54,15 +56,20 @@ class Source:
             for vector in vectors
         ]
         self._producer = producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
-        self._sent = 0
+        self.sent = 0
 
     def send(self, number: int) -> None:
+        """Send so many events of now; fewer where the client's queue is full."""
         head = b'{"stream":"bench","timestamp":%d' % (time.time_ns() // 1_000_000)
         for _ in range(number):
-            tail = self._tails[self._sent % len(self._tails)]
-            self._producer.produce(TOPIC, head + tail, partition=self._sent % PARTITIONS)
-            self._sent += 1
-            if self._sent % 1_000 == 0:
+            tail = self._tails[self.sent % len(self._tails)]
+            try:
+                self._producer.produce(TOPIC, head + tail, partition=self.sent % PARTITIONS)
+            except BufferError:
+                # Late then, and the check of the rate says so.
+                return
+            self.sent += 1
+            if self.sent % 1_000 == 0:
                 self._producer.poll(0)
 
     def send_all(self, number: int) -> None:
@@ -102,16 +109,21 @@ def main() -> None:
             sys.stdout.write(f"backlog: {rate:,.0f} events/s; half of that from now on\n")
             done = threading.Event()
             sending = threading.Thread(target=source.keep, args=(rate / 2, done))
+            began_s, before = time.monotonic(), source.sent
             sending.start()
             try:
                 delays = sorted(watch(service))
             finally:
                 done.set()
                 sending.join()
+            sent = (source.sent - before) / (time.monotonic() - began_s)
+            first, middle, last = delays[0], delays[len(delays) // 2], delays[-1]
             sys.stdout.write(
-                f"{len(delays)} windows, after end and disorder: {delays[0]:.2f} s the first, "
-                f"{delays[len(delays) // 2]:.2f} s half of them, {delays[-1]:.2f} s the last\n"
+                f"{sent:,.0f} events/s sent; {len(delays)} windows, after end and disorder: {first:.2f} s the "
+                f"first, {middle:.2f} s half of them, {last:.2f} s the last\n"
             )
+            if sent < 0.95 * rate / 2 or len(delays) < FOR_S / WINDOW_S / 2 or last > LIMIT_S:
+                sys.exit(f"too few were sent or shown, or a gauge came later than {LIMIT_S:g} s")
 
 
 def read_backlog(service: Service) -> float:

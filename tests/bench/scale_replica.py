@@ -130,7 +130,7 @@ class Observed:
             WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None, 0),), "warning")
             for spec in specs
         ]
-        telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role]), [role], clock)
+        telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role], clock), [role], clock)
         self._registry = telemetry.registry
         self.role = RoleTelemetry(telemetry, role, shards)
 

@@ -18,9 +18,8 @@ class Service:
     """The telemetry of a replica of both roles that watches no stream."""
 
     def __init__(self):
-        self.telemetry = Telemetry(
-            "0.1.0", [], ["embeddings"], "partials", Health(tuple(Role)), tuple(Role), SYSTEM_CLOCK
-        )
+        roles, health = tuple(Role), Health(tuple(Role), SYSTEM_CLOCK)
+        self.telemetry = Telemetry("0.1.0", [], ["embeddings"], "partials", health, roles, SYSTEM_CLOCK)
         self.count, self.windows = (RoleTelemetry(self.telemetry, role, SHARDS) for role in Role)
 
     def exposition(self):

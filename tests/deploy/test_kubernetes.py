@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from driftgauge.app import check
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.kafka import calls, client, session
 from driftgauge.telemetry import health, server
@@ -187,7 +188,9 @@ def test_replicas_outlive_one_of_them_and_each_has_a_partition(where):
 
 def answers(paths):
     """What a service says that lives and is not ready yet."""
-    metrics = server.MetricsServer("127.0.0.1", 0, CollectorRegistry(), health.Health(health.Role))
+    metrics = server.MetricsServer(
+        "127.0.0.1", 0, CollectorRegistry(), health.Health(health.Role, SYSTEM_CLOCK)
+    )
     metrics.start()
     codes = {}
     try:

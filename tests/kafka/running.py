@@ -42,7 +42,7 @@ class Running:
         ]
         partials = self.settings.partials_topic
         self.telemetry = Telemetry(
-            "0.1.0", streams, [cluster.events], partials, Health(roles), roles, SYSTEM_CLOCK
+            "0.1.0", streams, [cluster.events], partials, Health(roles, SYSTEM_CLOCK), roles, SYSTEM_CLOCK
         )
         self.stopping = threading.Event()
         self.failure: Exception | None = None

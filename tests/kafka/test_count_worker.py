@@ -43,7 +43,7 @@ def abort_some(monkeypatch, role):
             if self.producer.endswith(f".{role.value}"):
                 commits.append(self.epoch)
                 if len(commits) in ABORTED:
-                    self._deliver(self._monotonic() + bound_s)
+                    self._deliver(self._clock.monotonic_s() + bound_s)
                     self.abort(bound_s)
                     message = "refused by the test"
                     raise TransactionAborted(message)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from driftgauge.clock import Clock
+from driftgauge.clock import SYSTEM_CLOCK, Clock
 from driftgauge.core.counting.assignment import Centroids, Metric
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.counting.projection import Projection
@@ -97,7 +97,7 @@ def build_telemetry(*names, health=None, roles=BOTH, time=None, streams=None):
         [build_watched(name) for name in names or ("images",)] if streams is None else streams,
         [EVENTS],
         PARTIALS,
-        health or Health(roles, lambda: 0),
+        health or Health(roles, SYSTEM_CLOCK),
         roles,
         (time or Time()).clock,
     )

@@ -2,40 +2,34 @@ import logging
 
 import pytest
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.telemetry.health import Condition, Health, Role
+from tests.kafka.parts import StandingClock
 from tests.telemetry.builders import make_ready
-
-
-class Clock:
-    def __init__(self):
-        self.now_ms = 5_000
-
-    def __call__(self):
-        return self.now_ms
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture
 def health(clock):
-    return Health([Role.COUNT, Role.WINDOWS], clock, poll_bound_ms=60_000)
+    return Health([Role.COUNT, Role.WINDOWS], clock.clock, poll_bound_ms=60_000)
 
 
 def test_loops_that_poll_are_alive(health, clock):
-    clock.now_ms += 60_000
+    clock.move(60)
     health.polled(Role.COUNT)
     health.polled(Role.WINDOWS)
-    clock.now_ms += 60_000
+    clock.move(60)
     assert health.is_alive()
     assert health.since_poll_ms() == 60_000
 
 
 @pytest.mark.parametrize("still", list(Role))
 def test_one_loop_that_stands_still_is_not_alive_whatever_the_other_does(health, clock, still):
-    clock.now_ms += 60_001
+    clock.move(60.001)
     (other,) = set(Role) - {still}
     health.polled(other)
     assert not health.is_alive()
@@ -46,21 +40,21 @@ def test_one_loop_that_stands_still_is_not_alive_whatever_the_other_does(health,
 
 def test_the_time_before_the_first_poll_is_bounded_too(health, clock):
     assert health.is_alive()
-    clock.now_ms += 60_001
+    clock.move(60.001)
     assert not health.is_alive()
 
 
 def test_a_role_that_is_not_served_need_not_poll(clock):
-    health = Health([Role.COUNT], clock, poll_bound_ms=60_000)
-    clock.now_ms += 60_001
+    health = Health([Role.COUNT], clock.clock, poll_bound_ms=60_000)
+    clock.move(60.001)
     health.polled(Role.COUNT)
     assert health.is_alive()
 
 
 def test_the_conditions_are_those_of_the_roles_that_are_served():
-    assert set(Health([Role.COUNT, Role.WINDOWS]).conditions) == set(Condition)
-    assert set(Health([Role.WINDOWS]).conditions) == set(Condition) - {Condition.COUNT}
-    assert Health([Role.WINDOWS]).missing() == [Condition.BASELINES_LOADED, Condition.WINDOWS]
+    assert set(Health([Role.COUNT, Role.WINDOWS], SYSTEM_CLOCK).conditions) == set(Condition)
+    assert set(Health([Role.WINDOWS], SYSTEM_CLOCK).conditions) == set(Condition) - {Condition.COUNT}
+    assert Health([Role.WINDOWS], SYSTEM_CLOCK).missing() == [Condition.BASELINES_LOADED, Condition.WINDOWS]
 
 
 def test_nothing_is_ready_at_the_start_but_the_clock_until_it_is_found_to_be_off(health):

@@ -4,6 +4,7 @@ import sys
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -94,7 +95,7 @@ def test_a_rejection_without_a_configured_stream_has_an_empty_stream(telemetry, 
 
 
 def test_each_condition_of_readiness_is_told_apart():
-    health = Health(tuple(Role), lambda: 0)
+    health = Health(tuple(Role), SYSTEM_CLOCK)
     value = value_of(build_telemetry(health=health))
     assert {condition: value("ready", condition=condition) for condition in Condition} == {
         Condition.BASELINES_LOADED: 0,

@@ -3,6 +3,7 @@ import logging
 import pytest
 from prometheus_client import generate_latest
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import Round
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -33,7 +34,7 @@ def time():
 
 @pytest.fixture
 def health():
-    return Health(BOTH, lambda: 0)
+    return Health(BOTH, SYSTEM_CLOCK)
 
 
 @pytest.fixture

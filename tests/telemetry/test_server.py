@@ -13,16 +13,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.server import MetricsServer
+from tests.kafka.parts import StandingClock
 from tests.telemetry.builders import BOTH, build_result, build_telemetry, make_ready, show_busy_shard
 
 TIMEOUT_S = 10
-
-
-class Clock:
-    now_ms = 0
-
-    def __call__(self):
-        return self.now_ms
 
 
 class HangingCollector:
@@ -57,12 +51,12 @@ def telemetry():
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture
 def health(clock):
-    return Health(BOTH, clock)
+    return Health(BOTH, clock.clock)
 
 
 @pytest.fixture
@@ -116,7 +110,7 @@ def test_metrics_are_compressed_for_who_asks_for_it(get):
 def test_a_live_loop_is_alive_and_one_that_stands_still_is_logged_and_is_not(get, clock, caplog):
     status, _, body = get("/livez")
     assert (status, json.loads(body)) == (200, {"alive": True, "since_poll_seconds": 0.0})
-    clock.now_ms += 90_000
+    clock.move(90)
     status, _, body = get("/livez")
     assert (status, json.loads(body)) == (503, {"alive": False, "since_poll_seconds": 90.0})
     assert [record.getMessage() for record in caplog.records] == ["poll loop stands still"]
@@ -140,7 +134,7 @@ def test_a_role_whose_clients_are_lost_ends_readiness_and_not_life(get, health):
 
 
 def test_one_loop_that_stands_still_is_enough(get, health, clock):
-    clock.now_ms += 90_000
+    clock.move(90)
     health.polled(Role.COUNT)
     assert get("/livez")[0] == 503
 

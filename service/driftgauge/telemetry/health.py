@@ -1,10 +1,11 @@
 """Whether the process is alive and ready, as its supervisor asks."""
 
 import logging
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from enum import StrEnum
 from threading import Lock
+
+from driftgauge.clock import Clock
 
 __all__ = ["Condition", "Health", "Role"]
 
@@ -33,10 +34,6 @@ class Condition(StrEnum):
     """The clock differs from the brokers' by no more than the bound."""
 
 
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
 class Health:
     """Liveness by the movement of the poll loops, readiness by conditions; safe from any thread.
 
@@ -46,14 +43,14 @@ class Health:
     def __init__(
         self,
         roles: Collection[Role],
-        clock_ms: Callable[[], int] = _monotonic_ms,
+        clock: Clock,
         poll_bound_ms: int = _POLL_BOUND_MS,
     ) -> None:
         """Start alive and not ready.
 
         Args:
             roles: What the process does.
-            clock_ms: A clock that never goes back, ms.
+            clock: The clocks; the monotonic one is used.
             poll_bound_ms: How long a role's loop may go without a poll.
         """
         self.conditions = (
@@ -61,16 +58,16 @@ class Health:
             Condition.CLOCK,
             *(Condition(role.value) for role in roles),
         )
-        self._clock_ms = clock_ms
+        self._clock = clock
         self._poll_bound_ms = poll_bound_ms
-        self._polled_ms = dict.fromkeys(roles, clock_ms())
+        self._polled_ms = dict.fromkeys(roles, self._now_ms())
         self._unmet = frozenset(self.conditions) - {Condition.CLOCK}
         self._was_ready = False
         self._lock = Lock()
 
     def polled(self, role: Role) -> None:
         """Say that a role's poll loop has come round."""
-        self._polled_ms[role] = self._clock_ms()
+        self._polled_ms[role] = self._now_ms()
 
     def set_ready(self, condition: Condition, *, met: bool) -> None:
         """Say that a condition is met, or no longer is."""
@@ -84,7 +81,7 @@ class Health:
 
     def since_poll_ms(self) -> int:
         """Return how long ago the last poll (or the start) was, ms, of the role that has waited longest."""
-        return self._clock_ms() - min(self._polled_ms.values())
+        return self._now_ms() - min(self._polled_ms.values())
 
     def is_alive(self) -> bool:
         """Tell whether every role's poll loop came round within the bound."""
@@ -93,3 +90,6 @@ class Health:
     def missing(self) -> list[Condition]:
         """Return the conditions that are not met, sorted; ready where there is none."""
         return sorted(self._unmet)
+
+    def _now_ms(self) -> int:
+        return round(self._clock.monotonic_s() * 1_000)
