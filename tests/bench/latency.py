@@ -119,8 +119,8 @@ def main() -> None:
             sent = (source.sent - before) / (time.monotonic() - began_s)
             first, middle, last = delays[0], delays[len(delays) // 2], delays[-1]
             sys.stdout.write(
-                f"{sent:,.0f} events/s sent; {len(delays)} windows, after end and disorder: {first:.2f} s the "
-                f"first, {middle:.2f} s half of them, {last:.2f} s the last\n"
+                f"{sent:,.0f} events/s sent; {len(delays)} windows, after end and disorder: "
+                f"{first:.2f} s the first, {middle:.2f} s half of them, {last:.2f} s the last\n"
             )
             if sent < 0.95 * rate / 2 or len(delays) < FOR_S / WINDOW_S / 2 or last > LIMIT_S:
                 sys.exit(f"too few were sent or shown, or a gauge came later than {LIMIT_S:g} s")
