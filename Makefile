@@ -68,7 +68,7 @@ generate: $(STAMP) ## Write the generated files: schemas, the README's table of 
 	@$(BIN)/python -m deploy.generate
 
 .PHONY: lock
-lock: $(STAMP) ## Resolve the dependencies anew, within the ranges of pyproject.toml
+lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

@@ -1,4 +1,4 @@
-"""The process that publishes a workload at an even pace, and makes it anew rather than be sent it."""
+"""The process that publishes a workload at an even pace, and makes it itself rather than be sent it."""
 
 import multiprocessing
 import signal

@@ -105,7 +105,7 @@ class Replicas:
     def wait_until_ready(self) -> None:
         """Wait until all say that they are ready.
 
-        One that has ended by itself, or is not ready within the bound, is a failure and started anew.
+        One that has ended by itself, or is not ready within the bound, is a failure and started renewed.
         """
         deadline = time.monotonic() + READY_S
         while waiting := [name for name in self.running if not self._is_ready(name)]:

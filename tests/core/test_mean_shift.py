@@ -60,7 +60,7 @@ def test_t2_of_independent_events_is_hotellings(baseline_count):
 
 
 def test_samples_without_drift_are_significant_as_often_as_the_level():
-    # Baseline and window of normal events; the baseline's covariance is estimated anew each time. Of 4,000
+    # Baseline and window of normal events; the baseline's covariance is estimated again each time. Of 4,000
     # pairs, 400 +- 19 and 40 +- 6 should be significant.
     random = np.random.default_rng(2)
     found = []

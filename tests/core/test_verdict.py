@@ -190,11 +190,11 @@ def test_another_warm_up_forgets_what_one_has_taught_of_the_whole_and_of_segment
     taught = History("sha256:abc", 7, Recall((True,)), (0, 5), clean, {DE: clean})
     assert taught.warmed_by((0, 5)) is taught
     for warm_up in ((0, 6), None):
-        anew = taught.warmed_by(warm_up)
-        assert (anew.baseline_id, anew.end_ms, anew.recall) == ("sha256:abc", 7, Recall((True,)))
-        assert (anew.warm_up, anew.segments) == (warm_up, {})
-        assert (anew.clean.windows, anew.clean.chi_squared) == (0, 0.0)
-        assert anew.clean.products.tolist() == np.zeros((3, 3)).tolist()
+        renewed = taught.warmed_by(warm_up)
+        assert (renewed.baseline_id, renewed.end_ms, renewed.recall) == ("sha256:abc", 7, Recall((True,)))
+        assert (renewed.warm_up, renewed.segments) == (warm_up, {})
+        assert (renewed.clean.windows, renewed.clean.chi_squared) == (0, 0.0)
+        assert renewed.clean.products.tolist() == np.zeros((3, 3)).tolist()
 
 
 def test_a_window_that_is_remembered_or_learned_from_moves_the_history_on_to_its_end():

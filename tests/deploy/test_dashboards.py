@@ -84,7 +84,7 @@ def test_the_data_source_is_a_variable_and_everything_asks_it():
         assert all(one["datasource"] == DATASOURCE for one in asking)
 
 
-def test_variables_are_read_anew_when_the_time_changes():
+def test_variables_are_read_again_when_the_time_changes():
     for each in documents():
         for variable in each["templating"]["list"][1:]:
             assert variable["refresh"] == 2, variable["name"]

@@ -104,7 +104,7 @@ def test_records_that_go_after_they_were_counted_are_not_missed(tmp_path: Path, 
         assert {record["events_lost"] for record in loss.case.results()} == {False}
 
 
-def test_a_topic_made_anew_is_read_from_its_beginning_whatever_offset_stands(
+def test_a_recreated_topic_is_read_from_its_beginning_whatever_offset_stands(
     tmp_path: Path, bootstrap: str
 ) -> None:
     case = Case(tmp_path, bootstrap, partitions=1, stream_settings={"allowed_lateness": "1d"})
@@ -132,9 +132,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning_whatever_offset_stands(
         service.stop()
 
 
-def test_a_topic_deleted_and_made_anew_while_it_is_read_costs_the_others_nothing(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_a_topic_recreated_while_it_is_read_costs_the_others_nothing(tmp_path: Path, bootstrap: str) -> None:
     case = Case(
         tmp_path,
         bootstrap,

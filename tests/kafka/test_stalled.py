@@ -48,7 +48,7 @@ def test_offset_at_the_end_is_not_stalled_however_long_it_stands(offsets):
     assert offsets.stalled_s == {}
 
 
-def test_offset_that_reached_the_end_is_timed_anew(offsets):
+def test_offset_that_reached_the_end_is_timed_again(offsets):
     observe(offsets, 0.0, 5, 9)
     observe(offsets, 50.0, 9, 9)
     observe(offsets, 60.0, 9, 12)

@@ -106,7 +106,7 @@ def test_an_offset_that_nobody_has_heard_of_before_is_a_gap(shard):
     assert shard.chain == (1, 0, 0)
 
 
-def test_a_topic_made_anew_begins_another_chain(shard):
+def test_a_recreated_topic_begins_another_chain(shard):
     shard.ids[EVENTS] = "embeddings-2"
     shard.ends.clear()
     shard.read(at(3), at(5))
@@ -120,7 +120,7 @@ def test_a_topic_made_anew_begins_another_chain(shard):
     assert shard.chain == WHOLE
 
 
-def test_a_reader_that_has_not_heard_of_the_topic_made_anew_breaks_no_chain(shard):
+def test_a_reader_that_has_not_heard_of_the_recreated_topic_breaks_no_chain(shard):
     old = shard.ids["embeddings"]
     shard.read(at(0))
     shard.commit()
@@ -139,13 +139,13 @@ def test_a_reader_that_has_not_heard_of_the_topic_made_anew_breaks_no_chain(shar
     assert shard.chain == WHOLE
 
 
-def test_a_topic_made_anew_with_offsets_of_the_old_one_is_a_gap(shard):
+def test_a_recreated_topic_with_offsets_of_the_old_one_is_a_gap(shard):
     shard.ids[EVENTS] = "embeddings-2"
     shard.commit()
     assert shard.chain == (1, 0, 0)
 
 
-def test_a_topic_made_anew_with_fewer_partitions_waits_for_none_of_the_old_ones():
+def test_a_recreated_topic_with_fewer_partitions_waits_for_none_of_the_old_ones():
     shard = Shard(build_spec(), partitions=130)
     shard.read(at(0))
     shard.commit()

@@ -245,7 +245,7 @@ def test_slow_drift_warns_from_its_limit_on():
         assert result.verdict is verdict
 
 
-def test_a_new_baseline_begins_the_history_anew():
+def test_a_new_baseline_begins_the_history_again():
     stream = Stream()
     stream.judge(0, MOVED)
     assert stream.verdict(1, MOVED, reference=NEXT) is WARNING
@@ -277,8 +277,8 @@ def test_what_was_published_against_another_baseline_is_not_what_a_window_is_jud
     stream = Stream()
     stream.judge(0, MOVED)
     stream.judge(1, MOVED)
-    anew = stream.judge(1, MOVED, reference=NEXT)
-    assert (anew.revision, anew.recall, anew.verdict) == (1, Recall(), WARNING)
+    renewed = stream.judge(1, MOVED, reference=NEXT)
+    assert (renewed.revision, renewed.recall, renewed.verdict) == (1, Recall(), WARNING)
 
 
 WARM_UP = (2 * HOUR_MS, (MIN_WINDOWS + 3) * HOUR_MS)
