@@ -14,6 +14,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import Transaction
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
@@ -37,6 +38,7 @@ class Cluster:
             **SHORT_SESSION,
         }
         self.admin = client.admin(self.properties)
+        self.shared_admin = SharedAdmin(partial(client.admin, self.properties), SYSTEM_CLOCK)
         self.create(self.events, partitions)
         self.create(self.windows, 1)
         self.create(self.letters, 1)
@@ -149,7 +151,7 @@ class Cluster:
 
     def ask(self, partitions: list[Partition], **which: bool) -> dict[Partition, int]:
         """Where logs begin or end."""
-        offsets = LogOffsets(self.admin, **which)
+        offsets = LogOffsets(self.shared_admin, **which)
         offsets.request(partitions)
         found: list[dict[Partition, int]] = []
         self.await_that(

@@ -17,11 +17,22 @@ class Answer:
 
 
 class SlowAdmin:
-    """Remembers what it is asked, one request after the other, and for which isolation level."""
+    """Remembers what it is asked, one request after the other, and for which isolation level.
+
+    It shares itself, and counts how often it should be replaced.
+    """
 
     def __init__(self) -> None:
         self.asked: list[dict[TopicPartition, Future[Answer]]] = []
         self.stable: list[bool] = []
+        self.renewed = 0
+
+    @property
+    def client(self) -> "SlowAdmin":
+        return self
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     def list_offsets(
         self, partitions: Iterable[TopicPartition], *, isolation_level: IsolationLevel, request_timeout: float
@@ -30,9 +41,6 @@ class SlowAdmin:
         self.asked.append(answers)
         self.stable.append(isolation_level is IsolationLevel.READ_COMMITTED)
         return answers
-
-    def list_topics(self, *, timeout: float) -> None:
-        """The leaders are learnt again."""
 
     def answer(self, request: int, partition: Partition, offset: int) -> None:
         self.asked[request][TopicPartition(*partition)].set_result(Answer(offset))

@@ -31,6 +31,15 @@ def test_the_answers_come_together_and_once(admin, offsets):
     assert len(admin.asked) == 1
 
 
+def test_client_that_does_not_answer_is_replaced(admin, offsets):
+    offsets.request([FIRST, SECOND])
+    admin.answer(0, FIRST, 0)
+    assert admin.renewed == 0
+    admin.fail(0, SECOND)
+    offsets.collect()
+    assert admin.renewed == 1
+
+
 def test_nothing_is_asked_for_where_nothing_is_wanted(admin, offsets):
     offsets.request([])
     assert admin.asked == []

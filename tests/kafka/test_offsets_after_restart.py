@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.kafka.broker import Broker
 from tests.kafka.fixtures import ExternalCluster
 
@@ -19,8 +23,9 @@ TOPIC = "offsets-after-restart"
 def test_offsets_are_answered_after_the_leader_epoch_has_grown(
     kafka_broker: Broker | ExternalCluster,
 ) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap, "reconnect.backoff.max.ms": 500})
-    admin.create_topics([NewTopic(TOPIC, 2)])[TOPIC].result(TIMEOUT_S)
+    properties = {"bootstrap.servers": kafka_broker.bootstrap, "reconnect.backoff.max.ms": 500}
+    admin = SharedAdmin(partial(client.admin, properties), SYSTEM_CLOCK)
+    admin.client.create_topics([NewTopic(TOPIC, 2)])[TOPIC].result(TIMEOUT_S)
     offsets = LogOffsets(admin)
     expected = {(TOPIC, 0): 0, (TOPIC, 1): 0}
     wait_for(offsets, lambda answers: answers == expected, [*expected])

@@ -120,7 +120,7 @@ def test_answer_that_is_missing_is_waited_for():
 def test_transaction_that_is_left_open_is_stalled_until_it_ends(bootstrap):
     with Cluster(bootstrap) as cluster:
         clock = Clock()
-        stalled = StalledOffsets(cluster.admin, AFTER_S, clock)
+        stalled = StalledOffsets(cluster.shared_admin, AFTER_S, clock)
         cluster.publish(b"x", partition=1)
         writer = cluster.writer()
         writer.begin_transaction()

@@ -1,10 +1,13 @@
 import re
+from functools import partial
 
 import pytest
 from confluent_kafka import Uuid
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.embedded import EmbeddedBroker
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, EventTopics, TopicWatch
 from tests.kafka.cluster import Cluster
 from tests.kafka.parts import StandingClock
@@ -60,7 +63,7 @@ def await_answers(cluster, asked):
 
 
 def describe(cluster, *topics):
-    return await_answers(cluster, EventTopics(cluster.admin, topics))
+    return await_answers(cluster, EventTopics(cluster.shared_admin, topics))
 
 
 def answer(broker, watch, found=ONE):
@@ -150,7 +153,7 @@ def test_topic_created_again_has_another_id(cluster):
 
 @pytest.mark.integration
 def test_answers_are_collected_once(cluster):
-    asked = EventTopics(cluster.admin, [cluster.events])
+    asked = EventTopics(cluster.shared_admin, [cluster.events])
     assert asked.collect() == {}, "nothing was asked"
     assert await_answers(cluster, asked).keys() == {cluster.events}
     assert asked.collect() == {}
@@ -163,6 +166,7 @@ def test_id_is_the_uuids_digits_and_empty_where_there_is_none():
 
 def test_embedded_brokers_topics_have_no_id():
     with EmbeddedBroker(["events"]) as broker:
-        asked = EventTopics(client.admin({"bootstrap.servers": broker.bootstrap}), ["events", "nowhere"])
+        make = partial(client.admin, {"bootstrap.servers": broker.bootstrap})
+        asked = EventTopics(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"])
         asked.request()
         assert asked.collect() == {"events": EventsTopic("", 4)}

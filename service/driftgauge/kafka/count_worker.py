@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -27,6 +26,7 @@ from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, must_produce
@@ -67,7 +67,7 @@ class CountWorker:
         decoder: Decoder,
         *,
         consumer: Consumer,
-        admin: AdminClient,
+        admin: SharedAdmin,
         transaction: Transaction,
         letters: DeadLetters,
         topics: TopicWatch,

@@ -5,12 +5,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import AUTHORIZATION
 
 __all__ = ["CommittedOffsets", "Start", "find_starts"]
@@ -99,7 +99,7 @@ class CommittedOffsets:
 def find_starts(
     partitions: Sequence[Partition],
     offsets: CommittedOffsets,
-    admin: AdminClient,
+    admin: SharedAdmin,
     topic_ids: Mapping[str, str],
     clock: Clock,
 ) -> Generator[None, None, dict[Partition, Start]]:

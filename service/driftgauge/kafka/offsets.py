@@ -1,10 +1,8 @@
 """Where partitions begin and end, asked for in the background."""
 
 import logging
-import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
@@ -12,6 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftgauge.core.partition import Partition, name_partitions
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
+from driftgauge.kafka.shared_admin import SharedAdmin
 
 __all__ = ["LogOffsets"]
 
@@ -25,7 +24,7 @@ class LogOffsets:
     that has stopped fetching would take its own standstill for the partition's silence.
     """
 
-    def __init__(self, admin: AdminClient, *, earliest: bool = False, stable: bool = False) -> None:
+    def __init__(self, admin: SharedAdmin, *, earliest: bool = False, stable: bool = False) -> None:
         """Ask for where partitions end.
 
         Args:
@@ -36,24 +35,24 @@ class LogOffsets:
         self._admin = admin
         self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
         self._isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-        self._pending: dict[Partition, Future[Any]] = {}
+        self._pending: dict[Partition, tuple[Future[Any], AdminClient]] = {}
         # Without an answer the last time. One leaderless partition holds up the answer to all that is
         # asked with it, so these are asked for apart.
         self._slow: set[Partition] = set()
-        self._refresh: threading.Thread | None = None
 
     def request(self, partitions: Iterable[Partition]) -> set[Partition]:
         """Ask for these partitions but for those that are still to be answered; return what was asked for."""
         wanted = set(partitions) - self._pending.keys()
+        client = self._admin.client
         for group in (wanted - self._slow, wanted & self._slow):
             if group:
                 names = {TopicPartition(*partition): partition for partition in group}
-                asked = self._admin.list_offsets(
+                asked = client.list_offsets(
                     dict.fromkeys(names, self._spec),
                     isolation_level=self._isolation,
                     request_timeout=REQUEST_TIMEOUT_S,
                 )
-                self._pending |= {names[partition]: future for partition, future in asked.items()}
+                self._pending |= {names[partition]: (future, client) for partition, future in asked.items()}
         return wanted
 
     def forget(self, partitions: Iterable[Partition]) -> None:
@@ -66,9 +65,9 @@ class LogOffsets:
 
         A partition may be without one.
         """
-        if not all(future.done() for at, future in self._pending.items() if at not in self._slow):
+        if not all(future.done() for at, (future, _) in self._pending.items() if at not in self._slow):
             return None
-        answered = {at: future for at, future in self._pending.items() if future.done()}
+        answered = {at: future for at, (future, _) in self._pending.items() if future.done()}
         offsets = {}
         unknown = {}
         for partition, future in answered.items():
@@ -92,20 +91,5 @@ class LogOffsets:
             )
         self._slow = (self._slow - offsets.keys()) | unknown.keys()
         if unknown:
-            self._refresh_metadata()
+            self._admin.renew()
         return offsets
-
-    def _refresh_metadata(self) -> None:
-        """Let the client learn the leaders again, in the background.
-
-        After a broker's restart librdkafka goes on asking under the old leader's epoch, in vain, until its
-        metadata of all topics is renewed (measured, 2.16).
-        """
-
-        def ask() -> None:
-            with suppress(KafkaException):  # the brokers are away; asked again with the next answer
-                self._admin.list_topics(timeout=REQUEST_TIMEOUT_S)
-
-        if self._refresh is None or not self._refresh.is_alive():
-            self._refresh = threading.Thread(target=ask, name="metadata", daemon=True)
-            self._refresh.start()

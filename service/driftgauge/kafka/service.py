@@ -20,6 +20,7 @@ from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.session import Session, Worker
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.topics import prepare_topics
 from driftgauge.kafka.transaction import Transaction
@@ -157,7 +158,7 @@ class Service:
         """Make the clients and the worker of a role."""
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
-            admin = client.admin(settings.kafka)
+            admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
             group = settings.group if role is Role.COUNT else settings.windows_group
             consumer = client.consumer(settings.kafka, group)
             transaction = self._transactions[role]
@@ -166,7 +167,7 @@ class Service:
             telemetry.polled()
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
-                is_told_time = has_controller(admin)
+                is_told_time = has_controller(admin.client)
                 guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
                 if is_told_time:
                     # Before the group is joined: a wrong clock must not see one event.
@@ -179,14 +180,15 @@ class Service:
                     admin=admin,
                     transaction=transaction,
                     letters=DeadLetters(
-                        transaction, letters, message_limit(admin, [letters]) or _LETTER_BYTES
+                        transaction, letters, message_limit(admin.client, [letters]) or _LETTER_BYTES
                     ),
                     topics=TopicWatch(admin, settings.topics.events, clock),
                     guard=guard,
                     telemetry=telemetry,
                     clock=clock,
                     max_partial_bytes=min(
-                        _PARTIAL_BYTES, message_limit(admin, [settings.partials_topic]) or _PARTIAL_BYTES
+                        _PARTIAL_BYTES,
+                        message_limit(admin.client, [settings.partials_topic]) or _PARTIAL_BYTES,
                     ),
                 )
                 read = list(settings.topics.events)

@@ -2,8 +2,6 @@
 
 from collections.abc import Generator
 
-from confluent_kafka.admin import AdminClient
-
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import PositionKey
@@ -12,6 +10,7 @@ from driftgauge.errors import StateError
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.offset_barrier import CommittedOffsets, ask_ends
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.shared_admin import SharedAdmin
 
 __all__ = ["ShardRestore"]
 
@@ -35,7 +34,7 @@ class ShardRestore:
         changelog: str,
         offsets: CommittedOffsets,
         reader: ChangelogReader,
-        admin: AdminClient,
+        admin: SharedAdmin,
         clock: Clock,
     ) -> None:
         self.state = state

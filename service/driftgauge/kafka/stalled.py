@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from confluent_kafka.admin import AdminClient
-
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.shared_admin import SharedAdmin
 
 __all__ = ["StableOffsets", "StalledOffsets"]
 
@@ -66,7 +65,7 @@ class StableOffsets:
 class StalledOffsets:
     """Asks every few seconds, in the background, which partitions are stalled."""
 
-    def __init__(self, admin: AdminClient, after_s: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, admin: SharedAdmin, after_s: float, monotonic: Callable[[], float]) -> None:
         self._high = LogOffsets(admin)
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic

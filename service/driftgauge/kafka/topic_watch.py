@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection, Uuid
-from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.metadata import count_partitions, has_controller
+from driftgauge.kafka.shared_admin import SharedAdmin
 
 __all__ = ["EventTopics", "EventsTopic", "TopicWatch"]
 
@@ -34,7 +34,7 @@ class EventsTopic:
 class EventTopics:
     """Asks for the topics' ids and numbers of partitions, without holding up the reader."""
 
-    def __init__(self, admin: AdminClient, topics: Collection[str]) -> None:
+    def __init__(self, admin: SharedAdmin, topics: Collection[str]) -> None:
         """Ask nothing yet, but whether the cluster answers such questions.
 
         Raises:
@@ -43,13 +43,15 @@ class EventTopics:
         self._admin = admin
         self._topics = topics
         # Waited for in vain elsewhere.
-        self._has_controller = has_controller(admin)
+        self._has_controller = has_controller(admin.client)
+        self._asked = admin.client
         self._pending: dict[str, Future[Any]] = {}
 
     def request(self) -> None:
         """Ask; all that was asked before has been collected."""
         if self._has_controller:
-            self._pending = self._admin.describe_topics(
+            self._asked = self._admin.client
+            self._pending = self._asked.describe_topics(
                 TopicCollection(list(self._topics)), request_timeout=REQUEST_TIMEOUT_S
             )
 
@@ -59,7 +61,7 @@ class EventTopics:
         What is not answered is left out, as a topic that does not exist is.
         """
         if not self._has_controller:
-            counts = count_partitions(self._admin, self._topics)
+            counts = count_partitions(self._admin.client, self._topics)
             return {topic: EventsTopic("", number) for topic, number in counts.items()}
         if not all(future.done() for future in self._pending.values()):
             return None
@@ -70,6 +72,7 @@ class EventTopics:
                 described = future.result()
             except KafkaException as error:
                 _log.warning("topic unknown", extra={"topic": topic, "error": error.args[0].str()})
+                self._admin.renew()
             else:
                 found[topic] = EventsTopic(_hex(described.topic_id), len(described.partitions))
         return found
@@ -78,7 +81,7 @@ class EventTopics:
 class TopicWatch:
     """Knows the events topics, and asks for them again from time to time."""
 
-    def __init__(self, admin: AdminClient, topics: Collection[str], clock: Clock) -> None:
+    def __init__(self, admin: SharedAdmin, topics: Collection[str], clock: Clock) -> None:
         """Ask for the topics.
 
         Raises:

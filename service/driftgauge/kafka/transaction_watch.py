@@ -4,7 +4,6 @@ from collections.abc import Collection
 from contextlib import closing
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -12,6 +11,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import PositionKey
 from driftgauge.errors import StateError
 from driftgauge.kafka import client
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.records.changelog import decode, encode_key
 from driftgauge.records.partials import decode_part
@@ -31,7 +31,7 @@ class TransactionWatch:
     """Says of each partition whose stable offset stands still since when, and whose transaction it is."""
 
     def __init__(
-        self, settings: Settings, admin: AdminClient, telemetry: RoleTelemetry, clock: Clock
+        self, settings: Settings, admin: SharedAdmin, telemetry: RoleTelemetry, clock: Clock
     ) -> None:
         self._settings = settings
         self._telemetry = telemetry

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -24,6 +23,7 @@ from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, must_produce
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.changelog import encode_key, encode_value
@@ -78,7 +78,7 @@ class WindowWorker:
         *,
         consumer: Consumer,
         changelog: Consumer,
-        admin: AdminClient,
+        admin: SharedAdmin,
         transaction: Transaction,
         telemetry: RoleTelemetry,
         clock: Clock,
@@ -225,7 +225,7 @@ class WindowWorker:
     def _look_again(self, shard: int) -> None:
         at = self._settings.changelog_topic, shard
         try:
-            is_writable = at in writable_partitions(self._admin, [at])
+            is_writable = at in writable_partitions(self._admin.client, [at])
         except BrokerError as error:
             _log.warning("whether a changelog can be written to is unknown", extra={"error": str(error)})
             is_writable = False
