@@ -133,7 +133,7 @@ def test_offsets_of_the_windows_group_that_have_expired_leave_the_state_standing
         case.wait_for_counts(service, case.truth(first + second))
         assert clean(service)
         assert service.counted() == last
-        assert len(case.shard_positions()) == SHARDS
+        service.wait_for("both shards to commit", lambda: len(case.shard_positions()) == SHARDS)
         service.stop()
 
 

@@ -17,8 +17,8 @@ PATIENT = {"allowed_lateness": "20d", "idle_timeout": "5s"}
 
 
 def test_sigterm_ends_it_at_once_and_leaves_the_group(tmp_path: Path, bootstrap: str) -> None:
-    # A member that does not leave would be seen for 45 s.
-    case = Case(tmp_path, bootstrap, kafka={"session.timeout.ms": 45_000})
+    # A member that does not leave would be seen for 30 s.
+    case = Case(tmp_path, bootstrap, kafka={"session.timeout.ms": 30_000})
     events = make_events("alpha", 2_000, start_ms=START_MS, span_ms=6 * HOUR_MS, seed=20)
     with case.serve() as service:
         service.wait_until_ready()

@@ -24,7 +24,7 @@ class Loss:
             folder,
             bootstrap,
             partitions=1,
-            kafka={"session.timeout.ms": 45_000},
+            kafka={"session.timeout.ms": 30_000},
             stream_settings={"idle_timeout": "1h", "allowed_lateness": "1d"},
         )
         self.events = make_events("alpha", 600, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=30)

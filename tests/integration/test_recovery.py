@@ -87,8 +87,8 @@ def test_a_killed_replica_is_made_good_within_the_bounds(tmp_path: Path, bootstr
 
 
 def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
-    # Who does not leave the group is not missed for 45 s.
-    case = Case(tmp_path, bootstrap, partitions=PARTITIONS, kafka={"session.timeout.ms": 45_000})
+    # Who does not leave the group is not missed for 30 s.
+    case = Case(tmp_path, bootstrap, partitions=PARTITIONS, kafka={"session.timeout.ms": 30_000})
     with case.serve() as leaving, case.serve() as staying:
         wait_for("both to share", lambda: leaving.held() == staying.held() == PARTITIONS / 2)
         case.publish(on_every_partition(START_MS))
