@@ -1,12 +1,15 @@
 import socket
 import time
 import uuid
+from functools import partial
 
 import pytest
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata
 from driftgauge.kafka.embedded import EmbeddedBroker
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventTopics
 from tests.kafka.cluster import Cluster
 
@@ -53,7 +56,10 @@ def test_cluster_that_does_not_answer_is_a_broker_error(monkeypatch):
     monkeypatch.setattr(metadata, "REQUEST_TIMEOUT_S", 0.3)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        admin = client.admin({"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"})
-        for ask in (metadata.count_partitions, metadata.missing_topics, EventTopics):
+        make = partial(client.admin, {"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"})
+        shared = SharedAdmin(make, SYSTEM_CLOCK)
+        for ask in (metadata.count_partitions, metadata.missing_topics):
             with pytest.raises(BrokerError, match="does not answer"):
-                ask(admin, ["events"])
+                ask(shared.client, ["events"])
+        with pytest.raises(BrokerError, match="does not answer"):
+            EventTopics(shared, ["events"])
