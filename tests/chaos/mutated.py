@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -50,7 +51,12 @@ def no_group_metadata() -> None:
     def commit_as_stranger(
         self: Transaction, offsets: Sequence[TopicPartition], consumer: Consumer, bound_s: float
     ) -> None:
-        commit(self, offsets, strangers[id(consumer)], bound_s)
+        stranger = strangers[id(consumer)]
+        # A member that has lost its place is refused here already; this one has it, and names nobody.
+        nobody = SimpleNamespace(
+            consumer_group_metadata=stranger.consumer_group_metadata, memberid=consumer.memberid
+        )
+        commit(self, offsets, cast("Consumer", nobody), bound_s)
 
     client.consumer = make_both
     Transaction.commit = commit_as_stranger  # type: ignore[method-assign]
