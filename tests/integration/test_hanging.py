@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import NewTopic
 
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
@@ -18,11 +16,11 @@ from tests.integration.case import (
     WindowKey,
     make_events,
 )
+from tests.integration.placed import place, prepare_cluster
 from tests.integration.service import Service, driftgauge, wait_for
-from tests.kafka.jars import BrokerUnavailable
+from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.kafka.relay import Relay
-from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.integration
 
@@ -39,13 +37,8 @@ TOLD = "a transaction does not end; what stands after it in the partition cannot
 
 @pytest.fixture
 def cluster():
-    cluster = KafkaCluster([COMBINED, BROKER], version=AFFECTED)
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    yield cluster
-    cluster.close()
+    with running_cluster([COMBINED, BROKER], version=AFFECTED) as cluster:
+        yield cluster
 
 
 def make_case(folder: Path, cluster: KafkaCluster) -> Case:
@@ -59,30 +52,14 @@ def make_case(folder: Path, cluster: KafkaCluster) -> Case:
         # A commit without events, which says only that there are none, comes no more often.
         settings={"commit_interval": "2s"},
     )
-    create(case, case.events_topic, [[KEPT], [KEPT]])
+    place(case, case.events_topic, [[KEPT], [KEPT]])
     case.partitions = 2
-    # The cluster makes its own topics when they are first used.
-    cluster.nodes[AWAY].stop()
-    producer = case.producer(**{"transactional.id": case.name})
-    producer.init_transactions(TIMEOUT_S)
-    producer.begin_transaction()
-    reader = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "anybody"})
-    producer.send_offsets_to_transaction(
-        [TopicPartition(case.events_topic, 0, 0)], reader.consumer_group_metadata(), TIMEOUT_S
-    )
-    producer.commit_transaction(TIMEOUT_S)
-    reader.close()
-    cluster.nodes[AWAY].start()
-    create(case, case.windows_topic, [[KEPT]])
-    create(case, case.dead_letters_topic, [[KEPT]])
-    create(case, case.partials_topic, [[AWAY], [KEPT]], **PARTIALS_SETTINGS)
-    create(case, case.changelog_topic, [[KEPT], [KEPT]], **CHANGELOG_SETTINGS)
+    prepare_cluster(cluster, case)
+    place(case, case.windows_topic, [[KEPT]])
+    place(case, case.dead_letters_topic, [[KEPT]])
+    place(case, case.partials_topic, [[AWAY], [KEPT]], PARTIALS_SETTINGS)
+    place(case, case.changelog_topic, [[KEPT], [KEPT]], CHANGELOG_SETTINGS)
     return case
-
-
-def create(case: Case, topic: str, nodes: list[list[int]], **settings: str) -> None:
-    new = NewTopic(topic, len(nodes), replica_assignment=nodes, config=settings)
-    case.admin.create_topics([new])[topic].result(TIMEOUT_S)
 
 
 def leader(case: Case) -> int:

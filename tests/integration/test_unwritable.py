@@ -1,24 +1,20 @@
 """A partition that nobody can write to, or read: what depends on it waits, says so, and loses nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import NewTopic
 
 from driftgauge.core.counting.partial import shard_of
-from tests.integration.case import HOUR_MS, SHARDS, START_MS, TIMEOUT_S, Case, Event, make_events
+from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, Event, make_events
+from tests.integration.placed import Nodes, place, prepare_cluster
 from tests.integration.service import Service, wait_for
-from tests.kafka.jars import BrokerUnavailable
+from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
-from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.integration
 
 STREAMS = ("alpha", "beta")
-Nodes = Sequence[Sequence[int]]
-"""The nodes of each partition."""
 BOTH: Nodes = ((1,), (2,))
 FIRST_ONLY: Nodes = ((1,), (1,))
 # As the first node's, and that of shard 1, which only the second node has.
@@ -29,32 +25,8 @@ UNWRITABLE = "driftgauge_unwritable_partitions"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
     """Two nodes, of which the first alone holds what the cluster keeps about itself."""
-    cluster = KafkaCluster([COMBINED, BROKER])
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    yield cluster
-    cluster.close()
-
-
-def prepare_cluster(cluster: KafkaCluster, case: Case) -> None:
-    """Have offsets and transactions kept by the first node, where they are not kept yet."""
-    cluster.nodes[2].stop()
-    producer = case.producer(**{"transactional.id": case.name})
-    producer.init_transactions(TIMEOUT_S)
-    consumer = Consumer({"bootstrap.servers": cluster.nodes[1].bootstrap, "group.id": f"{case.name}.first"})
-
-    def knows_coordinator() -> bool:
-        try:
-            consumer.committed([TopicPartition(case.events_topic, 0)], timeout=TIMEOUT_S)
-        except KafkaException:
-            return False
-        return True
-
-    wait_for("the group's coordinator", knows_coordinator)
-    consumer.close()
-    cluster.nodes[2].restart()
+    with running_cluster([COMBINED, BROKER]) as cluster:
+        yield cluster
 
 
 def make_case(
@@ -84,11 +56,6 @@ def make_case(
     )
     place(case, case.changelog_topic, changelog, {"cleanup.policy": "compact"})
     return case
-
-
-def place(case: Case, topic: str, nodes: Nodes, config: dict[str, str] | None = None) -> None:
-    new = NewTopic(topic, len(nodes), replica_assignment=[list(each) for each in nodes], config=config or {})
-    case.admin.create_topics([new])[topic].result(TIMEOUT_S)
 
 
 def events_of(stream: str, part: int) -> list[Event]:

@@ -7,7 +7,8 @@ can be had they skip; with `CI=true` they fail instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.kafka.broker import Broker
 from tests.kafka.jars import BrokerUnavailable
+from tests.kafka.nodes import KafkaCluster
 from tests.needed import skip_or_fail
 
 BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
@@ -79,6 +81,22 @@ def kafka_broker() -> Iterator[Broker | ExternalCluster]:
         yield broker
     finally:
         broker.close()
+
+
+@contextmanager
+def running_cluster(
+    roles: Sequence[str], *, replication: int = 1, min_insync: int = 1, version: str | None = None
+) -> Iterator[KafkaCluster]:
+    """A cluster of its own that runs as long as the context lasts."""
+    cluster = KafkaCluster(roles, replication=replication, min_insync=min_insync, version=version)
+    try:
+        cluster.start()
+    except BrokerUnavailable as error:
+        skip_or_fail(str(error))
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,35 +6,23 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.kafka.jars import BrokerUnavailable
+from tests.kafka.fixtures import running_cluster
 from tests.kafka.node import BrokerError
-from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
-from tests.needed import skip_or_fail
+from tests.kafka.nodes import BROKER, COMBINED
 
 TIMEOUT_S = 30.0
 
 
-def start(cluster):
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-
-
 @pytest.fixture(scope="module")
 def three():
-    cluster = KafkaCluster([COMBINED] * 3, replication=3, min_insync=2)
-    start(cluster)
-    yield cluster
-    cluster.close()
+    with running_cluster([COMBINED] * 3, replication=3, min_insync=2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
 def two():
-    cluster = KafkaCluster([COMBINED, BROKER])
-    start(cluster)
-    yield cluster
-    cluster.close()
+    with running_cluster([COMBINED, BROKER]) as cluster:
+        yield cluster
 
 
 def leader(admin, topic):

@@ -14,10 +14,9 @@ from driftgauge.kafka.hanging.client import OperatorClient
 from driftgauge.kafka.hanging.evidence import decide_all
 from driftgauge.kafka.hanging.model import Outcome
 from driftgauge.kafka.hanging.survey import survey
+from tests.kafka.fixtures import running_cluster
 from tests.kafka.hanging.commits import AWAY, TIMEOUT_S, Stage
-from tests.kafka.jars import BrokerUnavailable
-from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
-from tests.needed import skip_or_fail
+from tests.kafka.nodes import BROKER, COMBINED
 
 pytestmark = pytest.mark.integration
 
@@ -26,20 +25,10 @@ AFFECTED = "4.3.1"
 SETTLED_S = 3.0
 
 
-def start(version=None):
-    cluster = KafkaCluster([COMBINED, BROKER], version=version)
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    return cluster
-
-
 @pytest.fixture(scope="module")
 def affected():
-    cluster = start(AFFECTED)
-    yield cluster
-    cluster.close()
+    with running_cluster([COMBINED, BROKER], version=AFFECTED) as cluster:
+        yield cluster
 
 
 def look(stage):
@@ -245,8 +234,7 @@ def test_open_transaction_that_its_producer_holds_does_not_hang(affected):
 
 
 def test_version_that_is_not_affected_ends_it_by_itself():
-    cluster = start()
-    with cluster:
+    with running_cluster([COMBINED, BROKER]) as cluster:
         stage = Stage(cluster)
         first = stage.count(0, 10)
         stage.end_while_leaderless(stage.internal.partials, commit=True)
