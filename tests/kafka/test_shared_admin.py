@@ -1,5 +1,7 @@
 """When an administration client is replaced."""
 
+from weakref import ref
+
 from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.kafka.parts import StandingClock
 
@@ -17,3 +19,19 @@ def test_client_is_replaced_but_not_again_within_seconds():
     clock.move(5)
     admin.renew()
     assert admin.client == "c"
+
+
+def test_client_is_kept_while_it_may_still_answer():
+    class Client:
+        pass
+
+    clock = StandingClock()
+    admin = SharedAdmin(Client, clock.clock)
+    first = ref(admin.client)
+    for _ in range(2):
+        clock.move(5)
+        admin.renew()
+        assert first() is not None
+    clock.move(5)
+    admin.renew()
+    assert first() is None

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from driftgauge.core.partition import Partition, name_partitions
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
@@ -35,7 +35,7 @@ class LogOffsets:
         self._admin = admin
         self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
         self._isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-        self._pending: dict[Partition, tuple[Future[Any], AdminClient]] = {}
+        self._pending: dict[Partition, Future[Any]] = {}
         # Without an answer the last time. One leaderless partition holds up the answer to all that is
         # asked with it, so these are asked for apart.
         self._slow: set[Partition] = set()
@@ -43,16 +43,15 @@ class LogOffsets:
     def request(self, partitions: Iterable[Partition]) -> set[Partition]:
         """Ask for these partitions but for those that are still to be answered; return what was asked for."""
         wanted = set(partitions) - self._pending.keys()
-        client = self._admin.client
         for group in (wanted - self._slow, wanted & self._slow):
             if group:
                 names = {TopicPartition(*partition): partition for partition in group}
-                asked = client.list_offsets(
+                asked = self._admin.client.list_offsets(
                     dict.fromkeys(names, self._spec),
                     isolation_level=self._isolation,
                     request_timeout=REQUEST_TIMEOUT_S,
                 )
-                self._pending |= {names[partition]: (future, client) for partition, future in asked.items()}
+                self._pending |= {names[partition]: future for partition, future in asked.items()}
         return wanted
 
     def forget(self, partitions: Iterable[Partition]) -> None:
@@ -65,9 +64,9 @@ class LogOffsets:
 
         A partition may be without one.
         """
-        if not all(future.done() for at, (future, _) in self._pending.items() if at not in self._slow):
+        if not all(future.done() for at, future in self._pending.items() if at not in self._slow):
             return None
-        answered = {at: future for at, (future, _) in self._pending.items() if future.done()}
+        answered = {at: future for at, future in self._pending.items() if future.done()}
         offsets = {}
         unknown = {}
         for partition, future in answered.items():

@@ -1,5 +1,6 @@
 """One administration client for all questions of a session, replaced where it no longer finds the leaders."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,8 @@ __all__ = ["SharedAdmin"]
 
 # While brokers are away a new client finds them no sooner.
 _RENEWED_EVERY_S: Final = 5.0
+# A request ends after 5 s.
+_KEPT: Final = 3
 
 
 class SharedAdmin:
@@ -25,14 +28,17 @@ class SharedAdmin:
         self._make = make
         self._clock = clock
         self._renewed_s = clock.monotonic_s()
-        self.client = make()
+        # Without its client no answer would come: those are kept through which somebody may still ask.
+        self._clients = deque([make()], maxlen=_KEPT)
+
+    @property
+    def client(self) -> AdminClient:
+        """The newest."""
+        return self._clients[-1]
 
     def renew(self) -> None:
-        """Replace the client, but not again within seconds.
-
-        Whoever waits for an answer keeps the old client until then: without it none would come.
-        """
+        """Replace the client, but not again within seconds."""
         now_s = self._clock.monotonic_s()
         if now_s - self._renewed_s >= _RENEWED_EVERY_S:
             self._renewed_s = now_s
-            self.client = self._make()
+            self._clients.append(self._make())

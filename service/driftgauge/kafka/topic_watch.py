@@ -44,14 +44,12 @@ class EventTopics:
         self._topics = topics
         # Waited for in vain elsewhere.
         self._has_controller = has_controller(admin.client)
-        self._asked = admin.client
         self._pending: dict[str, Future[Any]] = {}
 
     def request(self) -> None:
         """Ask; all that was asked before has been collected."""
         if self._has_controller:
-            self._asked = self._admin.client
-            self._pending = self._asked.describe_topics(
+            self._pending = self._admin.client.describe_topics(
                 TopicCollection(list(self._topics)), request_timeout=REQUEST_TIMEOUT_S
             )
 
