@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanShift
-from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 
 BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
 SLOW_LIMIT = 6.5
@@ -54,21 +54,21 @@ def build_result(window, counts, **changes):
         "score": build_score(counts, baseline_counts),
         "verdict": Verdict.OK,
         "superseded": None,
-        "slow": 0.5,
-        "slow_limit": SLOW_LIMIT,
+        "slow_drift": 0.5,
+        "slow_drift_limit": SLOW_LIMIT,
         "segments": (),
         "examples": {},
-        "recall": Recall(),
+        "memory": VerdictMemory(),
         **changes,
         "baseline_counts": baseline_counts,
     }
     return WindowResult(**fields)
 
 
-NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, "slow": None, "recall": None}
+NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, "slow_drift": None, "memory": None}
 """What is said of a window with too few events."""
 
-INCOMPLETE = {"verdict": Verdict.INCOMPLETE, "slow": None, "recall": None}
+INCOMPLETE = {"verdict": Verdict.INCOMPLETE, "slow_drift": None, "memory": None}
 """What is said of a window that lacks partitions."""
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.assignment import Metric
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import ConfigError
 from driftgauge.streams import build_decoder, load_streams
 from tests.events.golden import records
@@ -74,13 +74,13 @@ def test_a_stream_is_not_told_apart_unless_it_is_asked_for(tmp_path):
 def test_what_the_baseline_knows_of_related_events_is_passed_on(tmp_path):
     save_baseline(tmp_path)
     (configured,) = load_streams(settings_in(tmp_path))
-    assert configured.spec.baselines[0].reference.dependence is None
-    assert configured.spec.baselines[0].reference.dependence_ms is None
-    save_baseline(tmp_path, dependence=Dependence(30, 2.5, np.diag([3.0, 1.5])))
+    assert configured.spec.baselines[0].reference.overdispersion is None
+    assert configured.spec.baselines[0].reference.overdispersion_ms is None
+    save_baseline(tmp_path, overdispersion=Overdispersion(30, 2.5, np.diag([3.0, 1.5])))
     (configured,) = load_streams(settings_in(tmp_path))
-    known = configured.spec.baselines[0].reference.dependence
+    known = configured.spec.baselines[0].reference.overdispersion
     assert (known.windows, known.counts, known.means.tolist()) == (30, 2.5, [[3.0, 0.0], [0.0, 1.5]])
-    assert configured.spec.baselines[0].reference.dependence_ms == HOUR_MS
+    assert configured.spec.baselines[0].reference.overdispersion_ms == HOUR_MS
 
 
 YEAR_HOURS = 365.25 * 24
@@ -210,7 +210,7 @@ def test_every_baseline_that_cannot_be_used_is_reported_at_once(tmp_path):
 
 def test_the_decoder_holds_each_stream_to_its_own_baseline(tmp_path):
     save_baseline(tmp_path, "images", model_version="v1")
-    save_baseline(tmp_path, "texts", metric=Metric.COSINE)
+    save_baseline(tmp_path, "texts", metric=DistanceMetric.COSINE)
     streams = load_streams(settings_in(tmp_path, {}, {"name": "texts", "baseline": "texts.safetensors"}))
     decoded = build_decoder(streams, 0).decode(
         records(

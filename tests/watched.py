@@ -9,7 +9,7 @@ import yaml
 
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
 from driftgauge.config import load_settings
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.reference import SegmentReference
 
 HOUR_MS = 3_600_000
@@ -37,9 +37,9 @@ def build_baseline(
     stream="images",
     *,
     model_version=None,
-    metric=Metric.EUCLIDEAN,
+    metric=DistanceMetric.EUCLIDEAN,
     segments=(),
-    dependence=None,
+    overdispersion=None,
     created_ms=MONDAY_MS - DAY_MS,
     clusters=CLUSTERS,
 ):
@@ -54,7 +54,7 @@ def build_baseline(
             metric=metric,
             fitted_count=100,
             reference_count=int(counts.sum()),
-            window_ms=None if dependence is None else HOUR_MS,
+            window_ms=None if overdispersion is None else HOUR_MS,
             training_set=False,
             stability=None,
             seed=0,
@@ -68,7 +68,7 @@ def build_baseline(
         mean=np.array([0.42, 0.34, 0.26, 0.18]),  # of the events below, in this mix
         components=np.eye(CLUSTERS, dtype=np.float32)[:2],
         variances=np.array([0.2, 0.1]),
-        dependence=dependence,
+        overdispersion=overdispersion,
         segments=segments,
     )
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from driftgauge.baseline.artifact import Baseline, load
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
-from driftgauge.core.budget import window_level
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics.budget import window_level
 from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import BaselineContract, Decoder
 
@@ -86,8 +86,8 @@ def to_reference(baseline: Baseline) -> Reference:
         counts=baseline.counts,
         radii=baseline.radii,
         projection=Projection(baseline.mean, baseline.components, baseline.variances),
-        dependence=baseline.dependence,
-        dependence_ms=baseline.metadata.window_ms,
+        overdispersion=baseline.overdispersion,
+        overdispersion_ms=baseline.metadata.window_ms,
         segments=baseline.segments,
     )
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.backtest.track import Point, Track, tracks_of
-from driftgauge.core.result import SegmentResult, Verdict
+from driftgauge.core.windows.result import SegmentResult, Verdict
 from driftgauge.core.windows.window import Window
 from tests.telemetry.builders import build_result
 

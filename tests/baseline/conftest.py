@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.core.dependence import Dependence
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.overdispersion import Overdispersion
 
 CREATED_MS = 1_762_128_000_000
 
@@ -51,13 +51,13 @@ def full_baseline(baseline: Baseline) -> Baseline:
             counts=baseline.counts // part,
             mean=np.linspace(-0.1, 0.1, components) * part,
             covariance=np.diag(baseline.variances) / part,
-            dependence=Dependence(windows=25, counts=3.5, means=2 * means) if value == "de" else None,
+            overdispersion=Overdispersion(windows=25, counts=3.5, means=2 * means) if value == "de" else None,
         )
         for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
     )
     return dataclasses.replace(
         baseline,
         metadata=baseline.metadata.model_copy(update={"window_ms": 3_600_000}),
-        dependence=Dependence(windows=40, counts=2.25, means=means),
+        overdispersion=Overdispersion(windows=40, counts=2.25, means=means),
         segments=segments,
     )

@@ -13,8 +13,8 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file
 
 from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
-from driftgauge.core.counting.assignment import Centroids, Metric
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
 
 ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "mean", "components", "variances")
@@ -55,7 +55,7 @@ def test_what_was_saved_is_loaded_bit_by_bit(baseline: Baseline, path: Path) -> 
     loaded = load(path)
     assert loaded.metadata == baseline.metadata
     assert loaded.identity == baseline.identity
-    assert loaded.centroids.metric is Metric.EUCLIDEAN
+    assert loaded.centroids.metric is DistanceMetric.EUCLIDEAN
     assert loaded.centroids.values.tobytes() == baseline.centroids.values.tobytes()
     for name in ARRAYS:
         assert getattr(loaded, name).tobytes() == getattr(baseline, name).tobytes()
@@ -66,10 +66,10 @@ def test_what_related_events_do_and_the_segments_are_loaded_bit_by_bit(full_base
     loaded = parse(serialize(full_baseline))
     assert loaded.identity == full_baseline.identity
     assert loaded.metadata == full_baseline.metadata
-    assert loaded.dependence is not None
-    assert full_baseline.dependence is not None
-    assert (loaded.dependence.windows, loaded.dependence.counts) == (40, 2.25)
-    assert loaded.dependence.means.tobytes() == full_baseline.dependence.means.tobytes()
+    assert loaded.overdispersion is not None
+    assert full_baseline.overdispersion is not None
+    assert (loaded.overdispersion.windows, loaded.overdispersion.counts) == (40, 2.25)
+    assert loaded.overdispersion.means.tobytes() == full_baseline.overdispersion.means.tobytes()
     assert [(segment.key, segment.value) for segment in loaded.segments] == [
         ("country", "de"),
         ("country", "other"),
@@ -80,17 +80,17 @@ def test_what_related_events_do_and_the_segments_are_loaded_bit_by_bit(full_base
             assert getattr(segment, name).tobytes() == getattr(saved, name).tobytes()
             assert getattr(segment, name).dtype == getattr(saved, name).dtype
     known, *unknown = loaded.segments
-    assert [segment.dependence for segment in unknown] == [None, None]
-    assert known.dependence is not None
-    assert full_baseline.segments[0].dependence is not None
-    assert (known.dependence.windows, known.dependence.counts) == (25, 3.5)
-    assert known.dependence.means.tobytes() == full_baseline.segments[0].dependence.means.tobytes()
+    assert [segment.overdispersion for segment in unknown] == [None, None]
+    assert known.overdispersion is not None
+    assert full_baseline.segments[0].overdispersion is not None
+    assert (known.overdispersion.windows, known.overdispersion.counts) == (25, 3.5)
+    assert known.overdispersion.means.tobytes() == full_baseline.segments[0].overdispersion.means.tobytes()
     assert serialize(loaded) == serialize(full_baseline)
 
 
 def test_without_them_there_are_none(baseline: Baseline) -> None:
     loaded = parse(serialize(baseline))
-    assert loaded.dependence is None
+    assert loaded.overdispersion is None
     assert loaded.segments == ()
 
 
@@ -213,7 +213,7 @@ def test_the_identity_changes_with_a_segments_name(full_baseline: Baseline, chan
     assert other.identity != full_baseline.identity
 
 
-def test_the_identity_changes_with_the_windows_behind_the_dependence(full_baseline: Baseline) -> None:
+def test_the_identity_changes_with_the_windows_behind_the_overdispersion(full_baseline: Baseline) -> None:
     metadata = full_baseline.metadata.model_copy(update={"window_ms": 60_000})
     assert dataclasses.replace(full_baseline, metadata=metadata).identity != full_baseline.identity
 
@@ -445,35 +445,38 @@ def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value:
 
 
 @pytest.mark.parametrize(
-    ("dependence", "fault"),
+    ("overdispersion", "fault"),
     [
-        (Dependence(0, 1.0, np.eye(8)), "of at least one window"),
-        (Dependence(20, 0.9, np.eye(8)), "over-dispersion of the counts must be 1 or more"),
+        (Overdispersion(0, 1.0, np.eye(8)), "of at least one window"),
+        (Overdispersion(20, 0.9, np.eye(8)), "overdispersion of the counts must be 1 or more"),
         (
-            Dependence(19, 1.0, np.eye(8)),
+            Overdispersion(19, 1.0, np.eye(8)),
             "must be of 20 windows or more, .* is of 19 windows and 600 vectors",
         ),
-        (Dependence(601, 1.0, np.eye(8)), "no more than there are vectors; one is of 601 windows"),
-        (Dependence(20, 360_001.0, np.eye(8)), "of 600 vectors cannot vary 360001 times as much"),
-        (Dependence(20, 1e300, np.eye(8)), r"of 600 vectors cannot vary 1e\+300 times as much"),
-        (Dependence(20, 1.0, np.diag([1.0] * 7 + [1e9])), r"of 600 vectors cannot vary 1e\+09 times as much"),
-        (Dependence(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
-        (Dependence(20, 1.0, -np.eye(8)), "dependence of the means must be a covariance"),
-        (Dependence(20, 1.0, np.ones((8, 8))), "dependence of the means must be a covariance"),
-        (Dependence(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
+        (Overdispersion(601, 1.0, np.eye(8)), "at most one a vector; one is of 601 windows"),
+        (Overdispersion(20, 360_001.0, np.eye(8)), "of 600 vectors cannot vary 360001 times as much"),
+        (Overdispersion(20, 1e300, np.eye(8)), r"of 600 vectors cannot vary 1e\+300 times as much"),
+        (
+            Overdispersion(20, 1.0, np.diag([1.0] * 7 + [1e9])),
+            r"of 600 vectors cannot vary 1e\+09 times as much",
+        ),
+        (Overdispersion(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
+        (Overdispersion(20, 1.0, -np.eye(8)), "overdispersion of the means must be a covariance"),
+        (Overdispersion(20, 1.0, np.ones((8, 8))), "overdispersion of the means must be a covariance"),
+        (Overdispersion(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
     ],
 )
-def test_a_dependence_that_cannot_be_is_refused(
-    full_baseline: Baseline, dependence: Dependence, fault: str
+def test_a_overdispersion_that_cannot_be_is_refused(
+    full_baseline: Baseline, overdispersion: Overdispersion, fault: str
 ) -> None:
     with pytest.raises(BaselineError, match=fault):
-        dataclasses.replace(full_baseline, dependence=dependence)
+        dataclasses.replace(full_baseline, overdispersion=overdispersion)
 
 
-def test_the_strongest_dependence_that_can_be_is_accepted(full_baseline: Baseline) -> None:
-    strongest = Dependence(20, 360_000.0, np.eye(8))
-    accepted = dataclasses.replace(full_baseline, dependence=strongest)
-    assert accepted.dependence is strongest
+def test_the_strongest_overdispersion_that_can_be_is_accepted(full_baseline: Baseline) -> None:
+    strongest = Overdispersion(20, 360_000.0, np.eye(8))
+    accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
+    assert accepted.overdispersion is strongest
     assert 360_000 < strongest.inflation(6) < np.inf
 
 
@@ -488,13 +491,19 @@ def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None
     [
         ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative nor all zero"),
         ({"covariance": np.ones((8, 8))}, "covariance of a segment must be one"),
-        ({"dependence": Dependence(-1, 1.0, np.eye(8))}, "of a segment must be of no window or more"),
-        ({"dependence": Dependence(0, 1.0, np.eye(8))}, "must be of 20 windows or more"),
-        ({"dependence": Dependence(19, 1.0, np.eye(8))}, "must be of 20 windows or more"),
-        ({"dependence": Dependence(20, 360_000.0, np.eye(8))}, "cannot vary 360000 times as much"),
-        ({"dependence": Dependence(20, 0.9, np.eye(8))}, "over-dispersion of a segment's counts must be 1"),
-        ({"dependence": Dependence(20, 1.0, -np.eye(8))}, "dependence of a segment's means must be a cov"),
-        ({"dependence": Dependence(20, 1.0, np.eye(7))}, "its segments do not fit each other"),
+        ({"overdispersion": Overdispersion(-1, 1.0, np.eye(8))}, "of a segment must be of no window or more"),
+        ({"overdispersion": Overdispersion(0, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"overdispersion": Overdispersion(19, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"overdispersion": Overdispersion(20, 360_000.0, np.eye(8))}, "cannot vary 360000 times as much"),
+        (
+            {"overdispersion": Overdispersion(20, 0.9, np.eye(8))},
+            "overdispersion of a segment's counts must be 1",
+        ),
+        (
+            {"overdispersion": Overdispersion(20, 1.0, -np.eye(8))},
+            "overdispersion of a segment's means must be a cov",
+        ),
+        ({"overdispersion": Overdispersion(20, 1.0, np.eye(7))}, "its segments do not fit each other"),
         (
             {"counts": np.full(6, 10**6)},
             "its segments by country hold more vectors of a cluster than it does",
@@ -514,8 +523,8 @@ def test_a_segment_that_cannot_be_is_refused(
 
 def test_segments_are_not_known_better_than_the_whole(full_baseline: Baseline) -> None:
     metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
-    with pytest.raises(BaselineError, match="a segment's dependence is known, and not that of the whole"):
-        dataclasses.replace(full_baseline, metadata=metadata, dependence=None)
+    with pytest.raises(BaselineError, match="a segment's overdispersion is known, and not that of the whole"):
+        dataclasses.replace(full_baseline, metadata=metadata, overdispersion=None)
 
 
 def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> None:
@@ -525,7 +534,7 @@ def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> 
         dataclasses.replace(full_baseline, segments=segments)
 
 
-def test_the_length_of_windows_and_the_dependence_belong_together(
+def test_the_length_of_windows_and_the_overdispersion_belong_together(
     baseline: Baseline, full_baseline: Baseline
 ) -> None:
     for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
@@ -540,11 +549,11 @@ def test_quantile_levels_without_the_median_are_refused(baseline: Baseline) -> N
 
 def test_cosine_centroids_that_are_not_of_unit_length_are_refused(baseline: Baseline) -> None:
     with pytest.raises(BaselineError, match="must be of unit length"):
-        dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, Metric.COSINE))
+        dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, DistanceMetric.COSINE))
 
 
 def test_a_metric_that_contradicts_the_metadata_is_refused(baseline: Baseline) -> None:
-    metadata = baseline.metadata.model_copy(update={"metric": Metric.COSINE})
+    metadata = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
     with pytest.raises(BaselineError, match="its metadata says"):
         dataclasses.replace(baseline, metadata=metadata)
 

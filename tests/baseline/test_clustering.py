@@ -4,17 +4,19 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline import clustering as module
 from driftgauge.baseline.clustering import find_centroids, measure_stability
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 
 
-def stability(vectors: NDArray[np.float32], clusters: int, *, metric: Metric = Metric.EUCLIDEAN) -> float:
+def stability(
+    vectors: NDArray[np.float32], clusters: int, *, metric: DistanceMetric = DistanceMetric.EUCLIDEAN
+) -> float:
     fitted, held_out = np.arange(0, len(vectors), 2), np.arange(1, len(vectors), 2)
     centroids = find_centroids(vectors[fitted], clusters, metric, 0, lambda _: None)
     return measure_stability(centroids, vectors, fitted, held_out, 0)
 
 
-@pytest.mark.parametrize("metric", Metric)
-def test_clusters_that_are_there_are_found_by_every_seed(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", DistanceMetric)
+def test_clusters_that_are_there_are_found_by_every_seed(metric: DistanceMetric) -> None:
     random = np.random.default_rng(0)
     centres = 20 * np.eye(3)
     vectors = centres[random.integers(3, size=600)] + random.normal(size=(600, 3))
@@ -50,5 +52,5 @@ def test_a_trial_may_leave_a_cluster_empty() -> None:
     # Its vectors have fewer directions than there are clusters.
     vectors = np.repeat(np.eye(4, dtype=np.float32), [500, 500, 500, 2], axis=0)
     rows = np.arange(len(vectors))
-    centroids = find_centroids(vectors, 4, Metric.COSINE, 0, lambda _: None)
+    centroids = find_centroids(vectors, 4, DistanceMetric.COSINE, 0, lambda _: None)
     assert measure_stability(centroids, vectors, rows[:1_500], rows, 0) > 0.99

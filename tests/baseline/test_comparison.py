@@ -10,9 +10,9 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import Comparability, Comparison, compare, mean_distance
 from driftgauge.baseline.comparison_report import as_json, describe
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.core.counting.assignment import Centroids, Metric
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import noise_floor
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import noise_floor
 
 
 def renamed(baseline: Baseline, **update: object) -> Baseline:
@@ -37,7 +37,7 @@ def moved_counts(baseline: Baseline, count: int) -> Baseline:
     return dataclasses.replace(baseline, counts=counts)
 
 
-def fitted(vectors: NDArray[np.float32], *, metric: Metric, seed: int) -> Baseline:
+def fitted(vectors: NDArray[np.float32], *, metric: DistanceMetric, seed: int) -> Baseline:
     return fit_baseline(
         vectors,
         stream="s",
@@ -61,7 +61,7 @@ def test_a_baseline_is_the_same_as_itself(baseline: Baseline) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"model_version": "v2"}, {"dimension": 9}, {"metric": Metric.COSINE}], ids=str
+    "change", [{"model_version": "v2"}, {"dimension": 9}, {"metric": DistanceMetric.COSINE}], ids=str
 )
 def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, object]) -> None:
     if "dimension" in change:
@@ -69,7 +69,7 @@ def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, o
         other = dataclasses.replace(
             baseline,
             metadata=baseline.metadata.model_copy(update=change),
-            centroids=Centroids(wider, Metric.EUCLIDEAN),
+            centroids=Centroids(wider, DistanceMetric.EUCLIDEAN),
             mean=np.append(baseline.mean, 0),
             components=np.pad(baseline.components, ((0, 0), (0, 1))),
         )
@@ -79,7 +79,7 @@ def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, o
         other = dataclasses.replace(
             baseline,
             metadata=baseline.metadata.model_copy(update=change),
-            centroids=Centroids(values, Metric.COSINE),
+            centroids=Centroids(values, DistanceMetric.COSINE),
         )
     else:
         other = renamed(baseline, **change)
@@ -143,8 +143,8 @@ def test_centroids_that_moved_far_or_do_not_pair_are_other_clusters(baseline: Ba
     assert compared.pairs == 5
 
 
-@pytest.mark.parametrize("metric", Metric)
-def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", DistanceMetric)
+def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: DistanceMetric) -> None:
     random = np.random.default_rng(0)
     centres = 20 * np.eye(6)
     vectors = centres[random.integers(6, size=3_000)] + random.normal(size=(3_000, 6))
@@ -154,7 +154,9 @@ def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: 
     assert compared.pairs == 6
     for match in compared.matches:
         own, other = first.centroids.values[match.cluster], second.centroids.values[match.nearest]
-        expected = np.linalg.norm(own - other) if metric is Metric.EUCLIDEAN else 1 - float(own @ other)
+        expected = (
+            np.linalg.norm(own - other) if metric is DistanceMetric.EUCLIDEAN else 1 - float(own @ other)
+        )
         assert match.distance == pytest.approx(expected, rel=1e-2, abs=1e-6)
 
 
@@ -202,7 +204,7 @@ def test_it_is_said_plainly_whether_results_can_be_compared(comparisons: dict[st
 def test_what_differs_is_marked(baseline: Baseline, full_baseline: Baseline) -> None:
     text = describe(compare(baseline, full_baseline), Path("a"), Path("b"))
     marked = [line.split()[1] for line in text.splitlines() if line.startswith("*")]
-    assert marked == ["identity", "over-dispersion", "segments"]
+    assert marked == ["identity", "overdispersion", "segments"]
     assert "2.25, windows of 1h" in text
 
 

@@ -18,9 +18,9 @@ from driftgauge.baseline.artifact import Baseline, load, save
 from driftgauge.baseline.fitting import Provenance, fit_baseline, split_indices
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
-from driftgauge.core.counting.assignment import Metric
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import noise_floor
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.errors import BaselineError
 
 
@@ -88,15 +88,15 @@ def test_the_clusters_are_as_tight_as_those_of_k_means(blobs: NDArray[np.float32
 def test_what_the_user_said_is_kept(baseline: Baseline) -> None:
     about = baseline.metadata
     assert (about.stream, about.model_version, about.seed) == ("resnet18-fc1", "v1", 3)
-    assert (about.dimension, about.clusters, about.metric) == (8, 6, Metric.EUCLIDEAN)
+    assert (about.dimension, about.clusters, about.metric) == (8, 6, DistanceMetric.EUCLIDEAN)
     assert about.created_ms == 1_762_128_000_000
     assert about.versions["numpy"] == np.__version__
     assert about.versions.keys() == {"numpy", "python", "scikit-learn"}
 
 
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_the_same_seed_gives_the_same_identity_and_another_does_not(
-    blobs: NDArray[np.float32], metric: Metric
+    blobs: NDArray[np.float32], metric: DistanceMetric
 ) -> None:
     first = fit(blobs, metric=metric, seed=1)
     assert fit(blobs, metric=metric, seed=1, created_ms=9).identity == first.identity
@@ -112,7 +112,7 @@ def test_the_identity_does_not_depend_on_the_number_of_threads() -> None:
         "came = Provenance(Traffic(np.arange(8_000) // 125, 3_600_000));"
         "known = dict(stream='s', model_version=None, created_ms=0, provenance=came);"
         "baseline = fit_baseline(x, progress=lambda _: None, **known);"
-        "assert baseline.dependence is not None; print(baseline.identity)"
+        "assert baseline.overdispersion is not None; print(baseline.identity)"
     )
     identities = {
         subprocess.run(
@@ -128,8 +128,8 @@ def test_the_identity_does_not_depend_on_the_number_of_threads() -> None:
     assert identities.pop().startswith("sha256:")
 
 
-@pytest.mark.parametrize("metric", Metric)
-def test_digits_are_told_from_noise(tmp_path: Path, metric: Metric) -> None:
+@pytest.mark.parametrize("metric", DistanceMetric)
+def test_digits_are_told_from_noise(tmp_path: Path, metric: DistanceMetric) -> None:
     images = np.random.default_rng(0).permutation(load_digits().data).astype(np.float32)
     baseline = fit(images[:1_200], clusters=10, metric=metric)
     save(baseline, tmp_path / "digits.safetensors")
@@ -148,7 +148,7 @@ def test_digits_are_told_from_noise(tmp_path: Path, metric: Metric) -> None:
 def test_cosine_centroids_are_unit_vectors_at_a_fixed_point() -> None:
     # Without clusters in the data the rounds on the sphere have something to do.
     vectors = np.random.default_rng(2).normal(size=(3_000, 8)).astype(np.float32)
-    centroids = fit(vectors, metric=Metric.COSINE).centroids
+    centroids = fit(vectors, metric=DistanceMetric.COSINE).centroids
     np.testing.assert_allclose(np.linalg.norm(centroids.values, axis=1), 1, rtol=1e-6)
     fitted, _ = split_indices(len(vectors), 0)
     unit = vectors[fitted] / np.linalg.norm(vectors[fitted], axis=1, keepdims=True)
@@ -162,7 +162,7 @@ def test_cosine_centroids_are_unit_vectors_at_a_fixed_point() -> None:
 
 def test_a_cosine_distance_is_never_negative() -> None:
     directions = np.random.default_rng(2).normal(size=(6, 50))
-    quantiles = fit(np.repeat(directions, 100, axis=0), metric=Metric.COSINE).distance_quantiles
+    quantiles = fit(np.repeat(directions, 100, axis=0), metric=DistanceMetric.COSINE).distance_quantiles
     assert quantiles.min() >= 0
     assert quantiles.max() < 1e-6
 
@@ -170,14 +170,17 @@ def test_a_cosine_distance_is_never_negative() -> None:
 def test_the_length_of_a_vector_means_nothing_to_the_cosine_histogram(blobs: NDArray[np.float32]) -> None:
     # Powers of two, which change no bit of a quotient.
     scales = 2.0 ** np.random.default_rng(0).integers(-3, 4, size=(len(blobs), 1))
-    plain, scaled = fit(blobs, metric=Metric.COSINE), fit(blobs * scales, metric=Metric.COSINE)
+    plain, scaled = (
+        fit(blobs, metric=DistanceMetric.COSINE),
+        fit(blobs * scales, metric=DistanceMetric.COSINE),
+    )
     assert scaled.counts.tolist() == plain.counts.tolist()
     assert scaled.distance_quantiles.tobytes() == plain.distance_quantiles.tobytes()
 
 
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_a_large_set_is_fitted_in_mini_batches(
-    blobs: NDArray[np.float32], metric: Metric, monkeypatch: pytest.MonkeyPatch
+    blobs: NDArray[np.float32], metric: DistanceMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_PASS", 1_000)
     told: list[str] = []
@@ -214,7 +217,7 @@ def bursts(count: int, length: int) -> NDArray[np.float32]:
     return (vectors + random.normal(size=vectors.shape)).astype(np.float32)
 
 
-def test_time_stamped_vectors_are_split_by_whole_windows_and_tell_their_dependence() -> None:
+def test_time_stamped_vectors_are_split_by_whole_windows_and_tell_their_overdispersion() -> None:
     vectors = bursts(6_000, 5)
     traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
     told: list[str] = []
@@ -227,10 +230,10 @@ def test_time_stamped_vectors_are_split_by_whole_windows_and_tell_their_dependen
     np.testing.assert_allclose(baseline.mean, vectors[held_out].mean(axis=0, dtype=float), rtol=1e-9)
     assert baseline.metadata.reference_count == 3_000
     assert baseline.metadata.window_ms == HOUR_MS
-    assert baseline.dependence is not None
-    assert baseline.dependence.windows == 30
+    assert baseline.overdispersion is not None
+    assert baseline.overdispersion.windows == 30
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
-    assert baseline.dependence.counts == pytest.approx(5, rel=0.35)
+    assert baseline.overdispersion.counts == pytest.approx(5, rel=0.35)
     assert any("windows of 1h hold 100 events (the median)" in line for line in told)
     assert any(line.startswith("30 windows of 1h held out: counts vary") for line in told)
 
@@ -246,7 +249,7 @@ def test_the_same_times_and_seed_give_the_same_identity() -> None:
 def test_vectors_without_times_are_fitted_with_a_warning(blobs: NDArray[np.float32]) -> None:
     told: list[str] = []
     baseline = fit(blobs, progress=told.append)
-    assert baseline.dependence is None
+    assert baseline.overdispersion is None
     assert baseline.metadata.window_ms is None
     (warning,) = [line for line in told if line.startswith("warning")]
     assert "the vectors have no times" in warning
@@ -257,14 +260,14 @@ def test_few_windows_are_split_vector_by_vector_with_a_warning(blobs: NDArray[np
     provenance = Provenance(traffic_of(len(blobs), LEAST_WINDOWS - 1))
     baseline = fit(blobs, provenance=provenance, progress=told.append)
     assert baseline.identity == fit(blobs).identity
-    assert baseline.dependence is None
+    assert baseline.overdispersion is None
     assert any(line.startswith(f"warning: the events are of {LEAST_WINDOWS - 1} windows") for line in told)
 
 
-def test_windows_of_few_events_leave_the_dependence_unknown(blobs: NDArray[np.float32]) -> None:
+def test_windows_of_few_events_leave_the_overdispersion_unknown(blobs: NDArray[np.float32]) -> None:
     told: list[str] = []
     baseline = fit(blobs, provenance=Provenance(traffic_of(len(blobs), 100)), progress=told.append)
-    assert baseline.dependence is None
+    assert baseline.overdispersion is None
     assert any("held out 0 have 30 events or more" in line for line in told)
 
 
@@ -290,7 +293,7 @@ def test_segments_are_counted_among_the_vectors_held_out(blobs: NDArray[np.float
     assert baseline.identity != fit(blobs).identity
 
 
-def test_segments_of_events_with_times_know_their_own_dependence() -> None:
+def test_segments_of_events_with_times_know_their_own_overdispersion() -> None:
     # In bursts of five, by turns of one segment and of the others.
     vectors = bursts(12_000, 5)
     labels = [{"side": ("a", "b")[row // 5 % 2]} for row in range(len(vectors))]
@@ -298,11 +301,11 @@ def test_segments_of_events_with_times_know_their_own_dependence() -> None:
     numbers = np.arange(len(vectors)) // 200
     told: list[str] = []
     baseline = fit(vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), members), progress=told.append)
-    assert baseline.dependence is not None
+    assert baseline.overdispersion is not None
     for segment in baseline.segments:
-        assert segment.dependence is not None
-        assert segment.dependence.windows == baseline.dependence.windows
-        assert segment.dependence.counts == pytest.approx(5, rel=0.4)
+        assert segment.overdispersion is not None
+        assert segment.overdispersion.windows == baseline.overdispersion.windows
+        assert segment.overdispersion.counts == pytest.approx(5, rel=0.4)
     by_others = find_members(
         [{"n": "few" if row % 10 == 0 else "many"} for row in range(len(vectors))],
         [SegmentChoice("n", ("few",))],
@@ -310,11 +313,11 @@ def test_segments_of_events_with_times_know_their_own_dependence() -> None:
     few, many = fit(
         vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), by_others), progress=told.append
     ).segments
-    assert (few.value, few.dependence) == ("few", None)
-    assert many.dependence is not None
+    assert (few.value, few.overdispersion) == ("few", None)
+    assert many.overdispersion is not None
     assert any(line.startswith("segment n=few has 30 events or more in 0 of the windows") for line in told)
     # Without times nothing is known of anything.
-    assert [part.dependence for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
+    assert [part.overdispersion for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
         None,
         None,
     ]
@@ -369,8 +372,8 @@ def test_vectors_that_are_all_the_same_are_refused() -> None:
         fit(np.full((100, 4), 0.3))
 
 
-@pytest.mark.parametrize("metric", Metric)
-def test_fewer_distinct_vectors_than_clusters_are_refused_with_a_number(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", DistanceMetric)
+def test_fewer_distinct_vectors_than_clusters_are_refused_with_a_number(metric: DistanceMetric) -> None:
     with pytest.raises(BaselineError, match=re.escape("only 3 of 6 clusters") + ".*--clusters 3 or fewer"):
         fit(np.repeat(np.eye(3), 50, axis=0), metric=metric)
 
@@ -378,7 +381,7 @@ def test_fewer_distinct_vectors_than_clusters_are_refused_with_a_number(metric: 
 def test_fewer_directions_than_clusters_are_refused_under_cosine() -> None:
     scales = np.random.default_rng(0).uniform(0.5, 2, size=(150, 1))
     with pytest.raises(BaselineError, match=r"only 3 of 6 clusters.*--clusters 3 or fewer"):
-        fit(np.repeat(np.eye(3), 50, axis=0) * scales, metric=Metric.COSINE)
+        fit(np.repeat(np.eye(3), 50, axis=0) * scales, metric=DistanceMetric.COSINE)
 
 
 def test_zero_vectors_are_refused_under_cosine_only(blobs: NDArray[np.float32]) -> None:
@@ -386,7 +389,7 @@ def test_zero_vectors_are_refused_under_cosine_only(blobs: NDArray[np.float32]) 
     vectors[7] = 0
     vectors[9] = 1e-30  # its square is zero in float32
     with pytest.raises(BaselineError, match=r"rows 7, 9 are of length zero.*--metric euclidean"):
-        fit(vectors, metric=Metric.COSINE)
+        fit(vectors, metric=DistanceMetric.COSINE)
     assert fit(vectors).counts.sum() == 600
 
 

@@ -5,13 +5,13 @@ import pytest
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.quality import (
-    dependence_reading,
     largest_window,
     notes,
+    overdispersion_reading,
     stability_reading,
     tiny_clusters,
 )
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.statistics.overdispersion import Overdispersion
 
 
 def changed(baseline: Baseline, **update: object) -> Baseline:
@@ -50,9 +50,9 @@ def test_stability_is_read_in_words(stability: float, meaning: str) -> None:
     assert meaning in reading
 
 
-def test_a_dependence_is_read_in_times_as_much() -> None:
+def test_a_overdispersion_is_read_in_times_as_much() -> None:
     means = np.array([[2.0, 1.0], [1.0, 2.0]])
-    assert dependence_reading(Dependence(20, 2.254, means)) == (
+    assert overdispersion_reading(Overdispersion(20, 2.254, means)) == (
         "counts vary 2.25 times as much as those of independent events, means up to 3.00 times"
     )
 

@@ -6,8 +6,8 @@ import pytest
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.quality import notes
 from driftgauge.baseline.report import as_json, describe
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import noise_floor
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import noise_floor
 
 
 def test_the_text_says_what_the_baseline_is(baseline: Baseline) -> None:

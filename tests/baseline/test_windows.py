@@ -15,7 +15,7 @@ from driftgauge.baseline.windows import (
     split_windows,
     tell_ratio,
 )
-from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 HOUR_MS = 3_600_000
 
@@ -77,7 +77,7 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
     return numbers, np.repeat(ids, length), np.repeat(vectors, length, axis=0).astype(np.float32)
 
 
-def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> CleanWindows:
+def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> OverdispersionEstimator:
     rows = np.arange(len(vectors))
     found = moments(vectors, rows)
     return observe(numbers, ids, project(vectors, rows, found) / np.sqrt(found.variances), 6)
@@ -96,7 +96,7 @@ def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pyte
             calls.append(arguments)
             return self
 
-    monkeypatch.setattr(module, "CleanWindows", Recorder)
+    monkeypatch.setattr(module, "OverdispersionEstimator", Recorder)
     numbers, ids, vectors = drawn(np.random.default_rng(0), 5, 40, 1)
     numbers = np.where(numbers == 2, 1, numbers)  # of unequal sizes, and numbers with a gap
     observed(numbers, ids, vectors)
@@ -127,31 +127,35 @@ def test_the_dispersion_of_bursts_is_found_though_windows_are_part_of_the_refere
     # contains the window, and as if it did not, they would come out 10 % low.
     found = []
     for seed in range(60):
-        dependence = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).dependence()
-        assert dependence is not None
-        found.append(dependence.counts)
+        overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).overdispersion()
+        assert overdispersion is not None
+        found.append(overdispersion.counts)
     assert np.mean(found) == pytest.approx(length, rel=0.06)
 
 
 def test_independent_events_are_found_to_be_independent() -> None:
-    dependence = observed(*drawn(np.random.default_rng(1), 200, 60, 1)).dependence()
-    assert dependence is not None
-    assert dependence.counts < 1.15
-    assert np.linalg.eigvalsh(dependence.means)[-1] < 1.4
+    overdispersion = observed(*drawn(np.random.default_rng(1), 200, 60, 1)).overdispersion()
+    assert overdispersion is not None
+    assert overdispersion.counts < 1.15
+    assert np.linalg.eigvalsh(overdispersion.means)[-1] < 1.4
 
 
-def told(traffic: Traffic | None, windows: CleanWindows | None) -> tuple[Dependence | None, str]:
+def told(
+    traffic: Traffic | None, windows: OverdispersionEstimator | None
+) -> tuple[Overdispersion | None, str]:
     lines: list[str] = []
-    dependence = measure_dependence(traffic, windows, 6, lines.append)
+    overdispersion = measure_dependence(traffic, windows, 6, lines.append)
     assert len(lines) == 1
-    return dependence, lines[0]
+    return overdispersion, lines[0]
 
 
-def test_a_dependence_that_is_known_is_told() -> None:
+def test_a_overdispersion_that_is_known_is_told() -> None:
     numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
-    dependence, line = told(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
-    assert dependence is not None
-    assert line.startswith(f"50 windows of 1h held out: counts vary {dependence.counts:.2f} times as much")
+    overdispersion, line = told(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
+    assert overdispersion is not None
+    assert line.startswith(
+        f"50 windows of 1h held out: counts vary {overdispersion.counts:.2f} times as much"
+    )
 
 
 def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
@@ -166,8 +170,8 @@ def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
         (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
         (few, small, f"held out {MIN_WINDOWS - 1} have 30 events or more", "a longer --window"),
     ):
-        dependence, line = told(traffic, windows)
-        assert dependence is None
+        overdispersion, line = told(traffic, windows)
+        assert overdispersion is None
         assert line.startswith("warning: ")
         assert "p-values will not be calibrated for bursts" in line
         assert reason in line
@@ -191,7 +195,7 @@ def silent(_: str) -> None:
     raise AssertionError("nothing was to be told")
 
 
-def test_a_segments_dependence_is_that_of_its_own_events_about_its_own_mean() -> None:
+def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean() -> None:
     random = np.random.default_rng(0)
     windows, bursts = 60, 30
     numbers = np.repeat(np.arange(windows), bursts * 5)
@@ -206,15 +210,15 @@ def test_a_segments_dependence_is_that_of_its_own_events_about_its_own_mean() ->
     parts = [Members("k", "a", own), Members("k", "other", ~own)]
     segments = reference_segments(parts, ids, along, 3, silent)
     found, rest = measure_segments(segments, parts, numbers, ids, along, 3, silent)
-    assert found.dependence is not None
-    assert rest.dependence is not None
-    assert found.dependence.windows == windows
-    assert found.dependence.counts == pytest.approx(5, rel=0.25)
-    assert np.diag(found.dependence.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
-    assert rest.dependence.counts < 1.3
+    assert found.overdispersion is not None
+    assert rest.overdispersion is not None
+    assert found.overdispersion.windows == windows
+    assert found.overdispersion.counts == pytest.approx(5, rel=0.25)
+    assert np.diag(found.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
+    assert rest.overdispersion.counts < 1.3
 
 
-def test_of_a_segment_with_too_few_windows_the_dependence_is_not_known() -> None:
+def test_of_a_segment_with_too_few_windows_the_overdispersion_is_not_known() -> None:
     random = np.random.default_rng(0)
     numbers = np.repeat(np.arange(MIN_WINDOWS), 15)
     ids, along = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
@@ -222,7 +226,7 @@ def test_of_a_segment_with_too_few_windows_the_dependence_is_not_known() -> None
     parts = [Members("k", "a", numbers > 0)]
     segments = reference_segments(parts, ids, along, 3, silent)
     (found,) = measure_segments(segments, parts, numbers, ids, along, 3, lines.append)
-    assert found.dependence is None
+    assert found.overdispersion is None
     assert lines == [
         "segment k=a has 15 events or more in 19 of the windows held out, and 20 are needed: its events are "
         "taken to be as related as all of them, and its p-values are not calibrated"

@@ -1,7 +1,7 @@
 """What segments, streams and sizes that share a budget page: `python tests/bench/budgets.py`, 15 minutes.
 
 The CIFAR-10 embeddings are the population, and nothing drifts: 200 years of windows by the hour, each year
-with baselines, and a dependence measured on 200 clean windows, of its own. Windows are put together from
+with baselines, and an overdispersion measured on 200 clean windows, of its own. Windows are put together from
 cells: sums over 50 events that are drawn once, so many that a window hardly ever has one twice. A page is a
 window, or a segment of one, whose verdict becomes drift.
 """
@@ -39,14 +39,18 @@ from tests.bench.verdicts import (  # noqa: E402
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments, project  # noqa: E402
 from driftgauge.baseline.segments import Members, reference_segments  # noqa: E402
-from driftgauge.core.budget import window_level  # noqa: E402
 from driftgauge.core.counting.tally import Tally  # noqa: E402
-from driftgauge.core.dependence import CleanWindows, Dependence, Known  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
-from driftgauge.core.result import Verdict  # noqa: E402
 from driftgauge.core.spec import StreamSpec  # noqa: E402
-from driftgauge.core.verdict import decide  # noqa: E402
+from driftgauge.core.statistics.budget import window_level  # noqa: E402
+from driftgauge.core.statistics.overdispersion import (  # noqa: E402
+    CalibratedOverdispersion,
+    Overdispersion,
+    OverdispersionEstimator,
+)
+from driftgauge.core.windows.result import Verdict  # noqa: E402
 from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
+from driftgauge.core.windows.verdict import decide  # noqa: E402
 
 CELL = 50  # events
 CELLS = 40_000
@@ -95,13 +99,13 @@ class Cells:
 
 def learn(
     windows: NDArray[np.int64], part: SegmentReference, reference: Reference, count: int
-) -> Dependence | None:
-    """Return the dependence of clean windows of so many events, (windows, k + r)."""
-    clean = CleanWindows.empty(reference.components)
+) -> Overdispersion | None:
+    """Return the overdispersion of clean windows of so many events, (windows, k + r)."""
+    clean = OverdispersionEstimator.empty(reference.components)
     shifts = part.standardized(reference.projection.shift(windows[:, CLUSTERS:], count))
     for counts, shift in zip(windows[:, :CLUSTERS], shifts, strict=True):
         clean = clean.add(counts, part.counts, shift, int(part.counts.sum()))
-    return clean.dependence()
+    return clean.overdispersion()
 
 
 def to_tally(values: NDArray[np.int64]) -> Tally:
@@ -113,10 +117,10 @@ class Followed:
     """What windows are compared with, one after the other, and how often they page."""
 
     def __init__(
-        self, part: SegmentReference, dependence: Dependence | None, count: int, level: float
+        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, level: float
     ) -> None:
         # The combined p-value is never below the least of the three.
-        self.screen = Screen(part, dependence, count, 4 * level)
+        self.screen = Screen(part, overdispersion, count, 4 * level)
         self.found: list[bool] = []
 
     def pages(self) -> int:
@@ -124,7 +128,7 @@ class Followed:
         verdicts: list[Verdict] = []
         for place, found in enumerate(self.found):
             recent = tuple(self.found[max(place - 2, 0) : place])
-            verdicts.append(decide(recent, is_found=found, has_power=True))
+            verdicts.append(decide(recent, is_significant_and_large=found, has_power=True))
         return count_pages(verdicts)
 
 
@@ -162,23 +166,23 @@ def year_of_segments(
         return cells.sum(axis=(1, 2)), sums
 
     whole, count = whole_of(reference), VALUES * VALUES * CELL
-    dependence, known = None, {}
+    overdispersion, known = None, {}
     if length > 1:
         clean, parts = windows(CLEAN_WINDOWS)
-        dependence = learn(clean, whole, reference, count)
+        overdispersion = learn(clean, whole, reference, count)
         for part in segments:
             own = learn(parts[part.key, part.value], part, reference, count // VALUES)
             assert own is not None
-            known[part.key, part.value] = Known(own, calibrated=True)
+            known[part.key, part.value] = CalibratedOverdispersion(own, calibrated=True)
     its_spec = spec(reference, HOUR_MS)
     its_spec = replace(its_spec, alarm=replace(its_spec.alarm, segment_keys=("region", "device")))
-    scorer = WindowScorer(its_spec, reference, dependence, calibrated=True, segments=known)
+    scorer = WindowScorer(its_spec, reference, overdispersion, calibrated=True, segments=known)
     level = its_spec.alarm.level / 2
-    all_of_it = Followed(whole, dependence, count, level)
+    all_of_it = Followed(whole, overdispersion, count, level)
     followed = {
         (part.key, part.value): Followed(
             part,
-            known[part.key, part.value].dependence if known else None,
+            known[part.key, part.value].overdispersion if known else None,
             count // VALUES,
             level,
         )
@@ -227,7 +231,7 @@ def year_of_streams(world: World, kind: Cells, mix: Weights, length: int, year: 
         ) -> NDArray[np.int64]:
             return tallies[random.integers(0, CELLS, (number, STREAM_CELLS))].sum(axis=1)
 
-        dependence = learn(hours(CLEAN_WINDOWS), whole, reference, count) if length > 1 else None
+        overdispersion = learn(hours(CLEAN_WINDOWS), whole, reference, count) if length > 1 else None
         by_hour = hours(HOURS_A_YEAR // HOURS_A_DAY * HOURS_A_DAY)
         by_day = by_hour.reshape(-1, HOURS_A_DAY, by_hour.shape[1]).sum(axis=1)
         for sums, its_count, size_ms in (
@@ -236,8 +240,8 @@ def year_of_streams(world: World, kind: Cells, mix: Weights, length: int, year: 
         ):
             its_spec: StreamSpec = spec(reference, size_ms)
             its_spec = replace(its_spec, alarm=replace(its_spec.alarm, level=level))
-            scorer = WindowScorer(its_spec, reference, dependence, calibrated=True)
-            followed = Followed(whole, dependence, its_count, level)
+            scorer = WindowScorer(its_spec, reference, overdispersion, calibrated=True)
+            followed = Followed(whole, overdispersion, its_count, level)
             shift = reference.projection.shift(sums[:, CLUSTERS:], its_count)
             for place, suspicious in enumerate(followed.screen.suspects(sums[:, :CLUSTERS], shift)):
                 score = scorer.score(to_tally(sums[place])) if suspicious else None

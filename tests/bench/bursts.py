@@ -2,8 +2,8 @@
 
 Events are CIFAR-10 embeddings of the test images, in bursts of 1, 2 or 5 images drawn from the same
 random class. A split halves the images. The centroids are fitted on one half, and from the other W
-windows are drawn, the baseline: its counts, moments and the dependence, for which each window is
-compared with the others. Then live windows are judged at a nominal 1 %, with that dependence and as if
+windows are drawn, the baseline: its counts, moments and the overdispersion, for which each window is
+compared with the others. Then live windows are judged at a nominal 1 %, with that overdispersion and as if
 events were independent.
 
 Two nulls. "same": live windows are drawn, with replacement, from the images that the baseline's were
@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from driftgauge.baseline.clustering import find_centroids
 from driftgauge.baseline.moments import Moments, moments, project
 from driftgauge.baseline.windows import observe
-from driftgauge.core.combination import combine
-from driftgauge.core.counting.assignment import Metric
-from driftgauge.core.dependence import Dependence
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanNull
-from driftgauge.core.significance import CountNull
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.overdispersion import Overdispersion
 
 EMBEDDINGS = Path(__file__).parents[2] / "../shared/data/cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
@@ -64,14 +64,14 @@ class Baseline:
 
     counts: NDArray[np.int64]
     found: Moments
-    dependence: Dependence
+    overdispersion: Overdispersion
 
 
 def halve(vectors: NDArray[np.float32], labels: NDArray[np.uint8], split: int) -> tuple[Images, Images]:
     """Return two halves of the images, clustered by centroids fitted on the first."""
     order = np.random.default_rng([split, 0]).permutation(len(vectors))
     halves = np.split(order, 2)
-    centroids = find_centroids(vectors[halves[0]], CLUSTERS, Metric.EUCLIDEAN, split, lambda _: None)
+    centroids = find_centroids(vectors[halves[0]], CLUSTERS, DistanceMetric.EUCLIDEAN, split, lambda _: None)
     first, second = (
         Images(
             vectors[rows],
@@ -90,20 +90,20 @@ def fit(images: Images, rows: NDArray[np.intp]) -> Baseline:
     along = project(images.vectors, np.arange(len(images.vectors)), found)[flat]
     ids = images.clusters[flat]
     numbers = np.repeat(np.arange(len(rows)), rows.shape[1])
-    dependence = observe(numbers, ids, along / np.sqrt(found.variances), CLUSTERS).dependence()
-    if dependence is None:
+    overdispersion = observe(numbers, ids, along / np.sqrt(found.variances), CLUSTERS).overdispersion()
+    if overdispersion is None:
         sys.exit("too few windows")
-    return Baseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, dependence)
+    return Baseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, overdispersion)
 
 
 def alarms(
-    baseline: Baseline, dependence: Dependence | None, images: Images, rows: NDArray[np.intp]
+    baseline: Baseline, overdispersion: Overdispersion | None, images: Images, rows: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Return the share of windows of some rows, (windows, n), that each test rejects."""
     count = rows.shape[1]
-    inflation = 1.0 if dependence is None else dependence.inflation(CLUSTERS)
-    count_null = CountNull(baseline.counts, inflation).at(count)
-    mean_null = MeanNull(np.diag(baseline.found.variances), int(baseline.counts.sum()), dependence)
+    inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
+    count_null = DivergenceNull(baseline.counts, inflation).at(count)
+    mean_null = MeanShiftNull(np.diag(baseline.found.variances), int(baseline.counts.sum()), overdispersion)
     along = project(images.vectors, np.arange(len(images.vectors)), baseline.found)
     p_values = []
     for window in rows:
@@ -135,13 +135,13 @@ def main() -> None:
             for split, (other, same) in enumerate(halves):
                 random = np.random.default_rng([split, length, count, windows])
                 baseline = fit(same, same.draw(random, windows, count, length))
-                dependence = baseline.dependence
-                phi.append([dependence.counts, dependence.inflation(CLUSTERS)])
+                overdispersion = baseline.overdispersion
+                phi.append([overdispersion.counts, overdispersion.inflation(CLUSTERS)])
                 live = same.draw(random, LIVE_WINDOWS, count, length)
-                rates["same"].append(alarms(baseline, dependence, same, live))
+                rates["same"].append(alarms(baseline, overdispersion, same, live))
                 rates["naive"].append(alarms(baseline, None, same, live))
                 live = other.draw(random, LIVE_WINDOWS, count, length)
-                rates["other"].append(alarms(baseline, dependence, other, live))
+                rates["other"].append(alarms(baseline, overdispersion, other, live))
             naive = " ".join(f"{100 * rate:5.1f}" for rate in np.mean(rates["naive"], axis=0))
             for null in ("same", "other"):
                 found = 100 * np.array(rates[null])

@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from driftgauge.core.counting.accumulator import Accumulator
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
@@ -53,7 +53,7 @@ def say(title: str, seconds: float, unit: str) -> None:
 
 
 def assign(random: np.random.Generator, clusters: int, dimension: int) -> None:
-    centroids = Centroids(random.standard_normal((clusters, dimension), np.float32), Metric.EUCLIDEAN)
+    centroids = Centroids(random.standard_normal((clusters, dimension), np.float32), DistanceMetric.EUCLIDEAN)
     vectors = random.standard_normal((EVENTS, dimension), np.float32)
     title = f"assign, k={clusters} d={dimension}"
     measure(title, lambda: centroids.assign(vectors), per=EVENTS, unit="event")
@@ -63,11 +63,13 @@ def add(random: np.random.Generator, groups: int, title: str) -> None:
     cluster = random.integers(CLUSTERS, size=EVENTS)
     group = np.sort(random.integers(groups, size=EVENTS))
     group = np.unique(group, return_inverse=True)[1]
-    beyond = random.random(EVENTS) < 0.01
-    places = random.integers(-(2**20), 2**20, size=(EVENTS, COMPONENTS))
+    outliers = random.random(EVENTS) < 0.01
+    coordinates = random.integers(-(2**20), 2**20, size=(EVENTS, COMPONENTS))
 
     def step() -> None:
-        tally_batch(group, int(group.max()) + 1, CLUSTERS, cluster=cluster, beyond=beyond, places=places)
+        tally_batch(
+            group, int(group.max()) + 1, CLUSTERS, cluster=cluster, outliers=outliers, coordinates=coordinates
+        )
 
     measure(f"tally, {title}", step, per=EVENTS, unit="event")
 
@@ -78,7 +80,7 @@ def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
     batch = build_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
     cluster = reference.centroids.assign(batch.vectors)
     size = f"k={clusters} d={dimension} r={reference.components}"
-    project, radii = reference.projection.places, reference.are_beyond
+    project, radii = reference.projection.coordinates, reference.are_outliers
     measure(f"project, {size}", lambda: project(batch.vectors), per=EVENTS, unit="event")
     measure(f"novelty, {size}", lambda: radii(batch.vectors, cluster), per=EVENTS, unit="event")
     names = [f"5f0c7d1e-{number:08x}" for number in range(EVENTS)]
@@ -217,14 +219,16 @@ def build_reference(random: np.random.Generator, name: str, clusters: int, dimen
     segment = np.full(clusters, BASELINE_COUNT // clusters // SEGMENTS, np.int64)
     return Reference(
         baseline_id=f"sha256:{name}",
-        centroids=Centroids(random.standard_normal((clusters, dimension), np.float32), Metric.EUCLIDEAN),
+        centroids=Centroids(
+            random.standard_normal((clusters, dimension), np.float32), DistanceMetric.EUCLIDEAN
+        ),
         counts=np.full(clusters, BASELINE_COUNT // clusters, np.int64),
         radii=np.full(clusters, 2 * dimension**0.5, np.float32),
         projection=Projection(
             np.zeros(dimension), directions[:components].astype(np.float32), np.ones(components)
         ),
-        dependence=None,
-        dependence_ms=None,
+        overdispersion=None,
+        overdispersion_ms=None,
         segments=tuple(
             SegmentReference("country", value, segment, np.zeros(components), np.eye(components))
             for value in (OTHER, *(f"c{number}" for number in range(SEGMENTS - 1)))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import orjson
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 
@@ -59,7 +59,7 @@ def main() -> None:
     generator = np.random.default_rng(0)
     for dimension in (128, 512):
         vectors = generator.standard_normal((EVENTS, dimension), np.float32)
-        contract = BaselineContract("resnet18-fc1", "first", dimension, "2025-10", Metric.EUCLIDEAN)
+        contract = BaselineContract("resnet18-fc1", "first", dimension, "2025-10", DistanceMetric.EUCLIDEAN)
         decoder = Decoder([contract], lead_ms=0)
         arrays, texts = events(vectors, as_array), events(vectors, as_base64)
         rich = events(

@@ -22,8 +22,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtri, rel_entr
 
 from driftgauge.baseline.clustering import find_centroids
-from driftgauge.core.counting.assignment import Metric
-from driftgauge.core.significance import CountNull, WindowNull
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.statistics.divergence_null import DivergenceDistribution, DivergenceNull
 
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 
@@ -46,7 +46,7 @@ Draw = Callable[[np.random.Generator], NDArray[np.float64]]
 """Draws true shares, (k,) float64."""
 
 
-def find_threshold(null: WindowNull, level: float) -> float:
+def find_threshold(null: DivergenceDistribution, level: float) -> float:
     """Return the least divergence whose p-value is at most the level."""
     return float(
         brentq(lambda value: math.log(null.p_value(value) / level), null.expected / 2, 1.0, rtol=1e-6)
@@ -77,7 +77,7 @@ def alarm_rates(draw: Draw, clusters: int, count: int, ratio: int) -> NDArray[np
         for _ in range(BASELINES):
             shares = draw(random)
             baseline_counts = random.multinomial(ratio * count, shares)
-            null = CountNull(baseline_counts, 1.0).at(count)
+            null = DivergenceNull(baseline_counts, 1.0).at(count)
             divergences = draw_divergences(random, shares, baseline_counts, count)
             nominal, budget = (
                 float(np.mean(divergences >= find_threshold(null, level))) for level in (NOMINAL, BUDGET)
@@ -106,7 +106,7 @@ def zipf(clusters: int) -> Draw:
 def real(vectors: NDArray[np.float32], clusters: int) -> Draw:
     """Shares as k-means makes them on real vectors, always the same."""
     fitted, counted = np.split(np.random.default_rng(clusters).permutation(vectors), 2)
-    centroids = find_centroids(fitted, clusters, Metric.EUCLIDEAN, 0, lambda _: None)
+    centroids = find_centroids(fitted, clusters, DistanceMetric.EUCLIDEAN, 0, lambda _: None)
     counts = np.bincount(centroids.assign(counted), minlength=clusters)
     return lambda _: counts / counts.sum()
 

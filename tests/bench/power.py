@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from driftgauge.baseline.fitting import fit_baseline, split_indices
-from driftgauge.core.combination import combine
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanNull
-from driftgauge.core.result import MAX_MOVERS
-from driftgauge.core.significance import CountNull
+from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.windows.result import MAX_MOVERS
 
 EMBEDDINGS = Path(__file__).parents[2] / "../shared/data/cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
@@ -70,8 +70,8 @@ class Detectors:
         self.centroids: Centroids = baseline.centroids
         self.counts = baseline.counts
         self._mean, self._components = baseline.mean, baseline.components.astype(np.float64)
-        self._count_null = CountNull(self.counts, 1.0)
-        self._mean_null = MeanNull(np.diag(baseline.variances), int(self.counts.sum()), None)
+        self._count_null = DivergenceNull(self.counts, 1.0)
+        self._mean_null = MeanShiftNull(np.diag(baseline.variances), int(self.counts.sum()), None)
         counted = split_indices(len(vectors), split)[1]
         ids = self.centroids.assign(vectors[counted])
         members = np.zeros((CLUSTERS, CLASSES))
@@ -195,9 +195,9 @@ def mixes(data: dict[str, NDArray[np.float32]], labels: NDArray[np.uint8], split
                 for label in range(CLASSES):
                     weights = np.where(live == label, factor, 1.0)
                     rows = random.choice(len(live), (MIX_WINDOWS, count), p=weights / weights.sum())
-                    is_found = split.detectors.p_values(vectors, rows) < LEVEL
-                    found.append(is_found)
-                    movers = split.detectors.movers(vectors, rows[is_found[:, -1]])
+                    is_significant_and_large = split.detectors.p_values(vectors, rows) < LEVEL
+                    found.append(is_significant_and_large)
+                    movers = split.detectors.movers(vectors, rows[is_significant_and_large[:, -1]])
                     named.append(movers == (label if factor > 1 else -1 - label))
                 is_named = np.concatenate(named)
                 table.append(

@@ -263,6 +263,6 @@ def build_baseline(stream: str, reference: Reference) -> Baseline:
         mean=reference.projection.mean,
         components=reference.projection.components,
         variances=reference.projection.variances,
-        dependence=None,
+        overdispersion=None,
         segments=(),
     )

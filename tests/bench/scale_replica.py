@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prometheus_client import generate_latest
 
 from driftgauge.clock import Clock
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId
@@ -76,14 +76,16 @@ def build_reference(number: int, dimension: int = DIMENSION) -> Reference:
     directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
     return Reference(
         baseline_id=f"sha256:{number:016}",
-        centroids=Centroids(random.standard_normal((CLUSTERS, dimension), np.float32), Metric.EUCLIDEAN),
+        centroids=Centroids(
+            random.standard_normal((CLUSTERS, dimension), np.float32), DistanceMetric.EUCLIDEAN
+        ),
         counts=np.full(CLUSTERS, 2_500, np.int64),
         radii=np.full(CLUSTERS, 2 * dimension**0.5, np.float32),
         projection=Projection(
             np.zeros(dimension), directions[:COMPONENTS].astype(np.float32), np.ones(COMPONENTS)
         ),
-        dependence=None,
-        dependence_ms=None,
+        overdispersion=None,
+        overdispersion_ms=None,
         segments=(),
     )
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.core.rare import sample_windows  # noqa: E402
 
-from driftgauge.core.significance import CountNull  # noqa: E402
+from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402
 
 LEVELS = (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 WINDOWS = 400_000
@@ -53,7 +53,7 @@ def main() -> None:
     for make, clusters, baseline_count, count in CASES:
         baseline_counts = make(clusters, baseline_count)
         sample = sample_windows(baseline_counts, count, WINDOWS)
-        null = CountNull(baseline_counts, 1.0).at(count)
+        null = DivergenceNull(baseline_counts, 1.0).at(count)
         name = f"{make.__name__}, {clusters}, {baseline_count:,}, {count:,}"
         sys.stdout.write(f"{name:<26}")
         for level in LEVELS:

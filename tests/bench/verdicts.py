@@ -22,18 +22,18 @@ sys.path.insert(0, str(ROOT))
 
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments  # noqa: E402
-from driftgauge.core.budget import window_level  # noqa: E402
 from driftgauge.core.counting.assignment import Centroids  # noqa: E402
 from driftgauge.core.counting.projection import Projection  # noqa: E402
 from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
-from driftgauge.core.dependence import CleanWindows, Dependence  # noqa: E402
-from driftgauge.core.mean_shift import MeanNull  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
-from driftgauge.core.result import Recall, Verdict  # noqa: E402
-from driftgauge.core.significance import CountNull  # noqa: E402
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec  # noqa: E402
-from driftgauge.core.verdict import decide, enter  # noqa: E402
+from driftgauge.core.statistics.budget import window_level  # noqa: E402
+from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402
+from driftgauge.core.statistics.mean_shift import MeanShiftNull  # noqa: E402
+from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator  # noqa: E402
+from driftgauge.core.windows.result import Verdict, VerdictMemory  # noqa: E402
 from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
+from driftgauge.core.windows.verdict import decide, enter  # noqa: E402
 from driftgauge.streams import to_reference  # noqa: E402
 
 EMBEDDINGS = ROOT.parent / "shared" / "data" / "cifar10-resnet18-fc1.npz"
@@ -68,7 +68,7 @@ class World:
     clusters: NDArray[np.intp]
     centroids: Centroids
 
-    def reference(self, rows: NDArray[np.intp], dependence: Dependence | None = None) -> Reference:
+    def reference(self, rows: NDArray[np.intp], overdispersion: Overdispersion | None = None) -> Reference:
         """Return the baseline of some rows."""
         found = moments(self.vectors, rows)
         return Reference(
@@ -77,8 +77,8 @@ class World:
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
             radii=np.full(CLUSTERS, np.inf, dtype=np.float32),
             projection=Projection(found.mean, found.components, found.variances),
-            dependence=dependence,
-            dependence_ms=None,
+            overdispersion=overdispersion,
+            overdispersion_ms=None,
             segments=(),
         )
 
@@ -99,7 +99,7 @@ def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
     )
 
 
-def tallies(clusters: NDArray[np.intp], places: NDArray[np.int64]) -> list[Tally]:
+def tallies(clusters: NDArray[np.intp], coordinates: NDArray[np.int64]) -> list[Tally]:
     """Return the tally of each window; the columns are (windows, n) and (windows, n, r)."""
     windows, count = clusters.shape
     values = tally_batch(
@@ -107,8 +107,8 @@ def tallies(clusters: NDArray[np.intp], places: NDArray[np.int64]) -> list[Tally
         windows,
         CLUSTERS,
         cluster=clusters.ravel(),
-        beyond=np.zeros(windows * count, dtype=np.bool_),
-        places=places.reshape(windows * count, -1),
+        outliers=np.zeros(windows * count, dtype=np.bool_),
+        coordinates=coordinates.reshape(windows * count, -1),
     )
     return [Tally(row, CLUSTERS) for row in values]
 
@@ -187,16 +187,18 @@ def one_year(
     rows = draw(rng, (baseline_count // count, count)).ravel()
     reference = world.reference(rows)
     projection = reference.projection
-    places = projection.places(world.vectors)
-    dependence = measure(reference, world, places, draw(rng, (CLEAN_WINDOWS, count))) if known else None
+    coordinates = projection.coordinates(world.vectors)
+    overdispersion = (
+        measure(reference, world, coordinates, draw(rng, (CLEAN_WINDOWS, count))) if known else None
+    )
     its_spec = spec(reference, size_ms)
-    scorer = WindowScorer(its_spec, reference, dependence, calibrated=known)
-    screen = Screen(whole_of(reference), dependence, count, SCREEN * its_spec.alarm.level)
+    scorer = WindowScorer(its_spec, reference, overdispersion, calibrated=known)
+    screen = Screen(whole_of(reference), overdispersion, count, SCREEN * its_spec.alarm.level)
     verdicts: list[Verdict] = []
-    recall, number_found = Recall(), 0
+    memory, number_found = VerdictMemory(), 0
     for chunk in np.array_split(draw(rng, (windows, count)), max(1, windows * count // 200_000)):
         clusters = world.clusters[chunk]
-        sums = places[chunk].sum(axis=1)
+        sums = coordinates[chunk].sum(axis=1)
         counts = np.apply_along_axis(np.bincount, 1, clusters, minlength=CLUSTERS)
         for window, suspicious in enumerate(screen.suspects(counts, projection.shift(sums, count))):
             found = False
@@ -205,8 +207,8 @@ def one_year(
                 score = scorer.score(Tally(values, CLUSTERS))
                 found = score is not None and scorer.is_significant_and_large(score)
             number_found += found
-            verdicts.append(decide(recall.recent, is_found=found, has_power=True))
-            recall = Recall((*recall.recent, found)[-2:])
+            verdicts.append(decide(memory.recent, is_significant_and_large=found, has_power=True))
+            memory = VerdictMemory((*memory.recent, found)[-2:])
     warnings = sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
     return count_pages(verdicts), number_found, warnings
 
@@ -218,35 +220,35 @@ def count_pages(verdicts: list[Verdict]) -> int:
 
 
 def measure(
-    reference: Reference, world: World, places: NDArray[np.int64], rows: NDArray[np.intp]
-) -> Dependence | None:
-    """Return the dependence of clean windows of their own, (windows, n) rows."""
-    clean = CleanWindows.empty(reference.components)
+    reference: Reference, world: World, coordinates: NDArray[np.int64], rows: NDArray[np.intp]
+) -> Overdispersion | None:
+    """Return the overdispersion of clean windows of their own, (windows, n) rows."""
+    clean = OverdispersionEstimator.empty(reference.components)
     for window in rows:
-        shift = reference.projection.shift(places[window].sum(axis=0), len(window))
+        shift = reference.projection.shift(coordinates[window].sum(axis=0), len(window))
         clean = clean.add(
             np.bincount(world.clusters[window], minlength=CLUSTERS),
             reference.counts,
             shift / reference.projection.deviations,
             int(reference.counts.sum()),
         )
-    return clean.dependence()
+    return clean.overdispersion()
 
 
 class Screen:
     """Finds the few windows that may be significant, by thresholds of the three statistics."""
 
     def __init__(
-        self, part: SegmentReference, dependence: Dependence | None, count: int, least: float
+        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, least: float
     ) -> None:
         """Take what windows of so many events are compared with, and the p-value of a suspicious one."""
         self._count = count
         self._mean = part.mean
         self._shares = part.counts / part.counts.sum()
-        inflation = 1.0 if dependence is None else dependence.inflation(CLUSTERS)
-        null = CountNull(part.counts, inflation).at(count)
+        inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
+        null = DivergenceNull(part.counts, inflation).at(count)
         self._js = bisect(null.p_value, 1.0, least)
-        mean_null = MeanNull(part.covariance, int(part.counts.sum()), dependence)
+        mean_null = MeanShiftNull(part.covariance, int(part.counts.sum()), overdispersion)
         deviations = np.linalg.cholesky(part.covariance)
         self._whitening = np.linalg.inv(deviations)
         # T2 is a weighted sum of squares along the columns of the covariance's factor.
@@ -341,26 +343,33 @@ def runs(
     world = World(data[name], baseline.centroids.assign(data[name]), baseline.centroids)
     reference = to_reference(baseline)
     scorer = WindowScorer(spec(reference, HOUR_MS), reference, None, calibrated=False)
-    places = reference.projection.places(world.vectors)
+    coordinates = reference.projection.coordinates(world.vectors)
     for _ in range(RUNS):
         windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
-        recall, found, warned, delay = Recall(), [], None, None
-        for number, tally in enumerate(tallies(world.clusters[windows], places[windows]), start=1):
+        memory, found, warned, delay = VerdictMemory(), [], None, None
+        for number, tally in enumerate(tallies(world.clusters[windows], coordinates[windows]), start=1):
             score = scorer.score(tally)
             assert score is not None
-            is_found = scorer.is_significant_and_large(score)
-            found.append(is_found)
+            is_significant_and_large = scorer.is_significant_and_large(score)
+            found.append(is_significant_and_large)
             after = enter(
-                recall, is_found=is_found, p_value=score.p_value, slow_limit=scorer.slow_limit, segments={}
+                memory,
+                is_significant_and_large=is_significant_and_large,
+                p_value=score.p_value,
+                slow_drift_limit=scorer.slow_drift_limit,
+                segments={},
             )
             verdict = decide(
-                recall.recent, is_found=is_found, has_power=True, is_slow=after.slow >= scorer.slow_limit
+                memory.recent,
+                is_significant_and_large=is_significant_and_large,
+                has_power=True,
+                has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
             )
             if verdict is not Verdict.OK and warned is None:
                 warned = number
             if verdict is Verdict.DRIFT and delay is None:
                 delay = number
-            recall = after
+            memory = after
         yield found, warned, delay
 
 
@@ -379,26 +388,30 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
     )
     reference = to_reference(baseline)
     scorer = WindowScorer(spec(reference, DAY_MS), reference, None, calibrated=False)
-    recall = Recall()
+    memory = VerdictMemory()
     for week, name in enumerate(("test", "blurred", "darkened"), start=1):
         vectors = data[name][:7_000]
         clusters = baseline.centroids.assign(vectors).reshape(7, 1_000)
-        places = reference.projection.places(vectors).reshape(7, 1_000, -1)
+        coordinates = reference.projection.coordinates(vectors).reshape(7, 1_000, -1)
         said = []
-        for tally in tallies(clusters, places):
+        for tally in tallies(clusters, coordinates):
             score = scorer.score(tally)
             assert score is not None
-            is_found = scorer.is_significant_and_large(score)
+            is_significant_and_large = scorer.is_significant_and_large(score)
             after = enter(
-                recall, is_found=is_found, p_value=score.p_value, slow_limit=scorer.slow_limit, segments={}
+                memory,
+                is_significant_and_large=is_significant_and_large,
+                p_value=score.p_value,
+                slow_drift_limit=scorer.slow_drift_limit,
+                segments={},
             )
             verdict = decide(
-                recall.recent,
-                is_found=is_found,
+                memory.recent,
+                is_significant_and_large=is_significant_and_large,
                 has_power=scorer.has_power(tally.count),
-                is_slow=after.slow >= scorer.slow_limit,
+                has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
             )
-            recall = after
+            memory = after
             said.append(
                 f"{verdict} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, p {score.p_value:.0e})"
             )

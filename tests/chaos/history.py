@@ -66,7 +66,7 @@ def check_verdicts(results: Iterable[Result], level: float) -> Check:
         slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)
         said_slow = part_of(document, "slow_drift.statistic")
         check.compare(f"slow drift of {what}", round(said_slow, 9), round(slow, 9))
-        verdict = _verdict((*recent, is_found), is_slow=said_slow >= limit)
+        verdict = _verdict((*recent, is_found), has_slow_drift=said_slow >= limit)
         # Whether events were enough for `ok` is another matter.
         said_verdict = "ok" if document["verdict"] == "insufficient" else document["verdict"]
         check.compare(f"verdict of {what}", said_verdict, verdict)
@@ -82,7 +82,7 @@ def _evidence(p_value: float) -> float:
     return -NormalDist().inv_cdf(min(max(p_value, far), 1 - far))
 
 
-def _verdict(found: tuple[bool, ...], *, is_slow: bool) -> str:
+def _verdict(found: tuple[bool, ...], *, has_slow_drift: bool) -> str:
     if sum(found) > 1:
         return "drift"
-    return "warning" if found[-1] or is_slow else "ok"
+    return "warning" if found[-1] or has_slow_drift else "ok"

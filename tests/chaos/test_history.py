@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from driftgauge.core.result import WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.results import result_key, result_record
 from tests.chaos.history import check_verdicts
 from tests.chaos.results import Result

@@ -6,12 +6,12 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 
 SECOND_MS = 1_000
@@ -29,16 +29,18 @@ SHARES = np.array([0.4, 0.3, 0.2, 0.1])
 COMPONENTS = 2
 
 
-def build_reference(name="first", *, shift=0, count=100, dependence=None, segments=()):
+def build_reference(name="first", *, shift=0, count=100, overdispersion=None, segments=()):
     """A baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
     return Reference(
         baseline_id="sha256:" + hashlib.sha256(name.encode()).hexdigest(),
-        centroids=Centroids(np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), Metric.EUCLIDEAN),
+        centroids=Centroids(
+            np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), DistanceMetric.EUCLIDEAN
+        ),
         counts=np.rint(SHARES * count).astype(np.int64),
         radii=np.full(CLUSTERS, 0.5, dtype=np.float32),
         projection=build_projection(shift),
-        dependence=dependence,
-        dependence_ms=None if dependence is None else HOUR_MS,
+        overdispersion=overdispersion,
+        overdispersion_ms=None if overdispersion is None else HOUR_MS,
         segments=segments,
     )
 
@@ -54,7 +56,7 @@ def build_projection(shift=0):
 def build_segment(key, value, *counts):
     """A segment of so many unit vectors of each cluster."""
     projection = build_projection()
-    along = projection.places(np.eye(CLUSTERS, dtype=np.float32)) * projection.step
+    along = projection.coordinates(np.eye(CLUSTERS, dtype=np.float32)) * projection.step
     mean = np.average(along, axis=0, weights=counts)
     covariance = np.cov(along, rowvar=False, fweights=counts)
     return SegmentReference(key, value, np.array(counts), mean, covariance)
@@ -96,11 +98,11 @@ def build_partitions(number):
     return [("embeddings", index) for index in range(number)]
 
 
-def build_tally(*counts, reference=FIRST, beyond=0):
+def build_tally(*counts, reference=FIRST, outliers=0):
     """The values of a tally of so many unit vectors of each cluster, (k + 1 + r,) int64."""
     its = np.array(counts, dtype=np.int64)
-    places = reference.projection.places(reference.centroids.values)
-    return np.concatenate([its, [beyond], its @ places])
+    coordinates = reference.projection.coordinates(reference.centroids.values)
+    return np.concatenate([its, [outliers], its @ coordinates])
 
 
 def build_batch(events, stream="images", *, baseline=FIRST.key, credible_ms=None, event_ids=(), segments=()):
@@ -135,11 +137,11 @@ def build_result(window, revision=0, **changes):
         "score": None,
         "verdict": Verdict.INSUFFICIENT,
         "superseded": None,
-        "slow": None,
-        "slow_limit": 4.0,
+        "slow_drift": None,
+        "slow_drift_limit": 4.0,
         "segments": (),
         "examples": {},
-        "recall": Recall(),
+        "memory": VerdictMemory(),
     }
     return WindowResult(**{**values, **changes})
 

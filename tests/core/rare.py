@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, rel_entr
 
-from driftgauge.core.concentration import concentrations, dirichlet_multinomial
+from driftgauge.core.statistics.concentration import concentrations, dirichlet_multinomial
 
 __all__ = ["Sample", "sample_windows"]
 

@@ -7,10 +7,10 @@ from zlib import crc32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.result import Recall, Verdict
-from driftgauge.core.verdict import enter
 from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.verdict import enter
 from driftgauge.records.changelog import decode
 from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec, plain
 from tests.core.group import STEP_MS, Group, histograms, names, replay
@@ -229,26 +229,26 @@ def check_history(group):
         if result.verdict is Verdict.INCOMPLETE:
             continue
         place, key = (stream, window.size_ms), (stream, window)
-        end_ms, recall = histories.get(place, (0, Recall()))
+        end_ms, memory = histories.get(place, (0, VerdictMemory()))
         is_next = key not in judged_with and window.end_ms > end_ms
         if is_next and end_ms:
             empty = min((window.start_ms - end_ms) // window.size_ms, 3)
-            recall = replace(recall, recent=(*recall.recent, *[False] * empty)[-2:])
+            memory = replace(memory, recent=(*memory.recent, *[False] * empty)[-2:])
         if key not in judged_with:
-            judged_with[key] = recall if is_next else Recall()
-        assert result.recall == judged_with[key]
+            judged_with[key] = memory if is_next else VerdictMemory()
+        assert result.memory == judged_with[key]
         after = enter(
             judged_with[key],
-            is_found=SCORER.is_significant_and_large(result.score),
+            is_significant_and_large=SCORER.is_significant_and_large(result.score),
             p_value=result.score.p_value,
-            slow_limit=SCORER.slow_limit,
+            slow_drift_limit=SCORER.slow_drift_limit,
             segments={},
         )
-        assert result.slow == after.slow
+        assert result.slow_drift == after.slow_drift
         if is_next:
             histories[place] = window.end_ms, after
     assert {
-        (stream, size_ms): (history.end_ms, history.recall)
+        (stream, size_ms): (history.end_ms, history.memory)
         for state in group.states
         for stream, its in state.streams.items()
         for size_ms, history in its.histories.items()

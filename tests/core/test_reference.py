@@ -19,13 +19,13 @@ def test_it_knows_as_many_components_as_its_projection():
     assert FIRST.components == COMPONENTS
 
 
-@pytest.mark.parametrize(("distance", "beyond"), [(0.1, False), (0.2, True), (0.6, True)])
-def test_a_vector_is_beyond_where_it_is_further_away_than_its_own_clusters_radius(distance, beyond):
+@pytest.mark.parametrize(("distance", "outliers"), [(0.1, False), (0.2, True), (0.6, True)])
+def test_a_vector_is_beyond_where_it_is_further_away_than_its_own_clusters_radius(distance, outliers):
     reference = replace(FIRST, radii=np.array([9, 0.15, 9, 0.01], dtype=np.float32))
     vectors = np.eye(4, dtype=np.float32)[[1, 0]]
     vectors[0, 2] = distance
     vectors[1, 2] = distance
-    assert reference.are_beyond(vectors, np.array([1, 0])).tolist() == [beyond, False]
+    assert reference.are_outliers(vectors, np.array([1, 0])).tolist() == [outliers, False]
 
 
 def test_segments_come_in_the_order_of_the_keys_asked_for():

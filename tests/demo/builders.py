@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.demo.days import DAY_MS, Day
 from driftgauge.demo.digits import Condition, Images, split_digits
 from driftgauge.events.timestamps import parse_timestamp

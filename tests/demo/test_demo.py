@@ -16,7 +16,7 @@ import pytest
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.demo.scrape import Scrape
 
 PATIENCE_S = 150.0

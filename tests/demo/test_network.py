@@ -5,8 +5,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import CountNull
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.demo.digits import Condition, expose, reuse
 from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.errors import InputError
@@ -118,7 +118,7 @@ def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(networ
             for cluster in clusters
         ]
     clean, blurred, darkened = (divergences[condition] for condition in Condition)
-    floor = CountNull(baseline.counts, 1.0).at(1_000).expected
+    floor = DivergenceNull(baseline.counts, 1.0).at(1_000).expected
     assert np.mean(clean) < 2 * floor
     assert max(clean) < 4 * floor
     assert max(clean) < min(blurred) / 5

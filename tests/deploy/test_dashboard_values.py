@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from tests.deploy.dashboards import colour, documents, flat, named, property_of, put_in, texts
 from tests.deploy.evaluation import REPLICA, answers, series
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 
@@ -15,8 +15,8 @@ WINDOW_RESULTS = sorted((SCHEMAS / "golden" / "window-results").glob("*.json"))
 
 LATEST_MS = 1_762_214_400_000  # 2025-11-04T00:00:00Z
 CONTRACTS = (
-    BaselineContract("resnet18-fc1", "images", 4, "2025-10", Metric.EUCLIDEAN),
-    BaselineContract("clip-text", "texts", 2, None, Metric.COSINE),
+    BaselineContract("resnet18-fc1", "images", 4, "2025-10", DistanceMetric.EUCLIDEAN),
+    BaselineContract("clip-text", "texts", 2, None, DistanceMetric.COSINE),
 )
 SCHEDULES = {contract.stream: (contract,) for contract in CONTRACTS}
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.dependence import CleanWindows
-from driftgauge.core.mean_shift import MeanShift
-from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
-from driftgauge.core.verdict import History
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
 
@@ -28,7 +28,7 @@ DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{diges
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
 # Of a segment that was found in none of the windows nothing is left any more, but earlier versions kept it.
-RECALLS = st.builds(Recall, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
+RECALLS = st.builds(VerdictMemory, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
 
 
 def vectors(size):
@@ -77,8 +77,8 @@ def results(clusters):
         score=st.none() | scores(clusters),
         verdict=VERDICTS,
         superseded=st.none() | VERDICTS,
-        slow=MAYBE_FLOATS,
-        slow_limit=FLOATS,
+        slow_drift=MAYBE_FLOATS,
+        slow_drift_limit=FLOATS,
         segments=st.lists(
             st.builds(
                 SegmentResult,
@@ -97,7 +97,7 @@ def results(clusters):
         examples=st.dictionaries(
             st.integers(0, clusters - 1), st.lists(TEXTS, min_size=1, max_size=3).map(tuple), max_size=3
         ),
-        recall=st.none() | RECALLS,
+        memory=st.none() | RECALLS,
         counted_twice=st.booleans(),
         incomplete_reason=st.none() | TEXTS,
     )
@@ -116,15 +116,15 @@ def histories(draw):
     components = draw(st.integers(1, 4))
     shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))
     learned = st.builds(
-        CleanWindows,
+        OverdispersionEstimator,
         st.integers(1, 2**31),
         st.floats(0, 1e100),
         shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
     )
-    clean = draw(st.just(CleanWindows.empty(components)) | learned)
+    clean = draw(st.just(OverdispersionEstimator.empty(components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
     segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
-    return History(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, segments)
+    return VerdictHistory(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, segments)
 
 
 HISTORIES = histories()

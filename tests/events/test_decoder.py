@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
 from driftgauge.events import decoder as decoder_module
 from driftgauge.events.decoder import BaselineContract, Decoder, ParsedEvent, parse_event
@@ -201,8 +201,8 @@ def test_event_may_be_ahead_of_its_record_by_the_allowed_lead():
 
 CUT_MS = 1_000
 MOVED = (
-    BaselineContract("moved", "second", 2, "v2", Metric.COSINE, CUT_MS),
-    BaselineContract("moved", "first", 4, "v1", Metric.EUCLIDEAN),
+    BaselineContract("moved", "second", 2, "v2", DistanceMetric.COSINE, CUT_MS),
+    BaselineContract("moved", "first", 4, "v1", DistanceMetric.EUCLIDEAN),
 )
 
 
@@ -226,7 +226,7 @@ def test_a_batch_is_of_one_baseline_and_is_judged_by_its_metric(plan):
 
 
 def test_the_same_baseline_of_two_streams_makes_two_batches():
-    contracts = [BaselineContract(stream, "same", 1, None, Metric.EUCLIDEAN) for stream in ("a", "b")]
+    contracts = [BaselineContract(stream, "same", 1, None, DistanceMetric.EUCLIDEAN) for stream in ("a", "b")]
     decoded = decode(event([1], stream="a"), event([2], stream="b"), contracts=contracts)
     assert [(batch.stream, batch.row.tolist()) for batch in decoded.batches] == [("a", [0]), ("b", [1])]
 
@@ -261,4 +261,4 @@ def test_the_golden_reasons_are_the_same_in_one_batch():
 
 def test_a_stream_that_no_event_could_name_is_a_configuration_error():
     with pytest.raises(ConfigError, match="'k ln'"):
-        Decoder([BaselineContract("k ln", "first", 4, None, Metric.EUCLIDEAN)], lead_ms=0)
+        Decoder([BaselineContract("k ln", "first", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import read_json
 from driftgauge.events.reader import BaselineContract, read_exact, read_fast
 from driftgauge.events.rejection import EventError, Reason
@@ -18,7 +18,7 @@ CUT_MS = 2**40
 
 def build_contract(stream, dimension, version=None, *, from_ms=0):
     baseline = f"{stream} from {from_ms}"
-    return BaselineContract(stream, baseline, dimension, version, Metric.EUCLIDEAN, from_ms)
+    return BaselineContract(stream, baseline, dimension, version, DistanceMetric.EUCLIDEAN, from_ms)
 
 
 # Base64 of three numbers needs no padding, of four it does.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from driftgauge.core.mean_shift import MeanShift
-from driftgauge.core.result import Recall, Verdict
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import WindowRecord
 from driftgauge.events.results import from_record, result_key, result_record, to_record
@@ -29,7 +29,7 @@ def build_result(window, counts, **changes):
         "baseline_counts": EVEN,
         "baseline_id": BASELINE,
         "published_ms": MONDAY_MS + 2 * DAY_MS,
-        "slow_limit": 6.75,
+        "slow_drift_limit": 6.75,
         **changes,
     }
     if "score" not in fields:
@@ -59,7 +59,7 @@ RESULTS = {
             novelty=0.013,
             calibrated=False,
         ),
-        slow=1.375,
+        slow_drift=1.375,
     ),
     "too-few-events": build_result(Window(500, MONDAY_MS + 500), (1, 0), revision=2, **NOT_SCORED),
     "incomplete-and-events-lost": build_result(
@@ -109,7 +109,7 @@ RESULTS = {
             novelty=0.0875,
         ),
         verdict=Verdict.DRIFT,
-        slow=13.5,
+        slow_drift=13.5,
         segments=(
             build_segment(
                 "de",
@@ -172,8 +172,8 @@ def test_a_result_survives_its_record_and_what_that_leaves_out(result):
         baseline_counts=tuple(result.baseline_counts.tolist()),
         published_ms=result.published_ms,
         superseded=result.superseded,
-        slow_limit=result.slow_limit,
-        recall=result.recall,
+        slow_drift_limit=result.slow_drift_limit,
+        memory=result.memory,
     )
     assert plain(again) == plain(result)
     assert result_record(again) == written
@@ -194,7 +194,9 @@ def test_where_nothing_moves_there_is_no_mover():
 
 def test_what_stays_in_the_house_is_not_published():
     result = build_result(
-        Window(DAY_MS, MONDAY_MS), (5, 5), recall=Recall((True, False), 2.5, {("country", "de"): (True,)})
+        Window(DAY_MS, MONDAY_MS),
+        (5, 5),
+        memory=VerdictMemory((True, False), 2.5, {("country", "de"): (True,)}),
     )
     assert b"recall" not in result_record(result)
     assert b"published" not in result_record(result)

@@ -8,7 +8,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.reader import BaselineContract
 from tests.core.builders import CLUSTERS, build_reference, build_spec
@@ -127,7 +127,7 @@ SPECS = tuple(
 )
 DECODER = Decoder(
     [
-        BaselineContract(spec.name, spec.baselines[0].reference.key, CLUSTERS, None, Metric.EUCLIDEAN)
+        BaselineContract(spec.name, spec.baselines[0].reference.key, CLUSTERS, None, DistanceMetric.EUCLIDEAN)
         for spec in SPECS
     ],
     lead_ms=300_000,

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
@@ -37,7 +37,9 @@ def spread(vectors=None, **changes):
 
 
 def decode(publication):
-    contract = BaselineContract("images", "first", publication.vectors.shape[1], "v7", Metric.EUCLIDEAN)
+    contract = BaselineContract(
+        "images", "first", publication.vectors.shape[1], "v7", DistanceMetric.EUCLIDEAN
+    )
     decoder = Decoder([contract], lead_ms=0)
     number = len(publication.vectors)
     return decoder.decode(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.dependence import Dependence
-from driftgauge.core.power import POWER, Sensitivity
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER, Sensitivity
 from driftgauge.errors import ConfigError
 from driftgauge.planning.plan import Request, make_plan, sensitivity_of
 from tests.watched import DAY_MS, HOUR_MS, build_baseline
@@ -47,7 +47,7 @@ def with_dependence(baseline):
     return replace(
         baseline,
         metadata=baseline.metadata.model_copy(update={"window_ms": HOUR_MS}),
-        dependence=Dependence(windows=50, counts=2.2, means=np.diag([4.0, 1.5])),
+        overdispersion=Overdispersion(windows=50, counts=2.2, means=np.diag([4.0, 1.5])),
     )
 
 
@@ -126,7 +126,7 @@ def test_without_a_baseline_the_figures_given_hold_or_the_usual_ones():
     assert given == Sensitivity(5, 8, 9_000, 1.5, 1.5)
 
 
-def test_a_baseline_says_its_clusters_components_events_and_dependence():
+def test_a_baseline_says_its_clusters_components_events_and_overdispersion():
     baseline = build_baseline()
     assert sensitivity(baseline) == Sensitivity(4, 2, 100, 1, 1)
     assert sensitivity(with_dependence(baseline)) == Sensitivity(4, 2, 100, 2.2, pytest.approx(4))

@@ -5,7 +5,7 @@ import math
 import orjson
 import pytest
 
-from driftgauge.core.power import Sensitivity
+from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.planning.plan import make_plan
 from driftgauge.planning.report import as_json, describe
 from tests.planning.test_plan import request

@@ -12,10 +12,8 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.dependence import CleanWindows
-from driftgauge.core.mean_shift import MeanShift
-from driftgauge.core.result import Recall, Score, Verdict
-from driftgauge.core.verdict import History
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.changelog import (
     BLOCK,
     DataLoss,
@@ -31,6 +29,8 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
+from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key, encode_value
@@ -120,7 +120,7 @@ NULL = -(2**63)
 IDENTITY = "0123456789abcdef" * 4
 PANE = Window(HOUR_MS, START_MS)
 SCHEME = f"{IDENTITY[:16]}-89abcdef"
-RECALL = Recall((False, True), 2.5, {("country", "de"): (False,)})
+RECALL = VerdictMemory((False, True), 2.5, {("country", "de"): (False,)})
 RESULT = (
     '{"result":{"stream":"resnet18-fc1","window":"1h","start":"2025-11-03T00:00:00Z",'
     '"end":"2025-11-03T01:00:00Z","revision":2,"count":320,"verdict":"drift","js_divergence":0.125,'
@@ -208,10 +208,10 @@ GOLDEN = {
             ),
             verdict=Verdict.DRIFT,
             superseded=Verdict.INCOMPLETE,
-            slow=4.0,
+            slow_drift=4.0,
             segments=(build_small_segment("other"),),
             examples={1: ("0193f3a2", "köln")},
-            recall=RECALL,
+            memory=RECALL,
             counted_twice=True,
         ),
         b"published/resnet18-fc1/3600000/1762128000000",
@@ -219,13 +219,13 @@ GOLDEN = {
     ),
     "history": (
         HistoryKey("resnet18-fc1", HOUR_MS),
-        History(
+        VerdictHistory(
             baseline_id=f"sha256:{IDENTITY}",
             end_ms=START_MS + HOUR_MS,
-            recall=RECALL,
+            memory=RECALL,
             warm_up=(START_MS - 14 * 24 * HOUR_MS, START_MS),
-            clean=CleanWindows(24, 70.5, np.array([[28.0, -0.5], [-0.5, 25.0]])),
-            segments={("country", "de"): CleanWindows(2, 3.5, np.diag([2.0, 3.0]))},
+            clean=OverdispersionEstimator(24, 70.5, np.array([[28.0, -0.5], [-0.5, 25.0]])),
+            segments={("country", "de"): OverdispersionEstimator(2, 3.5, np.diag([2.0, 3.0]))},
         ),
         b"history/resnet18-fc1/3600000",
         "01" + HISTORY.encode().hex(),
@@ -575,7 +575,9 @@ def test_a_result_without_events_is_malformed(clusters):
 
 
 def test_a_history_without_a_warm_up_keeps_no_matrix():
-    history = History(f"sha256:{IDENTITY}", 0, Recall(), None, CleanWindows.empty(MAX_COMPONENTS))
+    history = VerdictHistory(
+        f"sha256:{IDENTITY}", 0, VerdictMemory(), None, OverdispersionEstimator.empty(MAX_COMPONENTS)
+    )
     raw = encode_value(history)
     assert len(raw) < 290
     assert json.loads(raw[1:])["clean"]["products"] == ""

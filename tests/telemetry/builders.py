@@ -3,11 +3,10 @@
 import numpy as np
 
 from driftgauge.clock import SYSTEM_CLOCK, Clock
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
-from driftgauge.core.result import Verdict
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.windows.changelog import (
     PaneKey,
@@ -17,6 +16,7 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
+from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
 from driftgauge.telemetry.health import Condition, Health, Role
@@ -49,12 +49,12 @@ class Time:
 def build_reference(baseline_id="sha256:abc", counts=BASELINE_COUNTS):
     return Reference(
         baseline_id=baseline_id,
-        centroids=Centroids(np.eye(4, dtype=np.float32), Metric.EUCLIDEAN),
+        centroids=Centroids(np.eye(4, dtype=np.float32), DistanceMetric.EUCLIDEAN),
         counts=np.array(counts, dtype=np.int64),
         radii=np.ones(4, dtype=np.float32),
         projection=Projection(np.zeros(4), np.eye(2, 4, dtype=np.float32), np.array([0.24, 0.21])),
-        dependence=None,
-        dependence_ms=None,
+        overdispersion=None,
+        overdispersion_ms=None,
         segments=(),
     )
 

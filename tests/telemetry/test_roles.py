@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.core.windows.shard import Round
+from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.health import Condition, Health, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 from tests.telemetry.builders import (
@@ -321,5 +321,5 @@ def test_every_stream_is_shown_by_one_shard(windows, metrics):
 
 
 def test_who_closes_a_window_shows_it_by_the_shards_state_alone(windows, value):
-    windows.closed(IMAGES, Round([build_result()]))
+    windows.closed(IMAGES, RoundResult([build_result()]))
     assert value("window_end_timestamp_seconds", **HOURLY) is None

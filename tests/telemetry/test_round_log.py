@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from driftgauge.core.windows.shard import LateEvents, Round
+from driftgauge.core.windows.shard import LateEvents, RoundResult
 from driftgauge.telemetry.round_log import log_round
 from tests.telemetry.builders import DAY_MS, EVENTS, HOUR_MS, build_result
 
@@ -18,7 +18,7 @@ def records(caplog):
 def test_a_closing_and_a_revision_are_logged_with_what_they_say(records):
     missing = ((EVENTS, 12), (EVENTS, 1))
     revised = build_result((1, 0, 0, 0), revision=1, missing=missing, events_lost=True, counted_twice=True)
-    log_round(0, Round([build_result(), revised]))
+    log_round(0, RoundResult([build_result(), revised]))
     first, second = records()
     assert (first.getMessage(), second.getMessage()) == ("window closed", "window revised")
     assert (first.stream, first.window, first.start_ms, first.end_ms) == (
@@ -37,24 +37,24 @@ def test_a_closing_and_a_revision_are_logged_with_what_they_say(records):
 
 
 def test_the_reason_of_an_incomplete_window_is_logged(records):
-    log_round(0, Round([build_result(incomplete_reason="counted_otherwise")]))
+    log_round(0, RoundResult([build_result(incomplete_reason="counted_otherwise")]))
     assert records()[0].incomplete_reason == "counted_otherwise"
 
 
 def test_late_events_are_logged_with_the_offset_of_one_of_them(records):
-    log_round(0, Round([], [LATE]))
+    log_round(0, RoundResult([], [LATE]))
     (late,) = records()
     assert (late.levelname, late.stream, late.window, late.events) == ("WARNING", "images", "1d", 5)
     assert late.first == "embeddings[1]@40"
 
 
 def test_a_broken_chain_is_an_error_that_names_the_shard(records):
-    log_round(3, Round([], [], ["embeddings[1]: a progress from 7 to 9 is a gap"]))
+    log_round(3, RoundResult([], [], ["embeddings[1]: a progress from 7 to 9 is a gap"]))
     (broken,) = records()
     assert (broken.levelname, broken.shard) == ("ERROR", 3)
     assert broken.found == "embeddings[1]: a progress from 7 to 9 is a gap"
 
 
 def test_a_round_of_nothing_logs_nothing(records):
-    log_round(0, Round())
+    log_round(0, RoundResult())
     assert records() == []

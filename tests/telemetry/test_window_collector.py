@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
 from tests.results import build_score, build_segment, build_small_segment
@@ -300,9 +300,9 @@ def test_the_verdict_follows_the_newest_window(close, value):
 def test_slow_drift_is_shown_beside_its_limit_and_is_absent_where_a_window_did_not_enter(
     collector, close, value
 ):
-    close(slow=3.25, slow_limit=7.5)
+    close(slow_drift=3.25, slow_drift_limit=7.5)
     assert (value("window_slow_drift", **HOURLY), value("window_slow_drift_limit", **HOURLY)) == (3.25, 7.5)
-    close(number=2, missing=(AWAY,), slow_limit=7.5)
+    close(number=2, missing=(AWAY,), slow_drift_limit=7.5)
     assert "driftgauge_window_slow_drift" not in names_of_samples(collector)
     assert value("window_slow_drift_limit", **HOURLY) == 7.5
 

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 
 __all__ = [
     "COLOURS",

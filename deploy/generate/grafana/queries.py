@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from deploy.generate.labels import SOURCE, by
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.telemetry.catalogue import METRICS
 
 __all__ = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from driftgauge.backtest.track import Point, Track
 from driftgauge.core.durations import format_duration
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.errors import InputError
 
 try:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from driftgauge.backtest.track import Outcome, Track
 from driftgauge.core.durations import format_duration
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["as_json", "describe"]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from driftgauge.core.budget import YEAR_MS
 from driftgauge.core.reference import Segment
-from driftgauge.core.result import Verdict, WindowResult
+from driftgauge.core.statistics.budget import YEAR_MS
+from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.window import Window
 
 __all__ = ["Outcome", "Point", "Track", "tracks_of"]

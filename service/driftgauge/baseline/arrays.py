@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
 
 __all__ = ["DEPENDENCE", "LAYOUT", "SEGMENTS", "check_layout", "check_values"]
@@ -70,7 +70,7 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     return sizes
 
 
-def check_values(arrays: Mapping[str, NDArray[Any]], metric: Metric) -> None:
+def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> None:
     """Check that the values of well laid out arrays can be those of a baseline.
 
     Raises:
@@ -89,14 +89,16 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: Metric) -> None:
         "the distance quantiles must grow from 0 or more": _grows(arrays["distance_quantiles"], 0, np.inf),
         "the variances must be positive": (arrays["variances"] > 0).all(),
         "the centroids of the cosine metric must be of unit length": (
-            metric is not Metric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
+            metric is not DistanceMetric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
         ),
     }
     if arrays.keys() >= DEPENDENCE.keys():
         requirements |= {
-            "the dependence must be of at least one window": arrays["dependence_windows"][0] >= 1,
-            "the over-dispersion of the counts must be 1 or more": arrays["dependence_counts"][0] >= 1,
-            "the dependence of the means must be a covariance": _is_covariance(arrays["dependence_means"]),
+            "the overdispersion must be of at least one window": arrays["dependence_windows"][0] >= 1,
+            "the overdispersion of the counts must be 1 or more": arrays["dependence_counts"][0] >= 1,
+            "the overdispersion of the means must be a covariance": _is_covariance(
+                arrays["dependence_means"]
+            ),
         }
     if arrays.keys() >= SEGMENTS.keys():
         counts = arrays["segment_counts"]
@@ -105,13 +107,13 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: Metric) -> None:
                 (counts >= 0).all() and counts.any(axis=1).all()
             ),
             "the covariance of a segment must be one": _is_covariance(arrays["segment_covariances"]),
-            "the dependence of a segment must be of no window or more": (
+            "the overdispersion of a segment must be of no window or more": (
                 arrays["segment_dependence_windows"] >= 0
             ).all(),
-            "the over-dispersion of a segment's counts must be 1 or more": (
+            "the overdispersion of a segment's counts must be 1 or more": (
                 arrays["segment_dependence_counts"] >= 1
             ).all(),
-            "the dependence of a segment's means must be a covariance": _is_covariance(
+            "the overdispersion of a segment's means must be a covariance": _is_covariance(
                 arrays["segment_dependence_means"]
             ),
         }

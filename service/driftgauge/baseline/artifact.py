@@ -18,14 +18,14 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from driftgauge.baseline.arrays import DEPENDENCE, LAYOUT, check_layout, check_values
-from driftgauge.baseline.checks import check_dependence
+from driftgauge.baseline.checks import check_overdispersion
 from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
 from driftgauge.baseline.metadata import BaselineMetadata, Header, SegmentName, faults
 from driftgauge.baseline.segments import check_segments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import MAX_COMPONENTS
-from driftgauge.core.dependence import Dependence
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
 
 __all__ = ["Baseline", "BaselineMetadata", "load", "parse", "save", "serialize"]
@@ -54,11 +54,11 @@ class Baseline:
         mean: (d,) float64, of the reference vectors as they came, whatever the metric.
         components: (r, d) float32, unit principal components of the same vectors, the leading first.
         variances: (r,) float64, positive, the variance along each component.
-        dependence: What related events add to the variation of windows; None where it is not known.
+        overdispersion: What related events add to the variation of windows; None where it is not known.
         segments: What the events of each segment are compared with; at most 64.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the length of the windows behind the
-            dependence, the segments' names and all arrays; not the seed, the count fitted on, the
+            overdispersion, the segments' names and all arrays; not the seed, the count fitted on, the
             library versions or the time of creation, so the same fit made twice has one identity.
 
     Raises:
@@ -73,7 +73,7 @@ class Baseline:
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
-    dependence: Dependence | None = None
+    overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     identity: str = field(init=False)
 
@@ -86,11 +86,15 @@ class Baseline:
         if said != held:
             msg = f"its metadata says (metric, clusters, dimension, reference count) {said}; it holds {held}"
             raise BaselineError(msg)
-        if (metadata.window_ms is None) != (self.dependence is None):
-            msg = "it must give the length of the windows that its dependence was measured on, and no other"
+        if (metadata.window_ms is None) != (self.overdispersion is None):
+            msg = (
+                "it must give the length of the windows that its overdispersion was measured on, and no other"
+            )
             raise BaselineError(msg)
-        if self.dependence is None and any(segment.dependence is not None for segment in self.segments):
-            msg = "a segment's dependence is known, and not that of the whole"
+        if self.overdispersion is None and any(
+            segment.overdispersion is not None for segment in self.segments
+        ):
+            msg = "a segment's overdispersion is known, and not that of the whole"
             raise BaselineError(msg)
         if sizes["r"] > MAX_COMPONENTS:
             msg = f"it has {sizes['r']} components, and {MAX_COMPONENTS} are the most"
@@ -98,8 +102,8 @@ class Baseline:
         check_segments(self.segments, self.counts)
         parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
         for part in parts:
-            if part.dependence is not None:
-                check_dependence(part.dependence, int(part.counts.sum()))
+            if part.overdispersion is not None:
+                check_overdispersion(part.overdispersion, int(part.counts.sum()))
         object.__setattr__(self, "identity", identity_of(metadata, arrays, _names(self)))
 
     @property
@@ -201,9 +205,9 @@ def parse(content: bytes) -> Baseline:
     if identity != header.identity:
         msg = f"its content was altered: it says it is {header.identity}, and what it holds is {identity}"
         raise BaselineError(msg)
-    dependence = None
+    overdispersion = None
     if arrays.keys() >= DEPENDENCE.keys():
-        dependence = _dependence(
+        overdispersion = _overdispersion(
             arrays["dependence_windows"][0], arrays["dependence_counts"][0], arrays["dependence_means"]
         )
     segments = (
@@ -213,7 +217,7 @@ def parse(content: bytes) -> Baseline:
             counts=arrays["segment_counts"][place],
             mean=arrays["segment_means"][place],
             covariance=arrays["segment_covariances"][place],
-            dependence=_dependence(
+            overdispersion=_overdispersion(
                 arrays["segment_dependence_windows"][place],
                 arrays["segment_dependence_counts"][place],
                 arrays["segment_dependence_means"][place],
@@ -224,15 +228,17 @@ def parse(content: bytes) -> Baseline:
     return Baseline(
         metadata=header.metadata,
         centroids=Centroids(arrays["centroids"], header.metadata.metric),
-        dependence=dependence,
+        overdispersion=overdispersion,
         segments=tuple(segments),
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
 
 
-def _dependence(windows: np.int64, counts: np.float64, means: NDArray[np.float64]) -> Dependence | None:
-    """Return a dependence; that of no windows is not known."""
-    return Dependence(int(windows), float(counts), means) if windows else None
+def _overdispersion(
+    windows: np.int64, counts: np.float64, means: NDArray[np.float64]
+) -> Overdispersion | None:
+    """Return an overdispersion; that of no windows is not known."""
+    return Overdispersion(int(windows), float(counts), means) if windows else None
 
 
 def _parse_header(content: bytes) -> Header:
@@ -265,17 +271,17 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     """
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays["centroids"] = baseline.centroids.values
-    if (dependence := baseline.dependence) is not None:
-        arrays["dependence_counts"] = np.array([dependence.counts], np.float64)
-        arrays["dependence_means"] = dependence.means
-        arrays["dependence_windows"] = np.array([dependence.windows], np.int64)
+    if (overdispersion := baseline.overdispersion) is not None:
+        arrays["dependence_counts"] = np.array([overdispersion.counts], np.float64)
+        arrays["dependence_means"] = overdispersion.means
+        arrays["dependence_windows"] = np.array([overdispersion.windows], np.int64)
     if segments := baseline.segments:
         try:
             arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
             arrays["segment_covariances"] = np.stack([segment.covariance for segment in segments])
             arrays["segment_means"] = np.stack([segment.mean for segment in segments])
-            unknown = Dependence(0, 1.0, np.eye(len(baseline.variances)))
-            known = [segment.dependence or unknown for segment in segments]
+            unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
+            known = [segment.overdispersion or unknown for segment in segments]
             arrays["segment_dependence_windows"] = np.array([each.windows for each in known], np.int64)
             arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
             arrays["segment_dependence_means"] = np.stack([each.means for each in known])

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.moments import blocks
-from driftgauge.core.counting.assignment import Metric
-from driftgauge.core.dependence import MIN_WINDOWS, Dependence
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.errors import BaselineError
 
-__all__ = ["check_dependence", "check_vectors", "named", "or_fewer"]
+__all__ = ["check_overdispersion", "check_vectors", "named", "or_fewer"]
 
 # Five vectors a cluster in each half, the usual least expectation for a chi-squared statistic.
 VECTORS_PER_CLUSTER = 10
@@ -20,7 +20,7 @@ MAX_VALUE = 1e15
 MAX_NAMED = 5
 
 
-def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: Metric) -> None:
+def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceMetric) -> None:
     """Refuse vectors that no baseline can be fitted on.
 
     Raises:
@@ -46,7 +46,7 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: Metric) -
             )
             raise BaselineError(msg)
         zero = np.linalg.norm(block, axis=1) == 0
-        if metric is Metric.COSINE and zero.any():
+        if metric is DistanceMetric.COSINE and zero.any():
             msg = (
                 f"{named(rows[zero], 'row')} are of length zero in float32 and have no direction, which "
                 f"the cosine metric compares; remove these vectors or use --metric euclidean"
@@ -57,24 +57,24 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: Metric) -
         raise BaselineError(msg)
 
 
-def check_dependence(dependence: Dependence, count: int) -> None:
-    """Refuse a dependence that no windows of m vectors can have.
+def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
+    """Refuse an overdispersion that no windows of m vectors can have.
 
     The distance of n of them from the others is at most one over the others' least share: 2 m + k, with
     half a vector added to each of k <= m clusters. Independent vectors have (k - 1) m / (n (m - n)), which
-    is 4 / m or more. So the over-dispersion of the counts stays below m^2; that of the means is below m,
+    is 4 / m or more. So the overdispersion of the counts stays below m^2; that of the means is below m,
     for windows vary no more than their vectors.
 
     Raises:
         BaselineError: With what is wrong.
     """
-    if not MIN_WINDOWS <= dependence.windows <= count:
+    if not MIN_WINDOWS <= overdispersion.windows <= count:
         msg = (
-            f"a dependence must be of {MIN_WINDOWS} windows or more, and no more than there are vectors; one "
-            f"is of {dependence.windows:,} windows and {count:,} vectors"
+            f"an overdispersion must be of {MIN_WINDOWS} windows or more, and at most one a vector; "
+            f"one is of {overdispersion.windows:,} windows and {count:,} vectors"
         )
         raise BaselineError(msg)
-    most = max(dependence.counts, float(np.diag(dependence.means).max()))
+    most = max(overdispersion.counts, float(np.diag(overdispersion.means).max()))
     if most > float(count) ** 2:
         msg = f"windows of {count:,} vectors cannot vary {most:g} times as much as of independent ones"
         raise BaselineError(msg)

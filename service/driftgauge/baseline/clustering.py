@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from driftgauge.baseline.checks import or_fewer
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.errors import BaselineError
 
 __all__ = ["find_centroids", "measure_stability"]
@@ -32,7 +32,11 @@ TRIAL_VECTORS_PER_CLUSTER = 50
 
 
 def find_centroids(
-    vectors: NDArray[np.float32], clusters: int, metric: Metric, seed: int, progress: Callable[[str], None]
+    vectors: NDArray[np.float32],
+    clusters: int,
+    metric: DistanceMetric,
+    seed: int,
+    progress: Callable[[str], None],
 ) -> Centroids:
     """Return the centroids of the best of several runs of k-means on (n, d) vectors.
 
@@ -93,9 +97,9 @@ def measure_stability(
     return float(np.mean(agreements))
 
 
-def _as_compared(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+def _as_compared(vectors: NDArray[np.float32], metric: DistanceMetric) -> NDArray[np.float32]:
     """Return vectors as the metric sees them: of unit length under cosine."""
-    if metric is Metric.COSINE:
+    if metric is DistanceMetric.COSINE:
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 
@@ -117,10 +121,12 @@ def _run(vectors: NDArray[np.float32], clusters: int, state: int) -> KMeans | Mi
         return model.fit(vectors)
 
 
-def _as_centroids(model: KMeans | MiniBatchKMeans, metric: Metric, vectors: NDArray[np.float32]) -> Centroids:
+def _as_centroids(
+    model: KMeans | MiniBatchKMeans, metric: DistanceMetric, vectors: NDArray[np.float32]
+) -> Centroids:
     """Return the centroids that a run on these vectors has found."""
     centroids = Centroids(model.cluster_centers_, metric)
-    return _settle_on_sphere(centroids, vectors) if metric is Metric.COSINE else centroids
+    return _settle_on_sphere(centroids, vectors) if metric is DistanceMetric.COSINE else centroids
 
 
 def _settle_on_sphere(centroids: Centroids, vectors: NDArray[np.float32]) -> Centroids:
@@ -130,7 +136,7 @@ def _settle_on_sphere(centroids: Centroids, vectors: NDArray[np.float32]) -> Cen
         lengths = np.linalg.norm(values, axis=1, keepdims=True)
         # An empty cluster sums to zero; left so, it stays empty and is reported.
         values = (values / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-        centroids = Centroids(values, Metric.COSINE)
+        centroids = Centroids(values, DistanceMetric.COSINE)
         previous, ids = ids, centroids.assign(vectors)
         if previous is not None and (ids == previous).all():
             break

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.counting.assignment import Metric
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanNull
-from driftgauge.core.power import Sensitivity
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.power import Sensitivity
 
 __all__ = ["Comparability", "Comparison", "Match", "compare", "mean_distance"]
 
@@ -103,11 +103,11 @@ def compare(first: Baseline, second: Baseline) -> Comparison:
     matches = _match(first, second)
     shift = first.components.astype(np.float64) @ (second.mean - first.mean)
     own, count = first.metadata.reference_count, second.metadata.reference_count
-    mean_null = MeanNull(np.diag(first.variances), own, first.dependence)
+    mean_null = MeanShiftNull(np.diag(first.variances), own, first.overdispersion)
     mean_excess = mean_null.test(shift, count).excess
     divergence = excess = None
     if np.array_equal(first.centroids.values, second.centroids.values):
-        sensitivity = Sensitivity.of(first.metadata.clusters, len(first.variances), own, first.dependence)
+        sensitivity = Sensitivity.of(first.metadata.clusters, len(first.variances), own, first.overdispersion)
         divergence = float(js_contributions(second.counts, first.counts).sum())
         excess = divergence - sensitivity.noise_floor(count)
     return Comparison(
@@ -142,7 +142,7 @@ def _match(first: Baseline, second: Baseline) -> tuple[Match, ...]:
     own, others = (baseline.centroids.values.astype(np.float64) for baseline in (first, second))
     matches = []
     for cluster, (centroid, radius) in enumerate(zip(own, first.distances(0.5).tolist(), strict=True)):
-        if first.metadata.metric is Metric.COSINE:
+        if first.metadata.metric is DistanceMetric.COSINE:
             # Of unit length, so 1 - cosine is half the squared distance, which is exactly 0 for equals.
             distances = np.square(others - centroid).sum(axis=1) / 2
         else:

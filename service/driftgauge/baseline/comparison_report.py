@@ -101,8 +101,8 @@ def as_json(compared: Comparison) -> dict[str, object]:
 
 def _meaning(compared: Comparison) -> str:
     meaning = MEANINGS[compared.comparability]
-    known = {"A": compared.first.dependence, "B": compared.second.dependence}
-    unknown = [name for name, dependence in known.items() if dependence is None]
+    known = {"A": compared.first.overdispersion, "B": compared.second.overdispersion}
+    unknown = [name for name, overdispersion in known.items() if overdispersion is None]
     if len(unknown) == 1 and compared.comparability is not Comparability.INCOMPATIBLE:
         meaning += f" P-values against {unknown[0]} are not calibrated for bursts, and the other's are."
     return meaning
@@ -110,7 +110,7 @@ def _meaning(compared: Comparison) -> str:
 
 def _facts(baseline: Baseline) -> dict[str, str]:
     """Return what of a baseline is set beside the other's."""
-    about, dependence, window_ms = baseline.metadata, baseline.dependence, baseline.metadata.window_ms
+    about, overdispersion, window_ms = baseline.metadata, baseline.overdispersion, baseline.metadata.window_ms
     return {
         "identity": f"{baseline.identity[:19]}…",
         "stream": about.stream,
@@ -121,10 +121,10 @@ def _facts(baseline: Baseline) -> dict[str, str]:
         "components": f"{len(baseline.variances)}",
         "vectors counted": f"{about.reference_count:,}",
         "training set": "yes" if about.training_set else "no",
-        "over-dispersion": (
+        "overdispersion": (
             "not known"
-            if dependence is None or window_ms is None
-            else f"{dependence.counts:.2f}, windows of {format_duration(window_ms)}"
+            if overdispersion is None or window_ms is None
+            else f"{overdispersion.counts:.2f}, windows of {format_duration(window_ms)}"
         ),
         "segments": f"{len(baseline.segments)}",
     }
@@ -132,7 +132,7 @@ def _facts(baseline: Baseline) -> dict[str, str]:
 
 def _record(baseline: Baseline) -> dict[str, object]:
     """Return the same facts as JSON values."""
-    about, dependence = baseline.metadata, baseline.dependence
+    about, overdispersion = baseline.metadata, baseline.overdispersion
     return {
         "identity": baseline.identity,
         "stream": about.stream,
@@ -144,7 +144,7 @@ def _record(baseline: Baseline) -> dict[str, object]:
         "reference_count": about.reference_count,
         "training_set": about.training_set,
         "window_ms": about.window_ms,
-        "over_dispersion": None if dependence is None else dependence.counts,
+        "over_dispersion": None if overdispersion is None else overdispersion.counts,
         "segments": [{"key": segment.key, "value": segment.value} for segment in baseline.segments],
     }
 

@@ -25,7 +25,7 @@ from driftgauge.baseline.windows import (
     split_windows,
     tell_ratio,
 )
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
@@ -64,7 +64,7 @@ def fit_baseline(
     stream: str,
     model_version: str | None,
     clusters: int = 20,
-    metric: Metric = Metric.EUCLIDEAN,
+    metric: DistanceMetric = DistanceMetric.EUCLIDEAN,
     seed: int = 0,
     created_ms: int,
     progress: Callable[[str], None],
@@ -135,15 +135,15 @@ def fit_baseline(
             if by_windows is not None:
                 numbers = traffic.numbers[reference_rows]
                 windows = observe(numbers, ids, along / np.sqrt(reference.variances), clusters)
-        dependence = measure_dependence(traffic, windows, clusters, progress)
+        overdispersion = measure_dependence(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, along, clusters, progress)
         # Where the whole has too few windows of enough events, so has each part of it.
-        if numbers is not None and dependence is not None:
+        if numbers is not None and overdispersion is not None:
             segments = measure_segments(segments, members, numbers, ids, along, clusters, progress)
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed)
         progress(f"stability {stability_reading(stability)}")
-    window_ms = None if traffic is None or dependence is None else traffic.window_ms
+    window_ms = None if traffic is None or overdispersion is None else traffic.window_ms
     return Baseline(
         metadata=metadata.model_copy(update={"stability": stability, "window_ms": window_ms}),
         centroids=centroids,
@@ -155,7 +155,7 @@ def fit_baseline(
         mean=reference.mean,
         components=reference.components,
         variances=reference.variances,
-        dependence=dependence,
+        overdispersion=overdispersion,
         segments=segments,
     )
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
 from driftgauge.events.timestamps import LAST_MS
 
@@ -20,7 +20,7 @@ class BaselineMetadata(BaseModel):
         metric: What "nearest" means.
         fitted_count: How many vectors the centroids were fitted on.
         reference_count: How many others were counted: m, the sum of the histogram.
-        window_ms: The length of the windows on which the dependence was measured; None without one.
+        window_ms: The length of the windows on which the overdispersion was measured; None without one.
         training_set: Whether the model was trained on the very data behind the vectors.
         stability: How far other seeds of k-means agree on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.
@@ -35,7 +35,7 @@ class BaselineMetadata(BaseModel):
     model_version: str | None = Field(max_length=MAX_TEXT)
     dimension: int = Field(ge=1)
     clusters: int = Field(ge=2)
-    metric: Metric
+    metric: DistanceMetric
     fitted_count: int = Field(ge=1)
     reference_count: int = Field(ge=1)
     window_ms: int | None = Field(ge=1)

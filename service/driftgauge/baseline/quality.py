@@ -3,14 +3,14 @@
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.statistics.overdispersion import Overdispersion
 
 __all__ = [
     "MIN_RATIO",
-    "dependence_reading",
     "largest_inflation",
     "largest_window",
     "notes",
+    "overdispersion_reading",
     "stability_reading",
     "tiny_clusters",
 ]
@@ -45,16 +45,16 @@ def tiny_clusters(baseline: Baseline) -> list[int]:
     return [int(i) for i in np.flatnonzero(baseline.counts < _TINY_SHARE * baseline.counts.sum())]
 
 
-def largest_inflation(dependence: Dependence) -> float:
+def largest_inflation(overdispersion: Overdispersion) -> float:
     """Return how many times the variance of independent events the mean has, where that is most."""
-    return float(np.linalg.eigvalsh(dependence.means)[-1])
+    return float(np.linalg.eigvalsh(overdispersion.means)[-1])
 
 
-def dependence_reading(dependence: Dependence) -> str:
+def overdispersion_reading(overdispersion: Overdispersion) -> str:
     """Return how much more windows vary for the events' being related."""
     return (
-        f"counts vary {dependence.counts:.2f} times as much as those of independent events, means up to "
-        f"{largest_inflation(dependence):.2f} times"
+        f"counts vary {overdispersion.counts:.2f} times as much as those of independent events, means up to "
+        f"{largest_inflation(overdispersion):.2f} times"
     )
 
 
@@ -77,7 +77,7 @@ def notes(baseline: Baseline) -> list[str]:
             "The model was trained on this reference and has seen its inputs: with enough events, live data "
             "may look different without any drift. Better fit on data that the model has not seen."
         )
-    if baseline.dependence is None:
+    if baseline.overdispersion is None:
         found.append(
             "How far related events come together is not known: p-values are not calibrated for bursts, "
             "which make clean windows look like drift. Better fit on events with timestamps, of many windows."

@@ -6,11 +6,11 @@ from pathlib import Path
 from driftgauge.baseline import quality
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import mean_distance
-from driftgauge.core.dependence import Dependence
-from driftgauge.core.divergence import js_contributions
 from driftgauge.core.durations import format_duration
-from driftgauge.core.power import Sensitivity
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["as_json", "describe"]
@@ -44,7 +44,7 @@ def describe(baseline: Baseline, path: Path) -> str:
             f"larger than {quality.largest_window(baseline):,} events are over 1/{quality.MIN_RATIO} of the "
             f"vectors counted"
         ),
-        "dependence": _dependence(baseline),
+        "dependence": _overdispersion(baseline),
         "stability": (
             "not measured" if about.stability is None else quality.stability_reading(about.stability)
         ),
@@ -65,7 +65,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
         "components": len(baseline.variances),
         "noise_floor": _noise_floors(baseline),
         "largest_window": quality.largest_window(baseline),
-        "dependence": _dependence_as_json(baseline.dependence),
+        "dependence": _dependence_as_json(baseline.overdispersion),
         "tiny_clusters": quality.tiny_clusters(baseline),
         "notes": quality.notes(baseline),
         "segments": [
@@ -76,7 +76,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
                 "share": int(segment.counts.sum()) / total,
                 "js_divergence": _divergence(baseline, segment),
                 "mean_distance": mean_distance(baseline, segment.mean),
-                "dependence": _dependence_as_json(segment.dependence),
+                "dependence": _dependence_as_json(segment.overdispersion),
             }
             for segment in baseline.segments
         ],
@@ -104,21 +104,21 @@ def _paragraph(label: str, text: str) -> str:
     )
 
 
-def _dependence(baseline: Baseline) -> str:
-    dependence, window_ms = baseline.dependence, baseline.metadata.window_ms
-    if dependence is None or window_ms is None:
+def _overdispersion(baseline: Baseline) -> str:
+    overdispersion, window_ms = baseline.overdispersion, baseline.metadata.window_ms
+    if overdispersion is None or window_ms is None:
         return "not known"
-    reading = quality.dependence_reading(dependence)
-    return f"{reading}; of {dependence.windows} windows of {format_duration(window_ms)}"
+    reading = quality.overdispersion_reading(overdispersion)
+    return f"{reading}; of {overdispersion.windows} windows of {format_duration(window_ms)}"
 
 
-def _dependence_as_json(dependence: Dependence | None) -> dict[str, object] | None:
-    if dependence is None:
+def _dependence_as_json(overdispersion: Overdispersion | None) -> dict[str, object] | None:
+    if overdispersion is None:
         return None
     return {
-        "windows": dependence.windows,
-        "counts": dependence.counts,
-        "means_largest": quality.largest_inflation(dependence),
+        "windows": overdispersion.windows,
+        "counts": overdispersion.counts,
+        "means_largest": quality.largest_inflation(overdispersion),
     }
 
 
@@ -129,10 +129,10 @@ def _segment_table(baseline: Baseline) -> list[str]:
     total = baseline.counts.sum()
     names = [f"{segment.key}={segment.value}" for segment in baseline.segments]
     width = max(map(len, names))
-    lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all   over-dispersion"]
+    lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all   overdispersion"]
     for name, segment in zip(names, baseline.segments, strict=True):
         count = segment.counts.sum()
-        varies = "unknown" if segment.dependence is None else f"{segment.dependence.counts:.2f}"
+        varies = "unknown" if segment.overdispersion is None else f"{segment.overdispersion.counts:.2f}"
         lines.append(
             f"  {name:<{width}} {count:>9,} {count / total:>7.2%} {_divergence(baseline, segment):>14.4f} "
             f"{mean_distance(baseline, segment.mean):>15.3f} {varies:>17}"
@@ -162,6 +162,6 @@ def _noise_floors(baseline: Baseline) -> dict[str, float]:
     """Return the divergence to expect without any drift, by the events of a window."""
     about = baseline.metadata
     sensitivity = Sensitivity.of(
-        about.clusters, len(baseline.variances), about.reference_count, baseline.dependence
+        about.clusters, len(baseline.variances), about.reference_count, baseline.overdispersion
     )
     return {str(count): sensitivity.noise_floor(count) for count in WINDOW_COUNTS}

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.quality import MIN_RATIO, dependence_reading
+from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
-from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 __all__ = ["Traffic", "measure_dependence", "measure_segments", "observe", "split_windows", "tell_ratio"]
 
@@ -19,7 +19,7 @@ __all__ = ["Traffic", "measure_dependence", "measure_segments", "observe", "spli
 # say that there are no bursts.
 EVENTS_PER_CLUSTER = 5
 
-# Half of the windows are held out, and as many of these are needed as make a dependence known.
+# Half of the windows are held out, and as many of these are needed as make an overdispersion known.
 LEAST_WINDOWS = 2 * MIN_WINDOWS
 
 # The larger side of a split into halves has at most five eighths, then.
@@ -63,7 +63,7 @@ def split_windows(
     two or three on each side, and the windows of either side would seem to vary less than they do.
 
     Args:
-        traffic: The windows of the rows. Where they are too few for the dependence to be known in
+        traffic: The windows of the rows. Where they are too few for the overdispersion to be known in
             any case, or one holds more than a quarter of the rows, None is returned.
         target: How many rows to fit on, at most half, to within half a window.
         seed: Chooses the windows.
@@ -80,9 +80,9 @@ def split_windows(
 def observe(
     numbers: NDArray[np.intp],
     ids: NDArray[np.intp],
-    places: NDArray[np.float64],
+    coordinates: NDArray[np.float64],
     clusters: int,
-) -> CleanWindows:
+) -> OverdispersionEstimator:
     """Return how the windows of m held-out vectors vary around the reference that they make up.
 
     Each window is compared with the reference without it. A window of n of all m events varies less
@@ -94,28 +94,31 @@ def observe(
     Args:
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
         ids: (m,), its cluster.
-        places: (m, r) float64, its place along the components, relative to the mean of all and in units of
-            their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
+        coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
+            of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
     """
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
-    sums = np.stack([np.bincount(numbers, weights=column) for column in places.T], axis=1)
+    sums = np.stack([np.bincount(numbers, weights=column) for column in coordinates.T], axis=1)
     total, whole = counts.sum(axis=0), len(numbers)
-    windows = CleanWindows.empty(places.shape[1])
+    windows = OverdispersionEstimator.empty(coordinates.shape[1])
     for place in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
         rest = whole - int(sizes[place])
-        # All places sum to zero, so those of the rest to minus those of the window.
+        # All coordinates sum to zero, so those of the rest to minus those of the window.
         shift = sums[place] / sizes[place] + sums[place] / rest
         windows = windows.add(counts[place], total - counts[place], shift, rest)
     return windows
 
 
 def measure_dependence(
-    traffic: Traffic | None, windows: CleanWindows | None, clusters: int, progress: Callable[[str], None]
-) -> Dependence | None:
-    """Return what the windows held out say of the dependence; where they cannot, say why and what helps."""
-    dependence = None if windows is None else windows.dependence()
+    traffic: Traffic | None,
+    windows: OverdispersionEstimator | None,
+    clusters: int,
+    progress: Callable[[str], None],
+) -> Overdispersion | None:
+    """Return the overdispersion of the windows held out; None with the reason and the remedy as progress."""
+    overdispersion = None if windows is None else windows.overdispersion()
     if traffic is None:
         reason = "the vectors have no times"
         remedy = "fit on events with timestamps (.jsonl)"
@@ -126,15 +129,15 @@ def measure_dependence(
         share = traffic.sizes.max() / len(traffic.numbers)
         reason = f"one of the {traffic.name} holds {share:.0%} of the events, and a quarter is the most"
         remedy = "give events of more windows, or a shorter --window"
-    elif dependence is None:
+    elif overdispersion is None:
         reason = (
             f"of the {traffic.name} held out {windows.windows} have {EVENTS_PER_CLUSTER * clusters} events "
             f"or more, five a cluster, and {MIN_WINDOWS} are needed"
         )
         remedy = "give events of a longer time, a longer --window or fewer --clusters"
     else:
-        progress(f"{windows.windows} {traffic.name} held out: {dependence_reading(dependence)}")
-        return dependence
+        progress(f"{windows.windows} {traffic.name} held out: {overdispersion_reading(overdispersion)}")
+        return overdispersion
     progress(
         f"warning: {reason}: how far related events come together is not known, and p-values will not be "
         f"calibrated for bursts; {remedy}"
@@ -151,7 +154,7 @@ def measure_segments(
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
-    """Return segments with what their windows say of the dependence, as far as that is known.
+    """Return segments with what their windows say of the overdispersion, as far as that is known.
 
     Args:
         segments: What the events of each segment are compared with.
@@ -167,14 +170,14 @@ def measure_segments(
     for segment in segments:
         own = rows[segment.key, segment.value]
         windows = observe(numbers[own], ids[own], segment.standardized(along[own]), clusters)
-        dependence = windows.dependence()
-        if dependence is None:
+        overdispersion = windows.overdispersion()
+        if overdispersion is None:
             progress(
                 f"segment {segment.key}={segment.value} has {EVENTS_PER_CLUSTER * clusters} events or more "
                 f"in {windows.windows} of the windows held out, and {MIN_WINDOWS} are needed: its events are "
                 f"taken to be as related as all of them, and its p-values are not calibrated"
             )
-        measured.append(replace(segment, dependence=dependence))
+        measured.append(replace(segment, overdispersion=overdispersion))
     return tuple(measured)
 
 

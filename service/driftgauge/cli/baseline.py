@@ -8,7 +8,7 @@ import orjson
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.options import FILE, LENGTH, SEGMENT, array_option, progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 
 __all__ = ["baseline_group"]
@@ -26,7 +26,10 @@ def baseline_group() -> None:
 @click.option("--clusters", type=click.IntRange(min=2), default=20, show_default=True)
 @array_option
 @click.option(
-    "--metric", type=click.Choice([metric.value for metric in Metric]), default="euclidean", show_default=True
+    "--metric",
+    type=click.Choice([metric.value for metric in DistanceMetric]),
+    default="euclidean",
+    show_default=True,
 )
 @click.option("--model-version", help="The embedding model's version.")
 @click.option(
@@ -78,7 +81,7 @@ def _fit(
         stream=stream,
         model_version=model_version or read.model_version,
         clusters=clusters,
-        metric=Metric(metric),
+        metric=DistanceMetric(metric),
         seed=seed,
         created_ms=SYSTEM_CLOCK.wall_ms(),
         progress=progress,

@@ -9,13 +9,13 @@ import orjson
 from driftgauge.cli.options import FILE, TIME, config_option, progress, settings_of
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
-from driftgauge.core.result import WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
 from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp
 
 if TYPE_CHECKING:
-    from driftgauge.history import Replay
+    from driftgauge.replay import Replay
 
 __all__ = ["backtest_command", "replay_command"]
 
@@ -26,7 +26,7 @@ __all__ = ["backtest_command", "replay_command"]
 @click.option("--json", "as_json", is_flag=True, help="One window-result record a line.")
 def replay_command(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> None:
     """Run recorded events (.jsonl, .jsonl.gz; a file counts as a partition) through the same core."""
-    from driftgauge.history import Replay
+    from driftgauge.replay import Replay
     from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)
@@ -52,7 +52,7 @@ def backtest_command(
     """Say which pages recorded events (as for replay) would have brought, and what they were worth."""
     from driftgauge.backtest import report
     from driftgauge.backtest.track import tracks_of
-    from driftgauge.history import Replay
+    from driftgauge.replay import Replay
     from driftgauge.streams import load_streams
 
     settings = settings_of(config_path)

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 
 from driftgauge.config.baselines import BaselineSettings, check_schedule
 from driftgauge.config.fields import Duration, IdleTimeout, PositiveDuration, Section, Time, not_empty
-from driftgauge.core.dependence import MIN_WINDOWS
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
 __all__ = ["SmallestDrift", "StreamSettings", "WarmUp"]
 
@@ -66,7 +66,7 @@ class StreamSettings(Section):
         allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, give_up_after, min_events: See
             `StreamSpec`.
         smallest_drift: The smallest drift worth finding.
-        warm_up: When the stream is declared clean; None: its dependence is left to the baseline.
+        warm_up: When the stream is declared clean; None: its overdispersion is left to the baseline.
         segments: The keys of the segments that are judged apart as well.
         drift_severity: How urgent drift is, for whoever is alerted.
         overdue_after: How long after a window was closed the next one is overdue, for whoever is alerted;

@@ -10,7 +10,7 @@ from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, Part, Partial, PartitionProgress, Progress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.shard import Round, ShardState
+from driftgauge.core.windows.shard import RoundResult, ShardState
 
 __all__ = ["LocalDriver", "parts_of"]
 
@@ -54,7 +54,7 @@ class LocalDriver:
         caught_up: Collection[int] = (),
         *,
         everything: bool = False,
-    ) -> Round:
+    ) -> RoundResult:
         """Pass on what was counted, and close what is due.
 
         Args:

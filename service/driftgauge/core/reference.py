@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.dependence import Dependence
+from driftgauge.core.statistics.overdispersion import Overdispersion
 
 __all__ = ["OTHER", "Reference", "Segment", "SegmentReference"]
 
@@ -31,7 +31,7 @@ class SegmentReference:
         counts: (k,) int64, the histogram of the segment's reference vectors.
         mean: (r,) float64, their mean along the components, relative to the baseline's mean.
         covariance: (r, r) float64, the covariance of one of them along the components, about their mean.
-        dependence: How much more the windows of its events vary than those of independent ones; None: not
+        overdispersion: How much more the windows of its events vary than those of independent ones; None: not
             known.
     """
 
@@ -40,7 +40,7 @@ class SegmentReference:
     counts: NDArray[np.int64]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
-    dependence: Dependence | None = None
+    overdispersion: Overdispersion | None = None
 
     def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return shifts from the baseline's mean as from the segment's, and of a covariance of 1.
@@ -66,7 +66,7 @@ class Reference:
         counts: (k,) int64, its histogram.
         radii: (k,) float32, the distance from its centroid within which 99 % of a cluster's vectors lie.
         projection: Its mean and its leading components, r of them.
-        dependence: How much more its windows vary than those of independent events; None: not known.
+        overdispersion: How much more its windows vary than those of independent events; None: not known.
         dependence_ms: The length of the windows on which that was measured; None without it.
         segments: What segments of the events are compared with.
     """
@@ -76,8 +76,8 @@ class Reference:
     counts: NDArray[np.int64]
     radii: NDArray[np.float32]
     projection: Projection
-    dependence: Dependence | None
-    dependence_ms: int | None
+    overdispersion: Overdispersion | None
+    overdispersion_ms: int | None
     segments: tuple[SegmentReference, ...]
 
     @property
@@ -90,7 +90,7 @@ class Reference:
         """The number of components, r."""
         return len(self.projection.variances)
 
-    def are_beyond(self, vectors: NDArray[np.float32], clusters: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def are_outliers(self, vectors: NDArray[np.float32], clusters: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Tell which of n vectors (n, d) lie beyond the radius of their cluster (n,)."""
         return self.centroids.distances(vectors, clusters) > self.radii[clusters]
 

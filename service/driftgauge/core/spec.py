@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import gcd
 
-from driftgauge.core.budget import share
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics.budget import share
 
 __all__ = ["Alarm", "ScheduledBaseline", "StreamSpec"]
 

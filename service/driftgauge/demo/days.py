@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.demo.digits import Condition
 from driftgauge.errors import DemoError
 from driftgauge.events.timestamps import format_timestamp

@@ -20,7 +20,7 @@ from confluent_kafka import Producer
 
 from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.core.durations import parse_duration
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.demo.days import DAY_MS, TABLE_HEAD, Day, check, table_row, week_rows
 from driftgauge.demo.digits import Condition
 from driftgauge.demo.live import DAYS_PER_WEEK, LIVE_STREAM, publish_live

@@ -238,7 +238,7 @@ class SegmentRecord(_Record):
     """The p-value adjusted for the number of segments (Benjamini-Hochberg)."""
 
     calibrated: bool | None
-    """As of the window. No segment's p-value is, for only the whole stream's dependence is known."""
+    """As of the window: whether the overdispersion of this segment's own events is known."""
 
     verdict: VerdictName
     """As of the window."""

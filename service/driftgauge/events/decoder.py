@@ -7,7 +7,7 @@ from re import fullmatch
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
@@ -144,7 +144,7 @@ class Decoder:
 
         sound = lead_ms <= self._lead_ms
         sound &= np.isfinite(vectors).all(axis=1)
-        if contract.metric is Metric.COSINE:
+        if contract.metric is DistanceMetric.COSINE:
             sound &= vectors.any(axis=1)
         if not sound.all():
             for i in np.flatnonzero(~sound).tolist():
@@ -181,11 +181,13 @@ def _unpack(vectors: bytes) -> NDArray[np.float32]:
     return np.frombuffer(vectors, "<f4").astype(np.float32, copy=False)
 
 
-def _fault(vector: NDArray[np.float32], metric: Metric, lead_ms: int, allowed_ms: int) -> tuple[Reason, str]:
+def _fault(
+    vector: NDArray[np.float32], metric: DistanceMetric, lead_ms: int, allowed_ms: int
+) -> tuple[Reason, str]:
     """Return the first fault of a row that is not sound."""
     if not np.isfinite(vector).all():
         return Reason.NON_FINITE, _non_finite(vector)
-    if metric is Metric.COSINE and not vector.any():
+    if metric is DistanceMetric.COSINE and not vector.any():
         return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
     detail = (
         f"timestamp: {lead_ms} ms ahead of its record's time or of the clock, {allowed_ms} ms are allowed"

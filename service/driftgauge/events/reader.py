@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from pybase64 import b64decode
 
-from driftgauge.core.counting.assignment import Metric
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, validate_event
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import read_timestamp
@@ -43,7 +43,7 @@ class BaselineContract:
     baseline: str
     dimension: int
     model_version: str | None
-    metric: Metric
+    metric: DistanceMetric
     from_ms: int = 0
     size: int = field(init=False)
     base64_length: int = field(init=False)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from driftgauge.core.durations import format_duration, parse_duration
-from driftgauge.core.mean_shift import MeanShift
-from driftgauge.core.result import Recall, Score, SegmentResult, Verdict, WindowResult
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import (
     ClusterRecord,
@@ -72,8 +72,8 @@ def to_record(result: WindowResult) -> WindowRecord:
         count=result.count,
         verdict=result.verdict.value,
         slow_drift=None
-        if result.slow is None
-        else SlowDriftRecord(statistic=result.slow, limit=result.slow_limit),
+        if result.slow_drift is None
+        else SlowDriftRecord(statistic=result.slow_drift, limit=result.slow_drift_limit),
         baseline=result.baseline_id,
         incomplete=tuple(
             PartitionRecord(topic=topic, partition=partition) for topic, partition in result.missing
@@ -94,8 +94,8 @@ def from_record(
     baseline_counts: tuple[int, ...],
     published_ms: int,
     superseded: Verdict | None,
-    slow_limit: float,
-    recall: Recall | None,
+    slow_drift_limit: float,
+    memory: VerdictMemory | None,
 ) -> WindowResult:
     """Return the result of a record and of what the record does not say."""
     start_ms = parse_timestamp(record.start)
@@ -110,11 +110,11 @@ def from_record(
         score=_score(record),
         verdict=Verdict(record.verdict),
         superseded=superseded,
-        slow=None if record.slow_drift is None else record.slow_drift.statistic,
-        slow_limit=slow_limit,
+        slow_drift=None if record.slow_drift is None else record.slow_drift.statistic,
+        slow_drift_limit=slow_drift_limit,
         segments=tuple(_segment(segment) for segment in record.segments),
         examples={example.cluster: example.event_ids for example in record.examples},
-        recall=recall,
+        memory=memory,
     )
 
 

@@ -15,7 +15,7 @@ from driftgauge.config import Settings
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.closing import WorkBudget
-from driftgauge.core.windows.shard import Round, ShardState
+from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import BrokerError, StateError, TransactionAborted
 from driftgauge.events.results import result_key, result_record
 from driftgauge.kafka.changelog_reader import ChangelogReader
@@ -325,7 +325,7 @@ class WindowWorker:
                 self._telemetry.read_to(partials, shard, position=running.committed, end=end)
         return True
 
-    def _close(self, moved: Mapping[int, _Running]) -> dict[int, Round]:
+    def _close(self, moved: Mapping[int, _Running]) -> dict[int, RoundResult]:
         """Close what is due in these shards; one that cannot is stopped."""
         budget = WorkBudget()
         rounds = {}
@@ -338,7 +338,7 @@ class WindowWorker:
                 self._stop(shard, "its windows could not be closed; see the log before this")
         return rounds
 
-    def _write(self, shard: int, state: ShardState, round_: Round) -> None:
+    def _write(self, shard: int, state: ShardState, round_: RoundResult) -> None:
         for key, value in state.take_changes(self._transaction.producer):
             content = None if value is None else encode_value(value)
             must_produce(self._transaction, self._settings.changelog_topic, shard, encode_key(key), content)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.budget import window_level
 from driftgauge.core.counting.projection import MAX_COMPONENTS
-from driftgauge.core.power import Sensitivity
+from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.errors import ConfigError
 
 __all__ = ["Candidate", "ClusterNeed", "Plan", "Request", "make_plan", "sensitivity_of"]
@@ -125,7 +125,7 @@ def sensitivity_of(
         clusters: k, 2 or more; 20 unless given.
         components: r, 1 or more; 32 unless given.
         baseline_count: m, 1 or more; unlimited unless given.
-        dispersion: The over-dispersion, 1 or more, of counts and means alike, whatever is known of
+        dispersion: The overdispersion, 1 or more, of counts and means alike, whatever is known of
             the baseline's; 1 where neither is known.
 
     Raises:
@@ -141,7 +141,7 @@ def sensitivity_of(
             raise ConfigError(message)
         metadata = baseline.metadata
         given = Sensitivity.of(
-            metadata.clusters, len(baseline.variances), metadata.reference_count, baseline.dependence
+            metadata.clusters, len(baseline.variances), metadata.reference_count, baseline.overdispersion
         )
     if dispersion is None:
         return given

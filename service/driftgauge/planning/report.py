@@ -4,9 +4,9 @@ import math
 import textwrap
 from dataclasses import asdict, replace
 
-from driftgauge.core.budget import MAX_LEVEL
 from driftgauge.core.durations import format_duration
-from driftgauge.core.power import POWER
+from driftgauge.core.statistics.budget import MAX_LEVEL
+from driftgauge.core.statistics.power import POWER
 from driftgauge.planning.plan import Candidate, ClusterNeed, Plan
 
 __all__ = ["as_json", "describe"]

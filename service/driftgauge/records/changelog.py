@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from driftgauge.core.result import WindowResult
-from driftgauge.core.verdict import History
 from driftgauge.core.windows.changelog import (
     EventTimeKey,
     ExamplesKey,
@@ -27,12 +25,14 @@ from driftgauge.core.windows.changelog import (
     StreamStatus,
     Value,
 )
+from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.records.integers import (
     read_event_times,
-    read_sources,
+    read_source_block,
     read_tally,
     write_event_times,
-    write_sources,
+    write_source_block,
     write_tally,
 )
 from driftgauge.records.judgements import (
@@ -53,7 +53,7 @@ _VERSION = 1
 
 _READ: dict[type[Key], Callable[[bytes], Value]] = {
     PositionKey: read_position,
-    SourcesKey: read_sources,
+    SourcesKey: read_source_block,
     StreamKey: read_status,
     EventTimeKey: read_event_times,
     PaneKey: read_tally,
@@ -69,12 +69,12 @@ def encode_value(value: Value) -> bytes:
         case ShardPosition():
             content = write_position(value)
         case SourceBlock():
-            content = write_sources(value)
+            content = write_source_block(value)
         case StreamStatus():
             content = write_status(value)
         case WindowResult():
             content = write_result(value)
-        case History():
+        case VerdictHistory():
             content = write_history(value)
         case np.ndarray():
             content = write_tally(value) if value.ndim == 1 else write_event_times(value)

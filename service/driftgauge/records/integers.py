@@ -14,10 +14,10 @@ from driftgauge.records.refusals import demand
 
 __all__ = [
     "read_event_times",
-    "read_sources",
+    "read_source_block",
     "read_tally",
     "write_event_times",
-    "write_sources",
+    "write_source_block",
     "write_tally",
 ]
 
@@ -58,13 +58,13 @@ def read_tally(content: bytes) -> NDArray[np.int64]:
     return values
 
 
-def write_sources(block: SourceBlock) -> bytes:
+def write_source_block(block: SourceBlock) -> bytes:
     """Return a block of source partitions."""
     topic_id = block.topic_id.encode()
     return _SOURCES.pack(block.partitions, len(topic_id)) + topic_id + _write_rows(block.values)
 
 
-def read_sources(content: bytes) -> SourceBlock:
+def read_source_block(content: bytes) -> SourceBlock:
     """Return the block that was written; ValueError or struct.error where it is none."""
     partitions, length = _SOURCES.unpack_from(content)
     rows = _SOURCES.size + length

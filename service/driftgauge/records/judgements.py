@@ -9,9 +9,9 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.projection import MAX_COMPONENTS
-from driftgauge.core.dependence import CleanWindows
-from driftgauge.core.result import Recall, Verdict, WindowResult
-from driftgauge.core.verdict import History
+from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.events.contract import Finite, VerdictName, WindowRecord
 from driftgauge.events.results import from_record, to_record
 from driftgauge.records.model import RecordModel
@@ -45,26 +45,26 @@ def _each_once(segments: tuple[_Segment, ...]) -> tuple[_Segment, ...]:
     return segments
 
 
-class _SegmentRecall(_Segment):
+class _SegmentMemory(_Segment):
     recent: _Recent
 
 
-class _Recall(RecordModel):
+class _VerdictMemory(RecordModel):
     recent: _Recent
     slow: _NotNegative
-    segments: Annotated[tuple[_SegmentRecall, ...], AfterValidator(_each_once)]
+    segments: Annotated[tuple[_SegmentMemory, ...], AfterValidator(_each_once)]
 
     @classmethod
-    def of(cls, recall: Recall) -> "_Recall":
+    def of(cls, memory: VerdictMemory) -> "_VerdictMemory":
         segments = tuple(
-            _SegmentRecall(key=key, value=value, recent=recent)
-            for (key, value), recent in recall.segments.items()
+            _SegmentMemory(key=key, value=value, recent=recent)
+            for (key, value), recent in memory.segments.items()
         )
-        return cls(recent=recall.recent, slow=recall.slow, segments=segments)
+        return cls(recent=memory.recent, slow=memory.slow_drift, segments=segments)
 
-    def read(self) -> Recall:
+    def read(self) -> VerdictMemory:
         segments = {(segment.key, segment.value): segment.recent for segment in self.segments}
-        return Recall(self.recent, self.slow, segments)
+        return VerdictMemory(self.recent, self.slow, segments)
 
 
 class _Result(RecordModel):
@@ -73,7 +73,7 @@ class _Result(RecordModel):
     published_ms: int
     superseded: VerdictName | None
     slow_limit: Finite
-    recall: _Recall | None
+    recall: _VerdictMemory | None
 
 
 class _Clean(RecordModel):
@@ -82,7 +82,7 @@ class _Clean(RecordModel):
     products: str  # base64 of (r, r) little-endian float64; empty without windows
 
     @classmethod
-    def of(cls, clean: CleanWindows) -> "_Clean":
+    def of(cls, clean: OverdispersionEstimator) -> "_Clean":
         products = base64.b64encode(clean.products.astype("<f8").tobytes()).decode()
         return cls(
             windows=clean.windows,
@@ -90,14 +90,14 @@ class _Clean(RecordModel):
             products=products if clean.windows else "",
         )
 
-    def read(self, components: int) -> CleanWindows:
+    def read(self, components: int) -> OverdispersionEstimator:
         if not self.windows:
             demand(not self.products and not self.chi_squared, "something was learned from no windows")
-            return CleanWindows.empty(components)
+            return OverdispersionEstimator.empty(components)
         values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
         products = values.reshape(components, components).astype(np.float64)
         demand(_is_sum_of_squares(products), "it is no sum of outer products of shifts")
-        return CleanWindows(self.windows, self.chi_squared, products)
+        return OverdispersionEstimator(self.windows, self.chi_squared, products)
 
 
 class _SegmentClean(_Segment):
@@ -107,7 +107,7 @@ class _SegmentClean(_Segment):
 class _History(RecordModel):
     baseline: str
     end_ms: int
-    recall: _Recall
+    recall: _VerdictMemory
     warm_up: tuple[int, int] | None
     # A matrix for each segment is made of this number before anything else is known.
     components: Annotated[int, Field(ge=1, le=MAX_COMPONENTS)]
@@ -125,8 +125,8 @@ def write_result(result: WindowResult) -> bytes:
         baseline_counts=tuple(result.baseline_counts.tolist()),
         published_ms=result.published_ms,
         superseded=None if result.superseded is None else result.superseded.value,
-        slow_limit=result.slow_limit,
-        recall=None if result.recall is None else _Recall.of(result.recall),
+        slow_limit=result.slow_drift_limit,
+        recall=None if result.memory is None else _VerdictMemory.of(result.memory),
     )
     return kept.model_dump_json().encode()
 
@@ -142,17 +142,17 @@ def read_result(content: bytes) -> WindowResult:
         baseline_counts=kept.baseline_counts,
         published_ms=kept.published_ms,
         superseded=None if kept.superseded is None else Verdict(kept.superseded),
-        slow_limit=kept.slow_limit,
-        recall=None if kept.recall is None else kept.recall.read(),
+        slow_drift_limit=kept.slow_limit,
+        memory=None if kept.recall is None else kept.recall.read(),
     )
 
 
-def write_history(history: History) -> bytes:
+def write_history(history: VerdictHistory) -> bytes:
     """Return a history."""
     kept = _History(
         baseline=history.baseline_id,
         end_ms=history.end_ms,
-        recall=_Recall.of(history.recall),
+        recall=_VerdictMemory.of(history.memory),
         warm_up=history.warm_up,
         components=len(history.clean.products),
         clean=_Clean.of(history.clean),
@@ -164,10 +164,10 @@ def write_history(history: History) -> bytes:
     return kept.model_dump_json().encode()
 
 
-def read_history(content: bytes) -> History:
+def read_history(content: bytes) -> VerdictHistory:
     """Return the history that was written; ValueError where it is none."""
     kept = _History.model_validate_json(content)
-    return History(
+    return VerdictHistory(
         kept.baseline,
         kept.end_ms,
         kept.recall.read(),

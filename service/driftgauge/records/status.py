@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from driftgauge.core.result import Verdict
 from driftgauge.core.windows.changelog import DataLoss, ShardPosition, StreamStatus
+from driftgauge.core.windows.result import Verdict
 from driftgauge.events.contract import VerdictName
 from driftgauge.records.model import RecordModel
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.result import Verdict, WindowResult
+from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.errors import InputError
 from driftgauge.telemetry.metric import Metric, Samples, of_newest, of_score, of_segment, of_size, of_stream
 from driftgauge.telemetry.snapshot import ShownStream
@@ -221,13 +221,13 @@ _ALL = (
         "standard deviations",
         "Small evidence that has built up over the windows, a CUSUM. Absent where the newest closed window"
         " is incomplete or was not scored.",
-        lambda result: result.slow,
+        lambda result: result.slow_drift,
     ),
     of_newest(
         "driftgauge_window_slow_drift_limit",
         "standard deviations",
         "What driftgauge_window_slow_drift must reach to warn; without drift as rarely as a false page.",
-        lambda result: result.slow_limit,
+        lambda result: result.slow_drift_limit,
     ),
     Metric(
         "driftgauge_window_cluster_signed_js_contribution",

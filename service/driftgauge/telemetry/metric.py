@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from driftgauge.core.result import Score, SegmentResult, WindowResult
 from driftgauge.core.windows.changelog import ShardPosition
+from driftgauge.core.windows.result import Score, SegmentResult, WindowResult
 from driftgauge.telemetry.snapshot import ShownStream
 
 __all__ = [

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.partition import Partition, name_partition, name_partitions
-from driftgauge.core.windows.shard import Round, ShardState
+from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Condition, Role
 from driftgauge.telemetry.metrics import NO_STREAM, Telemetry
@@ -223,7 +223,7 @@ class RoleTelemetry:
         """Show a shard's streams as they are now."""
         self._metrics.windows.show(shard, take_snapshot(state, self._by_shard[shard]))
 
-    def closed(self, shard: int, round_: Round) -> None:
+    def closed(self, shard: int, round_: RoundResult) -> None:
         """A shard closed or corrected windows, and found events too late or its chain broken."""
         log_round(shard, round_)
 

@@ -4,15 +4,15 @@ import logging
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.partition import name_partition, name_partitions
-from driftgauge.core.result import WindowResult
-from driftgauge.core.windows.shard import Round
+from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.shard import RoundResult
 
 __all__ = ["log_round"]
 
 _log = logging.getLogger(__name__)
 
 
-def log_round(shard: int, round_: Round) -> None:
+def log_round(shard: int, round_: RoundResult) -> None:
     """Log what a shard closed or corrected, found too late, or found missing."""
     for result in round_.results:
         _log_window(result)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
-from driftgauge.core.result import SegmentResult, WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
+from driftgauge.core.windows.result import SegmentResult, WindowResult
 from driftgauge.core.windows.shard import ShardState
 
 __all__ = [

@@ -156,15 +156,15 @@ def test_an_event_without_a_nearest_centroid_is_counted_nowhere():
     assert [example.event_id for example in examples.examples] == ["b"]
 
 
-@pytest.mark.parametrize(("distance", "beyond"), [(0.49, 0), (0.51, 1)])
-def test_an_event_beyond_the_radius_of_its_own_cluster_is_an_outlier(distance, beyond):
+@pytest.mark.parametrize(("distance", "outliers"), [(0.49, 0), (0.51, 1)])
+def test_an_event_beyond_the_radius_of_its_own_cluster_is_an_outlier(distance, outliers):
     radii = np.array([0.1, 0.5, 0.1, 0.1], dtype=np.float32)
     accumulator = build_accumulator(reference=replace(REFERENCE, radii=radii))
     batch = build_batch([(0, 0, 0, 1), (0, 0, 0, 1)])
     batch.vectors[0, 1] += distance
     accumulator.add(batch)
     (delta,) = accumulator.panes(PARTITIONS)
-    assert Tally(delta.values, CLUSTERS).beyond == beyond
+    assert Tally(delta.values, CLUSTERS).outliers == outliers
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.cluster import KMeans
 
-from driftgauge.core.counting.assignment import Centroids, Metric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 
 LARGE = np.float32(3e38)
 
@@ -37,7 +37,7 @@ def test_assignment_is_scikit_learns_away_from_ties(clusters, dimension):
     vectors = (random.standard_normal((3_000, dimension)) * 1.5).astype(np.float32)
     clear = apart(squared_distances(vectors, centers), relative=1e-5)
     assert clear.mean() > 0.99
-    assigned = Centroids(centers, Metric.EUCLIDEAN).assign(vectors)
+    assigned = Centroids(centers, DistanceMetric.EUCLIDEAN).assign(vectors)
     np.testing.assert_array_equal(assigned[clear], sklearn_with(centers).predict(vectors)[clear])
 
 
@@ -50,12 +50,12 @@ def test_exact_ties_go_to_the_lower_id_as_in_scikit_learn():
     distances = squared_distances(vectors, centers)
     tied = (distances == distances.min(axis=1, keepdims=True)).sum(axis=1) > 1
     assert tied.sum() > 500
-    assigned = Centroids(centers, Metric.EUCLIDEAN).assign(vectors)
+    assigned = Centroids(centers, DistanceMetric.EUCLIDEAN).assign(vectors)
     np.testing.assert_array_equal(assigned, distances.argmin(axis=1))
     np.testing.assert_array_equal(assigned, sklearn_with(centers).predict(vectors))
 
 
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_a_duplicate_of_a_centroid_receives_nothing(metric):
     random = np.random.default_rng(2)
     centers = random.standard_normal((6, 16)).astype(np.float32)
@@ -75,7 +75,7 @@ def test_a_large_common_offset_changes_no_clear_assignment(offset):
     distances = squared_distances(vectors, centers)
     clear = apart(distances, relative=0.01)
     assert clear.mean() > 0.95
-    assigned = Centroids(centers, Metric.EUCLIDEAN).assign(vectors)
+    assigned = Centroids(centers, DistanceMetric.EUCLIDEAN).assign(vectors)
     np.testing.assert_array_equal(assigned[clear], distances.argmin(axis=1)[clear])
 
 
@@ -90,7 +90,7 @@ def test_cosine_assignment_is_the_largest_cosine_similarity_whatever_the_length(
     second, first = np.sort(similarity, axis=1)[:, -2:].T
     clear = first - second > 1e-5
     assert clear.mean() > 0.99
-    assigned = Centroids(centers, Metric.COSINE).assign(vectors)
+    assigned = Centroids(centers, DistanceMetric.COSINE).assign(vectors)
     np.testing.assert_array_equal(assigned[clear], similarity.argmax(axis=1)[clear])
 
 
@@ -99,11 +99,11 @@ def test_the_two_metrics_differ_where_length_matters():
     far = np.array([[-5, -4]], dtype=np.float32)
     longer = np.array([[1, 0], [0, 9]], dtype=np.float32)
     between = np.array([[2, 3]], dtype=np.float32)
-    assert Centroids(centers, Metric.COSINE).assign(far).tolist() == [1]
-    assert Centroids(longer, Metric.EUCLIDEAN).assign(between).tolist() == [0]
+    assert Centroids(centers, DistanceMetric.COSINE).assign(far).tolist() == [1]
+    assert Centroids(longer, DistanceMetric.EUCLIDEAN).assign(between).tolist() == [0]
 
 
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_a_row_that_overflows_has_no_cluster_and_disturbs_no_other(metric):
     random = np.random.default_rng(5)
     centers = random.standard_normal((5, 8)).astype(np.float32)
@@ -120,12 +120,12 @@ def test_a_row_that_overflows_has_no_cluster_and_disturbs_no_other(metric):
 
 
 def test_clusters_and_dimension_are_those_of_the_array():
-    centroids = Centroids(np.zeros((3, 7), dtype=np.float32), Metric.EUCLIDEAN)
+    centroids = Centroids(np.zeros((3, 7), dtype=np.float32), DistanceMetric.EUCLIDEAN)
     assert (centroids.clusters, centroids.dimension) == (3, 7)
 
 
 def test_no_vectors_have_no_clusters():
-    centroids = Centroids(np.eye(3, dtype=np.float32), Metric.EUCLIDEAN)
+    centroids = Centroids(np.eye(3, dtype=np.float32), DistanceMetric.EUCLIDEAN)
     assert centroids.assign(np.empty((0, 3), dtype=np.float32)).shape == (0,)
 
 
@@ -136,7 +136,7 @@ INTEGERS = st.integers(-50, 50).map(float)
 @given(
     centers=arrays(np.float32, (5, 3), elements=INTEGERS),
     vectors=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=INTEGERS),
-    metric=st.sampled_from(Metric),
+    metric=st.sampled_from(DistanceMetric),
     data=st.data(),
 )
 def test_neither_the_order_of_rows_nor_the_split_into_batches_matters(centers, vectors, metric, data):
@@ -149,11 +149,11 @@ def test_neither_the_order_of_rows_nor_the_split_into_batches_matters(centers, v
 
 
 @pytest.mark.parametrize("dimension", [2, 128, 768])
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_a_vector_between_two_centroids_is_of_one_cluster_in_any_batch(dimension, metric):
     random = np.random.default_rng(dimension)
     centers = random.standard_normal((20, dimension)).astype(np.float32) + 3
-    if metric is Metric.COSINE:
+    if metric is DistanceMetric.COSINE:
         centers /= np.linalg.norm(centers, axis=1, keepdims=True)
     centroids = Centroids(centers, metric)
     pairs = random.integers(0, 20, (600, 2))
@@ -164,17 +164,17 @@ def test_a_vector_between_two_centroids_is_of_one_cluster_in_any_batch(dimension
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_a_distance_is_that_to_the_vectors_own_centroid(metric):
     random = np.random.default_rng(6)
     centers = random.standard_normal((5, 32)).astype(np.float32)
-    if metric is Metric.COSINE:
+    if metric is DistanceMetric.COSINE:
         centers /= np.linalg.norm(centers, axis=1, keepdims=True)
     vectors = random.standard_normal((200, 32)).astype(np.float32) * 3
     clusters = random.integers(5, size=200)
     exact, own = vectors.astype(np.float64), centers[clusters].astype(np.float64)
     expected = np.linalg.norm(exact - own, axis=1)
-    if metric is Metric.COSINE:
+    if metric is DistanceMetric.COSINE:
         expected = 1 - (exact * own).sum(axis=1) / np.linalg.norm(exact, axis=1)
     distances = Centroids(centers, metric).distances(vectors, clusters)
     assert distances.dtype == np.float32
@@ -182,7 +182,7 @@ def test_a_distance_is_that_to_the_vectors_own_centroid(metric):
 
 
 @pytest.mark.parametrize("dimension", [2, 128, 768])
-@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("metric", DistanceMetric)
 def test_a_distance_is_the_same_to_the_bit_in_any_batch(dimension, metric):
     random = np.random.default_rng(dimension)
     centroids = Centroids(random.standard_normal((20, dimension)).astype(np.float32), metric)
@@ -200,7 +200,7 @@ def test_a_distance_is_the_same_to_the_bit_in_any_batch(dimension, metric):
 
 
 def test_a_vector_too_far_for_float32_is_infinitely_far():
-    centroids = Centroids(np.zeros((2, 3), dtype=np.float32), Metric.EUCLIDEAN)
+    centroids = Centroids(np.zeros((2, 3), dtype=np.float32), DistanceMetric.EUCLIDEAN)
     vectors = np.full((1, 3), LARGE)
     assert centroids.distances(vectors, np.array([1])).tolist() == [np.inf]
 
@@ -209,6 +209,6 @@ def test_a_vector_in_the_direction_of_its_centroid_is_at_no_distance_and_never_b
     random = np.random.default_rng(7)
     centers = random.standard_normal((50, 128))
     centers = (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32)
-    distances = Centroids(centers, Metric.COSINE).distances(centers * 7, np.arange(50))
+    distances = Centroids(centers, DistanceMetric.COSINE).distances(centers * 7, np.arange(50))
     assert (distances >= 0).all()
     assert distances.max() < 1e-6

@@ -38,9 +38,9 @@ PROJECTIONS = {dimension: build_projection(dimension) for dimension in DIMENSION
 def test_a_batch_of_any_size_gives_each_vector_the_same_place(dimension, size):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection)
-    parts = [projection.places(vectors[start : start + size]) for start in range(0, VECTORS, size)]
+    parts = [projection.coordinates(vectors[start : start + size]) for start in range(0, VECTORS, size)]
     assert parts[0].dtype == np.int64
-    np.testing.assert_array_equal(np.concatenate(parts), projection.places(vectors))
+    np.testing.assert_array_equal(np.concatenate(parts), projection.coordinates(vectors))
 
 
 @settings(max_examples=30, deadline=None)
@@ -49,16 +49,16 @@ def test_neither_the_order_of_vectors_nor_the_split_into_batches_changes_a_bit(d
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, number=200)
     order = np.random.default_rng(seed).permutation(200)
-    parts = [projection.places(part) for part in np.split(vectors[order], sorted(cuts)) if len(part)]
-    np.testing.assert_array_equal(np.concatenate(parts), projection.places(vectors)[order])
+    parts = [projection.coordinates(part) for part in np.split(vectors[order], sorted(cuts)) if len(part)]
+    np.testing.assert_array_equal(np.concatenate(parts), projection.coordinates(vectors)[order])
 
 
 def test_neither_does_the_layout_of_a_batch_in_memory():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)
-    expected = projection.places(vectors)
-    np.testing.assert_array_equal(projection.places(np.asfortranarray(vectors)), expected)
-    np.testing.assert_array_equal(projection.places(np.repeat(vectors, 2, axis=0)[::2]), expected)
+    expected = projection.coordinates(vectors)
+    np.testing.assert_array_equal(projection.coordinates(np.asfortranarray(vectors)), expected)
+    np.testing.assert_array_equal(projection.coordinates(np.repeat(vectors, 2, axis=0)[::2]), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -67,8 +67,8 @@ def test_the_sums_of_partitions_add_up_to_the_sum_of_the_whole(dimension, partit
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, number=200)
     partition = np.random.default_rng(seed).integers(partitions, size=200)
-    sums = [projection.places(vectors[partition == code]).sum(axis=0) for code in range(partitions)]
-    np.testing.assert_array_equal(sum(sums), projection.places(vectors).sum(axis=0))
+    sums = [projection.coordinates(vectors[partition == code]).sum(axis=0) for code in range(partitions)]
+    np.testing.assert_array_equal(sum(sums), projection.coordinates(vectors).sum(axis=0))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -81,7 +81,7 @@ def test_a_place_is_that_of_the_projection_in_doubles_within_the_rounding_that_i
     # Half a step for each number of a vector, along a component that is of unit length but for a
     # thousandth; 2^-21 for each number of a component; half a step in the end.
     bound = 0.5005 * math.sqrt(dimension) + np.abs(centred).sum(axis=1) / projection.step * 2.0**-21 + 0.5
-    error = np.abs(projection.places(vectors) - exact)
+    error = np.abs(projection.coordinates(vectors) - exact)
     assert (error <= bound[:, None]).all()
     # In the units that tests are made in: a ten-thousandth of the leading standard deviation.
     assert error.max() * projection.step < 1e-4 * math.sqrt(projection.variances[0])
@@ -99,7 +99,7 @@ def test_a_place_is_that_of_integer_arithmetic(dimension, spread):
     weights = np.rint(projection.components * 2.0**20)
     exact = steps.astype(np.int64) @ weights.astype(np.int64).T
     assert np.abs(exact).max() < 2**53
-    np.testing.assert_array_equal(projection.places(vectors), np.rint(exact / 2**20))
+    np.testing.assert_array_equal(projection.coordinates(vectors), np.rint(exact / 2**20))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -116,7 +116,7 @@ def test_a_number_that_lies_too_far_out_counts_as_if_it_lay_some_hundred_deviati
     deviation = math.sqrt(projection.variances[0])
     vectors = np.tile(projection.mean.astype(np.float32), (3, 1))
     vectors[:, 0] += np.float32([3e38, 1e30, -3e38])
-    far, less_far, opposite = projection.places(vectors).astype(np.float64) * projection.step
+    far, less_far, opposite = projection.coordinates(vectors).astype(np.float64) * projection.step
     np.testing.assert_array_equal(far, less_far)
     reached = far / projection.components[:, 0] / deviation
     np.testing.assert_allclose(reached, reached[0], rtol=1e-3)
@@ -129,9 +129,9 @@ def test_vectors_that_saturate_in_every_number_are_the_same_in_any_batch(dimensi
     projection = PROJECTIONS[dimension]
     random = np.random.default_rng(3)
     vectors = (random.choice([-1.0, 1.0], (300, dimension)) * 3e38).astype(np.float32)
-    whole = projection.places(vectors)
+    whole = projection.coordinates(vectors)
     for size in (1, 7):
-        parts = [projection.places(vectors[start : start + size]) for start in range(0, 300, size)]
+        parts = [projection.coordinates(vectors[start : start + size]) for start in range(0, 300, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
     # No sum of a billion of them overflows.
     assert np.abs(whole).max() < 2**63 / 10**9
@@ -139,13 +139,13 @@ def test_vectors_that_saturate_in_every_number_are_the_same_in_any_batch(dimensi
 
 def test_a_vector_at_the_mean_has_its_place_in_the_middle():
     projection = build_projection(128)
-    assert np.abs(projection.places(projection.mean.astype(np.float32)[None])).max() <= 6
+    assert np.abs(projection.coordinates(projection.mean.astype(np.float32)[None])).max() <= 6
 
 
 def test_the_shift_is_the_mean_of_the_places_in_embedding_units():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)
-    shift = projection.shift(projection.places(vectors).sum(axis=0), VECTORS)
+    shift = projection.shift(projection.coordinates(vectors).sum(axis=0), VECTORS)
     expected = (vectors.mean(axis=0, dtype=np.float64) - projection.mean) @ projection.components.T
     np.testing.assert_allclose(shift, expected, atol=1e-5)
     np.testing.assert_array_equal(projection.deviations**2, np.sqrt(projection.variances) ** 2)

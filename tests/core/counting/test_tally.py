@@ -31,8 +31,8 @@ def tally(events):
         len(numbers),
         CLUSTERS,
         cluster=np.array([event[1] for event in events], dtype=np.intp),
-        beyond=np.array([event[2] for event in events], dtype=np.bool_),
-        places=np.array([event[3] for event in events], dtype=np.int64),
+        outliers=np.array([event[2] for event in events], dtype=np.bool_),
+        coordinates=np.array([event[3] for event in events], dtype=np.int64),
     )
     assert values.dtype == np.int64
     return dict(zip(numbers.tolist(), values, strict=True))
@@ -41,11 +41,11 @@ def tally(events):
 def one_by_one(events):
     """Group -> its values, event by event, in Python's integers."""
     values = {}
-    for group, cluster, beyond, places in events:
-        its = values.setdefault(group, [0] * (CLUSTERS + 1 + len(places)))
+    for group, cluster, outliers, coordinates in events:
+        its = values.setdefault(group, [0] * (CLUSTERS + 1 + len(coordinates)))
         its[cluster] += 1
-        its[CLUSTERS] += beyond
-        for component, place in enumerate(places):
+        its[CLUSTERS] += outliers
+        for component, place in enumerate(coordinates):
             its[CLUSTERS + 1 + component] += place
     return values
 
@@ -73,8 +73,8 @@ def test_neither_the_order_of_events_nor_their_split_changes_a_sum(events, cut, 
 def test_a_tally_names_the_parts_of_its_values():
     seen = Tally(np.array([4, 0, 2, 5, -70, 900], dtype=np.int64), 3)
     assert seen.counts.tolist() == [4, 0, 2]
-    assert (seen.count, seen.beyond) == (6, 5)
-    assert (type(seen.count), type(seen.beyond)) == (int, int)
+    assert (seen.count, seen.outliers) == (6, 5)
+    assert (type(seen.count), type(seen.outliers)) == (int, int)
     assert seen.sums.tolist() == [-70, 900]
 
 
@@ -85,7 +85,7 @@ def test_a_tally_has_a_place_for_every_cluster_the_beyond_and_every_component(co
         1,
         CLUSTERS,
         cluster=np.array([0, 2]),
-        beyond=np.array([False, False]),
-        places=np.ones((2, components), dtype=np.int64),
+        outliers=np.array([False, False]),
+        coordinates=np.ones((2, components), dtype=np.int64),
     )
     assert values.tolist() == [[1, 0, 1, 0, *[2] * components]]

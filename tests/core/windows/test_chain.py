@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftgauge.core.result import Verdict
+from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.core.builders import HOUR_MS, MINUTE_MS, MONDAY_MS, build_spec, summary
 from tests.core.shard import EVENTS, Shard

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.result import Verdict
 from driftgauge.core.windows import closing as module
+from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
@@ -274,7 +274,7 @@ def test_a_window_counted_under_two_baselines_is_incomplete_with_the_reason():
     first, second = shard.commit()
     assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
     assert (first.baseline_id, first.counts.tolist(), first.missing) == (OTHER.baseline_id, [0, 0, 1, 0], ())
-    assert (second.incomplete_reason, second.recall.recent) == (None, ())
+    assert (second.incomplete_reason, second.memory.recent) == (None, ())
 
 
 def test_a_window_counted_under_a_baseline_that_is_not_in_force_is_incomplete_with_the_reason():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.result import Verdict
 from driftgauge.core.windows.changelog import BLOCK
+from driftgauge.core.windows.result import Verdict
 from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, build_spec, plain
 from tests.core.shard import EVENTS, Shard
 

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence, Known
-from driftgauge.core.result import Recall, Verdict
-from driftgauge.core.slow import advance
-from driftgauge.core.verdict import History
+from driftgauge.core.statistics.cusum import advance
+from driftgauge.core.statistics.overdispersion import (
+    MIN_WINDOWS,
+    CalibratedOverdispersion,
+    Overdispersion,
+    OverdispersionEstimator,
+)
 from driftgauge.core.windows.changelog import HistoryKey
-from driftgauge.core.windows.judging import Circumstances, WindowJudge
+from driftgauge.core.windows.judging import Completeness, WindowJudge
+from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 from tests.core.builders import (
     ALARM,
@@ -88,7 +93,7 @@ class Stream:
             window,
             Tally(build_tally(*counts, reference=reference), CLUSTERS),
             reference,
-            Circumstances(**circumstances),
+            Completeness(**circumstances),
             7,
         )
         self.state.publish(result)
@@ -129,14 +134,14 @@ def test_a_result_says_what_it_was_judged_with_and_what_it_supersedes():
     stream = Stream()
     first = stream.judge(0, MOVED)
     assert (first.stream, first.window, first.revision, first.published_ms) == ("images", hour(0), 0, 7)
-    assert (first.superseded, first.recall, first.verdict) == (None, Recall(), WARNING)
+    assert (first.superseded, first.memory, first.verdict) == (None, VerdictMemory(), WARNING)
     assert first.counts.tolist() == list(MOVED)
     assert first.baseline_id == RICH.baseline_id
     np.testing.assert_array_equal(first.baseline_counts, RICH.counts)
-    assert first.slow_limit == WindowScorer(stream.spec, RICH, None, calibrated=False).slow_limit
-    assert first.slow == advance(0, first.score.p_value)
+    assert first.slow_drift_limit == WindowScorer(stream.spec, RICH, None, calibrated=False).slow_drift_limit
+    assert first.slow_drift == advance(0, first.score.p_value)
     second = stream.judge(1)
-    assert second.recall == Recall((True,), first.slow)
+    assert second.memory == VerdictMemory((True,), first.slow_drift)
     again = stream.judge(0)
     assert (again.revision, again.superseded, again.verdict) == (1, WARNING, OK)
 
@@ -147,7 +152,7 @@ def test_a_window_enters_once_at_its_first_complete_revision():
     assert stream.history is None
     stream.judge(0, MOVED)
     entered = stream.history
-    assert (entered.recall.recent, entered.end_ms) == ((True,), HOUR_MS)
+    assert (entered.memory.recent, entered.end_ms) == ((True,), HOUR_MS)
     stream.judge(0, MOVED)
     stream.judge(0, QUIET)
     assert stream.history is entered
@@ -159,9 +164,9 @@ def test_a_revision_is_judged_with_what_the_first_one_was():
         stream.judge(number, counts)
     before = stream.history
     revised = stream.judge(1, MOVED)
-    assert (revised.verdict, revised.recall.recent) == (DRIFT, (True,))
+    assert (revised.verdict, revised.memory.recent) == (DRIFT, (True,))
     # What the windows after it were judged with was the first one's.
-    assert stream.judge(2, MOVED).recall.recent == (True, False)
+    assert stream.judge(2, MOVED).memory.recent == (True, False)
     assert stream.verdict(0, MOVED) is WARNING
     assert stream.history is before
 
@@ -171,10 +176,10 @@ def test_a_window_that_is_incomplete_again_keeps_what_it_was_judged_with():
     stream.judge(0, MOVED)
     first = stream.judge(1, MOVED)
     between = stream.judge(1, MOVED, missing=(AWAY,))
-    assert (between.verdict, between.slow, between.recall) == (Verdict.INCOMPLETE, None, first.recall)
+    assert (between.verdict, between.slow_drift, between.memory) == (Verdict.INCOMPLETE, None, first.memory)
     before = stream.history
     again = stream.judge(1, MOVED)
-    assert (again.verdict, again.recall, again.slow) == (DRIFT, first.recall, first.slow)
+    assert (again.verdict, again.memory, again.slow_drift) == (DRIFT, first.memory, first.slow_drift)
     assert stream.history is before
 
 
@@ -185,10 +190,10 @@ def test_a_window_that_comes_after_a_later_one_never_enters_and_is_judged_by_its
     stream.judge(2, MOVED)
     before = stream.history
     late = stream.judge(1, MOVED)
-    assert (late.verdict, late.recall) == (WARNING, Recall())
-    assert (stream.judge(1, MOVED).recall, stream.history) == (Recall(), before)
+    assert (late.verdict, late.memory) == (WARNING, VerdictMemory())
+    assert (stream.judge(1, MOVED).memory, stream.history) == (VerdictMemory(), before)
     # When the one after it entered it was not known to be found.
-    assert stream.judge(3).recall.recent == (False, True)
+    assert stream.judge(3).memory.recent == (False, True)
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0, DRIFT), (1, DRIFT), (2, WARNING), (500, WARNING)])
@@ -205,16 +210,16 @@ def test_a_window_without_a_score_does_not_enter_until_a_revision_has_one():
     stream.judge(0, MOVED)
     before = stream.history
     few = stream.judge(1, FEW)
-    assert (few.verdict, few.score, few.slow, few.recall) == (Verdict.INSUFFICIENT, None, None, None)
+    assert (few.verdict, few.score, few.slow_drift, few.memory) == (Verdict.INSUFFICIENT, None, None, None)
     assert stream.history is before
     assert stream.verdict(1, MOVED) is DRIFT
-    assert stream.history.recall.recent == (True, True)
+    assert stream.history.memory.recent == (True, True)
 
 
 def test_quiet_windows_of_few_events_say_too_little_and_enter():
     stream = Stream()
     assert stream.verdict(0, FEW) is Verdict.INSUFFICIENT
-    assert stream.history.recall.recent == (False,)
+    assert stream.history.memory.recent == (False,)
 
 
 def test_small_evidence_builds_up_to_a_warning_of_slow_drift():
@@ -226,22 +231,24 @@ def test_small_evidence_builds_up_to_a_warning_of_slow_drift():
     )
     statistic = 0.0
     for result in seen:
-        statistic = min(advance(statistic, result.score.p_value), result.slow_limit + 3)
-        assert result.slow == statistic
-        assert result.verdict is (WARNING if statistic >= result.slow_limit else OK)
+        statistic = min(advance(statistic, result.score.p_value), result.slow_drift_limit + 3)
+        assert result.slow_drift == statistic
+        assert result.verdict is (WARNING if statistic >= result.slow_drift_limit else OK)
     assert {result.verdict for result in seen} == {OK, WARNING}
 
 
 def test_slow_drift_warns_from_its_limit_on():
     # So many events that the window's evidence is clipped, at four deviations, and far from large.
     trifle = (42_500, 28_500, 19_500, 9_500)
-    limit = Stream().judge(0).slow_limit
+    limit = Stream().judge(0).slow_drift_limit
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = Stream()
-        history = History.begin(RICH.baseline_id, COMPONENTS, 0).remember(hour(0), Recall((), before))
+        history = VerdictHistory.begin(RICH.baseline_id, COMPONENTS, 0).remember(
+            hour(0), VerdictMemory((), before)
+        )
         stream.state.restore(HistoryKey("images", HOUR_MS), history)
         result = stream.judge(1, trifle)
-        assert (result.slow == limit) is (verdict is WARNING)
+        assert (result.slow_drift == limit) is (verdict is WARNING)
         assert result.verdict is verdict
 
 
@@ -249,7 +256,7 @@ def test_a_new_baseline_begins_the_history_again():
     stream = Stream()
     stream.judge(0, MOVED)
     assert stream.verdict(1, MOVED, reference=NEXT) is WARNING
-    assert (stream.history.baseline_id, stream.history.recall.recent) == (NEXT.baseline_id, (True,))
+    assert (stream.history.baseline_id, stream.history.memory.recent) == (NEXT.baseline_id, (True,))
     assert stream.verdict(2, MOVED, reference=NEXT) is DRIFT
 
 
@@ -260,7 +267,7 @@ def test_after_a_new_baseline_has_begun_windows_of_the_old_one_leave_nothing():
     stream.judge(2, MOVED, reference=NEXT)
     before = stream.history
     revised = stream.judge(1, MOVED)
-    assert (revised.verdict, revised.recall) == (DRIFT, first.recall)
+    assert (revised.verdict, revised.memory) == (DRIFT, first.memory)
     assert stream.history is before
 
 
@@ -270,7 +277,7 @@ def test_a_window_that_is_older_than_what_has_entered_does_not_enter_against_a_n
     stream.judge(1, MOVED, reference=NEXT)
     assert stream.history.baseline_id == RICH.baseline_id
     stream.judge(4, MOVED, reference=NEXT)
-    assert stream.history.recall.recent == (True,)
+    assert stream.history.memory.recent == (True,)
 
 
 def test_what_was_published_against_another_baseline_is_not_what_a_window_is_judged_with():
@@ -278,7 +285,7 @@ def test_what_was_published_against_another_baseline_is_not_what_a_window_is_jud
     stream.judge(0, MOVED)
     stream.judge(1, MOVED)
     renewed = stream.judge(1, MOVED, reference=NEXT)
-    assert (renewed.revision, renewed.recall, renewed.verdict) == (1, Recall(), WARNING)
+    assert (renewed.revision, renewed.memory, renewed.verdict) == (1, VerdictMemory(), WARNING)
 
 
 WARM_UP = (2 * HOUR_MS, (MIN_WINDOWS + 3) * HOUR_MS)
@@ -300,7 +307,7 @@ def warmed_up(windows=MIN_WINDOWS + 1, **changes):
 
 def learned(windows, reference=RICH):
     """What is to be learned from the first windows of the warm-up."""
-    clean = CleanWindows.empty(COMPONENTS)
+    clean = OverdispersionEstimator.empty(COMPONENTS)
     for number in range(2, 2 + windows):
         tally = Tally(build_tally(*noisy(number), reference=reference), CLUSTERS)
         shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
@@ -312,13 +319,13 @@ def test_the_windows_of_the_warm_up_are_learned_from_and_leave_nothing_else():
     stream = Stream(warm_up=WARM_UP)
     for number in (0, 1):
         stream.judge(number, MOVED)
-    assert stream.history.recall.recent == (True, True)
+    assert stream.history.memory.recent == (True, True)
     for number in range(2, FIRST_AFTER):
         result = stream.judge(number, noisy(number))
-        assert (result.recall, result.score.calibrated) == (Recall(), False)
+        assert (result.memory, result.score.calibrated) == (VerdictMemory(), False)
         assert result.verdict is not DRIFT
         assert stream.history.end_ms == result.window.end_ms
-    assert stream.history.recall == Recall()
+    assert stream.history.memory == VerdictMemory()
     assert plain(stream.history.clean) == plain(learned(MIN_WINDOWS + 1))
 
 
@@ -327,7 +334,7 @@ def test_another_warm_up_forgets_what_the_first_one_taught():
     assert stream.history.clean.windows == MIN_WINDOWS + 1
     moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
     tally = Tally(build_tally(*QUIET, reference=RICH), CLUSTERS)
-    WindowJudge(moved, stream.state).judge(hour(FIRST_AFTER), tally, RICH, Circumstances(), 0)
+    WindowJudge(moved, stream.state).judge(hour(FIRST_AFTER), tally, RICH, Completeness(), 0)
     assert stream.history.clean.windows == 1
 
 
@@ -346,16 +353,16 @@ def test_a_window_that_lies_only_partly_in_the_warm_up_is_none_of_it(window, is_
     stream.judge(window, MOVED)
     history = stream.state.histories[window.size_ms]
     assert history.clean.windows == is_learned
-    assert history.recall.recent == (() if is_learned else (True,))
+    assert history.memory.recent == (() if is_learned else (True,))
 
 
 def test_what_was_learned_is_used_for_all_windows_after_the_warm_up_and_no_other():
     stream = warmed_up()
     after = stream.judge(FIRST_AFTER, ODD)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
-    dependence = learned(MIN_WINDOWS + 1).dependence()
+    overdispersion = learned(MIN_WINDOWS + 1).overdispersion()
     assert plain(after.score) == plain(
-        WindowScorer(stream.spec, RICH, dependence, calibrated=True).score(tally)
+        WindowScorer(stream.spec, RICH, overdispersion, calibrated=True).score(tally)
     )
     assert after.score.calibrated
     assert plain(stream.judge(FIRST_AFTER + 1, ODD).score) == plain(after.score)
@@ -370,9 +377,9 @@ def test_too_short_a_warm_up_teaches_nothing():
     assert stream.judge(FIRST_AFTER, ODD).score.calibrated is False
 
 
-def test_without_a_warm_up_the_baselines_own_dependence_is_used_and_until_it_is_over():
-    related = Dependence(50, 3.0, np.eye(COMPONENTS) * 3)
-    reference = replace(RICH, dependence=related, dependence_ms=HOUR_MS)
+def test_without_a_warm_up_the_baselines_own_overdispersion_is_used_and_until_it_is_over():
+    related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
+    reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
     expected = plain(
         WindowScorer(build_spec(reference=reference), reference, related, calibrated=True).score(tally)
@@ -383,9 +390,11 @@ def test_without_a_warm_up_the_baselines_own_dependence_is_used_and_until_it_is_
     assert plain(stream.judge(FIRST_AFTER, ODD).score) != expected
 
 
-def test_the_baselines_dependence_is_not_called_that_of_windows_of_another_length():
-    related = Dependence(50, 3.0, np.eye(COMPONENTS) * 3)
-    day, hours = (replace(RICH, dependence=related, dependence_ms=size_ms) for size_ms in (DAY_MS, HOUR_MS))
+def test_the_baselines_overdispersion_is_not_called_that_of_windows_of_another_length():
+    related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
+    day, hours = (
+        replace(RICH, overdispersion=related, overdispersion_ms=size_ms) for size_ms in (DAY_MS, HOUR_MS)
+    )
     known, unknown = (Stream(reference=reference).judge(0, ODD).score for reference in (hours, day))
     assert (known.calibrated, unknown.calibrated) == (True, False)
     assert known.p_value == unknown.p_value
@@ -458,7 +467,7 @@ def warmed_up_by_segments(windows=MIN_WINDOWS + 1, **changes):
 
 def learned_of_segment(windows):
     """What is to be learned of the first segment."""
-    clean = CleanWindows.empty(COMPONENTS)
+    clean = OverdispersionEstimator.empty(COMPONENTS)
     part = SEGMENTED.segments[0]
     deviations = np.linalg.cholesky(part.covariance)
     for number in range(2, 2 + windows):
@@ -482,9 +491,9 @@ def test_a_warm_up_teaches_of_each_segment_that_has_enough_events():
     keep_pane(stream, FIRST_AFTER, QUIET, REST)
     result = stream.judge(FIRST_AFTER)
     assert [segment.calibrated for segment in result.segments] == [True, False]
-    known = {DE: Known(stream.history.segments[DE].dependence(), calibrated=True)}
+    known = {DE: CalibratedOverdispersion(stream.history.segments[DE].overdispersion(), calibrated=True)}
     expected = WindowScorer(
-        stream.spec, SEGMENTED, stream.history.clean.dependence(), calibrated=True, segments=known
+        stream.spec, SEGMENTED, stream.history.clean.overdispersion(), calibrated=True, segments=known
     )
     tallies = {
         name: Tally(build_tally(*counts, reference=SEGMENTED), CLUSTERS)
@@ -495,18 +504,20 @@ def test_a_warm_up_teaches_of_each_segment_that_has_enough_events():
     assert segments_of(result)[DE] != (4_000, WARNING)
 
 
-def test_a_segment_of_few_windows_is_judged_with_the_baselines_dependence_of_it_or_the_wholes():
-    own, whole = (Dependence(40, value, np.eye(COMPONENTS) * value) for value in (4.0, 2.0))
-    parts = (replace(SEGMENTED.segments[0], dependence=own), SEGMENTED.segments[1])
-    for dependence_ms, is_calibrated in ((HOUR_MS, True), (DAY_MS, False)):
-        reference = replace(SEGMENTED, dependence=whole, dependence_ms=dependence_ms, segments=parts)
+def test_a_segment_of_few_windows_is_judged_with_the_baselines_overdispersion_of_it_or_the_wholes():
+    own, whole = (Overdispersion(40, value, np.eye(COMPONENTS) * value) for value in (4.0, 2.0))
+    parts = (replace(SEGMENTED.segments[0], overdispersion=own), SEGMENTED.segments[1])
+    for overdispersion_ms, is_calibrated in ((HOUR_MS, True), (DAY_MS, False)):
+        reference = replace(
+            SEGMENTED, overdispersion=whole, overdispersion_ms=overdispersion_ms, segments=parts
+        )
         stream = warmed_up_by_segments(windows=MIN_WINDOWS, reference=reference)
         for segment in (DE, REST):
             keep_pane(stream, FIRST_AFTER, ODD, segment)
         result = stream.judge(FIRST_AFTER)
-        known = {DE: Known(own, calibrated=is_calibrated)}
-        dependence = stream.history.clean.dependence()
-        judge = WindowScorer(stream.spec, reference, dependence, calibrated=True, segments=known)
+        known = {DE: CalibratedOverdispersion(own, calibrated=is_calibrated)}
+        overdispersion = stream.history.clean.overdispersion()
+        judge = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
         tally = Tally(build_tally(*ODD, reference=SEGMENTED), CLUSTERS)
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # Of the other segment the warm-up has windows enough, though of few events.
@@ -534,7 +545,7 @@ def test_segments_are_judged_from_their_own_panes_with_what_they_were_before():
         result = stream.judge(number)
         assert segments_of(result) == {DE: (8_000, verdict), REST: (0, Verdict.INSUFFICIENT)}
         assert result.verdict is OK
-    assert stream.history.recall.segments == {DE: (False, True)}
+    assert stream.history.memory.segments == {DE: (False, True)}
 
 
 @pytest.mark.parametrize("is_whole_missing", [True, False])

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.budget import benjamini_hochberg
-from driftgauge.core.combination import combine
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.dependence import MIN_WINDOWS, Dependence, Known
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanNull
-from driftgauge.core.power import Sensitivity
-from driftgauge.core.result import Verdict
-from driftgauge.core.significance import CountNull
-from driftgauge.core.slow import threshold
+from driftgauge.core.statistics.budget import benjamini_hochberg
+from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.cusum import threshold
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, CalibratedOverdispersion, Overdispersion
+from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.core.builders import (
     ALARM,
@@ -33,24 +33,24 @@ from tests.core.builders import (
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)
-NULL = CountNull(RICH.counts, 1.0)
+NULL = DivergenceNull(RICH.counts, 1.0)
 NEVER = 1e9  # of a floor that nothing reaches
 
-RELATED = Dependence(200, 3.0, np.diag([4.0, 2.0]))
+RELATED = Overdispersion(200, 3.0, np.diag([4.0, 2.0]))
 
 
-def build_scorer(reference=RICH, dependence=None, *, min_events=1, **alarm):
+def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, **alarm):
     return WindowScorer(
         build_spec(reference=reference, min_events=min_events, alarm=replace(ALARM, **alarm)),
         reference,
-        dependence,
-        calibrated=dependence is not None,
+        overdispersion,
+        calibrated=overdispersion is not None,
     )
 
 
-def tally(*counts, beyond=0, sums=None):
+def tally(*counts, outliers=0, sums=None):
     """Of unit vectors, or with other sums than theirs."""
-    values = build_tally(*counts, reference=RICH, beyond=beyond)
+    values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
         values[CLUSTERS + 1 :] = sums
     return Tally(values, CLUSTERS)
@@ -61,8 +61,8 @@ COUNTS = st.lists(st.integers(0, 500), min_size=CLUSTERS, max_size=CLUSTERS).fil
 
 @settings(max_examples=100, deadline=None)
 @given(COUNTS, st.integers(0, 5))
-def test_the_parts_of_a_score_belong_together(counts, beyond):
-    seen = tally(*counts, beyond=beyond)
+def test_the_parts_of_a_score_belong_together(counts, outliers):
+    seen = tally(*counts, outliers=outliers)
     scored = build_scorer().score(seen)
     np.testing.assert_array_equal(scored.contributions, js_contributions(seen.counts, RICH.counts))
     assert scored.js_divergence == pytest.approx(scored.contributions.sum(), abs=1e-15)
@@ -71,12 +71,12 @@ def test_the_parts_of_a_score_belong_together(counts, beyond):
     assert scored.js_excess == scored.js_divergence - scored.noise_floor
     assert scored.js_p_value == NULL.at(seen.count).p_value(scored.js_divergence)
     shift = RICH.projection.shift(seen.sums, seen.count)
-    mean_null = MeanNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
+    mean_null = MeanShiftNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
     assert plain(scored.mean_shift) == plain(mean_null.test(shift, seen.count))
     assert scored.p_value == combine(
         [scored.js_p_value, scored.mean_shift.p_value, scored.mean_shift.centroid_p_value]
     )
-    assert scored.novelty == beyond / seen.count
+    assert scored.novelty == outliers / seen.count
     assert scored.calibrated is False
 
 
@@ -165,10 +165,10 @@ def test_each_statistic_has_a_floor_of_its_own_half_of_what_is_worth_finding():
         )
 
 
-@pytest.mark.parametrize("dependence", [None, RELATED])
-def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found(dependence):
-    here = build_scorer(dependence=dependence)
-    sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, BASELINE_COUNT, dependence)
+@pytest.mark.parametrize("overdispersion", [None, RELATED])
+def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found(overdispersion):
+    here = build_scorer(overdispersion=overdispersion)
+    sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, BASELINE_COUNT, overdispersion)
     least = sensitivity.least_count(ALARM.level, ALARM.js_divergence, ALARM.mean_shift)
     assert [here.has_power(count) for count in (1, least - 1, least, 10 * least)] == [
         False,
@@ -179,7 +179,7 @@ def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found
 
 
 def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
-    alike, related = build_scorer(), build_scorer(dependence=RELATED)
+    alike, related = build_scorer(), build_scorer(overdispersion=RELATED)
     least = [next(n for n in range(1, 10**4) if here.has_power(n)) for here in (alike, related)]
     assert 2 * least[0] < least[1]
     seen = tally(450, 270, 190, 90)
@@ -193,9 +193,9 @@ def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
 @pytest.mark.parametrize("means", [np.eye(2) * 3, np.diag([6.0, 1.0])])
 def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their_tail(means):
     # The mean of 10,000 windows is known to 0.8 %, and the expansion is some per cent off.
-    dependence = Dependence(MIN_WINDOWS, 3.0, means)
-    assert dependence.inflation(CLUSTERS) > 1.15 * 3
-    scored = build_scorer(dependence=dependence).score(tally(450, 270, 190, 90))
+    overdispersion = Overdispersion(MIN_WINDOWS, 3.0, means)
+    assert overdispersion.inflation(CLUSTERS) > 1.15 * 3
+    scored = build_scorer(overdispersion=overdispersion).score(tally(450, 270, 190, 90))
     windows = 3 * np.random.default_rng(6).multinomial(1_000 // 3, RICH.counts / BASELINE_COUNT, 10_000)
     divergences = [js_contributions(counts, RICH.counts).sum() for counts in windows]
     assert scored.noise_floor == pytest.approx(np.mean(divergences), rel=0.06)
@@ -207,7 +207,7 @@ def test_a_baseline_of_too_few_events_has_no_power_however_many_the_window_has()
 
 
 def test_slow_drift_may_be_warned_of_more_rarely_than_a_page_may_be_false():
-    assert build_scorer(level=1e-4).slow_limit == threshold(20_000)
+    assert build_scorer(level=1e-4).slow_drift_limit == threshold(20_000)
 
 
 # Segments whose shares are far from those of the whole.
@@ -253,10 +253,10 @@ def test_a_segments_score_is_that_of_a_baseline_of_its_own():
     name, part = NAMES[0], SEGMENTED.segments[0]
     seen = of(name, moved=80)
     ((result, *_), _) = by_country().judge_segments({name: seen}, {})
-    null = CountNull(part.counts, 1.0).at(seen.count)
+    null = DivergenceNull(part.counts, 1.0).at(seen.count)
     divergence = math.fsum(js_contributions(seen.counts, part.counts))
     shift = RICH.projection.shift(seen.sums, seen.count) - part.mean
-    mean_shift = MeanNull(part.covariance, 20_000, None).test(shift, seen.count)
+    mean_shift = MeanShiftNull(part.covariance, 20_000, None).test(shift, seen.count)
     assert result.js_divergence == divergence
     assert result.js_excess == divergence - null.expected
     assert result.mean_shift_excess == mean_shift.excess
@@ -265,15 +265,18 @@ def test_a_segments_score_is_that_of_a_baseline_of_its_own():
     )
 
 
-def test_segments_are_judged_with_their_own_dependence_or_as_if_they_were_as_the_whole():
-    own, whole = (Dependence(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
+def test_segments_are_judged_with_their_own_overdispersion_or_as_if_they_were_as_the_whole():
+    own, whole = (Overdispersion(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
     tallies = {name: of(name, moved=45) for name in NAMES}
-    known = {NAMES[0]: Known(own, calibrated=True), NAMES[1]: Known(own, calibrated=False)}
+    known = {
+        NAMES[0]: CalibratedOverdispersion(own, calibrated=True),
+        NAMES[1]: CalibratedOverdispersion(own, calibrated=False),
+    }
     alarm = replace(ALARM, segment_keys=("country",))
     spec = build_spec(reference=SEGMENTED, alarm=alarm)
 
-    def p_values(dependence, segments):
-        here = WindowScorer(spec, SEGMENTED, dependence, calibrated=True, segments=segments)
+    def p_values(overdispersion, segments):
+        here = WindowScorer(spec, SEGMENTED, overdispersion, calibrated=True, segments=segments)
         return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
 
     found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
@@ -296,11 +299,14 @@ def test_a_segment_is_found_where_its_adjusted_p_value_is_at_most_half_the_level
     tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
     (result, *_), _ = by_country().judge_segments(tallies, {})
     assert result.adjusted_p_value == pytest.approx(4 * result.p_value)
-    for level, is_found in ((2 * result.adjusted_p_value, True), (1.99 * result.adjusted_p_value, False)):
+    for level, is_significant_and_large in (
+        (2 * result.adjusted_p_value, True),
+        (1.99 * result.adjusted_p_value, False),
+    ):
         assert level / 2 > result.p_value
         results, found = by_country(level=level).judge_segments(tallies, {})
-        assert found == dict.fromkeys(NAMES, False) | {NAMES[0]: is_found}
-        assert (results[0].verdict is Verdict.WARNING) is is_found
+        assert found == dict.fromkeys(NAMES, False) | {NAMES[0]: is_significant_and_large}
+        assert (results[0].verdict is Verdict.WARNING) is is_significant_and_large
 
 
 def test_a_segment_must_have_moved_far_enough_too():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.windows.changelog import BLOCK, SourcesKey
-from driftgauge.core.windows.sources import NULL, Link, Sources
+from driftgauge.core.windows.sources import NULL, Link, SourceProgress
 
 NOW_MS = 1_000_000
 
@@ -53,7 +53,7 @@ progresses = st.lists(
 
 @given(progresses)
 def test_accept_equals_model(progresses):
-    sources = Sources(["embeddings"])
+    sources = SourceProgress(["embeddings"])
     rows = {}
     for log_ms, progress in enumerate(progresses, NOW_MS):
         at, known = progress.partition, sources.topics.get(progress.partition[0])
@@ -69,7 +69,7 @@ def test_accept_equals_model(progresses):
 @given(progresses)
 def test_changes_hold_what_differs(progresses):
     """Who takes in every change has the same, whenever it was asked for."""
-    sources, copy = Sources(["embeddings"]), Sources(["embeddings"])
+    sources, copy = SourceProgress(["embeddings"]), SourceProgress(["embeddings"])
     for number, progress in enumerate(progresses):
         sources.accept(progress, NOW_MS)
         if number % 3 == 0:
@@ -91,7 +91,7 @@ def keep(copy, sources):
 
 
 def test_partitions_follow_their_topics():
-    sources = Sources(["embeddings", "others"])
+    sources = SourceProgress(["embeddings", "others"])
     assert sources.partitions == [("embeddings", 0), ("others", 0)]
     sources.accept(build_progress(partitions=3), NOW_MS)
     assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
@@ -99,7 +99,7 @@ def test_partitions_follow_their_topics():
     assert len(sources.partitions) == 4, "nothing waits for topics that are not configured"
     sources.replace("embeddings", 2, NOW_MS)
     assert sources.partitions == [("embeddings", 0), ("embeddings", 1), ("others", 0)]
-    restored = Sources(["others"])
+    restored = SourceProgress(["others"])
     for key, block in sources.take_changes():
         if key.topic == "others":
             restored.restore(key, block)
@@ -107,7 +107,7 @@ def test_partitions_follow_their_topics():
 
 
 def test_replaced_topic_forgets_blocks_beyond():
-    sources = Sources(["embeddings"])
+    sources = SourceProgress(["embeddings"])
     sources.accept(build_progress(partitions=BLOCK + 1), NOW_MS)
     list(sources.take_changes())
     sources.replace("embeddings", 1, NOW_MS)

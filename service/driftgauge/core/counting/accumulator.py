@@ -73,8 +73,8 @@ class Accumulator:
             yield ExamplesDelta(self._stream, self._scheme, start_ms, examples)
 
     def _count(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
-        outliers = self._reference.are_beyond(batch.vectors, cluster)
-        coordinates = self._reference.projection.places(batch.vectors)
+        outliers = self._reference.are_outliers(batch.vectors, cluster)
+        coordinates = self._reference.projection.coordinates(batch.vectors)
         everything = np.zeros(len(batch), dtype=np.intp)
         self._add(batch, everything, cluster, outliers, coordinates)
         for key in self._numbers:
@@ -101,8 +101,8 @@ class Accumulator:
             len(keys),
             self._reference.centroids.clusters,
             cluster=cluster,
-            beyond=outliers,
-            places=coordinates,
+            outliers=outliers,
+            coordinates=coordinates,
         )
         for key, row, added in zip(keys.tolist(), rows.tolist(), tallies, strict=True):
             pane, number = divmod(key, len(self._segments))

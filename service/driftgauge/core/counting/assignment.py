@@ -6,10 +6,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Centroids", "Metric"]
+__all__ = ["Centroids", "DistanceMetric"]
 
 
-class Metric(StrEnum):
+class DistanceMetric(StrEnum):
     """What "nearest" means."""
 
     EUCLIDEAN = "euclidean"
@@ -38,7 +38,7 @@ class Centroids:
     """
 
     values: NDArray[np.float32]
-    metric: Metric
+    metric: DistanceMetric
     _relative: NDArray[np.float32] = field(init=False, repr=False)
     _half_norms: NDArray[np.float32] = field(init=False, repr=False)
     _exact_relative: NDArray[np.float64] = field(init=False, repr=False)
@@ -48,7 +48,7 @@ class Centroids:
     def __post_init__(self) -> None:
         exact = self.values.astype(np.float64)
         half_norms = 0.5 * np.square(exact).sum(axis=1)
-        if self.metric is Metric.COSINE:
+        if self.metric is DistanceMetric.COSINE:
             half_norms = np.zeros_like(half_norms)
         relative = exact - exact[0]
         half_norms -= half_norms[0]
@@ -99,7 +99,7 @@ class Centroids:
         distances: NDArray[np.float32]
         # What is too large for float32 is infinitely far.
         with np.errstate(over="ignore"):
-            if self.metric is Metric.COSINE:
+            if self.metric is DistanceMetric.COSINE:
                 # In float32 the squares of a very short vector vanish.
                 exact = vectors.astype(np.float64)
                 cosines = np.einsum("nd,nd->n", exact, own) / np.sqrt(np.einsum("nd,nd->n", exact, exact))

@@ -1,4 +1,4 @@
-"""Vectors to their places along the baseline's components: integers, the same in any batch."""
+"""Vectors to their coordinates along the baseline's components: integers, the same in any batch."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _STEP_BITS = 18
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """The places of vectors along principal components, in fixed point.
+    """The coordinates of vectors along principal components, in fixed point.
 
     A float product's last bits depend on how a BLAS cuts up the batch, so sums over batches,
     partitions and replicas would not agree. Here the centred vectors and the components are rounded
@@ -54,8 +54,8 @@ class Projection:
         limit = 2.0 ** (norm_bits - math.ceil(math.log2(dimension) / 2))
         object.__setattr__(self, "_limit", limit)
 
-    def places(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the (n, r) int64 places of (n, d) float32 finite vectors, relative to the mean, in steps.
+    def coordinates(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the (n, r) int64 coordinates, in steps from the mean, of (n, d) float32 finite vectors.
 
         A number of a vector that lies further from the mean than some hundred of the standard
         deviations (how many depends on d) counts as if it lay there.

@@ -14,7 +14,7 @@ class Tally:
 
     Attributes:
         values: (k + 1 + r,) int64: the events of each cluster, the events beyond their cluster's
-            radius, and the sum of the events' places along each component, in fixed point.
+            radius, and the sum of the events' coordinates along each component, in fixed point.
         clusters: k, the number of clusters.
     """
 
@@ -32,13 +32,13 @@ class Tally:
         return int(self.counts.sum())
 
     @property
-    def beyond(self) -> int:
+    def outliers(self) -> int:
         """The events that lie beyond the radius of their cluster."""
         return int(self.values[self.clusters])
 
     @property
     def sums(self) -> NDArray[np.int64]:
-        """(r,) int64, the sum of the events' places along the components; see `Projection`."""
+        """(r,) int64, the sum of the events' coordinates along the components; see `Projection`."""
         return self.values[self.clusters + 1 :]
 
 
@@ -48,8 +48,8 @@ def tally_batch(
     clusters: int,
     *,
     cluster: NDArray[np.intp],
-    beyond: NDArray[np.bool_],
-    places: NDArray[np.int64],
+    outliers: NDArray[np.bool_],
+    coordinates: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return the values of the tallies of several groups of n events, (groups, k + 1 + r) int64.
 
@@ -58,15 +58,15 @@ def tally_batch(
         groups: How many there are.
         clusters: k.
         cluster: (n,), the cluster of each event.
-        beyond: (n,), whether it lies beyond its cluster's radius.
-        places: (n, r) int64, its place along each component.
+        outliers: (n,), whether it lies beyond its cluster's radius.
+        coordinates: (n, r) int64, its coordinate along each component.
     """
     counts = np.bincount(group * clusters + cluster, minlength=groups * clusters)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
-    tallies = np.empty((groups, clusters + 1 + places.shape[1]), dtype=np.int64)
+    tallies = np.empty((groups, clusters + 1 + coordinates.shape[1]), dtype=np.int64)
     tallies[:, :clusters] = counts.reshape(groups, clusters)
-    tallies[:, clusters] = np.bincount(group[beyond], minlength=groups)
+    tallies[:, clusters] = np.bincount(group[outliers], minlength=groups)
     # Integers, whose sums do not depend on their order.
-    tallies[:, clusters + 1 :] = np.add.reduceat(places[order], starts, axis=0)
+    tallies[:, clusters + 1 :] = np.add.reduceat(coordinates[order], starts, axis=0)
     return tallies

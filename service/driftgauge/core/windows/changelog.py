@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
-from driftgauge.core.result import Verdict, WindowResult
-from driftgauge.core.verdict import History
+from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 
 __all__ = [
@@ -208,5 +208,5 @@ Value = (
     | NDArray[np.int64]
     | tuple[Example, ...]
     | WindowResult
-    | History
+    | VerdictHistory
 )

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
-from driftgauge.core.result import Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.event_time import Overdue, Standing, advance_event_time
-from driftgauge.core.windows.judging import Circumstances, WindowJudge
-from driftgauge.core.windows.sources import NULL, Sources
+from driftgauge.core.windows.event_time import Overdue, PartitionTimes, advance_event_time
+from driftgauge.core.windows.judging import Completeness, WindowJudge
+from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 
@@ -53,11 +53,11 @@ class WorkBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class _ClosingRound:
     """The stream's condition in one round, after its event time has moved on; times in ms."""
 
     log_ms: int
-    standing: Standing
+    standing: PartitionTimes
     given_up: NDArray[np.bool_]
     watermark_ms: int
     silent_to_ms: int
@@ -100,7 +100,7 @@ class WindowCloser:
         self._rests_to_ms = NULL
 
     def close(
-        self, sources: Sources, log_ms: int, budget: WorkBudget, *, everything: bool = False
+        self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, everything: bool = False
     ) -> tuple[list[WindowResult], bool]:
         """Publish what is due and new or changed, oldest end first; make final what can no longer change.
 
@@ -138,7 +138,7 @@ class WindowCloser:
         self._rests_to_ms = self._find_rest(round_)
         return results, bool(blocked)
 
-    def _rests(self, sources: Sources, log_ms: int) -> bool:
+    def _rests(self, sources: SourceProgress, log_ms: int) -> bool:
         """Tell whether a round would change nothing: most of many streams are silent most of the time."""
         spec, columns = self._spec, sources.columns
         return (
@@ -147,7 +147,7 @@ class WindowCloser:
             and log_ms - columns.stillest_ms < min(spec.incomplete_ms, spec.give_up_ms)
         )
 
-    def _find_rest(self, round_: _Round) -> int:
+    def _find_rest(self, round_: _ClosingRound) -> int:
         """Return up to when silence closes nothing of a stream whose event time cannot move; else NULL."""
         status, foremost_ms = self._state.status, round_.standing.foremost_ms
         if (
@@ -171,15 +171,15 @@ class WindowCloser:
         clusters = _AS_LONG_AS if clusters <= _FEW_CLUSTERS else clusters
         return (1 + len(segments)) * (_WORK_BESIDES_CLUSTERS + clusters)
 
-    def _begin(self, sources: Sources, log_ms: int, *, everything: bool) -> _Round:
+    def _begin(self, sources: SourceProgress, log_ms: int, *, everything: bool) -> _ClosingRound:
         """Move the stream's event time on."""
         state, spec = self._state, self._spec
-        standing = Standing.of(spec, sources, state.times)
+        standing = PartitionTimes.of(spec, sources, state.times)
         status = advance_event_time(state.status, standing, spec, log_ms)
         given_up = standing.is_among(status.given_up)
         state.set_status(self._end_losses(status, standing))
         silent_to_ms = standing.silent_to_ms(given_up)
-        return _Round(
+        return _ClosingRound(
             log_ms=log_ms,
             standing=standing,
             given_up=given_up,
@@ -189,7 +189,7 @@ class WindowCloser:
             everything=everything,
         )
 
-    def _end_losses(self, status: StreamStatus, standing: Standing) -> StreamStatus:
+    def _end_losses(self, status: StreamStatus, standing: PartitionTimes) -> StreamStatus:
         """End what was lost on partitions that are idle, or removed: nothing of it is of the future."""
         if all(loss.to_ms is not None for loss in status.losses):
             return status
@@ -238,7 +238,7 @@ class WindowCloser:
         final_ms = self._state.status.final_ms
         return final_ms is None or window.end_ms > final_ms
 
-    def _missing(self, window: Window, round_: _Round) -> tuple[Partition, ...] | None:
+    def _missing(self, window: Window, round_: _ClosingRound) -> tuple[Partition, ...] | None:
         """Return the partitions that a window still waits for; None where it is not due."""
         if round_.everything or window.end_ms <= max(round_.watermark_ms, round_.silent_to_ms):
             return ()
@@ -246,7 +246,9 @@ class WindowCloser:
             return None
         return round_.missing(window.end_ms)
 
-    def _publish(self, window: Window, missing: tuple[Partition, ...], round_: _Round) -> WindowResult | None:
+    def _publish(
+        self, window: Window, missing: tuple[Partition, ...], round_: _ClosingRound
+    ) -> WindowResult | None:
         """Publish a due window if it is new or has changed."""
         reference, is_otherwise = self._reference(window)
         if reference is None:
@@ -259,7 +261,7 @@ class WindowCloser:
         lost, twice = self._doubts(window, before)
         reasons = ((bool(missing), _MISSING), (is_otherwise, _OTHERWISE), (twice, _TWICE))
         given_up = () if round_.everything else round_.without(window.end_ms)
-        circumstances = Circumstances(
+        circumstances = Completeness(
             missing=tuple(sorted((*missing, *given_up))),
             incomplete_reason=next((reason for holds, reason in reasons if holds), None),
             events_lost=lost,
@@ -278,12 +280,12 @@ class WindowCloser:
         return result
 
     @staticmethod
-    def _says_the_same(before: WindowResult, now: Circumstances) -> bool:
+    def _says_the_same(before: WindowResult, now: Completeness) -> bool:
         """Tell whether a window was published under the same circumstances, or better ones.
 
         A partition that is given up after a window was complete says nothing of that window.
         """
-        known = Circumstances.of(before)
+        known = Completeness.of(before)
         if known.incomplete_reason is None and now.incomplete_reason is None:
             known = replace(known, missing=now.missing)
         return known == now
@@ -316,7 +318,7 @@ class WindowCloser:
             alarms -= {size_ms}
         state.set_status(replace(status, closed=closed, revised=revised, alarms=alarms))
 
-    def _finish(self, round_: _Round, blocked: list[Window]) -> None:
+    def _finish(self, round_: _ClosingRound, blocked: list[Window]) -> None:
         """Make final what is past the purge horizon; keep the newest window of each size."""
         state, spec, status = self._state, self._spec, self._state.status
         if status.watermark_ms is not None:

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.sources import NULL, Sources
+from driftgauge.core.windows.sources import NULL, SourceProgress
 
-__all__ = ["Overdue", "Standing", "advance_event_time"]
+__all__ = ["Overdue", "PartitionTimes", "advance_event_time"]
 
 # How finely it is remembered what the foremost partition had reached when: parts of `incomplete_ms`.
 _MARKS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class PartitionTimes:
     """Where the source partitions of a stream stand in one round; all columns are (n,), times in ms.
 
     Attributes:
@@ -47,7 +47,9 @@ class Standing:
     is_idle: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, spec: StreamSpec, sources: Sources, times: dict[str, NDArray[np.int64]]) -> "Standing":
+    def of(
+        cls, spec: StreamSpec, sources: SourceProgress, times: dict[str, NDArray[np.int64]]
+    ) -> "PartitionTimes":
         """Return where a stream stands, by its (n, 2) `EventTimeKey` values of each topic."""
         columns = sources.columns
         end, since_ms, caught_up_ms, moved_ms = columns.values.T
@@ -96,7 +98,7 @@ class Standing:
 
 
 def advance_event_time(
-    status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int
+    status: StreamStatus, standing: PartitionTimes, spec: StreamSpec, log_ms: int
 ) -> StreamStatus:
     """Return the status with its event time moved on to a shard's log time."""
     status = _give_up(status, standing, spec, log_ms)
@@ -104,7 +106,7 @@ def advance_event_time(
     return _mark_foremost(status, standing, spec, log_ms)
 
 
-def _give_up(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int) -> StreamStatus:
+def _give_up(status: StreamStatus, standing: PartitionTimes, spec: StreamSpec, log_ms: int) -> StreamStatus:
     """Give up the partitions that stand still; take back those that are level with the stream again.
 
     One that nothing has been heard of since the shard's first record is waited for as long as a window is.
@@ -122,7 +124,7 @@ def _give_up(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms:
     return replace(status, given_up=frozenset(standing.named(given_up)))
 
 
-def _advance_watermark(status: StreamStatus, standing: Standing, log_ms: int) -> StreamStatus:
+def _advance_watermark(status: StreamStatus, standing: PartitionTimes, log_ms: int) -> StreamStatus:
     """Move the watermark to what all partitions have reached that are neither idle nor given up.
 
     What they reached at some log time holds for the stream once each idle partition is known to be read
@@ -152,7 +154,9 @@ def _advance_watermark(status: StreamStatus, standing: Standing, log_ms: int) ->
     return replace(status, frontier=frontier, watermark_ms=watermark_ms)
 
 
-def _mark_foremost(status: StreamStatus, standing: Standing, spec: StreamSpec, log_ms: int) -> StreamStatus:
+def _mark_foremost(
+    status: StreamStatus, standing: PartitionTimes, spec: StreamSpec, log_ms: int
+) -> StreamStatus:
     """Remember what the foremost partition has reached by now, and forget what is older than needed."""
     foremost_ms, marks = standing.foremost_ms, status.foremost
     if foremost_ms is not None and (

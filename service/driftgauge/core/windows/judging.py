@@ -3,21 +3,25 @@
 from dataclasses import dataclass
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.dependence import CleanWindows, Dependence, Known
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment
-from driftgauge.core.result import Recall, Verdict, WindowResult
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.verdict import History, decide, enter
+from driftgauge.core.statistics.overdispersion import (
+    CalibratedOverdispersion,
+    Overdispersion,
+    OverdispersionEstimator,
+)
+from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.core.windows.verdict import VerdictHistory, decide, enter
 from driftgauge.core.windows.window import Window
 
-__all__ = ["Circumstances", "WindowJudge"]
+__all__ = ["Completeness", "WindowJudge"]
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class Completeness:
     """How a window came to be counted, besides its tally.
 
     Attributes:
@@ -33,7 +37,7 @@ class Circumstances:
     counted_twice: bool = False
 
     @classmethod
-    def of(cls, result: WindowResult) -> "Circumstances":
+    def of(cls, result: WindowResult) -> "Completeness":
         """Return those under which a result was published."""
         return cls(result.missing, result.incomplete_reason, result.events_lost, result.counted_twice)
 
@@ -52,7 +56,7 @@ class WindowJudge:
         window: Window,
         tally: Tally,
         reference: Reference,
-        circumstances: Circumstances,
+        circumstances: Completeness,
         log_ms: int,
     ) -> WindowResult:
         """Return the next result of a window, and let it enter the history if it is its turn.
@@ -69,35 +73,35 @@ class WindowJudge:
         history = self._history(window, reference)
         scorer = self._scorer(window, reference, history)
         score = scorer.score(tally)
-        entered = before.recall if before and before.baseline_id == reference.baseline_id else None
+        entered = before.memory if before and before.baseline_id == reference.baseline_id else None
         is_next = entered is None and window.end_ms > history.end_ms
-        recall = entered
-        if recall is None and score is not None and not is_incomplete:
+        memory = entered
+        if memory is None and score is not None and not is_incomplete:
             # One that comes after a later one is judged by itself, and so is one that is declared clean.
             alone = not is_next or self._is_warm_up(window)
-            recall = Recall() if alone else history.recall_at(window)
+            memory = VerdictMemory() if alone else history.memory_at(window)
         tallies = self._segment_tallies(window, reference)
         segments, found = scorer.judge_segments(
             tallies,
-            None if is_incomplete else ({} if recall is None else recall.segments),
+            None if is_incomplete else ({} if memory is None else memory.segments),
         )
-        slow, after = None, None
+        slow_drift, after = None, None
         verdict = Verdict.INCOMPLETE if is_incomplete else Verdict.INSUFFICIENT
-        if score is not None and recall is not None and not is_incomplete:
-            is_found = scorer.is_significant_and_large(score)
+        if score is not None and memory is not None and not is_incomplete:
+            is_significant_and_large = scorer.is_significant_and_large(score)
             after = enter(
-                recall,
-                is_found=is_found,
+                memory,
+                is_significant_and_large=is_significant_and_large,
                 p_value=score.p_value,
-                slow_limit=scorer.slow_limit,
+                slow_drift_limit=scorer.slow_drift_limit,
                 segments=found,
             )
-            slow = after.slow
+            slow_drift = after.slow_drift
             verdict = decide(
-                recall.recent,
-                is_found=is_found,
+                memory.recent,
+                is_significant_and_large=is_significant_and_large,
                 has_power=scorer.has_power(tally.count),
-                is_slow=slow >= scorer.slow_limit,
+                has_slow_drift=slow_drift >= scorer.slow_drift_limit,
             )
         if after is not None and is_next:
             self._state.remember(
@@ -121,25 +125,25 @@ class WindowJudge:
             score=score,
             verdict=verdict,
             superseded=None if before is None else before.verdict,
-            slow=slow,
-            slow_limit=scorer.slow_limit,
+            slow_drift=slow_drift,
+            slow_drift_limit=scorer.slow_drift_limit,
             segments=segments,
             examples={cluster: named[cluster] for cluster in movers if cluster in named},
-            recall=recall,
+            memory=memory,
             counted_twice=circumstances.counted_twice,
             incomplete_reason=circumstances.incomplete_reason,
         )
 
-    def _history(self, window: Window, reference: Reference) -> History:
+    def _history(self, window: Window, reference: Reference) -> VerdictHistory:
         history = self._state.histories.get(window.size_ms)
         if history is None or history.baseline_id != reference.baseline_id:
             end_ms = 0 if history is None else history.end_ms
-            history = History.begin(reference.baseline_id, reference.components, end_ms)
+            history = VerdictHistory.begin(reference.baseline_id, reference.components, end_ms)
         return history.warmed_by(self._spec.alarm.warm_up)
 
     def _learn(
-        self, history: History, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
-    ) -> tuple[CleanWindows, dict[Segment, CleanWindows]]:
+        self, history: VerdictHistory, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
+    ) -> tuple[OverdispersionEstimator, dict[Segment, OverdispersionEstimator]]:
         """Return what the warm-up has taught with one more window, of the whole and of its segments."""
         shift = reference.projection.shift(tally.sums, tally.count)
         whole = history.clean.add(
@@ -154,34 +158,36 @@ class WindowJudge:
             own = tallies.get(segment)
             if own is None or own.count < self._spec.min_events:
                 continue
-            clean = segments.get(segment, CleanWindows.empty(reference.components))
+            clean = segments.get(segment, OverdispersionEstimator.empty(reference.components))
             shift = part.standardized(reference.projection.shift(own.sums, own.count))
             segments[segment] = clean.add(own.counts, part.counts, shift, int(part.counts.sum()))
         return whole, segments
 
-    def _scorer(self, window: Window, reference: Reference, history: History) -> WindowScorer:
+    def _scorer(self, window: Window, reference: Reference, history: VerdictHistory) -> WindowScorer:
         warm_up = self._spec.alarm.warm_up
         # Only once it is over, so that it is one and the same for all windows after it.
         is_over = warm_up is not None and window.end_ms > warm_up[1]
         place = reference.key, window.size_ms, history.clean.windows if is_over else 0
         if place not in self._scorers:
-            learned: Dependence | None = history.clean.dependence() if is_over else None
+            learned: Overdispersion | None = history.clean.overdispersion() if is_over else None
             # How related events are shows in windows of one length; of longer ones it is the least.
-            is_own = reference.dependence_ms == window.size_ms
+            is_own = reference.overdispersion_ms == window.size_ms
             segments = {
-                (part.key, part.value): Known(part.dependence, calibrated=is_own)
+                (part.key, part.value): CalibratedOverdispersion(part.overdispersion, calibrated=is_own)
                 for part in reference.segments
-                if part.dependence is not None
+                if part.overdispersion is not None
             }
             if is_over:
-                found = {segment: clean.dependence() for segment, clean in history.segments.items()}
+                found = {segment: clean.overdispersion() for segment, clean in history.segments.items()}
                 segments |= {
-                    segment: Known(own, calibrated=True) for segment, own in found.items() if own is not None
+                    segment: CalibratedOverdispersion(own, calibrated=True)
+                    for segment, own in found.items()
+                    if own is not None
                 }
             self._scorers[place] = WindowScorer(
                 self._spec,
                 reference,
-                learned or reference.dependence,
+                learned or reference.overdispersion,
                 calibrated=learned is not None or is_own,
                 segments=segments,
             )

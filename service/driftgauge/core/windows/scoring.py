@@ -7,19 +7,19 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.budget import benjamini_hochberg
-from driftgauge.core.combination import combine
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.dependence import Dependence, Known
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanNull
-from driftgauge.core.power import Sensitivity
 from driftgauge.core.reference import Reference, Segment
-from driftgauge.core.result import Score, SegmentResult, Verdict
-from driftgauge.core.significance import CountNull
-from driftgauge.core.slow import threshold
 from driftgauge.core.spec import Alarm, StreamSpec
-from driftgauge.core.verdict import decide
+from driftgauge.core.statistics.budget import benjamini_hochberg
+from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.cusum import threshold
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
+from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.windows.result import Score, SegmentResult, Verdict
+from driftgauge.core.windows.verdict import decide
 
 __all__ = ["WindowScorer"]
 
@@ -27,7 +27,7 @@ __all__ = ["WindowScorer"]
 # they are on embeddings of images, the mean run length is 0.63 of what it is for uniform ones (simulated).
 _SLOW_CARE = 2.0
 
-_NONE: Mapping[Segment, Known] = MappingProxyType({})
+_NONE: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
 
 
 class WindowScorer:
@@ -37,17 +37,17 @@ class WindowScorer:
         self,
         spec: StreamSpec,
         reference: Reference,
-        dependence: Dependence | None,
+        overdispersion: Overdispersion | None,
         *,
         calibrated: bool,
-        segments: Mapping[Segment, Known] = _NONE,
+        segments: Mapping[Segment, CalibratedOverdispersion] = _NONE,
     ) -> None:
         """Prepare to compare.
 
         Args:
             spec: How the stream is watched.
             reference: The baseline.
-            dependence: How related the events are; None: not known.
+            overdispersion: How related the events are; None: not known.
             calibrated: It is that of windows of the size that is judged.
             segments: How related the events of segments are; those of all others are taken to be as the
                 whole stream's.
@@ -61,18 +61,18 @@ class WindowScorer:
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
         self._level = spec.alarm.whole_level
-        self._whole = _Comparison(
+        self._whole = _ReferenceScorer(
             reference.counts,
             np.zeros(reference.components),
             np.diag(reference.projection.variances),
-            dependence,
+            overdispersion,
             spec.alarm,
             self._level,
         )
-        self._dependence = dependence
+        self._overdispersion = overdispersion
         self._known = segments
-        self._parts: dict[Segment, _Comparison] = {}
-        self.slow_limit = threshold(_SLOW_CARE / spec.alarm.level)
+        self._parts: dict[Segment, _ReferenceScorer] = {}
+        self.slow_drift_limit = threshold(_SLOW_CARE / spec.alarm.level)
         """What the statistic of slow drift must reach: more rarely than a page may be false."""
 
     def score(self, tally: Tally) -> Score | None:
@@ -129,7 +129,7 @@ class WindowScorer:
             else:
                 verdict = decide(
                     recent.get(segment, ()),
-                    is_found=found[segment],
+                    is_significant_and_large=found[segment],
                     has_power=count >= self._parts[segment].least_count,
                 )
             results.append(
@@ -158,11 +158,11 @@ class WindowScorer:
         if segment not in self._parts:
             reference = self._segments[segment]
             # One segment alone must be found at the level's part that is left to the least of them.
-            self._parts[segment] = _Comparison(
+            self._parts[segment] = _ReferenceScorer(
                 reference.counts,
                 reference.mean,
                 reference.covariance,
-                self._dependence if known is None else known.dependence,
+                self._overdispersion if known is None else known.overdispersion,
                 self._alarm,
                 self._level / len(self._segments),
             )
@@ -172,7 +172,7 @@ class WindowScorer:
         return self._parts[segment].score(tally, shift, calibrated=is_calibrated)
 
 
-class _Comparison:
+class _ReferenceScorer:
     """Compares events with those of a baseline, or of one segment of it."""
 
     def __init__(
@@ -180,18 +180,18 @@ class _Comparison:
         counts: NDArray[np.int64],
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
-        dependence: Dependence | None,
+        overdispersion: Overdispersion | None,
         alarm: Alarm,
         level: float,
     ) -> None:
         self._counts = counts
         self._mean = mean
-        inflation = 1.0 if dependence is None else dependence.inflation(len(counts))
-        self._count_null = CountNull(counts, inflation)
+        inflation = 1.0 if overdispersion is None else overdispersion.inflation(len(counts))
+        self._count_null = DivergenceNull(counts, inflation)
         # The null's inflation has a margin for its tail, and the expectation is proportional to it.
-        self._floor_share = 1.0 if dependence is None else dependence.counts / inflation
-        self._mean_null = MeanNull(covariance, int(counts.sum()), dependence)
-        sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), dependence)
+        self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / inflation
+        self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion)
+        sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
         least = sensitivity.least_count(level, alarm.js_divergence, alarm.mean_shift)
         self.least_count = math.inf if least is None else least
         """The fewest events among which drift worth finding would be found at the level."""
@@ -213,6 +213,6 @@ class _Comparison:
             js_p_value=js_p_value,
             mean_shift=mean_shift,
             p_value=combine([js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]),
-            novelty=tally.beyond / tally.count,
+            novelty=tally.outliers / tally.count,
             calibrated=calibrated,
         )

@@ -7,16 +7,16 @@ from typing import cast
 
 from driftgauge.core.counting.partial import PaneDelta, Part, PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.core.result import WindowResult
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.assembly import CommitAssembler, WholeCommit
 from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
 from driftgauge.core.windows.closing import WindowCloser, WorkBudget
-from driftgauge.core.windows.sources import NULL, Link, Sources
+from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.sources import NULL, Link, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 
-__all__ = ["LateEvents", "Round", "ShardState"]
+__all__ = ["LateEvents", "RoundResult", "ShardState"]
 
 # A producer that has not committed for so long has ended; what it wrote was applied long ago.
 _PRODUCER_MS = 3_600_000
@@ -47,7 +47,7 @@ class LateEvents:
 
 
 @dataclass(slots=True)
-class Round:
+class RoundResult:
     """What a shard has to say since the last round.
 
     Attributes:
@@ -75,14 +75,14 @@ class ShardState:
         self._specs = {spec.name: spec for spec in specs}
         self.position = ShardPosition(shards, 0, NULL, "")
         """How far the partials have been applied."""
-        self.sources = Sources(topics)
+        self.sources = SourceProgress(topics)
         self.streams: dict[str, StreamState] = {}
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
         self.next_offset = 0
         """The next offset of the partials to read; less is covered where parts of commits wait for others."""
         self._has_begun = False
-        self._round = Round()
+        self._round = RoundResult()
         # Streams with windows that the last round had no time for.
         self._waiting: frozenset[str] = frozenset()
 
@@ -123,7 +123,7 @@ class ShardState:
         self.next_offset = max(self.next_offset, offset)
         self._move()
 
-    def advance(self, budget: WorkBudget | None = None, *, everything: bool = False) -> Round:
+    def advance(self, budget: WorkBudget | None = None, *, everything: bool = False) -> RoundResult:
         """Move event time on, close what is due, and return all that has happened since the last time.
 
         Args:
@@ -144,7 +144,7 @@ class ShardState:
                 else:
                     self._forget_unknown(self.streams[stream], log_ms)
             self._waiting = frozenset(waiting)
-        done, self._round = self._round, Round()
+        done, self._round = self._round, RoundResult()
         return done
 
     def _forget_unknown(self, state: StreamState, log_ms: int) -> None:

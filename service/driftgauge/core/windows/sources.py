@@ -11,7 +11,7 @@ from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, SourcesKey
 
-__all__ = ["NULL", "Columns", "Link", "Sources", "TopicProgress"]
+__all__ = ["NULL", "Link", "ProgressColumns", "SourceProgress", "TopicProgress"]
 
 NULL = -(2**63)
 """Stands in arrays for a number that is not known."""
@@ -63,7 +63,7 @@ class TopicProgress:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class ProgressColumns:
     """The n partitions of the configured topics side by side; `values` is (n, 4) int64, see `SourceBlock`.
 
     Attributes:
@@ -78,7 +78,7 @@ class Columns:
     stillest_ms: int
 
 
-class Sources:
+class SourceProgress:
     """The partitions of all events topics, and what of them has changed since the changelog was written."""
 
     def __init__(self, topics: Iterable[str]) -> None:
@@ -89,7 +89,7 @@ class Sources:
         self._former_ids: dict[str, set[str]] = {}  # by topic
         self._dirty: set[tuple[str, int]] = set()  # topic, block
         self._partitions: list[Partition] | None = None
-        self._columns: Columns | None = None
+        self._columns: ProgressColumns | None = None
 
     @property
     def partitions(self) -> list[Partition]:
@@ -101,7 +101,7 @@ class Sources:
         return self._partitions
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> ProgressColumns:
         """What is known of these partitions; the same for all streams until something changes."""
         if self._columns is None:
             rows, first = {}, 0
@@ -110,7 +110,7 @@ class Sources:
                 first = rows[name][1]
             values = np.concatenate([self.topics[name].values for name in self.configured])
             latest_ms, stillest_ms = int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
-            self._columns = Columns(rows, values, latest_ms, stillest_ms)
+            self._columns = ProgressColumns(rows, values, latest_ms, stillest_ms)
         return self._columns
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:

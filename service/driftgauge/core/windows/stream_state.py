@@ -11,8 +11,6 @@ from driftgauge.core.counting.examples import Example, merge_examples, name_exam
 from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
-from driftgauge.core.result import WindowResult
-from driftgauge.core.verdict import History
 from driftgauge.core.windows.changelog import (
     BLOCK,
     DataLoss,
@@ -27,7 +25,9 @@ from driftgauge.core.windows.changelog import (
     Value,
 )
 from driftgauge.core.windows.pane_map import PaneMap
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.sources import NULL
+from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 
 __all__ = ["StreamState"]
@@ -47,7 +47,7 @@ class StreamState:
         self.published: dict[Window, WindowResult] = {}
         self.newest: Mapping[int, WindowResult] = {}
         """The newest published window of each size, ms, that has one; replaced when that changes."""
-        self.histories: dict[int, History] = {}
+        self.histories: dict[int, VerdictHistory] = {}
         self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
         self.has_news = True
@@ -76,7 +76,7 @@ class StreamState:
             case PublishedKey():
                 self._keep(cast("WindowResult", value))
             case HistoryKey():
-                self.histories[key.size_ms] = cast("History", value)
+                self.histories[key.size_ms] = cast("VerdictHistory", value)
             case _:
                 message = f"{key} is no key of a stream"
                 raise TypeError(message)
@@ -204,7 +204,7 @@ class StreamState:
         self._keep(result)
         self._mark(PublishedKey(self.stream, result.window))
 
-    def remember(self, size_ms: int, history: History) -> None:
+    def remember(self, size_ms: int, history: VerdictHistory) -> None:
         """Keep what the windows of a size leave behind."""
         self.histories[size_ms] = history
         self._mark(HistoryKey(self.stream, size_ms))

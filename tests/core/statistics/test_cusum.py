@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from driftgauge.core.slow import advance, threshold
+from driftgauge.core.statistics.cusum import advance, threshold
 
 P_VALUES = st.floats(0, 1)
 STATISTICS = st.floats(0, 1_000)

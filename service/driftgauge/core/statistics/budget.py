@@ -63,7 +63,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> NDArray[np.float64]:
     s p_j / j over all j from i on, so that they grow as the p-values do.
 
     Source: Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, Journal of the Royal
-    Statistical Society B 57(1), 1995; for positive dependence Y. Benjamini and D. Yekutieli, The
+    Statistical Society B 57(1), 1995; for positive overdispersion Y. Benjamini and D. Yekutieli, The
     control of the false discovery rate in multiple testing under dependency, Annals of Statistics
     29(4), 2001.
     """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, fdtrc
 
-from driftgauge.core.quadratic_form import QuadraticForm, freedom
+from driftgauge.core.statistics.quadratic_form import QuadraticForm, freedom
 
 # The variances along the leading components of real image embeddings, and a few other shapes.
 SPECTRA = {

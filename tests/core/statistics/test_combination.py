@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from driftgauge.core.combination import combine
+from driftgauge.core.statistics.combination import combine
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from driftgauge.core.dependence import Dependence
-from driftgauge.core.quadratic_form import QuadraticForm, freedom
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.quadratic_form import QuadraticForm, freedom
 
-__all__ = ["MeanNull", "MeanShift"]
+__all__ = ["MeanShift", "MeanShiftNull"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class MeanShift:
     shares: NDArray[np.float64]
 
 
-class MeanNull:
+class MeanShiftNull:
     """The distribution of the shift between a window's mean and the baseline's while nothing drifts.
 
     The mean of n events is taken to be normal, and its difference from that of the baseline's m to
@@ -53,7 +53,7 @@ class MeanNull:
     correlations it does not remove but allows for. To divide by the whole covariance, as Hotelling's
     T2 does, would need many times as many clean windows as components for its level to hold.
 
-    T2 with dependence and the squared centroid distance are sums of squares of correlated normal
+    T2 with overdispersion and the squared centroid distance are sums of squares of correlated normal
     variables: weighted sums of chi-squared variables, the weights being the eigenvalues of the
     covariance. Its size is an estimate, too: from W windows the sum of the weights is known as well
     as from W g squares of a normal variable, with g the degrees of freedom of a chi-squared variable
@@ -63,14 +63,14 @@ class MeanNull:
     """
 
     def __init__(
-        self, covariance: NDArray[np.float64], baseline_count: int, dependence: Dependence | None
+        self, covariance: NDArray[np.float64], baseline_count: int, overdispersion: Overdispersion | None
     ) -> None:
         """Take the baseline.
 
         Args:
             covariance: (r, r) float64, S, of one event along the components, the leading first.
             baseline_count: m, the events it and the baseline's mean were estimated from, more than r.
-            dependence: How related events are; None for independent ones, or where it is not known.
+            overdispersion: How related events are; None for independent ones, or where it is not known.
 
         Raises:
             ValueError: The covariance is not positive definite, or of too few events.
@@ -92,8 +92,8 @@ class MeanNull:
         self._expected = components * (baseline_count - 1) / max(baseline_count - components - 2, 1)
         inflated = covariance
         samples = baseline_count - 1
-        if dependence is not None:
-            means, samples = dependence.means, dependence.windows
+        if overdispersion is not None:
+            means, samples = overdispersion.means, overdispersion.windows
             falling, blocks = _falling(np.diag(means))
             self._inflations = np.maximum(falling, 1.0)
             scales = np.sqrt(self._inflations)

@@ -8,13 +8,13 @@ its result, so that a revision is judged with the same.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from driftgauge.core.dependence import CleanWindows
 from driftgauge.core.reference import Segment
-from driftgauge.core.result import Recall, Verdict
-from driftgauge.core.slow import advance
+from driftgauge.core.statistics.cusum import advance
+from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.window import Window
 
-__all__ = ["History", "decide", "enter"]
+__all__ = ["VerdictHistory", "decide", "enter"]
 
 # Two of three: one odd window pages nobody, and one quiet window between two others does not end a drift.
 _OF_WINDOWS = 3
@@ -26,13 +26,13 @@ _MAX_ABOVE_LIMIT = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class History:
+class VerdictHistory:
     """What a stream's windows of one size leave behind.
 
     Attributes:
         baseline_id: The baseline that they were compared with; another one begins again.
         end_ms: The end of the last window that has entered; one that ends before it never enters.
-        recall: What the next window is judged with.
+        memory: What the next window is judged with.
         warm_up: From when until when, event time in ms, windows were declared clean; None: never.
         clean: The windows of the warm-up.
         segments: The same, of each segment of them that had enough events to be scored.
@@ -40,37 +40,41 @@ class History:
 
     baseline_id: str
     end_ms: int
-    recall: Recall
+    memory: VerdictMemory
     warm_up: tuple[int, int] | None
-    clean: CleanWindows
-    segments: dict[Segment, CleanWindows] = field(default_factory=dict)
+    clean: OverdispersionEstimator
+    segments: dict[Segment, OverdispersionEstimator] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, baseline_id: str, components: int, end_ms: int) -> "History":
+    def begin(cls, baseline_id: str, components: int, end_ms: int) -> "VerdictHistory":
         """Return the history before the first window against a baseline."""
-        return cls(baseline_id, end_ms, Recall(), None, CleanWindows.empty(components))
+        return cls(baseline_id, end_ms, VerdictMemory(), None, OverdispersionEstimator.empty(components))
 
-    def warmed_by(self, warm_up: tuple[int, int] | None) -> "History":
+    def warmed_by(self, warm_up: tuple[int, int] | None) -> "VerdictHistory":
         """Return the history with a warm-up; what another one has taught is forgotten."""
         if warm_up == self.warm_up:
             return self
-        return replace(self, warm_up=warm_up, clean=CleanWindows.empty(len(self.clean.products)), segments={})
+        return replace(
+            self, warm_up=warm_up, clean=OverdispersionEstimator.empty(len(self.clean.products)), segments={}
+        )
 
-    def recall_at(self, window: Window) -> Recall:
+    def memory_at(self, window: Window) -> VerdictMemory:
         """Return what a window is judged with; those between it and the last that entered were not found."""
         between = min((window.start_ms - self.end_ms) // window.size_ms, _OF_WINDOWS) if self.end_ms else 0
-        recent, segments = self.recall.recent, self.recall.segments
+        recent, segments = self.memory.recent, self.memory.segments
         for _ in range(between):
             recent, segments = _last((*recent, False)), _follow(segments, {})
-        return replace(self.recall, recent=recent, segments=segments)
+        return replace(self.memory, recent=recent, segments=segments)
 
-    def remember(self, window: Window, recall: Recall) -> "History":
+    def remember(self, window: Window, memory: VerdictMemory) -> "VerdictHistory":
         """Return the history after a window that is judged."""
-        return replace(self, end_ms=window.end_ms, recall=recall)
+        return replace(self, end_ms=window.end_ms, memory=memory)
 
-    def learn(self, window: Window, clean: CleanWindows, segments: dict[Segment, CleanWindows]) -> "History":
+    def learn(
+        self, window: Window, clean: OverdispersionEstimator, segments: dict[Segment, OverdispersionEstimator]
+    ) -> "VerdictHistory":
         """Return the history after a window of the warm-up, which is declared clean."""
-        return replace(self, end_ms=window.end_ms, recall=Recall(), clean=clean, segments=segments)
+        return replace(self, end_ms=window.end_ms, memory=VerdictMemory(), clean=clean, segments=segments)
 
 
 def _last(recent: tuple[bool, ...]) -> tuple[bool, ...]:
@@ -89,36 +93,43 @@ def _follow(
     return {segment: recent for segment, recent in after.items() if any(recent)}
 
 
-def decide(recent: tuple[bool, ...], *, is_found: bool, has_power: bool, is_slow: bool = False) -> Verdict:
+def decide(
+    recent: tuple[bool, ...], *, is_significant_and_large: bool, has_power: bool, has_slow_drift: bool = False
+) -> Verdict:
     """Return the verdict of a complete window.
 
     Args:
         recent: Of the windows before, oldest first: whether each was significant and large.
-        is_found: Whether this one is.
+        is_significant_and_large: Whether this one is.
         has_power: Whether drift worth finding would have been found in it.
-        is_slow: Whether slow drift has built up.
+        has_slow_drift: Whether slow drift has built up.
     """
-    if sum((*recent, is_found)[-_OF_WINDOWS:]) >= _WINDOWS:
+    if sum((*recent, is_significant_and_large)[-_OF_WINDOWS:]) >= _WINDOWS:
         return Verdict.DRIFT
-    if is_found or is_slow:
+    if is_significant_and_large or has_slow_drift:
         return Verdict.WARNING
     return Verdict.OK if has_power else Verdict.INSUFFICIENT
 
 
 def enter(
-    recall: Recall, *, is_found: bool, p_value: float, slow_limit: float, segments: dict[Segment, bool]
-) -> Recall:
+    memory: VerdictMemory,
+    *,
+    is_significant_and_large: bool,
+    p_value: float,
+    slow_drift_limit: float,
+    segments: dict[Segment, bool],
+) -> VerdictMemory:
     """Return what the next window is judged with after one.
 
     Args:
-        recall: What this one is judged with.
-        is_found: Whether it is significant and large.
+        memory: What this one is judged with.
+        is_significant_and_large: Whether it is significant and large.
         p_value: Its combined p-value.
-        slow_limit: What the statistic of slow drift must reach to warn.
+        slow_drift_limit: What the statistic of slow drift must reach to warn.
         segments: Whether each segment that was scored is significant and large; all others count as not.
     """
-    return Recall(
-        recent=_last((*recall.recent, is_found)),
-        slow=min(advance(recall.slow, p_value), slow_limit + _MAX_ABOVE_LIMIT),
-        segments=_follow(recall.segments, segments),
+    return VerdictMemory(
+        recent=_last((*memory.recent, is_significant_and_large)),
+        slow_drift=min(advance(memory.slow_drift, p_value), slow_drift_limit + _MAX_ABOVE_LIMIT),
+        segments=_follow(memory.segments, segments),
     )

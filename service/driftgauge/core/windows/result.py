@@ -6,12 +6,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.mean_shift import MeanShift
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
+from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.windows.window import Window
 
-__all__ = ["MAX_MOVERS", "Recall", "Score", "SegmentResult", "Verdict", "WindowResult"]
+__all__ = ["MAX_MOVERS", "Score", "SegmentResult", "Verdict", "VerdictMemory", "WindowResult"]
 
 MAX_MOVERS = 3
 """So many clusters are named of those that moved."""
@@ -82,7 +82,7 @@ class SegmentResult:
         count: Its events.
         js_divergence, js_excess, mean_shift_excess, p_value: As in `Score` and `MeanShift`.
         adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
-        calibrated: As in `Score`; it is not where the dependence is that of the whole stream.
+        calibrated: As in `Score`; it is not where the overdispersion is that of the whole stream.
         verdict: As of a window.
     """
 
@@ -98,18 +98,18 @@ class SegmentResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class VerdictMemory:
     """What the windows before leave for the next one to be judged with.
 
     Attributes:
         recent: Of the last windows, oldest first: whether each was significant and large.
-        slow: The statistic of slow drift; see `slow`.
+        slow_drift: The statistic of slow drift; see `slow`.
         segments: As `recent`, of each segment that was found in one of them; one in which it was not scored
             counts as one without.
     """
 
     recent: tuple[bool, ...] = ()
-    slow: float = 0.0
+    slow_drift: float = 0.0
     segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
 
 
@@ -130,11 +130,11 @@ class WindowResult:
         score: The comparison; None where there were too few events for any.
         verdict: What it says.
         superseded: The verdict of the revision before; None at first.
-        slow: The statistic of slow drift after this window; None while it is incomplete or not scored.
-        slow_limit: What that must reach to warn.
+        slow_drift: The statistic of slow drift after this window; None while it is incomplete or not scored.
+        slow_drift_limit: What that must reach to warn.
         segments: What is known of each segment.
         examples: Names of some events of the clusters that moved most, by cluster.
-        recall: What it is judged with since it was first complete and scored; None before.
+        memory: What it is judged with since it was first complete and scored; None before.
         counted_twice: Some of its events may have been counted twice.
         incomplete_reason: Why a window that lacks no partition is incomplete nevertheless, such as
             "counted_twice" or "counted_otherwise"; None otherwise.
@@ -152,11 +152,11 @@ class WindowResult:
     score: Score | None
     verdict: Verdict
     superseded: Verdict | None
-    slow: float | None
-    slow_limit: float
+    slow_drift: float | None
+    slow_drift_limit: float
     segments: tuple[SegmentResult, ...]
     examples: dict[int, tuple[str, ...]]
-    recall: Recall | None
+    memory: VerdictMemory | None
     counted_twice: bool = False
     incomplete_reason: str | None = None
 

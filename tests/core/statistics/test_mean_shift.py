@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import fdtrc, fdtri
 
-from driftgauge.core.dependence import CleanWindows, Dependence
-from driftgauge.core.mean_shift import MeanNull
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
 
 VARIANCES = np.array([13.0, 7.0, 6.0, 4.0, 1.0, 0.1, 0.02, 0.01])
 COMPONENTS = len(VARIANCES)
 
 
 def independent(means=None, windows=100):
-    return Dependence(windows, 1.0, np.eye(COMPONENTS) if means is None else means)
+    return Overdispersion(windows, 1.0, np.eye(COMPONENTS) if means is None else means)
 
 
 def bursts_of(length):
@@ -29,13 +29,13 @@ def bursts_of(length):
 
 
 def learn(random, means, windows):
-    """The dependence found in so many clean windows."""
+    """The overdispersion found in so many clean windows."""
     factor = np.linalg.cholesky(means)
-    clean = CleanWindows.empty(len(means))
+    clean = OverdispersionEstimator.empty(len(means))
     halves = np.array([50, 50])
     for shift in random.standard_normal((windows, len(means))) @ factor.T:
         clean = clean.add(halves, halves * 10**9, shift * math.sqrt(1 / 100), 10**11)
-    return clean.dependence()
+    return clean.overdispersion()
 
 
 def draw_covariance(random):
@@ -47,7 +47,7 @@ def draw_covariance(random):
 def test_t2_of_independent_events_is_hotellings(baseline_count):
     random = np.random.default_rng(1)
     covariance = draw_covariance(random)
-    null = MeanNull(covariance, baseline_count, None)
+    null = MeanShiftNull(covariance, baseline_count, None)
     for size in (0.01, 0.1, 0.5):
         shift = size * random.standard_normal(COMPONENTS)
         found = null.test(shift, 200)
@@ -66,7 +66,7 @@ def test_samples_without_drift_are_significant_as_often_as_the_level():
     found = []
     for _ in range(4_000):
         events = random.standard_normal((90, 4)) * [3, 2, 1, 0.1]
-        null = MeanNull(np.cov(events[:60].T), 60, None)
+        null = MeanShiftNull(np.cov(events[:60].T), 60, None)
         test = null.test(events[60:].mean(axis=0) - events[:60].mean(axis=0), 30)
         found.append((test.p_value, test.centroid_p_value))
     p_values = np.array(found)
@@ -76,7 +76,7 @@ def test_samples_without_drift_are_significant_as_often_as_the_level():
 
 @pytest.mark.parametrize("length", [1, 5])
 @pytest.mark.parametrize("windows", [20, 200])
-def test_the_level_holds_with_a_dependence_that_is_estimated(length, windows):
+def test_the_level_holds_with_a_overdispersion_that_is_estimated(length, windows):
     # 60 estimates with 150 windows each, 90 of which should be significant. Where there are 20 windows
     # the rate varies from estimate to estimate by about its own size, and T2 is careful.
     random = np.random.default_rng([length, windows])
@@ -84,7 +84,7 @@ def test_the_level_holds_with_a_dependence_that_is_estimated(length, windows):
     factor = np.linalg.cholesky(means) * math.sqrt(1 / 300 + 1 / 10_000)
     found = []
     for _ in range(60):
-        null = MeanNull(np.diag(VARIANCES), 10_000, learn(random, means, windows))
+        null = MeanShiftNull(np.diag(VARIANCES), 10_000, learn(random, means, windows))
         for shift in random.standard_normal((150, COMPONENTS)) @ factor.T * np.sqrt(VARIANCES):
             test = null.test(shift, 300)
             found.append((test.p_value, test.centroid_p_value))
@@ -95,7 +95,7 @@ def test_the_level_holds_with_a_dependence_that_is_estimated(length, windows):
 
 def test_bursts_taken_for_independent_events_are_found_to_drift():
     random = np.random.default_rng(3)
-    null = MeanNull(np.diag(VARIANCES), 10_000, None)
+    null = MeanShiftNull(np.diag(VARIANCES), 10_000, None)
     factor = np.linalg.cholesky(bursts_of(5)) * math.sqrt(1 / 300)
     shifts = random.standard_normal((500, COMPONENTS)) @ factor.T * np.sqrt(VARIANCES)
     tests = [null.test(shift, 300) for shift in shifts]
@@ -103,24 +103,24 @@ def test_bursts_taken_for_independent_events_are_found_to_drift():
     assert np.mean([test.centroid_p_value < 0.01 for test in tests]) > 0.2
 
 
-def test_a_dependence_known_exactly_and_of_nothing_leaves_the_tests_as_they_are():
+def test_a_overdispersion_known_exactly_and_of_nothing_leaves_the_tests_as_they_are():
     shift = 0.15 * np.sqrt(VARIANCES)
-    plain = MeanNull(np.diag(VARIANCES), 10**8, None).test(shift, 200)
-    known = MeanNull(np.diag(VARIANCES), 10**8, independent(windows=10**6)).test(shift, 200)
+    plain = MeanShiftNull(np.diag(VARIANCES), 10**8, None).test(shift, 200)
+    known = MeanShiftNull(np.diag(VARIANCES), 10**8, independent(windows=10**6)).test(shift, 200)
     assert known.t2 == pytest.approx(plain.t2)
     assert known.p_value == pytest.approx(plain.p_value, rel=0.02)
     assert known.centroid_p_value == pytest.approx(plain.centroid_p_value, rel=1e-3)
 
 
 def test_each_component_is_measured_by_its_own_inflation():
-    null = MeanNull(np.diag(VARIANCES), 10**9, independent(np.diag([4.0, 4, 4, 2, 1, 1, 1, 1])))
+    null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag([4.0, 4, 4, 2, 1, 1, 1, 1])))
     deviations = np.sqrt(VARIANCES / 400)
     t2 = [null.test(deviations * axis, 400).t2 for axis in np.eye(COMPONENTS)]
     np.testing.assert_allclose(t2, [0.25, 0.25, 0.25, 0.5, 1, 1, 1, 1], rtol=1e-5)
 
 
 def test_inflations_that_rise_are_pooled_and_none_is_below_one():
-    null = MeanNull(np.diag(VARIANCES), 10**9, independent(np.diag([2.0, 4, 3, 1, 1.5, 0.5, 0.5, 0.5])))
+    null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag([2.0, 4, 3, 1, 1.5, 0.5, 0.5, 0.5])))
     deviations = np.sqrt(VARIANCES / 400)
     t2 = [null.test(deviations * axis, 400).t2 for axis in np.eye(COMPONENTS)]
     np.testing.assert_allclose(t2, [1 / 3, 1 / 3, 1 / 3, 0.8, 0.8, 1, 1, 1], rtol=1e-5)
@@ -129,7 +129,7 @@ def test_inflations_that_rise_are_pooled_and_none_is_below_one():
 def test_fewer_clean_windows_make_the_tests_more_careful():
     shift = 0.3 * np.sqrt(VARIANCES)
     few, more, many = (
-        MeanNull(np.diag(VARIANCES), 10**6, independent(windows=windows)).test(shift, 200)
+        MeanShiftNull(np.diag(VARIANCES), 10**6, independent(windows=windows)).test(shift, 200)
         for windows in (20, 50, 10**6)
     )
     assert few.p_value > 1.5 * more.p_value > 2 * many.p_value
@@ -142,20 +142,20 @@ def test_each_inflation_that_is_fitted_by_itself_makes_t2_more_careful(different
     # Of windows whose variances are all made up for, T2 / r is F with r degrees of freedom, and as many
     # for each window as squares were averaged for an inflation. The tail is right to a per cent.
     inflations = np.repeat(np.arange(different + 1.0, 1.0, -1.0), COMPONENTS // different)
-    null = MeanNull(np.diag(VARIANCES), 10**9, independent(np.diag(inflations), windows=20))
+    null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag(inflations), windows=20))
     ratio = fdtri(COMPONENTS, 20 * COMPONENTS / different, 1 - p_value)
     found = null.test(np.sqrt(VARIANCES * inflations * ratio / 400), 400)
     assert found.t2 == pytest.approx(COMPONENTS * ratio)
     assert found.p_value == pytest.approx(p_value, rel=0.01)
 
 
-@pytest.mark.parametrize("dependence", [None, independent(bursts_of(3))])
+@pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3))])
 @pytest.mark.parametrize("count", [50, 5_000])
-def test_the_excess_is_the_size_of_the_drift_whatever_the_count(dependence, count):
+def test_the_excess_is_the_size_of_the_drift_whatever_the_count(overdispersion, count):
     # Of 2,000 windows without drift it is 0 on average, of drifted ones their distance squared.
     random = np.random.default_rng(count)
-    null = MeanNull(np.diag(VARIANCES), 1_000, dependence)
-    means = np.eye(COMPONENTS) if dependence is None else dependence.means
+    null = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion)
+    means = np.eye(COMPONENTS) if overdispersion is None else overdispersion.means
     factor = np.linalg.cholesky(means) * math.sqrt(1 / count + 1 / 1_000)
     noise = random.standard_normal((2_000, COMPONENTS)) @ factor.T
     drift = np.full(COMPONENTS, 0.1)
@@ -166,33 +166,35 @@ def test_the_excess_is_the_size_of_the_drift_whatever_the_count(dependence, coun
 
 
 def test_the_shares_tell_which_components_moved():
-    null = MeanNull(np.diag(VARIANCES), 1_000, None)
+    null = MeanShiftNull(np.diag(VARIANCES), 1_000, None)
     shift = np.sqrt(VARIANCES) * [0, 0, 3.0, 0, 0, 1, 0, 0]
     np.testing.assert_allclose(null.test(shift, 10).shares, [0, 0, 0.9, 0, 0, 0.1, 0, 0], atol=1e-12)
     assert null.test(np.zeros(COMPONENTS), 10).shares.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("dependence", [None, independent(bursts_of(3), windows=20)])
+@pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3), windows=20)])
 @given(exponent=st.floats(-300, 150), count=st.integers(1, 10**9))
-def test_no_shift_is_too_small_or_too_large(dependence, exponent, count):
-    found = MeanNull(np.diag(VARIANCES), 1_000, dependence).test(np.full(COMPONENTS, 10.0**exponent), count)
+def test_no_shift_is_too_small_or_too_large(overdispersion, exponent, count):
+    found = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion).test(
+        np.full(COMPONENTS, 10.0**exponent), count
+    )
     for p_value in (found.p_value, found.centroid_p_value):
         assert sys.float_info.min <= p_value <= 1
     assert math.isfinite(found.t2)
     assert found.shares.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("dependence", [None, independent(bursts_of(3))])
+@pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3))])
 @given(one=st.floats(0, 10), other=st.floats(0, 10))
-def test_a_larger_shift_is_never_less_significant(dependence, one, other):
-    null = MeanNull(np.diag(VARIANCES), 1_000, dependence)
+def test_a_larger_shift_is_never_less_significant(overdispersion, one, other):
+    null = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion)
     near, far = (null.test(np.full(COMPONENTS, size), 100) for size in sorted((one, other)))
     assert far.p_value <= near.p_value * (1 + 1e-4)
     assert far.centroid_p_value <= near.centroid_p_value * (1 + 1e-4)
 
 
 def test_of_one_component_both_tests_are_the_same():
-    null = MeanNull(np.array([[2.5]]), 50, None)
+    null = MeanShiftNull(np.array([[2.5]]), 50, None)
     for p_value in (0.3, 0.01, 1e-4):
         shift = math.sqrt(2.5 * (1 / 20 + 1 / 50) * fdtri(1, 49, 1 - p_value))
         found = null.test(np.array([shift]), 20)
@@ -203,9 +205,9 @@ def test_of_one_component_both_tests_are_the_same():
 @pytest.mark.parametrize("baseline_count", [1, COMPONENTS])
 def test_a_baseline_of_no_more_events_than_components_is_refused(baseline_count):
     with pytest.raises(ValueError, match="too few for the covariance of 8 components"):
-        MeanNull(np.diag(VARIANCES), baseline_count, None)
+        MeanShiftNull(np.diag(VARIANCES), baseline_count, None)
 
 
 def test_a_covariance_with_a_direction_without_variance_is_refused():
     with pytest.raises(ValueError, match="not positive definite"):
-        MeanNull(np.ones((3, 3)), 100, None)
+        MeanShiftNull(np.ones((3, 3)), 100, None)

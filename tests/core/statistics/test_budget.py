@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from driftgauge.core.budget import MAX_LEVEL, benjamini_hochberg, share, window_level
+from driftgauge.core.statistics.budget import MAX_LEVEL, benjamini_hochberg, share, window_level
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
-__all__ = ["MIN_WINDOWS", "CleanWindows", "Dependence", "Known"]
+__all__ = ["MIN_WINDOWS", "CalibratedOverdispersion", "Overdispersion", "OverdispersionEstimator"]
 
 MIN_WINDOWS = 20
 """Fewer clean windows say too little.
 
-From 20 windows a variance is known to a third and the over-dispersion of 20 clusters to a twelfth.
+From 20 windows a variance is known to a third and the overdispersion of 20 clusters to a twelfth.
 Over 15 ways in which the events of 32 components may be related, among them bursts and single
 directions that vary 200 times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 %
 at a level of 1 %, and 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
@@ -21,18 +21,18 @@ at a level of 1 %, and 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 
 # The weight of an empty cluster: Jeffreys' prior for shares.
 _PRIOR = 0.5
 
-# The p-value at which the over-dispersion is exact, about that of a false page a year on a stream
+# The p-value at which the overdispersion is exact, about that of a false page a year on a stream
 # judged by the hour. Of less rare divergences somewhat fewer are called significant than the level says.
 _TAIL = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dependence:
+class Overdispersion:
     """What related events, such as bursts, add to the variation of windows without drift.
 
     Attributes:
         windows: How many clean windows it was estimated from.
-        counts: The over-dispersion of the counts: 1 for independent events.
+        counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
     """
@@ -44,7 +44,7 @@ class Dependence:
     def inflation(self, clusters: int) -> float:
         """Return what to divide counts by so that the tail of their divergence is right; 1 or more.
 
-        Dividing them by their over-dispersion is right for the mean of Pearson's X2. Two things make
+        Dividing them by their overdispersion is right for the mean of Pearson's X2. Two things make
         its tail heavier than that of a chi-squared variable with k - 1 degrees of freedom: for bursts of
         five images of a class 1 % becomes 2 %, and 1e-4 becomes 1e-3. Both are made up for, exactly so
         at p = 1e-4.
@@ -53,7 +53,7 @@ class Dependence:
         inflations)^2 / sum of their squares (J. N. K. Rao and A. J. Scott's correction of the second
         order, Journal of the American Statistical Association 76, 1981). How unevenly is read from the
         means, since the same events come together there: the excess over 1, weighted by itself, is
-        taken to be as large as theirs. And the over-dispersion is an estimate from W windows, which
+        taken to be as large as theirs. And the overdispersion is an estimate from W windows, which
         makes the distribution an F.
         """
         even = clusters - 1
@@ -71,21 +71,21 @@ class Dependence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """A dependence, and whether it is that of the very windows that are judged.
+class CalibratedOverdispersion:
+    """An overdispersion, and whether it is that of the very windows that are judged.
 
     Attributes:
-        dependence: The dependence.
+        overdispersion: The overdispersion.
         calibrated: It was measured on windows of the same events and length.
     """
 
-    dependence: Dependence
+    overdispersion: Overdispersion
     calibrated: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CleanWindows:
-    """What windows without drift leave behind for the dependence: a sum over windows in any order.
+class OverdispersionEstimator:
+    """What windows without drift leave behind for the overdispersion: a sum over windows in any order.
 
     Attributes:
         windows: How many.
@@ -99,7 +99,7 @@ class CleanWindows:
     products: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, components: int) -> "CleanWindows":
+    def empty(cls, components: int) -> "OverdispersionEstimator":
         """Return what no windows leave behind, for r components."""
         return cls(0, 0.0, np.zeros((components, components)))
 
@@ -109,7 +109,7 @@ class CleanWindows:
         baseline_counts: NDArray[np.int64],
         shift: NDArray[np.float64],
         baseline_count: int,
-    ) -> "CleanWindows":
+    ) -> "OverdispersionEstimator":
         """Return what is left with one more window.
 
         A window that is part of the baseline is to be compared with the rest of it.
@@ -127,14 +127,14 @@ class CleanWindows:
         shares = (baseline_counts + _PRIOR) / (baseline_counts.sum() + _PRIOR * len(baseline_counts))
         # X2 / n, whose expectation is (k - 1) (1/n + 1/m).
         distance = float((np.square(counts / count - shares) / shares).sum())
-        return CleanWindows(
+        return OverdispersionEstimator(
             self.windows + 1,
             self.chi_squared + distance / ((len(counts) - 1) * spread),
             self.products + np.outer(shift, shift) / spread,
         )
 
-    def dependence(self) -> Dependence | None:
-        """Return the dependence, or None of fewer than 20 windows.
+    def overdispersion(self) -> Overdispersion | None:
+        """Return the overdispersion, or None of fewer than 20 windows.
 
         Variances are as estimated, but never less in sum than those of independent events.
         Correlations are shrunk, for as many windows as components would make up correlations as
@@ -149,7 +149,7 @@ class CleanWindows:
         variances *= max(len(variances) / variances.sum(), 1.0)
         means = _shrunk(correlations, self.windows) * np.sqrt(np.outer(variances, variances))
         np.fill_diagonal(means, variances)
-        return Dependence(self.windows, max(self.chi_squared / self.windows, 1.0), means)
+        return Overdispersion(self.windows, max(self.chi_squared / self.windows, 1.0), means)
 
 
 def _shrunk(correlations: NDArray[np.float64], windows: int) -> NDArray[np.float64]:

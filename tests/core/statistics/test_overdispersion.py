@@ -1,4 +1,4 @@
-"""The dependence that clean windows show: unbiased, never less than none, positive definite."""
+"""The overdispersion that clean windows show: unbiased, never less than none, positive definite."""
 
 import math
 
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from driftgauge.core.dependence import MIN_WINDOWS, CleanWindows, Dependence
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import CountNull
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 SHARES = np.array([0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
 COUNT, BASELINE_COUNT = 120, 2_400
@@ -20,7 +20,7 @@ def clean_windows(random, windows, length=1, covariance=None):
     """Windows of bursts of equal events, and a baseline of its own of such bursts."""
     covariance = np.eye(4) if covariance is None else covariance
     factor = np.linalg.cholesky(covariance) * math.sqrt(1 / COUNT + 1 / BASELINE_COUNT)
-    clean = CleanWindows.empty(len(covariance))
+    clean = OverdispersionEstimator.empty(len(covariance))
     for shift in random.standard_normal((windows, len(covariance))) @ factor.T:
         baseline_counts = length * random.multinomial(BASELINE_COUNT // length, SHARES)
         counts = length * random.multinomial(COUNT // length, SHARES)
@@ -32,15 +32,15 @@ def clean_windows(random, windows, length=1, covariance=None):
 def test_the_over_dispersion_of_bursts_is_their_length(length):
     # The mean over windows of X2 / (k - 1) varies by sqrt(2 / 5 / 2,000), 1.4 %, and the expansion in
     # 1/m is right to about as much.
-    dependence = clean_windows(np.random.default_rng(length), 2_000, length).dependence()
-    assert dependence.windows == 2_000
-    assert dependence.counts == pytest.approx(length, rel=0.06)
+    overdispersion = clean_windows(np.random.default_rng(length), 2_000, length).overdispersion()
+    assert overdispersion.windows == 2_000
+    assert overdispersion.counts == pytest.approx(length, rel=0.06)
 
 
 def test_the_covariance_of_the_means_is_found():
     covariance = np.array([[4.0, 1.5, 0, 0], [1.5, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    dependence = clean_windows(np.random.default_rng(0), 5_000, covariance=covariance).dependence()
-    np.testing.assert_allclose(dependence.means, covariance, atol=0.3)
+    overdispersion = clean_windows(np.random.default_rng(0), 5_000, covariance=covariance).overdispersion()
+    np.testing.assert_allclose(overdispersion.means, covariance, atol=0.3)
 
 
 def test_correlations_that_chance_made_up_are_shrunk_and_real_ones_kept():
@@ -56,9 +56,9 @@ def test_correlations_that_chance_made_up_are_shrunk_and_real_ones_kept():
         found = []
         for sample in shifts:
             products = sample.T @ sample
-            dependence = CleanWindows(windows, float(windows), products).dependence()
+            overdispersion = OverdispersionEstimator(windows, float(windows), products).overdispersion()
             found.append(
-                [np.linalg.eigvalsh(products / windows)[-1], np.linalg.eigvalsh(dependence.means)[-1]]
+                [np.linalg.eigvalsh(products / windows)[-1], np.linalg.eigvalsh(overdispersion.means)[-1]]
             )
         largest[name] = np.mean(found, axis=0)
     raw, shrunk = largest["none"]
@@ -70,47 +70,47 @@ def test_correlations_that_chance_made_up_are_shrunk_and_real_ones_kept():
 
 def test_variances_are_not_shrunk():
     products = np.diag([200.0, 40.0, 20.0])
-    dependence = CleanWindows(20, 20.0, products).dependence()
-    np.testing.assert_allclose(np.diag(dependence.means), [10, 2, 1])
+    overdispersion = OverdispersionEstimator(20, 20.0, products).overdispersion()
+    np.testing.assert_allclose(np.diag(overdispersion.means), [10, 2, 1])
 
 
 @given(arrays(np.float64, (25, 5), elements=st.floats(-1e3, 1e3)), st.integers(MIN_WINDOWS, 10**6))
 def test_the_covariance_is_positive_definite_whatever_the_windows(shifts, windows):
-    dependence = CleanWindows(windows, 0.0, shifts.T @ shifts).dependence()
-    assert (np.diag(dependence.means) > 0).all()
-    scales = np.sqrt(np.diag(dependence.means))
-    assert np.linalg.eigvalsh(dependence.means / np.outer(scales, scales))[0] > 0
-    np.testing.assert_array_equal(dependence.means, dependence.means.T)
-    assert np.trace(dependence.means) >= 5 * (1 - 1e-9)
+    overdispersion = OverdispersionEstimator(windows, 0.0, shifts.T @ shifts).overdispersion()
+    assert (np.diag(overdispersion.means) > 0).all()
+    scales = np.sqrt(np.diag(overdispersion.means))
+    assert np.linalg.eigvalsh(overdispersion.means / np.outer(scales, scales))[0] > 0
+    np.testing.assert_array_equal(overdispersion.means, overdispersion.means.T)
+    assert np.trace(overdispersion.means) >= 5 * (1 - 1e-9)
 
 
 def test_fewer_windows_than_components_give_a_covariance():
     shifts = np.random.default_rng(0).standard_normal((20, 32))
-    dependence = CleanWindows(20, 20.0, shifts.T @ shifts).dependence()
-    assert np.linalg.eigvalsh(dependence.means)[0] > 0.01
+    overdispersion = OverdispersionEstimator(20, 20.0, shifts.T @ shifts).overdispersion()
+    assert np.linalg.eigvalsh(overdispersion.means)[0] > 0.01
 
 
 def test_windows_that_vary_less_than_those_of_independent_events_are_taken_for_independent():
-    dependence = CleanWindows(50, 10.0, np.diag([5.0, 15.0])).dependence()
-    assert dependence.counts == 1
-    assert np.trace(dependence.means) == pytest.approx(2)
+    overdispersion = OverdispersionEstimator(50, 10.0, np.diag([5.0, 15.0])).overdispersion()
+    assert overdispersion.counts == 1
+    assert np.trace(overdispersion.means) == pytest.approx(2)
 
 
 def test_too_few_windows_say_nothing():
-    clean = CleanWindows(MIN_WINDOWS - 1, 19.0, np.eye(3))
-    assert clean.dependence() is None
+    clean = OverdispersionEstimator(MIN_WINDOWS - 1, 19.0, np.eye(3))
+    assert clean.overdispersion() is None
     shift, counts = np.zeros(3), np.array([5, 5])
-    assert clean.add(counts, counts, shift, 10).dependence() is not None
+    assert clean.add(counts, counts, shift, 10).overdispersion() is not None
 
 
 def test_no_windows_leave_nothing():
-    empty = CleanWindows.empty(3)
+    empty = OverdispersionEstimator.empty(3)
     assert (empty.windows, empty.chi_squared) == (0, 0.0)
     np.testing.assert_array_equal(empty.products, np.zeros((3, 3)))
 
 
 def test_a_cluster_that_is_empty_in_the_baseline_can_be_hit():
-    clean = CleanWindows.empty(1).add(np.array([9, 1]), np.array([100, 0]), np.zeros(1), 100)
+    clean = OverdispersionEstimator.empty(1).add(np.array([9, 1]), np.array([100, 0]), np.zeros(1), 100)
     assert 0 < clean.chi_squared < math.inf
 
 
@@ -120,7 +120,7 @@ def test_the_order_of_windows_changes_nothing_but_rounding():
     baseline_counts = random.multinomial(BASELINE_COUNT, SHARES)
     totals = []
     for order in (windows, windows[::-1]):
-        clean = CleanWindows.empty(3)
+        clean = OverdispersionEstimator.empty(3)
         for counts, shift in order:
             clean = clean.add(counts, baseline_counts, shift, BASELINE_COUNT)
         totals.append(clean)
@@ -129,7 +129,7 @@ def test_the_order_of_windows_changes_nothing_but_rounding():
 
 
 def test_adding_leaves_what_was_there_as_it_was():
-    clean = CleanWindows.empty(2)
+    clean = OverdispersionEstimator.empty(2)
     clean.add(np.array([5, 5]), np.array([50, 50]), np.ones(2), 100)
     assert clean.windows == 0
     assert not clean.products.any()
@@ -137,18 +137,18 @@ def test_adding_leaves_what_was_there_as_it_was():
 
 @given(st.integers(20, 10_000), st.floats(1, 20), st.integers(2, 300), st.floats(0, 30))
 def test_the_inflation_is_never_less_than_the_over_dispersion(windows, counts, clusters, excess):
-    dependence = Dependence(windows, counts, np.diag([1 + excess, 1, 1, 1]))
-    assert dependence.inflation(clusters) >= counts * (1 - 1e-9)
+    overdispersion = Overdispersion(windows, counts, np.diag([1 + excess, 1, 1, 1]))
+    assert overdispersion.inflation(clusters) >= counts * (1 - 1e-9)
 
 
 def test_the_inflation_of_independent_events_shrinks_to_one():
-    inflations = [Dependence(windows, 1.0, np.eye(8)).inflation(20) for windows in (20, 100, 10**6)]
+    inflations = [Overdispersion(windows, 1.0, np.eye(8)).inflation(20) for windows in (20, 100, 10**6)]
     assert 1.1 > inflations[0] > inflations[1] > inflations[2]
     assert inflations[2] == pytest.approx(1, abs=1e-4)
 
 
 def test_bursts_that_inflate_all_directions_alike_have_no_heavier_tail():
-    assert Dependence(10**6, 5.0, 5 * np.eye(8)).inflation(20) == pytest.approx(5, rel=1e-3)
+    assert Overdispersion(10**6, 5.0, 5 * np.eye(8)).inflation(20) == pytest.approx(5, rel=1e-3)
 
 
 def test_inflations_that_differ_by_chance_alone_have_no_heavier_tail_either():
@@ -156,7 +156,7 @@ def test_inflations_that_differ_by_chance_alone_have_no_heavier_tail_either():
     windows, inflation = 20, 5.0
     chance = inflation * math.sqrt(2 / windows) * np.tile([1, -1], 4)
     even, estimated, uneven = (
-        Dependence(windows, inflation, np.diag(inflation + share * chance)).inflation(20)
+        Overdispersion(windows, inflation, np.diag(inflation + share * chance)).inflation(20)
         for share in (0, 1, 2)
     )
     assert even == pytest.approx(estimated, rel=1e-9)
@@ -165,7 +165,7 @@ def test_inflations_that_differ_by_chance_alone_have_no_heavier_tail_either():
 
 def test_the_tail_of_the_divergence_is_right_for_bursts_of_a_topic():
     # Ten topics with clusters of their own, or partly so, in bursts of five. Of 20,000 windows the rate
-    # at 1e-2 is known to 7 % of itself, at 1e-3 to 22 %; divided by the over-dispersion alone counts
+    # at 1e-2 is known to 7 % of itself, at 1e-3 to 22 %; divided by the overdispersion alone counts
     # are significant 2 and 4 times as often.
     random = np.random.default_rng(5)
     topics, clusters, length, bursts = 10, 20, 5, 200
@@ -174,15 +174,18 @@ def test_the_tail_of_the_divergence_is_right_for_bursts_of_a_topic():
     between = (given_topic - shares).T @ (given_topic - shares) / topics / np.sqrt(np.outer(shares, shares))
     within = np.eye(clusters) - np.sqrt(np.outer(shares, shares))
     inflations = np.linalg.eigvalsh(within + (length - 1) * between)[1:]
-    dependence = Dependence(10**6, float(inflations.mean()), np.diag(inflations))
+    overdispersion = Overdispersion(10**6, float(inflations.mean()), np.diag(inflations))
 
     baseline_counts = np.rint(10**8 * shares).astype(np.int64)
     topic = random.multinomial(bursts, np.full(topics, 1 / topics), 20_000)
     counts = sum(random.multinomial(length * topic[:, place], given_topic[place]) for place in range(topics))
     # Given its topic, events of a burst are independent: so are all events of a topic in a window.
     divergences = np.array([js_contributions(row, baseline_counts).sum() for row in counts])
-    for inflation, low, high in ((dependence.inflation(clusters), 0.2, 1.3), (dependence.counts, 1.5, 9)):
-        null = CountNull(baseline_counts, inflation).at(length * bursts)
+    for inflation, low, high in (
+        (overdispersion.inflation(clusters), 0.2, 1.3),
+        (overdispersion.counts, 1.5, 9),
+    ):
+        null = DivergenceNull(baseline_counts, inflation).at(length * bursts)
         for level in (1e-2, 1e-3):
             # Only the largest can be so rare.
             rare = np.sort(divergences)[-int(20 * level * len(divergences)) :]

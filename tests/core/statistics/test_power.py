@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import chdtrc, fdtrc
 
-from driftgauge.core.dependence import Dependence
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.power import POWER, Sensitivity, js_divergence_power, mean_shift_power
-from driftgauge.core.significance import CountNull
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER, Sensitivity, js_divergence_power, mean_shift_power
 
 HOURLY = 1 / 8_766
 LEVELS = st.floats(-11, -2).map(lambda exponent: 10**exponent)
@@ -87,7 +87,7 @@ def test_simulated_windows_with_the_least_count_are_found_as_often_as_promised(i
     found = []
     for _ in range(15):
         baseline_counts = inflation * random.multinomial(baseline_count // inflation, shares)
-        null = CountNull(baseline_counts, inflation)
+        null = DivergenceNull(baseline_counts, inflation)
         for counts in inflation * random.multinomial(bursts, drifted, size=100):
             divergence = js_contributions(counts, baseline_counts).sum()
             found.append(null.at(int(counts.sum())).p_value(divergence) < HOURLY / 3)
@@ -196,15 +196,15 @@ def test_dependent_events_need_as_many_more_as_windows_vary_more():
 def test_the_mean_is_as_sensitive_as_in_its_least_sensitive_direction():
     angle = 0.3
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    dependence = Dependence(windows=50, counts=2.2, means=turn @ np.diag([4.0, 1.5]) @ turn.T)
-    sensitivity = Sensitivity.of(20, 2, 10_000, dependence)
+    overdispersion = Overdispersion(windows=50, counts=2.2, means=turn @ np.diag([4.0, 1.5]) @ turn.T)
+    sensitivity = Sensitivity.of(20, 2, 10_000, overdispersion)
     assert sensitivity == Sensitivity(20, 2, 10_000, 2.2, pytest.approx(4))
     # Its non-centrality in every direction is at least what is counted on.
     for direction in np.array([[1, 0], [0, 1], [0.6, 0.8]]):
-        assert direction @ np.linalg.solve(dependence.means, direction) >= 1 / sensitivity.means_inflation
+        assert direction @ np.linalg.solve(overdispersion.means, direction) >= 1 / sensitivity.means_inflation
 
 
-def test_events_of_unknown_dependence_are_taken_for_independent():
+def test_events_of_unknown_overdispersion_are_taken_for_independent():
     assert Sensitivity.of(20, 32, 10_000, None) == Sensitivity(20, 32, 10_000, 1, 1)
 
 

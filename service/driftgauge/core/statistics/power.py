@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 
-from driftgauge.core.dependence import Dependence
-from driftgauge.core.significance import noise_floor
+from driftgauge.core.statistics.divergence_null import noise_floor
+from driftgauge.core.statistics.overdispersion import Overdispersion
 
 __all__ = ["POWER", "Sensitivity", "js_divergence_power", "mean_shift_power"]
 
@@ -35,7 +35,7 @@ def js_divergence_power(noncentrality: float, clusters: int, level: float) -> fl
 
     8 ln 2 * nm/(n+m) * JSD is about chi-squared with k - 1 degrees of freedom, and with drift D
     non-central by 8 ln 2 * nm/(n+m) * D (second-order expansion of the divergence). With phi-fold
-    over-dispersion n and m count phi times less (J. N. K. Rao and A. J. Scott, The analysis of
+    overdispersion n and m count phi times less (J. N. K. Rao and A. J. Scott, The analysis of
     categorical data from complex sample surveys, Journal of the American Statistical Association
     76, 1981).
 
@@ -84,7 +84,7 @@ class Sensitivity:
         clusters: k, 2 at least.
         components: r, 1 at least.
         baseline_count: m, the events the baseline counts; infinity for far more than any window's.
-        counts_inflation: The over-dispersion of the counts, 1 for independent events.
+        counts_inflation: The overdispersion of the counts, 1 for independent events.
         means_inflation: How many times the variance of independent events the mean has, in the
             direction where that is most: a shift in any direction is found at least as often.
     """
@@ -97,13 +97,13 @@ class Sensitivity:
 
     @classmethod
     def of(
-        cls, clusters: int, components: int, baseline_count: float, dependence: Dependence | None
+        cls, clusters: int, components: int, baseline_count: float, overdispersion: Overdispersion | None
     ) -> "Sensitivity":
-        """Return the sensitivity with a known dependence; with None events are taken for independent."""
-        if dependence is None:
+        """Return the sensitivity with a known overdispersion; with None events are taken for independent."""
+        if overdispersion is None:
             return cls(clusters, components, baseline_count)
-        inflation = float(np.linalg.eigvalsh(dependence.means)[-1])
-        return cls(clusters, components, baseline_count, dependence.counts, inflation)
+        inflation = float(np.linalg.eigvalsh(overdispersion.means)[-1])
+        return cls(clusters, components, baseline_count, overdispersion.counts, inflation)
 
     def noise_floor(self, count: int) -> float:
         """Return the base-2 divergence to expect without drift in a window of so many events, 1 or more."""
@@ -164,7 +164,7 @@ class Sensitivity:
         )
 
     def _effective(self, count: int, inflation: float) -> float:
-        """Return nm/(n+m) of a window, its events and the baseline's both over-dispersed."""
+        """Return nm/(n+m) of a window, its events and the baseline's both overdispersed."""
         return 1 / (1 / count + 1 / self.baseline_count) / inflation
 
     def _count(self, effective: float, inflation: float) -> int | None:

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from driftgauge.core.divergence import js_contributions
+from driftgauge.core.statistics.divergence import js_contributions
 
 BINS = st.one_of(st.just(0), st.integers(0, 1_000))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial as reference
 
-from driftgauge.core.concentration import concentrations, dirichlet_multinomial
+from driftgauge.core.statistics.concentration import concentrations, dirichlet_multinomial
 
 
 def typical(counts):

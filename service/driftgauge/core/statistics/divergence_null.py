@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincc, gammaln, rel_entr
 
-from driftgauge.core.concentration import concentrations
+from driftgauge.core.statistics.concentration import concentrations
 
-__all__ = ["CountNull", "WindowNull", "noise_floor"]
+__all__ = ["DivergenceDistribution", "DivergenceNull", "noise_floor"]
 
 # A p-value is never zero.
 _LEAST_P_VALUE = float(np.finfo(np.float64).tiny)
@@ -42,7 +42,7 @@ def noise_floor(clusters: int, count: int, baseline_count: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WindowNull:
+class DivergenceDistribution:
     """The distribution of the divergence of windows of one count while nothing drifts.
 
     It is a mixture of a scaled and shifted chi-squared distributions, one for each concentration.
@@ -73,7 +73,7 @@ class WindowNull:
         return min(max(tail, _LEAST_P_VALUE), 1.0)
 
 
-class CountNull:
+class DivergenceNull:
     """The distribution of the divergence between a window and a baseline while nothing drifts.
 
     It is the posterior predictive one: the true shares are Dirichlet (the baseline's counts plus a
@@ -88,7 +88,7 @@ class CountNull:
     chi-squared, Biometrika 46, 1959). Nothing is simulated, so the same window has the same answer in every
     process.
 
-    Over-dispersion divides the counts, the window's and the baseline's (Rao and Scott's correction of
+    Overdispersion divides the counts, the window's and the baseline's (Rao and Scott's correction of
     the first order, Journal of the American Statistical Association 76, 1981).
     """
 
@@ -98,7 +98,7 @@ class CountNull:
         Args:
             baseline_counts: (k,) int64, the baseline's histogram: two clusters or more, some of which
                 may be empty.
-            inflation: The over-dispersion of the counts, 1 for independent events, never less.
+            inflation: The overdispersion of the counts, 1 for independent events, never less.
 
         Raises:
             ValueError: There are fewer than two clusters, no events, or less dispersion than independent
@@ -108,7 +108,7 @@ class CountNull:
             message = "a histogram needs two clusters and an event for its divergence to vary"
             raise ValueError(message)
         if inflation < 1:
-            message = f"an over-dispersion of {inflation} is less than that of independent events"
+            message = f"an overdispersion of {inflation} is less than that of independent events"
             raise ValueError(message)
         self._shares = baseline_counts / baseline_counts.sum()
         self._inflation = inflation
@@ -117,7 +117,7 @@ class CountNull:
         grid, self._probabilities = concentrations(effective)
         self._parameters: NDArray[np.float64] = effective + grid[:, None]
 
-    def at(self, count: int) -> WindowNull:
+    def at(self, count: int) -> DivergenceDistribution:
         """Return the distribution for windows of so many events, at least 1."""
         # The counts of a window are independent negative binomial ones, given their sum.
         effective = max(count / self._inflation, 1.0)
@@ -146,7 +146,9 @@ class CountNull:
         skewnesses = np.maximum(thirds / variances**1.5, _LEAST_SKEWNESS)
         # A part of an event makes the divergence as much smaller as it makes its floor.
         shrink = (1 / effective + self._per_event) / (1 / whole + self._per_event)
-        return WindowNull(self._probabilities, means * shrink, np.sqrt(variances) * shrink, skewnesses)
+        return DivergenceDistribution(
+            self._probabilities, means * shrink, np.sqrt(variances) * shrink, skewnesses
+        )
 
 
 def _counts(

@@ -16,7 +16,7 @@ def combine(p_values: Sequence[float]) -> float:
     """Return the combined p-value of tests that need not be independent, above 0 and at most 0.99.
 
     Each p-value becomes a Cauchy variable tan(pi (1/2 - p)), and their mean is one again, nearly so
-    in the tail whatever the dependence. Where one of t tests sees what the others do not, the result
+    in the tail whatever the overdispersion. Where one of t tests sees what the others do not, the result
     is t times its p-value. P-values above 0.99 count as 0.99, which makes the result smaller; at a
     level of 1 % three independent tests then reject 1.003 %. On windows of image embeddings, whose
     three p-values are correlated by 0.4 to 0.5, they reject 1.1 %.

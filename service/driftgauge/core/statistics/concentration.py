@@ -31,7 +31,7 @@ def concentrations(counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     Statistical Society B 29, 1967).
 
     Args:
-        counts: (k,) float64, the baseline's histogram, over-dispersion divided out.
+        counts: (k,) float64, the baseline's histogram, overdispersion divided out.
 
     Returns:
         Concentrations a cluster, (a,) float64, growing, and their probabilities, (a,) float64.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from driftgauge.core.local import LocalDriver
-from driftgauge.core.result import WindowResult
-from driftgauge.core.windows.shard import Round
+from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import InputError
 from driftgauge.events.files import read_lines
 from driftgauge.events.records import Records
@@ -81,7 +81,7 @@ class Replay:
         while last := list(self._results(driver.commit(log_ms, positions, everything=True))):
             yield from last
 
-    def _results(self, round_: Round) -> Iterator[WindowResult]:
+    def _results(self, round_: RoundResult) -> Iterator[WindowResult]:
         for late in round_.late:
             self.late[late.stream, late.size_ms] += late.number
         yield from round_.results

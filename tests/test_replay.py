@@ -9,7 +9,7 @@ import pytest
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
 from driftgauge.events.results import result_record
-from driftgauge.history import Replay
+from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
 from tests.watched import (
     CLUSTERS,

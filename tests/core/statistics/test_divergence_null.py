@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.special import chdtrc, rel_entr
 from scipy.stats import betabinom, dirichlet_multinomial
 
-from driftgauge.core.concentration import concentrations
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.significance import CountNull, noise_floor
+from driftgauge.core.statistics.concentration import concentrations
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import DivergenceNull, noise_floor
 from tests.core.rare import sample_windows
 
 
@@ -92,7 +92,7 @@ SETTINGS = [
 @pytest.mark.parametrize(("clusters", "count", "baseline_count"), SETTINGS)
 def test_the_p_value_is_the_share_of_undrifted_windows_that_diverge_as_much(clusters, count, baseline_count):
     baseline_counts = draw_baseline(clusters, baseline_count)
-    null = CountNull(baseline_counts, 1.0).at(count)
+    null = DivergenceNull(baseline_counts, 1.0).at(count)
     simulated = np.sort(draw_divergences(baseline_counts, count, 200_000))
     for level in (0.9, 0.5, 0.1, 0.01, 0.001):
         observed = simulated[int((1 - level) * len(simulated))]
@@ -109,7 +109,7 @@ def test_the_expected_divergence_is_the_mean_of_undrifted_windows(clusters, coun
     simulated = draw_divergences(baseline_counts, count, 20_000)
     # 1 % is three standard errors of either mean, but for two clusters.
     tolerance = 0.015 if clusters > 2 else 0.04
-    assert CountNull(baseline_counts, 1.0).at(count).expected == pytest.approx(
+    assert DivergenceNull(baseline_counts, 1.0).at(count).expected == pytest.approx(
         simulated.mean(), rel=tolerance
     )
 
@@ -150,7 +150,7 @@ LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
     [([400, 600], 112, 0.3), ([14_000, 26_000], 4_000, 0.07), ([300_000, 700_000], 1_000_000, 0.01)],
 )
 def test_the_tail_of_two_clusters_is_nearly_the_exact_one(baseline_counts, count, tolerance):
-    null = CountNull(np.array(baseline_counts), 1.0).at(count)
+    null = DivergenceNull(np.array(baseline_counts), 1.0).at(count)
     divergences, exact = exact_tail_of_two(np.array(baseline_counts), count)
     for level in LEVELS:
         place = int(np.argmax(exact <= level))
@@ -161,7 +161,7 @@ def test_the_tail_of_two_clusters_is_nearly_the_exact_one(baseline_counts, count
     ("baseline_counts", "count", "tolerance"), [([50, 30, 20], 60, 0.3), ([400, 300, 300], 400, 0.1)]
 )
 def test_the_tail_of_three_clusters_is_nearly_the_exact_one(baseline_counts, count, tolerance):
-    null = CountNull(np.array(baseline_counts), 1.0).at(count)
+    null = DivergenceNull(np.array(baseline_counts), 1.0).at(count)
     divergences, exact = exact_tail_of_three(np.array(baseline_counts), count)
     for level in LEVELS:
         place = int(np.argmax(exact <= level))
@@ -170,7 +170,7 @@ def test_the_tail_of_three_clusters_is_nearly_the_exact_one(baseline_counts, cou
 
 @pytest.mark.parametrize(("baseline_counts", "count"), [([9_990, 10], 5_000), ([50_000, 0], 100_000)])
 def test_the_tail_where_one_cluster_has_nearly_all_is_hardly_too_small(baseline_counts, count):
-    null = CountNull(np.array(baseline_counts), 1.0).at(count)
+    null = DivergenceNull(np.array(baseline_counts), 1.0).at(count)
     divergences, exact = exact_tail_of_two(np.array(baseline_counts), count)
     for level in LEVELS[1:]:
         place = int(np.argmax(exact <= level))
@@ -190,7 +190,7 @@ RARE = {
 @pytest.mark.parametrize("case", RARE)
 def test_rare_divergences_are_about_as_rare_as_they_are_taken_for(case):
     baseline_counts, count, bounds = RARE[case]
-    null = CountNull(baseline_counts, 1.0).at(count)
+    null = DivergenceNull(baseline_counts, 1.0).at(count)
     sample = sample_windows(baseline_counts, count, 100_000)
     for level, (least, most) in zip((1e-2, 1e-4, 1e-7), bounds, strict=True):
         divergence, share, error = sample.at(level)
@@ -201,7 +201,7 @@ def test_rare_divergences_are_about_as_rare_as_they_are_taken_for(case):
 @pytest.mark.parametrize(("clusters", "filled"), [(50, 5), (300, 10)])
 def test_a_baseline_that_fills_few_of_the_clusters_has_the_tail_of_few(clusters, filled):
     baseline_counts = np.append(draw_baseline(filled, 25_000), np.zeros(clusters - filled, dtype=np.int64))
-    null = CountNull(baseline_counts, 1.0).at(500)
+    null = DivergenceNull(baseline_counts, 1.0).at(500)
     simulated = np.sort(draw_divergences(baseline_counts, 500, 100_000))
     for level in (0.1, 0.01, 0.001):
         observed = simulated[int((1 - level) * len(simulated))]
@@ -213,7 +213,7 @@ def test_a_baseline_that_fills_few_of_the_clusters_has_the_tail_of_few(clusters,
 
 def test_with_few_clusters_the_tail_is_not_larger_than_it_is():
     baseline_counts = draw_baseline(5, 5_000)
-    null = CountNull(baseline_counts, 1.0).at(1_000)
+    null = DivergenceNull(baseline_counts, 1.0).at(1_000)
     simulated = np.sort(draw_divergences(baseline_counts, 1_000, 2_000_000))
     for level in (0.01, 0.001):
         observed = simulated[int((1 - level) * len(simulated))]
@@ -234,7 +234,7 @@ ONE_CLUSTER = [
 def test_windows_of_a_baseline_of_one_cluster_alarm_as_often_as_they_should(filled, clusters, count):
     baseline_counts = np.zeros(clusters, dtype=np.int64)
     baseline_counts[: len(filled)] = filled
-    null = CountNull(baseline_counts, 1.0).at(count)
+    null = DivergenceNull(baseline_counts, 1.0).at(count)
     simulated = draw_divergences(baseline_counts, count, 100_000)
     assert null.expected == pytest.approx(simulated.mean(), rel=0.03)
     # Few windows differ, so each p-value is asked for once.
@@ -250,17 +250,17 @@ def test_windows_of_a_baseline_of_one_cluster_alarm_as_often_as_they_should(fill
 def test_a_window_that_is_as_its_baseline_of_one_cluster_is_no_evidence(clusters, baseline_count, count):
     baseline_counts = np.zeros(clusters, dtype=np.int64)
     baseline_counts[0] = baseline_count
-    assert CountNull(baseline_counts, 1.0).at(count).p_value(0.0) > 0.2
+    assert DivergenceNull(baseline_counts, 1.0).at(count).p_value(0.0) > 0.2
 
 
 def test_the_least_divergence_that_a_window_may_have_is_no_evidence():
     baseline_counts = np.array([96_552, 0, 1, 0, 0, 1])
     least = divergence([139, 0, 0, 0, 0, 0], baseline_counts)
-    assert CountNull(baseline_counts, 5.0).at(139).p_value(least) > 0.2
+    assert DivergenceNull(baseline_counts, 5.0).at(139).p_value(least) > 0.2
 
 
 def test_large_windows_against_larger_baselines_are_chi_squared():
-    null = CountNull(np.full(20, 50_000_000), 1.0)
+    null = DivergenceNull(np.full(20, 50_000_000), 1.0)
     count, baseline_count = 10_000_000, 10**9
     scale = 8 * math.log(2) * count * baseline_count / (count + baseline_count)
     assert null.at(count).expected == pytest.approx(19 / scale, rel=0.01)
@@ -286,7 +286,7 @@ def baselines(draw, least_clusters, most_clusters, least_count):
 def test_the_p_value_is_above_zero_and_at_most_one_whatever_the_baseline(
     baseline_counts, count, inflation, js_divergences
 ):
-    null = CountNull(baseline_counts, inflation).at(count)
+    null = DivergenceNull(baseline_counts, inflation).at(count)
     assert all(0 < null.p_value(js_divergence) <= 1 for js_divergence in js_divergences)
     assert 0 < null.expected <= 1
 
@@ -299,20 +299,20 @@ def test_the_p_value_is_above_zero_and_at_most_one_whatever_the_baseline(
     st.lists(st.floats(0, 30), min_size=2, max_size=20),
 )
 def test_the_p_value_does_not_rise_with_the_divergence(baseline_counts, count, inflation, ratios):
-    null = CountNull(baseline_counts, inflation).at(count)
+    null = DivergenceNull(baseline_counts, inflation).at(count)
     divergences = sorted(min(ratio * null.expected, 1.0) for ratio in [0.0, *ratios])
     p_values = [null.p_value(divergence) for divergence in divergences]
     assert p_values == sorted(p_values, reverse=True)
 
 
 def test_the_largest_divergence_of_the_largest_window_has_a_p_value():
-    null = CountNull(draw_baseline(20, 10**6), 1.0)
+    null = DivergenceNull(draw_baseline(20, 10**6), 1.0)
     assert 0 < null.at(10**9).p_value(1.0) < 1e-300
 
 
 def test_hundreds_of_clusters_have_a_null():
     baseline_counts = draw_baseline(300, 3_000)
-    null = CountNull(baseline_counts, 1.0)
+    null = DivergenceNull(baseline_counts, 1.0)
     simulated = draw_divergences(baseline_counts, 256, 2_000)
     assert null.at(256).expected == pytest.approx(simulated.mean(), rel=0.01)
     assert null.at(256).p_value(float(np.median(simulated))) == pytest.approx(0.5, abs=0.05)
@@ -320,13 +320,13 @@ def test_hundreds_of_clusters_have_a_null():
 
 def test_an_event_in_a_cluster_that_the_baseline_left_empty_is_rare_but_possible():
     baseline_counts = np.array([500, 400, 100, 0])
-    null = CountNull(baseline_counts, 1.0)
+    null = DivergenceNull(baseline_counts, 1.0)
     assert 0.01 < null.at(10).p_value(divergence([5, 4, 0, 1], baseline_counts)) < 0.2
     assert 0 < null.at(10).p_value(divergence([0, 0, 0, 10], baseline_counts)) < 1e-9
 
 
 def test_the_p_value_and_the_expected_divergence_change_little_from_one_count_to_the_next():
-    null = CountNull(draw_baseline(20, 5_000), 1.0)
+    null = DivergenceNull(draw_baseline(20, 5_000), 1.0)
     counts = range(380, 460)
     statistic = 44.0
     p_values = [
@@ -339,8 +339,8 @@ def test_the_p_value_and_the_expected_divergence_change_little_from_one_count_to
 
 def test_over_dispersion_divides_both_counts():
     baseline_counts = draw_baseline(20, 2_000)
-    inflated = CountNull(baseline_counts * 3, 3.0)
-    plain = CountNull(baseline_counts, 1.0)
+    inflated = DivergenceNull(baseline_counts * 3, 3.0)
+    plain = DivergenceNull(baseline_counts, 1.0)
     expected = plain.at(256).expected
     assert inflated.at(768).expected == pytest.approx(expected, rel=0.01)
     for factor, tolerance in [(0.8, 0.01), (1.2, 0.02), (2.0, 0.1)]:
@@ -352,7 +352,7 @@ def test_over_dispersion_divides_both_counts():
 def test_over_dispersion_makes_a_divergence_less_significant():
     baseline_counts = draw_baseline(20, 5_000)
     p_values = [
-        CountNull(baseline_counts, inflation).at(500).p_value(0.02) for inflation in (1.0, 1.1, 2.0, 5.0)
+        DivergenceNull(baseline_counts, inflation).at(500).p_value(0.02) for inflation in (1.0, 1.1, 2.0, 5.0)
     ]
     assert p_values == sorted(p_values)
     assert p_values[0] < 0.01
@@ -365,14 +365,14 @@ def test_over_dispersion_makes_a_divergence_less_significant():
 )
 def test_parts_of_events_have_a_null(baseline_counts, inflation):
     for count in (1, 50, 333):
-        null = CountNull(np.array(baseline_counts), inflation).at(count)
+        null = DivergenceNull(np.array(baseline_counts), inflation).at(count)
         assert 0 < null.expected < 1
         assert 0 < null.p_value(null.expected) < 1
 
 
 def test_more_over_dispersion_than_events_leaves_one_event():
     baseline_counts = draw_baseline(5, 5_000)
-    null = CountNull(baseline_counts, 50.0)
+    null = DivergenceNull(baseline_counts, 50.0)
     assert null.at(10).expected == null.at(50).expected
 
 
@@ -382,7 +382,7 @@ def test_the_level_holds_on_average_over_baselines():
     for _ in range(100):
         shares = random.dirichlet(np.full(5, 3.0))
         baseline_counts = random.multinomial(1_280, shares)
-        null = CountNull(baseline_counts, 1.0)
+        null = DivergenceNull(baseline_counts, 1.0)
         windows = random.multinomial(128, shares, 60)
         alarms.append(
             np.mean([null.at(128).p_value(divergence(window, baseline_counts)) <= 0.05 for window in windows])
@@ -394,14 +394,14 @@ def test_the_level_holds_on_average_over_baselines():
 
 def test_the_same_window_has_the_same_p_value_whatever_was_asked_before_and_in_every_process():
     baseline_counts = draw_baseline(5, 1_000)
-    fresh, used = CountNull(baseline_counts, 1.3), CountNull(baseline_counts.copy(), 1.3)
+    fresh, used = DivergenceNull(baseline_counts, 1.3), DivergenceNull(baseline_counts.copy(), 1.3)
     for count in (700, 7, 90):
         used.at(count).p_value(0.1)
     p_value = fresh.at(333).p_value(0.02)
     assert used.at(333).p_value(0.02) == p_value
     program = (
-        "import numpy as np; from driftgauge.core.significance import CountNull; "
-        f"print(repr(CountNull(np.array({baseline_counts.tolist()}), 1.3).at(333).p_value(0.02)))"
+        "import numpy as np; from driftgauge.core.statistics.divergence_null import DivergenceNull; "
+        f"print(repr(DivergenceNull(np.array({baseline_counts.tolist()}), 1.3).at(333).p_value(0.02)))"
     )
     elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(elsewhere.stdout) == p_value
@@ -410,9 +410,9 @@ def test_the_same_window_has_the_same_p_value_whatever_was_asked_before_and_in_e
 @pytest.mark.parametrize("baseline_counts", [[10], [0, 0, 0]])
 def test_a_histogram_that_cannot_diverge_has_no_null(baseline_counts):
     with pytest.raises(ValueError, match="two clusters and an event"):
-        CountNull(np.array(baseline_counts), 1.0)
+        DivergenceNull(np.array(baseline_counts), 1.0)
 
 
 def test_less_dispersion_than_that_of_independent_events_is_refused():
     with pytest.raises(ValueError, match=r"0\.9 is less"):
-        CountNull(np.array([10, 10]), 0.9)
+        DivergenceNull(np.array([10, 10]), 0.9)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.divergence import js_contributions
-from driftgauge.core.mean_shift import MeanShift
-from driftgauge.core.result import MAX_MOVERS, Score
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.windows.result import MAX_MOVERS, Score
 from driftgauge.core.windows.window import Window
 from tests.core.builders import FIRST, HOUR_MS, build_result
 

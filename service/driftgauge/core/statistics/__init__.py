@@ -1,0 +1,1 @@
+"""Statistics of a window against a baseline: divergence, mean shift, null distributions, power."""
