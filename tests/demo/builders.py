@@ -1,10 +1,10 @@
 """What the demo's tests are made of: every image, and days as the story would tell them."""
 
 import numpy as np
+from deploy.demo.days import DAY_MS, Day
+from deploy.demo.digits import Condition, Images, split_digits
 
 from driftgauge.core.result import Verdict
-from driftgauge.demo.days import DAY_MS, Day
-from driftgauge.demo.digits import Condition, Images, split_digits
 from driftgauge.events.timestamps import parse_timestamp
 
 PARTS = ("training", "reference", "traffic")

@@ -1,9 +1,9 @@
 """The parts of the story that take seconds to make, made once."""
 
 import pytest
+from deploy.demo.digits import Split
+from deploy.demo.network import Network, train
 
-from driftgauge.demo.digits import Split
-from driftgauge.demo.network import Network, train
 from tests.demo.builders import SPLIT
 
 

@@ -1,7 +1,7 @@
 import pytest
+from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
+from deploy.demo.digits import Condition
 
-from driftgauge.demo.days import TABLE_HEAD, check, table_row, week_rows
-from driftgauge.demo.digits import Condition
 from driftgauge.errors import DemoError
 from tests.demo.builders import build_day, build_days
 

@@ -13,11 +13,11 @@ from time import monotonic
 from urllib.request import urlopen
 
 import pytest
+from deploy.demo.scrape import Scrape
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.core.result import Verdict
-from driftgauge.demo.scrape import Scrape
 
 PATIENCE_S = 150.0
 ROW = re.compile(
@@ -41,7 +41,7 @@ class Told:
 def started(out, *options):
     """Start the demo as the leader of a process group, as a shell does; nothing outlives the test."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "driftgauge", "demo", "--out", str(out), *options],
+        [sys.executable, "-m", "deploy.demo", "--out", str(out), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

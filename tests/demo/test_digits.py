@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from deploy.demo.digits import Condition, Images, expose, reuse, split_digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.demo.digits import Condition, Images, expose, reuse, split_digits
 from tests.demo.builders import EVERY, PARTS
 
 SIDE = 8

@@ -7,14 +7,14 @@ from itertools import count, islice
 import numpy as np
 import orjson
 import pytest
+from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.digits import Condition
+from deploy.demo.embedded_broker import EmbeddedBroker
+from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
+from deploy.demo.source import Source
 
 from driftgauge.config import load_settings
-from driftgauge.demo.digits import Condition
-from driftgauge.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
-from driftgauge.demo.source import Source
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import ConfigError
-from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka.producers import RecordingProducer
 
 MINUTE_MS = 60_000

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from deploy.demo.digits import Condition, expose, reuse
+from deploy.demo.network import MODEL_VERSION, Network, train
 from safetensors.numpy import save as serialize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -7,8 +9,6 @@ from sklearn.neural_network import MLPClassifier
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.divergence import js_contributions
 from driftgauge.core.significance import CountNull
-from driftgauge.demo.digits import Condition, expose, reuse
-from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.errors import InputError
 
 

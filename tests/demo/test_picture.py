@@ -1,8 +1,8 @@
 import pytest
+from deploy.demo.picture import draw
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from driftgauge.demo.picture import draw
 from driftgauge.errors import DemoError
 from tests.demo.builders import build_day, build_days
 

@@ -2,8 +2,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from deploy.demo.service_process import ServiceProcess
 
-from driftgauge.demo.service_process import ServiceProcess
 from driftgauge.errors import DemoError
 
 

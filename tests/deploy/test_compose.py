@@ -6,10 +6,10 @@ import sys
 
 import click
 import pytest
+from deploy.demo.live import LIVE_STREAM
 
 from driftgauge.cli import cli
 from driftgauge.config import load_settings
-from driftgauge.demo.live import LIVE_STREAM
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, instructions
 from tests.deploy.stack import FILE, OURS, SERVICES, STACK, memory_mib, mounts
 from tests.kafka.jars import kafka_version

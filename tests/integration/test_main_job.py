@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deploy.demo.digits import Condition, Split, expose, reuse, split_digits
+from deploy.demo.network import MODEL_VERSION, Network, train
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.demo.digits import Condition, Split, expose, reuse, split_digits
-from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.kafka.publisher import Publication, publish
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
 from tests.integration.gauges import Samples, gauges_of, shown_by, without_wall_time

@@ -17,11 +17,11 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
 from driftgauge.kafka import client, lost_topics, metadata, topics
-from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS, InternalTopics
 from tests.kafka.broker import Broker
 

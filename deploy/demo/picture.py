@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftgauge.demo.days import Day
-from driftgauge.demo.digits import Condition
+from deploy.demo.days import Day
+from deploy.demo.digits import Condition
+
 from driftgauge.errors import DemoError
 
 try:
@@ -12,7 +13,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 except ModuleNotFoundError as error:
-    _message = "the demo draws with matplotlib, which is missing; run: pip install 'driftgauge[demo]'"
+    _message = "the demo draws with matplotlib, which is missing; run: pip install 'driftgauge[pictures]'"
     raise DemoError(_message) from error
 
 __all__ = ["draw"]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from deploy.demo.digits import Condition, Images, expose, reuse, split_digits
+from deploy.demo.network import MODEL_VERSION, Network, train
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.demo.digits import Condition, Images, expose, reuse, split_digits
-from driftgauge.demo.network import MODEL_VERSION, Network, train
 
 __all__ = ["CLUSTERS", "Source", "load_source", "train_source"]
 

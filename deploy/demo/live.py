@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from confluent_kafka import Producer
+from deploy.demo.digits import Condition
+from deploy.demo.network import MODEL_VERSION
+from deploy.demo.source import Source
 
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
-from driftgauge.demo.digits import Condition
-from driftgauge.demo.network import MODEL_VERSION
-from driftgauge.demo.source import Source
 from driftgauge.errors import ConfigError
 from driftgauge.kafka import client
 from driftgauge.kafka.publisher import Publication, publish

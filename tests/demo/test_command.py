@@ -9,7 +9,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "out"
     done = subprocess.run(
-        [sys.executable, "-m", "driftgauge", "demo", "--out", str(out)],
+        [sys.executable, "-m", "deploy.demo", "--out", str(out)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from deploy.demo.scrape import Scrape
+
 from driftgauge.config import ENV_PREFIX
-from driftgauge.demo.scrape import Scrape
 from driftgauge.errors import DemoError
 
 __all__ = ["ServiceProcess"]

@@ -17,23 +17,23 @@ from pathlib import Path
 
 import click
 from confluent_kafka import Producer
+from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.days import DAY_MS, TABLE_HEAD, Day, check, table_row, week_rows
+from deploy.demo.digits import Condition
+from deploy.demo.embedded_broker import EmbeddedBroker
+from deploy.demo.live import DAYS_PER_WEEK, LIVE_STREAM, publish_live
+from deploy.demo.network import MODEL_VERSION
+from deploy.demo.picture import draw
+from deploy.demo.scrape import Scrape
+from deploy.demo.service_process import ServiceProcess
+from deploy.demo.source import CLUSTERS, Source, train_source
 
 from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.core.durations import parse_duration
 from driftgauge.core.result import Verdict
-from driftgauge.demo.days import DAY_MS, TABLE_HEAD, Day, check, table_row, week_rows
-from driftgauge.demo.digits import Condition
-from driftgauge.demo.live import DAYS_PER_WEEK, LIVE_STREAM, publish_live
-from driftgauge.demo.network import MODEL_VERSION
-from driftgauge.demo.picture import draw
-from driftgauge.demo.scrape import Scrape
-from driftgauge.demo.service_process import ServiceProcess
-from driftgauge.demo.source import CLUSTERS, Source, train_source
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import ConfigError, DemoError
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.publisher import Publication, publish
 
 __all__ = ["tell"]

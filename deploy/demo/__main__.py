@@ -21,7 +21,7 @@ def demo_group(ctx: click.Context, out: Path, *, keep: bool) -> None:
     The commands below are its live traffic in parts, for a broker and a service of their own.
     """
     if ctx.invoked_subcommand is None:
-        from driftgauge.demo.story import tell
+        from deploy.demo.run import tell
 
         tell(out, keep=keep)
         return
@@ -37,9 +37,10 @@ def demo_group(ctx: click.Context, out: Path, *, keep: bool) -> None:
 @click.option("--out", type=FOLDER, required=True, help="The folder to write into.")
 def _prepare(out: Path) -> None:
     """Train the network, and fit the baseline of the live traffic's stream."""
+    from deploy.demo.live import LIVE_STREAM
+    from deploy.demo.source import train_source
+
     from driftgauge.baseline.artifact import save
-    from driftgauge.demo.live import LIVE_STREAM
-    from driftgauge.demo.source import train_source
 
     source = train_source()
     network, baseline = out / "network.safetensors", out / f"{LIVE_STREAM}.safetensors"
@@ -56,9 +57,13 @@ def _publish_live(network: Path, config_path: Path) -> None:
 
     A day of the story lasts as long as the stream's shortest window.
     """
-    from driftgauge.demo.live import publish_until_stopped
-    from driftgauge.demo.source import load_source
+    from deploy.demo.live import publish_until_stopped
+    from deploy.demo.source import load_source
 
     publish_until_stopped(
         settings_of(config_path), load_source(network), clock_ms=SYSTEM_CLOCK.wall_ms, say=click.echo
     )
+
+
+if __name__ == "__main__":
+    demo_group(prog_name="python -m deploy.demo")

@@ -3,14 +3,14 @@ import signal
 import threading
 
 import pytest
+from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.days import check
+from deploy.demo.embedded_broker import EmbeddedBroker
+from deploy.demo.service_process import ServiceProcess
 
 from driftgauge.config import load_settings
-from driftgauge.demo.days import check
-from driftgauge.demo.service_process import ServiceProcess
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import DemoError
 from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.demo.builders import build_days
 from tests.watched import MONDAY_MS, event, save_baseline
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from deploy.demo.digits import Images, reuse
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from driftgauge.demo.digits import Images, reuse
 from driftgauge.errors import InputError
 
 __all__ = ["MODEL_VERSION", "Network", "train"]

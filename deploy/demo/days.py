@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from deploy.demo.digits import Condition
+
 from driftgauge.core.result import Verdict
-from driftgauge.demo.digits import Condition
 from driftgauge.errors import DemoError
 from driftgauge.events.timestamps import format_timestamp
 
