@@ -1,7 +1,7 @@
-"""Live traffic: the three weeks in the present tense, a window of the stream for a day, again and again.
+"""Live traffic: the three weeks in real time, repeated without end; a day lasts one window of the stream.
 
-For a Prometheus that is pointed at the service: events bear the time at which they are sent, so that
-dashboards draw the story, and alerts fire, as it goes on.
+Events carry the time at which they are sent, so dashboards and alerts of a Prometheus server that
+scrapes the service show the drift while it happens.
 """
 
 import signal
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from confluent_kafka import Producer
-from deploy.demo.digits import Condition
+from deploy.demo.digits import ImageQuality
 from deploy.demo.network import MODEL_VERSION
-from deploy.demo.source import Source
+from deploy.demo.source import TrafficSource
 
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
@@ -26,27 +26,27 @@ __all__ = ["DAYS_PER_WEEK", "LIVE_STREAM", "live_periods", "publish_live", "publ
 LIVE_STREAM = "digits-live"
 DAYS_PER_WEEK = 7
 
-# Well above what a window of a minute needs to be scored, and no load to speak of.
+# A window of a minute needs far fewer events to be scored, and the load is negligible.
 _EVENTS_PER_PERIOD = 20
 _PERIOD_MS = 1_000
 
 
-def live_periods(now_ms: int, day_ms: int) -> Iterator[tuple[int, Condition]]:
-    """Yield the start of every period from now on, ms, and the condition that its images are under.
+def live_periods(now_ms: int, day_ms: int) -> Iterator[tuple[int, ImageQuality]]:
+    """Yield the start of each period from now on, ms, and the quality of its images.
 
-    The first week begins with the day that is under way, so a week holds whole days but for that one.
+    The first week begins with the current day, so only that day may be shorter.
     """
     start_ms = now_ms - now_ms % _PERIOD_MS
     first_ms = now_ms - now_ms % day_ms
     while True:
         week = (start_ms - first_ms) // (DAYS_PER_WEEK * day_ms)
-        yield start_ms, tuple(Condition)[week % len(Condition)]
+        yield start_ms, tuple(ImageQuality)[week % len(ImageQuality)]
         start_ms += _PERIOD_MS
 
 
 def publish_live(
     producer: Producer,
-    source: Source,
+    source: TrafficSource,
     *,
     topic: str,
     day_ms: int,
@@ -54,24 +54,33 @@ def publish_live(
     check: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
-    """Publish events of the present time until interrupted, a week of days under each condition.
+    """Publish events at their event time until `check` raises; the quality changes every week.
+
+    Args:
+        producer: The producer of a client without transactions.
+        source: Makes the events' embeddings.
+        topic: The events topic.
+        day_ms: The length of a day.
+        clock_ms: The wall clock.
+        check: Called before each period; raises to end the traffic.
+        say: Called with a line whenever the quality changes.
 
     Raises:
-        BrokerError: The broker did not take the events.
+        BrokerError: The broker did not accept the events.
     """
-    before: Condition | None = None
-    for start_ms, condition in live_periods(clock_ms(), day_ms):
-        if condition is not before:
-            say(f"A week of {DAYS_PER_WEEK} days of {format_duration(day_ms)}: {condition} images.")
-            before = condition
+    previous: ImageQuality | None = None
+    for start_ms, quality in live_periods(clock_ms(), day_ms):
+        if quality is not previous:
+            say(f"A week of {DAYS_PER_WEEK} days of {format_duration(day_ms)}: {quality} images.")
+            previous = quality
         check()
-        # What is sent has happened: a period is sent when it is over.
+        # No event lies in the future: a period is sent after it has ended.
         if (ahead_ms := start_ms + _PERIOD_MS - clock_ms()) > 0:
             time.sleep(ahead_ms / 1_000)
         publication = Publication.spread(
             topic=topic,
             stream=LIVE_STREAM,
-            vectors=source.network.embed(source.draw(_EVENTS_PER_PERIOD, condition)),
+            vectors=source.network.embed(source.draw(_EVENTS_PER_PERIOD, quality)),
             start_ms=start_ms,
             span_ms=_PERIOD_MS,
             disorder_ms=0,
@@ -82,17 +91,19 @@ def publish_live(
 
 
 def publish_until_stopped(
-    settings: Settings, source: Source, *, clock_ms: Callable[[], int], say: Callable[[str], None]
+    settings: Settings, source: TrafficSource, *, clock_ms: Callable[[], int], say: Callable[[str], None]
 ) -> None:
-    """Publish live traffic to the brokers of a configuration that watches it, until SIGTERM or SIGINT.
+    """Publish live traffic to the brokers of a configuration until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: It does not watch the stream.
-        BrokerError: The broker did not take the events.
+        ConfigError: The configuration does not watch the stream.
+        BrokerError: The broker did not accept the events.
     """
     watched = next((stream for stream in settings.streams if stream.name == LIVE_STREAM), None)
     if watched is None:
-        message = f"the configuration watches no stream {LIVE_STREAM}: its events would be refused; add it"
+        message = (
+            f"the configuration has no stream {LIVE_STREAM}, so its events would be rejected; add the stream"
+        )
         raise ConfigError(message)
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

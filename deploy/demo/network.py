@@ -1,11 +1,11 @@
-"""A small network that reads digits; its hidden layer gives the embeddings."""
+"""A small classifier of digits; its hidden layer gives the embeddings."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from deploy.demo.digits import Images, reuse
+from deploy.demo.digits import DigitImages, shift_randomly
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -19,9 +19,9 @@ __all__ = ["MODEL_VERSION", "Network", "train"]
 MODEL_VERSION = "digits-mlp-1"
 
 _HIDDEN_UNITS = 32
-_REUSES = 5
-# Training ends by itself, when the loss no longer falls, after some 170 rounds.
-_MOST_ROUNDS = 1_000
+_SHIFTS_PER_IMAGE = 5
+# Training converges after about 170 epochs.
+_MAX_EPOCHS = 1_000
 _LEARNING_RATE = 0.01
 
 
@@ -29,41 +29,41 @@ _LEARNING_RATE = 0.01
 class Network:
     """A classifier of images of 64 pixels, with one hidden layer of 32 units.
 
-    Its embedding is that layer before the activation, as in the published case: the activation
-    (ReLU) would cut off everything below zero, and with it part of what moves under drift.
+    The embedding is that layer before its activation. The activation (ReLU) would clip negative
+    values to zero, and hide part of the drift.
 
     Attributes:
         hidden_weights: (64, 32) float64.
         hidden_biases: (32,) float64.
-        answer_weights: (32, 10) float64.
-        answer_biases: (10,) float64.
+        output_weights: (32, 10) float64.
+        output_biases: (10,) float64.
     """
 
     hidden_weights: NDArray[np.float64]
     hidden_biases: NDArray[np.float64]
-    answer_weights: NDArray[np.float64]
-    answer_biases: NDArray[np.float64]
+    output_weights: NDArray[np.float64]
+    output_biases: NDArray[np.float64]
 
     @classmethod
-    def of(cls, classifier: MLPClassifier) -> Self:
-        """Take the layers out of a classifier that was trained on the digits 0 to 9."""
-        (hidden, answer), (hidden_biases, answer_biases) = classifier.coefs_, classifier.intercepts_
-        return cls(hidden, hidden_biases, answer, answer_biases)
+    def from_classifier(cls, classifier: MLPClassifier) -> Self:
+        """Return the network with the weights of a classifier trained on the digits 0 to 9."""
+        (hidden, output), (hidden_biases, output_biases) = classifier.coefs_, classifier.intercepts_
+        return cls(hidden, hidden_biases, output, output_biases)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+        """Return the network that `save` wrote.
 
         Raises:
-            InputError: The file cannot be read, or holds something else.
+            InputError: The file cannot be read, or holds no network.
         """
         try:
             return cls(**load(path.read_bytes()))
         except OSError as error:
             reason = str(error.strerror)
         except (SafetensorError, TypeError) as error:
-            reason = f"it does not hold one: {error}"
-        message = f"{path}: cannot read the network ({reason}); `driftgauge demo prepare` writes it"
+            reason = f"it holds none: {error}"
+        message = f"{path}: cannot read the network ({reason}); `python -m deploy.demo prepare` writes it"
         raise InputError(message)
 
     def save(self, path: Path) -> None:
@@ -78,25 +78,25 @@ class Network:
             message = f"{path}: cannot write the network: {error.strerror}; name a folder you may write to"
             raise InputError(message) from error
 
-    def embed(self, images: Images) -> NDArray[np.float32]:
+    def embed(self, images: DigitImages) -> NDArray[np.float32]:
         """Return the embeddings of n images, (n, 32) float32."""
         flat = images.pixels.reshape(len(images.pixels), -1)
         return np.asarray(flat @ self.hidden_weights + self.hidden_biases, dtype=np.float32)
 
-    def accuracy(self, images: Images) -> float:
-        """Return the share of the images that are read as what they show."""
-        answers = np.maximum(self.embed(images), 0) @ self.answer_weights + self.answer_biases
-        return float((answers.argmax(axis=1) == images.labels).mean())
+    def accuracy(self, images: DigitImages) -> float:
+        """Return the share of the images that are classified correctly."""
+        scores = np.maximum(self.embed(images), 0) @ self.output_weights + self.output_biases
+        return float((scores.argmax(axis=1) == images.labels).mean())
 
 
-def train(images: Images, seed: int) -> Network:
-    """Train a network on the images, each in several shifts."""
-    rows = np.tile(np.arange(len(images.labels)), _REUSES)
-    shifted = reuse(images, rows, np.random.default_rng(seed))
+def train(images: DigitImages, seed: int) -> Network:
+    """Return a network trained on the images, each with several shifts."""
+    rows = np.tile(np.arange(len(images.labels)), _SHIFTS_PER_IMAGE)
+    shifted = shift_randomly(images, rows, np.random.default_rng(seed))
     classifier = MLPClassifier(
-        (_HIDDEN_UNITS,), learning_rate_init=_LEARNING_RATE, max_iter=_MOST_ROUNDS, random_state=seed
+        (_HIDDEN_UNITS,), learning_rate_init=_LEARNING_RATE, max_iter=_MAX_EPOCHS, random_state=seed
     )
-    # Threads would only wait for each other on matrices this small.
+    # On matrices this small, threads cost more than they save.
     with threadpool_limits(limits=1):
         classifier.fit(shifted.pixels.reshape(len(rows), -1), shifted.labels)
-    return Network.of(classifier)
+    return Network.from_classifier(classifier)

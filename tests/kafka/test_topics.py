@@ -516,7 +516,7 @@ def test_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_clu
 
 @pytest.fixture
 def embedded():
-    """The demo's broker, which answers no more than a test of librdkafka's own asks."""
+    """librdkafka's own broker, which answers only what librdkafka's own tests ask."""
     with EmbeddedBroker(["events", "partials", "changelog"]) as broker:
         yield client.admin({"bootstrap.servers": broker.bootstrap})
 
