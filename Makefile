@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 .PHONY: demo
 demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images, one picture (KEEP=1 keeps it up)
-	@$(BIN)/driftgauge demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m deploy.demo $(if $(KEEP),--keep)
 
 .PHONY: test
 test: $(STAMP) ## Run all tests; those on a real Kafka need Java 17 and Maven, and say so where they are missing
@@ -44,7 +44,7 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy --package deploy.generate
+	@$(BIN)/mypy --package deploy.generate --package deploy.demo
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m driftgauge.events.schema --check
 	@$(BIN)/python -m driftgauge.telemetry.catalogue --check

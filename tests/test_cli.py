@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import TopicPartition
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.cli import cli
 from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.events.golden import SCHEMAS
 from tests.watched import (
     DAY_MS,
@@ -84,9 +84,6 @@ def test_all_commands_of_the_contract_are_there():
         "plan",
         "backtest",
         "health",
-        "demo",
-        "demo prepare",
-        "demo publish",
         "kafka",
         "kafka reshard",
         "kafka transactions",
@@ -142,14 +139,6 @@ def test_serving_carries_no_scikit_learn(module):
         (["publish", "a.npy", "--config", "c", "--stream", "s", "--start", "5"], "not an RFC 3339 date-time"),
         (["health", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
         (["health", "--config", "absent.yaml", "--url", "http://localhost:9464"], "--url both say where"),
-        (["demo", "prepare"], "Missing option '--out'"),
-        (
-            ["demo", "--keep", "prepare", "--out", "."],
-            "--keep before a command is of the story, not of prepare",
-        ),
-        (["demo", "--out", ".", "publish"], "--out before a command is of the story, not of publish"),
-        (["demo", "prepare", "--out", "absent"], "driftgauge: absent/network.safetensors: cannot write"),
-        (["demo", "publish", "absent", "--config", "absent.yaml"], "absent.yaml cannot be read"),
         (["plan"], "Missing option '--events-per-hour'"),
         (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
         (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),

@@ -11,8 +11,7 @@ DriftgaugeError
     │   ├── ClientLost          a client can do no more: make a new one
     │   └── ClockError          this clock and the brokers' differ: wait until it is set
     ├── AuthorizationError  the cluster does not let us in, or not do this
-    ├── StateError      the state kept in Kafka cannot be used
-    └── DemoError       the demo's story did not come true
+    └── StateError      the state kept in Kafka cannot be used
 
 A bad event is not an error: it is a counted, dead-lettered `events.rejection.Rejection`.
 Every message says what was wrong, where, and what to do.
@@ -27,7 +26,6 @@ __all__ = [
     "ClientLost",
     "ClockError",
     "ConfigError",
-    "DemoError",
     "DriftgaugeError",
     "InputError",
     "ServiceError",
@@ -119,7 +117,3 @@ class AuthorizationError(ServiceError):
 
 class StateError(ServiceError):
     """The state kept in Kafka cannot be used."""
-
-
-class DemoError(ServiceError):
-    """The demo's story did not come true."""

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from deploy.demo.scrape import Scrape
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress, Progress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, Statistic
 from driftgauge.core.durations import format_duration
-from driftgauge.demo.scrape import Scrape
 from tests.chaos.truth import Counts, WindowKey
 from tests.chaos.verdict import Check
 

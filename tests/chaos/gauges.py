@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from driftgauge.demo.scrape import Scrape
+from deploy.demo.scrape import Scrape
+
 from tests.chaos.results import Result, newest_results
 from tests.chaos.truth import WindowKey
 from tests.chaos.verdict import Check, part_of

@@ -6,8 +6,8 @@ from typing import Final
 
 import orjson
 from confluent_kafka import Message
+from deploy.demo.scrape import Scrape
 
-from driftgauge.demo.scrape import Scrape
 from driftgauge.records.partials import decode_part
 from tests.chaos.chain import Chain, check_chain_counters, check_partials
 from tests.chaos.divergence import check_divergences

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
-from driftgauge.demo.scrape import Scrape
+from deploy.demo.scrape import Scrape
+
 from tests.chaos.results import Result
 from tests.chaos.truth import Counts, SeriesKey, Truth, WindowKey
 from tests.chaos.verdict import Check

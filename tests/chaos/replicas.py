@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from driftgauge.demo.scrape import Scrape
+from deploy.demo.scrape import Scrape
+
 from tests.integration.service import DRIFTGAUGE, Service
 
 READY_S = 60.0

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from deploy.demo.scrape import Scrape
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, Partial, PartitionProgress, Progress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
-from driftgauge.demo.scrape import Scrape
 from tests.chaos.chain import Chain, check_chain_counters, check_partials
 from tests.chaos.verdict import Check
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from deploy.demo.scrape import Scrape
 
-from driftgauge.demo.scrape import Scrape
 from tests.chaos.lateness import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
 from tests.chaos.results import Result
 from tests.chaos.truth import Truth

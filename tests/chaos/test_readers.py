@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from confluent_kafka import Message
+from deploy.demo.scrape import Scrape
 
-from driftgauge.demo.scrape import Scrape
 from tests.chaos.divergence import check_divergences
 from tests.chaos.results import Result
 from tests.chaos.unclean import is_marked, reports

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import Message
+from deploy.demo.scrape import Scrape
 
-from driftgauge.demo.scrape import Scrape
 from tests.chaos.gauges import check_gauges, expected_gauges
 from tests.chaos.results import Result, final_results
 from tests.chaos.verdict import (

@@ -15,8 +15,8 @@ from typing import Final
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from deploy.demo.scrape import Scrape
 
-from driftgauge.demo.scrape import Scrape
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import Result, final_results
 from tests.chaos.setting import Setting

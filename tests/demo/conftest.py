@@ -1,17 +1,17 @@
-"""The parts of the story that take seconds to make, made once."""
+"""Fixtures that take seconds to make, made once."""
 
 import pytest
+from deploy.demo.digits import DigitSplit
+from deploy.demo.network import Network, train
 
-from driftgauge.demo.digits import Split
-from driftgauge.demo.network import Network, train
 from tests.demo.builders import SPLIT
 
 
 @pytest.fixture(scope="session")
-def split() -> Split:
+def split() -> DigitSplit:
     return SPLIT
 
 
 @pytest.fixture(scope="session")
-def network(split: Split) -> Network:
+def network(split: DigitSplit) -> Network:
     return train(split.training, 0)

@@ -1,11 +1,11 @@
 import pytest
+from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
+from deploy.demo.digits import ImageQuality
+from deploy.demo.errors import DemoError
 
-from driftgauge.demo.days import TABLE_HEAD, check, table_row, week_rows
-from driftgauge.demo.digits import Condition
-from driftgauge.errors import DemoError
 from tests.demo.builders import build_day, build_days
 
-TRUE = {"accepted": 21_000, "late": 0}
+OUTCOMES = {"accepted": 21_000, "late": 0}
 NO_MISHAPS = {"records lost": 0}
 
 
@@ -13,29 +13,29 @@ def problems(days, outcomes, mishaps=NO_MISHAPS):
     with pytest.raises(DemoError) as raised:
         check(days, outcomes, mishaps)
     head, *lines = str(raised.value).split("\n")
-    assert head == "the story did not come true:"
+    assert head == "the demo's results are not as expected:"
     return [line.removeprefix("  - ") for line in lines]
 
 
 def changed(number, **changes):
     days = build_days()
     day = days[number]
-    fields = {name: getattr(day, name) for name in ("condition", "published", "accuracy", "events")}
+    fields = {name: getattr(day, name) for name in ("quality", "published", "accuracy", "events")}
     days[number] = build_day(number, **{**fields, "divergence": day.js_divergence, **changes})
     return days
 
 
-def test_a_story_that_came_true_passes():
-    assert check(build_days(), TRUE, NO_MISHAPS) is None
+def test_expected_results_pass():
+    assert check(build_days(), OUTCOMES, NO_MISHAPS) is None
 
 
 def test_a_day_whose_events_were_not_all_counted_is_named():
-    (problem,) = problems(changed(8, events=999), TRUE)
+    (problem,) = problems(changed(8, events=999), OUTCOMES)
     assert problem == "2025-11-11: 999 events were counted, 1,000 were published"
 
 
 def test_events_that_were_counted_twice_are_found_as_well():
-    (problem,) = problems(changed(0, events=2_000), TRUE)
+    (problem,) = problems(changed(0, events=2_000), OUTCOMES)
     assert "2,000 events were counted" in problem
 
 
@@ -51,18 +51,18 @@ def test_an_outcome_that_was_never_exported_counts_as_none_accepted():
 
 
 def test_rejected_events_are_listed_by_reason():
-    assert problems(build_days(), {**TRUE, "late": 2, "invalid": 1_000}) == [
+    assert problems(build_days(), {**OUTCOMES, "late": 2, "invalid": 1_000}) == [
         "the service rejected 2 events as late",
         "the service rejected 1,000 events as invalid",
     ]
 
 
 def test_a_day_that_may_have_lost_events_is_named_though_its_count_is_right():
-    assert problems(changed(20, events_lost=True), TRUE) == ["2025-11-23: events may have been lost"]
+    assert problems(changed(20, events_lost=True), OUTCOMES) == ["2025-11-23: events may be lost"]
 
 
 def test_what_must_not_happen_is_a_problem_though_every_count_is_right():
-    assert problems(build_days(), TRUE, {"records lost": 1_200, "aborted": 0, "sessions lost": 1}) == [
+    assert problems(build_days(), OUTCOMES, {"records lost": 1_200, "aborted": 0, "sessions lost": 1}) == [
         "records lost: 1,200",
         "sessions lost: 1",
     ]
@@ -73,12 +73,12 @@ def test_what_must_not_happen_is_a_problem_though_every_count_is_right():
     [(3, 0.1, "clean week"), (3, 0.3, "clean week"), (12, 0.6, "blurred week"), (20, 0.05, "blurred week")],
 )
 def test_a_single_day_that_reaches_the_next_week_is_a_problem(number, divergence, weeks):
-    (problem,) = problems(changed(number, divergence=divergence), TRUE)
+    (problem,) = problems(changed(number, divergence=divergence), OUTCOMES)
     assert problem.startswith(f"the highest divergence of the {weeks}, ")
 
 
 def test_the_right_days_are_compared():
-    (problem,) = problems(changed(9, divergence=0.001), TRUE)
+    (problem,) = problems(changed(9, divergence=0.001), OUTCOMES)
     clean, blurred = "the highest divergence of the clean week", "the lowest of the blurred week"
     assert problem == f"{clean}, 0.0020, is not below {blurred}, 0.0010"
 
@@ -100,7 +100,7 @@ def test_everything_that_does_not_hold_is_listed_at_once():
 
 
 def test_a_row_stands_under_the_tables_head():
-    row = table_row(build_day(7, Condition.BLURRED, 0.10784, accuracy=0.638))
+    row = table_row(build_day(7, ImageQuality.BLURRED, 0.10784, accuracy=0.638))
     assert row.split() == ["2025-11-10", "blurred", "1,000", "0.1078", "0.0020", "63.8%", "ok"]
     assert row.index("ok") == TABLE_HEAD.index("verdict")
     for heading in ("events", "divergence", "noise floor", "accuracy"):
@@ -111,7 +111,7 @@ def test_a_row_stands_under_the_tables_head():
 
 def test_a_week_is_summed_up_by_its_means():
     days = build_days((0.004, 0.1, 0.6), per_week=2)
-    days[1] = build_day(1, Condition.CLEAN, 0.006, accuracy=0.94)
+    days[1] = build_day(1, ImageQuality.CLEAN, 0.006, accuracy=0.94)
     rows = week_rows(days)
     assert [row.split()[0] for row in rows] == ["clean", "blurred", "darkened"]
     assert "mean divergence 0.0050, 2.5 times the noise floor; mean accuracy 95.0%" in rows[0]

@@ -1,4 +1,4 @@
-"""The whole demo, kept running until somebody presses Ctrl-C."""
+"""The whole demo with --keep, until Ctrl-C."""
 
 import os
 import re
@@ -13,11 +13,12 @@ from time import monotonic
 from urllib.request import urlopen
 
 import pytest
+from deploy.demo.scrape import Scrape
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.core.windows.result import Verdict
-from driftgauge.demo.scrape import Scrape
+from tests.deploy.dockerfile import ROOT
 
 PATIENCE_S = 150.0
 ROW = re.compile(
@@ -28,9 +29,9 @@ FRESH = {"name": "driftgauge_events_total", "stream": "digits-live", "outcome": 
 
 
 @dataclass(frozen=True)
-class Told:
+class Finished:
     out: Path
-    said: str
+    printed: str
     status: int
     live: Scrape
     ended_in_s: float
@@ -41,7 +42,8 @@ class Told:
 def started(out, *options):
     """Start the demo as the leader of a process group, as a shell does; nothing outlives the test."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "driftgauge", "demo", "--out", str(out), *options],
+        [sys.executable, "-m", "deploy.demo", "--out", str(out), *options],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -86,23 +88,23 @@ def read_until(process, text):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """Tell the story, let fresh traffic flow, press Ctrl-C; return what the demo said and wrote."""
+def finished(tmp_path_factory):
+    """Run the demo, wait for live traffic, press Ctrl-C; return the demo's output and files."""
     out = tmp_path_factory.mktemp("demo") / "out"
     with started(out, "--keep") as process:
-        said = read_until(process, "clean images.")
-        live = wait_for_traffic(said)
+        printed = read_until(process, "clean images.")
+        live = wait_for_traffic(printed)
         pressed_s = monotonic()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the service gets it as well
-        said += process.stdout.read()
+        printed += process.stdout.read()
         status = process.wait()
-        return Told(out, said, status, live, monotonic() - pressed_s, is_group_alive(process))
+        return Finished(out, printed, status, live, monotonic() - pressed_s, is_group_alive(process))
 
 
-def wait_for_traffic(said):
-    """Return a scrape of the address that was named, as soon as it shows fresh events."""
-    url = re.search(r"Metrics: (http://127\.0\.0\.1:\d+/metrics)\n", said)
-    assert url, said
+def wait_for_traffic(printed):
+    """Return a scrape of the printed address, as soon as it shows live events."""
+    url = re.search(r"Metrics: (http://127\.0\.0\.1:\d+/metrics)\n", printed)
+    assert url, printed
     deadline_s = monotonic() + 30
     while True:
         with urlopen(url[1], timeout=10) as answer:
@@ -111,26 +113,26 @@ def wait_for_traffic(said):
             return scrape
 
 
-def test_ctrl_c_ends_it_within_seconds_with_status_0_and_leaves_nothing_behind(told):
-    assert told.status == 0, told.said
-    assert told.ended_in_s < 10
-    assert not told.left
-    assert "Stopped the service and the broker." in told.said.splitlines()[-1]
+def test_ctrl_c_ends_it_within_seconds_with_status_0_and_leaves_nothing_behind(finished):
+    assert finished.status == 0, finished.printed
+    assert finished.ended_in_s < 10
+    assert not finished.left
+    assert "Stopped the service and the broker." in finished.printed.splitlines()[-1]
 
 
-def test_fresh_traffic_flows_once_the_story_is_told(told):
-    assert told.live.value(**FRESH) > 0
-    assert told.live.outcomes() == {
-        **dict.fromkeys(told.live.outcomes(), 0),
-        "accepted": told.live.outcomes()["accepted"],
+def test_live_traffic_follows_the_three_weeks(finished):
+    assert finished.live.value(**FRESH) > 0
+    assert finished.live.outcomes() == {
+        **dict.fromkeys(finished.live.outcomes(), 0),
+        "accepted": finished.live.outcomes()["accepted"],
     }
 
 
-def test_the_story_comes_true_day_by_day(told):
-    rows = ROW.findall(told.said)
+def test_results_are_as_expected_day_by_day(finished):
+    rows = ROW.findall(finished.printed)
     assert [date for date, *_ in rows] == [f"2025-11-{day:02}" for day in range(3, 24)]
     weeks = [rows[:7], rows[7:14], rows[14:]]
-    assert [{condition for _, condition, *_ in week} for week in weeks] == [
+    assert [{quality for _, quality, *_ in week} for week in weeks] == [
         {"clean"},
         {"blurred"},
         {"darkened"},
@@ -143,28 +145,28 @@ def test_the_story_comes_true_day_by_day(told):
     assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
     verdicts = [[row[5] for row in week] for week in weeks]
     assert verdicts == [["ok"] * 7, ["warning", *["drift"] * 6], ["drift"] * 7]
-    assert "The story came true" in told.said
-    assert "every event was counted once" in told.said
+    assert "As expected: divergence rose" in finished.printed
+    assert "every event was counted once" in finished.printed
 
 
-def test_the_demo_says_nothing_but_its_story(told):
-    assert "rdkafka" not in told.said
-    assert "Traceback" not in told.said
-    assert "Warning" not in told.said
+def test_output_holds_no_warning_or_traceback(finished):
+    assert "rdkafka" not in finished.printed
+    assert "Traceback" not in finished.printed
+    assert "Warning" not in finished.printed
 
 
-def test_it_says_that_no_restore_is_promised(told):
-    assert "it promises no restore" in told.said
+def test_output_names_the_lack_of_restore(finished):
+    assert "without restore" in finished.printed
 
 
-def test_the_picture_is_a_png(told):
-    out = told.out
-    assert f"Drew the picture: {out / 'drift.png'}" in told.said
+def test_the_picture_is_a_png(finished):
+    out = finished.out
+    assert f"Drew the picture: {out / 'drift.png'}" in finished.printed
     assert (out / "drift.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told):
-    out = told.out
+def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(finished):
+    out = finished.out
     scrape = Scrape.parse((out / "metrics.txt").read_text())
     assert scrape.outcomes()["accepted"] == 21_000
     assert sum(scrape.outcomes().values()) == 21_000
@@ -184,8 +186,8 @@ def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(told
     assert scrape.value("driftgauge_window_end_timestamp_seconds", **daily) == 1_763_942_400  # 24 November
 
 
-def test_the_folder_holds_what_the_service_ran_with(told):
-    out = told.out
+def test_the_folder_holds_what_the_service_ran_with(finished):
+    out = finished.out
     settings = load_settings(out / "driftgauge.yaml", {})
     assert settings.streams[0].baselines[0].file == out / "digits.safetensors"
     spec, _ = (stream.spec for stream in check(settings))
@@ -197,11 +199,11 @@ def test_the_folder_holds_what_the_service_ran_with(told):
 
 def test_ctrl_c_in_the_middle_ends_it_within_seconds_and_leaves_nothing_behind(tmp_path):
     with started(tmp_path / "out") as process:
-        read_until(process, "Playing")
+        read_until(process, "Publishing")
         pressed_s = monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        said = process.stdout.read()
+        printed = process.stdout.read()
         assert process.wait() != 0
         assert monotonic() - pressed_s < 10
         assert not is_group_alive(process)
-    assert "Traceback" not in said
+    assert "Traceback" not in printed

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from deploy.demo.digits import DigitImages, ImageQuality, degrade, shift_randomly, split_digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.demo.digits import Condition, Images, expose, reuse, split_digits
 from tests.demo.builders import EVERY, PARTS
 
 SIDE = 8
@@ -12,7 +12,7 @@ SIDE = 8
 def one_pixel(row=4, column=4, brightness=1.0):
     pixels = np.zeros((1, SIDE, SIDE))
     pixels[0, row, column] = brightness
-    return Images(pixels, np.array([7]))
+    return DigitImages(pixels, np.array([7]))
 
 
 def centre(images):
@@ -51,27 +51,27 @@ def test_pixels_run_from_black_to_white(split):
 
 def test_images_keep_their_labels_when_they_are_used_again(split):
     rows = np.array([5, 5, 0, 598])
-    again = reuse(split.traffic, rows, np.random.default_rng(0))
+    again = shift_randomly(split.traffic, rows, np.random.default_rng(0))
     assert again.labels.tolist() == split.traffic.labels[rows].tolist()
     assert not np.array_equal(again.pixels[0], again.pixels[1]), "each time with another shift"
 
 
 def test_shifts_are_the_generators_alone(split):
     rows = np.arange(20)
-    one, same = (reuse(split.traffic, rows, np.random.default_rng(3)) for _ in range(2))
+    one, same = (shift_randomly(split.traffic, rows, np.random.default_rng(3)) for _ in range(2))
     assert one.pixels.tobytes() == same.pixels.tobytes()
 
 
 @given(st.integers(0, 2**32))
 def test_a_shift_is_at_most_half_a_pixel_in_both_directions(seed):
-    shifted = reuse(one_pixel(), np.zeros(50, np.intp), np.random.default_rng(seed))
+    shifted = shift_randomly(one_pixel(), np.zeros(50, np.intp), np.random.default_rng(seed))
     for place in centre(shifted):
         assert np.abs(place - 4).max() <= 0.5 + 1e-9
     assert shifted.pixels.sum(axis=(1, 2)) == pytest.approx(np.ones(50)), "no light is lost inside"
 
 
 def test_shifts_reach_out_to_half_a_pixel_on_every_side():
-    shifted = reuse(one_pixel(), np.zeros(2_000, np.intp), np.random.default_rng(0))
+    shifted = shift_randomly(one_pixel(), np.zeros(2_000, np.intp), np.random.default_rng(0))
     for place in centre(shifted):
         assert place.min() < 3.51
         assert place.max() > 4.49
@@ -81,30 +81,30 @@ def test_shifts_reach_out_to_half_a_pixel_on_every_side():
 @settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_a_shift_never_leaves_the_range_of_brightness(seed):
-    shifted = reuse(EVERY, np.arange(len(EVERY.labels)), np.random.default_rng(seed))
+    shifted = shift_randomly(EVERY, np.arange(len(EVERY.labels)), np.random.default_rng(seed))
     assert shifted.pixels.min() >= 0
     assert shifted.pixels.max() <= 1 + 1e-12
 
 
 def test_black_moves_in_from_outside():
-    white = Images(np.ones((1, SIDE, SIDE)), np.array([0]))
-    shifted = reuse(white, np.zeros(10, np.intp), np.random.default_rng(0)).pixels
+    white = DigitImages(np.ones((1, SIDE, SIDE)), np.array([0]))
+    shifted = shift_randomly(white, np.zeros(10, np.intp), np.random.default_rng(0)).pixels
     assert np.allclose(shifted[:, 1:-1, 1:-1], 1)
     assert (shifted.min(axis=(1, 2)) < 1).all()
 
 
 def test_clean_images_are_left_alone():
-    assert expose(EVERY, Condition.CLEAN) is EVERY
+    assert degrade(EVERY, ImageQuality.CLEAN) is EVERY
 
 
 def test_darkened_images_have_a_tenth_of_the_light():
-    dark = expose(EVERY, Condition.DARKENED)
+    dark = degrade(EVERY, ImageQuality.DARKENED)
     assert np.array_equal(dark.pixels, EVERY.pixels * 0.1)
     assert np.array_equal(dark.labels, EVERY.labels)
 
 
 def test_a_blur_spreads_a_point_as_a_gaussian_of_the_radius_said():
-    blurred = expose(one_pixel(), Condition.BLURRED).pixels[0]
+    blurred = degrade(one_pixel(), ImageQuality.BLURRED).pixels[0]
     # 1.2 pixels, see the module; the ratio to the peak tells it without a constant of proportion.
     peak = blurred[4, 4]
     for down, right in [(0, 1), (1, 0), (1, 1), (2, 0), (-1, 0), (0, -2)]:
@@ -113,7 +113,7 @@ def test_a_blur_spreads_a_point_as_a_gaussian_of_the_radius_said():
 
 
 def test_a_blur_adds_no_light_and_lets_it_out_of_the_image():
-    blurred = expose(EVERY, Condition.BLURRED)
+    blurred = degrade(EVERY, ImageQuality.BLURRED)
     light, before = blurred.pixels.sum(axis=(1, 2)), EVERY.pixels.sum(axis=(1, 2))
     assert (light < before).all()
     assert (light > 0.8 * before).all()
@@ -123,5 +123,5 @@ def test_a_blur_adds_no_light_and_lets_it_out_of_the_image():
 
 
 def test_a_blur_takes_the_contrast_away():
-    blurred = expose(EVERY, Condition.BLURRED)
+    blurred = degrade(EVERY, ImageQuality.BLURRED)
     assert (blurred.pixels.std(axis=(1, 2)) < 0.8 * EVERY.pixels.std(axis=(1, 2))).all()

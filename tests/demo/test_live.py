@@ -1,4 +1,4 @@
-"""The story in the present tense: what is under which condition when, and that it arrives."""
+"""Live traffic: the image quality of each day, and the events published."""
 
 import os
 import signal
@@ -7,14 +7,14 @@ from itertools import count, islice
 import numpy as np
 import orjson
 import pytest
+from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.digits import ImageQuality
+from deploy.demo.embedded_broker import EmbeddedBroker
+from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
+from deploy.demo.source import TrafficSource
 
 from driftgauge.config import load_settings
-from driftgauge.demo.digits import Condition
-from driftgauge.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
-from driftgauge.demo.source import Source
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.errors import ConfigError
-from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka.producers import RecordingProducer
 
 MINUTE_MS = 60_000
@@ -22,23 +22,23 @@ NOON_MS = 1_764_072_000_000  # 2025-11-25T12:00:00Z
 
 
 def days(now_ms, number):
-    """The conditions that each of the first days, of a minute, is under: day -> conditions."""
+    """The image qualities of each of the first days, a minute long: day -> qualities."""
     found = {}
-    for start_ms, condition in islice(live_periods(now_ms, MINUTE_MS), number * 60):
-        found.setdefault((start_ms - NOON_MS) // MINUTE_MS, set()).add(condition)
+    for start_ms, quality in islice(live_periods(now_ms, MINUTE_MS), number * 60):
+        found.setdefault((start_ms - NOON_MS) // MINUTE_MS, set()).add(quality)
     return found
 
 
 def test_a_week_has_seven_whole_days_and_after_the_third_comes_the_first_again():
     told = days(NOON_MS, 28)
-    weeks = [Condition.CLEAN, Condition.BLURRED, Condition.DARKENED, Condition.CLEAN]
+    weeks = [ImageQuality.CLEAN, ImageQuality.BLURRED, ImageQuality.DARKENED, ImageQuality.CLEAN]
     assert told == {day: {weeks[day // 7]} for day in range(28)}
 
 
-def test_a_story_that_begins_within_a_day_counts_it_as_the_first():
+def test_current_day_is_the_first_of_its_week():
     told = days(NOON_MS + 47_300, 8)
-    assert told[0] == told[6] == {Condition.CLEAN}
-    assert told[7] == {Condition.BLURRED}
+    assert told[0] == told[6] == {ImageQuality.CLEAN}
+    assert told[7] == {ImageQuality.BLURRED}
 
 
 def test_periods_follow_each_other_without_a_gap_and_never_lie_across_two_days():
@@ -55,7 +55,7 @@ def broker():
 
 @pytest.fixture
 def source(network, split):
-    return Source(network, split.held_out, np.random.default_rng(3))
+    return TrafficSource(network, split.held_out, np.random.default_rng(3))
 
 
 def interrupt_after(calls):
@@ -121,7 +121,7 @@ def test_sigterm_ends_the_traffic_and_a_day_is_the_streams_shortest_window(tmp_p
 
 
 def test_a_configuration_that_does_not_watch_the_stream_is_refused(tmp_path, broker, source):
-    with pytest.raises(ConfigError, match="watches no stream digits-live"):
+    with pytest.raises(ConfigError, match="has no stream digits-live"):
         publish_until_stopped(
             settings_for(tmp_path, broker, "digits"), source, clock_ms=lambda: NOON_MS, say=print
         )

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from deploy.demo.digits import ImageQuality, degrade, shift_randomly
+from deploy.demo.network import MODEL_VERSION, Network, train
 from safetensors.numpy import save as serialize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -7,21 +9,22 @@ from sklearn.neural_network import MLPClassifier
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.demo.digits import Condition, expose, reuse
-from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def weeks(split):
-    """1,000 images a day under each condition, a week of each: condition -> images by day."""
+    """A week of 1,000 images a day at each quality: quality -> images by day."""
     rng = np.random.default_rng(5)
     return {
-        condition: [
-            expose(reuse(split.traffic, rng.integers(len(split.traffic.labels), size=1_000), rng), condition)
+        quality: [
+            degrade(
+                shift_randomly(split.traffic, rng.integers(len(split.traffic.labels), size=1_000), rng),
+                quality,
+            )
             for _ in range(7)
         ]
-        for condition in Condition
+        for quality in ImageQuality
     }
 
 
@@ -29,7 +32,7 @@ def weeks(split):
 def baseline(split, network):
     rows = np.tile(np.arange(len(split.reference.labels)), 10)
     return fit_baseline(
-        network.embed(reuse(split.reference, rows, np.random.default_rng(0))),
+        network.embed(shift_randomly(split.reference, rows, np.random.default_rng(0))),
         stream="digits",
         model_version=MODEL_VERSION,
         clusters=10,
@@ -53,7 +56,7 @@ def test_the_embedding_is_what_the_network_reads_its_answer_from(split):
     classifier = MLPClassifier((32,), max_iter=20, random_state=1)
     with pytest.warns(ConvergenceWarning):
         classifier.fit(flat, split.training.labels)
-    network = Network.of(classifier)
+    network = Network.from_classifier(classifier)
     right = classifier.score(split.traffic.pixels.reshape(599, 64), split.traffic.labels)
     assert 0.5 < right < 0.95
     assert network.accuracy(split.traffic) == pytest.approx(right, abs=0.002)
@@ -71,8 +74,8 @@ def test_a_network_that_was_saved_is_the_same_one(network, split, tmp_path):
     ("content", "reason"),
     [
         (None, r"No such file"),
-        (b"", "does not hold one"),
-        (serialize({"hidden_weights": np.zeros((64, 32))}), "does not hold one"),
+        (b"", "it holds none"),
+        (serialize({"hidden_weights": np.zeros((64, 32))}), "it holds none"),
     ],
     ids=["absent", "empty", "another"],
 )
@@ -80,7 +83,9 @@ def test_a_file_that_holds_no_network_is_said_with_what_writes_one(tmp_path, con
     path = tmp_path / "network.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"network\.safetensors: .*{reason}.*`driftgauge demo prepare`"):
+    with pytest.raises(
+        InputError, match=rf"network\.safetensors: .*{reason}.*`python -m deploy.demo prepare`"
+    ):
         Network.load(path)
 
 
@@ -101,23 +106,21 @@ def test_images_that_are_new_to_the_network_are_read_well(network, split):
 
 
 def test_accuracy_falls_in_the_second_week_and_again_in_the_third(network, weeks):
-    accuracies = {
-        condition: [network.accuracy(images) for images in days] for condition, days in weeks.items()
-    }
-    assert min(accuracies[Condition.CLEAN]) > 0.93
-    assert max(accuracies[Condition.BLURRED]) < min(accuracies[Condition.CLEAN]) - 0.2
-    assert max(accuracies[Condition.DARKENED]) < min(accuracies[Condition.BLURRED]) - 0.2
+    accuracies = {quality: [network.accuracy(images) for images in days] for quality, days in weeks.items()}
+    assert min(accuracies[ImageQuality.CLEAN]) > 0.93
+    assert max(accuracies[ImageQuality.BLURRED]) < min(accuracies[ImageQuality.CLEAN]) - 0.2
+    assert max(accuracies[ImageQuality.DARKENED]) < min(accuracies[ImageQuality.BLURRED]) - 0.2
 
 
 def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(network, baseline, weeks):
     divergences = {}
-    for condition, days in weeks.items():
+    for quality, days in weeks.items():
         clusters = [baseline.centroids.assign(network.embed(images)) for images in days]
-        divergences[condition] = [
+        divergences[quality] = [
             js_contributions(np.bincount(cluster, minlength=10).astype(np.int64), baseline.counts).sum()
             for cluster in clusters
         ]
-    clean, blurred, darkened = (divergences[condition] for condition in Condition)
+    clean, blurred, darkened = (divergences[quality] for quality in ImageQuality)
     floor = DivergenceNull(baseline.counts, 1.0).at(1_000).expected
     assert np.mean(clean) < 2 * floor
     assert max(clean) < 4 * floor

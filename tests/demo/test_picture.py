@@ -1,9 +1,9 @@
 import pytest
+from deploy.demo.errors import DemoError
+from deploy.demo.picture import draw
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from driftgauge.demo.picture import draw
-from driftgauge.errors import DemoError
 from tests.demo.builders import build_day, build_days
 
 # Red of the divergence, blue of the accuracy; see the module.

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pytest
+from deploy.demo.scrape import Scrape
 from prometheus_client import generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.demo.scrape import Scrape
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry

@@ -2,16 +2,15 @@ import threading
 from pathlib import Path
 
 import pytest
-
-from driftgauge.demo.service_process import ServiceProcess
-from driftgauge.errors import DemoError
+from deploy.demo.errors import DemoError
+from deploy.demo.service_process import ServiceProcess
 
 
 def test_a_service_that_cannot_start_is_said_with_the_end_of_its_log(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
     service = ServiceProcess(tmp_path / "missing.yaml", log, threading.Event())
 
-    with pytest.raises(DemoError, match="ended by itself with status 2") as caught, service:
+    with pytest.raises(DemoError, match="ended with status 2") as caught, service:
         pytest.fail("a service without a configuration came up")
 
     assert f"{log} ends with:" in str(caught.value)

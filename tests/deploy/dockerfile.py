@@ -54,6 +54,12 @@ def instructions() -> list[list[Instruction]]:
     return stages
 
 
+def stage(name: str) -> list[Instruction]:
+    """The instructions of the stage with this name."""
+    (found,) = (steps for steps in instructions()[1:] if steps[0].text.endswith(f" AS {name}"))
+    return found
+
+
 def locked() -> list[str]:
     """The names in the image's lock, each once."""
     return list(dict.fromkeys(re.findall(r"(?m)^([a-z0-9-]+)==", LOCK.read_text())))
@@ -78,18 +84,22 @@ def context() -> list[Path]:
     ]
 
 
-def build_wheel(folder: Path) -> Path:
-    """Copy into a folder what the build stage copies, and run its own command for the wheel there."""
-    stage = instructions()[1]
+def copy_context(name: str, folder: Path) -> None:
+    """Copy the files of the context that a stage copies into a folder, its working directory."""
     sent = context()
-    for copy in (step for step in stage if step.name == "COPY"):
+    for copy in (step for step in stage(name) if step.name == "COPY"):
         *sources, target = copy.words
         for source in map(Path, sources):
             for file in (file for file in sent if file == source or source in file.parents):
                 place = folder / target / (file.relative_to(source) if file != source else file.name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / file, place)
-    (build,) = (step.words for step in stage if step.name == "RUN" and "wheel" in step.words)
+
+
+def build_wheel(folder: Path) -> Path:
+    """Copy into a folder what the build stage copies, and run its own command for the wheel there."""
+    copy_context("build", folder)
+    (build,) = (step.words for step in stage("build") if step.name == "RUN" and "wheel" in step.words)
     subprocess.run([sys.executable, *build[1:]], cwd=folder, check=True, capture_output=True, timeout=60)
     (wheel,) = (folder / "dist").iterdir()
     return wheel

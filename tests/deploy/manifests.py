@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from driftgauge.config import ENV_PREFIX
-from tests.deploy.dockerfile import ROOT, instructions
+from tests.deploy.dockerfile import ROOT, stage
 from tests.needed import skip_or_fail
 
 FOLDER = ROOT / "deploy/kubernetes"
@@ -99,7 +99,7 @@ def variables(where: str) -> dict[str, str]:
 
 def image(instruction: str) -> str:
     """What the Dockerfile says in the stage that runs."""
-    (only,) = (step.text for step in instructions()[-1] if step.name == instruction)
+    (only,) = (step.text for step in stage("service") if step.name == instruction)
     return only
 
 

@@ -11,7 +11,12 @@ from tests.deploy.dockerfile import DOCKER
 FILE = DOCKER / "compose.yaml"
 STACK: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("driftgauge:")}
+OURS = {
+    name: service
+    for name, service in SERVICES.items()
+    if service["image"].startswith(("driftgauge:", "driftgauge-demo:"))
+}
+DEMO = {name: service for name, service in OURS.items() if name != "driftgauge"}
 
 
 def mounts(name: str) -> Iterator[tuple[str, str, str]]:

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from deploy.demo.scrape import Scrape
 
-from driftgauge.demo.scrape import Scrape
 from tests.deploy.chain.description import Told
 from tests.deploy.chain.scenario import DOWN, DRIFT, Story, play
 from tests.deploy.chain.shipped import ROUTING_KEY

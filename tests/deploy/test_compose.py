@@ -6,12 +6,13 @@ import sys
 
 import click
 import pytest
+from deploy.demo.__main__ import demo
+from deploy.demo.live import LIVE_STREAM
 
 from driftgauge.cli import cli
 from driftgauge.config import load_settings
-from driftgauge.demo.live import LIVE_STREAM
-from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, instructions
-from tests.deploy.stack import FILE, OURS, SERVICES, STACK, memory_mib, mounts
+from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, stage
+from tests.deploy.stack import DEMO, FILE, OURS, SERVICES, STACK, memory_mib, mounts
 from tests.kafka.jars import kafka_version
 
 # Its start script writes the configuration that it makes.
@@ -28,25 +29,27 @@ def test_the_file_is_what_the_compose_specification_takes():
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_image_is_pinned_to_an_exact_tag(name):
-    assert re.fullmatch(r"[a-z]+(?:/[a-z]+)?:v?\d+\.\d+\.\d+", SERVICES[name]["image"])
+    assert re.fullmatch(r"[a-z]+(?:[/-][a-z]+)?:v?\d+\.\d+\.\d+", SERVICES[name]["image"])
 
 
 def test_the_images_are_of_the_project_and_of_the_kafka_that_the_tests_run_on():
-    assert {service["image"] for service in OURS.values()} == {f"driftgauge:{PROJECT['version']}"}
+    assert SERVICES["driftgauge"]["image"] == f"driftgauge:{PROJECT['version']}"
+    assert {service["image"] for service in DEMO.values()} == {f"driftgauge-demo:{PROJECT['version']}"}
+    assert DEMO.keys() == {"prepare", "producer"}
     assert {SERVICES[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{kafka_version()}"}
 
 
-def test_one_service_builds_the_image_and_whoever_else_runs_it_never_pulls_it():
+def test_one_service_builds_each_image_and_any_other_that_runs_it_never_pulls_it():
     # Builds of one tag run side by side, and where it is stored already the second fails.
-    (builder,) = (name for name, service in SERVICES.items() if "build" in service)
-    assert builder in OURS
-    build = SERVICES[builder]["build"]
-    assert (DOCKER / build["context"]).resolve() == ROOT
-    assert ROOT / build["dockerfile"] == DOCKER / "Dockerfile"
+    assert {name for name, service in SERVICES.items() if "build" in service} == {"driftgauge", "prepare"}
+    for name, target in (("driftgauge", None), ("prepare", "demo")):
+        build = SERVICES[name]["build"]
+        assert (DOCKER / build["context"]).resolve() == ROOT
+        assert ROOT / build["dockerfile"] == DOCKER / "Dockerfile"
+        assert build.get("target") == target
     # No registry has it, or somebody else's.
-    assert {OURS[name].get("pull_policy") for name in OURS.keys() - {builder}} == {"never"}
-    for name in OURS.keys() - {builder}:
-        assert builder in awaited(name)
+    assert SERVICES["producer"]["pull_policy"] == "never"
+    assert "prepare" in awaited("producer")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -107,28 +110,28 @@ def test_the_producer_waits_in_the_end_for_everything():
     assert awaited("producer") == SERVICES.keys() - {"producer"}
 
 
-def parse(arguments):
+def parse(arguments, command=cli):
     """The context of a command line of ours, whose every option click has taken; nothing is run."""
-    command, words = cli, list(arguments)
+    words = list(arguments)
     while isinstance(command, click.Group) and words:
         command = command.commands[words.pop(0)]
     assert not isinstance(command, click.Group)
-    return command.make_context("driftgauge", words)
+    return command.make_context("ours", words)
 
 
-def told(name):
-    """What a service of ours is told: its own command, or the image's."""
-    (default,) = (step.words for step in instructions()[-1] if step.name == "CMD")
-    return OURS[name].get("command", default)
+def params(name):
+    """The parameters of a service of ours: by its own command, or the image's."""
+    (default,) = (step.words for step in stage("service") if step.name == "CMD")
+    return parse(OURS[name].get("command", default), demo if name in DEMO else cli).params
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_of_ours_is_one_that_the_command_line_takes(name):
-    parse(told(name))
+    assert params(name)
 
 
 def test_the_stack_waits_until_the_service_is_ready_and_the_image_asks_whether_it_lives():
-    (image,) = (step.words for step in instructions()[-1] if step.name == "HEALTHCHECK")
+    (image,) = (step.words for step in stage("service") if step.name == "HEALTHCHECK")
     assert image == ["driftgauge", "health"]
     assert not parse(image[1:]).params["ready"]
     kind, program, *arguments = SERVICES["driftgauge"]["healthcheck"]["test"]
@@ -150,16 +153,16 @@ def test_each_of_ours_may_hold_twice_the_memory_that_it_was_seen_to(name):
 
 
 def test_the_service_and_the_producer_read_what_prepare_writes():
-    written = parse(told("prepare")).params["out"]
-    (owned,) = (step.words for step in instructions()[-1] if step.words[:2] == ["install", "-d"])
+    written = params("prepare")["out"]
+    (owned,) = (step.words for step in stage("service") if step.words[:2] == ["install", "-d"])
     assert owned[2:] == ["-o", "65532", "-g", "65532", str(written)]
     settings = load_settings(DOCKER / "driftgauge.yaml", {})
     (stream,) = settings.streams
     (baseline,) = stream.baselines
     assert (stream.name, baseline.file) == (LIVE_STREAM, written / f"{LIVE_STREAM}.safetensors")
-    assert parse(told("producer")).params["network"] == written / "network.safetensors"
+    assert params("producer")["network"] == written / "network.safetensors"
     for name in ("driftgauge", "producer"):
-        config = parse(told(name)).params["config_path"]
+        config = params(name)["config_path"]
         assert list(mounts(name)) == [
             ("./driftgauge.yaml", str(config), "ro"),
             ("prepared", str(written), "ro"),

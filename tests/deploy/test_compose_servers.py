@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.deploy.dockerfile import DOCKER, ROOT, instructions
+from tests.deploy.dockerfile import DOCKER, ROOT, stage
 from tests.deploy.stack import SERVICES, STACK, memory_mib, mounts
 from tests.needed import required
 
@@ -17,7 +17,7 @@ def read(path):
 
 def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_prometheus_by_their_names():
     config = read("prometheus/prometheus.yml")
-    (exposed,) = (step.words for step in instructions()[-1] if step.name == "EXPOSE")
+    (exposed,) = (step.words for step in stage("service") if step.name == "EXPOSE")
     (job,) = config["scrape_configs"]
     # Compose names a container by its project, its service and a number.
     replicas = SERVICES["driftgauge"]["deploy"]["replicas"]

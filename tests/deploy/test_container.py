@@ -16,7 +16,17 @@ from time import monotonic, sleep
 import pytest
 from packaging.requirements import Requirement
 
-from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, build_wheel, context, instructions, lay_out
+from tests.deploy.dockerfile import (
+    DOCKER,
+    PROJECT,
+    ROOT,
+    build_wheel,
+    context,
+    copy_context,
+    instructions,
+    lay_out,
+    stage,
+)
 from tests.kafka.node import free_ports
 from tests.needed import skip_or_fail
 
@@ -25,15 +35,16 @@ UID = 65_532
 
 # As the image runs it: no site-packages but those laid out, none of the dependencies' tests.
 PROGRAM = """
+import runpy
 import sys
 class NoTests:
     def find_spec(self, name, path=None, target=None):
         if "tests" in name.split("."):
             raise ImportError(f"{name} is not in the image")
 sys.meta_path.insert(0, NoTests())
-sys.path.insert(0, sys.argv.pop(1))
-from driftgauge.cli import main
-main()
+program, *places = sys.argv.pop(1).split(":")
+sys.path[:0] = places
+runpy.run_module(program, run_name="__main__", alter_sys=True)
 """
 
 # Mounts are this process's own; the volume is mounted apart, so it stays writable when the root is not.
@@ -49,40 +60,60 @@ BECOME = (
 )
 
 
-def steps(name, stage=-1):
-    return [step for step in instructions()[stage] if step.name == name]
+def steps(name, of="service"):
+    return [step for step in stage(of) if step.name == name]
 
 
-def only(name, stage=-1):
-    (step,) = steps(name, stage)
+def only(name, of="service"):
+    (step,) = steps(name, of)
     return step
 
 
-def test_the_base_is_one_exact_tag_for_both_stages_and_of_a_python_that_the_project_takes():
+def test_the_base_is_one_exact_tag_for_all_stages_and_of_a_python_that_the_project_takes():
     (base,) = (step.text.removeprefix("BASE=") for step in instructions()[0])
     found = re.fullmatch(BASE, base)
     assert found, base
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(found[1])
     assert f"/lib/python{found[1]}" in (DOCKER / "Dockerfile").read_text()
-    assert [stage[0].text for stage in instructions()[1:]] == ["${BASE} AS build", "${BASE}"]
+    assert [steps[0].text for steps in instructions()[1:]] == [
+        "${BASE} AS build",
+        "${BASE} AS service",
+        "service AS demo",
+        "service",
+    ]
 
 
 def test_it_runs_as_a_user_by_number_who_is_not_root_and_nothing_follows_as_root():
     assert only("USER").text == f"{UID}:{UID}"
-    names = [step.name for step in instructions()[-1]]
+    names = [step.name for step in stage("service")]
     assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
+    assert not {"RUN", "USER", "ADD"} & {step.name for step in stage("demo")}
+
+
+def test_the_image_that_is_built_by_default_is_the_services_and_nothing_else():
+    (last,) = instructions()[-1]
+    assert (last.name, last.text) == ("FROM", "service")
+
+
+def test_the_demo_adds_its_package_and_its_command_to_the_services_image_and_nothing_else():
+    assert [step.name for step in stage("demo")] == ["FROM", "WORKDIR", "COPY", "ENTRYPOINT"]
+    copy = only("COPY", "demo")
+    assert copy.options == {}
+    assert copy.words == ["deploy/demo", "deploy/demo"]
+    assert only("ENTRYPOINT", "demo").words == ["python", "-m", "deploy.demo"]
+    assert only("ENTRYPOINT").words == ["driftgauge"]
 
 
 def test_nothing_takes_a_shell():
-    for stage in instructions()[1:]:
-        for step in stage:
+    for all_steps in instructions()[1:]:
+        for step in all_steps:
             if step.name in {"RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK"}:
                 assert step.is_exec_form, step
                 assert step.words[0] not in {"sh", "bash", "curl", "wget"}
 
 
 def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
-    installs = [step.words for step in steps("RUN", 1) if {"pip"} & set(step.words)]
+    installs = [step.words for step in steps("RUN", "build") if {"pip"} & set(step.words)]
     assert len(installs) == 4
     for words in installs:
         assert "--no-deps" in words
@@ -94,11 +125,11 @@ def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
 
 
 def test_what_is_copied_is_there_and_all_that_the_build_is_sent_is_copied():
-    sources = [word for step in steps("COPY", 1) for word in step.words[:-1]]
+    sources = [word for of in ("build", "demo") for step in steps("COPY", of) for word in step.words[:-1]]
     for source in sources:
         assert (ROOT / source).exists()
     sent = context()
-    assert Path("service/driftgauge/app.py") in sent
+    assert {Path("service/driftgauge/app.py"), Path("deploy/demo/__main__.py")} <= set(sent)
     for file in sent:
         assert any(file == Path(source) or Path(source) in file.parents for source in sources), file
         assert file.suffix in {".py", ".toml", ".md", ".lock", ""}, file
@@ -111,11 +142,13 @@ def test_only_what_was_built_is_taken_into_the_image():
 
 
 def test_what_is_installed_cleaned_and_copied_is_the_environment_that_path_begins_with():
-    made, *rest = [step.words for step in steps("RUN", 1) if "venv" in step.words or "--python" in step.words]
+    made, *rest = [
+        step.words for step in steps("RUN", "build") if "venv" in step.words or "--python" in step.words
+    ]
     place = only("COPY").words[1]
     assert made == ["python", "-m", "venv", "--without-pip", place]
     assert [words[words.index("--python") + 1] for words in rest] == [f"{place}/bin/python"] * 2
-    (found,) = (step.words for step in steps("RUN", 1) if step.words[0] == "find")
+    (found,) = (step.words for step in steps("RUN", "build") if step.words[0] == "find")
     assert found[:6] == ["find", place, "-type", "d", "-name", "tests"]
     assert re.findall(r"\bPATH=(\S+)", only("ENV").text) == [f"{place}/bin:${{PATH}}"]
 
@@ -133,16 +166,18 @@ def test_the_labels_agree_with_the_project():
 
 @dataclass(frozen=True)
 class Image:
-    """The layers: the folder of its packages, a volume that its user owns, the stack's configuration."""
+    """The layers: folders of its packages and of the demo, its user's volume, the stack's configuration."""
 
     packages: Path
+    demo: Path
     volume: Path
     config: Path
 
-    def command(self, *arguments):
+    def command(self, *arguments, module="driftgauge", places=()):
         """The command line that the image's entry point would be given, in its confinement."""
         python = [os.path.realpath(sys.executable), "-I", "-S"]
-        told = [*python, "-c", PROGRAM, str(self.packages), *map(str, arguments)]
+        program = ":".join(map(str, (module, *places, self.packages)))
+        told = [*python, "-c", PROGRAM, program, *map(str, arguments)]
         return ["sh", "-c", ENTER, "sh", str(self.volume), *BECOME, *told]
 
     def environment(self, **variables):
@@ -151,8 +186,14 @@ class Image:
         return {**told, "PATH": os.defpath, **variables}
 
     def run(self, *arguments, **variables):
+        return self._finish(self.command(*arguments), **variables)
+
+    def run_demo(self, *arguments):
+        return self._finish(self.command(*arguments, module="deploy.demo", places=[self.demo]))
+
+    def _finish(self, command, **variables):
         return subprocess.run(
-            ["unshare", "--mount", *self.command(*arguments)],
+            ["unshare", "--mount", *command],
             env=self.environment(**variables),
             capture_output=True,
             text=True,
@@ -171,12 +212,13 @@ def image() -> Iterator[Image]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        for part in ("build", "packages", "volume"):
+        for part in ("build", "packages", "demo", "volume"):
             (folder / part).mkdir()
         lay_out(build_wheel(folder / "build"), folder / "packages")
+        copy_context("demo", folder / "demo")
         shutil.copy(DOCKER / "driftgauge.yaml", folder)
         os.chown(folder / "volume", UID, UID)
-        yield Image(folder / "packages", folder / "volume", folder / "driftgauge.yaml")
+        yield Image(folder / "packages", folder / "demo", folder / "volume", folder / "driftgauge.yaml")
 
 
 def test_the_wheel_holds_the_package_its_licence_and_no_tests(tmp_path):
@@ -194,16 +236,22 @@ def test_with_the_locked_packages_alone_and_nothing_writable_it_explains_itself(
     assert "Usage: driftgauge serve" in done.stdout
 
 
+def test_the_services_image_holds_no_demo(image):
+    missing = image._finish(image.command("--help", module="deploy.demo"))
+    assert missing.returncode == 1
+    assert "No module named 'deploy'" in missing.stderr
+
+
 @pytest.fixture(scope="module")
 def prepared(image) -> dict[str, str]:
     """The variables of a service whose baseline was written by the image into its volume."""
-    done = image.run("demo", "prepare", "--out", image.volume)
+    done = image.run_demo("prepare", "--out", image.volume)
     assert (done.returncode, done.stderr) == (0, "")
     return {"DRIFTGAUGE_STREAMS__0__BASELINE": str(image.volume / "digits-live.safetensors")}
 
 
 def test_it_writes_into_its_volume_and_nowhere_else(image, prepared):
-    outside = image.run("demo", "prepare", "--out", image.packages)
+    outside = image.run_demo("prepare", "--out", image.packages)
     assert outside.returncode == 2
     assert "cannot write the network: Read-only file system" in outside.stderr
     checked = image.run("config", "check", "--config", image.config, **prepared)

@@ -5,7 +5,8 @@ from datetime import datetime
 from math import copysign
 from typing import Any
 
-from driftgauge.demo.scrape import Scrape
+from deploy.demo.scrape import Scrape
+
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import Kind
 from tests.integration.case import WindowKey

@@ -11,8 +11,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 
+from deploy.demo.scrape import Scrape
+
 from driftgauge.config import ENV_PREFIX
-from driftgauge.demo.scrape import Scrape
 
 DRIFTGAUGE = ("-m", "driftgauge")
 PATIENCE_S = 60.0

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deploy.demo.digits import DigitSplit, ImageQuality, degrade, shift_randomly, split_digits
+from deploy.demo.network import MODEL_VERSION, Network, train
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.demo.digits import Condition, Split, expose, reuse, split_digits
-from driftgauge.demo.network import MODEL_VERSION, Network, train
 from driftgauge.kafka.publisher import Publication, publish
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
 from tests.integration.gauges import Samples, gauges_of, shown_by, without_wall_time
@@ -101,7 +101,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
 
 
 @cache
-def network() -> tuple[Split, Network]:
+def network() -> tuple[DigitSplit, Network]:
     split = split_digits(0)
     return split, train(split.training, 0)
 
@@ -121,7 +121,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
     )
     case.streams = ("digits",)
     case.write_config()
-    reference = reuse(split.reference, np.tile(np.arange(len(split.reference.labels)), 4), rng)
+    reference = shift_randomly(split.reference, np.tile(np.arange(len(split.reference.labels)), 4), rng)
     baseline = fit_baseline(
         digits_network.embed(reference),
         stream="digits",
@@ -132,9 +132,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
     )
     save(baseline, case.folder / "digits.safetensors")
     vectors: list[NDArray[np.float32]] = []
-    for condition in Condition:
+    for quality in ImageQuality:
         rows = rng.integers(len(split.traffic.labels), size=DIGITS_DAYS * DIGITS_PER_DAY)
-        vectors.append(digits_network.embed(expose(reuse(split.traffic, rows, rng), condition)))
+        vectors.append(digits_network.embed(degrade(shift_randomly(split.traffic, rows, rng), quality)))
     publication = Publication.spread(
         topic=case.events_topic,
         stream="digits",

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 from driftgauge.kafka.client_log import ConnectionWatch
-from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.kafka.parts import Lines
 
 transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)

@@ -41,11 +41,6 @@ def test_first_append_by_the_brokers_clock_is_kept(deliveries):
     assert not deliveries.failed
 
 
-def test_append_time_of_a_broker_without_a_clock_is_not_kept(deliveries):
-    deliveries.report(None, appended(1_234))
-    assert deliveries.append is None
-
-
 @pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS])
 def test_record_that_was_not_taken_names_its_partition(deliveries, code):
     deliveries.report(KafkaError(code), ToldMessage(3))

@@ -4,11 +4,11 @@ import uuid
 from functools import partial
 
 import pytest
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata
-from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventTopics
 from tests.kafka.cluster import Cluster

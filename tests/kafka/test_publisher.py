@@ -11,6 +11,7 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
+from deploy.demo.embedded_broker import EmbeddedBroker
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -20,7 +21,6 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.publisher import Publication, publish
 from tests.kafka.producers import RecordingProducer
 from tests.watched import MONDAY_MS as START_MS

@@ -3,10 +3,10 @@ from functools import partial
 
 import pytest
 from confluent_kafka import Uuid
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
-from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, EventTopics, TopicWatch
 from tests.kafka.cluster import Cluster

@@ -17,11 +17,11 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import AuthorizationError, BrokerError, StateError
 from driftgauge.kafka import client, lost_topics, metadata, topics
-from driftgauge.kafka.embedded import EmbeddedBroker
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS, InternalTopics
 from tests.kafka.broker import Broker
 
@@ -516,7 +516,7 @@ def test_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_clu
 
 @pytest.fixture
 def embedded():
-    """The demo's broker, which answers no more than a test of librdkafka's own asks."""
+    """librdkafka's own broker, which answers only what librdkafka's own tests ask."""
     with EmbeddedBroker(["events", "partials", "changelog"]) as broker:
         yield client.admin({"bootstrap.servers": broker.bootstrap})
 

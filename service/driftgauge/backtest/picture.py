@@ -14,7 +14,9 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ModuleNotFoundError as error:
-    _message = "the picture is drawn with matplotlib, which is missing; run: pip install 'driftgauge[demo]'"
+    _message = (
+        "the picture is drawn with matplotlib, which is missing; run: pip install 'driftgauge[pictures]'"
+    )
     raise InputError(_message) from error
 
 __all__ = ["draw"]

@@ -5,7 +5,6 @@ import sys
 import click
 
 from driftgauge.cli.baseline import baseline_group
-from driftgauge.cli.demo import demo_group
 from driftgauge.cli.kafka import kafka_group
 from driftgauge.cli.plan import plan_command
 from driftgauge.cli.publish import publish_command
@@ -41,6 +40,5 @@ for command in (
     plan_command,
     health_command,
     kafka_group,
-    demo_group,
 ):
     cli.add_command(command)

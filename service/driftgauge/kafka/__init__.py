@@ -1,1 +1,1 @@
-"""Everything that speaks to Kafka: the consumer loop, its state, what it writes, the demo's broker."""
+"""Everything that speaks to Kafka: the consumer loop, its state, what it writes."""

@@ -24,8 +24,6 @@ _OF_THE_PRODUCER = AUTHORIZATION | {
     KafkaError.PRODUCER_FENCED,
     KafkaError.UNKNOWN_PRODUCER_ID,
 }
-# The year 2000. The broker inside librdkafka, which has no clock, says 1234.
-_FIRST_CREDIBLE_MS = 946_684_800_000
 _PURGED = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
@@ -59,7 +57,7 @@ class Deliveries:
         if error is None:
             if self.append is None:
                 kind, append_ms = message.timestamp()
-                if kind == TIMESTAMP_LOG_APPEND_TIME and append_ms >= _FIRST_CREDIBLE_MS:
+                if kind == TIMESTAMP_LOG_APPEND_TIME:
                     self.append = Append(self._sent_ms, self._clock_ms(), append_ms)
             return
         code = error.code()

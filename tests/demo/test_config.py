@@ -3,14 +3,14 @@ import signal
 import threading
 
 import pytest
+from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.days import check
+from deploy.demo.embedded_broker import EmbeddedBroker
+from deploy.demo.errors import DemoError
+from deploy.demo.service_process import ServiceProcess
 
 from driftgauge.config import load_settings
-from driftgauge.demo.days import check
-from driftgauge.demo.service_process import ServiceProcess
-from driftgauge.demo.stage import EVENTS_TOPIC, TOPICS, write_config
-from driftgauge.errors import DemoError
 from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
 from tests.demo.builders import build_days
 from tests.watched import MONDAY_MS, event, save_baseline
 
@@ -104,9 +104,9 @@ def test_events_that_the_broker_drops_before_they_are_read_end_the_demo_with_an_
 
     def marked():
         scrape = service.scrape()
-        return scrape if scrape.mishaps()["commits that did not follow the one before"] else None
+        return scrape if scrape.mishaps()["commits that did not continue the previous one"] else None
 
     scrape = service.wait_for("the shards to miss the events", marked, lambda: service.scrape().text)
     assert scrape.outcomes()["accepted"] < number
-    with pytest.raises(DemoError, match="commits that did not follow the one before: "):
+    with pytest.raises(DemoError, match="commits that did not continue the previous one: "):
         check(build_days(), COUNTED, scrape.mishaps())

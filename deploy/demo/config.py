@@ -1,4 +1,4 @@
-"""What the story is played on: the topics and the configuration file."""
+"""The demo's topics and the configuration of its service."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["EVENTS_TOPIC", "TOPICS", "write_config"]
 EVENTS_TOPIC = "embeddings"
 _WINDOWS_TOPIC = "driftgauge.windows"
 _DEAD_LETTERS_TOPIC = "driftgauge.dead-letters"
-# That broker gives every topic four partitions, and a shard is a partition of the internal topics.
+# The embedded broker gives every topic four partitions, and each shard needs one.
 _SHARDS = 4
 _INTERNAL = "driftgauge"
 TOPICS = (
@@ -24,20 +24,20 @@ TOPICS = (
 )
 
 _COMMENT = """\
-# Written by `driftgauge demo`, for its broker, which was in memory and ended with the demo.
-# To watch events of your own, name your brokers below, remove session.timeout.ms,
-# heartbeat.interval.ms, topics.internal, shards and commit_interval, and give the port a number.
+# Written by `python -m deploy.demo` for its broker, which was in memory and ended with the demo.
+# To watch your own events, name your brokers below, remove session.timeout.ms,
+# heartbeat.interval.ms, topics.internal, shards and commit_interval, and set the port.
 """
 
 
 def write_config(
     path: Path, *, bootstrap: str, streams: Sequence[dict[str, object]]
 ) -> client.KafkaProperties:
-    """Write the service's configuration, `streams` as they stand in it; return its Kafka properties."""
+    """Write the service's configuration, with `streams` as given; return its Kafka properties."""
     kafka: dict[str, str | int | float | bool] = {
         "bootstrap.servers": bootstrap,
         "group.id": "driftgauge-demo",
-        # It lets a group's members wait for one another as long as a session may last.
+        # The embedded broker lets members wait for each other up to the session time-out.
         "session.timeout.ms": 6_000,
         "heartbeat.interval.ms": 500,
     }
@@ -50,7 +50,7 @@ def write_config(
             "internal": _INTERNAL,
         },
         "shards": _SHARDS,
-        # A day is awaited before the next is sent, and takes a commit of each stage to be shown.
+        # Each day is awaited, and its window appears after a commit of each stage.
         "commit_interval": "200ms",
         "streams": list(streams),
         "http": {"host": "127.0.0.1", "port": 0},

@@ -1,12 +1,13 @@
-"""A day of the story, its line in the table, and whether the days tell what they should."""
+"""One day of the demo, its row in the table, and the check of all days."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from deploy.demo.digits import ImageQuality
+from deploy.demo.errors import DemoError
+
 from driftgauge.core.windows.result import Verdict
-from driftgauge.demo.digits import Condition
-from driftgauge.errors import DemoError
 from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["DAY_MS", "TABLE_HEAD", "Day", "check", "table_row", "week_rows"]
@@ -18,22 +19,22 @@ TABLE_HEAD = "  day         images     events  divergence  noise floor  accuracy
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What was published on a day, and what the service made of it.
+    """What was published on a day, and what the service reported for it.
 
     Attributes:
         start_ms: The day's first millisecond, UTC.
-        condition: What its images were like.
+        quality: The quality of its images.
         published: How many events were sent.
-        accuracy: The share of its images that the network read rightly; the service knows nothing of it.
+        accuracy: The share of its images that the network classified correctly; the service never sees it.
         events: How many events the service counted.
-        events_lost: The service says that events of the day may have been lost.
+        events_lost: The service reports that events of the day may be lost.
         js_divergence: The divergence that the service exported.
         noise_floor: The noise floor that the service exported.
         verdict: The verdict that the service exported.
     """
 
     start_ms: int
-    condition: Condition
+    quality: ImageQuality
     published: int
     accuracy: float
     events: int
@@ -49,49 +50,48 @@ class Day:
 
 
 def table_row(day: Day) -> str:
-    """Return a day's line in the table."""
+    """Return a day's row of the table."""
     return (
-        f"  {day.date}  {day.condition:<9}{day.events:>8,}{day.js_divergence:>12.4f}"
+        f"  {day.date}  {day.quality:<9}{day.events:>8,}{day.js_divergence:>12.4f}"
         f"{day.noise_floor:>13.4f}{day.accuracy:>10.1%}  {day.verdict}"
     )
 
 
 def week_rows(days: Sequence[Day]) -> list[str]:
-    """Return a line for the mean of each week."""
+    """Return one row per week: its mean divergence, against the noise floor, and its mean accuracy."""
     rows = []
-    for condition, week in _weeks(days).items():
+    for quality, week in _weeks(days).items():
         divergence = sum(day.js_divergence for day in week) / len(week)
         accuracy = sum(day.accuracy for day in week) / len(week)
         floor = sum(day.noise_floor for day in week) / len(week)
         rows.append(
-            f"  {condition:<9} mean divergence {divergence:.4f}, {divergence / floor:.1f} times the noise "
+            f"  {quality:<9} mean divergence {divergence:.4f}, {divergence / floor:.1f} times the noise "
             f"floor; mean accuracy {accuracy:.1%}"
         )
     return rows
 
 
 def check(days: Sequence[Day], outcomes: Mapping[str, int], mishaps: Mapping[str, int]) -> None:
-    """Check that the story came true.
+    """Check that the demo's results are as expected.
 
-    These must hold: the service counted every day exactly the events published; it accepted as many
-    events as were published in all, and rejected and lost none; and the highest divergence of the
-    clean week is below the lowest of the blurred week, whose highest is below the lowest of the
-    darkened week (so the means of the weeks are in that order as well).
+    - For every day the service counted exactly the events published.
+    - In total the service accepted every event published; it rejected and lost none.
+    - Every divergence of a week is below every divergence of the next week.
 
     Args:
-        days: All days, at least one under each condition.
-        outcomes: The service's count of events by what became of them.
-        mishaps: How often each thing happened that the demo's broker does not make good.
+        days: All days, at least one of each quality.
+        outcomes: The service's event counts by outcome.
+        mishaps: Counts of faults from which the embedded broker cannot recover.
 
     Raises:
-        DemoError: Lists everything that does not hold.
+        DemoError: The message lists every violation.
     """
     problems = [
         f"{day.date}: {day.events:,} events were counted, {day.published:,} were published"
         for day in days
         if day.events != day.published
     ]
-    problems += [f"{day.date}: events may have been lost" for day in days if day.events_lost]
+    problems += [f"{day.date}: events may be lost" for day in days if day.events_lost]
     published, accepted = sum(day.published for day in days), outcomes.get("accepted", 0)
     if accepted != published:
         problems.append(f"{published:,} events were published, and the service accepted {accepted:,}")
@@ -100,7 +100,7 @@ def check(days: Sequence[Day], outcomes: Mapping[str, int], mishaps: Mapping[str
         for outcome, number in outcomes.items()
         if outcome != "accepted" and number
     ]
-    problems += [f"{what}: {number:,}" for what, number in mishaps.items() if number]
+    problems += [f"{mishap}: {number:,}" for mishap, number in mishaps.items() if number]
     for (lower, below), (higher, above) in pairwise(_weeks(days).items()):
         highest = max(day.js_divergence for day in below)
         lowest = min(day.js_divergence for day in above)
@@ -110,9 +110,11 @@ def check(days: Sequence[Day], outcomes: Mapping[str, int], mishaps: Mapping[str
                 f"the {higher} week, {lowest:.4f}"
             )
     if problems:
-        message = "the story did not come true:" + "".join(f"\n  - {problem}" for problem in problems)
+        message = "the demo's results are not as expected:" + "".join(
+            f"\n  - {problem}" for problem in problems
+        )
         raise DemoError(message)
 
 
-def _weeks(days: Sequence[Day]) -> dict[Condition, list[Day]]:
-    return {condition: [day for day in days if day.condition is condition] for condition in Condition}
+def _weeks(days: Sequence[Day]) -> dict[ImageQuality, list[Day]]:
+    return {quality: [day for day in days if day.quality is quality] for quality in ImageQuality}

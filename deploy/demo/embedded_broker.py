@@ -1,8 +1,8 @@
-"""The broker inside librdkafka, for the demo: in memory, in this process, on a loopback port.
+"""The mock broker inside librdkafka: in memory, in this process, on a loopback port.
 
-It is made for librdkafka's own tests: topics appear when they are first asked for, with four
-partitions; each partition keeps its last 5 MiB; nothing is compacted; transactions are accepted
-but not enforced; nothing outlives the process. It proves nothing about restarts.
+librdkafka has it for its own tests. Topics appear on the first request, with four partitions. Each
+partition keeps its last 5 MiB, without compaction. Transactions are accepted but not enforced. All
+data ends with the process, so the broker proves nothing about restarts.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
 __all__ = ["EmbeddedBroker"]
 
-# librdkafka would announce on standard error that the broker is a mock.
-_WARNING = 4
+# syslog's warning level: librdkafka does not print its notice that the broker is a mock.
+_LOG_LEVEL = 4
 
 
 class EmbeddedBroker:
-    """A broker that lives as long as this object, used as a context manager."""
+    """A context manager that runs the broker."""
 
     def __init__(self, topics: Sequence[str]) -> None:
         """Start the broker with these topics.
 
         Raises:
-            BrokerError: It does not answer.
+            BrokerError: The broker does not answer.
         """
-        self._host: Producer | None = Producer({"test.mock.num.brokers": 1, "log_level": _WARNING})
+        self._host: Producer | None = Producer({"test.mock.num.brokers": 1, "log_level": _LOG_LEVEL})
         try:
             for topic in topics:
                 self._host.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
@@ -41,4 +41,4 @@ class EmbeddedBroker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._host = None  # the broker ends with the client that carries it
+        self._host = None  # The broker ends with the client that hosts it.

@@ -1,4 +1,4 @@
-"""The real service as a child process: started, asked over HTTP, stopped, never left behind."""
+"""The real service as a child process: start, HTTP requests, stop."""
 
 import json
 import os
@@ -14,27 +14,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from deploy.demo.errors import DemoError
+from deploy.demo.scrape import Scrape
+
 from driftgauge.config import ENV_PREFIX
-from driftgauge.demo.scrape import Scrape
-from driftgauge.errors import DemoError
 
 __all__ = ["ServiceProcess"]
 
 _HOST = "127.0.0.1"
-# Starting takes about a second, joining the group three, closing a day one, the last day six;
-# beyond this something is wrong, on a slow machine as well.
-_PATIENCE_S = 30.0
-_LOOK_EVERY_S = 0.05
+# Starting takes about a second, joining the group three, closing a day one and the last day six.
+_WAIT_TIMEOUT_S = 30.0
+_POLL_INTERVAL_S = 0.05
 _REQUEST_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 10.0
-_ENDING_S = 2.0
+_EXIT_TIMEOUT_S = 2.0
 _TAIL_LINES = 10
 
 _Found = TypeVar("_Found")
 
 
 class ServiceProcess:
-    """`driftgauge serve` with a configuration whose `http.port` is 0, used as a context manager."""
+    """A context manager that runs `driftgauge serve`; `http.port` in its configuration is 0."""
 
     def __init__(self, config: Path, log: Path, stopping: threading.Event) -> None:
         self._config = config
@@ -46,9 +46,9 @@ class ServiceProcess:
         """Start the service and wait until it serves HTTP.
 
         Raises:
-            DemoError: It did not come up.
+            DemoError: The service did not start.
         """
-        # A variable meant for the user's own service could lead this one to another broker.
+        # A variable meant for the user's own service could point this one at another broker.
         environ = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -59,9 +59,11 @@ class ServiceProcess:
                 env=environ,
             )
         try:
-            self._port = self.wait_for("the service to serve HTTP", self._logged_port, lambda: "no such line")
+            self._port = self.wait_for(
+                "the service to serve HTTP", self._logged_port, lambda: "no port in its log"
+            )
         except BaseException:
-            self._end()
+            self._stop()
             raise
         return self
 
@@ -74,11 +76,11 @@ class ServiceProcess:
         """Stop the service by SIGTERM.
 
         Raises:
-            DemoError: Nothing else went wrong, and it did not stop in time or not with status 0.
+            DemoError: The service did not stop in time, or not with status 0; not raised over another error.
         """
-        status = self._end()
-        # Ctrl-C reaches the service as well, and SIGTERM may then meet an interpreter that is ending,
-        # which has put the default handler back.
+        status = self._stop()
+        # Ctrl-C reaches the service too. SIGTERM may then reach an interpreter that is ending and has
+        # restored the default handler.
         if exc is None and status not in {0, -signal.SIGTERM}:
             how = "did not end" if status is None else f"ended with status {status}, not 0,"
             message = f"the service {how} within {_STOP_TIMEOUT_S:g} s of SIGTERM; {self._tail()}"
@@ -86,19 +88,19 @@ class ServiceProcess:
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
+        """The URL of the metrics."""
         return f"http://{_HOST}:{self._port}/metrics"
 
     @property
     def address(self) -> str:
-        """Host and port, as a Prometheus target."""
+        """Host and port, as a Prometheus target has them."""
         return f"{_HOST}:{self._port}"
 
     def scrape(self) -> Scrape:
-        """Read /metrics.
+        """Return a scrape of /metrics.
 
         Raises:
-            DemoError: It was not answered.
+            DemoError: The service did not answer.
         """
         status, text = self._get("/metrics")
         if status != 200:  # noqa: PLR2004
@@ -107,10 +109,10 @@ class ServiceProcess:
         return Scrape.parse(text)
 
     def wait_until_ready(self) -> None:
-        """Wait until /readyz says that both roles work.
+        """Wait until /readyz reports both roles ready.
 
         Raises:
-            DemoError: It did not in time, or the service ended.
+            DemoError: The service was not ready in time, or ended.
         """
 
         def ready() -> bool | None:
@@ -118,40 +120,42 @@ class ServiceProcess:
 
         self.wait_for("the service to be ready", ready, lambda: self._get("/readyz")[1])
 
-    def wait_for(self, what: str, look: Callable[[], _Found | None], describe: Callable[[], str]) -> _Found:
-        """Look again and again until something is found, and return it.
+    def wait_for(
+        self, awaited: str, look: Callable[[], _Found | None], describe: Callable[[], str]
+    ) -> _Found:
+        """Call `look` until it returns a value other than None, and return that value.
 
         Raises:
-            DemoError: It did not come in time, or the service ended.
+            DemoError: No value came in time, or the service ended.
         """
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + _WAIT_TIMEOUT_S
         while time.monotonic() < deadline_s:
             self.check()
             found = look()
             if found is not None:
                 return found
-            time.sleep(_LOOK_EVERY_S)
-        message = f"waited {_PATIENCE_S:g} s for {what}, and saw: {describe()}; {self._tail()}"
+            time.sleep(_POLL_INTERVAL_S)
+        message = f"waited {_WAIT_TIMEOUT_S:g} s for {awaited}; last seen: {describe()}; {self._tail()}"
         raise DemoError(message)
 
     def check(self) -> None:
-        """Make sure that the service runs, and should.
+        """Raise unless the service is running and the demo goes on.
 
-        A signal's handler must not raise by itself: within a call of a Kafka client that would be lost.
+        A signal handler must not raise: an exception within a call of a Kafka client would be lost.
 
         Raises:
             DemoError: The service has ended.
-            KeyboardInterrupt: The demo was told to stop.
+            KeyboardInterrupt: A signal asked the demo to stop.
         """
         if self._stopping.is_set():
             raise KeyboardInterrupt
         status = self._process.poll()
         if status is not None:
-            message = f"the service ended by itself with status {status}; {self._tail()}"
+            message = f"the service ended with status {status}; {self._tail()}"
             raise DemoError(message)
 
     def _logged_port(self) -> int | None:
-        # The last piece has no end yet, or is empty.
+        # The last piece is an incomplete line, or empty.
         for line in self._log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
             if '"http server started"' in line:
                 return int(json.loads(line)["port"])
@@ -164,17 +168,17 @@ class ServiceProcess:
             response = connection.getresponse()
             return response.status, response.read().decode()
         except (OSError, HTTPException) as error:
-            # A service that is ending closes its port first, and says last why it ends.
+            # A service that ends closes its port before it logs why.
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_ENDING_S)
+                self._process.wait(_EXIT_TIMEOUT_S)
             self.check()
-            message = f"http://{self.address}{path} was not answered ({error!r}); {self._tail()}"
+            message = f"http://{self.address}{path} does not answer ({error!r}); {self._tail()}"
             raise DemoError(message) from error
         finally:
             connection.close()
 
-    def _end(self) -> int | None:
-        """End the process if it runs; return its status, None where it had to be killed."""
+    def _stop(self) -> int | None:
+        """Stop the process; return its status, None if it had to be killed."""
         try:
             self._process.terminate()
             return self._process.wait(_STOP_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What one scrape of /metrics says."""
+"""The samples of one scrape of /metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Scrape:
     """The samples of one scrape.
 
     Attributes:
-        text: The exposition as it came.
+        text: The exposition as it was received.
         samples: The value of each series, by name and by its labels as sorted pairs.
     """
 
@@ -22,7 +22,7 @@ class Scrape:
 
     @classmethod
     def parse(cls, text: str) -> "Scrape":
-        """Read the text that a scrape answered."""
+        """Return the scrape whose exposition is `text`."""
         return cls(
             text,
             {
@@ -33,11 +33,11 @@ class Scrape:
         )
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Return the value of the series with exactly these labels; None where there is none."""
+        """Return the value of the series with exactly these labels; None without such a series."""
         return self.samples.get((name, tuple(sorted(labels.items()))))
 
     def outcomes(self) -> dict[str, int]:
-        """Return how many events met each outcome, over all streams."""
+        """Return the number of events by outcome, over all streams."""
         numbers: dict[str, int] = {}
         for (name, labels), value in self.samples.items():
             if name == "driftgauge_events_total":
@@ -46,22 +46,20 @@ class Scrape:
         return numbers
 
     def mishaps(self) -> dict[str, int]:
-        """Return how often each thing happened after which the embedded broker may not be believed."""
+        """Return counts of the faults after which counts on the embedded broker may be wrong."""
         return {
-            "records that the broker dropped before they were read": self._total(
-                "driftgauge_records_lost_total"
-            ),
-            # That broker keeps no offsets of transactions: whoever asks for them again starts over.
-            "commits that did not follow the one before": self._total("driftgauge_partials_gap_total")
+            "records deleted before they were read": self._total("driftgauge_records_lost_total"),
+            # That broker keeps no offsets of transactions, so a restarted reader begins again.
+            "commits that did not continue the previous one": self._total("driftgauge_partials_gap_total")
             + self._total("driftgauge_partials_overlap_total"),
-            "transactions that were aborted": self._total("driftgauge_commits_total", outcome="aborted"),
-            "times that the service had to connect again": self._total("driftgauge_sessions_lost_total"),
+            "aborted transactions": self._total("driftgauge_commits_total", outcome="aborted"),
+            "lost sessions of the service": self._total("driftgauge_sessions_lost_total"),
         }
 
     def _total(self, name: str, **labels: str) -> int:
-        """Return the sum over the series of a counter that bear at least these labels."""
+        """Return the sum over the series of a counter that have at least these labels."""
         return sum(
             int(value)
-            for (series, borne), value in self.samples.items()
-            if series == name and labels.items() <= dict(borne).items()
+            for (series, pairs), value in self.samples.items()
+            if series == name and labels.items() <= dict(pairs).items()
         )

@@ -1,18 +1,18 @@
-"""The picture of the story: divergence over three weeks, and the accuracy that nobody could see live."""
+"""The demo's picture: divergence and accuracy over three weeks."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftgauge.demo.days import Day
-from driftgauge.demo.digits import Condition
-from driftgauge.errors import DemoError
+from deploy.demo.days import Day
+from deploy.demo.digits import ImageQuality
+from deploy.demo.errors import DemoError
 
 try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 except ModuleNotFoundError as error:
-    _message = "the demo draws with matplotlib, which is missing; run: pip install 'driftgauge[demo]'"
+    _message = "the demo draws with matplotlib, which is missing; run: pip install 'driftgauge[pictures]'"
     raise DemoError(_message) from error
 
 __all__ = ["draw"]
@@ -20,17 +20,17 @@ __all__ = ["draw"]
 _INCHES = (10.0, 6.4)
 _MARGIN_INCHES = 0.15
 _DOTS_PER_INCH = 120
-_SHADES = {Condition.CLEAN: "#e8f3ea", Condition.BLURRED: "#fdf3dc", Condition.DARKENED: "#e4e4ec"}
+_SHADES = {ImageQuality.CLEAN: "#e8f3ea", ImageQuality.BLURRED: "#fdf3dc", ImageQuality.DARKENED: "#e4e4ec"}
 _DIVERGENCE = "#b5302a"
 _ACCURACY = "#1f5f99"
 _GREY = "#555555"
 _DARK = "#222222"
-# Room above the highest point for the names of the weeks.
+# Room for the week labels above the highest point.
 _HEADROOM = 1.3
 
 
 def draw(days: Sequence[Day], path: Path) -> None:
-    """Draw the days, in order, as a PNG file.
+    """Write the picture of the days, which are in order, as a PNG file.
 
     Raises:
         DemoError: The file cannot be written.
@@ -38,7 +38,7 @@ def draw(days: Sequence[Day], path: Path) -> None:
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     figure.suptitle("Embeddings of handwritten digits against their baseline, one window a day", fontsize=15)
-    middles = [place + 0.5 for place in range(len(days))]
+    middles = [index + 0.5 for index in range(len(days))]
     for axes in (upper, lower):
         _shade_weeks(axes, days)
         axes.tick_params(labelsize=11)
@@ -51,12 +51,12 @@ def draw(days: Sequence[Day], path: Path) -> None:
         middles, floors, "--", color=_GREY, linewidth=2, label=f"noise floor ({max(floors):.3f})", zorder=2.5
     )
     divergences = [day.js_divergence for day in days]
-    # Points that lie on the axis are drawn whole.
+    # Without clipping, points on the axis are drawn whole.
     upper.plot(middles, divergences, "o-", color=_DIVERGENCE, label="divergence", clip_on=False, zorder=3)
     upper.set_ylim(0, _HEADROOM * max(divergences))
     upper.set_ylabel("Jensen-Shannon\ndivergence (0 to 1)", fontsize=12)
     upper.legend(loc="center left", fontsize=11, framealpha=1)
-    _name_weeks(upper, days)
+    _label_weeks(upper, days)
 
     lower.plot(middles, [day.accuracy for day in days], "s-", color=_ACCURACY, clip_on=False, zorder=3)
     lower.set_ylim(0, 1.05)
@@ -73,29 +73,28 @@ def draw(days: Sequence[Day], path: Path) -> None:
         raise DemoError(message) from error
 
 
-def _spans(days: Sequence[Day]) -> list[tuple[Condition, int, int]]:
-    """Return each run of days under one condition: (condition, first place, place after the last)."""
+def _spans(days: Sequence[Day]) -> list[tuple[ImageQuality, int, int]]:
+    """Return each run of days of one quality: (quality, index of the first day, index after the last)."""
     starts = [
-        place for place in range(len(days)) if not place or days[place].condition != days[place - 1].condition
+        index for index in range(len(days)) if not index or days[index].quality != days[index - 1].quality
     ]
     return [
-        (days[start].condition, start, end)
-        for start, end in zip(starts, [*starts[1:], len(days)], strict=True)
+        (days[start].quality, start, end) for start, end in zip(starts, [*starts[1:], len(days)], strict=True)
     ]
 
 
 def _shade_weeks(axes: Axes, days: Sequence[Day]) -> None:
-    for condition, start, end in _spans(days):
-        axes.axvspan(start, end, color=_SHADES[condition], linewidth=0, zorder=0)
+    for quality, start, end in _spans(days):
+        axes.axvspan(start, end, color=_SHADES[quality], linewidth=0, zorder=0)
 
 
-def _name_weeks(axes: Axes, days: Sequence[Day]) -> None:
-    for week, (condition, start, end) in enumerate(_spans(days), start=1):
+def _label_weeks(axes: Axes, days: Sequence[Day]) -> None:
+    for week, (quality, start, end) in enumerate(_spans(days), start=1):
         mean = sum(day.js_divergence for day in days[start:end]) / (end - start)
         axes.text(
             (start + end) / 2,
             0.97,
-            f"week {week}: {condition} images\nmean {mean:.3f}",
+            f"week {week}: {quality} images\nmean {mean:.3f}",
             transform=axes.get_xaxis_transform(),
             ha="center",
             va="top",

@@ -4,9 +4,9 @@ from time import monotonic
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, TopicPartition
+from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
-from driftgauge.kafka.embedded import EmbeddedBroker
 
 PATIENCE_S = 20.0
 

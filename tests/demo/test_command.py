@@ -1,0 +1,54 @@
+"""The demo's command line as a user meets it: its output and its exit status."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from deploy.demo.__main__ import demo, main
+
+from tests.deploy.dockerfile import ROOT
+
+
+@pytest.mark.parametrize("path", [[], ["prepare"], ["publish"]], ids=" ".join)
+def test_every_command_explains_itself(path):
+    result = CliRunner().invoke(demo, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    summary = result.output.split("\n\n")[1].strip()
+    assert summary.split()[0][0].isupper()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["prepare"], "Missing option '--out'"),
+        (["--keep", "prepare", "--out", "."], "--keep before prepare has no effect; remove it"),
+        (["--out", ".", "publish"], "--out before publish has no effect; remove it"),
+        (["prepare", "--out", "absent"], "demo: absent/network.safetensors: cannot write"),
+        (["publish", "absent", "--config", "absent.yaml"], "demo: absent.yaml cannot be read"),
+    ],
+)
+def test_user_error_is_one_message_and_exit_status_2(arguments, part, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["demo", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert part in printed.err
+    assert printed.out == ""
+
+
+def test_folder_that_cannot_be_created_is_named_with_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.demo", "--out", str(tmp_path / "file" / "out")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cannot create the folder: Not a directory; name another with --out" in done.stderr
+    assert "Traceback" not in done.stderr
