@@ -4,7 +4,6 @@ import re
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     field_serializer,
@@ -12,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from driftgauge.config.fields import TOPIC, CommitInterval, Duration, Section, Topic, not_empty
+from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
 from driftgauge.config.properties import is_secret, property_faults
 from driftgauge.config.stream import StreamSettings
 
@@ -34,7 +33,7 @@ class TopicSettings(Section):
             topics have it.
     """
 
-    events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(not_empty)] = ("embeddings",)
+    events: Annotated[tuple[Topic, ...], Field(strict=False), NOT_EMPTY] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
     internal: Topic | None = None
@@ -88,7 +87,7 @@ class Settings(Section):
 
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
-    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(not_empty)]
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
     http: HttpSettings = HttpSettings()
     alarms: AlarmSettings = AlarmSettings()
