@@ -10,6 +10,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
 from driftgauge.config.properties import is_secret, property_faults
@@ -69,7 +70,7 @@ class HttpSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
-class Settings(Section):
+class Settings(BaseSettings, Section):
     """The whole configuration.
 
     Attributes:
@@ -84,6 +85,9 @@ class Settings(Section):
         replica: This replica's own and lasting name, where it has one: its successor of the same name
             ends what it left unfinished at once.
     """
+
+    # Keys of the file must match in case. Defaults are not validated: a duration's would have to be text.
+    model_config = SettingsConfigDict(case_sensitive=True, env_nested_delimiter="__", validate_default=False)
 
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
