@@ -216,7 +216,9 @@ def image() -> Iterator[Image]:
             (folder / part).mkdir()
         lay_out(build_wheel(folder / "build"), folder / "packages")
         copy_context("demo", folder / "demo")
-        shutil.copy(DOCKER / "driftgauge.yaml", folder)
+        config = (DOCKER / "driftgauge.yaml").read_text(encoding="utf-8")
+        inside = config.replace("/var/lib/driftgauge", str(folder / "volume"))
+        (folder / "driftgauge.yaml").write_text(inside, encoding="utf-8")
         os.chown(folder / "volume", UID, UID)
         yield Image(folder / "packages", folder / "demo", folder / "volume", folder / "driftgauge.yaml")
 
@@ -243,34 +245,33 @@ def test_the_services_image_holds_no_demo(image):
 
 
 @pytest.fixture(scope="module")
-def prepared(image) -> dict[str, str]:
-    """The variables of a service whose baseline was written by the image into its volume."""
+def prepared(image) -> Image:
+    """The image; its volume holds the baseline that it has written."""
     done = image.run_demo("prepare", "--out", image.volume)
     assert (done.returncode, done.stderr) == (0, "")
-    return {"DRIFTGAUGE_STREAMS__0__BASELINE": str(image.volume / "digits-live.safetensors")}
+    return image
 
 
-def test_it_writes_into_its_volume_and_nowhere_else(image, prepared):
-    outside = image.run_demo("prepare", "--out", image.packages)
+def test_it_writes_into_its_volume_and_nowhere_else(prepared):
+    outside = prepared.run_demo("prepare", "--out", prepared.packages)
     assert outside.returncode == 2
     assert "cannot write the network: Read-only file system" in outside.stderr
-    checked = image.run("config", "check", "--config", image.config, **prepared)
+    checked = prepared.run("config", "check", "--config", prepared.config)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert '"host": "0.0.0.0"' in checked.stdout
 
 
-def test_as_the_first_process_it_is_alive_while_the_broker_is_away_and_sigterm_ends_it(image, prepared):
+def test_as_the_first_process_it_is_alive_while_the_broker_is_away_and_sigterm_ends_it(prepared):
     (port,) = free_ports(1)
     variables = {
-        **prepared,
         "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "DRIFTGAUGE_HTTP__PORT": str(port),
         "DRIFTGAUGE_HTTP__HOST": "127.0.0.1",
     }
-    inside = image.command("serve", "--config", image.config)
+    inside = prepared.command("serve", "--config", prepared.config)
     with subprocess.Popen(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside],
-        env=image.environment(**variables),
+        env=prepared.environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -279,9 +280,9 @@ def test_as_the_first_process_it_is_alive_while_the_broker_is_away_and_sigterm_e
             health = only("HEALTHCHECK").words[1:]
             asked = (*health, "--url", f"http://127.0.0.1:{port}")
             deadline_s = monotonic() + 30
-            while (answer := image.run(*asked)).returncode and monotonic() < deadline_s:
+            while (answer := prepared.run(*asked)).returncode and monotonic() < deadline_s:
                 sleep(0.2)
-            unready = image.run(*asked, "--ready")
+            unready = prepared.run(*asked, "--ready")
             (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             os.kill(int(first), signal.SIGTERM)
             said, _ = process.communicate(timeout=20)

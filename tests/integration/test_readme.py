@@ -49,7 +49,7 @@ def environment(folder: Path, bootstrap: str) -> dict[str, str]:
         "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
         # The group and the topics are the README's own; a cluster that was named may know them.
         "DRIFTGAUGE_KAFKA__GROUP_ID": f"quick-start-{os.getpid()}",
-        "DRIFTGAUGE_TOPICS__EVENTS": f"[quick-start-{os.getpid()}]",
+        "DRIFTGAUGE_TOPICS__EVENTS": f'["quick-start-{os.getpid()}"]',
     }
 
 

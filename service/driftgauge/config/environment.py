@@ -1,49 +1,62 @@
-"""The environment over the configuration file: every value can be set by a variable.
+"""Settings from the environment: variables, and a directory of secrets."""
 
-`DRIFTGAUGE_HTTP__PORT=9465` sets `http.port`; `__` steps into a mapping or, with a number, into a
-list (`DRIFTGAUGE_STREAMS__0__BASELINE`). Values are read as YAML. Below `kafka`, a name is written
-in capitals with underscores for its dots, `DRIFTGAUGE_KAFKA__SASL_PASSWORD` is `sasl.password`. There,
-and for `replica`, the value is taken as it stands: in YAML a password may be a number, a comment or a
-reference, and two names may be one number.
-"""
-
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, SecretsSettingsSource
 
-__all__ = ["ENV_PREFIX", "override"]
+from driftgauge.config.fields import Section
+from driftgauge.config.settings import Settings
+
+__all__ = ["ENV_PREFIX", "TextSource", "read_secrets"]
 
 ENV_PREFIX = "DRIFTGAUGE_"
+_SECRETS_DIR = f"{ENV_PREFIX}SECRETS_DIR"
+
+# The settings that are mappings: a name can set one of their keys.
+_SECTIONS = frozenset(
+    {"kafka", *(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section))}
+)
 
 
-def override(tree: dict[str, Any], environ: Mapping[str, str], sections: Collection[str]) -> list[str]:
-    """Lay the environment over a configuration's tree of these sections; return the problems met."""
-    problems = []
-    for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX)):
-        steps = variable.removeprefix(ENV_PREFIX).lower().split("__")
-        if steps[0] not in sections:
-            # One without a step, such as DRIFTGAUGE_TEST_BOOTSTRAP, may be meant for something else.
-            if len(steps) > 1:
-                problems.append(f"{variable}: there is no {steps[0]} in the configuration")
-            continue
-        if steps[0] == "kafka":
-            steps = [steps[0], *(step.replace("_", ".") for step in steps[1:])]
+class TextSource(EnvSettingsSource):
+    """The settings that named texts give: `HTTP__PORT`, with or without the prefix, sets `http.port`.
+
+    Below `kafka` an underscore stands for a dot: `KAFKA__SASL_PASSWORD` sets `sasl.password`.
+
+    Attributes:
+        problems: One for each name with a step that leads to no key.
+    """
+
+    def __init__(self, texts: Mapping[str, str | None]) -> None:
+        super().__init__(Settings)
+        self.problems: list[str] = []
+        self.env_vars: dict[str, str | None] = {}
+        for name, text in sorted(texts.items()):
+            section, step, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+            if step and (section not in _SECTIONS or "__" in key):
+                self.problems.append(f"{name}: names no setting; a list is set as a whole, in JSON")
+                continue
+            self.env_vars[section + step + (key.replace("_", ".") if section == "kafka" else key)] = text
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Return the list or mapping that a text holds in JSON; other text as it is, for validation."""
         try:
-            verbatim = steps == ["replica"] or (len(steps) > 1 and steps[0] == "kafka")
-            value = environ[variable] if verbatim else yaml.safe_load(environ[variable])
-            _set(tree, steps, value)
-        except (yaml.YAMLError, LookupError, ValueError, TypeError, AttributeError) as error:
-            # The value is not quoted: it may be a secret.
-            problems.append(f"{variable}: does not fit the configuration ({type(error).__name__})")
-    return problems
+            decoded = super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+        return decoded if isinstance(decoded, list | dict) else value
 
 
-def _set(tree: Any, steps: list[str], value: object) -> None:
-    *parents, last = steps
-    for parent in parents:
-        tree = tree[int(parent)] if isinstance(tree, list) else tree.setdefault(parent, {})
-    if isinstance(tree, list):
-        tree[int(last)] = value
-    else:
-        tree[last] = value
+def read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None], list[str]]:
+    """Return the texts of the files in the directory of secrets, by file name, and the problems met."""
+    directory = environ.get(_SECRETS_DIR) or None
+    try:
+        files = SecretsSettingsSource(Settings, directory)
+        source = NestedSecretsSettingsSource(files, secrets_dir_missing="error", secrets_prefix="")
+    except (OSError, ValueError) as error:
+        # The error's text is left out: it may quote a secret.
+        problem = f"{_SECRETS_DIR}: {directory} is not a directory of readable files in UTF-8"
+        return {}, [f"{problem} ({type(error).__name__})"]
+    return source.env_vars, []

@@ -1,5 +1,6 @@
 """The kinds of values that a configuration holds."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from driftgauge.core.durations import format_duration, parse_duration
 
 __all__ = [
+    "NOT_EMPTY",
     "TOPIC",
     "CommitInterval",
     "Duration",
@@ -16,15 +18,15 @@ __all__ = [
     "Section",
     "Time",
     "Topic",
+    "check",
     "format_time",
-    "not_empty",
 ]
 
-# What was not committed is counted again after a crash, and windows close that much later.
-_MAX_COMMIT_INTERVAL_MS = 5_000
+# After a crash, events since the last commit are counted again; windows close later by this interval.
+_MAX_COMMIT_MS = 5_000
 
-# Several commits of either stage, and the two seconds by which clocks may differ, must fit into it.
-_MIN_IDLE_TIMEOUT_MS = 5_000
+# Several commits of either stage must fit into it, and the two seconds by which clocks may differ.
+_MIN_IDLE_MS = 5_000
 
 
 class Section(BaseModel):
@@ -40,30 +42,8 @@ def _duration(value: object) -> int:
     return parse_duration(value)
 
 
-def _positive_duration(value: object) -> int:
-    milliseconds = _duration(value)
-    if milliseconds == 0:
-        message = "must be longer than zero"
-        raise ValueError(message)
-    return milliseconds
-
-
-def _soon_enough(milliseconds: int) -> int:
-    if milliseconds > _MAX_COMMIT_INTERVAL_MS:
-        message = f"must not be longer than {format_duration(_MAX_COMMIT_INTERVAL_MS)}"
-        raise ValueError(message)
-    return milliseconds
-
-
-def _long_enough(milliseconds: int) -> int:
-    if milliseconds < _MIN_IDLE_TIMEOUT_MS:
-        message = f"must not be shorter than {format_duration(_MIN_IDLE_TIMEOUT_MS)}"
-        raise ValueError(message)
-    return milliseconds
-
-
 def _time(value: object) -> int:
-    """Return the milliseconds since the epoch of a time, which YAML may have read already."""
+    """Return a time, as text or as YAML has parsed it, in milliseconds since the epoch."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
@@ -79,21 +59,26 @@ def format_time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat()
 
 
-def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a list of the configuration that must name something."""
-    # Not min_length: it counts the sound items, and would call a list of faulty ones empty.
-    if not values:
-        message = "must name at least one"
-        raise ValueError(message)
-    return values
+def check(is_valid: Callable[[Any], bool], message: str) -> AfterValidator:
+    """Return a validator that refuses other values with this message."""
+
+    def validate(value: Any) -> Any:
+        if not is_valid(value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(validate)
 
 
-_AS_TEXT = PlainSerializer(format_duration, return_type=str)
-Duration = Annotated[int, BeforeValidator(_duration), _AS_TEXT]
-PositiveDuration = Annotated[int, BeforeValidator(_positive_duration), _AS_TEXT]
+Duration = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
+PositiveDuration = Annotated[Duration, check(lambda ms: ms > 0, "must be longer than zero")]
+CommitInterval = Annotated[
+    PositiveDuration, check(lambda ms: ms <= _MAX_COMMIT_MS, "must not be longer than 5s")
+]
+IdleTimeout = Annotated[PositiveDuration, check(lambda ms: ms >= _MIN_IDLE_MS, "must not be shorter than 5s")]
 Time = Annotated[int, BeforeValidator(_time), PlainSerializer(format_time, return_type=str)]
-CommitInterval = Annotated[PositiveDuration, AfterValidator(_soon_enough)]
-IdleTimeout = Annotated[PositiveDuration, AfterValidator(_long_enough)]
+# Not min_length: it counts valid items only, and so would call a list of invalid ones empty.
+NOT_EMPTY = check(bool, "must name at least one")
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """A topic's name as a regular expression."""
 Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]

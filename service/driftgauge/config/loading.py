@@ -1,4 +1,4 @@
-"""From the configuration's file and the environment to checked settings."""
+"""Validated settings from the configuration file and the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_settings import InitSettingsSource
 
-from driftgauge.config.environment import override
+from driftgauge.config.environment import ENV_PREFIX, TextSource, read_secrets
 from driftgauge.config.settings import Settings
 from driftgauge.errors import ConfigError
 
@@ -15,18 +16,26 @@ __all__ = ["load_settings"]
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Read the file, lay the environment over it, check all of it.
+    """Return the settings of the environment, of the secrets directory and of the file, in this order.
 
     Relative baseline paths are taken from the configuration file's folder.
 
     Raises:
-        ConfigError: Lists every problem found, each with the key it stands at; values are not
-            quoted from `kafka`, so no secret is printed.
+        ConfigError: Lists every problem found, each with its key; no value of `kafka` is quoted, so no
+            secret is printed.
     """
     tree, problems = _read_yaml(path)
-    problems += override(tree, environ, Settings.model_fields)
+    secrets, unreadable = read_secrets(environ)
+    variables = {name: text for name, text in environ.items() if name.startswith(ENV_PREFIX)}
+    texts = [TextSource(variables), TextSource(secrets)]
+    problems += [*unreadable, *(problem for source in texts for problem in source.problems)]
+    # pydantic-settings would silently replace such a section of the file.
+    sections = {name.partition("__")[0] for source in texts for name in source.env_vars if "__" in name}
+    problems += [
+        f"{name}: must be a mapping" for name in sorted(sections) if not isinstance(tree.get(name, {}), dict)
+    ]
     try:
-        settings = Settings.model_validate(tree)
+        settings = Settings(_build_sources=((*texts, InitSettingsSource(Settings, tree)), {}))
     except ValidationError as error:
         problems += [_describe(problem) for problem in error.errors(include_url=False, include_input=False)]
     if problems:
@@ -37,7 +46,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
 
 class _Loader(yaml.SafeLoader):
-    """Notes the keys that stand twice, of which YAML keeps the last without a word."""
+    """Reports duplicate keys, of which YAML silently keeps the last."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -65,25 +74,28 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         message = f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); write it as UTF-8"
         raise ConfigError(message) from None
     except yaml.YAMLError as error:
-        # Neither the parser's words nor its cause: both quote the line, which may hold a secret.
+        # The parser's message and cause are left out: both quote the line, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
         where = "a control character" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
         message = f"{path} is not YAML: {where}; text that holds one of : # & * ! % needs quotes"
         raise ConfigError(message) from None
     except ValueError:
-        # YAML takes it for one by its form. Not quoted either.
+        # Text in the form of a date or a number; the message does not quote it either.
         message = f"{path} holds a date or a number that cannot be; mend it, or put it in quotes"
         raise ConfigError(message) from None
     if not isinstance(tree, dict):
         message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"
         raise ConfigError(message)
-    return tree, loader.problems
+    # pydantic-settings passes the keys as keyword arguments, which must be text.
+    return {str(key): value for key, value in tree.items()}, loader.problems
 
 
-# pydantic's words for these are Python's, not YAML's.
-_KINDS = {"tuple_type": "must be a list", "model_type": "must be a mapping", "dict_type": "must be a mapping"}
+# pydantic's messages for these name Python's types.
+_KINDS = {"tuple_type": "a list", "model_type": "a mapping", "dict_type": "a mapping"}
 
 
 def _describe(problem: Any) -> str:
     where = ".".join(str(step) for step in problem["loc"])
-    return f"{where}: {_KINDS.get(problem['type'], problem['msg'].removeprefix('Value error, '))}"
+    if kind := _KINDS.get(problem["type"]):
+        return f"{where}: must be {kind} (in the environment: in JSON)"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

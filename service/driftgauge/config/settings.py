@@ -4,15 +4,15 @@ import re
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     field_serializer,
     field_validator,
     model_validator,
 )
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from driftgauge.config.fields import TOPIC, CommitInterval, Duration, Section, Topic, not_empty
+from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
 from driftgauge.config.properties import is_secret, property_faults
 from driftgauge.config.stream import StreamSettings
 
@@ -34,7 +34,7 @@ class TopicSettings(Section):
             topics have it.
     """
 
-    events: Annotated[tuple[Topic, ...], Field(strict=False), AfterValidator(not_empty)] = ("embeddings",)
+    events: Annotated[tuple[Topic, ...], Field(strict=False), NOT_EMPTY] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
     internal: Topic | None = None
@@ -70,7 +70,7 @@ class HttpSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
-class Settings(Section):
+class Settings(BaseSettings, Section):
     """The whole configuration.
 
     Attributes:
@@ -86,9 +86,12 @@ class Settings(Section):
             ends what it left unfinished at once.
     """
 
+    # Keys of the file must match in case. Defaults are not validated: a duration's would have to be text.
+    model_config = SettingsConfigDict(case_sensitive=True, env_nested_delimiter="__", validate_default=False)
+
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
-    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), AfterValidator(not_empty)]
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
     http: HttpSettings = HttpSettings()
     alarms: AlarmSettings = AlarmSettings()

@@ -4,10 +4,10 @@ from math import gcd
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from driftgauge.config.baselines import BaselineSettings, check_schedule
-from driftgauge.config.fields import Duration, IdleTimeout, PositiveDuration, Section, Time, not_empty
+from driftgauge.config.fields import NOT_EMPTY, Duration, IdleTimeout, PositiveDuration, Section, Time, check
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
@@ -19,13 +19,6 @@ _MAX_PANES_PER_WINDOW = 1_500
 
 # Far beyond any use, and far from where the end of a window could not be written as a date.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
-
-
-def _once(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        message = "a key stands twice"
-        raise ValueError(message)
-    return names
 
 
 class SmallestDrift(Section):
@@ -74,8 +67,8 @@ class StreamSettings(Section):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-    baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), AfterValidator(not_empty)]
-    windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), AfterValidator(not_empty)]
+    baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), NOT_EMPTY]
+    windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), NOT_EMPTY]
     allowed_disorder: Duration = 30_000
     allowed_lateness: Duration = 600_000
     idle_timeout: IdleTimeout = 60_000
@@ -84,7 +77,11 @@ class StreamSettings(Section):
     min_events: Annotated[int, Field(ge=1)] | None = None
     smallest_drift: SmallestDrift = SmallestDrift()
     warm_up: WarmUp | None = None
-    segments: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_once)] = ()
+    segments: Annotated[
+        tuple[str, ...],
+        Field(strict=False),
+        check(lambda keys: len(set(keys)) == len(keys), "a key stands twice"),
+    ] = ()
     drift_severity: Literal["critical", "warning", "info"] = "warning"
     overdue_after: PositiveDuration | None = None
 

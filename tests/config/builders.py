@@ -1,0 +1,76 @@
+"""Configurations as YAML text."""
+
+import yaml
+
+SECRET = "hunter2"  # noqa: S105 - it must show nowhere
+
+
+MINIMAL = """
+kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge}
+streams:
+  - {name: images, baseline: images.safetensors, windows: [1h]}
+"""
+
+
+FULL = """
+kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge, sasl.password: hunter2, fetch.min.bytes: 5}
+topics:
+  events: [embeddings, backfill]
+  windows: results
+  dead_letters: refused
+  internal: kept
+  replication_factor: 2
+shards: 64
+streams:
+  - name: resnet18-fc1
+    baseline: baselines/resnet18-fc1.safetensors
+    windows: [1d, 1h]
+    allowed_disorder: 45s
+    allowed_lateness: 1h30m
+    idle_timeout: 5m
+    incomplete_after: 2h
+    give_up_after: 6h
+    min_events: 200
+    smallest_drift: {js_divergence: 0.02, mean_shift: 0.1}
+    drift_severity: critical
+    overdue_after: 12h
+    warm_up: {from: 2025-11-03T00:00:00Z, until: "2025-11-10T00:00:00.250+01:00"}
+    segments: [country, device]
+  - name: clip-text
+    baselines:
+      - {file: /etc/driftgauge/clip.safetensors}
+      - {file: next.safetensors, from: 2025-12-01T00:00:00Z}
+      - {file: later.safetensors, from: "2026-01-01T01:00:00+01:00"}
+    windows: [10m]
+http: {host: 0.0.0.0, port: 8000}
+alarms: {false_pages_per_year: 4}
+allowed_lead: 1m
+commit_interval: 500ms
+replica: driftgauge-0
+"""
+
+
+def with_stream(**changes):
+    return yaml.safe_dump(
+        {
+            "kafka": {"bootstrap.servers": "localhost:9092", "group.id": "driftgauge"},
+            "streams": [{"name": "images", "baseline": "b.safetensors", "windows": ["1h"], **changes}],
+        }
+    )
+
+
+def with_kafka(**changes):
+    tree = yaml.safe_load(MINIMAL)
+    tree["kafka"] |= {name.replace("_", "."): value for name, value in changes.items()}
+    return yaml.safe_dump(tree)
+
+
+def warmed_up(start, end):
+    return MINIMAL.replace("windows: [1h]", f"windows: [1h], warm_up: {{from: {start}, until: {end}}}")
+
+
+def schedule(stream):
+    return [(baseline.file, baseline.from_ms) for baseline in stream.baselines]
+
+
+FIRST = {"file": "a.safetensors"}
