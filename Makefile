@@ -93,6 +93,7 @@ scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, 500 p
 .PHONY: evidence
 evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (an hour)
 	@$(BIN)/python tests/bench/false_alarms.py
+	@$(BIN)/python tests/bench/nulls.py
 	@$(BIN)/python tests/bench/tails.py
 	@$(BIN)/python tests/bench/bursts.py
 	@$(BIN)/python tests/bench/power.py
