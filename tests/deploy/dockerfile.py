@@ -90,7 +90,7 @@ def build_wheel(folder: Path) -> Path:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / file, place)
     (build,) = (step.words for step in stage if step.name == "RUN" and "wheel" in step.words)
-    subprocess.run([sys.executable, *build[1:]], cwd=folder, check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, *build[1:]], cwd=folder, check=True, capture_output=True, timeout=300)
     (wheel,) = (folder / "dist").iterdir()
     return wheel
 
