@@ -21,7 +21,7 @@ from tests.deploy.chain.shipped import ROUTING_KEY
 from tests.deploy.chain.stage import FACTOR, STREAMS
 from tests.needed import required
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.stack
 
 README = Path(__file__).parents[2] / "README.md"
 TICKETS, PAGE = "tickets", "page"

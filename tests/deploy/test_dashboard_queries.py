@@ -31,6 +31,7 @@ def test_every_panel_says_which_metrics_it_draws():
         assert unsaid == set(), panel["title"]
 
 
+@pytest.mark.stack
 def test_prometheus_takes_every_expression(tmp_path: Path):
     promtool = required("promtool", "prometheus")
     rules = [

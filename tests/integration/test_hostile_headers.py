@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 # From rdkafka.h. The Python client sends names as UTF-8, so the C library inside it must be asked.
 RD_KAFKA_PRODUCER = 0

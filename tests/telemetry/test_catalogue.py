@@ -69,6 +69,7 @@ def test_the_openmetrics_text_of_a_busy_service_parses():
     assert {name.removesuffix("_total") for name in METRICS} <= parsed
 
 
+@pytest.mark.stack
 def test_promtool_finds_no_fault_with_the_metrics():
     promtool = required("promtool", "prometheus")
     rendered = generate_latest(build_busy_telemetry().registry)
