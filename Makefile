@@ -54,7 +54,6 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy --package deploy.generate
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m driftgauge.events.schema --check
 	@$(BIN)/python -m driftgauge.telemetry.catalogue --check
