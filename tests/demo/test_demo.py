@@ -103,7 +103,7 @@ def wait_for_traffic(said):
     assert url, said
     deadline_s = monotonic() + 120
     while True:
-        with urlopen(url[1], timeout=60) as answer:
+        with urlopen(url[1], timeout=300) as answer:
             scrape = Scrape.parse(answer.read().decode())
         if scrape.value(**FRESH) or monotonic() > deadline_s:
             return scrape

@@ -12,7 +12,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         [sys.executable, "-m", "driftgauge", "demo", "--out", str(out)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2

@@ -170,7 +170,7 @@ def test_promtool_finds_no_fault_with_what_the_service_exports(story: Story) -> 
             input=exposition.text,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

@@ -198,7 +198,7 @@ def answers(paths):
     try:
         for path in paths:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=60) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=300) as answer:
                     codes[path] = answer.status
             except urllib.error.HTTPError as error:
                 codes[path] = error.code

@@ -15,7 +15,7 @@ from driftgauge.config import ENV_PREFIX
 from driftgauge.demo.scrape import Scrape
 
 DRIFTGAUGE = ("-m", "driftgauge")
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 LOOK_EVERY_S = 0.05
 REQUEST_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
