@@ -6,13 +6,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A file's tests share what they start, so a worker takes a whole file.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # One BLAS thread: the products are small, and a number measured should mean one core.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(STAMP) ## Install everything into .venv, from the lock
@@ -36,25 +38,27 @@ demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images,
 	@$(BIN)/python -m deploy.demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: $(STAMP) ## Run all tests; those on a real Kafka need Java 17 and Maven, and say so where they are missing
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(STAMP) ## Run the unit tests and a smoke test of the whole service; no Java, no network (ARGS=FILE for one file)
+	@$(PYTEST) -m "not broker and not stack" $(ARGS)
+
+.PHONY: test-broker
+test-broker: $(STAMP) ## Run the tests on a real Kafka broker, a short chaos run included (needs Java 17 and Maven; ARGS)
+	@$(PYTEST) -m broker $(ARGS)
+
+.PHONY: test-stack
+test-stack: $(STAMP) ## Run deploy/ and the README on real Prometheus, Alertmanager, kubectl and Kafka (needs all of them; ARGS)
+	@$(PYTEST) -m stack $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy --package deploy.generate --package deploy.demo
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m driftgauge.events.schema --check
 	@$(BIN)/python -m driftgauge.telemetry.catalogue --check
 	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python tests/lock.py
-
-.PHONY: check-deploy
-check-deploy: $(STAMP) ## Check deploy/, the chain for real and the README's commands; what needs missing tools is named and skipped
-	@$(BIN)/python -m deploy.generate --check
-	@$(BIN)/python -m pytest tests/deploy tests/telemetry/test_catalogue.py tests/integration/test_readme.py $(ARGS)
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what lint can
@@ -93,6 +97,7 @@ scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, 500 p
 .PHONY: evidence
 evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (an hour)
 	@$(BIN)/python tests/bench/false_alarms.py
+	@$(BIN)/python tests/bench/nulls.py
 	@$(BIN)/python tests/bench/tails.py
 	@$(BIN)/python tests/bench/bursts.py
 	@$(BIN)/python tests/bench/power.py

@@ -28,7 +28,7 @@ from tests.watched import (
     write_events,
 )
 
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 def run(*arguments, **environ):

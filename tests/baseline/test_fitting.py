@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -38,7 +38,6 @@ def fit(vectors: NDArray[np.floating], **choice: object) -> Baseline:
     )
 
 
-@settings(deadline=None)
 @given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))
 def test_a_split_puts_every_row_on_one_side(count: int, seed: int) -> None:
     fitted, counted = split_indices(count, seed)

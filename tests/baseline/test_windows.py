@@ -1,6 +1,8 @@
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.baseline import windows as module
@@ -28,7 +30,6 @@ def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
     assert traffic.name == "windows of 1h"
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=LEAST_WINDOWS, max_size=3 * LEAST_WINDOWS),
     share=st.floats(0.05, 0.5),
@@ -84,7 +85,7 @@ def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> Overd
 
 
 def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[Any] = []
 
     class Recorder:
         @classmethod

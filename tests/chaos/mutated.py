@@ -59,7 +59,7 @@ def no_group_metadata() -> None:
         commit(self, offsets, cast("Consumer", nobody), bound_s)
 
     client.consumer = make_both
-    Transaction.commit = commit_as_stranger  # type: ignore[method-assign]
+    Transaction.commit = commit_as_stranger
 
 
 def read_uncommitted() -> None:
@@ -69,23 +69,23 @@ def read_uncommitted() -> None:
         def __init__(self, properties: dict[str, Any], **named: Any) -> None:
             super().__init__({**properties, "isolation.level": "read_uncommitted"}, **named)
 
-    client.Consumer = Uncommitted  # type: ignore[misc]
+    client.Consumer = Uncommitted  # type: ignore[attr-defined]
 
 
 def restore_without_the_end() -> None:
     """A shard is restored from what of its changelog has come so far."""
-    ChangelogReader.has_reached = lambda *_: True  # type: ignore[method-assign]
+    ChangelogReader.has_reached = lambda *_: True
 
 
 def progress_not_last() -> None:
     """The parts of a commit are written in another order."""
-    encode = count_worker.encode_commit
-    count_worker.encode_commit = lambda *arguments: encode(*arguments)[::-1]
+    encode = count_worker.encode_commit  # type: ignore[attr-defined]
+    count_worker.encode_commit = lambda *arguments: encode(*arguments)[::-1]  # type: ignore[attr-defined]
 
 
 def progress_without_its_partial() -> None:
     """Now and then a shard is told of progress, and not of what was counted on the way."""
-    encode = count_worker.encode_commit
+    encode = count_worker.encode_commit  # type: ignore[attr-defined]
     calls = 0
 
     def forget(
@@ -97,12 +97,12 @@ def progress_without_its_partial() -> None:
             panes, examples = (), ()
         return encode(commit, shards, panes, examples, *others)
 
-    count_worker.encode_commit = forget
+    count_worker.encode_commit = forget  # type: ignore[attr-defined]
 
 
 def producer_not_replaced() -> None:
     """A producer goes on after it lost a connection in the midst of a transaction."""
-    TransactionalProducer.is_suspect = property(lambda self: self._producer is None)  # type: ignore[assignment,method-assign]
+    TransactionalProducer.is_suspect = property(lambda self: self._producer is None)
 
 
 def stop_in_commit() -> None:
@@ -139,8 +139,8 @@ def abort_after_loss() -> None:
         if follows_loss.pop(id(self), False):
             _abort(self)
 
-    Transaction.begin = begin_and_note  # type: ignore[method-assign]
-    Transaction._deliver = deliver_and_abort  # type: ignore[method-assign]
+    Transaction.begin = begin_and_note
+    Transaction._deliver = deliver_and_abort
 
 
 def _abort(transaction: Transaction) -> None:
@@ -163,7 +163,7 @@ def _before_offsets(trouble: Callable[[Transaction], None]) -> None:
             if commits in TROUBLES:
                 trouble(self)
 
-    Transaction._deliver = deliver_and_more  # type: ignore[method-assign]
+    Transaction._deliver = deliver_and_more
 
 
 CHANGES: Final = {

@@ -51,7 +51,7 @@ class CountMember:
     def __init__(self, group, producer, epoch, skew_ms):
         self._group, self._producer, self._epoch, self._skew_ms = group, producer, epoch, skew_ms
         self._number = 0
-        self.held, self.transaction = [], None
+        self.held, self.transaction, self._since_ms = [], None, {}
         self.hold([])
 
     def hold(self, held):

@@ -41,13 +41,13 @@ class Shard:
     """
 
     def __init__(self, *specs, partitions=1, topics=(EVENTS,), now_ms=MONDAY_MS):
-        self.topics, self.now_ms = topics, now_ms
+        self.specs, self.topics, self.now_ms = specs, topics, now_ms
         self.sizes = dict.fromkeys(topics, partitions)
         self.ids = {topic: f"{topic}-1" for topic in topics}
         self.log, self.kept, self.ends, self.since_ms = [], {}, {}, {}
         self.late, self.broken = Counter(), []
         self._numbers, self._watermarks = Counter(), {}
-        self.restart(*specs)
+        self.restart()
 
     def restart(self, *specs):
         """Lose what was not committed, and go on from the changelog, with these specs if any."""

@@ -14,6 +14,7 @@ from driftgauge.core.windows.verdict import enter
 from driftgauge.records.changelog import decode
 from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec, plain
 from tests.core.group import STEP_MS, Group, histograms, names, replay
+from tests.examples import examples
 
 SIZES_MS = (SECOND_MS, 5 * SECOND_MS)
 DISORDER_MS = 500
@@ -102,14 +103,14 @@ def run(plan, shape, configured):
     return group
 
 
-def simulation(*strategies, examples=40):
+def simulation(*strategies, number=40):
     def decorate(test):
-        return settings(max_examples=examples, deadline=None)(given(*strategies)(test))
+        return settings(max_examples=examples(number))(given(*strategies)(test))
 
     return decorate
 
 
-@simulation(plans("grow"), shapes(), examples=60)
+@simulation(plans("grow"), shapes(), number=60)
 def test_all_members_count_every_event_once(plan, shape):
     group = run(plan, shape, specs(2))
     assert group.late.total() == 0
@@ -120,7 +121,7 @@ def test_all_members_count_every_event_once(plan, shape):
     check_totals(group)
 
 
-@simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), examples=60)
+@simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), number=60)
 def test_every_event_is_counted_or_late_for_each_size(plan, shape):
     group = run(plan, shape, specs(3))
     check_revisions(group)
@@ -155,7 +156,7 @@ def test_a_replay_gives_the_same_results_to_the_bit(plan, shape):
         assert result.examples == replayed[key].examples
 
 
-@simulation(plans("stick", "grow", behind_ms=20_000), shapes(SKEW_MS), examples=15)
+@simulation(plans("stick", "grow", behind_ms=20_000), shapes(SKEW_MS), number=15)
 def test_state_holds_what_is_open_and_no_more(plan, shape):
     group = run(plan, shape, specs(2))
     for _ in range(4):

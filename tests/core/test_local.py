@@ -18,6 +18,7 @@ from tests.core.builders import (
     summary,
     windows_of,
 )
+from tests.examples import examples
 
 
 def test_each_commit_closes_what_is_due_by_its_own_events():
@@ -47,7 +48,7 @@ def test_a_silent_partition_closes_windows_once_it_is_known_to_be_read():
     assert len(driver.commit(MONDAY_MS + HOUR_MS, {0: 1}, caught_up=(0,)).results) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 30 * 60), st.integers(0, CLUSTERS - 1)),

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.demo.builders import EVERY, PARTS
+from tests.examples import examples
 
 SIDE = 8
 
@@ -78,7 +79,7 @@ def test_shifts_reach_out_to_half_a_pixel_on_every_side():
         assert place.mean() == pytest.approx(4, abs=0.03)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.integers(0, 2**32))
 def test_a_shift_never_leaves_the_range_of_brightness(seed):
     shifted = shift_randomly(EVERY, np.arange(len(EVERY.labels)), np.random.default_rng(seed))

@@ -8,7 +8,7 @@ from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 class Member:
@@ -45,7 +45,7 @@ def events():
         values = [b"%03d" % number for number in range(200)]
         for value in values:
             producer.produce("events", value)
-        assert producer.flush(10) == 0
+        assert producer.flush(PATIENCE_S) == 0
         yield broker, values
 
 
@@ -84,19 +84,19 @@ def test_it_keeps_no_offsets_of_transactions(events):
     member = Member(broker, "events")
     read_until(lambda: member.held, member)
     producer = client.transactional_producer({"bootstrap.servers": broker.bootstrap}, "id", lambda _: None)
-    producer.init_transactions(10)
+    producer.init_transactions(PATIENCE_S)
     producer.begin_transaction()
     metadata = member.consumer.consumer_group_metadata()
-    producer.send_offsets_to_transaction([TopicPartition("events", 0, 7)], metadata, 10)
-    producer.commit_transaction(10)
-    (answer,) = member.consumer.committed([TopicPartition("events", 0)], timeout=10)
+    producer.send_offsets_to_transaction([TopicPartition("events", 0, 7)], metadata, PATIENCE_S)
+    producer.commit_transaction(PATIENCE_S)
+    (answer,) = member.consumer.committed([TopicPartition("events", 0)], timeout=PATIENCE_S)
     assert answer.offset == OFFSET_INVALID
     member.consumer.close()
 
 
 def test_the_topics_are_there_with_four_partitions_and_on_loopback_only():
     with EmbeddedBroker(["events", "results"]) as broker:
-        metadata = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10)
+        metadata = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=PATIENCE_S)
         assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == {
             "events": 4,
             "results": 4,
@@ -113,7 +113,7 @@ def test_it_announces_itself_to_nobody(capfd):
 def answers(broker):
     host, port = broker.bootstrap.split(":")
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -135,4 +135,4 @@ def test_two_brokers_know_nothing_of_each_other():
     with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
         assert one.bootstrap != other.bootstrap
         admin = client.admin({"bootstrap.servers": other.bootstrap})
-        assert admin.list_topics(timeout=10).topics.keys() == {"there"}
+        assert admin.list_topics(timeout=PATIENCE_S).topics.keys() == {"there"}

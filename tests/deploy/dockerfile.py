@@ -100,7 +100,7 @@ def build_wheel(folder: Path) -> Path:
     """Copy into a folder what the build stage copies, and run its own command for the wheel there."""
     copy_context("build", folder)
     (build,) = (step.words for step in stage("build") if step.name == "RUN" and "wheel" in step.words)
-    subprocess.run([sys.executable, *build[1:]], cwd=folder, check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, *build[1:]], cwd=folder, check=True, capture_output=True, timeout=300)
     (wheel,) = (folder / "dist").iterdir()
     return wheel
 

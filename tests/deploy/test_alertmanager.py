@@ -203,6 +203,7 @@ def in_world(labels: Mapping[str, str], number: int) -> dict[str, str]:
     return {**labels, "job": f"{labels['job']}-{number}"}
 
 
+@pytest.mark.stack
 def test_amtool_has_nothing_to_say_against_the_configuration_and_its_templates():
     said = amtool("check-config", str(CONFIG))
     assert "1 templates" in said
@@ -220,6 +221,7 @@ def test_what_is_secret_stands_in_files():
     assert kept[-2:] == ["*", "!.gitignore"]
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize(("receiver", "labels"), ROUTES)
 def test_an_alert_goes_to_its_receiver(receiver: str, labels: str):
     amtool(
@@ -232,6 +234,7 @@ def test_an_alert_goes_to_its_receiver(receiver: str, labels: str):
     )
 
 
+@pytest.mark.stack
 def test_every_alert_goes_where_its_severity_leads():
     told = {(name, alert["exp_labels"]["severity"]) for name, expected in cases() for alert in expected}
     assert {name for name, _ in told} == set(ALERTS)
@@ -290,6 +293,7 @@ def test_notices_and_what_mutes_them_are_kept_apart_by_deployment():
     assert all(apart <= set(rule["equal"]) for rule in config()["inhibit_rules"])
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=list(map(str, PAIRS)))
 def test_an_alert_mutes_what_follows_from_it_and_nothing_else(muted: Mapping[int, bool], number: int):
     assert muted[number] is PAIRS[number].mutes

@@ -21,7 +21,7 @@ from tests.deploy.chain.shipped import ROUTING_KEY
 from tests.deploy.chain.stage import FACTOR, STREAMS
 from tests.needed import required
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.stack
 
 README = Path(__file__).parents[2] / "README.md"
 TICKETS, PAGE = "tickets", "page"
@@ -170,7 +170,7 @@ def test_promtool_finds_no_fault_with_what_the_service_exports(story: Story) -> 
             input=exposition.text,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

@@ -80,7 +80,7 @@ def succeeds(ask):
     return True
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_kafka_starts_by_the_variables_and_holds_groups_and_transactions(broker, tmp_path):
     admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
     wait_for("the broker", lambda: succeeds(lambda: admin.list_topics(timeout=2)))

@@ -94,6 +94,7 @@ def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
     assert not [word for word in SERVICES[name].get("command", []) if "listen-address" in word]
 
 
+@pytest.mark.stack
 def test_amtool_knows_what_the_stack_asks_it():
     amtool = required("amtool", "prometheus-alertmanager")
     _, _, *arguments = SERVICES["alertmanager"]["healthcheck"]["test"]

@@ -162,12 +162,14 @@ def asked(panel: Mapping[str, Any], name: str = "") -> str:
     return put_in(named(panel)[name], VARIABLES)
 
 
+@pytest.mark.stack
 def test_each_name_shows_the_value_that_it_says(tmp_path: Path):
     found = panels()
     expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
     answers(tmp_path, gauges(), expected)
 
 
+@pytest.mark.stack
 def test_clusters_of_two_deployments_are_not_drawn_as_one(tmp_path: Path):
     found = panels()
     elsewhere = gauges({**REPLICA, "namespace": "staging"})
@@ -194,6 +196,7 @@ def test_no_gauge_is_drawn_that_is_not_looked_at_here():
     assert set(gauges_drawn()) == set(SHOWN)
 
 
+@pytest.mark.stack
 def test_a_shard_that_changes_hands_is_drawn_once(tmp_path: Path):
     panel = panels()["Divergence"]
     both = [*gauges(), *gauges({**REPLICA, "instance": "b"})]
@@ -202,6 +205,7 @@ def test_a_shard_that_changes_hands_is_drawn_once(tmp_path: Path):
     )
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize(("title", "name", "exported", "value", "shade"), GLANCE)
 def test_the_service_is_well_at_a_glance_or_not(
     tmp_path: Path, title: str, name: str, exported: tuple[float, float], value: float, shade: str
@@ -217,6 +221,7 @@ def test_the_service_is_well_at_a_glance_or_not(
     assert colour(panel, value) == shade
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("verdict", Verdict)
 def test_a_verdict_is_shown_by_its_name_and_in_its_colour(tmp_path: Path, verdict: Verdict):
     expected = []
@@ -230,6 +235,7 @@ def test_a_verdict_is_shown_by_its_name_and_in_its_colour(tmp_path: Path, verdic
     answers(tmp_path, says(verdict), expected)
 
 
+@pytest.mark.stack
 def test_of_two_jobs_the_one_that_drifts_is_shown(tmp_path: Path):
     panel = panels()["Verdicts of all streams"]
     ((legend, _),) = named(panel).items()

@@ -102,6 +102,7 @@ def test_the_condition_goes_by_the_answer():
         assert asked["model"]["instant"] is True
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", grafana_rules())
 def test_a_rule_fires_on_the_least_that_its_expression_answers_and_on_no_answer_not(
     tmp_path: Path, name: str

@@ -37,6 +37,8 @@ from tests.deploy.manifests import (
     variables,
 )
 
+pytestmark = pytest.mark.stack
+
 EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA)
 # The first in which all that is used is stable (unhealthyPodEvictionPolicy), and the newest known here.
 KUBERNETES = ("1.31", "1.37")
@@ -196,7 +198,7 @@ def answers(paths):
     try:
         for path in paths:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=300) as answer:
                     codes[path] = answer.status
             except urllib.error.HTTPError as error:
                 codes[path] = error.code

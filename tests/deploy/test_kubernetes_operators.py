@@ -30,6 +30,8 @@ from tests.deploy.manifests import (
 )
 from tests.needed import required
 
+pytestmark = pytest.mark.stack
+
 MODELS = {
     model.__name__: model for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
 }

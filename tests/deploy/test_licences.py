@@ -57,7 +57,9 @@ def licences(expression, classifiers, text=None):
 @pytest.mark.parametrize("name", locked())
 def test_every_distribution_in_the_image_has_a_permissive_licence(name):
     known = metadata(name)
-    found = licences(known.get("License-Expression"), known.get_all("Classifier", []), known.get("License"))
+    (expression, *_) = known.get_all("License-Expression", [None])
+    (text, *_) = known.get_all("License", [None])
+    found = licences(expression, known.get_all("Classifier", []), text)
     assert found <= PERMISSIVE | ACCEPTED.get(name, set())
 
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.deploy.chain.servers import Alertmanager
@@ -18,6 +19,8 @@ from tests.deploy.chain.shipped import shorten
 from tests.deploy.test_alertmanager import CONFIG, FOLDER, SECRETS, amtool, post
 from tests.deploy.test_rules import cases
 from tests.integration.service import wait_for
+
+pytestmark = pytest.mark.stack
 
 GRAFANA = "http://localhost:3000"
 
@@ -99,7 +102,7 @@ def test_each_stream_has_notices_of_its_own_and_only_pages_are_repeated_within_h
             lambda: all(
                 len(about(stream, "/pagerduty")) >= 2 and about(stream, "/slack") for stream in streams
             ),
-            within_s=12,
+            within_s=60,
         )
     for stream, other in (streams, streams[::-1]):
         assert len(about(stream, "/slack")) == 1

@@ -67,10 +67,12 @@ def promtool(*arguments: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.stack
 def test_promtool_has_nothing_to_say_against_the_rules():
     promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
 
 
+@pytest.mark.stack
 def test_promtool_has_nothing_to_say_against_the_example_configuration():
     promtool("check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
 
@@ -90,6 +92,7 @@ def left_open(text: str) -> str:
     return shorter
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("version", ["2", "3"])
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name.removesuffix(".test.yml"))
 def test_rules_do_what_their_unit_tests_say(tmp_path: Path, path: Path, version: str):

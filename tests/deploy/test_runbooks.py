@@ -114,6 +114,7 @@ def test_messages_that_are_looked_for_are_logged(page: Path):
         assert f'"{message}"' in source, message
 
 
+@pytest.mark.stack
 def test_silences_hush_the_alerts_that_they_are_for_and_nothing_else(tmp_path: Path):
     amtool = required("amtool", "prometheus-alertmanager")
     fired: dict[str, dict[str, str]] = {}

@@ -14,6 +14,7 @@ from driftgauge.events.decoder import BaselineContract, Decoder, ParsedEvent, pa
 from driftgauge.events.rejection import Reason
 from tests.events.golden import CONTRACTS, INVALID, LATEST_MS, VALID, decode, reason, records
 from tests.events.test_reader import near_events
+from tests.examples import examples
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 VECTORS = arrays.arrays(np.float32, 4, elements=FINITE)
@@ -31,7 +32,7 @@ def event(vector, **fields):
     return json.dumps(document).encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(ANYTHING, max_size=8))
 def test_every_record_is_either_accepted_or_rejected_and_never_both(values):
     decoded = decode(*values)
@@ -45,7 +46,7 @@ def test_every_record_is_either_accepted_or_rejected_and_never_both(values):
         assert batch.time_ms.max() <= LATEST_MS
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(ANYTHING.filter(lambda raw: raw is not None))
 def test_a_file_of_events_and_the_topic_are_judged_alike(raw):
     decoded = decode(raw)
@@ -83,7 +84,6 @@ def test_a_float32_vector_survives_base64_bit_by_bit(vector):
     assert batch.vectors.tobytes() == vector.tobytes()
 
 
-@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["resnet18-fc1", "clip-text", "nobody", None]), st.integers(0, LATEST_MS))
@@ -113,7 +113,6 @@ SEGMENTS = st.none() | st.dictionaries(st.sampled_from(["country", "device", ""]
 
 
 @pytest.mark.parametrize("way", ["fast", "exact"])
-@settings(max_examples=100)
 @given(plan=st.lists(st.tuples(st.booleans(), NAMES, SEGMENTS), min_size=1))
 def test_names_and_segments_reach_the_batch_in_line_with_its_rows(way, plan):
     values = [
@@ -206,7 +205,6 @@ MOVED = (
 )
 
 
-@settings(max_examples=100)
 @given(plan=st.lists(st.tuples(st.sampled_from([999, 1_000]), st.sampled_from([2, 4]), st.booleans())))
 def test_a_batch_is_of_one_baseline_and_is_judged_by_its_metric(plan):
     values = [

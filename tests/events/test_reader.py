@@ -12,6 +12,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import read_json
 from driftgauge.events.reader import BaselineContract, read_exact, read_fast
 from driftgauge.events.rejection import EventError, Reason
+from tests.examples import examples
 
 CUT_MS = 2**40
 
@@ -159,14 +160,14 @@ def both_ways(raw):
         return fast, error
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=examples(1_500))
 @given(near_events())
 def test_what_the_fast_way_accepts_the_exact_way_accepts_with_the_same_bits(raw):
     fast, exact = both_ways(raw)
     assert fast is None or fast == exact
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(NUMBERS | st.sampled_from(["true", "false"]), min_size=4, max_size=4), VALUES)
 def test_a_bool_among_the_numbers_never_passes_whatever_stands_around(numbers, extra):
     text = f'{{"a":{extra},"stream":"images","timestamp":1,"embedding":[{",".join(numbers)}],"b":{extra}}}'

@@ -14,6 +14,7 @@ from driftgauge.events.results import from_record, result_key, result_record, to
 from tests import results
 from tests.events.golden import WINDOW_RESULTS, name
 from tests.events.strategies import RESULTS as ANY_RESULT
+from tests.examples import examples
 from tests.results import INCOMPLETE, NOT_SCORED, build_score, build_segment, build_small_segment, plain
 
 DAY_MS = 86_400_000
@@ -161,7 +162,7 @@ def test_every_revision_of_a_window_has_the_same_key():
     assert result_key(RESULTS["too-few-events"]) == b"resnet18-fc1/500ms/2025-11-03T00:00:00.500Z"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(ANY_RESULT)
 def test_a_result_survives_its_record_and_what_that_leaves_out(result):
     written = result_record(result)

@@ -16,7 +16,7 @@ from deploy.demo.scrape import Scrape
 from driftgauge.config import ENV_PREFIX
 
 DRIFTGAUGE = ("-m", "driftgauge")
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 LOOK_EVERY_S = 0.05
 REQUEST_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0

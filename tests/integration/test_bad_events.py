@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from tests.integration.case import DAY_MS, DIMENSION, HOUR_MS, START_MS, Case, Event, make_events
 from tests.integration.service import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 KEY = b"key \xff"
 VECTOR = [0.5] * DIMENSION

@@ -18,7 +18,7 @@ from driftgauge.events.timestamps import format_timestamp
 from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, Event, WindowKey
 from tests.integration.traffic import publishing
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 REPLICAS = "ab"
 PARTITIONS = 6

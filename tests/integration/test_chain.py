@@ -17,7 +17,7 @@ from tests.integration.case import (
 )
 from tests.integration.service import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 PARTITIONS = 3
 HALF = 300

@@ -13,10 +13,10 @@ from tests.kafka.fixtures import BOOTSTRAP_VARIABLE
 from tests.kafka.jars import BrokerUnavailable
 from tests.needed import skip_or_fail
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 # Seven kinds, and a pair that overlaps; with time to recover in on a busy machine.
-OPTIONS = Options(events=30_000, disruptions=9, seconds=60.0, seed=1, profile=SHORT)
+OPTIONS = Options(events=15_000, disruptions=9, seconds=60.0, seed=1, profile=SHORT)
 
 
 @pytest.mark.skipif(BOOTSTRAP_VARIABLE in os.environ, reason=f"stops brokers: unset {BOOTSTRAP_VARIABLE}")

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.case import HOUR_MS, START_MS, Case, Event, make_events
 from tests.integration.traffic import publishing
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 # Longer than a slow machine may hold up the publishing.
 IDLE_S = 6

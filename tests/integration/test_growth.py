@@ -12,7 +12,7 @@ from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, Event, ma
 from tests.integration.gauges import gauges_of, shown_by, without_wall_time
 from tests.integration.service import wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 _log = logging.getLogger(__name__)
 

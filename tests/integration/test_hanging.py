@@ -1,5 +1,6 @@
 """KAFKA-20734 under the service: a commit hangs in one shard, which is named, and cured by one command."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.kafka.relay import Relay
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 AFFECTED = "4.3.1"
 KEPT, AWAY = 1, 2  # the node that stays, and the one that is stopped
@@ -36,7 +37,7 @@ TOLD = "a transaction does not end; what stands after it in the partition cannot
 
 
 @pytest.fixture
-def cluster():
+def cluster() -> Iterator[KafkaCluster]:
     with running_cluster([COMBINED, BROKER], version=AFFECTED) as cluster:
         yield cluster
 

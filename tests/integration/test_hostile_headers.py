@@ -7,8 +7,9 @@ import confluent_kafka
 import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
+from tests.needed import skip_or_fail
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 # From rdkafka.h. The Python client sends names as UTF-8, so the C library inside it must be asked.
 RD_KAFKA_PRODUCER = 0
@@ -19,10 +20,11 @@ MSG_F_COPY = 2
 def librdkafka() -> ctypes.CDLL:
     packages = Path(confluent_kafka.__file__).parents[1]
     # Where the wheels for Linux and for macOS put it.
-    for pattern in ("confluent_kafka.libs/librdkafka*", "confluent_kafka/.dylibs/librdkafka*"):
-        for path in packages.glob(pattern):
-            return ctypes.CDLL(str(path))
-    pytest.skip(f"confluent-kafka in {packages} carries no librdkafka of its own: install its wheel")
+    patterns = ("confluent_kafka.libs/librdkafka*", "confluent_kafka/.dylibs/librdkafka*")
+    found = [path for pattern in patterns for path in packages.glob(pattern)]
+    if not found:
+        skip_or_fail(f"confluent-kafka in {packages} carries no librdkafka of its own: install its wheel")
+    return ctypes.CDLL(str(found[0]))
 
 
 def send(bootstrap: str, topic: str, value: bytes, *, header: bytes) -> None:

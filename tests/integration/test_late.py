@@ -12,7 +12,7 @@ from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, make_
 from tests.integration.service import Service
 from tests.integration.traffic import publishing
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 WINDOWS = ("1h", "1d")
 KILLS = 3

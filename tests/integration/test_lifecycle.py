@@ -9,7 +9,7 @@ from tests.integration.service import Service, driftgauge, wait_for
 from tests.integration.traffic import publishing
 from tests.kafka.node import free_ports
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 # Corrections are welcome however late in event time: what is asserted is that nothing is lost.
 LOST = "session lost; the Kafka clients are replaced"

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
 from tests.integration.service import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 LOSS = "Kafka deleted records before they were read; the windows concerned are marked"
 ANEW = "the topic was deleted and created again; the new one is read from its beginning"

@@ -21,7 +21,7 @@ from tests.integration.gauges import Samples, gauges_of, shown_by, without_wall_
 from tests.integration.service import driftgauge, wait_for
 from tests.needed import skip_or_fail
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 WEEK = 7

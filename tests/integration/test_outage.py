@@ -13,7 +13,7 @@ from tests.integration.traffic import publishing
 from tests.kafka.broker import Broker
 from tests.kafka.fixtures import ExternalCluster
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 _log = logging.getLogger(__name__)
 

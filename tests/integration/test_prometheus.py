@@ -14,7 +14,7 @@ from tests.integration.service import wait_for
 from tests.kafka.node import free_ports
 from tests.needed import required
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.stack
 
 CONFIG = """\
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}

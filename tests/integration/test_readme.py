@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PORTS = (9464, 9090, 9093)
 TOOLS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.stack
 
 
 @dataclass(frozen=True)

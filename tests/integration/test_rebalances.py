@@ -11,7 +11,7 @@ from tests.integration.case import HOUR_MS, START_MS, Case, make_events
 from tests.integration.service import wait_for
 from tests.integration.traffic import publishing
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 SECONDS = 16.0
 RATE = 250.0

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, Event
 from tests.integration.service import Service, wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 _log = logging.getLogger(__name__)
 

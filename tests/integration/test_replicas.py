@@ -14,7 +14,7 @@ from tests.integration.gauges import gauges_of, shown_by, window_gauges, without
 from tests.integration.service import Service, wait_for
 from tests.kafka.relay import Relay
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 PARTITIONS = 3
 # One of each shard.

@@ -10,7 +10,7 @@ from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, make_
 from tests.integration.gauges import gauges_of, window_gauges, without_wall_time
 from tests.integration.traffic import among_refused, publishing, refused
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 KILLS = 3
 

@@ -21,7 +21,7 @@ from tests.integration.case import (
 from tests.integration.gauges import gauges_of, newest_result, window_gauges, without_wall_time
 from tests.integration.service import Service, wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, Windo
 from tests.integration.gauges import gauges_of, held_partitions, window_gauges, without_wall_time
 from tests.integration.service import Service
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 IDLE_S = 5
 # Far enough beyond the idle timeout that a slow machine sees the one before the other.

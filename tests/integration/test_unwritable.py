@@ -12,7 +12,7 @@ from tests.integration.service import Service, wait_for
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 STREAMS = ("alpha", "beta")
 BOTH: Nodes = ((1,), (2,))

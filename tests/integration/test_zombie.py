@@ -16,7 +16,7 @@ from tests.integration.gauges import gauges_of, window_gauges, without_wall_time
 from tests.integration.service import Service, wait_for
 from tests.integration.traffic import among_refused, publishing, refused
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 STOPS = Path(__file__).with_name("stops.py")
 PARTITIONS = 4

@@ -42,7 +42,7 @@ def find_java() -> str:
     if java is None:
         where = f"below JAVA_HOME={home}" if home else "on the PATH"
         raise BrokerUnavailable(f"The Kafka broker needs Java, and there is none {where}. {REMEDY}")
-    result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=300, check=False)
     version = re.search(r'version "(\d+)[^"]*"', result.stderr)
     if version is None or int(version[1]) < MIN_JAVA:
         found = version[0] if version else result.stderr.strip()

@@ -37,7 +37,7 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
     return ask()
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_crash_keeps_address_records_and_offsets(kafka_broker: Broker | ExternalCluster) -> None:
     address = kafka_broker.bootstrap
     topic = f"crash-{uuid.uuid4().hex}"
@@ -59,7 +59,7 @@ def test_crash_keeps_address_records_and_offsets(kafka_broker: Broker | External
         consumer.close()
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_taken_port_is_named(kafka_broker: Broker | ExternalCluster) -> None:
     if isinstance(kafka_broker, ExternalCluster):
         pytest.skip("Needs a port on this machine that surely is taken: unset DRIFTGAUGE_TEST_BOOTSTRAP.")

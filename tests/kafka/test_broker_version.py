@@ -60,7 +60,7 @@ def test_version_that_the_client_does_not_tell_is_said_to_be_unchecked(told, cap
     ]
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_a_real_brokers_versions_are_read(bootstrap, monkeypatch, caplog):
     require_transactions({"bootstrap.servers": bootstrap})
     assert caplog.records == []

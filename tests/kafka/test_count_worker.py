@@ -11,7 +11,7 @@ from tests.kafka.cluster import TIMEOUT_S, Cluster
 from tests.kafka.parts import SHARDS, STREAM, event
 from tests.kafka.running import Running
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 ABORTED = {2, 3, 6}
 

@@ -9,7 +9,7 @@ from driftgauge.kafka import client
 from tests.kafka.cluster import Cluster
 from tests.kafka.relay import Relay
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 BOUND_S = 10.0
 

@@ -13,6 +13,8 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventTopics
 from tests.kafka.cluster import Cluster
 
+LONG_S = 120.0
+
 
 @pytest.fixture
 def cluster(bootstrap):
@@ -26,7 +28,7 @@ def embedded():
         yield client.admin({"bootstrap.servers": broker.bootstrap})
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_missing_topics_are_told_from_those_that_are_there(cluster):
     new = f"new-{uuid.uuid4().hex}"
     assert metadata.missing_topics(cluster.admin, [new, cluster.events]) == [new]
@@ -34,15 +36,17 @@ def test_missing_topics_are_told_from_those_that_are_there(cluster):
     assert metadata.count_partitions(cluster.admin, [new, cluster.events]) == {cluster.events: 2}
 
 
-def test_embedded_brokers_topics_are_told_without_delay(embedded):
+def test_embedded_brokers_topics_are_told_without_delay(embedded, monkeypatch):
+    # A request without an answer takes this long, and nothing else does on a busy machine.
+    monkeypatch.setattr(metadata, "REQUEST_TIMEOUT_S", LONG_S)
     began_s = time.monotonic()
     assert metadata.count_partitions(embedded, ["events", "nowhere"]) == {"events": 4}
     assert metadata.missing_topics(embedded, ["events", "nowhere"]) == ["nowhere"]
     assert metadata.message_limit(embedded, ["events"]) is None
-    assert time.monotonic() - began_s < client.REQUEST_TIMEOUT_S
+    assert time.monotonic() - began_s < LONG_S
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_message_limit_is_the_smallest_of_the_topics(cluster):
     small = f"{cluster.windows}-small"
     cluster.create(small, 1, max_message_bytes="12345")

@@ -46,7 +46,7 @@ def write(cluster, topic):
     return refusals
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_three_nodes_replicate_and_survive_kill_of_leader(three):
     admin = AdminClient({"bootstrap.servers": three.bootstrap})
     admin.create_topics([NewTopic("kept", 1)])["kept"].result(TIMEOUT_S)
@@ -62,7 +62,7 @@ def test_three_nodes_replicate_and_survive_kill_of_leader(three):
     assert three.nodes[first].running
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_paused_node_answers_nobody_until_resumed(two):
     admin = AdminClient({"bootstrap.servers": two.nodes[2].bootstrap})
     assert set(admin.list_topics(timeout=TIMEOUT_S).brokers) == {1, 2}
@@ -75,7 +75,7 @@ def test_paused_node_answers_nobody_until_resumed(two):
     assert AdminClient({"bootstrap.servers": two.nodes[2].bootstrap}).list_topics(timeout=TIMEOUT_S).brokers
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_partition_of_stopped_node_has_no_leader_until_restart(two):
     admin = AdminClient({"bootstrap.servers": two.nodes[1].bootstrap})
     admin.create_topics([NewTopic("placed", 1, replica_assignment=[[2]])])["placed"].result(TIMEOUT_S)

@@ -98,7 +98,7 @@ def test_partition_without_an_answer_holds_up_no_other_the_next_time(admin, offs
     assert len(admin.asked) == 5, "both are asked for together again"
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_a_log_has_a_beginning_an_end_and_a_stable_end(bootstrap):
     with Cluster(bootstrap) as cluster:
         for _ in range(5):

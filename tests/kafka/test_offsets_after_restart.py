@@ -14,7 +14,7 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.kafka.broker import Broker
 from tests.kafka.fixtures import ExternalCluster
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 TIMEOUT_S = 20.0
 TOPIC = "offsets-after-restart"

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.kafka.records import read
 from tests.kafka.relay import Relay
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 TIMEOUT_S = 20.0
 PARTITIONS = 3

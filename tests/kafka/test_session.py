@@ -18,6 +18,8 @@ FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 class Group:
     """A consumer whose polls bring what a test has written down: a callback, then messages."""
 
+    stopping: threading.Event
+
     def __init__(self, log):
         self.log = log
         self.polls = []

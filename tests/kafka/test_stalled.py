@@ -116,7 +116,7 @@ def test_answer_that_is_missing_is_waited_for():
     assert len(admin.asked) == 4
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_transaction_that_is_left_open_is_stalled_until_it_ends(bootstrap):
     with Cluster(bootstrap) as cluster:
         clock = Clock()

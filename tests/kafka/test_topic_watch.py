@@ -132,7 +132,7 @@ def test_an_answer_to_a_question_from_before_does_not_do(watch, broker, clock):
     assert not watch.is_known_since("embeddings", clock.now_s)
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_topic_is_described_by_its_id_and_partitions(cluster):
     found = describe(cluster, cluster.events, "no")
     topic_id = found[cluster.events].id
@@ -142,7 +142,7 @@ def test_topic_is_described_by_its_id_and_partitions(cluster):
     assert describe(cluster, cluster.events) == {cluster.events: EventsTopic(topic_id, 3)}
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_topic_created_again_has_another_id(cluster):
     topic_id = describe(cluster, cluster.events)[cluster.events].id
     cluster.delete(cluster.events)
@@ -151,7 +151,7 @@ def test_topic_created_again_has_another_id(cluster):
     assert other_id != topic_id
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_answers_are_collected_once(cluster):
     asked = EventTopics(cluster.shared_admin, [cluster.events])
     assert asked.collect() == {}, "nothing was asked"

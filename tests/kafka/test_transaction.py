@@ -51,7 +51,7 @@ class Remembering:
         return "of another time"
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_records_and_offsets_are_seen_together_and_not_before(cluster, member):
     transaction = cluster.transaction()
     assert produce(transaction, cluster.windows, b"one")
@@ -64,7 +64,7 @@ def test_records_and_offsets_are_seen_together_and_not_before(cluster, member):
     assert cluster.committed() == {0: 7}
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_an_abort_leaves_nothing_and_the_next_transaction_stands(cluster, member):
     transaction = cluster.transaction()
     produce(transaction, cluster.windows, b"dropped")
@@ -75,7 +75,7 @@ def test_an_abort_leaves_nothing_and_the_next_transaction_stands(cluster, member
     assert cluster.read(cluster.windows) == [(b"key", b"kept")]
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_offsets_alone_are_a_transaction_as_well(cluster, member):
     transaction = cluster.transaction()
     for offset in (7, 9):
@@ -84,7 +84,7 @@ def test_offsets_alone_are_a_transaction_as_well(cluster, member):
         assert cluster.committed() == {0: offset}
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_a_successor_of_the_same_name_ends_what_was_left_open_at_once(cluster):
     left = cluster.transaction("name", **{"transaction.timeout.ms": 60_000})
     produce(left, cluster.windows, b"left open")
@@ -128,7 +128,7 @@ def refuse_still(cluster, member):
     return member
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 @pytest.mark.parametrize(
     ("make_stale", "why"),
     [
@@ -153,7 +153,7 @@ def test_who_has_lost_the_partitions_commits_nothing_and_can_go_on(cluster, make
     assert cluster.read(cluster.windows) == [(b"key", b"later")]
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_who_is_fenced_while_a_transaction_is_open_loses_it(cluster, member):
     fenced = cluster.transaction("name")
     produce(fenced, cluster.windows)
@@ -165,7 +165,7 @@ def test_who_is_fenced_while_a_transaction_is_open_loses_it(cluster, member):
     assert cluster.committed() == {}
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_who_is_fenced_between_two_transactions_learns_it_in_the_next(cluster, member):
     fenced = cluster.transaction("name")
     fenced.begin(BOUND_S)
@@ -184,7 +184,7 @@ def test_who_is_fenced_between_two_transactions_learns_it_in_the_next(cluster, m
     assert cluster.committed() == {0: 7}
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_what_the_brokers_gave_up_for_its_age_is_lost_and_said_to_be_perhaps_too_old(cluster, member):
     transaction = cluster.transaction(**{"transaction.timeout.ms": 1_000, "socket.timeout.ms": 900})
     produce(transaction, cluster.windows)
@@ -195,7 +195,7 @@ def test_what_the_brokers_gave_up_for_its_age_is_lost_and_said_to_be_perhaps_too
     assert cluster.committed() == {}
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_record_too_large_for_topic_aborts_and_names_partition(cluster, member):
     small = f"{cluster.windows}-small"
     cluster.create(small, 1, max_message_bytes="1000")
@@ -212,7 +212,7 @@ def test_record_too_large_for_topic_aborts_and_names_partition(cluster, member):
     assert cluster.read(cluster.letters) == [(b"key", b"later")]
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_produce_after_failed_record_aborts(cluster, member):
     small = f"{cluster.windows}-small"
     cluster.create(small, 1, max_message_bytes="1000")
@@ -232,7 +232,7 @@ def test_produce_after_failed_record_aborts(cluster, member):
     assert cluster.read(cluster.windows) == [(b"key", b"kept")]
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_each_commit_tells_when_the_broker_appended_its_first_stamped_record(cluster, member):
     stamped = f"{cluster.windows}-stamped"
     cluster.create(stamped, 1, message_timestamp_type="LogAppendTime")
@@ -248,7 +248,7 @@ def test_each_commit_tells_when_the_broker_appended_its_first_stamped_record(clu
     assert transaction.append is None, "no topic of this commit has the broker's time"
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_offsets_carry_metadata_and_leader_epoch(cluster, member):
     transaction = cluster.transaction()
     transaction.begin(BOUND_S)
@@ -258,7 +258,7 @@ def test_offsets_carry_metadata_and_leader_epoch(cluster, member):
     assert (answer.offset, answer.metadata, answer.leader_epoch) == (7, "so far", 0)
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_a_record_that_the_client_does_not_take_is_told_and_the_others_stand(cluster, member):
     transaction = cluster.transaction()
     assert produce(transaction, cluster.windows, b"before")
@@ -268,7 +268,7 @@ def test_a_record_that_the_client_does_not_take_is_told_and_the_others_stand(clu
     assert cluster.read(cluster.windows) == [(b"key", b"before"), (b"key", b"after")]
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_a_full_queue_is_waited_on(cluster, member):
     transaction = cluster.transaction(**{"queue.buffering.max.messages": 1})
     values = [b"%d" % number for number in range(5)]
@@ -286,7 +286,7 @@ def outage(kafka_broker):
         kafka_broker.restart()
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_without_brokers_each_step_gives_up_within_its_bound(kafka_broker, cluster, outage, monkeypatch):
     # Offsets are sent for as long, whatever the bound.
     short = {"transaction.timeout.ms": 2_000, "socket.timeout.ms": 1_900}
@@ -323,7 +323,7 @@ def test_without_brokers_each_step_gives_up_within_its_bound(kafka_broker, clust
             produce(full, cluster.windows)
 
 
-@pytest.mark.integration
+@pytest.mark.broker
 def test_transaction_over_a_broker_restart_stands_once_though_it_may_take_another(
     kafka_broker, cluster, outage
 ):
@@ -718,16 +718,17 @@ def test_producer_that_was_not_answered_is_asked_again_and_no_other_is_made():
 
 
 def test_producer_whose_call_hangs_is_left_to_itself(monkeypatch):
-    monkeypatch.setattr(calls, "HANGING_S", 0.05)
-    monkeypatch.setattr(calls, "CALL_S", 0.05)
-    monkeypatch.setattr(calls, "_LEAST_S", 0.05)
-    first = ToldProducer()
-    first.init_transactions = lambda _: time.sleep(1.0)
+    first, released = ToldProducer(), threading.Event()
+    first.init_transactions = lambda _: released.wait()  # type: ignore[attr-defined]
     transaction, makes = unstarted(first, ToldProducer())
-    with pytest.raises(ClientLost, match="did not return"):
-        transaction.start(BOUND_S)
+    with monkeypatch.context() as impatient:
+        for bound in ("HANGING_S", "CALL_S", "_LEAST_S"):
+            impatient.setattr(calls, bound, 0.05)
+        with pytest.raises(ClientLost, match="did not return"):
+            transaction.start(BOUND_S)
     transaction.start(BOUND_S)
     assert makes.ids == ["id", "id"]
+    released.set()
 
 
 def test_closed_transaction_is_started_with_another_producer_of_the_same_id():

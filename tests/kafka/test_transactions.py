@@ -24,7 +24,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 TIMEOUT_S = 30.0
 READ_COMMITTED = "read_committed"

@@ -13,7 +13,7 @@ from tests.kafka.parts import SHARDS, SPECS, STREAM, event
 from tests.kafka.records import read
 from tests.kafka.running import Running
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 OTHER = SPECS[1].name
 SHARD, OTHER_SHARD = shard_of(STREAM, SHARDS), shard_of(OTHER, SHARDS)

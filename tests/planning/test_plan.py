@@ -12,6 +12,7 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, Sensitivity
 from driftgauge.errors import ConfigError
 from driftgauge.planning.plan import Request, make_plan, sensitivity_of
+from tests.examples import examples
 from tests.watched import DAY_MS, HOUR_MS, build_baseline
 
 MINUTE_MS = 60_000
@@ -73,7 +74,7 @@ def test_what_a_window_just_finds_is_on_the_same_side_of_the_smallest_drift_as_i
         assert (candidate.least_mean_shift <= 0.05) == (candidate.mean_shift_power >= POWER)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(st.floats(0.01, 1e6), st.floats(1, 100), st.integers(2, 100))
 def test_more_traffic_never_takes_a_longer_window(events_per_hour, factor, clusters):
     less = recommended_ms(request(events_per_hour, clusters=clusters))

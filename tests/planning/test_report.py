@@ -1,6 +1,7 @@
 """What a plan says at a terminal and as JSON."""
 
 import math
+from typing import Any
 
 import orjson
 import pytest
@@ -103,7 +104,7 @@ def test_the_json_is_whole_and_without_numbers_that_json_has_not():
 
 
 def test_the_json_says_what_was_asked_and_what_is_recommended():
-    record = as_json(make_plan(request(1_000, streams=3, baseline_count=120_000)))
+    record: dict[str, Any] = as_json(make_plan(request(1_000, streams=3, baseline_count=120_000)))
     assert (record["events_per_hour"], record["streams"], record["baseline_count"]) == (1_000, 3, 120_000)
     assert record["recommended"] == "6h"
     assert [window["enough"] for window in record["windows"]] == [False, False, False, True, True, True]

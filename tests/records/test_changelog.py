@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.baseline.moments import MAX_COMPONENTS
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.changelog import (
@@ -47,6 +47,7 @@ from tests.events.strategies import (
     TIMES,
     VERDICTS,
 )
+from tests.examples import examples
 from tests.results import build_result, build_small_segment, plain
 
 SCHEMES = st.from_regex("[0-9a-f]{16}-[0-9a-f]{8}", fullmatch=True)
@@ -284,7 +285,7 @@ RECORD = pytest.mark.parametrize(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(RECORDS)
 def test_a_record_survives(record):
     key, value = record
@@ -295,7 +296,6 @@ def test_a_record_survives(record):
     assert encode_value(read_value) == encode_value(value)
 
 
-@settings(max_examples=100)
 @given(RECORDS)
 def test_a_tombstone_keeps_its_key(record):
     key, _ = record
@@ -584,7 +584,7 @@ def test_a_history_without_a_warm_up_keeps_no_matrix():
     assert plain(decode(b"history/s/60000", raw)[1]) == plain(history)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.sampled_from(list(GOLDEN)),
     st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x01" + rest),

@@ -25,6 +25,7 @@ from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.events.golden import SCHEMAS
 from tests.events.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS, TIMES
+from tests.examples import examples
 from tests.results import plain
 
 OFFSETS = st.integers(0, LAST)
@@ -117,7 +118,7 @@ def join(records):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(COMMITS, st.integers(1, 2**31 - 1), CONTENTS)
 def test_commit_survives(commit, shards, contents):
     panes, examples, partitions = contents
@@ -129,7 +130,6 @@ def test_commit_survives(commit, shards, contents):
         assert (part.commit, part.shards) == (commit, shards)
 
 
-@settings(max_examples=100, deadline=None)
 @given(CONTENTS, st.integers(0, 3_000))
 def test_no_part_exceeds_the_limit(contents, spare):
     panes, examples, partitions = contents
@@ -435,7 +435,7 @@ def test_message_quotes_no_value():
     assert "secret" not in str(caught.value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(st.sampled_from(RECORDS), st.data())
 def test_any_content_is_read_or_is_a_state_error(record, data):
     """The checksum fits, so that what is behind it must hold by itself."""

@@ -26,7 +26,7 @@ def logged_by_a_process(*, as_json):
         [sys.executable, "-c", PROGRAM.format(as_json=as_json)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
 

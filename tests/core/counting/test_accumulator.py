@@ -20,6 +20,7 @@ from tests.core.builders import (
     build_spec,
     build_tally,
 )
+from tests.examples import examples
 
 PARTITIONS = dict(enumerate(build_partitions(2)))
 
@@ -102,7 +103,7 @@ def test_a_baseline_without_a_segment_for_the_others_counts_those_in_the_whole_a
     assert counted == ({("country", "de"): [1, 0, 0, 0]} if {"country": "de"} in segments else {})
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.lists(
         st.tuples(
@@ -167,7 +168,7 @@ def test_an_event_beyond_the_radius_of_its_own_cluster_is_an_outlier(distance, o
     assert Tally(delta.values, CLUSTERS).outliers == outliers
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 100), max_size=4).map(sorted), st.booleans())
 def test_any_split_and_order_of_the_events_is_the_same_to_the_bit(seed, cuts, backwards):
     random = np.random.default_rng(seed)

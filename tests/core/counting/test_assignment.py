@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.cluster import KMeans
 
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from tests.examples import examples
 
 LARGE = np.float32(3e38)
 
@@ -132,7 +133,7 @@ def test_no_vectors_have_no_clusters():
 INTEGERS = st.integers(-50, 50).map(float)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     centers=arrays(np.float32, (5, 3), elements=INTEGERS),
     vectors=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=INTEGERS),

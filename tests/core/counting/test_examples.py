@@ -16,6 +16,7 @@ from driftgauge.core.counting.examples import (
     name_examples,
 )
 from tests.core.builders import HOUR_MS
+from tests.examples import examples
 
 # Two pairs of names whose CRC-32 is the same.
 SAME_RANK = [("plumless", "buckeroo"), ("codding", "gnu")]
@@ -68,7 +69,7 @@ def test_names_may_share_a_rank(one, other):
     assert zlib.crc32(one.encode()) == zlib.crc32(other.encode())
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(EVENTS, CUTS, st.randoms(use_true_random=False))
 def test_any_order_and_split_of_the_events_chooses_those_of_the_lowest_ranks(events, cuts, random):
     shuffled = events[:]
@@ -76,7 +77,6 @@ def test_any_order_and_split_of_the_events_chooses_those_of_the_lowest_ranks(eve
     assert taken(examples_of(shuffled, cuts)) == lowest(events)
 
 
-@settings(max_examples=100)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_any_split_over_commits_and_panes_merges_to_the_same_names(events, random):
     elsewhere = [(random.randrange(3) * HOUR_MS, cluster, name) for _, cluster, name in events]
@@ -84,8 +84,8 @@ def test_any_split_over_commits_and_panes_merges_to_the_same_names(events, rando
     kept = list(taken(examples_of(elsewhere)).values())
     random.shuffle(kept)
     merged = ()
-    for examples in kept:
-        merged = merge_examples((merged, examples))
+    for each in kept:
+        merged = merge_examples((merged, each))
     assert merged == merge_examples(taken(examples_of(at_once)).values())
     assert name_examples(kept) == name_examples([merged])
 

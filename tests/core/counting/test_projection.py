@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.projection import Projection
+from tests.examples import examples
 
 VECTORS = 1_000
 DIMENSIONS = [2, 128, 768]
@@ -43,7 +44,7 @@ def test_a_batch_of_any_size_gives_each_vector_the_same_place(dimension, size):
     np.testing.assert_array_equal(np.concatenate(parts), projection.coordinates(vectors))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.sampled_from(DIMENSIONS), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 200), max_size=6))
 def test_neither_the_order_of_vectors_nor_the_split_into_batches_changes_a_bit(dimension, seed, cuts):
     projection = PROJECTIONS[dimension]
@@ -61,7 +62,7 @@ def test_neither_does_the_layout_of_a_batch_in_memory():
     np.testing.assert_array_equal(projection.coordinates(np.repeat(vectors, 2, axis=0)[::2]), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.sampled_from(DIMENSIONS), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_the_sums_of_partitions_add_up_to_the_sum_of_the_whole(dimension, partitions, seed):
     projection = PROJECTIONS[dimension]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial as reference
 
 from driftgauge.core.statistics.concentration import concentrations, dirichlet_multinomial
+from tests.examples import examples
 
 
 def typical(counts):
@@ -30,7 +31,7 @@ def test_a_few_shares_tell_little_and_equal_ones_never_how_equal_they_are():
     assert typical(np.full(50, 20)) > 60
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=60).filter(lambda counts: sum(counts) > 0))
 def test_probabilities_sum_to_one_and_go_with_growing_concentrations(counts):
     found, probabilities = concentrations(np.array(counts))

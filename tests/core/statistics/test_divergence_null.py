@@ -15,6 +15,7 @@ from driftgauge.core.statistics.concentration import concentrations
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull, noise_floor
 from tests.core.rare import sample_windows
+from tests.examples import examples
 
 
 def divergence(counts, baseline_counts):
@@ -93,8 +94,8 @@ SETTINGS = [
 def test_the_p_value_is_the_share_of_undrifted_windows_that_diverge_as_much(clusters, count, baseline_count):
     baseline_counts = draw_baseline(clusters, baseline_count)
     null = DivergenceNull(baseline_counts, 1.0).at(count)
-    simulated = np.sort(draw_divergences(baseline_counts, count, 200_000))
-    for level in (0.9, 0.5, 0.1, 0.01, 0.001):
+    simulated = np.sort(draw_divergences(baseline_counts, count, 40_000))
+    for level in (0.9, 0.5, 0.1, 0.01):
         observed = simulated[int((1 - level) * len(simulated))]
         share = np.mean(simulated >= observed * (1 - 1e-9))
         # Four standard errors of the share, and what the approximation errs by.
@@ -191,7 +192,7 @@ RARE = {
 def test_rare_divergences_are_about_as_rare_as_they_are_taken_for(case):
     baseline_counts, count, bounds = RARE[case]
     null = DivergenceNull(baseline_counts, 1.0).at(count)
-    sample = sample_windows(baseline_counts, count, 100_000)
+    sample = sample_windows(baseline_counts, count, 20_000)
     for level, (least, most) in zip((1e-2, 1e-4, 1e-7), bounds, strict=True):
         divergence, share, error = sample.at(level)
         assert share == pytest.approx(level, rel=0.5)
@@ -202,23 +203,13 @@ def test_rare_divergences_are_about_as_rare_as_they_are_taken_for(case):
 def test_a_baseline_that_fills_few_of_the_clusters_has_the_tail_of_few(clusters, filled):
     baseline_counts = np.append(draw_baseline(filled, 25_000), np.zeros(clusters - filled, dtype=np.int64))
     null = DivergenceNull(baseline_counts, 1.0).at(500)
-    simulated = np.sort(draw_divergences(baseline_counts, 500, 100_000))
-    for level in (0.1, 0.01, 0.001):
+    simulated = np.sort(draw_divergences(baseline_counts, 500, 20_000))
+    for level in (0.1, 0.01):
         observed = simulated[int((1 - level) * len(simulated))]
         share = np.mean(simulated >= observed * (1 - 1e-9))
         # Four standard errors of the share, and what the approximation errs by.
         tolerance = 4 * math.sqrt(share * (1 - share) / len(simulated)) + 0.15 * share
         assert null.p_value(observed) == pytest.approx(share, abs=tolerance)
-
-
-def test_with_few_clusters_the_tail_is_not_larger_than_it_is():
-    baseline_counts = draw_baseline(5, 5_000)
-    null = DivergenceNull(baseline_counts, 1.0).at(1_000)
-    simulated = np.sort(draw_divergences(baseline_counts, 1_000, 2_000_000))
-    for level in (0.01, 0.001):
-        observed = simulated[int((1 - level) * len(simulated))]
-        # Of this two standard errors are 1.4 and 4.5 %; plainly added up the tail is 3 % larger.
-        assert null.p_value(observed) == pytest.approx(np.mean(simulated >= observed), rel=0.022)
 
 
 # One cluster has hardly all events, all, or all but a few of a window's.
@@ -276,7 +267,7 @@ def baselines(draw, least_clusters, most_clusters, least_count):
     return np.array(draw(counts), dtype=np.int64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     baselines(2, 8, 0),
     st.integers(1, 3_000),
@@ -291,7 +282,6 @@ def test_the_p_value_is_above_zero_and_at_most_one_whatever_the_baseline(
     assert 0 < null.expected <= 1
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.one_of(baselines(2, 8, 0), baselines(20, 50, 0)),
     st.integers(1, 2_000),
@@ -382,11 +372,10 @@ def test_the_level_holds_on_average_over_baselines():
     for _ in range(100):
         shares = random.dirichlet(np.full(5, 3.0))
         baseline_counts = random.multinomial(1_280, shares)
-        null = DivergenceNull(baseline_counts, 1.0)
+        null = DivergenceNull(baseline_counts, 1.0).at(128)
         windows = random.multinomial(128, shares, 60)
-        alarms.append(
-            np.mean([null.at(128).p_value(divergence(window, baseline_counts)) <= 0.05 for window in windows])
-        )
+        p_values = np.array([null.p_value(divergence(window, baseline_counts)) for window in windows])
+        alarms.append(np.mean(p_values <= 0.05))
     # Four standard errors, the baselines being the clusters.
     assert np.mean(alarms) == pytest.approx(0.05, abs=4 * np.std(alarms) / math.sqrt(len(alarms)))
     assert np.std(alarms) < 0.05

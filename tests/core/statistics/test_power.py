@@ -13,6 +13,7 @@ from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, Sensitivity, js_divergence_power, mean_shift_power
+from tests.examples import examples
 
 HOURLY = 1 / 8_766
 LEVELS = st.floats(-11, -2).map(lambda exponent: 10**exponent)
@@ -127,7 +128,7 @@ def test_drift_that_one_test_alone_sees_is_found_by_the_combination_with_the_pow
     assert mean == pytest.approx(POWER, abs=error)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.floats(0.001, 0.5), st.floats(0.001, 5))
 def test_the_least_count_is_the_least(sensitivity, level, js_divergence, mean_shift):
     def least_power(count):
@@ -144,7 +145,7 @@ def test_the_least_count_is_the_least(sensitivity, level, js_divergence, mean_sh
         assert count == 1 or least_power(count - 1) < POWER + 1e-9
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.integers(1, 10**9))
 def test_the_least_drift_found_is_found_with_the_power_promised(sensitivity, level, count):
     js_divergence = sensitivity.least_js_divergence(count, level)
@@ -154,7 +155,7 @@ def test_the_least_drift_found_is_found_with_the_power_promised(sensitivity, lev
         assert sensitivity.mean_shift_power(count, level, mean_shift) == pytest.approx(POWER, abs=1e-6)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.integers(1, 10**9), st.integers(1, 10**9))
 def test_more_events_find_more(sensitivity, level, one, other):
     few, many = min(one, other), max(one, other)

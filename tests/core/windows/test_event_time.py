@@ -8,6 +8,7 @@ from driftgauge.core.windows.changelog import BLOCK
 from driftgauge.core.windows.result import Verdict
 from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, build_spec, plain
 from tests.core.shard import EVENTS, Shard
+from tests.examples import examples
 
 IDLE_MS = 30 * SECOND_MS
 INCOMPLETE_MS = 5 * MINUTE_MS
@@ -367,7 +368,7 @@ PLAN = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(PLAN, st.sampled_from([(), (1,)]), st.integers(0, 20), st.integers(10, 40))
 def test_rounds_that_are_skipped_change_nothing(plan, unread, first, number):
     kept = []

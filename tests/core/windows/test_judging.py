@@ -38,6 +38,7 @@ from tests.core.builders import (
     build_tally,
     plain,
 )
+from tests.examples import examples
 
 HOME, AWAY = build_partitions(2)
 RICH = build_reference("rich", count=100_000)
@@ -152,7 +153,7 @@ def test_a_window_enters_once_at_its_first_complete_revision():
     assert stream.history is None
     stream.judge(0, MOVED)
     entered = stream.history
-    assert (entered.memory.recent, entered.end_ms) == ((True,), HOUR_MS)
+    assert (entered.memory.recent, entered.end_ms) == ((True,), HOUR_MS)  # type: ignore[attr-defined]
     stream.judge(0, MOVED)
     stream.judge(0, QUIET)
     assert stream.history is entered
@@ -407,7 +408,7 @@ def test_a_revision_of_a_window_of_the_warm_up_is_not_learned_from_again():
     assert stream.history is before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(
     st.lists(
         st.tuples(
@@ -565,7 +566,7 @@ def test_windows_in_which_a_segment_is_empty_or_not_scored_count_as_not_found(
     assert result.verdict is OK
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(
     st.lists(
         st.tuples(

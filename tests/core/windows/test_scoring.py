@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.tally import Tally
@@ -59,7 +59,6 @@ def tally(*counts, outliers=0, sums=None):
 COUNTS = st.lists(st.integers(0, 500), min_size=CLUSTERS, max_size=CLUSTERS).filter(any)
 
 
-@settings(max_examples=100, deadline=None)
 @given(COUNTS, st.integers(0, 5))
 def test_the_parts_of_a_score_belong_together(counts, outliers):
     seen = tally(*counts, outliers=outliers)
@@ -87,7 +86,6 @@ def divergence(counts, baseline_counts):
     return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(1, 40))
 def test_disjoint_histograms_score_at_most_one_in_spite_of_rounding(shares, others):
     counts = np.array([*shares, *[0] * others])
@@ -98,7 +96,6 @@ def test_disjoint_histograms_score_at_most_one_in_spite_of_rounding(shares, othe
 SIX = st.lists(st.integers(1, 500), min_size=6, max_size=6).map(np.array)
 
 
-@settings(deadline=None)
 @given(SIX, SIX, st.permutations(range(6)))
 def test_the_score_does_not_depend_on_the_order_of_clusters(counts, baseline_counts, order):
     assert divergence(counts[order], baseline_counts[order]) == divergence(counts, baseline_counts)

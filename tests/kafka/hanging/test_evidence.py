@@ -88,7 +88,8 @@ def part(number, start, end):
 
 
 def moved(end, group="watch", at=EVENTS):
-    return offset_record(group, *at, end)
+    topic, partition = at
+    return offset_record(group, topic, partition, end)
 
 
 def position(offset):

@@ -18,7 +18,7 @@ from tests.kafka.fixtures import running_cluster
 from tests.kafka.hanging.commits import AWAY, TIMEOUT_S, Stage
 from tests.kafka.nodes import BROKER, COMBINED
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.broker
 
 AFFECTED = "4.3.1"
 # On a version that is not affected the markers are there within a second of the restart.

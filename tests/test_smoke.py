@@ -1,0 +1,75 @@
+"""The whole service on the embedded broker: every published event is counted once, and shown."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.embedded_broker import EmbeddedBroker
+from scipy.spatial.distance import jensenshannon
+
+from driftgauge.kafka import client
+from tests.integration.service import Service
+from tests.kafka.records import read
+from tests.watched import CLUSTERS, HOUR_MS, MONDAY_MS, event, save_baseline
+
+PARTITIONS = 4
+HOURS = 3
+PER_HOUR = 200
+WINDOWS_TOPIC, DEAD_LETTERS_TOPIC = TOPICS[1:3]
+IMAGES = {"stream": "images", "window": "1h"}
+WITHIN_S = 300.0
+
+
+def test_service_counts_every_event_and_shows_the_last_window(tmp_path: Path) -> None:
+    baseline = save_baseline(tmp_path)
+    random = np.random.default_rng(1)
+    clusters = random.integers(CLUSTERS, size=(HOURS, PER_HOUR))
+    offsets_ms = random.integers(HOUR_MS, size=(HOURS, PER_HOUR))
+    events = [
+        event(MONDAY_MS + hour * HOUR_MS + offset_ms, cluster)
+        for hour in range(HOURS)
+        for offset_ms, cluster in sorted(zip(offsets_ms[hour], clusters[hour], strict=True))
+    ]
+    # An event beyond the last hour on each partition closes every window before.
+    closing = [event(MONDAY_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
+
+    with EmbeddedBroker(TOPICS) as broker:
+        config = tmp_path / "driftgauge.yaml"
+        stream = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"], "min_events": 5}
+        stream |= {"allowed_disorder": "1h"}
+        kafka = write_config(config, bootstrap=broker.bootstrap, streams=[stream])
+        with Service(config, tmp_path / "serve.log") as service:
+            service.wait_until_ready()
+            producer = client.producer(kafka)
+            for number, value in enumerate([*events, b"no event", *closing]):
+                producer.produce(EVENTS_TOPIC, value, partition=number % PARTITIONS)
+            assert producer.flush(WITHIN_S) == 0
+            end_s = (MONDAY_MS + HOURS * HOUR_MS) / 1_000
+            service.wait_for(
+                "the last hour to be shown",
+                lambda: service.scrape().value("driftgauge_window_end_timestamp_seconds", **IMAGES) == end_s,
+            )
+            scrape = service.scrape()
+            results = [
+                json.loads(message.value() or b"")
+                for message in read(broker.bootstrap, WINDOWS_TOPIC, within_s=WITHIN_S)
+            ]
+            letters = [
+                message.value() for message in read(broker.bootstrap, DEAD_LETTERS_TOPIC, within_s=WITHIN_S)
+            ]
+            service.stop()
+
+    assert Counter({result["start"]: result["count"] for result in results}) == {
+        f"2025-11-03T{hour:02}:00:00Z": PER_HOUR for hour in range(HOURS)
+    }
+    last = np.bincount(clusters[-1], minlength=CLUSTERS)
+    divergence = jensenshannon(last, baseline.counts, base=2) ** 2
+    assert scrape.value("driftgauge_window_events", **IMAGES) == PER_HOUR
+    assert scrape.value("driftgauge_window_js_divergence", **IMAGES) == pytest.approx(divergence)
+    counted = {outcome: number for outcome, number in scrape.outcomes().items() if number}
+    assert counted == {"accepted": len(events) + len(closing), "undecodable": 1}
+    assert letters == [b"no event"]
+    assert service.is_running() is False
