@@ -81,7 +81,7 @@ def succeeds(ask):
 
 
 @pytest.mark.integration
-def test_kafka_starts_by_the_variables_and_holds_groups_and_transactions(broker, tmp_path):
+def test_kafka_starts_from_compose_variables_with_groups_and_transactions(broker, tmp_path):
     admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
     wait_for("the broker", lambda: succeeds(lambda: admin.list_topics(timeout=2)))
     assert admin.list_topics(timeout=2).cluster_id == SERVICES["kafka"]["environment"]["CLUSTER_ID"]

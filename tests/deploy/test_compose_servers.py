@@ -15,7 +15,7 @@ def read(path):
     return yaml.safe_load((ROOT / "deploy" / path).read_text())
 
 
-def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_prometheus_by_their_names():
+def test_servers_find_each_other_by_compose_names():
     config = read("prometheus/prometheus.yml")
     (exposed,) = (step.words for step in instructions()[-1] if step.name == "EXPOSE")
     (job,) = config["scrape_configs"]
@@ -41,7 +41,7 @@ def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_promet
         ("grafana", "/etc/grafana/dashboards", ["driftgauge-drift.json", "driftgauge-service.json"]),
     ],
 )
-def test_what_a_server_reads_is_mounted_where_it_looks(name, inside, needed):
+def test_files_are_mounted_where_server_reads_them(name, inside, needed):
     (source,) = (source for source, target, _ in mounts(name) if target == inside)
     for file in needed:
         assert (DOCKER / source / file).exists()
@@ -50,7 +50,7 @@ def test_what_a_server_reads_is_mounted_where_it_looks(name, inside, needed):
             assert option.removeprefix("--config.file=") == f"{inside}/{needed[0]}"
 
 
-def test_grafana_reads_dashboards_from_where_they_are_mounted():
+def test_grafana_provider_reads_mounted_dashboards():
     (provider,) = read("grafana/provisioning/dashboards/driftgauge.yml")["providers"]
     assert provider["options"]["path"] in {target for _, target, _ in mounts("grafana")}
 
@@ -65,7 +65,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_a_server_keeps_is_on_its_volume_for_its_root_is_read_only(name):
+def test_data_of_server_is_on_its_volume(name):
     (volume,) = (target for _, target, mode in mounts(name) if mode == "rw")
     where = KEPT[name]
     if where.startswith("--"):
@@ -86,7 +86,7 @@ HEALTH = {
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
+def test_health_check_asks_served_port(name):
     kind, *words = SERVICES[name]["healthcheck"]["test"]
     assert (kind, words) == ("CMD", HEALTH[name].split())
     assert re.findall(r"//localhost:(\d+)", words[-1]) == [str(PORTS[name])]
@@ -94,14 +94,14 @@ def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
     assert not [word for word in SERVICES[name].get("command", []) if "listen-address" in word]
 
 
-def test_amtool_knows_what_the_stack_asks_it():
+def test_amtool_accepts_health_check_command():
     amtool = required("amtool", "prometheus-alertmanager")
     _, _, *arguments = SERVICES["alertmanager"]["healthcheck"]["test"]
     done = subprocess.run([amtool, *arguments, "--help"], capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
 
 
-def test_kafka_is_asked_by_its_own_scripts_at_the_address_that_it_gives():
+def test_kafka_scripts_use_advertised_address():
     environment = SERVICES["kafka"]["environment"]
     address = environment["KAFKA_ADVERTISED_LISTENERS"].removeprefix("PLAINTEXT://")
     assert address.startswith("kafka:")
@@ -131,7 +131,7 @@ GRAFANA = {
 }
 
 
-def test_grafana_lets_everybody_look_and_nobody_change_and_calls_nobody():
+def test_grafana_is_read_only_for_everybody_and_sends_nothing_out():
     names = {
         f"GF_{section.replace('.', '_')}_{key}".upper(): text for (section, key), text in GRAFANA.items()
     }
@@ -152,5 +152,5 @@ NEEDED_MIB = {
 
 
 @pytest.mark.parametrize("name", NEEDED_MIB)
-def test_each_server_may_hold_the_memory_that_it_needs(name):
+def test_memory_limit_covers_need_of_server(name):
     assert memory_mib(name) >= NEEDED_MIB[name]

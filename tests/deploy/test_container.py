@@ -58,7 +58,7 @@ def only(name, stage=-1):
     return step
 
 
-def test_the_base_is_one_exact_tag_for_both_stages_and_of_a_python_that_the_project_takes():
+def test_base_image_is_exact_tag_of_supported_python():
     (base,) = (step.text.removeprefix("BASE=") for step in instructions()[0])
     found = re.fullmatch(BASE, base)
     assert found, base
@@ -67,13 +67,13 @@ def test_the_base_is_one_exact_tag_for_both_stages_and_of_a_python_that_the_proj
     assert [stage[0].text for stage in instructions()[1:]] == ["${BASE} AS build", "${BASE}"]
 
 
-def test_it_runs_as_a_user_by_number_who_is_not_root_and_nothing_follows_as_root():
+def test_image_runs_as_numeric_user_without_root():
     assert only("USER").text == f"{UID}:{UID}"
     names = [step.name for step in instructions()[-1]]
     assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
 
 
-def test_nothing_takes_a_shell():
+def test_no_instruction_needs_shell():
     for stage in instructions()[1:]:
         for step in stage:
             if step.name in {"RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK"}:
@@ -81,7 +81,7 @@ def test_nothing_takes_a_shell():
                 assert step.words[0] not in {"sh", "bash", "curl", "wget"}
 
 
-def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
+def test_every_install_is_locked_by_hashes_or_offline():
     installs = [step.words for step in steps("RUN", 1) if {"pip"} & set(step.words)]
     assert len(installs) == 4
     for words in installs:
@@ -93,7 +93,7 @@ def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
     ]
 
 
-def test_what_is_copied_is_there_and_all_that_the_build_is_sent_is_copied():
+def test_copied_files_exist_and_build_context_is_copied():
     sources = [word for step in steps("COPY", 1) for word in step.words[:-1]]
     for source in sources:
         assert (ROOT / source).exists()
@@ -104,13 +104,13 @@ def test_what_is_copied_is_there_and_all_that_the_build_is_sent_is_copied():
         assert file.suffix in {".py", ".toml", ".md", ".lock", ""}, file
 
 
-def test_only_what_was_built_is_taken_into_the_image():
+def test_final_stage_copies_only_build_result():
     copy = only("COPY")
     assert copy.options == {"from": "build"}
     assert copy.words == ["/opt/driftgauge", "/opt/driftgauge"]
 
 
-def test_what_is_installed_cleaned_and_copied_is_the_environment_that_path_begins_with():
+def test_installed_environment_is_first_on_path():
     made, *rest = [step.words for step in steps("RUN", 1) if "venv" in step.words or "--python" in step.words]
     place = only("COPY").words[1]
     assert made == ["python", "-m", "venv", "--without-pip", place]
@@ -120,7 +120,7 @@ def test_what_is_installed_cleaned_and_copied_is_the_environment_that_path_begin
     assert re.findall(r"\bPATH=(\S+)", only("ENV").text) == [f"{place}/bin:${{PATH}}"]
 
 
-def test_the_labels_agree_with_the_project():
+def test_image_labels_match_project():
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', only("LABEL").text))
     assert labels == {
         "title": PROJECT["name"],
@@ -179,7 +179,7 @@ def image() -> Iterator[Image]:
         yield Image(folder / "packages", folder / "volume", folder / "driftgauge.yaml")
 
 
-def test_the_wheel_holds_the_package_its_licence_and_no_tests(tmp_path):
+def test_wheel_holds_package_and_licence_without_tests(tmp_path):
     with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
         held = set(wheel.namelist())
     modules = {str(path.relative_to(ROOT / "service")) for path in (ROOT / "service").rglob("*.py")}
@@ -188,7 +188,7 @@ def test_the_wheel_holds_the_package_its_licence_and_no_tests(tmp_path):
     assert held == modules | {f"{info}/{file}" for file in files}
 
 
-def test_with_the_locked_packages_alone_and_nothing_writable_it_explains_itself(image):
+def test_image_prints_help_with_locked_packages_and_read_only_root(image):
     done = image.run("serve", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: driftgauge serve" in done.stdout
@@ -202,7 +202,7 @@ def prepared(image) -> dict[str, str]:
     return {"DRIFTGAUGE_STREAMS__0__BASELINE": str(image.volume / "digits-live.safetensors")}
 
 
-def test_it_writes_into_its_volume_and_nowhere_else(image, prepared):
+def test_image_writes_only_to_volume(image, prepared):
     outside = image.run("demo", "prepare", "--out", image.packages)
     assert outside.returncode == 2
     assert "cannot write the network: Read-only file system" in outside.stderr
@@ -211,7 +211,7 @@ def test_it_writes_into_its_volume_and_nowhere_else(image, prepared):
     assert '"host": "0.0.0.0"' in checked.stdout
 
 
-def test_as_the_first_process_it_is_alive_while_the_broker_is_away_and_sigterm_ends_it(image, prepared):
+def test_process_1_is_alive_without_broker_and_ends_on_sigterm(image, prepared):
     (port,) = free_ports(1)
     variables = {
         **prepared,

@@ -42,7 +42,7 @@ def needed(requirements):
     return found
 
 
-def test_the_image_holds_what_the_service_depends_on_and_nothing_more():
+def test_image_lock_equals_dependencies_of_service():
     assert set(locked()) == needed(PROJECT["dependencies"])
 
 
@@ -55,7 +55,7 @@ def licences(expression, classifiers):
 
 
 @pytest.mark.parametrize("name", locked())
-def test_every_distribution_in_the_image_has_a_permissive_licence(name):
+def test_every_distribution_has_permissive_licence(name):
     known = metadata(name)
     found = licences(known.get("License-Expression"), known.get_all("Classifier", []))
     assert found <= PERMISSIVE | ACCEPTED.get(name, set())
@@ -72,5 +72,5 @@ def test_every_distribution_in_the_image_has_a_permissive_licence(name):
         (None, ["Programming Language :: Python"]),
     ],
 )
-def test_a_licence_that_is_not_permissive_or_not_told_is_found(expression, classifiers):
+def test_unknown_or_copyleft_licence_is_rejected(expression, classifiers):
     assert not licences(expression, classifiers) <= PERMISSIVE
