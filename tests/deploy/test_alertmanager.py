@@ -233,9 +233,11 @@ def test_alert_goes_to_its_receiver(receiver: str, labels: str):
 
 
 def test_every_alert_goes_to_receiver_of_its_severity():
-    told = {(name, alert["exp_labels"]["severity"]) for name, expected in cases() for alert in expected}
-    assert {name for name, _ in told} == set(ALERTS)
-    for name, severity in sorted(told):
+    expected_alerts = {
+        (name, alert["exp_labels"]["severity"]) for name, expected in cases() for alert in expected
+    }
+    assert {name for name, _ in expected_alerts} == set(ALERTS)
+    for name, severity in sorted(expected_alerts):
         found = amtool(
             "config", "routes", "test", f"--config.file={CONFIG}", f"alertname={name}", f"severity={severity}"
         )

@@ -57,15 +57,16 @@ def test_drift_sends_ticket_that_names_stream_and_window(record: ChainRecord) ->
 
 @pytest.mark.parametrize("notified_cause", ["drift", "page"])
 def test_notice_agrees_with_results_topic(record: ChainRecord, notified_cause: str) -> None:
-    told = DriftDescription.parse(getattr(record, notified_cause).notice.annotations["description"])
+    description = DriftDescription.parse(getattr(record, notified_cause).notice.annotations["description"])
     drifted = {
         datetime.fromisoformat(result["end"]): result
         for result in record.results
-        if (result["stream"], result["window"], result["verdict"]) == (told.stream, told.window, "drift")
+        if (result["stream"], result["window"], result["verdict"])
+        == (description.stream, description.window, "drift")
     }
-    assert told.end in drifted
-    about = [result for end, result in drifted.items() if abs(end - told.end) <= timedelta(hours=6)]
-    assert told.faults(about) == [], told
+    assert description.end in drifted
+    about = [result for end, result in drifted.items() if abs(end - description.end) <= timedelta(hours=6)]
+    assert description.faults(about) == [], description
 
 
 def test_scraped_drift_raises_no_drift_passed_alert(record: ChainRecord) -> None:

@@ -1,4 +1,4 @@
-"""The compose stack: what can be known of it without an engine, but for the servers of others."""
+"""The compose stack without an engine: its form, and the services of this project."""
 
 import re
 import subprocess
@@ -14,9 +14,9 @@ from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, instructions
 from tests.deploy.stack import FILE, OURS, SERVICES, STACK, memory_mib, mounts
 from tests.kafka.jars import kafka_version
 
-# Its start script writes the configuration that it makes.
+# The start script writes its configuration.
 WRITING = {"kafka"}
-# What else an image writes to, if only to a temporary file system.
+# Temporary file systems that images write to.
 SCRATCH = {"grafana": "/tmp", "topics": "/tmp"}  # noqa: S108 - the containers' own
 
 
@@ -37,13 +37,13 @@ def test_images_match_project_version_and_tested_kafka():
 
 
 def test_one_service_builds_image_and_no_service_pulls_it():
-    # Builds of one tag run side by side, and where it is stored already the second fails.
+    # Builds of one tag run in parallel, and the second fails if the first has stored it.
     (builder,) = (name for name, service in SERVICES.items() if "build" in service)
     assert builder in OURS
     build = SERVICES[builder]["build"]
     assert (DOCKER / build["context"]).resolve() == ROOT
     assert ROOT / build["dockerfile"] == DOCKER / "Dockerfile"
-    # No registry has it, or somebody else's.
+    # No registry has this image, or it has a different one.
     assert {OURS[name].get("pull_policy") for name in OURS.keys() - {builder}} == {"never"}
     for name in OURS.keys() - {builder}:
         assert builder in awaited(name)
@@ -93,12 +93,12 @@ def test_every_dependency_condition_can_be_met(name):
             assert awaited["restart"] == "unless-stopped"
         else:
             assert condition["condition"] == "service_completed_successfully"
-            # One that was started again whenever it ends would never be done.
+            # A service that always restarts never completes.
             assert awaited["restart"] == "on-failure:3"
 
 
 def awaited(name):
-    """All that a service waits for, directly or because what it waits for does."""
+    """All services that a service waits for, directly or indirectly."""
     direct = set(SERVICES[name].get("depends_on", {}))
     return direct.union(*map(awaited, direct))
 
@@ -108,7 +108,7 @@ def test_producer_waits_for_all_other_services():
 
 
 def parse(arguments):
-    """The context of a command line of ours, whose every option click has taken; nothing is run."""
+    """The click context of a command line of driftgauge, parsed and not run."""
     command, words = cli, list(arguments)
     while isinstance(command, click.Group) and words:
         command = command.commands[words.pop(0)]
@@ -116,15 +116,15 @@ def parse(arguments):
     return command.make_context("driftgauge", words)
 
 
-def told(name):
-    """What a service of ours is told: its own command, or the image's."""
+def command_of(name):
+    """The command of one of our services: its own, or the image's default."""
     (default,) = (step.words for step in instructions()[-1] if step.name == "CMD")
     return OURS[name].get("command", default)
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_command_line_accepts_every_command_of_our_services(name):
-    parse(told(name))
+    parse(command_of(name))
 
 
 def test_stack_waits_for_readiness_and_image_checks_liveness():
@@ -139,8 +139,8 @@ def test_stack_waits_for_readiness_and_image_checks_liveness():
         assert OURS[name]["healthcheck"] == {"disable": True}
 
 
-# The most that each was seen to hold in MiB: the service reading a backlog of vectors of 512 numbers, the
-# others by these commands.
+# The measured maximum in MiB: the service while it read a backlog of vectors of 512 numbers, the others with
+# these commands.
 HELD_MIB = {"driftgauge": 210, "prepare": 205, "producer": 163}
 
 
@@ -150,16 +150,16 @@ def test_memory_limit_of_our_service_is_twice_measured_memory(name):
 
 
 def test_service_and_producer_read_files_of_prepare():
-    written = parse(told("prepare")).params["out"]
+    written = parse(command_of("prepare")).params["out"]
     (owned,) = (step.words for step in instructions()[-1] if step.words[:2] == ["install", "-d"])
     assert owned[2:] == ["-o", "65532", "-g", "65532", str(written)]
     settings = load_settings(DOCKER / "driftgauge.yaml", {})
     (stream,) = settings.streams
     (baseline,) = stream.baselines
     assert (stream.name, baseline.file) == (LIVE_STREAM, written / f"{LIVE_STREAM}.safetensors")
-    assert parse(told("producer")).params["network"] == written / "network.safetensors"
+    assert parse(command_of("producer")).params["network"] == written / "network.safetensors"
     for name in ("driftgauge", "producer"):
-        config = parse(told(name)).params["config_path"]
+        config = parse(command_of(name)).params["config_path"]
         assert list(mounts(name)) == [
             ("./driftgauge.yaml", str(config), "ro"),
             ("prepared", str(written), "ro"),

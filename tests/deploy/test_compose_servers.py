@@ -1,4 +1,4 @@
-"""The compose stack's servers of others: where they look, what is asked of them, what they may hold."""
+"""The third-party servers of the compose stack: addresses, mounts, health checks, memory limits."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def test_servers_find_each_other_by_compose_names():
     config = read("prometheus/prometheus.yml")
     (exposed,) = (step.words for step in instructions()[-1] if step.name == "EXPOSE")
     (job,) = config["scrape_configs"]
-    # Compose names a container by its project, its service and a number.
+    # Compose names a container after its project, service and number.
     replicas = SERVICES["driftgauge"]["deploy"]["replicas"]
     (found,) = job["dns_sd_configs"]
     assert (found["type"], found["port"]) == ("A", int(exposed[0]))
@@ -55,7 +55,7 @@ def test_grafana_provider_reads_mounted_dashboards():
     assert provider["options"]["path"] in {target for _, target, _ in mounts("grafana")}
 
 
-# Where each keeps its data: an option, a variable, or (Grafana) what its image sets.
+# The setting of each data folder: an option, a variable, or (Grafana) the default of its image.
 KEPT = {
     "prometheus": "--storage.tsdb.path=",
     "alertmanager": "--storage.path=",
@@ -74,10 +74,10 @@ def test_data_of_server_is_on_its_volume(name):
         assert volume == SERVICES[name]["environment"].get(where, where)
 
 
-# The ports on which they listen when they are not told otherwise.
+# The default ports.
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
-# `cluster show` fails while the status is not served; Prometheus is ready when it has read what it keeps, and
-# `check ready` is in promtool since 2.45 (the tests' is older).
+# `cluster show` fails until Alertmanager serves its status. Prometheus is ready when it has loaded its data;
+# promtool has `check ready` since 2.45 (the tests have an older one).
 HEALTH = {
     "prometheus": "promtool check ready --url=http://localhost:9090",
     "alertmanager": "amtool cluster show --alertmanager.url=http://localhost:9093",
@@ -116,14 +116,14 @@ def test_kafka_scripts_use_advertised_address():
     assert f"--bootstrap-server={address}" in options
 
 
-# As Grafana's own defaults.ini names them; an unknown name it passes over in silence.
+# The names of Grafana's defaults.ini; Grafana silently ignores unknown names.
 GRAFANA = {
     ("auth.anonymous", "enabled"): "true",
-    # An editor or an admin could change what everybody sees, and run queries of any kind.
+    # An editor or admin could change the dashboards and run any query.
     ("auth.anonymous", "org_role"): "Viewer",
-    # Its password would be `admin`.
+    # The initial password would be `admin`.
     ("security", "disable_initial_admin_creation"): "true",
-    # The stack calls nobody.
+    # The stack sends nothing to the internet.
     ("analytics", "reporting_enabled"): "false",
     ("analytics", "check_for_updates"): "false",
     ("analytics", "check_for_plugin_updates"): "false",
@@ -138,9 +138,9 @@ def test_grafana_is_read_only_for_everybody_and_sends_nothing_out():
     assert SERVICES["grafana"]["environment"] == names
 
 
-# In MiB. Prometheus and Alertmanager were seen to hold 46 and 31 with these files and without a target. A
-# Java program takes its heap (256 MiB for the topics' script, Kafka's default for tools) and at most as much
-# again. Grafana recommends no less than this (https://grafana.com/docs/grafana/latest/setup-grafana/installation/).
+# In MiB. Measured with these files and without a target: 46 for Prometheus, 31 for Alertmanager. A Java
+# program takes its heap (256 MiB for the topics' script, Kafka's default for tools) and at most as much
+# again. The value of Grafana is its recommended minimum (https://grafana.com/docs/grafana/latest/setup-grafana/installation/).
 HEAP_MIB = int(re.fullmatch(r"-Xmx(\d+)m", SERVICES["kafka"]["environment"]["KAFKA_HEAP_OPTS"])[1])
 NEEDED_MIB = {
     "prometheus": 4 * 46,

@@ -1,4 +1,4 @@
-"""The image: what its Dockerfile promises, and its layers as they would run, without an engine."""
+"""The image without an engine: the rules of its Dockerfile, and a run of its layers."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from tests.needed import skip_or_fail
 BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"
 UID = 65_532
 
-# As the image runs it: no site-packages but those laid out, none of the dependencies' tests.
+# Like the image: only the extracted site-packages, without the tests of dependencies.
 PROGRAM = """
 import sys
 class NoTests:
@@ -36,13 +36,13 @@ from driftgauge.cli import main
 main()
 """
 
-# Mounts are this process's own; the volume is mounted apart, so it stays writable when the root is not.
+# Mounts of this process only; the volume is a separate mount, which stays writable.
 ENTER = """
 mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 99
 shift
 exec "$@"
 """
-# What reads as anybody lets it find the interpreter, wherever that is; it may write nothing by that.
+# The capability to read every file finds the interpreter anywhere, and allows no writes.
 BECOME = (
     *("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"),
     *(f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")),
@@ -133,22 +133,22 @@ def test_image_labels_match_project():
 
 @dataclass(frozen=True)
 class Image:
-    """The layers: the folder of its packages, a volume that its user owns, the stack's configuration."""
+    """The image's packages, a volume owned by its user, and the compose stack's configuration."""
 
     packages: Path
     volume: Path
     config: Path
 
     def command(self, *arguments):
-        """The command line that the image's entry point would be given, in its confinement."""
+        """The command line of the image's entry point, with the confinement of the container."""
         python = [os.path.realpath(sys.executable), "-I", "-S"]
-        told = [*python, "-c", PROGRAM, str(self.packages), *map(str, arguments)]
-        return ["sh", "-c", ENTER, "sh", str(self.volume), *BECOME, *told]
+        words = [*python, "-c", PROGRAM, str(self.packages), *map(str, arguments)]
+        return ["sh", "-c", ENTER, "sh", str(self.volume), *BECOME, *words]
 
     def environment(self, **variables):
-        told = dict(re.findall(r"(\w+)=(\S+)", only("ENV").text))
-        # Not from a mount of this test alone, which others on the machine would not see.
-        return {**told, "PATH": os.defpath, **variables}
+        declared = dict(re.findall(r"(\w+)=(\S+)", only("ENV").text))
+        # The default PATH, because the image's folder does not exist on this machine.
+        return {**declared, "PATH": os.defpath, **variables}
 
     def run(self, *arguments, **variables):
         return subprocess.run(
@@ -167,7 +167,7 @@ def image() -> Iterator[Image]:
     if os.geteuid() != 0 or missing:
         reason = "the image's confinement takes root, and util-linux: run the tests as root on Linux"
         skip_or_fail(reason)
-    # Not pytest's own folder, which is open to one user.
+    # Not pytest's folder, which only one user may read.
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -196,7 +196,7 @@ def test_image_prints_help_with_locked_packages_and_read_only_root(image):
 
 @pytest.fixture(scope="module")
 def prepared(image) -> dict[str, str]:
-    """The variables of a service whose baseline was written by the image into its volume."""
+    """The variables of a service whose baseline the image wrote into its volume."""
     done = image.run("demo", "prepare", "--out", image.volume)
     assert (done.returncode, done.stderr) == (0, "")
     return {"DRIFTGAUGE_STREAMS__0__BASELINE": str(image.volume / "digits-live.safetensors")}

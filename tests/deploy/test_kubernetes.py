@@ -1,4 +1,4 @@
-"""The manifests of the service itself: valid, consistent, and fit for what they run."""
+"""The manifests of the service: valid, consistent, and suitable for the service."""
 
 import json
 import re
@@ -38,9 +38,9 @@ from tests.deploy.manifests import (
 )
 
 EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA)
-# The first in which all that is used is stable (unhealthyPodEvictionPolicy), and the newest known here.
+# The first version with a stable unhealthyPodEvictionPolicy, and the newest with schemas here.
 KUBERNETES = ("1.31", "1.37")
-# `kubectl apply` keeps the last applied object in an annotation; an object's have 256 KiB together.
+# `kubectl apply` stores the object in an annotation; the annotations of an object have 256 KiB together.
 APPLIED_BYTES = 262_144
 
 
@@ -166,18 +166,18 @@ def test_changed_configuration_or_baseline_restarts_pods(where):
 
 
 def test_unready_replica_blocks_neither_start_of_others_nor_drain():
-    # One after the other they would wait for the first, which while the brokers are away is never ready.
+    # In sequence all pods would wait for the first, which is never ready while the brokers are down.
     assert the(BASE, "StatefulSet")["spec"]["podManagementPolicy"] == "Parallel"
     budget = the(BASE, "PodDisruptionBudget")["spec"]
-    # None would forbid every drain, two would hand over most of the partitions at once.
+    # 0 would forbid every drain, 2 would move most of the partitions at once.
     assert budget["maxUnavailable"] == 1
     assert "minAvailable" not in budget
-    # Otherwise no node is drained while none is ready.
+    # Otherwise no node can drain while no replica is ready.
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_service_is_headless():
-    # Only so are a StatefulSet's pods named, and a scrape of an address would ask one of them by chance.
+    # A headless Service names the pods; a scrape through one address would reach a random replica.
     assert the(BASE, "Service")["spec"]["clusterIP"] == "None"
 
 
@@ -187,7 +187,7 @@ def test_replicas_are_at_least_two_and_at_most_partitions(where):
 
 
 def answers(paths):
-    """What a service says that lives and is not ready yet."""
+    """The status codes of a server that is alive and not ready."""
     metrics = server.MetricsServer(
         "127.0.0.1", 0, CollectorRegistry(), health.Health(health.Role, SYSTEM_CLOCK)
     )
@@ -239,7 +239,7 @@ def test_memory_has_limit_and_processor_has_none(where):
     resources = container(where)["resources"]
     assert set(resources["requests"]) == {"cpu", "memory"}
     assert set(resources["limits"]) == {"memory"}
-    # The most that it was seen to hold, by the manifest's own account.
+    # The measured maximum, from the manifest's comment.
     measured = re.findall(r"(\d+) MiB", (FOLDER / "base/stateful-set.yaml").read_text())
     requested, limit = (mebibytes(resources[kind]["memory"]) for kind in ("requests", "limits"))
     assert max(map(int, measured)) <= requested

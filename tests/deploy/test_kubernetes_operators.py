@@ -1,4 +1,4 @@
-"""What the operators of Prometheus and KEDA, and Grafana's sidecar, are asked to do for the service."""
+"""The manifests for the Prometheus operator, KEDA and Grafana's sidecar."""
 
 import json
 import os
@@ -34,16 +34,16 @@ MODELS = {
     model.__name__: model for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
 }
 README = (FOLDER / "README.md").read_text()
-# What the operator puts on every target of a ServiceMonitor; and what people call their Prometheus by, which
-# takes the place of a metric's own label where several are asked as one, as by Thanos.
+# The labels that the operator adds to every target, and usual external labels. External labels replace a
+# metric's own label where one query covers several Prometheus servers, as with Thanos.
 TARGET_LABELS = {"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
 EXTERNAL_LABELS = {"cluster", "env", "environment", "prometheus", "prometheus_replica", "region", "replica"}
-# The API server refuses more (https://github.com/kedacore/keda/issues/4976).
+# The maximum of the API server (https://github.com/kedacore/keda/issues/4976).
 MAX_STABILIZATION_S = 3600
 
 
 def lost(written, kept, path=""):
-    """The places of what was written that a model did not keep as it was."""
+    """The paths of values that a model does not keep unchanged."""
     match written, kept:
         case dict(), dict():
             return [
@@ -84,7 +84,7 @@ def test_scrape_interval_is_at_most_one_minute():
     (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
     interval = re.fullmatch(r"(\d+)s", endpoint["interval"])
     assert interval
-    # A value is shown for five minutes after its scrape: at most a minute, so that some may fail.
+    # Prometheus keeps a value for five minutes, so with one minute some scrapes may fail.
     assert 0 < int(interval[1]) <= 60
 
 
@@ -166,9 +166,9 @@ def test_autoscaler_follows_both_consumer_groups(tmp_path):
     assert followed == counted | {(settings.windows_group, settings.partials_topic)}
     assert len(asked) == len(followed)
     for each in asked:
-        # Kafka 4 refuses the protocol of anything before 2.1, which KEDA would speak if it were not told.
+        # Kafka 4 refuses protocol versions before 2.1; KEDA's default is older.
         assert tuple(map(int, each["version"].split("."))) >= (2, 1, 0)
-        # Of `latest` and `earliest`, where the service begins with a partition of which nothing is committed.
+        # The service starts a partition without a committed offset at the earliest record.
         assert each["offsetResetPolicy"] == "earliest"
         assert all(isinstance(value, str) for value in each.values())
         assert each["bootstrapServers"] == settings.kafka["bootstrap.servers"]

@@ -1,4 +1,4 @@
-"""What the image holds besides the service, and under which licences."""
+"""The distributions in the image and their licences."""
 
 import re
 from importlib.metadata import metadata, requires
@@ -25,12 +25,12 @@ CLASSIFIED = {
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
 }
-# Copyleft by the file, and its files are used as they come.
+# A copyleft by file; the image has its files unchanged.
 ACCEPTED = {"orjson": {"MPL-2.0"}}
 
 
 def needed(requirements):
-    """The names of all that these requirements need here, and that needs in turn."""
+    """The names of all distributions that requirements need here, directly or indirectly."""
     found = set()
     waiting = [Requirement(text) for text in requirements]
     while waiting:
@@ -47,7 +47,7 @@ def test_image_lock_equals_dependencies_of_service():
 
 
 def licences(expression, classifiers):
-    """The identifiers in a licence expression, or else those that the classifiers stand for."""
+    """The licence identifiers of an expression, or of the classifiers if there is no expression."""
     if expression:
         return set(re.findall(r"[A-Za-z0-9.+-]+", expression)) - {"AND", "OR", "WITH"}
     named = [entry.split(" :: ")[-1] for entry in classifiers if entry.startswith("License ::")]
