@@ -56,7 +56,7 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/mypy
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m driftgauge.events.schema --check
-	@$(BIN)/python -m driftgauge.telemetry.catalogue --check
+	@$(BIN)/python -m driftgauge.telemetry.metrics_table --check
 	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python tests/lock.py
 
@@ -66,9 +66,9 @@ format: $(STAMP) ## Format the code and mend what lint can
 	@$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: $(STAMP) ## Write the generated files: schemas, the README's table of metrics, rules, manifests, dashboards
+generate: $(STAMP) ## Write the generated files: schemas, the metrics reference, rules, manifests, dashboards
 	@$(BIN)/python -m driftgauge.events.schema
-	@$(BIN)/python -m driftgauge.telemetry.catalogue
+	@$(BIN)/python -m driftgauge.telemetry.metrics_table
 	@$(BIN)/python -m deploy.generate
 
 .PHONY: lock

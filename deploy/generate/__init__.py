@@ -1,1 +1,1 @@
-"""What in deploy/ follows from elsewhere: from the catalogue of metrics, the alerts, and one another."""
+"""The generator of the rules, dashboards and manifests in deploy/."""

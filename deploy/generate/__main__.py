@@ -14,7 +14,7 @@ _DEPLOY = Path(__file__).parents[1]
 
 
 def files() -> Mapping[Path, str]:
-    """Return every generated file and what must stand in it."""
+    """Return the text of every generated file, by its path."""
     texts = {
         "prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
         "kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),

@@ -1,4 +1,4 @@
-"""The alerts as rules of Prometheus: alerts.yml with what all of them have alike put in."""
+"""Prometheus's alerting rules: alerts.yml with its placeholders replaced and the shared annotations added."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -13,28 +13,29 @@ __all__ = ["groups", "manifest"]
 _FILE = Path(__file__).with_suffix(".yml")
 _RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 
-# Go's templates, which Prometheus expands.
+# Go templates, which Prometheus expands.
 _MATCHERS = ",".join(f"{label}=%q" for label in SOURCE)
 _VALUES = " ".join(f"$labels.{label}" for label in SOURCE)
 _WINDOW = (
     f"{{{{ $window := printf `{{{_MATCHERS},stream=%q,window=%q}}`"
     f" {_VALUES} $labels.stream $labels.window -}}}} "
 )
-# The job is there in every alert; a label that is not would choose what has none.
-_FIRST, *_OTHERS = reversed(SOURCE)
-_CHOSEN = f"?var-{_FIRST}={{{{ $labels.{_FIRST} }}}}" + "".join(
-    f"{{{{ if $labels.{label} }}}}&var-{label}={{{{ $labels.{label} }}}}{{{{ end }}}}" for label in _OTHERS
+# Every alert has the job. A link with an empty label would select only series without that label.
+_FIRST_LABEL, *_OTHER_LABELS = reversed(SOURCE)
+_SELECTION = f"?var-{_FIRST_LABEL}={{{{ $labels.{_FIRST_LABEL} }}}}" + "".join(
+    f"{{{{ if $labels.{label} }}}}&var-{label}={{{{ $labels.{label} }}}}{{{{ end }}}}"
+    for label in _OTHER_LABELS
 )
 _DASHBOARDS = {
-    "drift": f"/d/driftgauge-drift{_CHOSEN}"
+    "drift": f"/d/driftgauge-drift{_SELECTION}"
     "&var-stream={{ $labels.stream }}&var-window={{ $labels.window }}",
-    "service": f"/d/driftgauge-service{_CHOSEN}",
+    "service": f"/d/driftgauge-service{_SELECTION}",
 }
 
 
 @cache
 def groups() -> list[dict[str, Any]]:
-    """Return the groups of alerting rules."""
+    """Return the groups of alerting rules, as a rule file has them."""
     text = _FILE.read_text("utf-8")
     for placeholder, value in {
         "<source>": by(),
@@ -53,7 +54,7 @@ def groups() -> list[dict[str, Any]]:
 
 
 def manifest() -> dict[str, object]:
-    """Return the rules as a PrometheusRule, for a cluster to apply."""
+    """Return the rules as a PrometheusRule, the custom resource of the Prometheus operator."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -63,7 +64,7 @@ def manifest() -> dict[str, object]:
 
 
 def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]:
-    """Yield an alert's rule of each severity."""
+    """Yield one rule for each severity of an alert."""
     for severity, wait in alert["severity"].items():
         waits = {} if wait == "0s" else {"for": wait}
         kept = {key: alert[key] for key in ("keep_firing_for",) if key in alert}

@@ -1,11 +1,11 @@
-"""Which labels tell one deployment from another: every rule, link and query takes them from here."""
+"""The labels that tell deployments apart. Every rule, link and query uses them."""
 
 __all__ = ["SOURCE", "by"]
 
 SOURCE = ("cluster", "namespace", "job")
-"""Labels that a scrape or a central ruler adds; one that is absent everywhere does no harm."""
+"""Labels that a scrape or a central ruler adds. A label that no series has changes no result."""
 
 
 def by(*labels: str) -> str:
-    """Return the source's labels and these, as PromQL lists them."""
+    """Return the source labels and the given labels as a PromQL list."""
     return ", ".join((*SOURCE, *labels))

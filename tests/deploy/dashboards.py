@@ -1,4 +1,4 @@
-"""The committed dashboards, and every query in them with the variables put in."""
+"""The committed dashboards, and their queries with substituted variables."""
 
 import json
 import re
@@ -12,10 +12,10 @@ from deploy.generate.labels import SOURCE
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy/grafana/dashboards"
 
-# What Grafana puts in by itself, at a width of a few hours. Callers may say otherwise.
+# Variables that Grafana itself sets, for a range of a few hours; callers may override them.
 GRAFANAS_OWN = {"__interval": "15s", "__rate_interval": "1m", "__range": "1h"}
 
-# Times that no expression has of itself, so that they tell where a variable stood.
+# Times that no expression contains, so that they identify substituted variables.
 RATE, POINT = timedelta(minutes=7), timedelta(minutes=3)
 MARKED = {
     **{name: f"<{name}>" for name in (*SOURCE, "instance", "stream", "window")},
@@ -30,12 +30,12 @@ _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)", 
 
 @dataclass(frozen=True)
 class PanelQuery:
-    """One query of a panel, or of a variable of a dashboard.
+    """A query of a panel or of a dashboard variable.
 
     Attributes:
         dashboard: The dashboard's title.
-        panel: The panel's title; of a variable `variable NAME`.
-        ref: The query's letter; of a variable its name.
+        panel: The panel's title, or `variable NAME`.
+        ref: The query's letter, or the variable's name.
         expr: The PromQL, without variables.
     """
 
@@ -51,12 +51,16 @@ def documents() -> list[dict[str, Any]]:
 
 
 def flat(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every row and panel of a dashboard, also those in rows that are closed."""
+    """Every row and panel of a dashboard, including panels in collapsed rows."""
     return [each for item in document["panels"] for each in (item, *item.get("panels", ()))]
 
 
-def put_in(text: str, values: Mapping[str, str]) -> str:
-    """The text with every variable replaced; one without a value is a KeyError."""
+def substitute(text: str, values: Mapping[str, str]) -> str:
+    """The text with every variable replaced.
+
+    Raises:
+        KeyError: A variable has no value.
+    """
     return _VARIABLE.sub(lambda match: values[match[1] or match[2]], text)
 
 
@@ -71,8 +75,8 @@ def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
     """Every query of every panel and variable, with these values for the variables.
 
     Args:
-        variables: A regular expression or value for each of the source's labels, instance, stream and window;
-            and, where another is meant, Grafana's own intervals.
+        variables: A regular expression or value for each source label, instance, stream and window;
+            optionally values for Grafana's own intervals.
     """
     values = {**GRAFANAS_OWN, **variables}
     for document in documents():
@@ -80,11 +84,11 @@ def queries(variables: Mapping[str, str]) -> Iterator[PanelQuery]:
         for variable in document["templating"]["list"]:
             if variable["type"] == "query":
                 selector, label = variable_query(variable)
-                expr = f"group by ({label}) ({put_in(selector, values)})"
+                expr = f"group by ({label}) ({substitute(selector, values)})"
                 yield PanelQuery(title, f"variable {variable['name']}", variable["name"], expr)
         for panel in flat(document):
             for target in panel.get("targets", ()):
-                yield PanelQuery(title, panel["title"], target["refId"], put_in(target["expr"], values))
+                yield PanelQuery(title, panel["title"], target["refId"], substitute(target["expr"], values))
 
 
 def panels() -> list[dict[str, Any]]:
@@ -92,20 +96,20 @@ def panels() -> list[dict[str, Any]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Each expression, its variables marked, and where it stands."""
+    """Each expression with marked variables, and its place."""
     for document in documents():
         for variable in document["templating"]["list"]:
             if variable["type"] == "query":
-                yield f"variable {variable['name']}", put_in(variable_query(variable)[0], MARKED)
+                yield f"variable {variable['name']}", substitute(variable_query(variable)[0], MARKED)
         for annotation in document["annotations"]["list"]:
-            yield annotation["name"], put_in(annotation["expr"], MARKED)
+            yield annotation["name"], substitute(annotation["expr"], MARKED)
         for panel in flat(document):
             for target in panel.get("targets", ()):
-                yield panel["title"], put_in(target["expr"], MARKED)
+                yield panel["title"], substitute(target["expr"], MARKED)
 
 
 def named(panel: Mapping[str, Any]) -> dict[str, str]:
-    """Each expression of a panel, with its variables, by the name that its values bear there."""
+    """The expressions of a panel, with variables, by the displayed name."""
     renamed = {
         answer.removeprefix("Value").removeprefix(" #") or "A": name
         for each in panel.get("transformations", ())
@@ -118,7 +122,7 @@ def named(panel: Mapping[str, Any]) -> dict[str, str]:
 
 
 def property_of(panel: Mapping[str, Any], name: str, wanted: str) -> Any:
-    """How the field of a name is shown."""
+    """The value of a display property for the field of a name."""
     for override in panel["fieldConfig"]["overrides"]:
         for each in override["properties"]:
             if (override["matcher"]["options"], each["id"]) == (name, wanted):
@@ -127,7 +131,7 @@ def property_of(panel: Mapping[str, Any], name: str, wanted: str) -> Any:
 
 
 def texts(panel: Mapping[str, Any], name: str = "") -> dict[float, tuple[str, str]]:
-    """The text and colour of each value that has one."""
+    """The mapped text and colour by value."""
     return {
         float(value): (each["text"], each["color"])
         for mapping in property_of(panel, name, "mappings") or ()

@@ -1,4 +1,4 @@
-"""The Dockerfile's instructions, and the image's layers as far as they can be had without an engine."""
+"""The Dockerfile's instructions, and a reconstruction of the image's layers without an engine."""
 
 import json
 import re
@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: `options` are its flags, `words` its other arguments, in either form."""
+    """One instruction; `options` are its flags, `words` its other arguments, in shell or exec form."""
 
     name: str
     text: str
@@ -42,7 +42,7 @@ class Instruction:
 
 
 def instructions() -> list[list[Instruction]]:
-    """Every stage's instructions; the first of all are those before any stage."""
+    """The instructions of each stage; the first list precedes all stages."""
     lines = (DOCKER / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     stages: list[list[Instruction]] = [[]]
@@ -61,12 +61,12 @@ def stage(name: str) -> list[Instruction]:
 
 
 def locked() -> list[str]:
-    """The names in the image's lock, each once."""
+    """The distribution names in the image's lock, without duplicates."""
     return list(dict.fromkeys(re.findall(r"(?m)^([a-z0-9-]+)==", LOCK.read_text())))
 
 
 def context() -> list[Path]:
-    """Every file that the build is sent, below the repository's root."""
+    """The files of the build context, relative to the root of the repository."""
     lines = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
     first, *patterns = [line for line in lines if not line.startswith("#")]
     assert first == "*"
@@ -106,7 +106,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def lay_out(wheel: Path, folder: Path) -> None:
-    """Fill a folder with what the image's site-packages hold: the locked distributions and the wheel."""
+    """Fill a folder with the content of the image's site-packages: locked distributions and the wheel."""
     for name in locked():
         found = distribution(name)
         for top in {

@@ -1,4 +1,4 @@
-"""What Prometheus answers to an expression, of scraped series that stand still."""
+"""Evaluation of expressions by Prometheus on constant series."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,20 +12,20 @@ _NOW_S = 300
 
 
 def series(name: str, value: float, /, **labels: str) -> dict[str, str]:
-    """A gauge that stands still, as a test of promtool's takes it."""
+    """A constant series in the notation of promtool's unit tests."""
     inside = ", ".join(f'{label}="{text}"' for label, text in labels.items())
     return {"series": f"{name}{{{inside}}}", "values": f"{value!r}x10"}
 
 
-def answers(
+def assert_results(
     folder: Path, inputs: Sequence[Mapping[str, str]], expected: Sequence[tuple[str, float | None]]
 ) -> None:
-    """Assert what Prometheus answers to expressions after five minutes.
+    """Assert the results of expressions after five minutes.
 
     Args:
-        folder: Where there is room.
+        folder: A folder for temporary files.
         inputs: The scraped series.
-        expected: Expressions, and the sum of the answer to each; None where there is none.
+        expected: Expressions and the sum of each result; None for an empty result.
     """
     path = folder / "values.test.yml"
     test = {

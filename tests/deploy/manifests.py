@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` makes of deploy/kubernetes, and what a container of it would be given."""
+"""The rendered manifests of deploy/kubernetes, and the environment of their containers."""
 
 import base64
 import json
@@ -18,24 +18,24 @@ from tests.needed import skip_or_fail
 FOLDER = ROOT / "deploy/kubernetes"
 BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
 RUNNING = (BASE, PRODUCTION, KEDA)
-"""Those with a StatefulSet."""
+"""The folders with a StatefulSet."""
 
 OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
-"""What the API versions of custom resources begin with."""
+"""Prefixes of the API versions of custom resources."""
 
-# The README's example.
+# The number of partitions in the README's example.
 (_partitions,) = re.findall(
     r"up to the partitions of the events topic \((\d+) in the example\)", (FOLDER / "README.md").read_text()
 )
 PARTITIONS = int(_partitions)
 
-# The first that takes every field of the kustomizations; the one of kubectl 1.25.
+# The first version with every used field, as in kubectl 1.25.
 KUSTOMIZE = (4, 5, 7)
 
 POD = "driftgauge-1"
 SECRET = {
     "username": "watcher",
-    "password": "1234",  # were it read as YAML it would be a number
+    "password": "1234",  # a number if parsed as YAML
     "ca.crt": """\
 -----BEGIN CERTIFICATE-----
 MIIBdzCCAR2gAwIBAgIUTAegFF6mQzqa/22bQvk4FQH+BXMwCgYIKoZIzj0EAwIw
@@ -53,7 +53,7 @@ MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhALZBUm7cRXAkBoM89ETpcRB/v7wibj6x
 
 @cache
 def render(where: str | Path) -> tuple[dict[str, Any], ...]:
-    """The objects of a kustomization; what kustomize warns of is a failure."""
+    """The objects of a kustomization; a warning of kustomize fails an assertion."""
     done = subprocess.run(
         [_kubectl(), "kustomize", str(FOLDER / where)],
         check=False,
@@ -84,7 +84,7 @@ def container(where: str) -> dict[str, Any]:
 
 
 def variables(where: str) -> dict[str, str]:
-    """What the manifests set of the service's own variables."""
+    """The service's variables that the manifests set."""
     values = {}
     for variable in container(where)["env"]:
         match variable:
@@ -98,18 +98,18 @@ def variables(where: str) -> dict[str, str]:
 
 
 def image(instruction: str) -> str:
-    """What the Dockerfile says in the stage that runs."""
+    """The arguments of an instruction in the stage of the service."""
     (only,) = (step.text for step in stage("service") if step.name == instruction)
     return only
 
 
 def environment(where: str) -> dict[str, str]:
-    """What the service finds in the container: the image's variables, and over them the manifests'."""
+    """The environment of the container: the image's variables, overridden by the manifests'."""
     return dict(re.findall(rf"\b({ENV_PREFIX}\w+)=(\S+)", image("ENV"))) | variables(where)
 
 
 def mount(where: str, folder: Path) -> Path:
-    """Lay out the configuration's volume as the kubelet would; the file that the service is told to read."""
+    """Write the configuration volume as the kubelet does; return the path of the configuration file."""
     (volume,) = pod(where)["spec"]["volumes"]
     (mounted,) = container(where)["volumeMounts"]
     assert mounted["name"] == volume["name"]
@@ -120,9 +120,9 @@ def mount(where: str, folder: Path) -> Path:
             (folder / name).write_text(text)
         for name, encoded in content.get("binaryData", {}).items():
             (folder / name).write_bytes(base64.b64decode(encoded))
-    command, option, told = container(where)["args"]
+    command, option, config_path = container(where)["args"]
     assert (command, option) == ("serve", "--config")
-    return folder / Path(told).relative_to(mounted["mountPath"])
+    return folder / Path(config_path).relative_to(mounted["mountPath"])
 
 
 @cache
@@ -133,7 +133,7 @@ def _kubectl() -> str:
         skip_or_fail(f"there is no kubectl on the PATH: {remedy}")
     asked = [command, "version", "--client", "-o", "json"]
     version = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
-    # Before 1.24 it is not told.
+    # kubectl before 1.24 does not report the version.
     kustomize = re.findall(r"\d+", version.get("kustomizeVersion", "0"))
     if tuple(map(int, kustomize[:3])) < KUSTOMIZE:
         skip_or_fail(f"kubectl is too old, as Debian 12's kubernetes-client is: {remedy}")

@@ -1,4 +1,4 @@
-"""What can be told of a PromQL expression without running it: its selectors, and the labels it results in."""
+"""Static analysis of PromQL: the selectors of an expression, and the labels of its result."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,7 +12,7 @@ from driftgauge.telemetry.metric import Kind
 
 TARGET = {*SOURCE, "instance"}
 
-# Of Prometheus itself and of the client library's stock collectors.
+# Series of Prometheus itself and of the client library's default collectors.
 OTHERS: Mapping[str, set[str]] = {
     "up": TARGET,
     "ALERTS": {
@@ -31,12 +31,12 @@ _HISTOGRAM = {"_bucket": {"le"}, "_sum": set(), "_count": set()}
 _SETS = {"and", "unless"}
 
 Node = Any
-"""A node of promql_parser's tree."""
+"""A node of promql_parser's syntax tree."""
 
 
 @cache
 def series() -> dict[str, set[str]]:
-    """Every name that Prometheus can hold of driftgauge, and its labels."""
+    """The labels of every series of driftgauge in Prometheus, by series name."""
     exported = {}
     for name, metric in METRICS.items():
         labels = TARGET | set(metric.labels)
@@ -48,7 +48,7 @@ def series() -> dict[str, set[str]]:
 
 
 def source(name: str) -> str:
-    """The metric of the catalogue that a series comes from; a series of others is its own."""
+    """The catalogue metric of a series; other series are their own metric."""
     for suffix in _HISTOGRAM:
         if METRICS.get(stem := name.removesuffix(suffix)) and METRICS[stem].kind is Kind.HISTOGRAM:
             return stem
@@ -63,7 +63,7 @@ def is_counter(name: str) -> bool:
 
 
 def nodes(expr: str) -> Iterator[tuple[Node, tuple[Node, ...]]]:
-    """Every node of an expression, with those above it, the nearest last."""
+    """Every node of an expression with its ancestors, the parent last."""
     yield from _walk(promql_parser.parse(expr), ())
 
 
@@ -74,7 +74,7 @@ def selectors(expr: str) -> Iterator[tuple[Node, tuple[Node, ...]]]:
 
 
 def labels(expr: str) -> set[str]:
-    """The labels of an expression's result; one that groups by a label that is not there is an error."""
+    """The labels of an expression's result; grouping by a missing label fails an assertion."""
     return _labels(promql_parser.parse(expr))
 
 
@@ -142,7 +142,7 @@ def _of_call(node: Node) -> set[str]:
 
 
 def _is_number(node: Node) -> bool:
-    """Whether it has no labels because it is one number, not a vector."""
+    """Whether a node is a scalar and not a vector."""
     if isinstance(node, promql_parser.BinaryExpr):
         return _is_number(node.lhs) and _is_number(node.rhs)
     if isinstance(node, promql_parser.Call):

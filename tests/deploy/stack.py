@@ -1,4 +1,4 @@
-"""The compose stack as its file says, without an engine."""
+"""The compose file and its services."""
 
 import re
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ DEMO = {name: service for name, service in OURS.items() if name != "driftgauge"}
 
 
 def mounts(name: str) -> Iterator[tuple[str, str, str]]:
-    """Source, target and mode of each of a service's mounts."""
+    """Source, target and mode of each mount of a service."""
     for entry in SERVICES[name].get("volumes", []):
         source, target, *mode = entry.split(":")
         yield source, target, (mode or ["rw"])[0]
 
 
 def memory_mib(name: str) -> int:
-    """The memory that a service may take."""
+    """The memory limit of a service, MiB."""
     limit = re.fullmatch(r"(\d+)m", SERVICES[name]["deploy"]["resources"]["limits"]["memory"])
     assert limit
     return int(limit[1])

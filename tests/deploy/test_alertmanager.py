@@ -1,4 +1,4 @@
-"""Who is told of which alert: routes by amtool, inhibitions by a real Alertmanager."""
+"""Routes, checked by amtool, and inhibitions, checked by a real Alertmanager."""
 
 import json
 import re
@@ -24,7 +24,7 @@ SECRETS = "/etc/alertmanager/secrets/driftgauge"
 
 RECEIVER_OF = {"critical": "page", "warning": "tickets", "info": "nobody"}
 
-# Receiver, and the labels of what it is to be told of. What bears no severity is not lost.
+# Receiver and labels of an alert. Alerts without a severity go to tickets.
 ROUTES = [
     ("page", "alertname=DriftgaugeDown severity=critical job=driftgauge"),
     (
@@ -54,15 +54,15 @@ ROUTES = [
 
 JOB = {"job": "driftgauge"}
 CLICKS = {**JOB, "stream": "clicks", "window": "1h"}
-# An external label, where one Alertmanager is told by several Prometheis.
+# The external label of several Prometheus servers with one Alertmanager.
 HERE, THERE = {"cluster": "eu"}, {"cluster": "us"}
 TOPIC = {**JOB, "topic": "embeddings"}
 PAGE, TICKET = {"severity": "critical"}, {"severity": "warning"}
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two alerts that fire at the same time."""
+class AlertPair:
+    """Two alerts that fire at the same time, and whether the source mutes the target."""
 
     source: Mapping[str, str]
     target: Mapping[str, str]
@@ -80,8 +80,8 @@ def pair(
     target_labels: Mapping[str, str],
     *,
     mutes: bool,
-) -> Pair:
-    return Pair(
+) -> AlertPair:
+    return AlertPair(
         {"alertname": f"Driftgauge{source}", **source_labels},
         {"alertname": f"Driftgauge{target}", **target_labels},
         mutes,
@@ -133,7 +133,7 @@ PAIRS = [
         {**TOPIC, "partition": "4"},
         mutes=False,
     ),
-    # A page mutes the ticket that came before it.
+    # A page mutes the earlier ticket.
     pair(
         "ConsumerStuck",
         {**PAGE, **TOPIC, "partition": "3"},
@@ -187,7 +187,7 @@ def amtool(*arguments: str) -> str:
 
 
 def post(alertmanager: Alertmanager, *alerts: Mapping[str, Any]) -> None:
-    """Say that these alerts fire."""
+    """Post firing alerts to Alertmanager."""
     now = datetime.now(UTC).isoformat()
     request = urllib.request.Request(
         f"http://127.0.0.1:{alertmanager.port}/api/v2/alerts",
@@ -198,18 +198,18 @@ def post(alertmanager: Alertmanager, *alerts: Mapping[str, Any]) -> None:
         assert answer.status == 200
 
 
-def in_world(labels: Mapping[str, str], number: int) -> dict[str, str]:
-    """The same labels under a job of their own, so that no pair has to do with another."""
+def with_own_job(labels: Mapping[str, str], number: int) -> dict[str, str]:
+    """The labels with a job of their own, which separates the pairs from each other."""
     return {**labels, "job": f"{labels['job']}-{number}"}
 
 
 @pytest.mark.stack
-def test_amtool_has_nothing_to_say_against_the_configuration_and_its_templates():
+def test_amtool_accepts_configuration_and_templates():
     said = amtool("check-config", str(CONFIG))
     assert "1 templates" in said
 
 
-def test_what_is_secret_stands_in_files():
+def test_secrets_are_only_in_files():
     written = CONFIG.read_text("utf-8") + "".join(
         path.read_text("utf-8") for path in FOLDER.glob("templates/*")
     )
@@ -223,7 +223,7 @@ def test_what_is_secret_stands_in_files():
 
 @pytest.mark.stack
 @pytest.mark.parametrize(("receiver", "labels"), ROUTES)
-def test_an_alert_goes_to_its_receiver(receiver: str, labels: str):
+def test_alert_goes_to_its_receiver(receiver: str, labels: str):
     amtool(
         "config",
         "routes",
@@ -235,22 +235,24 @@ def test_an_alert_goes_to_its_receiver(receiver: str, labels: str):
 
 
 @pytest.mark.stack
-def test_every_alert_goes_where_its_severity_leads():
-    told = {(name, alert["exp_labels"]["severity"]) for name, expected in cases() for alert in expected}
-    assert {name for name, _ in told} == set(ALERTS)
-    for name, severity in sorted(told):
+def test_every_alert_goes_to_receiver_of_its_severity():
+    expected_alerts = {
+        (name, alert["exp_labels"]["severity"]) for name, expected in cases() for alert in expected
+    }
+    assert {name for name, _ in expected_alerts} == set(ALERTS)
+    for name, severity in sorted(expected_alerts):
         found = amtool(
             "config", "routes", "test", f"--config.file={CONFIG}", f"alertname={name}", f"severity={severity}"
         )
         assert found.strip() == RECEIVER_OF[severity], name
 
 
-def test_nobody_is_a_receiver_that_tells_nobody():
+def test_receiver_nobody_sends_nothing():
     (receiver,) = (each for each in config()["receivers"] if each["name"] == "nobody")
     assert receiver.keys() == {"name"}
 
 
-def test_inhibitions_name_alerts_that_there_are():
+def test_inhibitions_name_existing_alerts():
     for rule in config()["inhibit_rules"]:
         for matcher in rule["source_matchers"] + rule["target_matchers"]:
             if matcher.startswith("severity"):
@@ -262,17 +264,17 @@ def test_inhibitions_name_alerts_that_there_are():
 
 
 def expanded(pattern: str) -> list[str]:
-    """Each alternative of a pattern with one group of them, by itself."""
+    """The alternatives of a pattern with one group."""
     group = re.fullmatch(r"(\w+)\((.+)\)", pattern)
     return [pattern] if group is None else [group[1] + one for one in group[2].split("|")]
 
 
 @pytest.fixture(scope="module")
 def muted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, bool]:
-    """Of which pairs the target is muted, after all of them were posted to one Alertmanager."""
+    """Whether the target of each pair is muted, after all pairs were posted to one Alertmanager."""
     with Alertmanager(tmp_path_factory.mktemp("inhibitions"), {**config(), "templates": []}) as alertmanager:
-        post(alertmanager, *({"labels": in_world(each.source, n)} for n, each in enumerate(PAIRS)))
-        post(alertmanager, *({"labels": in_world(each.target, n)} for n, each in enumerate(PAIRS)))
+        post(alertmanager, *({"labels": with_own_job(each.source, n)} for n, each in enumerate(PAIRS)))
+        post(alertmanager, *({"labels": with_own_job(each.target, n)} for n, each in enumerate(PAIRS)))
 
         def states() -> dict[int, bool]:
             return {
@@ -281,13 +283,13 @@ def muted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, bool]:
                 if alert["labels"] in targets
             }
 
-        targets = [in_world(each.target, number) for number, each in enumerate(PAIRS)]
+        targets = [with_own_job(each.target, number) for number, each in enumerate(PAIRS)]
         expected = sum(each.mutes for each in PAIRS)
         wait_for("inhibitions to take effect", lambda: sum(states().values()) >= expected)
         return states()
 
 
-def test_notices_and_what_mutes_them_are_kept_apart_by_deployment():
+def test_grouping_and_inhibitions_separate_deployments():
     apart = {"cluster", "job", "namespace"}
     assert apart <= set(config()["route"]["group_by"])
     assert all(apart <= set(rule["equal"]) for rule in config()["inhibit_rules"])
@@ -295,5 +297,5 @@ def test_notices_and_what_mutes_them_are_kept_apart_by_deployment():
 
 @pytest.mark.stack
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=list(map(str, PAIRS)))
-def test_an_alert_mutes_what_follows_from_it_and_nothing_else(muted: Mapping[int, bool], number: int):
+def test_alert_mutes_only_its_consequences(muted: Mapping[int, bool], number: int):
     assert muted[number] is PAIRS[number].mutes

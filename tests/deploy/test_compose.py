@@ -1,4 +1,4 @@
-"""The compose stack: what can be known of it without an engine, but for the servers of others."""
+"""The compose stack without an engine: its form, and the services of this project."""
 
 import re
 import subprocess
@@ -15,39 +15,39 @@ from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, stage
 from tests.deploy.stack import DEMO, FILE, OURS, SERVICES, STACK, memory_mib, mounts
 from tests.kafka.jars import kafka_version
 
-# Its start script writes the configuration that it makes.
+# The start script writes its configuration.
 WRITING = {"kafka"}
-# What else an image writes to, if only to a temporary file system.
+# Temporary file systems that images write to.
 SCRATCH = {"grafana": "/tmp", "topics": "/tmp"}  # noqa: S108 - the containers' own
 
 
-def test_the_file_is_what_the_compose_specification_takes():
+def test_compose_file_matches_compose_specification():
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_image_is_pinned_to_an_exact_tag(name):
+def test_every_image_has_exact_tag(name):
     assert re.fullmatch(r"[a-z]+(?:[/-][a-z]+)?:v?\d+\.\d+\.\d+", SERVICES[name]["image"])
 
 
-def test_the_images_are_of_the_project_and_of_the_kafka_that_the_tests_run_on():
+def test_images_match_project_version_and_tested_kafka():
     assert SERVICES["driftgauge"]["image"] == f"driftgauge:{PROJECT['version']}"
     assert {service["image"] for service in DEMO.values()} == {f"driftgauge-demo:{PROJECT['version']}"}
     assert DEMO.keys() == {"prepare", "producer"}
     assert {SERVICES[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{kafka_version()}"}
 
 
-def test_one_service_builds_each_image_and_any_other_that_runs_it_never_pulls_it():
-    # Builds of one tag run side by side, and where it is stored already the second fails.
+def test_one_service_builds_each_image_and_no_other_service_pulls_it():
+    # Builds of one tag run in parallel, and the second fails if the first has stored it.
     assert {name for name, service in SERVICES.items() if "build" in service} == {"driftgauge", "prepare"}
     for name, target in (("driftgauge", None), ("prepare", "demo")):
         build = SERVICES[name]["build"]
         assert (DOCKER / build["context"]).resolve() == ROOT
         assert ROOT / build["dockerfile"] == DOCKER / "Dockerfile"
         assert build.get("target") == target
-    # No registry has it, or somebody else's.
+    # No registry has this image, or it has a different one.
     assert SERVICES["producer"]["pull_policy"] == "never"
     assert "prepare" in awaited("producer")
 
@@ -64,7 +64,7 @@ def test_every_service_is_confined(name):
     assert service["restart"] in {"unless-stopped", "on-failure:3"}
 
 
-def test_every_port_is_published_on_loopback_only():
+def test_every_port_is_published_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.keys() == {"alertmanager", "prometheus", "grafana"}
     for ports in published.values():
@@ -73,7 +73,7 @@ def test_every_port_is_published_on_loopback_only():
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_is_mounted_is_there_or_a_volume_and_files_are_mounted_read_only(name):
+def test_every_mount_is_volume_or_existing_read_only_file(name):
     for source, _, mode in mounts(name):
         if source.startswith("."):
             assert (DOCKER / source).exists(), source
@@ -88,7 +88,7 @@ def test_each_volume_has_one_writer():
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_a_service_waits_for_can_come_true(name):
+def test_every_dependency_condition_can_be_met(name):
     for other, condition in SERVICES[name].get("depends_on", {}).items():
         awaited = SERVICES[other]
         if condition["condition"] == "service_healthy":
@@ -96,22 +96,22 @@ def test_what_a_service_waits_for_can_come_true(name):
             assert awaited["restart"] == "unless-stopped"
         else:
             assert condition["condition"] == "service_completed_successfully"
-            # One that was started again whenever it ends would never be done.
+            # A service that always restarts never completes.
             assert awaited["restart"] == "on-failure:3"
 
 
 def awaited(name):
-    """All that a service waits for, directly or because what it waits for does."""
+    """All services that a service waits for, directly or indirectly."""
     direct = set(SERVICES[name].get("depends_on", {}))
     return direct.union(*map(awaited, direct))
 
 
-def test_the_producer_waits_in_the_end_for_everything():
+def test_producer_waits_for_all_other_services():
     assert awaited("producer") == SERVICES.keys() - {"producer"}
 
 
 def parse(arguments, command=cli):
-    """The context of a command line of ours, whose every option click has taken; nothing is run."""
+    """The click context of a command line of driftgauge or the demo, parsed and not run."""
     words = list(arguments)
     while isinstance(command, click.Group) and words:
         command = command.commands[words.pop(0)]
@@ -120,17 +120,17 @@ def parse(arguments, command=cli):
 
 
 def params(name):
-    """The parameters of a service of ours: by its own command, or the image's."""
+    """The parameters of one of our services: of its own command, or of the image's default."""
     (default,) = (step.words for step in stage("service") if step.name == "CMD")
     return parse(OURS[name].get("command", default), demo if name in DEMO else cli).params
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_command_of_ours_is_one_that_the_command_line_takes(name):
+def test_command_line_accepts_every_command_of_our_services(name):
     assert params(name)
 
 
-def test_the_stack_waits_until_the_service_is_ready_and_the_image_asks_whether_it_lives():
+def test_stack_waits_for_readiness_and_image_checks_liveness():
     (image,) = (step.words for step in stage("service") if step.name == "HEALTHCHECK")
     assert image == ["driftgauge", "health"]
     assert not parse(image[1:]).params["ready"]
@@ -142,17 +142,17 @@ def test_the_stack_waits_until_the_service_is_ready_and_the_image_asks_whether_i
         assert OURS[name]["healthcheck"] == {"disable": True}
 
 
-# The most that each was seen to hold in MiB: the service reading a backlog of vectors of 512 numbers, the
-# others by these commands.
+# The measured maximum in MiB: the service while it read a backlog of vectors of 512 numbers, the others with
+# these commands.
 HELD_MIB = {"driftgauge": 210, "prepare": 205, "producer": 163}
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_of_ours_may_hold_twice_the_memory_that_it_was_seen_to(name):
+def test_memory_limit_of_our_service_is_twice_measured_memory(name):
     assert memory_mib(name) >= 2 * HELD_MIB[name]
 
 
-def test_the_service_and_the_producer_read_what_prepare_writes():
+def test_service_and_producer_read_files_of_prepare():
     written = params("prepare")["out"]
     (owned,) = (step.words for step in stage("service") if step.words[:2] == ["install", "-d"])
     assert owned[2:] == ["-o", "65532", "-g", "65532", str(written)]
@@ -170,7 +170,7 @@ def test_the_service_and_the_producer_read_what_prepare_writes():
     assert list(mounts("prepare")) == [("prepared", str(written), "rw")]
 
 
-def test_the_topic_is_made_where_the_service_looks_for_it_with_a_partition_for_each_replica():
+def test_events_topic_matches_configuration_and_has_partition_for_each_replica():
     settings = load_settings(DOCKER / "driftgauge.yaml", {})
     options = dict(word.removeprefix("--").partition("=")[::2] for word in SERVICES["topics"]["command"][1:])
     assert options["bootstrap-server"] == settings.kafka["bootstrap.servers"]

@@ -1,4 +1,4 @@
-"""The compose stack's broker: its variables by Kafka's own code, and by a broker that runs with them."""
+"""The compose stack's broker: its variables, read by Kafka's own code and used by a running broker."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ KAFKA_START_S = 60.0
 
 @pytest.fixture
 def broker(tmp_path) -> Iterator[str]:
-    """The address of a broker that runs by the stack's variables, which the image's own code has read."""
+    """The address of a broker configured from the stack's variables by the image's own code."""
     try:
         java = [find_java(), "-Xmx256m", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{fetch_jars()}/*"]
     except BrokerUnavailable as error:
@@ -41,7 +41,7 @@ def broker(tmp_path) -> Iterator[str]:
         variables[name] = text
     for folder in ("default", "mounted", "final"):
         (tmp_path / folder).mkdir()
-    # What the image has there is Kafka's own; of these only the server's properties matter here.
+    # The image has Kafka's own files there; only the server's properties matter here.
     for name in ("log4j2.yaml", "tools-log4j2.yaml"):
         (tmp_path / "default" / name).write_text(
             "Configuration: {Appenders: {}, Loggers: {Root: {level: INFO}, Logger: []}}"
@@ -72,7 +72,7 @@ def broker(tmp_path) -> Iterator[str]:
 
 
 def succeeds(ask):
-    """Whether Kafka does what it is asked, which while it starts it may not yet."""
+    """Whether a call to Kafka succeeds; it may fail while the broker starts."""
     try:
         ask()
     except KafkaException:
@@ -81,12 +81,12 @@ def succeeds(ask):
 
 
 @pytest.mark.broker
-def test_kafka_starts_by_the_variables_and_holds_groups_and_transactions(broker, tmp_path):
+def test_kafka_starts_from_compose_variables_with_groups_and_transactions(broker, tmp_path):
     admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
     wait_for("the broker", lambda: succeeds(lambda: admin.list_topics(timeout=2)))
     assert admin.list_topics(timeout=2).cluster_id == SERVICES["kafka"]["environment"]["CLUSTER_ID"]
     assert (tmp_path / "data/meta.properties").is_file()
-    # Each takes a topic of Kafka's own, which a single node can hold only as it is told to.
+    # Both need internal topics, which one node can hold only with replication factor 1.
     properties = {"bootstrap.servers": broker}
     producer = client.transactional_producer(properties, "t", lambda _: None)
     consumer = client.consumer(properties, "g")

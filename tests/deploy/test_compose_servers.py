@@ -1,4 +1,4 @@
-"""The compose stack's servers of others: where they look, what is asked of them, what they may hold."""
+"""The third-party servers of the compose stack: addresses, mounts, health checks, memory limits."""
 
 import re
 import subprocess
@@ -15,11 +15,11 @@ def read(path):
     return yaml.safe_load((ROOT / "deploy" / path).read_text())
 
 
-def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_prometheus_by_their_names():
+def test_servers_find_each_other_by_compose_names():
     config = read("prometheus/prometheus.yml")
     (exposed,) = (step.words for step in stage("service") if step.name == "EXPOSE")
     (job,) = config["scrape_configs"]
-    # Compose names a container by its project, its service and a number.
+    # Compose names a container after its project, service and number.
     replicas = SERVICES["driftgauge"]["deploy"]["replicas"]
     (found,) = job["dns_sd_configs"]
     assert (found["type"], found["port"]) == ("A", int(exposed[0]))
@@ -41,7 +41,7 @@ def test_prometheus_finds_each_replica_and_alertmanager_and_grafana_finds_promet
         ("grafana", "/etc/grafana/dashboards", ["driftgauge-drift.json", "driftgauge-service.json"]),
     ],
 )
-def test_what_a_server_reads_is_mounted_where_it_looks(name, inside, needed):
+def test_files_are_mounted_where_server_reads_them(name, inside, needed):
     (source,) = (source for source, target, _ in mounts(name) if target == inside)
     for file in needed:
         assert (DOCKER / source / file).exists()
@@ -50,12 +50,12 @@ def test_what_a_server_reads_is_mounted_where_it_looks(name, inside, needed):
             assert option.removeprefix("--config.file=") == f"{inside}/{needed[0]}"
 
 
-def test_grafana_reads_dashboards_from_where_they_are_mounted():
+def test_grafana_provider_reads_mounted_dashboards():
     (provider,) = read("grafana/provisioning/dashboards/driftgauge.yml")["providers"]
     assert provider["options"]["path"] in {target for _, target, _ in mounts("grafana")}
 
 
-# Where each keeps its data: an option, a variable, or (Grafana) what its image sets.
+# The setting of each data folder: an option, a variable, or (Grafana) the default of its image.
 KEPT = {
     "prometheus": "--storage.tsdb.path=",
     "alertmanager": "--storage.path=",
@@ -65,7 +65,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_a_server_keeps_is_on_its_volume_for_its_root_is_read_only(name):
+def test_data_of_server_is_on_its_volume(name):
     (volume,) = (target for _, target, mode in mounts(name) if mode == "rw")
     where = KEPT[name]
     if where.startswith("--"):
@@ -74,10 +74,10 @@ def test_what_a_server_keeps_is_on_its_volume_for_its_root_is_read_only(name):
         assert volume == SERVICES[name]["environment"].get(where, where)
 
 
-# The ports on which they listen when they are not told otherwise.
+# The default ports.
 PORTS = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
-# `cluster show` fails while the status is not served; Prometheus is ready when it has read what it keeps, and
-# `check ready` is in promtool since 2.45 (the tests' is older).
+# `cluster show` fails until Alertmanager serves its status. Prometheus is ready when it has loaded its data;
+# promtool has `check ready` since 2.45 (the tests have an older one).
 HEALTH = {
     "prometheus": "promtool check ready --url=http://localhost:9090",
     "alertmanager": "amtool cluster show --alertmanager.url=http://localhost:9093",
@@ -86,7 +86,7 @@ HEALTH = {
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
+def test_health_check_asks_served_port(name):
     kind, *words = SERVICES[name]["healthcheck"]["test"]
     assert (kind, words) == ("CMD", HEALTH[name].split())
     assert re.findall(r"//localhost:(\d+)", words[-1]) == [str(PORTS[name])]
@@ -95,14 +95,14 @@ def test_a_servers_health_is_asked_at_the_port_that_it_serves(name):
 
 
 @pytest.mark.stack
-def test_amtool_knows_what_the_stack_asks_it():
+def test_amtool_accepts_health_check_command():
     amtool = required("amtool", "prometheus-alertmanager")
     _, _, *arguments = SERVICES["alertmanager"]["healthcheck"]["test"]
     done = subprocess.run([amtool, *arguments, "--help"], capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
 
 
-def test_kafka_is_asked_by_its_own_scripts_at_the_address_that_it_gives():
+def test_kafka_scripts_use_advertised_address():
     environment = SERVICES["kafka"]["environment"]
     address = environment["KAFKA_ADVERTISED_LISTENERS"].removeprefix("PLAINTEXT://")
     assert address.startswith("kafka:")
@@ -117,14 +117,14 @@ def test_kafka_is_asked_by_its_own_scripts_at_the_address_that_it_gives():
     assert f"--bootstrap-server={address}" in options
 
 
-# As Grafana's own defaults.ini names them; an unknown name it passes over in silence.
+# The names of Grafana's defaults.ini; Grafana silently ignores unknown names.
 GRAFANA = {
     ("auth.anonymous", "enabled"): "true",
-    # An editor or an admin could change what everybody sees, and run queries of any kind.
+    # An editor or admin could change the dashboards and run any query.
     ("auth.anonymous", "org_role"): "Viewer",
-    # Its password would be `admin`.
+    # The initial password would be `admin`.
     ("security", "disable_initial_admin_creation"): "true",
-    # The stack calls nobody.
+    # The stack sends nothing to the internet.
     ("analytics", "reporting_enabled"): "false",
     ("analytics", "check_for_updates"): "false",
     ("analytics", "check_for_plugin_updates"): "false",
@@ -132,16 +132,16 @@ GRAFANA = {
 }
 
 
-def test_grafana_lets_everybody_look_and_nobody_change_and_calls_nobody():
+def test_grafana_is_read_only_for_everybody_and_sends_nothing_out():
     names = {
         f"GF_{section.replace('.', '_')}_{key}".upper(): text for (section, key), text in GRAFANA.items()
     }
     assert SERVICES["grafana"]["environment"] == names
 
 
-# In MiB. Prometheus and Alertmanager were seen to hold 46 and 31 with these files and without a target. A
-# Java program takes its heap (256 MiB for the topics' script, Kafka's default for tools) and at most as much
-# again. Grafana recommends no less than this (https://grafana.com/docs/grafana/latest/setup-grafana/installation/).
+# In MiB. Measured with these files and without a target: 46 for Prometheus, 31 for Alertmanager. A Java
+# program takes its heap (256 MiB for the topics' script, Kafka's default for tools) and at most as much
+# again. The value of Grafana is its recommended minimum (https://grafana.com/docs/grafana/latest/setup-grafana/installation/).
 HEAP_MIB = int(re.fullmatch(r"-Xmx(\d+)m", SERVICES["kafka"]["environment"]["KAFKA_HEAP_OPTS"])[1])
 NEEDED_MIB = {
     "prometheus": 4 * 46,
@@ -153,5 +153,5 @@ NEEDED_MIB = {
 
 
 @pytest.mark.parametrize("name", NEEDED_MIB)
-def test_each_server_may_hold_the_memory_that_it_needs(name):
+def test_memory_limit_covers_need_of_server(name):
     assert memory_mib(name) >= NEEDED_MIB[name]

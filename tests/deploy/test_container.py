@@ -1,4 +1,4 @@
-"""The image: what its Dockerfile promises, and its layers as they would run, without an engine."""
+"""The image without an engine: the rules of its Dockerfile, and a run of its layers."""
 
 import os
 import re
@@ -33,7 +33,7 @@ from tests.needed import skip_or_fail
 BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"
 UID = 65_532
 
-# As the image runs it: no site-packages but those laid out, none of the dependencies' tests.
+# Like the image: only the extracted site-packages, without the tests of dependencies.
 PROGRAM = """
 import runpy
 import sys
@@ -47,13 +47,13 @@ sys.path[:0] = places
 runpy.run_module(program, run_name="__main__", alter_sys=True)
 """
 
-# Mounts are this process's own; the volume is mounted apart, so it stays writable when the root is not.
+# Mounts of this process only; the volume is a separate mount, which stays writable.
 ENTER = """
 mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 99
 shift
 exec "$@"
 """
-# What reads as anybody lets it find the interpreter, wherever that is; it may write nothing by that.
+# The capability to read every file finds the interpreter anywhere, and allows no writes.
 BECOME = (
     *("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"),
     *(f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")),
@@ -69,7 +69,7 @@ def only(name, of="service"):
     return step
 
 
-def test_the_base_is_one_exact_tag_for_all_stages_and_of_a_python_that_the_project_takes():
+def test_base_image_is_exact_tag_of_supported_python():
     (base,) = (step.text.removeprefix("BASE=") for step in instructions()[0])
     found = re.fullmatch(BASE, base)
     assert found, base
@@ -83,7 +83,7 @@ def test_the_base_is_one_exact_tag_for_all_stages_and_of_a_python_that_the_proje
     ]
 
 
-def test_it_runs_as_a_user_by_number_who_is_not_root_and_nothing_follows_as_root():
+def test_image_runs_as_numeric_user_without_root():
     assert only("USER").text == f"{UID}:{UID}"
     names = [step.name for step in stage("service")]
     assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
@@ -104,7 +104,7 @@ def test_the_demo_adds_its_package_and_its_command_to_the_services_image_and_not
     assert only("ENTRYPOINT").words == ["driftgauge"]
 
 
-def test_nothing_takes_a_shell():
+def test_no_instruction_needs_shell():
     for all_steps in instructions()[1:]:
         for step in all_steps:
             if step.name in {"RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK"}:
@@ -112,7 +112,7 @@ def test_nothing_takes_a_shell():
                 assert step.words[0] not in {"sh", "bash", "curl", "wget"}
 
 
-def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
+def test_every_install_is_locked_by_hashes_or_offline():
     installs = [step.words for step in steps("RUN", "build") if {"pip"} & set(step.words)]
     assert len(installs) == 4
     for words in installs:
@@ -124,7 +124,7 @@ def test_what_is_installed_is_locked_by_hashes_and_nothing_else_is_fetched():
     ]
 
 
-def test_what_is_copied_is_there_and_all_that_the_build_is_sent_is_copied():
+def test_copied_files_exist_and_build_context_is_copied():
     sources = [word for of in ("build", "demo") for step in steps("COPY", of) for word in step.words[:-1]]
     for source in sources:
         assert (ROOT / source).exists()
@@ -135,13 +135,13 @@ def test_what_is_copied_is_there_and_all_that_the_build_is_sent_is_copied():
         assert file.suffix in {".py", ".toml", ".md", ".lock", ""}, file
 
 
-def test_only_what_was_built_is_taken_into_the_image():
+def test_final_stage_copies_only_build_result():
     copy = only("COPY")
     assert copy.options == {"from": "build"}
     assert copy.words == ["/opt/driftgauge", "/opt/driftgauge"]
 
 
-def test_what_is_installed_cleaned_and_copied_is_the_environment_that_path_begins_with():
+def test_installed_environment_is_first_on_path():
     made, *rest = [
         step.words for step in steps("RUN", "build") if "venv" in step.words or "--python" in step.words
     ]
@@ -153,7 +153,7 @@ def test_what_is_installed_cleaned_and_copied_is_the_environment_that_path_begin
     assert re.findall(r"\bPATH=(\S+)", only("ENV").text) == [f"{place}/bin:${{PATH}}"]
 
 
-def test_the_labels_agree_with_the_project():
+def test_image_labels_match_project():
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', only("LABEL").text))
     assert labels == {
         "title": PROJECT["name"],
@@ -166,7 +166,7 @@ def test_the_labels_agree_with_the_project():
 
 @dataclass(frozen=True)
 class Image:
-    """The layers: folders of its packages and of the demo, its user's volume, the stack's configuration."""
+    """Packages of the image and the demo, a volume owned by the user, and the stack's configuration."""
 
     packages: Path
     demo: Path
@@ -174,16 +174,16 @@ class Image:
     config: Path
 
     def command(self, *arguments, module="driftgauge", places=()):
-        """The command line that the image's entry point would be given, in its confinement."""
+        """The command line of the image's entry point, with the confinement of the container."""
         python = [os.path.realpath(sys.executable), "-I", "-S"]
         program = ":".join(map(str, (module, *places, self.packages)))
-        told = [*python, "-c", PROGRAM, program, *map(str, arguments)]
-        return ["sh", "-c", ENTER, "sh", str(self.volume), *BECOME, *told]
+        words = [*python, "-c", PROGRAM, program, *map(str, arguments)]
+        return ["sh", "-c", ENTER, "sh", str(self.volume), *BECOME, *words]
 
     def environment(self, **variables):
-        told = dict(re.findall(r"(\w+)=(\S+)", only("ENV").text))
-        # Not from a mount of this test alone, which others on the machine would not see.
-        return {**told, "PATH": os.defpath, **variables}
+        declared = dict(re.findall(r"(\w+)=(\S+)", only("ENV").text))
+        # The default PATH, because the image's folder does not exist on this machine.
+        return {**declared, "PATH": os.defpath, **variables}
 
     def run(self, *arguments, **variables):
         return self._finish(self.command(*arguments), **variables)
@@ -208,7 +208,7 @@ def image() -> Iterator[Image]:
     if os.geteuid() != 0 or missing:
         reason = "the image's confinement takes root, and util-linux: run the tests as root on Linux"
         skip_or_fail(reason)
-    # Not pytest's own folder, which is open to one user.
+    # Not pytest's folder, which only one user may read.
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -223,7 +223,7 @@ def image() -> Iterator[Image]:
         yield Image(folder / "packages", folder / "demo", folder / "volume", folder / "driftgauge.yaml")
 
 
-def test_the_wheel_holds_the_package_its_licence_and_no_tests(tmp_path):
+def test_wheel_holds_package_and_licence_without_tests(tmp_path):
     with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
         held = set(wheel.namelist())
     modules = {str(path.relative_to(ROOT / "service")) for path in (ROOT / "service").rglob("*.py")}
@@ -233,7 +233,7 @@ def test_the_wheel_holds_the_package_its_licence_and_no_tests(tmp_path):
 
 
 @pytest.mark.stack
-def test_with_the_locked_packages_alone_and_nothing_writable_it_explains_itself(image):
+def test_image_prints_help_with_locked_packages_and_read_only_root(image):
     done = image.run("serve", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: driftgauge serve" in done.stdout
@@ -247,14 +247,14 @@ def test_the_services_image_holds_no_demo(image):
 
 @pytest.fixture(scope="module")
 def prepared(image) -> Image:
-    """The image; its volume holds the baseline that it has written."""
+    """The image, with a volume that holds a baseline written by the image."""
     done = image.run_demo("prepare", "--out", image.volume)
     assert (done.returncode, done.stderr) == (0, "")
     return image
 
 
 @pytest.mark.stack
-def test_it_writes_into_its_volume_and_nowhere_else(prepared):
+def test_image_writes_only_to_volume(prepared):
     outside = prepared.run_demo("prepare", "--out", prepared.packages)
     assert outside.returncode == 2
     assert "cannot write the network: Read-only file system" in outside.stderr
@@ -264,7 +264,7 @@ def test_it_writes_into_its_volume_and_nowhere_else(prepared):
 
 
 @pytest.mark.stack
-def test_as_the_first_process_it_is_alive_while_the_broker_is_away_and_sigterm_ends_it(prepared):
+def test_process_1_is_alive_without_broker_and_ends_on_sigterm(prepared):
     (port,) = free_ports(1)
     variables = {
         "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",

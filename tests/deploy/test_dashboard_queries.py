@@ -1,6 +1,6 @@
-"""That each query of a dashboard asks for what there is, in the way that Grafana's dashboard-linter asks for.
+"""Dashboard queries use existing series, and follow the rules of Grafana's dashboard-linter.
 
-The linter's rules on `instance` are not among these: gauges of windows are of no replica.
+The linter's rules on `instance` are left out, because gauges of windows belong to no replica.
 """
 
 import re
@@ -14,25 +14,25 @@ from deploy.generate.labels import SOURCE
 
 from driftgauge.telemetry.catalogue import METRICS
 from tests.deploy import promql
-from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, panels, put_in
+from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, panels, substitute
 from tests.needed import required
 
 CODES = re.compile(r"\{\{(.+?)\}\}")
 
 
-def test_every_panel_says_which_metrics_it_draws():
+def test_every_panel_description_names_its_metrics():
     for panel in panels():
         drawn = {
             promql.source(selector.name)
             for target in panel["targets"]
-            for selector, _ in promql.selectors(put_in(target["expr"], MARKED))
+            for selector, _ in promql.selectors(substitute(target["expr"], MARKED))
         }
         unsaid = {name for name in drawn if name not in panel["description"]}
         assert unsaid == set(), panel["title"]
 
 
 @pytest.mark.stack
-def test_prometheus_takes_every_expression(tmp_path: Path):
+def test_promtool_accepts_every_expression(tmp_path: Path):
     promtool = required("promtool", "prometheus")
     rules = [
         {"record": f"expression_{number}", "expr": expr, "labels": {"at": where}}
@@ -47,7 +47,7 @@ def test_prometheus_takes_every_expression(tmp_path: Path):
     assert f"{len(rules)} rules found" in checked.stdout
 
 
-def test_every_series_that_is_asked_for_exists_and_has_the_labels_it_is_chosen_by():
+def test_every_selected_series_exists_with_selected_labels():
     known = promql.series()
     for where, expr in expressions():
         for selector, _ in promql.selectors(expr):
@@ -56,9 +56,9 @@ def test_every_series_that_is_asked_for_exists_and_has_the_labels_it_is_chosen_b
             assert names <= known[selector.name], f"{where}: {selector}"
 
 
-def test_every_series_is_of_the_chosen_source():
+def test_every_selector_filters_by_source_variables():
     for where, expr in expressions():
-        # Each variable of the source is of what those before it leave.
+        # A source variable is filtered by the source variables before it.
         known = SOURCE[: SOURCE.index(where.removeprefix("variable "))] if where[9:] in SOURCE else SOURCE
         for selector, _ in promql.selectors(expr):
             matchers = {each.name: (each.op, each.value) for each in selector.matchers.matchers}
@@ -67,7 +67,7 @@ def test_every_series_is_of_the_chosen_source():
                 assert matchers.get(label) == chosen, f"{where}: {selector}"
 
 
-def test_every_time_that_is_looked_back_on_is_grafanas():
+def test_every_range_uses_grafana_variable():
     for where, expr in expressions():
         for node, _ in promql.nodes(expr):
             if isinstance(node, promql_parser.MatrixSelector):
@@ -76,7 +76,7 @@ def test_every_time_that_is_looked_back_on_is_grafanas():
                 assert node.offset in {RATE, POINT}, f"{where}: {node}"
 
 
-def test_a_counter_is_seen_by_its_growth_alone():
+def test_counters_are_read_only_by_rate_or_increase():
     for where, expr in expressions():
         for selector, above in promql.selectors(expr):
             if promql.is_counter(selector.name):
@@ -88,23 +88,23 @@ def grows(selector: promql.Node, above: tuple[promql.Node, ...]) -> bool:
     return isinstance(matrix, promql_parser.MatrixSelector) and call.func.name in {"rate", "increase"}
 
 
-def test_every_label_that_results_are_grouped_matched_or_named_by_is_there():
+def test_every_legend_label_exists_in_result():
     for panel in panels():
         for target in panel["targets"]:
-            found = promql.labels(put_in(target["expr"], MARKED))
+            found = promql.labels(substitute(target["expr"], MARKED))
             named = set(CODES.findall(target["legendFormat"]))
             assert named <= found, f"{panel['title']}: {named - found}"
     for each in documents():
         for annotation in each["annotations"]["list"]:
-            found = promql.labels(put_in(annotation["expr"], MARKED))
+            found = promql.labels(substitute(annotation["expr"], MARKED))
             assert set(CODES.findall(annotation["titleFormat"] + annotation["textFormat"])) <= found
 
 
-def test_every_metric_of_the_catalogue_is_drawn_somewhere():
+def test_every_catalogue_metric_is_on_some_dashboard():
     drawn = {
         promql.source(selector.name) for _, expr in expressions() for selector, _ in promql.selectors(expr)
     }
-    # A square root, a label of the alerts, and what a p-value and an excess are made of.
+    # A square root, a label of the alerts, and the inputs of a p-value and of an excess.
     elsewhere = {
         *("driftgauge_window_js_distance", "driftgauge_alarm_severity_info"),
         *("driftgauge_window_mean_shift_t2", "driftgauge_window_centroid_distance"),
@@ -112,10 +112,10 @@ def test_every_metric_of_the_catalogue_is_drawn_somewhere():
     assert set(METRICS) - drawn == elsewhere
 
 
-def test_variables_are_put_in_however_they_are_written():
+def test_substitute_replaces_both_variable_notations():
     text = 'label_replace(a{job=~"$job", b="${stream}"}, "c", "$1", "d", "(.)")[$__interval]'
-    assert put_in(text, {"job": "x", "stream": "y", "__interval": "1m"}) == (
+    assert substitute(text, {"job": "x", "stream": "y", "__interval": "1m"}) == (
         'label_replace(a{job=~"x", b="y"}, "c", "$1", "d", "(.)")[1m]'
     )
     with pytest.raises(KeyError):
-        put_in("$other", {})
+        substitute("$other", {})

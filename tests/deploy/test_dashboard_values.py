@@ -1,4 +1,4 @@
-"""What the panels on drift show of known gauges, by Prometheus itself: values, units and colours."""
+"""Values, units and colours on the dashboards for known gauges, evaluated by Prometheus."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 
 from driftgauge.core.windows.result import Verdict
-from tests.deploy.dashboards import colour, documents, flat, named, property_of, put_in, texts
-from tests.deploy.evaluation import REPLICA, answers, series
+from tests.deploy.dashboards import colour, documents, flat, named, property_of, substitute, texts
+from tests.deploy.evaluation import REPLICA, assert_results, series
 
 CHOSEN = {"job": "driftgauge", "namespace": "ml", "stream": "clicks", "window": "1h"}
 VARIABLES = {**CHOSEN, "cluster": ".*", "instance": ".+", "__rate_interval": "1m", "__interval": "1m"}
@@ -22,7 +22,7 @@ COLOURS = {
     "incomplete": "purple",
 }
 
-# No two alike, and all of them sums of powers of two, which Prometheus adds and divides exactly.
+# All different, and sums of powers of two, which floating point adds and divides exactly.
 WINDOW = {
     "js_divergence": 0.5,
     "noise_floor": 0.125,
@@ -51,10 +51,10 @@ WINDOW = {
 ALARM = {"p_value": 2**-3, "js_excess": 2**-9, "mean_shift_excess": 0.25}
 
 NEWEST = "Newest windows of all streams"
-CLUSTERS = "Clusters by how much they moved"
+CLUSTERS = "Clusters by contribution"
 SEGMENTS = "Segments of the newest window"
 
-# By panel, and by the name of what it shows: the value, and its unit.
+# The value and unit, by panel and displayed name.
 SHOWN = {
     (NEWEST, "alarm"): (1, "none"),
     (NEWEST, "divergence"): (0.5, "none"),
@@ -69,37 +69,37 @@ SHOWN = {
     (NEWEST, "revision"): (7, "none"),
     ("Divergence", "divergence"): (0.5, "none"),
     ("Divergence", "noise floor"): (0.125, "none"),
-    ("Divergence", "large from here on"): (0.126953125, "none"),
-    ("p-values", "of all together"): (2**-4, "sci"),
-    ("p-values", "of the divergence"): (2**-5, "sci"),
-    ("p-values", "of T2"): (2**-6, "sci"),
-    ("p-values", "of the centroid distance"): (2**-7, "sci"),
+    ("Divergence", "large above"): (0.126953125, "none"),
+    ("p-values", "combined"): (2**-4, "sci"),
+    ("p-values", "divergence"): (2**-5, "sci"),
+    ("p-values", "T2"): (2**-6, "sci"),
+    ("p-values", "centroid distance"): (2**-7, "sci"),
     ("p-values", "significant below"): (2**-3, "sci"),
-    ("Shift of the mean", "excess"): (2, "none"),
-    ("Shift of the mean", "large from here on"): (0.25, "none"),
+    ("Mean shift", "excess"): (2, "none"),
+    ("Mean shift", "large above"): (0.25, "none"),
     ("Slow drift", "evidence"): (6, "none"),
-    ("Slow drift", "warns from here on"): (8, "none"),
-    ("Novelty", "novel"): (2**-8, "percentunit"),
-    (CLUSTERS, "of the divergence"): (1, "percentunit"),
-    (CLUSTERS, "share"): (0.75, "percentunit"),
-    (CLUSTERS, "in the baseline"): (0.25, "percentunit"),
+    ("Slow drift", "warning above"): (8, "none"),
+    ("Novelty", "novelty"): (2**-8, "percentunit"),
+    (CLUSTERS, "contribution"): (1, "percentunit"),
+    (CLUSTERS, "share now"): (0.75, "percentunit"),
+    (CLUSTERS, "share in baseline"): (0.25, "percentunit"),
     (CLUSTERS, "change"): (0.5, "percentunit"),
-    ("Which clusters moved, and when", "{{cluster_id}}"): (-0.5, "none"),
+    ("Cluster contributions over time", "{{cluster_id}}"): (-0.5, "none"),
     ("Events in a window", "events"): (4096, "short"),
-    ("Events in a window", "scored from here on"): (512, "short"),
-    ("What is wrong with a window", "missing partitions"): (1, "none"),
-    ("What is wrong with a window", "incomplete"): (1, "none"),
-    ("What is wrong with a window", "events lost"): (1, "none"),
-    ("What is wrong with a window", "counted twice"): (1, "none"),
+    ("Events in a window", "scored above"): (512, "short"),
+    ("Problems of a window", "missing partitions"): (1, "none"),
+    ("Problems of a window", "incomplete"): (1, "none"),
+    ("Problems of a window", "events lost"): (1, "none"),
+    ("Problems of a window", "counted twice"): (1, "none"),
     (SEGMENTS, "divergence"): (0.0625, "none"),
     (SEGMENTS, "p-value"): (0.03125, "sci"),
     (SEGMENTS, "events"): (64, "locale"),
 }
 
-UNHELD = "Partitions and shards nobody holds"
+UNHELD = "Unassigned partitions and shards"
 
-# Of the service, in the same way: what is exported, by two replicas of which one may be away.
-GLANCE = [
+# Panel, metric, the values of two replicas, the displayed value and its colour.
+OVERVIEW = [
     ("Replicas up", "up", (1, 0), 1, "green"),
     ("Replicas up", "up", (0, 0), 0, "red"),
     ("Replicas not ready", "driftgauge_ready", (1, 1), 0, "green"),
@@ -108,7 +108,7 @@ GLANCE = [
     (UNHELD, "driftgauge_consumer_assigned_partitions", (2, 0), 1, "red"),
 ]
 
-# Which of them show which verdict, and by what; the first only is of several jobs at once.
+# The metric of each panel with verdicts; only the first panel covers several jobs.
 VERDICT_PANELS = {
     "Verdicts of all streams": "driftgauge_window_verdict",
     NEWEST: "driftgauge_window_verdict",
@@ -118,7 +118,7 @@ VERDICT_PANELS = {
 
 
 def gauges(replica: Mapping[str, str] = REPLICA, **other: float) -> list[dict[str, str]]:
-    """What the owner of a shard exports of the newest window of the chosen stream."""
+    """The gauges of the selected stream's newest window, as the owner of its shard exports them."""
     of_stream = {**replica, "stream": "clicks"}
     of_window = {**of_stream, "window": "1h"}
     cluster, segment = {"cluster_id": "3"}, {"segment": "country", "value": "de"}
@@ -138,8 +138,8 @@ def gauges(replica: Mapping[str, str] = REPLICA, **other: float) -> list[dict[st
     ]
 
 
-def says(verdict: str, **labels: str) -> list[dict[str, str]]:
-    """The gauges of a window's verdict, and of a segment's: 1 for one, 0 for all others."""
+def verdict_gauges(verdict: str, **labels: str) -> list[dict[str, str]]:
+    """The verdict gauges of a window and of a segment: 1 for the verdict, 0 for the others."""
     of_window = {**REPLICA, "stream": "clicks", "window": "1h", **labels}
     segment = {"segment": "country", "value": "de"}
     return [
@@ -158,29 +158,29 @@ def panels(uid: str = DRIFT) -> dict[str, dict[str, Any]]:
 
 
 def asked(panel: Mapping[str, Any], name: str = "") -> str:
-    """What is asked for what bears a name on a panel."""
-    return put_in(named(panel)[name], VARIABLES)
+    """The expression of a displayed name on a panel, with substituted variables."""
+    return substitute(named(panel)[name], VARIABLES)
 
 
 @pytest.mark.stack
-def test_each_name_shows_the_value_that_it_says(tmp_path: Path):
+def test_every_series_shows_expected_value(tmp_path: Path):
     found = panels()
     expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
-    answers(tmp_path, gauges(), expected)
+    assert_results(tmp_path, gauges(), expected)
 
 
 @pytest.mark.stack
-def test_clusters_of_two_deployments_are_not_drawn_as_one(tmp_path: Path):
+def test_clusters_of_two_deployments_have_no_result(tmp_path: Path):
     found = panels()
     elsewhere = gauges({**REPLICA, "namespace": "staging"})
     by_cluster = [name for name in SHOWN if "cluster_id" in named(found[name[0]])[name[1]]]
     assert len(by_cluster) == 5
     of_both = VARIABLES | {"namespace": ".*"}
-    expected = [(put_in(named(found[title])[name], of_both), None) for title, name in by_cluster]
-    answers(tmp_path, [*gauges(), *elsewhere], expected)
+    expected = [(substitute(named(found[title])[name], of_both), None) for title, name in by_cluster]
+    assert_results(tmp_path, [*gauges(), *elsewhere], expected)
 
 
-def test_each_value_is_shown_in_its_unit():
+def test_every_series_has_expected_unit():
     for (title, name), (_, unit) in SHOWN.items():
         assert property_of(panels()[title], name, "unit") == unit, (title, name)
 
@@ -192,22 +192,22 @@ def gauges_drawn() -> Iterator[tuple[str, str]]:
                 yield title, name
 
 
-def test_no_gauge_is_drawn_that_is_not_looked_at_here():
+def test_every_drawn_gauge_has_expected_value():
     assert set(gauges_drawn()) == set(SHOWN)
 
 
 @pytest.mark.stack
-def test_a_shard_that_changes_hands_is_drawn_once(tmp_path: Path):
+def test_shard_with_two_owners_is_drawn_once(tmp_path: Path):
     panel = panels()["Divergence"]
     both = [*gauges(), *gauges({**REPLICA, "instance": "b"})]
-    answers(
-        tmp_path, both, [(asked(panel, "divergence"), 0.5), (asked(panel, "large from here on"), 0.126953125)]
+    assert_results(
+        tmp_path, both, [(asked(panel, "divergence"), 0.5), (asked(panel, "large above"), 0.126953125)]
     )
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize(("title", "name", "exported", "value", "shade"), GLANCE)
-def test_the_service_is_well_at_a_glance_or_not(
+@pytest.mark.parametrize(("title", "name", "exported", "value", "shade"), OVERVIEW)
+def test_overview_shows_state_of_service(
     tmp_path: Path, title: str, name: str, exported: tuple[float, float], value: float, shade: str
 ):
     panel = panels(SERVICE)[title]
@@ -217,13 +217,13 @@ def test_the_service_is_well_at_a_glance_or_not(
         *(series(name, each, **replica, **more) for replica, each in zip(replicas, exported, strict=True)),
         *(series("driftgauge_topic_partitions", 3, **replica, topic="embeddings") for replica in replicas),
     ]
-    answers(tmp_path, inputs, [(asked(panel), value)])
+    assert_results(tmp_path, inputs, [(asked(panel), value)])
     assert colour(panel, value) == shade
 
 
 @pytest.mark.stack
 @pytest.mark.parametrize("verdict", Verdict)
-def test_a_verdict_is_shown_by_its_name_and_in_its_colour(tmp_path: Path, verdict: Verdict):
+def test_verdict_is_shown_with_name_and_colour(tmp_path: Path, verdict: Verdict):
     expected = []
     for title, name in VERDICT_PANELS.items():
         (field,) = (each for each, expr in named(panels()[title]).items() if "verdict" in expr)
@@ -232,19 +232,19 @@ def test_a_verdict_is_shown_by_its_name_and_in_its_colour(tmp_path: Path, verdic
         assert shown[code][1] == COLOURS[verdict]
         assert name in panels()[title]["description"]
         expected.append((asked(panels()[title], field), code))
-    answers(tmp_path, says(verdict), expected)
+    assert_results(tmp_path, verdict_gauges(verdict), expected)
 
 
 @pytest.mark.stack
-def test_of_two_jobs_the_one_that_drifts_is_shown(tmp_path: Path):
+def test_worst_verdict_of_two_jobs_is_shown(tmp_path: Path):
     panel = panels()["Verdicts of all streams"]
     ((legend, _),) = named(panel).items()
-    expr = put_in(panel["targets"][0]["expr"], VARIABLES | {"job": ".+"})
+    expr = substitute(panel["targets"][0]["expr"], VARIABLES | {"job": ".+"})
     (code,) = (value for value, (text, _) in texts(panel, legend).items() if text == "drift")
-    answers(tmp_path, [*says("ok"), *says("drift", job="other")], [(expr, code)])
+    assert_results(tmp_path, [*verdict_gauges("ok"), *verdict_gauges("drift", job="other")], [(expr, code)])
 
 
-def test_verdicts_that_are_counted_have_their_colours():
+def test_counted_verdicts_have_verdict_colours():
     counted = panels()["Windows closed, by verdict"]
     for verdict, shade in COLOURS.items():
         assert property_of(counted, verdict, "color") == {"mode": "fixed", "fixedColor": shade}

@@ -1,4 +1,4 @@
-"""What Grafana's dashboard-linter asks of a dashboard's form, and that its links lead somewhere."""
+"""The form of the dashboards by the rules of Grafana's dashboard-linter, and the targets of their links."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from deploy.generate.__main__ import files
 from deploy.generate.grafana.drift_details import LATER
 
 from tests.deploy import promql
-from tests.deploy.dashboards import DASHBOARDS, MARKED, documents, flat, panels, put_in
+from tests.deploy.dashboards import DASHBOARDS, MARKED, documents, flat, panels, substitute
 
 ALERTS = DASHBOARDS.parents[1] / "prometheus/rules/driftgauge-alerts.yml"
 DRIFT, SERVICE = "driftgauge-drift", "driftgauge-service"
@@ -35,7 +35,7 @@ NAMES = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
 def texts(value: object) -> Iterator[str]:
-    """Every text in a document."""
+    """Every string in a document."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -55,14 +55,14 @@ def variable_names(uid: str) -> set[str]:
     return {variable["name"] for variable in document(uid)["templating"]["list"]}
 
 
-def test_the_committed_dashboards_are_what_is_generated():
+def test_committed_dashboards_are_up_to_date():
     generated = {path for path in files() if path.parent == DASHBOARDS}
     assert generated == set(DASHBOARDS.glob("*.json"))
     for path in generated:
         assert path.read_text("utf-8") == files()[path], f"{path.name}: run `make generate`"
 
 
-def test_there_are_two_dashboards_that_cannot_be_edited_and_show_utc():
+def test_two_dashboards_are_read_only_in_utc():
     assert {each["uid"] for each in documents()} == {DRIFT, SERVICE}
     for each in documents():
         assert each["editable"] is False
@@ -71,7 +71,7 @@ def test_there_are_two_dashboards_that_cannot_be_edited_and_show_utc():
         assert each["schemaVersion"] >= 39
 
 
-def test_the_data_source_is_a_variable_and_everything_asks_it():
+def test_every_query_uses_data_source_variable():
     for each in documents():
         first, *others = each["templating"]["list"]
         assert (first["name"], first["type"], first["query"]) == ("datasource", "datasource", "prometheus")
@@ -84,25 +84,25 @@ def test_the_data_source_is_a_variable_and_everything_asks_it():
         assert all(one["datasource"] == DATASOURCE for one in asking)
 
 
-def test_variables_are_read_again_when_the_time_changes():
+def test_variables_refresh_on_time_range_change():
     for each in documents():
         for variable in each["templating"]["list"][1:]:
             assert variable["refresh"] == 2, variable["name"]
 
 
-def test_the_variable_of_the_job_takes_several():
+def test_job_variable_allows_several_values():
     for each in documents():
         (job,) = (one for one in each["templating"]["list"] if one["name"] == "job")
         assert (job["label"], job["multi"], job["allValue"]) == ("Job", True, ".+")
 
 
-def test_every_variable_that_is_used_is_defined_and_every_defined_one_is_used():
+def test_used_variables_equal_defined_variables():
     for each in documents():
         used = {name for text in texts(each) for name in NAMES.findall(text)}
         assert used - GRAFANAS_OWN == variable_names(each["uid"]), each["uid"]
 
 
-def test_every_panel_has_a_title_of_its_own_a_description_a_unit_and_queries():
+def test_every_panel_has_unique_title_description_unit_and_queries():
     for each in documents():
         titles = [panel["title"] for panel in flat(each)]
         assert len(titles) == len(set(titles))
@@ -117,7 +117,7 @@ def test_every_panel_has_a_title_of_its_own_a_description_a_unit_and_queries():
         assert units <= UNITS, panel["title"]
 
 
-def test_every_panel_that_draws_windows_over_time_says_that_they_come_later():
+def test_panels_of_windows_over_time_describe_delay():
     of_window = re.compile(r"\bdriftgauge_window_(?!revisions)\w+")
     for panel in flat(document(DRIFT)):
         over_time = [target["expr"] for target in panel.get("targets", ()) if target["range"]]
@@ -125,7 +125,7 @@ def test_every_panel_that_draws_windows_over_time_says_that_they_come_later():
             assert LATER.strip() in panel["description"], panel["title"]
 
 
-def test_details_are_in_rows_that_are_closed():
+def test_details_are_in_collapsed_rows():
     for each in documents():
         closed = [item for item in each["panels"] if item["type"] == "row" and item["collapsed"]]
         hidden = sum(len(row["panels"]) for row in closed)
@@ -133,11 +133,11 @@ def test_details_are_in_rows_that_are_closed():
         assert closed
         assert shown <= 12
         assert shown + hidden < 33
-        # Grafana drops what stands in a row that is open.
+        # Grafana drops panels stored inside an open row.
         assert all(not item.get("panels") for item in each["panels"] if item not in closed)
 
 
-def test_numbers_are_unique_and_panels_lie_side_by_side():
+def test_panel_ids_are_unique_and_panels_do_not_overlap():
     for each in documents():
         numbers = [panel["id"] for panel in flat(each)]
         assert len(numbers) == len(set(numbers))
@@ -155,12 +155,12 @@ def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
     return not beside and not below
 
 
-def test_every_column_of_a_table_that_is_set_out_is_there():
+def test_every_arranged_table_column_exists():
     for panel in panels():
         if panel["type"] != "table":
             continue
         (organized,) = (each for each in panel["transformations"] if each["id"] == "organize")
-        columns = set().union(*(promql.labels(put_in(each["expr"], MARKED)) for each in panel["targets"]))
+        columns = set().union(*(promql.labels(substitute(each["expr"], MARKED)) for each in panel["targets"]))
         answers = set(organized["options"]["renameByName"])
         assert set(organized["options"]["indexByName"]) <= columns | answers, panel["title"]
         shown = columns | set(organized["options"]["renameByName"].values())
@@ -169,11 +169,11 @@ def test_every_column_of_a_table_that_is_set_out_is_there():
         assert linked <= shown, panel["title"]
 
 
-def test_a_link_to_the_label_of_a_series_names_one_that_it_has():
+def test_series_links_use_existing_labels():
     for panel in panels():
         wanted = set(re.findall(r"__field\.labels\.(\w+)", str(panel["fieldConfig"])))
         for target in panel["targets"]:
-            assert wanted <= promql.labels(put_in(target["expr"], MARKED)) or not wanted, panel["title"]
+            assert wanted <= promql.labels(substitute(target["expr"], MARKED)) or not wanted, panel["title"]
 
 
 def links() -> Iterator[str]:
@@ -185,7 +185,7 @@ def links() -> Iterator[str]:
             yield rule["annotations"]["dashboard"]
 
 
-def test_every_link_leads_to_a_dashboard_that_knows_its_variables():
+def test_every_link_passes_only_known_variables():
     followed = list(links())
     assert len(followed) > len(documents())
     for link in followed:

@@ -1,4 +1,4 @@
-"""Grafana's own alerts of drift: the same as Prometheus's, in the words that Grafana understands."""
+"""Grafana's drift alert rules: equal to Prometheus's rules, in Grafana's format."""
 
 import operator
 import re
@@ -10,14 +10,14 @@ import yaml
 from deploy.generate.__main__ import files
 
 from tests.deploy.dashboards import documents, flat
-from tests.deploy.evaluation import REPLICA, answers, series
+from tests.deploy.evaluation import REPLICA, assert_results, series
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROVISIONING = DEPLOY / "grafana/provisioning"
 COMMITTED = PROVISIONING / "alerting/driftgauge.yml"
 GROUP = "driftgauge-drift"
 
-# A label by its name, and a question whether there is one.
+# A label, or a condition on a label.
 TEMPLATE = re.compile(r"\$labels\.\w+|if \$labels\.\w+|end")
 
 OF_STREAM = {**REPLICA, "stream": "clicks"}
@@ -27,7 +27,7 @@ ACTIVE = "driftgauge_alarm_active"
 SLOW, LIMIT = "driftgauge_window_slow_drift", "driftgauge_window_slow_drift_limit"
 SEGMENT = {**OF_WINDOW, "segment": "country", "value": "de", "verdict": "drift"}
 
-# Of each alert: what is scraped when it hardly fires, the answer to it then, and what is when it is quiet.
+# For each alert: series at which it just fires, the value of its query, and series at which it is quiet.
 EDGES = {
     "DriftgaugeDrift": ([series(ACTIVE, 1, **OF_WINDOW)], 1, [series(ACTIVE, 0, **OF_WINDOW)]),
     "DriftgaugeDriftPassed": (
@@ -54,7 +54,7 @@ PANELS = {
     "DriftgaugeSegmentDrift": "Verdicts of segments",
 }
 
-# How Grafana's thresholds compare, of those that take one number.
+# The comparisons of Grafana's thresholds with one parameter.
 COMPARED = {"gt": operator.gt, "lt": operator.lt, "gte": operator.ge, "lte": operator.le}
 
 
@@ -74,15 +74,15 @@ def prometheus_rules() -> dict[str, dict[str, Any]]:
     return {f"{rule['alert']} ({rule['labels']['severity']})": rule for rule in rules}
 
 
-def test_the_committed_rules_are_what_is_generated():
+def test_committed_rules_are_up_to_date():
     assert COMMITTED.read_text("utf-8") == files()[COMMITTED], "run `make generate`"
 
 
-def test_the_rules_are_exactly_those_of_drift():
+def test_grafana_rules_are_drift_rules():
     assert set(grafana_rules()) == set(prometheus_rules())
 
 
-def test_each_rule_asks_and_waits_and_is_labelled_as_prometheuss():
+def test_grafana_rule_equals_prometheus_rule():
     for name, theirs in prometheus_rules().items():
         rule = grafana_rules()[name]
         (asked,) = (each["model"]["expr"] for each in rule["data"] if each["datasourceUid"] != "__expr__")
@@ -94,7 +94,7 @@ def test_each_rule_asks_and_waits_and_is_labelled_as_prometheuss():
             assert rule["annotations"][annotation] == theirs["annotations"][annotation]
 
 
-def test_the_condition_goes_by_the_answer():
+def test_condition_uses_query_result():
     for rule in grafana_rules().values():
         asked, condition = rule["data"]
         assert rule["condition"] == condition["refId"]
@@ -104,38 +104,36 @@ def test_the_condition_goes_by_the_answer():
 
 @pytest.mark.stack
 @pytest.mark.parametrize("name", grafana_rules())
-def test_a_rule_fires_on_the_least_that_its_expression_answers_and_on_no_answer_not(
-    tmp_path: Path, name: str
-):
+def test_rule_fires_on_smallest_value_and_not_without_value(tmp_path: Path, name: str):
     alert, severity = name.removesuffix(")").split(" (")
     urgent = series("driftgauge_alarm_severity_info", 1, **OF_STREAM, severity=severity)
     firing, least, quiet = EDGES[alert]
     asked, condition = grafana_rules()[name]["data"]
     expr = asked["model"]["expr"]
-    answers(tmp_path, [*firing, urgent], [(expr, least)])
-    answers(tmp_path, [*quiet, urgent], [(expr, None)])
+    assert_results(tmp_path, [*firing, urgent], [(expr, least)])
+    assert_results(tmp_path, [*quiet, urgent], [(expr, None)])
     (evaluator,) = (each["evaluator"] for each in condition["model"]["conditions"])
     assert condition["model"]["type"] == "threshold"
     assert COMPARED[evaluator["type"]](least, *evaluator["params"])
     assert grafana_rules()[name]["noDataState"] == "OK"
 
 
-def test_annotations_hold_only_what_grafana_can_expand():
+def test_annotations_use_only_templates_of_grafana():
     for name, rule in grafana_rules().items():
         for text in rule["annotations"].values():
             actions = re.findall(r"\{\{\s*(.*?)\s*\}\}", text)
             assert all(TEMPLATE.fullmatch(action) for action in actions), (name, text)
-            # Provisioning takes this for a variable of the environment.
+            # Provisioning would expand this as an environment variable.
             assert "${" not in text, name
 
 
-def test_descriptions_name_the_stream_the_window_and_a_segment():
+def test_descriptions_name_stream_window_and_segment():
     for rule in grafana_rules().values():
         for label in ("stream", "window", "segment", "value"):
             assert f"$labels.{label} " in rule["annotations"]["description"]
 
 
-def test_each_rule_leads_to_the_panel_that_draws_what_it_is_about():
+def test_every_rule_links_to_its_panel():
     titles = {
         (document["uid"], str(panel["id"])): panel["title"]
         for document in documents()
@@ -150,13 +148,13 @@ def test_each_rule_leads_to_the_panel_that_draws_what_it_is_about():
     assert linked == PANELS
 
 
-def test_identifiers_are_unique_and_short_enough_for_grafana():
+def test_rule_uids_are_unique_and_short_enough():
     uids = [rule["uid"] for rule in grafana_rules().values()]
     assert len(uids) == len(set(uids))
     assert all(re.fullmatch(r"[a-z0-9-]{1,40}", uid) for uid in uids)
 
 
-def test_the_data_source_of_the_rules_is_the_provisioned_one():
+def test_rules_use_provisioned_data_source():
     (datasource,) = read(PROVISIONING / "datasources/prometheus.yml")["datasources"]
     asked = {query["datasourceUid"] for rule in grafana_rules().values() for query in rule["data"]} - {
         "__expr__"
@@ -164,7 +162,7 @@ def test_the_data_source_of_the_rules_is_the_provisioned_one():
     assert asked == {datasource["uid"]}
 
 
-def test_provisioned_dashboards_can_be_neither_edited_nor_deleted():
+def test_provisioned_dashboards_are_read_only():
     (provider,) = read(PROVISIONING / "dashboards/driftgauge.yml")["providers"]
     assert provider["allowUiUpdates"] is False
     assert provider["disableDeletion"] is True

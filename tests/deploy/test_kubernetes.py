@@ -1,4 +1,4 @@
-"""The manifests of the service itself: valid, consistent, and fit for what they run."""
+"""The manifests of the service: valid, consistent, and suitable for the service."""
 
 import json
 import re
@@ -40,27 +40,27 @@ from tests.deploy.manifests import (
 pytestmark = pytest.mark.stack
 
 EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA)
-# The first in which all that is used is stable (unhealthyPodEvictionPolicy), and the newest known here.
+# The first version with a stable unhealthyPodEvictionPolicy, and the newest with schemas here.
 KUBERNETES = ("1.31", "1.37")
-# `kubectl apply` keeps the last applied object in an annotation; an object's have 256 KiB together.
+# `kubectl apply` stores the object in an annotation; the annotations of an object have 256 KiB together.
 APPLIED_BYTES = 262_144
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_core_object_has_only_fields_that_kubernetes_knows(where, version):
+def test_every_core_object_matches_kubernetes_schema(where, version):
     core = [entry for entry in render(where) if not entry["apiVersion"].startswith(OPERATORS)]
     assert core
     for entry in core:
         assert kubernetes_validate.validate(entry, version, strict=True) == version
 
 
-def test_the_base_needs_no_operator():
+def test_base_needs_no_operator():
     assert not [entry for entry in render(BASE) if entry["apiVersion"].startswith(OPERATORS)]
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_object_is_labelled_and_small_enough_to_be_applied(where):
+def test_every_object_is_labelled_and_small_enough_to_apply(where):
     for entry in render(where):
         if entry["kind"] != "Namespace":
             assert entry["metadata"]["labels"]["app.kubernetes.io/name"] == "driftgauge"
@@ -68,26 +68,26 @@ def test_every_object_is_labelled_and_small_enough_to_be_applied(where):
 
 
 @pytest.mark.parametrize("where", [PRODUCTION, KEDA])
-def test_an_overlay_keeps_to_its_namespace(where):
+def test_overlay_uses_only_its_namespace(where):
     others = [entry for entry in render(where) if entry["kind"] != "Namespace"]
     namespaces = {entry["metadata"]["namespace"] for entry in others}
     assert namespaces == {the(where, "Namespace")["metadata"]["name"]}
 
 
-def test_production_admits_no_pod_beyond_the_restricted_standard():
+def test_production_namespace_enforces_restricted_standard():
     labels = the(PRODUCTION, "Namespace")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_the_image_is_that_of_this_version(where):
+def test_image_has_project_version(where):
     version = PROJECT["version"]
     assert re.fullmatch(rf"([a-z0-9.]+/)?driftgauge:{re.escape(version)}", container(where)["image"])
     assert pod(where)["metadata"]["labels"]["app.kubernetes.io/version"] == version
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_every_selector_finds_the_pods(where):
+def test_every_selector_matches_pods(where):
     labels = pod(where)["metadata"]["labels"].items()
     stateful_set, service = the(where, "StatefulSet")["spec"], the(where, "Service")
     selectors = [
@@ -108,7 +108,7 @@ def test_every_selector_finds_the_pods(where):
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_the_pod_has_no_right_that_it_does_not_need(where):
+def test_pod_has_minimal_rights(where):
     spec = pod(where)["spec"]
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
@@ -127,14 +127,14 @@ def test_the_pod_has_no_right_that_it_does_not_need(where):
     assert spec["enableServiceLinks"] is False
 
 
-def test_the_pod_runs_as_the_user_and_by_the_command_of_the_image():
+def test_pod_uses_user_and_entry_point_of_image():
     assert image("USER") == "65532:65532"
     assert image("ENTRYPOINT") == '["driftgauge"]'
     assert "command" not in container(BASE)
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_the_configuration_and_its_baselines_can_be_used_as_the_pod_sees_them(where, tmp_path):
+def test_service_loads_configuration_and_baselines_of_pod(where, tmp_path):
     settings = load_settings(mount(where, tmp_path), environment(where))
     assert len(check(settings)) == len(settings.streams) > 0
     assert settings.replica == POD
@@ -144,14 +144,14 @@ def test_the_configuration_and_its_baselines_can_be_used_as_the_pod_sees_them(wh
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_every_variable_sets_something(where, tmp_path):
+def test_every_variable_changes_a_setting(where, tmp_path):
     path, given = mount(where, tmp_path), variables(where)
     for name in given:
         without = {other: value for other, value in given.items() if other != name}
         assert dict(load_settings(path, given)) != dict(load_settings(path, without)), name
 
 
-def test_production_has_its_credentials_from_the_secret_alone(tmp_path):
+def test_production_credentials_come_only_from_secret(tmp_path):
     path = mount(PRODUCTION, tmp_path)
     kafka = load_settings(path, environment(PRODUCTION)).kafka
     assert [kafka[name] for name in ("sasl.username", "sasl.password", "ssl.ca.pem")] == list(SECRET.values())
@@ -160,36 +160,36 @@ def test_production_has_its_credentials_from_the_secret_alone(tmp_path):
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_a_change_of_the_configuration_or_a_baseline_restarts_the_pods(where):
+def test_changed_configuration_or_baseline_restarts_pods(where):
     (volume,) = pod(where)["spec"]["volumes"]
     names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
     hashed = [re.fullmatch(r"(.+)-[a-z0-9]{10}", name) for name in names]
     assert [name and name[1] for name in hashed] == ["driftgauge-config", "driftgauge-baselines"]
 
 
-def test_nothing_holds_all_replicas_up_because_one_is_not_ready_or_keeps_a_node_from_being_drained():
-    # One after the other they would wait for the first, which while the brokers are away is never ready.
+def test_unready_replica_blocks_neither_start_of_others_nor_drain():
+    # In sequence all pods would wait for the first, which is never ready while the brokers are down.
     assert the(BASE, "StatefulSet")["spec"]["podManagementPolicy"] == "Parallel"
     budget = the(BASE, "PodDisruptionBudget")["spec"]
-    # None would forbid every drain, two would hand over most of the partitions at once.
+    # 0 would forbid every drain, 2 would move most of the partitions at once.
     assert budget["maxUnavailable"] == 1
     assert "minAvailable" not in budget
-    # Otherwise no node is drained while none is ready.
+    # Otherwise no node can drain while no replica is ready.
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
-def test_the_service_has_no_address_of_its_own():
-    # Only so are a StatefulSet's pods named, and a scrape of an address would ask one of them by chance.
+def test_service_is_headless():
+    # A headless Service names the pods; a scrape through one address would reach a random replica.
     assert the(BASE, "Service")["spec"]["clusterIP"] == "None"
 
 
 @pytest.mark.parametrize("where", [BASE, PRODUCTION])
-def test_replicas_outlive_one_of_them_and_each_has_a_partition(where):
+def test_replicas_are_at_least_two_and_at_most_partitions(where):
     assert 2 <= the(where, "StatefulSet")["spec"]["replicas"] <= PARTITIONS
 
 
 def answers(paths):
-    """What a service says that lives and is not ready yet."""
+    """The status codes of a server that is alive and not ready."""
     metrics = server.MetricsServer(
         "127.0.0.1", 0, CollectorRegistry(), health.Health(health.Role, SYSTEM_CLOCK)
     )
@@ -208,26 +208,26 @@ def answers(paths):
     return codes
 
 
-def test_the_probes_tell_living_from_ready():
+def test_probes_distinguish_alive_from_ready():
     probes = [container(BASE)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
     assert {probe["port"] for probe in probes} == {"metrics"}
     codes = answers({probe["path"] for probe in probes})
     assert [codes[probe["path"]] for probe in probes] == [200, 200, 503]
 
 
-def test_a_start_on_a_busy_node_has_a_minute():
+def test_startup_probe_allows_one_minute():
     probe = container(BASE)["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 60
 
 
-def test_a_stuck_replica_is_restarted_once_others_have_its_partitions_and_within_three_minutes():
+def test_stuck_replica_restarts_after_rebalance_within_three_minutes():
     probe = container(BASE)["livenessProbe"]
     asked_s = probe["failureThreshold"] * (probe["periodSeconds"] + probe["timeoutSeconds"])
     poll_interval_ms = client._CONSUMER_DEFAULTS["max.poll.interval.ms"]
     assert poll_interval_ms < health._POLL_BOUND_MS < health._POLL_BOUND_MS + asked_s * 1000 <= 180_000
 
 
-def test_a_replica_that_is_stopped_has_the_time_to_commit_and_leave():
+def test_grace_period_covers_commit_and_leave():
     stopping_s = calls.HANGING_S + session._HAND_OVER_S + session._ABORT_S + server._STOP_TIMEOUT_S
     assert pod(BASE)["spec"]["terminationGracePeriodSeconds"] > stopping_s
 
@@ -237,17 +237,17 @@ def mebibytes(quantity):
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_memory_is_bounded_and_the_processor_is_not(where):
+def test_memory_has_limit_and_processor_has_none(where):
     resources = container(where)["resources"]
     assert set(resources["requests"]) == {"cpu", "memory"}
     assert set(resources["limits"]) == {"memory"}
-    # The most that it was seen to hold, by the manifest's own account.
+    # The measured maximum, from the manifest's comment.
     measured = re.findall(r"(\d+) MiB", (FOLDER / "base/stateful-set.yaml").read_text())
     requested, limit = (mebibytes(resources[kind]["memory"]) for kind in ("requests", "limits"))
     assert max(map(int, measured)) <= requested
     assert 2 * max(map(int, measured)) <= limit
 
 
-def test_the_service_answers_at_the_path_that_is_scraped():
+def test_service_answers_at_scraped_path():
     (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
     assert answers([endpoint["path"]]) == {endpoint["path"]: 200}

@@ -1,4 +1,4 @@
-"""What the operators of Prometheus and KEDA, and Grafana's sidecar, are asked to do for the service."""
+"""The manifests for the Prometheus operator, KEDA and Grafana's sidecar."""
 
 import json
 import os
@@ -36,16 +36,16 @@ MODELS = {
     model.__name__: model for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
 }
 README = (FOLDER / "README.md").read_text()
-# What the operator puts on every target of a ServiceMonitor; and what people call their Prometheus by, which
-# takes the place of a metric's own label where several are asked as one, as by Thanos.
+# The labels that the operator adds to every target, and usual external labels. External labels replace a
+# metric's own label where one query covers several Prometheus servers, as with Thanos.
 TARGET_LABELS = {"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
 EXTERNAL_LABELS = {"cluster", "env", "environment", "prometheus", "prometheus_replica", "region", "replica"}
-# The API server refuses more (https://github.com/kedacore/keda/issues/4976).
+# The maximum of the API server (https://github.com/kedacore/keda/issues/4976).
 MAX_STABILIZATION_S = 3600
 
 
 def lost(written, kept, path=""):
-    """The places of what was written that a model did not keep as it was."""
+    """The paths of values that a model does not keep unchanged."""
     match written, kept:
         case dict(), dict():
             return [
@@ -63,7 +63,7 @@ def lost(written, kept, path=""):
 
 
 @pytest.mark.parametrize("where", [MONITORING, PRODUCTION, KEDA])
-def test_every_custom_resource_has_only_fields_that_its_operator_knows(where):
+def test_every_custom_resource_matches_model_of_operator(where):
     custom = [entry for entry in render(where) if entry["apiVersion"].startswith(OPERATORS)]
     assert custom
     for entry in custom:
@@ -71,7 +71,7 @@ def test_every_custom_resource_has_only_fields_that_its_operator_knows(where):
         assert lost(entry, model.model_dump(mode="json", by_alias=True, exclude_unset=True)) == []
 
 
-def test_the_service_monitor_finds_the_service_and_names_the_job_of_the_rules():
+def test_service_monitor_selects_service_and_sets_job_of_rules():
     monitor, service = the(PRODUCTION, "ServiceMonitor")["spec"], the(PRODUCTION, "Service")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     (endpoint,), (port,) = monitor["endpoints"], service["spec"]["ports"]
@@ -82,27 +82,27 @@ def test_the_service_monitor_finds_the_service_and_names_the_job_of_the_rules():
     assert jobs == {service["metadata"]["labels"][monitor["jobLabel"]]}
 
 
-def test_every_replica_is_asked_often_enough_to_be_seen_all_the_time():
+def test_scrape_interval_is_at_most_one_minute():
     (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
     interval = re.fullmatch(r"(\d+)s", endpoint["interval"])
     assert interval
-    # A value is shown for five minutes after its scrape: at most a minute, so that some may fail.
+    # Prometheus keeps a value for five minutes, so with one minute some scrapes may fail.
     assert 0 < int(interval[1]) <= 60
 
 
-def test_a_replica_bears_the_name_of_its_pod():
+def test_instance_label_is_pod_name():
     (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
     assert endpoint["relabelings"] == [
         {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
     ]
 
 
-def test_no_label_of_the_metrics_is_one_that_others_give():
+def test_metric_labels_do_not_collide_with_target_labels():
     given = TARGET_LABELS | EXTERNAL_LABELS
     assert given.isdisjoint(label for metric in METRICS.values() for label in metric.labels)
 
 
-def test_the_rules_are_those_of_the_rule_files_and_prometheus_takes_them(tmp_path):
+def test_prometheus_rule_equals_rule_file_and_promtool_accepts_it(tmp_path):
     spec = the(MONITORING, "PrometheusRule")["spec"]
     folder = ROOT / "deploy/prometheus/rules"
     (alerts,) = (yaml.safe_load(path.read_text()) for path in folder.iterdir())
@@ -119,7 +119,7 @@ def test_the_rules_are_those_of_the_rule_files_and_prometheus_takes_them(tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dashboards_are_those_of_grafana_and_bear_the_label_that_its_sidecar_looks_for():
+def test_config_maps_hold_dashboards_with_sidecar_label():
     shown = {}
     for entry in every(MONITORING, "ConfigMap"):
         assert entry["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -127,7 +127,7 @@ def test_the_dashboards_are_those_of_grafana_and_bear_the_label_that_its_sidecar
     assert shown == {path.name: path.read_text() for path in ROOT.glob("deploy/grafana/dashboards/*.json")}
 
 
-def test_only_prometheus_reaches_the_pods_and_only_their_metrics():
+def test_network_policy_admits_only_prometheus_to_metrics():
     spec = the(PRODUCTION, "NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress"]
     (rule,) = spec["ingress"]
@@ -138,7 +138,7 @@ def test_only_prometheus_reaches_the_pods_and_only_their_metrics():
     assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
 
 
-def test_a_further_deployment_leaves_out_the_rules_and_dashboards_and_nothing_else_as_the_readme_says(
+def test_readme_patch_removes_only_rules_and_dashboards(
     tmp_path,
 ):
     (patches,) = re.findall(r"```yaml\n(patches:.+?)```", README, re.DOTALL)
@@ -154,7 +154,7 @@ def test_a_further_deployment_leaves_out_the_rules_and_dashboards_and_nothing_el
     assert len(left_out) + len(render(second)) == len(everything)
 
 
-def test_the_autoscaler_follows_both_groups_that_the_service_joins(tmp_path):
+def test_autoscaler_follows_both_consumer_groups(tmp_path):
     settings = load_settings(mount(KEDA, tmp_path), environment(KEDA))
     scaled, target = the(KEDA, "ScaledObject")["spec"], the(KEDA, "StatefulSet")
     assert scaled["scaleTargetRef"] == {
@@ -168,9 +168,9 @@ def test_the_autoscaler_follows_both_groups_that_the_service_joins(tmp_path):
     assert followed == counted | {(settings.windows_group, settings.partials_topic)}
     assert len(asked) == len(followed)
     for each in asked:
-        # Kafka 4 refuses the protocol of anything before 2.1, which KEDA would speak if it were not told.
+        # Kafka 4 refuses protocol versions before 2.1; KEDA's default is older.
         assert tuple(map(int, each["version"].split("."))) >= (2, 1, 0)
-        # Of `latest` and `earliest`, where the service begins with a partition of which nothing is committed.
+        # The service starts a partition without a committed offset at the earliest record.
         assert each["offsetResetPolicy"] == "earliest"
         assert all(isinstance(value, str) for value in each.values())
         assert each["bootstrapServers"] == settings.kafka["bootstrap.servers"]
@@ -178,7 +178,7 @@ def test_the_autoscaler_follows_both_groups_that_the_service_joins(tmp_path):
         assert (settings.kafka["security.protocol"], each["tls"]) == ("SASL_SSL", "enable")
 
 
-def test_the_autoscaler_never_goes_to_zero_and_alone_sets_the_number():
+def test_autoscaler_keeps_two_replicas_and_owns_their_number():
     scaled = the(KEDA, "ScaledObject")["spec"]
     assert 2 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"] == PARTITIONS
     assert "idleReplicaCount" not in scaled
@@ -188,7 +188,7 @@ def test_the_autoscaler_never_goes_to_zero_and_alone_sets_the_number():
     assert 0 < up_s < down_s <= MAX_STABILIZATION_S
 
 
-def test_the_autoscaler_has_the_same_credentials_as_the_service():
+def test_autoscaler_uses_credentials_of_service():
     authentication = the(KEDA, "TriggerAuthentication")
     names = {
         trigger["authenticationRef"]["name"] for trigger in the(KEDA, "ScaledObject")["spec"]["triggers"]

@@ -1,4 +1,4 @@
-"""What the image holds besides the service, and under which licences."""
+"""The distributions in the image and their licences."""
 
 import re
 from importlib.metadata import metadata, requires
@@ -25,12 +25,12 @@ CLASSIFIED = {
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
 }
-# Copyleft by the file, and its files are used as they come.
+# A copyleft by file; the image has its files unchanged.
 ACCEPTED = {"orjson": {"MPL-2.0"}}
 
 
 def needed(requirements):
-    """The names of all that these requirements need here, and that needs in turn."""
+    """The names of all distributions that requirements need here, directly or indirectly."""
     found = set()
     waiting = [Requirement(text) for text in requirements]
     while waiting:
@@ -42,12 +42,12 @@ def needed(requirements):
     return found
 
 
-def test_the_image_holds_what_the_service_depends_on_and_nothing_more():
+def test_image_lock_equals_dependencies_of_service():
     assert set(locked()) == needed(PROJECT["dependencies"])
 
 
 def licences(expression, classifiers, text=None):
-    """Return the identifiers of a licence expression, else of the classifiers, else the old field's text."""
+    """The licence identifiers of an expression, else of the classifiers, else the text of the old field."""
     if expression:
         return set(re.findall(r"[A-Za-z0-9.+-]+", expression)) - {"AND", "OR", "WITH"}
     named = [entry.split(" :: ")[-1] for entry in classifiers if entry.startswith("License ::")]
@@ -55,7 +55,7 @@ def licences(expression, classifiers, text=None):
 
 
 @pytest.mark.parametrize("name", locked())
-def test_every_distribution_in_the_image_has_a_permissive_licence(name):
+def test_every_distribution_has_permissive_licence(name):
     known = metadata(name)
     (expression, *_) = known.get_all("License-Expression", [None])
     (text, *_) = known.get_all("License", [None])
@@ -74,5 +74,5 @@ def test_every_distribution_in_the_image_has_a_permissive_licence(name):
         (None, ["Programming Language :: Python"]),
     ],
 )
-def test_a_licence_that_is_not_permissive_or_not_told_is_found(expression, classifiers):
+def test_unknown_or_copyleft_licence_is_rejected(expression, classifiers):
     assert not licences(expression, classifiers) <= PERMISSIVE

@@ -1,4 +1,4 @@
-"""What is told: notices as a real Alertmanager sends them, to a Slack and a PagerDuty of our own."""
+"""Notices that a real Alertmanager sends to test servers in place of Slack and PagerDuty."""
 
 import json
 import shutil
@@ -26,31 +26,31 @@ GRAFANA = "http://localhost:3000"
 
 
 @dataclass
-class Inbox:
-    """What was sent to whoever is told."""
+class ReceivedMessages:
+    """The requests that the receivers got, by path."""
 
     url: str
     messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 @contextmanager
-def inbox() -> Iterator[Inbox]:
+def inbox() -> Iterator[ReceivedMessages]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.messages.setdefault(self.path, []).append(json.loads(body))
+            received.messages.setdefault(self.path, []).append(json.loads(body))
             self.send_response(202 if self.path == "/pagerduty" else 200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept = Inbox(f"http://127.0.0.1:{server.server_port}")
+    received = ReceivedMessages(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield kept
+        yield received
     finally:
         server.shutdown()
         thread.join()
@@ -58,16 +58,16 @@ def inbox() -> Iterator[Inbox]:
 
 
 @contextmanager
-def told(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, Inbox]]:
-    """The shipped routes and receivers, with waits divided by a factor, and who is told by them."""
+def run_alertmanager(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, ReceivedMessages]]:
+    """Run Alertmanager with the shipped routes and receivers, with waits divided by a factor."""
     shutil.copytree(FOLDER / "templates", folder / "templates")
-    with inbox() as kept:
-        (folder / "slack-url").write_text(f"{kept.url}/slack")
+    with inbox() as received:
+        (folder / "slack-url").write_text(f"{received.url}/slack")
         (folder / "pagerduty-key").write_text("key")
         shipped = yaml.safe_load(CONFIG.read_text("utf-8").replace(SECRETS, str(folder)))
-        config = shorten(shipped, factor) | {"global": {"pagerduty_url": f"{kept.url}/pagerduty"}}
+        config = shorten(shipped, factor) | {"global": {"pagerduty_url": f"{received.url}/pagerduty"}}
         with Alertmanager(folder, config) as alertmanager:
-            yield alertmanager, kept
+            yield alertmanager, received
 
 
 def labelled(severity: str, **labels: str) -> dict[str, dict[str, str]]:
@@ -77,25 +77,25 @@ def labelled(severity: str, **labels: str) -> dict[str, dict[str, str]]:
     }
 
 
-def test_a_page_is_sent_before_its_alert_has_been_firing_for_a_minute(tmp_path: Path):
-    # What has waited for longer than its group has to is sent at once.
+def test_page_is_sent_within_a_minute(tmp_path: Path):
+    # An alert older than group_wait is sent at once.
     since = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
-    with told(tmp_path, factor=1) as (alertmanager, kept):
+    with run_alertmanager(tmp_path, factor=1) as (alertmanager, received):
         post(alertmanager, labelled("critical", stream="clicks") | {"startsAt": since})
-        wait_for("the page", lambda: "/pagerduty" in kept.messages, within_s=15)
+        wait_for("the page", lambda: "/pagerduty" in received.messages, within_s=15)
 
 
-def test_each_stream_has_notices_of_its_own_and_only_pages_are_repeated_within_hours(tmp_path: Path):
+def test_streams_have_separate_notices_and_only_pages_repeat_within_hours(tmp_path: Path):
     streams = ("clicks", "views")
 
     def about(stream: str, path: str) -> list[str]:
-        sent = (json.dumps(message) for message in kept.messages.get(path, ()))
+        sent = (json.dumps(message) for message in received.messages.get(path, ()))
         return [message for message in sent if stream in message]
 
     # Four hours, and a day, are 12 and 72 seconds.
-    with told(tmp_path, factor=1200) as (alertmanager, kept):
+    with run_alertmanager(tmp_path, factor=1200) as (alertmanager, received):
         for severity in ("critical", "warning"):
-            # The page of an alert mutes its ticket, so the ticket is of another window.
+            # A page mutes the ticket of the same alert, so the ticket has another window.
             post(alertmanager, *(labelled(severity, stream=stream, window=severity) for stream in streams))
         wait_for(
             "pages to be repeated",
@@ -110,12 +110,12 @@ def test_each_stream_has_notices_of_its_own_and_only_pages_are_repeated_within_h
             assert all(other not in message for message in about(stream, path))
 
 
-def test_a_notice_leads_to_the_dashboard_and_to_the_runbook(tmp_path: Path):
+def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     (drift, *_), *_ = (expected for name, expected in cases() if name == "DriftgaugeDrift" and expected)
     said = {"annotations": drift["exp_annotations"]}
     labels = {"alertname": "DriftgaugeDrift", **drift["exp_labels"], "severity": "warning"}
     slow = {**labels, "alertname": "DriftgaugeLagGrowing"}
-    with told(tmp_path, factor=60) as (alertmanager, kept):
+    with run_alertmanager(tmp_path, factor=60) as (alertmanager, received):
         post(
             alertmanager,
             {"labels": labels, **said},
@@ -123,12 +123,12 @@ def test_a_notice_leads_to_the_dashboard_and_to_the_runbook(tmp_path: Path):
             {"labels": {**labels, "severity": "critical", "window": "1d"}, **said},
             {"labels": {**labels, "severity": "info", "stream": "trials"}, **said},
         )
-        wait_for("both notices", lambda: kept.messages.keys() == {"/slack", "/pagerduty"})
+        wait_for("both notices", lambda: received.messages.keys() == {"/slack", "/pagerduty"})
 
     description = drift["exp_annotations"]["description"]
     dashboard = GRAFANA + drift["exp_annotations"]["dashboard"]
     runbook = drift["exp_annotations"]["runbook_url"]
-    (ticket,) = kept.messages["/slack"][0]["attachments"]
+    (ticket,) = received.messages["/slack"][0]["attachments"]
     assert ticket["title"] == f"[firing] clicks: {drift['exp_annotations']['summary']} (and 1 more)"
     assert ticket["title_link"] == dashboard
     assert ticket["text"].splitlines()[:3] == [
@@ -136,7 +136,7 @@ def test_a_notice_leads_to_the_dashboard_and_to_the_runbook(tmp_path: Path):
         f"<{dashboard}|Dashboard> <{runbook}|Runbook>",
         f"*DriftgaugeLagGrowing* is firing. {description}",
     ]
-    page = kept.messages["/pagerduty"][0]
+    page = received.messages["/pagerduty"][0]
     assert page["routing_key"] == "key"
     assert page["client_url"] == dashboard
     assert page["payload"]["summary"] == f"[firing] clicks: {drift['exp_annotations']['summary']}"
@@ -145,11 +145,11 @@ def test_a_notice_leads_to_the_dashboard_and_to_the_runbook(tmp_path: Path):
         f"Dashboard: {dashboard}",
         f"Runbook: {runbook}",
     ]
-    assert "trials" not in json.dumps(kept.messages)
+    assert "trials" not in json.dumps(received.messages)
 
 
 def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -> str:
-    """What amtool makes of a template, for alerts in one notice: the state of each, and its summary."""
+    """The text that amtool renders from a template, for alerts given by state and summary."""
     data = folder / "notice.json"
     told_of = [
         {"status": state, "labels": {}, "annotations": {"summary": summary, "dashboard": f"/d/{summary}"}}
@@ -167,7 +167,7 @@ def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -
     ).strip()
 
 
-def test_a_notice_is_headed_by_what_fires_and_says_in_which_cluster(tmp_path: Path):
+def test_title_names_firing_alert_and_cluster(tmp_path: Path):
     both = ("resolved", "gone"), ("firing", "there")
     assert rendered(tmp_path, "driftgauge.title", *both) == "[firing] there"
     assert rendered(tmp_path, "driftgauge.dashboard", *both) == f"{GRAFANA}/d/there"

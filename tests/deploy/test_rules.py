@@ -1,4 +1,4 @@
-"""The rules that Prometheus evaluates: valid, tested alert by alert, in words that can be acted on."""
+"""Prometheus's alerting rules: validity, unit tests of every alert, texts and labels."""
 
 import re
 import subprocess
@@ -21,14 +21,14 @@ PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
 RULES = PROMETHEUS / "rules/driftgauge-alerts.yml"
 TESTS = sorted(PROMETHEUS.glob("tests/*.test.yml"))
 
-# What a Prometheus of the oldest version that is supported, 2.42, knows of.
+# The keys of Prometheus 2.42, the oldest supported version.
 GROUP_KEYS = {"name", "rules"}
 RULE_KEYS = {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"}
 
 RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 NAME = re.compile(r"\bdriftgauge_\w+")
 RANGE = re.compile(r"\[(\d+[smhd])(:\d+[smhd])?\]")
-# The labels that tell one instance of an alert from another, by which a reader finds what it is about.
+# The labels that identify an instance of an alert.
 WHICH = ("stream", "window", "segment", "value", "topic", "partition", "instance", "condition", "role")
 
 
@@ -37,7 +37,7 @@ def read(path: Path) -> Any:
 
 
 def rules() -> dict[str, list[dict[str, Any]]]:
-    """The rules of each alert, one a severity."""
+    """The rules by alert, one rule per severity."""
     found: dict[str, list[dict[str, Any]]] = {}
     for group in read(RULES)["groups"]:
         for rule in group["rules"]:
@@ -54,7 +54,7 @@ EACH_RULE = pytest.mark.parametrize(
 
 
 def cases() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Every time at which an alert is looked at, by its name, and in which instances it is to fire then."""
+    """The evaluated alerts of all unit tests, with the instances expected to fire."""
     for path in TESTS:
         for group in read(path)["tests"]:
             for case in group.get("alert_rule_test", ()):
@@ -68,16 +68,16 @@ def promtool(*arguments: object) -> None:
 
 
 @pytest.mark.stack
-def test_promtool_has_nothing_to_say_against_the_rules():
+def test_promtool_accepts_rules():
     promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
 
 
 @pytest.mark.stack
-def test_promtool_has_nothing_to_say_against_the_example_configuration():
+def test_promtool_accepts_example_configuration():
     promtool("check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
 
 
-def test_the_example_configuration_reads_the_rules_and_names_the_job_that_they_ask_for():
+def test_example_configuration_reads_rules_and_names_their_job():
     config = read(PROMETHEUS / "prometheus.yml")
     assert sorted(path for glob in config["rule_files"] for path in PROMETHEUS.glob(glob)) == [RULES]
     (job,) = (scrape["job_name"] for scrape in config["scrape_configs"])
@@ -85,8 +85,8 @@ def test_the_example_configuration_reads_the_rules_and_names_the_job_that_they_a
     assert set(asked) == {job}
 
 
-def left_open(text: str) -> str:
-    """The rules as Prometheus 3 takes them: without a sample that lies on the older edge of a range."""
+def exclude_older_edge(text: str) -> str:
+    """The rules with ranges that exclude a sample on the older edge, as Prometheus 3 evaluates them."""
     shorter = RANGE.sub(lambda match: f"[{parse_duration(match[1]) - 1}ms{match[2] or ''}]", text)
     assert shorter != text
     return shorter
@@ -95,22 +95,22 @@ def left_open(text: str) -> str:
 @pytest.mark.stack
 @pytest.mark.parametrize("version", ["2", "3"])
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name.removesuffix(".test.yml"))
-def test_rules_do_what_their_unit_tests_say(tmp_path: Path, path: Path, version: str):
+def test_rules_pass_their_unit_tests(tmp_path: Path, path: Path, version: str):
     if version == "3":
-        (tmp_path / "rules.yml").write_text(left_open(RULES.read_text("utf-8")))
+        (tmp_path / "rules.yml").write_text(exclude_older_edge(RULES.read_text("utf-8")))
         text = path.read_text("utf-8").replace(f"../rules/{RULES.name}", "rules.yml")
         path = tmp_path / path.name
         path.write_text(text)
     promtool("test", "rules", path)
 
 
-def test_every_alert_is_seen_to_fire_and_not_to_fire():
+def test_unit_tests_cover_firing_and_quiet_of_every_alert():
     firing = {name for name, expected in cases() if expected}
     quiet = {name for name, expected in cases() if not expected}
     assert firing == quiet == set(ALERTS)
 
 
-def test_every_severity_of_an_alert_is_seen():
+def test_unit_tests_cover_every_severity():
     seen = {(name, alert["exp_labels"]["severity"]) for name, expected in cases() for alert in expected}
     looked_up = {
         (matched[1], severity)
@@ -124,11 +124,11 @@ def test_every_severity_of_an_alert_is_seen():
     }
 
 
-def test_the_committed_rules_are_what_is_generated():
+def test_committed_rules_are_up_to_date():
     assert RULES.read_text("utf-8") == files()[RULES], "run `make generate`"
 
 
-def test_rules_use_nothing_that_the_oldest_prometheus_does_not_know():
+def test_rules_use_only_keys_of_oldest_prometheus():
     for group in read(RULES)["groups"]:
         assert group.keys() <= GROUP_KEYS, group["name"]
         for rule in group["rules"]:
@@ -136,7 +136,7 @@ def test_rules_use_nothing_that_the_oldest_prometheus_does_not_know():
 
 
 @EACH_RULE
-def test_an_alert_says_what_is_wrong_where_to_look_and_how_urgent_it_is(rule: dict[str, Any]):
+def test_alert_has_summary_links_and_severity(rule: dict[str, Any]):
     annotations = rule["annotations"]
     assert annotations.keys() == {"summary", "description", "dashboard", "runbook_url"}
     assert re.fullmatch(r"[A-Z][^{}]+\.", annotations["summary"])
@@ -146,7 +146,7 @@ def test_an_alert_says_what_is_wrong_where_to_look_and_how_urgent_it_is(rule: di
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
 
 
-def test_only_drift_pages_at_once_and_blindness_after_half_an_hour():
+def test_drift_pages_at_once_and_blindness_after_half_an_hour():
     for name, each in ALERTS.items():
         waits = {rule["labels"]["severity"]: rule.get("for", "0s") for rule in each}
         if name == "DriftgaugeDrift":
@@ -158,12 +158,12 @@ def test_only_drift_pages_at_once_and_blindness_after_half_an_hour():
             assert waits.keys() == {"warning"}, name
 
 
-def test_drift_is_bridged_while_its_shard_changes_hands():
+def test_drift_keeps_firing_while_shard_changes_owner():
     for name in ("DriftgaugeDrift", "DriftgaugeSlowDrift", "DriftgaugeSegmentDrift"):
         assert {rule.get("keep_firing_for") for rule in ALERTS[name]} == {"5m"}
 
 
-def test_a_description_names_what_it_is_about():
+def test_description_names_every_label():
     for name, expected in cases():
         for alert in expected:
             description = alert["exp_annotations"]["description"]
@@ -172,14 +172,14 @@ def test_a_description_names_what_it_is_about():
 
 
 @EACH_RULE
-def test_a_rule_asks_for_what_is_exported(rule: dict[str, Any]):
+def test_rule_queries_exported_metrics(rule: dict[str, Any]):
     asked = {selector.name for selector, _ in promql.selectors(rule["expr"])}
     asked |= set(NAME.findall(" ".join(rule["annotations"].values())))
     assert asked <= set(promql.series())
 
 
 @EACH_RULE
-def test_a_rule_keeps_what_tells_deployments_apart_and_no_address(rule: dict[str, Any]):
+def test_rule_keeps_source_labels_and_no_address(rule: dict[str, Any]):
     for node, _ in promql.nodes(rule["expr"]):
         if isinstance(node, promql_parser.AggregateExpr):
             assert set(SOURCE) <= set(node.modifier.labels), str(node)
@@ -189,7 +189,7 @@ def test_a_rule_keeps_what_tells_deployments_apart_and_no_address(rule: dict[str
         assert set(SOURCE) <= promql.labels(rule["expr"]) <= {*SOURCE, *WHICH, "shard"}
 
 
-def test_unit_tests_feed_rules_with_nothing_that_the_service_does_not_export():
+def test_unit_tests_use_only_exported_series():
     exported = set(promql.series())
     for path in TESTS:
         for group in read(path)["tests"]:
@@ -202,12 +202,12 @@ def test_unit_tests_feed_rules_with_nothing_that_the_service_does_not_export():
 
 
 def is_unique(node: promql.Node) -> bool:
-    """Whether no two series of a result share the labels that rules match by, whatever else is scraped."""
+    """Whether an expression has one series for each set of matched labels, whatever else is scraped."""
     if isinstance(node, promql_parser.ParenExpr):
         return is_unique(node.expr)
     if isinstance(node, promql_parser.BinaryExpr):
         sides = [each for each in (node.lhs, node.rhs) if not isinstance(each, promql_parser.NumberLiteral)]
-        # Time, less what is unique, is unique.
+        # The time minus a unique series is unique.
         return all(is_unique(each) for each in sides)
     if isinstance(node, promql_parser.Call):
         return node.func.name == "time"
@@ -215,7 +215,7 @@ def is_unique(node: promql.Node) -> bool:
 
 
 @EACH_RULE
-def test_what_is_joined_to_is_there_once_whatever_else_is_scraped(rule: dict[str, Any]):
+def test_right_side_of_join_is_unique(rule: dict[str, Any]):
     for node, _ in promql.nodes(rule["expr"]):
         if isinstance(node, promql_parser.BinaryExpr) and node.modifier and node.modifier.matching:
             if str(node.op) in {"and", "or", "unless"}:

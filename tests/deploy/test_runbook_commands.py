@@ -1,4 +1,4 @@
-"""The commands of the runbooks: tools, options, names and fields that there are."""
+"""The commands of the runbooks use existing tools, options, names and fields."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from tests.deploy.test_runbooks import OVERVIEW, PAGES, ROOT, blocks
 
 EACH = pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
 
-# Of what `--help` says of Kafka's tools, what may be of use here; all take --bootstrap-server.
+# Useful options from the `--help` of Kafka's tools; all tools have --bootstrap-server.
 KAFKA = {
     "kafka-configs.sh": "--all --alter --describe --entity-name --entity-type",
     "kafka-console-consumer.sh": (
@@ -36,12 +36,12 @@ KAFKA = {
     "kafka-transactions.sh list": "",
 }
 
-# Those without which the tool does nothing.
+# The required options.
 NEEDED = {
     "kafka-transactions.sh abort": "--topic --partition --start-offset",
     "kafka-transactions.sh describe": "--transactional-id",
     "kafka-transactions.sh describe-producers": "--topic --partition",
-    # Or a broker's number; and 15 minutes unless it is told.
+    # A broker id would do instead of the topic; the default of the time-out is 15 minutes.
     "kafka-transactions.sh find-hanging": "--topic --max-transaction-timeout",
 }
 
@@ -56,13 +56,13 @@ OF_EVERY_LINE = {"ts", "level", "event", "logger"}
 
 
 def lines(page: Path) -> Iterator[str]:
-    """Each line of each block of commands, whole; an argument in quotes may span several."""
+    """Each command line of each block; a quoted argument may span several lines."""
     for block in blocks(page, "sh"):
         yield from re.findall(r"(?:'[^']*'|[^'\n])+", block.replace("\\\n", " "))
 
 
 def commands(page: Path, program: str) -> Iterator[list[str]]:
-    """The words of each command that a page has of a program, in blocks and in the text."""
+    """The words of each command of a program on a page, in blocks and in the text."""
     spans = re.findall(rf"(?<!`)`({program} [^`]+)`(?!`)", page.read_text("utf-8"))
     for line in (*lines(page), *spans):
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|")
@@ -74,7 +74,7 @@ def commands(page: Path, program: str) -> Iterator[list[str]]:
 
 
 def logged_fields() -> dict[str, set[str]]:
-    """What each message of the log carries; where several places log it, what all of them do."""
+    """The fields of each log message; for a message logged in several places, their common fields."""
     found: dict[str, set[str]] = {}
     for path in (ROOT / "service/driftgauge").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -92,7 +92,7 @@ def logged_fields() -> dict[str, set[str]]:
 
 
 @EACH
-def test_tools_of_kafkas_have_these_options(page: Path):
+def test_kafka_tools_have_used_options(page: Path):
     for tool, *words in commands(page, r"kafka-[\w-]+\.sh"):
         assert words[:1] == ["--bootstrap-server"], words
         assert words[1] == "$BOOTSTRAP", words
@@ -105,31 +105,31 @@ def test_tools_of_kafkas_have_these_options(page: Path):
 
 
 @EACH
-def test_every_tool_of_kafkas_that_is_named_is_one(page: Path):
+def test_every_named_kafka_tool_exists(page: Path):
     assert set(re.findall(r"kafka-[\w-]+\.sh", page.read_text("utf-8"))) <= {
         name.split()[0] for name in KAFKA
     }
 
 
 @EACH
-def test_jq_picks_what_results_and_messages_have(page: Path):
+def test_jq_reads_existing_fields(page: Path):
     for line in lines(page):
         for program in re.findall(r"\bjq -\w+ (?:--arg \w+ \S+ )?'([^']+)'", line):
             asked = set(re.findall(r"\.([a-z]\w*)", program))
             assert asked, program
             message = re.match(r'logged "([^"]+)"', line)
-            assert asked <= has(line, message and message[1]), program
+            assert asked <= readable_fields(line, message and message[1]), program
 
 
-def has(line: str, message: str | None) -> set[str]:
-    """The fields of what a line of a shell reads."""
+def readable_fields(line: str, message: str | None) -> set[str]:
+    """The fields of the JSON that a command line reads."""
     if message:
         return logged_fields()[message]
     return set(RESULT["properties"]) if "driftgauge.windows" in line else OF_EVERY_LINE
 
 
 @EACH
-def test_fields_that_are_named_beside_a_message_are_carried_by_it(page: Path):
+def test_messages_have_fields_named_in_comment(page: Path):
     for message, named in re.findall(
         r'^ *logged "([^"]+)" +# ([^:\n]+)', "\n".join(blocks(page, "sh")), re.MULTILINE
     ):
@@ -137,7 +137,7 @@ def test_fields_that_are_named_beside_a_message_are_carried_by_it(page: Path):
 
 
 @EACH
-def test_kubectl_asks_for_what_the_manifests_name(page: Path):
+def test_kubectl_uses_names_of_manifests(page: Path):
     name, template = STATEFUL_SET["metadata"]["name"], STATEFUL_SET["spec"]["template"]
     text = page.read_text("utf-8")
     for label in re.findall(r" -l (\S+)", text):

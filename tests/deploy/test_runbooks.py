@@ -1,4 +1,4 @@
-"""A page for every alert, of which commands, queries and quotations are true."""
+"""The runbooks: one page per alert, with valid commands, queries and quotations."""
 
 import re
 import shlex
@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/runbooks"
 OVERVIEW = FOLDER / "README.md"
 PAGES = sorted(set(FOLDER.glob("*.md")) - {OVERVIEW})
-SECTIONS = ["What it means", "What you see", "Confirm", "What to do", "Silence"]
+SECTIONS = ["Urgency", "What it means", "Confirm", "What to do", "Silence"]
 
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a language, without the indent that they have in a list."""
+    """The fenced code blocks of a language, without the indent of list items."""
     found = re.findall(
         rf"^( *)```{language}\n(.*?)^ *```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
@@ -44,11 +44,11 @@ def silences(page: Path) -> list[str]:
     ]
 
 
-def test_every_alert_has_a_page_and_every_page_an_alert():
+def test_alerts_and_pages_match():
     assert {page.stem for page in PAGES} == set(ALERTS)
 
 
-def test_runbook_addresses_lead_to_pages_of_this_folder():
+def test_runbook_urls_lead_to_pages():
     for name, rules in ALERTS.items():
         for rule in rules:
             path = rule["annotations"]["runbook_url"].partition("/blob/main/")[2]
@@ -56,7 +56,7 @@ def test_runbook_addresses_lead_to_pages_of_this_folder():
 
 
 @EACH_PAGE
-def test_a_page_has_all_five_sections_and_each_says_something(page: Path):
+def test_page_has_five_nonempty_sections(page: Path):
     title, *rest = re.split(r"^## ", page.read_text("utf-8"), flags=re.MULTILINE)
     assert title.strip() == f"# {page.stem}"
     sections = {heading: text.strip() for heading, _, text in (part.partition("\n") for part in rest)}
@@ -67,7 +67,7 @@ def test_a_page_has_all_five_sections_and_each_says_something(page: Path):
     assert "amtool silence add " in sections["Silence"]
 
 
-def test_the_overview_lists_every_alert_with_its_severity():
+def test_overview_lists_every_alert_with_severity():
     rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \| ([^|]+) \|", OVERVIEW.read_text("utf-8"), re.MULTILINE)
     assert sorted(name for name, _, _ in rows) == sorted(ALERTS)
     for name, page, severity in rows:
@@ -78,13 +78,13 @@ def test_the_overview_lists_every_alert_with_its_severity():
 
 
 @pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
-def test_links_between_files_lead_somewhere(page: Path):
+def test_links_lead_to_existing_files(page: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
 
 
 @EACH_PAGE
-def test_queries_ask_for_what_is_exported(page: Path):
+def test_queries_use_exported_series(page: Path):
     queries = blocks(page, "promql")
     assert queries
     for query in queries:
@@ -94,28 +94,28 @@ def test_queries_ask_for_what_is_exported(page: Path):
 
 
 @EACH_PAGE
-def test_every_metric_that_is_mentioned_exists(page: Path):
+def test_every_mentioned_metric_exists(page: Path):
     mentioned = set(re.findall(r"`(driftgauge_\w+)", page.read_text("utf-8")))
     histograms = {name.removesuffix("_bucket") for name in promql.series() if name.endswith("_bucket")}
     assert mentioned <= promql.series().keys() | histograms
 
 
 @pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
-def test_commands_are_a_shells(page: Path):
+def test_commands_are_valid_shell(page: Path):
     for block in blocks(page, "sh"):
         done = subprocess.run(["bash", "-n"], input=block, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
 
 @EACH_PAGE
-def test_messages_that_are_looked_for_are_logged(page: Path):
+def test_searched_messages_are_logged(page: Path):
     source = "".join(path.read_text("utf-8") for path in (ROOT / "service/driftgauge").rglob("*.py"))
     for message in re.findall(r'^ *logged "([^"]+)"', page.read_text("utf-8"), re.MULTILINE):
         assert f'"{message}"' in source, message
 
 
 @pytest.mark.stack
-def test_silences_hush_the_alerts_that_they_are_for_and_nothing_else(tmp_path: Path):
+def test_silences_mute_only_their_alerts(tmp_path: Path):
     amtool = required("amtool", "prometheus-alertmanager")
     fired: dict[str, dict[str, str]] = {}
     for name, expected in cases():
@@ -130,9 +130,9 @@ def test_silences_hush_the_alerts_that_they_are_for_and_nothing_else(tmp_path: P
             matchers = [argument for argument in arguments[2:] if not argument.startswith("--")]
             chosen = dict(re.fullmatch(r"(\w+)=(.*)", matcher).groups() for matcher in matchers)
             assert {"alertname"} <= chosen.keys() <= labels.keys(), command
-            # As in the example, but for what is a pattern.
+            # The labels of the example; patterns keep the label of the alert.
             labels |= {label: value for label, value in chosen.items() if not value.startswith("~")}
-            # Each page by itself, or the widest silence would do for all.
+            # A label per page, because otherwise the widest silence would match all alerts.
             alone = {"page": page.stem}
             post(
                 alertmanager,
@@ -142,15 +142,15 @@ def test_silences_hush_the_alerts_that_they_are_for_and_nothing_else(tmp_path: P
             where = f"--alertmanager.url=http://127.0.0.1:{alertmanager.port}"
             subprocess.run([amtool, *arguments, f"page={page.stem}", where], check=True, capture_output=True)
 
-        def hushed() -> list[str]:
+        def inhibited() -> list[str]:
             return sorted(
                 alert["labels"]["alertname"]
                 for alert in alertmanager.alerts()
                 if alert["status"]["silencedBy"]
             )
 
-        wait_for("silences to take effect", lambda: len(hushed()) >= len(PAGES))
-        assert hushed() == sorted(ALERTS)
+        wait_for("silences to take effect", lambda: len(inhibited()) >= len(PAGES))
+        assert inhibited() == sorted(ALERTS)
 
 
 MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}
@@ -158,7 +158,7 @@ IN_FIGURES = {"a quarter of an hour": "15 minutes", "half an hour": "30 minutes"
 
 
 def stated(text: str) -> set[float]:
-    """The times that a text speaks of, minutes; not seconds, nor `(5 min)`, which are the service's own."""
+    """The times in a text, minutes, without seconds and `(5 min)`, which are settings of the service."""
     text = " ".join(text.split())
     for words, figures in IN_FIGURES.items():
         text = text.replace(words, figures)
@@ -166,7 +166,7 @@ def stated(text: str) -> set[float]:
 
 
 @EACH_PAGE
-def test_times_are_those_that_the_alert_waits_and_looks_back_for(page: Path):
+def test_stated_times_match_rule(page: Path):
     rules = ALERTS[page.stem]
     text = page.read_text("utf-8").partition("## What it means\n")[2].partition("\n## ")[0]
     expr = rules[0]["expr"]

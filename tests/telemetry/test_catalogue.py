@@ -9,9 +9,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import InputError
-from driftgauge.telemetry.catalogue import METRICS, render_table, replace_table
+from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import Kind
+from driftgauge.telemetry.metrics_table import render_table, replace_table
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.needed import required
 from tests.results import build_segment
@@ -27,14 +28,14 @@ from tests.telemetry.builders import (
     families,
 )
 
-README = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
+DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 
 
 def sampled_name(family):
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
-def test_the_catalogue_and_the_registry_hold_the_same_names_types_and_help():
+def test_registry_matches_catalogue_names_types_and_help():
     exported = {
         sampled_name(family): (family.type, family.documentation)
         for family in families(build_busy_telemetry()).values()
@@ -43,34 +44,34 @@ def test_the_catalogue_and_the_registry_hold_the_same_names_types_and_help():
     assert exported == {name: (metric.kind, metric.documentation) for name, metric in METRICS.items()}
 
 
-def test_every_series_bears_exactly_the_labels_of_the_catalogue():
+def test_every_series_has_exactly_catalogue_labels():
     for family in families(build_busy_telemetry()).values():
         if family.name.startswith("driftgauge_"):
             labels = {tuple(sorted(set(sample.labels) - {"le"})) for sample in family.samples}
             assert labels == {tuple(sorted(METRICS[sampled_name(family)].labels))}, family.name
 
 
-def test_every_metric_bears_the_prefix_and_states_its_unit():
+def test_every_metric_has_prefix_and_states_unit():
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
         assert (metric.kind is Kind.COUNTER) == name.endswith("_total")
         assert metric.documentation.endswith(f" Unit: {metric.unit}.")
 
 
-def test_every_window_metric_carries_stream_and_window():
+def test_every_window_metric_has_stream_and_window_labels():
     for name, metric in METRICS.items():
         if name.startswith("driftgauge_window"):
             assert metric.labels[:2] == ("stream", "window"), name
 
 
-def test_the_openmetrics_text_of_a_busy_service_parses():
+def test_openmetrics_text_of_busy_service_parses():
     text = openmetrics.generate_latest(build_busy_telemetry().registry).decode()
     parsed = {family.name for family in text_string_to_metric_families(text)}
     assert {name.removesuffix("_total") for name in METRICS} <= parsed
 
 
 @pytest.mark.stack
-def test_promtool_finds_no_fault_with_the_metrics():
+def test_promtool_accepts_metrics():
     promtool = required("promtool", "prometheus")
     rendered = generate_latest(build_busy_telemetry().registry)
     checked = subprocess.run(
@@ -79,14 +80,14 @@ def test_promtool_finds_no_fault_with_the_metrics():
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
-def test_the_table_has_a_row_per_metric_and_no_broken_cell():
+def test_table_has_one_row_per_metric_and_no_broken_cell():
     rows = render_table().splitlines()[2:]
     assert len(rows) == len(METRICS)
     assert {row.count("|") for row in rows} == {6}
 
 
-def test_only_the_text_between_the_markers_is_replaced():
-    replaced = replace_table(README)
+def test_replace_changes_only_text_between_markers():
+    replaced = replace_table(DOCUMENT)
     assert "stale" not in replaced
     assert render_table() in replaced
     assert replaced.startswith("# Title\n\n<!-- metrics:begin -->\n|")
@@ -94,7 +95,7 @@ def test_only_the_text_between_the_markers_is_replaced():
     assert replace_table(replaced) == replaced
 
 
-def test_the_readme_counts_the_series_of_a_stream_rightly():
+def test_metrics_reference_counts_series_of_stream():
     segments = build_segment("de"), build_segment("other")
     results = [build_result(size_ms=size_ms, segments=segments) for size_ms in (HOUR_MS, DAY_MS)]
     telemetry = build_telemetry()
@@ -113,11 +114,11 @@ def test_the_readme_counts_the_series_of_a_stream_rightly():
     per_cluster = len(of_clusters) // (sizes * clusters)
     per_segment = len(of_segments) // (sizes * segments)
     per_stream = len(labels) - len(of_windows) - clusters
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    said = " ".join(readme.split())
-    assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in said
-    assert f"and {per_segment} more for each value of each segment" in said
-    assert f"{per_stream} + *k* per stream, 2 per partition" in said
+    document = (Path(__file__).parents[2] / "deploy/README.md").read_text("utf-8")
+    stated = " ".join(document.split())
+    assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in stated
+    assert f"and {per_segment} more for each value of each segment" in stated
+    assert f"{per_stream} + *k* per stream, 2 per partition" in stated
 
 
 @pytest.mark.parametrize(
@@ -126,27 +127,28 @@ def test_the_readme_counts_the_series_of_a_stream_rightly():
         "no marker",
         "<!-- metrics:begin -->",
         "<!-- metrics:end --> <!-- metrics:begin -->",
-        README + README,
-        README + "<!-- metrics:end -->",
+        DOCUMENT + DOCUMENT,
+        DOCUMENT + "<!-- metrics:end -->",
     ],
 )
-def test_a_readme_without_one_pair_of_markers_is_an_error_that_names_them(text):
+def test_document_without_one_pair_of_markers_raises_error(text):
     with pytest.raises(InputError, match="<!-- metrics:begin -->"):
         replace_table(text)
 
 
-def test_the_command_checks_writes_and_then_is_content(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(README)
+def test_command_reports_stale_table_writes_it_and_then_passes(tmp_path):
+    document = tmp_path / "deploy/README.md"
+    document.parent.mkdir()
+    document.write_text(DOCUMENT)
 
     def run(*arguments):
-        command = [sys.executable, "-W", "error", "-m", "driftgauge.telemetry.catalogue", *arguments]
+        command = [sys.executable, "-W", "error", "-m", "driftgauge.telemetry.metrics_table", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     stale = run("--check")
     assert stale.returncode == 1
     assert "out of date" in stale.stderr
-    assert readme.read_text() == README
+    assert document.read_text() == DOCUMENT
     assert run().returncode == 0
-    assert readme.read_text() == replace_table(README)
+    assert document.read_text() == replace_table(DOCUMENT)
     assert run("--check").returncode == 0

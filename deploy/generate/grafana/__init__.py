@@ -1,1 +1,1 @@
-"""Grafana: two dashboards, and the alerts of drift as its own."""
+"""Grafana's dashboards, and the drift alerts as Grafana alert rules."""

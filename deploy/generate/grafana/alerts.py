@@ -1,22 +1,25 @@
-"""The alerts of drift as Grafana's own, for those who alert there: from the same rules as Prometheus's.
+"""The drift alerts as Grafana alert rules, made from Prometheus's rules, for those who alert in Grafana.
 
-The alerts on blindness have no such copy: they must reach somebody where Grafana is away as well.
+The alerts on blind monitoring have no such copy: they must reach somebody also while Grafana is down.
 """
 
 from typing import Any
 
 from deploy.generate import alerts
 from deploy.generate.grafana import drift, drift_details
-from deploy.generate.grafana.dashboards import DRIFT, panel_number
+from deploy.generate.grafana.dashboards import DRIFT, panel_id
+from deploy.generate.grafana.fields import to_plain
+from grafana_foundation_sdk.builders import alerting, expr, prometheus
+from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 
 __all__ = ["DATASOURCE_UID", "GROUP", "provisioning"]
 
 DATASOURCE_UID = "driftgauge-prometheus"
-"""The data source of provisioning/datasources/prometheus.yml; alerts can name none by a variable."""
+"""The uid in provisioning/datasources/prometheus.yml; alert rules cannot name a data source by a variable."""
 
 GROUP = "driftgauge-drift"
 
-# Where to look, of all panels.
+# The panel that each alert links to.
 _PANELS = {
     "DriftgaugeDrift": drift.VERDICTS,
     "DriftgaugeDriftPassed": drift.VERDICTS,
@@ -24,20 +27,21 @@ _PANELS = {
     "DriftgaugeSegmentDrift": drift_details.SEGMENT_VERDICTS,
 }
 
-# Grafana's templates cannot ask Prometheus for more, as Prometheus's own do for times and top movers.
+# Unlike Prometheus's templates, Grafana's cannot query times and top movers.
 _DESCRIPTION = (
     "Stream {{ $labels.stream }}, windows of {{ $labels.window }}"
-    "{{ if $labels.segment }}, segment {{ $labels.segment }} = {{ $labels.value }}{{ end }}."
-    " The dashboard shows how far, where and since when."
+    "{{ if $labels.segment }}, segment {{ $labels.segment }} = {{ $labels.value }}{{ end }}: drift."
+    " See on the dashboard how large the drift is and when it began, and look for a change at that time."
 )
 
-# Far more than the time between two scrapes; an instant query looks back five minutes by itself.
+# Much longer than a scrape interval; an instant query itself looks back five minutes.
 _LOOK_BACK_S = 600
 
 
 def provisioning() -> dict[str, object]:
-    """Return the file of alert rules, as Grafana's provisioning reads it."""
+    """Return the file of alert rules, as Grafana's file provisioning reads it."""
     (rules,) = (group["rules"] for group in alerts.groups() if group["name"] == GROUP)
+    # The SDK's builders of groups and rules write the keys of the HTTP API and have no keepFiringFor.
     group = {
         "orgId": 1,
         "name": GROUP,
@@ -51,23 +55,23 @@ def provisioning() -> dict[str, object]:
 def _rule(rule: dict[str, Any]) -> dict[str, object]:
     name: str = rule["alert"]
     severity: str = rule["labels"]["severity"]
-    # Grafana takes either both or neither.
+    # Grafana accepts either both keys or neither.
     panel = {
         "__dashboardUid__": DRIFT,
-        "__panelId__": str(panel_number(drift.dashboard(), _PANELS[name])),
+        "__panelId__": str(panel_id(drift.dashboard(), _PANELS[name])),
     }
     return {
         "uid": f"{name.lower()}-{severity}",
-        # No two of a folder may have the same.
+        # Titles must be unique within a folder.
         "title": f"{name} ({severity})",
         "condition": "fires",
         "data": [_query(rule["expr"]), _condition()],
-        # The expressions have a value only where there is drift, and Prometheus tells of blindness.
+        # The expressions have a value only during drift, and Prometheus's alerts report blind monitoring.
         "noDataState": "OK",
-        # A question that is not answered is blindness, of Grafana's; it has a name of its own there.
+        # A failed query means that Grafana itself is blind; Grafana raises an alert of its own for it.
         "execErrState": "Error",
         "for": rule.get("for", "0s"),
-        # Since Grafana 12; those before it pass over what they do not know, and resolve at once.
+        # Since Grafana 12. Earlier versions ignore the key and resolve at once.
         **({"keepFiringFor": rule["keep_firing_for"]} if "keep_firing_for" in rule else {}),
         "labels": rule["labels"],
         "annotations": rule["annotations"] | {"description": _DESCRIPTION} | panel,
@@ -75,25 +79,25 @@ def _rule(rule: dict[str, Any]) -> dict[str, object]:
     }
 
 
-def _query(expr: str) -> dict[str, object]:
-    return {
-        "refId": "drift",
-        "relativeTimeRange": {"from": _LOOK_BACK_S, "to": 0},
-        "datasourceUid": DATASOURCE_UID,
-        "model": {"refId": "drift", "expr": expr, "instant": True, "range": False},
-    }
+def _query(expression: str) -> dict[str, object]:
+    query = (
+        alerting.Query("drift")
+        .relative_time_range(RelativeTimeRange(from_val=_LOOK_BACK_S, to=0))
+        .datasource_uid(DATASOURCE_UID)
+        .model(prometheus.Dataquery().ref_id("drift").expr(expression).instant())
+    )
+    return dict(to_plain(query.build()))
 
 
 def _condition() -> dict[str, object]:
-    """Return that a value is there at all: no expression of drift has one of 0 or less."""
-    return {
-        "refId": "fires",
-        "relativeTimeRange": {"from": 0, "to": 0},
-        "datasourceUid": "__expr__",
-        "model": {
-            "refId": "fires",
-            "type": "threshold",
-            "expression": "drift",
-            "conditions": [{"evaluator": {"type": "gt", "params": [0]}}],
-        },
-    }
+    """Return the condition that the query has any value; no drift expression has a value of 0 or less."""
+    above_zero = expr.ExprTypeThresholdConditions().evaluator(
+        expr.ExprTypeThresholdConditionsEvaluator().type("gt").params([0])
+    )
+    condition = (
+        alerting.Query("fires")
+        .relative_time_range(RelativeTimeRange(from_val=0, to=0))
+        .datasource_uid("__expr__")
+        .model(expr.TypeThreshold().ref_id("fires").expression("drift").conditions([above_zero]))
+    )
+    return dict(to_plain(condition.build()))

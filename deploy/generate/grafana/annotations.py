@@ -1,55 +1,62 @@
-"""What is marked on every panel: alerts that fire, and what was changed."""
+"""Annotations of the dashboards: firing alerts, new baselines and new versions."""
 
-from deploy.generate.grafana.fields import DATASOURCE
+from typing import Any
+
+from deploy.generate.grafana.fields import DATASOURCE, to_plain
 from deploy.generate.grafana.queries import OF_SOURCE
 from deploy.generate.labels import by
+from grafana_foundation_sdk.builders import dashboard as d
 
 __all__ = ["annotations"]
 
 
-def annotations(alerts_where: str) -> list[dict[str, object]]:
-    """Return them, of the alerts that a selector chooses."""
-    fires = f'ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {alerts_where}}}'
-    marked = (
-        (
+def annotations(alerts_selector: str) -> list[dict[str, Any]]:
+    """Return the annotation queries of a dashboard.
+
+    Args:
+        alerts_selector: Label matchers that choose the alerts to mark.
+    """
+    firing = f'ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {alerts_selector}}}'
+    return [
+        _annotation(
             "Firing alerts",
             "red",
-            fires,
+            firing,
             "{{alertname}} fires",
             "{{severity}} {{stream}} {{window}} {{topic}}",
         ),
-        (
+        _annotation(
             "New baselines",
             "purple",
             _appeared("driftgauge_baseline_info", "stream", "baseline", "model_version"),
-            "A baseline of {{stream}} that was not there before",
-            "{{baseline}}, of model version {{model_version}}",
+            "New baseline of {{stream}}",
+            "{{baseline}}, model version {{model_version}}",
         ),
-        (
+        _annotation(
             "New versions",
             "blue",
             _appeared("driftgauge_build_info", "version"),
-            "A version that was not there before",
+            "New version of driftgauge",
             "{{version}}",
         ),
-    )
-    return [
-        {
-            "name": name,
-            "datasource": DATASOURCE.to_json(),
-            "enable": True,
-            "iconColor": colour,
-            "expr": expr,
-            "titleFormat": title,
-            "textFormat": text,
-            "step": "60s",
-        }
-        for name, colour, expr, title, text in marked
     ]
 
 
+def _annotation(name: str, colour: str, expr: str, title: str, text: str) -> dict[str, Any]:
+    query = (
+        d.AnnotationQuery()
+        .name(name)
+        .datasource(DATASOURCE)
+        .enable(True)  # noqa: FBT003 - the builder's
+        .icon_color(colour)
+        .expr(expr)
+    )
+    # The builder has no method for the fields of Prometheus annotations.
+    return {**to_plain(query.build()), "titleFormat": title, "textFormat": text, "step": "60s"}
+
+
 def _appeared(name: str, *labels: str) -> str:
-    """Return what was not there before; a shard that changes hands shows nothing for a moment."""
+    """Return the series that did not exist before; looking back bridges a change of a shard's owner."""
     series = f"{name}{{{OF_SOURCE}}}"
     before = f"last_over_time({series}[$__rate_interval] offset $__interval)"
     return f"max by ({by(*labels)}) ({series})\nunless\nmax by ({by(*labels)}) ({before})"

@@ -1,71 +1,70 @@
-"""A dashboard around its panels: variables, annotations, links, rows."""
+"""The frame of a dashboard: variables, annotations, links and rows around its panels."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from deploy.generate.grafana.annotations import annotations
-from deploy.generate.grafana.fields import DATASOURCE, Panel, link
+from deploy.generate.grafana.fields import DATASOURCE, Panel, link, to_plain
 from deploy.generate.grafana.queries import firing
 from deploy.generate.grafana.tables import Column, table_of
 from deploy.generate.labels import SOURCE
 from grafana_foundation_sdk.builders import dashboard as d
 from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
-__all__ = ["DRIFT", "SERVICE", "alert_table", "drift_url", "panel_number", "render", "variable"]
+__all__ = ["DRIFT", "SERVICE", "alert_table", "drift_url", "panel_id", "render", "variable"]
 
 DRIFT = "driftgauge-drift"
 SERVICE = "driftgauge-service"
 
 _DEPLOY = "https://github.com/driftgauge/driftgauge/blob/main/deploy"
-_CHOSEN = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *SOURCE))
+_SELECTION = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *SOURCE))
 
 Variable = Builder[dashboard.VariableModel]
 
 
 def drift_url(stream: str, window: str | None = None) -> str:
-    """Return where the drift of a stream is drawn, both given as Grafana's variables of a link."""
-    chosen = f"var-stream={stream}" + (f"&var-window={window}" if window else "")
-    return f"/d/{DRIFT}?{_CHOSEN}&{chosen}&${{__url_time_range}}"
+    """Return a link to the drift dashboard of a stream; both arguments may be Grafana variables."""
+    selection = f"var-stream={stream}" + (f"&var-window={window}" if window else "")
+    return f"/d/{DRIFT}?{_SELECTION}&{selection}&${{__url_time_range}}"
 
 
-def variable(name: str, metric: str, description: str, every: str | None = None) -> Variable:
-    """Return what is chosen at the top out of the values of a label.
+def variable(name: str, metric: str, description: str, all_value: str | None = None) -> Variable:
+    """Return a variable whose options are the values of a label.
 
     Args:
-        name: The label, and the variable.
-        metric: A selector of series that bear it.
-        description: What it chooses.
-        every: The regular expression for all of them, of which several can be chosen; None where one is.
+        name: The name of the label and of the variable.
+        metric: A selector of series that have the label.
+        description: What the variable selects.
+        all_value: The regular expression that "All" stands for; None allows exactly one choice.
     """
     query = f"label_values({metric}, {name})"
-    chosen = (
+    built = (
         d.QueryVariable(name)
         .label(name.capitalize())
         .description(description)
         .datasource(DATASOURCE)
+        # The builder takes the query of a Prometheus variable as a dictionary; qryType 1 is label_values.
         .query({"qryType": 1, "query": query, "refId": name})
         .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
-        .multi(every is not None)
-        .include_all(every is not None)
+        .multi(all_value is not None)
+        .include_all(all_value is not None)
     )
-    if every is None:
-        return chosen
-    return chosen.all_value(every).current(dashboard.VariableOption(text=["All"], value=["$__all"]))
+    if all_value is None:
+        return built
+    return built.all_value(all_value).current(dashboard.VariableOption(text=["All"], value=["$__all"]))
 
 
-def alert_table(where: str, *, span: int) -> Panel:
-    """Return a table of the alerts that fire, with links to their runbooks."""
+def alert_table(selector: str, *, span: int) -> Panel:
+    """Return a table of the firing alerts, with links to their runbooks."""
     return table_of(
-        "Alerts that fire",
-        "ALERTS of the rules in driftgauge-alerts.yml. The name leads to the runbook, the stream to its"
-        " panels of drift.",
+        "Firing alerts",
+        "ALERTS from the rules in driftgauge-alerts.yml. The name links to the runbook, the stream to its"
+        " drift panels.",
         ("alertname", "severity", "stream", "window"),
-        {"count": Column(firing(where, "alertname", "severity", "stream", "window"), decimals=0)},
+        {"count": Column(firing(selector, "alertname", "severity", "stream", "window"), decimals=0)},
         span=span,
         cells={
             "alertname": {"links": [link("Runbook", f"{_DEPLOY}/${{__data.fields.runbook}}").build()]},
@@ -85,20 +84,20 @@ def render(
     description: str,
     *,
     variables: Sequence[Variable],
-    alerts_where: str,
+    alerts_selector: str,
     to: tuple[str, str],
     rows: Mapping[str, Sequence[Panel]],
 ) -> dict[str, Any]:
     """Return a dashboard as Grafana's provisioning reads it.
 
     Args:
-        uid: Its name in links, which alerts hold as well.
-        title: Its title.
-        description: Whom it is for.
-        variables: What is chosen at the top, beside the data source and the source.
-        alerts_where: Which alerts are marked on every panel.
+        uid: The identifier in links from dashboards and alerts.
+        title: The title.
+        description: The question that the dashboard answers.
+        variables: Variables beside the data source and the source labels.
+        alerts_selector: Label matchers of the alerts that are marked on every panel.
         to: The title and uid of the other dashboard.
-        rows: Panels under headings; a heading that ends in `…` is closed until somebody clicks it.
+        rows: Panels by the heading of their row; a row whose heading ends in `…` is collapsed.
     """
     built = (
         d.Dashboard(title)
@@ -106,7 +105,7 @@ def render(
         .description(description)
         .tags(["driftgauge"])
         .readonly()
-        # Windows are aligned to UTC, and the log's times are.
+        # Windows are aligned to UTC, and the log has UTC times.
         .timezone("utc")
         .time("now-24h", "now")
         .refresh("1m")
@@ -116,7 +115,7 @@ def render(
             d.DashboardLink(to[0])
             .type(dashboard.DashboardLinkType.LINK)
             .icon("dashboard")
-            .url(f"/d/{to[1]}?{_CHOSEN}")
+            .url(f"/d/{to[1]}?{_SELECTION}")
             .keep_time(True)  # noqa: FBT003 - the builder's
         )
         .link(
@@ -137,16 +136,17 @@ def render(
             built = built.with_row(row)
             for panel in panels:
                 built = built.with_panel(panel)
-    document: dict[str, Any] = json.loads(json.dumps(built.build(), cls=JSONEncoder))
+    document: dict[str, Any] = to_plain(built.build())
+    # Ids follow the order of the finished document; the alert rules look them up by title.
     for number, panel_document in enumerate(_flat(document), 1):
         panel_document["id"] = number
-    # The builder knows no texts of annotations.
-    document["annotations"] = {"list": annotations(alerts_where)}
+    # The annotations have texts that the builder of the dashboard does not take.
+    document["annotations"] = {"list": annotations(alerts_selector)}
     return document
 
 
-def panel_number(document: Mapping[str, Any], title: str) -> int:
-    """Return the number by which links and alerts know a panel."""
+def panel_id(document: Mapping[str, Any], title: str) -> int:
+    """Return the id of the panel with a title, as links and alerts use it."""
     return {panel["title"]: int(panel["id"]) for panel in _flat(document)}[title]
 
 
@@ -158,20 +158,20 @@ def _datasource() -> Variable:
     return (
         d.DatasourceVariable("datasource")
         .label("Data source")
-        .description("The Prometheus that scrapes driftgauge.")
+        .description("The Prometheus server that scrapes driftgauge.")
         .type("prometheus")
     )
 
 
 def _sources() -> list[Variable]:
-    """Return the variables of the source, each of what those before it leave."""
-    chosen: list[Variable] = []
-    where: list[str] = []
+    """Return the variables of the source labels; each offers the values that the ones before it leave."""
+    variables: list[Variable] = []
+    matchers: list[str] = []
     for label in SOURCE:
-        metric = f"driftgauge_build_info{{{', '.join(where)}}}" if where else "driftgauge_build_info"
-        # Only the job is always there.
-        every = ".+" if label == "job" else ".*"
-        text = "Where a scrape or a central ruler adds it." if label != "job" else "The scrape job."
-        chosen.append(variable(label, metric, text, every))
-        where.append(f'{label}=~"${label}"')
-    return chosen
+        metric = f"driftgauge_build_info{{{', '.join(matchers)}}}" if matchers else "driftgauge_build_info"
+        # Every series has a job; the other labels may be missing.
+        all_value = ".+" if label == "job" else ".*"
+        text = "The scrape job." if label == "job" else "A label that a scrape or a central ruler may add."
+        variables.append(variable(label, metric, text, all_value))
+        matchers.append(f'{label}=~"${label}"')
+    return variables

@@ -1,13 +1,16 @@
-"""What all panels have alike: their queries, and how fields of a name are shown."""
+"""Parts that all panels share: data source, queries, colours, thresholds, overrides by field name."""
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploy.generate.grafana.queries import VERDICT_CODES
+from grafana_foundation_sdk.builders import common as c
 from grafana_foundation_sdk.builders import dashboard as d
 from grafana_foundation_sdk.builders import heatmap, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
@@ -31,6 +34,7 @@ __all__ = [
     "ref",
     "targets",
     "thresholds",
+    "to_plain",
 ]
 
 Panel = Builder[dashboard.Panel]
@@ -52,43 +56,45 @@ COLOURS: Mapping[str, str] = {
 VERDICT_TEXTS: Mapping[float, tuple[str, str]] = {
     code: (verdict, COLOURS[verdict]) for verdict, code in VERDICT_CODES.items()
 }
-"""The text and colour of each verdict's code."""
+"""Text and colour by the code of a verdict."""
 
 
 def fixed(colour: str) -> Properties:
-    """Return the properties of a series of one colour."""
-    return {"color": {"mode": "fixed", "fixedColor": colour}}
+    """Return the properties of a series in one colour."""
+    color = d.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(colour)
+    return {"color": color.build()}
 
 
 def limit() -> Properties:
-    """Return the properties of a line that others are held against."""
-    return {**fixed("red"), "custom.lineStyle": {"fill": "dash", "dash": [8, 6]}, "custom.fillOpacity": 0}
+    """Return the properties of a dashed red line that marks a limit."""
+    style = c.LineStyle().fill("dash").dash([8, 6])
+    return {**fixed("red"), "custom.lineStyle": style.build(), "custom.fillOpacity": 0}
 
 
 def link(title: str, url: str) -> Builder[dashboard.DashboardLink]:
-    """Return where a click on a value leads."""
+    """Return a link that Grafana opens when a value is clicked."""
     return d.DashboardLink(title).url(url)
 
 
 def begin(panel: _Kind, title: str, description: str, queries: list[Builder[Dataquery]], unit: str) -> _Kind:
-    """Return a panel with what every kind has."""
+    """Return a panel with the settings that every kind has."""
     return panel.title(title).description(description).datasource(DATASOURCE).targets(queries).unit(unit)
 
 
-def ref(place: int) -> str:
-    """Return the letter by which a panel knows a query."""
-    return chr(ord("A") + place)
+def ref(index: int) -> str:
+    """Return the letter that identifies the query of an index within its panel."""
+    return chr(ord("A") + index)
 
 
 def targets(
     queries: Mapping[str, str], *, instant: bool = False, interval: str = ""
 ) -> list[Builder[Dataquery]]:
-    """Return queries by the names of what they draw; instant ones as a table."""
+    """Return the queries of a panel, from expressions by legend. Instant queries return tables."""
     targets: list[Builder[Dataquery]] = []
-    for place, (legend, expr) in enumerate(queries.items()):
+    for index, (legend, expr) in enumerate(queries.items()):
         query = (
             prometheus.Dataquery()
-            .ref_id(ref(place))
+            .ref_id(ref(index))
             .datasource(DATASOURCE)
             .editor_mode(QueryEditorMode.CODE)
             .expr(expr)
@@ -103,26 +109,31 @@ def targets(
 def overrides(
     series: Mapping[str, Properties],
 ) -> list[Builder[dashboard.DashboardFieldConfigSourceOverrides]]:
-    """Return how fields of these names are shown."""
+    """Return overrides that set properties of fields, by field name."""
     return [
         d.DashboardFieldConfigSourceOverrides()
         .matcher(dashboard.MatcherConfig("byName", name))
-        .properties([dashboard.DynamicConfigValue(key, each) for key, each in properties.items()])
+        .properties([dashboard.DynamicConfigValue(key, value) for key, value in properties.items()])
         for name, properties in series.items()
     ]
 
 
 def mapping(names: Mapping[float, tuple[str, str]]) -> dashboard.ValueMap:
-    """Return the text and colour that each number stands for."""
+    """Return a value mapping from numbers to texts and colours."""
     return dashboard.ValueMap(
         {
-            f"{code:g}": dashboard.ValueMappingResult(text, colour, index=place)
-            for place, (code, (text, colour)) in enumerate(names.items())
+            f"{code:g}": dashboard.ValueMappingResult(text, colour, index=index)
+            for index, (code, (text, colour)) in enumerate(names.items())
         }
     )
 
 
 def thresholds(colours: Mapping[float | None, str]) -> d.ThresholdsConfig:
-    """Return colours from values on; that of None is for what is below the others."""
+    """Return thresholds from colours by the value where each starts; None starts below all others."""
     steps = [dashboard.Threshold(at, colour) for at, colour in colours.items()]
     return d.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def to_plain(built: object) -> Any:
+    """Return a built SDK object as plain dictionaries and lists."""
+    return json.loads(json.dumps(built, cls=JSONEncoder))

@@ -1,4 +1,4 @@
-"""Panels of lines and bars over time."""
+"""Time series panels: lines and bars."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ from grafana_foundation_sdk.models import common, dashboard
 __all__ = ["bars", "draw"]
 
 
-def draw(  # noqa: PLR0913 - each is one thing that a line may be
+def draw(  # noqa: PLR0913 - each is one option of a line panel
     title: str,
     description: str,
     queries: Mapping[str, str],
@@ -34,20 +34,20 @@ def draw(  # noqa: PLR0913 - each is one thing that a line may be
     series: Mapping[str, Properties] = NOTHING,
     leads_to: Link | None = None,
 ) -> Panel:
-    """Draw lines over time.
+    """Return a panel of lines over time.
 
     Args:
         title: The panel's title.
-        description: What is drawn, from which metrics, and how to read it.
-        queries: Expressions by the name of what they draw.
-        unit: Grafana's name of the unit.
-        span: Columns of 24.
+        description: The metrics of the panel, and how to read it.
+        queries: Expressions by legend.
+        unit: Grafana's identifier of the unit.
+        span: The width in columns of 24.
         steps: A value holds until the next, as with gauges of windows.
-        stacked: Each series stands on the one below.
-        logarithmic: The axis counts powers of ten.
-        line_at: Where a dashed line is drawn across.
-        series: How some series are shown, by their names.
-        leads_to: Where a click leads.
+        stacked: Series are stacked.
+        logarithmic: The axis is logarithmic, base 10.
+        line_at: The value of a dashed line across the panel; None draws no line.
+        series: Display properties by series name.
+        leads_to: The link of a click; None for no link.
     """
     mode = common.GraphThresholdsStyleMode.OFF if line_at is None else common.GraphThresholdsStyleMode.DASHED
     scale = c.ScaleDistributionConfig().type(common.ScaleDistribution.LINEAR)
@@ -83,7 +83,7 @@ def bars(
     span: int = 8,
     series: Mapping[str, Properties] = NOTHING,
 ) -> Panel:
-    """Draw how often something happened, a bar for each minute or more; nothing at all is a bar of 0."""
+    """Return a panel of counts, one bar for each minute or longer."""
     return (
         begin(timeseries.Panel(), title, description, targets(queries, interval="1m"), "short")
         .span(span)
@@ -103,7 +103,7 @@ def bars(
     )
 
 
-def _stacking(stacked: bool) -> common.StackingMode:  # noqa: FBT001 - of one caller
+def _stacking(stacked: bool) -> common.StackingMode:  # noqa: FBT001 - one caller
     return common.StackingMode.NORMAL if stacked else common.StackingMode.NONE
 
 

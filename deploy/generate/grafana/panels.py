@@ -1,4 +1,4 @@
-"""Panels of single values, of states over time, and of a heat map."""
+"""Panels of single values, of states over time, and of heat maps."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ __all__ = ["heat_map", "states", "value"]
 def value(
     title: str, description: str, query: str, *, unit: str, colours: Mapping[float | None, str]
 ) -> Panel:
-    """Show the last value, large, on the colour from its threshold on."""
+    """Return a panel that shows the last value, coloured by thresholds."""
     return (
         begin(stat.Panel(), title, description, targets({"": query}), unit)
         .span(4)
@@ -37,7 +37,7 @@ def states(
     span: int = 24,
     leads_to: Link | None = None,
 ) -> Panel:
-    """Draw a row for each series, and in it a block for as long as a state lasts."""
+    """Return a timeline with one row for each series and one block for each period of a state."""
     return (
         begin(statetimeline.Panel(), title, description, targets(queries), "none")
         .span(span)
@@ -53,7 +53,7 @@ def states(
 
 
 def heat_map(title: str, description: str, query: str, legend: str) -> Panel:
-    """Draw a row for each series, coloured by sign and size: blue below 0, red above."""
+    """Return a heat map with one row for each series: blue below 0, red above."""
     return (
         begin(heatmap.Panel(), title, description, targets({legend: query}), "none")
         .span(14)
@@ -65,11 +65,11 @@ def heat_map(title: str, description: str, query: str, legend: str) -> Panel:
             .scheme("RdBu")
             .reverse(True)  # noqa: FBT003 - the builder's
             .steps(64)
-            # A cluster of this alone is a divergence of 0.09, nine times the least worth finding by default.
+            # One cluster at 0.3 is a divergence of 0.09, nine times the default floor of a large divergence.
             .min(-0.3)
             .max(0.3)
         )
-        # Grafana hides cells that are not above 0 unless told otherwise; no value here is below -1.
+        # Grafana hides cells of 0 or less by default; no value here is below -1.
         .filter_values(heatmap.FilterValueRange().le(-2))
         .rows_frame(heatmap.RowsHeatmapOptions().layout(common.HeatmapCellLayout.AUTO))
         .cell_gap(0)

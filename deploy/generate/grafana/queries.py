@@ -1,4 +1,4 @@
-"""The pieces that the dashboards' PromQL is made of; none needs a recording rule."""
+"""The building blocks of the dashboards' PromQL; none needs a recording rule."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ __all__ = [
     "age",
     "firing",
     "gauge",
-    "grown",
+    "growth",
     "verdict_code",
 ]
 
@@ -27,41 +27,40 @@ OF_STREAM = f'{OF_SOURCE}, stream="$stream"'
 OF_WINDOW = f'{OF_STREAM}, window="$window"'
 
 OF_ITS_STREAM = f"on ({by('stream')}) group_left ()"
-"""How a window's value is matched with what is configured of its stream."""
+"""The matching of a window's value with a configured value of its stream."""
 
 VERDICT_CODES: Mapping[str, int] = {verdict: code for code, verdict in enumerate(Verdict, 1)}
-"""The numbers by which panels draw verdicts, for they draw numbers only."""
+"""A number for each verdict, because panels draw only numbers."""
 
 
-def gauge(name: str, where: str) -> str:
-    """Return a gauge without its replica: a shard's new owner goes on with the line of the old one."""
-    return f"max by ({by(*METRICS[name].labels)}) ({name}{{{where}}})"
+def gauge(name: str, selector: str) -> str:
+    """Return a gauge without its replica, so that a shard's new owner continues the line of the old one."""
+    return f"max by ({by(*METRICS[name].labels)}) ({name}{{{selector}}})"
 
 
-def age(name: str, where: str) -> str:
-    """Return how long ago the time was that a gauge holds, as it was when it was scraped."""
-    series = f"{name}{{{where}}}"
+def age(name: str, selector: str) -> str:
+    """Return the age, s, of the time that a gauge holds, at the time of the scrape."""
+    series = f"{name}{{{selector}}}"
     return f"min by ({by(*METRICS[name].labels)}) (timestamp({series}) - {series})"
 
 
-def verdict_code(name: str, where: str, *labels: str) -> str:
-    """Return the one verdict of five whose gauge is 1, as its code."""
+def verdict_code(name: str, selector: str, *labels: str) -> str:
+    """Return the code of the verdict whose gauge is 1."""
     coded = "\n  or ".join(
-        f'{code} * {name}{{{where}, verdict="{verdict}"}}' for verdict, code in VERDICT_CODES.items()
+        f'{code} * {name}{{{selector}, verdict="{verdict}"}}' for verdict, code in VERDICT_CODES.items()
     )
     return f"max by ({', '.join(labels)}) (\n  {coded}\n)"
 
 
-def grown(counter: str, where: str, *labels: str) -> str:
-    """Return by how much a counter has grown from one point to the next."""
-    return f"sum by ({', '.join(labels)}) (increase({counter}{{{where}}}[$__rate_interval]))"
+def growth(counter: str, selector: str, *labels: str) -> str:
+    """Return the increase of a counter from one drawn point to the next."""
+    return f"sum by ({', '.join(labels)}) (increase({counter}{{{selector}}}[$__rate_interval]))"
 
 
-def firing(where: str, *labels: str) -> str:
-    """Return driftgauge's alerts that fire, each with its runbook; or one row that says there is none."""
-    alerts = (
-        f'count by ({", ".join(labels)}) (ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {where}}})'
-    )
+def firing(selector: str, *labels: str) -> str:
+    """Return the firing alerts, each with its runbook; one row with the name `none` if there are none."""
+    chosen = f'ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {selector}}}'
+    alerts = f"count by ({', '.join(labels)}) ({chosen})"
     none = 'label_replace(vector(0), "alertname", "none", "", "")'
     return (
         f'label_replace({alerts}, "runbook", "runbooks/$1.md", "alertname", "(.+)")\n'

@@ -1,4 +1,4 @@
-"""The dashboard for those who run the platform: whether drift is seen at all, and what it costs."""
+"""The service dashboard, for platform engineers: whether events are counted and windows closed."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,35 +14,35 @@ from deploy.generate.labels import by
 
 __all__ = ["dashboard"]
 
-_DRIFT = link("Drift of this stream", drift_url("${__field.labels.stream}"))
+_DRIFT = link("Show the drift of this stream", drift_url("${__field.labels.stream}"))
 _LAG = f"driftgauge_consumer_lag_messages{{{OF_SOURCE}}}"
 _EVENTS = f"driftgauge_events_total{{{OF_INSTANCE}}}"
-_REFUSED = f'driftgauge_events_total{{{OF_INSTANCE}, outcome!="accepted"}}'
+_REJECTED = f'driftgauge_events_total{{{OF_INSTANCE}, outcome!="accepted"}}'
 _READY = f"driftgauge_ready{{{OF_INSTANCE}}}"
-_NONE_IS_WELL: dict[float | None, str] = {None: "green", 1: "red"}
+_ZERO_IS_GOOD: dict[float | None, str] = {None: "green", 1: "red"}
 
 
 @cache
 def dashboard() -> dict[str, Any]:
-    """Return the dashboard of the service."""
+    """Return the service dashboard."""
     return render(
         SERVICE,
         "driftgauge: service",
-        "Whether the events of all streams are read, counted and judged, and by what.",
+        "Whether replicas read and count the events of all streams and close their windows.",
         variables=(variable("instance", f"up{{{OF_SOURCE}}}", "The replicas.", ".+"),),
-        alerts_where=OF_SOURCE,
+        alerts_selector=OF_SOURCE,
         to=("Drift", DRIFT),
         rows={
-            "At a glance": _glance(),
+            "Overview": _overview(),
             "From events to windows": _flow(),
             "Kafka …": kafka(),
             "Processes …": processes(),
-            "What runs …": versions(),
+            "Versions and baselines …": versions(),
         },
     )
 
 
-def _glance() -> Sequence[Panel]:
+def _overview() -> Sequence[Panel]:
     topics = gauge("driftgauge_topic_partitions", OF_SOURCE)
     held = (
         f"sum by ({by('topic')}) (\n"
@@ -55,55 +55,54 @@ def _glance() -> Sequence[Panel]:
     return (
         value(
             "Replicas up",
-            "Targets of the job that Prometheus can scrape: up. Red where there is none.",
+            "up: targets of the job that Prometheus can scrape. Red at 0.",
             f"sum(up{{{OF_INSTANCE}}})",
             unit="none",
             colours={None: "red", 1: "green"},
         ),
         value(
             "Replicas not ready",
-            "Replicas for which a condition of driftgauge_ready does not hold. A replica that starts is not"
+            "Replicas with a condition of driftgauge_ready that does not hold. A starting replica is not"
             " ready for some seconds.",
             f"sum(1 - min by ({by('instance')}) ({_READY}))",
             unit="none",
             colours={None: "green", 1: "orange"},
         ),
         value(
-            "Partitions and shards nobody holds",
-            "driftgauge_topic_partitions less driftgauge_consumer_assigned_partitions of all replicas,"
-            " whichever are chosen above.",
+            "Unassigned partitions and shards",
+            "driftgauge_topic_partitions minus driftgauge_consumer_assigned_partitions of all replicas. The"
+            " selected instances make no difference.",
             f"sum(\n{topics}\n- ({held}\nor 0 * {topics})\n)",
             unit="none",
-            colours=_NONE_IS_WELL,
+            colours=_ZERO_IS_GOOD,
         ),
         value(
-            "Records that wait",
-            "Sum of driftgauge_consumer_lag_messages: events that are not counted, and partials that are not"
-            " applied.",
+            "Lag",
+            "Sum of driftgauge_consumer_lag_messages: events not counted yet, and partials not applied yet.",
             f"sum({_LAG})",
             unit="short",
             colours={None: "transparent"},
         ),
         value(
-            "Refused",
-            "Share of driftgauge_events_total whose outcome is not accepted. DriftgaugeEventsRejected fires"
-            " where it stays above 5 % for a stream.",
-            f"sum(rate({_REFUSED}[$__rate_interval]))\n/ sum(rate({_EVENTS}[$__rate_interval]))",
+            "Rejected events",
+            "Share of driftgauge_events_total with another outcome than accepted. DriftgaugeEventsRejected"
+            " fires where a stream's share stays above 5 %.",
+            f"sum(rate({_REJECTED}[$__rate_interval]))\n/ sum(rate({_EVENTS}[$__rate_interval]))",
             unit="percentunit",
             colours={None: "green", 0.05: "red"},
         ),
         value(
-            "Commits that do not join",
-            "Growth over the time shown of driftgauge_partials_gap_total, driftgauge_partials_overlap_total"
-            " and driftgauge_partials_orphans_total; 0 where all is counted exactly.",
+            "Breaks in the chain of partials",
+            "Increase of driftgauge_partials_gap_total, driftgauge_partials_overlap_total and"
+            " driftgauge_partials_orphans_total in the displayed time range. At 0 all counts are exact.",
             chain,
             unit="none",
-            colours=_NONE_IS_WELL,
+            colours=_ZERO_IS_GOOD,
         ),
         alert_table(OF_SOURCE, span=12),
         states(
             "Readiness",
-            "driftgauge_ready: the conditions that must hold for /readyz to answer 200.",
+            "driftgauge_ready: the conditions of readiness. /readyz answers 200 while all of them hold.",
             {"{{instance}} {{condition}}": f"min by (instance, condition) ({_READY})"},
             names={0: ("no", "red"), 1: ("yes", "green")},
             span=12,
@@ -115,36 +114,36 @@ def _flow() -> Sequence[Panel]:
     closed = gauge("driftgauge_window_closed_timestamp_seconds", OF_SOURCE)
     return (
         draw(
-            "Events, by outcome",
-            "driftgauge_events_total a second, over all replicas, when they are committed. All outcomes but"
-            " accepted are on the dead letters' topic with their reason.",
+            "Events by outcome",
+            "driftgauge_events_total per second, over all replicas, at the time of the commit. All outcomes"
+            " but accepted are on the dead letters topic with their reason.",
             {"{{outcome}}": f"sum by (outcome) (rate({_EVENTS}[$__rate_interval]))"},
             unit="eps",
             span=12,
             stacked=True,
         ),
         draw(
-            "Records that wait, by topic",
-            "driftgauge_consumer_lag_messages of the replicas that hold the partitions, or the shards.",
+            "Lag by topic",
+            "driftgauge_consumer_lag_messages of the replicas that hold the partitions or shards.",
             {"{{topic}}": f"sum by (topic) ({_LAG})"},
             unit="short",
             span=12,
         ),
         draw(
-            "Delay of the watermark",
-            "Time since driftgauge_watermark_timestamp_seconds, up to which a stream is taken to be complete:"
-            " the allowed disorder where events of the present are read. It stays behind where a partition"
-            " does, and where a stream is silent it grows.",
+            "Watermark delay",
+            "Time since driftgauge_watermark_timestamp_seconds, the event time up to which a stream is"
+            " considered complete. With current events the delay is about the allowed disorder. The delay"
+            " grows while a partition is behind, and while a stream is silent.",
             {"{{stream}}": age("driftgauge_watermark_timestamp_seconds", OF_SOURCE)},
             unit="s",
             span=12,
             leads_to=_DRIFT,
         ),
         draw(
-            "Time since a window was closed, of what is allowed",
-            "Time since driftgauge_window_closed_timestamp_seconds in parts of"
-            " driftgauge_window_overdue_seconds. At the dashed line a stream has no fresh windows, and"
-            " DriftgaugeWindowsOverdue fires five minutes later.",
+            "Age of the newest window, as a share of the limit",
+            "Time since driftgauge_window_closed_timestamp_seconds as a share of"
+            " driftgauge_window_overdue_seconds. DriftgaugeWindowsOverdue fires five minutes after a stream"
+            " reaches the dashed line.",
             {
                 "{{stream}} {{window}}": f"(time() - {closed})\n"
                 f"/ {gauge('driftgauge_window_overdue_seconds', OF_SOURCE)}"

@@ -1,4 +1,4 @@
-"""Tables of newest values: a row for each set of labels, a column for each query."""
+"""Tables of the newest values: one row for each set of labels, one column for each query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ __all__ = ["Column", "table_of"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of values: what it shows, one value a row, and how."""
+    """A column of a table: its expression, one value for each row, and its display."""
 
     expr: str
     unit: str = "none"
@@ -30,14 +30,15 @@ class Column:
     properties: Properties = field(default_factory=dict)
 
     def override(self) -> Properties:
-        """Return how its cells are shown."""
+        """Return the display properties of the cells."""
         digits = {} if self.decimals is None else {"decimals": self.decimals}
         return {"unit": self.unit, **digits, **self.properties}
 
     @classmethod
     def of_texts(cls, expr: str, names: Mapping[float, tuple[str, str]]) -> "Column":
-        """Return a column of texts on their colours, by the numbers that stand for them."""
-        cell = {"type": "color-background", "mode": "basic"}
+        """Return a column that shows a coloured text for each number."""
+        # The SDK has models but no builders for cell options.
+        cell = common.TableColoredBackgroundCellOptions(mode=common.TableCellBackgroundDisplayMode.BASIC)
         return cls(expr, properties={"mappings": [mapping(names)], "custom.cellOptions": cell})
 
 
@@ -51,31 +52,32 @@ def table_of(
     order: tuple[str, bool] | None = None,
     cells: Mapping[str, Properties] = NOTHING,
 ) -> Panel:
-    """Show newest values side by side.
+    """Return a table of the newest values.
 
     Args:
         title: The panel's title.
         description: The panel's description.
-        labels: The labels that name a row, in the order of their columns.
-        columns: The values, by their headings.
-        span: Columns of 24.
-        order: The column that rows are sorted by, and whether the largest is first.
-        cells: How the cells of some columns are shown, by their headings.
+        labels: The labels that identify a row, in the order of their columns.
+        columns: The columns of values, by heading.
+        span: The width in columns of 24.
+        order: The heading of the column to sort by, and whether the order is descending; None does not sort.
+        cells: Display properties by heading, for columns of labels.
     """
-    # Grafana tells the columns of values apart by letters only where there are several.
-    answers = [f"Value #{ref(place)}" for place in range(len(columns))] if len(columns) > 1 else ["Value"]
+    # Grafana adds the query's letter to the column name only where a table has several queries.
+    names = [f"Value #{ref(index)}" for index in range(len(columns))] if len(columns) > 1 else ["Value"]
+    # The SDK has no builder for the options of transformations.
     organized = {
         "excludeByName": {"Time": True},
-        "indexByName": {name: place for place, name in enumerate([*labels, *answers])},
-        "renameByName": dict(zip(answers, columns, strict=True)),
+        "indexByName": {name: index for index, name in enumerate([*labels, *names])},
+        "renameByName": dict(zip(names, columns, strict=True)),
     }
-    shown = {name: column.override() for name, column in columns.items()}
+    displayed = {heading: column.override() for heading, column in columns.items()}
     panel = (
         begin(
             table.Panel(),
             title,
             description,
-            targets({name: column.expr for name, column in columns.items()}, instant=True),
+            targets({heading: column.expr for heading, column in columns.items()}, instant=True),
             "none",
         )
         .span(span)
@@ -83,7 +85,7 @@ def table_of(
         .no_value("-")
         .with_transformation(dashboard.DataTransformerConfig("merge", options={}))
         .with_transformation(dashboard.DataTransformerConfig("organize", options=organized))
-        .overrides(overrides(shown) + overrides(cells))
+        .overrides(overrides(displayed) + overrides(cells))
         .cell_height(common.TableCellHeight.SM)
     )
     if order is not None:

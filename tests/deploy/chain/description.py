@@ -1,4 +1,4 @@
-"""What the description of a drift alert says, and what it must say by a window's result."""
+"""The facts in the description of a drift alert, and their comparison with window results."""
 
 import math
 import re
@@ -7,33 +7,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Told"]
+__all__ = ["DriftDescription"]
 
-# Alerts name the three that contribute most.
+# Alerts name the three clusters that contribute most.
 _MOVERS = 3
 
-# Of three digits the last is rounded.
+# Descriptions round to three digits.
 _DIGITS = 5e-3
 _NUMBER = r"\d[\d.]*(?:e[-+]\d+)?"
-_TOLD = re.compile(
+_DESCRIPTION = re.compile(
     r"Stream (?P<stream>\S+), window of (?P<window>\S+) that ended at (?P<end>[^:]+:\d\d:\d\d \+0000) UTC: "
     rf"divergence (?P<divergence>{_NUMBER}), of which (?P<noise>{_NUMBER}) is noise\. "
-    rf"Top movers:(?P<movers>(?: cluster \d+ \({_NUMBER}\))+)\."
+    rf"Top movers:(?P<movers>(?: cluster \d+ \({_NUMBER}\))+)\. "
+    r"See on the dashboard when the drift began, and look for a change at that time\."
 )
 _MOVER = re.compile(rf"cluster (\d+) \(({_NUMBER})\)")
 
 
 @dataclass(frozen=True)
-class Told:
+class DriftDescription:
     """The facts in a description.
 
     Attributes:
-        stream: Which stream drifts.
-        window: Which size of its windows.
-        end: When the window ended.
-        divergence: How far it is from the baseline.
-        noise: How much of that is noise.
-        movers: The clusters that contribute most, and how much.
+        stream: The stream that drifts.
+        window: The window size.
+        end: The end of the window.
+        divergence: The divergence from the baseline.
+        noise: The noise floor.
+        movers: The contributions of the clusters that contribute most, by cluster.
     """
 
     stream: str
@@ -44,31 +45,31 @@ class Told:
     movers: Mapping[int, float]
 
     @classmethod
-    def parse(cls, description: str) -> "Told":
-        """Read a description, every part of which must be there."""
-        told = _TOLD.fullmatch(description)
-        assert told is not None, description
+    def parse(cls, description: str) -> "DriftDescription":
+        """Return the facts of a description that has every part."""
+        match = _DESCRIPTION.fullmatch(description)
+        assert match is not None, description
         return cls(
-            told["stream"],
-            told["window"],
-            datetime.fromisoformat(told["end"]),
-            float(told["divergence"]),
-            float(told["noise"]),
-            {int(cluster): float(size) for cluster, size in _MOVER.findall(told["movers"])},
+            match["stream"],
+            match["window"],
+            datetime.fromisoformat(match["end"]),
+            float(match["divergence"]),
+            float(match["noise"]),
+            {int(cluster): float(size) for cluster, size in _MOVER.findall(match["movers"])},
         )
 
     def faults(self, results: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return the facts that none of some windows' results bears out, to the digits that are told.
+        """Return the facts that agree with no result, to the digits of the description.
 
-        The texts of a description are rendered one by one while windows go on closing, so that one fact may
-        be of another window than the next.
+        Prometheus evaluates the queries of a description one by one while windows close, so each fact may
+        come from another window.
         """
-        borne_out = {
+        confirmed = {
             "divergence": any(_is(self.divergence, each["js_divergence"]) for each in results),
             "noise": any(_is(self.noise, each["noise_floor"]) for each in results),
             "movers": any(self._names_movers_of(each) for each in results),
         }
-        return [fact for fact, is_so in borne_out.items() if not is_so]
+        return [fact for fact, is_confirmed in confirmed.items() if not is_confirmed]
 
     def _names_movers_of(self, result: Mapping[str, Any]) -> bool:
         contributions = {cluster["id"]: cluster["js_contribution"] for cluster in result["clusters"]}
@@ -78,5 +79,5 @@ class Told:
         )
 
 
-def _is(told: float, value: float) -> bool:
-    return math.isclose(told, value, rel_tol=_DIGITS)
+def _is(stated: float, value: float) -> bool:
+    return math.isclose(stated, value, rel_tol=_DIGITS)

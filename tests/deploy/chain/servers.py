@@ -1,4 +1,4 @@
-"""Debian's Prometheus and Alertmanager as processes on loopback, and what they answer."""
+"""Debian's Prometheus and Alertmanager as processes on loopback, with their queries."""
 
 import json
 import math
@@ -23,7 +23,7 @@ LOG_TAIL_LINES = 20
 STEP_S = 1
 
 
-class _Server:
+class _MonitoringServer:
     """A process that serves HTTP from a folder of its own; leaving the context kills it."""
 
     def __init__(self, folder: Path, command: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class _Server:
         self._process.wait()
 
     def _account(self) -> str:
-        """Return what helps to see why a test failed."""
+        """Return the alerts and the end of the log, for a failed test."""
         name = type(self).__name__
         try:
             alerts = "\n".join(
@@ -62,7 +62,7 @@ class _Server:
         return f"{name}'s alerts:\n{alerts}\n{name}'s log ends with:\n{tail}"
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Return the alerts it knows of."""
+        """Return the server's alerts."""
         raise NotImplementedError
 
     def _wait_until_ready(self) -> None:
@@ -83,7 +83,7 @@ class _Server:
             return body
 
 
-class Prometheus(_Server):
+class Prometheus(_MonitoringServer):
     """Scrapes the targets and evaluates the rules every second."""
 
     def __init__(
@@ -120,13 +120,13 @@ class Prometheus(_Server):
         return answer
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the answer of this moment."""
+        """Return the current result of an expression."""
         answer = json.loads(self._get("/api/v1/query", query=expression))
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
     def draws(self, expression: str, *, since_s: float, until_s: float) -> bool:
-        """Tell whether there is a point to draw in a time; one that is not a number is none."""
+        """Return whether an expression has a finite value in a period."""
         answer = json.loads(
             self._get("/api/v1/query_range", query=expression, start=since_s, end=until_s, step=STEP_S)
         )
@@ -137,8 +137,8 @@ class Prometheus(_Server):
         )
 
 
-class Alertmanager(_Server):
-    """Routes what Prometheus sends it."""
+class Alertmanager(_MonitoringServer):
+    """Routes the alerts of Prometheus."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
@@ -148,7 +148,7 @@ class Alertmanager(_Server):
                 required("prometheus-alertmanager", "prometheus-alertmanager"),
                 "--config.file=alertmanager.yml",
                 "--storage.path=alertmanager",
-                # Alone: no gossip, and none is waited for.
+                # No cluster, so that the start does not wait for gossip.
                 "--cluster.listen-address=",
             ],
         )

@@ -1,4 +1,4 @@
-"""The shipped rules and routes, changed in two points only: waits are shorter, notices go to the test."""
+"""The shipped rules and routes with two changes: shorter waits, and notices that go to the test."""
 
 import shutil
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ RULES = sorted((_DEPLOY / "prometheus" / "rules").glob("*.yml"))
 ALERTMANAGER = _DEPLOY / "alertmanager" / "alertmanager.yml"
 
 ROUTING_KEY = "the-key-of-the-test"
-"""By what PagerDuty is to know whose page it is."""
+"""The routing key of the test's PagerDuty."""
 
-# What a rule or a route lets pass before it speaks. Ranges inside expressions are no waits.
+# The waits of rules and routes. Ranges inside expressions are no waits.
 _WAITS = {"for", "keep_firing_for", "group_wait", "group_interval", "repeat_interval"}
 _LEAST_MS = 1_000
 
 
 def load(path: Path) -> Any:
-    """Return what a YAML file holds."""
+    """Return the content of a YAML file."""
     return yaml.safe_load(path.read_text("utf-8"))
 
 
 def shorten(tree: Any, factor: int) -> Any:
-    """Return a tree in which every wait is divided by a factor, and at least a second."""
+    """Return a tree in which every wait is divided by a factor, with a minimum of one second."""
     if isinstance(tree, Mapping):
         return {
             key: _shortened(value, factor) if key in _WAITS else shorten(value, factor)
@@ -45,17 +45,17 @@ def _shortened(duration: str, factor: int) -> str:
 
 
 def redirect(config: Mapping[str, Any], url: str, folder: Path) -> dict[str, Any]:
-    """Return Alertmanager's configuration with a server of ours in place of PagerDuty and Slack.
+    """Return Alertmanager's configuration with a test server in place of PagerDuty and Slack.
 
-    Whoever is told anything is told it a second time at the same address, as data.
+    Every receiver also sends its notices to the same server as JSON.
 
     Args:
         config: The shipped configuration.
-        url: The address of our server.
-        folder: Where the configuration will be; templates and secrets are laid beside it.
+        url: The address of the test server.
+        folder: The folder of the configuration; this function writes templates and secrets there.
 
     Raises:
-        ValueError: A receiver is told otherwise.
+        ValueError: A receiver has another kind of configuration.
     """
     shutil.copytree(ALERTMANAGER.parent / "templates", folder / "templates")
     (folder / "pagerduty-key").write_text(ROUTING_KEY)
@@ -68,7 +68,9 @@ def redirect(config: Mapping[str, Any], url: str, folder: Path) -> dict[str, Any
     for receiver in config["receivers"]:
         ways = {way: configs for way, configs in receiver.items() if way != "name"}
         if not ways.keys() <= ours.keys():
-            message = f"receiver {receiver['name']}: only {sorted(ours)} lead to the test, not {sorted(ways)}"
+            message = (
+                f"receiver {receiver['name']}: the test receives only {sorted(ours)}, not {sorted(ways)}"
+            )
             raise ValueError(message)
         redirected = {way: [each | ours[way] for each in configs] for way, configs in ways.items()}
         as_data = {"webhook_configs": [{"url": f"{url}/notices"}]} if ways else {}

@@ -1,4 +1,4 @@
-"""Two streams of events that go on: an hour of event time every half second, clean or drifted."""
+"""Continuous events of two streams, clean or drifted: an hour of event time every half second."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import find_members, parse_choice
 from tests.integration.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, TIMEOUT_S, Case
 
-__all__ = ["COUNTRIES", "PARTITIONS", "STRAYS", "Traffic", "Watched"]
+__all__ = ["COUNTRIES", "PARTITIONS", "STRAYS", "LiveTraffic", "SegmentedCase"]
 
 PARTITIONS = 4
 TICK_S = 0.5
@@ -24,13 +24,13 @@ SHIFT = 2.0
 MODEL_VERSION = "v1"
 COUNTRIES = ("de", "fr", "it")
 SEGMENTS = "country=de,fr"
-# Half of it is counted, and that is to be twenty times the largest window and more: what a baseline of
-# fewer deviates by, every window after it would deviate by, and that adds up to slow drift.
+# Half of the vectors give the histogram, which must count twenty times the largest window or more: the
+# sampling error of a smaller baseline would be in every window, and add up to slow drift.
 REFERENCE_COUNT = 30_000
 
 
-class Watched(Case):
-    """A case whose baselines know their model and are told apart by country."""
+class SegmentedCase(Case):
+    """A case whose baselines have a model version and segments by country."""
 
     def fit(self, stream: str) -> None:
         reference = np.random.default_rng(11).normal(size=(REFERENCE_COUNT, DIMENSION)).astype(np.float32)
@@ -50,7 +50,7 @@ class Watched(Case):
 def event(
     stream: str, time_ms: int, vector: NDArray[np.float32] | list[float], number: int, **fields: object
 ) -> bytes:
-    """Return an event as it is sent; the fields overrule what it would hold."""
+    """Return an encoded event; `fields` replace the default fields."""
     document = {
         "stream": stream,
         "timestamp": time_ms,
@@ -73,13 +73,13 @@ STRAYS = {
     "non_finite": event("alpha", START_MS, [1e39] * DIMENSION, 0),
     "future": event("alpha", 4_102_444_800_000, _VECTOR, 0),
 }
-"""A record for each reason to refuse one."""
+"""One record for each reason of a rejection."""
 
 _LATE = event("alpha", START_MS - HOUR_MS, _VECTOR, 0)
 
 
-class Traffic:
-    """Publishes each stream's next hour over and over, until its context is left."""
+class LiveTraffic:
+    """Publishes the next hour of each stream again and again, until its context ends."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -90,7 +90,7 @@ class Traffic:
         self._failures: list[KafkaError] = []
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> "LiveTraffic":
         self._thread.start()
         return self
 
@@ -107,13 +107,13 @@ class Traffic:
             assert (unsent, self._failures) == (0, [])
 
     def turn(self, stream: str, *, drifted: bool) -> float:
-        """Let a stream's events drift, or be clean, from now on; return when that was."""
+        """Make a stream's events drifted or clean from now on; return the time, seconds since the epoch."""
         now_s = time.time()
         self._drifted[stream] = drifted
         return now_s
 
     def stray(self) -> None:
-        """Let a record for each reason to refuse one be among the next hour, and an event two hours late."""
+        """Add one record for each reason of a rejection, and an event two hours late, to the next hour."""
         self._strays_due.set()
 
     def _run(self) -> None:
@@ -129,8 +129,8 @@ class Traffic:
 
     def _hour(self, hour: int) -> Iterator[tuple[int, bytes]]:
         start_ms = START_MS + hour * HOUR_MS
-        for place, (stream, drifted) in enumerate(self._drifted.items()):
-            random = np.random.default_rng((place, hour))
+        for index, (stream, drifted) in enumerate(self._drifted.items()):
+            random = np.random.default_rng((index, hour))
             vectors = random.normal(SHIFT * drifted, size=(EVENTS_PER_HOUR, DIMENSION)).astype(np.float32)
             for number, vector in enumerate(vectors):
                 time_ms = start_ms + number * HOUR_MS // EVENTS_PER_HOUR

@@ -1,6 +1,6 @@
-"""The receiver of notices: an HTTP server on loopback that keeps what Alertmanager tells it.
+"""The receiver of notices: an HTTP server on loopback that records Alertmanager's requests.
 
-It stands in for PagerDuty and for Slack, and is told the same a second time as data.
+The server replaces PagerDuty and Slack, and receives every notice a second time as JSON.
 """
 
 import json
@@ -13,17 +13,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Letter", "Notice", "Webhook"]
+__all__ = ["Notice", "ReceiverRequest", "Webhook"]
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What was said of one alert.
+    """One notice about one alert.
 
     Attributes:
-        at_s: When it came, seconds since the epoch.
-        changed_s: Since when the alert was firing, or was no more, by Prometheus.
-        receiver: Whom it was for.
+        at_s: The time of arrival, seconds since the epoch.
+        changed_s: The time at which Prometheus changed the state of the alert, seconds since the epoch.
+        receiver: The receiver's name.
         status: `firing` or `resolved`.
         labels: The alert's labels.
         annotations: The alert's annotations.
@@ -42,8 +42,8 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Letter:
-    """What PagerDuty or Slack would have been sent.
+class ReceiverRequest:
+    """A request to PagerDuty or Slack.
 
     Attributes:
         to: `pagerduty` or `slack`.
@@ -55,11 +55,11 @@ class Letter:
 
 
 class Webhook:
-    """Takes notices until its context is left."""
+    """Records notices until its context ends."""
 
     def __init__(self) -> None:
         self._notices: list[Notice] = []
-        self._letters: list[Letter] = []
+        self._receiver_requests: list[ReceiverRequest] = []
         catcher = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,11 +69,11 @@ class Webhook:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain")
                 self.end_headers()
-                # Slack says so, and later versions of Alertmanager look at it.
+                # Slack answers so, and later versions of Alertmanager check the answer.
                 self.wfile.write(b"ok")
 
             def log_message(self, *_: object) -> None:
-                """Leave the test's output alone."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -96,29 +96,31 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """Where notices are taken."""
+        """The address of the server."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """All that came so far, in order."""
+        """All notices so far, in order."""
         return tuple(self._notices)
 
     @property
-    def letters(self) -> tuple[Letter, ...]:
-        """All that came so far, in order."""
-        return tuple(self._letters)
+    def receiver_requests(self) -> tuple[ReceiverRequest, ...]:
+        """All requests so far, in order."""
+        return tuple(self._receiver_requests)
 
-    def said(self, alert: str, status: str, labels: Mapping[str, str], *, after_s: float) -> Iterator[Notice]:
-        """Yield what was said after a time of an alert that bears at least these labels."""
+    def matching(
+        self, alert: str, status: str, labels: Mapping[str, str], *, after_s: float
+    ) -> Iterator[Notice]:
+        """Yield notices after a time about an alert with at least these labels."""
         for notice in self.notices:
-            borne = {"alertname": alert, **labels}.items() <= notice.labels.items()
-            if borne and notice.status == status and notice.at_s >= after_s:
+            matches = {"alertname": alert, **labels}.items() <= notice.labels.items()
+            if matches and notice.status == status and notice.at_s >= after_s:
                 yield notice
 
     def _take(self, to: str, message: Mapping[str, Any]) -> None:
         if to != "notices":
-            self._letters.append(Letter(to, message))
+            self._receiver_requests.append(ReceiverRequest(to, message))
             return
         now_s = time.time()
         self._notices += [

@@ -1,4 +1,4 @@
-"""Everything that runs: topics, traffic, two replicas, Prometheus, Alertmanager, the receiver of notices."""
+"""The running chain: topics, traffic, two replicas, Prometheus, Alertmanager, receiver of notices."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -8,18 +8,18 @@ from types import MappingProxyType
 
 from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
-from tests.deploy.chain.traffic import PARTITIONS, Traffic, Watched
+from tests.deploy.chain.traffic import PARTITIONS, LiveTraffic, SegmentedCase
 from tests.deploy.chain.webhook import Notice, Webhook
 from tests.integration.service import PATIENCE_S, Service, wait_for
 from tests.kafka.node import free_ports
 
-__all__ = ["FACTOR", "STREAMS", "WINDOWS", "Passage", "Stage"]
+__all__ = ["FACTOR", "STREAMS", "WINDOWS", "MonitoringStack", "NotifiedCause"]
 
 FACTOR = 60
-"""Every wait of rules and routes is divided by this, and then a second at least."""
+"""Divisor of every wait of rules and routes; a wait is at least a second."""
 
 STREAMS = {"alpha": "warning", "beta": "critical"}
-"""The streams, and how urgent their drift is configured to be."""
+"""The configured drift severity of each stream."""
 
 WINDOWS = ("1h", "3h")
 REPLICAS = ("a", "b")
@@ -28,13 +28,13 @@ _ANY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Passage:
-    """From a cause to the notice of it.
+class NotifiedCause:
+    """A cause and the notice that followed.
 
     Attributes:
-        cause: What was done.
-        caused_s: When, seconds since the epoch.
-        notice: What it led to.
+        cause: The cause, in words.
+        caused_s: The time of the cause, seconds since the epoch.
+        notice: The notice that followed.
     """
 
     cause: str
@@ -43,22 +43,22 @@ class Passage:
 
     @property
     def alert_after_s(self) -> float:
-        """Until Prometheus held the alert to fire, or to fire no more."""
+        """Time until Prometheus changed the state of the alert, s."""
         return self.notice.changed_s - self.caused_s
 
     @property
     def notice_after_s(self) -> float:
-        """Until the receiver had the notice."""
+        """Time until the receiver had the notice, s."""
         return self.notice.at_s - self.caused_s
 
 
-class Stage:
-    """Sets everything up within a context that ends it."""
+class MonitoringStack:
+    """Starts all servers, within a context that stops them."""
 
     def __init__(self, folder: Path, bootstrap: str, running: ExitStack) -> None:
         self._running = running
         self._ports = dict(zip(REPLICAS, free_ports(len(REPLICAS)), strict=True))
-        self.case = Watched(
+        self.case = SegmentedCase(
             folder,
             bootstrap,
             windows=WINDOWS,
@@ -69,7 +69,7 @@ class Stage:
         self.webhook = running.enter_context(Webhook())
         routes = redirect(shorten(load(ALERTMANAGER), FACTOR), self.webhook.url, folder)
         self.alertmanager = running.enter_context(Alertmanager(folder, routes))
-        self.traffic = running.enter_context(Traffic(self.case))
+        self.traffic = running.enter_context(LiveTraffic(self.case))
         self.services = {name: self._start(name) for name in REPLICAS}
         for service in self.services.values():
             service.wait_until_ready()
@@ -78,29 +78,29 @@ class Stage:
         self.prometheus = running.enter_context(Prometheus(folder, targets, rules, self.alertmanager))
 
     def kill(self) -> None:
-        """End every replica as a crash would."""
+        """Kill every replica, as a crash does."""
         for service in self.services.values():
             service.kill()
 
     def start_again(self) -> None:
-        """Start them one after the other, so that the first is scraped when it must share."""
+        """Start the replicas one by one, so that a scrape sees the first before it shares its partitions."""
         for number, name in enumerate(REPLICAS, 1):
             self.services[name] = self._start(name)
             self.wait_for(f"{number} replicas to hold all partitions", self._held_by(number))
 
     def _start(self, name: str) -> Service:
-        """Start a replica; it serves the port that it has had before."""
+        """Start a replica on its fixed port."""
         return self._running.enter_context(
             self.case.serve(name, {"DRIFTGAUGE_HTTP__PORT": str(self._ports[name])})
         )
 
     def _held_by(self, replicas: int) -> str:
-        # Of the events, not the shards.
+        # Partitions of the events topic, without the shards.
         held = 'driftgauge_consumer_assigned_partitions{topic!~".+[.]partials[.].+"} > 0'
         return f"sum({held}) == {PARTITIONS} and count({held}) == {replicas}"
 
     def wait_for(self, what: str, expression: str, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Wait until Prometheus has an answer."""
+        """Wait until a query has a result."""
 
         def answered() -> bool:
             meanwhile()
@@ -108,7 +108,7 @@ class Stage:
 
         wait_for(what, answered)
 
-    def passage(
+    def notified_cause(
         self,
         cause: str,
         caused_s: float,
@@ -117,17 +117,17 @@ class Stage:
         labels: Mapping[str, str] = _ANY,
         meanwhile: Callable[[], None] = lambda: None,
         within_s: float = PATIENCE_S,
-    ) -> Passage:
-        """Wait for the notice that a cause leads to: of an alert that bears at least these labels."""
+    ) -> NotifiedCause:
+        """Wait for the notice of an alert with at least these labels, after a cause."""
         found: list[Notice] = []
 
         def noticed() -> bool:
             meanwhile()
-            found.extend(self.webhook.said(alert, status, labels, after_s=caused_s))
+            found.extend(self.webhook.matching(alert, status, labels, after_s=caused_s))
             return bool(found)
 
         wait_for(f"the notice that {alert} is {status} once {cause}", noticed, within_s=within_s)
-        return Passage(cause, caused_s, found[0])
+        return NotifiedCause(cause, caused_s, found[0])
 
 
 def _watch(stream: str, severity: str) -> dict[str, object]:
@@ -136,7 +136,7 @@ def _watch(stream: str, severity: str) -> dict[str, object]:
         "baseline": f"{stream}.safetensors",
         "windows": list(WINDOWS),
         "segments": ["country"],
-        # So that the events of an hour, and a third of them, are enough to say that all is well.
+        # Large enough that the events of an hour, and a third of them, suffice for the verdict ok.
         "smallest_drift": {"js_divergence": 0.25, "mean_shift": 1.0},
         # Two hours late is not too late.
         "allowed_lateness": "3h",

@@ -1,0 +1,156 @@
+"""The metrics of a replica: readiness, Kafka partitions, the chain of partials, roles, process."""
+
+from driftgauge.telemetry.metric import Metric
+
+__all__ = ["REPLICA_METRICS"]
+
+# From a poll that found a few records to a commit that waits for the broker.
+_DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# From offsets that are known at once to the end of a dead replica's transaction.
+_RESTORE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
+
+_PARTITION = ("topic", "partition")
+_SHARD = ("shard",)
+_ROLE = ("role",)
+
+REPLICA_METRICS = (
+    Metric(
+        "driftgauge_batch_duration_seconds",
+        ("stage",),
+        "seconds",
+        "Time spent in each stage. Counting has decode, count and commit; windows have apply, close and"
+        " write.",
+        buckets=_DURATION_BUCKETS,
+    ),
+    Metric(
+        "driftgauge_ready",
+        ("condition",),
+        "1 or 0",
+        "1 where a condition of readiness holds. Conditions: baselines_loaded; count and windows (the Kafka"
+        " clients of the role have joined their group and are connected); clock (the offset from the"
+        " brokers' clock is at most 2 s). A role that is not served is absent. The readiness probe requires"
+        " all conditions.",
+    ),
+    Metric(
+        "driftgauge_clock_offset_seconds",
+        _ROLE,
+        "seconds",
+        "This replica's clock minus the brokers' clock, by delivery reports of the internal topics. Beyond"
+        " 2 s in either direction the replica stops counting. Absent before the first report.",
+    ),
+    Metric(
+        "driftgauge_topic_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions of an events topic, or shards of the partials topic. All replicas together must hold"
+        " every one. Absent until known.",
+    ),
+    Metric(
+        "driftgauge_consumer_lag_messages",
+        _PARTITION,
+        "messages",
+        "Unread records of an assigned partition or shard.",
+    ),
+    Metric(
+        "driftgauge_consumer_position_offset",
+        _PARTITION,
+        "offset",
+        "Offset of the next record to read from an assigned partition or shard.",
+    ),
+    Metric(
+        "driftgauge_consumer_assigned_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions of the events topic, or shards of the partials topic, assigned to this replica.",
+    ),
+    Metric(
+        "driftgauge_consumer_stopped_partitions",
+        ("topic",),
+        "partitions",
+        "Assigned partitions or shards that are stopped, because state, committed offset and log do not"
+        " match. The log names the reason.",
+    ),
+    Metric(
+        "driftgauge_stable_offset_stalled_seconds",
+        _PARTITION,
+        "seconds",
+        "Time for which the last stable offset of a partition has not moved and is below the high watermark:"
+        " a transaction there does not end. Absent where the offset moves.",
+    ),
+    Metric(
+        "driftgauge_unwritable_partitions",
+        ("topic",),
+        "partitions",
+        "Partitions of an internal or output topic that this replica cannot write to: the last transaction"
+        " failed there, or left out the affected shards. Absent where there are none.",
+    ),
+    Metric(
+        "driftgauge_records_lost_total",
+        ("topic",),
+        "records",
+        "Records that Kafka deleted before this replica read them.",
+    ),
+    Metric(
+        "driftgauge_partials_gap_total",
+        _SHARD,
+        "commits",
+        "Commits of partials that start after the offset up to which the shard had counted. The events in"
+        " between are missing. Kept in the shard's state.",
+        of_shard=lambda position: position.gaps,
+    ),
+    Metric(
+        "driftgauge_partials_overlap_total",
+        _SHARD,
+        "commits",
+        "Commits of partials that start before the offset up to which the shard had counted. The events in"
+        " between count twice. Kept in the shard's state.",
+        of_shard=lambda position: position.overlaps,
+    ),
+    Metric(
+        "driftgauge_partials_orphans_total",
+        _SHARD,
+        "records",
+        "Partials dropped because their commit never became complete. Kept in the shard's state.",
+        of_shard=lambda position: position.orphans,
+    ),
+    Metric(
+        "driftgauge_consumer_rebalances_total",
+        ("role", "kind"),
+        "rebalances",
+        "Changes of a role's assignment: assigned, revoked, lost (removed without notice).",
+    ),
+    Metric(
+        "driftgauge_restore_duration_seconds",
+        _ROLE,
+        "seconds",
+        "Time from an assignment until the role works on the assigned partitions.",
+        buckets=_RESTORE_BUCKETS,
+    ),
+    Metric(
+        "driftgauge_commits_total",
+        ("role", "outcome"),
+        "commits",
+        "Transactions of a role: ok, or aborted. An aborted transaction leaves nothing behind and is made"
+        " again.",
+    ),
+    Metric(
+        "driftgauge_sessions_lost_total",
+        _ROLE,
+        "sessions",
+        "Replacements of a role's Kafka clients, after an outage or because another process fenced them.",
+    ),
+    Metric(
+        "driftgauge_last_poll_timestamp_seconds",
+        _ROLE,
+        "seconds since the epoch, wall time",
+        "Time of the role's last poll. 0 before the first.",
+    ),
+    Metric(
+        "driftgauge_log_messages_total",
+        ("level",),
+        "messages",
+        "Messages logged: debug, info, warning, error, critical.",
+    ),
+    Metric("driftgauge_build_info", ("version",), "none, always 1", "Running version."),
+)
