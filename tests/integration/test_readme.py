@@ -1,4 +1,4 @@
-"""The README's commands, verbatim, against the real broker: the quick start, and on to a firing alert."""
+"""The documents' commands, verbatim, on the real broker: the quick start, then an alert that fires."""
 
 import os
 import re
@@ -14,27 +14,32 @@ import pytest
 from tests.needed import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
-# As the README names them.
+# As the documents name them.
 PORTS = (9464, 9090, 9093)
 TOOLS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+# The documents' loops have no bound of their own.
+TIMEOUT_S = 240
 
 pytestmark = pytest.mark.stack
 
 
 @dataclass(frozen=True)
 class Done:
-    """What the commands said, and what the service logged while the quick start's ran."""
+    """What the commands printed, and what the service logged during the quick start."""
 
     quick_start: str
     alert: str
     log: str
 
 
-def commands(heading: str) -> str:
-    """Return the shell blocks below a heading as one script."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = re.split(r"\n##+ ", readme.split(f"{heading}\n", 1)[1], maxsplit=1)[0]
-    return "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+def commands(document: str, heading: str) -> str:
+    """Return the shell blocks below a heading of a document as one script."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    (_, section) = re.split(rf"^##+ {re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)
+    section = re.split(r"^##+ ", section, maxsplit=1, flags=re.MULTILINE)[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert blocks, f"{document} has no commands below {heading!r}"
+    return "\n".join(blocks)
 
 
 def environment(folder: Path, bootstrap: str) -> dict[str, str]:
@@ -47,7 +52,7 @@ def environment(folder: Path, bootstrap: str) -> dict[str, str]:
     return {
         **os.environ,
         "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
-        # The group and the topics are the README's own; a cluster that was named may know them.
+        # The README names a group and topics; a cluster of DRIFTGAUGE_TEST_BOOTSTRAP may have them already.
         "DRIFTGAUGE_KAFKA__GROUP_ID": f"quick-start-{os.getpid()}",
         "DRIFTGAUGE_TOPICS__EVENTS": f'["quick-start-{os.getpid()}"]',
     }
@@ -63,20 +68,25 @@ def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Done:
     for port in PORTS:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                pytest.fail(f"port {port}, which the README names, is in use on this machine; free it")
+                pytest.fail(f"port {port}, which the documents name, is in use on this machine; free it")
     folder = tmp_path_factory.mktemp("readme")
     mark = "=== and on ==="
-    script = [commands("## Quick start, against a real broker"), f"cp serve.log first.log; echo '{mark}'"]
+    script = [
+        # A command that fails leaves no server behind.
+        "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT",
+        commands("README.md", "Quick start, against a real broker"),
+        f"cp serve.log first.log; echo '{mark}'",
+    ]
     if not missing_tools():
-        script.append(commands("### See an alert fire"))
+        script.append(commands("deploy/README.md", "See an alert fire"))
     ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(script)],
+        # `timeout` ends the servers with the shell: all are of its process group.
+        ["timeout", "--kill-after=10", str(TIMEOUT_S), "bash", "-euo", "pipefail", "-c", "\n".join(script)],
         check=False,
         cwd=folder,
         env=environment(folder, bootstrap),
         capture_output=True,
         text=True,
-        timeout=240,
     )
     logs = "\n".join(path.read_text() for path in sorted(folder.glob("quick-start/*.log")))
     assert ran.returncode == 0, ran.stdout + ran.stderr + logs
@@ -84,7 +94,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Done:
     return Done(quick_start, alert, (folder / "quick-start" / "first.log").read_text())
 
 
-def test_the_quick_start_works_as_it_stands(done: Done) -> None:
+def test_quick_start_shows_drift(done: Done) -> None:
     assert "no problem found" in done.quick_start
     assert '"ready":true' in done.quick_start
     divergence = float(re.search(r'js_divergence\{stream="digits",window="1h"\} (\S+)', done.quick_start)[1])
@@ -93,7 +103,7 @@ def test_the_quick_start_works_as_it_stands(done: Done) -> None:
     assert done.log.count('"event": "window closed"') == 7, "six hours and a day"
 
 
-def test_the_operators_section_leads_to_an_alert_that_fires(done: Done) -> None:
+def test_alert_fires_and_names_the_window(done: Done) -> None:
     if missing := missing_tools():
         reason = f"{', '.join(missing)} not found: `apt-get install -y prometheus prometheus-alertmanager`"
         skip_or_fail(reason)

@@ -1,0 +1,101 @@
+"""The documents: every relative link and anchor resolves, and pages keep to their size."""
+
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 200
+MAX_COLUMNS = 120
+# The folders of the repository that hold documents; what is installed or generated beside them is not ours.
+FOLDERS = ("deploy", "schemas", "service", "tests")
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(
+            path
+            for folder in FOLDERS
+            for path in (ROOT / folder).rglob("*.md")
+            if not {"target", "node_modules"} & set(path.parts)
+        ),
+    ]
+)
+# The documents in deploy/ have somewhat longer lines.
+SHORT = [document for document in DOCUMENTS if ROOT / "deploy" not in document.parents]
+
+FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
+EXTERNAL = re.compile(r"[a-z]+:")
+
+
+def name_of(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+def prose(document: Path) -> str:
+    """The text without fenced and indented code; each removed line leaves an empty one."""
+    text = FENCED.sub(lambda code: "\n" * code.group().count("\n"), document.read_text("utf-8"))
+    lines: list[str] = []
+    in_code = False
+    for line in text.split("\n"):
+        # Indented after an empty line is code; indented after text is a list that goes on.
+        in_code = line.startswith("    ") and (in_code or not lines or not lines[-1])
+        lines.append("" if in_code else line)
+    return "\n".join(lines)
+
+
+@cache
+def anchors(document: Path) -> frozenset[str]:
+    """The anchors of a document's headings, as GitHub names them."""
+    found: list[str] = []
+    for heading in re.findall(r"^#{1,6} +(.+?) *#*$", prose(document), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        name = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        found.append(f"{name}-{times}" if (times := found.count(name)) else name)
+    return frozenset(found)
+
+
+def broken(document: Path) -> list[str]:
+    """The relative links of a document that lead nowhere."""
+    text = re.sub(r"`[^`\n]*`", "", prose(document))
+    targets = [first or second for first, second in LINK.findall(text)]
+    wrong = []
+    for target in targets:
+        if EXTERNAL.match(target):
+            continue
+        name, _, anchor = unquote(target).partition("#")
+        path = document.parent / name if name else document
+        if not path.exists() or (anchor and (path.suffix != ".md" or anchor not in anchors(path))):
+            wrong.append(target)
+    return wrong
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_relative_links_resolve(document: Path) -> None:
+    assert broken(document) == []
+
+
+@pytest.mark.parametrize("document", SHORT, ids=name_of)
+def test_lines_of_prose_are_short(document: Path) -> None:
+    lines = enumerate(prose(document).split("\n"), 1)
+    # A table's row and an image's text cannot be broken.
+    assert [
+        number for number, line in lines if len(line) > MAX_COLUMNS and not line.startswith(("|", "!["))
+    ] == []
+
+
+def test_readme_is_read_in_ten_minutes() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text(
+        "# A `title`, and more\n\n[a](page.md#a-title-and-more) [b](#none) [c](missing.md) [`d`](page.md)\n"
+        "[e](https://example.com/#x)\n\n    [f](code.md)\n\n```sh\n[g](code.md)\n```\n\n[h]: absent.md\n",
+        encoding="utf-8",
+    )
+    assert broken(document) == ["#none", "missing.md", "absent.md"]
