@@ -45,7 +45,7 @@ http: {{port: 0}}
 """
 
 
-class Source:
+class LiveSource:
     """Publishes events that happen when they are sent."""
 
     def __init__(self, bootstrap: str) -> None:
@@ -89,7 +89,7 @@ class Source:
 
 def main() -> None:
     with Broker() as broker, tempfile.TemporaryDirectory() as name:
-        folder, source = Path(name), Source(broker.bootstrap)
+        folder, source = Path(name), LiveSource(broker.bootstrap)
         baseline = fit_baseline(
             source.vectors,
             stream="bench",
