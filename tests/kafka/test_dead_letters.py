@@ -26,7 +26,7 @@ def reject(row=0, detail="it is no JSON"):
 def test_a_rejected_record_is_written_on_as_it_was_with_the_reason_and_its_place(letters, transaction):
     good = Record(b"good")
     bad = Record(b"bad", key=b"k\xff", partition=3, offset=17, headers=[("trace", b"\x00"), ("none", None)])
-    letters.hold([good, bad], [reject(row=1, detail="why \udcff")])
+    letters.add([good, bad], [reject(row=1, detail="why \udcff")])
     assert len(letters) == 1
     assert transaction.sent == [], "it is held back until the commit"
     letters.write()
@@ -43,7 +43,7 @@ def test_a_rejected_record_is_written_on_as_it_was_with_the_reason_and_its_place
 
 
 def test_what_is_held_is_written_again_until_it_is_dropped(letters, transaction):
-    letters.hold([Record(b"bad")], [reject()])
+    letters.add([Record(b"bad")], [reject()])
     letters.write()
     letters.write()
     assert len(transaction.sent) == 2, "the first transaction may have been aborted"
@@ -54,7 +54,7 @@ def test_what_is_held_is_written_again_until_it_is_dropped(letters, transaction)
 
 
 def test_one_that_is_too_large_goes_without_its_content(letters, transaction):
-    letters.hold([Record(b"x" * MAX_BYTES, key=b"key", headers=[("trace", b"1")])], [reject()])
+    letters.add([Record(b"x" * MAX_BYTES, key=b"key", headers=[("trace", b"1")])], [reject()])
     letters.write()
     (sent,) = transaction.sent
     assert (sent.key, sent.value) == (None, None)
@@ -64,25 +64,25 @@ def test_one_that_is_too_large_goes_without_its_content(letters, transaction):
 
 def test_one_that_the_client_refuses_goes_without_its_content(letters, transaction):
     transaction.limit = 10
-    letters.hold([Record(b"x" * 50)], [reject()])
+    letters.add([Record(b"x" * 50)], [reject()])
     letters.write()
     assert [sent.value for sent in transaction.sent] == [None]
 
 
 def test_after_its_topic_refused_one_the_letters_are_smaller(letters, transaction):
-    letters.hold([Record(b"x" * 50_000), Record(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
+    letters.add([Record(b"x" * 50_000), Record(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
     letters.write()
     assert [len(sent.value) for sent in transaction.sent] == [50_000, 10_000]
-    letters.heed(TransactionAborted("", too_large={(LETTERS, 0)}))
+    letters.handle_abort(TransactionAborted("", too_large={(LETTERS, 0)}))
     transaction.sent = []
     letters.write()
     assert [sent.value and len(sent.value) for sent in transaction.sent] == [None, 10_000]
 
 
 def test_that_another_topic_refused_one_changes_nothing(letters, transaction):
-    letters.hold([Record(b"x" * 50_000)], [reject()])
+    letters.add([Record(b"x" * 50_000)], [reject()])
     letters.write()
-    letters.heed(TransactionAborted("", too_large={("other", 0)}))
+    letters.handle_abort(TransactionAborted("", too_large={("other", 0)}))
     letters.write()
     assert [len(sent.value) for sent in transaction.sent] == [50_000, 50_000]
 
@@ -92,7 +92,7 @@ def test_headers_that_cannot_be_read_are_left_out(letters, transaction):
         def headers(self):
             raise SystemError
 
-    letters.hold([Unreadable(b"bad")], [reject()])
+    letters.add([Unreadable(b"bad")], [reject()])
     letters.write()
     (sent,) = transaction.sent
     assert sent.value == b"bad"
@@ -100,9 +100,9 @@ def test_headers_that_cannot_be_read_are_left_out(letters, transaction):
 
 
 def test_so_much_is_held_and_then_it_should_be_committed(letters):
-    letters.hold([Record(b"x" * 900_000)], [reject()] * 18)
+    letters.add([Record(b"x" * 900_000)], [reject()] * 18)
     assert not letters.is_full
-    letters.hold([Record(b"x" * 900_000)], [reject()])
+    letters.add([Record(b"x" * 900_000)], [reject()])
     assert letters.is_full
     letters.drop()
     assert not letters.is_full

@@ -99,7 +99,7 @@ class ClockGuard:
         self._offset = ClockOffset(monotonic)
         self._is_told_time = is_told_time
 
-    def heed(self, append: Append | None) -> None:
+    def observe(self, append: Append | None) -> None:
         """Take one measurement.
 
         Raises:

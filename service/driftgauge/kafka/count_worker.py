@@ -107,7 +107,7 @@ class CountWorker:
         """Wait for the offsets of these partitions as well."""
         self._wait_for([*self._waiting, *partitions])
 
-    def take(self, messages: Sequence[Message]) -> None:
+    def process(self, messages: Sequence[Message]) -> None:
         """Decode, assign and count what a poll brought; hold back what is refused."""
         records, lost = sort_messages(messages, self._read_to)
         # A message that was fetched before a partition was given up may still come after it.
@@ -153,9 +153,9 @@ class CountWorker:
             if any(self._sources.find(*partition) for partition in partitions):
                 self._commit(bound_s)
         finally:
-            self.give_up(partitions)
+            self.drop(partitions)
 
-    def give_up(self, partitions: Collection[Partition]) -> None:
+    def drop(self, partitions: Collection[Partition]) -> None:
         """Give these partitions up, whatever was counted of them."""
         self._stop(partitions)
         self._wait_for([each for each in self._waiting if each not in set(partitions)])
@@ -172,16 +172,16 @@ class CountWorker:
         self._consumer.incremental_unassign(again)
         self._consumer.incremental_assign(again)
 
-    def begin_again(self) -> None:
+    def reset(self) -> None:
         """Drop what was counted, and let all partitions wait for their offsets."""
         waiting = [*self._waiting, *self._stop([source.partition for source in self._sources])]
         self.rewind()
         self._wait_for(waiting)
 
-    def heed(self, error: TransactionAborted) -> None:
+    def handle_abort(self, error: TransactionAborted) -> None:
         """Say what could not be written to: counting waits, for all shards are in one transaction."""
         self._telemetry.unwritable(error.unwritable)
-        self._letters.heed(error)
+        self._letters.handle_abort(error)
 
     def _wait_for(self, partitions: list[Partition]) -> None:
         if partitions != self._waiting:
@@ -278,7 +278,7 @@ class CountWorker:
                 ]
         for rejection in rejections:
             self._tally.rejected[rejection.stream, rejection.reason] += 1
-        self._letters.hold(messages, rejections)
+        self._letters.add(messages, rejections)
         for code in np.unique(records.partition).tolist():
             last = int(np.flatnonzero(records.partition == code)[-1])
             source = self._sources.by_code(code)
@@ -337,7 +337,7 @@ class CountWorker:
         self._committed_s = self._clock.monotonic_s()
         self._letters.drop()
         self._report()
-        self._guard.heed(self._transaction.append)
+        self._guard.observe(self._transaction.append)
 
     def _write_partials(
         self, shard: int, commit: CommitId, delta: ShardDelta, progress: Mapping[int, PartitionProgress]

@@ -60,7 +60,7 @@ class DeadLetters:
         """So much is held back that it should be committed at once."""
         return self._held_bytes >= _MAX_HELD_BYTES
 
-    def hold(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
+    def add(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
         """Hold rejected ones of some messages back."""
         for rejection in rejections:
             message = messages[rejection.row]
@@ -77,7 +77,7 @@ class DeadLetters:
         """Forget what is held: it was committed, or is read again."""
         self._held, self._held_bytes, self._largest_bytes = [], 0, 0
 
-    def heed(self, error: TransactionAborted) -> None:
+    def handle_abort(self, error: TransactionAborted) -> None:
         """Write smaller letters from now on where the topic has refused one for its size."""
         if any(topic == self._topic for topic, _ in error.too_large):
             self._max_bytes = self._largest_bytes // 2

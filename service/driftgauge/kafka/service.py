@@ -171,7 +171,7 @@ class Service:
                 guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
                 if is_told_time:
                     # Before the group is joined: a wrong clock must not see one event.
-                    guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
+                    guard.observe(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 worker: Worker = CountWorker(
                     settings,
                     self._specs,
