@@ -203,6 +203,26 @@ def test_an_abort_in_a_callback_goes_back_and_drops_the_messages_of_that_poll(li
     life.telemetry.aborted.assert_called_once_with("no")
 
 
+def test_revocation_after_abort_commits_nothing(life, group, worker):
+    aborted = TransactionAborted("no")
+    worker.errors["step"] = [aborted]
+    worker.commits = False
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab")
+    group.poll("cd", revoke=[FIRST])
+    assert ("hand_over", FIRST) not in life.run()
+    assert life.log[life.log.index(("drop", FIRST)) :][:3] == [("drop", FIRST), ("abort",), ("rewind",)]
+
+
+def test_revocation_after_abort_and_commit_is_handed_over(life, group, worker):
+    worker.errors["step"] = [TransactionAborted("no")]
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab")
+    group.poll("cd")
+    group.poll("ef", revoke=[FIRST])
+    assert ("hand_over", FIRST) in life.run()
+
+
 def test_after_a_failure_in_a_callback_nothing_more_is_handed_over_but_given_up(life, group, worker):
     aborted = TransactionAborted("no")
     worker.errors["hand_over"] = [aborted]

@@ -216,8 +216,11 @@ class Session:
             if self._failure is not None:
                 # After a failure there is nothing to commit until the loop has gone back.
                 self._worker.drop(given_up)
-            elif given_up and self._transaction.state is State.LOST:
-                # What a new producer settles takes longer than the group is to wait.
+            elif given_up and (self._transaction.state is State.LOST or _has_aborted(before)):
+                # A new producer takes longer than the group waits. And going back after an abort assigns the
+                # partitions again. The client takes that for the answer to a loss that it has yet to report:
+                # it joins the group as a new member and reports a revocation. A commit of this member would
+                # be accepted, though other members have the partitions since.
                 self._drop(given_up)
             elif given_up:
                 self._worker.hand_over(given_up, bound_s)
@@ -292,6 +295,11 @@ class Session:
         self._worker.handle_abort(error)
         self._worker.rewind()
         return state if isinstance(state, Settling) else Working(_count(error, state))
+
+
+def _has_aborted(state: SessionState) -> bool:
+    """Return whether no transaction has been committed since the last abort."""
+    return isinstance(state, Working | Settling) and state.aborts > 0
 
 
 def _count(error: BrokerError, state: SessionState) -> int:
