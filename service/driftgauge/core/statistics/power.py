@@ -174,7 +174,8 @@ class Sensitivity:
 def _noncentrality(power: Callable[[float], float]) -> float:
     """Return the non-centrality at which an increasing power function reaches the target; may be infinite."""
     # scipy.special.chndtrinc agrees to 2e-15 for the histogram, but ncfdtrinc only to 3e-5 for the mean, and
-    # not above 10,000. scipy.optimize.brentq takes 0.1 ms, not 0.4, but would add 23 MiB to the service.
+    # not above 10,000. scipy.optimize.brentq takes 0.1 ms, not 0.4, but would add 23 MiB to the service and
+    # stops where ncfdtr is NaN, far above the target.
     high = 1.0
     while power(high) < POWER:
         high *= 2
