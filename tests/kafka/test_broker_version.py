@@ -56,7 +56,7 @@ def test_brokers_of_kafka_2_5_are_taken(told, caplog):
 def test_version_that_the_client_does_not_tell_is_said_to_be_unchecked(told, caplog):
     told()
     assert [line.getMessage() for line in caplog.records] == [
-        "the brokers' version is not checked: the client does not tell it"
+        "the brokers' version is not checked: the client does not report it"
     ]
 
 

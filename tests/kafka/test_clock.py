@@ -105,7 +105,7 @@ class Heard:
 
 def test_guard_stops_the_role_while_its_clock_is_off(clock):
     heard = Heard()
-    guard = ClockGuard(heard, clock, is_told_time=True)
+    guard = ClockGuard(heard, clock, has_append_time=True)
     guard.observe(Append(10_000, 10_010, 10_005))
     with pytest.raises(ClockError, match="differs from the brokers' by 3005 ms"):
         guard.observe(Append(20_000, 20_010, 17_000))
@@ -115,5 +115,7 @@ def test_guard_stops_the_role_while_its_clock_is_off(clock):
 def test_guard_believes_no_time_of_brokers_that_tell_no_settings(clock):
     heard = Heard()
     # So the broker inside librdkafka answers.
-    ClockGuard(heard, clock, is_told_time=False).observe(Append(1_795_644_428_000, 1_795_644_428_010, 1_234))
+    ClockGuard(heard, clock, has_append_time=False).observe(
+        Append(1_795_644_428_000, 1_795_644_428_010, 1_234)
+    )
     assert heard.said == []

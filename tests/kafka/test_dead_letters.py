@@ -47,7 +47,7 @@ def test_what_is_held_is_written_again_until_it_is_dropped(letters, transaction)
     letters.write()
     letters.write()
     assert len(transaction.sent) == 2, "the first transaction may have been aborted"
-    letters.drop()
+    letters.clear()
     letters.write()
     assert len(transaction.sent) == 2
     assert len(letters) == 0
@@ -104,5 +104,5 @@ def test_so_much_is_held_and_then_it_should_be_committed(letters):
     assert not letters.is_full
     letters.add([Record(b"x" * 900_000)], [reject()])
     assert letters.is_full
-    letters.drop()
+    letters.clear()
     assert not letters.is_full

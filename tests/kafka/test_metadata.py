@@ -10,7 +10,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import EventTopics
+from driftgauge.kafka.topic_watch import TopicQuery
 from tests.kafka.cluster import Cluster
 
 LONG_S = 120.0
@@ -66,4 +66,4 @@ def test_cluster_that_does_not_answer_is_a_broker_error(monkeypatch):
             with pytest.raises(BrokerError, match="does not answer"):
                 ask(shared.client, ["events"])
         with pytest.raises(BrokerError, match="does not answer"):
-            EventTopics(shared, ["events"])
+            TopicQuery(shared, ["events"])

@@ -112,7 +112,7 @@ def test_a_log_that_ends_before_the_offset_is_read_from_its_end_and_said(clock, 
     caplog.set_level(logging.ERROR)
     cluster = Cluster(clock, Group({0: (40, "id-1")}), {0: (0, 30)})
     assert cluster.find(PARTITIONS[:1]) == {
-        (TOPIC, 0): Start(30, 30, begins=False, lost=0, leader_epoch=-1, is_cut=True)
+        (TOPIC, 0): Start(30, 30, begins=False, lost=0, leader_epoch=-1, is_truncated=True)
     }
     assert "Kafka lost records" in caplog.records[0].getMessage()
 
@@ -146,7 +146,7 @@ def test_what_is_waited_for_is_named(clock):
     group = Group({0: (1, "")})
     group.error = KafkaError.COORDINATOR_LOAD_IN_PROGRESS
     offsets = CommittedOffsets(group, clock.clock)
-    steps = offsets.ask(PARTITIONS[:1])
+    steps = offsets.fetch(PARTITIONS[:1])
     next(steps)
     assert offsets.waiting_for.startswith("the group's committed offsets (")
     group.error = None
@@ -156,7 +156,7 @@ def test_what_is_waited_for_is_named(clock):
 def test_it_is_asked_twice_a_second_at_most(clock):
     group = Group({0: (1, "")})
     group.hanging = {0}
-    steps = CommittedOffsets(group, clock.clock).ask(PARTITIONS[:1])
+    steps = CommittedOffsets(group, clock.clock).fetch(PARTITIONS[:1])
     for _ in range(10):
         next(steps)
     assert len(group.asked) == 1
@@ -169,4 +169,4 @@ def test_what_must_not_be_asked_is_the_operators_to_mend(clock):
     group = Group({})
     group.error = KafkaError.GROUP_AUTHORIZATION_FAILED
     with pytest.raises(AuthorizationError, match="check the client's rights"):
-        next(CommittedOffsets(group, clock.clock).ask(PARTITIONS[:1]))
+        next(CommittedOffsets(group, clock.clock).fetch(PARTITIONS[:1]))

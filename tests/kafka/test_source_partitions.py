@@ -59,7 +59,7 @@ def test_the_first_progress_of_a_partition_without_an_offset_begins(sources):
 
 def test_it_is_caught_up_when_the_end_that_was_asked_for_is_passed(sources):
     source = begin(sources)
-    source.asked_ms, source.end = 5_000, 10
+    source.end_asked_ms, source.end = 5_000, 10
     source.read_to(9)
     assert source.caught_up_ms is None
     source.read_to(10)
@@ -77,10 +77,10 @@ def test_a_rewind_goes_back_to_the_commit_past_what_is_deleted(sources):
 
 def test_what_was_caught_up_before_the_commit_that_failed_is_not_after_it(sources):
     source = begin(sources)
-    source.asked_ms, source.end = 5_000, 10
+    source.end_asked_ms, source.end = 5_000, 10
     source.read_to(10)
     source.commit()
-    source.asked_ms, source.end = 9_000, 20
+    source.end_asked_ms, source.end = 9_000, 20
     source.read_to(20)
     assert source.caught_up_ms == 9_000
     source.rewind()
@@ -127,7 +127,7 @@ def test_all_shards_are_told_the_same_but_for_their_streams(sources):
 
 def test_a_log_that_was_cut_is_read_on_from_there(sources):
     source = begin(sources, at=start(300, leader_epoch=3))
-    source.read_from_cut(200)
+    source.resume_after_truncation(200)
     assert (source.committed, source.position, source.missing) == (200, 200, 0)
     assert source.progress(1).start == 200
     assert source.is_validated
@@ -136,7 +136,7 @@ def test_a_log_that_was_cut_is_read_on_from_there(sources):
 @pytest.mark.parametrize("end", [None, 300])
 def test_where_it_was_cut_is_not_known_records_are_missing(sources, end):
     source = begin(sources, at=start(300, leader_epoch=3))
-    source.read_from_cut(end)
+    source.resume_after_truncation(end)
     assert (source.committed, source.position) == (300, 300)
     assert source.progress(1).lost == 1
     source.commit()

@@ -8,7 +8,7 @@ from deploy.demo.embedded_broker import EmbeddedBroker
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import EventsTopic, EventTopics, TopicWatch
+from driftgauge.kafka.topic_watch import EventsTopic, TopicQuery, TopicWatch
 from tests.kafka.cluster import Cluster
 from tests.kafka.parts import StandingClock
 
@@ -38,7 +38,7 @@ def clock():
 @pytest.fixture
 def broker(monkeypatch):
     broker = Broker(None, [])
-    monkeypatch.setattr(topic_watch, "EventTopics", lambda admin, topics: broker)
+    monkeypatch.setattr(topic_watch, "TopicQuery", lambda admin, topics: broker)
     return broker
 
 
@@ -63,7 +63,7 @@ def await_answers(cluster, asked):
 
 
 def describe(cluster, *topics):
-    return await_answers(cluster, EventTopics(cluster.shared_admin, topics))
+    return await_answers(cluster, TopicQuery(cluster.shared_admin, topics))
 
 
 def answer(broker, watch, found=ONE):
@@ -153,20 +153,20 @@ def test_topic_created_again_has_another_id(cluster):
 
 @pytest.mark.broker
 def test_answers_are_collected_once(cluster):
-    asked = EventTopics(cluster.shared_admin, [cluster.events])
+    asked = TopicQuery(cluster.shared_admin, [cluster.events])
     assert asked.collect() == {}, "nothing was asked"
     assert await_answers(cluster, asked).keys() == {cluster.events}
     assert asked.collect() == {}
 
 
 def test_id_is_the_uuids_digits_and_empty_where_there_is_none():
-    assert topic_watch._hex(Uuid(1, -1)) == "0000000000000001ffffffffffffffff"
-    assert topic_watch._hex(Uuid(0, 0)) == topic_watch._hex(None) == ""
+    assert topic_watch._uuid_hex(Uuid(1, -1)) == "0000000000000001ffffffffffffffff"
+    assert topic_watch._uuid_hex(Uuid(0, 0)) == topic_watch._uuid_hex(None) == ""
 
 
 def test_embedded_brokers_topics_have_no_id():
     with EmbeddedBroker(["events"]) as broker:
         make = partial(client.admin, {"bootstrap.servers": broker.bootstrap})
-        asked = EventTopics(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"])
+        asked = TopicQuery(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"])
         asked.request()
         assert asked.collect() == {"events": EventsTopic("", 4)}

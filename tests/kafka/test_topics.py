@@ -151,7 +151,7 @@ def cluster(bootstrap):
 def impatient(monkeypatch):
     """What is waited for in vain is given up sooner."""
     for module in (topics, lost_topics):
-        monkeypatch.setattr(module, "_PATIENCE_S", 0.2)
+        monkeypatch.setattr(module, "_TIMEOUT_S", 0.2)
     for module in (topics, lost_topics, metadata):
         monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.5)
 
@@ -204,7 +204,7 @@ def test_one_replica_on_several_brokers_is_warned_of(cluster, caplog):
 
 @pytest.mark.parametrize(("replication", "safe"), [(1, None), (2, None), (3, "2"), (5, "2")])
 def test_two_of_three_replicas_must_take_a_write(replication, safe):
-    new = topics._new("t", 4, replication, {"cleanup.policy": "compact"})
+    new = topics._new_topic("t", 4, replication, {"cleanup.policy": "compact"})
     assert (new.num_partitions, new.replication_factor) == (4, replication)
     assert new.config.get("min.insync.replicas") == safe
     assert new.config["cleanup.policy"] == "compact"
@@ -312,7 +312,7 @@ def test_offsets_of_another_group_are_no_reason_to_refuse(cluster):
 @pytest.mark.broker
 @pytest.mark.parametrize("ending", ["commit", "abort"])
 def test_whether_a_group_has_read_is_known_once_an_open_transaction_has_ended(cluster, ending, monkeypatch):
-    monkeypatch.setattr(lost_topics, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(lost_topics, "_TIMEOUT_S", 0.2)
     producer = cluster.producer()
     producer.begin_transaction()
     producer.send_offsets_to_transaction(
@@ -509,7 +509,7 @@ def test_settings_that_we_may_not_see_are_named_with_the_right_to_grant(guarded_
 
 @pytest.mark.broker
 def test_group_that_is_closed_to_us_is_named_with_the_right_to_grant(guarded_cluster, monkeypatch):
-    monkeypatch.setattr(lost_topics, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(lost_topics, "_TIMEOUT_S", 0.2)
     at = guarded_cluster
     at.rule(ResourceType.GROUP, at.group, deny=[AclOperation.ALL])
     with pytest.raises(AuthorizationError, match=r"Group authorization failed.*; grant Read on the group"):
