@@ -1,38 +1,16 @@
 import logging
 
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError
 
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
+from tests.kafka.fakes import OffsetConsumer
 from tests.kafka.parts import StandingClock
 from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
 PARTITIONS = [(TOPIC, index) for index in range(4)]
-
-
-class OffsetConsumer:
-    """A consumer with a consumer's committed offsets, some of them pending in a transaction."""
-
-    def __init__(self, offsets):
-        self.offsets = offsets
-        self.pending = set()
-        self.error = None
-        self.asked = []
-
-    def committed(self, asked, *, timeout):
-        self.asked.append([each.partition for each in asked])
-        if self.error is not None:
-            raise KafkaException(KafkaError(self.error))
-        if self.pending & {each.partition for each in asked}:
-            # The client then answers for no partition.
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        return [self._answer(each) for each in asked]
-
-    def _answer(self, asked):
-        offset, metadata = self.offsets.get(asked.partition, (OFFSET_INVALID, ""))
-        return TopicPartition(asked.topic, asked.partition, offset, metadata, 5)
 
 
 @pytest.fixture
@@ -53,7 +31,7 @@ def run(steps, clock, *, within=50, each=lambda: None):
 
 
 class StartFinder:
-    """Runs find_starts against a consumer and logs, given by their beginnings and ends."""
+    """Runs find_starts against committed offsets and logs, given by their beginnings and ends."""
 
     def __init__(self, clock, consumer, logs, ids=None):
         self.clock, self.consumer, self.logs = clock, consumer, logs
