@@ -142,7 +142,7 @@ class CountWorker:
         return False
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit the counts, then drop these partitions, also if the commit fails."""
+        """Commit the counts, then drop these partitions, even if the commit fails."""
         try:
             if any(self._sources.find(*partition) for partition in partitions):
                 self._commit(bound_s)

@@ -89,7 +89,11 @@ class CommittedOffsets:
                 yield
 
     def _note(self, error: KafkaError) -> None:
-        """Keep the reason for the next attempt: the broker has just started, or a transaction is open."""
+        """Keep the reason for the wait: a broker that has just started, or an open transaction.
+
+        Raises:
+            AuthorizationError: The error is a missing right, which waiting does not resolve.
+        """
         if error.code() in AUTHORIZATION:
             message = f"the group's offsets must not be read ({error.str()}); check the client's rights"
             raise AuthorizationError(message)
