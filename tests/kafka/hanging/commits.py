@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.windows.changelog import PositionKey, ShardPosition
 from driftgauge.kafka.hanging.survey import Topics
-from driftgauge.kafka.hanging.traces import InternalTopics, offsets_partition
+from driftgauge.kafka.hanging.traces import StageTopics, offsets_partition
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
 from tests.kafka.records import read
@@ -44,7 +44,7 @@ class Stage:
         self._touch_internal_topics(name)
         group = self._name(f"{name}-group", "__consumer_offsets", offsets_on)
         windows_group = self._name(f"{name}-windows", "__consumer_offsets", offsets_on)
-        self.internal = InternalTopics(partials, log, group, windows_group)
+        self.internal = StageTopics(partials, log, group, windows_group)
         self.topics = Topics((self.events,), (self.windows, self.letters), self.internal)
         self.number = 0
         self.name = self._name(f"{name}-producer", "__transaction_state", KEPT)

@@ -17,7 +17,7 @@ def test_missing_extra_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("refusal", "error", "message"),
     [
-        ("KafkaTimeoutError", BrokerError, "Kafka cannot be reached .*see that Kafka's nodes run"),
+        ("KafkaTimeoutError", BrokerError, "cannot reach Kafka .*check that all brokers run"),
         ("ClusterAuthorizationFailedError", AuthorizationError, "describe and alter the cluster"),
         ("SaslAuthenticationFailedError", AuthorizationError, "an operator's credentials"),
     ],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from driftgauge.kafka.hanging.decision import Evidence, decide
-from driftgauge.kafka.hanging.model import Coordinator, Offset, Outcome
+from driftgauge.kafka.hanging.model import Coordinator, OffsetMove, TransactionOutcome
 
 SOURCE, SHARD, SIBLING, OFFSETS = (
     ("embeddings", 3),
@@ -15,9 +15,9 @@ SOURCE, SHARD, SIBLING, OFFSETS = (
 )
 LAST = Coordinator(1, "count-1", "CompleteCommit", 4, 30_000, 1_000, frozenset())
 NOTHING = Evidence(
-    moves=frozenset({Offset("watch", SOURCE, 25)}),
+    moves=frozenset({OffsetMove("watch", SOURCE, 25)}),
     is_whole=True,
-    elsewhere=frozenset({(SHARD, Outcome.OPEN)}),
+    elsewhere=frozenset({(SHARD, TransactionOutcome.OPEN)}),
     unread=frozenset(),
     committed={},
     holds_offsets=False,
@@ -28,10 +28,10 @@ NOTHING = Evidence(
 
 
 def told(*outcomes):
-    return frozenset({(SHARD, Outcome.OPEN), *outcomes})
+    return frozenset({(SHARD, TransactionOutcome.OPEN), *outcomes})
 
 
-@pytest.mark.parametrize("outcome", [Outcome.COMMIT, Outcome.ABORT])
+@pytest.mark.parametrize("outcome", [TransactionOutcome.COMMIT, TransactionOutcome.ABORT])
 @pytest.mark.parametrize("where", [SIBLING, OFFSETS])
 def test_transaction_ends_as_it_ended_elsewhere(outcome, where):
     decision = decide(replace(NOTHING, elsewhere=told((where, outcome))))
@@ -40,14 +40,18 @@ def test_transaction_ends_as_it_ended_elsewhere(outcome, where):
 
 
 def test_elsewhere_wins_over_coordinators_last_word():
-    evidence = replace(NOTHING, elsewhere=told((SIBLING, Outcome.ABORT)), first_ms=2_000, coordinator=LAST)
-    assert decide(evidence).outcome is Outcome.ABORT
+    evidence = replace(
+        NOTHING, elsewhere=told((SIBLING, TransactionOutcome.ABORT)), first_ms=2_000, coordinator=LAST
+    )
+    assert decide(evidence).outcome is TransactionOutcome.ABORT
 
 
 def test_offset_below_the_end_means_abort():
     decision = decide(replace(NOTHING, committed={("watch", SOURCE): 24}))
-    assert decision.outcome is Outcome.ABORT
-    assert decision.reason.startswith("group watch is at 24 of embeddings[3], and it would be at 25")
+    assert decision.outcome is TransactionOutcome.ABORT
+    assert decision.reason.startswith(
+        "group watch is at embeddings[3]@24, and a commit would have moved it to 25"
+    )
 
 
 @pytest.mark.parametrize("offset", [25, 26])
@@ -63,8 +67,12 @@ def test_offset_of_another_group_proves_nothing():
 @pytest.mark.parametrize(
     "contradicting",
     [
-        replace(NOTHING, elsewhere=told((SIBLING, Outcome.COMMIT), (OFFSETS, Outcome.ABORT))),
-        replace(NOTHING, elsewhere=told((SIBLING, Outcome.COMMIT)), committed={("watch", SOURCE): 10}),
+        replace(
+            NOTHING, elsewhere=told((SIBLING, TransactionOutcome.COMMIT), (OFFSETS, TransactionOutcome.ABORT))
+        ),
+        replace(
+            NOTHING, elsewhere=told((SIBLING, TransactionOutcome.COMMIT)), committed={("watch", SOURCE): 10}
+        ),
     ],
 )
 def test_contradiction_is_left_alone(contradicting):
@@ -75,28 +83,32 @@ def test_contradiction_is_left_alone(contradicting):
 
 def test_torn_transaction_was_never_committed():
     decision = decide(replace(NOTHING, is_whole=False))
-    assert decision.outcome is Outcome.ABORT
+    assert decision.outcome is TransactionOutcome.ABORT
     assert "never committed" in decision.reason
 
 
 def test_torn_shard_of_committed_transaction_is_committed():
-    evidence = replace(NOTHING, is_whole=False, elsewhere=told((SIBLING, Outcome.COMMIT)))
-    assert decide(evidence).outcome is Outcome.COMMIT
+    evidence = replace(NOTHING, is_whole=False, elsewhere=told((SIBLING, TransactionOutcome.COMMIT)))
+    assert decide(evidence).outcome is TransactionOutcome.COMMIT
 
 
 def test_commit_without_events_is_aborted():
-    assert decide(replace(NOTHING, moves=frozenset())).outcome is Outcome.ABORT
+    assert decide(replace(NOTHING, moves=frozenset())).outcome is TransactionOutcome.ABORT
 
 
 def test_transaction_that_hangs_everywhere_is_aborted():
     decision = decide(replace(NOTHING, holds_offsets=True))
-    assert decision.outcome is Outcome.ABORT
-    assert "nobody has gone on from it" in decision.reason
+    assert decision.outcome is TransactionOutcome.ABORT
+    assert "nobody has continued from it" in decision.reason
 
 
 @pytest.mark.parametrize(
     ("state", "outcome"),
-    [("CompleteCommit", Outcome.COMMIT), ("CompleteAbort", Outcome.ABORT), ("Empty", None)],
+    [
+        ("CompleteCommit", TransactionOutcome.COMMIT),
+        ("CompleteAbort", TransactionOutcome.ABORT),
+        ("Empty", None),
+    ],
 )
 def test_coordinators_word_counts_for_producers_last_transaction(state, outcome):
     evidence = replace(NOTHING, first_ms=1_000, coordinator=replace(LAST, state=state))

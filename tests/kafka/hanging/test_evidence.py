@@ -6,15 +6,15 @@ from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.windows.changelog import PositionKey, ShardPosition
 from driftgauge.errors import BrokerError
 from driftgauge.kafka.hanging.evidence import decide_all
-from driftgauge.kafka.hanging.model import Batch, Coordinator, OpenTransaction, Outcome
+from driftgauge.kafka.hanging.model import Batch, Coordinator, OpenTransaction, TransactionOutcome
 from driftgauge.kafka.hanging.survey import Topics, find_again, survey
-from driftgauge.kafka.hanging.traces import InternalTopics, offsets_partition
+from driftgauge.kafka.hanging.traces import StageTopics, offsets_partition
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
 from tests.kafka.hanging.test_traces import offset_record
 
 TOPICS = Topics(
-    ("embeddings",), ("results", "letters"), InternalTopics("partials", "changelog", "watch", "watch.windows")
+    ("embeddings",), ("results", "letters"), StageTopics("partials", "changelog", "watch", "watch.windows")
 )
 EVENTS, RESULTS, LETTERS = ("embeddings", 0), ("results", 0), ("letters", 0)
 SHARD, SIBLING, LOG = ("partials", 0), ("partials", 1), ("changelog", 0)
@@ -108,6 +108,9 @@ def test_what_its_coordinator_still_has_open_does_not_hang():
     logs.said = {P: replace(ongoing, start_ms=NOW_MS - 90_001)}
     assert [hang.is_abandoned for hang in logs.survey().hangs] == [False]
     assert logs.decide() == {SHARD: None}
+    (decision,) = decide_all(logs, TOPICS, logs.survey().hangs)
+    assert decision.reason.startswith("its coordinator reports Ongoing and still has to end it: check the")
+    assert "node 1" in decision.reason
     logs.said = {}
     assert [hang.coordinator for hang in logs.survey().hangs] == [None]
 
@@ -156,16 +159,20 @@ def test_other_group_in_the_same_partition_is_left_alone():
 
 def test_commit_is_known_by_its_number_in_other_shards():
     logs = Logs()
-    for number, outcome in ((1, Outcome.COMMIT), (2, Outcome.ABORT), (3, Outcome.COMMIT)):
+    for number, outcome in (
+        (1, TransactionOutcome.COMMIT),
+        (2, TransactionOutcome.ABORT),
+        (3, TransactionOutcome.COMMIT),
+    ):
         logs.write(SIBLING, part(number, 10 * number, 10 * number + 10), ends=outcome)
     logs.write(SHARD, part(2, 20, 30))
-    assert logs.decide() == {SHARD: Outcome.ABORT}
+    assert logs.decide() == {SHARD: TransactionOutcome.ABORT}
 
 
 def test_same_offset_by_another_producer_proves_nothing():
     """After an abort whoever counts again may come to the same end."""
     logs = Logs(said={P: replace(DONE, state="Empty")}, offsets={("watch", EVENTS): 30})
-    logs.write(OFFSETS, moved(30), producer=Q, ends=Outcome.COMMIT)
+    logs.write(OFFSETS, moved(30), producer=Q, ends=TransactionOutcome.COMMIT)
     logs.write(SHARD, part(2, 20, 30))
     assert logs.decide() == {SHARD: None}
 
@@ -173,26 +180,26 @@ def test_same_offset_by_another_producer_proves_nothing():
 def test_offset_that_was_there_before_tells_nothing_of_the_transaction():
     """A shard that writes twice at one position: the first one's commit is not the second one's."""
     logs = Logs(said={P: replace(DONE, state="Empty")}, offsets={("watch.windows", SHARD): 9})
-    logs.write(LOG, position(9), ends=Outcome.COMMIT)
-    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), ends=Outcome.COMMIT)
+    logs.write(LOG, position(9), ends=TransactionOutcome.COMMIT)
+    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), ends=TransactionOutcome.COMMIT)
     logs.write(LOG, position(9))
     assert logs.decide() == {LOG: None}
 
 
 def test_offsets_that_hang_without_moving_are_not_known_by_an_earlier_move():
     logs = Logs(said={P: replace(DONE, state="Empty")})
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    logs.write(OFFSETS, moved(9), ends=Outcome.COMMIT)
-    logs.write(SIBLING, part(2, 9, 9), ends=Outcome.ABORT)
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    logs.write(OFFSETS, moved(9), ends=TransactionOutcome.COMMIT)
+    logs.write(SIBLING, part(2, 9, 9), ends=TransactionOutcome.ABORT)
     logs.write(OFFSETS, moved(9))
-    assert logs.decide() != {OFFSETS: Outcome.COMMIT}
+    assert logs.decide() != {OFFSETS: TransactionOutcome.COMMIT}
 
 
 def test_shard_that_hangs_with_its_offset_is_aborted():
     logs = Logs()
     logs.write(LOG, position(9))
     logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD))
-    assert logs.decide() == {LOG: Outcome.ABORT, WINDOWS_OFFSETS: Outcome.ABORT}
+    assert logs.decide() == {LOG: TransactionOutcome.ABORT, WINDOWS_OFFSETS: TransactionOutcome.ABORT}
 
 
 def test_nothing_is_concluded_from_what_is_absent_while_a_partition_cannot_be_read():
@@ -201,14 +208,14 @@ def test_nothing_is_concluded_from_what_is_absent_while_a_partition_cannot_be_re
     logs.write(OFFSETS, moved(9))
     assert logs.decide() == {SHARD: None, OFFSETS: None}
     logs.leaderless.clear()
-    assert logs.decide() == {SHARD: Outcome.ABORT, OFFSETS: Outcome.ABORT}
+    assert logs.decide() == {SHARD: TransactionOutcome.ABORT, OFFSETS: TransactionOutcome.ABORT}
 
 
 def test_what_is_known_is_decided_whatever_cannot_be_read():
     logs = Logs(leaderless={LOG})
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
     logs.write(SHARD, part(1, 0, 9))
-    assert logs.decide() == {SHARD: Outcome.COMMIT}
+    assert logs.decide() == {SHARD: TransactionOutcome.COMMIT}
 
 
 def test_offset_that_the_transaction_holds_open_is_no_evidence():
@@ -216,17 +223,17 @@ def test_offset_that_the_transaction_holds_open_is_no_evidence():
     logs = Logs(offsets={("watch", EVENTS): 0})
     logs.write(SHARD, part(1, 0, 9))
     logs.write(OFFSETS, moved(9))
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {SHARD: Outcome.COMMIT, OFFSETS: Outcome.COMMIT}
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert logs.decide() == {SHARD: TransactionOutcome.COMMIT, OFFSETS: TransactionOutcome.COMMIT}
 
 
 def test_transaction_that_is_still_the_coordinators_is_told_apart():
     ongoing = replace(DONE, state="PrepareCommit", start_ms=0, partitions=frozenset({SHARD}))
     logs = Logs(said={P: ongoing}, offsets={("watch", EVENTS): 9})
-    logs.write(OFFSETS, moved(9), ends=Outcome.COMMIT)
+    logs.write(OFFSETS, moved(9), ends=TransactionOutcome.COMMIT)
     logs.write(SIBLING, part(1, 0, 9))
     logs.write(SHARD, part(2, 9, 20))
-    assert logs.decide() == {SIBLING: Outcome.COMMIT, SHARD: None}
+    assert logs.decide() == {SIBLING: TransactionOutcome.COMMIT, SHARD: None}
 
 
 def test_records_of_others_in_between_are_not_the_transactions():
@@ -234,8 +241,8 @@ def test_records_of_others_in_between_are_not_the_transactions():
     logs.offsets = {("watch", EVENTS): 9}
     logs.write(SHARD, part(1, 0, 9))
     logs.write(SHARD, part(2, 9, 20), producer=Q)
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {SHARD: Outcome.COMMIT}
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert logs.decide() == {SHARD: TransactionOutcome.COMMIT}
 
 
 def test_outputs_alone_are_left_alone_and_otherwise_follow():
@@ -243,38 +250,38 @@ def test_outputs_alone_are_left_alone_and_otherwise_follow():
     logs.write(LETTERS, (None, b"letter"))
     assert logs.decide() == {LETTERS: None}
     logs.write(SHARD, part(1, 0, 9))
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {LETTERS: Outcome.COMMIT, SHARD: Outcome.COMMIT}
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert logs.decide() == {LETTERS: TransactionOutcome.COMMIT, SHARD: TransactionOutcome.COMMIT}
 
 
 def test_events_are_left_alone_even_of_a_producer_of_ours():
     logs = Logs()
     logs.write(EVENTS, (None, b"event"))
     logs.write(SHARD, part(1, 0, 9))
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {EVENTS: None, SHARD: Outcome.COMMIT}
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert logs.decide() == {EVENTS: None, SHARD: TransactionOutcome.COMMIT}
 
 
 def test_record_that_cannot_be_read_leaves_its_transaction_alone():
     logs = Logs(said={P: DONE, Q: DONE})
     logs.write(SHARD, (None, b"\x09of a later version"))
     logs.write(LOG, position(9), producer=Q)
-    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), producer=Q, ends=Outcome.COMMIT)
-    assert logs.decide() == {SHARD: None, LOG: Outcome.COMMIT}
+    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), producer=Q, ends=TransactionOutcome.COMMIT)
+    assert logs.decide() == {SHARD: None, LOG: TransactionOutcome.COMMIT}
 
 
 def test_transactions_of_two_producers_are_told_apart():
     logs = Logs(said={P: DONE, Q: DONE})
     logs.write(SHARD, part(1, 0, 9))
     logs.write(SHARD, part(2, 9, 20), producer=Q)
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.ABORT)
-    logs.write(SIBLING, part(2, 9, 20), producer=Q, ends=Outcome.COMMIT)
+    logs.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.ABORT)
+    logs.write(SIBLING, part(2, 9, 20), producer=Q, ends=TransactionOutcome.COMMIT)
     hangs = logs.survey().hangs
     found = {
         hang.transaction.producer_id: decision.outcome
         for hang, decision in zip(hangs, decide_all(logs, TOPICS, hangs), strict=True)
     }
-    assert found == {P: Outcome.ABORT, Q: Outcome.COMMIT}
+    assert found == {P: TransactionOutcome.ABORT, Q: TransactionOutcome.COMMIT}
 
 
 def test_search_does_not_end_before_the_marker():
@@ -282,7 +289,7 @@ def test_search_does_not_end_before_the_marker():
     logs.write(SHARD, part(1, 0, 9))
     logs.write(SIBLING, part(1, 0, 9))
     logs.open = {each for each in logs.open if each.partition != SIBLING}
-    logs.write(SIBLING, part(7, 9, 20), producer=Q, time_ms=NOW_MS + 500_000, ends=Outcome.COMMIT)
+    logs.write(SIBLING, part(7, 9, 20), producer=Q, time_ms=NOW_MS + 500_000, ends=TransactionOutcome.COMMIT)
     late = NOW_MS + 600_000
-    logs.logs[SIBLING].append(Batch(9, 9, late, late, P, Outcome.ABORT, ()))
-    assert logs.decide() == {SHARD: Outcome.ABORT}
+    logs.logs[SIBLING].append(Batch(9, 9, late, late, P, TransactionOutcome.ABORT, ()))
+    assert logs.decide() == {SHARD: TransactionOutcome.ABORT}

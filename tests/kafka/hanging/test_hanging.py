@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 from driftgauge.cli import cli, transactions
 from driftgauge.kafka.hanging.client import OperatorClient
 from driftgauge.kafka.hanging.evidence import decide_all
-from driftgauge.kafka.hanging.model import Outcome
+from driftgauge.kafka.hanging.model import TransactionOutcome
 from driftgauge.kafka.hanging.survey import survey
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.hanging.commits import AWAY, TIMEOUT_S, Stage
@@ -116,7 +116,7 @@ def test_aborted_count_is_aborted(affected, monkeypatch):
     assert stage.hangs(stage.internal.partials, 0)
     ((place, (outcome, reason)),) = look(stage).items()
     assert place == (stage.internal.partials, 0)
-    assert outcome is Outcome.ABORT
+    assert outcome is TransactionOutcome.ABORT
     assert "aborted in __consumer_offsets" in reason
 
     resolve(stage, monkeypatch)
@@ -140,7 +140,7 @@ def test_count_that_others_went_on_from_is_committed_by_offsets_log(affected, mo
     other.commit_transaction(TIMEOUT_S)
     found = look(stage)
     assert found.keys() == {(stage.internal.partials, 0), (stage.internal.partials, 1)}
-    assert {outcome for outcome, _ in found.values()} == {Outcome.COMMIT}
+    assert {outcome for outcome, _ in found.values()} == {TransactionOutcome.COMMIT}
     assert all("committed in __consumer_offsets" in reason for _, reason in found.values())
 
     resolve(stage, monkeypatch)
@@ -158,7 +158,7 @@ def test_windows_shard_is_ended_by_its_groups_offset(affected, monkeypatch, comm
     time.sleep(SETTLED_S)
     ((place, (outcome, reason)),) = look(stage).items()
     assert place == (stage.internal.changelog, 0)
-    assert outcome is (Outcome.COMMIT if commit else Outcome.ABORT)
+    assert outcome is (TransactionOutcome.COMMIT if commit else TransactionOutcome.ABORT)
     assert "in __consumer_offsets" in reason
 
     resolve(stage, monkeypatch)
@@ -177,7 +177,7 @@ def test_offsets_that_hang_follow_the_shard_that_was_told(affected, monkeypatch)
         stage.committed(stage.internal.group, stage.events, 0, within_s=2.0)
     found = look(stage)
     assert {topic for topic, _ in found} == {stage.internal.partials, "__consumer_offsets"}
-    assert {outcome for outcome, _ in found.values()} == {Outcome.COMMIT}
+    assert {outcome for outcome, _ in found.values()} == {TransactionOutcome.COMMIT}
 
     resolve(stage, monkeypatch)
     assert stage.committed(stage.internal.group, stage.events, 0) == 25
@@ -194,8 +194,8 @@ def test_transaction_that_hangs_everywhere_is_aborted(affected, monkeypatch):
     time.sleep(SETTLED_S)
     found = look(stage)
     assert len(found) == 3
-    assert {outcome for outcome, _ in found.values()} == {Outcome.ABORT}
-    assert all("nobody has gone on from it" in reason for _, reason in found.values())
+    assert {outcome for outcome, _ in found.values()} == {TransactionOutcome.ABORT}
+    assert all("nobody has continued from it" in reason for _, reason in found.values())
 
     resolve(stage, monkeypatch)
     assert stage.committed(stage.internal.group, stage.events, 0) == 10
@@ -213,7 +213,7 @@ def test_outputs_follow_their_transaction_and_events_are_left_alone(affected, mo
     found = look(stage)
     own = {(stage.internal.partials, 0), (stage.letters, 0), (stage.windows, 0)}
     assert found.keys() == {*own, (stage.events, 0)}
-    assert {found[place][0] for place in own} == {Outcome.COMMIT}
+    assert {found[place][0] for place in own} == {TransactionOutcome.COMMIT}
     outcome, reason = found[stage.events, 0]
     assert outcome is None
     assert "its producer's owner" in reason
