@@ -1,4 +1,4 @@
 """Hanging transactions, found and ended: `driftgauge kafka transactions`.
 
-This is an operator's tool: ending a transaction needs the right to alter the cluster, unlike the service.
+This is an operator's tool: it needs the right to alter the cluster, which the service does not have.
 """
