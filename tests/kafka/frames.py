@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Final, Self
 
 
-class Api(IntEnum):
+class ApiKey(IntEnum):
     """The requests of a transaction, by their keys in the protocol."""
 
     PRODUCE = 0
@@ -18,17 +18,17 @@ class Api(IntEnum):
 
 # From this version on headers have tagged fields and strings have variable lengths (KIP-482).
 _FLEXIBLE_FROM: Final = {
-    Api.PRODUCE: 9,
-    Api.INIT_PRODUCER_ID: 2,
-    Api.ADD_PARTITIONS_TO_TXN: 3,
-    Api.ADD_OFFSETS_TO_TXN: 3,
-    Api.END_TXN: 3,
-    Api.TXN_OFFSET_COMMIT: 3,
+    ApiKey.PRODUCE: 9,
+    ApiKey.INIT_PRODUCER_ID: 2,
+    ApiKey.ADD_PARTITIONS_TO_TXN: 3,
+    ApiKey.ADD_OFFSETS_TO_TXN: 3,
+    ApiKey.END_TXN: 3,
+    ApiKey.TXN_OFFSET_COMMIT: 3,
 }
 
 
 @dataclass(frozen=True)
-class Request:
+class ProtocolRequest:
     """One request.
 
     Attributes:
@@ -50,12 +50,12 @@ class Request:
         api, version, correlation_id = fields.integer(2), fields.integer(2), fields.integer(4)
         if api not in _FLEXIBLE_FROM:
             return cls(api, correlation_id)
-        is_flexible = version >= _FLEXIBLE_FROM[Api(api)]
+        is_flexible = version >= _FLEXIBLE_FROM[ApiKey(api)]
         fields.string()  # the client's name
         if is_flexible:
             fields.tags()
         transactional_id = fields.compact_string() if is_flexible else fields.string()
-        if api != Api.END_TXN:
+        if api != ApiKey.END_TXN:
             return cls(api, correlation_id, transactional_id)
         fields.integer(8)  # the producer's id
         fields.integer(2)  # and its epoch

@@ -4,12 +4,12 @@ import threading
 from enum import Enum
 from typing import Final
 
-from tests.kafka.frames import Api, Request
+from tests.kafka.frames import ApiKey, ProtocolRequest
 
 ANSWER_S: Final = 5.0
 HOLD_S: Final = 60.0
 # What may follow the first records of a transaction.
-_NEXT_PARTS: Final = {Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.END_TXN}
+_NEXT_PARTS: Final = {ApiKey.PRODUCE, ApiKey.ADD_OFFSETS_TO_TXN, ApiKey.END_TXN}
 
 
 class Order(Enum):
@@ -44,7 +44,7 @@ class HeldCommit:
         """Whether the broker has answered the held commit."""
         return self._is_answered.is_set()
 
-    def order(self, request: Request) -> Order:
+    def order(self, request: ProtocolRequest) -> Order:
         """Decide about a request, in the order in which requests come."""
         with self._lock:
             if self.transactional_id is None:
@@ -57,12 +57,12 @@ class HeldCommit:
 
     def _order_of_the_same(self, api: int) -> Order:
         if not self._was_repeated:
-            self._was_repeated = api == Api.END_TXN
+            self._was_repeated = api == ApiKey.END_TXN
         elif self._has_records and api in _NEXT_PARTS:
             self._is_due.set()
             return Order.DELIVER_HELD_FIRST
         else:
-            self._has_records |= api == Api.PRODUCE
+            self._has_records |= api == ApiKey.PRODUCE
         return Order.FORWARD
 
     def wait_until_due(self, within_s: float) -> bool:
@@ -88,7 +88,7 @@ class StoppedCommits:
         self._have_come = threading.Event()
         self._are_let_go = threading.Event()
 
-    def pass_when_let_go(self, request: Request) -> None:
+    def pass_when_let_go(self, request: ProtocolRequest) -> None:
         """Return at once, but for such a commit."""
         if request.commits and (request.transactional_id or "").endswith(self._names_end):
             self._have_come.set()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
-from tests.kafka.frames import Request
+from tests.kafka.frames import ProtocolRequest
 from tests.kafka.held import HOLD_S, HeldCommit, Order, StoppedCommits
 
 _LENGTH_BYTES: Final = 4
@@ -108,10 +108,10 @@ class Relay:
             while length := requests.read(_LENGTH_BYTES):
                 frame = requests.read(int.from_bytes(length))
                 if self._stopped is not None:
-                    self._stopped.pass_when_let_go(Request.parse(frame))
+                    self._stopped.pass_when_let_go(ProtocolRequest.parse(frame))
                 held = self._held
                 if held is not None:
-                    match held.order(Request.parse(frame)):
+                    match held.order(ProtocolRequest.parse(frame)):
                         case Order.HOLD:
                             self._deliver_late(held, length + frame, client, broker)
                             return
