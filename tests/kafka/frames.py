@@ -1,4 +1,4 @@
-"""Requests of Kafka's protocol, read as far as a relay needs to know them."""
+"""Requests of Kafka's protocol, parsed as far as the relay needs."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -6,7 +6,7 @@ from typing import Final, Self
 
 
 class ApiKey(IntEnum):
-    """The requests of a transaction, by their keys in the protocol."""
+    """The API keys of a transaction's requests."""
 
     PRODUCE = 0
     INIT_PRODUCER_ID = 22
@@ -29,13 +29,13 @@ _FLEXIBLE_FROM: Final = {
 
 @dataclass(frozen=True)
 class ProtocolRequest:
-    """One request.
+    """A request of the protocol.
 
     Attributes:
-        api: What is asked for, the key in the protocol.
-        correlation_id: The answer has the same.
-        transactional_id: Whose transaction it belongs to; None where it belongs to none.
-        commits: It asks for the end of a transaction, by a commit.
+        api: The API key.
+        correlation_id: The correlation id, which the answer repeats.
+        transactional_id: The producer's transactional id; None outside transactions.
+        commits: Whether the request commits a transaction.
     """
 
     api: int
@@ -45,13 +45,13 @@ class ProtocolRequest:
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
-        """Read a request without its length."""
+        """Parse a request, without its length prefix."""
         fields = _Fields(frame)
         api, version, correlation_id = fields.integer(2), fields.integer(2), fields.integer(4)
         if api not in _FLEXIBLE_FROM:
             return cls(api, correlation_id)
         is_flexible = version >= _FLEXIBLE_FROM[ApiKey(api)]
-        fields.string()  # the client's name
+        fields.string()  # the client id
         if is_flexible:
             fields.tags()
         transactional_id = fields.compact_string() if is_flexible else fields.string()

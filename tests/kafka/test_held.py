@@ -1,4 +1,4 @@
-"""Which commit is held, and when it is delivered, by requests as a client sends them."""
+"""The relay's held commit: which request is held, and when it is delivered."""
 
 from itertools import count
 
@@ -36,11 +36,11 @@ END = b"\x00\x03txn" + bytes(8) + bytes(2)
         (frame(3, 12, b"whatever"), ProtocolRequest(3, 77)),
     ],
 )
-def test_parse(sent: bytes, request_read: ProtocolRequest) -> None:
+def test_parse_reads_transactional_id_and_commit(sent: bytes, request_read: ProtocolRequest) -> None:
     assert ProtocolRequest.parse(sent) == request_read
 
 
-def test_parse_of_a_request_cut_short_fails() -> None:
+def test_parse_of_truncated_request_fails() -> None:
     with pytest.raises(AssertionError, match="ends before"):
         ProtocolRequest.parse(frame(26, 1, END)[:-3])
 
@@ -54,7 +54,7 @@ def ask(api: int, transactional_id: str | None = "txn", *, commits: bool = False
     return ProtocolRequest(api, next(NUMBERS), transactional_id, commits)
 
 
-def test_held_commit_is_delivered_between_the_records_of_the_next_transaction() -> None:
+def test_held_commit_is_delivered_between_records_of_next_transaction() -> None:
     assert orders(
         ask(ApiKey.PRODUCE),
         ask(ApiKey.END_TXN, commits=True),
@@ -74,7 +74,7 @@ def test_held_commit_is_delivered_between_the_records_of_the_next_transaction() 
     ]
 
 
-def test_held_commit_is_delivered_before_the_offsets_of_the_next_transaction() -> None:
+def test_held_commit_is_delivered_before_offsets_of_next_transaction() -> None:
     *_, last = orders(
         ask(ApiKey.END_TXN, commits=True),
         ask(ApiKey.END_TXN, commits=True),
@@ -95,7 +95,7 @@ def test_aborts_and_other_producers_are_not_held() -> None:
     ) == [Order.HOLD, Order.FORWARD, Order.FORWARD, Order.FORWARD]
 
 
-def test_only_an_answer_that_comes_after_the_delivery_is_the_one_to_it() -> None:
+def test_only_answer_after_delivery_counts() -> None:
     held = HeldCommit()
     for request in (
         ask(ApiKey.END_TXN, commits=True),
