@@ -24,8 +24,8 @@ class HeldCommit:
     """Decides which commit of a transactional producer is held, and when it is delivered.
 
     The first commit is held. The client sends it again, the relay passes that one on, and the next
-    transaction begins. After the first records of that transaction the held commit is delivered, before further records
-    and offsets: under the same epoch it commits those first records.
+    transaction begins. After the first records of that transaction the held commit is delivered, before
+    further records and offsets: under the same epoch it commits those first records.
 
     Attributes:
         transactional_id: The producer whose commit is held; None before the first commit.

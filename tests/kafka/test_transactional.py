@@ -117,7 +117,7 @@ def test_unanswered_producer_is_started_again():
 
 def test_producer_with_hanging_call_is_replaced(monkeypatch):
     first, released = FakeProducer(), threading.Event()
-    first.init_transactions = lambda _: released.wait()  # type: ignore[attr-defined]
+    first.init_transactions = lambda _: released.wait()
     transaction, factory = unstarted(first, FakeProducer())
     with monkeypatch.context() as impatient:
         for bound in ("HANGING_S", "CALL_S", "_LEAST_S"):

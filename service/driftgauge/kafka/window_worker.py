@@ -35,7 +35,7 @@ __all__ = ["WindowWorker"]
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 5.0
-# A request for an offset in an open transaction takes 0.2 s, so only one such shard delays the others a step.
+# Asking for an offset in an open transaction takes 0.2 s, so one step asks for few of them.
 _RESTORE_S = 0.3
 
 
