@@ -1,7 +1,7 @@
-"""A real Apache Kafka node for the tests: one process, KRaft, plain `java -cp`, loopback only.
+"""A real Apache Kafka broker for the tests: one process, KRaft, plain `java -cp`, loopback only.
 
-The jars come from Maven once a version; the data lives in a temporary folder. README.md beside this
-file holds what was measured on it. To serve one by hand:
+Maven fetches the jars once per version; the data is in a temporary folder. README.md beside this file has
+the measurements. To run a broker by hand:
 
     python -m tests.kafka.broker --port 9092
 """
@@ -50,7 +50,7 @@ class Broker:
 
     @property
     def data(self) -> Path:
-        """Where it keeps its logs, a folder a partition, while there are any."""
+        """The folder of its logs, with one folder per partition."""
         return self._node.data
 
     @property
@@ -59,23 +59,23 @@ class Broker:
 
     @property
     def pid(self) -> int:
-        """Process id, to pause it with a signal. Raises BrokerError when it does not run."""
+        """The process id. Raises BrokerError if the broker does not run."""
         return self._node.pid
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """The last lines that the broker logged since the first start."""
+        """Returns the last lines of the broker's log since the first start."""
         return self._node.log_tail(lines)
 
     def start(self) -> None:
-        """Starts with no data, dropping any from before, as `KafkaCluster.start` says."""
+        """Starts without data, as `KafkaCluster.start` does."""
         self._cluster.start()
 
     def stop(self) -> None:
-        """Asks the broker to end (SIGTERM) and after 20 s ends it (SIGKILL). Keeps the data."""
+        """Stops the broker (SIGTERM, after 20 s SIGKILL). Keeps the data."""
         self._node.stop()
 
     def kill(self) -> None:
-        """Ends the broker at once, as a crash would. Keeps the data."""
+        """Kills the broker (SIGKILL), like a crash. Keeps the data."""
         self._node.kill()
 
     def restart(self) -> None:
@@ -83,7 +83,7 @@ class Broker:
         self._node.restart()
 
     def close(self) -> None:
-        """Ends the broker and deletes its data."""
+        """Kills the broker and deletes its data."""
         self._cluster.close()
 
     @property
@@ -94,7 +94,7 @@ class Broker:
 
 
 def main() -> None:
-    """Serves one broker in the foreground until SIGINT or SIGTERM; its data ends with it."""
+    """Serves one broker in the foreground until SIGINT or SIGTERM, then deletes its data."""
     parser = argparse.ArgumentParser(description="Serve a Kafka broker on the loopback interface.")
     parser.add_argument("--port", type=int, default=9092, help="0 takes a free one (default: 9092)")
     parser.add_argument("--version", help=f"of Kafka (default: {kafka_version()})")
@@ -102,7 +102,7 @@ def main() -> None:
 
     def end(signum: int, frame: object) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a second one must not stop the cleaning up
+            signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
         sys.exit(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -24,7 +24,7 @@ LOOK_EVERY_S = 0.05
 
 
 class Cluster:
-    """An events topic of some partitions, topics for results and letters; a group."""
+    """An events topic, topics for results and dead letters, and a consumer group, all with unique names."""
 
     def __init__(self, bootstrap: str, partitions: int = 2) -> None:
         name = uuid.uuid4().hex
@@ -52,12 +52,12 @@ class Cluster:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # The broker is shared, and each partition costs it open files.
+        # The broker is shared, and each partition keeps files open.
         internal = [topic for topic in self.admin.list_topics().topics if f".{self.group}." in topic]
         self.admin.delete_topics([self.events, self.windows, self.letters, *internal])
 
     def await_that(self, look: Callable[[], bool], what: str, within_s: float = TIMEOUT_S) -> None:
-        """Look again and again until it is so."""
+        """Poll until `look` returns True; fail after the time-out."""
         deadline = time.monotonic() + within_s
         while not look():
             assert time.monotonic() < deadline, f"waited {within_s:g} s for {what}"
@@ -84,12 +84,12 @@ class Cluster:
         assert producer.flush(TIMEOUT_S) == 0
 
     def forget(self, partition: int, before: int, topic: str | None = None) -> None:
-        """Let the log of a partition, of events by default, begin here, as if the others had expired."""
+        """Delete the records before an offset of a partition, of events by default, as retention does."""
         at = TopicPartition(topic or self.events, partition, before)
         self.admin.delete_records([at])[at].result(TIMEOUT_S)
 
     def writer(self, name: str | None = None, **properties: str | int) -> Producer:
-        """A transactional producer that is ready."""
+        """Return a transactional producer that has been initialised."""
         producer = client.transactional_producer(
             {**self.properties, **properties}, name or f"{self.group}-{uuid.uuid4().hex}", lambda _: None
         )
@@ -97,7 +97,7 @@ class Cluster:
         return producer
 
     def unstarted(self, name: str | None = None, **properties: str | int) -> Transaction:
-        """A transaction of the service's own."""
+        """Return a transaction of the service, not started."""
         return Transaction(
             partial(client.transactional_producer, {**self.properties, **properties}),
             name or f"{self.group}-{uuid.uuid4().hex}",
@@ -105,14 +105,14 @@ class Cluster:
         )
 
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:
-        """A transaction of the service's own that has been started."""
+        """Return a transaction of the service, started."""
         transaction = self.unstarted(name, **properties)
         transaction.start(TIMEOUT_S)
         return transaction
 
     @contextmanager
     def member(self, **properties: str | int) -> Iterator[Consumer]:
-        """A member of the group that owns partitions."""
+        """Yield a member of the group that owns partitions."""
         consumer = client.consumer({**self.properties, **properties}, self.group)
         try:
             consumer.subscribe([self.events])
@@ -123,7 +123,7 @@ class Cluster:
 
     @contextmanager
     def stranger(self, group: str | None = None) -> Iterator[Consumer]:
-        """A consumer of a group that is no member of it, and speaks in its name all the same."""
+        """Yield a consumer with a group's id that is not a member of the group."""
         consumer = client.consumer(self.properties, group or self.group)
         try:
             yield consumer
@@ -131,7 +131,7 @@ class Cluster:
             consumer.close()
 
     def commit(self, offsets: dict[int, int]) -> None:
-        """Commit offsets of the events in the name of the group, which must have no member."""
+        """Commit offsets of the events topic for the group, which must have no members."""
         with self.stranger() as consumer:
             consumer.commit(offsets=self.at(offsets), asynchronous=False)
 
@@ -139,7 +139,7 @@ class Cluster:
         return [TopicPartition(self.events, partition, offset) for partition, offset in offsets.items()]
 
     def committed(self) -> dict[int, int]:
-        """The offsets of the events that the group has committed."""
+        """Return the group's committed offsets of the events topic, by partition."""
         asked = [TopicPartition(self.events, partition) for partition in range(self.partitions)]
         with self.stranger() as consumer:
             answers = consumer.committed(asked, timeout=TIMEOUT_S)
@@ -150,7 +150,7 @@ class Cluster:
         return len(described.members)
 
     def ask(self, partitions: list[Partition], **which: bool) -> dict[Partition, int]:
-        """Where logs begin or end."""
+        """Return the first or the end offset of each log."""
         offsets = LogOffsets(self.shared_admin, **which)
         offsets.request(partitions)
         found: list[dict[Partition, int]] = []
@@ -160,7 +160,7 @@ class Cluster:
         return found[0]
 
     def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
-        """Key and value of every committed record in a topic, partition by partition."""
+        """Return key and value of every committed record in a topic, partition by partition."""
         records = read(self.bootstrap, topic, within_s=TIMEOUT_S)
         return [(message.key(), message.value()) for message in sorted(records, key=Message.partition)]
 

@@ -1,7 +1,7 @@
 """Fixtures of the tests that need a real broker.
 
-`DRIFTGAUGE_TEST_BOOTSTRAP=host:port` points them at a cluster that already runs. Where no broker
-can be had they skip; with `CI=true` they fail instead.
+`DRIFTGAUGE_TEST_BOOTSTRAP=host:port` makes the tests use a running cluster. Without a broker they skip;
+with `CI=true` they fail instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
 }
-# As short as the tests' own broker takes them; others take no less than 6 s unless they are told to.
+# The minimum of the tests' own broker; the default minimum of other brokers is 6 s.
 SHORT_SESSION: dict[str, str | int | float | bool] = (
     {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_500}
     if os.environ.get(BOOTSTRAP_VARIABLE)
@@ -37,7 +37,7 @@ SHORT_SESSION: dict[str, str | int | float | bool] = (
 
 @dataclass(frozen=True)
 class ExternalCluster:
-    """A cluster that the tests did not start and so must not stop: such tests skip."""
+    """A cluster that the tests did not start; tests that stop brokers skip on it."""
 
     bootstrap: str
 
@@ -63,7 +63,7 @@ class ExternalCluster:
 
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[Broker | ExternalCluster]:
-    """The broker of this run. A test that stops it restarts it before it ends."""
+    """The broker of this run. A test that stops the broker restarts it before the test ends."""
     external = os.environ.get(BOOTSTRAP_VARIABLE)
     if external:
         require_answer(external)
@@ -87,7 +87,7 @@ def kafka_broker() -> Iterator[Broker | ExternalCluster]:
 def running_cluster(
     roles: Sequence[str], *, replication: int = 1, min_insync: int = 1, version: str | None = None
 ) -> Iterator[KafkaCluster]:
-    """A cluster of its own that runs as long as the context lasts."""
+    """Yield a new cluster that runs until the context ends."""
     cluster = KafkaCluster(roles, replication=replication, min_insync=min_insync, version=version)
     try:
         cluster.start()
@@ -101,7 +101,7 @@ def running_cluster(
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
-    """`host:port` of a broker that allows whatever no rule is about, except creating topics."""
+    """`host:port` of a broker that allows everything without an ACL, except creating topics."""
     broker = Broker(settings=AUTHORIZER)
     try:
         broker.start()
@@ -118,7 +118,7 @@ def bootstrap(kafka_broker: Broker | ExternalCluster) -> str:
 
 
 def require_answer(address: str) -> None:
-    """Fails the run when nothing answers at the cluster that a person named."""
+    """Fail the run if the external cluster does not answer."""
     try:
         AdminClient({"bootstrap.servers": address}).list_topics(timeout=CONNECT_TIMEOUT_S)
     except KafkaException as error:

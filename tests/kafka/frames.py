@@ -1,12 +1,12 @@
-"""Requests of Kafka's protocol, read as far as a relay needs to know them."""
+"""Requests of Kafka's protocol, parsed as far as the relay needs."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
 
 
-class Api(IntEnum):
-    """The requests of a transaction, by their keys in the protocol."""
+class ApiKey(IntEnum):
+    """The API keys of a transaction's requests."""
 
     PRODUCE = 0
     INIT_PRODUCER_ID = 22
@@ -18,24 +18,24 @@ class Api(IntEnum):
 
 # From this version on headers have tagged fields and strings have variable lengths (KIP-482).
 _FLEXIBLE_FROM: Final = {
-    Api.PRODUCE: 9,
-    Api.INIT_PRODUCER_ID: 2,
-    Api.ADD_PARTITIONS_TO_TXN: 3,
-    Api.ADD_OFFSETS_TO_TXN: 3,
-    Api.END_TXN: 3,
-    Api.TXN_OFFSET_COMMIT: 3,
+    ApiKey.PRODUCE: 9,
+    ApiKey.INIT_PRODUCER_ID: 2,
+    ApiKey.ADD_PARTITIONS_TO_TXN: 3,
+    ApiKey.ADD_OFFSETS_TO_TXN: 3,
+    ApiKey.END_TXN: 3,
+    ApiKey.TXN_OFFSET_COMMIT: 3,
 }
 
 
 @dataclass(frozen=True)
-class Request:
-    """One request.
+class ProtocolRequest:
+    """A request of the protocol.
 
     Attributes:
-        api: What is asked for, the key in the protocol.
-        correlation_id: The answer has the same.
-        transactional_id: Whose transaction it belongs to; None where it belongs to none.
-        commits: It asks for the end of a transaction, by a commit.
+        api: The API key.
+        correlation_id: The correlation id, which the answer repeats.
+        transactional_id: The producer's transactional id; None outside transactions.
+        commits: Whether the request commits a transaction.
     """
 
     api: int
@@ -45,17 +45,17 @@ class Request:
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
-        """Read a request without its length."""
+        """Parse a request, without its length prefix."""
         fields = _Fields(frame)
         api, version, correlation_id = fields.integer(2), fields.integer(2), fields.integer(4)
         if api not in _FLEXIBLE_FROM:
             return cls(api, correlation_id)
-        is_flexible = version >= _FLEXIBLE_FROM[Api(api)]
-        fields.string()  # the client's name
+        is_flexible = version >= _FLEXIBLE_FROM[ApiKey(api)]
+        fields.string()  # the client id
         if is_flexible:
             fields.tags()
         transactional_id = fields.compact_string() if is_flexible else fields.string()
-        if api != Api.END_TXN:
+        if api != ApiKey.END_TXN:
             return cls(api, correlation_id, transactional_id)
         fields.integer(8)  # the producer's id
         fields.integer(2)  # and its epoch

@@ -1,4 +1,4 @@
-"""The Java and the jars that a Kafka node of the tests runs on; Maven fetches the jars once a version."""
+"""The Java and the jars of the tests' Kafka nodes; Maven fetches the jars once per version."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ REMEDY: Final = (
 
 
 class BrokerUnavailable(Exception):  # noqa: N818 - a state of the machine, not a fault
-    """Java, Maven or the jars cannot be had on this machine; the text says what to do."""
+    """Java, Maven or the jars are missing on this machine; the message names the remedy."""
 
 
 def kafka_version() -> str:
-    """The version of Kafka that pom.xml names."""
+    """Returns the version of Kafka in pom.xml."""
     (version,) = re.findall(r"<kafka\.version>(.+)</kafka\.version>", POM.read_text())
     return str(version)
 
 
 def find_java() -> str:
-    """The path of a Java that can run the broker, JAVA_HOME first. Raises BrokerUnavailable."""
+    """Returns the path of a Java that can run the broker, JAVA_HOME first. Raises BrokerUnavailable."""
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(f"{home}/bin/java" if home else "java")
     if java is None:
@@ -53,17 +53,17 @@ def find_java() -> str:
 
 
 def fetch_jars(version: str | None = None) -> Path:
-    """The folder of the jars of a version of Kafka (pom.xml's when None), fetched when it is missing.
+    """Returns the folder of the jars of a version of Kafka (None: pom.xml's); fetches missing jars.
 
-    The folder is named after the version and the hash of pom.xml, and renamed into place when it is
-    whole, so an interrupted copy is never used, and a running broker never loses its jars.
+    The folder's name has the version and the hash of pom.xml. A complete folder is renamed into place, so an
+    interrupted copy is never used, and a running broker never loses its jars.
     Raises BrokerUnavailable.
     """
     version = version or kafka_version()
     jars = TARGET / f"libs-{version}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     TARGET.mkdir(exist_ok=True)
     with (TARGET / "lock").open("w") as lock:
-        # Two test runs share Maven's repository. The wait ends when the other's Maven does.
+        # Test runs share Maven's repository, so one run waits until the other's Maven has ended.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not jars.is_dir():
             partial = TARGET / "libs.partial"
@@ -74,7 +74,7 @@ def fetch_jars(version: str | None = None) -> Path:
 
 
 def copy_jars(folder: Path, version: str) -> None:
-    """Lets Maven copy the jars of a version of Kafka into `folder`. Raises BrokerUnavailable."""
+    """Copies the jars of a version of Kafka into `folder` by Maven. Raises BrokerUnavailable."""
     maven = shutil.which("mvn")
     if maven is None:
         raise BrokerUnavailable(

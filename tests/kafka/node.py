@@ -1,4 +1,4 @@
-"""One Kafka node of the tests: a process of plain `java`, KRaft, loopback only."""
+"""A Kafka node of the tests: one process of plain `java`, KRaft, loopback only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from tests.kafka.jars import HERE
 LOG4J: Final = HERE / "log4j2.properties"
 
 HOST: Final = "127.0.0.1"
-# Below the range from which Linux and macOS give out ports to clients. A client that retries a
-# stopped broker could otherwise get that very port as its own, and the broker could not come back.
+# Below the range of client ports on Linux and macOS, so that no client takes the port of a stopped broker.
 PORTS: Final = range(20_000, 32_000)
 
 FORMAT_TIMEOUT_S: Final = 60.0
@@ -30,17 +29,17 @@ LOG_TAIL_LINES: Final = 40
 
 
 class BrokerError(Exception):
-    """Everything needed is there, yet the broker did not come up; the text ends in its log."""
+    """The broker did not start although all requirements are met; the message ends with its log."""
 
 
 class PortTakenError(BrokerError):
-    """Something else listens on a port that the broker was to listen on."""
+    """Another process listens on the broker's port."""
 
 
 class Node:
     """One node. Between `stop` or `kill` and `start` it keeps its ports and its data.
 
-    `bootstrap` is its clients' address, None for a node that is a controller only.
+    `bootstrap` is the address for clients, None for a node that is only a controller.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Node:
 
     @property
     def data(self) -> Path:
-        """Where it keeps its logs, a folder a partition."""
+        """The folder of its logs, with one folder per partition."""
         return self._folder / "data"
 
     @property
@@ -64,19 +63,19 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """Its process id. Raises BrokerError when it does not run."""
+        """The process id. Raises BrokerError if the node does not run."""
         if self._process is None or not self.running:
             raise BrokerError(f"Node {self.number} does not run: start it first.")
         return self._process.pid
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """The last lines that it logged since it was made."""
+        """Returns the last lines of the node's log."""
         log = self._folder / "broker.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
     def format(self, settings: Mapping[str, str | int]) -> None:
-        """Prepares its empty folder for a node of these settings. Raises BrokerError."""
+        """Formats the node's empty folder for these settings. Raises BrokerError."""
         self._folder.mkdir()
         lines = [f"{name}={value}\n" for name, value in {**settings, "log.dirs": self.data}.items()]
         self._properties.write_text("".join(lines))
@@ -97,7 +96,7 @@ class Node:
             )
 
     def launch(self) -> None:
-        """Starts the process and does not wait for it."""
+        """Starts the process without waiting for its answer."""
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._jvm, "kafka.Kafka", str(self._properties)],
@@ -105,15 +104,15 @@ class Node:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
-                # Ctrl-C is for the tests, which then stop the node themselves.
+                # Ctrl-C must reach only the tests, which then stop the node.
                 start_new_session=True,
             )
 
     def await_answer(self) -> None:
-        """Returns when the node answers clients as a broker of its cluster.
+        """Waits until the node answers clients as a broker of its cluster.
 
-        Nothing speaks to a controller, so one that is nothing else is not waited for. Raises
-        PortTakenError when its port is in use, BrokerError when it exits or does not answer in 60 s.
+        Clients cannot reach a controller, so the method does not wait for a node that is only a controller.
+        Raises PortTakenError if its port is in use, BrokerError if it exits or does not answer in 60 s.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while self.bootstrap is not None and not self._answers(self.bootstrap):
@@ -125,12 +124,12 @@ class Node:
             time.sleep(0.05)
 
     def start(self) -> None:
-        """Starts it on its ports and its data, and returns when it answers, as `await_answer` says."""
+        """Starts the node on its ports and its data, and waits for its answer, as `await_answer` does."""
         self.launch()
         self.await_answer()
 
     def stop(self) -> None:
-        """Asks it to end (SIGTERM) and after 20 s ends it (SIGKILL). Keeps the data."""
+        """Stops the node (SIGTERM, after 20 s SIGKILL). Keeps the data."""
         if self._process is None:
             return
         self._process.terminate()
@@ -141,7 +140,7 @@ class Node:
         self._process = None
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would, paused or not. Keeps the data."""
+        """Kills the node (SIGKILL), like a crash, paused or not. Keeps the data."""
         if self._process is None:
             return
         self._process.kill()
@@ -149,16 +148,16 @@ class Node:
         self._process = None
 
     def restart(self) -> None:
-        """Stops it if it runs, and starts it."""
+        """Stops the node if it runs, and starts it."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """Suspends the process (SIGSTOP): its connections stay, and nobody answers on them."""
+        """Suspends the process (SIGSTOP): its connections stay open without answers."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a paused process go on (SIGCONT)."""
+        """Resumes a paused process (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     @property
@@ -171,20 +170,20 @@ class Node:
         self._process.send_signal(number)
 
     def _answers(self, address: str) -> bool:
-        # A new client knows no other node of the cluster that could answer in this one's place.
+        # A new client knows no other node of the cluster that could answer instead.
         client = AdminClient(
             {
                 "bootstrap.servers": address,
                 "reconnect.backoff.max.ms": 200,
-                "log_level": 0,  # refused connections are expected meanwhile
+                "log_level": 0,  # refused connections are expected
             }
         )
         try:
-            told = client.list_topics(timeout=1.0)
+            metadata = client.list_topics(timeout=1.0)
         except KafkaException:
             return False  # not listening yet
-        # Until our node finds its port taken, whoever took it may answer instead.
-        return told.cluster_id == self._cluster_id and self.number in told.brokers
+        # A process that took the port may answer before the node fails.
+        return metadata.cluster_id == self._cluster_id and self.number in metadata.brokers
 
     def _raise_start_failure(self, what: str) -> NoReturn:
         self.kill()
@@ -197,7 +196,7 @@ class Node:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different loopback ports on which nothing listens now. Raises BrokerError."""
+    """Returns different loopback ports on which no process listens. Raises BrokerError."""
     found: list[int] = []
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:

@@ -1,11 +1,11 @@
 """Kafka clusters of one or more nodes for the tests, with their data in a temporary folder.
 
-Two nodes, of which only the first holds what the cluster keeps about itself:
+Two nodes, of which only the first is a controller:
 
     with KafkaCluster([COMBINED, BROKER]) as cluster:
         cluster.nodes[2].stop()
 
-Three, of which any one may fail:
+Three nodes, of which any one may fail:
 
     with KafkaCluster([COMBINED] * 3, replication=3, min_insync=2) as cluster:
         cluster.nodes[1].kill()
@@ -34,28 +34,28 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "num.partitions": 4,
-    # Fifty partitions each by default, all of which a start has to load.
+    # The default is fifty partitions each, all of which a start loads.
     "offsets.topic.num.partitions": 4,
     "transaction.state.log.num.partitions": 4,
-    # Tests wait for these, so they are short: joins, lost members, dead transactions, compaction. The
-    # search for dead transactions must not be shorter: README.md, "A transaction that hangs".
+    # Tests wait for joins, lost members, dead transactions and compaction, so these are short. The search for
+    # dead transactions must not be shorter: README.md, "A transaction that hangs".
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1_000,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
-    # A killed broker comes back only when its old registration has run out: 9 s by default.
+    # A killed broker restarts only when its old registration has expired: 9 s by default.
     "broker.session.timeout.ms": 3_000,
     "broker.heartbeat.interval.ms": 500,
     "log.cleaner.backoff.ms": 500,
-    # 128 MiB by default, half of the heap.
+    # The default is 128 MiB, half of the heap.
     "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
 }
 
 
 class KafkaCluster:
-    """Nodes by number, from 1, in the order of their roles.
+    """A cluster of nodes.
 
     Attributes:
-        nodes: The nodes of the cluster while it is up.
+        nodes: The nodes by number, from 1, in the order of their roles; empty while the cluster is down.
         bootstrap: The addresses of all its brokers, for `bootstrap.servers`.
     """
 
@@ -76,9 +76,9 @@ class KafkaCluster:
             roles: BROKER, CONTROLLER or COMBINED for each node.
             replication: The replicas of topics, internal ones too, unless a topic says otherwise.
             min_insync: How many of them a write needs, unless a topic says otherwise.
-            settings: Further settings of all nodes; they win over the settings here.
-            version: The version of Kafka; pom.xml's unless given.
-            port: The clients' port of the first node; None takes a free one.
+            settings: Further settings of all nodes, which override the settings here.
+            version: The version of Kafka; None uses the one of pom.xml.
+            port: The clients' port of the first node; None uses a free one.
             heap_mib: The Java heap of each node.
         """
         self._roles = roles
@@ -97,7 +97,7 @@ class KafkaCluster:
         self._port = port
         self._heap_mib = heap_mib
         self._folder: Path | None = None
-        # Kafka wants 22 characters of base64url. Hexadecimal is: it never starts like an option.
+        # Kafka requires 22 characters of base64url; hexadecimal ones never start with "-" like an option.
         self._cluster_id = secrets.token_hex(11)
         self.nodes: dict[int, Node] = {}
         self.bootstrap = ""
@@ -115,10 +115,10 @@ class KafkaCluster:
         self.close()
 
     def start(self) -> None:
-        """Starts all nodes with no data, dropping any from before, and returns when they answer.
+        """Starts all nodes without data, deletes earlier data, and waits until the nodes answer.
 
-        Raises BrokerUnavailable for want of Java, Maven or the jars, PortTakenError when the given
-        port is in use, BrokerError when a node exits or does not answer in 60 s.
+        Raises BrokerUnavailable without Java, Maven or the jars, PortTakenError if the given port is in use,
+        BrokerError if a node exits or does not answer in 60 s.
         """
         self.close()
         jvm = [
@@ -131,7 +131,7 @@ class KafkaCluster:
             try:
                 self._start_once(jvm)
             except PortTakenError:
-                # Another process may take a free port before the node does.
+                # Another process may have taken the free port before the node.
                 self.close()
                 if self._port is not None or attempt == PORT_ATTEMPTS:
                     raise
@@ -142,7 +142,7 @@ class KafkaCluster:
                 return
 
     def close(self) -> None:
-        """Ends all nodes at once and deletes their data."""
+        """Kills all nodes and deletes their data."""
         for node in self.nodes.values():
             node.kill()
         self.nodes = {}

@@ -1,4 +1,4 @@
-"""Stand-ins for what the client library does not let a test make, and one small stream to count."""
+"""Fakes of client objects that tests cannot make, and a small stream with its settings."""
 
 import logging
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ SHARDS = 2
 
 
 def event(time_ms: int, cluster: int = 0, stream: str = STREAM, **fields: object) -> bytes:
-    """An event at `time_ms` after the start, in a cluster."""
+    """Return an event at `time_ms` after the start, in a cluster."""
     vector = [float(place == cluster) for place in range(CLUSTERS)]
     return orjson.dumps({"stream": stream, "timestamp": START_MS + time_ms, "embedding": vector, **fields})
 
 
 class StandingClock:
-    """A clock that stands until it is moved."""
+    """A clock that advances only by `move`."""
 
     def __init__(self, now_ms: int = START_MS + 3_600_000) -> None:
         self.now_ms = now_ms
@@ -39,7 +39,7 @@ class StandingClock:
 
 
 class Record:
-    """What a poll brings: a record, or a notice where it bears an error."""
+    """A message of a poll: a record, or a notice if it has an error."""
 
     def __init__(
         self,
@@ -94,7 +94,12 @@ class Sent:
 
 
 class RecordingTransaction:
-    """Keeps what is produced; `limit` is the bytes of a record's value that the client takes."""
+    """Keeps the records produced.
+
+    Attributes:
+        sent: The records.
+        limit: The largest value in bytes that the client accepts.
+    """
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -135,7 +140,7 @@ DECODER = Decoder(
 
 
 def build_settings(kafka: dict[str, object], *, windows: str, letters: str, events: str) -> Settings:
-    """A configuration; what it says of the streams' baselines is read by nobody."""
+    """Return a configuration; its baseline files do not exist, and no test reads them."""
     return Settings.model_validate(
         {
             "kafka": kafka,

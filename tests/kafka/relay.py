@@ -1,4 +1,4 @@
-"""A way from one process to the brokers that can be cut, or hold a commit, while all others reach them."""
+"""A TCP relay between one process and the brokers that can cut connections or hold a commit."""
 
 import socket
 import threading
@@ -7,20 +7,20 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
-from tests.kafka.frames import Request
+from tests.kafka.frames import ProtocolRequest
 from tests.kafka.held import HOLD_S, HeldCommit, Order, StoppedCommits
 
 _LENGTH_BYTES: Final = 4
 
 
 class Relay:
-    """Listens in the brokers' places, on loopback; a context manager.
+    """Listens on loopback instead of the brokers; a context manager.
 
-    Brokers name their own addresses in their answers. The relay writes its own over them, which have
-    the same length, so that whoever came this way keeps to it.
+    Brokers name their addresses in their answers. The relay replaces them by its own addresses of the same
+    length, so that its clients stay on the relay.
 
     Attributes:
-        bootstrap: The addresses that it listens on, for `bootstrap.servers`.
+        bootstrap: The relay's addresses, for `bootstrap.servers`.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -58,7 +58,7 @@ class Relay:
             _end(listener)
 
     def cut(self) -> None:
-        """End every connection, and until `mend` each new one at once."""
+        """Close every connection, and each new one until `mend`."""
         with self._lock:
             self._is_cut = True
             for connection in self._connections:
@@ -69,16 +69,16 @@ class Relay:
         self._is_cut = False
 
     def hold_a_commit(self) -> HeldCommit:
-        """Hold the next commit and end the client's connection, as a network does that loses its way.
+        """Hold the next commit and close the client's connection, like a delayed packet.
 
-        The bytes are delivered in the midst of the same producer's next transaction.
+        The commit is delivered during the same producer's next transaction.
         """
         held = self._held = HeldCommit()
         return held
 
-    def stop_commits(self, names_end: str) -> StoppedCommits:
-        """Hold all commits of the producers whose transactional ids end so, until they are let go."""
-        stopped = self._stopped = StoppedCommits(names_end)
+    def stop_commits(self, id_suffix: str) -> StoppedCommits:
+        """Hold all commits of producers whose transactional ids have this suffix, until `let_go`."""
+        stopped = self._stopped = StoppedCommits(id_suffix)
         return stopped
 
     def _accept(self, listener: socket.socket, broker: tuple[str, int]) -> None:
@@ -93,7 +93,7 @@ class Relay:
                 return
             try:
                 connection = socket.create_connection(broker)
-            except OSError:  # the broker is away
+            except OSError:  # the broker does not run
                 _end(client)
                 return
             self._connections += [client, connection]
@@ -108,10 +108,10 @@ class Relay:
             while length := requests.read(_LENGTH_BYTES):
                 frame = requests.read(int.from_bytes(length))
                 if self._stopped is not None:
-                    self._stopped.pass_when_let_go(Request.parse(frame))
+                    self._stopped.pass_when_let_go(ProtocolRequest.parse(frame))
                 held = self._held
                 if held is not None:
-                    match held.order(Request.parse(frame)):
+                    match held.order(ProtocolRequest.parse(frame)):
                         case Order.HOLD:
                             self._deliver_late(held, length + frame, client, broker)
                             return
@@ -136,7 +136,7 @@ class Relay:
             while length := answers.read(_LENGTH_BYTES):
                 answer = answers.read(int.from_bytes(length))
                 if (late := self._late.get(broker)) is not None:
-                    # The client has gone; what was asked before the held one is of no use to it any more.
+                    # The client has disconnected, so answers to its earlier requests are dropped.
                     late.note_answer()
                     continue
                 for theirs, ours in self._names:
@@ -152,13 +152,13 @@ def _port(listener: socket.socket) -> int:
 def _run(
     carry: Callable[[socket.socket, socket.socket], None], source: socket.socket, target: socket.socket
 ) -> None:
-    with suppress(OSError):  # either side has gone, or the way was cut
+    with suppress(OSError):  # either side has disconnected, or the relay was cut
         carry(source, target)
     _end(source)
     _end(target)
 
 
 def _end(connection: socket.socket) -> None:
-    with suppress(OSError):  # it has ended already
+    with suppress(OSError):  # the connection is already closed
         connection.shutdown(socket.SHUT_RDWR)
     connection.close()

@@ -22,7 +22,11 @@ END_S = 60.0
 
 
 class Running:
-    """It runs until it is stopped, or fails: of that the test is to judge."""
+    """A service that runs until it is stopped or fails.
+
+    Attributes:
+        failure: The exception that ended the service; None while it runs or after a normal end.
+    """
 
     def __init__(self, cluster: Cluster, roles: Collection[Role] = tuple(Role), **kafka: str | int) -> None:
         self.cluster = cluster
@@ -59,7 +63,7 @@ class Running:
     def _guarded_run(self) -> None:
         try:
             self._service.run(self.stopping)
-        except Exception as error:  # noqa: BLE001 - for the test to judge
+        except Exception as error:  # noqa: BLE001 - the test asserts it
             self.failure = error
 
     def __enter__(self) -> Self:
@@ -74,15 +78,15 @@ class Running:
         self.stop()
 
     def stop(self) -> float:
-        """Stop it, and return the seconds that it took."""
+        """Stop the service; return how many seconds the stop took."""
         self.stopping.set()
         return self.await_end()
 
     def await_end(self) -> float:
         started_s = time.monotonic()
         self._thread.join(END_S)
-        assert not self._thread.is_alive(), "it does not end"
-        # What is left of its clients would log into the next tests.
+        assert not self._thread.is_alive(), "the service does not end"
+        # Clients that are not collected would log into the next tests.
         gc.collect()
         return time.monotonic() - started_s
 
@@ -95,7 +99,7 @@ class Running:
         return sum(self.value("events_total", stream=name, outcome=outcome) for name in names)
 
     def chain(self) -> tuple[float, float, float]:
-        """Gaps, overlaps and orphans of all shards held."""
+        """Return the numbers of gaps, overlaps and orphans over all shards."""
         gap, overlap, orphans = (
             sum(self.value(f"partials_{what}_total", shard=shard) for shard in range(SHARDS))
             for what in ("gap", "overlap", "orphans")
@@ -103,11 +107,11 @@ class Running:
         return gap, overlap, orphans
 
     def restored(self) -> float:
-        """How many restores there were."""
+        """Return the number of restores."""
         return self.value("restore_duration_seconds_count", role="windows")
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """The count last published of each window, by its second; no revision was published twice."""
+        """Return each window's last published count by stream and second; fail on a repeated revision."""
         counts: dict[tuple[str, int], int] = {}
         seen = set()
         for _, value in self.cluster.read(self.cluster.windows):

@@ -1,4 +1,4 @@
-"""The broker of the tests itself: what it keeps over a crash, and what it says when it cannot start."""
+"""The broker of the tests: crashes, and the messages of failed starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.kafka.fixtures import ExternalCluster
 from tests.kafka.jars import BrokerUnavailable, copy_jars, find_java, kafka_version
 from tests.kafka.node import PortTakenError
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def patiently(ask: Callable[[], Answer]) -> Answer:
-    """Asks a broker that may answer before it leads its partitions, or coordinates its groups, again."""
+def retry(ask: Callable[[], Result]) -> Result:
+    """Repeats a request while a restarted broker has not yet loaded its partitions and groups."""
     for _ in range(30):
         try:
             return ask()
@@ -53,14 +53,14 @@ def test_crash_keeps_address_records_and_offsets(kafka_broker: Broker | External
         kafka_broker.restart()
 
         assert kafka_broker.bootstrap == address
-        assert patiently(lambda: consumer.get_watermark_offsets(partition, timeout=30)) == (0, 1)
-        assert patiently(lambda: consumer.committed([partition], timeout=30))[0].offset == 1
+        assert retry(lambda: consumer.get_watermark_offsets(partition, timeout=30)) == (0, 1)
+        assert retry(lambda: consumer.committed([partition], timeout=30))[0].offset == 1
     finally:
         consumer.close()
 
 
 @pytest.mark.broker
-def test_taken_port_is_named(kafka_broker: Broker | ExternalCluster) -> None:
+def test_start_on_taken_port_names_port(kafka_broker: Broker | ExternalCluster) -> None:
     if isinstance(kafka_broker, ExternalCluster):
         pytest.skip("Needs a port on this machine that surely is taken: unset DRIFTGAUGE_TEST_BOOTSTRAP.")
     port = int(kafka_broker.bootstrap.rpartition(":")[2])
@@ -70,28 +70,28 @@ def test_taken_port_is_named(kafka_broker: Broker | ExternalCluster) -> None:
     assert not second.running
 
 
-def test_missing_java_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_java_names_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BrokerUnavailable, match=r"needs Java.*apt-get install.*DRIFTGAUGE_TEST_BOOTSTRAP"):
         find_java()
 
 
-def test_old_java_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program(tmp_path / "bin" / "java", "echo 'openjdk version \"11.0.2\"' >&2")
+def test_old_java_names_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_script(tmp_path / "bin" / "java", "echo 'openjdk version \"11.0.2\"' >&2")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(BrokerUnavailable, match=r"Java 17 or later, and .*bin/java is version \"11\.0\.2\""):
         find_java()
 
 
-def test_missing_maven_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_maven_names_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BrokerUnavailable, match=r"no mvn on the PATH.*apt-get install"):
         copy_jars(tmp_path / "libs", kafka_version())
 
 
-def test_failed_maven_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program(tmp_path / "mvn", "echo 'unknown host'; exit 1")
+def test_failed_maven_quotes_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_script(tmp_path / "mvn", "echo 'unknown host'; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         BrokerUnavailable, match=r"(?s)could not fetch.*-Dkafka.version=4.*copy-dependencies.*unknown host"
@@ -99,8 +99,8 @@ def test_failed_maven_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         copy_jars(tmp_path / "libs", kafka_version())
 
 
-def program(path: Path, body: str) -> None:
-    """Writes a shell script that stands in for a program."""
+def write_script(path: Path, body: str) -> None:
+    """Writes a shell script in place of a program."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)

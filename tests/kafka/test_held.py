@@ -1,10 +1,10 @@
-"""Which commit is held, and when it is delivered, by requests as a client sends them."""
+"""The relay's held commit: which request is held, and when it is delivered."""
 
 from itertools import count
 
 import pytest
 
-from tests.kafka.frames import Api, Request
+from tests.kafka.frames import ApiKey, ProtocolRequest
 from tests.kafka.held import HeldCommit, Order
 
 CLIENT = b"\x00\x07rdkafka"
@@ -22,47 +22,47 @@ END = b"\x00\x03txn" + bytes(8) + bytes(2)
 @pytest.mark.parametrize(
     ("sent", "request_read"),
     [
-        (frame(26, 1, END + b"\x01"), Request(Api.END_TXN, 77, "txn", commits=True)),
-        (frame(26, 1, END + b"\x00"), Request(Api.END_TXN, 77, "txn")),
+        (frame(26, 1, END + b"\x01"), ProtocolRequest(ApiKey.END_TXN, 77, "txn", commits=True)),
+        (frame(26, 1, END + b"\x00"), ProtocolRequest(ApiKey.END_TXN, 77, "txn")),
         (
             frame(26, 3, b"\x04txn" + bytes(10) + b"\x01\x00", flexible=True),
-            Request(Api.END_TXN, 77, "txn", commits=True),
+            ProtocolRequest(ApiKey.END_TXN, 77, "txn", commits=True),
         ),
-        (frame(24, 0, b"\x00\x03txn" + bytes(14)), Request(Api.ADD_PARTITIONS_TO_TXN, 77, "txn")),
-        (frame(0, 8, b"\x00\x03txn" + bytes(6)), Request(Api.PRODUCE, 77, "txn")),
-        (frame(0, 9, b"\x04txn" + bytes(6), flexible=True), Request(Api.PRODUCE, 77, "txn")),
-        (frame(0, 8, b"\xff\xff" + bytes(6)), Request(Api.PRODUCE, 77, None)),
-        (frame(0, 10, b"\x00" + bytes(6), flexible=True), Request(Api.PRODUCE, 77, None)),
-        (frame(3, 12, b"whatever"), Request(3, 77)),
+        (frame(24, 0, b"\x00\x03txn" + bytes(14)), ProtocolRequest(ApiKey.ADD_PARTITIONS_TO_TXN, 77, "txn")),
+        (frame(0, 8, b"\x00\x03txn" + bytes(6)), ProtocolRequest(ApiKey.PRODUCE, 77, "txn")),
+        (frame(0, 9, b"\x04txn" + bytes(6), flexible=True), ProtocolRequest(ApiKey.PRODUCE, 77, "txn")),
+        (frame(0, 8, b"\xff\xff" + bytes(6)), ProtocolRequest(ApiKey.PRODUCE, 77, None)),
+        (frame(0, 10, b"\x00" + bytes(6), flexible=True), ProtocolRequest(ApiKey.PRODUCE, 77, None)),
+        (frame(3, 12, b"whatever"), ProtocolRequest(3, 77)),
     ],
 )
-def test_parse(sent: bytes, request_read: Request) -> None:
-    assert Request.parse(sent) == request_read
+def test_parse_reads_transactional_id_and_commit(sent: bytes, request_read: ProtocolRequest) -> None:
+    assert ProtocolRequest.parse(sent) == request_read
 
 
-def test_parse_of_a_request_cut_short_fails() -> None:
+def test_parse_of_truncated_request_fails() -> None:
     with pytest.raises(AssertionError, match="ends before"):
-        Request.parse(frame(26, 1, END)[:-3])
+        ProtocolRequest.parse(frame(26, 1, END)[:-3])
 
 
-def orders(*requests: Request) -> list[Order]:
+def orders(*requests: ProtocolRequest) -> list[Order]:
     held = HeldCommit()
     return [held.order(request) for request in requests]
 
 
-def ask(api: int, transactional_id: str | None = "txn", *, commits: bool = False) -> Request:
-    return Request(api, next(NUMBERS), transactional_id, commits)
+def ask(api: int, transactional_id: str | None = "txn", *, commits: bool = False) -> ProtocolRequest:
+    return ProtocolRequest(api, next(NUMBERS), transactional_id, commits)
 
 
-def test_held_commit_is_delivered_between_the_records_of_the_next_transaction() -> None:
+def test_held_commit_is_delivered_between_records_of_next_transaction() -> None:
     assert orders(
-        ask(Api.PRODUCE),
-        ask(Api.END_TXN, commits=True),
-        ask(Api.END_TXN, commits=True),  # again
-        ask(Api.ADD_PARTITIONS_TO_TXN),
-        ask(Api.PRODUCE),
-        ask(Api.PRODUCE),
-        ask(Api.PRODUCE),
+        ask(ApiKey.PRODUCE),
+        ask(ApiKey.END_TXN, commits=True),
+        ask(ApiKey.END_TXN, commits=True),  # again
+        ask(ApiKey.ADD_PARTITIONS_TO_TXN),
+        ask(ApiKey.PRODUCE),
+        ask(ApiKey.PRODUCE),
+        ask(ApiKey.PRODUCE),
     ) == [
         Order.FORWARD,
         Order.HOLD,
@@ -74,38 +74,38 @@ def test_held_commit_is_delivered_between_the_records_of_the_next_transaction() 
     ]
 
 
-def test_held_commit_is_delivered_before_the_offsets_of_the_next_transaction() -> None:
+def test_held_commit_is_delivered_before_offsets_of_next_transaction() -> None:
     *_, last = orders(
-        ask(Api.END_TXN, commits=True),
-        ask(Api.END_TXN, commits=True),
-        ask(Api.INIT_PRODUCER_ID),
-        ask(Api.PRODUCE),
-        ask(Api.ADD_OFFSETS_TO_TXN),
+        ask(ApiKey.END_TXN, commits=True),
+        ask(ApiKey.END_TXN, commits=True),
+        ask(ApiKey.INIT_PRODUCER_ID),
+        ask(ApiKey.PRODUCE),
+        ask(ApiKey.ADD_OFFSETS_TO_TXN),
     )
     assert last is Order.DELIVER_HELD_FIRST
 
 
 def test_aborts_and_other_producers_are_not_held() -> None:
-    assert set(orders(ask(Api.END_TXN), ask(Api.PRODUCE, None), ask(3, None))) == {Order.FORWARD}
+    assert set(orders(ask(ApiKey.END_TXN), ask(ApiKey.PRODUCE, None), ask(3, None))) == {Order.FORWARD}
     assert orders(
-        ask(Api.END_TXN, commits=True),
-        ask(Api.END_TXN, "other", commits=True),
-        ask(Api.PRODUCE),
-        ask(Api.PRODUCE),
+        ask(ApiKey.END_TXN, commits=True),
+        ask(ApiKey.END_TXN, "other", commits=True),
+        ask(ApiKey.PRODUCE),
+        ask(ApiKey.PRODUCE),
     ) == [Order.HOLD, Order.FORWARD, Order.FORWARD, Order.FORWARD]
 
 
-def test_only_an_answer_that_comes_after_the_delivery_is_the_one_to_it() -> None:
+def test_only_answer_after_delivery_counts() -> None:
     held = HeldCommit()
     for request in (
-        ask(Api.END_TXN, commits=True),
-        ask(Api.END_TXN, commits=True),
-        ask(Api.PRODUCE),
+        ask(ApiKey.END_TXN, commits=True),
+        ask(ApiKey.END_TXN, commits=True),
+        ask(ApiKey.PRODUCE),
     ):
         held.order(request)
     held.note_answer()
     assert not held.was_delivered
-    held.order(ask(Api.PRODUCE))
+    held.order(ask(ApiKey.PRODUCE))
     assert held.wait_until_due(0)
     held.note_answer()
     assert held.was_delivered

@@ -1,4 +1,4 @@
-"""A lost connection, for a moment or longer, holds up no transaction, and its producer is replaced."""
+"""Transactions after a lost connection: they commit, and the producer is replaced."""
 
 import time
 
@@ -15,7 +15,7 @@ BOUND_S = 10.0
 
 
 @pytest.mark.parametrize("outage_s", [0.0, 2.0])
-def test_the_next_transaction_is_committed_after_a_lost_connection(bootstrap, outage_s):
+def test_next_transaction_commits_after_lost_connection(bootstrap, outage_s):
     with Relay(bootstrap) as relay, Cluster(bootstrap, partitions=1) as cluster:
         transaction = cluster.transaction(**{"bootstrap.servers": relay.bootstrap})
         with cluster.member() as member:
@@ -25,7 +25,7 @@ def test_the_next_transaction_is_committed_after_a_lost_connection(bootstrap, ou
                 transaction.begin(BOUND_S)
                 transaction.produce(cluster.windows, -1, b"key", b"%d" % position)
                 transaction.commit(cluster.at({0: position}), member, BOUND_S)
-                # Beyond it the call hangs, as librdkafka's own way of recovery leaves it.
+                # A longer call hangs, as with librdkafka's own recovery of metadata.
                 assert time.monotonic() - began_s < BOUND_S
 
             commit(1)
@@ -37,8 +37,8 @@ def test_the_next_transaction_is_committed_after_a_lost_connection(bootstrap, ou
         assert [value for _, value in cluster.read(cluster.windows)] == [b"1", b"2"]
 
 
-def test_producer_that_lost_its_connection_within_a_transaction_is_replaced(bootstrap):
-    """Though the client repeats what was under way and says that the commit succeeded."""
+def test_producer_is_replaced_after_lost_connection_in_transaction(bootstrap):
+    """The client repeats its requests and reports that the commit succeeded, but is still replaced."""
     with Relay(bootstrap) as relay, Cluster(bootstrap, partitions=1) as cluster:
         transaction = cluster.transaction(**{"bootstrap.servers": relay.bootstrap})
         with cluster.member() as member:
@@ -56,22 +56,22 @@ def test_producer_that_lost_its_connection_within_a_transaction_is_replaced(boot
         assert [value for _, value in cluster.read(cluster.windows)] == [b"1", b"2", b"3", b"4"]
 
 
-def test_connection_that_is_lost_and_restored_at_once_is_told(bootstrap):
-    """The client calls back only where all brokers are gone or one cannot be connected to."""
+def test_connection_restored_at_once_is_still_reported(bootstrap):
+    """By default the client reports only that all brokers are down, or that a connection fails."""
     with Relay(bootstrap) as relay, Cluster(bootstrap, partitions=1) as cluster:
-        heard = []
+        errors = []
         properties = {**cluster.properties, "bootstrap.servers": relay.bootstrap}
-        producer = client.transactional_producer(properties, cluster.group, heard.append)
+        producer = client.transactional_producer(properties, cluster.group, errors.append)
         producer.init_transactions(BOUND_S)
         producer.poll(0)
-        assert heard == []
+        assert errors == []
         relay.cut()
         relay.mend()
 
-        def is_told():
+        def is_reported():
             producer.poll(0.05)
             return any(
-                error.code() == KafkaError._TRANSPORT and "in state UP" in error.str() for error in heard
+                error.code() == KafkaError._TRANSPORT and "in state UP" in error.str() for error in errors
             )
 
-        cluster.await_that(is_told, "the lost connection")
+        cluster.await_that(is_reported, "the lost connection")

@@ -1,4 +1,4 @@
-"""Clusters of several nodes: what they keep while nodes come and go."""
+"""Clusters of several nodes: replication, paused nodes, stopped leaders."""
 
 import time
 
@@ -26,15 +26,15 @@ def two():
 
 
 def leader(admin, topic):
-    """The number of the node that leads the topic's partition; -1 where none is known to."""
+    """Return the node that leads the topic's partition; -1 for none."""
     partitions = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
     return partitions[0].leader if partitions else -1
 
 
-def await_leader(admin, topic, told):
+def await_leader(admin, topic, is_expected):
     deadline = time.monotonic() + TIMEOUT_S
-    while not told(leader(admin, topic)):
-        assert time.monotonic() < deadline, "no such leader"
+    while not is_expected(leader(admin, topic)):
+        assert time.monotonic() < deadline, "no expected leader"
         time.sleep(0.05)
 
 
@@ -47,7 +47,7 @@ def write(cluster, topic):
 
 
 @pytest.mark.broker
-def test_three_nodes_replicate_and_survive_kill_of_leader(three):
+def test_three_nodes_replicate_and_survive_killed_leader(three):
     admin = AdminClient({"bootstrap.servers": three.bootstrap})
     admin.create_topics([NewTopic("kept", 1)])["kept"].result(TIMEOUT_S)
     await_leader(admin, "kept", lambda node: node > 0)
@@ -63,7 +63,7 @@ def test_three_nodes_replicate_and_survive_kill_of_leader(three):
 
 
 @pytest.mark.broker
-def test_paused_node_answers_nobody_until_resumed(two):
+def test_paused_node_does_not_answer_until_resumed(two):
     admin = AdminClient({"bootstrap.servers": two.nodes[2].bootstrap})
     assert set(admin.list_topics(timeout=TIMEOUT_S).brokers) == {1, 2}
     two.nodes[2].pause()

@@ -1,4 +1,4 @@
-"""A commit that is delivered one transaction late tears that one apart, unless the producer is another."""
+"""A delayed commit splits the next transaction, unless a new producer runs it."""
 
 from contextlib import suppress
 
@@ -30,7 +30,7 @@ def producer_of(relay: Relay, name: str) -> Producer:
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_late_commit(bootstrap: str, is_replaced: bool) -> None:
+def test_delayed_commit_splits_next_transaction_of_same_producer(bootstrap: str, is_replaced: bool) -> None:
     topic = f"late-commit-{is_replaced}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(topic, PARTITIONS)])[topic].result(TIMEOUT_S)
@@ -51,7 +51,7 @@ def test_late_commit(bootstrap: str, is_replaced: bool) -> None:
             producer.abort_transaction(TIMEOUT_S)
     values = [message.value() for message in read(bootstrap, topic, within_s=TIMEOUT_S)]
     assert values.count(b"first") == PARTITIONS
-    assert (values.count(b"second") > 0) != is_replaced, "of an aborted transaction nothing may be read"
+    assert (values.count(b"second") > 0) != is_replaced, "records of the aborted transaction"
 
 
 def produce(producer: Producer, topic: str, value: str) -> None:

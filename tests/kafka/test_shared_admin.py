@@ -1,4 +1,4 @@
-"""When an administration client is replaced."""
+"""The replacement of the shared administration client."""
 
 from weakref import ref
 
@@ -6,7 +6,7 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 from tests.kafka.parts import StandingClock
 
 
-def test_client_is_replaced_but_not_again_within_seconds():
+def test_renew_replaces_client_at_most_every_five_seconds():
     clock, made = StandingClock(), iter("abc")
     admin = SharedAdmin(lambda: next(made), clock.clock)
     assert admin.client == "a"
@@ -21,7 +21,7 @@ def test_client_is_replaced_but_not_again_within_seconds():
     assert admin.client == "c"
 
 
-def test_client_is_kept_while_it_may_still_answer():
+def test_replaced_client_is_kept_for_open_requests():
     class Client:
         pass
 

@@ -1,21 +1,16 @@
+"""Partitions whose stable offset is stalled by an open transaction."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.kafka.stalled import StableOffsets, StalledOffsets
 from tests.kafka.cluster import Cluster
+from tests.kafka.parts import StandingClock
 from tests.kafka.slow_admin import SlowAdmin
 
 FIRST, SECOND = ("partials", 0), ("partials", 1)
 AFTER_S = 30.0
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
 
 
 @pytest.fixture
@@ -27,7 +22,7 @@ def observe(offsets, now_s, stable, high, partition=FIRST):
     offsets.observe({partition: stable}, {partition: high}, now_s)
 
 
-def test_offset_that_stands_still_below_the_end_is_stalled(offsets):
+def test_unchanged_offset_below_high_watermark_is_stalled(offsets):
     observe(offsets, 0.0, 5, 9)
     observe(offsets, 29.0, 5, 20)
     assert offsets.stalled_s == {}
@@ -36,19 +31,19 @@ def test_offset_that_stands_still_below_the_end_is_stalled(offsets):
     assert offsets.offset(FIRST) == 5
 
 
-def test_offset_that_moves_below_the_end_is_only_late(offsets):
+def test_advancing_offset_below_high_watermark_is_not_stalled(offsets):
     for number in range(100):
         observe(offsets, float(number), stable=5 + number, high=500)
     assert offsets.stalled_s == {}
 
 
-def test_offset_at_the_end_is_not_stalled_however_long_it_stands(offsets):
+def test_offset_at_high_watermark_is_not_stalled(offsets):
     observe(offsets, 0.0, 9, 9)
     observe(offsets, 100.0, 9, 9)
     assert offsets.stalled_s == {}
 
 
-def test_offset_that_reached_the_end_is_timed_again(offsets):
+def test_offset_that_reached_high_watermark_is_timed_again(offsets):
     observe(offsets, 0.0, 5, 9)
     observe(offsets, 50.0, 9, 9)
     observe(offsets, 60.0, 9, 12)
@@ -56,7 +51,7 @@ def test_offset_that_reached_the_end_is_timed_again(offsets):
     assert offsets.stalled_s == {}
 
 
-def test_partition_without_an_answer_is_neither_timed_on_nor_forgotten(offsets):
+def test_partition_without_answer_keeps_its_state(offsets):
     observe(offsets, 0.0, 5, 9)
     observe(offsets, 20.0, 5, 9)
     offsets.observe({FIRST: 5}, {}, 90.0)
@@ -65,7 +60,7 @@ def test_partition_without_an_answer_is_neither_timed_on_nor_forgotten(offsets):
     assert offsets.stalled_s == {FIRST: 100.0}
 
 
-def test_partition_that_is_not_kept_is_forgotten(offsets):
+def test_partition_not_kept_is_forgotten(offsets):
     observe(offsets, 0.0, 5, 9)
     offsets.keep({SECOND})
     observe(offsets, 40.0, 5, 9)
@@ -73,7 +68,7 @@ def test_partition_that_is_not_kept_is_forgotten(offsets):
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
-def test_stalled_is_what_stood_at_one_offset_below_the_end_in_every_reading(readings):
+def test_stalled_partitions_match_readings(readings):
     offsets = StableOffsets(AFTER_S)
     since_s = None
     last = None
@@ -87,11 +82,11 @@ def test_stalled_is_what_stood_at_one_offset_below_the_end_in_every_reading(read
         assert offsets.stalled_s == expected
 
 
-def test_both_ends_are_asked_for_again_and_again_without_waiting():
-    admin, clock = SlowAdmin(), Clock()
-    stalled = StalledOffsets(admin, AFTER_S, clock)
+def test_step_asks_for_both_offsets_every_interval():
+    admin, clock = SlowAdmin(), StandingClock()
+    stalled = StalledOffsets(admin, AFTER_S, clock.clock.monotonic_s)
     for number in range(7):
-        clock.now_s = 5.0 * number
+        clock.move(5)
         assert stalled.step([FIRST]) == {}
         assert len(admin.asked) == 2 * (number + 1)
         assert stalled.step([FIRST]) == {}, "the answers are still to come"
@@ -103,12 +98,12 @@ def test_both_ends_are_asked_for_again_and_again_without_waiting():
     assert len(admin.asked) == 14, "it is not time yet"
 
 
-def test_answer_that_is_missing_is_waited_for():
-    admin, clock = SlowAdmin(), Clock()
-    stalled = StalledOffsets(admin, AFTER_S, clock)
+def test_step_waits_for_missing_answer():
+    admin, clock = SlowAdmin(), StandingClock()
+    stalled = StalledOffsets(admin, AFTER_S, clock.clock.monotonic_s)
     stalled.step([FIRST])
     admin.answer(0, FIRST, 9)
-    clock.now_s = 100.0
+    clock.move(100)
     stalled.step([FIRST])
     assert len(admin.asked) == 2
     admin.answer(1, FIRST, 5)
@@ -117,10 +112,10 @@ def test_answer_that_is_missing_is_waited_for():
 
 
 @pytest.mark.broker
-def test_transaction_that_is_left_open_is_stalled_until_it_ends(bootstrap):
+def test_open_transaction_is_stalled_until_it_ends(bootstrap):
     with Cluster(bootstrap) as cluster:
-        clock = Clock()
-        stalled = StalledOffsets(cluster.shared_admin, AFTER_S, clock)
+        clock = StandingClock()
+        stalled = StalledOffsets(cluster.shared_admin, AFTER_S, clock.clock.monotonic_s)
         cluster.publish(b"x", partition=1)
         writer = cluster.writer()
         writer.begin_transaction()
@@ -129,7 +124,7 @@ def test_transaction_that_is_left_open_is_stalled_until_it_ends(bootstrap):
         partitions = [(cluster.events, 0), (cluster.events, 1)]
 
         def look():
-            clock.now_s += 1.0
+            clock.move(1)
             return stalled.step(partitions)
 
         cluster.await_that(lambda: look().keys() == {(cluster.events, 1)}, "the stalled partition")

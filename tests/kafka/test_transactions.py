@@ -1,7 +1,6 @@
-"""What driftgauge builds on: transactions, offsets and ends of partitions on a real broker.
+"""The facts that exactly-once counting depends on: transactions, offsets and ends of partitions on a broker.
 
-A broker or client that breaks one of these facts breaks exactly-once counting.
-README.md beside this file tells them in prose.
+README.md beside this file describes them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ READ_UNCOMMITTED = "read_uncommitted"
 
 @dataclass(frozen=True)
 class Read:
-    """One reading of a partition from its beginning to the end that the client reported."""
+    """The result of reading a partition from its beginning to the end that the client reported."""
 
     records: list[tuple[int, bytes | None]]  # offset and value
     end: int  # the offset of the end-of-partition event
@@ -44,7 +43,7 @@ class Read:
 def topic(bootstrap: str) -> str:
     """A new topic of one partition."""
     name = f"txn-{uuid.uuid4().hex}"
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # the request dies with its client
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # a request needs its client until it is answered
     admin.create_topics([NewTopic(name, 1)])[name].result(TIMEOUT_S)
     return name
 
@@ -69,7 +68,7 @@ def consumer(bootstrap: str, *, group: str = "reader", isolation: str = READ_COM
 
 
 def transactional(bootstrap: str, transactional_id: str) -> Producer:
-    """A producer that has fenced every earlier holder of `transactional_id`."""
+    """Return a producer that has fenced every earlier one of its transactional id."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -82,7 +81,7 @@ def transactional(bootstrap: str, transactional_id: str) -> Producer:
 
 
 def write(producer: Producer, topic: str, *values: bytes) -> None:
-    """Writes in the open transaction; when it returns, the broker has the records."""
+    """Write in the open transaction, and wait until the broker has the records."""
     for value in values:
         producer.produce(topic, value, partition=0)
     assert producer.flush(TIMEOUT_S) == 0
@@ -95,9 +94,9 @@ def write_committed(producer: Producer, topic: str, *values: bytes) -> None:
 
 
 def read(bootstrap: str, topic: str, isolation: str, until: int) -> Read:
-    """Reads from the beginning to the first reported end at or after offset `until`.
+    """Read from the beginning to the first reported end at or after offset `until`.
 
-    An earlier end is passed over: a transaction's marker may follow its commit a little later.
+    Earlier ends are ignored, because a transaction's marker may follow its commit a little later.
     """
     records: list[tuple[int, bytes | None]] = []
     partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
@@ -127,14 +126,14 @@ def committed(
     isolation: str = READ_COMMITTED,
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, str | None]:
-    """The group's committed offset and metadata for partition 0."""
+    """Return the group's committed offset and metadata of partition 0."""
     with consumer(bootstrap, group=group, isolation=isolation) as client:
         (found,) = client.committed([TopicPartition(topic, 0)], timeout=timeout_s)
         return found.offset, found.metadata
 
 
 def error_of(call: Callable[[], object]) -> KafkaError:
-    """The error that `call` must raise."""
+    """Return the error that `call` must raise."""
     with pytest.raises(KafkaException) as raised:
         call()
     error = raised.value.args[0]
@@ -142,8 +141,8 @@ def error_of(call: Callable[[], object]) -> KafkaError:
     return error
 
 
-def joined(client: Consumer, topic: str) -> None:
-    """Subscribes and returns as a member of the group that owns a partition."""
+def join(client: Consumer, topic: str) -> None:
+    """Subscribe, and wait until the member owns a partition."""
     client.subscribe([topic])
     deadline = time.monotonic() + TIMEOUT_S
     while not client.assignment():
@@ -151,20 +150,20 @@ def joined(client: Consumer, topic: str) -> None:
         client.poll(0.1)
 
 
-def test_committed_transaction_is_read_and_its_marker_takes_an_offset(bootstrap: str, topic: str) -> None:
+def test_marker_of_committed_transaction_takes_an_offset(bootstrap: str, topic: str) -> None:
     producer = transactional(bootstrap, topic)
 
     write_committed(producer, topic, b"a", b"b")
     write_committed(producer, topic, b"c")
 
-    # The markers have offsets 2 and 4. No record is ever seen there, under either level, but the
-    # reported end and the position pass over them, so position == end means "read everything".
+    # The markers have offsets 2 and 4. No isolation level shows a record there, but the reported end and the
+    # position pass over them, so position == end means that everything was read.
     expected = Read([(0, b"a"), (1, b"b"), (3, b"c")], end=5, position=5)
     assert read(bootstrap, topic, READ_COMMITTED, until=5) == expected
     assert read(bootstrap, topic, READ_UNCOMMITTED, until=5) == expected
 
 
-def test_aborted_transaction_is_seen_only_by_read_uncommitted(bootstrap: str, topic: str) -> None:
+def test_aborted_transaction_is_visible_only_to_read_uncommitted(bootstrap: str, topic: str) -> None:
     producer = transactional(bootstrap, topic)
     producer.begin_transaction()
     write(producer, topic, b"lost")
@@ -174,8 +173,8 @@ def test_aborted_transaction_is_seen_only_by_read_uncommitted(bootstrap: str, to
     assert read(bootstrap, topic, READ_UNCOMMITTED, until=2).records == [(0, b"lost")]
 
 
-def test_open_transaction_moves_the_reported_end_before_it(bootstrap: str, topic: str) -> None:
-    """Under read_committed an end is not the end of the log: a restore has to compare it."""
+def test_reported_end_is_before_open_transaction(bootstrap: str, topic: str) -> None:
+    """Under read_committed the end is not the end of the log, so a restore must compare both."""
     producer = transactional(bootstrap, topic)
     write_committed(producer, topic, b"done")
     producer.begin_transaction()
@@ -184,9 +183,9 @@ def test_open_transaction_moves_the_reported_end_before_it(bootstrap: str, topic
     assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([(0, b"done")], 2, 2)
     partition = TopicPartition(topic, 0)
     with consumer(bootstrap) as client:
-        # What read_committed may read up to, not the high watermark, which is 3.
+        # The stable offset, not the high watermark, which is 3.
         assert client.get_watermark_offsets(partition, timeout=TIMEOUT_S) == (0, 2)
-        # The cached one, which comes with what is fetched, is the high watermark all the same.
+        # The cached one, which comes with fetched data, is the high watermark nevertheless.
         client.assign([TopicPartition(topic, 0, 2)])
         message = client.poll(TIMEOUT_S)
         assert message is not None
@@ -224,18 +223,18 @@ def test_fenced_producer_cannot_write(bootstrap: str, topic: str) -> None:
     write(stale, topic, b"stale")
     transactional(bootstrap, topic)
 
-    stale.produce(topic, b"later", partition=0)  # accepted here, refused by the broker
+    stale.produce(topic, b"later", partition=0)  # the client accepts the record, the broker refuses it
     error = error_of(lambda: stale.commit_transaction(TIMEOUT_S))
     assert error.code() == KafkaError._FENCED
     assert error.fatal()
     assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([], end=2, position=2)
 
 
-def test_offsets_become_visible_with_their_transaction(bootstrap: str, topic: str) -> None:
+def test_offsets_become_visible_with_commit(bootstrap: str, topic: str) -> None:
     group = topic
     producer = transactional(bootstrap, topic)
     with consumer(bootstrap, group=group) as member:
-        joined(member, topic)
+        join(member, topic)
         producer.begin_transaction()
         write(producer, topic, b"output")
         producer.send_offsets_to_transaction(
@@ -245,7 +244,7 @@ def test_offsets_become_visible_with_their_transaction(bootstrap: str, topic: st
         )
 
         assert committed(bootstrap, group, topic, READ_UNCOMMITTED) == (OFFSET_INVALID, None)
-        # Under read_committed the answer waits for the open transaction instead of being old.
+        # Under read_committed the request waits for the open transaction instead of returning the old offset.
         error = error_of(lambda: committed(bootstrap, group, topic, timeout_s=1.0))
         assert error.code() == KafkaError._TIMED_OUT
 
@@ -260,11 +259,11 @@ def test_offsets_become_visible_with_their_transaction(bootstrap: str, topic: st
         assert committed(bootstrap, group, topic) == (7, "rev=3")
 
 
-def test_offsets_of_a_member_that_left_are_refused(bootstrap: str, topic: str) -> None:
-    """The guard against an owner that lost its partitions without noticing."""
+def test_offsets_of_former_member_are_refused(bootstrap: str, topic: str) -> None:
+    """This refusal guards against an owner that lost its partitions without noticing."""
     producer = transactional(bootstrap, topic)
     with consumer(bootstrap, group=topic) as member:
-        joined(member, topic)
+        join(member, topic)
         stale = member.consumer_group_metadata()
 
     producer.begin_transaction()
@@ -279,21 +278,21 @@ def test_offsets_of_a_member_that_left_are_refused(bootstrap: str, topic: str) -
 
 
 @pytest.mark.parametrize("metadata", ["rev=3;größe=1", "m" * 4095, "é" * 4095])
-def test_commit_metadata_survives(bootstrap: str, topic: str, metadata: str) -> None:
+def test_commit_keeps_metadata(bootstrap: str, topic: str, metadata: str) -> None:
     with consumer(bootstrap, group=topic) as client:
         client.commit(offsets=[TopicPartition(topic, 0, 5, metadata=metadata)], asynchronous=False)
     assert committed(bootstrap, topic, topic) == (5, metadata)
 
 
-def test_commit_without_metadata_forgets_the_old(bootstrap: str, topic: str) -> None:
+def test_commit_without_metadata_clears_metadata(bootstrap: str, topic: str) -> None:
     with consumer(bootstrap, group=topic) as client:
         client.commit(offsets=[TopicPartition(topic, 0, 5, metadata="old")], asynchronous=False)
         client.commit(offsets=[TopicPartition(topic, 0, 6)], asynchronous=False)
     assert committed(bootstrap, topic, topic) == (6, None)
 
 
-def test_too_long_commit_metadata_is_refused(bootstrap: str, topic: str) -> None:
-    """The broker takes 4096 UTF-16 units, and the client spends one on a closing NUL of its own."""
+def test_commit_with_too_long_metadata_is_refused(bootstrap: str, topic: str) -> None:
+    """The broker accepts 4096 UTF-16 units, and the client uses one for a closing NUL."""
     offsets = [TopicPartition(topic, 0, 5, metadata="m" * 4096)]
     with consumer(bootstrap, group=topic) as client:
         error = error_of(lambda: client.commit(offsets=offsets, asynchronous=False))

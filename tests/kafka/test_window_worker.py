@@ -1,4 +1,4 @@
-"""WINDOWS on a real broker: its barrier, and shards that stop alone."""
+"""WINDOWS on a real broker: restores, and stopped shards beside running ones."""
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -27,13 +27,13 @@ def cluster(bootstrap):
 
 
 def publish(cluster, number, time_ms=0):
-    """Publish so many events of one second of both streams."""
+    """Publish `number` events of one second of each stream."""
     for stream in (STREAM, OTHER):
         cluster.publish(*(event(time_ms + place, stream=stream) for place in range(number)))
 
 
 def publish_partials(running, shard, *parts):
-    """Append records to a shard's partials, as somebody else."""
+    """Append records to a shard's partials by another producer."""
     writer = running.cluster.writer()
     writer.begin_transaction()
     for part in parts:
@@ -42,7 +42,7 @@ def publish_partials(running, shard, *parts):
 
 
 def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
-    """The one part of a commit without events, of a producer of its own."""
+    """Return the single part of a commit without events, of another producer."""
     progress = PartitionProgress(
         at, "", 1, start=start, end=start, begins=start == 0, lost=0, since_ms=0, caught_up_ms=None
     )
@@ -60,7 +60,7 @@ def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
         ),
     ],
 )
-def test_a_shard_stops_alone_at_a_record_that_it_cannot_take(cluster, caplog, parts, reason):
+def test_invalid_partial_stops_only_its_shard(cluster, caplog, parts, reason):
     caplog.set_level("ERROR")
     with Running(cluster) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
@@ -79,7 +79,7 @@ def test_a_shard_stops_alone_at_a_record_that_it_cannot_take(cluster, caplog, pa
     assert reason in line.reason
 
 
-def test_part_of_a_commit_is_an_orphan_and_is_not_applied(cluster):
+def test_incomplete_commit_is_orphaned_and_not_applied(cluster):
     with Running(cluster) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         partitions = [
@@ -106,17 +106,17 @@ def test_part_of_a_commit_is_an_orphan_and_is_not_applied(cluster):
         running.await_counts({(STREAM, 0): 10, (OTHER, 0): 10})
 
 
-def test_a_commit_that_comes_twice_is_applied_once(cluster):
+def test_repeated_commit_is_applied_once(cluster):
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")
         partials = running.settings.partials_topic
-        its = [
+        records = [
             each
             for each in read(cluster.bootstrap, partials, within_s=TIMEOUT_S)
             if each.partition() == SHARD
         ]
-        publish_partials(running, SHARD, *(each.value() for each in its))
+        publish_partials(running, SHARD, *(each.value() for each in records))
         publish(cluster, 1, time_ms=50_000)
         running.await_counts({(STREAM, 0): 10, (OTHER, 0): 10})
         assert running.chain() == (0, 0, 0)
@@ -127,8 +127,8 @@ def changelog_records(cluster, running, shard):
     return [each for each in read(cluster.bootstrap, topic, within_s=TIMEOUT_S) if each.partition() == shard]
 
 
-def test_a_restore_waits_for_a_transaction_that_is_open_in_the_changelog(cluster):
-    """What such a transaction holds may stand, though the offsets beside it are known already."""
+def test_restore_waits_for_open_transaction_in_changelog(cluster):
+    """Such a transaction may still commit, although the group's offsets are already known."""
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")
@@ -142,7 +142,7 @@ def test_a_restore_waits_for_a_transaction_that_is_open_in_the_changelog(cluster
     assert writer.flush(TIMEOUT_S) == 0
     with Running(cluster, [Role.WINDOWS]) as running:
         cluster.await_that(lambda: running.restored() == SHARDS - 1, "the other shard")
-        # It had as long as the other one, and several polls more.
+        # The shard had as long as the other one, and several polls more.
         polled = running.value("last_poll_timestamp_seconds", role="windows")
         cluster.await_that(
             lambda: running.value("last_poll_timestamp_seconds", role="windows") > polled + 1, "some polls"
@@ -152,7 +152,7 @@ def test_a_restore_waits_for_a_transaction_that_is_open_in_the_changelog(cluster
         cluster.await_that(lambda: running.restored() == SHARDS, "that one as well")
 
 
-def test_a_restore_waits_for_a_transaction_that_is_open_in_the_groups_offsets(cluster):
+def test_restore_waits_for_open_transaction_in_group_offsets(cluster):
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")

@@ -11,7 +11,7 @@ from driftgauge.cli.options import config_option, progress, settings_of
 
 if TYPE_CHECKING:
     from driftgauge.kafka.hanging.client import OperatorClient
-    from driftgauge.kafka.hanging.model import Hang, Outcome
+    from driftgauge.kafka.hanging.model import Hang, TransactionOutcome
     from driftgauge.kafka.hanging.survey import Survey
 
 __all__ = ["transactions_group"]
@@ -86,7 +86,7 @@ def _resolve(ctx: click.Context, config_path: Path, *, is_applied: bool) -> None
     ctx.exit(1 if left or found.unasked else 0)
 
 
-def _end(client: "OperatorClient", hang: "Hang", outcome: "Outcome") -> str | None:
+def _end(client: "OperatorClient", hang: "Hang", outcome: "TransactionOutcome") -> str | None:
     """End a transaction, and return what stood in the way."""
     from driftgauge.kafka.hanging.survey import find_again
 
@@ -102,18 +102,18 @@ def _end(client: "OperatorClient", hang: "Hang", outcome: "Outcome") -> str | No
 
 def _report(found: "Survey") -> None:
     """Say what was asked, and what was not."""
-    from driftgauge.kafka.hanging.model import say
+    from driftgauge.core.partition import name_partition
 
     for topic in found.missing:
         progress(f"{topic}: there is no such topic")
     for partition, reason in sorted(found.unasked.items()):
-        progress(f"{say(partition)}: not asked, {reason}")
+        progress(f"{name_partition(partition)}: not asked, {reason}")
     what = "1 transaction hangs" if len(found.hangs) == 1 else f"{len(found.hangs)} transactions hang"
     progress(f"{what} in {found.asked} partitions")
 
 
 def _describe(hang: "Hang") -> str:
-    from driftgauge.kafka.hanging.model import say
+    from driftgauge.core.partition import name_partition
 
     transaction, coordinator = hang.transaction, hang.coordinator
     since = datetime.fromtimestamp(transaction.last_ms / 1_000, UTC).isoformat(timespec="seconds")
@@ -123,8 +123,8 @@ def _describe(hang: "Hang") -> str:
         name = coordinator.transactional_id
         state = f"; coordinator, node {coordinator.node}: {coordinator.state}"
     return (
-        f"{say(transaction.partition)} from offset {transaction.start}: producer {transaction.producer_id} "
-        f"epoch {transaction.epoch} ({name}), last wrote {since}{state}"
+        f"{name_partition(transaction.partition)} from offset {transaction.start}: "
+        f"producer {transaction.producer_id} epoch {transaction.epoch} ({name}), last wrote {since}{state}"
     )
 
 

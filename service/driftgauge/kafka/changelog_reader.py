@@ -1,4 +1,4 @@
-"""Reads the changelog of shards that are being restored: the last value of each key."""
+"""The changelog reader: the last committed value of each key, for shards that are being restored."""
 
 import logging
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ __all__ = ["ChangelogReader"]
 _log = logging.getLogger(__name__)
 
 _BATCH = 2_000
-# So many records are taken in before the other shards have their turn again.
+# A poll returns after this many batches, so that running shards do not wait for a long changelog.
 _BATCHES = 5
 
 
 class ChangelogReader:
-    """Reads committed records from the beginning, as a member of no group."""
+    """Reads the changelogs of shards from their beginning, outside any consumer group."""
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
         self._consumer = consumer
@@ -29,23 +29,26 @@ class ChangelogReader:
         self._values: dict[int, dict[bytes, bytes]] = {}
 
     def begin(self, shard: int) -> None:
-        """Read a shard's changelog from its beginning."""
+        """Start to read a shard's changelog from its beginning."""
         self.end(shard)
         self._positions[shard], self._values[shard] = OFFSET_BEGINNING, {}
         self._consumer.incremental_assign([TopicPartition(self._topic, shard, OFFSET_BEGINNING)])
 
     def end(self, shard: int) -> None:
-        """Read a shard no longer, and forget what was read."""
+        """Stop reading a shard's changelog, and forget its values."""
         if self._positions.pop(shard, None) is not None:
             self._consumer.incremental_unassign([TopicPartition(self._topic, shard)])
             del self._values[shard]
 
     def poll(self, wait_s: float = 0) -> None:
-        """Take in what has come, after waiting so long at most for the first of it.
+        """Read the records that have arrived.
+
+        Args:
+            wait_s: How long to wait for the first record.
 
         Raises:
-            BrokerError: The changelog cannot be read; later it may.
-            AuthorizationError: It must not be read.
+            BrokerError: The changelog cannot be read now.
+            AuthorizationError: The cluster denies reading the changelog.
         """
         if not self._positions:
             return
@@ -54,9 +57,9 @@ class ChangelogReader:
             for message in messages:
                 shard, offset, error = message.partition(), message.offset() or 0, message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    self._heed(error, shard)
+                    self._handle_error(error, shard)
                 elif shard in self._positions:
-                    # The end lies past transaction markers and compacted records, which are never delivered.
+                    # The end-of-partition offset is past markers and compacted records, which never arrive.
                     next_offset = offset if error is not None else offset + 1
                     self._positions[shard] = max(self._positions[shard], next_offset)
                     if error is None:
@@ -65,14 +68,14 @@ class ChangelogReader:
                 return
 
     def has_reached(self, shard: int, end: int) -> bool:
-        """Tell whether a shard's changelog has been read up to an offset."""
+        """Return whether a shard's changelog has been read up to an offset."""
         return self._positions[shard] >= end or end == 0
 
     def content(self, shard: int) -> Mapping[Key, Value]:
-        """Return what stands in a shard's changelog.
+        """Return the values of a shard's changelog by key.
 
         Raises:
-            StateError: A record is damaged, or of another version.
+            StateError: A record is damaged, or has another version.
         """
         content: dict[Key, Value] = {}
         for key, value in self._values[shard].items():
@@ -86,7 +89,7 @@ class ChangelogReader:
         return content
 
     def close(self) -> None:
-        """Let the client go."""
+        """Close the consumer."""
         self._consumer.close()
 
     @staticmethod
@@ -96,12 +99,13 @@ class ChangelogReader:
         else:
             values[key] = value
 
-    def _heed(self, error: KafkaError, shard: int | None) -> None:
+    def _handle_error(self, error: KafkaError, shard: int | None) -> None:
+        """Log an error of the consumer that passes by itself; raise the others."""
         where = f"{self._topic}[{shard}]"
         if error.code() in AUTHORIZATION:
-            message = f"{where} must not be read ({error.str()}); check the client's rights"
+            message = f"reading {where} is not allowed ({error.str()}); check the client's rights"
             raise AuthorizationError(message)
         if error.fatal():
-            message = f"the reader of {where} failed for good ({error.str()})"
+            message = f"the changelog reader of {where} failed for good ({error.str()})"
             raise BrokerError(message)
         _log.warning("broker notice", extra={"error": error.str(), "partition": where})

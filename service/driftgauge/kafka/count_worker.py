@@ -28,7 +28,7 @@ from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.transaction import BEGIN_S, Transaction, must_produce
+from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -305,7 +305,7 @@ class CountWorker:
             self._max_partial_bytes,
         )
         for part in parts:
-            must_produce(self._transaction, self._settings.partials_topic, shard, None, part)
+            produce_or_abort(self._transaction, self._settings.partials_topic, shard, None, part)
 
     def _offset(self, source: SourcePartition) -> TopicPartition:
         """Return the offset to commit, with the topic's id as its metadata."""

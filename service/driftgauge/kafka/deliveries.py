@@ -1,4 +1,4 @@
-"""What the brokers report of one transaction's records."""
+"""The delivery reports of one transaction's records."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,8 @@ from driftgauge.kafka.clock import Append
 
 __all__ = ["Deliveries"]
 
-# These are about the producer or its rights, whichever partition the record was for. The next call on
-# the producer fails as well, and says what is to be done.
-_OF_THE_PRODUCER = AUTHORIZATION | {
+# These errors concern the producer or its rights, not a partition; the producer's next call raises them.
+_PRODUCER_ERRORS = AUTHORIZATION | {
     KafkaError._DESTROY,
     KafkaError._FATAL,
     KafkaError._FENCED,
@@ -34,8 +33,8 @@ class Deliveries:
     Attributes:
         unwritable: Partitions that did not take a record.
         too_large: Partitions whose topic refused a record for its size.
-        error: The first report of a failure, if there was one.
-        append: When the first record was appended, if its topic has the brokers' time.
+        error: The first error reported; None without one.
+        append: When the first record was appended to a topic with LogAppendTime; None without one.
     """
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
@@ -49,11 +48,11 @@ class Deliveries:
 
     @property
     def failed(self) -> bool:
-        """Whether a partition refused a record, or did not take one."""
+        """Whether a partition refused a record, or did not take it in time."""
         return bool(self.unwritable or self.too_large)
 
     def report(self, error: KafkaError | None, message: Message) -> None:
-        """Take the report of one record."""
+        """Record the delivery report of one record; the client's `on_delivery` callback."""
         if error is None:
             if self.append is None:
                 kind, append_ms = message.timestamp()
@@ -66,9 +65,9 @@ class Deliveries:
             self._purged.add(partition)
             return
         self.error = self.error or error
-        if code not in _OF_THE_PRODUCER:
+        if code not in _PRODUCER_ERRORS:
             (self.too_large if code in _TOO_LARGE else self.unwritable).add(partition)
 
     def blame_purged(self) -> None:
-        """Count what the abort has purged as not taken in time."""
+        """Mark the partitions of records that the abort purged as unwritable."""
         self.unwritable |= self._purged

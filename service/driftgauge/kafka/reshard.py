@@ -1,4 +1,4 @@
-"""`driftgauge kafka reshard`: the same state in another number of shards, while nothing runs."""
+"""`driftgauge kafka reshard`: rewrites the state for another number of shards while no replica runs."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -26,14 +26,14 @@ _WRITER = "driftgauge-reshard"
 
 
 def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
-    """Write the changelogs of another number of shards; the old topics stay as they are.
+    """Write the changelogs for another number of shards; the old topics stay unchanged.
 
     Raises:
-        StateError: Replicas run, partials are not applied yet, or the new topics are in use already.
+        StateError: Replicas run, partials are not applied yet, or the new topics are already in use.
         BrokerError: The cluster does not answer.
     """
     admin = client.admin(settings.kafka)
-    renewed = settings.model_copy(update={"shards": shards})
+    resharded = settings.model_copy(update={"shards": shards})
     _require_stopped(admin, settings)
     _require_drained(settings)
     with closing(client.changelog_consumer(settings.kafka)) as consumer:
@@ -46,25 +46,30 @@ def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
         except ShardsDifferError as error:
             message = f"{error}; start `driftgauge serve --role windows` until its lag is 0, and stop it"
             raise StateError(message) from error
-        prepare_topics(admin, renewed, clock, are_new=True)
-        if any(_read(consumer, renewed.changelog_topic, shards, clock)):
+        prepare_topics(admin, resharded, clock, are_new=True)
+        if any(_read(consumer, resharded.changelog_topic, shards, clock)):
             message = (
-                f"{renewed.changelog_topic} holds state already; delete it and {renewed.partials_topic}, "
-                "or choose another number of shards"
+                f"{resharded.changelog_topic} already holds state; delete it and "
+                f"{resharded.partials_topic}, or choose another number of shards"
             )
             raise StateError(message)
-    _write(client.transactional_producer(settings.kafka, _WRITER, lambda _: None), renewed, changelogs)
+    _write(client.transactional_producer(settings.kafka, _WRITER, lambda _: None), resharded, changelogs)
 
 
 def _require_stopped(admin: AdminClient, settings: Settings) -> None:
-    """Raise where a replica is a member of one of the groups."""
+    """Require that neither group has members.
+
+    Raises:
+        StateError: A group has members.
+        BrokerError: The cluster does not answer.
+    """
     groups = [settings.group, settings.windows_group]
     asked = admin.describe_consumer_groups(groups, request_timeout=REQUEST_TIMEOUT_S)
     for group, future in asked.items():
         try:
             members = len(future.result().members)
         except KafkaException as error:
-            message = f"the members of group {group} are unknown ({error.args[0].str()}); check the brokers"
+            message = f"cannot list the members of group {group} ({error.args[0].str()}); check the brokers"
             raise BrokerError(message) from error
         if members:
             message = f"group {group} has {members} members; stop every replica first"
@@ -72,14 +77,22 @@ def _require_stopped(admin: AdminClient, settings: Settings) -> None:
 
 
 def _require_drained(settings: Settings) -> None:
-    """Raise where partials are not applied yet."""
+    """Require that all partials are applied.
+
+    Raises:
+        StateError: A shard is not applied to its end.
+        BrokerError: The cluster does not answer.
+    """
     with closing(client.consumer(settings.kafka, settings.windows_group)) as consumer:
         partials = [TopicPartition(settings.partials_topic, shard) for shard in range(settings.shards)]
         try:
             committed = consumer.committed(partials, timeout=REQUEST_TIMEOUT_S)
             ends = [consumer.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)[1] for at in partials]
         except KafkaException as error:
-            message = f"the group's offsets are unknown ({error.args[0].str()}); check the brokers"
+            message = (
+                f"cannot read the offsets of group {settings.windows_group} ({error.args[0].str()}); "
+                "check the brokers"
+            )
             raise BrokerError(message) from error
     behind = [at.partition for at, end in zip(committed, ends, strict=True) if at.offset < end]
     if behind:
@@ -91,7 +104,12 @@ def _require_drained(settings: Settings) -> None:
 
 
 def _read(consumer: Consumer, topic: str, shards: int, clock: Clock) -> list[Mapping[Key, Value]]:
-    """Return what stands in the changelogs of some shards."""
+    """Return the values of each shard's changelog, by shard.
+
+    Raises:
+        BrokerError: A changelog was not read to its end in time.
+        StateError: A record is damaged, or has another version.
+    """
     reader = ChangelogReader(consumer, topic)
     deadline_s = clock.monotonic_s() + _READ_S
     contents = []
@@ -109,7 +127,11 @@ def _read(consumer: Consumer, topic: str, shards: int, clock: Clock) -> list[Map
 
 
 def _write(producer: Producer, settings: Settings, changelogs: Sequence[Mapping[Key, Value]]) -> None:
-    """Write all changelogs in one transaction, so that a new shard has all of its state or none."""
+    """Write all changelogs in one transaction, so that the new shards have all of their state or none.
+
+    Raises:
+        BrokerError: The transaction was not committed.
+    """
     try:
         producer.init_transactions(_START_S)
         producer.begin_transaction()
@@ -124,5 +146,8 @@ def _write(producer: Producer, settings: Settings, changelogs: Sequence[Mapping[
                 producer.poll(0)
         producer.commit_transaction(_START_S)
     except KafkaException as error:
-        message = f"the new changelogs cannot be written ({error.args[0].str()}); nothing of them stands"
+        message = (
+            f"cannot write {settings.changelog_topic} ({error.args[0].str()}); no record was committed: "
+            "check the brokers, then run the command again"
+        )
         raise BrokerError(message) from error

@@ -1,4 +1,4 @@
-"""The roles of a replica, each in a thread of its own: one session after another until told to stop."""
+"""The replica's service: each role runs in its own thread, one session after another, until it is stopped."""
 
 import gc
 import logging
@@ -35,21 +35,21 @@ _log = logging.getLogger(__name__)
 _TOPIC_RETRY_S = 1.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
-# A session that has lived so long was well; what ended it is a new trouble.
-_WELL_S = 60.0
+# A session that ran for this long was healthy, so its failure starts a new series of pauses.
+_HEALTHY_S = 60.0
 _START_S = 10.0
-# A record of a partial stays well below what brokers take, 1 MB unless told otherwise.
+# Brokers accept records of up to 1 MB by default; partials stay well below.
 _PARTIAL_BYTES = 500_000
-# librdkafka's own default for the size of a record.
+# librdkafka's default for the size of a record.
 _LETTER_BYTES = 1_000_000
 _JOIN_S = 0.2
 
 
 class Service:
-    """Serves roles until told to stop.
+    """Serves roles until it is stopped.
 
-    An outage of the brokers is waited out in the process: it ends for what an operator must
-    mend, that is errors of configuration, rights or state.
+    The service waits for brokers that are away. It ends only for errors that an operator must repair:
+    configuration, rights or state.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Service:
         self._roles = roles
         self._clock = clock
         name = settings.replica or uuid.uuid4().hex
-        # They outlive sessions: an id that was left busy is not taken again.
+        # Transactions outlive sessions, so that a transactional id that stays busy is not used again.
         self._transactions = {
             role: Transaction(
                 partial(client.transactional_producer, settings.kafka),
@@ -82,8 +82,8 @@ class Service:
         """Serve until `stopping` is set.
 
         Raises:
-            AuthorizationError: The cluster does not let us.
-            StateError: What is kept in Kafka cannot be used.
+            AuthorizationError: The cluster denies a right.
+            StateError: The state in Kafka cannot be used.
         """
         threads = [
             threading.Thread(target=self._serve, args=(role, stopping), name=role.value)
@@ -102,7 +102,7 @@ class Service:
         try:
             self._run_sessions(role, stopping)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
-            # Whoever fails takes the other role with it: a supervisor restarts both.
+            # A failed role stops the other one as well, because a supervisor restarts both.
             self._failure = self._failure or error
             stopping.set()
 
@@ -110,7 +110,7 @@ class Service:
         telemetry = self._roles[role]
         pause_s = _FIRST_PAUSE_S
         while not stopping.is_set():
-            # Of the brokers' absence a restart cures nothing, so the loop counts as alive.
+            # A restart does not bring brokers back, so the loop counts as alive while they are away.
             telemetry.polled()
             began_s = self._clock.monotonic_s()
             try:
@@ -119,17 +119,16 @@ class Service:
                 with self._session(role, telemetry) as session:
                     session.run(stopping)
             except BrokerError as error:
-                if self._clock.monotonic_s() - began_s > _WELL_S:
+                if self._clock.monotonic_s() - began_s > _HEALTHY_S:
                     pause_s = _FIRST_PAUSE_S
                 telemetry.session_lost(str(error), pause_s)
-            # The error's frames refer to each other and to the clients that failed. Left to themselves these
-            # go on trying, and once the brokers are back fence the clients that have taken their place.
+            # Cycles of the error's frames keep failed clients alive, which later fence their successors.
             gc.collect()
             stopping.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _await_topics(self, telemetry: RoleTelemetry, stopping: threading.Event) -> bool:
-        """Create the topics written to, wait for those read; False when told to stop meanwhile."""
+        """Create the output topics and wait for the events topics; return False if stopped meanwhile."""
         while not stopping.is_set():
             telemetry.polled()
             try:
@@ -145,7 +144,7 @@ class Service:
         return False
 
     def _prepare_topics(self) -> list[str]:
-        """Return the topics that are read and missing; where none is create those that are written to."""
+        """Return the events topics that are missing; create the output topics when none is."""
         require_transactions(self._settings.kafka)
         admin = client.admin(self._settings.kafka)
         missing = missing_topics(admin, self._settings.topics.events)
@@ -155,7 +154,7 @@ class Service:
 
     @contextmanager
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:
-        """Make the clients and the worker of a role."""
+        """Yield a session with the clients and the worker of a role."""
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
             admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
@@ -170,7 +169,7 @@ class Service:
                 has_append_time = has_controller(admin.client)
                 guard = ClockGuard(telemetry, clock.monotonic_s, has_append_time=has_append_time)
                 if has_append_time:
-                    # Before the group is joined: a wrong clock must not see one event.
+                    # The check precedes joining the group, so that no event is counted by a wrong clock.
                     guard.observe(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 worker: Worker = CountWorker(
                     settings,
@@ -191,7 +190,7 @@ class Service:
                         message_limit(admin.client, [settings.partials_topic]) or _PARTIAL_BYTES,
                     ),
                 )
-                read = list(settings.topics.events)
+                topics = list(settings.topics.events)
             else:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
                 changelog = client.changelog_consumer(settings.kafka)
@@ -206,7 +205,7 @@ class Service:
                     telemetry=telemetry,
                     clock=clock,
                 )
-                read = [settings.partials_topic]
+                topics = [settings.partials_topic]
             yield Session(
-                read, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
+                topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
             )

@@ -1,12 +1,12 @@
-"""One life of a role's Kafka clients: join -> work -> hand over -> close, until one of them fails.
+"""One session of a role's Kafka clients: join -> work -> hand over -> close, until a client fails.
 
     Joining ------> Working <------> HandingOver ------> Closed
        assigned     ^     |     revoked, stopped
           settled   |     v   commit in doubt
                     Settling
 
-What is assigned has states of its own, which the worker keeps: COUNT's partitions wait for their offsets,
-then they are counted; WINDOWS' shards are restored, then they run, or they are set aside or stopped.
+The worker keeps the states of assigned partitions. COUNT's partitions wait for their offsets, then they are
+counted. WINDOWS' shards are restored, then they run, or they are set aside or stopped.
 """
 
 import threading
@@ -24,37 +24,46 @@ from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Closed", "HandingOver", "Joining", "Session", "SessionState", "Settling", "Worker", "Working"]
 
-# consume() returns with this many or when the time is up: enough for a matrix product to pay,
-# short enough for a signal to be heard at once (Python runs no handler inside it).
+# A batch is large enough for a matrix product to pay, and a poll short enough for signals, because Python
+# runs no signal handler inside consume().
 _BATCH = 1_000
 _POLL_S = 0.1
-# While a broker fails over a commit is insisted on, for as long as brokers keep a transaction open;
-# what takes longer is settled by a new producer.
+# A commit is retried during a broker's failover for as long as brokers keep a transaction open; after that
+# a new producer settles it.
 _COMMIT_S = 12.0
-# The others of the group wait for one who gives partitions up, and a supervisor for one who leaves.
+# The group waits for a member that hands partitions over, and a supervisor for a process that stops.
 _HAND_OVER_S = 4.0
 _ABORT_S = 4.0
 _MAX_ABORTS = 5
-# So long a new producer may take at a time, for the consumer must be polled meanwhile; and in all.
+# Each attempt to start a new producer is short, because the consumer must be polled between attempts.
 _SETTLE_S = 5.0
-_LONGEST_DOUBT_S = 60.0
+_LONGEST_SETTLING_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """Nothing has been assigned yet."""
+    """No partition has been assigned yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """What is assigned is restored and worked on; the last so many transactions were aborted."""
+    """Assigned partitions are restored and processed.
+
+    Attributes:
+        aborts: How many of the last transactions failed in a row.
+    """
 
     aborts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """Since then it is not known whether the last commit stands; a new producer settles it."""
+    """The outcome of the last commit is unknown until a new producer settles it.
+
+    Attributes:
+        since_s: When the outcome became unknown, in monotonic seconds.
+        aborts: How many of the last transactions failed in a row.
+    """
 
     since_s: float
     aborts: int
@@ -62,7 +71,12 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class HandingOver:
-    """These partitions are given up, after a last commit that takes no longer than the bound."""
+    """Partitions are released after a last commit.
+
+    Attributes:
+        partitions: The partitions to release.
+        bound_s: How long the commit may take, in seconds.
+    """
 
     partitions: tuple[Partition, ...]
     bound_s: float
@@ -70,45 +84,45 @@ class HandingOver:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The group has been left."""
+    """The consumer has left its group."""
 
 
 SessionState = Joining | Working | Settling | HandingOver | Closed
 
 
 class Worker(Protocol):
-    """What a role does with the partitions that its group gives it."""
+    """Processes the partitions that the group assigns to a role."""
 
     def assign(self, partitions: Collection[Partition]) -> None:
-        """Take these partitions on."""
+        """Start to restore these partitions."""
 
     def process(self, messages: Sequence[Message]) -> None:
-        """Take in what a poll brought."""
+        """Process the messages of a poll."""
 
     def step(self, bound_s: float) -> bool:
-        """Do what is due; tell whether a commit was among it."""
+        """Do the work that is due; return whether it included a commit."""
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit what was done, and give these partitions up, whether the commit succeeds or not."""
+        """Commit the work done, then release these partitions, even if the commit fails."""
 
     def drop(self, partitions: Collection[Partition]) -> None:
-        """Give these partitions up; nothing may be committed for them any more."""
+        """Release these partitions without a commit."""
 
     def rewind(self) -> None:
-        """Go back to what was committed."""
+        """Drop uncommitted work and return to the committed offsets that are known."""
 
     def reset(self) -> None:
-        """Drop what was done, and find out what is committed."""
+        """Drop uncommitted work and ask Kafka which offsets are committed."""
 
     def handle_abort(self, error: TransactionAborted) -> None:
-        """Take note of what the last transaction could not write to; `rewind` follows."""
+        """Handle the partitions that the last transaction could not write to; `rewind` follows."""
 
 
 class Session:
-    """Joins a role's group and lets the worker work until it is told to stop.
+    """Joins a role's group and drives the worker until the session is stopped.
 
     Attributes:
-        state: Where it stands.
+        state: The session's state.
     """
 
     def __init__(
@@ -128,8 +142,8 @@ class Session:
         self._telemetry = telemetry
         self._clock = clock
         self._assigned: set[Partition] = set()
-        self._failure: DriftgaugeError | None = None  # what a callback met; the loop acts on it
-        self._is_stale = False  # a callback has gone back, so what the poll brought is read again
+        self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
+        self._was_rewound = False  # by a callback, so that the messages of the same poll are read again
         self.state: SessionState = Joining()
 
     def run(self, stopping: threading.Event) -> None:
@@ -137,13 +151,13 @@ class Session:
 
         Raises:
             BrokerError: A new session is needed.
-            AuthorizationError: The cluster does not let us.
-            StateError: What is kept in Kafka cannot be used.
+            AuthorizationError: The cluster denies a right.
+            StateError: The state in Kafka cannot be used.
         """
         try:
             self._work(stopping)
         except KafkaException as error:
-            # A client that has failed for good says so from whatever is called next.
+            # Any call raises this once a client has failed permanently.
             cause: KafkaError = error.args[0]
             message = f"a Kafka client failed ({cause.str()})"
             if cause.code() in AUTHORIZATION:
@@ -159,36 +173,36 @@ class Session:
             while not stopping.is_set():
                 messages = self._consumer.consume(_BATCH, _POLL_S)
                 self._telemetry.polled()
-                self.state = self._turn(messages)
+                self.state = self._process(messages)
             self._hand_over(self._assigned, _HAND_OVER_S)
-            self._act_on_callbacks()
+            self._handle_callback_failure()
         except BaseException:
-            # Whatever went wrong, what is held must not be committed on the way out.
+            # After a failure the uncommitted work must not be committed while the consumer closes.
             self._drop(self._assigned)
             raise
         finally:
             self._consumer.close()
             self.state = Closed()
 
-    def _turn(self, messages: Sequence[Message]) -> SessionState:
-        """Do what is due, and return where that leads."""
-        state, has_gone_back = self._act_on_callbacks()
+    def _process(self, messages: Sequence[Message]) -> SessionState:
+        """Process the messages of a poll and do the work that is due; return the next state."""
+        state, was_rewound = self._handle_callback_failure()
         if isinstance(state, Settling):
             state = self._settle(state)
-        # After either, what was fetched before is read again.
-        if has_gone_back or isinstance(state, Settling):
+        # In both cases the consumer reads these messages again.
+        if was_rewound or isinstance(state, Settling):
             return state
         try:
             self._worker.process(messages)
             has_committed = self._worker.step(_COMMIT_S)
         except TransactionAborted as error:
-            return self._go_back(error, state)
+            return self._handle_abort(error, state)
         except ClientLost as error:
-            return self._doubt(error, state)
+            return self._handle_lost_producer(error, state)
         return Working() if has_committed else state
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # The worker assigns each one from the offset that it finds; without a call the client would.
+        # The worker assigns partitions with their offsets; without this call the client assigns them itself.
         consumer.incremental_assign([])
         added = {(partition.topic, partition.partition) for partition in partitions}
         self._assigned |= added
@@ -198,7 +212,7 @@ class Session:
             self.state = Working()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Without a call the client would take away what was never really assigned.
+        # Without this call the client unassigns partitions that the worker has not assigned yet.
         consumer.incremental_unassign([])
         self._hand_over([(each.topic, each.partition) for each in partitions], _HAND_OVER_S)
 
@@ -209,15 +223,15 @@ class Session:
         self._drop(lost)
 
     def _hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit and give up what the group takes away, or what a stop gives back, within a deadline."""
+        """Commit and release partitions that the group revokes, or that a stop returns, within a deadline."""
         given_up = sorted(self._assigned.intersection(partitions))
         before, self.state = self.state, HandingOver(tuple(given_up), bound_s)
         try:
             if self._failure is not None:
-                # After a failure there is nothing to commit until the loop has gone back.
+                # After a failure there is nothing to commit until the loop has handled it.
                 self._worker.drop(given_up)
             elif given_up and (self._transaction.state is State.LOST or _has_aborted(before)):
-                # A new producer takes longer than the group waits. And going back after an abort assigns the
+                # A new producer takes longer than the group waits. And the rewind after an abort assigns the
                 # partitions again. The client takes that for the answer to a loss that it has yet to report:
                 # it joins the group as a new member and reports a revocation. A commit of this member would
                 # be accepted, though other members have the partitions since.
@@ -231,70 +245,74 @@ class Session:
         self.state = before
 
     def _drop(self, partitions: Collection[Partition]) -> None:
-        """Give these up, and let nothing stand that was not committed."""
+        """Release these partitions and abort the open transaction."""
         dropped = sorted(self._assigned.intersection(partitions))
         self._assigned.difference_update(dropped)
         try:
             self._worker.drop(dropped)
             self._transaction.abort(_ABORT_S)
             self._worker.rewind()
-            self._is_stale = True
+            self._was_rewound = True
         except (BrokerError, KafkaException) as error:
-            self._failure = ClientLost(f"what was not committed could not be dropped ({error})")
+            self._failure = ClientLost(f"uncommitted work could not be dropped ({error})")
 
-    def _act_on_callbacks(self) -> tuple[SessionState, bool]:
-        """Raise what a callback met; where it was an abort go back. Tell whether anybody has gone back."""
-        failure, self._failure = self._failure, None
-        is_stale, self._is_stale = self._is_stale, False
-        if isinstance(failure, TransactionAborted):
-            return self._go_back(failure, self.state), True
-        if isinstance(failure, ClientLost):
-            return self._doubt(failure, self.state), True
-        if failure is not None:
-            raise failure
-        return self.state, is_stale
-
-    def _doubt(self, error: ClientLost, state: SessionState) -> Settling:
-        """Begin again by what the brokers make of a commit whose outcome is not known.
-
-        The consumer stays in its group: a new one would wait until the group has given up the old one.
+    def _handle_callback_failure(self) -> tuple[SessionState, bool]:
+        """Handle the failure of a callback; return the next state, and whether the worker was rewound.
 
         Raises:
-            ClientLost: It was not a transaction that failed; or another process has taken the name, and would
-                be fenced in turn without a pause; or it was one of many.
+            DriftgaugeError: The callback's failure, unless it was an abort or a lost producer.
+        """
+        failure, self._failure = self._failure, None
+        was_rewound, self._was_rewound = self._was_rewound, False
+        if isinstance(failure, TransactionAborted):
+            return self._handle_abort(failure, self.state), True
+        if isinstance(failure, ClientLost):
+            return self._handle_lost_producer(failure, self.state), True
+        if failure is not None:
+            raise failure
+        return self.state, was_rewound
+
+    def _handle_lost_producer(self, error: ClientLost, state: SessionState) -> Settling:
+        """Reset the worker after a commit whose outcome is unknown, and let a new producer settle it.
+
+        The consumer stays in its group, because a new member would wait until the old one's session expires.
+
+        Raises:
+            ClientLost: Another client than the producer was lost; or another process uses the transactional
+                id, and the two would fence each other without a pause; or too many transactions failed.
         """
         if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
         self._telemetry.works(well=False)
         self._worker.reset()
-        return Settling(self._clock.monotonic_s(), _count(error, state))
+        return Settling(self._clock.monotonic_s(), _count_failure(error, state))
 
     def _settle(self, state: Settling) -> Settling | Working:
-        """Let a new producer end what is in doubt.
+        """Let a new producer settle the commit whose outcome is unknown.
 
         Raises:
-            ClientLost: It takes too long; new clients may do better.
+            ClientLost: The new producer has not started within 60 s; a new session is needed.
         """
         try:
             self._transaction.start(_SETTLE_S)
         except ClientLost:
-            if self._clock.monotonic_s() - state.since_s > _LONGEST_DOUBT_S:
+            if self._clock.monotonic_s() - state.since_s > _LONGEST_SETTLING_S:
                 raise
             return state
         self._telemetry.works(well=True)
         return Working(state.aborts)
 
-    def _go_back(self, error: TransactionAborted, state: SessionState) -> SessionState:
-        """Begin again from what was committed.
+    def _handle_abort(self, error: TransactionAborted, state: SessionState) -> SessionState:
+        """Rewind the worker to the committed offsets.
 
         Raises:
-            ClientLost: It was one of many.
+            ClientLost: Too many transactions in a row failed.
         """
         self._telemetry.aborted(str(error))
         self._worker.handle_abort(error)
         self._worker.rewind()
-        return state if isinstance(state, Settling) else Working(_count(error, state))
+        return state if isinstance(state, Settling) else Working(_count_failure(error, state))
 
 
 def _has_aborted(state: SessionState) -> bool:
@@ -302,11 +320,11 @@ def _has_aborted(state: SessionState) -> bool:
     return isinstance(state, Working | Settling) and state.aborts > 0
 
 
-def _count(error: BrokerError, state: SessionState) -> int:
-    """Return how many transactions in a row have failed now.
+def _count_failure(error: BrokerError, state: SessionState) -> int:
+    """Return how many transactions in a row have failed, this one included.
 
     Raises:
-        ClientLost: They are too many; a new session comes after a pause.
+        ClientLost: Five have failed; a new session starts after a pause.
     """
     aborts = state.aborts + 1 if isinstance(state, Working | Settling) else 1
     if aborts == _MAX_ABORTS:

@@ -1,4 +1,4 @@
-"""The barrier between an assignment and the first partial applied: a shard's state, whole and no more."""
+"""The restore of a shard's state, between its assignment and the first partial applied."""
 
 from collections.abc import Generator
 
@@ -16,13 +16,16 @@ __all__ = ["ShardRestore"]
 
 
 class ShardRestore:
-    """One shard's way through the barrier, a step at a time, so that the other shards go on.
+    """Restores one shard, a step at a time, so that the other shards continue.
 
-    1. The group's committed offset, which must not be part of an open transaction.
-    2. The changelog's high watermark, asked for after that, and its reader past it. The end of what is
-       committed would not do: it stands still before an open transaction.
-    3. The changelog's covered offset must be the committed one; where the group's offset has expired the
-       changelog's stands.
+    1. Ask for the group's committed offset, which must not be part of an open transaction.
+    2. Then ask for the changelog's high watermark, and read the changelog up to it. The stable offset would
+       not do, because it ends before an open transaction.
+    3. Require that the changelog covers the partials up to the committed offset. If the group's offset has
+       expired, the changelog's offset holds.
+
+    Attributes:
+        state: The shard's state, complete once `step` has returned True.
     """
 
     def __init__(
@@ -51,20 +54,20 @@ class ShardRestore:
 
     @property
     def waited_s(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the restore began."""
         return self._clock.monotonic_s() - self._since_s
 
     @property
     def waiting_for(self) -> str:
-        """What it waits for."""
+        """The answer or data that the restore waits for, as an operator reads it."""
         return self._waiting_for or self._offsets.waiting_for
 
     def step(self) -> bool:
-        """Go as far as possible without waiting; tell whether the state is restored.
+        """Continue as far as possible without waiting; return whether the state is restored.
 
         Raises:
-            AuthorizationError: The cluster does not let us read what is needed.
-            StateError: Changelog, committed offset and partials do not fit together.
+            AuthorizationError: The cluster denies reading the offsets or the changelog.
+            StateError: Changelog, committed offset and partials contradict each other.
         """
         try:
             next(self._steps)
@@ -95,10 +98,10 @@ class ShardRestore:
         self.state.begin_at(begins[self._partials])
 
     def _check(self, covered: int | None, committed: int | None, end: int) -> None:
-        """Refuse a state that is not the one that belongs to the committed offset.
+        """Refuse a state that does not belong to the committed offset and the partials.
 
         Raises:
-            StateError: It is another's, or the partials are.
+            StateError: The offsets contradict each other.
         """
         where = f"shard {self._shard}"
         if committed not in {None, covered}:

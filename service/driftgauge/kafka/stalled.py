@@ -1,4 +1,4 @@
-"""Partitions whose stable offset stands still, because a transaction in them does not end."""
+"""Stalled partitions: a transaction does not end, so the last stable offset does not advance."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -15,8 +15,14 @@ _INTERVAL_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """A stable offset below the high watermark, and when it was first and last seen there."""
+class _StableOffset:
+    """A stable offset below the high watermark.
+
+    Attributes:
+        offset: The offset.
+        since_s: When it was first seen, in monotonic seconds.
+        seen_s: When it was last seen, in monotonic seconds.
+    """
 
     offset: int
     since_s: float
@@ -24,46 +30,46 @@ class _Standing:
 
 
 class StableOffsets:
-    """Tells a stable offset that stands still from one that is only late.
+    """Detects stable offsets that do not advance.
 
-    The stable offset is where the first transaction that is open begins. Where it is the same as before,
-    and below the high watermark, it is still the same transaction.
+    The stable offset is the first offset of the earliest open transaction. While it is unchanged and below
+    the high watermark, the same transaction is open.
     """
 
     def __init__(self, after_s: float) -> None:
-        """Take an offset for stalled when it has stood still for so long."""
+        """Detect offsets that have not advanced for `after_s` seconds."""
         self._after_s = after_s
-        self._standing: dict[Partition, _Standing] = {}
+        self._held_back: dict[Partition, _StableOffset] = {}
 
     def observe(self, stable: Mapping[Partition, int], high: Mapping[Partition, int], now_s: float) -> None:
-        """Take one reading. What is known of a partition that it leaves out stays as it is."""
+        """Add one reading of stable offsets and high watermarks; partitions without both keep their state."""
         for partition in stable.keys() & high.keys():
             offset = stable[partition]
-            standing = self._standing.get(partition)
+            known = self._held_back.get(partition)
             if offset >= high[partition]:
-                self._standing.pop(partition, None)
-            elif standing is None or standing.offset != offset:
-                self._standing[partition] = _Standing(offset, now_s, now_s)
+                self._held_back.pop(partition, None)
+            elif known is None or known.offset != offset:
+                self._held_back[partition] = _StableOffset(offset, now_s, now_s)
             else:
-                self._standing[partition] = replace(standing, seen_s=now_s)
+                self._held_back[partition] = replace(known, seen_s=now_s)
 
     def keep(self, partitions: Collection[Partition]) -> None:
         """Forget all other partitions."""
-        self._standing = {at: known for at, known in self._standing.items() if at in partitions}
+        self._held_back = {at: known for at, known in self._held_back.items() if at in partitions}
 
     @property
     def stalled_s(self) -> dict[Partition, float]:
-        """How long each stalled partition's stable offset is known to have stood still."""
-        lasting = {at: known.seen_s - known.since_s for at, known in self._standing.items()}
-        return {at: lasting_s for at, lasting_s in lasting.items() if lasting_s >= self._after_s}
+        """For how many seconds, at least, the stable offset of each stalled partition has not advanced."""
+        waited = {at: known.seen_s - known.since_s for at, known in self._held_back.items()}
+        return {at: waited_s for at, waited_s in waited.items() if waited_s >= self._after_s}
 
     def offset(self, partition: Partition) -> int:
-        """Return the offset at which a stalled partition stands: where the open transaction begins."""
-        return self._standing[partition].offset
+        """Return the stable offset of a stalled partition, which is where the open transaction begins."""
+        return self._held_back[partition].offset
 
 
 class StalledOffsets:
-    """Asks every few seconds, in the background, which partitions are stalled."""
+    """Asks brokers every 5 s, without blocking, which partitions are stalled."""
 
     def __init__(self, admin: SharedAdmin, after_s: float, monotonic: Callable[[], float]) -> None:
         self._high = LogOffsets(admin)
@@ -75,9 +81,9 @@ class StalledOffsets:
         self._stable_answers: dict[Partition, int] | None = {}
 
     def step(self, partitions: Collection[Partition]) -> dict[Partition, float]:
-        """Ask for these partitions when it is time; return the stalled ones, and for how long each is.
+        """Return the stalled ones of these partitions, and for how many seconds each is stalled.
 
-        Does not wait; call it again and again.
+        The method does not wait: each call collects answers, and asks again when it is time.
         """
         now_s = self._monotonic()
         self._collect()
@@ -91,11 +97,11 @@ class StalledOffsets:
         return self._offsets.stalled_s
 
     def offset(self, partition: Partition) -> int:
-        """Return the offset at which a stalled partition stands: where the open transaction begins."""
+        """Return the stable offset of a stalled partition, which is where the open transaction begins."""
         return self._offsets.offset(partition)
 
     def _collect(self) -> None:
-        """Take the answers once both are there."""
+        """Observe the answers once both have arrived."""
         was_open = self._high_answers is None or self._stable_answers is None
         if self._high_answers is None:
             self._high_answers = self._high.collect()

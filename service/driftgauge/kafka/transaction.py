@@ -1,7 +1,7 @@
-"""One Kafka transaction at a time: what is produced in it and the group's offsets stand or fall together.
+"""Kafka transactions of one role, one at a time: records and the group's offsets are committed atomically.
 
-The pattern of Kafka Streams' exactly-once (KIP-447): the offsets go out with the metadata of the
-consumer's group, so a member that has lost its partitions, though it does not know, is refused.
+As in Kafka Streams' exactly-once (KIP-447), offsets are sent with the consumer group's metadata, so brokers
+refuse a member that has lost its partitions without noticing.
 """
 
 import logging
@@ -20,37 +20,37 @@ from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
 from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
-__all__ = ["ANY", "AUTHORIZATION", "BEGIN_S", "Headers", "State", "Transaction", "must_produce"]
+__all__ = ["ANY", "AUTHORIZATION", "BEGIN_S", "Headers", "State", "Transaction", "produce_or_abort"]
 
 _log = logging.getLogger(__name__)
 
-# A full queue is waited on this often, and so long each time, before the broker counts as lost.
+# After this many waits for a full queue the client counts as lost.
 _QUEUE_ATTEMPTS: Final = 10
 _QUEUE_WAIT_S: Final = 1.0
 _FLUSH_S: Final = 0.2
 
-# Brokers fence with one and the same error.
+# Brokers report both causes by the same error.
 _FENCED: Final = (
     "; the transaction was open for longer than transaction.timeout.ms, or another process uses this "
     "replica's name"
 )
 
 BEGIN_S: Final = 5.0
-"""How long a new producer may take before a commit: the group waits for a member that is not polled."""
+"""How long a new producer may take before a commit: a member that does not poll holds up its group."""
 
 ANY: Final = -1
-"""Any partition: by the record's key, or at random."""
+"""Any partition: chosen by the record's key, or at random without one."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
 
 class State(Enum):
-    """Where a `Transaction` stands.
+    """The states of a `Transaction`.
 
-    CLOSED: none is open; `begin` opens one.
-    OPEN: records and offsets can be added; `commit` and `abort` close it.
-    LOST: its producer is of no use, and what the last one came to may be in doubt; a new producer, made
-        by `start` or `begin`, settles it.
+    CLOSED: No transaction is open; `begin` opens one.
+    OPEN: Records and offsets can be added; `commit` and `abort` close the transaction.
+    LOST: The producer is unusable, and the outcome of the last transaction may be unknown; a new producer,
+        made by `start` or `begin`, settles it.
     """
 
     CLOSED = auto()
@@ -59,7 +59,10 @@ class State(Enum):
 
 
 class Transaction:
-    """Opens with `begin`, closes with `commit` or `abort`; makes and replaces its own producer."""
+    """A transaction that opens by `begin` and closes by `commit` or `abort`, again and again.
+
+    It makes and replaces its producer.
+    """
 
     def __init__(
         self,
@@ -74,48 +77,48 @@ class Transaction:
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """The state of the transaction."""
         return self._state
 
     @property
     def producer(self) -> str:
-        """The name that commits carry: the transactional id in use, which `begin` may change as well."""
+        """The producer's name in commits: the transactional id, which `start` and `begin` may change."""
         return self._producer.transactional_id
 
     @property
     def epoch(self) -> int:
-        """The epoch that commits carry; it grows with every producer, that is in `start` and `begin` only."""
+        """The producer's epoch in commits, which grows with every producer, in `start` and `begin` only."""
         return self._producer.epoch
 
     @property
     def append(self) -> Append | None:
-        """When the last transaction's first record on a topic with the brokers' time was appended."""
+        """When brokers appended the last transaction's first record to a topic with LogAppendTime."""
         return self._deliveries.append
 
     def close(self) -> None:
-        """Let the producer go, whatever is open; `start` makes another."""
+        """Release the producer, even with an open transaction; `start` makes another."""
         self._state = State.LOST
         self._producer.close()
 
     def start(self, bound_s: float) -> None:
-        """Make a producer, and end what an earlier one of the same transactional id left open.
+        """Make a producer and end the transaction that an earlier one of the same id left open.
 
         Raises:
             ClientLost: The brokers did not answer within the bound.
-            AuthorizationError: They do not let us.
+            AuthorizationError: The cluster denies the right.
         """
         self._state = State.LOST
         self._producer.renew(bound_s)
         self._state = State.CLOSED
 
     def begin(self, bound_s: float) -> None:
-        """Open a transaction, with a new producer where the last one calls for it.
+        """Open a transaction, with a new producer where the last one must be replaced.
 
         Raises:
             ClientLost, AuthorizationError: As `start`.
         """
         if self._state is State.CLOSED:
-            # Here the client reports connections that it lost since, and that it has failed for good.
+            # This poll reports connections lost since the last call, and a permanent failure.
             try:
                 self._producer.client.poll(0)
             except KafkaException as error:
@@ -138,7 +141,9 @@ class Transaction:
         value: bytes | None,
         headers: Headers | None = None,
     ) -> bool:
-        """Hand a record to the client; False where it is too large for it. Partition -1 is any.
+        """Pass a record to the client; return False if the record is too large for the client.
+
+        Partition -1 is any.
 
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `commit`.
@@ -147,7 +152,7 @@ class Transaction:
         wait_s = 0.0
         for _ in range(_QUEUE_ATTEMPTS):
             try:
-                # Here delivery reports are heard, and that the client has failed for good.
+                # This poll serves delivery reports, and raises a permanent failure.
                 self._producer.client.poll(wait_s)
                 self._producer.client.produce(
                     topic,
@@ -171,43 +176,43 @@ class Transaction:
         raise ClientLost(message)
 
     def commit(self, offsets: Sequence[TopicPartition], consumer: Consumer, bound_s: float) -> None:
-        """Make all of it stand, with these offsets of the consumer's group.
+        """Commit the records together with these offsets of the consumer's group.
 
-        There must be an offset at least: without one the group is not asked, and a stale owner not
-        refused. Records are waited for first, so that partitions that do not take them are known by
-        name, and the group's offsets are no part of a transaction that cannot end.
-        While the brokers are away the bound is kept as far as librdkafka keeps it, which sends offsets
-        for up to transaction.timeout.ms whatever it is told (measured, 2.16).
+        There must be at least one offset: without one the group's coordinator is not asked, and a stale
+        owner is not refused. All records are delivered first, so that partitions that refuse them are named,
+        and the group's offsets are not part of a transaction that cannot end.
+        While brokers are away librdkafka may exceed the bound: it sends offsets for up to
+        transaction.timeout.ms (measured, 2.16).
 
         Raises:
-            TransactionAborted: Nothing of it stands.
-            ClientLost: Whether it stands is in doubt, until `start` or `begin` has returned and the
-                group's committed offsets say.
-            AuthorizationError: The cluster does not let us.
+            TransactionAborted: Nothing was committed.
+            ClientLost: The outcome is unknown until `start` or `begin` returns; then the group's committed
+                offsets show it.
+            AuthorizationError: The cluster denies the right.
         """
         self._require(State.OPEN)
         deadline_s = self._clock.monotonic_s() + bound_s
         self._deliver(deadline_s)
-        # Fresh each time: it names the group's generation, by which a stale owner is known.
+        # Each commit needs fresh metadata: its generation lets the coordinator refuse a stale owner.
         member = consumer.consumer_group_metadata()
         if not consumer.memberid():
-            # Of one who has lost membership it names nobody, and brokers take such offsets from anybody.
+            # The coordinator accepts metadata without a member id, so a former member must not send it.
             self.abort(CALL_S)
-            message = "the member has lost its place in the group; others may have its partitions"
+            message = "this consumer is no longer a member of its group; others may own its partitions"
             raise TransactionAborted(message)
         producer = self._producer.client
-        self._insist(
+        self._call(
             "send_offsets_to_transaction",
             lambda timeout_s: producer.send_offsets_to_transaction(list(offsets), member, timeout_s),
             deadline_s - self._clock.monotonic_s(),
-            is_doubtful=False,
+            is_before_commit=True,
         )
         left_s = deadline_s - self._clock.monotonic_s()
-        self._insist("commit_transaction", producer.commit_transaction, left_s)
+        self._call("commit_transaction", producer.commit_transaction, left_s)
         self._state = State.CLOSED
 
     def measure(self, topic: str, partition: int, value: bytes, bound_s: float) -> Append | None:
-        """Write a record that never stands, and return when it was appended; None: it was not told.
+        """Write a record, abort it, and return when the broker appended it; None without LogAppendTime.
 
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `commit`.
@@ -220,19 +225,19 @@ class Transaction:
         return self.append
 
     def abort(self, bound_s: float) -> None:
-        """Let nothing of it stand.
+        """Abort the transaction if one is open.
 
         Raises:
-            ClientLost: The brokers did not answer within the bound, or refuse.
+            ClientLost: The brokers did not answer within the bound, or refused.
         """
         if self._state is State.OPEN:
-            # Whoever fails in here is not asked to abort again.
+            # An abort that fails is not repeated by this producer.
             self._state = State.LOST
-            self._insist("abort_transaction", self._producer.client.abort_transaction, bound_s)
+            self._call("abort_transaction", self._producer.client.abort_transaction, bound_s)
             self._state = State.CLOSED
 
     def _deliver(self, deadline_s: float) -> None:
-        """Wait until the brokers have all records; abort where a partition has not."""
+        """Wait until brokers have all records; abort if a partition does not take its records in time."""
         producer = self._producer.client
         while len(producer) and (wait_s := deadline_s - self._clock.monotonic_s()) > 0:
             try:
@@ -242,30 +247,30 @@ class Transaction:
             if is_waiting:
                 self._check()
         if len(producer):
-            # What is still on its way is reported as purged.
-            self._drop()
+            # The abort reports undelivered records as purged.
+            self._abort_or_leave()
             with suppress(KafkaException):
                 producer.poll(0)
             self._deliveries.blame_purged()
             self._raise_undelivered()
         if self._deliveries.failed:
-            self._drop()
+            self._abort_or_leave()
             self._raise_undelivered()
 
     def _check(self) -> None:
-        """Ask the client whether the transaction has failed: records wait all the same, but in vain."""
+        """Raise if the transaction has failed; the queue does not show that, because records stay in it."""
         try:
-            # To begin while one is open is no more than to be told the state.
+            # While a transaction is open this call changes nothing, and its error shows the client's state.
             self._producer.client.begin_transaction()
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:
                 self._fail("produce", error)
 
-    def _drop(self) -> None:
-        """Abort; where that fails as well a new producer does it, for the brokers were not asked to commit.
+    def _abort_or_leave(self) -> None:
+        """Abort; if the abort fails leave it to a new producer, which is safe before a commit was requested.
 
         Raises:
-            ClientLost: Another process has taken the id.
+            ClientLost: Another process has taken the transactional id.
         """
         try:
             self.abort(CALL_S)
@@ -273,33 +278,48 @@ class Transaction:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError._FENCED:
                 raise
-            _log.warning("transaction is left to a new producer", extra={"error": str(error)})
+            _log.warning("abort failed; a new producer aborts the transaction", extra={"error": str(error)})
 
     def _raise_undelivered(self) -> NoReturn:
-        """Say which partitions did not take the records of the transaction that was aborted."""
+        """Raise an error that names the partitions that did not take the aborted transaction's records.
+
+        Raises:
+            TransactionAborted: Always.
+        """
         deliveries = self._deliveries
-        # Numbers of the records that failed are missing in what the producer would send next.
+        # The sequence numbers of failed records would be missing in this producer's next batches.
         self._producer.suspect()
-        # One that could not be aborted is ended by a new producer of its id.
+        # A transaction that could not be aborted needs a new producer of the same id to end it.
         if deliveries.unwritable and self._state is State.CLOSED:
             self._producer.leave_id()
         names = name_partitions(deliveries.unwritable | deliveries.too_large)
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
-        # Where the abort hung as well nothing was reported.
+        # Without an answer to the abort there are no delivery reports.
         where = ", ".join(names) or "some partitions"
         message = f"records for {where} were not delivered ({why}); check these partitions"
         raise TransactionAborted(message, unwritable=deliveries.unwritable, too_large=deliveries.too_large)
 
-    def _insist(
-        self, what: str, call: Callable[[float], object], bound_s: float, *, is_doubtful: bool = True
+    def _call(
+        self,
+        name: str,
+        call: Callable[[float], object],
+        bound_s: float,
+        *,
+        is_before_commit: bool = False,
     ) -> None:
-        """Make a call; where it is given up it may yet succeed, so nothing more is asked of the client.
+        """Call the producer, again while the error is retriable; without an answer the producer is lost.
 
-        Before the brokers were asked to commit that is no doubt: a new producer of the id ends it all.
+        An unanswered call may still succeed later. Before the commit was requested a new producer of the
+        same id aborts the transaction, so its outcome is known.
+
+        Raises:
+            ClientLost: The outcome of the call is unknown, or the producer failed permanently.
+            TransactionAborted: The transaction was aborted, or a new producer will abort it.
+            AuthorizationError: The cluster denies the right.
         """
         try:
             insist(
-                what,
+                name,
                 call,
                 max(bound_s, CALL_S),
                 monotonic=self._clock.monotonic_s,
@@ -307,29 +327,34 @@ class Transaction:
             )
         except ClientLost as error:
             self._state = State.LOST
-            if is_doubtful:
-                raise
-            raise TransactionAborted(str(error)) from error
+            if is_before_commit:
+                raise TransactionAborted(str(error)) from error
+            raise
         except KafkaException as error:
-            self._fail(what, error)
+            self._fail(name, error)
 
-    def _fail(self, what: str, error: KafkaException) -> NoReturn:
+    def _fail(self, name: str, error: KafkaException) -> NoReturn:
+        """Raise the error of a failed call by its remedy; abort the transaction if it can be aborted.
+
+        Raises:
+            TransactionAborted, ClientLost, AuthorizationError: As `_call`.
+        """
         cause: KafkaError = error.args[0]
         was_open = self._state is State.OPEN
         if cause.code() in AUTHORIZATION:
-            message = f"{what} is not allowed ({cause.str()}); check the client's rights"
+            message = f"{name} is not allowed ({cause.str()}); check the client's rights"
             raise AuthorizationError(message) from error
-        # Whoever adds to a transaction that has failed is told no more than that.
-        has_failed = cause.txn_requires_abort() or (what == "produce" and cause.code() == KafkaError._STATE)
+        # In a failed transaction `produce` reports only the wrong state.
+        has_failed = cause.txn_requires_abort() or (name == "produce" and cause.code() == KafkaError._STATE)
         if not was_open or cause.fatal() or not has_failed:
             self._state = State.LOST
             is_fenced = cause.code() == KafkaError._FENCED
-            message = f"{what} failed for good ({cause.str()}){_FENCED if is_fenced else ''}"
+            message = f"{name} failed for good ({cause.str()}){_FENCED if is_fenced else ''}"
             raise ClientLost(message, is_fenced=is_fenced) from error
-        self._drop()
+        self._abort_or_leave()
         if self._deliveries.failed:
             self._raise_undelivered()
-        message = f"{what} was refused ({cause.str()})"
+        message = f"{name} was refused ({cause.str()})"
         raise TransactionAborted(message) from error
 
     def _require(self, state: State) -> None:
@@ -338,13 +363,14 @@ class Transaction:
             raise RuntimeError(message)
 
 
-def must_produce(
+def produce_or_abort(
     transaction: Transaction, topic: str, partition: int, key: bytes | None, value: bytes | None
 ) -> None:
-    """Write a record that cannot be done without.
+    """Pass a record to the client; abort the transaction if the record is too large.
 
     Raises:
-        TransactionAborted, ClientLost, AuthorizationError: As `Transaction.produce`; it is too large.
+        TransactionAborted: As `Transaction.produce`, or the record is too large.
+        ClientLost, AuthorizationError: As `Transaction.produce`.
     """
     if not transaction.produce(topic, partition, key, value):
         transaction.abort(CALL_S)

@@ -1,4 +1,4 @@
-"""Watches for transactions that do not end, in the partitions that a role reads."""
+"""Detects hanging transactions in the partitions that a role reads."""
 
 from collections.abc import Collection
 from contextlib import closing
@@ -19,16 +19,16 @@ from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["TransactionWatch"]
 
-# By then brokers have aborted what timed out, and looked for it twice.
+# Within this time brokers have looked twice for transactions that timed out, and aborted them.
 _AFTER_S = 40.0
 
-# A shard's position is the last record of its transaction.
+# The batch must reach a shard's position, which is the last record of its transaction.
 _RECORDS = 5_000
 _WAIT_S = 1.0
 
 
 class TransactionWatch:
-    """Says of each partition whose stable offset stands still since when, and whose transaction it is."""
+    """Reports each partition whose stable offset is stalled, for how long, and the transaction's writer."""
 
     def __init__(
         self, settings: Settings, admin: SharedAdmin, telemetry: RoleTelemetry, clock: Clock
@@ -36,26 +36,27 @@ class TransactionWatch:
         self._settings = settings
         self._telemetry = telemetry
         self._offsets = StalledOffsets(admin, _AFTER_S, clock.monotonic_s)
-        self._said: dict[Partition, int] = {}
+        self._reported: dict[Partition, int] = {}  # the offset of each reported transaction
 
     def step(self, partitions: Collection[Partition]) -> None:
-        """Look at these partitions, without waiting but for a second when one is found."""
+        """Check these partitions; takes up to a second when a new hanging transaction is found."""
         stalled = self._offsets.step(partitions)
         self._telemetry.stalled(stalled)
-        self._said = {at: offset for at, offset in self._said.items() if at in stalled}
-        for at, waited_s in stalled.items():
-            offset = self._offsets.offset(at)
-            if self._said.get(at) != offset:
-                self._said[at] = offset
-                self._telemetry.hangs(at, offset, waited_s, _writer_of(self._settings, at, offset))
-                # The others have their turn in the next steps: this one took a second.
+        self._reported = {at: offset for at, offset in self._reported.items() if at in stalled}
+        for partition, stalled_s in stalled.items():
+            offset = self._offsets.offset(partition)
+            if self._reported.get(partition) != offset:
+                self._reported[partition] = offset
+                writer = _find_writer(self._settings, partition, offset)
+                self._telemetry.hangs(partition, offset, stalled_s, writer)
+                # The next steps report the others, because this one took up to a second.
                 return
 
 
-def _writer_of(settings: Settings, partition: Partition, offset: int) -> str | None:
-    """Return the transactional id that wrote the open transaction at an offset; None where none says so."""
+def _find_writer(settings: Settings, partition: Partition, offset: int) -> str | None:
+    """Return the transactional id of the open transaction at an offset; None if no record names it."""
     topic, index = partition
-    # Other topics are written by producers that we do not know.
+    # Records of other topics do not name their producer.
     if topic not in {settings.partials_topic, settings.changelog_topic}:
         return None
     with closing(client.uncommitted_consumer(settings.kafka)) as consumer:

@@ -1,4 +1,4 @@
-"""The producer of one role's transactions, replaced by a new one where it is no longer to be trusted."""
+"""The transactional producer of one role, which is replaced after a lost connection or a time-out."""
 
 import logging
 from collections.abc import Callable
@@ -15,9 +15,9 @@ __all__ = ["MakeProducer", "TransactionalProducer"]
 _log = logging.getLogger(__name__)
 
 MakeProducer = Callable[[str, Callable[[KafkaError], None]], Producer]
-"""Makes a producer of a transactional id that reports its lost connections."""
+"""Returns a producer of a transactional id that reports its errors to a callback."""
 
-# A request may have been repeated on a new connection: the first may still be under way.
+# After these a client may have repeated a request, and the first one may still reach a broker.
 _LOST_CONNECTION: Final = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
@@ -31,16 +31,16 @@ _LOST_CONNECTION: Final = frozenset(
 
 
 class TransactionalProducer:
-    """One producer at a time, each with an epoch of its own.
+    """The current producer of a transactional id, and its epoch.
 
-    A producer that lost a connection or saw a time-out is replaced before the next transaction, even
-    where the commit succeeded. librdkafka ends a transaction without an epoch bump, so a request to end
-    that was delayed may end the next one (https://github.com/confluentinc/librdkafka/issues/5423).
-    A new producer of the same id fences it.
+    A producer that lost a connection or saw a time-out is replaced before the next transaction, even if
+    the commit succeeded. librdkafka ends a transaction without an epoch bump, so a delayed EndTxn request
+    may end the next transaction (https://github.com/confluentinc/librdkafka/issues/5423). A new producer
+    of the same id fences that request.
 
     Attributes:
         name: The transactional id, as configured.
-        epoch: When the producer was made, as wall-clock milliseconds; strictly increasing.
+        epoch: When the producer was made, in wall-clock milliseconds; strictly increasing.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class TransactionalProducer:
         self._make = make
         self._clock = clock
         self._producer: Producer | None = None
-        self._pending: Producer | None = None  # one that the brokers have not answered yet
+        self._pending: Producer | None = None  # its init_transactions has not been answered yet
         self._is_suspect = True
-        self._ids = 0  # how many have been left to what they wait for
+        self._busy_ids = 0  # how many ids were left because they stayed busy
 
     @property
     def client(self) -> Producer:
-        """The present producer."""
+        """The current producer."""
         if self._producer is None:
             message = f"the producer of {self.name} was not started"
             raise ClientLost(message)
@@ -68,42 +68,41 @@ class TransactionalProducer:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it must be replaced before the next transaction."""
+        """Whether the producer must be replaced before the next transaction."""
         return self._is_suspect
 
     def suspect(self) -> None:
-        """Have it replaced before the next transaction."""
+        """Replace the producer before the next transaction."""
         self._is_suspect = True
 
     def leave_id(self) -> None:
-        """Have it replaced by one of another id.
+        """Replace the producer by one of another transactional id before the next transaction.
 
-        A transaction that has ended keeps its id busy until its markers stand in all of its partitions.
-        Where one of them cannot be written to, no other transaction of that id can begin.
+        A transaction that has ended keeps its id busy until its markers are in all of its partitions. While
+        one of these cannot be written to, no other transaction of the id can begin.
         """
-        self._ids += 1
+        self._busy_ids += 1
         self._is_suspect = True
 
     def close(self) -> None:
-        """Let the present producer go; `renew` makes another."""
+        """Release the current producer; `renew` makes another."""
         self._producer = self._pending = None
 
     def renew(self, bound_s: float) -> None:
-        """Put a new producer in the place of the present one; it ends what that left open.
+        """Replace the producer; the new one ends the transaction that the old one left open.
 
-        Where the brokers have not answered within the bound, the next call goes on with the same new
-        producer: another one would be fenced by it, or fence it. Where the id is still busy, the next call
-        takes another.
+        If brokers do not answer within the bound, the next call continues with the same new producer,
+        because two new ones would fence each other. If the id is still busy, the next call uses another id.
 
         Raises:
             ClientLost: The brokers did not answer within the bound.
-            AuthorizationError: They do not let us.
+            AuthorizationError: The cluster denies the right.
         """
         self._producer, pending = None, self._pending
         if pending is None:
-            pending = self._make(self.transactional_id, self._hear)
+            pending = self._make(self.transactional_id, self._on_error)
         self._pending = None
-        # What init_transactions meets is no concern of a transaction that has not begun.
+        # Errors during init_transactions concern no transaction, for none has begun.
         self._is_suspect = False
         try:
             insist(
@@ -116,7 +115,7 @@ class TransactionalProducer:
         except ClientLost as error:
             if _is_busy(error):
                 _log.warning(
-                    "transactional id is busy, another is taken",
+                    "transactional id is busy; the producer uses another one",
                     extra={"transactional_id": self.transactional_id, "error": str(error)},
                 )
                 self.leave_id()
@@ -133,17 +132,17 @@ class TransactionalProducer:
         self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
         self._producer = pending
 
-    def _hear(self, error: KafkaError) -> None:
+    def _on_error(self, error: KafkaError) -> None:
         if error.code() in _LOST_CONNECTION:
             self._is_suspect = True
 
     @property
     def transactional_id(self) -> str:
-        """The id in use."""
-        return f"{self.name}.{self._ids}" if self._ids else self.name
+        """The transactional id in use."""
+        return f"{self.name}.{self._busy_ids}" if self._busy_ids else self.name
 
 
 def _is_busy(error: ClientLost) -> bool:
-    """Tell whether an earlier transaction of the id has ended, but not everywhere."""
+    """Return whether markers of an earlier transaction of the id are still to be written."""
     cause = error.__cause__
     return isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.CONCURRENT_TRANSACTIONS

@@ -1,7 +1,7 @@
-"""WINDOWS: the partials of the shards held become closed windows; the changelog keeps the state.
+"""WINDOWS: applies the partials of the assigned shards, closes windows, and keeps the state in the changelog.
 
-The road of a commit: take -> decode -> apply -> (each commit interval) close, then write changelog, results
-and offsets in one transaction.
+Each partial: decode -> apply. Each commit interval: close windows, then write changelog, results and offsets
+in one transaction.
 """
 
 import logging
@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.closing import WorkBudget
 from driftgauge.core.windows.shard import RoundResult, ShardState
@@ -24,7 +24,7 @@ from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, must_produce
+from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, produce_or_abort
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
@@ -34,21 +34,26 @@ __all__ = ["WindowWorker"]
 
 _log = logging.getLogger(__name__)
 
-_ASK_AGAIN_S = 5.0
-# Asking for an offset that hangs takes 0.2 s; the other shards are not to wait for all of these.
-_BARRIERS_S = 0.3
+_RETRY_S = 5.0
+# Asking for an offset in an open transaction takes 0.2 s, so one step asks for few of them.
+_RESTORE_S = 0.3
 
 
 @dataclass(slots=True)
 class _Restoring:
-    """A shard on its way through the barrier."""
+    """A shard whose state is being restored."""
 
     restore: ShardRestore
 
 
 @dataclass(slots=True)
 class _Running:
-    """A shard whose partials are read; at the last commit they had been read to `committed`."""
+    """A shard whose partials are processed.
+
+    Attributes:
+        state: The shard's state.
+        committed: The next offset of the partials to read, at the last commit.
+    """
 
     state: ShardState
     committed: int
@@ -56,20 +61,20 @@ class _Running:
 
 @dataclass(frozen=True, slots=True)
 class _Stopped:
-    """A shard that must not go on, and why."""
+    """A shard that is not processed any more, and the reason."""
 
     reason: str
 
 
 @dataclass(slots=True)
 class _SetAside:
-    """A shard whose changelog could not be written to, and when that is looked at again."""
+    """A shard whose changelog cannot be written to, and when the next check is due, in monotonic seconds."""
 
-    again_s: float
+    retry_s: float
 
 
 class WindowWorker:
-    """Closes the windows of the shards that the group gives it, each shard by itself."""
+    """Closes the windows of the shards that the group assigns, each shard independently of the others."""
 
     def __init__(
         self,
@@ -96,24 +101,24 @@ class WindowWorker:
         self._committed_s = clock.monotonic_s()
 
     def assign(self, partitions: Collection[Partition]) -> None:
-        """Restore these shards as well."""
+        """Start to restore these shards."""
         for _, shard in partitions:
             self._restore(shard)
         self._telemetry.shards_held(self._shards.keys())
 
     def process(self, messages: Sequence[Message]) -> None:
-        """Apply the commits that a poll brought."""
+        """Apply the partials of a poll."""
         records, lost = sort_messages(messages, self._read_to)
         with self._telemetry.timed(Stage.APPLY):
             for message in records:
-                self._take(message)
+                self._apply(message)
         for _, shard in lost:
             if isinstance(self._shards.get(shard), _Running):
-                self._unread([shard])
+                self._unassign([shard])
                 self._restore(shard)
 
     def step(self, bound_s: float) -> bool:
-        """Go on with the barriers; close what is due and commit it if it is time, and tell whether it was.
+        """Continue restores; close windows and commit if it is time; return whether it committed.
 
         Args:
             bound_s: How long the brokers may take for a commit.
@@ -124,40 +129,40 @@ class WindowWorker:
         self._reader.poll()
         topics = (self._settings.partials_topic, self._settings.changelog_topic)
         self._watch.step([(topic, shard) for topic in topics for shard in self._shards])
-        self._pass_barriers()
+        self._continue_restores()
         if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
             return False
         return self._commit(bound_s)
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit what was applied, and give these shards up."""
+        """Commit what was applied, then release these shards."""
         try:
             self._commit(bound_s)
         finally:
             self.drop(partitions)
 
     def drop(self, partitions: Collection[Partition]) -> None:
-        """Give these shards up, whatever was applied."""
+        """Release these shards without a commit."""
         shards = [shard for _, shard in partitions]
-        self._unread(shards)
+        self._unassign(shards)
         for shard in shards:
             self._reader.end(shard)
             self._shards.pop(shard, None)
-        self._telemetry.stopped(self._settings.partials_topic, self._stopped())
+        self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
 
     def rewind(self) -> None:
-        """Drop what was not committed: the running shards are restored."""
+        """Drop uncommitted work: restore the running shards."""
         running = [shard for shard, state in self._shards.items() if isinstance(state, _Running)]
-        self._unread(running)
+        self._unassign(running)
         for shard in running:
             self._restore(shard)
 
     def reset(self) -> None:
-        """Drop what was not committed: the running shards are restored."""
+        """Drop uncommitted work: restore the running shards."""
         self.rewind()
 
     def handle_abort(self, error: TransactionAborted) -> None:
-        """Let the shards wait whose changelog could not be written to; the others go on without them."""
+        """Set the shards aside whose changelog could not be written to; the others continue."""
         self._telemetry.unwritable(error.unwritable)
         for topic, shard in error.too_large:
             if topic == self._settings.changelog_topic and shard in self._shards:
@@ -166,16 +171,16 @@ class WindowWorker:
                 )
         for topic, shard in error.unwritable:
             if topic == self._settings.changelog_topic and shard in self._shards:
-                self._unread([shard])
+                self._unassign([shard])
                 self._reader.end(shard)
-                self._shards[shard] = _SetAside(self._clock.monotonic_s() + _ASK_AGAIN_S)
+                self._shards[shard] = _SetAside(self._clock.monotonic_s() + _RETRY_S)
                 _log.error(
                     "changelog cannot be written to; the shard waits, the others go on",
                     extra={"shard": shard, "topic": topic, "remedy": "check the partition's brokers"},
                 )
 
     def close(self) -> None:
-        """Let the changelog's reader go."""
+        """Close the changelog reader."""
         self._reader.close()
 
     def _restore(self, shard: int) -> None:
@@ -192,25 +197,25 @@ class WindowWorker:
         )
         self._shards[shard] = _Restoring(restore)
 
-    def _pass_barriers(self) -> None:
-        """Go on with the shards that are not read yet, those first that have waited longest for a turn."""
+    def _continue_restores(self) -> None:
+        """Continue the restores and the checks that are due, those first that have waited longest."""
         began_s = self._clock.monotonic_s()
         for shard, state in list(self._shards.items()):
             if isinstance(state, _Restoring):
-                # To the end of the mapping: its next turn comes after the others'.
+                # At the end of the mapping the shard comes after the others in the next step.
                 self._shards[shard] = self._shards.pop(shard)
-                self._go_on(shard, state.restore)
-            elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.again_s:
-                self._look_again(shard)
-            if self._clock.monotonic_s() - began_s > _BARRIERS_S:
+                self._continue_restore(shard, state.restore)
+            elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.retry_s:
+                self._retry(shard)
+            if self._clock.monotonic_s() - began_s > _RESTORE_S:
                 return
 
-    def _go_on(self, shard: int, restore: ShardRestore) -> None:
-        """Go on with a shard's barrier, and read its partials once it is passed."""
+    def _continue_restore(self, shard: int, restore: ShardRestore) -> None:
+        """Continue a shard's restore; read its partials once its state is restored."""
         try:
             if not restore.step():
-                at = self._settings.partials_topic, shard
-                self._telemetry.restore_waits([at], restore.waiting_for, restore.waited_s)
+                partition = self._settings.partials_topic, shard
+                self._telemetry.restore_waits([partition], restore.waiting_for, restore.waited_s)
                 return
         except StateError as error:
             self._stop(shard, str(error))
@@ -222,59 +227,69 @@ class WindowWorker:
         self._telemetry.restored(restore.waited_s, [(partials, shard)])
         self._telemetry.show(shard, state)
 
-    def _look_again(self, shard: int) -> None:
-        at = self._settings.changelog_topic, shard
+    def _retry(self, shard: int) -> None:
+        """Restore a shard that was set aside if its changelog can be written to again."""
+        partition = self._settings.changelog_topic, shard
         try:
-            is_writable = at in writable_partitions(self._admin.client, [at])
+            is_writable = partition in writable_partitions(self._admin.client, [partition])
         except BrokerError as error:
-            _log.warning("whether a changelog can be written to is unknown", extra={"error": str(error)})
+            _log.warning(
+                "cannot check whether a changelog is writable; the shard still waits",
+                extra={"partition": name_partition(partition), "error": str(error)},
+            )
             is_writable = False
         if is_writable:
             self._restore(shard)
-            self._telemetry.unwritable(self._set_aside())
+            self._telemetry.unwritable(self._unwritable_changelogs())
         else:
-            self._shards[shard] = _SetAside(self._clock.monotonic_s() + _ASK_AGAIN_S)
+            self._shards[shard] = _SetAside(self._clock.monotonic_s() + _RETRY_S)
 
     def _stop(self, shard: int, reason: str) -> None:
-        self._unread([shard])
+        self._unassign([shard])
         self._reader.end(shard)
         self._shards[shard] = _Stopped(reason)
-        self._telemetry.stopped(self._settings.partials_topic, self._stopped())
+        self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
         _log.error("shard stopped; the others go on", extra={"shard": shard, "reason": reason})
 
-    def _set_aside(self) -> list[Partition]:
+    def _unwritable_changelogs(self) -> list[Partition]:
         topic = self._settings.changelog_topic
         return [(topic, shard) for shard, state in self._shards.items() if isinstance(state, _SetAside)]
 
-    def _stopped(self) -> int:
+    def _count_stopped(self) -> int:
         return sum(isinstance(state, _Stopped) for state in self._shards.values())
 
-    def _unread(self, shards: Collection[int]) -> None:
+    def _unassign(self, shards: Collection[int]) -> None:
+        """Stop reading the partials of those shards that run."""
         topic = self._settings.partials_topic
-        read = [shard for shard in shards if isinstance(self._shards.get(shard), _Running)]
-        self._consumer.incremental_unassign([TopicPartition(topic, shard) for shard in read])
+        running = [shard for shard in shards if isinstance(self._shards.get(shard), _Running)]
+        self._consumer.incremental_unassign([TopicPartition(topic, shard) for shard in running])
 
-    def _take(self, message: Message) -> None:
+    def _apply(self, message: Message) -> None:
+        """Apply a partial to its shard; stop the shard if the partial cannot be applied."""
         shard, offset = message.partition(), message.offset()
         running = self._shards.get(-1 if shard is None else shard)
         if not isinstance(running, _Running) or shard is None or offset is None:
             return
         try:
             part = decode_part(message.value() or b"")
-            self._check(part.shards)
+            self._check_shards(part.shards)
         except StateError as error:
             self._stop(shard, f"{message.topic()}[{shard}]@{offset}: {error}")
             return
         try:
             running.state.take(offset, message.timestamp()[1], part)
-        except Exception:  # noqa: BLE001 - whatever is wrong with this shard, the others go on
+        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
             _log.exception("a partial could not be applied", extra={"shard": shard, "offset": offset})
             self._stop(
                 shard, f"{message.topic()}[{shard}]@{offset} could not be applied; see the log before this"
             )
 
-    def _check(self, shards: int) -> None:
-        """Refuse partials of another number of shards: their streams would be other shards' as well."""
+    def _check_shards(self, shards: int) -> None:
+        """Refuse partials of another number of shards, which distributes streams over shards differently.
+
+        Raises:
+            StateError: The numbers differ.
+        """
         if shards != self._settings.shards:
             message = (
                 f"the record was written for {shards} shards, and {self._settings.shards} are configured; "
@@ -288,10 +303,10 @@ class WindowWorker:
             running.state.read_to(position)
 
     def _commit(self, bound_s: float) -> bool:
-        """Close what is due in the shards that moved, and let it stand; False where none has moved.
+        """Close windows in the shards that moved, and commit; return False if no shard moved.
 
-        1. The changelog of each shard, its position last. 2. The results. 3. The offsets covered. 4. Only
-        then the metrics.
+        Order: 1. the changelog of each shard, its position last, 2. the results, 3. the offsets covered,
+        4. after the commit, the metrics.
         """
         self._committed_s = self._clock.monotonic_s()
         moved = {
@@ -315,7 +330,7 @@ class WindowWorker:
                 for shard, running in moved.items()
             ]
             self._transaction.commit(offsets, self._consumer, deadline_s - self._clock.monotonic_s())
-        self._telemetry.committed(self._set_aside())
+        self._telemetry.committed(self._unwritable_changelogs())
         for shard, running in moved.items():
             running.committed = running.state.next_offset
             self._telemetry.closed(shard, rounds[shard])
@@ -326,14 +341,14 @@ class WindowWorker:
         return True
 
     def _close(self, moved: Mapping[int, _Running]) -> dict[int, RoundResult]:
-        """Close what is due in these shards; one that cannot is stopped."""
+        """Close the windows that are due in these shards; stop a shard that fails."""
         budget = WorkBudget()
         rounds = {}
-        # Those that had no time left for their windows in the last round come first.
+        # Shards whose windows had to wait in the last round come first.
         for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_waiting):
             try:
                 rounds[shard] = running.state.advance(budget)
-            except Exception:  # noqa: BLE001 - as above
+            except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
                 _log.exception("windows could not be closed", extra={"shard": shard})
                 self._stop(shard, "its windows could not be closed; see the log before this")
         return rounds
@@ -341,7 +356,9 @@ class WindowWorker:
     def _write(self, shard: int, state: ShardState, round_: RoundResult) -> None:
         for key, value in state.take_changes(self._transaction.producer):
             content = None if value is None else encode_value(value)
-            must_produce(self._transaction, self._settings.changelog_topic, shard, encode_key(key), content)
+            produce_or_abort(
+                self._transaction, self._settings.changelog_topic, shard, encode_key(key), content
+            )
         for result in round_.results:
             topic = self._settings.topics.windows
-            must_produce(self._transaction, topic, ANY, result_key(result), result_record(result))
+            produce_or_abort(self._transaction, topic, ANY, result_key(result), result_record(result))

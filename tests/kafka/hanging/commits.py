@@ -1,4 +1,4 @@
-"""Transactions of the shape that the service writes, by a bare producer, on a cluster of two nodes."""
+"""Transactions like those of the service, by a plain producer, on a cluster of two nodes."""
 
 import time
 import uuid
@@ -9,23 +9,22 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.windows.changelog import PositionKey, ShardPosition
 from driftgauge.kafka.hanging.survey import Topics
-from driftgauge.kafka.hanging.traces import InternalTopics, offsets_partition
+from driftgauge.kafka.hanging.traces import StageTopics, offsets_partition
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
 from tests.kafka.records import read
 
 TIMEOUT_S = 30.0
-KEPT, AWAY = 1, 2  # the node that stays, and the one that is stopped
+KEPT, AWAY = 1, 2  # the node that keeps running, and the node that is stopped
 SHARDS = 2
-# As long as the tests' brokers: they have four of each.
+# The number in the brokers' settings, in nodes.py.
 INTERNAL_PARTITIONS = 4
 
 
-class Stage:
-    """One installation: its topics, its groups, one transactional producer, whose coordinator stays.
+class Installation:
+    """One installation: its topics, its groups, one transactional producer, whose coordinator keeps running.
 
-    Shard 0 of the internal topics is on the node that is stopped, shard 1 on the one that stays, unless
-    `away` names both.
+    Shards in `away` of the internal topics are on the node that is stopped, the others on the other node.
     """
 
     def __init__(self, cluster, *, away=(0,), offsets_on=KEPT, events_on=KEPT):
@@ -44,7 +43,7 @@ class Stage:
         self._touch_internal_topics(name)
         group = self._name(f"{name}-group", "__consumer_offsets", offsets_on)
         windows_group = self._name(f"{name}-windows", "__consumer_offsets", offsets_on)
-        self.internal = InternalTopics(partials, log, group, windows_group)
+        self.internal = StageTopics(partials, log, group, windows_group)
         self.topics = Topics((self.events,), (self.windows, self.letters), self.internal)
         self.number = 0
         self.name = self._name(f"{name}-producer", "__transaction_state", KEPT)
@@ -69,7 +68,7 @@ class Stage:
         self.admin.create_topics([new])[topic].result(TIMEOUT_S)
 
     def count(self, start, end):
-        """Write a commit of COUNT, into the transaction that is begun here; return its records by shard."""
+        """Begin a transaction and write a commit of COUNT into it; return its records by shard."""
         commit = CommitId(self.name, 0, self.number)
         self.number += 1
         source = PartitionProgress((self.events, 0), "", 1, start, end, start == 0, 0, 0, None)
@@ -83,7 +82,7 @@ class Stage:
         return written
 
     def close(self, shard, offset):
-        """Write a commit of WINDOWS for a shard into the transaction begun here; return its value."""
+        """Begin a transaction and write a commit of WINDOWS for a shard; return the position record."""
         position = changelog.encode_value(ShardPosition(SHARDS, offset, 0, self.name))
         key = changelog.encode_key(PositionKey())
         self.producer.begin_transaction()
@@ -103,7 +102,7 @@ class Stage:
             stranger.close()
 
     def end_while_leaderless(self, topic, *, commit):
-        """End the open transaction while the other node is stopped, and start that again."""
+        """End the open transaction while the other node is stopped, then start that node again."""
         away = self.cluster.nodes[AWAY]
         away.stop()
         self.await_that(lambda: self.leader(topic) == -1, f"{topic} to have no leader")
@@ -118,14 +117,14 @@ class Stage:
         return self.admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions[partition].leader
 
     def offset(self, topic, partition, isolation):
-        place = TopicPartition(topic, partition)
+        at = TopicPartition(topic, partition)
         deadline = time.monotonic() + TIMEOUT_S
         while True:
-            asked = self.admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=isolation)
+            asked = self.admin.list_offsets({at: OffsetSpec.latest()}, isolation_level=isolation)
             try:
-                return asked[place].result(TIMEOUT_S).offset
+                return asked[at].result(TIMEOUT_S).offset
             except KafkaException:
-                # A node that has just started does not know yet that it leads.
+                # A node that has just started may not know yet that it is the leader.
                 assert time.monotonic() < deadline, f"no offset of {topic}[{partition}]"
                 time.sleep(0.1)
 
@@ -166,7 +165,7 @@ class Stage:
             )
 
     def _name(self, prefix, topic, node):
-        """A name whose partition of an internal topic a node leads: Kafka takes names by one hash."""
+        """Return a name whose partition of an internal topic is led by a node: Kafka hashes names alike."""
         for number in range(1_000):
             name = f"{prefix}-{number}"
             _, partition = offsets_partition(name, INTERNAL_PARTITIONS)

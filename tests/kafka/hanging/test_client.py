@@ -1,4 +1,4 @@
-"""Reaching the cluster as an operator."""
+"""The operator's Kafka client: its extra, and refused connections."""
 
 import sys
 
@@ -8,7 +8,7 @@ from driftgauge.errors import AuthorizationError, BrokerError, ConfigError
 from driftgauge.kafka.hanging.client import OperatorClient
 
 
-def test_missing_extra_is_named(monkeypatch):
+def test_missing_extra_names_pip_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "kafka", None)
     with pytest.raises(ConfigError, match=r"pip install 'driftgauge\[operator\]'"):
         OperatorClient({"bootstrap.servers": "127.0.0.1:1"})
@@ -17,12 +17,12 @@ def test_missing_extra_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("refusal", "error", "message"),
     [
-        ("KafkaTimeoutError", BrokerError, "Kafka cannot be reached .*see that Kafka's nodes run"),
+        ("KafkaTimeoutError", BrokerError, "cannot reach Kafka .*check that all brokers run"),
         ("ClusterAuthorizationFailedError", AuthorizationError, "describe and alter the cluster"),
         ("SaslAuthenticationFailedError", AuthorizationError, "an operator's credentials"),
     ],
 )
-def test_cluster_that_refuses_is_told(monkeypatch, refusal, error, message):
+def test_refused_connection_names_remedy(monkeypatch, refusal, error, message):
     import kafka  # noqa: PLC0415 - an extra
 
     def refuse(**_):

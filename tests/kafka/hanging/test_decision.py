@@ -1,11 +1,11 @@
-"""How a transaction that hangs has to end, by the evidence alone."""
+"""The decision to commit or abort a hanging transaction, from evidence alone."""
 
 from dataclasses import replace
 
 import pytest
 
 from driftgauge.kafka.hanging.decision import Evidence, decide
-from driftgauge.kafka.hanging.model import Coordinator, Offset, Outcome
+from driftgauge.kafka.hanging.model import Coordinator, OffsetMove, TransactionOutcome
 
 SOURCE, SHARD, SIBLING, OFFSETS = (
     ("embeddings", 3),
@@ -14,10 +14,10 @@ SOURCE, SHARD, SIBLING, OFFSETS = (
     ("__consumer_offsets", 2),
 )
 LAST = Coordinator(1, "count-1", "CompleteCommit", 4, 30_000, 1_000, frozenset())
-NOTHING = Evidence(
-    moves=frozenset({Offset("watch", SOURCE, 25)}),
+UNDECIDED = Evidence(
+    moves=frozenset({OffsetMove("watch", SOURCE, 25)}),
     is_whole=True,
-    elsewhere=frozenset({(SHARD, Outcome.OPEN)}),
+    elsewhere=frozenset({(SHARD, TransactionOutcome.OPEN)}),
     unread=frozenset(),
     committed={},
     holds_offsets=False,
@@ -27,92 +27,107 @@ NOTHING = Evidence(
 )
 
 
-def told(*outcomes):
-    return frozenset({(SHARD, Outcome.OPEN), *outcomes})
+def elsewhere(*outcomes):
+    return frozenset({(SHARD, TransactionOutcome.OPEN), *outcomes})
 
 
-@pytest.mark.parametrize("outcome", [Outcome.COMMIT, Outcome.ABORT])
+@pytest.mark.parametrize("outcome", [TransactionOutcome.COMMIT, TransactionOutcome.ABORT])
 @pytest.mark.parametrize("where", [SIBLING, OFFSETS])
-def test_transaction_ends_as_it_ended_elsewhere(outcome, where):
-    decision = decide(replace(NOTHING, elsewhere=told((where, outcome))))
+def test_outcome_elsewhere_decides(outcome, where):
+    decision = decide(replace(UNDECIDED, elsewhere=elsewhere((where, outcome))))
     assert decision.outcome is outcome
     assert f"{where[0]}[{where[1]}]" in decision.reason
 
 
-def test_elsewhere_wins_over_coordinators_last_word():
-    evidence = replace(NOTHING, elsewhere=told((SIBLING, Outcome.ABORT)), first_ms=2_000, coordinator=LAST)
-    assert decide(evidence).outcome is Outcome.ABORT
+def test_outcome_elsewhere_precedes_coordinators_state():
+    evidence = replace(
+        UNDECIDED, elsewhere=elsewhere((SIBLING, TransactionOutcome.ABORT)), first_ms=2_000, coordinator=LAST
+    )
+    assert decide(evidence).outcome is TransactionOutcome.ABORT
 
 
-def test_offset_below_the_end_means_abort():
-    decision = decide(replace(NOTHING, committed={("watch", SOURCE): 24}))
-    assert decision.outcome is Outcome.ABORT
-    assert decision.reason.startswith("group watch is at 24 of embeddings[3], and it would be at 25")
+def test_group_offset_below_move_decides_abort():
+    decision = decide(replace(UNDECIDED, committed={("watch", SOURCE): 24}))
+    assert decision.outcome is TransactionOutcome.ABORT
+    assert decision.reason.startswith(
+        "group watch is at embeddings[3]@24, and a commit would have moved it to 25"
+    )
 
 
 @pytest.mark.parametrize("offset", [25, 26])
-def test_offset_at_or_past_the_end_proves_nothing(offset):
-    """Whoever counts again after an abort may come to the same end."""
-    assert decide(replace(NOTHING, committed={("watch", SOURCE): offset})).outcome is None
+def test_group_offset_at_or_past_move_decides_nothing(offset):
+    """A replica that counts again after an abort may commit the same offset."""
+    assert decide(replace(UNDECIDED, committed={("watch", SOURCE): offset})).outcome is None
 
 
-def test_offset_of_another_group_proves_nothing():
-    assert decide(replace(NOTHING, committed={("another", SOURCE): 0})).outcome is None
+def test_offset_of_another_group_decides_nothing():
+    assert decide(replace(UNDECIDED, committed={("another", SOURCE): 0})).outcome is None
 
 
 @pytest.mark.parametrize(
     "contradicting",
     [
-        replace(NOTHING, elsewhere=told((SIBLING, Outcome.COMMIT), (OFFSETS, Outcome.ABORT))),
-        replace(NOTHING, elsewhere=told((SIBLING, Outcome.COMMIT)), committed={("watch", SOURCE): 10}),
+        replace(
+            UNDECIDED,
+            elsewhere=elsewhere((SIBLING, TransactionOutcome.COMMIT), (OFFSETS, TransactionOutcome.ABORT)),
+        ),
+        replace(
+            UNDECIDED,
+            elsewhere=elsewhere((SIBLING, TransactionOutcome.COMMIT)),
+            committed={("watch", SOURCE): 10},
+        ),
     ],
 )
-def test_contradiction_is_left_alone(contradicting):
+def test_contradicting_evidence_decides_nothing(contradicting):
     decision = decide(contradicting)
     assert decision.outcome is None
     assert "contradicts itself" in decision.reason
 
 
-def test_torn_transaction_was_never_committed():
-    decision = decide(replace(NOTHING, is_whole=False))
-    assert decision.outcome is Outcome.ABORT
+def test_transaction_without_last_record_is_aborted():
+    decision = decide(replace(UNDECIDED, is_whole=False))
+    assert decision.outcome is TransactionOutcome.ABORT
     assert "never committed" in decision.reason
 
 
-def test_torn_shard_of_committed_transaction_is_committed():
-    evidence = replace(NOTHING, is_whole=False, elsewhere=told((SIBLING, Outcome.COMMIT)))
-    assert decide(evidence).outcome is Outcome.COMMIT
+def test_partial_shard_of_committed_transaction_is_committed():
+    evidence = replace(UNDECIDED, is_whole=False, elsewhere=elsewhere((SIBLING, TransactionOutcome.COMMIT)))
+    assert decide(evidence).outcome is TransactionOutcome.COMMIT
 
 
 def test_commit_without_events_is_aborted():
-    assert decide(replace(NOTHING, moves=frozenset())).outcome is Outcome.ABORT
+    assert decide(replace(UNDECIDED, moves=frozenset())).outcome is TransactionOutcome.ABORT
 
 
-def test_transaction_that_hangs_everywhere_is_aborted():
-    decision = decide(replace(NOTHING, holds_offsets=True))
-    assert decision.outcome is Outcome.ABORT
-    assert "nobody has gone on from it" in decision.reason
+def test_transaction_hanging_in_all_partitions_is_aborted():
+    decision = decide(replace(UNDECIDED, holds_offsets=True))
+    assert decision.outcome is TransactionOutcome.ABORT
+    assert "nobody has continued from it" in decision.reason
 
 
 @pytest.mark.parametrize(
     ("state", "outcome"),
-    [("CompleteCommit", Outcome.COMMIT), ("CompleteAbort", Outcome.ABORT), ("Empty", None)],
+    [
+        ("CompleteCommit", TransactionOutcome.COMMIT),
+        ("CompleteAbort", TransactionOutcome.ABORT),
+        ("Empty", None),
+    ],
 )
-def test_coordinators_word_counts_for_producers_last_transaction(state, outcome):
-    evidence = replace(NOTHING, first_ms=1_000, coordinator=replace(LAST, state=state))
+def test_coordinators_state_decides_producers_last_transaction(state, outcome):
+    evidence = replace(UNDECIDED, first_ms=1_000, coordinator=replace(LAST, state=state))
     assert decide(evidence).outcome is outcome
 
 
 @pytest.mark.parametrize(
     "evidence",
     [
-        replace(NOTHING, first_ms=999, coordinator=LAST),
-        replace(NOTHING, first_ms=1_000, epoch=3, coordinator=LAST),
-        replace(NOTHING, first_ms=1_000, coordinator=replace(LAST, start_ms=-1)),
-        replace(NOTHING, first_ms=None, coordinator=LAST),
-        replace(NOTHING, first_ms=1_000, coordinator=None),
+        replace(UNDECIDED, first_ms=999, coordinator=LAST),
+        replace(UNDECIDED, first_ms=1_000, epoch=3, coordinator=LAST),
+        replace(UNDECIDED, first_ms=1_000, coordinator=replace(LAST, start_ms=-1)),
+        replace(UNDECIDED, first_ms=None, coordinator=LAST),
+        replace(UNDECIDED, first_ms=1_000, coordinator=None),
     ],
     ids=["began later", "another epoch", "unknown start", "unknown time", "unknown producer"],
 )
-def test_coordinators_word_may_be_about_another_transaction(evidence):
+def test_coordinators_state_of_other_transaction_decides_nothing(evidence):
     assert decide(evidence).outcome is None

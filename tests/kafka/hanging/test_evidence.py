@@ -1,4 +1,4 @@
-"""Which transactions hang, and what is found out about them, on logs as they could be."""
+"""The survey of hanging transactions and the evidence about them, on fake logs."""
 
 from dataclasses import dataclass, field, replace
 
@@ -6,15 +6,15 @@ from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.windows.changelog import PositionKey, ShardPosition
 from driftgauge.errors import BrokerError
 from driftgauge.kafka.hanging.evidence import decide_all
-from driftgauge.kafka.hanging.model import Batch, Coordinator, OpenTransaction, Outcome
+from driftgauge.kafka.hanging.model import Batch, Coordinator, OpenTransaction, TransactionOutcome
 from driftgauge.kafka.hanging.survey import Topics, find_again, survey
-from driftgauge.kafka.hanging.traces import InternalTopics, offsets_partition
+from driftgauge.kafka.hanging.traces import StageTopics, offsets_partition
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
 from tests.kafka.hanging.test_traces import offset_record
 
 TOPICS = Topics(
-    ("embeddings",), ("results", "letters"), InternalTopics("partials", "changelog", "watch", "watch.windows")
+    ("embeddings",), ("results", "letters"), StageTopics("partials", "changelog", "watch", "watch.windows")
 )
 EVENTS, RESULTS, LETTERS = ("embeddings", 0), ("results", 0), ("letters", 0)
 SHARD, SIBLING, LOG = ("partials", 0), ("partials", 1), ("changelog", 0)
@@ -26,22 +26,21 @@ DONE = Coordinator(1, "count-1", "CompleteCommit", 0, 30_000, -1, frozenset())
 
 
 @dataclass
-class Logs:
-    """A cluster whose logs a test writes, offset by offset, and whose coordinators say what it wants."""
+class FakeCluster:
+    """A fake cluster: a test writes its logs, the groups' offsets and the coordinators' states."""
 
-    said: dict = field(default_factory=lambda: {P: DONE})
+    coordinator_states: dict = field(default_factory=lambda: {P: DONE})
     offsets: dict = field(default_factory=dict)
     leaderless: set = field(default_factory=set)
-    ended: list = field(default_factory=list)
     logs: dict = field(default_factory=dict)
     open: set = field(default_factory=set)
 
     def __post_init__(self):
-        places = [EVENTS, RESULTS, LETTERS, SHARD, SIBLING, LOG]
-        self.logs = {at: [] for at in [*places, *(("__consumer_offsets", index) for index in range(5))]}
+        partitions = [EVENTS, RESULTS, LETTERS, SHARD, SIBLING, LOG]
+        self.logs = {at: [] for at in [*partitions, *(("__consumer_offsets", index) for index in range(5))]}
 
     def write(self, at, *records, producer=P, time_ms=NOW_MS - 5_000, ends=None):
-        """One batch of a producer, and its marker where it ends."""
+        """Append a batch of a producer, and its marker if `ends` is given."""
         log = self.logs[at]
         first = log[-1].last + 1 if log else 0
         log.append(Batch(first, first + len(records) - 1, time_ms, time_ms, producer, None, records))
@@ -59,7 +58,11 @@ class Logs:
         return [each for each in self.open if each.partition == partition]
 
     def coordinators(self, producer_ids):
-        return {each: said for each, said in self.said.items() if each in producer_ids}
+        return {
+            producer_id: state
+            for producer_id, state in self.coordinator_states.items()
+            if producer_id in producer_ids
+        }
 
     def committed(self, group):
         return {at: end for (of, at), end in self.offsets.items() if of == group}
@@ -96,38 +99,41 @@ def position(offset):
     return changelog.encode_key(PositionKey()), changelog.encode_value(ShardPosition(2, offset, 0, "w"))
 
 
-def test_what_its_coordinator_still_has_open_does_not_hang():
-    logs = Logs()
-    logs.write(SHARD, part(1, 0, 9))
+def test_transaction_open_at_its_coordinator_does_not_hang():
+    cluster = FakeCluster()
+    cluster.write(SHARD, part(1, 0, 9))
     ongoing = replace(DONE, state="Ongoing", start_ms=NOW_MS - 5_000, partitions=frozenset({SHARD}))
-    logs.said = {P: ongoing}
-    assert logs.survey().hangs == ()
-    # The coordinator has another transaction open, which does not concern this partition.
-    logs.said = {P: replace(ongoing, partitions=frozenset({SIBLING}))}
-    assert [hang.is_abandoned for hang in logs.survey().hangs] == [True]
-    logs.said = {P: replace(ongoing, start_ms=NOW_MS - 90_001)}
-    assert [hang.is_abandoned for hang in logs.survey().hangs] == [False]
-    assert logs.decide() == {SHARD: None}
-    logs.said = {}
-    assert [hang.coordinator for hang in logs.survey().hangs] == [None]
+    cluster.coordinator_states = {P: ongoing}
+    assert cluster.survey().hangs == ()
+    # The coordinator's open transaction does not include this partition.
+    cluster.coordinator_states = {P: replace(ongoing, partitions=frozenset({SIBLING}))}
+    assert [hang.is_abandoned for hang in cluster.survey().hangs] == [True]
+    cluster.coordinator_states = {P: replace(ongoing, start_ms=NOW_MS - 90_001)}
+    assert [hang.is_abandoned for hang in cluster.survey().hangs] == [False]
+    assert cluster.decide() == {SHARD: None}
+    (decision,) = decide_all(cluster, TOPICS, cluster.survey().hangs)
+    assert decision.reason.startswith("its coordinator reports Ongoing and still has to end it: check the")
+    assert "node 1" in decision.reason
+    cluster.coordinator_states = {}
+    assert [hang.coordinator for hang in cluster.survey().hangs] == [None]
 
 
-def test_transaction_that_ends_meanwhile_does_not_hang():
-    logs = Logs()
-    logs.write(SHARD, part(1, 0, 9))
-    (hang,) = logs.survey().hangs
-    assert find_again(logs, hang, NOW_MS) == hang
-    opened = logs.open_transactions
-    logs.coordinators = lambda _: logs.open.clear() or {P: DONE}
-    assert find_again(logs, hang, NOW_MS) is None
+def test_transaction_that_ends_during_survey_does_not_hang():
+    cluster = FakeCluster()
+    cluster.write(SHARD, part(1, 0, 9))
+    (hang,) = cluster.survey().hangs
+    assert find_again(cluster, hang, NOW_MS) == hang
+    opened = cluster.open_transactions
+    cluster.coordinators = lambda _: cluster.open.clear() or {P: DONE}
+    assert find_again(cluster, hang, NOW_MS) is None
     assert opened(SHARD) == []
-    assert logs.survey().hangs == ()
+    assert cluster.survey().hangs == ()
 
 
-def test_what_cannot_be_asked_is_named():
-    logs = Logs(leaderless={SIBLING})
-    del logs.logs[LOG]
-    opened = logs.open_transactions
+def test_survey_names_unasked_partitions_and_missing_topics():
+    cluster = FakeCluster(leaderless={SIBLING})
+    del cluster.logs[LOG]
+    opened = cluster.open_transactions
 
     def refuse(partition):
         if partition == RESULTS:
@@ -135,154 +141,168 @@ def test_what_cannot_be_asked_is_named():
             raise BrokerError(message)
         return opened(partition)
 
-    logs.open_transactions = refuse
-    found = logs.survey()
+    cluster.open_transactions = refuse
+    found = cluster.survey()
     assert found.unasked == {SIBLING: "it has no leader", RESULTS: "no"}
     assert found.missing == ("changelog",)
     assert found.asked == len({EVENTS, SHARD, LETTERS, OFFSETS, WINDOWS_OFFSETS})
 
 
-def test_other_groups_offsets_are_not_asked_about():
-    logs = Logs()
-    logs.write(ASIDE, moved(9, group="another"))
-    assert logs.survey().hangs == ()
+def test_survey_skips_offsets_of_other_groups():
+    cluster = FakeCluster()
+    cluster.write(ASIDE, moved(9, group="another"))
+    assert cluster.survey().hangs == ()
 
 
-def test_other_group_in_the_same_partition_is_left_alone():
-    logs = Logs()
-    logs.write(OFFSETS, moved(9, group="another"))
-    assert logs.decide() == {OFFSETS: None}
+def test_offsets_of_other_group_in_same_partition_are_left_alone():
+    cluster = FakeCluster()
+    cluster.write(OFFSETS, moved(9, group="another"))
+    assert cluster.decide() == {OFFSETS: None}
 
 
-def test_commit_is_known_by_its_number_in_other_shards():
-    logs = Logs()
-    for number, outcome in ((1, Outcome.COMMIT), (2, Outcome.ABORT), (3, Outcome.COMMIT)):
-        logs.write(SIBLING, part(number, 10 * number, 10 * number + 10), ends=outcome)
-    logs.write(SHARD, part(2, 20, 30))
-    assert logs.decide() == {SHARD: Outcome.ABORT}
+def test_commit_number_identifies_commit_in_other_shards():
+    cluster = FakeCluster()
+    for number, outcome in (
+        (1, TransactionOutcome.COMMIT),
+        (2, TransactionOutcome.ABORT),
+        (3, TransactionOutcome.COMMIT),
+    ):
+        cluster.write(SIBLING, part(number, 10 * number, 10 * number + 10), ends=outcome)
+    cluster.write(SHARD, part(2, 20, 30))
+    assert cluster.decide() == {SHARD: TransactionOutcome.ABORT}
 
 
-def test_same_offset_by_another_producer_proves_nothing():
-    """After an abort whoever counts again may come to the same end."""
-    logs = Logs(said={P: replace(DONE, state="Empty")}, offsets={("watch", EVENTS): 30})
-    logs.write(OFFSETS, moved(30), producer=Q, ends=Outcome.COMMIT)
-    logs.write(SHARD, part(2, 20, 30))
-    assert logs.decide() == {SHARD: None}
+def test_same_offset_by_another_producer_decides_nothing():
+    """A replica that counts again after an abort may commit the same offset."""
+    cluster = FakeCluster(
+        coordinator_states={P: replace(DONE, state="Empty")}, offsets={("watch", EVENTS): 30}
+    )
+    cluster.write(OFFSETS, moved(30), producer=Q, ends=TransactionOutcome.COMMIT)
+    cluster.write(SHARD, part(2, 20, 30))
+    assert cluster.decide() == {SHARD: None}
 
 
-def test_offset_that_was_there_before_tells_nothing_of_the_transaction():
-    """A shard that writes twice at one position: the first one's commit is not the second one's."""
-    logs = Logs(said={P: replace(DONE, state="Empty")}, offsets={("watch.windows", SHARD): 9})
-    logs.write(LOG, position(9), ends=Outcome.COMMIT)
-    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), ends=Outcome.COMMIT)
-    logs.write(LOG, position(9))
-    assert logs.decide() == {LOG: None}
+def test_repeated_offset_decides_nothing():
+    """A shard may write twice at one position; the first commit does not decide the second."""
+    cluster = FakeCluster(
+        coordinator_states={P: replace(DONE, state="Empty")}, offsets={("watch.windows", SHARD): 9}
+    )
+    cluster.write(LOG, position(9), ends=TransactionOutcome.COMMIT)
+    cluster.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), ends=TransactionOutcome.COMMIT)
+    cluster.write(LOG, position(9))
+    assert cluster.decide() == {LOG: None}
 
 
-def test_offsets_that_hang_without_moving_are_not_known_by_an_earlier_move():
-    logs = Logs(said={P: replace(DONE, state="Empty")})
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    logs.write(OFFSETS, moved(9), ends=Outcome.COMMIT)
-    logs.write(SIBLING, part(2, 9, 9), ends=Outcome.ABORT)
-    logs.write(OFFSETS, moved(9))
-    assert logs.decide() != {OFFSETS: Outcome.COMMIT}
+def test_unmoved_offsets_do_not_match_earlier_move():
+    cluster = FakeCluster(coordinator_states={P: replace(DONE, state="Empty")})
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    cluster.write(OFFSETS, moved(9), ends=TransactionOutcome.COMMIT)
+    cluster.write(SIBLING, part(2, 9, 9), ends=TransactionOutcome.ABORT)
+    cluster.write(OFFSETS, moved(9))
+    assert cluster.decide() != {OFFSETS: TransactionOutcome.COMMIT}
 
 
-def test_shard_that_hangs_with_its_offset_is_aborted():
-    logs = Logs()
-    logs.write(LOG, position(9))
-    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD))
-    assert logs.decide() == {LOG: Outcome.ABORT, WINDOWS_OFFSETS: Outcome.ABORT}
+def test_shard_hanging_with_its_offset_is_aborted():
+    cluster = FakeCluster()
+    cluster.write(LOG, position(9))
+    cluster.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD))
+    assert cluster.decide() == {LOG: TransactionOutcome.ABORT, WINDOWS_OFFSETS: TransactionOutcome.ABORT}
 
 
-def test_nothing_is_concluded_from_what_is_absent_while_a_partition_cannot_be_read():
-    logs = Logs(leaderless={SIBLING})
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(OFFSETS, moved(9))
-    assert logs.decide() == {SHARD: None, OFFSETS: None}
-    logs.leaderless.clear()
-    assert logs.decide() == {SHARD: Outcome.ABORT, OFFSETS: Outcome.ABORT}
+def test_absence_decides_nothing_while_partition_is_unread():
+    cluster = FakeCluster(leaderless={SIBLING})
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(OFFSETS, moved(9))
+    assert cluster.decide() == {SHARD: None, OFFSETS: None}
+    cluster.leaderless.clear()
+    assert cluster.decide() == {SHARD: TransactionOutcome.ABORT, OFFSETS: TransactionOutcome.ABORT}
 
 
-def test_what_is_known_is_decided_whatever_cannot_be_read():
-    logs = Logs(leaderless={LOG})
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    logs.write(SHARD, part(1, 0, 9))
-    assert logs.decide() == {SHARD: Outcome.COMMIT}
+def test_outcome_elsewhere_decides_despite_unread_partition():
+    cluster = FakeCluster(leaderless={LOG})
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    cluster.write(SHARD, part(1, 0, 9))
+    assert cluster.decide() == {SHARD: TransactionOutcome.COMMIT}
 
 
-def test_offset_that_the_transaction_holds_open_is_no_evidence():
-    """Read now it is the one before, whatever was decided."""
-    logs = Logs(offsets={("watch", EVENTS): 0})
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(OFFSETS, moved(9))
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {SHARD: Outcome.COMMIT, OFFSETS: Outcome.COMMIT}
+def test_offset_held_open_by_transaction_decides_nothing():
+    """Until the transaction ends the group shows the earlier offset, whatever the outcome."""
+    cluster = FakeCluster(offsets={("watch", EVENTS): 0})
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(OFFSETS, moved(9))
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert cluster.decide() == {SHARD: TransactionOutcome.COMMIT, OFFSETS: TransactionOutcome.COMMIT}
 
 
-def test_transaction_that_is_still_the_coordinators_is_told_apart():
+def test_producers_other_transaction_is_left_to_coordinator():
     ongoing = replace(DONE, state="PrepareCommit", start_ms=0, partitions=frozenset({SHARD}))
-    logs = Logs(said={P: ongoing}, offsets={("watch", EVENTS): 9})
-    logs.write(OFFSETS, moved(9), ends=Outcome.COMMIT)
-    logs.write(SIBLING, part(1, 0, 9))
-    logs.write(SHARD, part(2, 9, 20))
-    assert logs.decide() == {SIBLING: Outcome.COMMIT, SHARD: None}
+    cluster = FakeCluster(coordinator_states={P: ongoing}, offsets={("watch", EVENTS): 9})
+    cluster.write(OFFSETS, moved(9), ends=TransactionOutcome.COMMIT)
+    cluster.write(SIBLING, part(1, 0, 9))
+    cluster.write(SHARD, part(2, 9, 20))
+    assert cluster.decide() == {SIBLING: TransactionOutcome.COMMIT, SHARD: None}
 
 
-def test_records_of_others_in_between_are_not_the_transactions():
-    logs = Logs(said={P: DONE, Q: replace(DONE, state="Ongoing", start_ms=NOW_MS, partitions={SHARD})})
-    logs.offsets = {("watch", EVENTS): 9}
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(SHARD, part(2, 9, 20), producer=Q)
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {SHARD: Outcome.COMMIT}
+def test_records_of_other_producers_are_ignored():
+    cluster = FakeCluster(
+        coordinator_states={P: DONE, Q: replace(DONE, state="Ongoing", start_ms=NOW_MS, partitions={SHARD})}
+    )
+    cluster.offsets = {("watch", EVENTS): 9}
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(SHARD, part(2, 9, 20), producer=Q)
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert cluster.decide() == {SHARD: TransactionOutcome.COMMIT}
 
 
-def test_outputs_alone_are_left_alone_and_otherwise_follow():
-    logs = Logs()
-    logs.write(LETTERS, (None, b"letter"))
-    assert logs.decide() == {LETTERS: None}
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {LETTERS: Outcome.COMMIT, SHARD: Outcome.COMMIT}
+def test_outputs_follow_internal_topics_or_are_left_alone():
+    cluster = FakeCluster()
+    cluster.write(LETTERS, (None, b"letter"))
+    assert cluster.decide() == {LETTERS: None}
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert cluster.decide() == {LETTERS: TransactionOutcome.COMMIT, SHARD: TransactionOutcome.COMMIT}
 
 
-def test_events_are_left_alone_even_of_a_producer_of_ours():
-    logs = Logs()
-    logs.write(EVENTS, (None, b"event"))
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.COMMIT)
-    assert logs.decide() == {EVENTS: None, SHARD: Outcome.COMMIT}
+def test_events_of_own_producer_are_left_alone():
+    cluster = FakeCluster()
+    cluster.write(EVENTS, (None, b"event"))
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.COMMIT)
+    assert cluster.decide() == {EVENTS: None, SHARD: TransactionOutcome.COMMIT}
 
 
-def test_record_that_cannot_be_read_leaves_its_transaction_alone():
-    logs = Logs(said={P: DONE, Q: DONE})
-    logs.write(SHARD, (None, b"\x09of a later version"))
-    logs.write(LOG, position(9), producer=Q)
-    logs.write(WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), producer=Q, ends=Outcome.COMMIT)
-    assert logs.decide() == {SHARD: None, LOG: Outcome.COMMIT}
+def test_undecodable_record_leaves_its_transaction_alone():
+    cluster = FakeCluster(coordinator_states={P: DONE, Q: DONE})
+    cluster.write(SHARD, (None, b"\x09of a later version"))
+    cluster.write(LOG, position(9), producer=Q)
+    cluster.write(
+        WINDOWS_OFFSETS, moved(9, "watch.windows", SHARD), producer=Q, ends=TransactionOutcome.COMMIT
+    )
+    assert cluster.decide() == {SHARD: None, LOG: TransactionOutcome.COMMIT}
 
 
-def test_transactions_of_two_producers_are_told_apart():
-    logs = Logs(said={P: DONE, Q: DONE})
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(SHARD, part(2, 9, 20), producer=Q)
-    logs.write(SIBLING, part(1, 0, 9), ends=Outcome.ABORT)
-    logs.write(SIBLING, part(2, 9, 20), producer=Q, ends=Outcome.COMMIT)
-    hangs = logs.survey().hangs
+def test_transactions_of_two_producers_are_decided_separately():
+    cluster = FakeCluster(coordinator_states={P: DONE, Q: DONE})
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(SHARD, part(2, 9, 20), producer=Q)
+    cluster.write(SIBLING, part(1, 0, 9), ends=TransactionOutcome.ABORT)
+    cluster.write(SIBLING, part(2, 9, 20), producer=Q, ends=TransactionOutcome.COMMIT)
+    hangs = cluster.survey().hangs
     found = {
         hang.transaction.producer_id: decision.outcome
-        for hang, decision in zip(hangs, decide_all(logs, TOPICS, hangs), strict=True)
+        for hang, decision in zip(hangs, decide_all(cluster, TOPICS, hangs), strict=True)
     }
-    assert found == {P: Outcome.ABORT, Q: Outcome.COMMIT}
+    assert found == {P: TransactionOutcome.ABORT, Q: TransactionOutcome.COMMIT}
 
 
-def test_search_does_not_end_before_the_marker():
-    logs = Logs()
-    logs.write(SHARD, part(1, 0, 9))
-    logs.write(SIBLING, part(1, 0, 9))
-    logs.open = {each for each in logs.open if each.partition != SIBLING}
-    logs.write(SIBLING, part(7, 9, 20), producer=Q, time_ms=NOW_MS + 500_000, ends=Outcome.COMMIT)
+def test_search_continues_to_marker():
+    cluster = FakeCluster()
+    cluster.write(SHARD, part(1, 0, 9))
+    cluster.write(SIBLING, part(1, 0, 9))
+    cluster.open = {each for each in cluster.open if each.partition != SIBLING}
+    cluster.write(
+        SIBLING, part(7, 9, 20), producer=Q, time_ms=NOW_MS + 500_000, ends=TransactionOutcome.COMMIT
+    )
     late = NOW_MS + 600_000
-    logs.logs[SIBLING].append(Batch(9, 9, late, late, P, Outcome.ABORT, ()))
-    assert logs.decide() == {SHARD: Outcome.ABORT}
+    cluster.logs[SIBLING].append(Batch(9, 9, late, late, P, TransactionOutcome.ABORT, ()))
+    assert cluster.decide() == {SHARD: TransactionOutcome.ABORT}

@@ -1,4 +1,4 @@
-"""librdkafka's properties as kafka-python takes them."""
+"""The translation of librdkafka's properties into kafka-python's settings."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.kafka.hanging.properties import connection
 
 
-def test_credentials_are_passed_on_and_the_rest_is_not():
+def test_only_connection_properties_are_translated():
     assert connection(
         {
             "bootstrap.servers": "one:9092,two:9092",
@@ -32,7 +32,7 @@ def test_credentials_are_passed_on_and_the_rest_is_not():
     }
 
 
-def test_way_in_without_counterpart_is_refused_without_quoting_a_secret():
+def test_unsupported_property_is_refused_without_its_secret():
     with pytest.raises(ConfigError) as refusal:
         connection(
             {
@@ -45,7 +45,7 @@ def test_way_in_without_counterpart_is_refused_without_quoting_a_secret():
     assert "secret" not in str(refusal.value)
 
 
-def test_every_setting_is_one_that_kafka_python_takes():
+def test_every_setting_exists_in_kafka_python():
     from kafka import KafkaAdminClient  # noqa: PLC0415 - an extra
 
     properties = {

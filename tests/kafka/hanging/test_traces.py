@@ -1,4 +1,4 @@
-"""By what the records of a transaction are known, and which partition holds a group's offsets."""
+"""The traces of a transaction in its records, and the partition of a group's offsets."""
 
 import struct
 
@@ -7,12 +7,12 @@ import pytest
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.windows.changelog import HistoryKey, PositionKey, ShardPosition
 from driftgauge.errors import StateError
-from driftgauge.kafka.hanging.model import Batch, Offset
-from driftgauge.kafka.hanging.traces import InternalTopics, Traces, offsets_partition, read_traces
+from driftgauge.kafka.hanging.model import Batch, OffsetMove
+from driftgauge.kafka.hanging.traces import StageTopics, Traces, offsets_partition, read_traces
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
 
-TOPICS = InternalTopics("partials", "changelog", "watch", "watch.windows")
+TOPICS = StageTopics("partials", "changelog", "watch", "watch.windows")
 COMMIT = CommitId("count-1", 4, 17)
 
 
@@ -36,12 +36,12 @@ def offset_record(group, topic, partition, end, version=1):
     return key, struct.pack(">hqi", 3, end, -1) + b"\x00\x00"
 
 
-def test_progress_moves_offsets_of_partitions_that_had_events():
+def test_progress_moves_offsets_of_partitions_with_events():
     found = read_traces(("partials", 1), batch(*parts(progress(0, 5, 9), progress(1, 7, 7))), TOPICS)
-    assert found == Traces({COMMIT}, {Offset("watch", ("embeddings", 0), 9)}, is_whole=True)
+    assert found == Traces({COMMIT}, {OffsetMove("watch", ("embeddings", 0), 9)}, is_whole=True)
 
 
-def test_record_that_measures_the_clock_says_nothing():
+def test_empty_record_leaves_no_trace():
     written = parts(progress(0, 5, 9))
     assert read_traces(("partials", 1), batch((None, b""), *written), TOPICS) == read_traces(
         ("partials", 1), batch(*written), TOPICS
@@ -64,11 +64,11 @@ def test_position_moves_the_shards_offset():
         (changelog.encode_key(PositionKey()), position),
     ]
     found = read_traces(("changelog", 1), batch(*records), TOPICS)
-    assert found == Traces(set(), {Offset("watch.windows", ("partials", 1), 31)}, is_whole=True)
+    assert found == Traces(set(), {OffsetMove("watch.windows", ("partials", 1), 31)}, is_whole=True)
     assert not read_traces(("changelog", 1), batch(records[0]), TOPICS).is_whole
 
 
-def test_offsets_of_own_groups_only():
+def test_only_offsets_of_own_groups_leave_traces():
     records = [
         offset_record("watch", "embeddings", 3, 25),
         offset_record("watch.windows", "partials", 1, 8),
@@ -78,27 +78,27 @@ def test_offsets_of_own_groups_only():
     ]
     found = read_traces(("__consumer_offsets", 0), batch(*records), TOPICS)
     assert found.moves == {
-        Offset("watch", ("embeddings", 3), 25),
-        Offset("watch.windows", ("partials", 1), 8),
+        OffsetMove("watch", ("embeddings", 3), 25),
+        OffsetMove("watch.windows", ("partials", 1), 8),
     }
 
 
-def test_damaged_record_is_told():
+def test_damaged_record_raises():
     with pytest.raises(StateError, match="malformed"):
         read_traces(("partials", 0), batch((None, b"\x01nothing")), TOPICS)
 
 
-def test_traces_meet_by_commit_or_by_move():
-    move = Offset("watch", ("embeddings", 0), 9)
-    assert Traces({COMMIT}).meet(Traces({COMMIT}, {move}))
-    assert Traces(set(), {move}).meet(Traces({COMMIT}, {move}))
-    assert not Traces({COMMIT}, {move}).meet(Traces({CommitId("count-1", 4, 18)}))
+def test_traces_match_by_commit_or_move():
+    move = OffsetMove("watch", ("embeddings", 0), 9)
+    assert Traces({COMMIT}).matches(Traces({COMMIT}, {move}))
+    assert Traces(set(), {move}).matches(Traces({COMMIT}, {move}))
+    assert not Traces({COMMIT}, {move}).matches(Traces({CommitId("count-1", 4, 18)}))
 
 
-# What Java's hashCode() says, without its sign; the last one's is the least number, which Kafka takes for 0.
+# Absolute values of Java's hashCode(); the last one is the least integer, for which Kafka uses 0.
 @pytest.mark.parametrize(
     ("group", "code"),
     [("a", 97), ("driftgauge", 301_196_560), ("watch.windows", 269_338_524), ("polygenelubricants", 0)],
 )
-def test_partition_of_a_groups_offsets_is_by_javas_hash(group, code):
+def test_partition_of_group_offsets_follows_java_hash(group, code):
     assert offsets_partition(group, 50) == ("__consumer_offsets", code % 50)

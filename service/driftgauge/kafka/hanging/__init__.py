@@ -1,4 +1,4 @@
-"""Transactions that hang for ever, named and ended: `driftgauge kafka transactions`.
+"""Hanging transactions, found and ended: `driftgauge kafka transactions`.
 
-An operator's tool: ending a transaction needs the right to alter the cluster, which the service has not.
+This is an operator's tool: it needs the right to alter the cluster, which the service does not have.
 """

@@ -1,14 +1,14 @@
-"""The questions to the cluster, and the one order: to end a transaction in a partition."""
+"""The operator's Kafka client: reads logs, offsets and transactions; ends a transaction in a partition."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partition
 from driftgauge.errors import AuthorizationError, BrokerError, ConfigError
 from driftgauge.kafka.client import KafkaProperties
-from driftgauge.kafka.hanging.model import Batch, Coordinator, OpenTransaction, Outcome, say
+from driftgauge.kafka.hanging.model import Batch, Coordinator, OpenTransaction, TransactionOutcome
 from driftgauge.kafka.hanging.properties import connection
 
 __all__ = ["OperatorClient"]
@@ -21,8 +21,8 @@ class OperatorClient:
         """Connect.
 
         Raises:
-            ConfigError: kafka-python is missing, or cannot connect as the properties say.
-            AuthorizationError: The cluster does not let us in.
+            ConfigError: kafka-python is missing, or does not support the properties.
+            AuthorizationError: The cluster refuses the credentials.
             BrokerError: No broker answers.
         """
         try:
@@ -35,7 +35,7 @@ class OperatorClient:
             )
             raise ConfigError(message) from error
         self._kafka = kafka
-        with self._translated("Kafka cannot be reached"):
+        with self._translated("cannot reach Kafka"):
             self._admin = kafka.KafkaAdminClient(**connection(properties))
         self._requests = Requests(self._admin)
 
@@ -51,8 +51,8 @@ class OperatorClient:
         self._admin.close()
 
     def partitions(self, topics: Collection[str]) -> dict[Partition, int]:
-        """Return the node that leads each partition of those topics that exist, -1 for none."""
-        with self._translated("the topics cannot be described"):
+        """Return the leader's node of each partition of those topics that exist, -1 for no leader."""
+        with self._translated("cannot describe the topics"):
             described = self._admin.describe_topics(list(topics))
         return {
             (topic["name"], index["partition_index"]): index["leader_id"]
@@ -62,8 +62,8 @@ class OperatorClient:
         }
 
     def open_transactions(self, partition: Partition) -> list[OpenTransaction]:
-        """Return what the partition's leader holds open."""
-        with self._translated(f"{say(partition)}: its open transactions cannot be listed"):
+        """Return the open transactions of a partition, as its leader reports them."""
+        with self._translated(f"cannot list the open transactions of {name_partition(partition)}"):
             (state,) = self._admin.describe_producers([self._named(partition)]).values()
         return [
             OpenTransaction(
@@ -79,8 +79,8 @@ class OperatorClient:
         ]
 
     def coordinators(self, producer_ids: Collection[int]) -> dict[int, Coordinator]:
-        """Return what the coordinators say of those producers that they know."""
-        with self._translated("the coordinators' transactions cannot be described"):
+        """Return the coordinators' states of producers by producer id; unknown producers are left out."""
+        with self._translated("cannot describe the coordinators' transactions"):
             listed = self._admin.list_transactions(producer_id_filters=list(producer_ids))
             names = {each.transactional_id for of_node in listed.values() for each in of_node}
             described = self._admin.describe_transactions(names)
@@ -98,34 +98,36 @@ class OperatorClient:
         }
 
     def committed(self, group: str) -> dict[Partition, int]:
-        """Return the group's offsets; of one that a transaction is about to move the one before."""
-        with self._translated(f"the offsets of group {group} cannot be read"):
+        """Return the group's committed offsets, without those of open transactions."""
+        with self._translated(f"cannot read the offsets of group {group}"):
             offsets = self._admin.list_group_offsets({group: None})[group]
         return {
-            (place.topic, place.partition): kept.offset for place, kept in offsets.items() if kept.offset >= 0
+            (at.topic, at.partition): committed.offset
+            for at, committed in offsets.items()
+            if committed.offset >= 0
         }
 
     def offset_at(self, partition: Partition, time_ms: int) -> int | None:
-        """Return the offset of the first record from a time on; None where there is none."""
+        """Return the offset of the first record at or after a time; None without such a record."""
         named = self._named(partition)
-        with self._translated(f"{say(partition)} cannot be read"):
-            found = self._admin.list_partition_offsets({named: time_ms})[named].offset
-        return None if found < 0 else int(found)
+        with self._translated(f"cannot read {name_partition(partition)}"):
+            offset = self._admin.list_partition_offsets({named: time_ms})[named].offset
+        return None if offset < 0 else int(offset)
 
     def read(self, partition: Partition, start: int) -> Iterator[Batch]:
-        """Yield all batches of a partition from an offset to its end, of open transactions as well."""
+        """Yield all batches of a partition from an offset to its end, open transactions included."""
         end = start + 1
         while start < end:
-            with self._translated(f"{say(partition)} cannot be read from offset {start}"):
+            with self._translated(f"cannot read {name_partition(partition)}@{start}"):
                 batches, end = self._requests.fetch(partition, start)
-            # The first batch may begin before the offset that was asked for.
+            # The first batch may begin before the requested offset.
             yield from (batch for batch in batches if batch.last >= start)
             start = max([start, *(batch.last + 1 for batch in batches)]) if batches else end
 
-    def end(self, transaction: OpenTransaction, outcome: Outcome) -> None:
+    def end(self, transaction: OpenTransaction, outcome: TransactionOutcome) -> None:
         """Write the marker that commits or aborts a transaction in its partition."""
         partition = transaction.partition
-        with self._translated(f"{say(partition)}: the {outcome} was refused"):
+        with self._translated(f"{name_partition(partition)}@{transaction.start}: the {outcome} was refused"):
             self._requests.mark(transaction, outcome)
 
     def _named(self, partition: Partition) -> Any:
@@ -141,6 +143,6 @@ class OperatorClient:
             message = f"{what} ({type(error).__name__}): {remedy}, and to read the topics"
             raise AuthorizationError(message) from error
         except errors.KafkaError as error:
-            remedy = "see that Kafka's nodes run and that every partition has a leader"
-            message = f"{what} ({error}): {remedy}, then run this again"
+            remedy = "check that all brokers run and all partitions have leaders"
+            message = f"{what} ({error}): {remedy}, then run the command again"
             raise BrokerError(message) from error

@@ -1,41 +1,41 @@
-"""How a transaction that hangs has to end: the rule alone, without a cluster.
+"""The decision whether to commit or abort a hanging transaction, from evidence alone.
 
-A transaction has one outcome. The coordinator decided it, told the other partitions, and forgot it; so it
-is known where the transaction has ended already. Nothing is guessed: what the evidence does not decide is
-left alone.
+A transaction has one outcome. The coordinator decided it and wrote it to the other partitions, so the outcome
+is known where the transaction has already ended. Without sufficient evidence there is no decision, and the
+transaction is left alone.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from driftgauge.core.partition import Partition
-from driftgauge.kafka.hanging.model import Coordinator, Offset, Outcome, say
+from driftgauge.core.partition import Partition, name_partition, name_partitions
+from driftgauge.kafka.hanging.model import Coordinator, OffsetMove, TransactionOutcome
 
 __all__ = ["Decision", "Evidence", "decide"]
 
-_SAYS = {"CompleteCommit": Outcome.COMMIT, "CompleteAbort": Outcome.ABORT}
+_OUTCOMES = {"CompleteCommit": TransactionOutcome.COMMIT, "CompleteAbort": TransactionOutcome.ABORT}
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one producer's transaction that hangs.
+    """The evidence about one producer's hanging transaction.
 
     Attributes:
-        moves: The group offsets that it moves, by its own records.
-        is_whole: Whether the records that are written last in a transaction were written.
-        elsewhere: How the same transaction ended in other partitions of the internal topics and of the
-            groups' offsets; OPEN where it hangs too.
-        unread: Those of these partitions that cannot be read: they have no leader.
-        committed: The groups' offsets; without those that the transaction itself holds open.
-        holds_offsets: Whether it hangs in the groups' offsets too.
-        first_ms: When its first record was appended; None where the producer's clock says that.
+        moves: The group offsets that the transaction moves, by its own records.
+        is_whole: Whether the last records of the transaction were written.
+        elsewhere: The outcome of the same transaction in other partitions of the internal topics and of the
+            groups' offsets; OPEN where it hangs as well.
+        unread: Those of these partitions that have no leader and cannot be read.
+        committed: The groups' committed offsets; empty if the transaction hangs in the groups' offsets.
+        holds_offsets: Whether the transaction hangs in the groups' offsets as well.
+        first_ms: The lowest timestamp of its records; None without records.
         epoch: The producer's epoch in the partition.
-        coordinator: What the coordinator says of the producer.
+        coordinator: The coordinator's state of the producer; None if the coordinator does not know it.
     """
 
-    moves: frozenset[Offset]
+    moves: frozenset[OffsetMove]
     is_whole: bool
-    elsewhere: frozenset[tuple[Partition, Outcome]]
+    elsewhere: frozenset[tuple[Partition, TransactionOutcome]]
     unread: frozenset[Partition]
     committed: Mapping[tuple[str, Partition], int]
     holds_offsets: bool
@@ -46,14 +46,19 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How it has to end, and why; None: that is not known, and it is to be left alone."""
+    """The outcome to write, and the reason.
 
-    outcome: Outcome | None
+    Attributes:
+        outcome: COMMIT or ABORT; None to leave the transaction alone.
+        reason: The reason, as an operator reads it.
+    """
+
+    outcome: TransactionOutcome | None
     reason: str
 
 
 def decide(evidence: Evidence) -> Decision:
-    """Return how the transaction has to end."""
+    """Return the decision that the evidence supports."""
     found = [*_ended_elsewhere(evidence.elsewhere), *_offsets_behind(evidence)]
     outcomes = {decision.outcome for decision in found}
     if len(outcomes) > 1:
@@ -63,56 +68,63 @@ def decide(evidence: Evidence) -> Decision:
 
 
 def _by_absence(evidence: Evidence) -> Decision:
-    """Nowhere does it say how the transaction ended."""
+    """Return the decision where no partition and no offset shows the outcome."""
     if not evidence.is_whole:
-        return Decision(Outcome.ABORT, "its last records were never written, so it was never committed")
+        return Decision(
+            TransactionOutcome.ABORT, "its last records were never written, so it was never committed"
+        )
     if not evidence.moves:
-        return Decision(Outcome.ABORT, "it moves no offset: no event came, and nothing is lost with it")
+        return Decision(TransactionOutcome.ABORT, "it moves no offset, so no event is lost with it")
     if evidence.unread:
-        reason = "has no leader, and may hold how it ended; see to its brokers first"
-        return Decision(None, f"{_list(sorted(evidence.unread))} {reason}")
+        where = _list(evidence.unread)
+        reason = f"no leader for {where}, which may show the outcome: repair its brokers, then run this again"
+        return Decision(None, reason)
     if evidence.holds_offsets:
-        reason = "it hangs wherever it wrote, the group's offsets among it, so nobody has gone on from it"
-        return Decision(Outcome.ABORT, reason)
+        reason = "it hangs in all its partitions, the group's offsets included: nobody has continued from it"
+        return Decision(TransactionOutcome.ABORT, reason)
     return _last_of_coordinator(evidence)
 
 
-def _ended_elsewhere(elsewhere: Collection[tuple[Partition, Outcome]]) -> list[Decision]:
+def _ended_elsewhere(elsewhere: Collection[tuple[Partition, TransactionOutcome]]) -> list[Decision]:
     found = []
-    for outcome, word in ((Outcome.COMMIT, "committed"), (Outcome.ABORT, "aborted")):
-        where = sorted(partition for partition, each in elsewhere if each is outcome)
+    for outcome, word in ((TransactionOutcome.COMMIT, "committed"), (TransactionOutcome.ABORT, "aborted")):
+        where = [partition for partition, each in elsewhere if each is outcome]
         if where:
             found.append(Decision(outcome, f"the same transaction is {word} in {_list(where)}"))
     return found
 
 
 def _offsets_behind(evidence: Evidence) -> list[Decision]:
-    """A committed transaction moved the offsets to its ends, and they never go back."""
+    """Return an abort where a group's offset is below the transaction's, because offsets never go back."""
     for move in sorted(evidence.moves):
         offset = evidence.committed.get((move.group, move.partition))
         if offset is not None and offset < move.end:
-            at = f"group {move.group} is at {offset} of {say(move.partition)}, and it would be at {move.end}"
-            return [Decision(Outcome.ABORT, f"{at} had the transaction been committed")]
+            where = f"{name_partition(move.partition)}@{offset}"
+            reason = f"group {move.group} is at {where}, and a commit would have moved it to {move.end}"
+            return [Decision(TransactionOutcome.ABORT, reason)]
     return []
 
 
 def _last_of_coordinator(evidence: Evidence) -> Decision:
-    """The coordinator's word holds for the producer's last transaction, and only for that."""
+    """Return the coordinator's outcome if it belongs to this transaction, the producer's last."""
     coordinator = evidence.coordinator
     if coordinator is None:
-        return Decision(None, "the coordinator no longer knows its producer, and nothing else reports it")
-    outcome = _SAYS.get(coordinator.state)
+        return Decision(
+            None, "the coordinator no longer knows its producer, and nothing else shows the outcome"
+        )
+    outcome = _OUTCOMES.get(coordinator.state)
     is_last = (
         evidence.first_ms is not None
         and coordinator.epoch == evidence.epoch
         and 0 <= coordinator.start_ms <= evidence.first_ms
     )
     if outcome is None or not is_last:
-        reason = f"what its coordinator says, {coordinator.state}, may be about a later transaction"
-        return Decision(None, f"{reason}, and nothing else reports it")
-    return Decision(outcome, f"it is its producer's last, and the coordinator says {coordinator.state}")
+        reason = f"the coordinator's state, {coordinator.state}, may belong to a later transaction"
+        return Decision(None, f"{reason}, and nothing else shows the outcome")
+    reason = f"it is its producer's last transaction, and the coordinator reports {coordinator.state}"
+    return Decision(outcome, reason)
 
 
 def _list(partitions: Collection[Partition]) -> str:
-    named = [say(partition) for partition in partitions]
+    named = name_partitions(partitions)
     return ", ".join(named if len(named) <= 3 else [*named[:3], f"{len(named) - 3} more"])  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The evidence of how a transaction has to end, gathered from the logs and the groups' offsets."""
+"""Collects the evidence about hanging transactions from logs and the groups' offsets, and decides each."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,57 +8,62 @@ from driftgauge.core.partition import Partition
 from driftgauge.errors import StateError
 from driftgauge.kafka.hanging.client import OperatorClient
 from driftgauge.kafka.hanging.decision import Decision, Evidence, decide
-from driftgauge.kafka.hanging.model import Batch, Hang, Offset, Outcome
+from driftgauge.kafka.hanging.model import Batch, Hang, OffsetMove, TransactionOutcome
 from driftgauge.kafka.hanging.survey import Topics
 from driftgauge.kafka.hanging.traces import OFFSETS_TOPIC, Traces, offsets_partition, read_traces
 
 __all__ = ["decide_all"]
 
-# The clocks of two brokers differ by less, and so far apart are the parts of one transaction at most.
+# Brokers' clocks differ by less, and the parts of one transaction are closer together than this.
 _AROUND_MS = 60_000
 
 _OUTPUT_ALONE = Decision(
     None,
-    "its records do not say which transaction they are of. Only readers of the topic wait for it: "
-    "`kafka-transactions.sh abort` ends it, and at most these records are missing then",
+    "its records do not identify their transaction. Only readers of the topic wait for it: "
+    "`kafka-transactions.sh abort` ends it, and at most these records are lost",
 )
 
 
 def decide_all(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) -> list[Decision]:
-    """Return how each of the transactions has to end, in their order."""
+    """Return the decision for each of the transactions, in their order."""
     internal = {topics.internal.partials, topics.internal.changelog, OFFSETS_TOPIC}
-    telling: dict[int, list[Hang]] = defaultdict(list)
+    by_producer: dict[int, list[Hang]] = defaultdict(list)
     for hang in hangs:
         if hang.is_abandoned and hang.transaction.partition[0] in internal:
-            telling[hang.transaction.producer_id].append(hang)
-    decided = {}
-    for producer, of_producer in telling.items():
+            by_producer[hang.transaction.producer_id].append(hang)
+    decisions = {}
+    for producer, of_producer in by_producer.items():
         try:
-            decided[producer] = _decide(client, topics, of_producer)
+            decisions[producer] = _decide(client, topics, of_producer)
         except StateError as error:
-            decided[producer] = Decision(None, str(error))
+            decisions[producer] = Decision(None, str(error))
     return [
-        _left_alone(hang, topics) or decided.get(hang.transaction.producer_id, _OUTPUT_ALONE)
+        _decide_alone(hang, topics) or decisions.get(hang.transaction.producer_id, _OUTPUT_ALONE)
         for hang in hangs
     ]
 
 
-def _left_alone(hang: Hang, topics: Topics) -> Decision | None:
+def _decide_alone(hang: Hang, topics: Topics) -> Decision | None:
+    """Return the decision to leave a transaction alone that others have to end; None for all others."""
     coordinator = hang.coordinator
     if hang.transaction.partition[0] in topics.events:
-        reason = "driftgauge did not write it: its producer's owner has to say whether it is to be committed"
+        reason = "driftgauge did not write it: ask its producer's owner whether to commit or abort it"
         return Decision(None, reason)
     if coordinator is not None and not hang.is_abandoned:
         reason = (
-            f"its coordinator has it as {coordinator.state} and has still to end it: see to the coordinator,"
+            f"its coordinator reports {coordinator.state} and still has to end it: check the coordinator,"
         )
-        return Decision(None, f"node {coordinator.node}, and to the partitions of the transaction")
+        return Decision(None, f"{reason} node {coordinator.node}, and the transaction's partitions")
     return None
 
 
 def _decide(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) -> Decision:
-    """Return how the transaction of one producer has to end, from where it hangs in internal topics."""
-    hanging, repeated = Traces(is_whole=True), set[Offset]()
+    """Return the decision for one producer's transaction, which hangs in these internal partitions.
+
+    Raises:
+        StateError: A record is damaged, or has another version.
+    """
+    hanging, repeated = Traces(is_whole=True), set[OffsetMove]()
     times: list[int] = []
     for hang in hangs:
         at, producer = hang.transaction.partition, hang.transaction.producer_id
@@ -75,15 +80,18 @@ def _decide(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) -> De
         repeated |= _moves_before(client, topics, hang, min(times, default=0))
     offsets = [hang for hang in hangs if hang.transaction.partition[0] == OFFSETS_TOPIC]
     if len(offsets) == len(hangs) and not hanging.moves:
-        return Decision(None, "it moves the offsets of another group, which shares the partition")
+        reason = "it moves offsets of another group in the same partition: ask the group's owner"
+        return Decision(None, reason)
     groups = {move.group for move in hanging.moves}
-    telling = Traces(hanging.commits, hanging.moves - repeated)
+    distinctive = Traces(hanging.commits, hanging.moves - repeated)
     leaders = _leaders(client, topics)
     return decide(
         Evidence(
             frozenset(hanging.moves),
             hanging.is_whole,
-            frozenset(_elsewhere(client, topics, leaders, hangs[0].transaction.producer_id, telling, times)),
+            frozenset(
+                _elsewhere(client, topics, leaders, hangs[0].transaction.producer_id, distinctive, times)
+            ),
             frozenset(at for at, leader in leaders.items() if leader < 0),
             {} if offsets else {(g, at): end for g in groups for at, end in client.committed(g).items()},
             bool(offsets),
@@ -94,10 +102,10 @@ def _decide(client: OperatorClient, topics: Topics, hangs: Sequence[Hang]) -> De
     )
 
 
-def _moves_before(client: OperatorClient, topics: Topics, hang: Hang, time_ms: int) -> set[Offset]:
-    """Return to which ends offsets had been moved before in the partition.
+def _moves_before(client: OperatorClient, topics: Topics, hang: Hang, time_ms: int) -> set[OffsetMove]:
+    """Return the offset moves of earlier transactions in the partition.
 
-    A transaction that moves an offset to where it is already does not differ by that from the one before.
+    A move that repeats an earlier one does not identify the transaction.
     """
     at, end = hang.transaction.partition, hang.transaction.start
     start = client.offset_at(at, time_ms - 2 * _AROUND_MS)
@@ -108,7 +116,7 @@ def _moves_before(client: OperatorClient, topics: Topics, hang: Hang, time_ms: i
 
 
 def _leaders(client: OperatorClient, topics: Topics) -> dict[Partition, int]:
-    """Return the leader, -1 where there is none, of each partition that may hold how a transaction ended."""
+    """Return the leader, -1 for none, of each partition that may show the outcome of a transaction."""
     internal = topics.internal
     leaders = client.partitions([internal.partials, internal.changelog, OFFSETS_TOPIC])
     count = sum(topic == OFFSETS_TOPIC for topic, _ in leaders)
@@ -121,10 +129,10 @@ def _elsewhere(
     topics: Topics,
     leaders: Mapping[Partition, int],
     producer: int,
-    telling: Traces,
+    distinctive: Traces,
     times: Sequence[int],
-) -> Iterator[tuple[Partition, Outcome]]:
-    """Yield how the transaction ended, or that it is open, in each partition that has traces of it."""
+) -> Iterator[tuple[Partition, TransactionOutcome]]:
+    """Yield the transaction's outcome, or OPEN, in each partition that has traces of it."""
     for partition, leader in sorted(leaders.items()):
         if not times or leader < 0:
             continue
@@ -133,14 +141,14 @@ def _elsewhere(
             continue
         log = client.read(partition, start)
         for batches, outcome in _transactions(log, producer, max(times) + _AROUND_MS):
-            if read_traces(partition, batches, topics.internal).meet(telling):
+            if read_traces(partition, batches, topics.internal).matches(distinctive):
                 yield partition, outcome
 
 
 def _transactions(
     batches: Iterator[Batch], producer: int, until_ms: int
-) -> Iterator[tuple[list[Batch], Outcome]]:
-    """Yield the records of each transaction of a producer, and how it ended."""
+) -> Iterator[tuple[list[Batch], TransactionOutcome]]:
+    """Yield the record batches and the outcome of each transaction of a producer."""
     pending: list[Batch] = []
     for batch in batches:
         if batch.producer_id == producer and batch.marker is None:
@@ -151,4 +159,4 @@ def _transactions(
         elif not pending and batch.first_ms > until_ms:
             return
     if pending:
-        yield pending, Outcome.OPEN
+        yield pending, TransactionOutcome.OPEN

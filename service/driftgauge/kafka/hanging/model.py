@@ -1,4 +1,4 @@
-"""What is known of a transaction that its partition holds open, and of the coordinator's view of it."""
+"""The data of hanging transactions: what partition leaders, coordinators and logs report."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from enum import StrEnum
 
 from driftgauge.core.partition import Partition
 
-__all__ = ["Batch", "Coordinator", "Hang", "Offset", "OpenTransaction", "Outcome", "say"]
+__all__ = ["Batch", "Coordinator", "Hang", "OffsetMove", "OpenTransaction", "TransactionOutcome"]
 
 _ENDED = ("Empty", "CompleteCommit", "CompleteAbort", "Dead")
-# The coordinator looks for transactions that have timed out every 10 s, and an abort takes a moment.
+# The coordinator checks for time-outs every 10 s, and the abort takes some seconds more.
 _GRACE_MS = 60_000
 
 
-class Outcome(StrEnum):
-    """How a transaction ended in a partition."""
+class TransactionOutcome(StrEnum):
+    """The outcome of a transaction in a partition."""
 
     COMMIT = "commit"
     ABORT = "abort"
@@ -23,15 +23,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class OpenTransaction:
-    """What the leader of a partition holds open.
+    """An open transaction of a partition, as the partition's leader reports it.
 
     Attributes:
         partition: The partition.
-        producer_id: The producer, by the cluster's number for it.
+        producer_id: The producer's id in the cluster.
         epoch: The producer's epoch.
-        coordinator_epoch: The epoch of the coordinator whose marker came last there; -1 where none did.
+        coordinator_epoch: The epoch of the coordinator that wrote the last marker there; -1 without a marker.
         start: The transaction's first offset there.
-        last_ms: When the producer last wrote there.
+        last_ms: When the producer last wrote there, in milliseconds since the epoch.
     """
 
     partition: Partition
@@ -44,16 +44,16 @@ class OpenTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Coordinator:
-    """What the coordinator says of a producer's last transaction.
+    """A producer's last transaction, as its coordinator reports it.
 
     Attributes:
-        node: The node that is the coordinator.
-        transactional_id: The producer's name.
-        state: Kafka's word for it, such as Ongoing or CompleteCommit.
-        epoch: The producer's epoch now.
+        node: The coordinator's node.
+        transactional_id: The producer's transactional id.
+        state: Kafka's name of the state, such as Ongoing or CompleteCommit.
+        epoch: The producer's current epoch.
         timeout_ms: How long a transaction of the producer may stay open.
-        start_ms: When its last transaction began; negative where that is not known.
-        partitions: What belongs to the transaction that is open now.
+        start_ms: When the last transaction began; negative if unknown.
+        partitions: The partitions of the transaction that is open now.
     """
 
     node: int
@@ -65,17 +65,17 @@ class Coordinator:
     partitions: Set[Partition]
 
     def has_ended(self, partition: Partition) -> bool:
-        """Tell whether the coordinator will not end a transaction in the partition any more."""
+        """Return whether the coordinator considers every transaction in the partition ended."""
         return self.state in _ENDED or partition not in self.partitions
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A transaction that a partition holds open too long.
+    """A hanging transaction: it has been open in a partition for too long.
 
     Attributes:
         transaction: The transaction.
-        coordinator: What the coordinator says of its producer; None where it knows the producer no more.
+        coordinator: The coordinator's state of its producer; None if the coordinator no longer knows it.
     """
 
     transaction: OpenTransaction
@@ -83,11 +83,11 @@ class Hang:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody will end it: the coordinator has done with it."""
+        """Whether nobody will end the transaction, because the coordinator considers it ended."""
         return self.coordinator is None or self.coordinator.has_ended(self.transaction.partition)
 
     def is_overdue(self, now_ms: int) -> bool:
-        """Tell whether the coordinator should have ended it by now."""
+        """Return whether the transaction has been open for longer than its coordinator allows."""
         coordinator = self.coordinator
         if coordinator is None:
             return False
@@ -95,8 +95,14 @@ class Hang:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Offset:
-    """A transaction moves a group's offset of a partition to `end`."""
+class OffsetMove:
+    """A transaction's move of a group's offset.
+
+    Attributes:
+        group: The consumer group.
+        partition: The partition that the offset belongs to.
+        end: The new offset.
+    """
 
     group: str
     partition: Partition
@@ -105,14 +111,14 @@ class Offset:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one producer that follow each other in a partition, or one marker.
+    """A record batch of one producer, or one transaction marker.
 
     Attributes:
-        first, last: The offsets of the first and the last of them.
-        first_ms, last_ms: Their timestamps.
-        producer_id: The producer.
+        first, last: The offsets of the first and the last record.
+        first_ms, last_ms: Their timestamps, in milliseconds since the epoch.
+        producer_id: The producer's id in the cluster.
         marker: COMMIT or ABORT for a marker, else None.
-        records: Key and value of each record; none for a marker.
+        records: Key and value of each record; empty for a marker.
     """
 
     first: int
@@ -120,11 +126,5 @@ class Batch:
     first_ms: int
     last_ms: int
     producer_id: int
-    marker: Outcome | None
+    marker: TransactionOutcome | None
     records: tuple[tuple[bytes | None, bytes | None], ...]
-
-
-def say(partition: Partition) -> str:
-    """Return a partition as messages name it."""
-    topic, index = partition
-    return f"{topic}[{index}]"

@@ -1,4 +1,4 @@
-"""The cluster's address and credentials, for the client that can end transactions of others."""
+"""The connection settings of kafka-python, translated from librdkafka's properties."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from driftgauge.kafka.client import KafkaProperties
 
 __all__ = ["connection"]
 
-# As librdkafka calls it, and as kafka-python does.
+# librdkafka's name: kafka-python's name.
 _NAMES: Mapping[str, str] = {
     "bootstrap.servers": "bootstrap_servers",
     "metadata.broker.list": "bootstrap_servers",
@@ -25,8 +25,8 @@ _NAMES: Mapping[str, str] = {
     "ssl.key.password": "ssl_password",
     "ssl.crl.location": "ssl_crlfile",
 }
-# Without one of these there may be no way in, or another than was meant.
-_WAYS_IN = ("ssl.", "sasl.", "enable.ssl", "https.", "socket.")
+# A property of these groups must not be dropped: the connection may fail or be less secure without it.
+_CONNECTING = ("ssl.", "sasl.", "enable.ssl", "https.", "socket.")
 _WITHOUT_EFFECT = ("socket.timeout.ms", "socket.keepalive.enable", "socket.nagle.disable")
 
 
@@ -34,7 +34,7 @@ def connection(properties: KafkaProperties) -> dict[str, object]:
     """Return the settings of kafka-python for librdkafka's properties.
 
     Raises:
-        ConfigError: A property about connecting has no counterpart.
+        ConfigError: A property about connecting has no counterpart in kafka-python.
     """
     settings: dict[str, object] = {"client_id": "driftgauge"}
     problems = []
@@ -43,12 +43,12 @@ def connection(properties: KafkaProperties) -> dict[str, object]:
             settings[_NAMES[name]] = value
         elif name == "ssl.endpoint.identification.algorithm":
             settings["ssl_check_hostname"] = value != "none"
-        elif name.startswith(_WAYS_IN) and name not in _WITHOUT_EFFECT:
+        elif name.startswith(_CONNECTING) and name not in _WITHOUT_EFFECT:
             problems.append(f"kafka.{name}{'' if is_secret(name) else f' = {value}'}")
     if problems:
         message = (
-            "this command reaches Kafka through kafka-python, which does not take these properties; "
-            "give it a configuration that connects without them:"
+            "this command connects through kafka-python, which does not support these properties; "
+            "use a configuration that connects without them:"
         )
         raise ConfigError(message, problems)
     protocol = str(settings.get("security_protocol", "PLAINTEXT"))

@@ -1,0 +1,146 @@
+"""A session over a scripted consumer and a recording worker."""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+from unittest.mock import Mock
+
+from confluent_kafka import TopicPartition
+
+from driftgauge.core.partition import Partition
+from driftgauge.errors import TransactionAborted
+from driftgauge.kafka.session import Closed, Joining, Session
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.kafka.parts import TOPIC, StandingClock
+
+FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
+
+Callback = Callable[["ScriptedConsumer", list[TopicPartition]], None]
+Log = list[tuple[Any, ...]]
+
+
+class ScriptedConsumer:
+    """A consumer whose polls bring what a test has written down: callbacks, then messages.
+
+    Attributes:
+        closing: The partitions that `close` revokes.
+    """
+
+    def __init__(self, log: Log, stopping: threading.Event) -> None:
+        self._log = log
+        self._stopping = stopping
+        self._polls: list[tuple[Sequence[str], dict[str, Any]]] = []
+        self.closing: Collection[Partition] = ()
+
+    def subscribe(
+        self, topics: list[str], *, on_assign: Callback, on_revoke: Callback, on_lost: Callback
+    ) -> None:
+        self.topics = topics
+        self._callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
+
+    def poll(self, messages: Sequence[str] = (), **callbacks: Any) -> None:
+        """Let the next poll bring these messages, after callbacks about these partitions.
+
+        A list of lists calls the callback once for each list.
+        """
+        self._polls.append((messages, callbacks))
+
+    def consume(self, number: int, timeout_s: float) -> list[str]:
+        if not self._polls:
+            self._stopping.set()
+            return []
+        messages, callbacks = self._polls.pop(0)
+        for name, partitions in callbacks.items():
+            for each in partitions if partitions and isinstance(partitions[0], list) else [partitions]:
+                self._callbacks[name](self, [TopicPartition(*partition) for partition in each])
+        return list(messages)
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        assert partitions == []
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        assert partitions == []
+
+    def close(self) -> None:
+        self._log.append(("close",))
+        self._callbacks["revoke"](self, [TopicPartition(*partition) for partition in self.closing])
+
+
+class RecordingWorker:
+    """Logs its calls.
+
+    Attributes:
+        errors: By method name, the errors that its next calls raise; None for a call that succeeds.
+        commits: The result of `step`.
+        bound_s: The bound of the last hand-over.
+    """
+
+    bound_s: float
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.errors: dict[str, list[Exception | None]] = {}
+        self.commits = True
+
+    def assign(self, partitions: Collection[Partition]) -> None:
+        self._record("assign", *partitions)
+
+    def process(self, messages: Sequence[str]) -> None:
+        if messages:
+            self._record("process", *messages)
+
+    def step(self, bound_s: float) -> bool:
+        if self.errors.get("step"):
+            self._record("step")
+        return self.commits
+
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
+        self.bound_s = bound_s
+        self._record("hand_over", *partitions)
+
+    def drop(self, partitions: Collection[Partition]) -> None:
+        self._record("drop", *partitions)
+
+    def rewind(self) -> None:
+        self._record("rewind")
+
+    def reset(self) -> None:
+        self._record("reset")
+
+    def handle_abort(self, error: TransactionAborted) -> None:
+        self._record("handle_abort", error)
+
+    def _record(self, name: str, *arguments: object) -> None:
+        self._log.append((name, *arguments))
+        errors = self.errors.get(name, [])
+        if errors and (error := errors.pop(0)) is not None:
+            raise error
+
+
+class SessionHarness:
+    """A session with its fakes, and one log of the calls of all of them."""
+
+    def __init__(self) -> None:
+        self.log: Log = []
+        self._stopping = threading.Event()
+        self.consumer = ScriptedConsumer(self.log, self._stopping)
+        self.worker = RecordingWorker(self.log)
+        self.clock = StandingClock()
+        self.transaction = Mock()
+        self.transaction.abort.side_effect = lambda bound_s: self.log.append(("abort",))
+        self.telemetry = Mock(spec=RoleTelemetry)
+        self.session = Session(
+            [TOPIC],
+            self.worker,
+            consumer=self.consumer,
+            transaction=self.transaction,
+            telemetry=self.telemetry,
+            clock=self.clock.clock,
+        )
+
+    def run(self) -> Log:
+        """Run the session until its polls are used up; return the log."""
+        assert self.session.state == Joining()
+        self.session.run(self._stopping)
+        assert self.session.state == Closed()
+        return self.log
