@@ -185,15 +185,15 @@ class WindowsMember:
                 if transaction.is_committed is None:
                     break
                 if part is not None and transaction.is_committed:
-                    state.take(self._next[shard], append_ms, decode_part(part))
+                    state.apply(self._next[shard], append_ms, decode_part(part))
                 else:
-                    state.read_to(self._next[shard] + 1)
+                    state.skip_to(self._next[shard] + 1)
                 self._next[shard] += 1
 
     def close(self):
         """Do a round in every shard and commit it."""
         for shard, state in self.states.items():
-            done = state.advance()
+            done = state.close_windows()
             self._group.keep(shard, state, done)
 
     def _restore(self, shard):
@@ -397,7 +397,7 @@ class Group:
             self.results[key] = result
         for late in done.late:
             self.late[late.stream, late.size_ms] += late.number
-        assert done.broken == []
+        assert done.chain_errors == []
         for stream, its in state.streams.items():
             for name in ("watermark_ms", "final_ms"):
                 value, before = getattr(its.status, name), self._watermarks.get((stream, name))
@@ -446,7 +446,7 @@ def replay(specs, events):
             row = [(0, offset, event.time_ms, event.cluster)]
             driver.count(build_batch(row, event.stream, event_ids=[event.name]), MONDAY_MS)
         is_last = first + 5 >= len(events)
-        done = driver.commit(MONDAY_MS, {0: min(first + 5, len(events))}, everything=is_last)
+        done = driver.commit(MONDAY_MS, {0: min(first + 5, len(events))}, has_source_ended=is_last)
         assert done.late == []
         final.update({(result.stream, result.window): result for result in done.results})
     return final

@@ -25,7 +25,7 @@ def written(state):
     """The changelog's records of what has changed, the last one the position."""
     return [
         (encode_key(key), None if value is None else encode_value(value))
-        for key, value in state.take_changes("writer")
+        for key, value in state.drain_changes("writer")
     ]
 
 
@@ -37,7 +37,7 @@ class Shard:
         kept: The changelog, compacted.
         ends: The group's committed offset of each source partition.
         late: The events that were too late, by stream and size.
-        broken: What the shard found wrong with the chain, in words.
+        chain_errors: What the shard found wrong with the chain, in words.
     """
 
     def __init__(self, *specs, partitions=1, topics=(EVENTS,), now_ms=MONDAY_MS):
@@ -45,7 +45,7 @@ class Shard:
         self.sizes = dict.fromkeys(topics, partitions)
         self.ids = {topic: f"{topic}-1" for topic in topics}
         self.log, self.kept, self.ends, self.since_ms = [], {}, {}, {}
-        self.late, self.broken = Counter(), []
+        self.late, self.chain_errors = Counter(), []
         self._numbers, self._watermarks = Counter(), {}
         self.restart()
 
@@ -116,15 +116,15 @@ class Shard:
         """Let the shard read the partials to their end."""
         for entry in self.log[self.next_offset :]:
             if entry is None:
-                self.state.read_to(self.next_offset + 1)
+                self.state.skip_to(self.next_offset + 1)
             else:
-                self.state.take(self.next_offset, entry[0], decode_part(entry[1]))
+                self.state.apply(self.next_offset, entry[0], decode_part(entry[1]))
             self.next_offset += 1
 
-    def close(self, *, everything=False):
+    def close(self, *, has_source_ended=False):
         """Do a round, and let it stand; return its results."""
-        done = self.state.advance(everything=everything)
-        self.broken += done.broken
+        done = self.state.close_windows(has_source_ended=has_source_ended)
+        self.chain_errors += done.chain_errors
         self.late.update({(each.stream, each.size_ms): each.number for each in done.late})
         changes = written(self.state)
         assert changes[-1][0] == encode_key(PositionKey())
@@ -139,12 +139,12 @@ class Shard:
             self._watermarks[stream] = watermark_ms
         return done.results
 
-    def commit(self, *, after_ms=0, everything=False, **how):
+    def commit(self, *, after_ms=0, has_source_ended=False, **how):
         """After some time commit what was read, let the shard apply it, and do a round."""
         self.now_ms += after_ms
         self.write(**how)
         self.apply()
-        return self.close(everything=everything)
+        return self.close(has_source_ended=has_source_ended)
 
     def status(self, stream="images"):
         """What the shard keeps of a stream."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import enter
+from driftgauge.core.windows.verdict import update_memory
 from driftgauge.records.changelog import decode
 from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec, plain
 from tests.core.group import STEP_MS, Group, histograms, names, replay
@@ -238,7 +238,7 @@ def check_history(group):
         if key not in judged_with:
             judged_with[key] = memory if is_next else VerdictMemory()
         assert result.memory == judged_with[key]
-        after = enter(
+        after = update_memory(
             judged_with[key],
             is_significant_and_large=SCORER.is_significant_and_large(result.score),
             p_value=result.score.p_value,

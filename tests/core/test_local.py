@@ -26,7 +26,7 @@ def test_each_commit_closes_what_is_due_by_its_own_events():
     driver.count(build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)]), MONDAY_MS)
     assert summary(driver.commit(MONDAY_MS, {0: 2}).results) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
     assert driver.commit(MONDAY_MS, {0: 2}).results == []
-    assert summary(driver.commit(MONDAY_MS, {0: 2}, everything=True).results) == [
+    assert summary(driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results) == [
         (HOUR_MS, MONDAY_MS + HOUR_MS, 0, (0, 1, 0, 0))
     ]
     assert driver.shard.position.gaps == driver.shard.position.overlaps == 0
@@ -37,7 +37,7 @@ def test_an_event_without_a_nearest_centroid_is_told_and_not_counted():
     batch = build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS, 0)])
     batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
     assert driver.count(batch, MONDAY_MS).tolist() == [False, True]
-    assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, everything=True).results] == [1]
+    assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results] == [1]
 
 
 def test_a_silent_partition_closes_windows_once_it_is_known_to_be_read():
@@ -69,7 +69,7 @@ def test_any_batches_and_commits_end_in_the_exact_counts_where_nothing_is_late(d
                 driver.count(build_batch(events[start:end]), MONDAY_MS)
             positions = dict.fromkeys(range(3), end)
             is_last = number == len(ends) - 1
-            done = driver.commit(MONDAY_MS, positions, everything=is_last)
+            done = driver.commit(MONDAY_MS, positions, has_source_ended=is_last)
             for result in done.results:
                 before = published.get(result.window)
                 assert result.revision == (0 if before is None else before.revision + 1)

@@ -26,7 +26,7 @@ def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, ran
     while any(queues.values()):
         queue = random.choice([queue for queue in queues.values() if queue])
         part = queue.pop(0)
-        done = assembler.take(offset, 0, part)
+        done = assembler.add(offset, 0, part)
         assert (done is not None) is (part.index == part.parts - 1)
         if done is not None:
             whole.append(done.id)
@@ -38,16 +38,16 @@ def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, ran
 def test_a_commit_that_does_not_end_with_progress_is_dropped():
     assembler = CommitAssembler()
     one, _ = parts("a", 0, 2)
-    assert assembler.take(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
+    assert assembler.add(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
     assert (assembler.orphans, assembler.first_offset) == (1, None)
 
 
 def test_the_lowest_part_that_waits_is_known():
     assembler = CommitAssembler()
-    assembler.take(7, 0, parts("a", 0, 2)[0])
-    assembler.take(8, 0, parts("b", 0, 3)[0])
+    assembler.add(7, 0, parts("a", 0, 2)[0])
+    assembler.add(8, 0, parts("b", 0, 3)[0])
     assert assembler.first_offset == 7
-    assembler.take(9, 0, parts("a", 0, 2)[1])
+    assembler.add(9, 0, parts("a", 0, 2)[1])
     assert assembler.first_offset == 8
     assembler.expire(900_000)
     assert assembler.first_offset == 8
@@ -59,5 +59,5 @@ def test_a_part_that_comes_twice_drops_its_commit():
     assembler = CommitAssembler()
     first, last = parts("a", 0, 2)
     for part in (first, first, last):
-        assert assembler.take(0, 0, part) is None
+        assert assembler.add(0, 0, part) is None
     assert assembler.orphans == 3

@@ -43,7 +43,7 @@ def test_each_progress_begins_where_the_last_one_ended(shard):
     shard.commit()
     shard.read(at(3))
     shard.commit(producer="b")
-    assert (shard.chain, shard.broken) == (WHOLE, [])
+    assert (shard.chain, shard.chain_errors) == (WHOLE, [])
 
 
 def test_offsets_reset_forward_are_a_gap_that_marks_the_windows_concerned(shard):
@@ -51,7 +51,7 @@ def test_offsets_reset_forward_are_a_gap_that_marks_the_windows_concerned(shard)
     shard.read(at(5), at(8))
     results = shard.commit()
     assert shard.chain == (1, 0, 0)
-    assert "embeddings[0]" in shard.broken[0]
+    assert "embeddings[0]" in shard.chain_errors[0]
     # The last event counted was at 2.5 h, the first one after the gap at 5 h.
     assert marks(results) == [(2, True, False, False), (5, True, False, False)]
     shard.read(at(10))
@@ -320,7 +320,7 @@ def test_a_commit_applied_already_is_skipped_where_another_ones_parts_were_waiti
     shard.apply()
     shard.close()
     assert shard.state.position.offset == len(shard.log)
-    assert summary(shard.close(everything=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
+    assert summary(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
     assert shard.chain == WHOLE
 
 
@@ -332,7 +332,7 @@ def test_commits_of_a_successor_whose_clock_is_behind_are_applied(shard):
     shard.apply()
     shard.close()
     assert shard.chain == WHOLE
-    (result,) = shard.close(everything=True)
+    (result,) = shard.close(has_source_ended=True)
     assert result.count == 2
 
 

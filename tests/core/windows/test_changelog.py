@@ -23,4 +23,4 @@ AT = "embeddings", 0
 def test_a_loss_touches_the_windows_that_it_may_have_taken_events_from(from_ms, to_ms, touched):
     loss = DataLoss(AT, from_ms, to_ms)
     windows = [Window(100, start_ms) for start_ms in (0, 100, 200, 300, 400)]
-    assert [window.start_ms for window in windows if loss.touches(window)] == touched
+    assert [window.start_ms for window in windows if loss.affects(window)] == touched

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.windows import closing as module
+from driftgauge.core.windows import purging, work_budget
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.core.builders import (
@@ -119,7 +119,7 @@ def test_late_events_are_told_once_a_commit_with_a_place_where_they_stand():
     shard.read(at(0.1), at(0.2), at(5.5), at(2.5), partition=1)
     shard.write()
     shard.apply()
-    (late,) = shard.state.advance().late
+    (late,) = shard.state.close_windows().late
     assert (late.stream, late.size_ms, late.number) == ("images", HOUR_MS, 3)
     assert late.first in {((EVENTS, 1), 2), ((EVENTS, 1), 5)}
     assert status(shard).late == {HOUR_MS: 3}
@@ -143,7 +143,7 @@ def test_streams_share_no_counts_and_no_watermarks():
     assert [result.stream for result in shard.commit()] == ["images"]
     assert shard.status("images").watermark_ms == MONDAY_MS + HOUR_MS
     assert shard.status("texts").watermark_ms == MONDAY_MS
-    assert [(r.stream, r.count) for r in shard.close(everything=True)] == [("images", 1), ("texts", 1)]
+    assert [(r.stream, r.count) for r in shard.close(has_source_ended=True)] == [("images", 1), ("texts", 1)]
 
 
 def test_a_partition_far_ahead_in_a_catch_up_purges_and_closes_nothing_early():
@@ -170,8 +170,8 @@ def test_when_the_source_has_ended_every_window_is_due():
     shard = Shard(build_spec(), partitions=2)
     shard.read(at(0), at(7))
     assert shard.commit() == []
-    assert hours(shard.close(everything=True)) == [(0, 0, 1), (7, 0, 1)]
-    assert shard.close(everything=True) == []
+    assert hours(shard.close(has_source_ended=True)) == [(0, 0, 1), (7, 0, 1)]
+    assert shard.close(has_source_ended=True) == []
 
 
 # What is kept
@@ -192,14 +192,14 @@ def test_panes_and_results_are_forgotten_when_they_are_final_but_for_the_newest_
 
 
 def test_panes_that_are_final_are_forgotten_in_portions(monkeypatch):
-    monkeypatch.setattr(module, "_MAX_FORGOTTEN", 3)
+    monkeypatch.setattr(purging, "_MAX_PURGED_PANES", 3)
     shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0))
     ask(shard, *[(MONDAY_MS + minute * MINUTE_MS, 0) for minute in range(10)])
     shard.read((MONDAY_MS + DAY_MS, 0))
     left = []
     for _ in range(5):
         shard.commit()
-        left.append(len(shard.state.streams["images"].starts()))
+        left.append(len(shard.state.streams["images"].pane_starts()))
     # Three went with the first commit.
     assert left == [5, 2, 1, 1, 1]
 
@@ -221,7 +221,7 @@ def test_a_restart_loses_what_was_not_committed_and_applies_it_again():
     shard.read(at(0.5), at(1))
     shard.write()
     shard.apply()
-    shard.state.advance()
+    shard.state.close_windows()
     shard.restart()
     shard.apply()
     assert hours(shard.close()) == [(0, 0, 2)]
@@ -367,7 +367,7 @@ def test_what_is_of_an_unknown_scheme_goes_with_the_windows_that_it_lies_in():
     shard.restart(build_spec())
     shard.apply()
     ask(shard, at(0), at(2))
-    assert len(shard.state.streams["images"].starts()) == 1
+    assert len(shard.state.streams["images"].pane_starts()) == 1
 
 
 # Work in one round
@@ -423,8 +423,8 @@ def test_a_restart_between_the_windows_of_a_drift_changes_nothing(restarts):
 def test_a_round_does_so_much_work_and_the_next_goes_on(
     monkeypatch, few, besides, segment_keys, work, a_round
 ):
-    monkeypatch.setattr(module, "_FEW_CLUSTERS", few)
-    monkeypatch.setattr(module, "_WORK_BESIDES_CLUSTERS", besides)
+    monkeypatch.setattr(work_budget, "_FEW_CLUSTERS", few)
+    monkeypatch.setattr(work_budget, "_WORK_BESIDES_CLUSTERS", besides)
     part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2))
     reference = replace(RICH, segments=(part,))
     windows = (MOVED, QUIET, MOVED, QUIET)
@@ -432,7 +432,7 @@ def test_a_round_does_so_much_work_and_the_next_goes_on(
     at_once = Shard(rich_spec(reference=reference, alarm=alarm))
     read_hours(at_once, *windows, last=400)
     expected = at_once.commit()
-    monkeypatch.setattr(module, "_MAX_WORK", work)
+    monkeypatch.setattr(work_budget, "_MAX_WORK", work)
     by_rounds = Shard(rich_spec(reference=reference, alarm=alarm))
     read_hours(by_rounds, *windows, last=400)
     found = []
@@ -454,7 +454,7 @@ def test_the_streams_of_a_shard_share_the_work_of_a_round(monkeypatch):
     expected = shards[0].commit()
     assert len(expected) == 12
     work = shards[0].state._closer("images")._work
-    monkeypatch.setattr(module, "_MAX_WORK", 5 * work)
+    monkeypatch.setattr(work_budget, "_MAX_WORK", 5 * work)
     rounds = [shards[1].commit()]
     while results := shards[1].close():
         rounds.append(results)

@@ -19,7 +19,8 @@ from driftgauge.core.statistics.overdispersion import (
     OverdispersionEstimator,
 )
 from driftgauge.core.windows.changelog import HistoryKey
-from driftgauge.core.windows.judging import Completeness, WindowJudge
+from driftgauge.core.windows.completeness import Completeness
+from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
@@ -77,24 +78,24 @@ class Stream:
 
     def restart(self):
         """Begin again with what the changelog holds."""
-        self.kept.update(self.state.take_changes())
+        self.kept.update(self.state.drain_changes())
         self.state = StreamState("images")
         for key, value in self.kept.items():
             self.state.restore(key, value)
         self.judged_by = WindowJudge(self.spec, self.state)
 
-    def judge(self, window, counts=QUIET, *, reference=None, **circumstances):
+    def judge(self, window, counts=QUIET, *, reference=None, **completeness):
         """Judge a window as if these were its events; return its result."""
         if isinstance(window, int):
             window = hour(window)
-        if circumstances.get("missing"):
-            circumstances["incomplete_reason"] = "partitions_missing"
+        if completeness.get("missing"):
+            completeness["incomplete_reason"] = "partitions_missing"
         reference = reference or self.reference
         result = self.judged_by.judge(
             window,
             Tally(build_tally(*counts, reference=reference), CLUSTERS),
             reference,
-            Completeness(**circumstances),
+            Completeness(**completeness),
             7,
         )
         self.state.publish(result)
@@ -244,7 +245,7 @@ def test_slow_drift_warns_from_its_limit_on():
     limit = Stream().judge(0).slow_drift_limit
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = Stream()
-        history = VerdictHistory.begin(RICH.baseline_id, COMPONENTS, 0).remember(
+        history = VerdictHistory.begin(RICH.baseline_id, COMPONENTS, 0).add(
             hour(0), VerdictMemory((), before)
         )
         stream.state.restore(HistoryKey("images", HOUR_MS), history)

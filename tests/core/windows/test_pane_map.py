@@ -26,7 +26,7 @@ def test_a_windows_panes_are_found_without_looking_at_others(panes, length, numb
     within = {(pane.size_ms, pane.start_ms) for pane in panes if window.contains(pane)}
     assert set(held.within(window)) == within
     overlapping = [pane for pane in panes if pane.start_ms < window.end_ms and window.start_ms < pane.end_ms]
-    assert held.has_any_of(window) is bool(overlapping)
+    assert held.overlaps(window) is bool(overlapping)
 
 
 @given(PANES)

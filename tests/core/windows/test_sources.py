@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.windows.changelog import BLOCK, SourcesKey
-from driftgauge.core.windows.sources import NULL, Link, SourceProgress
+from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
 
 NOW_MS = 1_000_000
 
@@ -21,13 +21,13 @@ def expect(known, progress, log_ms):
     """The link, and the row, that a progress makes of what was known."""
     end, since_ms, caught_up_ms, moved_ms = known
     if end == NULL:
-        link = Link.FITS if progress.begins else Link.GAP
+        link = Continuity.CONTIGUOUS if progress.begins else Continuity.GAP
     elif progress.start > end:
-        link = Link.GAP
+        link = Continuity.GAP
     elif progress.start < min(end, progress.end):
-        link = Link.OVERLAP
+        link = Continuity.OVERLAP
     else:
-        link = Link.FITS
+        link = Continuity.CONTIGUOUS
     reached_ms = NULL if progress.caught_up_ms is None else progress.caught_up_ms
     if progress.end > end or reached_ms > caught_up_ms:
         moved_ms = log_ms
@@ -79,11 +79,11 @@ def test_changes_hold_what_differs(progresses):
     for name, topic in sources.topics.items():
         heard = topic.end != NULL
         np.testing.assert_array_equal(topic.values[heard], copy.topics[name].values[heard])
-    assert not list(sources.take_changes())
+    assert not list(sources.drain_changes())
 
 
 def keep(copy, sources):
-    changes = list(sources.take_changes())
+    changes = list(sources.drain_changes())
     keys = [key for key, _ in changes]
     assert keys == sorted(keys, key=lambda key: (key.topic, key.block))
     for key, block in changes:
@@ -97,10 +97,10 @@ def test_partitions_follow_their_topics():
     assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
     sources.accept(build_progress(topic="unknown", partitions=2), NOW_MS)
     assert len(sources.partitions) == 4, "nothing waits for topics that are not configured"
-    sources.replace("embeddings", 2, NOW_MS)
+    sources.replace_topic("embeddings", 2, NOW_MS)
     assert sources.partitions == [("embeddings", 0), ("embeddings", 1), ("others", 0)]
     restored = SourceProgress(["others"])
-    for key, block in sources.take_changes():
+    for key, block in sources.drain_changes():
         if key.topic == "others":
             restored.restore(key, block)
     assert restored.partitions == [("others", 0)]
@@ -109,8 +109,8 @@ def test_partitions_follow_their_topics():
 def test_replaced_topic_forgets_blocks_beyond():
     sources = SourceProgress(["embeddings"])
     sources.accept(build_progress(partitions=BLOCK + 1), NOW_MS)
-    list(sources.take_changes())
-    sources.replace("embeddings", 1, NOW_MS)
-    changes = dict(sources.take_changes())
+    list(sources.drain_changes())
+    sources.replace_topic("embeddings", 1, NOW_MS)
+    changes = dict(sources.drain_changes())
     assert changes[SourcesKey("embeddings", 1)] is None
     assert len(changes[SourcesKey("embeddings", 0)].values) == 1

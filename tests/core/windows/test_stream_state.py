@@ -37,7 +37,7 @@ class Model:
         if step == "final":
             self.state.set_status(StreamStatus(final_ms=what))
         elif step == "forget":
-            self.state.forget_panes(*what)
+            self.state.purge_panes(*what)
         else:
             scheme, start_ms, segment = what
             start_ms -= start_ms % scheme.pane_ms
@@ -48,7 +48,7 @@ class Model:
                 key = PaneKey("images", scheme.key, Window(scheme.pane_ms, start_ms), segment)
                 self.state.restore(key, ones)
                 self.panes.add(key)
-        for key, value in self.state.take_changes():
+        for key, value in self.state.drain_changes():
             if isinstance(key, PaneKey):
                 (self.panes.discard if value is None else self.panes.add)(key)
 
@@ -94,7 +94,7 @@ def test_the_newest_result_of_each_size_is_known_whatever_comes_and_goes(steps):
     state = StreamState("images")
     for step, window in steps:
         if step == "forget":
-            state.forget_published([window] if window in state.published else [])
+            state.purge_results([window] if window in state.published else [])
         elif step == "publish":
             state.publish(build_result(window))
         elif window not in state.published:
@@ -125,7 +125,7 @@ def test_changes_come_once_each_in_the_order_of_the_first():
     state.set_status(StreamStatus(final_ms=0))
     state.add_pane(early)
     state.add_pane(late)
-    changes = list(state.take_changes())
+    changes = list(state.drain_changes())
     assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
     assert changes[0][1].tolist() == [2], "a change that is made again is written as it is now"
-    assert not list(state.take_changes())
+    assert not list(state.drain_changes())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.result import Verdict, VerdictMemory
-from driftgauge.core.windows.verdict import VerdictHistory, decide, enter
+from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
 from driftgauge.core.windows.window import Window
 from tests.core.builders import HOUR_MS
 
@@ -78,7 +78,7 @@ def test_slow_drift_takes_nothing_from_drift():
 def entered(
     memory, *, is_significant_and_large=False, p_value=0.5, slow_drift_limit=NEVER_SLOW, segments=None
 ):
-    return enter(
+    return update_memory(
         memory,
         is_significant_and_large=is_significant_and_large,
         p_value=p_value,
@@ -162,7 +162,7 @@ def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_l
     for gap, found in steps:
         number += 1 + gap
         window = Window(HOUR_MS, number * HOUR_MS)
-        memory = history.memory_at(window)
+        memory = history.memory_for(window)
         for segment, is_significant_and_large in found.items():
             found_in[segment] |= {number} if is_significant_and_large else set()
             is_drift = len(found_in[segment] & {number - 2, number - 1, number}) >= 2
@@ -172,7 +172,7 @@ def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_l
                 has_power=True,
             )
             assert (verdict is Verdict.DRIFT) is is_drift
-        history = history.remember(window, entered(memory, segments=found))
+        history = history.add(window, entered(memory, segments=found))
         assert all(any(recent) and len(recent) <= 2 for recent in history.memory.segments.values())
 
 
@@ -187,13 +187,13 @@ def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_l
 )
 def test_in_windows_that_are_missing_neither_the_whole_nor_a_segment_was_found(gap, recent, segments):
     memory = VerdictMemory((False, True), 2.5, {DE: (False, True), FR: (True, False)})
-    history = VerdictHistory.begin("sha256:abc", 3, 0).remember(Window(HOUR_MS, HOUR_MS), memory)
-    assert history.memory_at(Window(HOUR_MS, (2 + gap) * HOUR_MS)) == VerdictMemory(recent, 2.5, segments)
+    history = VerdictHistory.begin("sha256:abc", 3, 0).add(Window(HOUR_MS, HOUR_MS), memory)
+    assert history.memory_for(Window(HOUR_MS, (2 + gap) * HOUR_MS)) == VerdictMemory(recent, 2.5, segments)
 
 
 def test_before_the_first_window_there_is_none_that_is_missing():
     history = VerdictHistory.begin("sha256:abc", 3, 0)
-    assert history.memory_at(Window(HOUR_MS, 500 * HOUR_MS)) == VerdictMemory()
+    assert history.memory_for(Window(HOUR_MS, 500 * HOUR_MS)) == VerdictMemory()
 
 
 def test_what_a_window_is_judged_with_is_not_changed_by_what_it_leaves():
@@ -212,9 +212,9 @@ def test_a_history_begins_with_nothing_but_where_the_one_before_has_come_to():
 def test_another_warm_up_forgets_what_one_has_taught_of_the_whole_and_of_segments():
     clean = OverdispersionEstimator(1, 2.0, np.ones((3, 3)))
     taught = VerdictHistory("sha256:abc", 7, VerdictMemory((True,)), (0, 5), clean, {DE: clean})
-    assert taught.warmed_by((0, 5)) is taught
+    assert taught.with_warm_up((0, 5)) is taught
     for warm_up in ((0, 6), None):
-        renewed = taught.warmed_by(warm_up)
+        renewed = taught.with_warm_up(warm_up)
         assert (renewed.baseline_id, renewed.end_ms, renewed.memory) == (
             "sha256:abc",
             7,
@@ -228,9 +228,9 @@ def test_another_warm_up_forgets_what_one_has_taught_of_the_whole_and_of_segment
 def test_a_window_that_is_remembered_or_learned_from_moves_the_history_on_to_its_end():
     history = VerdictHistory.begin("sha256:abc", 3, 7)
     memory, clean = VerdictMemory((True,)), OverdispersionEstimator(1, 2.0, history.clean.products + 1)
-    remembered = history.remember(Window(HOUR_MS, HOUR_MS), memory)
+    remembered = history.add(Window(HOUR_MS, HOUR_MS), memory)
     assert (remembered.end_ms, remembered.memory, remembered.clean) == (2 * HOUR_MS, memory, history.clean)
-    learned = history.learn(Window(HOUR_MS, HOUR_MS), clean, {DE: clean})
+    learned = history.add_warm_up(Window(HOUR_MS, HOUR_MS), clean, {DE: clean})
     assert (learned.end_ms, learned.memory, learned.clean) == (2 * HOUR_MS, VerdictMemory(), clean)
     assert learned.segments == {DE: clean}
     assert history.segments == {}
