@@ -53,7 +53,7 @@ def build_projection(shift=0):
     return Projection(mean, directions.T[leading].astype(np.float32), variances[leading])
 
 
-def build_segment(key, value, *counts):
+def build_segment_reference(key, value, *counts):
     """A segment of so many unit vectors of each cluster."""
     projection = build_projection()
     along = projection.coordinates(np.eye(CLUSTERS, dtype=np.float32)) * projection.step

@@ -111,7 +111,7 @@ def simulation(*strategies, number=40):
 
 
 @simulation(plans("grow"), shapes(), number=60)
-def test_all_members_count_every_event_once(plan, shape):
+def test_group_counts_every_event_once(plan, shape):
     group = run(plan, shape, specs(2))
     assert group.late.total() == 0
     check_counts(group)
@@ -122,7 +122,7 @@ def test_all_members_count_every_event_once(plan, shape):
 
 
 @simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), number=60)
-def test_every_event_is_counted_or_late_for_each_size(plan, shape):
+def test_group_counts_each_event_or_reports_it_late(plan, shape):
     group = run(plan, shape, specs(3))
     check_revisions(group)
     check_totals(group)
@@ -136,7 +136,7 @@ def test_every_event_is_counted_or_late_for_each_size(plan, shape):
 
 
 @simulation(plans("lose", behind_ms=DISORDER_MS), shapes())
-def test_windows_that_lost_events_say_so_and_the_counts_are_of_the_others(plan, shape):
+def test_group_marks_windows_with_lost_events(plan, shape):
     group = run(plan, shape, specs(2))
     check_counts(group)
     check_revisions(group)
@@ -146,7 +146,7 @@ def test_windows_that_lost_events_say_so_and_the_counts_are_of_the_others(plan, 
 
 
 @simulation(plans(), shapes())
-def test_a_replay_gives_the_same_results_to_the_bit(plan, shape):
+def test_replay_gives_identical_results(plan, shape):
     group = run(plan, shape, specs(2))
     replayed = replay(specs(2, disorder_ms=10**9), group.written)
     assert replayed.keys() == group.final.keys()
@@ -157,7 +157,7 @@ def test_a_replay_gives_the_same_results_to_the_bit(plan, shape):
 
 
 @simulation(plans("stick", "grow", behind_ms=20_000), shapes(SKEW_MS), number=15)
-def test_state_holds_what_is_open_and_no_more(plan, shape):
+def test_state_holds_only_open_windows(plan, shape):
     group = run(plan, shape, specs(2))
     for _ in range(4):
         for stream in range(2):

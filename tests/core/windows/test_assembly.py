@@ -18,7 +18,7 @@ def parts(producer, number, size):
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=8),
     st.randoms(use_true_random=False),
 )
-def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, random):
+def test_interleaved_commits_are_assembled_whole(commits, random):
     queues = {}
     for number, (producer, size) in enumerate(commits):
         queues.setdefault(producer, []).extend(parts(producer, number, size))
@@ -35,14 +35,14 @@ def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, ran
     assert (assembler.orphans, assembler.first_offset) == (0, None)
 
 
-def test_a_commit_that_does_not_end_with_progress_is_dropped():
+def test_commit_without_final_progress_is_dropped():
     assembler = CommitAssembler()
     one, _ = parts("a", 0, 2)
     assert assembler.add(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
     assert (assembler.orphans, assembler.first_offset) == (1, None)
 
 
-def test_the_lowest_part_that_waits_is_known():
+def test_first_offset_is_lowest_staged_part():
     assembler = CommitAssembler()
     assembler.add(7, 0, parts("a", 0, 2)[0])
     assembler.add(8, 0, parts("b", 0, 3)[0])
@@ -55,7 +55,7 @@ def test_the_lowest_part_that_waits_is_known():
     assert (assembler.orphans, assembler.first_offset) == (1, None)
 
 
-def test_a_part_that_comes_twice_drops_its_commit():
+def test_duplicate_part_drops_commit():
     assembler = CommitAssembler()
     first, last = parts("a", 0, 2)
     for part in (first, first, last):

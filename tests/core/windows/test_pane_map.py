@@ -21,7 +21,7 @@ def filled(panes):
 
 
 @given(PANES, LENGTHS, st.integers(0, 20))
-def test_a_windows_panes_are_found_without_looking_at_others(panes, length, number):
+def test_lookup_by_window_equals_scan_of_all_panes(panes, length, number):
     held, window = filled(panes), Window(length, length * number)
     within = {(pane.size_ms, pane.start_ms) for pane in panes if window.contains(pane)}
     assert set(held.within(window)) == within
@@ -30,7 +30,7 @@ def test_a_windows_panes_are_found_without_looking_at_others(panes, length, numb
 
 
 @given(PANES)
-def test_what_is_removed_is_gone_and_the_others_are_not(panes):
+def test_remove_deletes_only_named_pane(panes):
     held = filled(panes)
     assert set(held) == panes
     for pane in sorted(panes)[::2]:

@@ -38,15 +38,13 @@ def build_score(contributions):
         ([0.0, 0.0, 0.0, 0.0], ()),
     ],
 )
-def test_movers_are_the_clusters_that_contribute_most_and_anything_the_lower_of_equals_first(
-    contributions, movers
-):
+def test_movers_are_largest_contributions_lower_cluster_first(contributions, movers):
     assert build_score(contributions).movers == movers
     assert len(movers) <= MAX_MOVERS
 
 
 @given(COUNTS)
-def test_a_signed_contribution_is_negative_where_the_share_has_fallen(counts):
+def test_signed_contribution_is_negative_where_share_fell(counts):
     contributions = js_contributions(counts, FIRST.counts)
     result = build_result(Window(HOUR_MS, 0), counts=counts, score=build_score(contributions))
     signed = result.signed_contributions
@@ -56,11 +54,11 @@ def test_a_signed_contribution_is_negative_where_the_share_has_fallen(counts):
     np.testing.assert_array_equal(np.sign(signed[contributions > 0]), np.sign(gain[contributions > 0]))
 
 
-def test_a_window_without_a_score_has_no_contributions():
+def test_window_without_score_has_no_contributions():
     assert build_result(Window(HOUR_MS, 0)).signed_contributions is None
 
 
-def test_the_events_of_a_window_are_those_of_all_its_clusters():
+def test_count_is_sum_over_clusters():
     result = build_result(Window(HOUR_MS, 0), counts=np.array([3, 0, 4, 0]))
     assert result.count == 7
     assert type(result.count) is int

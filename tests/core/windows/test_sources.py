@@ -67,7 +67,7 @@ def test_accept_equals_model(progresses):
 
 
 @given(progresses)
-def test_changes_hold_what_differs(progresses):
+def test_drained_changes_restore_equal_progress(progresses):
     """Who takes in every change has the same, whenever it was asked for."""
     sources, copy = SourceProgress(["embeddings"]), SourceProgress(["embeddings"])
     for number, progress in enumerate(progresses):
@@ -90,7 +90,7 @@ def keep(copy, sources):
         copy.restore(key, block)
 
 
-def test_partitions_follow_their_topics():
+def test_partitions_follow_topic_sizes():
     sources = SourceProgress(["embeddings", "others"])
     assert sources.partitions == [("embeddings", 0), ("others", 0)]
     sources.accept(build_progress(partitions=3), NOW_MS)
@@ -106,7 +106,7 @@ def test_partitions_follow_their_topics():
     assert restored.partitions == [("others", 0)]
 
 
-def test_replaced_topic_forgets_blocks_beyond():
+def test_replaced_topic_deletes_blocks_past_its_end():
     sources = SourceProgress(["embeddings"])
     sources.accept(build_progress(partitions=BLOCK + 1), NOW_MS)
     list(sources.drain_changes())

@@ -60,7 +60,7 @@ class Model:
 
 
 @given(st.lists(steps, max_size=30))
-def test_the_open_windows_that_are_remembered_are_those_counted_one_by_one(steps):
+def test_cached_open_windows_equal_fresh_count(steps):
     model = Model()
     for step, what in steps:
         model.do(step, what)
@@ -68,7 +68,7 @@ def test_the_open_windows_that_are_remembered_are_those_counted_one_by_one(steps
         assert model.state.open_windows(SIZES_MS) == expected
 
 
-def test_open_windows_are_counted_again_only_after_a_pane_came_or_went():
+def test_open_windows_are_recounted_only_after_pane_changes():
     model = Model()
     pane = SCHEMES[0], 0, None
     model.do("add", pane)
@@ -90,7 +90,7 @@ results = st.builds(Window, st.sampled_from(SIZES_MS), st.integers(0, 6).map(lam
         max_size=20,
     )
 )
-def test_the_newest_result_of_each_size_is_known_whatever_comes_and_goes(steps):
+def test_newest_is_last_published_window_of_each_size(steps):
     state = StreamState("images")
     for step, window in steps:
         if step == "forget":
@@ -106,7 +106,7 @@ def test_the_newest_result_of_each_size_is_known_whatever_comes_and_goes(steps):
         }
 
 
-def test_what_was_shown_as_newest_is_not_changed_by_what_comes_later():
+def test_newest_mapping_is_not_changed_in_place():
     state = StreamState("images")
     state.publish(build_result(Window(HOUR_MS, 0)))
     shown = state.newest
@@ -115,7 +115,7 @@ def test_what_was_shown_as_newest_is_not_changed_by_what_comes_later():
     assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
 
 
-def test_changes_come_once_each_in_the_order_of_the_first():
+def test_drain_yields_each_key_once_in_order_of_first_change():
     state = StreamState("images")
     ones = np.ones(1, dtype=np.int64)
     late, early = (
