@@ -14,11 +14,11 @@ from tests.core.builders import (
     build_batch,
     build_spec,
     counts_of,
-    plain,
     summary,
     windows_of,
 )
 from tests.examples import examples
+from tests.results import plain
 
 
 def test_each_commit_closes_what_is_due_by_its_own_events():

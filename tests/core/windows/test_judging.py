@@ -18,7 +18,6 @@ from tests.core.builders import (
     DAY_MS,
     HOUR_MS,
     build_reference,
-    plain,
 )
 from tests.core.windows.builders import (
     AWAY,
@@ -31,6 +30,7 @@ from tests.core.windows.builders import (
     hour_window,
 )
 from tests.examples import examples
+from tests.results import plain
 
 NEXT = build_reference("next", count=100_000)
 OK, WARNING, DRIFT = Verdict.OK, Verdict.WARNING, Verdict.DRIFT

@@ -28,8 +28,8 @@ from tests.core.builders import (
     build_segment_reference,
     build_spec,
     build_tally,
-    plain,
 )
+from tests.results import plain
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)

@@ -24,7 +24,6 @@ from tests.core.builders import (
     DAY_MS,
     HOUR_MS,
     build_tally,
-    plain,
 )
 from tests.core.windows.builders import (
     AWAY,
@@ -43,6 +42,7 @@ from tests.core.windows.builders import (
     summarize_segments,
 )
 from tests.examples import examples
+from tests.results import plain
 
 OK, WARNING, DRIFT = Verdict.OK, Verdict.WARNING, Verdict.DRIFT
 

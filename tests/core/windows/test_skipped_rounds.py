@@ -3,7 +3,7 @@
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.core.builders import MINUTE_MS, SECOND_MS, plain
+from tests.core.builders import MINUTE_MS, SECOND_MS
 from tests.core.shard import EVENTS, Shard
 from tests.core.windows.builders import (
     build_minute_spec,
@@ -11,6 +11,7 @@ from tests.core.windows.builders import (
     run_for,
 )
 from tests.examples import examples
+from tests.results import plain
 
 PLAN = st.lists(
     st.tuples(

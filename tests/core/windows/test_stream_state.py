@@ -1,3 +1,5 @@
+"""The state of one stream: open windows, newest results, and the order of changelog entries."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.windows.changelog import PaneKey, PublishedKey, StreamStatus
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
-from tests.core.builders import HOUR_MS, MINUTE_MS, build_result
+from tests.core.builders import HOUR_MS, MINUTE_MS
+from tests.results import build_result
 
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
 # Panes of two lengths may stand side by side after a change of the window sizes.
@@ -15,6 +18,7 @@ SCHEMES = tuple(
     Scheme("first", pane_ms, (), (("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
 SEGMENTS = (None, ("country", "de"))
+COUNTS = (1, 2, 0, 0)
 
 starts = st.integers(0, 40).map(lambda number: number * 10 * MINUTE_MS)
 panes = st.tuples(st.sampled_from(SCHEMES), starts, st.sampled_from(SEGMENTS))
@@ -96,9 +100,9 @@ def test_newest_is_last_published_window_of_each_size(steps):
         if step == "forget":
             state.purge_results([window] if window in state.published else [])
         elif step == "publish":
-            state.publish(build_result(window))
+            state.publish(build_result(window, COUNTS))
         elif window not in state.published:
-            state.restore(PublishedKey("images", window), build_result(window))
+            state.restore(PublishedKey("images", window), build_result(window, COUNTS))
         sizes = {window.size_ms for window in state.published}
         assert state.newest == {
             size_ms: state.published[max(w for w in state.published if w.size_ms == size_ms)]
@@ -108,9 +112,9 @@ def test_newest_is_last_published_window_of_each_size(steps):
 
 def test_newest_mapping_is_not_changed_in_place():
     state = StreamState("images")
-    state.publish(build_result(Window(HOUR_MS, 0)))
+    state.publish(build_result(Window(HOUR_MS, 0), COUNTS))
     shown = state.newest
-    state.publish(build_result(Window(HOUR_MS, HOUR_MS)))
+    state.publish(build_result(Window(HOUR_MS, HOUR_MS), COUNTS))
     assert shown[HOUR_MS].window.start_ms == 0
     assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
 

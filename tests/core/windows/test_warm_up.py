@@ -23,7 +23,6 @@ from tests.core.builders import (
     HOUR_MS,
     build_spec,
     build_tally,
-    plain,
 )
 from tests.core.windows.builders import (
     FIRST_AFTER,
@@ -36,6 +35,7 @@ from tests.core.windows.builders import (
     build_bursts,
     hour_window,
 )
+from tests.results import plain
 
 DRIFT = Verdict.DRIFT
 

@@ -14,7 +14,6 @@ from tests.core.builders import (
     HOUR_MS,
     MONDAY_MS,
     build_spec,
-    plain,
 )
 from tests.core.shard import Shard
 from tests.core.windows.builders import (
@@ -23,6 +22,7 @@ from tests.core.windows.builders import (
     RICH,
     at,
 )
+from tests.results import plain
 
 
 def rich_spec(**changes):
