@@ -166,7 +166,7 @@ def test_final_panes_are_purged_in_portions(monkeypatch):
     left = []
     for _ in range(5):
         shard.commit()
-        left.append(len(shard.state.streams["images"].pane_starts()))
+        left.append(len(shard.state.streams["images"].panes.starts()))
     # Three went with the first commit.
     assert left == [5, 2, 1, 1, 1]
 

@@ -139,7 +139,7 @@ class WindowCloser:
         reference, is_counted_otherwise = self._reference(window)
         if reference is None:
             return None
-        values = self._state.tally(self._spec.scheme(reference).key, window)
+        values = self._state.panes.tally(self._spec.scheme(reference).key, window)
         if values is None:
             return None
         tally = Tally(values, len(reference.counts))
@@ -169,7 +169,7 @@ class WindowCloser:
         """
         in_force = self._spec.in_force(window.start_ms)
         expected = self._spec.scheme(in_force).key
-        schemes = self._state.schemes(window)
+        schemes = self._state.panes.schemes(window)
         if expected in schemes:
             return in_force, len(schemes) > 1
         known = sorted(schemes & self._by_scheme.keys())

@@ -86,7 +86,7 @@ class WindowJudge:
                 else history.add(window, after),
             )
         movers = () if score is None else score.movers
-        names = self._state.example_names(self._spec.scheme(reference).key, window) if movers else {}
+        names = self._state.panes.example_names(self._spec.scheme(reference).key, window) if movers else {}
         return WindowResult(
             stream=self._spec.name,
             window=window,
@@ -176,7 +176,7 @@ class WindowJudge:
         tallies = {}
         for segment in reference.segments_by(self._spec.alarm.segment_keys):
             key = segment.key, segment.value
-            values = self._state.tally(scheme, window, key)
+            values = self._state.panes.tally(scheme, window, key)
             if values is not None:
                 tallies[key] = Tally(values, len(reference.counts))
         return tallies

@@ -7,10 +7,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example, merge_examples, name_examples
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime
 from driftgauge.core.partition import Partition
-from driftgauge.core.reference import Segment
 from driftgauge.core.windows.changelog import (
     BLOCK,
     DataLoss,
@@ -24,7 +23,7 @@ from driftgauge.core.windows.changelog import (
     StreamStatus,
     Value,
 )
-from driftgauge.core.windows.pane_map import PaneMap
+from driftgauge.core.windows.pane_store import PaneStore
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.sources import NULL
 from driftgauge.core.windows.verdict import VerdictHistory
@@ -32,7 +31,6 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["StreamState"]
 
-_SchemeSegment = tuple[str, Segment | None]  # scheme, segment
 _NO_TIMES = np.empty((0, 2), dtype=np.int64)
 
 
@@ -48,13 +46,11 @@ class StreamState:
         self.newest: Mapping[int, WindowResult] = {}
         """The newest published result of each window size, ms; a new mapping replaces it on each change."""
         self.histories: dict[int, VerdictHistory] = {}
-        self._panes: dict[_SchemeSegment, PaneMap[NDArray[np.int64]]] = {}
-        self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
+        self.panes = PaneStore(stream)
         self.has_changed = True
         """Whether counts or event time have changed since the dirty panes were drained."""
         self._dirty_panes: set[Window] = set()
         self._dirty_keys: dict[Key, None] = {}  # in the order in which they changed
-        self._open_windows: tuple[object, Mapping[int, int]] | None = None
 
     def restore(self, key: Key, value: Value) -> None:
         """Restore a changelog entry."""
@@ -66,13 +62,10 @@ class StreamState:
                 block = cast("NDArray[np.int64]", value)
                 self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
             case PaneKey():
-                panes = self._panes.setdefault((key.scheme, key.segment), PaneMap())
-                panes.put(key.pane, cast("NDArray[np.int64]", value))
+                self.panes.restore_tally(key, cast("NDArray[np.int64]", value))
                 self._dirty_panes.add(key.pane)
-                self._open_windows = None
             case ExamplesKey():
-                examples = self._examples.setdefault(key.scheme, PaneMap())
-                examples.put(key.pane, cast("tuple[Example, ...]", value))
+                self.panes.restore_examples(key, cast("tuple[Example, ...]", value))
             case PublishedKey():
                 self._set_result(cast("WindowResult", value))
             case HistoryKey():
@@ -90,25 +83,17 @@ class StreamState:
     def add_pane(self, delta: PaneDelta) -> None:
         """Add a delta to a pane's tally."""
         pane = Window(delta.scheme.pane_ms, delta.start_ms)
-        panes = self._panes.setdefault((delta.scheme.key, delta.segment), PaneMap())
-        before = panes.get(pane)
-        # Not in place: drained entries share the array.
-        panes.put(pane, delta.values if before is None else before + delta.values)
-        if before is None:
-            self._open_windows = None
+        key = PaneKey(self.stream, delta.scheme.key, pane, delta.segment)
+        self.panes.add_tally(key, delta.values)
         self.has_changed = True
-        self._mark_dirty(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
+        self._mark_dirty(key)
         self._dirty_panes.add(pane)
 
     def add_examples(self, delta: ExamplesDelta) -> None:
         """Add examples to a pane."""
-        pane = Window(delta.scheme.pane_ms, delta.start_ms)
-        panes = self._examples.setdefault(delta.scheme.key, PaneMap())
-        before = panes.get(pane) or ()
-        merged = merge_examples((before, delta.examples))
-        if merged != before:
-            panes.put(pane, merged)
-            self._mark_dirty(ExamplesKey(self.stream, delta.scheme.key, pane))
+        key = ExamplesKey(self.stream, delta.scheme.key, Window(delta.scheme.pane_ms, delta.start_ms))
+        if self.panes.add_examples(key, delta.examples):
+            self._mark_dirty(key)
 
     def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
         """Advance the event time of a source partition; its first new event ends a data loss."""
@@ -153,50 +138,13 @@ class StreamState:
         )
         self.set_status(replace(self.status, losses=losses))
 
-    def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
-        """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
-        total = None
-        for values in self._panes.get((scheme, segment), PaneMap()).within(window):
-            total = values if total is None else total + values
-        return total
-
-    def schemes(self, window: Window) -> set[str]:
-        """Return the schemes under which events of a window were, or may have been, counted."""
-        return {
-            scheme
-            for (scheme, segment), panes in self._panes.items()
-            if segment is None and panes.overlaps(window)
-        }
-
-    def example_names(self, scheme: str, window: Window) -> dict[int, tuple[str, ...]]:
-        """Return the names of a window's examples by cluster."""
-        return name_examples(self._examples.get(scheme, PaneMap()).within(window))
-
     def is_open(self, window: Window) -> bool:
         """Return whether a window is not final."""
         return self.status.final_ms is None or window.end_ms > self.status.final_ms
 
-    def pane_starts(self) -> set[int]:
-        """Return the start times of the panes that hold events, event time in ms."""
-        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
-        return set().union(*(panes.starts() for panes in whole))
-
     def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
-        """Return how many windows of each size, ms, hold events and are not final.
-
-        The mapping is cached, because it is read at every commit: it changes only when a pane is added or
-        removed, or the purge horizon moves.
-        """
-        final_ms = self.status.final_ms
-        if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
-            starts = self.pane_starts()
-            windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
-            counts = {
-                size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
-                for size_ms in sizes_ms
-            }
-            self._open_windows = (sizes_ms, final_ms), counts
-        return self._open_windows[1]
+        """Return how many windows of each size, ms, hold events and are not final."""
+        return self.panes.open_windows(sizes_ms, self.status.final_ms)
 
     def drain_dirty_panes(self) -> set[Window]:
         """Return the panes that have changed since the last call."""
@@ -223,26 +171,10 @@ class StreamState:
 
     def purge_panes(self, settled_ms: int, at_most: int) -> bool:
         """Delete at most this many panes that end at or before an event time; return whether none is left."""
-        stale: list[PaneKey | ExamplesKey] = [
-            PaneKey(self.stream, scheme, pane, segment)
-            for (scheme, segment), panes in self._panes.items()
-            for pane in panes
-            if pane.end_ms <= settled_ms
-        ]
-        stale += [
-            ExamplesKey(self.stream, scheme, pane)
-            for scheme, panes in self._examples.items()
-            for pane in panes
-            if pane.end_ms <= settled_ms
-        ]
-        self._open_windows = None if stale else self._open_windows
-        for key in stale[:at_most]:
-            if isinstance(key, PaneKey):
-                self._panes[key.scheme, key.segment].remove(key.pane)
-            else:
-                self._examples[key.scheme].remove(key.pane)
+        purged, is_done = self.panes.purge(settled_ms, at_most)
+        for key in purged:
             self._mark_dirty(key)
-        return len(stale) <= at_most
+        return is_done
 
     def drain_changes(self) -> Iterator[tuple[Key, Value | None]]:
         """Yield the changelog entries since the last call; None for a deleted key."""
@@ -268,9 +200,9 @@ class StreamState:
                 times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None
             case PaneKey():
-                return self._panes[key.scheme, key.segment].get(key.pane)
+                return self.panes.tally_of(key)
             case ExamplesKey():
-                return self._examples[key.scheme].get(key.pane)
+                return self.panes.examples_of(key)
             case PublishedKey():
                 return self.published.get(key.window)
             case HistoryKey():
