@@ -1,4 +1,4 @@
-"""Parts of commits to whole commits, whatever lies between them."""
+"""Assembly of commits from interleaved parts."""
 
 from hypothesis import given
 from hypothesis import strategies as st

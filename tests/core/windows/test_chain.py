@@ -1,4 +1,4 @@
-"""The chain of progress: each cause that breaks it is found, counted, and marks the windows concerned."""
+"""The chain of progress: gaps and overlaps are counted, and mark the affected windows."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def marks(results):
 
 @pytest.fixture
 def shard():
-    """A shard after three hours with an event each on its one partition."""
+    """A shard after three hours with two events each on its one partition."""
     shard = Shard(build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS))
     for hour in range(3):
         shard.read(at(hour), at(hour + 0.5))
@@ -49,7 +49,7 @@ def test_offset_reset_forward_is_gap_that_marks_windows(shard):
     results = shard.commit()
     assert shard.chain == (1, 0, 0)
     assert "embeddings[0]" in shard.chain_errors[0]
-    # The last event counted was at 2.5 h, the first one after the gap at 5 h.
+    # The last event before the gap is at 2.5 h, the first one after it at 5 h.
     assert marks(results) == [(2, True, False, False), (5, True, False, False)]
     shard.read(at(10))
     assert marks(shard.commit()) == [(8, False, False, False)]
@@ -68,7 +68,7 @@ def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     results = shard.commit()
     assert shard.chain == (0, 2, 0)
     history = shard.state.streams["images"].histories[HOUR_MS]
-    # Events up to 2.5 h were counted before, and the commit that passed them brought others as well.
+    # Events up to 2.5 h were counted before; their commit marks its other events as well.
     assert marks(results) == [(hour, False, True, True) for hour in (2, 3, 4)]
     assert history.end_ms == MONDAY_MS + 2 * HOUR_MS
     shard.read(at(6), at(7.5))
@@ -236,7 +236,7 @@ def test_interval_without_events_continues_chain(shard):
 
 
 def torn(shard, missing):
-    """Commit several parts, of which some are missing, then another; return how many came, and results."""
+    """Write a commit with missing parts, then another; return the number of parts read, and the results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
     offsets = shard.write(limit_bytes=900)
@@ -257,7 +257,7 @@ def test_torn_commit_is_not_applied_and_is_gap(missing):
     shard.commit()
     orphans, results = torn(shard, missing)
     assert shard.chain == (1, 0, orphans)
-    # Counted were the events before and after.
+    # Only the events before and after the gap are counted.
     assert summary(results) == [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0))]
     assert results[0].events_lost
     shard.restart()

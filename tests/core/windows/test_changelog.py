@@ -1,4 +1,4 @@
-"""What is kept of a stream: which windows a loss may concern."""
+"""Data loss: the windows that it may affect."""
 
 import pytest
 

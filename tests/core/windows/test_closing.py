@@ -141,7 +141,7 @@ def test_end_of_source_closes_every_window():
     assert shard.close(has_source_ended=True) == []
 
 
-# What is kept
+# Purging and restarts
 
 
 def test_final_panes_and_results_are_purged_except_newest():
@@ -167,7 +167,7 @@ def test_final_panes_are_purged_in_portions(monkeypatch):
     for _ in range(5):
         shard.commit()
         left.append(len(shard.state.streams["images"].panes.starts()))
-    # Three went with the first commit.
+    # The first commit purged three.
     assert left == [5, 2, 1, 1, 1]
 
 

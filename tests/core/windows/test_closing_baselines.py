@@ -33,7 +33,7 @@ def scheduled(from_hour):
 def test_baseline_changes_at_scheduled_time():
     shard = Shard(build_spec(baselines=scheduled(2)))
     shard.read(at(0), at(1), at(1.5, 1), baseline=FIRST.key)
-    # Event 0 is of cluster 1 by the other baseline.
+    # The other baseline assigns event 0 to cluster 1.
     shard.read(at(2), at(2.5, 1), at(4), baseline=OTHER.key)
     results = shard.commit()
     assert [(result.baseline_id, result.counts.tolist()) for result in results] == [
@@ -46,7 +46,7 @@ def test_baseline_changes_at_scheduled_time():
 
 
 def test_window_counted_under_two_baselines_is_incomplete():
-    # One replica did not know the schedule yet.
+    # One replica has the old schedule.
     shard = Shard(build_spec(baselines=scheduled(1)))
     shard.read(at(1), at(1), baseline=FIRST.key)
     shard.read(at(1, 1), at(2), at(3), baseline=OTHER.key)
@@ -95,7 +95,7 @@ def test_window_over_panes_of_other_length_is_incomplete(sizes_ms):
     assert reasons[6, sizes_ms[-1]] is None
     for (start, size_ms), reason in reasons.items():
         if start == 4:
-            # Of the events at 4.1 h nobody knows in which half hour they were.
+            # The half hour of the events at 4.1 h is unknown.
             assert reason == "counted_otherwise", (start, size_ms)
     assert any(start == 4 for start, _ in reasons)
 

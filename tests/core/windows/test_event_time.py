@@ -19,7 +19,7 @@ def test_event_far_ahead_closes_nothing_early():
     for second in range(600):
         now_ms = shard.now_ms = MONDAY_MS + second * SECOND_MS
         times = [now_ms, now_ms + 500] if second != 200 else [now_ms, now_ms + 299 * SECOND_MS]
-        # What is ahead of the reader's clock moves the watermark no further than that clock.
+        # The reader's clock limits how far an event ahead of it moves the watermark.
         shard.read(*[(time_ms, 0) for time_ms in times], credible_ms=[min(time, now_ms) for time in times])
         results += shard.commit(caught_up=True)
     assert summarize_minutes(results) == [
@@ -96,7 +96,7 @@ def test_unreadable_idle_partition_holds_watermark():
     read_now(shard, 0, 1)
     assert len(run_for(shard, 3 * MINUTE_MS, 0)) == 2
     assert run_for(shard, 5 * MINUTE_MS, 0, unread=(1,)) == []
-    # Its backlog comes: none of it is late, and the minutes hold it.
+    # Its backlog is read: no event is late, and each is counted in its minute.
     for minute in (3, 4, 5):
         shard.read((MONDAY_MS + minute * MINUTE_MS, 1), partition=1)
     read_now(shard, 0)
@@ -111,7 +111,7 @@ def test_idle_partition_active_again_closes_nothing_early():
     shard = Shard(build_minute_spec(), partitions=2)
     read_now(shard, 0, 1)
     run_for(shard, 55 * SECOND_MS, 0)
-    # The other passes the minute; before the idle one is caught up to that, an old event of it is read.
+    # The active partition passes the minute; an old event of the idle one is read before it catches up.
     shard.now_ms = MONDAY_MS + 65 * SECOND_MS
     read_now(shard, 0)
     assert shard.commit(caught_up=(0,)) == []
@@ -139,7 +139,7 @@ def test_silence_closes_only_up_to_time_read_everywhere():
     results = []
     for _ in range(30):
         shard.now_ms += STEP_MS
-        # Partition 1 is known to be read up to 50 s, and no further.
+        # Partition 1 is read up to 50 s.
         results += shard.commit(caught_up=(0, 1) if shard.now_ms <= MONDAY_MS + 50_000 else (0,))
     assert results == []
     assert shard.commit(caught_up_ms=MONDAY_MS + MINUTE_MS - 1) == []
@@ -152,7 +152,7 @@ def test_silence_is_measured_in_log_time():
     for _ in range(30):
         shard.write(caught_up=True)
         shard.now_ms += STEP_MS
-    # All is read at once, long after: a round in between closes by what was applied alone.
+    # Everything is read at once, much later: each round closes by the applied log time alone.
     log, shard.log = shard.log, []
     results = []
     for entry in log:

@@ -52,10 +52,10 @@ def test_partition_unread_for_day_delays_only_its_streams():
     assert max(result.published_ms - result.window.end_ms for result in after) <= MINUTE_MS
     history = shard.state.streams["images"].histories[MINUTE_MS]
     assert history.end_ms == images[-1].window.end_ms
-    # A day has 1,440 panes: what is kept is what an hour of waiting needs.
+    # A day has 1,440 panes; the state holds only those of an hour of waiting.
     assert largest < 2 * (60 + 10 + 10) + 40
     assert len(shard.kept) < 60
-    # It returns, and holds again when it is level.
+    # The partition returns, and holds windows again once it has caught up.
     shard.read(*[(begun_ms + each * MINUTE_MS, 1) for each in range(1_400)], partition=both[1])
     late_before = shard.late["images", MINUTE_MS]
     results = step(both[0])
@@ -79,7 +79,7 @@ def test_given_up_idle_partition_returns_when_caught_up():
     assert {(result.verdict is Verdict.INCOMPLETE, result.missing) for result in results} == {
         (False, ((EVENTS, 1),))
     }
-    # It can be read again and is behind: as long as it is, it holds nothing up.
+    # The partition is readable again; while it is behind, it holds no window.
     read_now(shard, 0)
     shard.read((shard.now_ms - 50 * MINUTE_MS, 1), partition=1)
     shard.commit(caught_up=(0,))
@@ -109,7 +109,7 @@ def test_restarts_do_not_restart_waits():
         for step in range(HOUR_MS // STEP_MS):
             shard.now_ms += STEP_MS
             read_now(shard, 0)
-            # Partition 1 falls idle, partition 2 becomes unreadable after ten minutes.
+            # Partition 1 becomes idle, and partition 2 unreadable after ten minutes.
             seen += shard.commit(caught_up=True, unread=(2,) if step > 120 else ())
             if is_restarted and step % 10 == 9:
                 shard.restart()
@@ -136,7 +136,7 @@ def test_pause_of_all_count_tasks_is_not_waited(is_restarted):
     shard.now_ms += 3 * HOUR_MS
     if is_restarted:
         shard.restart()
-    # The first replica is back before the second.
+    # The first replica restarts before the second.
     for _ in range(6):
         shard.read(*[(stopped_ms + minute * MINUTE_MS, 0) for minute in range(60)], partition=0)
         assert shard.commit(unread=(1,), after_ms=STEP_MS) == []

@@ -99,7 +99,7 @@ def test_revision_is_judged_with_memory_of_first():
     before = stream.history
     revised = stream.judge(1, MOVED)
     assert (revised.verdict, revised.memory.recent) == (DRIFT, (True,))
-    # What the windows after it were judged with was the first one's.
+    # Later windows keep the memory of the first revision.
     assert stream.judge(2, MOVED).memory.recent == (True, False)
     assert stream.verdict(0, MOVED) is WARNING
     assert stream.history is before
@@ -126,7 +126,7 @@ def test_window_after_later_one_is_judged_without_memory():
     late = stream.judge(1, MOVED)
     assert (late.verdict, late.memory) == (WARNING, VerdictMemory())
     assert (stream.judge(1, MOVED).memory, stream.history) == (VerdictMemory(), before)
-    # When the one after it entered it was not known to be found.
+    # The window counted as False when the one after it entered.
     assert stream.judge(3).memory.recent == (False, True)
 
 
@@ -172,7 +172,7 @@ def test_small_evidence_accumulates_to_slow_drift_warning():
 
 
 def test_slow_drift_warns_from_its_limit():
-    # So many events that the window's evidence is clipped, at four deviations, and far from large.
+    # The evidence of this many events is clipped at four deviations, and the change is far from large.
     trifle = (42_500, 28_500, 19_500, 9_500)
     limit = JudgedStream().judge(0).slow_drift_limit
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
@@ -237,11 +237,11 @@ def test_memory_of_other_baseline_is_not_used():
     st.sampled_from([None, (0, 3 * HOUR_MS)]),
 )
 def test_restarts_between_windows_change_nothing(steps, restarts, warm_up):
-    whole, broken = (JudgedStream(min_events=11, level=0.001, warm_up=warm_up) for _ in range(2))
+    steady, restarted = (JudgedStream(min_events=11, level=0.001, warm_up=warm_up) for _ in range(2))
     for number, (ahead, counts, missing) in enumerate(steps):
         if number in restarts:
-            broken.restart()
+            restarted.restart()
         window = max(number // 2 + ahead, 0)
-        seen = [stream.judge(window, counts, missing=missing) for stream in (whole, broken)]
+        seen = [stream.judge(window, counts, missing=missing) for stream in (steady, restarted)]
         assert plain(seen[0]) == plain(seen[1])
-    assert plain(whole.history) == plain(broken.history)
+    assert plain(steady.history) == plain(restarted.history)

@@ -1,4 +1,4 @@
-"""Panes of several lengths side by side: which of them lie within a window, which reach into it."""
+"""Lookup by window among overlapping panes of several lengths."""
 
 import pytest
 from hypothesis import given

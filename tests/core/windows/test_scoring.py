@@ -1,4 +1,4 @@
-"""Scores against a baseline, and which windows and segments are significant and large."""
+"""Window scores, and the significance and size of windows and segments."""
 
 import math
 from dataclasses import replace
@@ -34,7 +34,7 @@ from tests.results import plain
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)
 NULL = DivergenceNull(RICH.counts, 1.0)
-NEVER = 1e9  # of a floor that nothing reaches
+NEVER = 1e9  # a floor that no score reaches
 
 RELATED = Overdispersion(200, 3.0, np.diag([4.0, 2.0]))
 
@@ -49,7 +49,7 @@ def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, **alarm):
 
 
 def tally(*counts, outliers=0, sums=None):
-    """Of unit vectors, or with other sums than theirs."""
+    """A tally of unit vectors, or one with other sums."""
     values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
         values[CLUSTERS + 1 :] = sums
@@ -80,7 +80,7 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
 
 
 def divergence(counts, baseline_counts):
-    """The divergence of any two histograms as it is scored."""
+    """The scored divergence of two histograms."""
     reference = replace(RICH, counts=baseline_counts)
     values = np.concatenate([counts, np.zeros(1 + COMPONENTS, dtype=np.int64)])
     return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
@@ -113,7 +113,7 @@ def test_window_below_min_events_is_not_scored(min_events, is_scored):
     assert (scored is not None) is is_scored
 
 
-# The sums of a thousand events that have moved by half a standard deviation, whatever their clusters.
+# The sums of a thousand events whose mean has moved by half a standard deviation.
 SHIFTED = (round(1_000 * 0.5 * RICH.projection.deviations[0] / RICH.projection.step), 0)
 
 
@@ -121,13 +121,13 @@ SHIFTED = (round(1_000 * 0.5 * RICH.projection.deviations[0] / RICH.projection.s
     ("counts", "sums", "is_significant", "is_large"),
     [
         ((400, 300, 200, 100), (0, 0), False, False),
-        # Of a hundred thousand events, far from chance and from anything worth a page.
+        # Significant with a hundred thousand events, but too small for a page.
         ((42_500, 28_500, 19_500, 9_500), (0, 0), True, False),
         ((42_500, 28_500, 19_500, 9_500), None, True, False),
-        # So large that it would be drift, of so few events that it is none.
+        # Large enough for drift, but with too few events to be significant.
         ((6, 6, 0, 0), (0, 0), False, True),
         ((6, 3, 2, 1), (SHIFTED[0] // 80, 0), False, True),
-        # By the histogram alone, by the mean alone, by both.
+        # Large by the histogram, by the mean, by both.
         ((500, 250, 170, 80), (0, 0), True, True),
         ((400, 300, 200, 100), SHIFTED, True, True),
         ((500, 250, 170, 80), None, True, True),
@@ -187,7 +187,7 @@ def test_overdispersion_raises_least_count_and_p_values():
 
 @pytest.mark.parametrize("means", [np.eye(2) * 3, np.diag([6.0, 1.0])])
 def test_noise_floor_is_mean_divergence_of_bursts(means):
-    # The mean of 10,000 windows is known to 0.8 %, and the expansion is some per cent off.
+    # The standard error of 10,000 windows is 0.8 %, and the expansion is some per cent off.
     overdispersion = Overdispersion(MIN_WINDOWS, 3.0, means)
     assert overdispersion.inflation(CLUSTERS) > 1.15 * 3
     scored = build_scorer(overdispersion=overdispersion).score(tally(450, 270, 190, 90))
@@ -227,7 +227,7 @@ def by_country(**changes):
 
 
 def of(segment, events=1_000, moved=0):
-    """So many events of a segment, some of them moved from its third cluster to its fourth."""
+    """A tally of a segment with some events moved from its third cluster to its fourth."""
     counts = [round(events * share) for share in SHARES[segment]]
     return tally(*(counts + np.array([0, 0, -moved, moved])))
 

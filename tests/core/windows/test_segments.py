@@ -162,18 +162,18 @@ def test_windows_without_segment_score_count_as_false(gap, verdict, part, is_who
     st.sets(st.integers(0, 12)),
 )
 def test_segment_drift_depends_on_last_three_despite_restarts(steps, restarts):
-    whole, broken = (
+    steady, restarted = (
         JudgedStream(reference=SEGMENTED, segment_keys=("country",), min_events=11) for _ in range(2)
     )
     number, found_in = 0, set()
     for step, (gap, (counts, part)) in enumerate(steps):
         number += 1 + gap
         if step in restarts:
-            broken.restart()
+            restarted.restart()
         if part is MOVED:
             found_in.add(number)
         seen = []
-        for stream in (whole, broken):
+        for stream in (steady, restarted):
             if part:
                 stream.add_pane(number, part, DE)
             seen.append(stream.judge(number, counts))
@@ -181,7 +181,7 @@ def test_segment_drift_depends_on_last_three_despite_restarts(steps, restarts):
         if part in (QUIET, MOVED):
             is_drift = len(found_in & {number - 2, number - 1, number}) >= 2
             assert (summarize_segments(seen[0])[DE][1] is DRIFT) is is_drift
-    assert plain(whole.history) == plain(broken.history)
+    assert plain(steady.history) == plain(restarted.history)
 
 
 def test_segments_of_revision_are_judged_with_first_memory():

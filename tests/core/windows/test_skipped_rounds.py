@@ -15,10 +15,10 @@ from tests.results import plain
 
 PLAN = st.lists(
     st.tuples(
-        st.sampled_from([1, 5, 25, 25, 29, 29]),  # seconds; of longer ones nobody counts
+        st.sampled_from([1, 5, 25, 25, 29, 29]),  # seconds; longer steps would be pauses
         st.sets(st.tuples(st.sampled_from(["images", "texts"]), st.integers(0, 1)), max_size=2),
-        st.sampled_from([0, 0, 0, 40, 400, 900]),  # by how many seconds events are old
-        st.sampled_from([(0, 1), (0, 1), (0, 1), (0,), ()]),  # caught up
+        st.sampled_from([0, 0, 0, 40, 400, 900]),  # age of the events in seconds
+        st.sampled_from([(0, 1), (0, 1), (0, 1), (0,), ()]),  # caught-up partitions
     ),
     min_size=10,
     max_size=60,

@@ -1,4 +1,4 @@
-"""The chain of progress, against a model that has neither arrays nor memory of what it answered."""
+"""The progress of source partitions, compared with a model without arrays."""
 
 import numpy as np
 from hypothesis import given
@@ -18,21 +18,21 @@ def build_progress(index=0, *, topic="embeddings", start=0, end=0, begins=False,
 
 
 def expect(known, progress, log_ms):
-    """The link, and the row, that a progress makes of what was known."""
+    """The continuity and the new row after a progress."""
     end, since_ms, caught_up_ms, moved_ms = known
     if end == NULL:
-        link = Continuity.CONTIGUOUS if progress.begins else Continuity.GAP
+        continuity = Continuity.CONTIGUOUS if progress.begins else Continuity.GAP
     elif progress.start > end:
-        link = Continuity.GAP
+        continuity = Continuity.GAP
     elif progress.start < min(end, progress.end):
-        link = Continuity.OVERLAP
+        continuity = Continuity.OVERLAP
     else:
-        link = Continuity.CONTIGUOUS
+        continuity = Continuity.CONTIGUOUS
     reached_ms = NULL if progress.caught_up_ms is None else progress.caught_up_ms
     if progress.end > end or reached_ms > caught_up_ms:
         moved_ms = log_ms
     since_ms = progress.since_ms if since_ms == NULL else since_ms
-    return link, (max(end, progress.end), since_ms, max(caught_up_ms, reached_ms), moved_ms)
+    return continuity, (max(end, progress.end), since_ms, max(caught_up_ms, reached_ms), moved_ms)
 
 
 some = st.integers(0, 9)
@@ -57,18 +57,17 @@ def test_accept_equals_model(progresses):
     rows = {}
     for log_ms, progress in enumerate(progresses, NOW_MS):
         at, known = progress.partition, sources.topics.get(progress.partition[0])
-        # A partition that is new stands still from when it was first heard of.
+        # The wait for a new partition starts at its first report.
         unheard = (NULL, NULL, NULL, NULL if at == ("embeddings", 0) else log_ms)
         if known is not None and at[1] < len(known.values):
             unheard = (NULL, NULL, NULL, int(known.moved_ms[at[1]]))
-        link, rows[at] = expect(rows.get(at, unheard), progress, log_ms)
-        assert sources.accept(progress, log_ms) is link
+        continuity, rows[at] = expect(rows.get(at, unheard), progress, log_ms)
+        assert sources.accept(progress, log_ms) is continuity
         assert tuple(sources.topics[at[0]].values[at[1]].tolist()) == rows[at]
 
 
 @given(progresses)
 def test_drained_changes_restore_equal_progress(progresses):
-    """Who takes in every change has the same, whenever it was asked for."""
     sources, copy = SourceProgress(["embeddings"]), SourceProgress(["embeddings"])
     for number, progress in enumerate(progresses):
         sources.accept(progress, NOW_MS)
@@ -96,7 +95,7 @@ def test_partitions_follow_topic_sizes():
     sources.accept(build_progress(partitions=3), NOW_MS)
     assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
     sources.accept(build_progress(topic="unknown", partitions=2), NOW_MS)
-    assert len(sources.partitions) == 4, "nothing waits for topics that are not configured"
+    assert len(sources.partitions) == 4, "streams wait only for configured topics"
     sources.replace_topic("embeddings", 2, NOW_MS)
     assert sources.partitions == [("embeddings", 0), ("embeddings", 1), ("others", 0)]
     restored = SourceProgress(["others"])

@@ -13,7 +13,7 @@ from tests.core.builders import HOUR_MS, MINUTE_MS
 from tests.results import build_result
 
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
-# Panes of two lengths may stand side by side after a change of the window sizes.
+# Panes of two lengths overlap after a change of the window sizes.
 SCHEMES = tuple(
     Scheme("first", pane_ms, (), (("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
@@ -31,7 +31,7 @@ steps = st.one_of(
 
 
 class Model:
-    """A stream's state, and the panes that its changelog would hold."""
+    """A stream's state, and the panes in its changelog."""
 
     def __init__(self):
         self.state = StreamState("images")
@@ -57,7 +57,7 @@ class Model:
                 (self.panes.discard if value is None else self.panes.add)(key)
 
     def open_windows(self, size_ms):
-        """Count the open windows one by one, without remembering anything."""
+        """Count the open windows without a cache."""
         final_ms = self.state.status.final_ms
         windows = {Window.around(key.pane.start_ms, size_ms) for key in self.panes if key.segment is None}
         return sum(final_ms is None or window.end_ms > final_ms for window in windows)
@@ -131,5 +131,5 @@ def test_drain_yields_each_key_once_in_order_of_first_change():
     state.add_pane(late)
     changes = list(state.drain_changes())
     assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
-    assert changes[0][1].tolist() == [2], "a change that is made again is written as it is now"
+    assert changes[0][1].tolist() == [2], "a key that changes again is written with its newest value"
     assert not list(state.drain_changes())

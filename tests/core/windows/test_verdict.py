@@ -1,4 +1,4 @@
-"""From what was found to a verdict, and what a window leaves to the next one."""
+"""Verdicts of windows, and the memory and history that carry them on."""
 
 from itertools import product
 

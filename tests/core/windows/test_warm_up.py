@@ -151,8 +151,8 @@ def test_revision_of_warm_up_window_does_not_calibrate_again():
 
 
 def test_restart_keeps_calibration():
-    whole, broken = build_warmed_up(), build_warmed_up()
-    broken.restart()
-    seen = [stream.judge(FIRST_AFTER, MOVED) for stream in (whole, broken)]
+    steady, restarted = build_warmed_up(), build_warmed_up()
+    restarted.restart()
+    seen = [stream.judge(FIRST_AFTER, MOVED) for stream in (steady, restarted)]
     assert seen[0].score.calibrated
     assert plain(seen[0]) == plain(seen[1])

@@ -1,4 +1,4 @@
-"""Stretches of event time."""
+"""Tumbling windows of event time."""
 
 import pytest
 from hypothesis import given

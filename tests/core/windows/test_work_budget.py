@@ -30,7 +30,7 @@ def rich_spec(**changes):
 
 
 def read_hours(shard, *windows, last):
-    """Let hours have these counts, and be passed."""
+    """Read hours with these counts, and an event after them."""
     events = [
         at(hour, cluster)
         for hour, counts in enumerate(windows)
@@ -42,13 +42,13 @@ def read_hours(shard, *windows, last):
 
 @pytest.mark.parametrize("restarts", [(), (1,), (2,), (1, 2, 3)])
 def test_restart_during_drift_changes_nothing(restarts):
-    whole, broken = Shard(rich_spec()), Shard(rich_spec())
+    steady, restarted = Shard(rich_spec()), Shard(rich_spec())
     verdicts = []
     for number, counts in enumerate((MOVED, QUIET, MOVED, QUIET)):
         if number in restarts:
-            broken.restart()
+            restarted.restart()
         seen = []
-        for shard in (whole, broken):
+        for shard in (steady, restarted):
             rows = [at(number, cluster) for cluster in range(CLUSTERS) for _ in range(counts[cluster])]
             shard.read(*rows, baseline=RICH.key)
             shard.read(at(number + 1), baseline=RICH.key)
@@ -56,7 +56,7 @@ def test_restart_during_drift_changes_nothing(restarts):
         ((expected,), (result,)) = seen
         assert plain(result) == plain(expected)
         verdicts.append(result.verdict)
-        assert whole.status().alarms == ({HOUR_MS} if result.verdict is Verdict.DRIFT else frozenset())
+        assert steady.status().alarms == ({HOUR_MS} if result.verdict is Verdict.DRIFT else frozenset())
     assert verdicts == [Verdict.WARNING, Verdict.OK, Verdict.DRIFT, Verdict.OK]
 
 
@@ -68,7 +68,7 @@ def test_restart_during_drift_changes_nothing(restarts):
         (3, 0, ("country",), 4 * CLUSTERS, 2),
         (3, CLUSTERS, (), 4 * CLUSTERS, 2),
         (3, 0, ("country",), 1, 1),
-        # As if these were few: each takes as long as of 300.
+        # With few clusters each comparison counts as 300.
         (CLUSTERS, 0, (), 2 * 300, 2),
     ],
 )
