@@ -64,7 +64,7 @@ STEP_MS = 5 * SECOND_MS
 
 
 def at(hours: float, cluster: int = 0) -> tuple[int, int]:
-    """Return an event, (time_ms, cluster), so many hours after Monday began."""
+    """Return an event, (time_ms, cluster), this many hours after Monday began."""
     return MONDAY_MS + round(hours * HOUR_MS), cluster
 
 
