@@ -1,20 +1,23 @@
-"""Window results as an owner judges them, for the tests of what is done with them afterwards."""
+"""Builders of window results, for tests that publish, encode or show them."""
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
+from driftgauge.core.windows.window import Window
 
 BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
 SLOW_LIMIT = 6.5
 
 
-def build_score(counts, baseline_counts=BASELINE_COUNTS, **changes):
-    """A comparison whose divergence is that of the counts; the rest is made up, and no two are alike."""
+def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS, **changes: Any) -> Score:
+    """Return a score with the divergence of the counts; all other numbers are invented and distinct."""
     contributions = js_contributions(np.array(counts, dtype=np.int64), np.array(baseline_counts))
     divergence = math.fsum(contributions)
     fields = {
@@ -39,8 +42,8 @@ def build_score(counts, baseline_counts=BASELINE_COUNTS, **changes):
     return Score(**{**fields, **changes})
 
 
-def build_result(window, counts, **changes):
-    """The result of a stream's window: scored, complete and `ok`, unless it is said otherwise."""
+def build_result(window: Window, counts: ArrayLike, **changes: Any) -> WindowResult:
+    """Return the result of a stream's window: scored, complete and `ok`, except for the changes."""
     baseline_counts = np.array(changes.get("baseline_counts", BASELINE_COUNTS), dtype=np.int64)
     fields = {
         "stream": "images",
@@ -66,14 +69,14 @@ def build_result(window, counts, **changes):
 
 
 NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, "slow_drift": None, "memory": None}
-"""What is said of a window with too few events."""
+"""The fields of a window with too few events."""
 
 INCOMPLETE = {"verdict": Verdict.INCOMPLETE, "slow_drift": None, "memory": None}
-"""What is said of a window that lacks partitions."""
+"""The fields of a window with missing partitions."""
 
 
-def build_segment(value, count=100, **changes):
-    """A segment of a window, by country; scored unless it is said otherwise."""
+def build_segment(value: str, count: int = 100, **changes: Any) -> SegmentResult:
+    """Return the result of a segment by country, scored except for the changes."""
     fields = {
         "segment": ("country", value),
         "count": count,
@@ -88,16 +91,16 @@ def build_segment(value, count=100, **changes):
     return SegmentResult(**{**fields, **changes})
 
 
-def build_small_segment(value, count=3):
-    """A segment with too few events to be scored."""
+def build_small_segment(value: str, count: int = 3) -> SegmentResult:
+    """Return the result of a segment with too few events to be scored."""
     nulls = dict.fromkeys(
         ("js_divergence", "js_excess", "mean_shift_excess", "p_value", "adjusted_p_value", "calibrated"), None
     )
     return build_segment(value, count, **nulls, verdict=Verdict.INSUFFICIENT)
 
 
-def plain(value):
-    """Return what can be compared: arrays as their type and their numbers, all the way down."""
+def plain(value: Any) -> Any:
+    """Return a result, or a part of one, for bitwise comparison: arrays become their type and numbers."""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.tolist()
     if dataclasses.is_dataclass(value):

@@ -78,7 +78,7 @@ class Replay:
                 self.rejected.update((refused.stream, refused.reason) for refused in decoded.rejections)
                 yield from self._results(driver.commit(log_ms, positions))
         # A round publishes so many and no more.
-        while last := list(self._results(driver.commit(log_ms, positions, everything=True))):
+        while last := list(self._results(driver.commit(log_ms, positions, has_source_ended=True))):
             yield from last
 
     def _results(self, round_: RoundResult) -> Iterator[WindowResult]:

@@ -181,13 +181,13 @@ class Group:
 
     def apply(self, parts: list[Part]) -> None:
         for part in parts:
-            self.state.take(self.state.position.offset, self.now_ms, part)
+            self.state.apply(self.state.position.offset, self.now_ms, part)
 
     def step(self) -> None:
         """Apply a commit, close what is due, and say what the changelog is to hold."""
         self.apply(self.commit())
-        self.state.advance()
-        list(self.state.take_changes("bench"))
+        self.state.close_windows()
+        list(self.state.drain_changes("bench"))
 
 
 def build_batch(
@@ -263,8 +263,8 @@ def apply(random: np.random.Generator, streams: int) -> None:
         start = time.perf_counter()
         group.apply(parts)
         seconds.append(time.perf_counter() - start)
-        group.state.advance()
-        list(group.state.take_changes("bench"))
+        group.state.close_windows()
+        list(group.state.drain_changes("bench"))
     say(f"apply a commit, a pane of {streams} streams", statistics.median(seconds), "commit")
 
 
@@ -283,9 +283,9 @@ def rounds(random: np.random.Generator, streams: int, partitions: int) -> None:
             group.count(partitions, MINUTE_MS, speaking)
             group.apply(group.commit())
             begun = time.perf_counter()
-            group.state.advance()
+            group.state.close_windows()
             closed = time.perf_counter()
-            list(group.state.take_changes("bench"))
+            list(group.state.drain_changes("bench"))
             close.append(closed - begun)
             write.append(time.perf_counter() - closed)
         name = f"{streams} streams, {partitions} partitions, {title}"

@@ -226,19 +226,19 @@ class WindowsReplica:
                 with self.spent.timed("decode"):
                     decoded = decode_part(part)
                 with self.spent.timed("apply"):
-                    state.take(self._offsets[shard], now_ms, decoded)
+                    state.apply(self._offsets[shard], now_ms, decoded)
                 self._offsets[shard] += 1
 
     def commit(self, now_ms: int) -> int:
         """Close what is due and write it; return how many windows were published."""
         self._time.now_ms = now_ms
         with self.spent.timed("close"):
-            rounds = [state.advance() for state in self.states.values()]
+            rounds = [state.close_windows() for state in self.states.values()]
         for shard, state in self.states.items():
             with self.spent.timed("write"):
                 written = [
                     (encode_key(key), None if value is None else encode_value(value))
-                    for key, value in state.take_changes("driftgauge.scale.windows")
+                    for key, value in state.drain_changes("driftgauge.scale.windows")
                 ]
             self.spent.add("changelog", [len(key) + len(value or b"") for key, value in written])
             kept = self._kept[shard]

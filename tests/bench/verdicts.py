@@ -33,7 +33,7 @@ from driftgauge.core.statistics.mean_shift import MeanShiftNull  # noqa: E402
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator  # noqa: E402
 from driftgauge.core.windows.result import Verdict, VerdictMemory  # noqa: E402
 from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
-from driftgauge.core.windows.verdict import decide, enter  # noqa: E402
+from driftgauge.core.windows.verdict import decide, update_memory  # noqa: E402
 from driftgauge.streams import to_reference  # noqa: E402
 
 EMBEDDINGS = ROOT.parent / "shared" / "data" / "cifar10-resnet18-fc1.npz"
@@ -352,7 +352,7 @@ def runs(
             assert score is not None
             is_significant_and_large = scorer.is_significant_and_large(score)
             found.append(is_significant_and_large)
-            after = enter(
+            after = update_memory(
                 memory,
                 is_significant_and_large=is_significant_and_large,
                 p_value=score.p_value,
@@ -398,7 +398,7 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
             score = scorer.score(tally)
             assert score is not None
             is_significant_and_large = scorer.is_significant_and_large(score)
-            after = enter(
+            after = update_memory(
                 memory,
                 is_significant_and_large=is_significant_and_large,
                 p_value=score.p_value,

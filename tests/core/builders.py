@@ -1,17 +1,21 @@
-"""What the core's tests are made of: a stream whose vectors say which cluster they belong to."""
+"""Builders for the core's tests: streams whose vectors identify their cluster."""
 
 import hashlib
 from collections import Counter
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.projection import Projection
+from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
-from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.window import Window
 
 SECOND_MS = 1_000
@@ -21,16 +25,22 @@ DAY_MS = 86_400_000
 MONDAY_MS = 1_762_128_000_000  # 2025-11-03T00:00:00Z
 
 CLUSTERS = 4
-NEVER_MS = 10**15  # of a timeout that is not to strike
-
+NEVER_MS = 10**15  # a timeout that never expires
 
 # The share of each cluster in a baseline's vectors, which are unit vectors.
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])
 COMPONENTS = 2
 
 
-def build_reference(name="first", *, shift=0, count=100, overdispersion=None, segments=()):
-    """A baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
+def build_reference(
+    name: str = "first",
+    *,
+    shift: int = 0,
+    count: int = 100,
+    overdispersion: Overdispersion | None = None,
+    segments: tuple[SegmentReference, ...] = (),
+) -> Reference:
+    """Return a baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
     return Reference(
         baseline_id="sha256:" + hashlib.sha256(name.encode()).hexdigest(),
         centroids=Centroids(
@@ -45,16 +55,16 @@ def build_reference(name="first", *, shift=0, count=100, overdispersion=None, se
     )
 
 
-def build_projection(shift=0):
-    """The mean and the leading components of the vectors behind such a baseline."""
+def build_projection(shift: int = 0) -> Projection:
+    """Return the mean and the leading components of the vectors behind such a baseline."""
     mean = np.roll(SHARES, -shift)
     variances, directions = np.linalg.eigh(np.diag(mean) - np.outer(mean, mean))
     leading = np.argsort(-variances)[:COMPONENTS]
     return Projection(mean, directions.T[leading].astype(np.float32), variances[leading])
 
 
-def build_segment(key, value, *counts):
-    """A segment of so many unit vectors of each cluster."""
+def build_segment_reference(key: str, value: str, *counts: int) -> SegmentReference:
+    """Return a segment with this number of unit vectors of each cluster."""
     projection = build_projection()
     along = projection.coordinates(np.eye(CLUSTERS, dtype=np.float32)) * projection.step
     mean = np.average(along, axis=0, weights=counts)
@@ -63,21 +73,21 @@ def build_segment(key, value, *counts):
 
 
 FIRST = build_reference("first")
-# Under this baseline every event is of another cluster than under the first one.
+# This baseline assigns every event to another cluster than the first one does.
 OTHER = build_reference("other", shift=1)
 ALARM = Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05)
 
 
-def build_schedule(*later, first=FIRST):
-    """A baseline schedule: the first baseline, then (from_ms, reference)."""
+def build_schedule(*later: tuple[int, Reference], first: Reference = FIRST) -> tuple[ScheduledBaseline, ...]:
+    """Return a baseline schedule: the first baseline, then (from_ms, reference)."""
     return (
         ScheduledBaseline(first),
         *(ScheduledBaseline(reference, from_ms) for from_ms, reference in later),
     )
 
 
-def build_spec(name="images", *, reference=FIRST, **changes):
-    """A stream by the hour with one baseline, never idle and never published incomplete."""
+def build_spec(name: str = "images", *, reference: Reference = FIRST, **changes: Any) -> StreamSpec:
+    """Return a stream with hourly windows and one baseline, never idle and never incomplete."""
     fields = {
         "name": name,
         "baselines": build_schedule(first=reference),
@@ -93,20 +103,28 @@ def build_spec(name="images", *, reference=FIRST, **changes):
     return StreamSpec(**{**fields, **changes})
 
 
-def build_partitions(number):
-    """The partitions of a topic."""
+def build_partitions(number: int) -> list[Partition]:
+    """Return the partitions of a topic."""
     return [("embeddings", index) for index in range(number)]
 
 
-def build_tally(*counts, reference=FIRST, outliers=0):
-    """The values of a tally of so many unit vectors of each cluster, (k + 1 + r,) int64."""
-    its = np.array(counts, dtype=np.int64)
+def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:
+    """Return the tally of this number of unit vectors of each cluster, (k + 1 + r,) int64."""
+    clusters = np.array(counts, dtype=np.int64)
     coordinates = reference.projection.coordinates(reference.centroids.values)
-    return np.concatenate([its, [outliers], its @ coordinates])
+    return np.concatenate([clusters, [outliers], clusters @ coordinates])
 
 
-def build_batch(events, stream="images", *, baseline=FIRST.key, credible_ms=None, event_ids=(), segments=()):
-    """A batch of (partition, offset, time_ms, cluster); event times are credible unless told otherwise."""
+def build_batch(
+    events: Sequence[tuple[int, int, int, int]],
+    stream: str = "images",
+    *,
+    baseline: str = FIRST.key,
+    credible_ms: ArrayLike | None = None,
+    event_ids: Sequence[str] = (),
+    segments: Sequence[Any] = (),
+) -> EventBatch:
+    """Return a batch of (partition, offset, time_ms, cluster); event times are credible by default."""
     partition, offset, time_ms, cluster = np.array(events, dtype=np.int64).reshape(-1, 4).T
     return EventBatch(
         stream=stream,
@@ -122,58 +140,24 @@ def build_batch(events, stream="images", *, baseline=FIRST.key, credible_ms=None
     )
 
 
-def build_result(window, revision=0, **changes):
-    """A result without a score."""
-    values = {
-        "stream": "images",
-        "window": window,
-        "revision": revision,
-        "counts": np.array([1, 2, 0, 0]),
-        "baseline_counts": FIRST.counts,
-        "baseline_id": FIRST.baseline_id,
-        "missing": (),
-        "events_lost": False,
-        "published_ms": 0,
-        "score": None,
-        "verdict": Verdict.INSUFFICIENT,
-        "superseded": None,
-        "slow_drift": None,
-        "slow_drift_limit": 4.0,
-        "segments": (),
-        "examples": {},
-        "memory": VerdictMemory(),
-    }
-    return WindowResult(**{**values, **changes})
-
-
-def plain(value):
-    """A result, or a part of one, as plain values to be compared bit by bit."""
-    if is_dataclass(value):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, tuple):
-        return tuple(map(plain, value))
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    return value
-
-
-def counts_of(events, window):
-    """The window's histogram, counted one event at a time."""
+def counts_of(events: Iterable[tuple[int, int, int, int]], window: Window) -> tuple[int, ...]:
+    """Return the window's histogram, counted event by event."""
     clusters = Counter(
         cluster for _, _, time_ms, cluster in events if window.start_ms <= time_ms < window.end_ms
     )
     return tuple(clusters[cluster] for cluster in range(CLUSTERS))
 
 
-def windows_of(events, sizes_ms):
-    """Every window that holds an event."""
+def windows_of(events: Iterable[tuple[int, int, int, int]], sizes_ms: Sequence[int]) -> set[Window]:
+    """Return every window that holds an event."""
     return {
         Window(size_ms, time_ms // size_ms * size_ms) for _, _, time_ms, _ in events for size_ms in sizes_ms
     }
 
 
-def summary(results):
-    """(size, start, revision, counts) of each result."""
-    return [(r.window.size_ms, r.window.start_ms, r.revision, tuple(r.counts.tolist())) for r in results]
+def summary(results: Iterable[WindowResult]) -> list[tuple[int, int, int, tuple[int, ...]]]:
+    """Return (size, start, revision, counts) of each result."""
+    return [
+        (each.window.size_ms, each.window.start_ms, each.revision, tuple(each.counts.tolist()))
+        for each in results
+    ]

@@ -1,4 +1,4 @@
-"""How rare a divergence is without drift, by importance sampling."""
+"""Tail probabilities of the divergence without drift, by importance sampling."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from driftgauge.core.statistics.concentration import concentration_posterior, di
 
 __all__ = ["Sample", "sample_windows"]
 
-# How many times more windows vary than they should: the first as they should, the last further than
-# one in ten million with 20 clusters.
+# Factors by which the sampled windows vary more than the null: the first is the null, and the last reaches
+# beyond one in ten million with 20 clusters.
 _SPREADS = (1.0, 1.5, 2.5, 4.0)
 _BATCH = 20_000
 
 
 class Sample:
-    """Divergences of windows, base 2, each with how many windows without drift it stands for."""
+    """Divergences of sampled windows, base 2, with their importance weights."""
 
     def __init__(self, divergences: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         order = np.argsort(divergences)[::-1]
@@ -29,12 +29,12 @@ class Sample:
         return float(self._divergences @ self._weights)
 
     def at(self, level: float) -> tuple[float, float, float]:
-        """Return the divergence that is about as rare as this, how rare it is, and that one's standard error.
+        """Return the divergence of about this tail probability, its tail probability, and the standard error.
 
-        How rare is counted with all windows of the same divergence.
+        The tail probability includes all windows of the same divergence.
         """
-        place = min(int(np.searchsorted(self._reached, level)), len(self._reached) - 1)
-        divergence = self._divergences[place] * (1 - 1e-9)
+        rank = min(int(np.searchsorted(self._reached, level)), len(self._reached) - 1)
+        divergence = self._divergences[rank] * (1 - 1e-9)
         last = np.searchsorted(-self._divergences, -divergence, side="right")
         reached = float(self._reached[last - 1])
         squares = float(np.square(self._weights[:last]).sum())
@@ -42,10 +42,10 @@ class Sample:
 
 
 def sample_windows(baseline_counts: NDArray[np.int64], count: int, windows: int) -> Sample:
-    """Draw windows of the posterior predictive null, far ones more often than they come.
+    """Draw windows of the posterior predictive null by importance sampling of the far tail.
 
-    They are drawn from a mixture of Dirichlet-multinomial distributions that vary more than theirs, and
-    weighed by how much more probable the null makes them.
+    The proposal is a mixture of Dirichlet-multinomial distributions with larger variance than the null. The
+    weight of a window is its likelihood ratio of null to proposal.
     """
     random = np.random.default_rng([count, windows])
     grid, probabilities = concentration_posterior(baseline_counts.astype(np.float64))
@@ -53,7 +53,7 @@ def sample_windows(baseline_counts: NDArray[np.int64], count: int, windows: int)
     totals = parameters.sum(axis=1)
     wider = []
     for spread in _SPREADS:
-        # Counts vary by 1 + n/m of what a multinomial's do.
+        # The variance of the counts is 1 + n/m times that of a multinomial.
         fewer = count / (spread * (1 + count / totals) - 1)
         wider.append(parameters * (fewer / totals)[:, None])
     drawn_from = np.concatenate(wider)
@@ -74,7 +74,7 @@ def sample_windows(baseline_counts: NDArray[np.int64], count: int, windows: int)
 def _log(
     counts: NDArray[np.int64], parameters: NDArray[np.float64], chances: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the log-probability of each window, but for what all mixtures share."""
+    """Return the log-probability of each window, up to a constant that all mixtures share."""
     logs = [
         np.log(chance) + dirichlet_multinomial(counts.astype(np.float64), own)
         for chance, own in zip(chances, parameters, strict=True)

@@ -1,10 +1,15 @@
-"""One shard without Kafka: commits of any producers in a log of partials, and a changelog by its codecs."""
+"""One shard without Kafka: a log of partials with commits of any producers, and an encoded changelog."""
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
-from driftgauge.core.windows.changelog import PositionKey
+from driftgauge.core.partition import Partition
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.changelog import PositionKey, StreamStatus
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
@@ -13,82 +18,113 @@ from tests.core.builders import FIRST, MONDAY_MS, build_batch
 EVENTS = "embeddings"
 
 
-def restored(specs, topics, kept, *, shards=1):
-    """A shard's state from the records of its changelog."""
+def restored(
+    specs: Iterable[StreamSpec], topics: Collection[str], changelog: Mapping[bytes, bytes], *, shards: int = 1
+) -> ShardState:
+    """Return a shard's state, restored from the records of its changelog."""
     state = ShardState(specs, topics, shards)
-    for key, value in kept.items():
+    for key, value in changelog.items():
         state.restore(*decode(key, value))
     return state
 
 
-def written(state):
-    """The changelog's records of what has changed, the last one the position."""
+def written(state: ShardState) -> list[tuple[bytes, bytes | None]]:
+    """Return the changelog records of the changes, the position last."""
     return [
         (encode_key(key), None if value is None else encode_value(value))
-        for key, value in state.take_changes("writer")
+        for key, value in state.drain_changes("writer")
     ]
 
 
 class Shard:
-    """A shard that holds all streams, and the group that counts for it; every round is committed.
+    """A shard that holds all streams, and the group that counts for it; each round is committed.
 
     Attributes:
-        log: The partials: (append time, part), or None for what is no record of ours.
-        kept: The changelog, compacted.
+        log: The partials: (append time, part), or None for a control record.
+        kept: The compacted changelog.
         ends: The group's committed offset of each source partition.
-        late: The events that were too late, by stream and size.
-        broken: What the shard found wrong with the chain, in words.
+        late: The number of late events, by stream and size.
+        chain_errors: The shard's messages about a broken chain.
     """
 
-    def __init__(self, *specs, partitions=1, topics=(EVENTS,), now_ms=MONDAY_MS):
+    def __init__(
+        self,
+        *specs: StreamSpec,
+        partitions: int = 1,
+        topics: Collection[str] = (EVENTS,),
+        now_ms: int = MONDAY_MS,
+    ) -> None:
         self.specs, self.topics, self.now_ms = specs, topics, now_ms
         self.sizes = dict.fromkeys(topics, partitions)
         self.ids = {topic: f"{topic}-1" for topic in topics}
-        self.log, self.kept, self.ends, self.since_ms = [], {}, {}, {}
-        self.late, self.broken = Counter(), []
-        self._numbers, self._watermarks = Counter(), {}
+        self.log: list[tuple[int, bytes] | None] = []
+        self.kept: dict[bytes, bytes] = {}
+        self.ends: dict[Partition, int] = {}
+        self.since_ms: dict[Partition, int] = {}
+        self.late: Counter[tuple[str, int]] = Counter()
+        self.chain_errors: list[str] = []
+        self._numbers: Counter[tuple[str, int]] = Counter()
+        self._watermarks: dict[str, int | None] = {}
         self.restart()
 
-    def restart(self, *specs):
-        """Lose what was not committed, and go on from the changelog, with these specs if any."""
+    def restart(self, *specs: StreamSpec) -> None:
+        """Lose uncommitted state and restore the changelog, with these specs if any are given."""
         self.specs = specs or self.specs
-        self._counter, self._reads, self._codes = IntervalCounter(self.specs), Counter(), {}
+        self._counter = IntervalCounter(self.specs)
+        self._reads: Counter[Partition] = Counter()
+        self._codes: dict[Partition, int] = {}
         self.state = restored(self.specs, self.topics, self.kept)
         self.next_offset = self.state.position.offset
 
-    def partitions(self):
-        """All partitions of all topics."""
+    def partitions(self) -> list[Partition]:
+        """Return all partitions of all topics."""
         return [(topic, index) for topic, size in self.sizes.items() for index in range(size)]
 
-    def read(self, *events, stream="images", partition=0, baseline=FIRST.key, **columns):
+    def read(
+        self,
+        *events: tuple[int, int],
+        stream: str = "images",
+        partition: int | Partition = 0,
+        baseline: str = FIRST.key,
+        **columns: Any,
+    ) -> None:
         """Let the group read (time_ms, cluster) events of one partition."""
-        at = place(partition)
+        at = named(partition)
         code = self._codes.setdefault(at, len(self._codes))
         first = self.ends.get(at, 0) + self._reads[at]
         rows = [(code, offset, *event) for offset, event in enumerate(events, first)]
         self._counter.count(build_batch(rows, stream, baseline=baseline, **columns), self.now_ms)
         self._reads[at] += len(events)
 
-    def write(self, *, producer="a", epoch=1, caught_up=(), unread=(), limit_bytes=10**6, **changes):
-        """Commit what was read, into the partials; return the offsets of its parts.
+    def write(
+        self,
+        *,
+        producer: str = "a",
+        epoch: int = 1,
+        caught_up: Collection[int | Partition] | bool = (),
+        unread: Collection[int | Partition] = (),
+        limit_bytes: int = 10**6,
+        **changes: Any,
+    ) -> range:
+        """Commit the counts into the partials; return the offsets of the parts.
 
         Args:
-            producer: Who commits.
-            epoch: Which producer of that name.
-            caught_up: The partitions that are known to be read up to now; True: all that are reported.
-            unread: The partitions that are not reported, for nobody can read them.
-            limit_bytes: No part is longer.
-            changes: Fields of the progress of every partition that is reported, other than they would be.
+            producer: The producer that commits.
+            epoch: Its epoch.
+            caught_up: The partitions that are read up to now; True: all reported ones.
+            unread: The partitions that no member can read; they are not reported.
+            limit_bytes: The longest allowed part.
+            changes: Changed fields of the progress of every reported partition.
         """
         names = {code: at for at, code in self._codes.items()}
         delta = self._counter.take(names, 1).get(0, ShardDelta())
         progress = []
         for at in self.partitions():
-            if at in map(place, unread):
+            if at in map(named, unread):
                 assert not self._reads[at]
                 continue
             start = self.ends.get(at, 0)
-            is_caught_up = caught_up is True or at in map(place, caught_up)
+            is_caught_up = caught_up is True or at in map(named, caught_up)
             fields = {
                 "partition": at,
                 "topic_id": self.ids[at[0]],
@@ -108,23 +144,23 @@ class Shard:
         self._numbers[producer, epoch] += 1
         parts = encode_commit(commit, 1, delta.panes, delta.examples, progress, limit_bytes)
         first = len(self.log)
-        # The marker that ends the transaction takes an offset as well.
+        # The control record that ends the transaction takes an offset.
         self.log += [*((self.now_ms, part) for part in parts), None]
         return range(first, first + len(parts))
 
-    def apply(self):
-        """Let the shard read the partials to their end."""
+    def apply(self) -> None:
+        """Apply the partials to their end."""
         for entry in self.log[self.next_offset :]:
             if entry is None:
-                self.state.read_to(self.next_offset + 1)
+                self.state.skip_to(self.next_offset + 1)
             else:
-                self.state.take(self.next_offset, entry[0], decode_part(entry[1]))
+                self.state.apply(self.next_offset, entry[0], decode_part(entry[1]))
             self.next_offset += 1
 
-    def close(self, *, everything=False):
-        """Do a round, and let it stand; return its results."""
-        done = self.state.advance(everything=everything)
-        self.broken += done.broken
+    def close(self, *, has_source_ended: bool = False) -> list[WindowResult]:
+        """Close windows and commit the round; return its results."""
+        done = self.state.close_windows(has_source_ended=has_source_ended)
+        self.chain_errors += done.chain_errors
         self.late.update({(each.stream, each.size_ms): each.number for each in done.late})
         changes = written(self.state)
         assert changes[-1][0] == encode_key(PositionKey())
@@ -139,24 +175,26 @@ class Shard:
             self._watermarks[stream] = watermark_ms
         return done.results
 
-    def commit(self, *, after_ms=0, everything=False, **how):
-        """After some time commit what was read, let the shard apply it, and do a round."""
+    def commit(
+        self, *, after_ms: int = 0, has_source_ended: bool = False, **changes: Any
+    ) -> list[WindowResult]:
+        """Write the counts after some time, apply them, and close windows; return the results."""
         self.now_ms += after_ms
-        self.write(**how)
+        self.write(**changes)
         self.apply()
-        return self.close(everything=everything)
+        return self.close(has_source_ended=has_source_ended)
 
-    def status(self, stream="images"):
-        """What the shard keeps of a stream."""
+    def status(self, stream: str = "images") -> StreamStatus:
+        """Return the status of a stream."""
         return self.state.streams[stream].status
 
     @property
-    def chain(self):
-        """How many gaps, overlaps and orphans the shard has found."""
+    def chain(self) -> tuple[int, int, int]:
+        """The numbers of gaps, overlaps and orphans in the chain."""
         position = self.state.position
         return position.gaps, position.overlaps, position.orphans
 
 
-def place(partition):
-    """A partition by its name, or by its index in the first topic."""
+def named(partition: int | Partition) -> Partition:
+    """Return a partition by its name, or by its index in the first topic."""
     return partition if isinstance(partition, tuple) else (EVENTS, partition)

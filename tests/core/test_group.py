@@ -1,4 +1,4 @@
-"""Simulation: any number of members of both stages, with failures, count and publish every event once."""
+"""A simulated group of both stages counts and publishes like one process, despite failures."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import enter
+from driftgauge.core.windows.verdict import update_memory
 from driftgauge.records.changelog import decode
-from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec, plain
-from tests.core.group import STEP_MS, Group, histograms, names, replay
+from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec
+from tests.core.group import STEP_MS, Group
+from tests.core.group_expected import histograms, names, replay
 from tests.examples import examples
+from tests.results import plain
 
 SIZES_MS = (SECOND_MS, 5 * SECOND_MS)
 DISORDER_MS = 500
@@ -22,10 +24,10 @@ LATENESS_MS = 2_000
 IDLE_MS = 5 * STEP_MS
 PARTITIONS = 4
 MEMBERS = 3
-# The skew of a replica's clock, in proportion to `idle_timeout`: below 2 s for the least timeout of 5 s.
+# The allowed clock error is 2 s where `idle_timeout` is 5 s at least; this is less in proportion.
 SKEW_MS = 190
 STREAMS = ("images", "texts", "sounds")
-# A high level, at which many windows of a few events are significant.
+# A level at which many windows of a few events are significant.
 EAGER = replace(ALARM, level=0.1)
 SCORER = WindowScorer(build_spec(alarm=EAGER), FIRST, None, calibrated=False)
 
@@ -77,12 +79,12 @@ def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
     always = ("wait", "fail", "restore", "replace", "rebalance_count", "rebalance_windows", "apply")
     mishap = st.one_of([named[name] for name in (*always, *mishaps)])
     step = st.one_of(mishap, named["write"], named["work"], named["work"], named["send"], named["close"])
-    # Long enough for windows to become final.
+    # Long enough for windows to become final during the plan.
     return st.lists(step, min_size=40, max_size=100)
 
 
 def shapes(skew_ms=0):
-    """Numbers of partitions, members and shards; clocks are slow, or fast by `skew_ms` at most."""
+    """The sizes of a group; clocks are slow, or fast by `skew_ms` at most."""
     return st.fixed_dictionaries(
         {
             "partitions": st.integers(1, PARTITIONS),
@@ -95,7 +97,7 @@ def shapes(skew_ms=0):
 
 
 def run(plan, shape, configured):
-    """The group, settled, after all steps of the plan."""
+    """The settled group after a plan."""
     group = Group(configured, **shape)
     for name, *arguments in plan:
         getattr(group, name)(*arguments)
@@ -111,7 +113,7 @@ def simulation(*strategies, number=40):
 
 
 @simulation(plans("grow"), shapes(), number=60)
-def test_all_members_count_every_event_once(plan, shape):
+def test_group_counts_every_event_once(plan, shape):
     group = run(plan, shape, specs(2))
     assert group.late.total() == 0
     check_counts(group)
@@ -122,7 +124,7 @@ def test_all_members_count_every_event_once(plan, shape):
 
 
 @simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), number=60)
-def test_every_event_is_counted_or_late_for_each_size(plan, shape):
+def test_group_counts_each_event_or_reports_it_late(plan, shape):
     group = run(plan, shape, specs(3))
     check_revisions(group)
     check_totals(group)
@@ -136,7 +138,7 @@ def test_every_event_is_counted_or_late_for_each_size(plan, shape):
 
 
 @simulation(plans("lose", behind_ms=DISORDER_MS), shapes())
-def test_windows_with_data_loss_are_marked_and_count_other_events(plan, shape):
+def test_group_marks_windows_with_lost_events(plan, shape):
     group = run(plan, shape, specs(2))
     check_counts(group)
     check_revisions(group)
@@ -146,7 +148,7 @@ def test_windows_with_data_loss_are_marked_and_count_other_events(plan, shape):
 
 
 @simulation(plans(), shapes())
-def test_replay_has_same_results_to_the_bit(plan, shape):
+def test_replay_gives_identical_results(plan, shape):
     group = run(plan, shape, specs(2))
     replayed = replay(specs(2, disorder_ms=10**9), group.written)
     assert replayed.keys() == group.final.keys()
@@ -157,18 +159,18 @@ def test_replay_has_same_results_to_the_bit(plan, shape):
 
 
 @simulation(plans("stick", "grow", behind_ms=20_000), shapes(SKEW_MS), number=15)
-def test_state_holds_open_windows_only(plan, shape):
+def test_state_holds_only_open_windows(plan, shape):
     group = run(plan, shape, specs(2))
     for _ in range(4):
         for stream in range(2):
             group.write([(index, stream, 10 * SECOND_MS, 0, 0) for index in range(8)])
         group.settle()
-    for kept in group.kept:
-        for key, value in kept.items():
-            at, _ = decode(key, value)
-            if isinstance(at, PaneKey):
-                newest_ms = group.newest_ms[at.stream]
-                assert at.pane.end_ms > newest_ms - DISORDER_MS - LATENESS_MS - 2 * max(SIZES_MS)
+    for changelog in group.changelogs:
+        for encoded_key, value in changelog.items():
+            key, _ = decode(encoded_key, value)
+            if isinstance(key, PaneKey):
+                newest_ms = group.newest_ms[key.stream]
+                assert key.pane.end_ms > newest_ms - DISORDER_MS - LATENESS_MS - 2 * max(SIZES_MS)
     for state in group.states:
         for stream in state.streams.values():
             past = [each.size_ms for each in stream.published if each.end_ms <= stream.status.final_ms]
@@ -185,7 +187,7 @@ def check_counts(group):
 
 
 def check_revisions(group):
-    """Revisions have no gaps, and neither has the chain of commits."""
+    """Revisions are consecutive, and the chain is unbroken."""
     windows = {}
     for stream, window, revision in group.results:
         windows.setdefault((stream, window), []).append(revision)
@@ -196,13 +198,13 @@ def check_revisions(group):
 
 
 def check_totals(group):
-    """A shard's totals are those of all published results, from any owner."""
+    """The totals of the shards equal those of the published results."""
     late, closed, revised = Counter(), Counter(), Counter()
     for state in group.states:
-        for stream, its in state.streams.items():
-            late.update({(stream, size_ms): number for size_ms, number in its.status.late.items()})
-            revised.update({(stream, size_ms): number for size_ms, number in its.status.revised.items()})
-            closed.update({(stream, *key): number for key, number in its.status.closed.items()})
+        for stream, known in state.streams.items():
+            late.update({(stream, size_ms): number for size_ms, number in known.status.late.items()})
+            revised.update({(stream, size_ms): number for size_ms, number in known.status.revised.items()})
+            closed.update({(stream, *key): number for key, number in known.status.closed.items()})
     assert late == group.late
     assert revised == Counter((stream, window.size_ms) for stream, window, number in group.results if number)
     assert closed == Counter(
@@ -224,13 +226,13 @@ def check_examples(group):
 
 
 def check_history(group):
-    """Each window enters the history once, in the order of first complete publication, from any owner."""
+    """Each window entered the history once, in the order of the first complete publications."""
     histories, judged_with = {}, {}
     for (stream, window, _), result in group.results.items():
         if result.verdict is Verdict.INCOMPLETE:
             continue
-        series, key = (stream, window.size_ms), (stream, window)
-        end_ms, memory = histories.get(series, (0, VerdictMemory()))
+        size_key, key = (stream, window.size_ms), (stream, window)
+        end_ms, memory = histories.get(size_key, (0, VerdictMemory()))
         is_next = key not in judged_with and window.end_ms > end_ms
         if is_next and end_ms:
             empty = min((window.start_ms - end_ms) // window.size_ms, 3)
@@ -238,7 +240,7 @@ def check_history(group):
         if key not in judged_with:
             judged_with[key] = memory if is_next else VerdictMemory()
         assert result.memory == judged_with[key]
-        after = enter(
+        after = update_memory(
             judged_with[key],
             is_significant_and_large=SCORER.is_significant_and_large(result.score),
             p_value=result.score.p_value,
@@ -247,10 +249,10 @@ def check_history(group):
         )
         assert result.slow_drift == after.slow_drift
         if is_next:
-            histories[series] = window.end_ms, after
+            histories[size_key] = window.end_ms, after
     assert {
         (stream, size_ms): (history.end_ms, history.memory)
         for state in group.states
-        for stream, its in state.streams.items()
-        for size_ms, history in its.histories.items()
+        for stream, known in state.streams.items()
+        for size_ms, history in known.histories.items()
     } == histories

@@ -14,11 +14,11 @@ from tests.core.builders import (
     build_batch,
     build_spec,
     counts_of,
-    plain,
     summary,
     windows_of,
 )
 from tests.examples import examples
+from tests.results import plain
 
 
 def test_commit_closes_windows_that_are_due():
@@ -26,7 +26,7 @@ def test_commit_closes_windows_that_are_due():
     driver.count(build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)]), MONDAY_MS)
     assert summary(driver.commit(MONDAY_MS, {0: 2}).results) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
     assert driver.commit(MONDAY_MS, {0: 2}).results == []
-    assert summary(driver.commit(MONDAY_MS, {0: 2}, everything=True).results) == [
+    assert summary(driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results) == [
         (HOUR_MS, MONDAY_MS + HOUR_MS, 0, (0, 1, 0, 0))
     ]
     assert driver.shard.position.gaps == driver.shard.position.overlaps == 0
@@ -37,7 +37,7 @@ def test_count_reports_event_without_nearest_centroid():
     batch = build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS, 0)])
     batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
     assert driver.count(batch, MONDAY_MS).tolist() == [False, True]
-    assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, everything=True).results] == [1]
+    assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results] == [1]
 
 
 def test_idle_partition_holds_window_until_caught_up():
@@ -69,7 +69,7 @@ def test_results_are_same_for_any_batches_and_commits(drawn, cuts, sizes_ms):
                 driver.count(build_batch(events[start:end]), MONDAY_MS)
             positions = dict.fromkeys(range(3), end)
             is_last = number == len(ends) - 1
-            done = driver.commit(MONDAY_MS, positions, everything=is_last)
+            done = driver.commit(MONDAY_MS, positions, has_source_ended=is_last)
             for result in done.results:
                 before = published.get(result.window)
                 assert result.revision == (0 if before is None else before.revision + 1)

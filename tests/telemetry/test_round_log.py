@@ -2,7 +2,8 @@ import logging
 
 import pytest
 
-from driftgauge.core.windows.shard import LateEvents, RoundResult
+from driftgauge.core.windows.deltas import LateEvents
+from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.round_log import log_round
 from tests.telemetry.builders import DAY_MS, EVENTS, HOUR_MS, build_result
 
@@ -49,10 +50,10 @@ def test_late_events_are_logged_with_the_offset_of_one_of_them(records):
 
 
 def test_a_broken_chain_is_an_error_that_names_the_shard(records):
-    log_round(3, RoundResult([], [], ["embeddings[1]: a progress from 7 to 9 is a gap"]))
+    log_round(3, RoundResult([], [], ["embeddings[1]: gap at the progress from offset 7 to 9"]))
     (broken,) = records()
     assert (broken.levelname, broken.shard) == ("ERROR", 3)
-    assert broken.found == "embeddings[1]: a progress from 7 to 9 is a gap"
+    assert broken.found == "embeddings[1]: gap at the progress from offset 7 to 9"
 
 
 def test_a_round_of_nothing_logs_nothing(records):

@@ -53,7 +53,7 @@ class LocalDriver:
         positions: Mapping[int, int],
         caught_up: Collection[int] = (),
         *,
-        everything: bool = False,
+        has_source_ended: bool = False,
     ) -> RoundResult:
         """Apply the counts since the last commit, and close the windows that are due.
 
@@ -61,7 +61,7 @@ class LocalDriver:
             now_ms: The time.
             positions: The next offset of each partition, by index; partitions not named were never read.
             caught_up: The partitions that are read to their end at `now_ms`.
-            everything: The source has ended, so every window is due.
+            has_source_ended: The source has ended, so every window is due.
         """
         delta = self._counter.take(self._partitions, 1).get(0, ShardDelta())
         progress = [
@@ -81,6 +81,6 @@ class LocalDriver:
         ]
         self._counted |= positions
         for part in parts_of(CommitId(_PRODUCER, 0, self._commits), 1, delta, progress):
-            self.shard.take(self.shard.position.offset, now_ms, part)
+            self.shard.apply(self.shard.position.offset, now_ms, part)
         self._commits += 1
-        return self.shard.advance(everything=everything)
+        return self.shard.close_windows(has_source_ended=has_source_ended)

@@ -95,7 +95,7 @@ class ShardRestore:
                 self.state.restore(key, value)
         covered = None if position is None else self.state.position.offset
         self._check(covered, committed, ends[self._partials])
-        self.state.begin_at(begins[self._partials])
+        self.state.skip_to(begins[self._partials])
 
     def _check(self, covered: int | None, committed: int | None, end: int) -> None:
         """Refuse a state that does not belong to the committed offset and the partials.

@@ -14,8 +14,8 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.partition import Partition, name_partition
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.closing import WorkBudget
 from driftgauge.core.windows.shard import RoundResult, ShardState
+from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.errors import BrokerError, StateError, TransactionAborted
 from driftgauge.events.results import result_key, result_record
 from driftgauge.kafka.changelog_reader import ChangelogReader
@@ -277,7 +277,7 @@ class WindowWorker:
             self._stop(shard, f"{message.topic()}[{shard}]@{offset}: {error}")
             return
         try:
-            running.state.take(offset, message.timestamp()[1], part)
+            running.state.apply(offset, message.timestamp()[1], part)
         except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
             _log.exception("a partial could not be applied", extra={"shard": shard, "offset": offset})
             self._stop(
@@ -300,7 +300,7 @@ class WindowWorker:
     def _read_to(self, partition: Partition, position: int) -> None:
         running = self._shards.get(partition[1])
         if isinstance(running, _Running):
-            running.state.read_to(position)
+            running.state.skip_to(position)
 
     def _commit(self, bound_s: float) -> bool:
         """Close windows in the shards that moved, and commit; return False if no shard moved.
@@ -345,16 +345,16 @@ class WindowWorker:
         budget = WorkBudget()
         rounds = {}
         # Shards whose windows had to wait in the last round come first.
-        for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_waiting):
+        for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_backlog):
             try:
-                rounds[shard] = running.state.advance(budget)
+                rounds[shard] = running.state.close_windows(budget)
             except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
                 _log.exception("windows could not be closed", extra={"shard": shard})
                 self._stop(shard, "its windows could not be closed; see the log before this")
         return rounds
 
     def _write(self, shard: int, state: ShardState, round_: RoundResult) -> None:
-        for key, value in state.take_changes(self._transaction.producer):
+        for key, value in state.drain_changes(self._transaction.producer):
             content = None if value is None else encode_value(value)
             produce_or_abort(
                 self._transaction, self._settings.changelog_topic, shard, encode_key(key), content

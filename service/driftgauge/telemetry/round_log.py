@@ -27,10 +27,10 @@ def log_round(shard: int, round_: RoundResult) -> None:
                 "first": f"{name_partition(partition)}@{offset}",
             },
         )
-    for broken in round_.broken:
+    for error in round_.chain_errors:
         _log.error(
             "the partials do not continue what was counted; the windows concerned are marked",
-            extra={"shard": shard, "found": broken},
+            extra={"shard": shard, "found": error},
         )
 
 

@@ -1,4 +1,4 @@
-"""Parts of commits to whole commits, whatever lies between them."""
+"""Assembly of commits from interleaved parts."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ def parts(producer, number, size):
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=8),
     st.randoms(use_true_random=False),
 )
-def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, random):
+def test_interleaved_commits_are_assembled_whole(commits, random):
     queues = {}
     for number, (producer, size) in enumerate(commits):
         queues.setdefault(producer, []).extend(parts(producer, number, size))
@@ -26,7 +26,7 @@ def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, ran
     while any(queues.values()):
         queue = random.choice([queue for queue in queues.values() if queue])
         part = queue.pop(0)
-        done = assembler.take(offset, 0, part)
+        done = assembler.add(offset, 0, part)
         assert (done is not None) is (part.index == part.parts - 1)
         if done is not None:
             whole.append(done.id)
@@ -35,19 +35,19 @@ def test_commits_of_several_producers_are_whole_in_any_interleaving(commits, ran
     assert (assembler.orphans, assembler.first_offset) == (0, None)
 
 
-def test_a_commit_that_does_not_end_with_progress_is_dropped():
+def test_commit_without_final_progress_is_dropped():
     assembler = CommitAssembler()
     one, _ = parts("a", 0, 2)
-    assert assembler.take(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
+    assert assembler.add(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
     assert (assembler.orphans, assembler.first_offset) == (1, None)
 
 
-def test_the_lowest_part_that_waits_is_known():
+def test_first_offset_is_lowest_staged_part():
     assembler = CommitAssembler()
-    assembler.take(7, 0, parts("a", 0, 2)[0])
-    assembler.take(8, 0, parts("b", 0, 3)[0])
+    assembler.add(7, 0, parts("a", 0, 2)[0])
+    assembler.add(8, 0, parts("b", 0, 3)[0])
     assert assembler.first_offset == 7
-    assembler.take(9, 0, parts("a", 0, 2)[1])
+    assembler.add(9, 0, parts("a", 0, 2)[1])
     assert assembler.first_offset == 8
     assembler.expire(900_000)
     assert assembler.first_offset == 8
@@ -55,9 +55,9 @@ def test_the_lowest_part_that_waits_is_known():
     assert (assembler.orphans, assembler.first_offset) == (1, None)
 
 
-def test_a_part_that_comes_twice_drops_its_commit():
+def test_duplicate_part_drops_commit():
     assembler = CommitAssembler()
     first, last = parts("a", 0, 2)
     for part in (first, first, last):
-        assert assembler.take(0, 0, part) is None
+        assert assembler.add(0, 0, part) is None
     assert assembler.orphans == 3

@@ -1,4 +1,4 @@
-"""The chain of progress: each cause that breaks it is found, counted, and marks the windows concerned."""
+"""The chain of progress: gaps and overlaps are counted, and mark the affected windows."""
 
 import pytest
 
@@ -6,12 +6,9 @@ from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.core.builders import HOUR_MS, MINUTE_MS, MONDAY_MS, build_spec, summary
 from tests.core.shard import EVENTS, Shard
+from tests.core.windows.builders import at
 
 WHOLE = (0, 0, 0)
-
-
-def at(hours, cluster=0):
-    return MONDAY_MS + round(hours * HOUR_MS), cluster
 
 
 def marks(results):
@@ -29,7 +26,7 @@ def marks(results):
 
 @pytest.fixture
 def shard():
-    """A shard after three hours with an event each on its one partition."""
+    """A shard after three hours with two events each on its one partition."""
     shard = Shard(build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS))
     for hour in range(3):
         shard.read(at(hour), at(hour + 0.5))
@@ -39,27 +36,27 @@ def shard():
     return shard
 
 
-def test_each_progress_begins_where_the_last_one_ended(shard):
+def test_contiguous_progress_keeps_chain(shard):
     shard.commit()
     shard.read(at(3))
     shard.commit(producer="b")
-    assert (shard.chain, shard.broken) == (WHOLE, [])
+    assert (shard.chain, shard.chain_errors) == (WHOLE, [])
 
 
-def test_offsets_reset_forward_are_a_gap_that_marks_the_windows_concerned(shard):
+def test_offset_reset_forward_is_gap_that_marks_windows(shard):
     shard.ends[EVENTS, 0] += 7
     shard.read(at(5), at(8))
     results = shard.commit()
     assert shard.chain == (1, 0, 0)
-    assert "embeddings[0]" in shard.broken[0]
-    # The last event counted was at 2.5 h, the first one after the gap at 5 h.
+    assert "embeddings[0]" in shard.chain_errors[0]
+    # The last event before the gap is at 2.5 h, the first one after it at 5 h.
     assert marks(results) == [(2, True, False, False), (5, True, False, False)]
     shard.read(at(10))
     assert marks(shard.commit()) == [(8, False, False, False)]
     assert shard.chain == (1, 0, 0)
 
 
-def test_offsets_reset_back_are_an_overlap_that_is_applied_and_kept_out_of_the_history(shard):
+def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     shard.ends[EVENTS, 0] = 2
     shard.read(at(1), at(1.5))
     results = shard.commit()
@@ -71,7 +68,7 @@ def test_offsets_reset_back_are_an_overlap_that_is_applied_and_kept_out_of_the_h
     results = shard.commit()
     assert shard.chain == (0, 2, 0)
     history = shard.state.streams["images"].histories[HOUR_MS]
-    # Events up to 2.5 h were counted before, and the commit that passed them brought others as well.
+    # Events up to 2.5 h were counted before; their commit marks its other events as well.
     assert marks(results) == [(hour, False, True, True) for hour in (2, 3, 4)]
     assert history.end_ms == MONDAY_MS + 2 * HOUR_MS
     shard.read(at(6), at(7.5))
@@ -79,7 +76,7 @@ def test_offsets_reset_back_are_an_overlap_that_is_applied_and_kept_out_of_the_h
     assert shard.chain == (0, 2, 0)
 
 
-def test_a_window_counted_twice_stays_marked_over_restarts_and_further_events(shard):
+def test_counted_twice_mark_survives_restarts_and_events(shard):
     shard.ends[EVENTS, 0] = 4
     shard.read(at(2), at(2.5))
     shard.commit()
@@ -92,21 +89,21 @@ def test_a_window_counted_twice_stays_marked_over_restarts_and_further_events(sh
 
 
 @pytest.mark.parametrize(("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))])
-def test_a_group_that_begins_where_the_shard_knows_an_end_is_judged_by_the_offsets(shard, start, chain):
+def test_group_that_begins_is_checked_against_known_end(shard, start, chain):
     shard.ends[EVENTS, 0] = start
     shard.read(at(3))
     shard.commit(begins=True)
     assert shard.chain == chain
 
 
-def test_an_offset_that_nobody_has_heard_of_before_is_a_gap(shard):
+def test_first_progress_past_offset_zero_is_gap(shard):
     shard.sizes[EVENTS] = 2
     shard.ends[EVENTS, 1] = 12
     shard.commit()
     assert shard.chain == (1, 0, 0)
 
 
-def test_a_recreated_topic_begins_another_chain(shard):
+def test_recreated_topic_begins_new_chain(shard):
     shard.ids[EVENTS] = "embeddings-2"
     shard.ends.clear()
     shard.read(at(3), at(5))
@@ -120,7 +117,7 @@ def test_a_recreated_topic_begins_another_chain(shard):
     assert shard.chain == WHOLE
 
 
-def test_a_reader_that_has_not_heard_of_the_recreated_topic_breaks_no_chain(shard):
+def test_progress_of_former_topic_is_ignored(shard):
     old = shard.ids["embeddings"]
     shard.read(at(0))
     shard.commit()
@@ -139,13 +136,13 @@ def test_a_reader_that_has_not_heard_of_the_recreated_topic_breaks_no_chain(shar
     assert shard.chain == WHOLE
 
 
-def test_a_recreated_topic_with_offsets_of_the_old_one_is_a_gap(shard):
+def test_recreated_topic_with_old_offsets_is_gap(shard):
     shard.ids[EVENTS] = "embeddings-2"
     shard.commit()
     assert shard.chain == (1, 0, 0)
 
 
-def test_a_recreated_topic_with_fewer_partitions_waits_for_none_of_the_old_ones():
+def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard = Shard(build_spec(), partitions=130)
     shard.read(at(0))
     shard.commit()
@@ -159,7 +156,7 @@ def test_a_recreated_topic_with_fewer_partitions_waits_for_none_of_the_old_ones(
     assert not [key for key in shard.kept if b"sources" in key and b"/1" in key]
 
 
-def test_a_broker_that_gives_no_topic_id_for_once_hides_no_other_topic(shard):
+def test_missing_topic_id_does_not_hide_recreated_topic(shard):
     shard.commit(topic_id="")
     shard.ids[EVENTS] = "embeddings-2"
     shard.ends.clear()
@@ -168,7 +165,7 @@ def test_a_broker_that_gives_no_topic_id_for_once_hides_no_other_topic(shard):
     assert shard.chain == WHOLE
 
 
-def test_partitions_that_are_added_begin_chains_of_their_own(shard):
+def test_added_partitions_begin_own_chains(shard):
     shard.sizes[EVENTS] = 3
     shard.read(at(4), partition=2)
     assert shard.commit(unread=(1,)) == []
@@ -179,7 +176,7 @@ def test_partitions_that_are_added_begin_chains_of_their_own(shard):
     assert shard.chain == WHOLE
 
 
-def test_records_that_retention_took_mark_windows_and_are_no_gap(shard):
+def test_records_deleted_by_retention_mark_windows_without_gap(shard):
     shard.read(at(5), at(8))
     results = shard.commit(lost=3, end=11)
     assert shard.chain == WHOLE
@@ -188,7 +185,7 @@ def test_records_that_retention_took_mark_windows_and_are_no_gap(shard):
 
 
 @pytest.mark.parametrize("is_twice", [False, True])
-def test_doubts_are_kept_until_the_largest_window_concerned_is_final(is_twice):
+def test_doubts_remain_until_largest_affected_window_is_final(is_twice):
     shard = Shard(build_spec(sizes_ms=(HOUR_MS, 6 * HOUR_MS)))
     shard.read(at(0))
     shard.commit()
@@ -207,7 +204,7 @@ def test_doubts_are_kept_until_the_largest_window_concerned_is_final(is_twice):
     assert (shard.status().losses, shard.status().counted_twice) == ((), ())
 
 
-def test_a_loss_before_the_first_event_of_all_marks_what_comes_first():
+def test_loss_before_first_event_marks_first_windows():
     shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
     shard.read(at(0), partition=1)
     shard.read(at(0))
@@ -218,7 +215,7 @@ def test_a_loss_before_the_first_event_of_all_marks_what_comes_first():
     assert marks(shard.commit()) == [(0, True, False, False), (1, True, False, False)]
 
 
-def test_what_is_lost_on_one_topic_marks_no_stream_of_another():
+def test_loss_marks_only_streams_of_its_topic():
     shard = Shard(build_spec("images"), build_spec("texts"), topics=(EVENTS, "others"))
     shard.read(at(0), at(2), stream="images", partition=(EVENTS, 0))
     shard.read(at(0), at(2), stream="texts", partition=("others", 0))
@@ -230,7 +227,7 @@ def test_what_is_lost_on_one_topic_marks_no_stream_of_another():
     assert [(result.stream, result.events_lost) for result in results] == [("images", False), ("texts", True)]
 
 
-def test_an_interval_without_events_goes_on_with_the_chain(shard):
+def test_interval_without_events_continues_chain(shard):
     for _ in range(3):
         shard.commit(after_ms=5_000, caught_up=True)
     shard.restart()
@@ -239,7 +236,7 @@ def test_an_interval_without_events_goes_on_with_the_chain(shard):
 
 
 def torn(shard, missing):
-    """Commit several parts, of which some are missing, then another; return how many came, and results."""
+    """Write a commit with missing parts, then another; return the number of parts read, and the results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
     offsets = shard.write(limit_bytes=900)
@@ -253,14 +250,14 @@ def torn(shard, missing):
 
 
 @pytest.mark.parametrize("missing", [(0,), (1,), (-1,), (-1, 0), (1, 2)])
-def test_a_torn_commit_is_not_applied_and_its_events_are_a_gap(missing):
+def test_torn_commit_is_not_applied_and_is_gap(missing):
     spec = build_spec(disorder_ms=MINUTE_MS, lateness_ms=10 * HOUR_MS)
     shard = Shard(spec, build_spec("texts"))
     shard.read(at(0), at(2))
     shard.commit()
     orphans, results = torn(shard, missing)
     assert shard.chain == (1, 0, orphans)
-    # Counted were the events before and after.
+    # Only the events before and after the gap are counted.
     assert summary(results) == [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0))]
     assert results[0].events_lost
     shard.restart()
@@ -268,7 +265,7 @@ def test_a_torn_commit_is_not_applied_and_its_events_are_a_gap(missing):
     assert shard.chain == (1, 0, orphans)
 
 
-def test_a_commit_that_is_missing_as_a_whole_is_a_gap(shard):
+def test_missing_commit_is_gap(shard):
     shard.read(at(3))
     for offset in shard.write():
         shard.log[offset] = None
@@ -276,7 +273,7 @@ def test_a_commit_that_is_missing_as_a_whole_is_a_gap(shard):
     assert shard.chain == (1, 0, 0)
 
 
-def test_parts_that_wait_for_others_for_too_long_are_orphans_and_hold_nothing_back(shard):
+def test_expired_parts_are_orphans_and_release_position(shard):
     shard.read(at(3))
     offsets = shard.write(producer="gone")
     shard.log[offsets[-1]] = None
@@ -286,7 +283,7 @@ def test_parts_that_wait_for_others_for_too_long_are_orphans_and_hold_nothing_ba
     assert shard.state.position.offset == len(shard.log)
 
 
-def test_parts_of_several_producers_lie_between_each_other(shard):
+def test_interleaved_parts_of_two_producers_are_applied(shard):
     shard.read(at(3), at(3.2))
     one = [shard.log[offset] for offset in shard.write(producer="a", unread=())]
     shard.read(at(4))
@@ -302,7 +299,7 @@ def test_parts_of_several_producers_lie_between_each_other(shard):
     assert shard.state.open_windows("images") == {HOUR_MS: 5}
 
 
-def test_a_commit_applied_already_is_skipped_where_another_ones_parts_were_waiting():
+def test_commit_applied_before_staged_parts_is_not_repeated():
     shard = Shard(build_spec(), partitions=2)
     shard.read(at(0))
     first, last = shard.write(producer="b", unread=(1,))
@@ -320,11 +317,11 @@ def test_a_commit_applied_already_is_skipped_where_another_ones_parts_were_waiti
     shard.apply()
     shard.close()
     assert shard.state.position.offset == len(shard.log)
-    assert summary(shard.close(everything=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
+    assert summary(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
     assert shard.chain == WHOLE
 
 
-def test_commits_of_a_successor_whose_clock_is_behind_are_applied(shard):
+def test_commits_of_successor_with_lower_epoch_are_applied(shard):
     shard.read(at(0))
     shard.write(epoch=5)
     shard.read(at(0.5))
@@ -332,11 +329,11 @@ def test_commits_of_a_successor_whose_clock_is_behind_are_applied(shard):
     shard.apply()
     shard.close()
     assert shard.chain == WHOLE
-    (result,) = shard.close(everything=True)
+    (result,) = shard.close(has_source_ended=True)
     assert result.count == 2
 
 
-def test_counts_of_the_chain_survive_restarts(shard):
+def test_chain_totals_survive_restarts(shard):
     shard.ends[EVENTS, 0] += 1
     shard.commit()
     shard.restart()
@@ -346,7 +343,7 @@ def test_counts_of_the_chain_survive_restarts(shard):
     assert Window(HOUR_MS, MONDAY_MS) in shard.state.streams["images"].published
 
 
-def test_position_keeps_the_last_producers_and_no_silent_ones(shard):
+def test_position_keeps_last_epochs_of_active_producers(shard):
     for epoch in range(2, 7):
         shard.commit(epoch=epoch, after_ms=1_000)
     shard.commit(producer="b", after_ms=1_000)

@@ -1,4 +1,4 @@
-"""What is kept of a stream: which windows a loss may concern."""
+"""Data loss: the windows that it may affect."""
 
 import pytest
 
@@ -20,7 +20,7 @@ AT = "embeddings", 0
         (250, 250, [200]),
     ],
 )
-def test_a_loss_touches_the_windows_that_it_may_have_taken_events_from(from_ms, to_ms, touched):
+def test_loss_affects_windows_that_may_lack_events(from_ms, to_ms, touched):
     loss = DataLoss(AT, from_ms, to_ms)
     windows = [Window(100, start_ms) for start_ms in (0, 100, 200, 300, 400)]
-    assert [window.start_ms for window in windows if loss.touches(window)] == touched
+    assert [window.start_ms for window in windows if loss.affects(window)] == touched

@@ -1,4 +1,4 @@
-"""Panes of several lengths side by side: which of them lie within a window, which reach into it."""
+"""Lookup by window among overlapping panes of several lengths."""
 
 import pytest
 from hypothesis import given
@@ -21,16 +21,16 @@ def filled(panes):
 
 
 @given(PANES, LENGTHS, st.integers(0, 20))
-def test_a_windows_panes_are_found_without_looking_at_others(panes, length, number):
+def test_lookup_by_window_equals_scan_of_all_panes(panes, length, number):
     held, window = filled(panes), Window(length, length * number)
     within = {(pane.size_ms, pane.start_ms) for pane in panes if window.contains(pane)}
     assert set(held.within(window)) == within
     overlapping = [pane for pane in panes if pane.start_ms < window.end_ms and window.start_ms < pane.end_ms]
-    assert held.has_any_of(window) is bool(overlapping)
+    assert held.overlaps(window) is bool(overlapping)
 
 
 @given(PANES)
-def test_what_is_removed_is_gone_and_the_others_are_not(panes):
+def test_remove_deletes_only_named_pane(panes):
     held = filled(panes)
     assert set(held) == panes
     for pane in sorted(panes)[::2]:

@@ -1,4 +1,4 @@
-"""A closed window's result: what follows from its counts and its score."""
+"""Window results: movers, signed contributions and counts."""
 
 import numpy as np
 import pytest
@@ -6,27 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.windows.result import MAX_MOVERS, Score
+from driftgauge.core.windows.result import MAX_MOVERS
 from driftgauge.core.windows.window import Window
-from tests.core.builders import FIRST, HOUR_MS, build_result
+from tests.core.builders import FIRST, HOUR_MS
+from tests.results import NOT_SCORED, build_result, build_score
 
 COUNTS = st.lists(st.integers(0, 500), min_size=4, max_size=4).filter(any).map(np.array)
-
-
-def build_score(contributions):
-    return Score(
-        js_divergence=float(np.sum(contributions)),
-        js_distance=0.0,
-        contributions=np.array(contributions, dtype=np.float64),
-        noise_floor=0.0,
-        js_excess=0.0,
-        js_p_value=1.0,
-        mean_shift=MeanShift(0.0, 1.0, 0.0, 1.0, 0.0, np.array([0.5, 0.5])),
-        p_value=1.0,
-        novelty=0.0,
-        calibrated=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -38,17 +23,15 @@ def build_score(contributions):
         ([0.0, 0.0, 0.0, 0.0], ()),
     ],
 )
-def test_movers_are_the_clusters_that_contribute_most_and_anything_the_lower_of_equals_first(
-    contributions, movers
-):
-    assert build_score(contributions).movers == movers
+def test_movers_are_largest_contributions_lower_cluster_first(contributions, movers):
+    assert build_score((1, 1, 1, 1), contributions=np.array(contributions)).movers == movers
     assert len(movers) <= MAX_MOVERS
 
 
 @given(COUNTS)
-def test_a_signed_contribution_is_negative_where_the_share_has_fallen(counts):
+def test_signed_contribution_is_negative_where_share_fell(counts):
     contributions = js_contributions(counts, FIRST.counts)
-    result = build_result(Window(HOUR_MS, 0), counts=counts, score=build_score(contributions))
+    result = build_result(Window(HOUR_MS, 0), counts)
     signed = result.signed_contributions
     np.testing.assert_array_equal(np.abs(signed), contributions)
     # In integers: a share has fallen if and only if the cross product has.
@@ -56,11 +39,11 @@ def test_a_signed_contribution_is_negative_where_the_share_has_fallen(counts):
     np.testing.assert_array_equal(np.sign(signed[contributions > 0]), np.sign(gain[contributions > 0]))
 
 
-def test_a_window_without_a_score_has_no_contributions():
-    assert build_result(Window(HOUR_MS, 0)).signed_contributions is None
+def test_window_without_score_has_no_contributions():
+    assert build_result(Window(HOUR_MS, 0), (1, 2, 0, 0), **NOT_SCORED).signed_contributions is None
 
 
-def test_the_events_of_a_window_are_those_of_all_its_clusters():
-    result = build_result(Window(HOUR_MS, 0), counts=np.array([3, 0, 4, 0]))
+def test_count_is_sum_over_clusters():
+    result = build_result(Window(HOUR_MS, 0), (3, 0, 4, 0))
     assert result.count == 7
     assert type(result.count) is int

@@ -1,4 +1,4 @@
-"""Scores against a baseline, and which windows and segments are significant and large."""
+"""Window scores, and the significance and size of windows and segments."""
 
 import math
 from dataclasses import replace
@@ -25,16 +25,16 @@ from tests.core.builders import (
     COMPONENTS,
     FIRST,
     build_reference,
-    build_segment,
+    build_segment_reference,
     build_spec,
     build_tally,
-    plain,
 )
+from tests.results import plain
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)
 NULL = DivergenceNull(RICH.counts, 1.0)
-NEVER = 1e9  # of a floor that nothing reaches
+NEVER = 1e9  # a floor that no score reaches
 
 RELATED = Overdispersion(200, 3.0, np.diag([4.0, 2.0]))
 
@@ -49,7 +49,7 @@ def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, **alarm):
 
 
 def tally(*counts, outliers=0, sums=None):
-    """Of unit vectors, or with other sums than theirs."""
+    """A tally of unit vectors, or one with other sums."""
     values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
         values[CLUSTERS + 1 :] = sums
@@ -60,7 +60,7 @@ COUNTS = st.lists(st.integers(0, 500), min_size=CLUSTERS, max_size=CLUSTERS).fil
 
 
 @given(COUNTS, st.integers(0, 5))
-def test_the_parts_of_a_score_belong_together(counts, outliers):
+def test_score_fields_agree_with_their_definitions(counts, outliers):
     seen = tally(*counts, outliers=outliers)
     scored = build_scorer().score(seen)
     np.testing.assert_array_equal(scored.contributions, js_contributions(seen.counts, RICH.counts))
@@ -80,14 +80,14 @@ def test_the_parts_of_a_score_belong_together(counts, outliers):
 
 
 def divergence(counts, baseline_counts):
-    """The divergence of any two histograms as it is scored."""
+    """The scored divergence of two histograms."""
     reference = replace(RICH, counts=baseline_counts)
     values = np.concatenate([counts, np.zeros(1 + COMPONENTS, dtype=np.int64)])
     return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(1, 40))
-def test_disjoint_histograms_score_at_most_one_in_spite_of_rounding(shares, others):
+def test_divergence_of_disjoint_histograms_is_at_most_one(shares, others):
     counts = np.array([*shares, *[0] * others])
     baseline_counts = np.array([*[0] * len(shares), *range(1, others + 1)])
     assert 1 - 1e-12 < divergence(counts, baseline_counts * 10) <= 1
@@ -97,23 +97,23 @@ SIX = st.lists(st.integers(1, 500), min_size=6, max_size=6).map(np.array)
 
 
 @given(SIX, SIX, st.permutations(range(6)))
-def test_the_score_does_not_depend_on_the_order_of_clusters(counts, baseline_counts, order):
+def test_divergence_does_not_depend_on_cluster_order(counts, baseline_counts, order):
     assert divergence(counts[order], baseline_counts[order]) == divergence(counts, baseline_counts)
 
 
-def test_the_same_window_scores_the_same_in_another_process():
+def test_new_scorer_gives_identical_score():
     seen = tally(430, 280, 200, 90)
     scored = build_scorer().score(seen)
     assert plain(build_scorer(build_reference("rich", count=BASELINE_COUNT)).score(seen)) == plain(scored)
 
 
 @pytest.mark.parametrize(("min_events", "is_scored"), [(7, True), (8, False)])
-def test_too_few_events_are_not_scored(min_events, is_scored):
+def test_window_below_min_events_is_not_scored(min_events, is_scored):
     scored = build_scorer(min_events=min_events).score(tally(4, 2, 1, 0))
     assert (scored is not None) is is_scored
 
 
-# The sums of a thousand events that have moved by half a standard deviation, whatever their clusters.
+# The sums of a thousand events whose mean has moved by half a standard deviation.
 SHIFTED = (round(1_000 * 0.5 * RICH.projection.deviations[0] / RICH.projection.step), 0)
 
 
@@ -121,21 +121,19 @@ SHIFTED = (round(1_000 * 0.5 * RICH.projection.deviations[0] / RICH.projection.s
     ("counts", "sums", "is_significant", "is_large"),
     [
         ((400, 300, 200, 100), (0, 0), False, False),
-        # Of a hundred thousand events, far from chance and from anything worth a page.
+        # Significant with a hundred thousand events, but too small for a page.
         ((42_500, 28_500, 19_500, 9_500), (0, 0), True, False),
         ((42_500, 28_500, 19_500, 9_500), None, True, False),
-        # So large that it would be drift, of so few events that it is none.
+        # Large enough for drift, but with too few events to be significant.
         ((6, 6, 0, 0), (0, 0), False, True),
         ((6, 3, 2, 1), (SHIFTED[0] // 80, 0), False, True),
-        # By the histogram alone, by the mean alone, by both.
+        # Large by the histogram, by the mean, by both.
         ((500, 250, 170, 80), (0, 0), True, True),
         ((400, 300, 200, 100), SHIFTED, True, True),
         ((500, 250, 170, 80), None, True, True),
     ],
 )
-def test_a_window_is_found_if_it_is_significant_and_in_one_respect_large(
-    counts, sums, is_significant, is_large
-):
+def test_significant_and_large_needs_both(counts, sums, is_significant, is_large):
     here = build_scorer()
     scored = here.score(tally(*counts, sums=sums))
     assert (scored.p_value < ALARM.level) is is_significant
@@ -144,14 +142,14 @@ def test_a_window_is_found_if_it_is_significant_and_in_one_respect_large(
     assert here.is_significant_and_large(scored) is (is_significant and is_large)
 
 
-def test_a_window_is_significant_below_the_level_and_not_at_it():
+def test_window_is_significant_only_below_level():
     scored = build_scorer().score(tally(500, 250, 170, 80))
     level = scored.p_value
     assert build_scorer(level=math.nextafter(level, 1)).is_significant_and_large(scored)
     assert not build_scorer(level=level).is_significant_and_large(scored)
 
 
-def test_each_statistic_has_a_floor_of_its_own_half_of_what_is_worth_finding():
+def test_each_statistic_is_large_from_its_own_floor():
     scored = build_scorer().score(tally(500, 250, 170, 80))
     floors = {"js_divergence": 2 * scored.js_excess, "mean_shift": 2 * scored.mean_shift.excess}
     for name, floor in floors.items():
@@ -163,7 +161,7 @@ def test_each_statistic_has_a_floor_of_its_own_half_of_what_is_worth_finding():
 
 
 @pytest.mark.parametrize("overdispersion", [None, RELATED])
-def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found(overdispersion):
+def test_power_begins_at_least_count(overdispersion):
     here = build_scorer(overdispersion=overdispersion)
     sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, BASELINE_COUNT, overdispersion)
     least = sensitivity.least_count(ALARM.level, ALARM.js_divergence, ALARM.mean_shift)
@@ -175,7 +173,7 @@ def test_there_is_power_from_the_least_count_on_with_which_either_drift_is_found
     ]
 
 
-def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
+def test_overdispersion_raises_least_count_and_p_values():
     alike, related = build_scorer(), build_scorer(overdispersion=RELATED)
     least = [next(n for n in range(1, 10**4) if here.has_power(n)) for here in (alike, related)]
     assert 2 * least[0] < least[1]
@@ -188,8 +186,8 @@ def test_related_events_take_more_of_them_and_make_the_same_window_less_rare():
 
 
 @pytest.mark.parametrize("means", [np.eye(2) * 3, np.diag([6.0, 1.0])])
-def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their_tail(means):
-    # The mean of 10,000 windows is known to 0.8 %, and the expansion is some per cent off.
+def test_noise_floor_is_mean_divergence_of_bursts(means):
+    # The standard error of 10,000 windows is 0.8 %, and the expansion is some per cent off.
     overdispersion = Overdispersion(MIN_WINDOWS, 3.0, means)
     assert overdispersion.inflation(CLUSTERS) > 1.15 * 3
     scored = build_scorer(overdispersion=overdispersion).score(tally(450, 270, 190, 90))
@@ -199,11 +197,11 @@ def test_the_floor_is_the_mean_divergence_of_bursts_without_the_margin_for_their
     assert scored.js_excess == scored.js_divergence - scored.noise_floor
 
 
-def test_a_baseline_of_too_few_events_has_no_power_however_many_the_window_has():
+def test_small_baseline_has_no_power():
     assert not build_scorer(FIRST).has_power(10**9)
 
 
-def test_slow_drift_may_be_warned_of_more_rarely_than_a_page_may_be_false():
+def test_slow_drift_limit_is_rarer_than_level():
     assert build_scorer(level=1e-4).slow_drift_limit == threshold(20_000)
 
 
@@ -218,7 +216,8 @@ SHARES = {
 SEGMENTED = replace(
     RICH,
     segments=tuple(
-        build_segment(*name, *(round(20_000 * share) for share in shares)) for name, shares in SHARES.items()
+        build_segment_reference(*name, *(round(20_000 * share) for share in shares))
+        for name, shares in SHARES.items()
     ),
 )
 
@@ -228,12 +227,12 @@ def by_country(**changes):
 
 
 def of(segment, events=1_000, moved=0):
-    """So many events of a segment, some of them moved from its third cluster to its fourth."""
+    """A tally of a segment with some events moved from its third cluster to its fourth."""
     counts = [round(events * share) for share in SHARES[segment]]
     return tally(*(counts + np.array([0, 0, -moved, moved])))
 
 
-def test_a_segment_is_compared_with_its_own_part_of_the_baseline():
+def test_segment_is_compared_with_own_baseline_segment():
     results, found = by_country().judge_segments({name: of(name) for name in NAMES}, {})
     assert [result.segment for result in results] == NAMES
     for result in results:
@@ -246,7 +245,7 @@ def test_a_segment_is_compared_with_its_own_part_of_the_baseline():
     assert found == dict.fromkeys(NAMES, False)
 
 
-def test_a_segments_score_is_that_of_a_baseline_of_its_own():
+def test_segment_score_equals_score_against_own_baseline():
     name, part = NAMES[0], SEGMENTED.segments[0]
     seen = of(name, moved=80)
     ((result, *_), _) = by_country().judge_segments({name: seen}, {})
@@ -262,7 +261,7 @@ def test_a_segments_score_is_that_of_a_baseline_of_its_own():
     )
 
 
-def test_segments_are_judged_with_their_own_overdispersion_or_as_if_they_were_as_the_whole():
+def test_segment_uses_own_overdispersion_or_that_of_whole():
     own, whole = (Overdispersion(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
     tallies = {name: of(name, moved=45) for name in NAMES}
     known = {
@@ -284,7 +283,7 @@ def test_segments_are_judged_with_their_own_overdispersion_or_as_if_they_were_as
     assert not any(is_calibrated for _, is_calibrated in as_whole)
 
 
-def test_the_p_values_of_segments_are_adjusted_for_their_number():
+def test_segment_p_values_are_adjusted_for_their_number():
     tallies = {name: of(name, moved=moved) for name, moved in zip(NAMES, (45, 0, 80, 30), strict=True)}
     results, _ = by_country().judge_segments(tallies, {})
     p_values = [result.p_value for result in results]
@@ -292,7 +291,7 @@ def test_the_p_values_of_segments_are_adjusted_for_their_number():
     assert len(set(p_values)) == 4
 
 
-def test_a_segment_is_found_where_its_adjusted_p_value_is_at_most_half_the_level():
+def test_segment_is_significant_up_to_half_of_level():
     tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
     (result, *_), _ = by_country().judge_segments(tallies, {})
     assert result.adjusted_p_value == pytest.approx(4 * result.p_value)
@@ -306,14 +305,14 @@ def test_a_segment_is_found_where_its_adjusted_p_value_is_at_most_half_the_level
         assert (results[0].verdict is Verdict.WARNING) is is_significant_and_large
 
 
-def test_a_segment_must_have_moved_far_enough_too():
+def test_significant_but_small_segment_is_ok():
     tallies = {NAMES[0]: of(NAMES[0], 20_000, moved=1_000)}
     (result, *_), found = by_country().judge_segments(tallies, {})
     assert result.adjusted_p_value < 1e-6
     assert (found, result.verdict) == ({NAMES[0]: False}, Verdict.OK)
 
 
-def test_with_segments_the_whole_is_left_half_of_the_level():
+def test_segments_leave_half_of_level_to_whole():
     seen = tally(500, 250, 170, 80)
     scored = build_scorer().score(seen)
     for level, alone, beside in ((1.5, True, False), (2.5, True, True)):
@@ -321,7 +320,7 @@ def test_with_segments_the_whole_is_left_half_of_the_level():
         assert by_country(level=level * scored.p_value).is_significant_and_large(scored) is beside
 
 
-def test_segments_with_too_few_events_are_not_scored_and_not_counted_among_the_tests():
+def test_small_segments_are_not_scored_or_adjusted_for():
     tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1], 10)}
     results, found = by_country(min_events=11).judge_segments(tallies, {})
     assert [result.count for result in results] == [1_000, 10, 0, 0]
@@ -347,7 +346,7 @@ def test_segments_with_too_few_events_are_not_scored_and_not_counted_among_the_t
         ((False, False), Verdict.WARNING),
     ],
 )
-def test_a_segments_drift_lasts_as_that_of_a_window_does(recent, verdict):
+def test_segment_drift_needs_two_of_three_windows(recent, verdict):
     tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1])}
     results, _ = by_country().judge_segments(tallies, {NAMES[0]: recent, NAMES[2]: (True, True)})
     assert [result.verdict for result in results] == [
@@ -358,14 +357,14 @@ def test_a_segments_drift_lasts_as_that_of_a_window_does(recent, verdict):
     ]
 
 
-def test_the_segments_of_an_incomplete_window_are_scored_and_not_judged():
+def test_segments_of_incomplete_window_are_scored_not_judged():
     results, found = by_country().judge_segments({NAMES[0]: of(NAMES[0], moved=80)}, None)
     assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
     assert results[0].p_value < ALARM.level
     assert found == {NAMES[0]: True}
 
 
-def test_a_segment_has_power_where_it_would_be_found_alone_among_all():
+def test_segment_has_power_at_its_part_of_level():
     sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, 20_000, None)
     level = ALARM.level / 2 / len(NAMES)
     least = sensitivity.least_count(level, ALARM.js_divergence, ALARM.mean_shift)
@@ -374,5 +373,5 @@ def test_a_segment_has_power_where_it_would_be_found_alone_among_all():
         assert result.verdict is verdict
 
 
-def test_without_configured_keys_there_are_no_segments():
+def test_no_segment_keys_give_no_segments():
     assert build_scorer(SEGMENTED).judge_segments({NAMES[0]: of(NAMES[0])}, {}) == ((), {})

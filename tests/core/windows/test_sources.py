@@ -1,4 +1,4 @@
-"""The chain of progress, against a model that has neither arrays nor memory of what it answered."""
+"""The progress of source partitions, compared with a model without arrays."""
 
 import numpy as np
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.windows.changelog import BLOCK, SourcesKey
-from driftgauge.core.windows.sources import NULL, Link, SourceProgress
+from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
 
 NOW_MS = 1_000_000
 
@@ -18,21 +18,21 @@ def build_progress(index=0, *, topic="embeddings", start=0, end=0, begins=False,
 
 
 def expect(known, progress, log_ms):
-    """The link, and the row, that a progress makes of what was known."""
+    """The continuity and the new row after a progress."""
     end, since_ms, caught_up_ms, moved_ms = known
     if end == NULL:
-        link = Link.FITS if progress.begins else Link.GAP
+        continuity = Continuity.CONTIGUOUS if progress.begins else Continuity.GAP
     elif progress.start > end:
-        link = Link.GAP
+        continuity = Continuity.GAP
     elif progress.start < min(end, progress.end):
-        link = Link.OVERLAP
+        continuity = Continuity.OVERLAP
     else:
-        link = Link.FITS
+        continuity = Continuity.CONTIGUOUS
     reached_ms = NULL if progress.caught_up_ms is None else progress.caught_up_ms
     if progress.end > end or reached_ms > caught_up_ms:
         moved_ms = log_ms
     since_ms = progress.since_ms if since_ms == NULL else since_ms
-    return link, (max(end, progress.end), since_ms, max(caught_up_ms, reached_ms), moved_ms)
+    return continuity, (max(end, progress.end), since_ms, max(caught_up_ms, reached_ms), moved_ms)
 
 
 some = st.integers(0, 9)
@@ -57,18 +57,17 @@ def test_accept_equals_model(progresses):
     rows = {}
     for log_ms, progress in enumerate(progresses, NOW_MS):
         at, known = progress.partition, sources.topics.get(progress.partition[0])
-        # A partition that is new stands still from when it was first heard of.
+        # The wait for a new partition starts at its first report.
         unheard = (NULL, NULL, NULL, NULL if at == ("embeddings", 0) else log_ms)
         if known is not None and at[1] < len(known.values):
             unheard = (NULL, NULL, NULL, int(known.moved_ms[at[1]]))
-        link, rows[at] = expect(rows.get(at, unheard), progress, log_ms)
-        assert sources.accept(progress, log_ms) is link
+        continuity, rows[at] = expect(rows.get(at, unheard), progress, log_ms)
+        assert sources.accept(progress, log_ms) is continuity
         assert tuple(sources.topics[at[0]].values[at[1]].tolist()) == rows[at]
 
 
 @given(progresses)
-def test_changes_hold_what_differs(progresses):
-    """Who takes in every change has the same, whenever it was asked for."""
+def test_drained_changes_restore_equal_progress(progresses):
     sources, copy = SourceProgress(["embeddings"]), SourceProgress(["embeddings"])
     for number, progress in enumerate(progresses):
         sources.accept(progress, NOW_MS)
@@ -79,38 +78,38 @@ def test_changes_hold_what_differs(progresses):
     for name, topic in sources.topics.items():
         heard = topic.end != NULL
         np.testing.assert_array_equal(topic.values[heard], copy.topics[name].values[heard])
-    assert not list(sources.take_changes())
+    assert not list(sources.drain_changes())
 
 
 def keep(copy, sources):
-    changes = list(sources.take_changes())
+    changes = list(sources.drain_changes())
     keys = [key for key, _ in changes]
     assert keys == sorted(keys, key=lambda key: (key.topic, key.block))
     for key, block in changes:
         copy.restore(key, block)
 
 
-def test_partitions_follow_their_topics():
+def test_partitions_follow_topic_sizes():
     sources = SourceProgress(["embeddings", "others"])
     assert sources.partitions == [("embeddings", 0), ("others", 0)]
     sources.accept(build_progress(partitions=3), NOW_MS)
     assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
     sources.accept(build_progress(topic="unknown", partitions=2), NOW_MS)
-    assert len(sources.partitions) == 4, "nothing waits for topics that are not configured"
-    sources.replace("embeddings", 2, NOW_MS)
+    assert len(sources.partitions) == 4, "streams wait only for configured topics"
+    sources.replace_topic("embeddings", 2, NOW_MS)
     assert sources.partitions == [("embeddings", 0), ("embeddings", 1), ("others", 0)]
     restored = SourceProgress(["others"])
-    for key, block in sources.take_changes():
+    for key, block in sources.drain_changes():
         if key.topic == "others":
             restored.restore(key, block)
     assert restored.partitions == [("others", 0)]
 
 
-def test_replaced_topic_forgets_blocks_beyond():
+def test_replaced_topic_deletes_blocks_past_its_end():
     sources = SourceProgress(["embeddings"])
     sources.accept(build_progress(partitions=BLOCK + 1), NOW_MS)
-    list(sources.take_changes())
-    sources.replace("embeddings", 1, NOW_MS)
-    changes = dict(sources.take_changes())
+    list(sources.drain_changes())
+    sources.replace_topic("embeddings", 1, NOW_MS)
+    changes = dict(sources.drain_changes())
     assert changes[SourcesKey("embeddings", 1)] is None
     assert len(changes[SourcesKey("embeddings", 0)].values) == 1

@@ -1,3 +1,5 @@
+"""The state of one stream: open windows, newest results, and the order of changelog entries."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,14 +9,16 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.windows.changelog import PaneKey, PublishedKey, StreamStatus
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
-from tests.core.builders import HOUR_MS, MINUTE_MS, build_result
+from tests.core.builders import HOUR_MS, MINUTE_MS
+from tests.results import build_result
 
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
-# Panes of two lengths may stand side by side after a change of the window sizes.
+# Panes of two lengths overlap after a change of the window sizes.
 SCHEMES = tuple(
     Scheme("first", pane_ms, (), (("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
 SEGMENTS = (None, ("country", "de"))
+COUNTS = (1, 2, 0, 0)
 
 starts = st.integers(0, 40).map(lambda number: number * 10 * MINUTE_MS)
 panes = st.tuples(st.sampled_from(SCHEMES), starts, st.sampled_from(SEGMENTS))
@@ -27,7 +31,7 @@ steps = st.one_of(
 
 
 class Model:
-    """A stream's state, and the panes that its changelog would hold."""
+    """A stream's state, and the panes in its changelog."""
 
     def __init__(self):
         self.state = StreamState("images")
@@ -37,7 +41,7 @@ class Model:
         if step == "final":
             self.state.set_status(StreamStatus(final_ms=what))
         elif step == "forget":
-            self.state.forget_panes(*what)
+            self.state.purge_panes(*what)
         else:
             scheme, start_ms, segment = what
             start_ms -= start_ms % scheme.pane_ms
@@ -48,19 +52,19 @@ class Model:
                 key = PaneKey("images", scheme.key, Window(scheme.pane_ms, start_ms), segment)
                 self.state.restore(key, ones)
                 self.panes.add(key)
-        for key, value in self.state.take_changes():
+        for key, value in self.state.drain_changes():
             if isinstance(key, PaneKey):
                 (self.panes.discard if value is None else self.panes.add)(key)
 
     def open_windows(self, size_ms):
-        """Count the open windows one by one, without remembering anything."""
+        """Count the open windows without a cache."""
         final_ms = self.state.status.final_ms
         windows = {Window.around(key.pane.start_ms, size_ms) for key in self.panes if key.segment is None}
         return sum(final_ms is None or window.end_ms > final_ms for window in windows)
 
 
 @given(st.lists(steps, max_size=30))
-def test_the_open_windows_that_are_remembered_are_those_counted_one_by_one(steps):
+def test_cached_open_windows_equal_fresh_count(steps):
     model = Model()
     for step, what in steps:
         model.do(step, what)
@@ -68,7 +72,7 @@ def test_the_open_windows_that_are_remembered_are_those_counted_one_by_one(steps
         assert model.state.open_windows(SIZES_MS) == expected
 
 
-def test_open_windows_are_counted_again_only_after_a_pane_came_or_went():
+def test_open_windows_are_recounted_only_after_pane_changes():
     model = Model()
     pane = SCHEMES[0], 0, None
     model.do("add", pane)
@@ -90,15 +94,15 @@ results = st.builds(Window, st.sampled_from(SIZES_MS), st.integers(0, 6).map(lam
         max_size=20,
     )
 )
-def test_the_newest_result_of_each_size_is_known_whatever_comes_and_goes(steps):
+def test_newest_is_last_published_window_of_each_size(steps):
     state = StreamState("images")
     for step, window in steps:
         if step == "forget":
-            state.forget_published([window] if window in state.published else [])
+            state.purge_results([window] if window in state.published else [])
         elif step == "publish":
-            state.publish(build_result(window))
+            state.publish(build_result(window, COUNTS))
         elif window not in state.published:
-            state.restore(PublishedKey("images", window), build_result(window))
+            state.restore(PublishedKey("images", window), build_result(window, COUNTS))
         sizes = {window.size_ms for window in state.published}
         assert state.newest == {
             size_ms: state.published[max(w for w in state.published if w.size_ms == size_ms)]
@@ -106,16 +110,16 @@ def test_the_newest_result_of_each_size_is_known_whatever_comes_and_goes(steps):
         }
 
 
-def test_what_was_shown_as_newest_is_not_changed_by_what_comes_later():
+def test_newest_mapping_is_not_changed_in_place():
     state = StreamState("images")
-    state.publish(build_result(Window(HOUR_MS, 0)))
+    state.publish(build_result(Window(HOUR_MS, 0), COUNTS))
     shown = state.newest
-    state.publish(build_result(Window(HOUR_MS, HOUR_MS)))
+    state.publish(build_result(Window(HOUR_MS, HOUR_MS), COUNTS))
     assert shown[HOUR_MS].window.start_ms == 0
     assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
 
 
-def test_changes_come_once_each_in_the_order_of_the_first():
+def test_drain_yields_each_key_once_in_order_of_first_change():
     state = StreamState("images")
     ones = np.ones(1, dtype=np.int64)
     late, early = (
@@ -125,7 +129,7 @@ def test_changes_come_once_each_in_the_order_of_the_first():
     state.set_status(StreamStatus(final_ms=0))
     state.add_pane(early)
     state.add_pane(late)
-    changes = list(state.take_changes())
+    changes = list(state.drain_changes())
     assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
-    assert changes[0][1].tolist() == [2], "a change that is made again is written as it is now"
-    assert not list(state.take_changes())
+    assert changes[0][1].tolist() == [2], "a key that changes again is written with its newest value"
+    assert not list(state.drain_changes())

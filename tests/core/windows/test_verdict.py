@@ -1,4 +1,4 @@
-"""From what was found to a verdict, and what a window leaves to the next one."""
+"""Verdicts of windows, and the memory and history that carry them on."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.result import Verdict, VerdictMemory
-from driftgauge.core.windows.verdict import VerdictHistory, decide, enter
+from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
 from driftgauge.core.windows.window import Window
 from tests.core.builders import HOUR_MS
 
@@ -20,7 +20,7 @@ NEVER_SLOW = 1e9
 
 
 @pytest.mark.parametrize("found", list(product([False, True], repeat=3)))
-def test_two_of_three_windows_are_drift_and_this_one_alone_a_warning(found):
+def test_two_of_three_windows_are_drift_one_alone_warns(found):
     *recent, is_significant_and_large = found
     verdict = decide(tuple(recent), is_significant_and_large=is_significant_and_large, has_power=True)
     if sum(found) >= 2:
@@ -39,17 +39,17 @@ def test_two_of_three_windows_are_drift_and_this_one_alone_a_warning(found):
         ((True,), True, Verdict.DRIFT),
     ],
 )
-def test_the_first_windows_are_judged_with_those_that_there_were(recent, is_significant_and_large, verdict):
+def test_first_windows_are_judged_with_fewer_before(recent, is_significant_and_large, verdict):
     assert decide(recent, is_significant_and_large=is_significant_and_large, has_power=True) is verdict
 
 
 @pytest.mark.parametrize("recent", [(), (False, False), (True, False), (False, True)])
-def test_where_nothing_is_found_without_the_power_to_that_says_too_little(recent):
+def test_quiet_window_without_power_is_insufficient(recent):
     assert decide(recent, is_significant_and_large=False, has_power=False) is Verdict.INSUFFICIENT
 
 
 @pytest.mark.parametrize(("recent", "verdict"), [((False,), Verdict.WARNING), ((True,), Verdict.DRIFT)])
-def test_what_is_found_is_found_whatever_the_power(recent, verdict):
+def test_significant_window_is_judged_without_power(recent, verdict):
     assert decide(recent, is_significant_and_large=True, has_power=False) is verdict
 
 
@@ -57,7 +57,7 @@ def test_what_is_found_is_found_whatever_the_power(recent, verdict):
 @pytest.mark.parametrize(
     ("recent", "is_significant_and_large"), [((), False), ((True, False), False), ((), True)]
 )
-def test_slow_drift_warns_and_makes_no_drift_of_what_is_none(recent, is_significant_and_large, has_power):
+def test_slow_drift_alone_warns(recent, is_significant_and_large, has_power):
     assert (
         decide(
             recent,
@@ -69,7 +69,7 @@ def test_slow_drift_warns_and_makes_no_drift_of_what_is_none(recent, is_signific
     )
 
 
-def test_slow_drift_takes_nothing_from_drift():
+def test_slow_drift_does_not_lower_drift():
     assert (
         decide((True,), is_significant_and_large=True, has_power=True, has_slow_drift=True) is Verdict.DRIFT
     )
@@ -78,7 +78,7 @@ def test_slow_drift_takes_nothing_from_drift():
 def entered(
     memory, *, is_significant_and_large=False, p_value=0.5, slow_drift_limit=NEVER_SLOW, segments=None
 ):
-    return enter(
+    return update_memory(
         memory,
         is_significant_and_large=is_significant_and_large,
         p_value=p_value,
@@ -88,7 +88,7 @@ def entered(
 
 
 @given(st.lists(st.booleans(), max_size=8))
-def test_the_last_two_windows_are_remembered_in_their_order(found):
+def test_memory_keeps_last_two_windows_in_order(found):
     memory = VerdictMemory()
     for is_significant_and_large in found:
         memory = entered(memory, is_significant_and_large=is_significant_and_large)
@@ -96,7 +96,7 @@ def test_the_last_two_windows_are_remembered_in_their_order(found):
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12))
-def test_the_verdicts_of_windows_in_a_row_are_of_the_last_three(found):
+def test_consecutive_verdicts_depend_on_last_three_windows(found):
     memory = VerdictMemory()
     for number, is_significant_and_large in enumerate(found):
         is_drift = sum(found[max(number - 2, 0) : number + 1]) >= 2
@@ -109,7 +109,7 @@ P_VALUES = st.lists(st.floats(0, 1), max_size=20)
 
 
 @given(P_VALUES)
-def test_evidence_of_slow_drift_builds_up_window_by_window(p_values):
+def test_slow_drift_accumulates_over_windows(p_values):
     memory, statistic = VerdictMemory(), 0.0
     for p_value in p_values:
         memory = entered(memory, p_value=p_value)
@@ -118,7 +118,7 @@ def test_evidence_of_slow_drift_builds_up_window_by_window(p_values):
 
 
 @given(P_VALUES)
-def test_evidence_far_above_the_limit_is_not_kept(p_values):
+def test_slow_drift_is_capped_above_limit(p_values):
     memory, statistic = VerdictMemory(), 0.0
     for p_value in p_values:
         memory = entered(memory, p_value=p_value, slow_drift_limit=LIMIT)
@@ -126,7 +126,7 @@ def test_evidence_far_above_the_limit_is_not_kept(p_values):
         assert memory.slow_drift == statistic <= LIMIT + 3
 
 
-def test_a_long_drift_that_ends_is_soon_over():
+def test_slow_drift_warning_ends_seven_windows_after_drift():
     memory = VerdictMemory()
     for _ in range(1_000):
         memory = entered(memory, p_value=1e-12, slow_drift_limit=LIMIT)
@@ -137,7 +137,7 @@ def test_a_long_drift_that_ends_is_soon_over():
     assert windows == 7
 
 
-def test_each_segment_is_remembered_by_itself_and_one_without_a_score_as_not_found():
+def test_memory_keeps_segments_apart_missing_score_is_false():
     memory = entered(VerdictMemory(), segments={DE: True})
     memory = entered(memory, segments={DE: False, FR: True})
     assert memory.segments == {DE: (True, False), FR: (True,)}
@@ -146,7 +146,7 @@ def test_each_segment_is_remembered_by_itself_and_one_without_a_score_as_not_fou
 
 
 @pytest.mark.parametrize("quiet", [{}, {DE: False}, {FR: False}])
-def test_a_segment_that_was_found_in_none_of_the_last_windows_is_forgotten(quiet):
+def test_memory_drops_segment_without_recent_drift(quiet):
     memory = entered(VerdictMemory(), segments={DE: True, FR: False})
     for segments in ({DE: (True,)}, {DE: (True, False)}, {}):
         assert memory.segments == segments
@@ -157,12 +157,12 @@ FOUND = st.dictionaries(st.sampled_from([DE, FR]), st.booleans())
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), FOUND), min_size=1, max_size=12))
-def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_lack(steps):
+def test_segment_verdicts_depend_on_last_three_windows(steps):
     history, number, found_in = VerdictHistory.begin("sha256:abc", 3, 0), 0, {DE: set(), FR: set()}
     for gap, found in steps:
         number += 1 + gap
         window = Window(HOUR_MS, number * HOUR_MS)
-        memory = history.memory_at(window)
+        memory = history.memory_for(window)
         for segment, is_significant_and_large in found.items():
             found_in[segment] |= {number} if is_significant_and_large else set()
             is_drift = len(found_in[segment] & {number - 2, number - 1, number}) >= 2
@@ -172,7 +172,7 @@ def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_l
                 has_power=True,
             )
             assert (verdict is Verdict.DRIFT) is is_drift
-        history = history.remember(window, entered(memory, segments=found))
+        history = history.add(window, entered(memory, segments=found))
         assert all(any(recent) and len(recent) <= 2 for recent in history.memory.segments.values())
 
 
@@ -185,36 +185,36 @@ def test_the_verdicts_of_segments_are_of_the_last_three_windows_whatever_these_l
         (500, (False, False), {}),
     ],
 )
-def test_in_windows_that_are_missing_neither_the_whole_nor_a_segment_was_found(gap, recent, segments):
+def test_missing_windows_count_as_false_in_memory(gap, recent, segments):
     memory = VerdictMemory((False, True), 2.5, {DE: (False, True), FR: (True, False)})
-    history = VerdictHistory.begin("sha256:abc", 3, 0).remember(Window(HOUR_MS, HOUR_MS), memory)
-    assert history.memory_at(Window(HOUR_MS, (2 + gap) * HOUR_MS)) == VerdictMemory(recent, 2.5, segments)
+    history = VerdictHistory.begin("sha256:abc", 3, 0).add(Window(HOUR_MS, HOUR_MS), memory)
+    assert history.memory_for(Window(HOUR_MS, (2 + gap) * HOUR_MS)) == VerdictMemory(recent, 2.5, segments)
 
 
-def test_before_the_first_window_there_is_none_that_is_missing():
+def test_new_history_counts_no_missing_windows():
     history = VerdictHistory.begin("sha256:abc", 3, 0)
-    assert history.memory_at(Window(HOUR_MS, 500 * HOUR_MS)) == VerdictMemory()
+    assert history.memory_for(Window(HOUR_MS, 500 * HOUR_MS)) == VerdictMemory()
 
 
-def test_what_a_window_is_judged_with_is_not_changed_by_what_it_leaves():
+def test_update_memory_does_not_change_memory_before():
     before = VerdictMemory((True,), 1.5, {DE: (True,)})
     after = entered(before, is_significant_and_large=True, p_value=0.01, segments={DE: False, FR: False})
     assert before == VerdictMemory((True,), 1.5, {DE: (True,)})
     assert after != before
 
 
-def test_a_history_begins_with_nothing_but_where_the_one_before_has_come_to():
+def test_new_history_keeps_only_end_of_last_window():
     history = VerdictHistory.begin("sha256:abc", 3, 7)
     assert (history.baseline_id, history.end_ms, history.memory) == ("sha256:abc", 7, VerdictMemory())
     assert (history.clean.windows, history.clean.products.shape) == (0, (3, 3))
 
 
-def test_another_warm_up_forgets_what_one_has_taught_of_the_whole_and_of_segments():
+def test_another_warm_up_resets_estimators():
     clean = OverdispersionEstimator(1, 2.0, np.ones((3, 3)))
     taught = VerdictHistory("sha256:abc", 7, VerdictMemory((True,)), (0, 5), clean, {DE: clean})
-    assert taught.warmed_by((0, 5)) is taught
+    assert taught.with_warm_up((0, 5)) is taught
     for warm_up in ((0, 6), None):
-        renewed = taught.warmed_by(warm_up)
+        renewed = taught.with_warm_up(warm_up)
         assert (renewed.baseline_id, renewed.end_ms, renewed.memory) == (
             "sha256:abc",
             7,
@@ -225,12 +225,12 @@ def test_another_warm_up_forgets_what_one_has_taught_of_the_whole_and_of_segment
         assert renewed.clean.products.tolist() == np.zeros((3, 3)).tolist()
 
 
-def test_a_window_that_is_remembered_or_learned_from_moves_the_history_on_to_its_end():
+def test_added_window_moves_end_of_history():
     history = VerdictHistory.begin("sha256:abc", 3, 7)
     memory, clean = VerdictMemory((True,)), OverdispersionEstimator(1, 2.0, history.clean.products + 1)
-    remembered = history.remember(Window(HOUR_MS, HOUR_MS), memory)
+    remembered = history.add(Window(HOUR_MS, HOUR_MS), memory)
     assert (remembered.end_ms, remembered.memory, remembered.clean) == (2 * HOUR_MS, memory, history.clean)
-    learned = history.learn(Window(HOUR_MS, HOUR_MS), clean, {DE: clean})
+    learned = history.add_warm_up(Window(HOUR_MS, HOUR_MS), clean, {DE: clean})
     assert (learned.end_ms, learned.memory, learned.clean) == (2 * HOUR_MS, VerdictMemory(), clean)
     assert learned.segments == {DE: clean}
     assert history.segments == {}

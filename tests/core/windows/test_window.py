@@ -1,4 +1,4 @@
-"""Stretches of event time."""
+"""Tumbling windows of event time."""
 
 import pytest
 from hypothesis import given
@@ -8,12 +8,12 @@ from driftgauge.core.windows.window import Window
 from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS
 
 
-def test_a_window_ends_where_the_next_begins():
+def test_window_ends_where_next_begins():
     assert Window(HOUR_MS, 2 * HOUR_MS).end_ms == 3 * HOUR_MS
 
 
 @given(st.integers(-(10**13), 10**13), st.integers(1, DAY_MS))
-def test_every_event_time_has_one_window_of_a_size_aligned_to_the_epoch(time_ms, size_ms):
+def test_window_around_event_time_is_aligned_to_epoch(time_ms, size_ms):
     window = Window.around(time_ms, size_ms)
     assert window.start_ms <= time_ms < window.end_ms
     assert window.start_ms % size_ms == 0
@@ -31,5 +31,5 @@ def test_every_event_time_has_one_window_of_a_size_aligned_to_the_epoch(time_ms,
         (90 * MINUTE_MS, 45 * MINUTE_MS, False),
     ],
 )
-def test_a_window_contains_the_panes_that_lie_wholly_within_it(start_ms, length_ms, within):
+def test_window_contains_panes_wholly_within_it(start_ms, length_ms, within):
     assert Window(HOUR_MS, HOUR_MS).contains(Window(length_ms, start_ms)) is within

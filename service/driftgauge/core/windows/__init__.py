@@ -1,1 +1,1 @@
-"""From commits to windows: a shard's state, event time, closing, judging."""
+"""The window stage: shard state, event time, window closing, scores and verdicts."""

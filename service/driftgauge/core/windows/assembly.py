@@ -1,4 +1,4 @@
-"""Parts of commits to whole commits: a shard applies a commit when all its parts are there, or not at all."""
+"""Assembly of commits from their parts: a shard applies a commit whole or not at all."""
 
 from dataclasses import dataclass, field
 
@@ -13,18 +13,18 @@ from driftgauge.core.counting.partial import (
 
 __all__ = ["CommitAssembler", "WholeCommit"]
 
-# The brokers let no transaction last longer (transaction.max.timeout.ms), so its parts are no further apart.
+# Brokers abort longer transactions (transaction.max.timeout.ms), so the parts of one lie no further apart.
 _TRANSACTION_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeCommit:
-    """All that a commit brings to a shard.
+    """A whole commit for one shard.
 
     Attributes:
         id: The commit.
         panes, examples: The deltas.
-        progress: How far each partition that its producer held was read.
+        progress: The progress of each partition that the producer held.
     """
 
     id: CommitId
@@ -35,7 +35,7 @@ class WholeCommit:
 
 @dataclass(slots=True)
 class _Staged:
-    """The parts of a commit that have been read so far, the first of them at `offset`."""
+    """The parts of a commit that have been read so far, the first at `offset`."""
 
     commit: CommitId
     offset: int
@@ -47,38 +47,38 @@ class _Staged:
 
 
 class CommitAssembler:
-    """Stages the parts of each producer's commit until the last one, which is progress, completes it.
+    """Stages the parts of each producer's commit until the last part, which is progress, completes it.
 
-    The parts of one producer come in the order in which they were written; those of several producers lie
-    between each other. What is missing of a commit when the producer's next one begins never comes, nor does
-    what is missing for longer than a transaction lasts.
+    The parts of one producer arrive in the order of writing; those of several producers interleave. A part
+    that is missing when the producer's next commit begins never arrives, and neither does a part that is
+    missing for longer than a transaction can last.
     """
 
     def __init__(self) -> None:
         self._staged: dict[str, _Staged] = {}  # by producer
         self.orphans = 0
-        """How many parts were dropped, for others of their commit are missing."""
+        """The number of parts that were dropped because other parts of their commit are missing."""
 
     @property
     def first_offset(self) -> int | None:
-        """The lowest offset of a part that waits for others; None where none does."""
+        """The lowest offset of a staged part; None where no part is staged."""
         return min((staged.offset for staged in self._staged.values()), default=None)
 
     def expire(self, log_ms: int) -> None:
-        """Drop the parts that have waited for others for longer than a transaction lasts."""
+        """Drop the parts that have been staged for longer than a transaction can last."""
         stale = [name for name, staged in self._staged.items() if log_ms - staged.append_ms > _TRANSACTION_MS]
         for producer in stale:
             self._drop(producer)
 
-    def take(self, offset: int, append_ms: int, part: Part) -> WholeCommit | None:
-        """Stage a part that was appended at this offset and time; return the commit that it completes."""
+    def add(self, offset: int, append_ms: int, part: Part) -> WholeCommit | None:
+        """Stage a part, with its offset and append time; return the commit if the part completes one."""
         producer = part.commit.producer
         staged = self._staged.get(producer)
         if staged is not None and staged.commit != part.commit:
             self._drop(producer)
             staged = None
         if part.index != (0 if staged is None else staged.parts):
-            # The parts before it are missing, or it comes twice.
+            # Either earlier parts are missing, or this part was written twice.
             self._drop(producer)
             self.orphans += 1
             return None

@@ -1,4 +1,4 @@
-"""The changelog of a shard: keyed values, of which the last one stands; the shard's state is their union."""
+"""The changelog entries of a shard: the last value of each key, together the shard's state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 BLOCK = 64
-"""So many source partitions of a topic share one record, so that what has not changed is not written."""
+"""The number of source partitions of a topic in one record; records without changes are not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,18 @@ class PositionKey:
 
 @dataclass(frozen=True, slots=True)
 class ShardPosition:
-    """How far a shard has applied the partials.
+    """The position up to which a shard has applied the partials.
 
     Attributes:
-        shards: How many shards there are.
-        offset: The next offset of the partials to read. Commits that have parts from it on and were applied
-            nevertheless, for another producer's parts lay between, are known by `producers`.
+        shards: The number of shards.
+        offset: The next offset of the partials to read. Interleaved commits with parts from this offset on
+            may be applied already; `producers` identifies them.
         log_ms: The shard's log time: the append time of the newest record applied.
         writer: The transactional id that wrote this.
-        producers: Of each producer and epoch, the number of the last commit applied and the log time of that.
-            An epoch of another producer of the same name may be lower: its clock may be behind.
-        gaps, overlaps, orphans: How often the chain was found broken since the shard began.
+        producers: The number and the log time of the last commit applied, by producer and epoch. A later
+            producer of the same name may have a lower epoch: its clock may be behind.
+        gaps, overlaps, orphans: The gaps and overlaps of the chain and the dropped parts since the shard
+            began.
     """
 
     shards: int
@@ -67,7 +68,7 @@ class ShardPosition:
 
 @dataclass(frozen=True, slots=True)
 class SourcesKey:
-    """The `SourceBlock` of the partitions BLOCK * block and following of an events topic."""
+    """The `SourceBlock` of the partitions of an events topic from BLOCK * block on."""
 
     topic: str
     block: int
@@ -75,13 +76,13 @@ class SourcesKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceBlock:
-    """How far some partitions of an events topic have been read.
+    """The progress of one block of partitions of an events topic.
 
     Attributes:
         topic_id: As in `PartitionProgress`.
-        partitions: How many partitions the topic has.
-        values: (n, 4) int64, a row a partition: `end`, `since_ms`, `caught_up_ms` (as in
-            `PartitionProgress`) and the log time when any of them last moved; NULL where unknown.
+        partitions: The number of partitions of the topic.
+        values: (n, 4) int64, one row for each partition: `end`, `since_ms`, `caught_up_ms` (as in
+            `PartitionProgress`) and the log time at which one of them last advanced; NULL where unknown.
     """
 
     topic_id: str
@@ -91,7 +92,7 @@ class SourceBlock:
 
 @dataclass(frozen=True, slots=True)
 class EventTimeKey:
-    """(n, 2) int64 for the same partitions as in `SourcesKey`: a stream's `newest_ms` and `read_ms` there."""
+    """(n, 2) int64: `newest_ms` and `read_ms` of a stream on the partitions of the `SourcesKey` block."""
 
     stream: str
     topic: str
@@ -100,20 +101,20 @@ class EventTimeKey:
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:
-    """Event time of which events of a source partition may be missing from the counts.
+    """An interval of event time in which events of a source partition may be missing from the counts.
 
     Attributes:
         partition: The source partition.
-        from_ms: The earliest event time that may be concerned; None where nothing is known.
-        to_ms: The latest, inclusive; None until the partition has been read on, or is idle.
+        from_ms: The earliest event time that may be affected; None where it is unknown.
+        to_ms: The latest, inclusive; None until later events of the partition are read, or it is idle.
     """
 
     partition: Partition
     from_ms: int | None
     to_ms: int | None = None
 
-    def touches(self, window: Window) -> bool:
-        """Tell whether events of the window may be among the lost ones."""
+    def affects(self, window: Window) -> bool:
+        """Return whether lost events may belong to the window."""
         before = self.from_ms is not None and window.end_ms <= self.from_ms
         after = self.to_ms is not None and window.start_ms > self.to_ms
         return not (before or after)
@@ -128,21 +129,22 @@ class StreamKey:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """What is kept of a stream besides panes and windows; event times in ms, unless named log times.
+    """The status of a stream besides panes and windows; event times in ms, except where log times.
 
     Attributes:
         watermark_ms: The watermark; None before there is one.
         final_ms: The purge horizon: windows that end at or before it are final.
-        frontier: A watermark that waits for the idle partitions, and the log time at which the others
-            reached it.
-        foremost: What the foremost partition had reached, and the log time when it had; oldest first.
-        given_up: The partitions that hold nothing up until they are level with the stream again.
-        losses: Event time of which events may be missing.
-        counted_twice: The start and the end of event time, from which windows may hold events twice.
-        late: The events that came too late, by window size in ms.
-        closed: The windows closed, by window size in ms and verdict.
-        revised: The revisions, by window size in ms.
-        alarms: The window sizes, ms, whose last window that says anything says drift.
+        frontier: A candidate watermark that waits for the idle partitions, and the log time at which the
+            other partitions reached it.
+        foremost: The event time that the foremost partition had reached, and the log time at which it had;
+            oldest first.
+        given_up: The partitions that the watermark does not wait for until they reach it again.
+        losses: The data losses.
+        counted_twice: The intervals (start, end) of event time in which events may be counted twice.
+        late: The number of late events, by window size in ms.
+        closed: The number of windows closed, by window size in ms and verdict.
+        revised: The number of revisions, by window size in ms.
+        alarms: The window sizes, ms, whose last conclusive window has the verdict drift.
     """
 
     watermark_ms: int | None = None
@@ -160,13 +162,13 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class PaneKey:
-    """A tally of one pane, (scheme.length,) int64.
+    """The tally of one pane, (scheme.length,) int64.
 
     Attributes:
         stream: The stream's name.
-        scheme: The key of the scheme that it was counted under.
+        scheme: The key of the scheme under which the events were counted.
         pane: The pane.
-        segment: The segment of the events; None for all of them.
+        segment: The segment of the events; None for all events.
     """
 
     stream: str
@@ -186,7 +188,7 @@ class ExamplesKey:
 
 @dataclass(frozen=True, slots=True)
 class PublishedKey:
-    """A window's result as it was last published."""
+    """The last published result of a window."""
 
     stream: str
     window: Window
@@ -194,7 +196,7 @@ class PublishedKey:
 
 @dataclass(frozen=True, slots=True)
 class HistoryKey:
-    """What a stream's windows of one size, ms, leave behind."""
+    """The `VerdictHistory` of a stream's windows of one size, ms."""
 
     stream: str
     size_ms: int

@@ -1,4 +1,4 @@
-"""Panes to values, where panes of several lengths may stand side by side."""
+"""A mapping from panes of event time to values; panes of several lengths may overlap."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ _V = TypeVar("_V")
 
 
 class PaneMap(Generic[_V]):
-    """A mapping of panes that finds those of a window without looking at the others."""
+    """A mapping from panes to values with lookup by window that does not scan the other panes."""
 
     def __init__(self) -> None:
         self._lengths: dict[int, dict[int, _V]] = {}  # length -> start -> value; in ms
@@ -22,11 +22,11 @@ class PaneMap(Generic[_V]):
                 yield Window(length_ms, start_ms)
 
     def starts(self) -> set[int]:
-        """Return where the panes start, event time in ms."""
+        """Return the start times of the panes, event time in ms."""
         return set().union(*self._lengths.values())
 
     def get(self, pane: Window) -> _V | None:
-        """Return a pane's value; None where it has none."""
+        """Return a pane's value; None where the pane is missing."""
         return self._lengths.get(pane.size_ms, {}).get(pane.start_ms)
 
     def put(self, pane: Window, value: _V) -> None:
@@ -34,14 +34,18 @@ class PaneMap(Generic[_V]):
         self._lengths.setdefault(pane.size_ms, {})[pane.start_ms] = value
 
     def remove(self, pane: Window) -> None:
-        """Forget a pane; KeyError where it is not held."""
+        """Remove a pane.
+
+        Raises:
+            KeyError: The pane is missing.
+        """
         panes = self._lengths[pane.size_ms]
         del panes[pane.start_ms]
         if not panes:
             del self._lengths[pane.size_ms]
 
-    def has_any_of(self, window: Window) -> bool:
-        """Tell whether a pane lies within a window or reaches into it."""
+    def overlaps(self, window: Window) -> bool:
+        """Return whether any pane overlaps a window."""
         return any(
             start_ms in panes
             for length_ms, panes in self._lengths.items()
@@ -49,7 +53,7 @@ class PaneMap(Generic[_V]):
         )
 
     def within(self, window: Window) -> Iterator[_V]:
-        """Yield the values of the panes that lie within a window."""
+        """Yield the values of the panes that lie wholly within a window."""
         for length_ms, panes in self._lengths.items():
             first_ms = -(-window.start_ms // length_ms) * length_ms
             for start_ms in range(first_ms, window.end_ms - length_ms + 1, length_ms):

@@ -1,4 +1,4 @@
-"""The changelogs of some shards to those of another number of shards."""
+"""Resharding: changelog contents of one number of shards rewritten for another."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -19,23 +19,23 @@ __all__ = ["ShardsDifferError", "reshard"]
 
 
 class ShardsDifferError(ValueError):
-    """The shards have not counted the source partitions equally far."""
+    """The shards have not applied the same offsets of the source partitions."""
 
 
 def reshard(contents: Sequence[Mapping[Key, Value]], shards: int, writer: str) -> list[dict[Key, Value]]:
-    """Return what stands in the changelog of each new shard, the position last.
+    """Return the changelog contents of each new shard, the position last.
 
-    Streams go to their new shards as they are. What is known of the source partitions is the same in all
-    shards once all partials are applied. The new shards begin at offset 0 of their own partials; totals of
-    the chain go to the first of them, so that their sum stays.
+    Streams move to their new shards unchanged. The progress of the source partitions is the same in all
+    shards once all partials are applied. The new shards begin at offset 0 of their own partials. The first
+    new shard takes over the totals of the chain, so their sum does not change.
 
     Args:
-        contents: What stands in the changelogs of the old shards.
+        contents: The changelog contents of the old shards.
         shards: The number of new shards.
-        writer: Who writes the new changelogs.
+        writer: The writer of the new changelogs.
 
     Raises:
-        ShardsDifferError: The old shards have not counted equally far: they must be drained first.
+        ShardsDifferError: The old shards have not applied the same offsets: drain them first.
     """
     sources = _sources(contents)
     renewed: list[dict[Key, Value]] = [dict(sources) for _ in range(shards)]
@@ -62,7 +62,11 @@ def reshard(contents: Sequence[Mapping[Key, Value]], shards: int, writer: str) -
 
 
 def _sources(contents: Sequence[Mapping[Key, Value]]) -> dict[Key, Value]:
-    """Return what the shards know of the source partitions, which must be the same but for log times."""
+    """Return the progress of the source partitions, which all shards must share except for log times.
+
+    Raises:
+        ShardsDifferError: The end offsets of two shards differ.
+    """
     first: dict[Key, Value] = {}
     for shard, content in enumerate(contents):
         own: dict[Key, Value] = {key: value for key, value in content.items() if isinstance(key, SourcesKey)}
@@ -72,7 +76,7 @@ def _sources(contents: Sequence[Mapping[Key, Value]]) -> dict[Key, Value]:
             _is_equal(cast("SourceBlock", value), cast("SourceBlock", first[key]))
             for key, value in own.items()
         ):
-            message = f"shards 0 and {shard} have not counted the same offsets of the events topics"
+            message = f"shards 0 and {shard} have not applied the same offsets of the events topics"
             raise ShardsDifferError(message)
     return first
 

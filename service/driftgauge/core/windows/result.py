@@ -1,4 +1,4 @@
-"""What is known of a closed window: its counts, its score against the baseline, the verdict."""
+"""The result of a closed window: its counts, its score against the baseline, its verdict."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,19 +14,19 @@ from driftgauge.core.windows.window import Window
 __all__ = ["MAX_MOVERS", "Score", "SegmentResult", "Verdict", "VerdictMemory", "WindowResult"]
 
 MAX_MOVERS = 3
-"""So many clusters are named of those that moved."""
+"""The number of clusters that are named as movers."""
 
 
 class Verdict(StrEnum):
-    """What a window says of its stream.
+    """The verdict of a window.
 
     Attributes:
-        OK: No drift, and drift worth finding would have been found.
-        WARNING: Drift in this window alone so far, or small evidence that has built up over many.
-        DRIFT: Drift that is significant and large, in two of the last three windows; one that was empty or
-            not scored counts as one without, and so for a segment does one in which it was not.
-        INSUFFICIENT: Too few events to say that there is no drift.
-        INCOMPLETE: Partitions are missing, or `incomplete_reason` says what else is wrong with its counts.
+        OK: No drift, and the window had the power to show drift worth finding.
+        WARNING: Drift in this window alone so far, or small evidence accumulated over many windows.
+        DRIFT: Significant and large drift in two of the last three windows. A window that was empty or not
+            scored counts as one without drift; so does one in which the segment was empty or not scored.
+        INSUFFICIENT: Too few events to rule out drift.
+        INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.
     """
 
     OK = "ok"
@@ -43,16 +43,16 @@ class Score:
     Attributes:
         js_divergence: Jensen-Shannon divergence, base 2, 0 to 1.
         js_distance: Its square root.
-        contributions: (k,) float64, each cluster's part; they sum to the divergence.
-        noise_floor: The divergence to expect at this count without any drift.
-        js_excess: The divergence less that; below 0 where there is less than noise.
-        js_p_value: How often, without drift, the divergence is as large.
-        mean_shift: How far the mean has moved.
-        p_value: How often, without drift, all statistics together are as extreme.
+        contributions: (k,) float64, each cluster's part; the parts sum to the divergence.
+        noise_floor: The expected divergence at this count without drift.
+        js_excess: The divergence less the noise floor; below 0 where the divergence is below the floor.
+        js_p_value: The probability without drift of a divergence at least as large.
+        mean_shift: The shift of the mean.
+        p_value: The combined p-value of all statistics.
         novelty: The share of the events beyond the distance from their centroid within which 99 % of the
-            baseline's are.
-        calibrated: The p-values know how related the events are; otherwise it is guessed, or they suppose
-            independent ones.
+            baseline's events lie.
+        calibrated: The p-values use a measured overdispersion; otherwise the overdispersion is a guess, or
+            the p-values assume independent events.
     """
 
     js_divergence: float
@@ -68,22 +68,22 @@ class Score:
 
     @property
     def movers(self) -> tuple[int, ...]:
-        """The clusters that contribute most to the divergence, the foremost first."""
+        """The clusters that contribute most to the divergence, the largest first."""
         order = np.argsort(-self.contributions, kind="stable")[:MAX_MOVERS]
         return tuple(cluster for cluster in order.tolist() if self.contributions[cluster] > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentResult:
-    """What is known of a window's events of one segment; the scores are None where it was not scored.
+    """The result of one segment of a window; the scores are None where the segment was not scored.
 
     Attributes:
         segment: The segment's key and value.
-        count: Its events.
+        count: The number of its events.
         js_divergence, js_excess, mean_shift_excess, p_value: As in `Score` and `MeanShift`.
         adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
-        calibrated: As in `Score`; it is not where the overdispersion is that of the whole stream.
-        verdict: As of a window.
+        calibrated: As in `Score`; False where the overdispersion is that of the whole stream.
+        verdict: As for a window.
     """
 
     segment: Segment
@@ -99,13 +99,13 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class VerdictMemory:
-    """What the windows before leave for the next one to be judged with.
+    """The memory of the windows before, with which the next window is judged.
 
     Attributes:
-        recent: Of the last windows, oldest first: whether each was significant and large.
-        slow_drift: The statistic of slow drift; see `slow`.
-        segments: As `recent`, of each segment that was found in one of them; one in which it was not scored
-            counts as one without.
+        recent: Whether each of the last windows was significant and large, oldest first.
+        slow_drift: The statistic of slow drift; see `driftgauge.core.statistics.cusum`.
+        segments: As `recent`, for each segment that was significant and large in one of them; a window in
+            which the segment was not scored counts as False.
     """
 
     recent: tuple[bool, ...] = ()
@@ -115,29 +115,30 @@ class VerdictMemory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowResult:
-    """A closed window, as it is published, kept and shown.
+    """The published result of a closed window.
 
     Attributes:
         stream: The stream's name.
-        window: Which window.
-        revision: 0 at the first publication; one more each time that later events changed it.
+        window: The window.
+        revision: 0 at the first publication; 1 more each time that later events changed the window.
         counts: (k,) int64, the window's events per cluster.
         baseline_counts: (k,) int64, the baseline's histogram.
         baseline_id: The baseline's identity.
-        missing: The partitions that had not passed the window's end.
+        missing: The partitions that had not reached the window's end.
         events_lost: Some of its events may have been lost before they were read.
-        published_ms: Wall time of this revision.
-        score: The comparison; None where there were too few events for any.
-        verdict: What it says.
+        published_ms: The shard's log time of this revision.
+        score: The comparison with the baseline; None where there were too few events.
+        verdict: The verdict.
         superseded: The verdict of the revision before; None at first.
-        slow_drift: The statistic of slow drift after this window; None while it is incomplete or not scored.
-        slow_drift_limit: What that must reach to warn.
-        segments: What is known of each segment.
+        slow_drift: The statistic of slow drift after this window; None while the window is incomplete or not
+            scored.
+        slow_drift_limit: The limit at which that statistic warns.
+        segments: The results of its segments.
         examples: Names of some events of the clusters that moved most, by cluster.
-        memory: What it is judged with since it was first complete and scored; None before.
+        memory: The memory that the window is judged with once it was complete and scored; None before.
         counted_twice: Some of its events may have been counted twice.
-        incomplete_reason: Why a window that lacks no partition is incomplete nevertheless, such as
-            "counted_twice" or "counted_otherwise"; None otherwise.
+        incomplete_reason: Why the window is incomplete, such as "partitions_missing", "counted_twice" or
+            "counted_otherwise"; None where it is not.
     """
 
     stream: str
@@ -162,7 +163,7 @@ class WindowResult:
 
     @property
     def count(self) -> int:
-        """The window's events."""
+        """The number of the window's events."""
         return int(self.counts.sum())
 
     @property

@@ -1,4 +1,4 @@
-"""Scores the windows of one stream against one baseline, and tells which are significant and large."""
+"""The window scorer: divergence, mean shift and p-values of tallies against one baseline."""
 
 import math
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ from driftgauge.core.windows.verdict import decide
 
 __all__ = ["WindowScorer"]
 
-# The statistics are correlated, so that combined p-values are not quite uniform: with correlations of 1/2, as
-# they are on embeddings of images, the mean run length is 0.63 of what it is for uniform ones (simulated).
-_SLOW_CARE = 2.0
+# The statistics are correlated, so the combined p-values are not quite uniform: with correlations of 1/2, as
+# on image embeddings, the mean run length is 0.63 times that of uniform p-values (simulated).
+_SLOW_DRIFT_MARGIN = 2.0
 
-_NONE: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
+_NO_SEGMENTS: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
 
 
 class WindowScorer:
-    """Compares tallies with a baseline."""
+    """Scores tallies of one stream against one baseline."""
 
     def __init__(
         self,
@@ -40,23 +40,22 @@ class WindowScorer:
         overdispersion: Overdispersion | None,
         *,
         calibrated: bool,
-        segments: Mapping[Segment, CalibratedOverdispersion] = _NONE,
+        segments: Mapping[Segment, CalibratedOverdispersion] = _NO_SEGMENTS,
     ) -> None:
-        """Prepare to compare.
+        """Prepare the null distributions.
 
         Args:
-            spec: How the stream is watched.
+            spec: The stream's configuration.
             reference: The baseline.
-            overdispersion: How related the events are; None: not known.
-            calibrated: It is that of windows of the size that is judged.
-            segments: How related the events of segments are; those of all others are taken to be as the
-                whole stream's.
+            overdispersion: The overdispersion of the events; None where it is unknown.
+            calibrated: The overdispersion was measured on windows of the size that is judged.
+            segments: The overdispersion of segments; other segments use that of the whole stream.
         """
         self._alarm = spec.alarm
         self._min_events = spec.min_events
         self._calibrated = calibrated
         self._projection = reference.projection
-        self._segments = {
+        self._segment_references = {
             (segment.key, segment.value): segment
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
@@ -70,41 +69,45 @@ class WindowScorer:
             self._level,
         )
         self._overdispersion = overdispersion
-        self._known = segments
-        self._parts: dict[Segment, _ReferenceScorer] = {}
-        self.slow_drift_limit = threshold(_SLOW_CARE / spec.alarm.level)
-        """What the statistic of slow drift must reach: more rarely than a page may be false."""
+        self._segment_overdispersions = segments
+        self._segment_scorers: dict[Segment, _ReferenceScorer] = {}
+        self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
+        """The limit at which the statistic of slow drift warns: reached more rarely than a false page."""
 
     def score(self, tally: Tally) -> Score | None:
-        """Compare a window's events with the baseline's; None where they are too few for that."""
+        """Return a window's score; None where the window has too few events."""
         if tally.count < self._min_events:
             return None
         shift = self._projection.shift(tally.sums, tally.count)
         return self._whole.score(tally, shift, calibrated=self._calibrated)
 
     def is_significant_and_large(self, score: Score) -> bool:
-        """Tell whether a window is significant and large."""
+        """Return whether a window is significant and large."""
         return score.p_value < self._level and self._is_large(score)
 
     def has_power(self, count: int) -> bool:
-        """Tell whether drift worth finding would be found in a window of so many events."""
+        """Return whether a window of this many events has the power to show drift worth finding."""
         return count >= self._whole.least_count
 
     def judge_segments(
         self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
     ) -> tuple[tuple[SegmentResult, ...], dict[Segment, bool]]:
-        """Compare each segment's events with those of the baseline's segment.
+        """Score and judge each segment against the same segment of the baseline.
 
         Args:
             tallies: The segments' tallies; one without events may be missing.
-            recent: Of the windows before, whether each segment was found; None: the window is incomplete.
+            recent: Whether each segment was significant and large in the windows before; None: the window is
+                incomplete.
 
         Returns:
-            The results, and whether each segment that was scored is significant and large.
+            The results, and whether each scored segment is significant and large.
         """
-        counts = {segment: tallies[segment].count if segment in tallies else 0 for segment in self._segments}
+        counts = {
+            segment: tallies[segment].count if segment in tallies else 0
+            for segment in self._segment_references
+        }
         scores = {
-            segment: self._compare(segment, tallies[segment])
+            segment: self._score_segment(segment, tallies[segment])
             for segment, count in counts.items()
             if count >= self._min_events
         }
@@ -115,7 +118,7 @@ class WindowScorer:
                 strict=True,
             )
         )
-        found = {
+        significant_and_large = {
             segment: adjusted[segment] <= self._level and self._is_large(score)
             for segment, score in scores.items()
         }
@@ -129,8 +132,8 @@ class WindowScorer:
             else:
                 verdict = decide(
                     recent.get(segment, ()),
-                    is_significant_and_large=found[segment],
-                    has_power=count >= self._parts[segment].least_count,
+                    is_significant_and_large=significant_and_large[segment],
+                    has_power=count >= self._segment_scorers[segment].least_count,
                 )
             results.append(
                 SegmentResult(
@@ -145,7 +148,7 @@ class WindowScorer:
                     verdict=verdict,
                 )
             )
-        return tuple(results), found
+        return tuple(results), significant_and_large
 
     def _is_large(self, score: Score) -> bool:
         return (
@@ -153,27 +156,27 @@ class WindowScorer:
             or score.mean_shift.excess >= self._alarm.mean_shift_excess_floor
         )
 
-    def _compare(self, segment: Segment, tally: Tally) -> Score:
-        known = self._known.get(segment)
-        if segment not in self._parts:
-            reference = self._segments[segment]
-            # One segment alone must be found at the level's part that is left to the least of them.
-            self._parts[segment] = _ReferenceScorer(
+    def _score_segment(self, segment: Segment, tally: Tally) -> Score:
+        own = self._segment_overdispersions.get(segment)
+        if segment not in self._segment_scorers:
+            reference = self._segment_references[segment]
+            # Benjamini-Hochberg tests the smallest p-value of all segments at this part of the level.
+            self._segment_scorers[segment] = _ReferenceScorer(
                 reference.counts,
                 reference.mean,
                 reference.covariance,
-                self._overdispersion if known is None else known.overdispersion,
+                self._overdispersion if own is None else own.overdispersion,
                 self._alarm,
-                self._level / len(self._segments),
+                self._level / len(self._segment_references),
             )
         shift = self._projection.shift(tally.sums, tally.count)
-        # A segment's events may come in longer bursts than the whole stream's.
-        is_calibrated = known is not None and known.calibrated
-        return self._parts[segment].score(tally, shift, calibrated=is_calibrated)
+        # The overdispersion of the whole stream may be too low for a segment with longer bursts.
+        is_calibrated = own is not None and own.calibrated
+        return self._segment_scorers[segment].score(tally, shift, calibrated=is_calibrated)
 
 
 class _ReferenceScorer:
-    """Compares events with those of a baseline, or of one segment of it."""
+    """Scores tallies against a baseline or one of its segments."""
 
     def __init__(
         self,
@@ -188,17 +191,17 @@ class _ReferenceScorer:
         self._mean = mean
         inflation = 1.0 if overdispersion is None else overdispersion.inflation(len(counts))
         self._count_null = DivergenceNull(counts, inflation)
-        # The null's inflation has a margin for its tail, and the expectation is proportional to it.
+        # The null's inflation includes a margin for its tail, which the expected divergence must not include.
         self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / inflation
         self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion)
         sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
         least = sensitivity.least_count(level, alarm.js_divergence, alarm.mean_shift)
         self.least_count = math.inf if least is None else least
-        """The fewest events among which drift worth finding would be found at the level."""
+        """The fewest events with which drift worth finding is significant at the level."""
 
     def score(self, tally: Tally, shift: NDArray[np.float64], *, calibrated: bool) -> Score:
         contributions = js_contributions(tally.counts, self._counts)
-        # fsum: the same sum whatever the order of the clusters. Rounding must not carry it above 1.
+        # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
         divergence = min(math.fsum(contributions), 1.0)
         null = self._count_null.at(tally.count)
         noise_floor = null.expected * self._floor_share

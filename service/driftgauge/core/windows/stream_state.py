@@ -1,4 +1,4 @@
-"""What one shard holds of one stream: panes, event time, results, and what of them has changed."""
+"""The state of one stream in one shard: panes, event time, results, and the changelog keys to write."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -7,10 +7,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example, merge_examples, name_examples
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime
 from driftgauge.core.partition import Partition
-from driftgauge.core.reference import Segment
 from driftgauge.core.windows.changelog import (
     BLOCK,
     DataLoss,
@@ -24,7 +23,7 @@ from driftgauge.core.windows.changelog import (
     StreamStatus,
     Value,
 )
-from driftgauge.core.windows.pane_map import PaneMap
+from driftgauge.core.windows.pane_store import PaneStore
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.sources import NULL
 from driftgauge.core.windows.verdict import VerdictHistory
@@ -32,12 +31,11 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["StreamState"]
 
-_Place = tuple[str, Segment | None]  # scheme, segment
-_NONE = np.empty((0, 2), dtype=np.int64)
+_NO_TIMES = np.empty((0, 2), dtype=np.int64)
 
 
 class StreamState:
-    """The state of one stream; every change marks its key dirty, for the changelog to be written."""
+    """The state of one stream; every change marks its changelog key dirty until drained."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -46,105 +44,92 @@ class StreamState:
         """(n, 2) int64 by topic, see `EventTimeKey`."""
         self.published: dict[Window, WindowResult] = {}
         self.newest: Mapping[int, WindowResult] = {}
-        """The newest published window of each size, ms, that has one; replaced when that changes."""
+        """The newest published result of each window size, ms; a new mapping replaces it on each change."""
         self.histories: dict[int, VerdictHistory] = {}
-        self._panes: dict[_Place, PaneMap[NDArray[np.int64]]] = {}
-        self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
-        self.has_news = True
-        """Something was counted or heard of since the touched panes were taken."""
-        self._touched: set[Window] = set()
-        self._dirty: dict[Key, None] = {}  # in the order in which they changed
-        self._open_windows: tuple[object, Mapping[int, int]] | None = None
+        self.panes = PaneStore(stream)
+        self.has_changed = True
+        """Whether counts or event time have changed since the dirty panes were drained."""
+        self._dirty_panes: set[Window] = set()
+        self._dirty_keys: dict[Key, None] = {}  # in the order in which they changed
 
     def restore(self, key: Key, value: Value) -> None:
-        """Take in what the changelog holds."""
+        """Restore a changelog entry."""
         match key:
             case StreamKey():
                 self.status = cast("StreamStatus", value)
             case EventTimeKey():
                 first = key.block * BLOCK
                 block = cast("NDArray[np.int64]", value)
-                self._times_of(key.topic, first + len(block))[first : first + len(block)] = block
+                self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
             case PaneKey():
-                panes = self._panes.setdefault((key.scheme, key.segment), PaneMap())
-                panes.put(key.pane, cast("NDArray[np.int64]", value))
-                self._touched.add(key.pane)
-                self._open_windows = None
+                self.panes.restore_tally(key, cast("NDArray[np.int64]", value))
+                self._dirty_panes.add(key.pane)
             case ExamplesKey():
-                examples = self._examples.setdefault(key.scheme, PaneMap())
-                examples.put(key.pane, cast("tuple[Example, ...]", value))
+                self.panes.restore_examples(key, cast("tuple[Example, ...]", value))
             case PublishedKey():
-                self._keep(cast("WindowResult", value))
+                self._set_result(cast("WindowResult", value))
             case HistoryKey():
                 self.histories[key.size_ms] = cast("VerdictHistory", value)
             case _:
-                message = f"{key} is no key of a stream"
+                message = f"{key} is not a key of a stream"
                 raise TypeError(message)
 
     def set_status(self, status: StreamStatus) -> None:
         """Replace the status."""
         if status != self.status:
             self.status = status
-            self._mark(StreamKey(self.stream))
+            self._mark_dirty(StreamKey(self.stream))
 
     def add_pane(self, delta: PaneDelta) -> None:
-        """Add to a pane's tally."""
+        """Add a delta to a pane's tally."""
         pane = Window(delta.scheme.pane_ms, delta.start_ms)
-        held = self._panes.setdefault((delta.scheme.key, delta.segment), PaneMap())
-        before = held.get(pane)
-        # Never in place: what was given to the changelog's writer is somebody else's.
-        held.put(pane, delta.values if before is None else before + delta.values)
-        if before is None:
-            self._open_windows = None
-        self.has_news = True
-        self._mark(PaneKey(self.stream, delta.scheme.key, pane, delta.segment))
-        self._touched.add(pane)
+        key = PaneKey(self.stream, delta.scheme.key, pane, delta.segment)
+        self.panes.add_tally(key, delta.values)
+        self.has_changed = True
+        self._mark_dirty(key)
+        self._dirty_panes.add(pane)
 
     def add_examples(self, delta: ExamplesDelta) -> None:
-        """Add to a pane's examples."""
-        pane = Window(delta.scheme.pane_ms, delta.start_ms)
-        held = self._examples.setdefault(delta.scheme.key, PaneMap())
-        before = held.get(pane) or ()
-        merged = merge_examples((before, delta.examples))
-        if merged != before:
-            held.put(pane, merged)
-            self._mark(ExamplesKey(self.stream, delta.scheme.key, pane))
+        """Add examples to a pane."""
+        key = ExamplesKey(self.stream, delta.scheme.key, Window(delta.scheme.pane_ms, delta.start_ms))
+        if self.panes.add_examples(key, delta.examples):
+            self._mark_dirty(key)
 
     def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
-        """Move the event time of a source partition on; what was lost there ends with its first event."""
-        self.has_news = True
+        """Advance the event time of a source partition; its first new event ends a data loss."""
+        self.has_changed = True
         topic, index = partition
-        row = self._times_of(topic, index + 1)[index]
+        row = self._times_for(topic, index + 1)[index]
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
-        self._mark(EventTimeKey(self.stream, topic, index // BLOCK))
+        self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK))
         if self.status.losses:
             self.end_loss(partition, time.first_ms + disorder_ms)
 
-    def forget_topic(self, topic: str) -> None:
-        """Forget the event time of a topic: another has taken its name."""
-        self.has_news = True
+    def drop_topic(self, topic: str) -> None:
+        """Drop the event time of a topic that was recreated."""
+        self.has_changed = True
         times = self.times.pop(topic, None)
         if times is not None:
             for block in range(-(-len(times) // BLOCK)):
-                self._mark(EventTimeKey(self.stream, topic, block))
+                self._mark_dirty(EventTimeKey(self.stream, topic, block))
 
     def mark_loss(self, partition: Partition, disorder_ms: int) -> None:
-        """Take note that events of a source partition after those counted so far are missing."""
-        self.has_news = True
+        """Mark data loss: events of a source partition after those counted so far are missing."""
+        self.has_changed = True
         topic, index = partition
         times = self.times.get(topic)
         newest_ms = NULL if times is None or index >= len(times) else int(times[index, 0])
         known = next((loss for loss in self.status.losses if loss.partition == partition), None)
         if known is not None:
-            from_ms = known.from_ms  # one loss, from the earlier one to the end of this one
+            from_ms = known.from_ms  # the earlier loss extends to the end of this one
         else:
             from_ms = None if newest_ms == NULL else newest_ms - disorder_ms
         others = tuple(loss for loss in self.status.losses if loss.partition != partition)
         self.set_status(replace(self.status, losses=(*others, DataLoss(partition, from_ms))))
 
     def end_loss(self, partition: Partition, to_ms: int) -> None:
-        """Take note that a source partition has been read on from this event time."""
+        """End the open data loss of a source partition at this event time."""
         losses = tuple(
             DataLoss(partition, loss.from_ms, to_ms)
             if loss.partition == partition and loss.to_ms is None
@@ -153,129 +138,80 @@ class StreamState:
         )
         self.set_status(replace(self.status, losses=losses))
 
-    def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
-        """Return a window's tally under a scheme, (scheme.length,) int64; None where it has none."""
-        total = None
-        for values in self._panes.get((scheme, segment), PaneMap()).within(window):
-            total = values if total is None else total + values
-        return total
-
-    def schemes(self, window: Window) -> set[str]:
-        """Return the schemes under which events of a window were counted, or may have been."""
-        return {
-            scheme
-            for (scheme, segment), panes in self._panes.items()
-            if segment is None and panes.has_any_of(window)
-        }
-
-    def named(self, scheme: str, window: Window) -> dict[int, tuple[str, ...]]:
-        """Return the names of a window's examples by cluster."""
-        return name_examples(self._examples.get(scheme, PaneMap()).within(window))
-
-    def starts(self) -> set[int]:
-        """Return where the panes start that hold events, event time in ms."""
-        whole = (panes for (_, segment), panes in self._panes.items() if segment is None)
-        return set().union(*(panes.starts() for panes in whole))
+    def is_open(self, window: Window) -> bool:
+        """Return whether a window is not final."""
+        return self.status.final_ms is None or window.end_ms > self.status.final_ms
 
     def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
-        """Return how many windows of each size, ms, hold events and are not final.
+        """Return how many windows of each size, ms, hold events and are not final."""
+        return self.panes.open_windows(sizes_ms, self.status.final_ms)
 
-        Asked for at every commit: they are counted again only after a pane was added or removed, or others
-        have become final.
-        """
-        final_ms = self.status.final_ms
-        if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
-            starts = self.starts()
-            windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
-            counts = {
-                size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
-                for size_ms in sizes_ms
-            }
-            self._open_windows = (sizes_ms, final_ms), counts
-        return self._open_windows[1]
-
-    def take_touched(self) -> set[Window]:
-        """Return the panes that have changed since last asked."""
-        touched, self._touched, self.has_news = self._touched, set(), False
+    def drain_dirty_panes(self) -> set[Window]:
+        """Return the panes that have changed since the last call."""
+        touched, self._dirty_panes, self.has_changed = self._dirty_panes, set(), False
         return touched
 
     def publish(self, result: WindowResult) -> None:
-        """Keep a window's result."""
-        self._keep(result)
-        self._mark(PublishedKey(self.stream, result.window))
+        """Set the last published result of a window."""
+        self._set_result(result)
+        self._mark_dirty(PublishedKey(self.stream, result.window))
 
-    def remember(self, size_ms: int, history: VerdictHistory) -> None:
-        """Keep what the windows of a size leave behind."""
+    def set_history(self, size_ms: int, history: VerdictHistory) -> None:
+        """Set the history of the windows of a size, ms."""
         self.histories[size_ms] = history
-        self._mark(HistoryKey(self.stream, size_ms))
+        self._mark_dirty(HistoryKey(self.stream, size_ms))
 
-    def forget_published(self, windows: Iterable[Window]) -> None:
-        """Forget results."""
-        forgotten = [self.published.pop(window) for window in windows]
-        for result in forgotten:
-            self._mark(PublishedKey(self.stream, result.window))
-        if any(self.newest[result.window.size_ms] is result for result in forgotten):
+    def purge_results(self, windows: Iterable[Window]) -> None:
+        """Delete published results."""
+        purged = [self.published.pop(window) for window in windows]
+        for result in purged:
+            self._mark_dirty(PublishedKey(self.stream, result.window))
+        if any(self.newest[result.window.size_ms] is result for result in purged):
             self.newest = {window.size_ms: self.published[window] for window in sorted(self.published)}
 
-    def forget_panes(self, settled_ms: int, at_most: int) -> bool:
-        """Forget so many panes that end at or before an event time; tell whether none is left."""
-        stale: list[PaneKey | ExamplesKey] = [
-            PaneKey(self.stream, scheme, pane, segment)
-            for (scheme, segment), panes in self._panes.items()
-            for pane in panes
-            if pane.end_ms <= settled_ms
-        ]
-        stale += [
-            ExamplesKey(self.stream, scheme, pane)
-            for scheme, panes in self._examples.items()
-            for pane in panes
-            if pane.end_ms <= settled_ms
-        ]
-        self._open_windows = None if stale else self._open_windows
-        for key in stale[:at_most]:
-            if isinstance(key, PaneKey):
-                self._panes[key.scheme, key.segment].remove(key.pane)
-            else:
-                self._examples[key.scheme].remove(key.pane)
-            self._mark(key)
-        return len(stale) <= at_most
+    def purge_panes(self, settled_ms: int, at_most: int) -> bool:
+        """Delete at most this many panes that end at or before an event time; return whether none is left."""
+        purged, is_done = self.panes.purge(settled_ms, at_most)
+        for key in purged:
+            self._mark_dirty(key)
+        return is_done
 
-    def take_changes(self) -> Iterator[tuple[Key, Value | None]]:
-        """Yield what has changed since last asked; None for what is forgotten."""
-        dirty, self._dirty = self._dirty, {}
+    def drain_changes(self) -> Iterator[tuple[Key, Value | None]]:
+        """Yield the changelog entries since the last call; None for a deleted key."""
+        dirty, self._dirty_keys = self._dirty_keys, {}
         for key in dirty:
-            yield key, self._value(key)
+            yield key, self._value_of(key)
 
-    def _mark(self, key: Key) -> None:
-        self._dirty[key] = None
+    def _mark_dirty(self, key: Key) -> None:
+        self._dirty_keys[key] = None
 
-    def _keep(self, result: WindowResult) -> None:
+    def _set_result(self, result: WindowResult) -> None:
         window = result.window
         self.published[window] = result
         newest = self.newest.get(window.size_ms)
         if newest is None or window >= newest.window:
             self.newest = {**self.newest, window.size_ms: result}
 
-    def _value(self, key: Key) -> Value | None:
+    def _value_of(self, key: Key) -> Value | None:
         match key:
             case StreamKey():
                 return self.status
             case EventTimeKey():
-                times = self.times.get(key.topic, _NONE)[key.block * BLOCK : (key.block + 1) * BLOCK]
+                times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None
             case PaneKey():
-                return self._panes[key.scheme, key.segment].get(key.pane)
+                return self.panes.tally_of(key)
             case ExamplesKey():
-                return self._examples[key.scheme].get(key.pane)
+                return self.panes.examples_of(key)
             case PublishedKey():
                 return self.published.get(key.window)
             case HistoryKey():
                 return self.histories.get(key.size_ms)
             case _:
-                message = f"{key} is no key of a stream"
+                message = f"{key} is not a key of a stream"
                 raise TypeError(message)
 
-    def _times_of(self, topic: str, partitions: int) -> NDArray[np.int64]:
+    def _times_for(self, topic: str, partitions: int) -> NDArray[np.int64]:
         times = self.times.get(topic)
         if times is None or len(times) < partitions:
             known = 0 if times is None else len(times)

@@ -1,8 +1,8 @@
-"""From scores to a verdict: significant, large, lasting; and what is remembered for the next window.
+"""Verdicts from significance, size and persistence, and the history that carries persistence.
 
 The history of a stream's windows is a fold over their results: each window enters it once, at its
-first complete revision, in the order of event time. What a window was judged with is kept beside
-its result, so that a revision is judged with the same.
+first complete revision, in the order of event time. The memory that a window is judged with is kept
+beside its result, so that every revision is judged with the same memory.
 """
 
 from collections.abc import Mapping
@@ -14,28 +14,28 @@ from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.window import Window
 
-__all__ = ["VerdictHistory", "decide", "enter"]
+__all__ = ["VerdictHistory", "decide", "update_memory"]
 
-# Two of three: one odd window pages nobody, and one quiet window between two others does not end a drift.
-_OF_WINDOWS = 3
-_WINDOWS = 2
+# Two of three: a single odd window does not page, and a single quiet window does not end a drift.
+_RECENT_WINDOWS = 3
+_DRIFT_WINDOWS = 2
 
-# Once it warns, more evidence of the same drift would only make it warn for longer after its end. A window
-# without drift takes a half back on average, so it is over after some six.
-_MAX_ABOVE_LIMIT = 3.0
+# Above the limit, more evidence would only prolong the warning after the drift has ended. A window without
+# drift lowers the statistic by one half on average, so the warning ends after about six.
+_MAX_EXCESS = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerdictHistory:
-    """What a stream's windows of one size leave behind.
+    """The history of a stream's windows of one size.
 
     Attributes:
-        baseline_id: The baseline that they were compared with; another one begins again.
-        end_ms: The end of the last window that has entered; one that ends before it never enters.
-        memory: What the next window is judged with.
-        warm_up: From when until when, event time in ms, windows were declared clean; None: never.
-        clean: The windows of the warm-up.
-        segments: The same, of each segment of them that had enough events to be scored.
+        baseline_id: The baseline of the windows; a window with another baseline begins a new history.
+        end_ms: The end of the last window that has entered; a window that ends earlier never enters.
+        memory: The memory that the next window is judged with.
+        warm_up: The interval of event time, ms, whose windows are declared clean; None where there is none.
+        clean: The overdispersion estimator of the warm-up's windows.
+        segments: The same for each segment that had enough events to be scored.
     """
 
     baseline_id: str
@@ -50,46 +50,49 @@ class VerdictHistory:
         """Return the history before the first window against a baseline."""
         return cls(baseline_id, end_ms, VerdictMemory(), None, OverdispersionEstimator.empty(components))
 
-    def warmed_by(self, warm_up: tuple[int, int] | None) -> "VerdictHistory":
-        """Return the history with a warm-up; what another one has taught is forgotten."""
+    def with_warm_up(self, warm_up: tuple[int, int] | None) -> "VerdictHistory":
+        """Return the history with a warm-up; estimates from another warm-up are dropped."""
         if warm_up == self.warm_up:
             return self
         return replace(
             self, warm_up=warm_up, clean=OverdispersionEstimator.empty(len(self.clean.products)), segments={}
         )
 
-    def memory_at(self, window: Window) -> VerdictMemory:
-        """Return what a window is judged with; those between it and the last that entered were not found."""
-        between = min((window.start_ms - self.end_ms) // window.size_ms, _OF_WINDOWS) if self.end_ms else 0
+    def memory_for(self, window: Window) -> VerdictMemory:
+        """Return the memory for a window; missing windows before it count as False."""
+        missing = (
+            min((window.start_ms - self.end_ms) // window.size_ms, _RECENT_WINDOWS) if self.end_ms else 0
+        )
         recent, segments = self.memory.recent, self.memory.segments
-        for _ in range(between):
-            recent, segments = _last((*recent, False)), _follow(segments, {})
+        for _ in range(missing):
+            recent, segments = _keep_recent((*recent, False)), _update_segments(segments, {})
         return replace(self.memory, recent=recent, segments=segments)
 
-    def remember(self, window: Window, memory: VerdictMemory) -> "VerdictHistory":
-        """Return the history after a window that is judged."""
+    def add(self, window: Window, memory: VerdictMemory) -> "VerdictHistory":
+        """Return the history after a judged window."""
         return replace(self, end_ms=window.end_ms, memory=memory)
 
-    def learn(
+    def add_warm_up(
         self, window: Window, clean: OverdispersionEstimator, segments: dict[Segment, OverdispersionEstimator]
     ) -> "VerdictHistory":
-        """Return the history after a window of the warm-up, which is declared clean."""
+        """Return the history after a window of the warm-up."""
         return replace(self, end_ms=window.end_ms, memory=VerdictMemory(), clean=clean, segments=segments)
 
 
-def _last(recent: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Return what of the windows before is of use for the next one."""
-    return recent[-(_OF_WINDOWS - 1) :]
+def _keep_recent(recent: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Return the part of the recent windows that the next window needs."""
+    return recent[-(_RECENT_WINDOWS - 1) :]
 
 
-def _follow(
-    before: Mapping[Segment, tuple[bool, ...]], found: Mapping[Segment, bool]
+def _update_segments(
+    before: Mapping[Segment, tuple[bool, ...]], significant_and_large: Mapping[Segment, bool]
 ) -> dict[Segment, tuple[bool, ...]]:
-    """Return what of the segments is of use after one more window; one not scored in it was not found."""
+    """Return the recent windows of each segment after one more; a segment without a score counts as False."""
     after = {
-        segment: _last((*before.get(segment, ()), found.get(segment, False))) for segment in (*before, *found)
+        segment: _keep_recent((*before.get(segment, ()), significant_and_large.get(segment, False)))
+        for segment in (*before, *significant_and_large)
     }
-    # One that was never found is judged as one that is new: there is nothing to keep of it.
+    # A segment without a True is judged like a new one, so nothing of it needs keeping.
     return {segment: recent for segment, recent in after.items() if any(recent)}
 
 
@@ -99,19 +102,19 @@ def decide(
     """Return the verdict of a complete window.
 
     Args:
-        recent: Of the windows before, oldest first: whether each was significant and large.
-        is_significant_and_large: Whether this one is.
-        has_power: Whether drift worth finding would have been found in it.
-        has_slow_drift: Whether slow drift has built up.
+        recent: Whether each of the windows before was significant and large, oldest first.
+        is_significant_and_large: Whether this window is.
+        has_power: Whether the window would have shown drift of the smallest size worth finding.
+        has_slow_drift: Whether the statistic of slow drift has reached its limit.
     """
-    if sum((*recent, is_significant_and_large)[-_OF_WINDOWS:]) >= _WINDOWS:
+    if sum((*recent, is_significant_and_large)[-_RECENT_WINDOWS:]) >= _DRIFT_WINDOWS:
         return Verdict.DRIFT
     if is_significant_and_large or has_slow_drift:
         return Verdict.WARNING
     return Verdict.OK if has_power else Verdict.INSUFFICIENT
 
 
-def enter(
+def update_memory(
     memory: VerdictMemory,
     *,
     is_significant_and_large: bool,
@@ -119,17 +122,17 @@ def enter(
     slow_drift_limit: float,
     segments: dict[Segment, bool],
 ) -> VerdictMemory:
-    """Return what the next window is judged with after one.
+    """Return the memory after one more window.
 
     Args:
-        memory: What this one is judged with.
-        is_significant_and_large: Whether it is significant and large.
+        memory: The memory that the window is judged with.
+        is_significant_and_large: Whether the window is significant and large.
         p_value: Its combined p-value.
-        slow_drift_limit: What the statistic of slow drift must reach to warn.
-        segments: Whether each segment that was scored is significant and large; all others count as not.
+        slow_drift_limit: The limit at which the statistic of slow drift warns.
+        segments: Whether each scored segment is significant and large; all other segments count as False.
     """
     return VerdictMemory(
-        recent=_last((*memory.recent, is_significant_and_large)),
-        slow_drift=min(advance(memory.slow_drift, p_value), slow_drift_limit + _MAX_ABOVE_LIMIT),
-        segments=_follow(memory.segments, segments),
+        recent=_keep_recent((*memory.recent, is_significant_and_large)),
+        slow_drift=min(advance(memory.slow_drift, p_value), slow_drift_limit + _MAX_EXCESS),
+        segments=_update_segments(memory.segments, segments),
     )

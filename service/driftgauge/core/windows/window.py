@@ -1,4 +1,4 @@
-"""A stretch of event time: a window, or a pane of several windows."""
+"""Tumbling windows of event time, and the panes that several windows share."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ class Window:
         return self.start_ms + self.size_ms
 
     def contains(self, pane: "Window") -> bool:
-        """Tell whether all of a pane lies within the window."""
+        """Return whether the whole pane lies within the window."""
         return self.start_ms <= pane.start_ms and pane.end_ms <= self.end_ms
 
     @classmethod
     def around(cls, time_ms: int, size_ms: int) -> "Window":
-        """Return the window of this size that an event time falls into."""
+        """Return the window of this size that contains an event time."""
         return cls(size_ms, time_ms - time_ms % size_ms)

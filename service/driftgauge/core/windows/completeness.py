@@ -1,0 +1,91 @@
+"""Completeness of a window's counts: missing partitions, lost events, events counted twice."""
+
+from dataclasses import dataclass, replace
+
+from driftgauge.core.partition import Partition
+from driftgauge.core.windows.changelog import StreamStatus
+from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.window import Window
+
+__all__ = ["Completeness", "find_doubts"]
+
+_MISSING = "partitions_missing"
+_OTHERWISE = "counted_otherwise"
+_TWICE = "counted_twice"
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How completely and how reliably a window was counted.
+
+    Attributes:
+        missing: The partitions that had not reached the window's end.
+        incomplete_reason: Why the window is incomplete; None where it is judged in full.
+        events_lost: Events of the window may have been lost.
+        counted_twice: Events of the window may have been counted twice.
+    """
+
+    missing: tuple[Partition, ...] = ()
+    incomplete_reason: str | None = None
+    events_lost: bool = False
+    counted_twice: bool = False
+
+    @classmethod
+    def of(cls, result: WindowResult) -> "Completeness":
+        """Return the completeness of a published result."""
+        return cls(result.missing, result.incomplete_reason, result.events_lost, result.counted_twice)
+
+    @classmethod
+    def assess(
+        cls,
+        doubts: tuple[bool, bool],
+        *,
+        awaited: tuple[Partition, ...],
+        given_up: tuple[Partition, ...],
+        is_counted_otherwise: bool,
+    ) -> "Completeness":
+        """Return the completeness of a due window.
+
+        Args:
+            doubts: As `find_doubts` returns them.
+            awaited: The partitions that the window still waits for; they make it incomplete.
+            given_up: The partitions that were given up before they reached the window's end.
+            is_counted_otherwise: Events were counted under a scheme other than the one in force.
+        """
+        events_lost, counted_twice = doubts
+        reasons = (
+            (bool(awaited), _MISSING),
+            (is_counted_otherwise, _OTHERWISE),
+            (counted_twice, _TWICE),
+        )
+        return cls(
+            missing=tuple(sorted((*awaited, *given_up))),
+            incomplete_reason=next((reason for holds, reason in reasons if holds), None),
+            events_lost=events_lost,
+            counted_twice=counted_twice,
+        )
+
+    def is_unchanged_since(self, before: WindowResult) -> bool:
+        """Return whether the last revision was published with the same completeness, or a better one.
+
+        A partition that is given up after the window was complete changes nothing.
+        """
+        known = Completeness.of(before)
+        if known.incomplete_reason is None and self.incomplete_reason is None:
+            known = replace(known, missing=self.missing)
+        return known == self
+
+
+def find_doubts(status: StreamStatus, window: Window, before: WindowResult | None) -> tuple[bool, bool]:
+    """Return whether events of a window may be lost, and whether some may have been counted twice.
+
+    Args:
+        status: The stream's status.
+        window: The window.
+        before: Its last revision, whose doubts remain; None before the first.
+    """
+    lost = any(loss.affects(window) for loss in status.losses)
+    twice = any(start < window.end_ms and window.start_ms < end for start, end in status.counted_twice)
+    if before is not None:
+        lost, twice = lost or before.events_lost, twice or before.counted_twice
+    return lost, twice

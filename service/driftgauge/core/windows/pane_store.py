@@ -1,0 +1,129 @@
+"""The panes of one stream: tallies and examples by scheme, segment and pane."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.examples import Example, merge_examples, name_examples
+from driftgauge.core.reference import Segment
+from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
+from driftgauge.core.windows.pane_map import PaneMap
+from driftgauge.core.windows.window import Window
+
+__all__ = ["PaneStore"]
+
+_SchemeSegment = tuple[str, Segment | None]
+
+
+class PaneStore:
+    """The tallies and examples of one stream."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._tallies: dict[_SchemeSegment, PaneMap[NDArray[np.int64]]] = {}
+        self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
+        self._open_windows: tuple[object, Mapping[int, int]] | None = None
+
+    def add_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
+        """Add (scheme.length,) int64 values to the tally of a pane."""
+        panes = self._tallies.setdefault((key.scheme, key.segment), PaneMap())
+        before = panes.get(key.pane)
+        # Not in place: drained entries share the array.
+        panes.put(key.pane, values if before is None else before + values)
+        if before is None:
+            self._open_windows = None
+
+    def add_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> bool:
+        """Merge examples into those of a pane; return whether they have changed."""
+        panes = self._examples.setdefault(key.scheme, PaneMap())
+        before = panes.get(key.pane) or ()
+        merged = merge_examples((before, examples))
+        if merged == before:
+            return False
+        panes.put(key.pane, merged)
+        return True
+
+    def restore_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
+        """Restore the tally of a pane."""
+        self._tallies.setdefault((key.scheme, key.segment), PaneMap()).put(key.pane, values)
+        self._open_windows = None
+
+    def restore_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> None:
+        """Restore the examples of a pane."""
+        self._examples.setdefault(key.scheme, PaneMap()).put(key.pane, examples)
+
+    def tally_of(self, key: PaneKey) -> NDArray[np.int64] | None:
+        """Return the tally of a pane, (scheme.length,) int64; None where the pane is missing."""
+        return self._tallies[key.scheme, key.segment].get(key.pane)
+
+    def examples_of(self, key: ExamplesKey) -> tuple[Example, ...] | None:
+        """Return the examples of a pane; None where the pane is missing."""
+        return self._examples[key.scheme].get(key.pane)
+
+    def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
+        """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
+        total = None
+        for values in self._tallies.get((scheme, segment), PaneMap()).within(window):
+            total = values if total is None else total + values
+        return total
+
+    def schemes(self, window: Window) -> set[str]:
+        """Return the schemes under which events of a window were, or may have been, counted."""
+        return {
+            scheme
+            for (scheme, segment), panes in self._tallies.items()
+            if segment is None and panes.overlaps(window)
+        }
+
+    def example_names(self, scheme: str, window: Window) -> dict[int, tuple[str, ...]]:
+        """Return the names of a window's examples by cluster."""
+        return name_examples(self._examples.get(scheme, PaneMap()).within(window))
+
+    def starts(self) -> set[int]:
+        """Return the start times of the panes that hold events, event time in ms."""
+        whole = (panes for (_, segment), panes in self._tallies.items() if segment is None)
+        return set().union(*(panes.starts() for panes in whole))
+
+    def open_windows(self, sizes_ms: tuple[int, ...], final_ms: int | None) -> Mapping[int, int]:
+        """Return how many windows of each size, ms, hold events and are not final.
+
+        The mapping is cached, because it is read at every commit: it changes only when a pane is added or
+        removed, or the purge horizon moves.
+        """
+        if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
+            starts = self.starts()
+            windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
+            counts = {
+                size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
+                for size_ms in sizes_ms
+            }
+            self._open_windows = (sizes_ms, final_ms), counts
+        return self._open_windows[1]
+
+    def purge(self, settled_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
+        """Delete at most this many panes that end at or before an event time.
+
+        Returns:
+            The deleted keys, and whether no such pane is left.
+        """
+        stale: list[PaneKey | ExamplesKey] = [
+            PaneKey(self._stream, scheme, pane, segment)
+            for (scheme, segment), panes in self._tallies.items()
+            for pane in panes
+            if pane.end_ms <= settled_ms
+        ]
+        stale += [
+            ExamplesKey(self._stream, scheme, pane)
+            for scheme, panes in self._examples.items()
+            for pane in panes
+            if pane.end_ms <= settled_ms
+        ]
+        self._open_windows = None if stale else self._open_windows
+        purged = stale[:at_most]
+        for key in purged:
+            if isinstance(key, PaneKey):
+                self._tallies[key.scheme, key.segment].remove(key.pane)
+            else:
+                self._examples[key.scheme].remove(key.pane)
+        return purged, len(stale) <= at_most

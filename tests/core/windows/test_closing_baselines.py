@@ -1,0 +1,150 @@
+"""Windows counted under several baselines, pane lengths, segment keys or unknown streams."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.core.reference import SegmentReference
+from driftgauge.core.windows.result import Verdict
+from tests.core.builders import (
+    ALARM,
+    DAY_MS,
+    FIRST,
+    HOUR_MS,
+    MINUTE_MS,
+    MONDAY_MS,
+    OTHER,
+    build_schedule,
+    build_spec,
+)
+from tests.core.shard import Shard
+from tests.core.windows.builders import (
+    at,
+    read_and_commit,
+    summarize_hours,
+)
+
+
+def scheduled(from_hour):
+    return build_schedule((MONDAY_MS + from_hour * HOUR_MS, OTHER))
+
+
+def test_baseline_changes_at_scheduled_time():
+    shard = Shard(build_spec(baselines=scheduled(2)))
+    shard.read(at(0), at(1), at(1.5, 1), baseline=FIRST.key)
+    # The other baseline assigns event 0 to cluster 1.
+    shard.read(at(2), at(2.5, 1), at(4), baseline=OTHER.key)
+    results = shard.commit()
+    assert [(result.baseline_id, result.counts.tolist()) for result in results] == [
+        (FIRST.baseline_id, [1, 0, 0, 0]),
+        (FIRST.baseline_id, [1, 1, 0, 0]),
+        (OTHER.baseline_id, [0, 1, 1, 0]),
+    ]
+    assert {result.incomplete_reason for result in results} == {None}
+    assert shard.state.streams["images"].histories[HOUR_MS].baseline_id == OTHER.baseline_id
+
+
+def test_window_counted_under_two_baselines_is_incomplete():
+    # One replica has the old schedule.
+    shard = Shard(build_spec(baselines=scheduled(1)))
+    shard.read(at(1), at(1), baseline=FIRST.key)
+    shard.read(at(1, 1), at(2), at(3), baseline=OTHER.key)
+    first, second = shard.commit()
+    assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
+    assert (first.baseline_id, first.counts.tolist(), first.missing) == (OTHER.baseline_id, [0, 0, 1, 0], ())
+    assert (second.incomplete_reason, second.memory.recent) == (None, ())
+
+
+def test_window_under_baseline_not_in_force_is_incomplete():
+    shard = Shard(build_spec(baselines=scheduled(1)))
+    shard.read(at(1, 2), baseline=FIRST.key)
+    shard.read(at(2), at(3), baseline=OTHER.key)
+    first, second = shard.commit()
+    assert (first.baseline_id, first.counts.tolist()) == (FIRST.baseline_id, [0, 0, 1, 0])
+    assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
+    assert second.incomplete_reason is None
+    assert shard.state.streams["images"].histories[HOUR_MS].end_ms == second.window.end_ms
+
+
+def test_window_of_removed_baseline_is_incomplete():
+    shard = Shard(build_spec(baselines=scheduled(1), lateness_ms=10 * HOUR_MS))
+    shard.read(at(0), baseline=FIRST.key)
+    shard.read(at(1), at(1.5), baseline=OTHER.key)
+    shard.commit()
+    shard.restart(build_spec(lateness_ms=10 * HOUR_MS))
+    results = read_and_commit(shard, at(1.7, 3), at(2))
+    assert [
+        (hour, result.incomplete_reason)
+        for (hour, *_), result in zip(summarize_hours(results), results, strict=True)
+    ] == [(1, "counted_otherwise")]
+    assert results[0].counts.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("sizes_ms", [(2 * HOUR_MS,), (30 * MINUTE_MS,), (HOUR_MS, 30 * MINUTE_MS)])
+def test_window_over_panes_of_other_length_is_incomplete(sizes_ms):
+    shard = Shard(build_spec(sizes_ms=(HOUR_MS,)))
+    shard.read(at(0), at(4.1))
+    shard.commit()
+    shard.restart(build_spec(sizes_ms=sizes_ms))
+    results = read_and_commit(shard, at(4.2, 1), at(4.3, 1), at(6.1), at(8.5))
+    reasons = {
+        ((result.window.start_ms - MONDAY_MS) / HOUR_MS, result.window.size_ms): result.incomplete_reason
+        for result in results
+    }
+    assert reasons[6, sizes_ms[-1]] is None
+    for (start, size_ms), reason in reasons.items():
+        if start == 4:
+            # The half hour of the events at 4.1 h is unknown.
+            assert reason == "counted_otherwise", (start, size_ms)
+    assert any(start == 4 for start, _ in reasons)
+
+
+def test_window_under_other_segment_keys_is_incomplete():
+    part = SegmentReference("country", "other", FIRST.counts, np.zeros(2), np.eye(2))
+    reference = replace(FIRST, segments=(part,))
+    shard = Shard(build_spec(reference=reference))
+    read_and_commit(shard, at(0))
+    shard.restart(build_spec(reference=reference, alarm=replace(ALARM, segment_keys=("country",))))
+    results = read_and_commit(shard, at(0.5), at(1), at(2))
+    assert [(result.count, result.incomplete_reason) for result in results] == [
+        (1, "counted_otherwise"),
+        (1, None),
+    ]
+
+
+def test_unknown_stream_is_kept_until_configured():
+    specs = build_spec("images"), build_spec("texts")
+    shard = Shard(*specs)
+    shard.read(at(0), at(0.5), stream="texts")
+    shard.write()
+    shard.restart(specs[0])
+    shard.apply()
+    assert shard.close() == []
+    shard.restart(*specs)
+    assert [(r.stream, r.count) for r in read_and_commit(shard, at(1), stream="texts")] == [("texts", 2)]
+
+
+def test_unknown_stream_is_purged_after_retention_of_partials():
+    specs = build_spec("images"), build_spec("texts")
+    shard = Shard(*specs)
+    shard.read(at(0), stream="texts")
+    shard.write()
+    shard.restart(specs[0])
+    shard.apply()
+    shard.close()
+    shard.now_ms += 7 * DAY_MS
+    shard.commit()
+    assert [key for key in shard.kept if key.startswith(b"pane")] != []
+    shard.commit(after_ms=2 * HOUR_MS)
+    assert [key for key in shard.kept if key.startswith(b"pane")] == []
+
+
+def test_panes_of_unknown_scheme_are_purged_with_windows():
+    shard = Shard(build_spec(baselines=scheduled(1)))
+    shard.read(at(0), baseline=OTHER.key)
+    shard.write()
+    shard.restart(build_spec())
+    shard.apply()
+    read_and_commit(shard, at(0), at(2))
+    assert len(shard.state.streams["images"].panes.starts()) == 1

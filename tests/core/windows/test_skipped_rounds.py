@@ -1,0 +1,67 @@
+"""Closing rounds of silent streams, which are skipped."""
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from tests.core.builders import MINUTE_MS, SECOND_MS
+from tests.core.shard import EVENTS, Shard
+from tests.core.windows.builders import (
+    build_minute_spec,
+    read_now,
+    run_for,
+)
+from tests.examples import examples
+from tests.results import plain
+
+PLAN = st.lists(
+    st.tuples(
+        st.sampled_from([1, 5, 25, 25, 29, 29]),  # seconds; longer steps would be pauses
+        st.sets(st.tuples(st.sampled_from(["images", "texts"]), st.integers(0, 1)), max_size=2),
+        st.sampled_from([0, 0, 0, 40, 400, 900]),  # age of the events in seconds
+        st.sampled_from([(0, 1), (0, 1), (0, 1), (0,), ()]),  # caught-up partitions
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+@settings(max_examples=examples(60))
+@given(PLAN, st.sampled_from([(), (1,)]), st.integers(0, 20), st.integers(10, 40))
+def test_skipped_rounds_change_nothing(plan, unread, first, number):
+    kept = []
+    for is_skipped in (True, False):
+        specs = [
+            build_minute_spec(
+                name, sizes_ms=(MINUTE_MS, 5 * MINUTE_MS), incomplete_ms=MINUTE_MS, give_up_ms=3 * MINUTE_MS
+            )
+            for name in ("images", "texts")
+        ]
+        shard = Shard(*specs, partitions=2)
+        seen, skipped = [], 0
+        for step, (seconds, speaking, old_s, caught_up) in enumerate(plan):
+            shard.now_ms += seconds * SECOND_MS
+            missing = unread if first <= step < first + number else ()
+            for stream, partition in sorted(speaking):
+                if partition not in missing:
+                    read_now(shard, partition, stream=stream, behind_ms=old_s * SECOND_MS)
+            shard.write(caught_up=caught_up, unread=missing)
+            shard.apply()
+            for stream, closer in shard.state._closers.items():
+                skipped += closer._can_skip(shard.state.sources, shard.state.position.log_ms)
+                if not is_skipped:
+                    shard.state.streams[stream].has_changed = True
+            seen.append(([plain(result) for result in shard.close()], dict(shard.kept)))
+        kept.append(seen)
+    assert kept[0] == kept[1]
+    event("skipped" if skipped else "nothing skipped")
+
+
+def test_silent_stream_gives_up_unreadable_partition():
+    shard = Shard(build_minute_spec(give_up_ms=10 * MINUTE_MS), partitions=2)
+    run_for(shard, 2 * MINUTE_MS, 0, 1)
+    run_for(shard, 5 * MINUTE_MS)
+    assert shard.status().given_up == frozenset()
+    run_for(shard, 11 * MINUTE_MS, unread=(1,))
+    assert shard.status().given_up == {(EVENTS, 1)}
+    run_for(shard, MINUTE_MS)
+    assert shard.status().given_up == frozenset()

@@ -1,0 +1,158 @@
+"""Calibration of the overdispersion in a warm-up."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.statistics.overdispersion import (
+    MIN_WINDOWS,
+    Overdispersion,
+    OverdispersionEstimator,
+)
+from driftgauge.core.windows.completeness import Completeness
+from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.window import Window
+from tests.core.builders import (
+    CLUSTERS,
+    COMPONENTS,
+    DAY_MS,
+    HOUR_MS,
+    build_spec,
+    build_tally,
+)
+from tests.core.windows.builders import (
+    FIRST_AFTER,
+    MOVED,
+    ODD,
+    QUIET,
+    RICH,
+    WARM_UP,
+    JudgedStream,
+    build_bursts,
+    hour_window,
+)
+from tests.results import plain
+
+DRIFT = Verdict.DRIFT
+
+
+def build_warmed_up(windows=MIN_WINDOWS + 1, **changes):
+    """A stream after this number of warm-up windows."""
+    stream = JudgedStream(warm_up=WARM_UP, **changes)
+    for number in range(2, 2 + windows):
+        stream.judge(number, build_bursts(number))
+    return stream
+
+
+def expected_estimator(windows, reference=RICH):
+    """The estimator after the first windows of the warm-up."""
+    clean = OverdispersionEstimator.empty(COMPONENTS)
+    for number in range(2, 2 + windows):
+        tally = Tally(build_tally(*build_bursts(number), reference=reference), CLUSTERS)
+        shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
+        clean = clean.add(tally.counts, reference.counts, shift, int(reference.counts.sum()))
+    return clean
+
+
+def test_warm_up_windows_only_calibrate():
+    stream = JudgedStream(warm_up=WARM_UP)
+    for number in (0, 1):
+        stream.judge(number, MOVED)
+    assert stream.history.memory.recent == (True, True)
+    for number in range(2, FIRST_AFTER):
+        result = stream.judge(number, build_bursts(number))
+        assert (result.memory, result.score.calibrated) == (VerdictMemory(), False)
+        assert result.verdict is not DRIFT
+        assert stream.history.end_ms == result.window.end_ms
+    assert stream.history.memory == VerdictMemory()
+    assert plain(stream.history.clean) == plain(expected_estimator(MIN_WINDOWS + 1))
+
+
+def test_another_warm_up_resets_calibration():
+    stream = build_warmed_up()
+    assert stream.history.clean.windows == MIN_WINDOWS + 1
+    moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
+    tally = Tally(build_tally(*QUIET, reference=RICH), CLUSTERS)
+    WindowJudge(moved, stream.state).judge(hour_window(FIRST_AFTER), tally, RICH, Completeness(), 0)
+    assert stream.history.clean.windows == 1
+
+
+@pytest.mark.parametrize(
+    ("window", "is_calibrating"),
+    [
+        (hour_window(1), False),
+        (hour_window(2), True),
+        (hour_window(FIRST_AFTER - 1), True),
+        (hour_window(FIRST_AFTER), False),
+        (Window(DAY_MS, 0), False),
+    ],
+)
+def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
+    stream = JudgedStream(warm_up=WARM_UP)
+    stream.judge(window, MOVED)
+    history = stream.state.histories[window.size_ms]
+    assert history.clean.windows == is_calibrating
+    assert history.memory.recent == (() if is_calibrating else (True,))
+
+
+def test_calibration_applies_only_after_warm_up():
+    stream = build_warmed_up()
+    after = stream.judge(FIRST_AFTER, ODD)
+    tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
+    overdispersion = expected_estimator(MIN_WINDOWS + 1).overdispersion()
+    assert plain(after.score) == plain(
+        WindowScorer(stream.spec, RICH, overdispersion, calibrated=True).score(tally)
+    )
+    assert after.score.calibrated
+    assert plain(stream.judge(FIRST_AFTER + 1, ODD).score) == plain(after.score)
+    before = stream.history
+    during = stream.judge(FIRST_AFTER - 1, ODD)
+    assert plain(during.score) == plain(WindowScorer(stream.spec, RICH, None, calibrated=False).score(tally))
+    assert stream.history is before
+
+
+def test_short_warm_up_does_not_calibrate():
+    stream = build_warmed_up(MIN_WINDOWS - 1)
+    assert stream.judge(FIRST_AFTER, ODD).score.calibrated is False
+
+
+def test_baseline_overdispersion_applies_until_warm_up_ends():
+    related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
+    reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)
+    tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
+    expected = plain(
+        WindowScorer(build_spec(reference=reference), reference, related, calibrated=True).score(tally)
+    )
+    assert plain(JudgedStream(reference=reference).judge(0, ODD).score) == expected
+    stream = build_warmed_up(reference=reference)
+    assert plain(stream.judge(2, ODD).score) == expected
+    assert plain(stream.judge(FIRST_AFTER, ODD).score) != expected
+
+
+def test_baseline_overdispersion_of_other_size_is_not_calibrated():
+    related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
+    day, hours = (
+        replace(RICH, overdispersion=related, overdispersion_ms=size_ms) for size_ms in (DAY_MS, HOUR_MS)
+    )
+    known, unknown = (JudgedStream(reference=reference).judge(0, ODD).score for reference in (hours, day))
+    assert (known.calibrated, unknown.calibrated) == (True, False)
+    assert known.p_value == unknown.p_value
+
+
+def test_revision_of_warm_up_window_does_not_calibrate_again():
+    stream = build_warmed_up(5)
+    before = stream.history
+    stream.judge(6, MOVED)
+    assert stream.history is before
+
+
+def test_restart_keeps_calibration():
+    steady, restarted = build_warmed_up(), build_warmed_up()
+    restarted.restart()
+    seen = [stream.judge(FIRST_AFTER, MOVED) for stream in (steady, restarted)]
+    assert seen[0].score.calibrated
+    assert plain(seen[0]) == plain(seen[1])
