@@ -110,8 +110,8 @@ def test_duplicate_keys_are_refused_at_every_depth(problems):
     message = problems(
         MINIMAL.replace("windows: [1h]", "windows: [1h], windows: [1d]") + "http: {}\nhttp: {}\n"
     )
-    assert "windows: stands more than once in the mapping that begins on line 4" in message
-    assert "http: stands more than once in the mapping that begins on line 2" in message
+    assert "windows: occurs more than once in the mapping that starts on line 4; keep one" in message
+    assert "http: occurs more than once in the mapping that starts on line 2; keep one" in message
 
 
 def test_merge_key_is_overridden_and_no_duplicate(load):
@@ -128,8 +128,11 @@ def test_merge_key_is_overridden_and_no_duplicate(load):
         ("kafka: {", "is not YAML: line 1, column 9"),
         ("a: b: c", "is not YAML: line 1, column 5"),
         ("a: \x07", "is not YAML: a control character"),
-        ("a: 2025-02-30T00:00:00Z", "holds a date or a number that cannot be; mend it, or put it in quotes"),
-        ("a: 0x_", "holds a date or a number that cannot be"),
+        (
+            "a: 2025-02-30T00:00:00Z",
+            "holds a date or a number that does not exist; correct it, or put it in quotes",
+        ),
+        ("a: 0x_", "holds a date or a number that does not exist"),
         ("1: 2\n", "1: Extra inputs are not permitted"),
     ],
 )
