@@ -163,7 +163,7 @@ def test_variable_hides_no_invalid_section_of_file(problems, section):
 
 @pytest.fixture
 def secrets(tmp_path):
-    """Write files of secrets; return the variable that names their directory."""
+    """A function that writes files of secrets and returns the variable that names their directory."""
 
     def _secrets(**files):
         directory = tmp_path / "secrets"

@@ -1,4 +1,4 @@
-"""From the file to settings: every problem at once, no secret printed."""
+"""Loading of settings: every problem is reported at once, and no secret is printed."""
 
 import traceback
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_problem_of_file_quotes_no_secret(load, text):
 
 
 def chain(error):
-    """The error and those it came from, as a traceback would show them."""
+    """Return the error and its causes as a traceback shows them."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,4 +1,4 @@
-"""librdkafka's properties: refused, required, secret."""
+"""librdkafka's properties: refused, required and secret ones."""
 
 import pytest
 

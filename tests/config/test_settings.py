@@ -1,4 +1,4 @@
-"""What the whole configuration must fulfil."""
+"""Validation of the whole configuration."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""What a stream of the configuration must fulfil."""
+"""Validation of a stream's settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The fast way accepts nothing that the exact way does not, and then with the same bits."""
+"""The fast path accepts only events that the exact path accepts, with the same bits."""
 
 import base64
 import json
@@ -113,7 +113,7 @@ FAULTS = {
 
 @st.composite
 def near_events(draw):
-    """The text of an event with up to two faults, or what may be one."""
+    """Draw the text of an event with up to two faults."""
     stream = draw(st.sampled_from(sorted(STREAMS)))
     contract = draw(st.sampled_from(STREAMS[stream]))
     members = [("stream", json.dumps(stream)), ("timestamp", draw(TIMES))]
@@ -148,7 +148,7 @@ def with_key(member):
 
 
 def both_ways(raw):
-    """Return what each way makes of it: a row, None (the fast way only), or the error."""
+    """Return the outcome of each path: a row, None (fast path only), or the error."""
     try:
         document = read_json(raw)
         fast = read_fast(document, raw, STREAMS)

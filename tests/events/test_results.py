@@ -1,4 +1,4 @@
-"""A closed window as the record that is published: the golden window results, from counts to JSON."""
+"""Conversion of window results to records: the golden window results, from counts to JSON."""
 
 import json
 
@@ -130,7 +130,7 @@ RESULTS = {
 
 
 def read(text):
-    """The record, to twelve digits: another processor may round a logarithm the other way."""
+    """Return the record to twelve digits, since another processor may round a logarithm differently."""
     return json.loads(text, parse_float=lambda number: float(f"{float(number):.12g}"))
 
 

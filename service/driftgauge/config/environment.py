@@ -23,7 +23,7 @@ _SECTIONS = frozenset(
 class TextSource(EnvSettingsSource):
     """Settings from named texts: `HTTP__PORT`, with or without the prefix, sets `http.port`.
 
-    Below `kafka` an underscore stands for a dot: `KAFKA__SASL_PASSWORD` sets `sasl.password`.
+    Below `kafka` an underscore means a dot: `KAFKA__SASL_PASSWORD` sets `sasl.password`.
 
     Attributes:
         problems: One for each name that leads to no key.

@@ -132,7 +132,7 @@ class Event(BaseModel):
     @model_validator(mode="after")
     def _one_embedding(self) -> Self:
         if (self.embedding is None) == (self.embedding_b64 is None):
-            message = "exactly one of embedding and embedding_b64 is required"
+            message = "exactly one of embedding and embedding_b64 is needed"
             raise ValueError(message)
         return self
 
@@ -177,8 +177,8 @@ class MeanShiftRecord(_Record):
     """The probability, without drift, of a T2 at least as large."""
 
     excess: Finite
-    """The size of the shift, whatever the count: its squared Mahalanobis length less the expectation
-    without drift. Below 0 if the shift is smaller than noise."""
+    """The size of the shift, independent of the count: its squared Mahalanobis length less the
+    expectation without drift. Below 0 if the shift is smaller than noise."""
 
     centroid_distance: Finite
     """The Euclidean length of the shift, in the units of the vectors."""

@@ -67,9 +67,9 @@ class Decoder:
     Each record is parsed once and read by the fast path or else the exact path (see `reader`); the values
     are checked per batch. A record with several faults gets the first reason in the order of `Reason`.
 
-    Why orjson and struct: of 21 us for 512 numbers, orjson takes 14 to make Python floats and struct 4 for the
-    row (np.array or array.array: 8). pysimdjson's buffer with the checks it needs takes 14 to 17 in all, but
-    has no wheels after Python 3.13, flattens nested arrays and accepts a byte order mark.
+    Why orjson and struct: of 21 us for 512 numbers, orjson takes 14 to make Python floats and struct 4 for
+    the row (np.array or array.array: 8). pysimdjson's buffer with the checks it needs takes 14 to 17 in all,
+    but has no wheels after Python 3.13, flattens nested arrays and accepts a byte order mark.
     """
 
     def __init__(self, contracts: Iterable[BaselineContract], *, lead_ms: int) -> None:
@@ -191,7 +191,7 @@ def _fault(
     if not np.isfinite(vector).all():
         return Reason.NON_FINITE, _non_finite(vector)
     if metric is DistanceMetric.COSINE and not vector.any():
-        return Reason.ZERO_VECTOR, "embedding: all zeros; a zero vector has no direction"
+        return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
     detail = (
         f"timestamp: {lead_ms} ms ahead of its record's time or of the clock, {allowed_ms} ms are allowed"
     )

@@ -74,5 +74,5 @@ def format_timestamp(time_ms: int) -> str:
 def _in_range(time_ms: int) -> int:
     if 0 <= time_ms <= LAST_MS:
         return time_ms
-    message = "not within the years 1970 to 9999, UTC (a number means epoch milliseconds)"
+    message = "not within the years 1970 to 9999, UTC (a number is taken as epoch milliseconds)"
     raise ValueError(message)
