@@ -122,7 +122,7 @@ def test_variable_that_names_no_setting_is_reported(problems, variable):
     environ = {f"DRIFTGAUGE_{variable}": "images", "DRIFTGAUGE_HTTP__PORT": "9464"}
     message = problems(f"{MINIMAL}allowed_lead: 5m\n", **environ)
     assert message.endswith(
-        f":\n  - DRIFTGAUGE_{variable}: names no setting; a list is set as a whole, in JSON"
+        f":\n  - DRIFTGAUGE_{variable}: names no setting; set a list as a whole, in JSON"
     )
 
 
@@ -203,7 +203,7 @@ def test_secrets_are_read_as_kubernetes_mounts_them(load, tmp_path):
 def test_secret_that_names_no_setting_is_reported(problems, secrets):
     message = problems(**secrets(kafka__sasl__password=SECRET, other="x"))
     assert message.endswith(
-        ":\n  - kafka__sasl__password: names no setting; a list is set as a whole, in JSON"
+        ":\n  - kafka__sasl__password: names no setting; set a list as a whole, in JSON"
     )
 
 
