@@ -1,6 +1,6 @@
-"""Fixtures for every test, and how many examples Hypothesis tries.
+"""Fixtures and Hypothesis profiles of all tests.
 
-`--hypothesis-profile=full` takes the place of the profile `development`.
+`--hypothesis-profile=full` replaces the profile `development`.
 """
 
 from hypothesis import HealthCheck, settings
@@ -9,7 +9,7 @@ from tests.examples import DEVELOPMENT, FULL
 
 pytest_plugins = ["tests.kafka.fixtures"]
 
-# No deadline and no check of speed: a verdict must not depend on how busy the machine is.
+# No deadline and no check of speed, so that results do not depend on the machine's load.
 settings.register_profile(
     "full", max_examples=FULL, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )

@@ -1,17 +1,17 @@
-"""How many examples a property is tried on."""
+"""The number of examples per property test."""
 
 import math
 
 from hypothesis import settings
 
 DEVELOPMENT, FULL = 25, 100
-"""Examples of a property that names no number, by profile."""
+"""Examples of a property without a number of its own, by profile."""
 
 
 def examples(number: int) -> int:
-    """Return `number` in the profile `full`, and the profile's share of it in another.
+    """Return `number` in the profile `full`, and in another the profile's share of it.
 
     Args:
-        number: For `max_examples`, where a property needs more or fewer examples than others.
+        number: The `max_examples` of a property that needs more or fewer examples than others.
     """
     return math.ceil(number * settings().max_examples / FULL)

@@ -1,4 +1,4 @@
-"""Check that the locks cover what pyproject.toml asks for, agree, have hashes and name no index."""
+"""Check that the locks cover pyproject.toml's requirements, agree, have hashes and name no index."""
 
 import re
 import sys
@@ -16,29 +16,29 @@ BUILD = "deploy/docker/build.lock"
 
 
 def pins(lock: str) -> set[tuple[str, str]]:
-    """Return the name and version of everything in a lock; of one name there may be several."""
+    """Return the names and versions in a lock; a name may have several versions."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.MULTILINE)
     return {(canonicalize_name(name), version) for name, version in found}
 
 
 def problems(wanted: Iterable[str], lock: str) -> list[str]:
-    """Return what is wrong with a lock's text, given the requirements that it is for."""
+    """Return the faults of a lock's text, given its requirements."""
     entries = re.findall(r"^[A-Za-z0-9._-]+==.*(?:\n    .*)*", lock, re.MULTILINE)
     found = [f"{entry.split()[0]} has no hash" for entry in entries if "--hash=sha256:" not in entry]
     for requirement in map(Requirement, wanted):
         versions = [version for name, version in pins(lock) if name == canonicalize_name(requirement.name)]
         if not versions or not all(requirement.specifier.contains(version) for version in versions):
-            found.append(f"{requirement} is not what is locked ({', '.join(versions) or 'nothing'})")
+            found.append(f"{requirement} is not satisfied by the lock ({', '.join(versions) or 'nothing'})")
     if re.search(r"://|--(?:index-url|extra-index-url|find-links) ", re.sub(r"(?m)^#.*$", "", lock)):
-        found.append("it names an address to download from")
+        found.append("it names a download address")
     return found
 
 
 def disagreements(lock: str, main: str, unwanted: Iterable[str]) -> list[str]:
-    """Return where a lock of the image departs from the main one, or holds what the image must not."""
-    found = [f"{name}=={version} is not what {MAIN} has" for name, version in sorted(pins(lock) - pins(main))]
+    """Return the pins of an image's lock that the main lock lacks, or that are not for the image."""
+    found = [f"{name}=={version} is not in {MAIN}" for name, version in sorted(pins(lock) - pins(main))]
     names = {name for name, _ in pins(lock)}
-    return [*found, *(f"{name} does not belong into the image" for name in sorted(names & set(unwanted)))]
+    return [*found, *(f"{name} is not for the image" for name in sorted(names & set(unwanted)))]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a test takes that not every machine has: where it is missing the test skips, and fails in CI."""
+"""Requirements that not every machine meets: a test that lacks one skips, or fails in CI."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ __all__ = ["required", "skip_or_fail"]
 
 
 def required(program: str, package: str) -> str:
-    """Return where a program of a Debian package is."""
+    """Return the path of a program of a Debian package; skip or fail without it."""
     found = shutil.which(program)
     if found is None:
         skip_or_fail(f"there is no {program} on the PATH: install it with `apt-get install -y {package}`")
@@ -18,7 +18,7 @@ def required(program: str, package: str) -> str:
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip for a reason that a person can act on; in CI, where all is to be there, fail for it."""
+    """Skip the test with a reason that names the remedy; in CI, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The documents: every relative link and anchor resolves, and pages keep to their size."""
+"""The documents: relative links and anchors resolve, and pages keep their size limits."""
 
 import re
 from functools import cache
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 200
 MAX_COLUMNS = 120
-# The folders of the repository that hold documents; what is installed or generated beside them is not ours.
+# The folders with documents; other folders are installed or generated.
 FOLDERS = ("deploy", "schemas", "service", "tests")
 DOCUMENTS = sorted(
     [
@@ -41,7 +41,7 @@ def prose(document: Path) -> str:
     lines: list[str] = []
     in_code = False
     for line in text.split("\n"):
-        # Indented after an empty line is code; indented after text is a list that goes on.
+        # An indented line after an empty line is code; after text it continues a list.
         in_code = line.startswith("    ") and (in_code or not lines or not lines[-1])
         lines.append("" if in_code else line)
     return "\n".join(lines)
@@ -59,7 +59,7 @@ def anchors(document: Path) -> frozenset[str]:
 
 
 def broken(document: Path) -> list[str]:
-    """The relative links of a document that lead nowhere."""
+    """The relative links of a document that do not resolve."""
     text = re.sub(r"`[^`\n]*`", "", prose(document))
     targets = [first or second for first, second in LINK.findall(text)]
     wrong = []
@@ -79,19 +79,19 @@ def test_relative_links_resolve(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", SHORT, ids=name_of)
-def test_lines_of_prose_are_short(document: Path) -> None:
+def test_lines_of_prose_are_at_most_120_columns(document: Path) -> None:
     lines = enumerate(prose(document).split("\n"), 1)
-    # A table's row and an image's text cannot be broken.
+    # Rows of tables and texts of images cannot be wrapped.
     assert [
         number for number, line in lines if len(line) > MAX_COLUMNS and not line.startswith(("|", "!["))
     ] == []
 
 
-def test_readme_is_read_in_ten_minutes() -> None:
+def test_readme_is_at_most_200_lines() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_LINES
 
 
-def test_broken_links_are_found(tmp_path: Path) -> None:
+def test_broken_links_are_reported(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text(
         "# A `title`, and more\n\n[a](page.md#a-title-and-more) [b](#none) [c](missing.md) [`d`](page.md)\n"

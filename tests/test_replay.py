@@ -1,4 +1,4 @@
-"""Recorded events through the same decoder and core, against a direct count."""
+"""The replay of recorded events, compared with a direct count."""
 
 import zlib
 from itertools import permutations
@@ -49,7 +49,7 @@ def latest(results):
 
 
 def direct_count(times_ms, clusters, *sizes_ms):
-    """Each window's histogram, straight from the columns."""
+    """Each window's histogram, computed from the columns."""
     return {
         Window(size_ms, start): tuple(
             np.bincount(clusters[times_ms // size_ms * size_ms == start], minlength=CLUSTERS).tolist()
@@ -72,7 +72,7 @@ def lines_of(times_ms, clusters):
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
-def test_a_replay_counts_exactly_what_a_direct_count_does(replay, tmp_path, name):
+def test_replay_equals_direct_count(replay, tmp_path, name):
     times_ms, clusters = columns(3_500)
     path = write_events(tmp_path / name, lines_of(times_ms, clusters))
     run = replay()
@@ -83,14 +83,14 @@ def test_a_replay_counts_exactly_what_a_direct_count_does(replay, tmp_path, name
     assert refused(run) == {}
 
 
-def test_windows_close_as_the_replay_goes_on_and_not_all_at_the_end(replay, tmp_path):
+def test_windows_close_during_replay_in_order(replay, tmp_path):
     times_ms, clusters = columns(3_500)
     path = write_events(tmp_path / "events.jsonl", lines_of(times_ms, clusters))
     ends = [result.window.end_ms for result in replay().run([path])]
     assert ends == sorted(ends)
 
 
-def test_the_order_of_files_does_not_matter(replay, tmp_path):
+def test_order_of_files_does_not_change_results(replay, tmp_path):
     times_ms, clusters = columns(3_000)
     # One file a day, and one with every third event of all days.
     part = np.where(np.arange(3_000) % 3 == 0, 3, (times_ms - MONDAY_MS) // DAY_MS)
@@ -101,17 +101,17 @@ def test_the_order_of_files_does_not_matter(replay, tmp_path):
         for number in range(4)
     ]
     expected = direct_count(times_ms, clusters, HOUR_MS, DAY_MS)
-    said = set()
+    outcomes = set()
     for order in permutations(paths):
         run = replay()
         results = list(run.run(order))
         assert latest(results) == expected
         assert refused(run) == {}
-        said.add(tuple(sorted(map(result_record, results))))
-    assert len(said) == 1, "scores and verdicts do not depend on it either"
+        outcomes.add(tuple(sorted(map(result_record, results))))
+    assert len(outcomes) == 1, "scores and verdicts depend on the order of files"
 
 
-def test_a_late_event_corrects_its_window_with_a_revision(replay, tmp_path):
+def test_late_event_revises_its_window(replay, tmp_path):
     first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + HOUR_MS + MINUTE_MS, 0)]
     second = [event(MONDAY_MS + 1, 3)]
     path = write_events(tmp_path / "events.jsonl", first + second)
@@ -131,7 +131,7 @@ def passed_by(hours):
     return [event(MONDAY_MS, 0)] * 1_000 + [event(MONDAY_MS + hours * HOUR_MS, 0)] * 2_000
 
 
-def test_an_event_beyond_every_windows_correction_is_refused_as_late(replay, tmp_path):
+def test_event_beyond_lateness_is_counted_as_late(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl", [*passed_by(2), event(MONDAY_MS + 1, 3)])
     run = replay(windows=["1h"])
     assert latest(run.run([path])) == {
@@ -142,7 +142,7 @@ def test_an_event_beyond_every_windows_correction_is_refused_as_late(replay, tmp
     assert run.late == {("images", HOUR_MS): 1}
 
 
-def test_an_event_late_for_its_hour_is_counted_in_its_day(replay, tmp_path):
+def test_event_late_for_hour_is_counted_in_day(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl", [*passed_by(2), event(MONDAY_MS + 1, 3)])
     run = replay()
     results = latest(run.run([path]))
@@ -152,7 +152,7 @@ def test_an_event_late_for_its_hour_is_counted_in_its_day(replay, tmp_path):
     assert run.late == {("images", HOUR_MS): 1}
 
 
-def test_bad_events_are_counted_by_reason_and_stop_nothing(replay, tmp_path):
+def test_bad_events_are_counted_by_reason(replay, tmp_path):
     path = write_events(
         tmp_path / "events.jsonl",
         [
@@ -183,18 +183,18 @@ def test_bad_events_are_counted_by_reason_and_stop_nothing(replay, tmp_path):
     }
 
 
-def test_blank_lines_are_no_events(replay, tmp_path):
+def test_blank_lines_are_skipped(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl", [b"", event(MONDAY_MS, 0), b" \t\r", b""])
     run = replay(windows=["1h"])
     assert [result.count for result in run.run([path])] == [1]
     assert refused(run) == {}
 
 
-def test_an_empty_file_is_no_result(replay, tmp_path):
+def test_empty_file_yields_no_result(replay, tmp_path):
     assert list(replay().run([write_events(tmp_path / "events.jsonl", [])])) == []
 
 
-def test_too_few_events_are_counted_and_not_scored(replay, tmp_path):
+def test_too_few_events_are_not_scored(replay, tmp_path):
     path = write_events(
         tmp_path / "events.jsonl", [event(MONDAY_MS, 0)] * 4 + [event(MONDAY_MS + HOUR_MS, 1)] * 5
     )
@@ -202,7 +202,7 @@ def test_too_few_events_are_counted_and_not_scored(replay, tmp_path):
     assert [(result.count, result.score is None) for result in results] == [(4, True), (5, False)]
 
 
-def test_a_change_of_mix_is_found_named_and_lasts(replay, tmp_path):
+def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
     """Four hours as in the baseline, then cluster 0 gives way to cluster 3."""
     lines = []
     for hour, mix in enumerate([(40, 30, 20, 10)] * 4 + [(10, 30, 20, 40)] * 3):
@@ -227,28 +227,28 @@ def test_a_change_of_mix_is_found_named_and_lasts(replay, tmp_path):
     assert set(results[-1].examples) == set(results[-1].score.movers)
 
 
-def test_all_missing_files_are_named_before_anything_is_read(replay, tmp_path):
+def test_missing_files_are_reported_together_before_reading(replay, tmp_path):
     there = write_events(tmp_path / "there.jsonl", [event(MONDAY_MS, 0)])
     run = replay().run([there, tmp_path / "one.jsonl", tmp_path / "two.jsonl"])
     with pytest.raises(InputError, match=r"no such file: .*one\.jsonl, .*two\.jsonl"):
         next(run)
 
 
-def test_a_file_that_is_not_one_of_events_is_refused(replay, tmp_path):
+def test_file_of_other_kind_is_refused(replay, tmp_path):
     path = tmp_path / "vectors.npy"
     path.write_bytes(b"")
     with pytest.raises(InputError, match=r"not a file of events: .*vectors\.npy; replay reads \.jsonl"):
         next(replay().run([path]))
 
 
-def test_a_file_that_breaks_off_is_an_error_that_names_it(replay, tmp_path):
+def test_truncated_file_is_reported_by_name(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl.gz", [event(MONDAY_MS, 0)] * 10)
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"events\.jsonl\.gz cannot be read"):
         list(replay().run([path]))
 
 
-def test_the_end_of_a_replay_closes_however_many_windows_are_left(replay, tmp_path):
+def test_end_of_replay_closes_all_open_windows(replay, tmp_path):
     times_ms = MONDAY_MS + np.arange(700) * MINUTE_MS
     path = write_events(tmp_path / "events.jsonl", lines_of(times_ms, np.zeros(700, dtype=np.int64)))
     results = list(replay(windows=["1m"]).run([path]))

@@ -1,4 +1,4 @@
-"""The whole service on the embedded broker: every published event is counted once, and shown."""
+"""The whole service on the embedded broker: every published event is counted once and exported."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ IMAGES = {"stream": "images", "window": "1h"}
 WITHIN_S = 300.0
 
 
-def test_service_counts_every_event_and_shows_the_last_window(tmp_path: Path) -> None:
+def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> None:
     baseline = save_baseline(tmp_path)
     random = np.random.default_rng(1)
     clusters = random.integers(CLUSTERS, size=(HOURS, PER_HOUR))
@@ -33,7 +33,7 @@ def test_service_counts_every_event_and_shows_the_last_window(tmp_path: Path) ->
         for hour in range(HOURS)
         for offset_ms, cluster in sorted(zip(offsets_ms[hour], clusters[hour], strict=True))
     ]
-    # An event beyond the last hour on each partition closes every window before.
+    # An event after the last hour on each partition closes all earlier windows.
     closing = [event(MONDAY_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
 
     with EmbeddedBroker(TOPICS) as broker:

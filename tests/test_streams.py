@@ -15,7 +15,7 @@ def schedule(first, second, start="2025-11-03T00:00:00Z"):
     return [{"file": f"{first}.safetensors"}, {"file": f"{second}.safetensors", "from": start}]
 
 
-def test_a_stream_is_told_its_settings_and_its_baseline(tmp_path):
+def test_spec_has_settings_and_baseline(tmp_path):
     baseline = save_baseline(tmp_path)
     settings = settings_in(
         tmp_path,
@@ -46,7 +46,7 @@ def test_a_stream_is_told_its_settings_and_its_baseline(tmp_path):
     np.testing.assert_array_equal(reference.projection.variances, baseline.variances)
 
 
-def test_a_stream_is_told_what_drift_is(tmp_path):
+def test_spec_has_alarm_settings(tmp_path):
     save_baseline(tmp_path, segments=SEGMENTS)
     settings = settings_in(
         tmp_path,
@@ -64,14 +64,14 @@ def test_a_stream_is_told_what_drift_is(tmp_path):
     assert [segment.value for segment in configured.spec.baselines[0].reference.segments] == ["de", "other"]
 
 
-def test_a_stream_is_not_told_apart_unless_it_is_asked_for(tmp_path):
+def test_spec_has_no_segments_unless_configured(tmp_path):
     save_baseline(tmp_path, segments=SEGMENTS)
     (configured,) = load_streams(settings_in(tmp_path))
     assert configured.spec.alarm.segment_keys == ()
     assert configured.spec.alarm.warm_up is None
 
 
-def test_what_the_baseline_knows_of_related_events_is_passed_on(tmp_path):
+def test_spec_has_overdispersion_of_baseline(tmp_path):
     save_baseline(tmp_path)
     (configured,) = load_streams(settings_in(tmp_path))
     assert configured.spec.baselines[0].reference.overdispersion is None
@@ -95,9 +95,7 @@ YEAR_HOURS = 365.25 * 24
         (1, [["1h", "1d"], ["5m"], ["1h"]], 2 * YEAR_HOURS + 365.25 + 12 * YEAR_HOURS),
     ],
 )
-def test_the_budget_is_spent_over_the_windows_of_all_streams_and_sizes(
-    tmp_path, budget, streams, windows_a_year
-):
+def test_alarm_budget_is_shared_by_windows_of_all_streams(tmp_path, budget, streams, windows_a_year):
     names = ["images", "texts", "sounds"][: len(streams)]
     for name in names:
         save_baseline(tmp_path, name)
@@ -115,7 +113,7 @@ def test_the_budget_is_spent_over_the_windows_of_all_streams_and_sizes(
     assert levels == pytest.approx([budget / windows_a_year] * len(streams), rel=1e-12)
 
 
-def test_few_windows_and_a_generous_budget_make_no_window_drift_by_chance_of_more_than_one_in_a_hundred(
+def test_level_never_exceeds_one_percent(
     tmp_path,
 ):
     save_baseline(tmp_path)
@@ -125,7 +123,7 @@ def test_few_windows_and_a_generous_budget_make_no_window_drift_by_chance_of_mor
     assert configured.spec.alarm.level == 0.01
 
 
-def test_segments_that_the_baseline_does_not_know_are_refused_with_the_remedy(tmp_path):
+def test_unknown_segments_are_refused_with_remedy(tmp_path):
     save_baseline(tmp_path, segments=SEGMENTS)
     save_baseline(tmp_path, "texts")
     settings = settings_in(
@@ -137,18 +135,18 @@ def test_segments_that_the_baseline_does_not_know_are_refused_with_the_remedy(tm
         load_streams(settings)
     _, first, second = str(caught.value).splitlines()
     assert "streams.images: " in first
-    assert "images.safetensors knows no segments by app, device; fit one with --segment app=VALUE" in first
+    assert "images.safetensors has no segments by app, device; fit one with --segment app=VALUE" in first
     assert first.endswith("or leave them out of the stream's segments")
-    assert "texts.safetensors knows no segments by country; fit one with --segment country=VALUE" in second
+    assert "texts.safetensors has no segments by country; fit one with --segment country=VALUE" in second
 
 
-def test_without_a_least_number_of_events_five_a_cluster_are_asked(tmp_path):
+def test_min_events_defaults_to_five_per_cluster(tmp_path):
     save_baseline(tmp_path)
     (configured,) = load_streams(settings_in(tmp_path, {"min_events": None}))
     assert configured.spec.min_events == 5 * CLUSTERS
 
 
-def test_min_events_follows_the_baseline_with_the_most_clusters(tmp_path):
+def test_min_events_follows_baseline_with_most_clusters(tmp_path):
     save_baseline(tmp_path)
     save_baseline(tmp_path, file="small.safetensors", clusters=2)
     (configured,) = load_streams(
@@ -157,7 +155,7 @@ def test_min_events_follows_the_baseline_with_the_most_clusters(tmp_path):
     assert configured.spec.min_events == 5 * CLUSTERS
 
 
-def test_every_listed_baseline_is_loaded_in_its_order(tmp_path):
+def test_listed_baselines_are_loaded_in_order(tmp_path):
     first = save_baseline(tmp_path)
     second = save_baseline(tmp_path, file="second.safetensors", clusters=3)
     (configured,) = load_streams(settings_in(tmp_path, {"baselines": schedule("images", "second")}))
@@ -167,7 +165,7 @@ def test_every_listed_baseline_is_loaded_in_its_order(tmp_path):
     ] == [(first.identity, None), (second.identity, MONDAY_MS)]
 
 
-def test_every_listed_baseline_that_cannot_be_used_is_reported(tmp_path):
+def test_unusable_listed_baselines_are_all_reported(tmp_path):
     save_baseline(tmp_path, "texts")
     (tmp_path / "broken.safetensors").write_bytes(b"not a baseline")
     settings = settings_in(tmp_path, {"baselines": schedule("texts", "broken"), "segments": ["country"]})
@@ -178,15 +176,15 @@ def test_every_listed_baseline_that_cannot_be_used_is_reported(tmp_path):
     assert "broken.safetensors: not a baseline" in second
 
 
-def test_segments_must_be_known_to_every_listed_baseline(tmp_path):
+def test_every_listed_baseline_must_have_segments(tmp_path):
     save_baseline(tmp_path, segments=SEGMENTS)
     save_baseline(tmp_path, file="second.safetensors")
     settings = settings_in(tmp_path, {"baselines": schedule("images", "second"), "segments": ["country"]})
-    with pytest.raises(ConfigError, match=r"second\.safetensors knows no segments by country"):
+    with pytest.raises(ConfigError, match=r"second\.safetensors has no segments by country"):
         load_streams(settings)
 
 
-def test_every_baseline_that_cannot_be_used_is_reported_at_once(tmp_path):
+def test_unusable_baselines_of_all_streams_are_reported(tmp_path):
     save_baseline(tmp_path)
     (tmp_path / "broken.safetensors").write_bytes(b"not a baseline")
     settings = settings_in(
@@ -208,7 +206,7 @@ def test_every_baseline_that_cannot_be_used_is_reported_at_once(tmp_path):
     assert "was fitted for stream images; fit one with --stream texts" in lines[2]
 
 
-def test_the_decoder_holds_each_stream_to_its_own_baseline(tmp_path):
+def test_decoder_checks_each_stream_by_its_baseline(tmp_path):
     save_baseline(tmp_path, "images", model_version="v1")
     save_baseline(tmp_path, "texts", metric=DistanceMetric.COSINE)
     streams = load_streams(settings_in(tmp_path, {}, {"name": "texts", "baseline": "texts.safetensors"}))
@@ -232,7 +230,7 @@ def test_the_decoder_holds_each_stream_to_its_own_baseline(tmp_path):
     ]
 
 
-def test_the_decoder_goes_by_the_baseline_in_force_and_by_the_allowed_lead(tmp_path):
+def test_decoder_checks_by_baseline_in_force_and_allowed_lead(tmp_path):
     first = save_baseline(tmp_path, model_version="v1")
     second = save_baseline(tmp_path, file="second.safetensors", model_version="v2")
     (configured,) = load_streams(settings_in(tmp_path, {"baselines": schedule("images", "second")}))

@@ -1,1 +1,1 @@
-"""driftgauge: watches embedding drift in real time, from a Kafka topic to a Prometheus gauge."""
+"""driftgauge monitors embedding drift in real time: from a Kafka topic to a Prometheus gauge."""

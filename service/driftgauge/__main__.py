@@ -1,4 +1,4 @@
-"""`python -m driftgauge` is the `driftgauge` command."""
+"""Runs the `driftgauge` command as `python -m driftgauge`."""
 
 from driftgauge.cli import main
 

@@ -1,4 +1,4 @@
-"""The one place where the parts of the running service are put together."""
+"""Assembly of the running service from its parts."""
 
 import logging
 import signal
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> list[ConfiguredStream]:
-    """Check what can be checked without a broker: librdkafka's properties and every baseline.
+    """Return the configured streams, with librdkafka's properties and all baselines checked without a broker.
 
     Raises:
         ConfigError: Lists every problem found.
@@ -36,7 +36,7 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     except ConfigError as error:
         problems += error.problems
     if problems:
-        message = "the configuration cannot be used:"
+        message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     return streams
 
@@ -45,8 +45,8 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: The configuration cannot be used, or the HTTP address not be listened on.
-        ServiceError: Kafka failed in a way that waiting will not mend.
+        ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
+        ServiceError: Kafka failed in a way that waiting does not repair.
     """
     streams = check(settings)
     health = Health(roles, SYSTEM_CLOCK)
@@ -81,7 +81,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
 
 
 def _watched(stream: ConfiguredStream) -> WatchedStream:
-    """Return what is exported of a stream."""
+    """Return the stream as the telemetry exports it."""
     return WatchedStream(
         stream.spec,
         tuple(

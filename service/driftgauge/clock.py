@@ -1,4 +1,4 @@
-"""The clocks, wall and monotonic, as they are injected."""
+"""The injected wall and monotonic clocks."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ __all__ = ["SYSTEM_CLOCK", "Clock"]
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What time it is.
+    """A wall clock and a monotonic clock.
 
     Attributes:
-        wall_ms: Milliseconds since the epoch, UTC.
-        monotonic_s: Seconds that never go back.
+        wall_ms: Returns milliseconds since the epoch, UTC.
+        monotonic_s: Returns seconds that never go back.
     """
 
     wall_ms: Callable[[], int]

@@ -1,20 +1,20 @@
-"""The errors driftgauge raises, one tree.
+"""The errors that driftgauge raises, one tree.
 
 DriftgaugeError
-├── UserError           what the operator gave cannot be used; exit status 2
+├── UserError           the operator's input cannot be used; exit status 2
 │   ├── ConfigError     configuration or command line
 │   ├── BaselineError   a baseline that cannot be fitted, read or trusted
 │   └── InputError      a file of vectors or events that cannot be used
-└── ServiceError        the surroundings failed; exit status 1, a supervisor restarts
-    ├── BrokerError     Kafka did not do what was asked; later it may
-    │   ├── TransactionAborted  nothing of a transaction stands: begin again from what was committed
-    │   ├── ClientLost          a client can do no more: make a new one
-    │   └── ClockError          this clock and the brokers' differ: wait until it is set
-    ├── AuthorizationError  the cluster does not let us in, or not do this
-    └── StateError      the state kept in Kafka cannot be used
+└── ServiceError        the environment failed; exit status 1, a supervisor restarts
+    ├── BrokerError     Kafka failed a request that may succeed later
+    │   ├── TransactionAborted  a transaction was aborted: resume from the committed offsets
+    │   ├── ClientLost          a client is unusable: create a new one
+    │   └── ClockError          this clock and the brokers' differ: wait until it is corrected
+    ├── AuthorizationError  the cluster denies this client access, or an operation
+    └── StateError      the state in Kafka cannot be used
 
 A bad event is not an error: it is a counted, dead-lettered `events.rejection.Rejection`.
-Every message says what was wrong, where, and what to do.
+Every message says what happened, where, and what to do.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ class DriftgaugeError(Exception):
 
 
 class UserError(DriftgaugeError):
-    """What the operator gave cannot be used; trying again unchanged cannot help."""
+    """The operator's input cannot be used; a retry without a change cannot help."""
 
     exit_code = 2
 
@@ -51,7 +51,7 @@ class ConfigError(UserError):
     """The configuration cannot be used; the message lists every problem found.
 
     Attributes:
-        problems: The problems, where there may be several.
+        problems: The problems, if the message lists them.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -68,19 +68,19 @@ class InputError(UserError):
 
 
 class ServiceError(DriftgaugeError):
-    """The surroundings failed; a restart may help."""
+    """The environment failed; a restart may help."""
 
 
 class BrokerError(ServiceError):
-    """Kafka did not do what was asked of it; later it may."""
+    """Kafka failed a request that may succeed later."""
 
 
 class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's own word for it
-    """Nothing of a transaction stands; what it was to keep must be counted again.
+    """A transaction was aborted; its events must be counted again.
 
     Attributes:
-        unwritable: The partitions, topic and index, that did not take its records in time.
-        too_large: Those whose topic refused a record for its size.
+        unwritable: The partitions, topic and index, that did not accept records in time.
+        too_large: The partitions whose topic refused a record for its size.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
-    """A Kafka client can do no more, or what it last did is in doubt; a new one can.
+    """A Kafka client is unusable, or the outcome of its last call is unknown; a new client is needed.
 
     Attributes:
-        is_fenced: Another process has taken its name, or the brokers ended its transaction for its age.
+        is_fenced: Another process has the same transactional id, or the brokers timed out its transaction.
     """
 
     def __init__(self, message: str, *, is_fenced: bool = False) -> None:
@@ -108,12 +108,12 @@ class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
 
 
 class ClockError(BrokerError):
-    """This replica's clock differs from the brokers' by more than event times can bear."""
+    """This replica's clock differs from the brokers' by more than event time allows."""
 
 
 class AuthorizationError(ServiceError):
-    """The cluster does not let this client in, or does not let it do what it must."""
+    """The cluster denies this client access, or a required operation."""
 
 
 class StateError(ServiceError):
-    """The state kept in Kafka cannot be used."""
+    """The state in Kafka cannot be used."""

@@ -1,4 +1,4 @@
-"""Recorded events through the same decoder and core: the one path for backfills and backtests."""
+"""Replay of recorded events through the service's decoder and core, for backfills and backtests."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +23,15 @@ _TOPIC = "files"
 
 
 class Replay:
-    """Counts files of events as a topic's partitions would be counted, a file a partition.
+    """Counts files of events as the partitions of a topic, one file per partition.
 
-    A stream's watermark is the lowest over the files, as it is over partitions, so nothing is late
-    before the last file is read, and the order of the files does not matter as long as none is
-    out of order by more than the allowed disorder and lateness. What is open at the end closes then.
+    A stream's watermark is the lowest over the files, so no event is late before the last file is read. The
+    order of the files does not matter if no file is out of order by more than the allowed disorder and
+    lateness. Windows that are open at the end close then.
+
+    Attributes:
+        rejected: The refused events, by configured stream, or None, and reason.
+        late: The events that came too late, by stream and window size in ms.
     """
 
     def __init__(
@@ -38,25 +42,24 @@ class Replay:
         self._clock_ms = clock_ms
         self.rejected: Counter[tuple[str | None, Reason]] = Counter()
         self.late: Counter[tuple[str, int]] = Counter()
-        """The events that came too late, by stream and window size in ms."""
 
     def run(self, paths: Sequence[Path]) -> Iterator[WindowResult]:
-        """Yield every window as it closes or is corrected; count what is refused in `rejected`.
+        """Yield each result when its window closes or is revised; update `rejected` and `late`.
 
         Raises:
-            InputError: A file cannot be read.
+            InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.
         """
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
-            message = f"no such file: {', '.join(missing)}"
+            message = f"no such file: {', '.join(missing)}; check the paths"
             raise InputError(message)
-        others = [str(path) for path in paths if not path.name.endswith((".jsonl", ".jsonl.gz"))]
-        if others:
-            message = f"not a file of events: {', '.join(others)}; replay reads .jsonl and .jsonl.gz"
+        unsupported = [str(path) for path in paths if not path.name.endswith((".jsonl", ".jsonl.gz"))]
+        if unsupported:
+            message = f"not a file of events: {', '.join(unsupported)}; replay reads .jsonl and .jsonl.gz"
             raise InputError(message)
         decoder = build_decoder(self._streams, self._lead_ms)
         driver = LocalDriver([stream.spec for stream in self._streams], _TOPIC, len(paths))
-        # One moment for all of it: however long it takes to read one file, the others are waited for.
+        # The log time stands still, so that no file is given up while another is read.
         log_ms = self._clock_ms()
         positions: dict[int, int] = {}
         for source, path in enumerate(paths):
@@ -73,11 +76,11 @@ class Replay:
                 )
                 decoded = decoder.decode(records)
                 for batch in decoded.batches:
-                    overflown = driver.count(batch, log_ms)
-                    self.rejected[batch.stream, Reason.NON_FINITE] += int(overflown.sum())
-                self.rejected.update((refused.stream, refused.reason) for refused in decoded.rejections)
+                    overflowed = driver.count(batch, log_ms)
+                    self.rejected[batch.stream, Reason.NON_FINITE] += int(overflowed.sum())
+                self.rejected.update((rejection.stream, rejection.reason) for rejection in decoded.rejections)
                 yield from self._results(driver.commit(log_ms, positions))
-        # A round publishes so many and no more.
+        # One round publishes a limited number of windows.
         while last := list(self._results(driver.commit(log_ms, positions, has_source_ended=True))):
             yield from last
 

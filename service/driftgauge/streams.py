@@ -1,4 +1,4 @@
-"""Configured streams and their baselines to what the core and the decoder are told."""
+"""Configured streams with their loaded baselines, as the core and the decoder need them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from driftgauge.events.decoder import BaselineContract, Decoder
 
 __all__ = ["ConfiguredStream", "build_decoder", "load_streams", "to_reference"]
 
-# Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the
-# expansions behind the noise floor say little (Biometrics 10(4), 1954).
+# Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the expansions
+# behind the noise floor are inaccurate (Biometrics 10(4), 1954).
 _EVENTS_PER_CLUSTER = 5
 
 
@@ -24,9 +24,9 @@ class ConfiguredStream:
     """A configured stream with its baselines.
 
     Attributes:
-        spec: How it is watched.
-        baselines: The artifacts of its baseline schedule, oldest first.
-        settings: The configuration that both come from.
+        spec: The specification for the core.
+        baselines: The baselines of its schedule, oldest first.
+        settings: The settings that both come from.
     """
 
     spec: StreamSpec
@@ -35,7 +35,7 @@ class ConfiguredStream:
 
 
 def load_streams(settings: Settings) -> list[ConfiguredStream]:
-    """Load and check every baseline of every configured stream.
+    """Return the configured streams, with every baseline loaded and checked.
 
     Raises:
         ConfigError: Lists every baseline that cannot be used.
@@ -60,7 +60,12 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
 
 
 def build_decoder(streams: Iterable[ConfiguredStream], lead_ms: int) -> Decoder:
-    """Return the decoder that knows what each stream's events must look like at their time."""
+    """Return the decoder that checks each event against the baseline in force at its time.
+
+    Args:
+        streams: The streams.
+        lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+    """
     return Decoder(
         (
             BaselineContract(
@@ -79,7 +84,7 @@ def build_decoder(streams: Iterable[ConfiguredStream], lead_ms: int) -> Decoder:
 
 
 def to_reference(baseline: Baseline) -> Reference:
-    """Return a baseline as far as counting and comparing need it."""
+    """Return the part of a baseline that counting and scoring need."""
     return Reference(
         baseline_id=baseline.identity,
         centroids=baseline.centroids,
@@ -93,10 +98,10 @@ def to_reference(baseline: Baseline) -> Reference:
 
 
 def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
-    """Return a baseline of this stream.
+    """Return a listed baseline of a stream.
 
     Raises:
-        BaselineError: It cannot be read, or is not fit for the stream.
+        BaselineError: It cannot be read, or does not fit the stream.
     """
     baseline = load(listed.file)
     if baseline.metadata.stream != stream.name:
@@ -108,7 +113,7 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
     unknown = set(stream.segments) - {segment.key for segment in baseline.segments}
     if unknown:
         message = (
-            f"{listed.file} knows no segments by {', '.join(sorted(unknown))}; fit one with "
+            f"{listed.file} has no segments by {', '.join(sorted(unknown))}; fit one with "
             f"--segment {min(unknown)}=VALUE,…, or leave them out of the stream's segments"
         )
         raise BaselineError(message)
@@ -116,7 +121,8 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
 
 
 def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float) -> StreamSpec:
-    derived = _EVENTS_PER_CLUSTER * max(baseline.centroids.clusters for baseline in baselines)
+    """Return the specification of a stream; `level` is the significance level of one window."""
+    default_min_events = _EVENTS_PER_CLUSTER * max(baseline.centroids.clusters for baseline in baselines)
     return StreamSpec(
         name=stream.name,
         baselines=tuple(
@@ -129,7 +135,7 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
         idle_ms=stream.idle_timeout,
         incomplete_ms=stream.incomplete_after,
         give_up_ms=stream.give_up_after,
-        min_events=derived if stream.min_events is None else stream.min_events,
+        min_events=default_min_events if stream.min_events is None else stream.min_events,
         alarm=Alarm(
             level=level,
             js_divergence=stream.smallest_drift.js_divergence,

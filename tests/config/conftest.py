@@ -1,4 +1,4 @@
-"""Loading a configuration in a folder of the test."""
+"""Fixtures that load a configuration."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.config.builders import MINIMAL
 
 @pytest.fixture
 def load(tmp_path):
-    """Write a configuration and load it under an environment."""
+    """A function that writes a configuration and loads it under an environment."""
 
     def _load(text=MINIMAL, **environ):
         path = tmp_path / "driftgauge.yaml"
@@ -21,7 +21,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def problems(load):
-    """Load a configuration that cannot be used; return the message."""
+    """A function that loads an unusable configuration and returns the error message."""
 
     def _problems(text=MINIMAL, **environ):
         with pytest.raises(ConfigError) as caught:

@@ -23,8 +23,11 @@ NOON = "2025-11-03T12:00:00Z"
         (["a.safetensors"], ".baselines.0: must be a mapping"),
         ([{**FIRST, "from": 3}], ".baselines.0.from: 3 is no time with an offset"),
         ([{**FIRST, "from_ms": 3}], ".baselines.0.from_ms: Extra inputs are not permitted"),
-        ([{**FIRST, "from": NOON}], ": the first of baselines holds from the beginning; leave out its from"),
-        ([FIRST, FIRST], ": baselines.1 has no from: the event time from which it holds"),
+        (
+            [{**FIRST, "from": NOON}],
+            ": the first of baselines is in force from the beginning; leave out its from",
+        ),
+        ([FIRST, FIRST], ": baselines.1 has no from; give the event time from which it is in force"),
         (
             [FIRST, {**FIRST, "from": NOON}, {**FIRST, "from": NOON}],
             ": baselines.2: its from must be later than that of the baseline before it",
@@ -50,7 +53,7 @@ def test_invalid_schedule_is_refused(problems, baselines, part):
 )
 def test_baseline_that_begins_within_window_is_refused(problems, load, windows, start, following):
     message = problems(with_baselines(FIRST, {**FIRST, "from": start}, windows=windows))
-    assert "streams.0: baselines.1: its from" in message
+    assert "streams.0: baselines.1: windows of all sizes" in message
     assert f"the next such time is {following}" in message
     (stream,) = load(with_baselines(FIRST, {**FIRST, "from": following}, windows=windows)).streams
     assert stream.baselines[1].from_ms is not None
@@ -59,7 +62,7 @@ def test_baseline_that_begins_within_window_is_refused(problems, load, windows, 
 def test_next_start_beyond_calendar_is_not_named(problems):
     windows = ["3657d", "3654d", "3651d"]
     message = problems(with_baselines(FIRST, {**FIRST, "from": NOON}, windows=windows))
-    assert "is not where windows of all sizes (3651d, 3654d, 3657d) begin" in message
+    assert "windows of all sizes (3651d, 3654d, 3657d) must start at its from, " in message
     assert "the next" not in message
 
 

@@ -121,9 +121,7 @@ def test_other_variables_are_ignored(load):
 def test_variable_that_names_no_setting_is_reported(problems, variable):
     environ = {f"DRIFTGAUGE_{variable}": "images", "DRIFTGAUGE_HTTP__PORT": "9464"}
     message = problems(f"{MINIMAL}allowed_lead: 5m\n", **environ)
-    assert message.endswith(
-        f":\n  - DRIFTGAUGE_{variable}: names no setting; a list is set as a whole, in JSON"
-    )
+    assert message.endswith(f":\n  - DRIFTGAUGE_{variable}: names no setting; set a list as a whole, in JSON")
 
 
 def test_variable_with_unknown_key_is_reported(problems):
@@ -163,7 +161,7 @@ def test_variable_hides_no_invalid_section_of_file(problems, section):
 
 @pytest.fixture
 def secrets(tmp_path):
-    """Write files of secrets; return the variable that names their directory."""
+    """A function that writes files of secrets and returns the variable that names their directory."""
 
     def _secrets(**files):
         directory = tmp_path / "secrets"
@@ -202,9 +200,7 @@ def test_secrets_are_read_as_kubernetes_mounts_them(load, tmp_path):
 
 def test_secret_that_names_no_setting_is_reported(problems, secrets):
     message = problems(**secrets(kafka__sasl__password=SECRET, other="x"))
-    assert message.endswith(
-        ":\n  - kafka__sasl__password: names no setting; a list is set as a whole, in JSON"
-    )
+    assert message.endswith(":\n  - kafka__sasl__password: names no setting; set a list as a whole, in JSON")
 
 
 def test_missing_secrets_directory_is_reported_with_other_problems(problems, tmp_path):

@@ -37,7 +37,7 @@ def test_time_is_read_from_yaml_time_and_text(load, text, time_ms, quote):
 def test_time_without_offset_is_refused(problems, text, quote):
     message = problems(warmed_up("2025-11-01T00:00:00Z", f"{quote}{text}{quote}"))
     assert "streams.0.warm_up.until: " in message
-    assert "is no time with an offset, such as 2025-11-03T00:00:00Z" in message
+    assert "is no time with an offset; write a time such as 2025-11-03T00:00:00Z" in message
 
 
 @pytest.mark.parametrize(

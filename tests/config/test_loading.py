@@ -1,4 +1,4 @@
-"""From the file to settings: every problem at once, no secret printed."""
+"""Loading of settings: every problem is reported at once, and no secret is printed."""
 
 import traceback
 from pathlib import Path
@@ -110,8 +110,8 @@ def test_duplicate_keys_are_refused_at_every_depth(problems):
     message = problems(
         MINIMAL.replace("windows: [1h]", "windows: [1h], windows: [1d]") + "http: {}\nhttp: {}\n"
     )
-    assert "windows: stands more than once in the mapping that begins on line 4" in message
-    assert "http: stands more than once in the mapping that begins on line 2" in message
+    assert "windows: occurs more than once in the mapping that starts on line 4; keep one" in message
+    assert "http: occurs more than once in the mapping that starts on line 2; keep one" in message
 
 
 def test_merge_key_is_overridden_and_no_duplicate(load):
@@ -128,8 +128,11 @@ def test_merge_key_is_overridden_and_no_duplicate(load):
         ("kafka: {", "is not YAML: line 1, column 9"),
         ("a: b: c", "is not YAML: line 1, column 5"),
         ("a: \x07", "is not YAML: a control character"),
-        ("a: 2025-02-30T00:00:00Z", "holds a date or a number that cannot be; mend it, or put it in quotes"),
-        ("a: 0x_", "holds a date or a number that cannot be"),
+        (
+            "a: 2025-02-30T00:00:00Z",
+            "holds a date or a number that does not exist; correct it, or put it in quotes",
+        ),
+        ("a: 0x_", "holds a date or a number that does not exist"),
         ("1: 2\n", "1: Extra inputs are not permitted"),
     ],
 )
@@ -173,7 +176,7 @@ def test_problem_of_file_quotes_no_secret(load, text):
 
 
 def chain(error):
-    """The error and those it came from, as a traceback would show them."""
+    """Return the error and its causes as a traceback shows them."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

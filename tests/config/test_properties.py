@@ -1,4 +1,4 @@
-"""librdkafka's properties: refused, required, secret."""
+"""librdkafka's properties: refused, required and secret ones."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from tests.config.builders import SECRET, with_kafka
 def test_property_owned_by_service_is_refused(problems, name):
     message = problems(with_kafka(**{name: "true"}))
     assert message.count("\n") == 1
-    assert f"kafka: {name} is set by driftgauge itself" in message
+    assert f"kafka: {name} is set by driftgauge itself; leave it out" in message
 
 
 @pytest.mark.parametrize("name", ["bootstrap.servers", "group.id"])

@@ -1,4 +1,4 @@
-"""What the whole configuration must fulfil."""
+"""Validation of the whole configuration."""
 
 import pytest
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ def test_invalid_budget_of_false_pages_is_refused(problems, budget):
 
 def test_duplicate_stream_is_refused(problems):
     twice = MINIMAL + "  - {name: images, baseline: other.safetensors, windows: [1h]}\n"
-    assert "streams: named more than once: images" in problems(twice)
+    assert "streams: named more than once: images; keep one of each" in problems(twice)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_invalid_internal_prefix_is_refused(problems, internal):
 def test_group_that_names_no_topic_needs_internal_prefix(problems, load, group):
     message = problems(with_topics("{events: [embeddings]}", group))
     assert f"driftgauge.{group}." in message
-    assert "cannot be an internal topic; name another prefix with topics.internal" in message
+    assert "cannot be an internal topic; set another prefix in topics.internal" in message
     assert load(with_topics("{internal: kept}", group)).partials_topic == "kept.partials.16"
 
 

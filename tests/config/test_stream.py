@@ -1,4 +1,4 @@
-"""What a stream of the configuration must fulfil."""
+"""Validation of a stream's settings."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.config.builders import warmed_up, with_stream
     ("changes", "part"),
     [
         ({"windows": []}, "windows: must name at least one"),
-        ({"windows": ["1h", "60m"]}, "windows: a window size stands twice"),
+        ({"windows": ["1h", "60m"]}, "windows: a window size occurs twice; keep one"),
         ({"windows": [3600]}, "windows.0: 3600 has no unit"),
         ({"windows": ["3600"]}, "windows.0: '3600' is not a duration"),
         ({"windows": ["0s"]}, "windows.0: must be longer than zero"),
@@ -45,7 +45,7 @@ from tests.config.builders import warmed_up, with_stream
         ),
         ({"smallest_drift": 0.1}, "smallest_drift: must be a mapping"),
         ({"segments": "country"}, "segments: must be a list"),
-        ({"segments": ["country", "country"]}, "segments: a key stands twice"),
+        ({"segments": ["country", "country"]}, "segments: a key occurs twice; keep one"),
         ({"segments": ["country", False]}, "segments.1: Input should be a valid string"),
         ({"warm_up": "2025-11-03T00:00:00Z"}, "warm_up: must be a mapping"),
         ({"warm_up": {"from": "2025-11-03T00:00:00Z"}}, "warm_up.until: Field required"),
@@ -79,7 +79,7 @@ def test_empty_warm_up_is_refused(problems, until):
 )
 def test_warm_up_with_too_few_windows_is_refused(problems, start, until, whole):
     message = problems(warmed_up(start, until))
-    assert f"warm_up holds {whole} whole windows of 1h, and from fewer than 20 nothing is learned" in message
+    assert f"warm_up holds {whole} whole windows of 1h, and the overdispersion takes 20; declare" in message
 
 
 def test_warm_up_of_twenty_windows_is_accepted(load):

@@ -1,4 +1,4 @@
-"""The golden events and the streams they are judged against (see schemas/README.md)."""
+"""The golden events and the streams that they are checked against (see schemas/README.md)."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def decode(*values, contracts=CONTRACTS):
 
 
 def records(values, credible_ms=LATEST_MS):
-    """Return records whose partition and offset can be told from their row: row % 3 and 100 + row."""
+    """Return records whose partition and offset follow from the row: row % 3 and 100 + row."""
     rows = np.arange(len(values))
     return Records(
         values=values,

@@ -1,4 +1,4 @@
-"""Whatever the core may hand over to be published or kept, for properties."""
+"""Hypothesis strategies for the values that the core passes on to be published or stored."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
-# Of a segment that was found in none of the windows nothing is left any more, but earlier versions kept it.
+# Earlier versions also kept segments that were found in no window.
 RECALLS = st.builds(VerdictMemory, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
 
 
@@ -36,7 +36,7 @@ def vectors(size):
 
 
 def scores(clusters):
-    """A score of so many clusters."""
+    """Return a strategy of scores over `clusters` clusters."""
     return st.builds(
         Score,
         js_divergence=FLOATS,
@@ -61,7 +61,7 @@ def scores(clusters):
 
 
 def results(clusters):
-    """A result of so many clusters: scored or not, complete or not, alone or one of many."""
+    """Return a strategy of results over `clusters` clusters: scored or not, complete or not."""
     counts = st.integers(0, 2**50)
     return st.builds(
         WindowResult,
@@ -112,7 +112,7 @@ EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 -
 
 @st.composite
 def histories(draw):
-    """A history with a warm-up of some windows, or none."""
+    """Draw a verdict history with or without a warm-up."""
     components = draw(st.integers(1, 4))
     shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))
     learned = st.builds(

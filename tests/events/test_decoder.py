@@ -34,7 +34,7 @@ def event(vector, **fields):
 
 @settings(max_examples=examples(300))
 @given(st.lists(ANYTHING, max_size=8))
-def test_every_record_is_either_accepted_or_rejected_and_never_both(values):
+def test_record_is_either_accepted_or_rejected(values):
     decoded = decode(*values)
     accepted = [row for batch in decoded.batches for row in batch.row.tolist()]
     rejected = [rejection.row for rejection in decoded.rejections]
@@ -48,7 +48,7 @@ def test_every_record_is_either_accepted_or_rejected_and_never_both(values):
 
 @settings(max_examples=examples(200))
 @given(ANYTHING.filter(lambda raw: raw is not None))
-def test_a_file_of_events_and_the_topic_are_judged_alike(raw):
+def test_parse_event_agrees_with_decoder(raw):
     decoded = decode(raw)
     parsed = parse_event(raw)
     if decoded.batches:
@@ -60,7 +60,7 @@ def test_a_file_of_events_and_the_topic_are_judged_alike(raw):
         assert parsed.reason is decoded.rejections[0].reason
 
 
-def test_a_file_of_events_tells_their_segments():
+def test_parse_event_returns_segments():
     raw = {"stream": "s", "timestamp": 1, "embedding": [1], "segments": {"country": "de"}}
     parsed = parse_event(json.dumps(raw).encode())
     assert isinstance(parsed, ParsedEvent)
@@ -71,13 +71,13 @@ def test_a_file_of_events_tells_their_segments():
 
 
 @given(VECTORS)
-def test_a_float32_vector_survives_json_bit_by_bit(vector):
+def test_float32_vector_survives_json_exactly(vector):
     (batch,) = decode(event(vector)).batches
     assert batch.vectors.tobytes() == vector.tobytes()
 
 
 @given(VECTORS)
-def test_a_float32_vector_survives_base64_bit_by_bit(vector):
+def test_float32_vector_survives_base64_exactly(vector):
     text = base64.b64encode(vector.astype("<f4").tobytes()).decode()
     raw = json.dumps({"stream": "resnet18-fc1", "timestamp": 1, "embedding_b64": text}).encode()
     (batch,) = decode(raw).batches
@@ -89,7 +89,7 @@ def test_a_float32_vector_survives_base64_bit_by_bit(vector):
         st.tuples(st.sampled_from(["resnet18-fc1", "clip-text", "nobody", None]), st.integers(0, LATEST_MS))
     )
 )
-def test_many_streams_in_one_batch_keep_their_columns_aligned(plan):
+def test_columns_of_mixed_streams_stay_aligned(plan):
     dimensions = {"resnet18-fc1": 4, "clip-text": 2, "nobody": 3}
     values = [
         None if stream is None else event([row + 1] * dimensions[stream], stream=stream, timestamp=time_ms)
@@ -114,7 +114,7 @@ SEGMENTS = st.none() | st.dictionaries(st.sampled_from(["country", "device", ""]
 
 @pytest.mark.parametrize("way", ["fast", "exact"])
 @given(plan=st.lists(st.tuples(st.booleans(), NAMES, SEGMENTS), min_size=1))
-def test_names_and_segments_reach_the_batch_in_line_with_its_rows(way, plan):
+def test_event_ids_and_segments_align_with_rows(way, plan):
     values = [
         event([row, 0 if is_sound else 1e39, 0, 0], event_id=name, segments=segments)
         for row, (is_sound, name, segments) in enumerate(plan)
@@ -132,12 +132,12 @@ def test_names_and_segments_reach_the_batch_in_line_with_its_rows(way, plan):
     assert sum(map(len, decoded.batches)) == sum(is_sound for is_sound, _, _ in plan)
 
 
-def test_where_no_event_has_a_name_or_segments_there_are_no_such_columns():
+def test_event_ids_and_segments_are_empty_without_any():
     (batch,) = decode(event([1, 2, 3, 4]), event([1, 2, 3, 4], event_id="", segments={})).batches
     assert (batch.event_ids, batch.segments) == ((), ())
 
 
-def test_the_names_of_one_stream_are_not_those_of_another():
+def test_event_ids_stay_with_their_stream():
     decoded = decode(
         event([1, 2, 3, 4], event_id="a", segments={"country": "de"}),
         event([1, 2], stream="clip-text"),
@@ -147,7 +147,7 @@ def test_the_names_of_one_stream_are_not_those_of_another():
     assert columns == {"resnet18-fc1": (["a"], [{"country": "de"}]), "clip-text": ([None, "b"], ())}
 
 
-def test_the_columns_have_the_types_the_core_asks_for():
+def test_columns_have_types_of_core():
     (batch,) = decode(event([1, 2, 3, 4])).batches
     assert batch.row.dtype == np.intp
     assert batch.partition.dtype == np.int32
@@ -156,23 +156,23 @@ def test_the_columns_have_the_types_the_core_asks_for():
     assert batch.vectors.dtype == np.float32
 
 
-def test_a_batch_names_its_baseline():
+def test_batch_names_its_baseline():
     decoded = decode(event([1, 2, 3, 4]), event([1, 2], stream="clip-text"))
     assert [batch.baseline for batch in decoded.batches] == ["images", "texts"]
 
 
-def test_an_empty_batch_of_records_gives_nothing():
+def test_empty_batch_decodes_to_nothing():
     assert decode() == decode(*[])
     assert (decode().batches, decode().rejections) == ((), ())
 
 
-def test_a_tombstone_is_undecodable_and_of_no_stream():
+def test_tombstone_is_undecodable_without_stream():
     (rejection,) = decode(None).rejections
     assert (rejection.reason, rejection.stream) == (Reason.UNDECODABLE, None)
     assert "tombstone" in rejection.detail
 
 
-def test_one_bad_row_costs_only_itself():
+def test_bad_row_is_rejected_alone():
     decoded = decode(event([1, 2, 3, 4]), event([1, 1e39, 3, 4]), event([5, 6, 7, 8]))
     (batch,) = decoded.batches
     assert batch.row.tolist() == [0, 2]
@@ -206,7 +206,7 @@ MOVED = (
 
 
 @given(plan=st.lists(st.tuples(st.sampled_from([999, 1_000]), st.sampled_from([2, 4]), st.booleans())))
-def test_a_batch_is_of_one_baseline_and_is_judged_by_its_metric(plan):
+def test_batch_is_checked_by_metric_of_its_baseline(plan):
     values = [
         event([float(is_long)] * dimension, stream="moved", timestamp=time_ms)
         for time_ms, dimension, is_long in plan
@@ -223,20 +223,20 @@ def test_a_batch_is_of_one_baseline_and_is_judged_by_its_metric(plan):
         assert rejection.reason is (Reason.ZERO_VECTOR if is_fit else Reason.WRONG_DIMENSION)
 
 
-def test_the_same_baseline_of_two_streams_makes_two_batches():
+def test_baseline_of_two_streams_makes_two_batches():
     contracts = [BaselineContract(stream, "same", 1, None, DistanceMetric.EUCLIDEAN) for stream in ("a", "b")]
     decoded = decode(event([1], stream="a"), event([2], stream="b"), contracts=contracts)
     assert [(batch.stream, batch.row.tolist()) for batch in decoded.batches] == [("a", [0]), ("b", [1])]
 
 
 @pytest.mark.parametrize("version", ["2025-10", None])
-def test_the_model_version_counts_only_where_both_sides_name_one(version):
+def test_model_version_is_checked_only_if_both_have_one(version):
     fields = {} if version is None else {"model_version": version}
     (batch,) = decode(event([1, 2, 3, 4], **fields)).batches
     assert len(batch) == 1
 
 
-def test_a_rejection_names_a_configured_stream_and_never_another():
+def test_rejection_names_only_configured_stream():
     decoded = decode(
         event([1]),
         event([1], stream="nobody"),
@@ -251,12 +251,12 @@ def test_a_rejection_names_a_configured_stream_and_never_another():
     ]
 
 
-def test_the_golden_reasons_are_the_same_in_one_batch():
+def test_golden_reasons_are_equal_in_one_batch():
     decoded = decode(*(path.read_bytes() for path in [*INVALID, *VALID]))
     assert [rejection.reason for rejection in decoded.rejections] == [reason(path) for path in INVALID]
     assert sum(map(len, decoded.batches)) == len(VALID)
 
 
-def test_a_stream_that_no_event_could_name_is_a_configuration_error():
+def test_invalid_stream_name_is_configuration_error():
     with pytest.raises(ConfigError, match="'k ln'"):
         Decoder([BaselineContract("k ln", "first", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)

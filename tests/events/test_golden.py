@@ -40,26 +40,26 @@ def validator(schema):
     return jsonschema.Draft202012Validator(json.loads(text))
 
 
-def test_there_is_a_golden_event_for_every_reason_of_the_decoder():
+def test_golden_events_cover_every_reason():
     assert {reason(path) for path in INVALID} == set(Reason)
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
-def test_a_valid_event_is_accepted(path):
+def test_valid_event_is_accepted(path):
     decoded = decode(path.read_bytes())
     assert decoded.rejections == ()
     assert [len(batch) for batch in decoded.batches] == [1]
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
-def test_a_valid_event_takes_the_fast_way_to_the_exact_result(path):
+def test_valid_event_is_read_alike_by_both_paths(path):
     raw = path.read_bytes()
     document = read_json(raw)
     assert read_fast(document, raw, SCHEDULES) == read_exact(document, SCHEDULES)
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
-def test_a_valid_event_is_parsed_without_a_baseline_to_the_same_bits(path):
+def test_valid_event_parses_to_equal_bits_without_baseline(path):
     parsed = parse_event(path.read_bytes())
     assert isinstance(parsed, ParsedEvent)
     (batch,) = decode(path.read_bytes()).batches
@@ -69,12 +69,12 @@ def test_a_valid_event_is_parsed_without_a_baseline_to_the_same_bits(path):
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
-def test_a_valid_event_follows_the_schema(path, event_schema):
+def test_valid_event_matches_schema(path, event_schema):
     event_schema.validate(json.loads(path.read_bytes()))
 
 
 @pytest.mark.parametrize("path", INVALID, ids=name)
-def test_an_invalid_event_is_rejected_for_the_reason_in_its_name(path):
+def test_invalid_event_is_rejected_for_reason_in_file_name(path):
     decoded = decode(path.read_bytes())
     assert decoded.batches == ()
     (rejection,) = decoded.rejections
@@ -84,7 +84,7 @@ def test_an_invalid_event_is_rejected_for_the_reason_in_its_name(path):
 
 
 @pytest.mark.parametrize("path", INVALID, ids=name)
-def test_without_a_baseline_an_event_is_judged_by_the_contract_alone(path):
+def test_parse_event_checks_contract_alone(path):
     parsed = parse_event(path.read_bytes())
     if reason(path) in BY_CONTRACT_ALONE:
         assert parsed.reason == reason(path)
@@ -94,20 +94,20 @@ def test_without_a_baseline_an_event_is_judged_by_the_contract_alone(path):
 
 
 @pytest.mark.parametrize("path", [path for path in INVALID if reason(path) != "undecodable"], ids=name)
-def test_the_schema_refuses_what_is_invalid_by_structure_and_nothing_else(path, event_schema):
+def test_schema_refuses_only_structural_faults(path, event_schema):
     structural = reason(path) == "invalid" and path.stem not in BEYOND_THE_SCHEMA
     assert event_schema.is_valid(json.loads(path.read_bytes())) != structural
 
 
 @pytest.mark.parametrize("path", [path for path in INVALID if reason(path) == "invalid"], ids=name)
-def test_the_detail_of_an_invalid_event_never_quotes_the_payload(path):
+def test_detail_of_invalid_event_quotes_no_payload(path):
     detail = decode(path.read_bytes()).rejections[0].detail
     assert len(detail) < 200
     assert not any(quoted in detail for quoted in ("kkkk", "xxxx", "vvvv", "eeee", "köln", "hello"))
 
 
 @pytest.mark.parametrize("path", WINDOW_RESULTS, ids=name)
-def test_a_window_result_is_written_as_it_was_read(path):
+def test_window_result_serializes_to_file_content(path):
     text = path.read_text("utf-8").rstrip("\n")
     validator("window-result.v1").validate(json.loads(text))
     assert WindowRecord.model_validate_json(text).model_dump_json() == text
@@ -132,7 +132,7 @@ USUAL = [0.5, -1.25, 3.0, np.float32(0.1)]
         ("timestamp-leap-second", 1_483_228_800_000, USUAL),
     ],
 )
-def test_a_valid_event_means(case, time_ms, vector):
+def test_golden_event_has_expected_time_and_vector(case, time_ms, vector):
     (batch,) = decode((SCHEMAS / "golden" / "valid" / f"{case}.json").read_bytes()).batches
     assert batch.time_ms.tolist() == [time_ms]
     assert batch.vectors.tobytes() == np.array(vector, np.float32).tobytes()

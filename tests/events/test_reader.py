@@ -1,4 +1,4 @@
-"""The fast way accepts nothing that the exact way does not, and then with the same bits."""
+"""The fast path accepts only events that the exact path accepts, with the same bits."""
 
 import base64
 import json
@@ -113,7 +113,7 @@ FAULTS = {
 
 @st.composite
 def near_events(draw):
-    """The text of an event with up to two faults, or what may be one."""
+    """Draw the text of an event with up to two faults."""
     stream = draw(st.sampled_from(sorted(STREAMS)))
     contract = draw(st.sampled_from(STREAMS[stream]))
     members = [("stream", json.dumps(stream)), ("timestamp", draw(TIMES))]
@@ -148,7 +148,7 @@ def with_key(member):
 
 
 def both_ways(raw):
-    """Return what each way makes of it: a row, None (the fast way only), or the error."""
+    """Return the outcome of each path: a row, None (fast path only), or the error."""
     try:
         document = read_json(raw)
         fast = read_fast(document, raw, STREAMS)
@@ -162,14 +162,14 @@ def both_ways(raw):
 
 @settings(max_examples=examples(1_500))
 @given(near_events())
-def test_what_the_fast_way_accepts_the_exact_way_accepts_with_the_same_bits(raw):
+def test_exact_path_accepts_events_of_fast_path_with_equal_bits(raw):
     fast, exact = both_ways(raw)
     assert fast is None or fast == exact
 
 
 @settings(max_examples=examples(500))
 @given(st.lists(NUMBERS | st.sampled_from(["true", "false"]), min_size=4, max_size=4), VALUES)
-def test_a_bool_among_the_numbers_never_passes_whatever_stands_around(numbers, extra):
+def test_bool_among_numbers_is_refused(numbers, extra):
     text = f'{{"a":{extra},"stream":"images","timestamp":1,"embedding":[{",".join(numbers)}],"b":{extra}}}'
     fast, exact = both_ways(text.encode())
     assert fast is None or fast == exact
@@ -177,13 +177,13 @@ def test_a_bool_among_the_numbers_never_passes_whatever_stands_around(numbers, e
         assert fast is None
 
 
-def test_the_usual_event_takes_the_fast_way_even_beside_true_and_null():
+def test_fast_path_accepts_event_with_true_and_null_fields():
     raw = b'{"ok":true,"stream":"images","timestamp":1,"embedding":[1,2,3,4],"n":[null,false]}'
     assert read_fast(read_json(raw), raw, STREAMS) is not None
 
 
 @given(st.lists(NUMBERS.filter(lambda number: number != "1e400"), min_size=4, max_size=4))
-def test_a_number_is_read_as_a_double_and_rounded_to_float32(numbers):
+def test_number_is_parsed_as_double_and_rounded_to_float32(numbers):
     raw = f'{{"stream":"images","timestamp":1,"embedding":[{",".join(numbers)}]}}'.encode()
     _, exact = both_ways(raw)
     # Only a number with a fraction or an exponent has a negative zero.
@@ -193,7 +193,7 @@ def test_a_number_is_read_as_a_double_and_rounded_to_float32(numbers):
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4, 5, 6, 127, 128, 512])
-def test_base64_of_any_length_takes_the_fast_way(dimension):
+def test_fast_path_accepts_base64_of_any_length(dimension):
     vector = np.arange(dimension, dtype="<f4").tobytes()
     raw = json.dumps(
         {"stream": "s", "timestamp": 1, "embedding_b64": base64.b64encode(vector).decode()}
@@ -206,7 +206,7 @@ def test_base64_of_any_length_takes_the_fast_way(dimension):
 
 @pytest.mark.parametrize("surplus", ["=", "==", "===="])
 @pytest.mark.parametrize("stream", ["images", "small"])
-def test_surplus_padding_never_passes(stream, surplus):
+def test_surplus_padding_is_refused(stream, surplus):
     text = base64.b64encode(bytes(STREAMS[stream][0].size)).decode() + surplus
     fast, exact = both_ways(json.dumps({"stream": stream, "timestamp": 1, "embedding_b64": text}).encode())
     assert fast is None
@@ -214,7 +214,7 @@ def test_surplus_padding_never_passes(stream, surplus):
 
 
 @pytest.mark.parametrize("version", [1, True, "v" * 257, ["v"]])
-def test_a_model_version_is_checked_even_where_the_baseline_knows_none(version):
+def test_model_version_type_is_checked_without_baseline_version(version):
     document = {"stream": "texts", "timestamp": 1, "embedding": [1, 2, 3, 4], "model_version": version}
     fast, exact = both_ways(json.dumps(document).encode())
     assert fast is None
@@ -236,7 +236,7 @@ def test_a_model_version_is_checked_even_where_the_baseline_knows_none(version):
         ),
     ],
 )
-def test_the_name_and_the_segments_of_an_event_are_read_either_way(fields, event_id, segments):
+def test_both_paths_read_event_id_and_segments(fields, event_id, segments):
     raw = json.dumps({"stream": "images", "timestamp": 1, "embedding": [1, 2, 3, 4], **fields}).encode()
     fast, exact = both_ways(raw)
     assert fast == exact
@@ -247,7 +247,7 @@ def test_the_name_and_the_segments_of_an_event_are_read_either_way(fields, event
     ("time_ms", "place"),
     [(0, 2), (CUT_MS - 1, 2), (CUT_MS, 1), (2 * CUT_MS - 1, 1), (2 * CUT_MS, 0), (3 * CUT_MS, 0)],
 )
-def test_event_is_judged_by_the_baseline_in_force_at_its_time(time_ms, place):
+def test_event_is_checked_by_baseline_in_force_at_its_time(time_ms, place):
     contract = STREAMS["moved"][place]
     other = STREAMS["moved"][place - 1]
     document = {"stream": "moved", "timestamp": time_ms, "embedding": [1] * contract.dimension}

@@ -1,4 +1,4 @@
-"""A closed window as the record that is published: the golden window results, from counts to JSON."""
+"""Conversion of window results to records: the golden window results, from counts to JSON."""
 
 import json
 
@@ -130,16 +130,16 @@ RESULTS = {
 
 
 def read(text):
-    """The record, to twelve digits: another processor may round a logarithm the other way."""
+    """Return the record to twelve digits, since another processor may round a logarithm differently."""
     return json.loads(text, parse_float=lambda number: float(f"{float(number):.12g}"))
 
 
-def test_every_golden_window_result_is_made_here():
+def test_golden_window_results_are_all_built():
     assert {name(path) for path in WINDOW_RESULTS} == set(RESULTS)
 
 
 @pytest.mark.parametrize("path", WINDOW_RESULTS, ids=name)
-def test_a_result_becomes_the_golden_record(path):
+def test_result_converts_to_golden_record(path):
     record = read(result_record(RESULTS[name(path)]))
     golden = read(path.read_bytes())
     assert record == golden
@@ -147,7 +147,7 @@ def test_a_result_becomes_the_golden_record(path):
 
 
 @pytest.mark.parametrize("path", WINDOW_RESULTS, ids=name)
-def test_record_without_later_fields_is_read_with_their_defaults(path):
+def test_record_without_later_fields_gets_defaults(path):
     document = json.loads(path.read_bytes())
     del document["counted_twice"], document["incomplete_reason"]
     record = WindowRecord.model_validate_json(json.dumps(document))
@@ -155,7 +155,7 @@ def test_record_without_later_fields_is_read_with_their_defaults(path):
     assert (record.counted_twice, record.incomplete_reason) == (False, None)
 
 
-def test_every_revision_of_a_window_has_the_same_key():
+def test_revisions_of_window_share_key():
     window = Window(DAY_MS, MONDAY_MS)
     keys = {result_key(build_result(window, (5 + n, 5), revision=n)) for n in range(3)}
     assert keys == {b"resnet18-fc1/1d/2025-11-03T00:00:00Z"}
@@ -164,7 +164,7 @@ def test_every_revision_of_a_window_has_the_same_key():
 
 @settings(max_examples=examples(300))
 @given(ANY_RESULT)
-def test_a_result_survives_its_record_and_what_that_leaves_out(result):
+def test_result_survives_conversion_to_record(result):
     written = result_record(result)
     record = WindowRecord.model_validate_json(written)
     assert record == to_record(result)
@@ -180,7 +180,7 @@ def test_a_result_survives_its_record_and_what_that_leaves_out(result):
     assert result_record(again) == written
 
 
-def test_the_movers_are_the_clusters_that_contribute_most_and_no_more_than_three():
+def test_movers_are_three_largest_contributors():
     counts, baseline_counts = (100, 200, 150, 50, 500), (300, 200, 250, 50, 200)
     record = to_record(build_result(Window(DAY_MS, MONDAY_MS), counts, baseline_counts=baseline_counts))
     contributions = [cluster.js_contribution for cluster in record.clusters]
@@ -188,12 +188,12 @@ def test_the_movers_are_the_clusters_that_contribute_most_and_no_more_than_three
     assert record.movers == (4, 0, 2)
 
 
-def test_where_nothing_moves_there_is_no_mover():
+def test_movers_are_empty_without_divergence():
     record = to_record(build_result(Window(DAY_MS, MONDAY_MS), (50, 50)))
     assert (record.js_divergence, record.movers) == (0, ())
 
 
-def test_what_stays_in_the_house_is_not_published():
+def test_record_omits_internal_fields():
     result = build_result(
         Window(DAY_MS, MONDAY_MS),
         (5, 5),

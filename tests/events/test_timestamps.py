@@ -25,7 +25,7 @@ DAY_MS = 86_400_000
         ("9999-12-31T23:59:59.999Z", LAST_MS),
     ],
 )
-def test_a_date_time_of_rfc_3339_is_read(text, time_ms):
+def test_rfc_3339_date_time_is_parsed(text, time_ms):
     assert parse_timestamp(text) == time_ms
 
 
@@ -42,19 +42,19 @@ def test_a_date_time_of_rfc_3339_is_read(text, time_ms):
         "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01",
     ],
 )  # fmt: skip
-def test_anything_else_is_refused(text):
+def test_other_text_is_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
         parse_timestamp(text)
 
 
 @pytest.mark.parametrize("value", [True, 1.0, None, [], {}, -1, LAST_MS + 1, 10**30])
-def test_only_an_integer_in_range_is_a_time_in_milliseconds(value):
+def test_only_integer_in_range_is_epoch_time(value):
     with pytest.raises(ValueError, match="epoch milliseconds"):
         read_timestamp(value)
 
 
 @given(st.integers(0, LAST_MS))
-def test_what_is_written_is_read_back(time_ms):
+def test_formatted_time_parses_to_same_time(time_ms):
     assert parse_timestamp(format_timestamp(time_ms)) == read_timestamp(time_ms) == time_ms
 
 
@@ -62,12 +62,12 @@ def test_what_is_written_is_read_back(time_ms):
     st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
 )
-def test_the_offset_does_not_change_the_moment(moment, minutes):
+def test_offset_does_not_change_moment(moment, minutes):
     elsewhere = moment.astimezone(timezone(timedelta(minutes=minutes)))
     text = elsewhere.isoformat()
     assert parse_timestamp(text) == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
-def test_a_whole_second_is_written_without_a_fraction():
+def test_whole_second_is_formatted_without_fraction():
     assert format_timestamp(1_762_128_000_000) == "2025-11-03T00:00:00Z"
     assert format_timestamp(1_762_128_000_007) == "2025-11-03T00:00:00.007Z"

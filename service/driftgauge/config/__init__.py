@@ -1,4 +1,4 @@
-"""The configuration: one YAML file under the environment, validated as a whole."""
+"""The configuration: one YAML file, overridden by the environment, validated as a whole."""
 
 from driftgauge.config.baselines import BaselineSettings
 from driftgauge.config.environment import ENV_PREFIX

@@ -1,4 +1,4 @@
-"""The baseline schedule, as the configuration says it."""
+"""The settings of the baseline schedule."""
 
 from itertools import pairwise
 from math import lcm
@@ -12,16 +12,16 @@ from driftgauge.core.durations import format_duration
 
 __all__ = ["BaselineSettings", "check_schedule"]
 
-# The last day whose date can be written.
+# Start of 9999-12-31, the last day that RFC 3339 can write.
 _LAST_MS = 253_402_214_400_000
 
 
 class BaselineSettings(Section):
-    """A baseline, and the event time from which it holds.
+    """One entry of the baseline schedule.
 
     Attributes:
-        file: Its file.
-        from_ms: From when it holds; None: it is the first.
+        file: The baseline's file.
+        from_ms: The event time from which the baseline is in force; None for the first.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -31,32 +31,32 @@ class BaselineSettings(Section):
 
 
 def check_schedule(baselines: tuple[BaselineSettings, ...], windows: tuple[int, ...]) -> None:
-    """Check that baselines follow each other, each from where windows of all sizes, ms, begin.
+    """Check that each baseline starts after the one before, where windows of all sizes, ms, start.
 
     Raises:
-        ValueError: They do not.
+        ValueError: One does not.
     """
     if baselines[0].from_ms is not None:
-        message = "the first of baselines holds from the beginning; leave out its from"
+        message = "the first of baselines is in force from the beginning; leave out its from"
         raise ValueError(message)
     for number, (before, after) in enumerate(pairwise(baselines), start=1):
         if after.from_ms is None:
-            message = f"baselines.{number} has no from: the event time from which it holds"
+            message = f"baselines.{number} has no from; give the event time from which it is in force"
             raise ValueError(message)
         if before.from_ms is not None and after.from_ms <= before.from_ms:
             message = f"baselines.{number}: its from must be later than that of the baseline before it"
             raise ValueError(message)
         if after.from_ms % lcm(*windows):
-            raise ValueError(_between_windows(number, after.from_ms, windows))
+            raise ValueError(_misaligned(number, after.from_ms, windows))
 
 
-def _between_windows(number: int, from_ms: int, windows: tuple[int, ...]) -> str:
-    """Say that windows of some size lie across this time, and which later time would do."""
+def _misaligned(number: int, from_ms: int, windows: tuple[int, ...]) -> str:
+    """Return the message for a time at which not all windows start, with the next time at which they do."""
     step_ms = lcm(*windows)
     sizes = ", ".join(map(format_duration, windows))
     message = (
-        f"baselines.{number}: its from, {format_time(from_ms)}, is not where windows of all sizes "
-        f"({sizes}) begin"
+        f"baselines.{number}: windows of all sizes ({sizes}) must start at its from, "
+        f"{format_time(from_ms)}, and they do not"
     )
     after_ms = from_ms + -from_ms % step_ms
     return f"{message}; the next such time is {format_time(after_ms)}" if after_ms <= _LAST_MS else message

@@ -14,19 +14,19 @@ __all__ = ["ENV_PREFIX", "TextSource", "read_secrets"]
 ENV_PREFIX = "DRIFTGAUGE_"
 _SECRETS_DIR = f"{ENV_PREFIX}SECRETS_DIR"
 
-# The settings that are mappings: a name can set one of their keys.
+# A variable can set one key of these settings, which are mappings.
 _SECTIONS = frozenset(
     {"kafka", *(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section))}
 )
 
 
 class TextSource(EnvSettingsSource):
-    """The settings that named texts give: `HTTP__PORT`, with or without the prefix, sets `http.port`.
+    """Settings from named texts: `HTTP__PORT`, with or without the prefix, sets `http.port`.
 
-    Below `kafka` an underscore stands for a dot: `KAFKA__SASL_PASSWORD` sets `sasl.password`.
+    Below `kafka` an underscore means a dot: `KAFKA__SASL_PASSWORD` sets `sasl.password`.
 
     Attributes:
-        problems: One for each name with a step that leads to no key.
+        problems: One for each name that leads to no key.
     """
 
     def __init__(self, texts: Mapping[str, str | None]) -> None:
@@ -36,12 +36,12 @@ class TextSource(EnvSettingsSource):
         for name, text in sorted(texts.items()):
             section, step, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
             if step and (section not in _SECTIONS or "__" in key):
-                self.problems.append(f"{name}: names no setting; a list is set as a whole, in JSON")
+                self.problems.append(f"{name}: names no setting; set a list as a whole, in JSON")
                 continue
             self.env_vars[section + step + (key.replace("_", ".") if section == "kafka" else key)] = text
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Return the list or mapping that a text holds in JSON; other text as it is, for validation."""
+        """Return the list or mapping of a JSON text; other text unchanged, for validation."""
         try:
             decoded = super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -50,7 +50,7 @@ class TextSource(EnvSettingsSource):
 
 
 def read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None], list[str]]:
-    """Return the texts of the files in the directory of secrets, by file name, and the problems met."""
+    """Return the texts of the secrets directory's files, by file name, and the problems found."""
     directory = environ.get(_SECRETS_DIR) or None
     try:
         files = SecretsSettingsSource(Settings, directory)

@@ -1,4 +1,4 @@
-"""The kinds of values that a configuration holds."""
+"""The types of configuration values."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ __all__ = [
 # After a crash, events since the last commit are counted again; windows close later by this interval.
 _MAX_COMMIT_MS = 5_000
 
-# Several commits of either stage must fit into it, and the two seconds by which clocks may differ.
+# Several commits of either stage must fit, plus the two seconds by which clocks may differ.
 _MIN_IDLE_MS = 5_000
 
 
 class Section(BaseModel):
-    """A mapping of the configuration."""
+    """A mapping in the configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -43,24 +43,24 @@ def _duration(value: object) -> int:
 
 
 def _time(value: object) -> int:
-    """Return a time, as text or as YAML has parsed it, in milliseconds since the epoch."""
+    """Return milliseconds since the epoch of a time, given as text or as a parsed YAML timestamp."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        message = f"{value} is no time with an offset, such as 2025-11-03T00:00:00Z"
+        message = f"{value} is no time with an offset; write a time such as 2025-11-03T00:00:00Z"
         raise ValueError(message)
     return round(moment.timestamp() * 1_000)
 
 
 def format_time(time_ms: int) -> str:
-    """Return the RFC 3339 text, in UTC, of milliseconds since the epoch."""
+    """Return milliseconds since the epoch as RFC 3339 text in UTC."""
     return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat()
 
 
 def check(is_valid: Callable[[Any], bool], message: str) -> AfterValidator:
-    """Return a validator that refuses other values with this message."""
+    """Return a validator that refuses invalid values with this message."""
 
     def validate(value: Any) -> Any:
         if not is_valid(value):
@@ -77,7 +77,7 @@ CommitInterval = Annotated[
 ]
 IdleTimeout = Annotated[PositiveDuration, check(lambda ms: ms >= _MIN_IDLE_MS, "must not be shorter than 5s")]
 Time = Annotated[int, BeforeValidator(_time), PlainSerializer(format_time, return_type=str)]
-# Not min_length: it counts valid items only, and so would call a list of invalid ones empty.
+# Not min_length, which counts valid items only and so calls a list of invalid items empty.
 NOT_EMPTY = check(bool, "must name at least one")
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """A topic's name as a regular expression."""

@@ -1,4 +1,4 @@
-"""Validated settings from the configuration file and the environment."""
+"""Loading of validated settings from the configuration file and the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,13 @@ __all__ = ["load_settings"]
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Return the settings of the environment, of the secrets directory and of the file, in this order.
+    """Return the settings; the environment overrides the secrets directory, which overrides the file.
 
-    Relative baseline paths are taken from the configuration file's folder.
+    Relative baseline paths are relative to the configuration file's folder.
 
     Raises:
-        ConfigError: Lists every problem found, each with its key; no value of `kafka` is quoted, so no
-            secret is printed.
+        ConfigError: Lists every problem found, each with its key, and quotes no value of `kafka`, which
+            may be a secret.
     """
     tree, problems = _read_yaml(path)
     secrets, unreadable = read_secrets(environ)
@@ -39,14 +39,14 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         problems += [_describe(problem) for problem in error.errors(include_url=False, include_input=False)]
     if problems:
-        message = f"{path} cannot be used:"
+        message = f"{path} cannot be used; correct:"
         raise ConfigError(message, problems)
     streams = tuple(stream.below(path.parent) for stream in settings.streams)
     return settings.model_copy(update={"streams": streams})
 
 
 class _Loader(yaml.SafeLoader):
-    """Reports duplicate keys, of which YAML silently keeps the last."""
+    """A YAML loader that reports duplicate keys; YAML silently keeps the last."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -56,14 +56,14 @@ class _Loader(yaml.SafeLoader):
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         line = node.start_mark.line + 1
         self.problems += [
-            f"{name}: stands more than once in the mapping that begins on line {line}"
+            f"{name}: occurs more than once in the mapping that starts on line {line}; keep one"
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
         return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the file's tree and the problems met."""
+    """Return the file's mapping and the problems found."""
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         tree = loader.get_single_data()
@@ -74,14 +74,14 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         message = f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); write it as UTF-8"
         raise ConfigError(message) from None
     except yaml.YAMLError as error:
-        # The parser's message and cause are left out: both quote the line, which may hold a secret.
+        # The parser's message and cause quote the line, which may hold a secret, so both are left out.
         mark = getattr(error, "problem_mark", None)
         where = "a control character" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
         message = f"{path} is not YAML: {where}; text that holds one of : # & * ! % needs quotes"
         raise ConfigError(message) from None
     except ValueError:
-        # Text in the form of a date or a number; the message does not quote it either.
-        message = f"{path} holds a date or a number that cannot be; mend it, or put it in quotes"
+        # The value looks like a date or a number, and may be a secret, so the message does not quote it.
+        message = f"{path} holds a date or a number that does not exist; correct it, or put it in quotes"
         raise ConfigError(message) from None
     if not isinstance(tree, dict):
         message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"
@@ -90,7 +90,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     return {str(key): value for key, value in tree.items()}, loader.problems
 
 
-# pydantic's messages for these name Python's types.
+# For these problems pydantic's own messages name Python types.
 _KINDS = {"tuple_type": "a list", "model_type": "a mapping", "dict_type": "a mapping"}
 
 

@@ -1,11 +1,11 @@
-"""librdkafka's properties in the configuration: which must be there, which may not, which are secret."""
+"""Rules for librdkafka properties in the configuration: required, owned by driftgauge, secret."""
 
 import re
 from collections.abc import Mapping
 
 __all__ = ["is_secret", "property_faults"]
 
-# driftgauge's correctness rests on these, so it sets them itself.
+# Exactly-once counting depends on these, so driftgauge sets them itself.
 _OWNED_PROPERTIES = frozenset(
     {
         "auto.commit.enable",
@@ -28,14 +28,16 @@ _SECRET_PROPERTY = re.compile(
 
 
 def is_secret(property_name: str) -> bool:
-    """Tell whether a librdkafka property's value must never be printed."""
+    """Return whether the value of a librdkafka property must never be printed."""
     return _SECRET_PROPERTY.search(property_name) is not None
 
 
 def property_faults(kafka: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with the properties; no value is quoted, for it may be a secret."""
+    """Return the faults of the properties; no fault quotes a value, which may be a secret."""
     faults = [f"{name} is missing" for name in _REQUIRED_PROPERTIES if not kafka.get(name)]
-    faults += [f"{name} is set by driftgauge itself" for name in sorted(_OWNED_PROPERTIES & set(kafka))]
+    faults += [
+        f"{name} is set by driftgauge itself; leave it out" for name in sorted(_OWNED_PROPERTIES & set(kafka))
+    ]
     faults += [
         f"{name} must be text, a number, true or false"
         for name, value in kafka.items()

@@ -18,20 +18,20 @@ from driftgauge.config.stream import StreamSettings
 
 __all__ = ["AlarmSettings", "HttpSettings", "Settings", "TopicSettings"]
 
-# Each is a partition of two topics, and every transaction of COUNT writes to all of one.
+# A shard is a partition of two topics, and each transaction of COUNT writes to all shards.
 _MAX_SHARDS = 1_024
 
 
 class TopicSettings(Section):
-    """The topics read and written.
+    """The names of the topics read and written.
 
     Attributes:
-        events: Read.
-        windows: Results.
-        dead_letters: Refused records.
-        internal: What the names of the internal topics begin with; None: driftgauge.<group>.
-        replication_factor: Of the internal topics where the service creates them; None: as the events
-            topics have it.
+        events: The topics of events, read.
+        windows: The topic of window results.
+        dead_letters: The topic of refused records.
+        internal: The prefix of the internal topics' names; None: driftgauge.<group>.
+        replication_factor: The replication factor of internal topics that the service creates; None: that
+            of the events topics.
     """
 
     events: Annotated[tuple[Topic, ...], Field(strict=False), NOT_EMPTY] = ("embeddings",)
@@ -41,30 +41,30 @@ class TopicSettings(Section):
     replication_factor: Annotated[int, Field(ge=1, le=32_767)] | None = None
 
     @model_validator(mode="after")
-    def _apart(self) -> "TopicSettings":
+    def _require_distinct(self) -> "TopicSettings":
         if len(set(self.external)) < len(self.external):
-            message = "every topic must be named once: what is written must not be read again"
+            message = "every topic must be named once: the service must not read its own output"
             raise ValueError(message)
         return self
 
     @property
     def external(self) -> tuple[str, ...]:
-        """Every topic that others read or write as well."""
+        """Every topic that other programs also read or write."""
         return *self.events, self.windows, self.dead_letters
 
 
 class AlarmSettings(Section):
-    """How often drift may be found where there is none.
+    """The alarm budget: how often drift may be found where there is none.
 
     Attributes:
-        false_pages_per_year: The pages to expect of all streams, windows and segments together.
+        false_pages_per_year: The expected false pages of all streams, windows and segments together.
     """
 
     false_pages_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 class HttpSettings(Section):
-    """Where metrics and health are served."""
+    """The address at which metrics and health are served."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
@@ -74,19 +74,19 @@ class Settings(BaseSettings, Section):
     """The whole configuration.
 
     Attributes:
-        kafka: librdkafka properties, for every client.
+        kafka: The librdkafka properties of every client.
         topics: The topics read and written.
         streams: The streams watched, each named once.
-        shards: How many shards the streams are spread over; part of the internal topics' names.
-        http: Where metrics and health are served.
-        alarms: How often drift may be found where there is none.
+        shards: The number of shards that the streams are spread over; part of the internal topics' names.
+        http: The address at which metrics and health are served.
+        alarms: The alarm budget.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
-        commit_interval: How often, in ms, what was counted is committed.
-        replica: This replica's own and lasting name, where it has one: its successor of the same name
-            ends what it left unfinished at once.
+        commit_interval: The time between commits, ms.
+        replica: A stable name of this replica, where it has one: its successor of the same name immediately
+            ends its open transaction.
     """
 
-    # Keys of the file must match in case. Defaults are not validated: a duration's would have to be text.
+    # Defaults are not validated, since a duration's default would have to be text.
     model_config = SettingsConfigDict(case_sensitive=True, env_nested_delimiter="__", validate_default=False)
 
     kafka: dict[str, str | int | float | bool]
@@ -101,26 +101,26 @@ class Settings(BaseSettings, Section):
 
     @field_validator("kafka", mode="before")
     @classmethod
-    def _are_properties(cls, kafka: object) -> object:
+    def _check_properties(cls, kafka: object) -> object:
         if isinstance(kafka, dict) and (faults := property_faults(kafka)):
             raise ValueError("; ".join(faults))
         return kafka
 
     @field_validator("streams")
     @classmethod
-    def _named_once(cls, streams: tuple[StreamSettings, ...]) -> tuple[StreamSettings, ...]:
+    def _require_unique_names(cls, streams: tuple[StreamSettings, ...]) -> tuple[StreamSettings, ...]:
         names = [stream.name for stream in streams]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            message = f"named more than once: {', '.join(twice)}"
+            message = f"named more than once: {', '.join(twice)}; keep one of each"
             raise ValueError(message)
         return streams
 
     @model_validator(mode="after")
-    def _internal_topics_have_names(self) -> "Settings":
+    def _check_internal_topics(self) -> "Settings":
         for topic in (self.partials_topic, self.changelog_topic):
             if not re.fullmatch(TOPIC, topic) or topic in self.topics.external:
-                message = f"{topic} cannot be an internal topic; name another prefix with topics.internal"
+                message = f"{topic} cannot be an internal topic; set another prefix in topics.internal"
                 raise ValueError(message)
         return self
 
@@ -136,16 +136,16 @@ class Settings(BaseSettings, Section):
 
     @property
     def partials_topic(self) -> str:
-        """The topic of the partials, a partition a shard."""
-        return f"{self._internal}.partials.{self.shards}"
+        """The topic of the partials, one partition per shard."""
+        return f"{self._internal_prefix}.partials.{self.shards}"
 
     @property
     def changelog_topic(self) -> str:
-        """The topic of the shards' changelogs, a partition a shard."""
-        return f"{self._internal}.changelog.{self.shards}"
+        """The topic of the changelogs, one partition per shard."""
+        return f"{self._internal_prefix}.changelog.{self.shards}"
 
     @property
-    def _internal(self) -> str:
+    def _internal_prefix(self) -> str:
         return self.topics.internal or f"driftgauge.{self.group}"
 
     @field_serializer("kafka")

@@ -1,4 +1,4 @@
-"""How one stream is watched, as the configuration says it."""
+"""The settings of one stream."""
 
 from math import gcd
 from pathlib import Path
@@ -13,11 +13,11 @@ from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
 __all__ = ["SmallestDrift", "StreamSettings", "WarmUp"]
 
-# A window is summed from its panes at each closing. 1m beside 1d makes 1,440 of them; with sizes
-# that share less, ten streams would keep the loop busy for a second a round.
+# A closing sums a window's panes: 1,440 of them with 1m beside 1d. With more, ten streams would keep the loop
+# busy for a second per round.
 _MAX_PANES_PER_WINDOW = 1_500
 
-# Far beyond any use, and far from where the end of a window could not be written as a date.
+# Longer than any use, and short enough that a window's end has a date before the year 10000.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
 
 
@@ -25,8 +25,8 @@ class SmallestDrift(Section):
     """The smallest drift worth finding.
 
     Attributes:
-        js_divergence: As a base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.
-        mean_shift: As a shift of the mean, its Mahalanobis length squared.
+        js_divergence: Base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.
+        mean_shift: Squared Mahalanobis length of the shift of the mean.
     """
 
     js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -34,7 +34,7 @@ class SmallestDrift(Section):
 
 
 class WarmUp(Section):
-    """When the operator declares a stream clean, event time in ms: it shows how related events are."""
+    """The event time, ms, that the operator declares clean; its windows calibrate the overdispersion."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -42,7 +42,7 @@ class WarmUp(Section):
     end: Time = Field(alias="until")
 
     @model_validator(mode="after")
-    def _lasts(self) -> "WarmUp":
+    def _check_order(self) -> "WarmUp":
         if self.end <= self.start:
             message = "until must be later than from"
             raise ValueError(message)
@@ -50,20 +50,20 @@ class WarmUp(Section):
 
 
 class StreamSettings(Section):
-    """How one stream is watched; durations in ms.
+    """The settings of one stream; durations in ms.
 
     Attributes:
         name: The stream's name.
-        baselines: Its baselines, oldest first; `baseline: FILE` is the short form of one.
+        baselines: The baseline schedule, oldest first; `baseline: FILE` is the short form of one entry.
         windows: The window sizes.
         allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, give_up_after, min_events: See
             `StreamSpec`.
         smallest_drift: The smallest drift worth finding.
-        warm_up: When the stream is declared clean; None: its overdispersion is left to the baseline.
-        segments: The keys of the segments that are judged apart as well.
-        drift_severity: How urgent drift is, for whoever is alerted.
-        overdue_after: How long after a window was closed the next one is overdue, for whoever is alerted;
-            None: two windows and all that may hold one up.
+        warm_up: The time that is declared clean; None: the overdispersion is the baseline's.
+        segments: The keys of the segments that are also judged.
+        drift_severity: The severity of the drift alert.
+        overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
+            `StreamSpec.overdue_ms`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -80,7 +80,7 @@ class StreamSettings(Section):
     segments: Annotated[
         tuple[str, ...],
         Field(strict=False),
-        check(lambda keys: len(set(keys)) == len(keys), "a key stands twice"),
+        check(lambda keys: len(set(keys)) == len(keys), "a key occurs twice; keep one"),
     ] = ()
     drift_severity: Literal["critical", "warning", "info"] = "warning"
     overdue_after: PositiveDuration | None = None
@@ -98,9 +98,9 @@ class StreamSettings(Section):
 
     @field_validator("windows")
     @classmethod
-    def _share_panes(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_windows(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(windows)) < len(windows):
-            message = "a window size stands twice"
+            message = "a window size occurs twice; keep one"
             raise ValueError(message)
         if max(windows) > _MAX_WINDOW_MS:
             message = f"a window lasts at most {format_duration(_MAX_WINDOW_MS)}"
@@ -108,19 +108,19 @@ class StreamSettings(Section):
         if max(windows) // gcd(*windows) > _MAX_PANES_PER_WINDOW:
             message = (
                 f"the largest window holds more than {_MAX_PANES_PER_WINDOW:,} panes of "
-                f"{format_duration(gcd(*windows))}, the longest that all sizes are a multiple of; "
-                "choose sizes that share a larger divisor"
+                f"{format_duration(gcd(*windows))}, the greatest common divisor of all sizes; "
+                "choose sizes with a larger common divisor"
             )
             raise ValueError(message)
         return tuple(sorted(windows))
 
     @model_validator(mode="after")
-    def _baselines_follow(self) -> "StreamSettings":
+    def _check_baselines(self) -> "StreamSettings":
         check_schedule(self.baselines, self.windows)
         return self
 
     @model_validator(mode="after")
-    def _gives_up_after_waiting(self) -> "StreamSettings":
+    def _check_give_up_after(self) -> "StreamSettings":
         if self.give_up_after < self.incomplete_after:
             message = (
                 f"give_up_after, {format_duration(self.give_up_after)}, must not be shorter than "
@@ -130,22 +130,22 @@ class StreamSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _warm_up_teaches(self) -> "StreamSettings":
+    def _check_warm_up(self) -> "StreamSettings":
         if self.warm_up is None:
             return self
         size_ms = min(self.windows)
-        # Only windows that lie within it whole are taken.
+        # Only windows that lie entirely within the warm-up are used.
         whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
         if whole < MIN_WINDOWS:
             message = (
-                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and from fewer "
-                f"than {MIN_WINDOWS} nothing is learned; declare a longer time clean, or leave it out"
+                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and the "
+                f"overdispersion takes {MIN_WINDOWS}; declare a longer time clean, or leave warm_up out"
             )
             raise ValueError(message)
         return self
 
     def below(self, folder: Path) -> "StreamSettings":
-        """Return the stream with relative paths taken from this folder."""
+        """Return the settings with baseline paths relative to this folder."""
         baselines = tuple(
             baseline.model_copy(update={"file": folder / baseline.file}) for baseline in self.baselines
         )

@@ -1,1 +1,1 @@
-"""The event contract: what producers send, what consumers receive, and the decoder between."""
+"""The contract of events and window results, and the decoder of events."""

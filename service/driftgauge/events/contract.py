@@ -1,10 +1,10 @@
-"""The contract, version 1: the event that producers send and the record of a window's result.
+"""The contract, version 1: the models of events and window results.
 
-An event is strict JSON (RFC 8259, UTF-8 without byte order mark) as orjson reads it. Where the
-RFC leaves the choice, this is the choice: the last of duplicate keys wins, a lone surrogate, a
-number beyond a double's range and nesting deeper than 1,024 are refused. A number is read as a
-double and then rounded to float32. In optional fields null means absent. Base64 is RFC 4648's
-standard alphabet with padding; left-over bits in its last character are not looked at.
+An event is strict JSON (RFC 8259, UTF-8 without byte order mark) as orjson parses it. Where the RFC leaves a
+choice: the last of duplicate keys wins; a lone surrogate, a number beyond a double's range and nesting deeper
+than 1,024 are refused. A number is parsed as a double and then rounded to float32. In optional fields null
+means absent. Base64 is RFC 4648's standard alphabet with padding; unused bits in its last character are
+ignored.
 
 `schemas/` is generated from the two models (see `schema`).
 """
@@ -47,10 +47,10 @@ STREAM_NAME = r"[A-Za-z0-9._-]{1,128}"
 """A stream's name as a regular expression."""
 
 MAX_TEXT = 256
-"""The most characters of a short text."""
+"""The maximal number of characters of a short text."""
 
 MAX_SEGMENTS = 16
-"""The most segments of an event."""
+"""The maximal number of segments of an event."""
 
 # Whole 16-character blocks carry whole float32s; 6 characters carry 4 bytes, 11 carry 8.
 _FLOATS_BASE64 = (
@@ -70,7 +70,7 @@ UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
 
 class Event(BaseModel):
-    """One embedding that a model produced. Exactly one of embedding and embedding_b64 is given."""
+    """One embedding that a model produced. Exactly one of embedding and embedding_b64 is required."""
 
     model_config = ConfigDict(
         strict=True,
@@ -92,7 +92,7 @@ class Event(BaseModel):
     )
 
     stream: Annotated[str, Field(pattern=f"^{STREAM_NAME}$", json_schema_extra=_ONE_LINE)]
-    """The embedding stream it belongs to: one model's output at one place."""
+    """The embedding stream of the event: the output of one model in one deployment."""
 
     timestamp: Annotated[
         int,
@@ -106,8 +106,8 @@ class Event(BaseModel):
             }
         ),
     ]
-    """When it happened: epoch milliseconds, written without fraction or exponent, or an RFC 3339
-    date-time with offset; within the years 1970 to 9999. Digits below a millisecond are cut off."""
+    """The event time: epoch milliseconds, written without fraction or exponent, or an RFC 3339
+    date-time with offset; within the years 1970 to 9999. Digits below a millisecond are truncated."""
 
     embedding: Annotated[list[float], Field(min_length=1, fail_fast=True)] | None = None
     """The vector, as a flat array of numbers. Each is rounded to float32 and must stay finite:
@@ -117,17 +117,17 @@ class Event(BaseModel):
         Annotated[str, Field(pattern=f"^{_FLOATS_BASE64}$", json_schema_extra=_ONE_LINE)] | None
     ) = None
     """The vector, as base64 (standard alphabet, with padding) of little-endian float32 numbers,
-    each finite. Several times cheaper to read than the array."""
+    each finite. Several times faster to decode than the array."""
 
     model_version: ShortText | None = None
-    """The version of the model that made the vector. Where the baseline knows its own and this
-    one differs, the event is kept out of the comparison."""
+    """The version of the model that produced the vector. An event is refused if the baseline has a
+    model version and this one differs."""
 
     event_id: ShortText | None = None
-    """The producer's own name for the event."""
+    """The producer's identifier of the event."""
 
     segments: Annotated[dict[ShortText, ShortText], Field(max_length=MAX_SEGMENTS)] | None = None
-    """What the event can be told apart by, such as country or device."""
+    """The event's segments by key, such as country or device."""
 
     @model_validator(mode="after")
     def _one_embedding(self) -> Self:
@@ -137,7 +137,7 @@ class Event(BaseModel):
         return self
 
     def packed_vector(self) -> bytes:
-        """Return the vector as little-endian float32; infinite where float32 overflows."""
+        """Return the vector as little-endian float32; numbers beyond float32 become infinite."""
         if self.embedding_b64 is not None:
             return a2b_base64(self.embedding_b64)
         with np.errstate(over="ignore"):
@@ -149,55 +149,55 @@ class _Record(BaseModel):
 
 
 class ClusterRecord(_Record):
-    """One cluster's part in a window."""
+    """One cluster of a window."""
 
     id: Count
-    """The cluster, as the baseline numbers it."""
+    """The cluster's number in the baseline."""
 
     count: Count
     """Events of the window in this cluster."""
 
     share: Finite
-    """Its share of the window's events, 0 to 1."""
+    """The cluster's share of the window's events, 0 to 1."""
 
     baseline_share: Finite
-    """Its share of the baseline's events, 0 to 1."""
+    """The cluster's share of the baseline's events, 0 to 1."""
 
     js_contribution: Finite | None
-    """Its term of the divergence; the terms sum to it. Null if the window is not scored."""
+    """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
 
 
 class MeanShiftRecord(_Record):
-    """How far the mean of a window's vectors has moved along the baseline's leading components."""
+    """The shift of the mean of a window's vectors along the baseline's leading components."""
 
     t2: Finite
     """Hotelling's T2 of the shift."""
 
     p_value: Finite
-    """How often, without drift, T2 is as large."""
+    """The probability, without drift, of a T2 at least as large."""
 
     excess: Finite
-    """The size of the shift, free of the count: its Mahalanobis length squared, less what is expected of
-    it without drift. Below 0 where there is less than noise."""
+    """The size of the shift, independent of the count: its squared Mahalanobis length less the
+    expectation without drift. Below 0 if the shift is smaller than noise."""
 
     centroid_distance: Finite
-    """The length of the shift, in the vectors' own units."""
+    """The Euclidean length of the shift, in the units of the vectors."""
 
     centroid_p_value: Finite
-    """How often, without drift, that is as long."""
+    """The probability, without drift, of a centroid distance at least as large."""
 
     components: tuple[Finite, ...]
-    """Each component's share of the size; they sum to 1."""
+    """Each component's share of the squared Mahalanobis length; the shares sum to 1."""
 
 
 class SlowDriftRecord(_Record):
-    """Small evidence that builds up over windows."""
+    """Small evidence accumulated over windows."""
 
     statistic: Finite
     """The CUSUM of the windows' evidence, 0 or more."""
 
     limit: Finite
-    """What it must reach to warn."""
+    """The value from which the statistic warns."""
 
 
 class ExampleRecord(_Record):
@@ -207,41 +207,41 @@ class ExampleRecord(_Record):
     """The cluster."""
 
     event_ids: tuple[str, ...]
-    """Their `event_id`s."""
+    """The `event_id`s of the events."""
 
 
 class SegmentRecord(_Record):
-    """A window's events of one segment, compared with the baseline's of the same; null where not scored."""
+    """A window's events of one segment, compared with the baseline's; scores are null if not scored."""
 
     key: str
-    """What tells the events apart, such as country."""
+    """The segment's key, such as country."""
 
     value: str
-    """Its value for these; other for all values without a segment."""
+    """The key's value for these events; other for all values without a segment."""
 
     count: Count
     """Events counted."""
 
     js_divergence: Finite | None
-    """As of the window."""
+    """As in the window."""
 
     js_excess: Finite | None
-    """As of the window."""
+    """As in the window."""
 
     mean_shift_excess: Finite | None
-    """As `excess` of the window's mean shift."""
+    """As `excess` in the window's mean shift."""
 
     p_value: Finite | None
-    """As of the window, for this segment alone."""
+    """As in the window, for this segment alone."""
 
     adjusted_p_value: Finite | None
     """The p-value adjusted for the number of segments (Benjamini-Hochberg)."""
 
     calibrated: bool | None
-    """As of the window: whether the overdispersion of this segment's own events is known."""
+    """As in the window: whether the overdispersion of this segment's own events is known."""
 
     verdict: VerdictName
-    """As of the window."""
+    """As in the window."""
 
 
 class PartitionRecord(_Record):
@@ -251,7 +251,7 @@ class PartitionRecord(_Record):
     """The topic."""
 
     partition: Count
-    """The partition's index in it."""
+    """The index of the partition."""
 
 
 class WindowRecord(_Record):
@@ -264,70 +264,69 @@ class WindowRecord(_Record):
     """The window's length, such as 1h."""
 
     start: UtcDateTime
-    """Event time at which it starts, UTC, inclusive."""
+    """Event time at which the window starts, UTC, inclusive."""
 
     end: UtcDateTime
-    """Event time at which it ends, UTC, exclusive."""
+    """Event time at which the window ends, UTC, exclusive."""
 
     revision: Count
-    """0 when the window closed; one higher each time that its counts changed, or what else is said of it."""
+    """0 when the window closes; one higher each time its counts or other fields change."""
 
     count: Count
     """Events counted."""
 
     verdict: VerdictName
-    """What the window says. drift: significant and large, in two of the last three windows. warning: in
-    this window alone so far, or slow drift. ok: none, and drift worth finding would have been found.
-    insufficient: too few events to say so. incomplete: partitions are missing, or `incomplete_reason` says
-    what else is wrong with the counts."""
+    """drift: two of the last three windows are significant and large. warning: only this window is, or there
+    is slow drift. ok: no drift, and drift worth finding would have been found. insufficient: too few events
+    for ok. incomplete: partitions are missing, or `incomplete_reason` names another fault of the counts."""
 
     js_divergence: Finite | None
-    """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; the divergence, not the distance.
-    Null if the window has too few events to be scored."""
+    """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; not the distance. Null if the window
+    has too few events to be scored."""
 
     js_distance: Finite | None
     """The divergence's square root. Null if the window is not scored."""
 
     noise_floor: Finite | None
-    """The divergence to expect without any drift, for this count. Null if the window is not scored."""
+    """The expected divergence without drift, for this count. Null if the window is not scored."""
 
     js_excess: Finite | None
-    """The divergence less the noise floor; below 0 where there is less than noise. Null if not scored."""
+    """The divergence less the noise floor; below 0 if it is smaller than noise. Null if not scored."""
 
     js_p_value: Finite | None
-    """How often, without drift, the divergence is as large. Null if the window is not scored."""
+    """The probability, without drift, of a divergence at least as large. Null if the window is not scored."""
 
     mean_shift: MeanShiftRecord | None
     """The shift of the mean. Null if the window is not scored."""
 
     p_value: Finite | None
-    """How often, without drift, divergence and mean shift together are as extreme. Null if not scored."""
+    """The combined p-value of divergence and mean shift. Null if the window is not scored."""
 
     calibrated: bool | None
-    """Whether the p-values know how related events are; if not it is guessed, or not known at all, and they
-    may be too small where events come in bursts. Null if the window is not scored."""
+    """Whether the overdispersion by related events is measured. If it is guessed or unknown, p-values may be
+    too small where events come in bursts. Null if the window is not scored."""
 
     novelty: Finite | None
     """The share of events further from their centroid than 99 % of the baseline's; about 0.01 without
     drift. Null if the window is not scored."""
 
     slow_drift: SlowDriftRecord | None
-    """What has built up over the windows up to this one. Null if the window is incomplete or not scored."""
+    """The slow drift up to this window. Null if the window is incomplete or not scored."""
 
     baseline: Annotated[str, Field(pattern="^sha256:[0-9a-f]+$")]
-    """Identity of the baseline compared with."""
+    """The identity of the baseline."""
 
     incomplete: tuple[PartitionRecord, ...]
-    """The partitions that had not passed the window's end when this was published; a higher revision
-    follows when they have. Empty if none is missing."""
+    """The partitions that had not passed the window's end at publication; a higher revision follows when
+    they have. Empty if none is missing."""
 
     incomplete_reason: str | None = None
     """Why the verdict is incomplete although `incomplete` names no partition: counted_twice, or
-    counted_otherwise (under a baseline, pane length or segments other than those in force). Null otherwise;
-    there may be further reasons in time."""
+    counted_otherwise (under a baseline, pane length or segments other than those in force). Null otherwise.
+    Later versions may add reasons."""
 
     events_lost: bool
-    """Whether events of the window may have been lost, because their topic no longer kept them."""
+    """Whether Kafka may have deleted events of the window before they were read."""
 
     counted_twice: bool = False
     """Whether events of the window may have been counted twice."""
@@ -336,20 +335,20 @@ class WindowRecord(_Record):
     """Every cluster of the baseline, by id."""
 
     movers: tuple[Count, ...]
-    """The clusters that contribute most to the divergence, three at most, the foremost first."""
+    """The clusters with the largest contributions to the divergence, three at most, the largest first."""
 
     examples: tuple[ExampleRecord, ...]
-    """Some events of these clusters, where events have an `event_id`."""
+    """Some events of the movers, if events have an `event_id`."""
 
     segments: tuple[SegmentRecord, ...]
-    """Every segment that is configured."""
+    """Every configured segment."""
 
 
 def read_json(raw: bytes) -> object:
     """Return the JSON value of a record.
 
     Raises:
-        EventError: It is not strict JSON.
+        EventError: The record is not strict JSON.
     """
     try:
         return orjson.loads(raw)
@@ -358,17 +357,17 @@ def read_json(raw: bytes) -> object:
 
 
 def validate_event(document: object) -> Event:
-    """Return the event of a JSON value; the one judge of what an event is.
+    """Return the event of a JSON value; this is the definition of a valid event.
 
     Raises:
-        EventError: It is not an event; the detail names the first fault and never quotes a value.
+        EventError: The value is not an event; the detail names the first fault and never quotes a value.
     """
     try:
         return Event.model_validate(document)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        # Below the field's own name only an array's index is ours; a key is the producer's text.
-        place = [str(part) for part in fault["loc"][:1]]
-        place += [str(part) for part in fault["loc"][1:] if isinstance(part, int)]
+        # Below a field's name only array indices are named, since a key is the producer's text.
+        path = [str(part) for part in fault["loc"][:1]]
+        path += [str(part) for part in fault["loc"][1:] if isinstance(part, int)]
         message = fault["msg"].removeprefix("Value error, ")
-        raise EventError(Reason.INVALID, f"{'.'.join(place) or 'event'}: {message}") from None
+        raise EventError(Reason.INVALID, f"{'.'.join(path) or 'event'}: {message}") from None

@@ -1,4 +1,4 @@
-"""Raw records to event batches: per event only what cannot be done per batch."""
+"""The decoder of raw records to event batches; checks run per batch wherever possible."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ __all__ = ["BaselineContract", "Decoded", "Decoder", "ParsedEvent", "parse_event
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A batch of records, sorted out: each row is in exactly one of the two.
+    """A decoded batch of records; each row is in exactly one of the fields.
 
     Attributes:
-        batches: The accepted events, one batch per stream and baseline that has any, rows in record order.
-        rejections: The others, in record order.
+        batches: The accepted events, one batch per stream and baseline with any, rows in record order.
+        rejections: The refused records, in record order.
     """
 
     batches: tuple[EventBatch, ...]
@@ -33,14 +33,14 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class ParsedEvent:
-    """One event, without regard to any baseline.
+    """One event, checked by the contract alone.
 
     Attributes:
         stream: The stream's name.
         time_ms: Event time in milliseconds since the epoch, UTC.
         vector: (d,) float32, finite.
-        model_version: The model's version, if the event names it.
-        segments: What the event can be told apart by; empty if it names nothing.
+        model_version: The model's version; None if the event has none.
+        segments: The event's segments by key; empty if it has none.
     """
 
     stream: str
@@ -51,8 +51,8 @@ class ParsedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """The rows of one stream and baseline, while they are collected."""
+class _EventColumns:
+    """The collected rows of one stream and baseline."""
 
     row: list[int] = field(default_factory=list)
     time_ms: list[int] = field(default_factory=list)
@@ -64,38 +64,39 @@ class _Columns:
 class Decoder:
     """Turns raw records into event batches and rejections.
 
-    Each record is parsed once and read the quick way or else the exact way (see `reader`); whether
-    its values are sound is judged per batch. A record with several faults gets the first reason in
-    the order of `Reason`.
+    Each record is parsed once and read by the fast path or else the exact path (see `reader`); the values
+    are checked per batch. A record with several faults gets the first reason in the order of `Reason`.
 
-    Why orjson and struct: of 21 us for 512 numbers, orjson needs 14 to make them Python floats and
-    struct 4 for the row (np.array or array.array: 8). pysimdjson's buffer, with the checks it needs,
-    makes it 14 to 17, but has no wheels past Python 3.13, flattens nested arrays, skips a byte order mark.
+    Why orjson and struct: of 21 us for 512 numbers, orjson takes 14 to make Python floats and struct 4 for
+    the row (np.array or array.array: 8). pysimdjson's buffer with the checks it needs takes 14 to 17 in all,
+    but has no wheels after Python 3.13, flattens nested arrays and accepts a byte order mark.
     """
 
     def __init__(self, contracts: Iterable[BaselineContract], *, lead_ms: int) -> None:
-        """Prepare to decode the events of some streams.
+        """Create a decoder for some streams.
 
         Args:
-            contracts: What each baseline of each stream asks of them.
+            contracts: The requirements of each baseline of each stream.
             lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
 
         Raises:
-            ConfigError: No event can name a stream.
+            ConfigError: The name of a stream is not valid in an event.
         """
         schedules: dict[str, list[BaselineContract]] = {}
         for contract in sorted(contracts, key=lambda contract: contract.from_ms, reverse=True):
             schedules.setdefault(contract.stream, []).append(contract)
         for name in schedules:
             if not fullmatch(STREAM_NAME, name):
-                message = f"stream {name!r}: no event can name it; use 1 to 128 of A-Z a-z 0-9 . _ -"
+                message = (
+                    f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ -"
+                )
                 raise ConfigError(message)
         self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
         self._lead_ms = lead_ms
 
     def decode(self, records: Records) -> Decoded:
-        """Sort the records out into event batches and rejections."""
-        collected: dict[BaselineContract, _Columns] = {}
+        """Return the event batches and rejections of raw records."""
+        collected: dict[BaselineContract, _EventColumns] = {}
         schedules = self._schedules
         rejections: list[Rejection] = []
         for row, raw in enumerate(records.values):
@@ -107,12 +108,14 @@ class Decoder:
                 document = read_json(raw)
                 event = read_fast(document, raw, schedules) or read_exact(document, schedules)
             except EventError as error:
-                rejections.append(Rejection(row, error.reason, error.detail, self._configured(document)))
+                rejections.append(
+                    Rejection(row, error.reason, error.detail, self._configured_stream(document))
+                )
                 continue
             contract, time_ms, vector, event_id, segments = event
             columns = collected.get(contract)
             if columns is None:
-                columns = collected[contract] = _Columns()
+                columns = collected[contract] = _EventColumns()
             columns.row.append(row)
             columns.time_ms.append(time_ms)
             columns.vector.append(vector)
@@ -124,18 +127,18 @@ class Decoder:
         rejections.sort(key=lambda rejection: rejection.row)
         return Decoded(tuple(batch for batch in batches if len(batch)), tuple(rejections))
 
-    def _configured(self, document: object) -> str | None:
+    def _configured_stream(self, document: object) -> str | None:
         stream = document.get("stream") if isinstance(document, dict) else None
         return stream if isinstance(stream, str) and stream in self._schedules else None
 
     def _batch(
         self,
         contract: BaselineContract,
-        columns: _Columns,
+        columns: _EventColumns,
         records: Records,
         rejections: list[Rejection],
     ) -> EventBatch:
-        """Return the rows whose values are sound, and append the rejections of the others."""
+        """Return the rows with sound values as a batch, and append the rejections of the others."""
         row = np.array(columns.row, np.intp)
         time_ms = np.array(columns.time_ms, np.int64)
         vectors = _unpack(b"".join(columns.vector)).reshape(len(row), contract.dimension)
@@ -166,7 +169,7 @@ class Decoder:
 
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:
-    """Return the event that `raw` holds, judged by the contract alone, or why it is none (as row 0)."""
+    """Return the event in a raw record, checked by the contract alone, or its rejection as row 0."""
     try:
         event = validate_event(read_json(raw))
     except EventError as error:
@@ -184,7 +187,7 @@ def _unpack(vectors: bytes) -> NDArray[np.float32]:
 def _fault(
     vector: NDArray[np.float32], metric: DistanceMetric, lead_ms: int, allowed_ms: int
 ) -> tuple[Reason, str]:
-    """Return the first fault of a row that is not sound."""
+    """Return the reason and detail of an unsound row's first fault."""
     if not np.isfinite(vector).all():
         return Reason.NON_FINITE, _non_finite(vector)
     if metric is DistanceMetric.COSINE and not vector.any():
@@ -196,5 +199,5 @@ def _fault(
 
 
 def _non_finite(vector: NDArray[np.float32]) -> str:
-    place = int(np.isfinite(vector).argmin())
-    return f"embedding.{place}: {vector[place]} as float32"
+    index = int(np.isfinite(vector).argmin())
+    return f"embedding.{index}: {vector[index]} as float32"

@@ -1,4 +1,4 @@
-"""Files of recorded events: one JSON event a line, gzipped or not."""
+"""Reading of recorded events: files with one JSON event per line, optionally gzipped."""
 
 import gzip
 import zlib
@@ -11,10 +11,10 @@ __all__ = ["read_lines"]
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number, from 1, and bytes of each line that is not blank; `.gz` is unpacked.
+    """Yield the number, from 1, and the bytes of each line that is not blank; `.gz` is decompressed.
 
     Raises:
-        InputError: The file cannot be read, or is not whole.
+        InputError: The file cannot be read, or is truncated.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
@@ -23,5 +23,5 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, line.rstrip(b"\r\n")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        message = f"{path} cannot be read ({reason}); name a whole .jsonl or .jsonl.gz file of events"
+        message = f"{path} cannot be read ({reason}); name a complete .jsonl or .jsonl.gz file of events"
         raise InputError(message) from error

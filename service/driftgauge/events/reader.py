@@ -1,7 +1,7 @@
-"""One JSON value to one event's stream, time and vector: the quick way and the exact way.
+"""Reading of one JSON value as an event: a fast path and an exact path.
 
-`read_fast` accepts only what it is sure of. Whatever it leaves goes to `read_exact`, which is the
-contract itself. What the first accepts the second accepts too, with the same bits.
+`read_fast` accepts only values that are certainly events. All others go to `read_exact`, which applies the
+contract itself. `read_exact` accepts every value that `read_fast` accepts, with the same bits.
 """
 
 import struct
@@ -24,19 +24,19 @@ _NUMBERS = {int, float}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BaselineContract:
-    """What a baseline asks of the events of its stream, while it is in force.
+    """The requirements of a baseline on the events of its stream while it is in force.
 
     Attributes:
         stream: The stream's name.
         baseline: The baseline's key.
         dimension: The length of a vector.
-        model_version: The model's version, if the baseline knows it.
-        metric: What "nearest" means; a zero vector has no direction under cosine.
-        from_ms: The event time from which the baseline is in force; 0, before which no event can be, of
-            a stream's first.
+        model_version: The model's version; None if the baseline has none.
+        metric: The distance metric; a zero vector has no direction under cosine.
+        from_ms: The event time from which the baseline is in force; 0, the earliest event time, for a
+            stream's first.
         size: Bytes of a vector.
         base64_length: Characters of a vector in base64.
-        pack: Numbers to a vector; struct.error for anything else, OverflowError beyond float32.
+        pack: Packs numbers into a vector; struct.error for other values, OverflowError beyond float32.
     """
 
     stream: str
@@ -60,17 +60,18 @@ Schedule: TypeAlias = tuple[BaselineContract, ...]
 """The contracts of a stream's baselines, newest first."""
 
 Row: TypeAlias = tuple[BaselineContract, int, bytes, str | None, dict[str, str] | None]
-"""An event of the right shape: contract, event time in ms, vector as little-endian float32, id, segments.
+"""A well-formed event: contract, event time in ms, vector as little-endian float32, id, segments.
 
-Whether its values are sound is judged per batch: the vector may not be finite.
+The decoder checks the values per batch, so the vector may hold non-finite numbers here.
 """
 
 
 def read_exact(document: object, streams: Mapping[str, Schedule]) -> Row:
-    """Return the event of a JSON value, or say exactly why it is none.
+    """Return the event of a JSON value.
 
     Raises:
-        EventError: It is invalid, or its stream, model version or dimension is not as expected.
+        EventError: The value is no valid event, or its stream, model version or dimension is not the expected
+            one; the detail names the fault.
     """
     event = validate_event(document)
     schedule = streams.get(event.stream)
@@ -88,9 +89,9 @@ def read_exact(document: object, streams: Mapping[str, Schedule]) -> Row:
 
 
 def read_fast(document: object, raw: bytes, streams: Mapping[str, Schedule]) -> Row | None:
-    """Return the event of a JSON value if it surely is one, else None; `raw` is the value's text.
+    """Return the event of a JSON value if it certainly is one, else None; `raw` is the value's text.
 
-    `type(x) is` rather than isinstance: exact, faster, and a bool is no int.
+    `type(x) is` rather than isinstance, which is slower and takes a bool for an int.
     """
     if type(document) is not dict:
         return None
@@ -106,7 +107,7 @@ def read_fast(document: object, raw: bytes, streams: Mapping[str, Schedule]) -> 
     except (struct.error, OverflowError, ValueError):
         return None
     event_id, segments = document.get("event_id"), document.get("segments")
-    if vector is None or not _has_plain_extras(document.get("model_version"), event_id, segments, expected):
+    if vector is None or not _has_valid_options(document.get("model_version"), event_id, segments, expected):
         return None
     return expected, time_ms, vector, event_id, segments
 
@@ -138,10 +139,10 @@ def _may_hold_bool(raw: bytes) -> bool:
     return raw.find(b"u", start, end) >= 0 or raw.find(b"l", start, end) >= 0  # true, false
 
 
-def _has_plain_extras(
+def _has_valid_options(
     version: object, event_id: object, segments: object, expected: BaselineContract
 ) -> bool:
-    """Say whether the optional fields are surely in order."""
+    """Return whether the optional fields are certainly valid."""
     if version is not None and not (_is_short(version) and expected.model_version in (None, version)):
         return False
     if event_id is not None and not _is_short(event_id):

@@ -1,4 +1,4 @@
-"""Raw records as they came off a source."""
+"""Raw records of a source, as columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Records:
     """A batch of raw records, as columns; row i of every column is one record.
 
     Attributes:
-        values: n values, untouched; None is a tombstone.
-        partition: (n,) int32, which of the source's partitions it came from.
-        offset: (n,) int64, its place in that partition; grows within a partition.
-        credible_ms: (n,) int64, the least of the record's time and the reader's clock, milliseconds UTC.
+        values: n values, unchanged; None is a tombstone.
+        partition: (n,) int32, the partition of the record.
+        offset: (n,) int64, the offset of the record; increases within a partition.
+        credible_ms: (n,) int64, the minimum of the record's time and the reader's clock, milliseconds UTC.
     """
 
     values: Sequence[bytes | None]

@@ -1,4 +1,4 @@
-"""Why a record is not counted."""
+"""Rejections: records that are not counted, with their reasons."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,9 +7,9 @@ __all__ = ["EventError", "Reason", "Rejection"]
 
 
 class Reason(StrEnum):
-    """The reasons, in order of precedence: a record with several faults gets the first.
+    """The reasons of rejections, in order of precedence: a record with several faults gets the first.
 
-    The values are label values of metrics and go into the dead letter's header.
+    The values are label values of metrics and part of the dead letter's header.
     """
 
     UNDECODABLE = "undecodable"
@@ -19,22 +19,22 @@ class Reason(StrEnum):
     """JSON, but not an event of the contract."""
 
     UNKNOWN_STREAM = "unknown_stream"
-    """Its stream is not configured."""
+    """The event's stream is not configured."""
 
     WRONG_MODEL = "wrong_model"
-    """It names another model version than the one the baseline was fitted on."""
+    """The event's model version is not the one that the baseline was fitted on."""
 
     WRONG_DIMENSION = "wrong_dimension"
-    """Its vector is not as long as the baseline's."""
+    """The vector's length is not the baseline's."""
 
     NON_FINITE = "non_finite"
-    """Its vector holds NaN or infinity, or a number that float32 cannot."""
+    """The vector holds NaN, infinity or a number beyond float32."""
 
     ZERO_VECTOR = "zero_vector"
-    """Its vector has no direction, under the cosine metric."""
+    """The vector is zero, which has no direction under the cosine metric."""
 
     FUTURE = "future"
-    """Its event time is further ahead of its record or of the reader's clock than is allowed."""
+    """The event time is further ahead of the record's time or of the reader's clock than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Rejection:
     """One record that is not counted.
 
     Attributes:
-        row: The record's place in the batch it came in.
-        reason: Why, as a label value.
-        detail: Why, for a human reader.
-        stream: The record's stream if it is a configured one: labels never come from payloads.
+        row: The index of the record in its batch.
+        reason: The reason, a label value.
+        detail: The fault, for a human reader.
+        stream: The record's stream if it is configured, so that labels never come from payloads; else None.
     """
 
     row: int
@@ -55,11 +55,11 @@ class Rejection:
 
 
 class EventError(Exception):
-    """One record breaks the contract; whoever reads events turns it into a rejection.
+    """One record breaks the contract; the reader of events turns the error into a rejection.
 
     Attributes:
-        reason: Why, as a label value.
-        detail: Why, for a human reader.
+        reason: The reason, a label value.
+        detail: The fault, for a human reader.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

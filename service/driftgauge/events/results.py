@@ -1,4 +1,4 @@
-"""A closed window as the record that is published, and back."""
+"""Conversion between window results and their published records."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,7 @@ from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 
 __all__ = ["from_record", "result_key", "result_record", "to_record"]
 
-# What a result and its record call the same, and hold in the same form.
+# Fields with the same name and form in a result and its record.
 _OF_WINDOW = ("stream", "revision", "events_lost", "counted_twice", "incomplete_reason")
 _OF_SCORE = (
     "js_divergence",
@@ -47,25 +47,25 @@ _OF_SEGMENT = (
 
 
 def result_key(result: WindowResult) -> bytes:
-    """Return the record's key, the same for every revision of a window: "stream/1d/start"."""
+    """Return the key of a result's record, equal for all revisions of a window: "stream/1d/start"."""
     size = format_duration(result.window.size_ms)
     return f"{result.stream}/{size}/{format_timestamp(result.window.start_ms)}".encode()
 
 
 def result_record(result: WindowResult) -> bytes:
-    """Return the record's value, one line of JSON by the schema of window results, version 1."""
+    """Return the value of a result's record: one line of JSON by the schema of window results, version 1."""
     return to_record(result).model_dump_json().encode()
 
 
 def to_record(result: WindowResult) -> WindowRecord:
-    """Return a result as its record."""
+    """Return the record of a result."""
     score = result.score
     scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, "mean_shift"))
     if score is not None:
-        scored = {**_same(score, _OF_SCORE), "mean_shift": _shift_record(score.mean_shift)}
+        scored = {**_fields(score, _OF_SCORE), "mean_shift": _shift_record(score.mean_shift)}
     return WindowRecord(
         **scored,
-        **_same(result, _OF_WINDOW),
+        **_fields(result, _OF_WINDOW),
         window=format_duration(result.window.size_ms),
         start=format_timestamp(result.window.start_ms),
         end=format_timestamp(result.window.end_ms),
@@ -97,10 +97,10 @@ def from_record(
     slow_drift_limit: float,
     memory: VerdictMemory | None,
 ) -> WindowResult:
-    """Return the result of a record and of what the record does not say."""
+    """Return the result of a record and of the fields that the record lacks."""
     start_ms = parse_timestamp(record.start)
     return WindowResult(
-        **_same(record, _OF_WINDOW),
+        **_fields(record, _OF_WINDOW),
         window=Window(parse_duration(record.window), start_ms),
         counts=np.array([cluster.count for cluster in record.clusters], dtype=np.int64),
         baseline_counts=np.array(baseline_counts, dtype=np.int64),
@@ -138,16 +138,16 @@ def _cluster_records(result: WindowResult) -> tuple[ClusterRecord, ...]:
 
 
 def _shift_record(shift: MeanShift) -> MeanShiftRecord:
-    return MeanShiftRecord(**_same(shift, _OF_SHIFT), components=tuple(shift.shares.tolist()))
+    return MeanShiftRecord(**_fields(shift, _OF_SHIFT), components=tuple(shift.shares.tolist()))
 
 
 def _segment_record(result: SegmentResult) -> SegmentRecord:
     key, value = result.segment
-    return SegmentRecord(**_same(result, _OF_SEGMENT), key=key, value=value, verdict=result.verdict.value)
+    return SegmentRecord(**_fields(result, _OF_SEGMENT), key=key, value=value, verdict=result.verdict.value)
 
 
 def _score(record: WindowRecord) -> Score | None:
-    shift, scored = record.mean_shift, _same(record, _OF_SCORE)
+    shift, scored = record.mean_shift, _fields(record, _OF_SCORE)
     if shift is None or None in scored.values():
         return None
     contributions = [
@@ -156,18 +156,20 @@ def _score(record: WindowRecord) -> Score | None:
     return Score(
         **scored,
         contributions=np.array(contributions, dtype=np.float64),
-        mean_shift=MeanShift(**_same(shift, _OF_SHIFT), shares=np.array(shift.components, dtype=np.float64)),
+        mean_shift=MeanShift(
+            **_fields(shift, _OF_SHIFT), shares=np.array(shift.components, dtype=np.float64)
+        ),
     )
 
 
 def _segment(record: SegmentRecord) -> SegmentResult:
     return SegmentResult(
-        **_same(record, _OF_SEGMENT),
+        **_fields(record, _OF_SEGMENT),
         segment=(record.key, record.value),
         verdict=Verdict(record.verdict),
     )
 
 
-def _same(source: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return fields of a result or its record that both have under these names."""
+def _fields(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return the named fields of a result or its record."""
     return {name: getattr(source, name) for name in names}

@@ -1,7 +1,7 @@
-"""The JSON Schemas in `schemas/`, generated from the models.
+"""Generator of the JSON Schemas in `schemas/` from the models.
 
-`python -m driftgauge.events.schema` writes them; with `--check` it only says whether they are up
-to date. Run it from the repository's root.
+`python -m driftgauge.events.schema` writes the schemas; `--check` only reports whether they are up to
+date. Run it from the repository's root.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _MODELS: dict[str, type[BaseModel]] = {"event.v1": Event, "window-result.v1": Wi
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out the titles, which only repeat the fields' names."""
+    """Omits titles, which only repeat the names of fields."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
@@ -39,16 +39,16 @@ def main(arguments: list[str] | None = None) -> None:
         SystemExit: The folder is missing, or a checked schema is out of date; status 1.
     """
     parser = argparse.ArgumentParser(description="Write schemas/ from the models.")
-    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    parser.add_argument("--check", action="store_true", help="only report whether they are up to date")
     check = parser.parse_args(arguments).check
     if not _FOLDER.is_dir():
-        sys.exit(f"no folder {_FOLDER}/ here: run from the repository's root")
+        sys.exit(f"no folder {_FOLDER}/ here; run this from the repository's root")
     for name, text in json_schemas().items():
         path = _FOLDER / name
         if path.is_file() and path.read_text("utf-8") == text:
             continue
         if check:
-            sys.exit(f"{path} does not match the models: run `python -m driftgauge.events.schema`")
+            sys.exit(f"{path} does not match the models; run `python -m driftgauge.events.schema`")
         path.write_text(text, "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Event times as they are written: epoch milliseconds, or RFC 3339 with an offset."""
+"""Parsing and formatting of event times: epoch milliseconds, or RFC 3339 with an offset."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["DATE_TIME", "LAST_MS", "format_timestamp", "parse_timestamp", "read_timestamp"]
 
 LAST_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999, the last that RFC 3339 can write."""
+"""The last millisecond of the year 9999, the last year of RFC 3339."""
 
-# Stricter than datetime.fromisoformat, which takes the other spellings of ISO 8601 as well
-# (and, from Python 3.13, the hour 24).
+# Stricter than datetime.fromisoformat, which also accepts other ISO 8601 forms and, from Python 3.13, the
+# hour 24.
 DATE_TIME = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)"
     r"(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-"""RFC 3339's date-time as a regular expression, short of the length of months."""
+"""RFC 3339's date-time as a regular expression, except for the lengths of months."""
 
 _DATE_TIME = re.compile(DATE_TIME)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,15 +24,15 @@ _DAY_MS = 86_400_000
 
 
 def read_timestamp(value: object) -> int:
-    """Return the milliseconds since the epoch that an event's timestamp means.
+    """Return the milliseconds since the epoch of an event's timestamp.
 
     Args:
-        value: An int of epoch milliseconds, or a text that `parse_timestamp` takes.
+        value: An int of epoch milliseconds, or a text that `parse_timestamp` accepts.
 
     Raises:
-        ValueError: It is neither, or not within the years 1970 to 9999.
+        ValueError: The value is neither, or not within the years 1970 to 9999.
     """
-    if type(value) is int:  # a bool is an int to isinstance
+    if type(value) is int:  # isinstance would accept a bool
         return _in_range(value)
     if type(value) is str:
         return parse_timestamp(value)
@@ -43,10 +43,11 @@ def read_timestamp(value: object) -> int:
 def parse_timestamp(text: str) -> int:
     """Return the milliseconds since the epoch of an RFC 3339 date-time.
 
-    The offset is Z or +hh:mm; T and Z may be in lower case; digits below a millisecond are cut off.
+    The offset is Z or +hh:mm; T and Z may be in lower case; digits below a millisecond are
+    truncated.
 
     Raises:
-        ValueError: It is none, or not within the years 1970 to 9999.
+        ValueError: The text is no such date-time, or not within the years 1970 to 9999.
     """
     if _DATE_TIME.fullmatch(text) is None:
         message = "not an RFC 3339 date-time with offset, such as 2025-11-03T00:00:00Z"
@@ -64,7 +65,7 @@ def parse_timestamp(text: str) -> int:
 
 
 def format_timestamp(time_ms: int) -> str:
-    """Return the RFC 3339 date-time, in UTC, without a fraction when the second is whole."""
+    """Return the RFC 3339 date-time in UTC, without a fraction if the second is whole."""
     moment = _EPOCH + time_ms * _MILLISECOND
     precision = "milliseconds" if time_ms % _SECOND_MS else "seconds"
     return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"

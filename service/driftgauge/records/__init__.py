@@ -1,1 +1,1 @@
-"""The records of the internal topics: partials between the two stages, and each shard's changelog."""
+"""Codecs of the internal topics' records: the partials between the two stages, and the shards' changelogs."""

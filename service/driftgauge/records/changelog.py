@@ -1,8 +1,8 @@
-"""The records of a shard's changelog: a key that can be read, a value in fixed form.
+"""The codec of a shard's changelog records: a readable key, a versioned value.
 
-`schemas/changelog.v1.md` describes them byte by byte. The same key, and the same value, is always the
-same bytes. What is written at every commit is binary, what changes more rarely is JSON. Later versions may
-add fields and kinds of records; a reader ignores both. All else that changes raises the version.
+`schemas/changelog.v1.md` describes both byte by byte. Equal keys and equal values have equal bytes. Values
+written at every commit are binary, values that change more rarely are JSON. Later versions may add fields and
+kinds of records; a reader ignores both. Any other change raises the version.
 """
 
 import struct
@@ -27,66 +27,66 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.records.integers import (
-    read_event_times,
-    read_source_block,
-    read_tally,
-    write_event_times,
-    write_source_block,
-    write_tally,
-)
-from driftgauge.records.judgements import (
-    read_examples,
-    read_history,
-    read_result,
-    write_examples,
-    write_history,
-    write_result,
+from driftgauge.records.binary_values import (
+    decode_event_times,
+    decode_source_block,
+    decode_tally,
+    encode_event_times,
+    encode_source_block,
+    encode_tally,
 )
 from driftgauge.records.keys import decode_key, encode_key
-from driftgauge.records.refusals import damaged, demand, other_version
-from driftgauge.records.status import read_position, read_status, write_position, write_status
+from driftgauge.records.record_errors import damage_error, require, version_error
+from driftgauge.records.result_values import (
+    decode_examples,
+    decode_history,
+    decode_result,
+    encode_examples,
+    encode_history,
+    encode_result,
+)
+from driftgauge.records.status_values import decode_position, decode_status, encode_position, encode_status
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
 _VERSION = 1
 
-_READ: dict[type[Key], Callable[[bytes], Value]] = {
-    PositionKey: read_position,
-    SourcesKey: read_source_block,
-    StreamKey: read_status,
-    EventTimeKey: read_event_times,
-    PaneKey: read_tally,
-    ExamplesKey: read_examples,
-    PublishedKey: read_result,
-    HistoryKey: read_history,
+_DECODERS: dict[type[Key], Callable[[bytes], Value]] = {
+    PositionKey: decode_position,
+    SourcesKey: decode_source_block,
+    StreamKey: decode_status,
+    EventTimeKey: decode_event_times,
+    PaneKey: decode_tally,
+    ExamplesKey: decode_examples,
+    PublishedKey: decode_result,
+    HistoryKey: decode_history,
 }
 
 
 def encode_value(value: Value) -> bytes:
-    """Return a record's value; its kind is in the key."""
+    """Return the bytes of a record's value; the key holds its kind."""
     match value:
         case ShardPosition():
-            content = write_position(value)
+            content = encode_position(value)
         case SourceBlock():
-            content = write_source_block(value)
+            content = encode_source_block(value)
         case StreamStatus():
-            content = write_status(value)
+            content = encode_status(value)
         case WindowResult():
-            content = write_result(value)
+            content = encode_result(value)
         case VerdictHistory():
-            content = write_history(value)
+            content = encode_history(value)
         case np.ndarray():
-            content = write_tally(value) if value.ndim == 1 else write_event_times(value)
+            content = encode_tally(value) if value.ndim == 1 else encode_event_times(value)
         case _:
-            content = write_examples(value)
+            content = encode_examples(value)
     return bytes([_VERSION]) + content
 
 
 def decode(key: bytes, value: bytes | None) -> tuple[Key, Value | None] | None:
-    """Return what a record says: a tombstone's value is None; None for a kind of a later version.
+    """Return a record's key and value; the value of a tombstone is None.
 
-    Such a record is to be skipped, and left as it is.
+    Return None for a kind of a later version: the caller skips such a record and leaves it in the topic.
 
     Raises:
         StateError: The key is malformed, or the value is damaged or of another version.
@@ -96,11 +96,11 @@ def decode(key: bytes, value: bytes | None) -> tuple[Key, Value | None] | None:
         return None
     if value is None:
         return parsed, None
-    what = f"the changelog record {key.decode('ascii')}"
+    name = f"the changelog record {key.decode('ascii')}"
     if value and value[0] != _VERSION:
-        raise other_version(what, value[0], _VERSION)
+        raise version_error(name, value[0], _VERSION)
     try:
-        demand(value, "it is empty")
-        return parsed, _READ[type(parsed)](value[1:])
+        require(value, "the value is empty")
+        return parsed, _DECODERS[type(parsed)](value[1:])
     except (ValueError, OverflowError, struct.error) as error:
-        raise damaged(what, error) from error
+        raise damage_error(name, error) from error

@@ -1,4 +1,4 @@
-"""The body of a part with deltas: what a commit adds to panes, and the examples that it brings."""
+"""The codec of a part that holds deltas: a commit's additions to panes, and its examples."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -12,14 +12,14 @@ from driftgauge.core.counting.partial import CommitId, ExamplesDelta, PaneDelta,
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Segment
 from driftgauge.events.contract import STREAM_NAME
-from driftgauge.records.framing import Frame, Header, Names, assemble
+from driftgauge.records.framing import Frame, NameTable, PartHeader, encode_body
 from driftgauge.records.model import RecordModel
-from driftgauge.records.refusals import demand
+from driftgauge.records.record_errors import require
 
 __all__ = ["decode_deltas", "encode_deltas"]
 
-_PLACES = 5  # stream, scheme, segment, topic, partition
-_NUMBERS = 3  # start_ms, events, offset
+_INDEX_COLUMNS = 5  # stream, scheme, segment, topic, partition
+_NUMBER_COLUMNS = 3  # start_ms, events, offset
 _TALLY_TYPES = {4: "<i4", 8: "<i8"}
 _NARROW = np.iinfo(np.int32)
 
@@ -34,31 +34,31 @@ class _Scheme(RecordModel):
     segment_keys: tuple[str, ...]
     statistics: tuple[tuple[str, Annotated[int, Field(ge=0, lt=2**31)]], ...]
 
-    def read(self) -> Scheme:
+    def to_scheme(self) -> Scheme:
         return Scheme(self.baseline, self.pane_ms, self.segment_keys, self.statistics)
 
 
-class _Header(Header):
+class _DeltasHeader(PartHeader):
     streams: tuple[_Stream, ...]
     schemes: tuple[_Scheme, ...]
     segments: tuple[tuple[str, str] | None, ...]
     topics: tuple[str, ...]
     tally_bytes: Literal[4, 8]
-    # Stream, scheme, the pane's start, and of each example its cluster, rank and name.
+    # Stream, scheme, start of the pane, and the cluster, rank and name of each example.
     examples: tuple[tuple[_Index, _Index, _Time, tuple[tuple[_Index, _Index, str], ...]], ...]
 
 
 def encode_deltas(commit: CommitId, shards: int, deltas: Sequence[PaneDelta | ExamplesDelta]) -> bytes:
-    """Return the body of a part."""
-    streams, schemes, topics = Names[str](), Names[Scheme](), Names[str]()
-    segments = Names[Segment | None]()
+    """Return the body of a part; `decode_deltas` reads it."""
+    streams, schemes, topics = NameTable[str](), NameTable[Scheme](), NameTable[str]()
+    segments = NameTable[Segment | None]()
     panes = [delta for delta in deltas if isinstance(delta, PaneDelta)]
-    places = [
+    indices = [
         (
-            streams.place(delta.stream),
-            schemes.place(delta.scheme),
-            segments.place(delta.segment),
-            topics.place(delta.first[0][0]),
+            streams.index(delta.stream),
+            schemes.index(delta.scheme),
+            segments.index(delta.segment),
+            topics.index(delta.first[0][0]),
             delta.first[0][1],
         )
         for delta in panes
@@ -66,8 +66,8 @@ def encode_deltas(commit: CommitId, shards: int, deltas: Sequence[PaneDelta | Ex
     numbers = [(delta.start_ms, delta.events, delta.first[1]) for delta in panes]
     examples = [
         (
-            streams.place(delta.stream),
-            schemes.place(delta.scheme),
+            streams.index(delta.stream),
+            schemes.index(delta.scheme),
             delta.start_ms,
             [(example.cluster, example.rank, example.event_id) for example in delta.examples],
         )
@@ -86,49 +86,49 @@ def encode_deltas(commit: CommitId, shards: int, deltas: Sequence[PaneDelta | Ex
         "examples": examples,
     }
     sections = [
-        np.array(places, "<i4").reshape(-1, _PLACES).T.tobytes(),
-        np.array(numbers, "<i8").reshape(-1, _NUMBERS).T.tobytes(),
+        np.array(indices, "<i4").reshape(-1, _INDEX_COLUMNS).T.tobytes(),
+        np.array(numbers, "<i8").reshape(-1, _NUMBER_COLUMNS).T.tobytes(),
         tallies.astype(_TALLY_TYPES[tally_bytes]).tobytes(),
     ]
-    return assemble(commit, shards, header, sections)
+    return encode_body(commit, shards, header, sections)
 
 
 def decode_deltas(frame: Frame) -> Partial:
-    """Return the part of a frame.
+    """Return the deltas in a frame.
 
     Raises:
-        ValueError: The frame does not hold what was encoded.
-        OverflowError: The same.
+        ValueError: The frame breaks the format.
+        OverflowError: A number of the header does not fit its type.
     """
-    header = _Header.model_validate_json(frame.header)
-    schemes = tuple(scheme.read() for scheme in header.schemes)
+    header = _DeltasHeader.model_validate_json(frame.header)
+    schemes = tuple(scheme.to_scheme() for scheme in header.schemes)
     return Partial(
         header.commit_id,
         frame.index,
         frame.parts,
         header.shards,
-        _panes(frame, header, schemes),
-        _examples(header, schemes),
+        _decode_panes(frame, header, schemes),
+        _decode_examples(header, schemes),
     )
 
 
-def _panes(frame: Frame, header: _Header, schemes: tuple[Scheme, ...]) -> tuple[PaneDelta, ...]:
-    demand(len(frame.sections) >= 3, "a section is missing")  # noqa: PLR2004 - as written above
-    places = np.frombuffer(frame.sections[0], "<i4").reshape(_PLACES, -1)
-    numbers = np.frombuffer(frame.sections[1], "<i8").reshape(_NUMBERS, -1)
-    demand(places.shape[1] == numbers.shape[1], "its columns differ in length")
-    named = (len(header.streams), len(schemes), len(header.segments), len(header.topics), 2**31)
-    demand(_are_within(places, named) and (numbers[1:] >= 0).all(), "a number is out of range")
-    lengths = np.array([scheme.length for scheme in schemes], np.int64)[places[1]]
+def _decode_panes(frame: Frame, header: _DeltasHeader, schemes: tuple[Scheme, ...]) -> tuple[PaneDelta, ...]:
+    require(len(frame.sections) >= 3, "a section is missing")  # noqa: PLR2004 - as many as `encode_deltas` writes
+    indices = np.frombuffer(frame.sections[0], "<i4").reshape(_INDEX_COLUMNS, -1)
+    numbers = np.frombuffer(frame.sections[1], "<i8").reshape(_NUMBER_COLUMNS, -1)
+    require(indices.shape[1] == numbers.shape[1], "the columns differ in length")
+    limits = (len(header.streams), len(schemes), len(header.segments), len(header.topics), 2**31)
+    require(_are_below(indices, limits) and (numbers[1:] >= 0).all(), "a number is out of range")
+    lengths = np.array([scheme.length for scheme in schemes], np.int64)[indices[1]]
     ends = np.cumsum(lengths)
     tallies = np.frombuffer(frame.sections[2], _TALLY_TYPES[header.tally_bytes])
-    demand(len(tallies) == lengths.sum(), "its tallies are not as long as their schemes say")
-    # A tally that is kept must not keep the whole record, so each has memory of its own.
+    require(len(tallies) == lengths.sum(), "the tallies are not as long as their schemes require")
+    # Each tally is copied, so that a stored tally does not keep the whole record in memory.
     values = [
         tallies[start:end].astype(np.int64)
         for start, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)
     ]
-    columns = (*places.tolist(), *numbers.tolist())
+    columns = (*indices.tolist(), *numbers.tolist())
     return tuple(
         PaneDelta(
             header.streams[stream],
@@ -145,10 +145,10 @@ def _panes(frame: Frame, header: _Header, schemes: tuple[Scheme, ...]) -> tuple[
     )
 
 
-def _examples(header: _Header, schemes: tuple[Scheme, ...]) -> tuple[ExamplesDelta, ...]:
-    named = (len(header.streams), len(schemes))
-    places = np.array([delta[:2] for delta in header.examples], np.int64).reshape(-1, len(named)).T
-    demand(_are_within(places, named), "an example is of no stream or scheme")
+def _decode_examples(header: _DeltasHeader, schemes: tuple[Scheme, ...]) -> tuple[ExamplesDelta, ...]:
+    limits = (len(header.streams), len(schemes))
+    indices = np.array([delta[:2] for delta in header.examples], np.int64).reshape(-1, len(limits)).T
+    require(_are_below(indices, limits), "an example names no stream or scheme of the header")
     return tuple(
         ExamplesDelta(
             header.streams[stream], schemes[scheme], start_ms, tuple(Example(*each) for each in examples)
@@ -157,7 +157,6 @@ def _examples(header: _Header, schemes: tuple[Scheme, ...]) -> tuple[ExamplesDel
     )
 
 
-def _are_within(columns: NDArray[np.signedinteger], named: tuple[int, ...]) -> bool:
-    """Tell whether each column, (columns, n), stays within 0 and the number of what it names."""
-    limits = np.array(named, np.int64)[:, np.newaxis]
-    return bool(((columns >= 0) & (columns < limits)).all())
+def _are_below(columns: NDArray[np.signedinteger], limits: tuple[int, ...]) -> bool:
+    """Return whether the values of each column, (columns, n), are at least 0 and below the column's limit."""
+    return bool(((columns >= 0) & (columns < np.array(limits, np.int64)[:, np.newaxis])).all())

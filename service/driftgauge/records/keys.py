@@ -1,6 +1,6 @@
-"""The keys of the changelog: ASCII text that any console consumer shows, the kind first.
+"""The codec of changelog keys: readable ASCII text, the kind first.
 
-The same key is always the same bytes, as compaction needs it.
+Equal keys have equal bytes, as compaction requires.
 """
 
 import re
@@ -20,13 +20,13 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
-from driftgauge.records.refusals import damaged, demand
+from driftgauge.records.record_errors import damage_error, require
 
 __all__ = ["decode_key", "encode_key"]
 
 
 def encode_key(key: Key) -> bytes:
-    """Return a record's key, such as `pane/resnet18-fc1/0123456789abcdef-89abcdef/60000/1762128000000`."""
+    """Return a key's bytes, such as `pane/resnet18-fc1/0123456789abcdef-89abcdef/60000/1762128000000`."""
     match key:
         case PositionKey():
             text = "position"
@@ -51,24 +51,24 @@ def encode_key(key: Key) -> bytes:
 
 
 def decode_key(key: bytes) -> Key | None:
-    """Return the key that a record has; None of a kind that this version does not know.
+    """Return the key of a record; None for a kind that this version does not know.
 
     Raises:
-        StateError: It is malformed.
+        StateError: The key is malformed.
     """
     text = key.decode("ascii", errors="replace")
     kind, _, _ = text.partition("/")
     if kind not in _KINDS:
         return None
     form, parse = _KINDS[kind]
-    what = f"a changelog record of kind {kind}"
+    name = f"a changelog record of kind {kind}"
     fields = form.fullmatch(text)
     if fields is None:
-        raise damaged(what, ValueError("its key is not of the kind's form"))
+        raise damage_error(name, ValueError("the key does not match the form of its kind"))
     try:
         return parse(*fields.groups())
     except ValueError as error:
-        raise damaged(what, error) from error
+        raise damage_error(name, error) from error
 
 
 def _window(window: Window) -> str:
@@ -89,8 +89,8 @@ def _parse_examples(stream: str, scheme: str, size: str, start: str) -> Examples
 
 def _unquote(quoted: str) -> str:
     text = unquote(quoted, errors="strict")
-    # Otherwise one segment would have two keys, and compaction would keep both.
-    demand(quote(text, safe="") == quoted, "its segment is quoted otherwise than it would be written")
+    # One segment with two keys would keep both through compaction.
+    require(quote(text, safe="") == quoted, "its segment is not in canonical percent-encoding")
     return text
 
 

@@ -1,4 +1,4 @@
-"""What all JSON of the internal topics has in common."""
+"""The base model of all JSON in the internal topics."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,6 +6,6 @@ __all__ = ["RecordModel"]
 
 
 class RecordModel(BaseModel):
-    """An object. Fields of later versions are ignored, so that replicas of two versions can share a topic."""
+    """A JSON object; fields of later versions are ignored, so replicas of two versions can share a topic."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")

@@ -1,4 +1,4 @@
-"""The body of a part with progress: how far a commit read each source partition of its producer."""
+"""The codec of a part that holds progress: offsets and event times of a commit's source partitions."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -10,14 +10,14 @@ from pydantic import Field
 
 from driftgauge.core.counting.partial import CommitId, PartitionProgress, Progress, StreamTime
 from driftgauge.events.contract import STREAM_NAME
-from driftgauge.records.framing import Frame, Header, Names, assemble
+from driftgauge.records.framing import Frame, NameTable, PartHeader, encode_body
 from driftgauge.records.model import RecordModel
-from driftgauge.records.refusals import demand
+from driftgauge.records.record_errors import require
 
 __all__ = ["decode_progress", "encode_progress"]
 
-_NUMBERS = 9  # topic, partition, streams, start, end, begins, lost, since_ms, caught_up_ms
-_TIMES = 4  # stream, newest_ms, read_ms, first_ms
+_NUMBER_COLUMNS = 9  # topic, partition, streams, start, end, begins, lost, since_ms, caught_up_ms
+_TIME_COLUMNS = 4  # stream, newest_ms, read_ms, first_ms
 _NULL = -(2**63)
 
 _Stream = Annotated[str, Field(pattern=f"^{STREAM_NAME}$")]
@@ -29,18 +29,18 @@ class _Topic(RecordModel):
     partitions: Annotated[int, Field(ge=0)]
 
 
-class _Header(Header):
+class _ProgressHeader(PartHeader):
     topics: tuple[_Topic, ...]
     streams: tuple[_Stream, ...]
 
 
 def encode_progress(commit: CommitId, shards: int, partitions: Sequence[PartitionProgress]) -> bytes:
-    """Return the body of a part."""
-    # A replica may see a topic grow between two of its partitions, so the size is part of the name.
-    topics, streams = Names[tuple[str, str, int]](), Names[str]()
+    """Return the body of a part; `decode_progress` reads it."""
+    # A topic can grow while a replica lists its partitions, so the size is part of the name.
+    topics, streams = NameTable[tuple[str, str, int]](), NameTable[str]()
     numbers = [
         (
-            topics.place((progress.partition[0], progress.topic_id, progress.partitions)),
+            topics.index((progress.partition[0], progress.topic_id, progress.partitions)),
             progress.partition[1],
             len(progress.streams),
             progress.start,
@@ -53,7 +53,7 @@ def encode_progress(commit: CommitId, shards: int, partitions: Sequence[Partitio
         for progress in partitions
     ]
     times = [
-        (streams.place(stream), time.newest_ms, time.read_ms, time.first_ms)
+        (streams.index(stream), time.newest_ms, time.read_ms, time.first_ms)
         for progress in partitions
         for stream, time in sorted(progress.streams.items())
     ]
@@ -62,54 +62,56 @@ def encode_progress(commit: CommitId, shards: int, partitions: Sequence[Partitio
         "streams": list(streams),
     }
     sections = [
-        np.array(numbers, "<i8").reshape(-1, _NUMBERS).T.tobytes(),
-        np.array(times, "<i8").reshape(-1, _TIMES).T.tobytes(),
+        np.array(numbers, "<i8").reshape(-1, _NUMBER_COLUMNS).T.tobytes(),
+        np.array(times, "<i8").reshape(-1, _TIME_COLUMNS).T.tobytes(),
     ]
-    return assemble(commit, shards, header, sections)
+    return encode_body(commit, shards, header, sections)
 
 
 def decode_progress(frame: Frame) -> Progress:
-    """Return the part of a frame.
+    """Return the progress in a frame.
 
     Raises:
-        ValueError: The frame does not hold what was encoded.
+        ValueError: The frame breaks the format.
     """
-    header = _Header.model_validate_json(frame.header)
+    header = _ProgressHeader.model_validate_json(frame.header)
     return Progress(
         header.commit_id,
         frame.index,
         frame.parts,
         header.shards,
-        tuple(_partitions(frame, header)),
+        tuple(_decode_partitions(frame, header)),
     )
 
 
-def _partitions(frame: Frame, header: _Header) -> Iterator[PartitionProgress]:
-    demand(len(frame.sections) >= 2, "a section is missing")  # noqa: PLR2004 - as written above
-    numbers = np.frombuffer(frame.sections[0], "<i8").reshape(_NUMBERS, -1)
-    times = np.frombuffer(frame.sections[1], "<i8").reshape(_TIMES, -1)
-    # All but the wall times are numbers of something. A record is read of each replica every second, so
-    # numpy is asked no more often than needed.
+def _decode_partitions(frame: Frame, header: _ProgressHeader) -> Iterator[PartitionProgress]:
+    require(len(frame.sections) >= 2, "a section is missing")  # noqa: PLR2004 - as many as `encode_progress` writes
+    numbers = np.frombuffer(frame.sections[0], "<i8").reshape(_NUMBER_COLUMNS, -1)
+    times = np.frombuffer(frame.sections[1], "<i8").reshape(_TIME_COLUMNS, -1)
+    # Every replica writes such a record each second, so these checks make few calls to numpy. Only the two
+    # wall times may be negative.
     lowest, highest = numbers[:7].min(initial=0), numbers.max(axis=1, initial=-1).tolist()
     limits = len(header.topics), 2**31, 2**31, 2**63, 2**63, 2
-    demand(lowest >= 0 and all(map(lt, highest, limits)), "a number is out of range")
-    demand(times[0].min(initial=0) >= 0, "a number is out of range")
-    demand(times[0].max(initial=-1) < len(header.streams), "a number is out of range")
-    demand(numbers[2].sum() == times.shape[1], "it has more or fewer times than streams")
-    rest = zip(*times.tolist(), strict=True)
+    require(lowest >= 0 and all(map(lt, highest, limits)), "a number is out of range")
+    require(times[0].min(initial=0) >= 0, "a number is out of range")
+    require(times[0].max(initial=-1) < len(header.streams), "a number is out of range")
+    require(
+        numbers[2].sum() == times.shape[1], "the number of event times differs from the number of streams"
+    )
+    rows = zip(*times.tolist(), strict=True)
     for topic, partition, streams, start, end, begins, lost, since_ms, caught_up_ms in zip(
         *numbers.tolist(), strict=True
     ):
-        named = header.topics[topic]
+        source = header.topics[topic]
         of_stream = {
             header.streams[stream]: StreamTime(newest_ms, read_ms, first_ms)
-            for stream, newest_ms, read_ms, first_ms in islice(rest, streams)
+            for stream, newest_ms, read_ms, first_ms in islice(rows, streams)
         }
-        demand(len(of_stream) == streams, "a stream is there twice")
+        require(len(of_stream) == streams, "a stream occurs twice in a partition")
         yield PartitionProgress(
-            (named.name, partition),
-            named.id,
-            named.partitions,
+            (source.name, partition),
+            source.id,
+            source.partitions,
             start,
             end,
             bool(begins),

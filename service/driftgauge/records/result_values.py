@@ -1,4 +1,4 @@
-"""Results, histories and examples as the changelog keeps them: JSON, for they are written once a window."""
+"""The codec of the changelog's window results, verdict histories and examples: JSON, once per window."""
 
 import base64
 from typing import Annotated
@@ -15,20 +15,20 @@ from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.events.contract import Finite, VerdictName, WindowRecord
 from driftgauge.events.results import from_record, to_record
 from driftgauge.records.model import RecordModel
-from driftgauge.records.refusals import demand
+from driftgauge.records.record_errors import require
 
 __all__ = [
-    "read_examples",
-    "read_history",
-    "read_result",
-    "write_examples",
-    "write_history",
-    "write_result",
+    "decode_examples",
+    "decode_history",
+    "decode_result",
+    "encode_examples",
+    "encode_history",
+    "encode_result",
 ]
 
 _MAX_WINDOWS = 2**31
-# Far more than any windows leave behind, and its square is still a double.
-_MAX_LEARNED = 1e100
+# No history reaches this sum, and its square is still a finite double.
+_MAX_SUM = 1e100
 
 _Count = Annotated[int, Field(ge=0)]
 _NotNegative = Annotated[Finite, Field(ge=0)]
@@ -40,8 +40,8 @@ class _Segment(RecordModel):
     value: str
 
 
-def _each_once(segments: tuple[_Segment, ...]) -> tuple[_Segment, ...]:
-    demand(len({(each.key, each.value) for each in segments}) == len(segments), "a segment is there twice")
+def _require_distinct(segments: tuple[_Segment, ...]) -> tuple[_Segment, ...]:
+    require(len({(each.key, each.value) for each in segments}) == len(segments), "a segment occurs twice")
     return segments
 
 
@@ -52,7 +52,7 @@ class _SegmentMemory(_Segment):
 class _VerdictMemory(RecordModel):
     recent: _Recent
     slow: _NotNegative
-    segments: Annotated[tuple[_SegmentMemory, ...], AfterValidator(_each_once)]
+    segments: Annotated[tuple[_SegmentMemory, ...], AfterValidator(_require_distinct)]
 
     @classmethod
     def of(cls, memory: VerdictMemory) -> "_VerdictMemory":
@@ -62,7 +62,7 @@ class _VerdictMemory(RecordModel):
         )
         return cls(recent=memory.recent, slow=memory.slow_drift, segments=segments)
 
-    def read(self) -> VerdictMemory:
+    def to_memory(self) -> VerdictMemory:
         segments = {(segment.key, segment.value): segment.recent for segment in self.segments}
         return VerdictMemory(self.recent, self.slow, segments)
 
@@ -76,13 +76,13 @@ class _Result(RecordModel):
     recall: _VerdictMemory | None
 
 
-class _Clean(RecordModel):
+class _Estimator(RecordModel):
     windows: Annotated[int, Field(ge=0, le=_MAX_WINDOWS)]
-    chi_squared: Annotated[_NotNegative, Field(le=_MAX_LEARNED)]
+    chi_squared: Annotated[_NotNegative, Field(le=_MAX_SUM)]
     products: str  # base64 of (r, r) little-endian float64; empty without windows
 
     @classmethod
-    def of(cls, clean: OverdispersionEstimator) -> "_Clean":
+    def of(cls, clean: OverdispersionEstimator) -> "_Estimator":
         products = base64.b64encode(clean.products.astype("<f8").tobytes()).decode()
         return cls(
             windows=clean.windows,
@@ -90,18 +90,18 @@ class _Clean(RecordModel):
             products=products if clean.windows else "",
         )
 
-    def read(self, components: int) -> OverdispersionEstimator:
+    def to_estimator(self, components: int) -> OverdispersionEstimator:
         if not self.windows:
-            demand(not self.products and not self.chi_squared, "something was learned from no windows")
+            require(not self.products and not self.chi_squared, "there are sums without windows")
             return OverdispersionEstimator.empty(components)
         values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
         products = values.reshape(components, components).astype(np.float64)
-        demand(_is_sum_of_squares(products), "it is no sum of outer products of shifts")
+        require(_is_sum_of_squares(products), "the matrix is no sum of outer products of shifts")
         return OverdispersionEstimator(self.windows, self.chi_squared, products)
 
 
-class _SegmentClean(_Segment):
-    clean: _Clean
+class _SegmentEstimator(_Segment):
+    clean: _Estimator
 
 
 class _History(RecordModel):
@@ -109,17 +109,17 @@ class _History(RecordModel):
     end_ms: int
     recall: _VerdictMemory
     warm_up: tuple[int, int] | None
-    # A matrix for each segment is made of this number before anything else is known.
+    # This number sizes a matrix per segment before anything else is checked, so it is bounded.
     components: Annotated[int, Field(ge=1, le=MAX_COMPONENTS)]
-    clean: _Clean
-    segments: Annotated[tuple[_SegmentClean, ...], AfterValidator(_each_once)]
+    clean: _Estimator
+    segments: Annotated[tuple[_SegmentEstimator, ...], AfterValidator(_require_distinct)]
 
 
 _EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(strict=True))
 
 
-def write_result(result: WindowResult) -> bytes:
-    """Return a result with all that the next revision, and the gauges, need of it."""
+def encode_result(result: WindowResult) -> bytes:
+    """Return the bytes of a result, with the fields that its next revision and the gauges need."""
     kept = _Result(
         result=to_record(result),
         baseline_counts=tuple(result.baseline_counts.tolist()),
@@ -131,65 +131,65 @@ def write_result(result: WindowResult) -> bytes:
     return kept.model_dump_json().encode()
 
 
-def read_result(content: bytes) -> WindowResult:
-    """Return the result that was written; ValueError where it is none."""
+def decode_result(content: bytes) -> WindowResult:
+    """Return the window result; ValueError if the content is not one."""
     kept = _Result.model_validate_json(content)
     counts = [cluster.count for cluster in kept.result.clusters]
-    demand(len(kept.baseline_counts) == len(counts), "the baseline has other clusters")
-    demand(any(kept.baseline_counts) and any(counts), "there are no events to have shares")
+    require(len(kept.baseline_counts) == len(counts), "the number of clusters differs from the baseline's")
+    require(any(kept.baseline_counts) and any(counts), "the window or the baseline has no events")
     return from_record(
         kept.result,
         baseline_counts=kept.baseline_counts,
         published_ms=kept.published_ms,
         superseded=None if kept.superseded is None else Verdict(kept.superseded),
         slow_drift_limit=kept.slow_limit,
-        memory=None if kept.recall is None else kept.recall.read(),
+        memory=None if kept.recall is None else kept.recall.to_memory(),
     )
 
 
-def write_history(history: VerdictHistory) -> bytes:
-    """Return a history."""
+def encode_history(history: VerdictHistory) -> bytes:
+    """Return the bytes of a verdict history."""
     kept = _History(
         baseline=history.baseline_id,
         end_ms=history.end_ms,
         recall=_VerdictMemory.of(history.memory),
         warm_up=history.warm_up,
         components=len(history.clean.products),
-        clean=_Clean.of(history.clean),
+        clean=_Estimator.of(history.clean),
         segments=tuple(
-            _SegmentClean(key=key, value=value, clean=_Clean.of(clean))
+            _SegmentEstimator(key=key, value=value, clean=_Estimator.of(clean))
             for (key, value), clean in history.segments.items()
         ),
     )
     return kept.model_dump_json().encode()
 
 
-def read_history(content: bytes) -> VerdictHistory:
-    """Return the history that was written; ValueError where it is none."""
+def decode_history(content: bytes) -> VerdictHistory:
+    """Return the verdict history; ValueError if the content is not one."""
     kept = _History.model_validate_json(content)
     return VerdictHistory(
         kept.baseline,
         kept.end_ms,
-        kept.recall.read(),
+        kept.recall.to_memory(),
         kept.warm_up,
-        kept.clean.read(kept.components),
-        {(each.key, each.value): each.clean.read(kept.components) for each in kept.segments},
+        kept.clean.to_estimator(kept.components),
+        {(each.key, each.value): each.clean.to_estimator(kept.components) for each in kept.segments},
     )
 
 
-def write_examples(examples: tuple[Example, ...]) -> bytes:
-    """Return examples."""
+def encode_examples(examples: tuple[Example, ...]) -> bytes:
+    """Return the bytes of examples."""
     plain = tuple((example.cluster, example.rank, example.event_id) for example in examples)
     return _EXAMPLES.dump_json(plain)
 
 
-def read_examples(content: bytes) -> tuple[Example, ...]:
-    """Return the examples that were written; ValueError where they are none."""
+def decode_examples(content: bytes) -> tuple[Example, ...]:
+    """Return the examples; ValueError if the content holds none."""
     return tuple(Example(*example) for example in _EXAMPLES.validate_json(content))
 
 
 def _is_sum_of_squares(products: NDArray[np.float64]) -> bool:
-    """Tell whether a matrix has what a sum of outer products x x^T always has."""
-    # A comparison with NaN is false, so this refuses what is not finite as well.
-    is_bounded = (np.abs(products) <= _MAX_LEARNED).all()
+    """Return whether a matrix is symmetric with a diagonal of at least 0, as a sum of products x x^T is."""
+    # Comparisons with NaN are false, so this also refuses a matrix that is not finite.
+    is_bounded = (np.abs(products) <= _MAX_SUM).all()
     return bool(is_bounded and (products == products.T).all() and (np.diag(products) >= 0).all())

@@ -1,4 +1,4 @@
-"""A shard's position and a stream's status as the changelog keeps them, in JSON."""
+"""The codec of the changelog's shard positions and stream statuses, JSON."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,7 +11,7 @@ from driftgauge.core.windows.result import Verdict
 from driftgauge.events.contract import VerdictName
 from driftgauge.records.model import RecordModel
 
-__all__ = ["read_position", "read_status", "write_position", "write_status"]
+__all__ = ["decode_position", "decode_status", "encode_position", "encode_status"]
 
 _Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -46,12 +46,12 @@ class _Loss(_Partition):
     to_ms: _Integer | None
 
 
-class _OfSize(RecordModel):
+class _SizeCount(RecordModel):
     size_ms: _Integer
     count: _Count
 
 
-class _Closed(_OfSize):
+class _ClosedCount(_SizeCount):
     verdict: VerdictName
 
 
@@ -63,31 +63,31 @@ class _Status(RecordModel):
     given_up: tuple[_Partition, ...]
     losses: tuple[_Loss, ...]
     counted_twice: tuple[_Pair, ...]
-    late: tuple[_OfSize, ...]
-    closed: tuple[_Closed, ...]
-    revised: tuple[_OfSize, ...]
+    late: tuple[_SizeCount, ...]
+    closed: tuple[_ClosedCount, ...]
+    revised: tuple[_SizeCount, ...]
     alarms: tuple[_Integer, ...]
 
 
-def write_position(position: ShardPosition) -> bytes:
-    """Return a shard's position."""
+def encode_position(position: ShardPosition) -> bytes:
+    """Return the bytes of a shard's position."""
     producers = tuple(
         _Producer(producer=producer, epoch=epoch, commit=number, log_ms=log_ms)
         for (producer, epoch), (number, log_ms) in sorted(position.producers.items())
     )
-    return _write(_Position, position, producers=producers)
+    return _dump(_Position, position, producers=producers)
 
 
-def read_position(content: bytes) -> ShardPosition:
-    """Return the position that was written; ValueError where it is none."""
+def decode_position(content: bytes) -> ShardPosition:
+    """Return the shard's position; ValueError if the content is not one."""
     kept = _Position.model_validate_json(content)
     producers = {(each.producer, each.epoch): (each.commit, each.log_ms) for each in kept.producers}
     return ShardPosition(**{**dict(kept), "producers": producers})
 
 
-def write_status(status: StreamStatus) -> bytes:
-    """Return a stream's status; sets and mappings in order, so that the same is always the same bytes."""
-    return _write(
+def encode_status(status: StreamStatus) -> bytes:
+    """Return the bytes of a stream's status; sorted, so that equal statuses have equal bytes."""
+    return _dump(
         _Status,
         status,
         given_up=tuple(_Partition(topic=topic, partition=index) for topic, index in sorted(status.given_up)),
@@ -98,7 +98,7 @@ def write_status(status: StreamStatus) -> bytes:
         ),
         late=_by_size(status.late),
         closed=tuple(
-            _Closed(size_ms=size_ms, verdict=verdict.value, count=count)
+            _ClosedCount(size_ms=size_ms, verdict=verdict.value, count=count)
             for (size_ms, verdict), count in sorted(status.closed.items())
         ),
         revised=_by_size(status.revised),
@@ -106,10 +106,10 @@ def write_status(status: StreamStatus) -> bytes:
     )
 
 
-def read_status(content: bytes) -> StreamStatus:
-    """Return the status that was written; ValueError where it is none."""
+def decode_status(content: bytes) -> StreamStatus:
+    """Return the stream's status; ValueError if the content is not one."""
     kept = _Status.model_validate_json(content)
-    read = {
+    converted = {
         "given_up": frozenset((each.topic, each.partition) for each in kept.given_up),
         "losses": tuple(
             DataLoss((each.topic, each.partition), each.from_ms, each.to_ms) for each in kept.losses
@@ -119,14 +119,14 @@ def read_status(content: bytes) -> StreamStatus:
         "revised": {each.size_ms: each.count for each in kept.revised},
         "alarms": frozenset(kept.alarms),
     }
-    return StreamStatus(**{**dict(kept), **read})
+    return StreamStatus(**{**dict(kept), **converted})
 
 
-def _write(model: type[RecordModel], value: ShardPosition | StreamStatus, **rows: object) -> bytes:
-    """Return a value's fields in JSON, with `rows` in the place of what JSON has no form for."""
+def _dump(model: type[RecordModel], value: ShardPosition | StreamStatus, **rows: object) -> bytes:
+    """Return a value's fields as JSON; `rows` replaces the fields that JSON cannot hold."""
     plain = {field.name: getattr(value, field.name) for field in fields(value)}
     return model(**{**plain, **rows}).model_dump_json().encode()
 
 
-def _by_size(counts: Mapping[int, int]) -> tuple[_OfSize, ...]:
-    return tuple(_OfSize(size_ms=size_ms, count=count) for size_ms, count in sorted(counts.items()))
+def _by_size(counts: Mapping[int, int]) -> tuple[_SizeCount, ...]:
+    return tuple(_SizeCount(size_ms=size_ms, count=count) for size_ms, count in sorted(counts.items()))
