@@ -19,7 +19,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
@@ -171,7 +171,7 @@ def build_busy_telemetry():
 def make_ready(health, *conditions):
     """Say that these conditions are met, or all."""
     for condition in conditions or health.conditions:
-        health.set_ready(Condition(condition), met=True)
+        health.set_condition(ReadinessCondition(condition), is_met=True)
 
 
 def families(telemetry):

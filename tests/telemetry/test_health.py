@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from tests.kafka.parts import StandingClock
 from tests.telemetry.builders import make_ready
 
@@ -52,26 +52,31 @@ def test_a_role_that_is_not_served_need_not_poll(clock):
 
 
 def test_the_conditions_are_those_of_the_roles_that_are_served():
-    assert set(Health([Role.COUNT, Role.WINDOWS], SYSTEM_CLOCK).conditions) == set(Condition)
-    assert set(Health([Role.WINDOWS], SYSTEM_CLOCK).conditions) == set(Condition) - {Condition.COUNT}
-    assert Health([Role.WINDOWS], SYSTEM_CLOCK).missing() == [Condition.BASELINES_LOADED, Condition.WINDOWS]
+    assert set(Health([Role.COUNT, Role.WINDOWS], SYSTEM_CLOCK).conditions) == set(ReadinessCondition)
+    assert set(Health([Role.WINDOWS], SYSTEM_CLOCK).conditions) == set(ReadinessCondition) - {
+        ReadinessCondition.COUNT
+    }
+    assert Health([Role.WINDOWS], SYSTEM_CLOCK).missing() == [
+        ReadinessCondition.BASELINES_LOADED,
+        ReadinessCondition.WINDOWS,
+    ]
 
 
 def test_nothing_is_ready_at_the_start_but_the_clock_until_it_is_found_to_be_off(health):
-    assert health.missing() == sorted(set(Condition) - {Condition.CLOCK})
+    assert health.missing() == sorted(set(ReadinessCondition) - {ReadinessCondition.CLOCK})
 
 
-@pytest.mark.parametrize("missing", list(Condition))
+@pytest.mark.parametrize("missing", list(ReadinessCondition))
 def test_readiness_needs_every_condition(health, missing):
     make_ready(health)
     assert health.missing() == []
-    health.set_ready(missing, met=False)
+    health.set_condition(missing, is_met=False)
     assert health.missing() == [missing]
 
 
 def test_a_clock_that_is_off_is_no_reason_for_a_restart(health):
     make_ready(health)
-    health.set_ready(Condition.CLOCK, met=False)
+    health.set_condition(ReadinessCondition.CLOCK, is_met=False)
     assert health.is_alive()
 
 
@@ -84,9 +89,9 @@ def turns(caplog):
 def test_only_the_turns_of_readiness_are_logged(health, turns):
     for _ in range(2):
         make_ready(health)
-    health.set_ready(Condition.COUNT, met=False)
-    health.set_ready(Condition.CLOCK, met=False)
-    make_ready(health, Condition.COUNT)
+    health.set_condition(ReadinessCondition.COUNT, is_met=False)
+    health.set_condition(ReadinessCondition.CLOCK, is_met=False)
+    make_ready(health, ReadinessCondition.COUNT)
     assert turns() == [("ready", []), ("not ready", ["count"])]
-    make_ready(health, Condition.CLOCK)
+    make_ready(health, ReadinessCondition.CLOCK)
     assert turns()[2:] == [("ready", [])]

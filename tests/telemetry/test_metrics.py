@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.events.rejection import Reason
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 from tests.telemetry.builders import (
     EVENTS,
@@ -97,16 +97,16 @@ def test_a_rejection_without_a_configured_stream_has_an_empty_stream(telemetry, 
 def test_each_condition_of_readiness_is_told_apart():
     health = Health(tuple(Role), SYSTEM_CLOCK)
     value = value_of(build_telemetry(health=health))
-    assert {condition: value("ready", condition=condition) for condition in Condition} == {
-        Condition.BASELINES_LOADED: 0,
-        Condition.COUNT: 0,
-        Condition.WINDOWS: 0,
-        Condition.CLOCK: 1,
+    assert {condition: value("ready", condition=condition) for condition in ReadinessCondition} == {
+        ReadinessCondition.BASELINES_LOADED: 0,
+        ReadinessCondition.COUNT: 0,
+        ReadinessCondition.WINDOWS: 0,
+        ReadinessCondition.CLOCK: 1,
     }
     make_ready(health)
-    health.set_ready(Condition.CLOCK, met=False)
-    assert {condition for condition in Condition if not value("ready", condition=condition)} == {
-        Condition.CLOCK
+    health.set_condition(ReadinessCondition.CLOCK, is_met=False)
+    assert {condition for condition in ReadinessCondition if not value("ready", condition=condition)} == {
+        ReadinessCondition.CLOCK
     }
 
 

@@ -5,7 +5,7 @@ from prometheus_client import generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 from tests.telemetry.builders import (
     BOTH,
@@ -80,8 +80,8 @@ def test_a_poll_shows_in_seconds_by_role_and_keeps_that_role_alive(count, value,
 
 
 def test_a_role_is_ready_from_its_first_assignment_though_it_may_be_empty(count, health):
-    make_ready(health, Condition.BASELINES_LOADED, Condition.WINDOWS)
-    assert health.missing() == [Condition.COUNT]
+    make_ready(health, ReadinessCondition.BASELINES_LOADED, ReadinessCondition.WINDOWS)
+    assert health.missing() == [ReadinessCondition.COUNT]
     count.assigned([], [])
     assert health.missing() == []
 
@@ -89,7 +89,7 @@ def test_a_role_is_ready_from_its_first_assignment_though_it_may_be_empty(count,
 def test_a_role_whose_session_is_lost_is_not_ready_until_it_has_joined_again(count, health, value, caplog):
     make_ready(health)
     count.session_lost("the brokers are away", 0.5)
-    assert health.missing() == [Condition.COUNT]
+    assert health.missing() == [ReadinessCondition.COUNT]
     assert (value("sessions_lost_total", role="count"), value("sessions_lost_total", role="windows")) == (
         1,
         0,
@@ -167,8 +167,8 @@ def test_a_stable_offset_that_stands_still_shows_until_it_moves(count, windows, 
 
 
 def test_a_hanging_transaction_names_partition_producer_and_remedy(count, caplog):
-    count.hangs(FIRST, 40, 61.4, "producer 7, epoch 0")
-    count.hangs(FIRST, 40, 61.4, None)
+    count.transaction_hangs(FIRST, 40, 61.4, "producer 7, epoch 0")
+    count.transaction_hangs(FIRST, 40, 61.4, None)
     first, second = caplog.records
     assert (first.levelname, first.role, first.partition, first.open_since_s, first.producer) == (
         "ERROR",
@@ -286,7 +286,7 @@ def test_a_clock_that_is_off_shows_and_ends_readiness(count, value, health):
     assert value("clock_offset_seconds", role="count") is None
     count.clock_is_off(-2_500, is_off=True)
     assert value("clock_offset_seconds", role="count") == -2.5
-    assert health.missing() == [Condition.CLOCK]
+    assert health.missing() == [ReadinessCondition.CLOCK]
     count.clock_is_off(-100, is_off=False)
     assert health.missing() == []
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import ConfigError
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.server import MetricsServer
 from tests.kafka.parts import StandingClock
 from tests.telemetry.builders import BOTH, build_result, build_telemetry, make_ready, show_busy_shard
@@ -113,11 +113,13 @@ def test_a_live_loop_is_alive_and_one_that_stands_still_is_logged_and_is_not(get
     clock.move(90)
     status, _, body = get("/livez")
     assert (status, json.loads(body)) == (503, {"alive": False, "since_poll_seconds": 90.0})
-    assert [record.getMessage() for record in caplog.records] == ["poll loop stands still"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "no poll within the bound; the process must be restarted"
+    ]
 
 
 def test_what_readiness_lacks_is_listed(get, health):
-    make_ready(health, Condition.BASELINES_LOADED)
+    make_ready(health, ReadinessCondition.BASELINES_LOADED)
     status, _, body = get("/readyz")
     assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["count", "windows"]})
     make_ready(health)
@@ -127,7 +129,7 @@ def test_what_readiness_lacks_is_listed(get, health):
 
 def test_a_role_whose_clients_are_lost_ends_readiness_and_not_life(get, health):
     make_ready(health)
-    health.set_ready(Condition.WINDOWS, met=False)
+    health.set_condition(ReadinessCondition.WINDOWS, is_met=False)
     status, _, body = get("/readyz")
     assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["windows"]})
     assert get("/livez")[0] == 200

@@ -168,11 +168,11 @@ def test_a_shard_goes_15_s_after_it_was_last_shown_and_the_others_stay(collector
 def test_a_shard_that_the_group_gave_to_others_goes_at_once(collector, show):
     show(build_result())
     show(shard=1, streams=("texts",))
-    collector.keep([0, 1, 2])
+    collector.keep_only([0, 1, 2])
     assert len({sample.labels.get("stream") for sample in samples_of(collector)} - {None}) == 2
-    collector.keep([1, 2])
+    collector.keep_only([1, 2])
     assert {sample.labels.get("stream", "texts") for sample in samples_of(collector)} == {"texts"}
-    collector.keep([])
+    collector.keep_only([])
     assert samples_of(collector) == []
     assert len(list(collector.collect())) == len(list(collector.describe())), "families without a sample"
 

@@ -68,13 +68,13 @@ def _check(config_path: Path) -> None:
 @click.pass_context
 def health_command(ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool) -> None:
     """Ask a running service whether it is alive; exit with 0 if so, else with 1."""
-    from driftgauge.telemetry.probe import ask, url_of
+    from driftgauge.telemetry.probe import local_url, probe
 
     if config_path is not None and url is not None:
         message = "--config and --url both say where to ask; give one"
         raise ConfigError(message)
     if url is None:
-        url = url_of(HttpSettings() if config_path is None else settings_of(config_path).http)
-    healthy, line = ask(url, ready=ready)
+        url = local_url(HttpSettings() if config_path is None else settings_of(config_path).http)
+    healthy, line = probe(url, ready=ready)
     click.echo(line)
     ctx.exit(0 if healthy else 1)

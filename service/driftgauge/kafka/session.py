@@ -263,7 +263,7 @@ class Session:
         if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
-        self._telemetry.works(well=False)
+        self._telemetry.set_ready(is_ready=False)
         self._worker.begin_again()
         return Settling(self._clock.monotonic_s(), _count(error, state))
 
@@ -279,7 +279,7 @@ class Session:
             if self._clock.monotonic_s() - state.since_s > _LONGEST_DOUBT_S:
                 raise
             return state
-        self._telemetry.works(well=True)
+        self._telemetry.set_ready(is_ready=True)
         return Working(state.aborts)
 
     def _go_back(self, error: TransactionAborted, state: SessionState) -> SessionState:

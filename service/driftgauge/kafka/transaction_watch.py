@@ -47,7 +47,9 @@ class TransactionWatch:
             offset = self._offsets.offset(at)
             if self._said.get(at) != offset:
                 self._said[at] = offset
-                self._telemetry.hangs(at, offset, waited_s, _writer_of(self._settings, at, offset))
+                self._telemetry.transaction_hangs(
+                    at, offset, waited_s, _writer_of(self._settings, at, offset)
+                )
                 # The others have their turn in the next steps: this one took a second.
                 return
 
