@@ -130,7 +130,7 @@ def test_serving_carries_no_scikit_learn(module):
         (["baseline", "fit", "a.npy", "--stream", "s", "--out", "o", "--clusters", "1"], "'--clusters'"),
         (
             ["baseline", "fit", "a.npy", "--stream", "s", "--out", "o", "--window", "0s"],
-            "no length of a window",
+            "is not a window length",
         ),
         (["baseline", "fit", "a.npy", "--stream", "s", "--out", "o", "--segment", "de"], "does not choose"),
         (["baseline", "compare", "a.safetensors"], "Missing argument 'B'"),
@@ -138,7 +138,10 @@ def test_serving_carries_no_scikit_learn(module):
         (["publish", "a.npy", "--config", "c", "--stream", "s", "--span", "5"], "'5' is not a duration"),
         (["publish", "a.npy", "--config", "c", "--stream", "s", "--start", "5"], "not an RFC 3339 date-time"),
         (["health", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
-        (["health", "--config", "absent.yaml", "--url", "http://localhost:9464"], "--url both say where"),
+        (
+            ["health", "--config", "absent.yaml", "--url", "http://localhost:9464"],
+            "--url both name a service",
+        ),
         (["plan"], "Missing option '--events-per-hour'"),
         (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
         (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),
@@ -192,8 +195,8 @@ def test_config_check_counts_the_warnings_of_every_stream(tmp_path):
     assert result.exit_code == 0, result.output
     *_, past, same, verdict = result.output.splitlines()
     assert past.startswith("  warning: ")
-    assert "which is past" in past
-    assert "hold the same baseline" in same
+    assert "in the past" in past
+    assert "contain the same baseline" in same
     assert verdict.endswith("driftgauge.yaml: 4 warnings")
 
 
@@ -278,8 +281,8 @@ def test_replay_without_json_is_a_line_to_read_for_each_window(config, events):
 def test_replay_says_what_was_refused_on_stderr(config, events):
     done = run("replay", events, "--config", config, "--json")
     assert done.stderr.splitlines() == [
-        "refused: 1 events of no known stream: undecodable",
-        "refused: 1 events of no known stream: unknown_stream",
+        "rejected: 1 events of no known stream: undecodable",
+        "rejected: 1 events of no known stream: unknown_stream",
     ]
 
 
@@ -394,7 +397,7 @@ def test_a_plan_takes_from_a_baseline_what_it_says_and_refuses_to_be_told_as_wel
     assert (record["clusters"], record["components"], record["baseline_count"]) == (4, 2, 100)
     done = run("plan", "--events-per-hour", "1000", "--baseline", path, "--clusters", 5)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "the baseline says what --clusters would; leave out either --baseline or these" in done.stderr
+    assert "--baseline already sets --clusters; remove --baseline or these options" in done.stderr
 
 
 @contextmanager
@@ -459,7 +462,7 @@ def test_a_service_that_does_not_answer_is_not_healthy(url, reason):
 def test_publishing_for_a_stream_that_nobody_watches_is_exit_status_2(config, events):
     done = run("publish", events, "--config", config, "--stream", "nobody")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "does not watch a stream nobody: its events would all be refused" in done.stderr
+    assert "has no stream nobody; the service would reject all events" in done.stderr
 
 
 def test_a_baseline_is_not_fitted_for_a_folder_that_is_not_there(tmp_path):
@@ -467,7 +470,7 @@ def test_a_baseline_is_not_fitted_for_a_folder_that_is_not_there(tmp_path):
         "baseline", "fit", tmp_path / "a.npy", "--stream", "s", "--out", tmp_path / "no" / "b.safetensors"
     )
     assert done.returncode == 2
-    assert "no is not a folder; make it, or write the baseline elsewhere" in done.stderr
+    assert "no is not a folder; create it, or choose another path for --out" in done.stderr
 
 
 def test_events_that_are_published_again_keep_their_times_and_model_version(tmp_path):

@@ -59,8 +59,8 @@ def test_a_time_in_the_past_is_warned_of_while_its_baseline_is_in_force(describe
         ("a", None, {"clusters": 2}), ("b", MONDAY, {"clusters": 3}), ("c", TUESDAY, {}), now_ms=now_ms
     )
     assert lines[3:] == [
-        f"warning: {file} is in force from {start}, which is past: unless every replica listed it before "
-        "then, one window of each size (1h, 1d) is incomplete"
+        f"warning: {file} is in force from {start}, in the past: if any replica did not list it by then, "
+        "one window of each size (1h, 1d) is incomplete"
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_baseline_fitted_after_it_came_into_force_may_have_changed_under_its_n
     )
     _, changed = lines[3:]
     assert changed.startswith(f"warning: b was fitted after its time in force began ({MONDAY}): ")
-    assert changed.endswith("list the new one under another name, with a from to come")
+    assert changed.endswith("list the new one under another name, with a future from")
 
 
 def test_a_first_baseline_fitted_after_the_next_took_over_may_have_changed(describe):
@@ -96,8 +96,8 @@ def test_a_baseline_fitted_just_before_it_came_into_force_is_sound(describe):
 def test_the_same_baseline_twice_in_a_row_is_warned_of(describe):
     _, lines = describe(("a", None, {}), ("a", TUESDAY, {}), ("b", WEDNESDAY, {"clusters": 2}), now_ms=0)
     assert lines[3:] == [
-        "warning: a and a hold the same baseline: restore the first if it was overwritten, for its windows "
-        "are counted by another; else drop the second"
+        "warning: a and a contain the same baseline: if the first was overwritten, restore it, because its "
+        "windows were counted with the former one; otherwise remove the second"
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, Sensitivity
 from driftgauge.errors import ConfigError
-from driftgauge.planning.plan import Request, make_plan, sensitivity_of
+from driftgauge.planning.plan import PlanRequest, make_plan, resolve_sensitivity
 from tests.examples import examples
 from tests.watched import DAY_MS, HOUR_MS, build_baseline
 
@@ -20,7 +20,7 @@ SIZES_MS = [5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY
 
 
 def request(events_per_hour=1_000, *, clusters=20, baseline_count=math.inf, **fields):
-    return Request(
+    return PlanRequest(
         **{
             "events_per_hour": events_per_hour,
             "sensitivity": Sensitivity(clusters, 32, baseline_count),
@@ -41,7 +41,7 @@ def recommended_ms(asked):
 
 def sensitivity(baseline=None, **given):
     every = dict.fromkeys(["clusters", "components", "baseline_count", "dispersion"])
-    return sensitivity_of(baseline, **(every | given))
+    return resolve_sensitivity(baseline, **(every | given))
 
 
 def with_dependence(baseline):
@@ -140,5 +140,5 @@ def test_a_dispersion_that_is_given_stands_above_the_baselines():
 @pytest.mark.parametrize("twice", [{"clusters": 20}, {"components": 2}, {"baseline_count": 100}])
 def test_what_the_baseline_says_is_not_given_as_well(twice):
     option = next(iter(twice)).replace("_", "-")
-    with pytest.raises(ConfigError, match=f"what --{option} would; leave out either --baseline"):
+    with pytest.raises(ConfigError, match=f"already sets --{option}; remove --baseline"):
         sensitivity(build_baseline(), **twice)

@@ -15,9 +15,9 @@ from tests.planning.test_plan import request
 NOTHING = "No window is long enough"
 SMALL_BASELINE = "The baseline counts too few events"
 MANY_CLUSTERS = "clusters are many for this traffic"
-RATIO = "its own chance deviation weighs in every window"
+RATIO = "its sampling error affects every window"
 DAILY = "A daily cycle looks like drift"
-INDEPENDENT = "Events are taken for independent"
+INDEPENDENT = "The plan assumes independent events"
 EVERY = {NOTHING, SMALL_BASELINE, MANY_CLUSTERS, RATIO, DAILY, INDEPENDENT}
 
 
@@ -49,20 +49,20 @@ def test_a_plan_warns_of_what_speaks_against_it_and_of_nothing_else(asked, warni
 
 def test_too_many_clusters_are_told_with_the_number_that_would_do():
     text = one_line(make_plan(request(1_180, clusters=60)))
-    assert "60 clusters are many for this traffic: with 50, windows of 1h would do." in text
+    assert "60 clusters are many for this traffic: with 50, windows of 1h are long enough." in text
     assert "--clusters 50 or fewer" in text
 
 
 def test_a_baseline_that_is_to_be_fitted_is_told_its_size_and_one_that_is_there_what_it_lacks():
-    assert "Let the baseline count 120,000 events or more" in one_line(make_plan(request(1_000)))
+    assert "The baseline should count 120,000 events or more" in one_line(make_plan(request(1_000)))
     text = one_line(make_plan(request(1_000, baseline_count=30_000)))
     assert "The baseline counts 5.0 times the events of a 6h window" in text
-    assert "Let it count 120,000 or more" in text
+    assert "Fit a baseline that counts 120,000 or more" in text
 
 
 def test_a_baseline_too_small_is_told_how_many_would_do():
     text = one_line(make_plan(request(10**6, baseline_count=500)))
-    count = int(text.partition("Let it count ")[2].split()[0].replace(",", ""))
+    count = int(text.partition("Fit a baseline that counts ")[2].split()[0].replace(",", ""))
     assert make_plan(request(10**6, baseline_count=count)).recommended is not None
 
 

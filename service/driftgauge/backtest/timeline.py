@@ -1,4 +1,4 @@
-"""The windows of a stream, or of one of its segments, in order of time, and the alarms among them."""
+"""Timelines of windows, per stream, window size and segment, and the evaluation of their alarms."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,28 +10,28 @@ from driftgauge.core.statistics.budget import YEAR_MS
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.window import Window
 
-__all__ = ["Outcome", "Point", "Track", "tracks_of"]
+__all__ = ["AlarmEvaluation", "Timeline", "WindowPoint", "build_timelines"]
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _HOURS = 24
 
-# Alarms that gather in a third of the day: fewer may do so by chance.
-_ARC_HOURS = 8
-_ARC_SHARE = 0.75
-_ARC_ALARMS = 8
+# A daily cycle puts most alarms into a third of the day; a few alarms may fall there by chance.
+_PEAK_HOURS = 8
+_PEAK_SHARE = 0.75
+_MIN_ALARMS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """What the first complete revision of a window says.
+class WindowPoint:
+    """The first complete revision of a window, or of one of its segments.
 
     Attributes:
         window: The window.
-        count: Its events.
+        count: The number of events.
         verdict: The verdict.
-        js_divergence, mean_shift, p_value: The scores; None where it was not scored.
-        noise_floor: The divergence to expect without drift; None where it is not known.
+        js_divergence, mean_shift, p_value: The scores; None where the window was not scored.
+        noise_floor: The expected divergence without drift; None where unknown.
     """
 
     window: Window
@@ -44,23 +44,23 @@ class Point:
 
     @property
     def is_alarm(self) -> bool:
-        """Whether it says that there is drift, or may be."""
+        """Whether the verdict is warning or drift."""
         return self.verdict in {Verdict.WARNING, Verdict.DRIFT}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the alarms of a track were worth, given when drift began.
+class AlarmEvaluation:
+    """Evaluation of a timeline's alarms against a known start of drift.
 
     Attributes:
-        clean: The windows that end before.
-        false_pages: The pages among them: drift where there was none in the window before.
-        false_alarms: Those that warn or say drift.
-        pages_per_year: The false pages in a year of such windows; None where there is no window.
-        warned_after: How many windows after the beginning of drift the first warning or page came, from
-            1; None where none came.
-        paged_after: The same of the first page.
-        paged_after_ms: Time from the beginning of drift to the end of the window that paged.
+        clean: The number of windows that end before drift starts.
+        false_pages: The pages among them: the verdict turns to drift.
+        false_alarms: The warnings and drift verdicts among them.
+        pages_per_year: False pages per year of such windows; None where there is no such window.
+        warned_after: Position of the first warning or drift verdict after the start of drift, from 1;
+            None where there is none.
+        paged_after: Position of the first drift verdict after the start of drift, likewise.
+        paged_after_ms: Time from the start of drift to the end of that window; None where there is none.
     """
 
     clean: int
@@ -73,12 +73,12 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """The windows of one size.
+class Timeline:
+    """The windows of one stream, size and segment in order of time.
 
     Attributes:
         stream: The stream.
-        size_ms: The windows' size.
+        size_ms: The window size, ms.
         segment: The segment; None for all events.
         points: At least one, in order of time.
     """
@@ -86,11 +86,11 @@ class Track:
     stream: str
     size_ms: int
     segment: Segment | None
-    points: tuple[Point, ...]
+    points: tuple[WindowPoint, ...]
 
     @property
-    def pages(self) -> tuple[Point, ...]:
-        """The windows that would have paged: drift where there was none in the window before."""
+    def pages(self) -> tuple[WindowPoint, ...]:
+        """The windows that would have paged: the verdict is drift, and was not in the window before."""
         first = self.points[:1] if self.points[0].verdict is Verdict.DRIFT else ()
         return (
             *first,
@@ -102,66 +102,66 @@ class Track:
         )
 
     def verdicts(self) -> dict[Verdict, int]:
-        """Return how many windows say what."""
-        found = Counter(point.verdict for point in self.points)
-        return {verdict: found[verdict] for verdict in Verdict}
+        """Return the number of windows by verdict."""
+        numbers = Counter(point.verdict for point in self.points)
+        return {verdict: numbers[verdict] for verdict in Verdict}
 
-    def judge(self, drift_ms: int) -> Outcome:
-        """Return what the alarms were worth if drift began at this event time, and not before."""
+    def evaluate(self, drift_ms: int) -> AlarmEvaluation:
+        """Return the evaluation of the alarms if drift started at this event time, ms."""
         clean = [point for point in self.points if point.window.end_ms <= drift_ms]
         drifted = self.points[len(clean) :]
         pages = self.pages
         false_pages = sum(point.window.end_ms <= drift_ms for point in pages)
-        # Who has been paged before drift began is not paged again for it, but it is seen.
-        paged = _first(drifted, {Verdict.DRIFT})
-        return Outcome(
+        # An alarm that is already active does not page again, but the drift is visible.
+        paged = _first_position(drifted, {Verdict.DRIFT})
+        return AlarmEvaluation(
             clean=len(clean),
             false_pages=false_pages,
             false_alarms=sum(point.is_alarm for point in clean),
             pages_per_year=false_pages * YEAR_MS / (len(clean) * self.size_ms) if clean else None,
-            warned_after=_first(drifted, {Verdict.WARNING, Verdict.DRIFT}),
+            warned_after=_first_position(drifted, {Verdict.WARNING, Verdict.DRIFT}),
             paged_after=paged,
             paged_after_ms=None if paged is None else drifted[paged - 1].window.end_ms - drift_ms,
         )
 
     def alarms_by_hour(self) -> list[int] | None:
-        """Return how many windows that begin in each hour of the day, UTC, warn or say drift.
+        """Return the number of alarms by the hour of the day, UTC, in which their window starts.
 
-        None where windows are as long as a day, which has no hour.
+        None for windows of a day or longer.
         """
         if self.size_ms >= _DAY_MS:
             return None
         hours = Counter(point.window.start_ms // _HOUR_MS % _HOURS for point in self.points if point.is_alarm)
         return [hours[hour] for hour in range(_HOURS)]
 
-    def busy_hours(self) -> tuple[int, int] | None:
-        """Return the hours, from and until, UTC, in which the alarms gather; None where they do not.
+    def peak_alarm_hours(self) -> tuple[int, int] | None:
+        """Return the 8 hours, from and until, UTC, that contain most alarms; None without a peak.
 
-        A daily cycle looks like drift to a window that holds a part of the day.
+        A daily cycle looks like drift to a window that covers part of a day.
         """
         hours = self.alarms_by_hour()
-        if hours is None or sum(hours) < _ARC_ALARMS:
+        if hours is None or sum(hours) < _MIN_ALARMS:
             return None
-        arcs = [sum((hours + hours)[start : start + _ARC_HOURS]) for start in range(_HOURS)]
-        start = max(range(_HOURS), key=arcs.__getitem__)
-        if arcs[start] < _ARC_SHARE * sum(hours):
+        sums = [sum((hours + hours)[start : start + _PEAK_HOURS]) for start in range(_HOURS)]
+        start = max(range(_HOURS), key=sums.__getitem__)
+        if sums[start] < _PEAK_SHARE * sum(hours):
             return None
-        return start, (start + _ARC_HOURS) % _HOURS
+        return start, (start + _PEAK_HOURS) % _HOURS
 
 
-def tracks_of(results: Iterable[WindowResult]) -> list[Track]:
-    """Return the tracks of results: of each window the first complete revision, which is what pages."""
-    first: dict[tuple[str, Window], WindowResult] = {}
+def build_timelines(results: Iterable[WindowResult]) -> list[Timeline]:
+    """Return the timelines of results, with the first complete revision of each window, which may page."""
+    chosen: dict[tuple[str, Window], WindowResult] = {}
     for result in results:
-        known = first.get((result.stream, result.window))
-        if known is None or known.verdict is Verdict.INCOMPLETE:
-            first[result.stream, result.window] = result
-    places: dict[tuple[str, int, Segment | None], list[Point]] = {}
-    for (stream, window), result in sorted(first.items(), key=lambda item: (item[0][0], item[0][1])):
-        places.setdefault((stream, window.size_ms, None), []).append(_point(result))
+        earlier = chosen.get((result.stream, result.window))
+        if earlier is None or earlier.verdict is Verdict.INCOMPLETE:
+            chosen[result.stream, result.window] = result
+    points_by_key: dict[tuple[str, int, Segment | None], list[WindowPoint]] = {}
+    for (stream, window), result in sorted(chosen.items(), key=lambda item: (item[0][0], item[0][1])):
+        points_by_key.setdefault((stream, window.size_ms, None), []).append(_point_of(result))
         for segment in result.segments:
-            places.setdefault((stream, window.size_ms, segment.segment), []).append(
-                Point(
+            points_by_key.setdefault((stream, window.size_ms, segment.segment), []).append(
+                WindowPoint(
                     window=window,
                     count=segment.count,
                     verdict=segment.verdict,
@@ -172,16 +172,16 @@ def tracks_of(results: Iterable[WindowResult]) -> list[Track]:
                 )
             )
     return [
-        Track(stream, size_ms, segment, tuple(points))
+        Timeline(stream, size_ms, segment, tuple(points))
         for (stream, size_ms, segment), points in sorted(
-            places.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or ("", ""))
+            points_by_key.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or ("", ""))
         )
     ]
 
 
-def _point(result: WindowResult) -> Point:
+def _point_of(result: WindowResult) -> WindowPoint:
     score = result.score
-    return Point(
+    return WindowPoint(
         window=result.window,
         count=result.count,
         verdict=result.verdict,
@@ -192,6 +192,8 @@ def _point(result: WindowResult) -> Point:
     )
 
 
-def _first(points: Sequence[Point], verdicts: set[Verdict]) -> int | None:
-    """Return the place, from 1, of the first point with one of the verdicts."""
-    return next((place for place, point in enumerate(points, start=1) if point.verdict in verdicts), None)
+def _first_position(points: Sequence[WindowPoint], verdicts: set[Verdict]) -> int | None:
+    """Return the position, from 1, of the first point with one of the verdicts."""
+    return next(
+        (position for position, point in enumerate(points, start=1) if point.verdict in verdicts), None
+    )
