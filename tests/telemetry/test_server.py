@@ -64,7 +64,7 @@ def server(telemetry, health):
 @pytest.fixture
 def get(server):
     def get(path, **headers):
-        """GET a path; return status, headers and body, whatever the status."""
+        """Return status, headers and body of a GET, for any status."""
         request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
