@@ -43,7 +43,7 @@ TESTS = ("JSD", "T2", "centroid", "combined")
 
 
 @dataclass(frozen=True)
-class Images:
+class LabelledImages:
     """Some images: (N, d) float32 vectors, (N,) clusters, and the rows of each class."""
 
     vectors: NDArray[np.float32]
@@ -59,7 +59,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BurstBaseline:
     """What windows are compared with."""
 
     counts: NDArray[np.int64]
@@ -67,13 +67,15 @@ class Baseline:
     overdispersion: Overdispersion
 
 
-def halve(vectors: NDArray[np.float32], labels: NDArray[np.uint8], split: int) -> tuple[Images, Images]:
+def halve(
+    vectors: NDArray[np.float32], labels: NDArray[np.uint8], split: int
+) -> tuple[LabelledImages, LabelledImages]:
     """Return two halves of the images, clustered by centroids fitted on the first."""
     order = np.random.default_rng([split, 0]).permutation(len(vectors))
     halves = np.split(order, 2)
     centroids = find_centroids(vectors[halves[0]], CLUSTERS, DistanceMetric.EUCLIDEAN, split, lambda _: None)
     first, second = (
-        Images(
+        LabelledImages(
             vectors[rows],
             centroids.assign(vectors[rows]).astype(np.intp),
             [np.flatnonzero(labels[rows] == label) for label in range(CLASSES)],
@@ -83,7 +85,7 @@ def halve(vectors: NDArray[np.float32], labels: NDArray[np.uint8], split: int) -
     return first, second
 
 
-def fit(images: Images, rows: NDArray[np.intp]) -> Baseline:
+def fit(images: LabelledImages, rows: NDArray[np.intp]) -> BurstBaseline:
     """Return the baseline of the windows of some rows, (W, n)."""
     flat = rows.ravel()
     found = moments(images.vectors, flat)
@@ -93,11 +95,14 @@ def fit(images: Images, rows: NDArray[np.intp]) -> Baseline:
     overdispersion = observe(numbers, ids, along / np.sqrt(found.variances), CLUSTERS).overdispersion()
     if overdispersion is None:
         sys.exit("too few windows")
-    return Baseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, overdispersion)
+    return BurstBaseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, overdispersion)
 
 
 def alarms(
-    baseline: Baseline, overdispersion: Overdispersion | None, images: Images, rows: NDArray[np.intp]
+    baseline: BurstBaseline,
+    overdispersion: Overdispersion | None,
+    images: LabelledImages,
+    rows: NDArray[np.intp],
 ) -> NDArray[np.float64]:
     """Return the share of windows of some rows, (windows, n), that each test rejects."""
     count = rows.shape[1]

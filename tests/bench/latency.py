@@ -45,15 +45,15 @@ http: {{port: 0}}
 """
 
 
-class Source:
+class LiveSource:
     """Publishes events that happen when they are sent."""
 
     def __init__(self, bootstrap: str) -> None:
-        vectors = np.random.default_rng(0).normal(size=(1_000, DIMENSION)).astype(np.float32)
-        self.vectors = vectors
+        # As many as a fit needs, so that no cluster is empty in the half that it holds out.
+        self.vectors = np.random.default_rng(0).normal(size=(20_000, DIMENSION)).astype(np.float32)
         self._tails = [
             b',"embedding":' + orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY) + b"}"
-            for vector in vectors
+            for vector in self.vectors[:1_000]
         ]
         self._producer = producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
         self.sent = 0
@@ -89,7 +89,7 @@ class Source:
 
 def main() -> None:
     with Broker() as broker, tempfile.TemporaryDirectory() as name:
-        folder, source = Path(name), Source(broker.bootstrap)
+        folder, source = Path(name), LiveSource(broker.bootstrap)
         baseline = fit_baseline(
             source.vectors,
             stream="bench",

@@ -14,7 +14,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.core.statistics.test_divergence_null import draw_baseline, draw_divergences  # noqa: E402
+from tests.core.statistics.builders import draw_baseline, draw_divergences  # noqa: E402
 from tests.core.statistics.test_quadratic_form import SPECTRA, draw_sums, quantile  # noqa: E402
 
 from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.bench.scale_broker import CHANGELOG, PARTIALS, serve  # noqa: E402
 from tests.bench.scale_replica import build_reference, build_specs  # noqa: E402
-from tests.bench.scale_simulation import Setting, measure, trace  # noqa: E402
+from tests.bench.scale_simulation import ScaleSetting, measure, trace  # noqa: E402
 
 from driftgauge.core.spec import StreamSpec  # noqa: E402
 
@@ -36,7 +36,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def say_table(found: Mapping[Setting, Mapping[str, float]]) -> None:
+def say_table(found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:
     """Say every figure, and the first setting's as a multiple of it."""
     first, *_ = found.values()
     say(f"{'':34}" + "".join(f"{f'R={each.replicas} S={each.shards}':>20}" for each in found))
@@ -58,7 +58,7 @@ def ratio(first: float, its: float) -> str:
     return f"1/{first / its:.1f}" if its else "-"
 
 
-def say_law(one: Setting, many: Setting, found: Mapping[Setting, Mapping[str, float]]) -> None:
+def say_law(one: ScaleSetting, many: ScaleSetting, found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:
     """Say what of a progress record's cost is the record's and what its partitions', from two settings."""
     for name in ("COUNT: besides events, ms", "WINDOWS: decode and apply, ms"):
         costs, rows = [], []
@@ -78,7 +78,8 @@ def main() -> None:
     without_broker = parser.parse_args().no_broker
     specs = build_specs(STREAMS)
     settings = [
-        Setting(STREAMS, PARTITIONS, *each) for each in ((1, SHARDS), (10, SHARDS), (50, SHARDS), (50, 16))
+        ScaleSetting(STREAMS, PARTITIONS, *each)
+        for each in ((1, SHARDS), (10, SHARDS), (50, SHARDS), (50, 16))
     ]
     with threadpool_limits(1):
         say(f"{STREAMS:,} streams, {PARTITIONS} partitions, an event a stream and second")
@@ -91,10 +92,10 @@ def main() -> None:
         say(f"in every replica, however many there are: each stream's baseline, {held:.0f} KiB (128 numbers)")
         say("the old design: 6,000 to 9,000 ms of processor and 32,000 kB read in every replica")
         if not without_broker:
-            compare(Setting(200, 24, 2, 8), specs)
+            compare(ScaleSetting(200, 24, 2, 8), specs)
 
 
-def compare(setting: Setting, specs: list[StreamSpec]) -> None:
+def compare(setting: ScaleSetting, specs: list[StreamSpec]) -> None:
     """Say what real replicas do on a real broker, as a multiple of what the simulation of them says."""
     simulated = measure(setting, specs)
     served = serve(

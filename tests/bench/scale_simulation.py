@@ -19,7 +19,7 @@ CLOSING_STEPS = 6
 
 
 @dataclass(frozen=True)
-class Setting:
+class ScaleSetting:
     streams: int
     partitions: int
     replicas: int
@@ -30,7 +30,7 @@ class Setting:
 class Simulation:
     """All count replicas, and the window replica that holds the most shards."""
 
-    def __init__(self, setting: Setting, specs: list[StreamSpec]) -> None:
+    def __init__(self, setting: ScaleSetting, specs: list[StreamSpec]) -> None:
         self.setting = setting
         self._random = np.random.default_rng(1)
         self._specs = specs[: setting.streams]
@@ -103,7 +103,7 @@ def trace(make: Callable[[], object]) -> tuple[float, float]:
     return left / 2**20, most / 2**20
 
 
-def measure(setting: Setting, specs: list[StreamSpec]) -> dict[str, float]:
+def measure(setting: ScaleSetting, specs: list[StreamSpec]) -> dict[str, float]:
     """Return the figures of a replica, of a second unless they say otherwise."""
     simulation = Simulation(setting, specs)
     count, windows = simulation.counting[0], simulation.windows

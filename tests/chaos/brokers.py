@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, TopicMetadata
 
-from tests.chaos.profiles import Role
+from tests.chaos.profiles import BrokerRole
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
 
@@ -26,7 +26,7 @@ class Brokers:
     the broker goes away meanwhile (librdkafka issue 4605).
     """
 
-    def __init__(self, cluster: KafkaCluster, topics: Mapping[Role, str], group: str) -> None:
+    def __init__(self, cluster: KafkaCluster, topics: Mapping[BrokerRole, str], group: str) -> None:
         """Look at a cluster that runs.
 
         Args:
@@ -35,24 +35,24 @@ class Brokers:
             group: The group whose coordinator is GROUP.
         """
         self._cluster = cluster
-        self._topics = {**topics, Role.GROUP: OFFSETS, Role.TRANSACTIONS: TRANSACTIONS}
+        self._topics = {**topics, BrokerRole.GROUP: OFFSETS, BrokerRole.TRANSACTIONS: TRANSACTIONS}
         self._group = group
 
-    def find(self, role: Role) -> Node:
+    def find(self, role: BrokerRole) -> Node:
         """The node that has the role now; of several leaders the one that leads most partitions."""
         nodes = self._cluster.nodes
-        if role in {Role.BROKER, Role.CONTROLLER}:
+        if role in {BrokerRole.BROKER, BrokerRole.CONTROLLER}:
             return nodes[min(nodes)]
         topic = self._topics[role]
         partitions = self._await_leaders(topic)
-        if role is Role.GROUP:
+        if role is BrokerRole.GROUP:
             return nodes[partitions[java_hash(self._group) % len(partitions)]]
         [(most, _)] = Counter(leader for _, leader in sorted(partitions.items())).most_common(1)
         return nodes[most]
 
     def all_but_one(self) -> list[Node]:
         """All brokers but the one that leads fewest partitions of the partials."""
-        led = Counter(self._await_leaders(self._topics[Role.PARTIALS]).values())
+        led = Counter(self._await_leaders(self._topics[BrokerRole.PARTIALS]).values())
         brokers = [node for node in self._cluster.nodes.values() if node.bootstrap is not None]
         return sorted(brokers, key=lambda node: (-led[node.number], node.number))[:-1]
 
@@ -70,7 +70,9 @@ class Brokers:
         self._await(lambda isr, _: isr == 1, "above one in-sync replica")
 
     def _await(self, is_so: Callable[[int, int], bool], otherwise: str) -> None:
-        topics = [self._topics[role] for role in (Role.EVENTS, Role.PARTIALS, Role.CHANGELOG)]
+        topics = [
+            self._topics[role] for role in (BrokerRole.EVENTS, BrokerRole.PARTIALS, BrokerRole.CHANGELOG)
+        ]
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             wrong = [

@@ -9,9 +9,9 @@ from typing import Final
 from tests.chaos.brokers import Brokers
 from tests.chaos.outages import Effect, Outages
 from tests.chaos.plan import Disruption, Step
-from tests.chaos.profiles import Kind
+from tests.chaos.profiles import DisruptionKind
 from tests.chaos.publishing import Publishing
-from tests.chaos.recovery import EVERY_S, Progress
+from tests.chaos.recovery import EVERY_S, CountingProgress
 from tests.chaos.replicas import Replicas
 from tests.kafka.relay import Relay
 
@@ -21,7 +21,7 @@ HELD_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DisruptionOutcome:
     """One disruption and what came of it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Disruptor:
         self,
         brokers: Brokers,
         replicas: Replicas,
-        progress: Progress,
+        progress: CountingProgress,
         publishing: Publishing,
         relay: Relay | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class Disruptor:
         """What could not be done as it was to be."""
         return [*self._failures, *self._outages.failures]
 
-    def carry_out(self, step: Step, started_s: float) -> list[Outcome]:
+    def carry_out(self, step: Step, started_s: float) -> list[DisruptionOutcome]:
         """Do what the step says, wait until it is recovered from and every replica is ready again.
 
         Args:
@@ -72,7 +72,7 @@ class Disruptor:
             effects = list(threads.map(self._do, step.disruptions))
         self._replicas.wait_until_ready()
         return [
-            Outcome(
+            DisruptionOutcome(
                 disruption,
                 at_s=effect.begun_s - started_s,
                 overlaps=len(effects) > 1,
@@ -83,18 +83,18 @@ class Disruptor:
 
     def _do(self, disruption: Disruption) -> Effect:
         time.sleep(disruption.after_s)
-        doing: dict[Kind, Callable[[str, float], Effect]] = {
-            Kind.KILL: self._kill,
-            Kind.PAUSE: self._pause,
-            Kind.TERMINATE: self._terminate,
-            Kind.ADD: self._add,
-            Kind.REMOVE: self._remove,
-            Kind.CUT: self._cut,
-            Kind.HOLD: self._hold,
-            Kind.BROKER_RESTART: self._outages.restart,
-            Kind.BROKER_KILL: self._outages.kill,
-            Kind.BROKER_PAUSE: self._outages.pause,
-            Kind.BELOW_MINIMUM: self._outages.hold_below_minimum,
+        doing: dict[DisruptionKind, Callable[[str, float], Effect]] = {
+            DisruptionKind.KILL: self._kill,
+            DisruptionKind.PAUSE: self._pause,
+            DisruptionKind.TERMINATE: self._terminate,
+            DisruptionKind.ADD: self._add,
+            DisruptionKind.REMOVE: self._remove,
+            DisruptionKind.CUT: self._cut,
+            DisruptionKind.HOLD: self._hold,
+            DisruptionKind.BROKER_RESTART: self._outages.restart,
+            DisruptionKind.BROKER_KILL: self._outages.kill,
+            DisruptionKind.BROKER_PAUSE: self._outages.pause,
+            DisruptionKind.BELOW_MINIMUM: self._outages.hold_below_minimum,
         }
         return doing[disruption.kind](disruption.target, disruption.away_s)
 

@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.chaos.verdict import Check
 
 TOLERANCE: Final = 1e-9
 
 
-def check_divergences(results: Iterable[Result], baselines: Mapping[str, NDArray[np.int64]]) -> Check:
+def check_divergences(
+    results: Iterable[PublishedRevision], baselines: Mapping[str, NDArray[np.int64]]
+) -> Check:
     """Each result's divergence is that of its counts from its stream's baseline, base 2.
 
     Args:

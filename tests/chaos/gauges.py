@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.demo.scrape import Scrape
 
-from tests.chaos.results import Result, newest_results
+from tests.chaos.results import PublishedRevision, newest_results
 from tests.chaos.truth import WindowKey
 from tests.chaos.verdict import Check, part_of
 from tests.integration.gauges import signed_contribution
@@ -39,7 +39,7 @@ VERDICT = "driftgauge_window_verdict"
 WINDOW_END = "driftgauge_window_end_timestamp_seconds"
 
 
-def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, Result]) -> Check:
+def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, PublishedRevision]) -> Check:
     """One replica, and no other, shows the newest window of each stream and size as last published."""
     check = Check("gauges of the streams' owners as published")
     expected = expected_gauges(final)
@@ -55,7 +55,7 @@ def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, Result]) 
     return check
 
 
-def expected_gauges(final: dict[WindowKey, Result]) -> dict[Series, float]:
+def expected_gauges(final: dict[WindowKey, PublishedRevision]) -> dict[Series, float]:
     """What a scrape must show of the newest windows; a field that is null has no series."""
     expected: dict[Series, Any] = {}
     for (stream, window), result in newest_results(final).items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.chaos.truth import WINDOWS_MS, WindowKey
 from tests.chaos.verdict import Check, part_of
 
@@ -34,7 +34,7 @@ class _Series:
     before: Before = NOTHING
     judged_with: dict[WindowKey, Before] = field(default_factory=dict)
 
-    def before_one_of(self, result: Result) -> Before:
+    def before_one_of(self, result: PublishedRevision) -> Before:
         """What a window is judged with; one that has no result, or no score, was not found."""
         recent, slow = self.before
         start_ms = result.key[2]
@@ -42,7 +42,7 @@ class _Series:
         return (*recent, *[False] * missing)[-2:], slow
 
 
-def check_verdicts(results: Iterable[Result], level: float) -> Check:
+def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
     """Every result says what it must by the windows that were complete before it, whoever closed them."""
     check = Check("verdicts follow from the windows before")
     series: defaultdict[tuple[str, str], _Series] = defaultdict(_Series)

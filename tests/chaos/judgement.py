@@ -14,8 +14,8 @@ from tests.chaos.divergence import check_divergences
 from tests.chaos.gauges import check_gauges
 from tests.chaos.history import check_verdicts, level_of
 from tests.chaos.lateness import check_counts, check_late, check_nothing_closed_early, late_totals
-from tests.chaos.results import Result, final_results
-from tests.chaos.setting import SHARDS, Setting
+from tests.chaos.results import PublishedRevision, final_results
+from tests.chaos.setting import SHARDS, ChaosSetting
 from tests.chaos.truth import Truth
 from tests.chaos.verdict import (
     Check,
@@ -35,7 +35,7 @@ READ_S: Final = 180.0
 
 
 def judge(
-    setting: Setting,
+    setting: ChaosSetting,
     folder: Path,
     workload: Workload,
     truth: Truth,
@@ -68,7 +68,7 @@ def judge(
 
 
 def _judge_chain(
-    parts: Sequence[Message], setting: Setting, workload: Workload, truth: Truth
+    parts: Sequence[Message], setting: ChaosSetting, workload: Workload, truth: Truth
 ) -> tuple[Check, Check]:
     chain = Chain(setting.events_topic)
     for message in parts:
@@ -76,21 +76,21 @@ def _judge_chain(
     return chain.finish(workload.ends, SHARDS), check_partials(chain.counts(), truth.all)
 
 
-def read_results(setting: Setting) -> list[Result]:
+def read_results(setting: ChaosSetting) -> list[PublishedRevision]:
     """Every revision of every window of the workload's streams."""
     return _results(_read(setting, setting.windows_topic))
 
 
-def _results(messages: Sequence[Message]) -> list[Result]:
-    results = [Result.read(message) for message in messages]
+def _results(messages: Sequence[Message]) -> list[PublishedRevision]:
+    results = [PublishedRevision.read(message) for message in messages]
     return [result for result in results if result.key[0] != LOSSY]
 
 
-def _read(setting: Setting, topic: str) -> list[Message]:
+def _read(setting: ChaosSetting, topic: str) -> list[Message]:
     return list(read(setting.bootstrap, topic, within_s=READ_S))
 
 
-def _replay(setting: Setting, paths: list[Path]) -> list[Result]:
+def _replay(setting: ChaosSetting, paths: list[Path]) -> list[PublishedRevision]:
     done = driftgauge("replay", "--json", "--config", setting.config, *paths, timeout_s=REPLAY_S)
     assert done.returncode == 0, done.stderr
-    return [Result("", orjson.loads(line)) for line in done.stdout.splitlines()]
+    return [PublishedRevision("", orjson.loads(line)) for line in done.stdout.splitlines()]

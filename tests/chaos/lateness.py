@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 from deploy.demo.scrape import Scrape
 
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.chaos.truth import Counts, SeriesKey, Truth, WindowKey
 from tests.chaos.verdict import Check
 
@@ -65,7 +65,7 @@ def late_totals(scrapes: Iterable[Scrape]) -> dict[SeriesKey, list[int]]:
     return found
 
 
-def check_nothing_closed_early(results: Iterable[Result], stream: str) -> Check:
+def check_nothing_closed_early(results: Iterable[PublishedRevision], stream: str) -> Check:
     """No window of a live stream is published before it has ended, whatever producers' clocks say."""
     check = Check("no window of the live stream closed before its end")
     for result in results:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.plan import Disruption, Step  # noqa: E402
-from tests.chaos.profiles import RELAYED, REPLICAS, Kind  # noqa: E402
+from tests.chaos.profiles import RELAYED, REPLICAS, DisruptionKind  # noqa: E402
 from tests.chaos.report import summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
@@ -70,8 +70,10 @@ class Trial:
         return passed, summary(report)
 
 
-KILL: Final = (Step(8.0, (Disruption(Kind.KILL, REPLICAS[0], 0.0, 0.0),)),)
-HOLD: Final = tuple(Step(at_s, (Disruption(Kind.HOLD, RELAYED, 0.0, 0.0),)) for at_s in (5.0, 9.0, 13.0))
+KILL: Final = (Step(8.0, (Disruption(DisruptionKind.KILL, REPLICAS[0], 0.0, 0.0),)),)
+HOLD: Final = tuple(
+    Step(at_s, (Disruption(DisruptionKind.HOLD, RELAYED, 0.0, 0.0),)) for at_s in (5.0, 9.0, 13.0)
+)
 TRIALS: Final = (
     Trial(NONE, "stop_in_commit"),
     Trial("no_group_metadata", "stop_in_commit"),

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tests.chaos.brokers import Brokers
-from tests.chaos.profiles import Role
+from tests.chaos.profiles import BrokerRole
 from tests.kafka.node import Node
 
 
@@ -37,20 +37,20 @@ class Outages:
         self.failures: list[str] = []
 
     def restart(self, role: str, away_s: float) -> Effect:
-        node = self._brokers.find(Role(role))
+        node = self._brokers.find(BrokerRole(role))
         stopped_s = time.monotonic()
         node.stop()
         return self._bring_back(node, stopped_s, away_s)
 
     def kill(self, role: str, away_s: float) -> Effect:
-        node = self._brokers.find(Role(role))
+        node = self._brokers.find(BrokerRole(role))
         killed_s = time.monotonic()
         node.kill()
         return self._bring_back(node, killed_s, away_s)
 
     def pause(self, role: str, away_s: float) -> Effect:
         """Suspend a broker; its connections stay, and nobody answers on them."""
-        node = self._brokers.find(Role(role))
+        node = self._brokers.find(BrokerRole(role))
         paused_s = time.monotonic()
         with ExitStack() as paused:
             node.pause()

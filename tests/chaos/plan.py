@@ -11,7 +11,7 @@ from tests.chaos.profiles import (
     REPLICAS,
     TO_A_REPLICA,
     Choice,
-    Kind,
+    DisruptionKind,
     Profile,
 )
 
@@ -36,7 +36,7 @@ class Disruption:
         away_s: How long the target is stopped, or gone before it is replaced or started again.
     """
 
-    kind: Kind
+    kind: DisruptionKind
     target: str
     after_s: float
     away_s: float
@@ -67,8 +67,12 @@ def make_plan(seed: int, disruptions: int, seconds: float, profile: Profile = ON
     done = []
     for choices in steps:
         each = _choose_targets(rng, choices, running, profile)
-        running += [one.target for one in each if one.kind is Kind.ADD]
-        running = [name for name in running if (Kind.REMOVE, name) not in {(d.kind, d.target) for d in each}]
+        running += [one.target for one in each if one.kind is DisruptionKind.ADD]
+        running = [
+            name
+            for name in running
+            if (DisruptionKind.REMOVE, name) not in {(d.kind, d.target) for d in each}
+        ]
         done.append(Step(0.0, each))
     return _spread(rng, done, seconds)
 
@@ -97,7 +101,7 @@ def _place_what_is_done_once(steps: list[tuple[Choice, ...]], profile: Profile) 
 
 def _one_of_each(rng: random.Random, profile: Profile) -> list[Choice]:
     choices = rng.sample(profile.often, len(profile.often))
-    added, removed = choices.index(Choice(Kind.ADD)), choices.index(Choice(Kind.REMOVE))
+    added, removed = choices.index(Choice(DisruptionKind.ADD)), choices.index(Choice(DisruptionKind.REMOVE))
     if removed < added:
         choices[added], choices[removed] = choices[removed], choices[added]
     return choices
@@ -110,9 +114,9 @@ def _choose_targets(
     done = []
     for choice, victim in zip(choices, victims, strict=True):
         match choice.kind:
-            case Kind.ADD | Kind.REMOVE:
+            case DisruptionKind.ADD | DisruptionKind.REMOVE:
                 target = EXTRA
-            case Kind.CUT | Kind.HOLD:
+            case DisruptionKind.CUT | DisruptionKind.HOLD:
                 target = RELAYED
             case _:
                 target = victim if choice.role is None else choice.role.value

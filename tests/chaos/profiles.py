@@ -20,7 +20,7 @@ BELOW_MINIMUM_S: Final = 120.0
 CUT_S: Final = (1.0, 15.0)
 
 
-class Kind(StrEnum):
+class DisruptionKind(StrEnum):
     """The kinds of disruption."""
 
     KILL = "kill -9, replaced"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
     BELOW_MINIMUM = "ISR below the minimum"
 
 
-class Role(StrEnum):
+class BrokerRole(StrEnum):
     """What a broker is when it is disrupted."""
 
     BROKER = "broker"
@@ -49,17 +49,23 @@ class Role(StrEnum):
     MOST = "all brokers but one"
 
 
-TO_A_REPLICA: Final = (Kind.KILL, Kind.PAUSE, Kind.TERMINATE)
-BY_THE_RELAY: Final = (Kind.CUT, Kind.HOLD)
-LEADERS: Final = (Role.EVENTS, Role.PARTIALS, Role.CHANGELOG, Role.GROUP, Role.TRANSACTIONS)
+TO_A_REPLICA: Final = (DisruptionKind.KILL, DisruptionKind.PAUSE, DisruptionKind.TERMINATE)
+BY_THE_RELAY: Final = (DisruptionKind.CUT, DisruptionKind.HOLD)
+LEADERS: Final = (
+    BrokerRole.EVENTS,
+    BrokerRole.PARTIALS,
+    BrokerRole.CHANGELOG,
+    BrokerRole.GROUP,
+    BrokerRole.TRANSACTIONS,
+)
 
 
 @dataclass(frozen=True)
 class Choice:
     """A kind of disruption, and the role of the broker that it meets; None: it meets a replica."""
 
-    kind: Kind
-    role: Role | None = None
+    kind: DisruptionKind
+    role: BrokerRole | None = None
 
 
 @dataclass(frozen=True)
@@ -82,30 +88,30 @@ class Profile:
     gone_s: tuple[float, float]
     pause_s: tuple[float, float]
 
-    def away_s(self, kind: Kind) -> tuple[float, float]:
+    def away_s(self, kind: DisruptionKind) -> tuple[float, float]:
         """How long a disruption lasts, at the least and at the most."""
         match kind:
-            case Kind.PAUSE:
+            case DisruptionKind.PAUSE:
                 return self.pause_s
-            case Kind.CUT:
+            case DisruptionKind.CUT:
                 return CUT_S
-            case Kind.BROKER_PAUSE:
+            case DisruptionKind.BROKER_PAUSE:
                 return BROKER_PAUSE_S
-            case Kind.BELOW_MINIMUM:
+            case DisruptionKind.BELOW_MINIMUM:
                 return BELOW_MINIMUM_S, BELOW_MINIMUM_S
-            case Kind.BROKER_KILL | Kind.BROKER_RESTART:
+            case DisruptionKind.BROKER_KILL | DisruptionKind.BROKER_RESTART:
                 return self.gone_s
             case _:
                 return 0.0, GONE_S
 
 
-_REPLICA_KINDS: Final = (*TO_A_REPLICA, Kind.ADD, Kind.REMOVE)
+_REPLICA_KINDS: Final = (*TO_A_REPLICA, DisruptionKind.ADD, DisruptionKind.REMOVE)
 ONE_BROKER: Final = Profile(
     brokers=1,
     often=(
         *map(Choice, _REPLICA_KINDS),
-        Choice(Kind.BROKER_RESTART, Role.BROKER),
-        Choice(Kind.BROKER_KILL, Role.BROKER),
+        Choice(DisruptionKind.BROKER_RESTART, BrokerRole.BROKER),
+        Choice(DisruptionKind.BROKER_KILL, BrokerRole.BROKER),
     ),
     once=(),
     session_s=3.0,
@@ -118,11 +124,14 @@ THREE_BROKERS: Final = Profile(
     brokers=3,
     often=(
         *map(Choice, (*_REPLICA_KINDS, *BY_THE_RELAY)),
-        *(Choice(Kind.BROKER_KILL, role) for role in LEADERS),
-        *(Choice(Kind.BROKER_RESTART, role) for role in LEADERS),
-        Choice(Kind.BROKER_RESTART, Role.CONTROLLER),
+        *(Choice(DisruptionKind.BROKER_KILL, role) for role in LEADERS),
+        *(Choice(DisruptionKind.BROKER_RESTART, role) for role in LEADERS),
+        Choice(DisruptionKind.BROKER_RESTART, BrokerRole.CONTROLLER),
     ),
-    once=(Choice(Kind.BROKER_PAUSE, Role.PARTIALS), Choice(Kind.BELOW_MINIMUM, Role.MOST)),
+    once=(
+        Choice(DisruptionKind.BROKER_PAUSE, BrokerRole.PARTIALS),
+        Choice(DisruptionKind.BELOW_MINIMUM, BrokerRole.MOST),
+    ),
     # The tests' brokers are declared dead after 3 s, and a coordinator has to be found again after that.
     session_s=8.0,
     gone_s=(5.0, 12.0),

@@ -15,7 +15,7 @@ RENEW_S: Final = 10.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class ProgressSample:
     """One look, between two moments of the monotonic clock; offsets by partition.
 
     Attributes:
@@ -29,7 +29,9 @@ class Sample:
     committed: tuple[int, ...]
 
 
-def recovered_s(samples: Sequence[Sample], effective_s: float, *, has_ended: bool = False) -> float | None:
+def recovered_s(
+    samples: Sequence[ProgressSample], effective_s: float, *, has_ended: bool = False
+) -> float | None:
     """When the whole group counted again after what took effect at that moment; None: not yet.
 
     That is when on every partition more has been committed than was in the log at the first look
@@ -44,7 +46,7 @@ def recovered_s(samples: Sequence[Sample], effective_s: float, *, has_ended: boo
     return None
 
 
-class Progress(Background):
+class CountingProgress(Background):
     """Looks about four times a second, in a thread, as long as the context lasts.
 
     By a consumer that does not join the group: what an administration client asks of a group's
@@ -63,7 +65,7 @@ class Progress(Background):
         }
         self._consumer = Consumer(self._settings)
         self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
-        self.samples: list[Sample] = []
+        self.samples: list[ProgressSample] = []
 
     def _close(self) -> None:
         self._consumer.close()
@@ -85,7 +87,7 @@ class Progress(Background):
                     self._consumer = Consumer(self._settings)
                     seen_s = time.monotonic()
 
-    def _sample(self) -> Sample:
+    def _sample(self) -> ProgressSample:
         begun_s = time.monotonic()
         ends = [
             self._consumer.get_watermark_offsets(partition, timeout=REQUEST_TIMEOUT_S)[1]
@@ -95,4 +97,6 @@ class Progress(Background):
         for each in committed:
             if each.error is not None:
                 raise KafkaException(each.error)
-        return Sample(begun_s, time.monotonic(), tuple(ends), tuple(each.offset for each in committed))
+        return ProgressSample(
+            begun_s, time.monotonic(), tuple(ends), tuple(each.offset for each in committed)
+        )

@@ -3,7 +3,7 @@
 from statistics import median
 from typing import Final
 
-from tests.chaos.disruptions import Outcome
+from tests.chaos.disruptions import DisruptionOutcome
 from tests.chaos.options import Options
 from tests.chaos.scenario import Report
 
@@ -22,7 +22,7 @@ def heading(options: Options) -> str:
     )
 
 
-def line(outcome: Outcome) -> str:
+def line(outcome: DisruptionOutcome) -> str:
     minutes, seconds = divmod(round(outcome.at_s), 60)
     recovery = "none" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s"
     disruption = outcome.disruption

@@ -12,7 +12,7 @@ from tests.chaos.truth import Counts, WindowKey
 
 
 @dataclass(frozen=True)
-class Result:
+class PublishedRevision:
     """One published result.
 
     Attributes:
@@ -26,7 +26,7 @@ class Result:
     written_ms: int = 0
 
     @classmethod
-    def read(cls, message: Message) -> "Result":
+    def read(cls, message: Message) -> "PublishedRevision":
         written_ms = message.timestamp()[1]
         return cls((message.key() or b"").decode(), orjson.loads(message.value() or b""), written_ms)
 
@@ -61,9 +61,9 @@ class Result:
         }
 
 
-def final_results(results: Iterable[Result]) -> dict[WindowKey, Result]:
+def final_results(results: Iterable[PublishedRevision]) -> dict[WindowKey, PublishedRevision]:
     """The highest revision of each window."""
-    final: dict[WindowKey, Result] = {}
+    final: dict[WindowKey, PublishedRevision] = {}
     for result in results:
         known = final.get(result.key)
         if known is None or result.revision >= known.revision:
@@ -71,7 +71,7 @@ def final_results(results: Iterable[Result]) -> dict[WindowKey, Result]:
     return final
 
 
-def newest_results(final: dict[WindowKey, Result]) -> dict[tuple[str, str], Result]:
+def newest_results(final: dict[WindowKey, PublishedRevision]) -> dict[tuple[str, str], PublishedRevision]:
     """The last window of each stream and size, which is the one that gauges show."""
     return {key[:2]: final[key] for key in sorted(final)}
 

@@ -10,17 +10,17 @@ from typing import Final
 from tests.chaos.brokers import Brokers
 from tests.chaos.chain import check_chain_counters
 from tests.chaos.churn import Churn
-from tests.chaos.disruptions import RECOVERY_LIMIT_S, Disruptor, Outcome
+from tests.chaos.disruptions import RECOVERY_LIMIT_S, DisruptionOutcome, Disruptor
 from tests.chaos.gauges import check_gauges
 from tests.chaos.judgement import judge, read_results
 from tests.chaos.lateness import check_counts, check_late, late_totals
 from tests.chaos.options import Options
 from tests.chaos.profiles import RELAYED, REPLICAS
 from tests.chaos.publishing import LONGEST_OUTAGE_S, Publishing
-from tests.chaos.recovery import Progress
+from tests.chaos.recovery import CountingProgress
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import final_results
-from tests.chaos.setting import SHARDS, Setting, make_setting
+from tests.chaos.setting import SHARDS, ChaosSetting, make_setting
 from tests.chaos.truth import Truth
 from tests.chaos.unclean import LossyTopic, check_unclean_election
 from tests.chaos.verdict import Check
@@ -50,7 +50,7 @@ class Report:
     """
 
     options: Options
-    outcomes: list[Outcome]
+    outcomes: list[DisruptionOutcome]
     checks: list[Check]
     elapsed_s: float
 
@@ -64,7 +64,7 @@ class Report:
 
 
 def run_chaos(
-    cluster: KafkaCluster, folder: Path, options: Options, on_outcome: Callable[[Outcome], object]
+    cluster: KafkaCluster, folder: Path, options: Options, on_outcome: Callable[[DisruptionOutcome], object]
 ) -> Report:
     """Publish, disrupt, settle, judge; logs and files go to the folder.
 
@@ -109,18 +109,18 @@ def run_chaos(
 
 def _disrupt(
     cluster: KafkaCluster,
-    setting: Setting,
+    setting: ChaosSetting,
     replicas: Replicas,
     workload: Workload,
     options: Options,
     relay: Relay | None,
-    on_outcome: Callable[[Outcome], object],
-) -> tuple[list[Outcome], Check]:
+    on_outcome: Callable[[DisruptionOutcome], object],
+) -> tuple[list[DisruptionOutcome], Check]:
     """Carry out the plan while the events are published; returns when the brokers have all of them."""
-    outcomes: list[Outcome] = []
+    outcomes: list[DisruptionOutcome] = []
     brokers = Brokers(cluster, setting.by_role, setting.group)
     with (
-        Progress(setting.bootstrap, setting.group, setting.events_topic, PARTITIONS) as progress,
+        CountingProgress(setting.bootstrap, setting.group, setting.events_topic, PARTITIONS) as progress,
         Publishing(workload, setting.bootstrap, setting.events_topic) as publishing,
     ):
         disruptor = Disruptor(brokers, replicas, progress, publishing, relay)
@@ -134,7 +134,9 @@ def _disrupt(
     return outcomes, _check_disruptions(outcomes, options, disruptor.failures, churn)
 
 
-def _check_disruptions(outcomes: list[Outcome], options: Options, failures: list[str], churn: Churn) -> Check:
+def _check_disruptions(
+    outcomes: list[DisruptionOutcome], options: Options, failures: list[str], churn: Churn
+) -> Check:
     check = Check("disruptions done and recovered from", mismatches=list(failures))
     for outcome in outcomes:
         what = f"{outcome.disruption.target} {outcome.disruption.kind} at {outcome.at_s:.0f} s"
@@ -147,7 +149,7 @@ def _check_disruptions(outcomes: list[Outcome], options: Options, failures: list
     return check
 
 
-def _settle(setting: Setting, replicas: Replicas, truth: Truth, within_s: float) -> None:
+def _settle(setting: ChaosSetting, replicas: Replicas, truth: Truth, within_s: float) -> None:
     """Wait until all is counted and shown, within a bound, and then whether anything more comes."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
-from tests.chaos.profiles import SOCKET_TIMEOUT_S, Profile, Role
+from tests.chaos.profiles import SOCKET_TIMEOUT_S, BrokerRole, Profile
 from tests.chaos.truth import WINDOWS_MS
 from tests.chaos.workload import CENTRES, PARTITIONS, START_MS, STREAMS, blobs
 
@@ -23,7 +23,7 @@ TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Setting:
+class ChaosSetting:
     """What there is before the first replica starts.
 
     Attributes:
@@ -47,18 +47,18 @@ class Setting:
     baseline_counts: Mapping[str, NDArray[np.int64]]
 
     @property
-    def by_role(self) -> dict[Role, str]:
+    def by_role(self) -> dict[BrokerRole, str]:
         """The topics whose leaders are disrupted."""
         return {
-            Role.EVENTS: self.events_topic,
-            Role.PARTIALS: self.partials_topic,
-            Role.CHANGELOG: self.changelog_topic,
+            BrokerRole.EVENTS: self.events_topic,
+            BrokerRole.PARTIALS: self.partials_topic,
+            BrokerRole.CHANGELOG: self.changelog_topic,
         }
 
 
 def make_setting(
     folder: Path, bootstrap: str, profile: Profile, further: Mapping[str, str] | None = None
-) -> Setting:
+) -> ChaosSetting:
     """Make the events topic, the baselines and the configuration.
 
     Args:
@@ -92,7 +92,7 @@ def make_setting(
     }
     config = folder / "driftgauge.yaml"
     config.write_text(yaml.safe_dump(tree))
-    return Setting(
+    return ChaosSetting(
         bootstrap=bootstrap,
         group=name,
         events_topic=events,

@@ -10,7 +10,7 @@ import pytest
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.results import result_key, result_record
 from tests.chaos.history import check_verdicts
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.core.builders import ALARM, MONDAY_MS, SECOND_MS, build_reference, build_spec
 from tests.core.shard import Shard
 
@@ -37,16 +37,16 @@ MIXES = (
 )
 
 
-def published(results: list[WindowResult]) -> list[Result]:
+def published(results: list[WindowResult]) -> list[PublishedRevision]:
     """What was published, written in the order in which it was committed."""
     return [
-        Result(result_key(result).decode(), orjson.loads(result_record(result)), number)
+        PublishedRevision(result_key(result).decode(), orjson.loads(result_record(result)), number)
         for number, result in enumerate(results)
     ]
 
 
 @pytest.fixture(scope="module")
-def results() -> list[Result]:
+def results() -> list[PublishedRevision]:
     """Quiet and moved windows, one corrected after those behind it have closed, under several owners."""
     shard = Shard(SPEC)
     found: list[WindowResult] = []
@@ -62,11 +62,11 @@ def results() -> list[Result]:
     return published(found)
 
 
-def verdicts(results: list[Result]) -> set[str]:
+def verdicts(results: list[PublishedRevision]) -> set[str]:
     return {result.document["verdict"] for result in results}
 
 
-def test_what_the_service_says_is_what_it_must(results: list[Result]) -> None:
+def test_what_the_service_says_is_what_it_must(results: list[PublishedRevision]) -> None:
     check = check_verdicts(results, ALARM.level)
     assert check.passed, check.mismatches
     assert check.checked == 2 * len(results)
@@ -74,7 +74,7 @@ def test_what_the_service_says_is_what_it_must(results: list[Result]) -> None:
     assert {result.revision for result in results} >= {0, 1}
 
 
-def wrong(results: list[Result]) -> Iterator[list[Result]]:
+def wrong(results: list[PublishedRevision]) -> Iterator[list[PublishedRevision]]:
     """The results with one thing changed in one of them."""
     for place, result in enumerate(results):
         for name, value in (
@@ -82,15 +82,15 @@ def wrong(results: list[Result]) -> Iterator[list[Result]]:
             ("slow_drift", {**result.document["slow_drift"], "statistic": 0.123}),
         ):
             document: dict[str, Any] = {**deepcopy(result.document), name: value}
-            yield [*results[:place], Result(result.name, document, place), *results[place + 1 :]]
+            yield [*results[:place], PublishedRevision(result.name, document, place), *results[place + 1 :]]
 
 
-def test_whatever_it_says_otherwise_is_noticed(results: list[Result]) -> None:
+def test_whatever_it_says_otherwise_is_noticed(results: list[PublishedRevision]) -> None:
     for changed in wrong(results):
         assert not check_verdicts(changed, ALARM.level).passed
 
 
-def test_a_window_that_was_forgotten_is_noticed(results: list[Result]) -> None:
+def test_a_window_that_was_forgotten_is_noticed(results: list[PublishedRevision]) -> None:
     seconds = [result for result in results if result.key[1] == "1s"]
     without_the_first_drift = [
         result for result in seconds if not result.document["start"].endswith(("01Z", "02Z"))
@@ -101,8 +101,10 @@ def test_a_window_that_was_forgotten_is_noticed(results: list[Result]) -> None:
 @pytest.mark.parametrize(
     "why", [{"incomplete": [{"topic": "t", "partition": 0}]}, {"incomplete_reason": "counted_twice"}]
 )
-def test_an_incomplete_window_concludes_nothing(results: list[Result], why: dict[str, Any]) -> None:
+def test_an_incomplete_window_concludes_nothing(
+    results: list[PublishedRevision], why: dict[str, Any]
+) -> None:
     document = {**results[0].document, **why}
-    assert not check_verdicts([Result("", document)], ALARM.level).passed
+    assert not check_verdicts([PublishedRevision("", document)], ALARM.level).passed
     document |= {"verdict": "incomplete", "slow_drift": None}
-    assert check_verdicts([Result("", document)], ALARM.level).passed
+    assert check_verdicts([PublishedRevision("", document)], ALARM.level).passed

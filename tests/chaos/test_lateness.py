@@ -6,7 +6,7 @@ import pytest
 from deploy.demo.scrape import Scrape
 
 from tests.chaos.lateness import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.chaos.truth import Truth
 
 KEY, OLD, OTHER = ("alpha", "1m", 600_000), ("alpha", "1m", 0), ("alpha", "5m", 600_000)
@@ -70,6 +70,6 @@ def test_late_totals_are_those_of_each_replica() -> None:
 )
 def test_nothing_closed_early(stream: str, revision: int, written_ms: int, passes: bool) -> None:
     window = {"window": "30s", "start": "1970-01-01T00:00:30Z", "end": "1970-01-01T00:01:00Z"}
-    result = Result("", {"stream": stream, "revision": revision, **window}, written_ms)
-    sound = Result("", {"stream": "live", "revision": 0, **window}, 90_000)
+    result = PublishedRevision("", {"stream": stream, "revision": revision, **window}, written_ms)
+    sound = PublishedRevision("", {"stream": "live", "revision": 0, **window}, 90_000)
     assert check_nothing_closed_early([sound, result], "live").passed == passes

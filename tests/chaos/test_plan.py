@@ -14,10 +14,10 @@ from tests.chaos.profiles import (
     REPLICAS,
     SOCKET_TIMEOUT_S,
     THREE_BROKERS,
+    BrokerRole,
     Choice,
-    Kind,
+    DisruptionKind,
     Profile,
-    Role,
 )
 
 SEEDS = range(50)
@@ -37,7 +37,7 @@ def test_it_has_as_many_disruptions_as_asked_for(disruptions: int, profile: Prof
 
 
 def choices(plan: list[Step]) -> Counter[Choice]:
-    roles = {role.value: role for role in Role}
+    roles = {role.value: role for role in BrokerRole}
     return Counter(Choice(each.kind, roles.get(each.target)) for step in plan for each in step.disruptions)
 
 
@@ -56,14 +56,14 @@ def test_every_kind_is_in_it_and_some_overlap(seed: int, disruptions: int, profi
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_it_disrupts_is_there_and_no_two_at_a_time_are_the_same(seed: int, profile: Profile) -> None:
-    running = {*REPLICAS, *Role}
+    running = {*REPLICAS, *BrokerRole}
     for step in make_plan(seed, 50, 1_500.0, profile):
         targets = [each.target for each in step.disruptions]
         assert len(set(targets)) == len(targets)
         for each in step.disruptions:
-            assert (each.target in running) == (each.kind is not Kind.ADD)
-            running ^= {EXTRA} if each.kind in {Kind.ADD, Kind.REMOVE} else set()
-            assert each.target == RELAYED or each.kind not in {Kind.CUT, Kind.HOLD}
+            assert (each.target in running) == (each.kind is not DisruptionKind.ADD)
+            running ^= {EXTRA} if each.kind in {DisruptionKind.ADD, DisruptionKind.REMOVE} else set()
+            assert each.target == RELAYED or each.kind not in {DisruptionKind.CUT, DisruptionKind.HOLD}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -73,7 +73,7 @@ def test_it_is_spread_over_the_run_and_pauses_outlast_the_session(seed: int) -> 
     assert times == sorted(times)
     assert CALM_S <= times[0] < 100
     assert 1_200 < times[-1] < 1_500 * (1 - RESERVE)
-    assert all(pause > ONE_BROKER.session_s for pause in away(plan, Kind.PAUSE))
+    assert all(pause > ONE_BROKER.session_s for pause in away(plan, DisruptionKind.PAUSE))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -81,15 +81,15 @@ def test_three_brokers_are_held_below_the_minimum_for_two_minutes_and_paused_pas
     seed: int,
 ) -> None:
     plan = make_plan(seed, 50, 2_400.0, THREE_BROKERS)
-    assert away(plan, Kind.BELOW_MINIMUM) == [BELOW_MINIMUM_S] == [120.0]
-    assert min(away(plan, Kind.BROKER_PAUSE)) > SOCKET_TIMEOUT_S
-    long = next(step for step in plan if step.disruptions[0].kind is Kind.BELOW_MINIMUM)
+    assert away(plan, DisruptionKind.BELOW_MINIMUM) == [BELOW_MINIMUM_S] == [120.0]
+    assert min(away(plan, DisruptionKind.BROKER_PAUSE)) > SOCKET_TIMEOUT_S
+    long = next(step for step in plan if step.disruptions[0].kind is DisruptionKind.BELOW_MINIMUM)
     assert long.at_s > 2_400 / 2
     after = [step.at_s for step in plan if step.at_s > long.at_s]
     assert min(after) >= long.at_s + BELOW_MINIMUM_S
 
 
-def away(plan: list[Step], kind: Kind) -> list[float]:
+def away(plan: list[Step], kind: DisruptionKind) -> list[float]:
     return [each.away_s for step in plan for each in step.disruptions if each.kind is kind]
 
 

@@ -6,18 +6,20 @@ from confluent_kafka import Message
 from deploy.demo.scrape import Scrape
 
 from tests.chaos.divergence import check_divergences
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.chaos.unclean import is_marked, reports
 from tests.chaos.witness import check_witness, fingerprint
 
 BASELINES = {"alpha": np.array([3, 1])}
 
 
-def result(js_divergence: float | None, counts: tuple[int, ...] = (1, 3), verdict: str = "ok") -> Result:
+def result(
+    js_divergence: float | None, counts: tuple[int, ...] = (1, 3), verdict: str = "ok"
+) -> PublishedRevision:
     window = {"stream": "alpha", "window": "1m", "start": "1970-01-01T00:00:00Z", "revision": 0}
     clusters = [{"count": count} for count in counts]
     document = {**window, "js_divergence": js_divergence, "clusters": clusters, "count": sum(counts)}
-    return Result("", {**document, "verdict": verdict})
+    return PublishedRevision("", {**document, "verdict": verdict})
 
 
 # Of (1/4, 3/4) from (3/4, 1/4): 1 - H(1/4), for their mean is even.
@@ -37,13 +39,13 @@ DIVERGENCE = 0.18872187554086717
         (result(None, verdict="incomplete"), True),
     ],
 )
-def test_divergence(published: Result, passes: bool) -> None:
+def test_divergence(published: PublishedRevision, passes: bool) -> None:
     assert check_divergences([published], BASELINES).passed == passes
 
 
 def test_count_must_be_that_of_the_clusters() -> None:
     published = result(DIVERGENCE)
-    wrong = Result("", {**published.document, "count": 5})
+    wrong = PublishedRevision("", {**published.document, "count": 5})
     assert not check_divergences([wrong], BASELINES).passed
 
 

@@ -1,10 +1,10 @@
 """When a group counts again, by the looks taken at it."""
 
-from tests.chaos.recovery import Sample, recovered_s
+from tests.chaos.recovery import ProgressSample, recovered_s
 
 
-def sample(at_s: float, ends: tuple[int, ...], committed: tuple[int, ...]) -> Sample:
-    return Sample(at_s, at_s + 0.1, ends, committed)
+def sample(at_s: float, ends: tuple[int, ...], committed: tuple[int, ...]) -> ProgressSample:
+    return ProgressSample(at_s, at_s + 0.1, ends, committed)
 
 
 def test_it_has_recovered_once_every_partition_is_past_the_end_at_the_effect() -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from deploy.demo.scrape import Scrape
 
 from tests.chaos.gauges import check_gauges, expected_gauges
-from tests.chaos.results import Result, final_results
+from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.verdict import (
     Check,
     check_dead_letters,
@@ -52,7 +52,7 @@ def letters(workload: Workload) -> list[Message]:
 
 def result(
     start: str = "2025-11-03T00:00:00Z", revision: int = 0, counts: tuple[int, ...] = (3, 1)
-) -> Result:
+) -> PublishedRevision:
     document: dict[str, Any] = {
         "stream": "alpha",
         "window": "1m",
@@ -84,7 +84,7 @@ def result(
             for number, count in enumerate(counts)
         ],
     }
-    return Result(f"alpha/1m/{start}", document)
+    return PublishedRevision(f"alpha/1m/{start}", document)
 
 
 LATER = "2025-11-03T00:01:00Z"
@@ -141,11 +141,11 @@ KEY = ("alpha", "1m", 0)
         [result(), result(revision=2, counts=(4, 1))],
         [result(revision=1), result()],
         [result(), result(revision=1, counts=(2, 9))],
-        [Result("alpha/1m/another", result().document)],
+        [PublishedRevision("alpha/1m/another", result().document)],
     ],
     ids=["twice", "no first", "a hole", "backwards", "an event taken back", "another key"],
 )
-def test_revisions(wrong: list[Result]) -> None:
+def test_revisions(wrong: list[PublishedRevision]) -> None:
     assert check_revisions([result(), result(LATER), result(revision=1, counts=(4, 1))]).passed
     assert not check_revisions(wrong).passed
 
@@ -161,7 +161,7 @@ def test_revisions(wrong: list[Result]) -> None:
 )
 def test_marks(mark: dict[str, Any], passes: bool) -> None:
     unmarked = {"events_lost": False, "counted_twice": False, "incomplete_reason": None}
-    assert check_unmarked([Result("", {**result().document, **unmarked, **mark})]).passed == passes
+    assert check_unmarked([PublishedRevision("", {**result().document, **unmarked, **mark})]).passed == passes
 
 
 def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:
@@ -197,7 +197,7 @@ def test_gauges(name: str, series: int, value: float | None) -> None:
 
 def test_replay() -> None:
     published, replayed = result(revision=2), result(revision=0)
-    other = Result(replayed.name, {**replayed.document, "p_value": 0.5})
+    other = PublishedRevision(replayed.name, {**replayed.document, "p_value": 0.5})
     assert check_replay({KEY: replayed}, {KEY: published}, [KEY]).passed
     assert not check_replay({KEY: other}, {KEY: published}, [KEY]).passed
     assert not check_replay({KEY: replayed}, {}, [KEY]).passed
@@ -227,7 +227,7 @@ def test_replay_may_have_counted_other_late_events_in_few_windows() -> None:
 def test_a_replay_may_differ_only_in_what_the_windows_before_have_a_part_in(
     name: str, value: object, *, passes: bool
 ) -> None:
-    changed = Result(result().name, {**result().document, name: value})
+    changed = PublishedRevision(result().name, {**result().document, name: value})
     assert check_replay({KEY: changed}, {KEY: result()}, [KEY]).passed == passes
 
 

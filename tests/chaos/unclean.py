@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.demo.scrape import Scrape
 
 from tests.chaos.replicas import Replicas
-from tests.chaos.results import Result, final_results
-from tests.chaos.setting import Setting
+from tests.chaos.results import PublishedRevision, final_results
+from tests.chaos.setting import ChaosSetting
 from tests.chaos.truth import WINDOWS_MS, WindowKey
 from tests.chaos.verdict import Check
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
@@ -118,7 +118,7 @@ class LossyTopic:
             time.sleep(LOOK_EVERY_S)
 
 
-def check_unclean_election(lossy: LossyTopic, setting: Setting, replicas: Replicas) -> Check:
+def check_unclean_election(lossy: LossyTopic, setting: ChaosSetting, replicas: Replicas) -> Check:
     """Have one, and see what the service says of it."""
 
     def wait_until_counted() -> None:
@@ -166,10 +166,10 @@ def reports(scrapes: Iterable[Scrape]) -> set[str]:
     return {name for (name, _), value in samples if name in COUNTERS and value > 0}
 
 
-def _lossy_windows(setting: Setting) -> dict[WindowKey, tuple[int, bool]]:
+def _lossy_windows(setting: ChaosSetting) -> dict[WindowKey, tuple[int, bool]]:
     """The events of each window of the stream as last published, and whether it is marked."""
     messages = read(setting.bootstrap, setting.windows_topic, within_s=TIMEOUT_S)
-    results = [result for result in map(Result.read, messages) if result.key[0] == LOSSY]
+    results = [result for result in map(PublishedRevision.read, messages) if result.key[0] == LOSSY]
     return {key: (sum(each.counts), is_marked(each.document)) for key, each in final_results(results).items()}
 
 
@@ -178,7 +178,7 @@ def is_marked(document: dict[str, object]) -> bool:
     return bool(document["events_lost"] or document["counted_twice"] or document["incomplete"])
 
 
-def _await_committed(setting: Setting, topic: str, offset: int) -> None:
+def _await_committed(setting: ChaosSetting, topic: str, offset: int) -> None:
     """Wait until COUNT has committed an offset, or a later one."""
     consumer = Consumer({"bootstrap.servers": setting.bootstrap, "group.id": setting.group, "log_level": 0})
     deadline = time.monotonic() + TIMEOUT_S

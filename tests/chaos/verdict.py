@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
-from tests.chaos.results import Result
+from tests.chaos.results import PublishedRevision
 from tests.chaos.truth import WindowKey
 from tests.chaos.workload import PARTITIONS, Fault, Workload
 
@@ -72,10 +72,10 @@ def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> 
     return check, paths
 
 
-def check_revisions(results: Iterable[Result]) -> Check:
+def check_revisions(results: Iterable[PublishedRevision]) -> Check:
     """A window's results are its revisions 0, 1, 2 and so on, in order; none takes an event back."""
     check = Check("results: each revision once, none left out")
-    last: dict[WindowKey, Result] = {}
+    last: dict[WindowKey, PublishedRevision] = {}
     for result in results:
         stream, window, _ = result.key
         before = last.get(result.key)
@@ -89,7 +89,7 @@ def check_revisions(results: Iterable[Result]) -> Check:
     return check
 
 
-def check_unmarked(results: Iterable[Result]) -> Check:
+def check_unmarked(results: Iterable[PublishedRevision]) -> Check:
     """No window says that events of it may be lost or counted twice."""
     check = Check("no window marked as lost, twice or otherwise")
     for result in results:
@@ -135,7 +135,9 @@ def part_of(document: dict[str, Any], path: str) -> Any:
 
 
 def check_replay(
-    replayed: Mapping[WindowKey, Result], final: Mapping[WindowKey, Result], expected: Collection[WindowKey]
+    replayed: Mapping[WindowKey, PublishedRevision],
+    final: Mapping[WindowKey, PublishedRevision],
+    expected: Collection[WindowKey],
 ) -> Check:
     """`driftgauge replay` of the same events gives the same windows, and says the same of them.
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, rel_entr
 
-from driftgauge.core.statistics.concentration import concentrations, dirichlet_multinomial
+from driftgauge.core.statistics.concentration import concentration_posterior, dirichlet_multinomial
 
 __all__ = ["Sample", "sample_windows"]
 
@@ -48,7 +48,7 @@ def sample_windows(baseline_counts: NDArray[np.int64], count: int, windows: int)
     weighed by how much more probable the null makes them.
     """
     random = np.random.default_rng([count, windows])
-    grid, probabilities = concentrations(baseline_counts.astype(np.float64))
+    grid, probabilities = concentration_posterior(baseline_counts.astype(np.float64))
     parameters = baseline_counts + grid[:, None]
     totals = parameters.sum(axis=1)
     wider = []

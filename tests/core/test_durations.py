@@ -1,4 +1,4 @@
-"""Durations as operators write them."""
+"""Parsing and formatting of durations."""
 
 import pytest
 from hypothesis import given
@@ -23,20 +23,20 @@ from driftgauge.core.durations import format_duration, parse_duration
         ("0s", 0),
     ],
 )
-def test_a_duration_is_the_sum_of_its_terms(text, milliseconds):
+def test_parse_sums_terms(text, milliseconds):
     assert parse_duration(text) == milliseconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "0", "30", "s", "-5s", "1.5h", "1 h", " 1h", "1h ", "1h\n", "1H", "1w", "10µs", "1h and 5m"]
 )
-def test_what_is_no_number_with_a_unit_is_refused_with_an_example(text):
+def test_parse_rejects_other_texts_with_example(text):
     with pytest.raises(ValueError, match="write a number and a unit, such as 30s"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["30m1h", "1h1h", "1s1d", "1ms1s"])
-def test_units_that_repeat_or_ascend_are_refused(text):
+def test_parse_rejects_units_that_repeat_or_ascend(text):
     with pytest.raises(ValueError, match="must descend"):
         parse_duration(text)
 
@@ -45,10 +45,10 @@ def test_units_that_repeat_or_ascend_are_refused(text):
     ("milliseconds", "text"),
     [(0, "0s"), (86_400_000, "1d"), (5_400_000, "1h30m"), (61_001, "1m1s1ms"), (604_800_000, "7d")],
 )
-def test_a_duration_has_one_text(milliseconds, text):
+def test_format_is_canonical(milliseconds, text):
     assert format_duration(milliseconds) == text
 
 
 @given(st.integers(min_value=0, max_value=10**15))
-def test_what_is_formatted_reads_back_the_same(milliseconds):
+def test_parse_inverts_format(milliseconds):
     assert parse_duration(format_duration(milliseconds)) == milliseconds

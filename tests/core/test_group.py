@@ -1,4 +1,4 @@
-"""Any number of members of both stages, whatever befalls them, count and publish as one: a simulation."""
+"""Simulation: any number of members of both stages, with failures, count and publish every event once."""
 
 from collections import Counter
 from dataclasses import replace
@@ -22,10 +22,10 @@ LATENESS_MS = 2_000
 IDLE_MS = 5 * STEP_MS
 PARTITIONS = 4
 MEMBERS = 3
-# Of a replica's clock, in proportion to `idle_timeout`: less than 2 s where that is 5 s at least.
+# The skew of a replica's clock, in proportion to `idle_timeout`: below 2 s for the least timeout of 5 s.
 SKEW_MS = 190
 STREAMS = ("images", "texts", "sounds")
-# Windows of a few events, of which many are significant.
+# A high level, at which many windows of a few events are significant.
 EAGER = replace(ALARM, level=0.1)
 SCORER = WindowScorer(build_spec(alarm=EAGER), FIRST, None, calibrated=False)
 
@@ -45,7 +45,7 @@ def specs(number, **changes):
 
 
 def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
-    """Lists of steps: the name of a method of `Group`, and what it is called with."""
+    """Lists of steps: the name of a method of `Group`, and its arguments."""
     partition = st.integers(0, PARTITIONS - 1)
     event = st.tuples(
         partition,
@@ -77,12 +77,12 @@ def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
     always = ("wait", "fail", "restore", "replace", "rebalance_count", "rebalance_windows", "apply")
     mishap = st.one_of([named[name] for name in (*always, *mishaps)])
     step = st.one_of(mishap, named["write"], named["work"], named["work"], named["send"], named["close"])
-    # Long enough for windows to become final while it lasts.
+    # Long enough for windows to become final.
     return st.lists(step, min_size=40, max_size=100)
 
 
 def shapes(skew_ms=0):
-    """How many of everything there are; clocks are slow, or fast by so much at most."""
+    """Numbers of partitions, members and shards; clocks are slow, or fast by `skew_ms` at most."""
     return st.fixed_dictionaries(
         {
             "partitions": st.integers(1, PARTITIONS),
@@ -95,7 +95,7 @@ def shapes(skew_ms=0):
 
 
 def run(plan, shape, configured):
-    """The group at rest, after all that was planned."""
+    """The group, settled, after all steps of the plan."""
     group = Group(configured, **shape)
     for name, *arguments in plan:
         getattr(group, name)(*arguments)
@@ -136,7 +136,7 @@ def test_every_event_is_counted_or_late_for_each_size(plan, shape):
 
 
 @simulation(plans("lose", behind_ms=DISORDER_MS), shapes())
-def test_windows_that_lost_events_say_so_and_the_counts_are_of_the_others(plan, shape):
+def test_windows_with_data_loss_are_marked_and_count_other_events(plan, shape):
     group = run(plan, shape, specs(2))
     check_counts(group)
     check_revisions(group)
@@ -146,7 +146,7 @@ def test_windows_that_lost_events_say_so_and_the_counts_are_of_the_others(plan, 
 
 
 @simulation(plans(), shapes())
-def test_a_replay_gives_the_same_results_to_the_bit(plan, shape):
+def test_replay_has_same_results_to_the_bit(plan, shape):
     group = run(plan, shape, specs(2))
     replayed = replay(specs(2, disorder_ms=10**9), group.written)
     assert replayed.keys() == group.final.keys()
@@ -157,7 +157,7 @@ def test_a_replay_gives_the_same_results_to_the_bit(plan, shape):
 
 
 @simulation(plans("stick", "grow", behind_ms=20_000), shapes(SKEW_MS), number=15)
-def test_state_holds_what_is_open_and_no_more(plan, shape):
+def test_state_holds_open_windows_only(plan, shape):
     group = run(plan, shape, specs(2))
     for _ in range(4):
         for stream in range(2):
@@ -185,7 +185,7 @@ def check_counts(group):
 
 
 def check_revisions(group):
-    """Revisions have no holes, and the chain has none either."""
+    """Revisions have no gaps, and neither has the chain of commits."""
     windows = {}
     for stream, window, revision in group.results:
         windows.setdefault((stream, window), []).append(revision)
@@ -196,7 +196,7 @@ def check_revisions(group):
 
 
 def check_totals(group):
-    """The totals that a shard keeps are those of all that was published, whoever held it."""
+    """A shard's totals are those of all published results, from any owner."""
     late, closed, revised = Counter(), Counter(), Counter()
     for state in group.states:
         for stream, its in state.streams.items():
@@ -224,13 +224,13 @@ def check_examples(group):
 
 
 def check_history(group):
-    """Each window entered once, in the order in which they were first published complete, whoever did it."""
+    """Each window enters the history once, in the order of first complete publication, from any owner."""
     histories, judged_with = {}, {}
     for (stream, window, _), result in group.results.items():
         if result.verdict is Verdict.INCOMPLETE:
             continue
-        place, key = (stream, window.size_ms), (stream, window)
-        end_ms, memory = histories.get(place, (0, VerdictMemory()))
+        series, key = (stream, window.size_ms), (stream, window)
+        end_ms, memory = histories.get(series, (0, VerdictMemory()))
         is_next = key not in judged_with and window.end_ms > end_ms
         if is_next and end_ms:
             empty = min((window.start_ms - end_ms) // window.size_ms, 3)
@@ -247,7 +247,7 @@ def check_history(group):
         )
         assert result.slow_drift == after.slow_drift
         if is_next:
-            histories[place] = window.end_ms, after
+            histories[series] = window.end_ms, after
     assert {
         (stream, size_ms): (history.end_ms, history.memory)
         for state in group.states

@@ -1,4 +1,4 @@
-"""Both stages in one process: recorded events through the same core as live ones."""
+"""The local driver: recorded events through both stages in one process."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ from tests.core.builders import (
 from tests.examples import examples
 
 
-def test_each_commit_closes_what_is_due_by_its_own_events():
+def test_commit_closes_windows_that_are_due():
     driver = LocalDriver([build_spec()], "embeddings", 1)
     driver.count(build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)]), MONDAY_MS)
     assert summary(driver.commit(MONDAY_MS, {0: 2}).results) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
@@ -32,7 +32,7 @@ def test_each_commit_closes_what_is_due_by_its_own_events():
     assert driver.shard.position.gaps == driver.shard.position.overlaps == 0
 
 
-def test_an_event_without_a_nearest_centroid_is_told_and_not_counted():
+def test_count_reports_event_without_nearest_centroid():
     driver = LocalDriver([build_spec()], "embeddings", 1)
     batch = build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS, 0)])
     batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
@@ -40,7 +40,7 @@ def test_an_event_without_a_nearest_centroid_is_told_and_not_counted():
     assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, everything=True).results] == [1]
 
 
-def test_a_silent_partition_closes_windows_once_it_is_known_to_be_read():
+def test_idle_partition_holds_window_until_caught_up():
     driver = LocalDriver([build_spec(idle_ms=MINUTE_MS)], "embeddings", 1)
     driver.count(build_batch([(0, 0, MONDAY_MS, 0)]), MONDAY_MS)
     driver.commit(MONDAY_MS, {0: 1})
@@ -58,7 +58,7 @@ def test_a_silent_partition_closes_windows_once_it_is_known_to_be_read():
     st.lists(st.integers(0, 80), max_size=8),
     st.sampled_from([(HOUR_MS,), (HOUR_MS, DAY_MS), (7 * MINUTE_MS, HOUR_MS)]),
 )
-def test_any_batches_and_commits_end_in_the_exact_counts_where_nothing_is_late(drawn, cuts, sizes_ms):
+def test_results_are_same_for_any_batches_and_commits(drawn, cuts, sizes_ms):
     events = [(p, i, MONDAY_MS + minute * MINUTE_MS, c) for i, (p, minute, c) in enumerate(drawn)]
     seen = []
     for ends in ([len(events)], [*sorted(min(cut, len(events)) for cut in cuts), len(events)]):

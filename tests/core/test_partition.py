@@ -1,5 +1,7 @@
+"""Names of source partitions."""
+
 from driftgauge.core.partition import name_partitions
 
 
-def test_partitions_are_named_in_the_order_of_their_numbers():
+def test_name_partitions_sorts_by_topic_and_index():
     assert name_partitions([("b", 1), ("a", 10), ("a", 9)]) == ["a[9]", "a[10]", "b[1]"]

@@ -1,4 +1,4 @@
-"""Baselines, as counting and comparing know them."""
+"""References: baselines and their segments."""
 
 from dataclasses import replace
 
@@ -9,18 +9,18 @@ from driftgauge.core.reference import SegmentReference
 from tests.core.builders import COMPONENTS, FIRST, OTHER, build_reference
 
 
-def test_the_key_is_the_beginning_of_the_identity():
+def test_key_is_start_of_identity():
     reference = replace(FIRST, baseline_id="sha256:0123456789abcdef0123")
     assert reference.key == "0123456789abcdef"
     assert FIRST.key != OTHER.key
 
 
-def test_it_knows_as_many_components_as_its_projection():
+def test_components_are_those_of_projection():
     assert FIRST.components == COMPONENTS
 
 
 @pytest.mark.parametrize(("distance", "outliers"), [(0.1, False), (0.2, True), (0.6, True)])
-def test_a_vector_is_beyond_where_it_is_further_away_than_its_own_clusters_radius(distance, outliers):
+def test_outliers_are_beyond_radius_of_own_cluster(distance, outliers):
     reference = replace(FIRST, radii=np.array([9, 0.15, 9, 0.01], dtype=np.float32))
     vectors = np.eye(4, dtype=np.float32)[[1, 0]]
     vectors[0, 2] = distance
@@ -28,7 +28,7 @@ def test_a_vector_is_beyond_where_it_is_further_away_than_its_own_clusters_radiu
     assert reference.are_outliers(vectors, np.array([1, 0])).tolist() == [outliers, False]
 
 
-def test_segments_come_in_the_order_of_the_keys_asked_for():
+def test_segments_by_keeps_order_of_keys():
     names = [("device", "phone"), ("country", "de"), ("device", "other"), ("country", "other")]
     segments = [SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2)) for name in names]
     reference = build_reference(segments=tuple(segments))
@@ -38,4 +38,4 @@ def test_segments_come_in_the_order_of_the_keys_asked_for():
         ("country", "device"): [1, 3, 0, 2],
         ("colour",): [],
     }.items():
-        assert reference.segments_by(keys) == tuple(segments[place] for place in expected)
+        assert reference.segments_by(keys) == tuple(segments[index] for index in expected)

@@ -1,4 +1,4 @@
-"""How a stream is watched."""
+"""Stream specifications: panes, baseline schedule, schemes, levels."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ from tests.core.builders import (
         ((7 * MINUTE_MS, HOUR_MS), MINUTE_MS),
     ],
 )
-def test_a_pane_is_the_longest_stretch_that_every_window_is_a_multiple_of(sizes_ms, pane_ms):
+def test_pane_is_greatest_common_divisor_of_sizes(sizes_ms, pane_ms):
     assert build_spec(sizes_ms=sizes_ms).pane_ms == pane_ms
 
 
@@ -51,26 +51,26 @@ SPEC = build_spec(baselines=build_schedule((MONDAY_MS, OTHER), (MONDAY_MS + DAY_
         (MONDAY_MS + 1_000 * DAY_MS, THIRD),
     ],
 )
-def test_a_baseline_is_in_force_from_its_time_until_the_next_one_s(time_ms, reference):
-    assert SPEC.in_force(time_ms) is reference
+def test_baseline_is_in_force_until_start_of_next(time_ms, reference):
+    assert SPEC.baseline_at(time_ms) is reference
 
 
-def test_the_only_baseline_is_always_in_force():
-    assert build_spec().in_force(0) is build_spec().in_force(2**60) is FIRST
+def test_only_baseline_is_always_in_force():
+    assert build_spec().baseline_at(0) is build_spec().baseline_at(2**60) is FIRST
 
 
-def test_a_baseline_may_come_back_into_force():
+def test_baseline_can_return_into_force():
     spec = build_spec(baselines=build_schedule((MONDAY_MS, OTHER), (MONDAY_MS + DAY_MS, FIRST)))
-    assert spec.in_force(MONDAY_MS) is OTHER
-    assert spec.in_force(MONDAY_MS + DAY_MS) is FIRST
+    assert spec.baseline_at(MONDAY_MS) is OTHER
+    assert spec.baseline_at(MONDAY_MS + DAY_MS) is FIRST
 
 
-def test_a_listed_baseline_is_found_by_its_key():
+def test_find_returns_scheduled_baseline_by_key():
     assert [SPEC.find(reference.key) for reference in (FIRST, OTHER, THIRD)] == [FIRST, OTHER, THIRD]
     assert build_spec().find(OTHER.key) is None
 
 
-def test_a_scheme_holds_all_that_tallies_must_have_in_common():
+def test_scheme_holds_fields_of_spec_and_baseline():
     spec = replace(
         SPEC, sizes_ms=(HOUR_MS, 90 * MINUTE_MS), alarm=replace(ALARM, segment_keys=("country", "device"))
     )
@@ -88,5 +88,5 @@ def test_a_scheme_holds_all_that_tallies_must_have_in_common():
 @pytest.mark.parametrize(
     ("segment_keys", "level"), [((), 0.001), (("country",), 0.0005), (("a", "b"), 0.0005)]
 )
-def test_the_whole_has_half_of_the_level_beside_segments(segment_keys, level):
-    assert replace(ALARM, segment_keys=segment_keys).whole_level == level
+def test_overall_level_is_half_with_segments(segment_keys, level):
+    assert replace(ALARM, segment_keys=segment_keys).overall_level == level

@@ -1,4 +1,4 @@
-"""A producer that keeps what it is given."""
+"""A fake producer that records sent events."""
 
 from collections import deque
 
@@ -6,10 +6,15 @@ from confluent_kafka import KafkaError
 
 
 class RecordingProducer:
-    """Keeps what it is given, and fails as it is told.
+    """Records sent events, and fails as configured.
 
-    `full` is how often the queue is full from now on, `unsent` what a flush says it has not sent,
-    `refusal` the error that records are refused with on delivery, `fault` what `produce` raises.
+    Attributes:
+        sent: The topic and value of each produced record.
+        full: The number of calls of `produce` that find the queue full.
+        unsent: The number of unsent records that `flush` returns.
+        refusal: The error of each delivery report.
+        fault: The exception that `produce` raises.
+        polled_s: The timeout of each call of `poll`.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""An administration client whose answers come when a test gives them."""
+"""A fake admin client that answers when a test makes it."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -11,15 +11,18 @@ from driftgauge.core.partition import Partition
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered for one partition."""
+    """The answer for one partition."""
 
     offset: int
 
 
 class SlowAdmin:
-    """Remembers what it is asked, one request after the other, and for which isolation level.
+    """A fake of both the admin client and its `SharedAdmin`.
 
-    It shares itself, and counts how often it should be replaced.
+    Attributes:
+        asked: The answers of each request by partition.
+        stable: Whether each request asks for last stable offsets.
+        renewed: The number of requests to replace the client.
     """
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ from driftgauge.kafka import broker_version
 from driftgauge.kafka.broker_version import require_transactions
 
 
-class ToldAdmin:
-    """An administration client that logs what a broker knows, in librdkafka's words."""
+class VersionLoggingAdmin:
+    """An admin client that logs a broker's request versions as librdkafka does."""
 
     def __init__(self, logger, versions):
         self._logger = logger
@@ -27,12 +27,12 @@ class ToldAdmin:
 
 
 @pytest.fixture
-def told(monkeypatch):
-    def tell(**versions):
-        monkeypatch.setattr(broker_version, "admin", lambda _, logger: ToldAdmin(logger, versions))
+def check(monkeypatch):
+    def check_versions(**versions):
+        monkeypatch.setattr(broker_version, "admin", lambda _, logger: VersionLoggingAdmin(logger, versions))
         require_transactions({})
 
-    return tell
+    return check_versions
 
 
 @pytest.mark.parametrize(
@@ -43,25 +43,25 @@ def told(monkeypatch):
         ({"Fetch": 4}, "TxnOffsetCommit v-1, OffsetFetch v-1"),
     ],
 )
-def test_brokers_before_kafka_2_5_are_refused(told, versions, known):
+def test_brokers_before_kafka_2_5_are_refused(check, versions, known):
     with pytest.raises(ConfigError, match=rf"know {known} at most, .* upgrade them to Kafka 2\.5"):
-        told(**versions)
+        check(**versions)
 
 
-def test_brokers_of_kafka_2_5_are_taken(told, caplog):
-    told(TxnOffsetCommit=3, OffsetFetch=7)
+def test_brokers_of_kafka_2_5_are_accepted(check, caplog):
+    check(TxnOffsetCommit=3, OffsetFetch=7)
     assert caplog.records == []
 
 
-def test_version_that_the_client_does_not_tell_is_said_to_be_unchecked(told, caplog):
-    told()
+def test_unreported_version_logs_warning(check, caplog):
+    check()
     assert [line.getMessage() for line in caplog.records] == [
-        "the brokers' version is not checked: the client does not tell it"
+        "the brokers' version is not checked: the client does not report it"
     ]
 
 
 @pytest.mark.broker
-def test_a_real_brokers_versions_are_read(bootstrap, monkeypatch, caplog):
+def test_real_broker_reports_versions(bootstrap, monkeypatch, caplog):
     require_transactions({"bootstrap.servers": bootstrap})
     assert caplog.records == []
     monkeypatch.setattr(broker_version, "_NEEDED", {"TxnOffsetCommit": 99})
@@ -69,6 +69,6 @@ def test_a_real_brokers_versions_are_read(bootstrap, monkeypatch, caplog):
         require_transactions({"bootstrap.servers": bootstrap})
 
 
-def test_embedded_broker_is_not_refused():
+def test_embedded_broker_is_accepted():
     with EmbeddedBroker(["events"]) as broker:
         require_transactions({"bootstrap.servers": broker.bootstrap})

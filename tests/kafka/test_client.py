@@ -21,7 +21,7 @@ CLIENTS = (
     client.admin,
 )
 CONSUMERS = (member, client.changelog_consumer)
-# Of those that one kind of client has and another has not, what operators may well set.
+# Properties of one kind of client only that operators are likely to set.
 ONE_SIDED = {
     "acks": "all",
     "auto.commit.interval.ms": 1_000,
@@ -54,16 +54,16 @@ ONE_SIDED = {
 
 
 @pytest.fixture
-def unused():
-    """Return the address of a port that nobody listens on, bound so that it stays so."""
+def unused_address():
+    """Yield the address of a bound port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture
-def said():
-    """Return what librdkafka's logger is told."""
+def lines():
+    """Yield the lines of librdkafka's logger."""
     logger, handler = logging.getLogger("librdkafka"), Lines()
     logger.addHandler(handler)
     yield handler.lines
@@ -78,16 +78,19 @@ def broker():
 
 @pytest.mark.parametrize("make", CLIENTS)
 @pytest.mark.parametrize("name", ONE_SIDED)
-def test_one_section_serves_every_kind_of_client_and_none_is_warned_of_the_others_properties(
-    make, name, unused, said
-):
-    made = make(
-        {"bootstrap.servers": unused, "group.id": "g", "session.timeout.ms": 13_000, name: ONE_SIDED[name]}
+def test_shared_section_causes_no_warnings_in_any_client(make, name, unused_address, lines):
+    instance = make(
+        {
+            "bootstrap.servers": unused_address,
+            "group.id": "g",
+            "session.timeout.ms": 13_000,
+            name: ONE_SIDED[name],
+        }
     )
-    made.poll(0)
+    instance.poll(0)
     if make in CONSUMERS:
-        made.close()
-    assert [line for line in said if "CONFWARN" in line] == []
+        instance.close()
+    assert [line for line in lines if "CONFWARN" in line] == []
 
 
 @pytest.mark.parametrize(
@@ -98,10 +101,10 @@ def test_one_section_serves_every_kind_of_client_and_none_is_warned_of_the_other
         (transactional_producer, "acks"),
     ],
 )
-def test_a_client_is_given_the_properties_of_its_kind(make, wrong, unused):
-    # A value out of range is refused, so the property has arrived.
+def test_client_gets_properties_of_its_kind(make, wrong, unused_address):
+    # The client refuses a value out of range, which shows that it got the property.
     with pytest.raises(KafkaException):
-        make({"bootstrap.servers": unused, "group.id": "g", wrong: -1_000_000})
+        make({"bootstrap.servers": unused_address, "group.id": "g", wrong: -1_000_000})
 
 
 @pytest.mark.parametrize(
@@ -113,37 +116,37 @@ def test_a_client_is_given_the_properties_of_its_kind(make, wrong, unused):
         (client.admin, AdminClient, "acks"),
     ],
 )
-def test_a_client_is_not_given_the_properties_of_another_kind(make, kind, wrong, unused):
-    # It would be refused, as above.
-    made = make({"bootstrap.servers": unused, "group.id": "g", wrong: -1_000_000})
-    assert isinstance(made, kind)
+def test_client_gets_no_properties_of_another_kind(make, kind, wrong, unused_address):
+    # The client would refuse the value, as above.
+    instance = make({"bootstrap.servers": unused_address, "group.id": "g", wrong: -1_000_000})
+    assert isinstance(instance, kind)
     if kind is Consumer:
-        made.close()
+        instance.close()
 
 
-def test_what_correctness_rests_on_cannot_be_set_from_outside(broker):
+def test_configuration_cannot_override_fixed_properties(broker):
     properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own", "enable.auto.commit": True}
     consumer = client.consumer(
         {**properties, "enable.partition.eof": False, "auto.offset.reset": "earliest"}, "own"
     )
     consumer.subscribe(["here"])
-    notices = []
+    events = []
     for _ in range(100):
-        notices += consumer.consume(10, 0.1)
-        if notices:
+        events += consumer.consume(10, 0.1)
+        if events:
             break
     consumer.close()
-    # Without an offset of the group's its position is told to be unknown, and not taken to be the first.
-    assert {notice.error().code() for notice in notices} == {KafkaError._AUTO_OFFSET_RESET}
+    # Without a committed offset the client reports an unknown position rather than start at the first.
+    assert {event.error().code() for event in events} == {KafkaError._AUTO_OFFSET_RESET}
     reader = client.consumer(properties, "own")
-    partitions = [TopicPartition("here", notices[0].partition())]
+    partitions = [TopicPartition("here", events[0].partition())]
     assert reader.committed(partitions, timeout=10)[0].offset < 0, "leaving has committed nothing"
     reader.close()
 
 
-def test_records_without_a_key_are_spread_over_the_partitions_one_by_one(broker):
+def test_records_without_key_are_spread_evenly_over_partitions(broker):
     producer = client.producer({"bootstrap.servers": broker.bootstrap})
-    # What waits for the topic to be known goes out by other rules.
+    # Records queued before the topic is known are partitioned by other rules.
     producer.produce("there", b"x")
     assert producer.flush(10) == 0
     partitions = []
@@ -153,14 +156,14 @@ def test_records_without_a_key_are_spread_over_the_partitions_one_by_one(broker)
     assert all(20 < partitions.count(index) < 80 for index in range(4))
 
 
-def test_sound_properties_have_no_problems(capfd):
+def test_valid_properties_have_no_problems(capfd):
     assert (
         client.property_problems({"bootstrap.servers": "localhost:9092", "group.id": "g", **ONE_SIDED}) == []
     )
     assert capfd.readouterr().err == "", "librdkafka writes past the logs"
 
 
-def test_every_wrong_property_is_listed_with_its_name_and_on_one_line():
+def test_each_wrong_property_is_listed_by_name_on_one_line():
     wrong = {"acks": 5_000, "fetch.wait.max.ms": -5, "linger.ms": "soon", "no.such.property": 1}
     problems = client.property_problems({"bootstrap.servers": "localhost:9092", **wrong, "group.id": "g"})
     assert [problem.split(": ")[0] for problem in problems] == [f"kafka.{name}" for name in wrong]
@@ -171,13 +174,13 @@ def test_every_wrong_property_is_listed_with_its_name_and_on_one_line():
 @pytest.mark.parametrize(
     "name", ["sasl.passwordd", "ssl.key.pasword.pem", "sasl.oauthbearer.client.secrett", "sasl.jaas.config"]
 )
-def test_a_problem_with_a_secret_quotes_nothing_of_it(name):
+def test_problem_does_not_quote_secret(name):
     (problem,) = client.property_problems({name: "hunter2"})
     assert problem.startswith(f"kafka.{name}: ")
     assert "hunter2" not in problem
 
 
-def test_changelog_is_read_from_beginning_to_end_without_a_group(broker):
+def test_changelog_consumer_reads_whole_partition_without_group(broker):
     properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own"}
     producer = client.producer(properties)
     for number in range(3):
@@ -199,15 +202,15 @@ def test_changelog_is_read_from_beginning_to_end_without_a_group(broker):
 
 
 @pytest.mark.parametrize("name", ["transaction.timeout.ms", "compression.type"])
-def test_what_transactions_begin_with_can_be_set_otherwise(name, unused):
-    sound = {"transaction.timeout.ms": 60_000, "compression.type": "zstd"}[name]
-    properties = {"bootstrap.servers": unused, "group.id": "g"}
-    assert isinstance(transactional_producer({**properties, name: sound}), Producer)
+def test_configuration_overrides_transaction_defaults(name, unused_address):
+    valid = {"transaction.timeout.ms": 60_000, "compression.type": "zstd"}[name]
+    properties = {"bootstrap.servers": unused_address, "group.id": "g"}
+    assert isinstance(transactional_producer({**properties, name: valid}), Producer)
     with pytest.raises(KafkaException):
         transactional_producer({**properties, name: "-1"})
 
 
-def test_a_complaint_of_the_client_library_passes_once_a_minute():
+def test_repeated_librdkafka_line_is_logged_once_per_minute():
     log = logging.getLogger("librdkafka")
 
     def passes(text, at_s):
@@ -222,25 +225,25 @@ def test_a_complaint_of_the_client_library_passes_once_a_minute():
     assert passes(failing.format(0), 1_060.0)
 
 
-def test_consumer_is_of_the_group_it_is_asked_for(broker):
+def test_consumer_joins_given_group(broker):
     consumer = client.consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"}, "g.windows")
     consumer.subscribe(["here"])
     for _ in range(100):
         consumer.poll(0.1)
         if consumer.assignment():
             break
-    # The group's id begins what a member says of itself.
+    # The metadata of a group member begins with the group id.
     assert b"g.windows" in consumer.consumer_group_metadata()
     assert len(consumer.assignment()) == 4
     consumer.close()
 
 
 def test_defaults_outlast_the_failover_of_a_broker():
-    """A broker is declared dead after 9 s, and its successor found within 1 or 2 more."""
+    """KRaft declares a broker dead after 9 s and replaces it within 1 or 2 s more."""
     defaults = {**client._CONSUMER_DEFAULTS, **client._TRANSACTION_DEFAULTS}
     failover_ms = 11_000
     assert defaults["session.timeout.ms"] - defaults["heartbeat.interval.ms"] >= failover_ms
-    # A record is given up with its transaction, unless it is told to be earlier.
+    # A record expires with its transaction, unless message.timeout.ms is shorter.
     assert failover_ms < defaults["transaction.timeout.ms"]
     assert "message.timeout.ms" not in defaults
     assert 2 * defaults["socket.timeout.ms"] <= defaults["transaction.timeout.ms"]
@@ -256,10 +259,10 @@ def test_defaults_outlast_the_failover_of_a_broker():
         ("GETPID [d#producer-94] [thrd:main]: retrying in state UP", False),
     ],
 )
-def test_lost_connection_is_read_from_the_log_and_the_line_passed_on(line, is_lost, said):
-    heard = []
-    watching = ConnectionWatch(heard.append)
+def test_lost_connection_is_reported_and_its_line_logged(line, is_lost, lines):
+    errors = []
+    watch = ConnectionWatch(errors.append)
     logging.getLogger("librdkafka").setLevel(logging.INFO)
-    watching.log(logging.INFO, "%s %s", *line.split(" ", 1))
-    assert [error.code() for error in heard] == [KafkaError._TRANSPORT] * is_lost
-    assert said == [line]
+    watch.log(logging.INFO, "%s %s", *line.split(" ", 1))
+    assert [error.code() for error in errors] == [KafkaError._TRANSPORT] * is_lost
+    assert lines == [line]

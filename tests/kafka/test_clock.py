@@ -4,33 +4,26 @@ from hypothesis import strategies as st
 
 from driftgauge.errors import ClockError
 from driftgauge.kafka.clock import Append, ClockGuard, ClockOffset
+from tests.kafka.parts import StandingClock
 
 LIMIT_MS = 2_000
 
 
-class Clock:
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture
 def offset(clock):
-    return ClockOffset(clock)
+    return ClockOffset(clock.clock.monotonic_s)
 
 
-def test_nothing_is_known_before_the_first_append(offset):
+def test_offset_is_unknown_before_first_append(offset):
     assert (offset.bounds_ms, offset.estimate_ms, offset.exceeds(LIMIT_MS)) == (None, None, False)
 
 
-def test_one_append_bounds_the_offset_by_the_round_trip(offset):
+def test_one_append_bounds_offset_by_round_trip(offset):
     offset.add(Append(sent_ms=5_000, received_ms=5_040, append_ms=4_000))
     assert offset.bounds_ms == (1_000, 1_040)
     assert offset.estimate_ms == 1_020
@@ -52,12 +45,12 @@ def test_bounds_of_several_appends_are_intersected(offset):
         (-60_000, 60_000, False),
     ],
 )
-def test_limit_is_exceeded_only_where_the_bounds_prove_it(offset, sent_ms, received_ms, exceeds):
+def test_limit_is_exceeded_only_if_bounds_prove_it(offset, sent_ms, received_ms, exceeds):
     offset.add(Append(sent_ms, received_ms, append_ms=0))
     assert offset.exceeds(LIMIT_MS) is exceeds
 
 
-def test_corrected_clock_is_believed_at_once(offset):
+def test_newest_append_replaces_contradicting_ones(offset):
     offset.add(Append(10_000, 10_010, 5_000))
     assert offset.exceeds(LIMIT_MS)
     offset.add(Append(6_000, 6_010, 6_002))
@@ -65,14 +58,14 @@ def test_corrected_clock_is_believed_at_once(offset):
     assert not offset.exceeds(LIMIT_MS)
 
 
-def test_old_appends_are_forgotten(offset, clock):
+def test_old_appends_expire(offset, clock):
     offset.add(Append(10_000, 10_010, 5_000))
-    clock.now_s = 61.0
+    clock.move(61)
     assert offset.bounds_ms is None
     assert not offset.exceeds(LIMIT_MS)
 
 
-def test_append_across_which_the_clock_was_set_back_is_left_out(offset):
+def test_append_during_which_clock_was_set_back_is_ignored(offset):
     offset.add(Append(sent_ms=10_000, received_ms=4_000, append_ms=4_000))
     assert offset.bounds_ms is None
 
@@ -81,8 +74,8 @@ def test_append_across_which_the_clock_was_set_back_is_left_out(offset):
     true_ms=st.integers(-10_000, 10_000),
     trips=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30),
 )
-def test_true_offset_is_always_within_the_bounds(true_ms, trips):
-    offset = ClockOffset(Clock())
+def test_true_offset_is_always_within_bounds(true_ms, trips):
+    offset = ClockOffset(StandingClock().clock.monotonic_s)
     for number, (there_ms, back_ms) in enumerate(trips):
         append_ms = 1_000_000 + 1_000 * number
         sent_ms = append_ms + true_ms - there_ms
@@ -93,27 +86,28 @@ def test_true_offset_is_always_within_the_bounds(true_ms, trips):
     assert offset.exceeds(LIMIT_MS) <= (abs(true_ms) > LIMIT_MS)
 
 
-class Heard:
-    """The part of the telemetry that a guard speaks to."""
+class ClockTelemetry:
+    """The part of the telemetry that a guard uses; records the reported offsets."""
 
     def __init__(self):
-        self.said = []
+        self.offsets = []
 
     def clock_is_off(self, offset_ms, *, is_off):
-        self.said.append((offset_ms, is_off))
+        self.offsets.append((offset_ms, is_off))
 
 
-def test_guard_stops_the_role_while_its_clock_is_off(clock):
-    heard = Heard()
-    guard = ClockGuard(heard, clock, is_told_time=True)
-    guard.heed(Append(10_000, 10_010, 10_005))
+def test_guard_raises_clock_error_while_clock_is_off(clock):
+    telemetry = ClockTelemetry()
+    guard = ClockGuard(telemetry, clock.clock.monotonic_s, has_append_time=True)
+    guard.observe(Append(10_000, 10_010, 10_005))
     with pytest.raises(ClockError, match="differs from the brokers' by 3005 ms"):
-        guard.heed(Append(20_000, 20_010, 17_000))
-    assert heard.said == [(0, False), (3_005, True)]
+        guard.observe(Append(20_000, 20_010, 17_000))
+    assert telemetry.offsets == [(0, False), (3_005, True)]
 
 
-def test_guard_believes_no_time_of_brokers_that_tell_no_settings(clock):
-    heard = Heard()
-    # So the broker inside librdkafka answers.
-    ClockGuard(heard, clock, is_told_time=False).heed(Append(1_795_644_428_000, 1_795_644_428_010, 1_234))
-    assert heard.said == []
+def test_guard_ignores_appends_without_known_append_time(clock):
+    telemetry = ClockTelemetry()
+    guard = ClockGuard(telemetry, clock.clock.monotonic_s, has_append_time=False)
+    # librdkafka's embedded broker reports such append times.
+    guard.observe(Append(1_795_644_428_000, 1_795_644_428_010, 1_234))
+    assert telemetry.offsets == []

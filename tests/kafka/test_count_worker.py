@@ -1,4 +1,4 @@
-"""COUNT, and WINDOWS behind it, on a real broker: what aborts, deletions and torn commits leave."""
+"""COUNT and WINDOWS on a real broker: counts after aborts, deletions and open transactions."""
 
 import pytest
 
@@ -23,22 +23,22 @@ def cluster(bootstrap):
 
 
 def publish(cluster, number, time_ms=0, stream=STREAM):
-    """Publish so many events of one second to each partition."""
+    """Publish a number of events within one second to each partition."""
     for partition in range(cluster.partitions):
         values = [event(time_ms + place, stream=stream) for place in range(number)]
         cluster.publish(*values, partition=partition)
 
 
 def close_windows(cluster):
-    """Far ahead, on every partition: it closes what there is."""
+    """Publish an event far ahead to every partition, which closes the open windows."""
     publish(cluster, 1, time_ms=50_000)
 
 
 def abort_some(monkeypatch, role):
-    """Let some of a role's commits be refused when all of the transaction is on the broker."""
+    """Abort some of a role's commits after the broker has the whole transaction."""
     commits = []
 
-    class Refused(Transaction):
+    class RefusingTransaction(Transaction):
         def commit(self, offsets, consumer, bound_s):
             if self.producer.endswith(f".{role.value}"):
                 commits.append(self.epoch)
@@ -49,11 +49,11 @@ def abort_some(monkeypatch, role):
                     raise TransactionAborted(message)
             super().commit(offsets, consumer, bound_s)
 
-    monkeypatch.setattr(service, "Transaction", Refused)
+    monkeypatch.setattr(service, "Transaction", RefusingTransaction)
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_after_an_abort_each_event_is_counted_once(cluster, monkeypatch, role):
+def test_abort_counts_each_event_once(cluster, monkeypatch, role):
     abort_some(monkeypatch, role)
     with Running(cluster) as running:
         for part in range(8):
@@ -72,7 +72,7 @@ def test_after_an_abort_each_event_is_counted_once(cluster, monkeypatch, role):
     assert [value for _, value in cluster.read(cluster.letters)] == [b"junk"] * 8
 
 
-def test_every_commit_says_to_each_shard_what_it_covers(cluster):
+def test_commit_reports_covered_offsets_to_each_shard(cluster):
     with Running(cluster, [Role.COUNT]) as running:
         publish(cluster, 30)
         cluster.await_that(lambda: running.counted() == 60, "all to be counted")
@@ -80,17 +80,17 @@ def test_every_commit_says_to_each_shard_what_it_covers(cluster):
     commits = {part.commit for part in parts}
     progress = [each for part in parts if part.index == part.parts - 1 for each in part.partitions]
     for partition in range(cluster.partitions):
-        its = sorted(
+        ranges = sorted(
             {(each.start, each.end, each.begins) for each in progress if each.partition[1] == partition}
         )
-        assert its[0][2], "no offset was committed before the first"
-        assert [end for _, end, _ in its[:-1]] == [start for start, _, _ in its[1:]]
-        assert its[-1][1] == 30
+        assert ranges[0][2], "no offset was committed before the first"
+        assert [end for _, end, _ in ranges[:-1]] == [start for start, _, _ in ranges[1:]]
+        assert ranges[-1][1] == 30
     for commit in commits:
         assert sum(part.commit == commit for part in parts) >= SHARDS
 
 
-def test_records_that_are_deleted_are_no_gap_but_a_number(cluster):
+def test_deleted_records_count_as_lost_without_gap(cluster):
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
@@ -104,7 +104,7 @@ def test_records_that_are_deleted_are_no_gap_but_a_number(cluster):
         assert running.chain() == (0, 0, 0)
 
 
-def test_partials_that_were_deleted_before_they_were_applied_are_a_gap(cluster):
+def test_partials_deleted_before_applied_are_a_gap(cluster):
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
@@ -123,7 +123,7 @@ def test_partials_that_were_deleted_before_they_were_applied_are_a_gap(cluster):
         assert running.chain()[1:] == (0, 0)
 
 
-def test_a_partition_whose_offset_hangs_holds_up_no_other(cluster):
+def test_pending_offset_does_not_delay_other_partition(cluster):
     with Running(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "the first to be counted")

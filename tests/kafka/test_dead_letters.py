@@ -23,12 +23,12 @@ def reject(row=0, detail="it is no JSON"):
     return Rejection(row, Reason.UNDECODABLE, detail, None)
 
 
-def test_a_rejected_record_is_written_on_as_it_was_with_the_reason_and_its_place(letters, transaction):
+def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
     good = Record(b"good")
     bad = Record(b"bad", key=b"k\xff", partition=3, offset=17, headers=[("trace", b"\x00"), ("none", None)])
-    letters.hold([good, bad], [reject(row=1, detail="why \udcff")])
+    letters.add([good, bad], [reject(row=1, detail="why \udcff")])
     assert len(letters) == 1
-    assert transaction.sent == [], "it is held back until the commit"
+    assert transaction.sent == [], "letters are buffered until the commit"
     letters.write()
     (sent,) = transaction.sent
     assert (sent.topic, sent.partition, sent.key, sent.value) == (LETTERS, ANY, b"k\xff", b"bad")
@@ -42,19 +42,19 @@ def test_a_rejected_record_is_written_on_as_it_was_with_the_reason_and_its_place
     }
 
 
-def test_what_is_held_is_written_again_until_it_is_dropped(letters, transaction):
-    letters.hold([Record(b"bad")], [reject()])
+def test_write_repeats_letters_until_clear(letters, transaction):
+    letters.add([Record(b"bad")], [reject()])
     letters.write()
     letters.write()
     assert len(transaction.sent) == 2, "the first transaction may have been aborted"
-    letters.drop()
+    letters.clear()
     letters.write()
     assert len(transaction.sent) == 2
     assert len(letters) == 0
 
 
-def test_one_that_is_too_large_goes_without_its_content(letters, transaction):
-    letters.hold([Record(b"x" * MAX_BYTES, key=b"key", headers=[("trace", b"1")])], [reject()])
+def test_letter_over_limit_is_written_without_content(letters, transaction):
+    letters.add([Record(b"x" * MAX_BYTES, key=b"key", headers=[("trace", b"1")])], [reject()])
     letters.write()
     (sent,) = transaction.sent
     assert (sent.key, sent.value) == (None, None)
@@ -62,47 +62,47 @@ def test_one_that_is_too_large_goes_without_its_content(letters, transaction):
     assert "trace" not in dict(sent.headers)
 
 
-def test_one_that_the_client_refuses_goes_without_its_content(letters, transaction):
+def test_letter_refused_by_client_is_written_without_content(letters, transaction):
     transaction.limit = 10
-    letters.hold([Record(b"x" * 50)], [reject()])
+    letters.add([Record(b"x" * 50)], [reject()])
     letters.write()
     assert [sent.value for sent in transaction.sent] == [None]
 
 
-def test_after_its_topic_refused_one_the_letters_are_smaller(letters, transaction):
-    letters.hold([Record(b"x" * 50_000), Record(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
+def test_refusal_by_dead_letter_topic_halves_limit(letters, transaction):
+    letters.add([Record(b"x" * 50_000), Record(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
     letters.write()
     assert [len(sent.value) for sent in transaction.sent] == [50_000, 10_000]
-    letters.heed(TransactionAborted("", too_large={(LETTERS, 0)}))
+    letters.handle_abort(TransactionAborted("", too_large={(LETTERS, 0)}))
     transaction.sent = []
     letters.write()
     assert [sent.value and len(sent.value) for sent in transaction.sent] == [None, 10_000]
 
 
-def test_that_another_topic_refused_one_changes_nothing(letters, transaction):
-    letters.hold([Record(b"x" * 50_000)], [reject()])
+def test_refusal_by_another_topic_keeps_limit(letters, transaction):
+    letters.add([Record(b"x" * 50_000)], [reject()])
     letters.write()
-    letters.heed(TransactionAborted("", too_large={("other", 0)}))
+    letters.handle_abort(TransactionAborted("", too_large={("other", 0)}))
     letters.write()
     assert [len(sent.value) for sent in transaction.sent] == [50_000, 50_000]
 
 
-def test_headers_that_cannot_be_read_are_left_out(letters, transaction):
-    class Unreadable(Record):
+def test_unreadable_headers_are_left_out(letters, transaction):
+    class UnreadableRecord(Record):
         def headers(self):
             raise SystemError
 
-    letters.hold([Unreadable(b"bad")], [reject()])
+    letters.add([UnreadableRecord(b"bad")], [reject()])
     letters.write()
     (sent,) = transaction.sent
     assert sent.value == b"bad"
     assert b"not UTF-8" in dict(sent.headers)["driftgauge.omitted"]
 
 
-def test_so_much_is_held_and_then_it_should_be_committed(letters):
-    letters.hold([Record(b"x" * 900_000)], [reject()] * 18)
+def test_is_full_from_16_mib_until_clear(letters):
+    letters.add([Record(b"x" * 900_000)], [reject()] * 18)
     assert not letters.is_full
-    letters.hold([Record(b"x" * 900_000)], [reject()])
+    letters.add([Record(b"x" * 900_000)], [reject()])
     assert letters.is_full
-    letters.drop()
+    letters.clear()
     assert not letters.is_full

@@ -19,7 +19,7 @@ NOW_MS = 1_762_128_000_000
 
 @pytest.fixture
 def ends():
-    """Where ends of partitions were noticed."""
+    """The reported ends of partitions."""
     return []
 
 
@@ -28,12 +28,12 @@ def sort(ends):
     return lambda messages: sort_messages(messages, lambda *at: ends.append(at))
 
 
-def notice(code, **parts):
+def error_event(code, **parts):
     return Record(error=KafkaError(code, fatal=parts.pop("fatal", False)), **parts)
 
 
 def end(offset, partition=0):
-    return notice(KafkaError._PARTITION_EOF, partition=partition, offset=offset)
+    return error_event(KafkaError._PARTITION_EOF, partition=partition, offset=offset)
 
 
 def test_records_are_returned_in_order(sort):
@@ -41,30 +41,30 @@ def test_records_are_returned_in_order(sort):
     assert sort(records) == (records, {})
 
 
-def test_an_end_of_partition_is_told_with_what_is_never_delivered(sort, ends):
+def test_end_of_partition_reports_end_past_undelivered_records(sort, ends):
     record = Record(offset=4)
     assert sort([record, end(7), end(3, partition=1)]) == ([record], {})
     assert ends == [((TOPIC, 0), 7), ((TOPIC, 1), 3)]
 
 
-def test_an_end_without_an_offset_reads_nothing(sort, ends):
+def test_end_without_offset_reports_zero(sort, ends):
     sort([end(None)])
     assert ends == [((TOPIC, 0), 0)]
 
 
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION])
-def test_a_position_that_the_log_does_not_keep_is_lost(sort, code):
+def test_position_missing_from_log_is_lost(sort, code):
     kept = Record(offset=4)
-    assert sort([kept, notice(code, partition=1)]) == ([kept], {(TOPIC, 1): None})
+    assert sort([kept, error_event(code, partition=1)]) == ([kept], {(TOPIC, 1): None})
 
 
-def test_of_a_log_that_was_cut_it_is_told_where(sort):
-    said = (
+def test_truncated_log_reports_its_end(sort):
+    text = (
         "Partition log truncation detected at offset 300 (leader epoch 1): "
         "broker end offset is 200 (offset leader epoch 0)"
     )
-    cut = Record(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, said), partition=1, offset=300)
-    assert sort([cut]) == ([], {(TOPIC, 1): 200})
+    truncated = Record(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, text), partition=1, offset=300)
+    assert sort([truncated]) == ([], {(TOPIC, 1): 200})
 
 
 AUTHORIZATION = [
@@ -76,27 +76,27 @@ AUTHORIZATION = [
 
 
 @pytest.mark.parametrize("code", AUTHORIZATION)
-def test_what_must_not_be_read_is_the_operators_to_mend(sort, code):
+def test_authorization_error_names_partition_and_remedy(sort, code):
     with pytest.raises(
         AuthorizationError, match=r"embeddings\[1\] must not be read \(.*\); check the client's rights"
     ):
-        sort([notice(code, partition=1)])
+        sort([error_event(code, partition=1)])
 
 
-def test_what_must_not_be_done_with_no_topic_in_particular_names_the_cluster(sort):
+def test_authorization_error_without_topic_names_cluster(sort):
     with pytest.raises(AuthorizationError, match="the cluster must not be read"):
-        sort([notice(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None)])
+        sort([error_event(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None)])
 
 
-def test_a_fatal_notice_is_the_consumers_end(sort):
+def test_fatal_error_event_raises_broker_error(sort):
     with pytest.raises(BrokerError, match="the consumer failed for good"):
-        sort([notice(KafkaError._STATE, topic=None, fatal=True)])
+        sort([error_event(KafkaError._STATE, topic=None, fatal=True)])
 
 
-def test_any_other_notice_is_logged_and_the_records_beside_it_are_kept(sort, caplog):
+def test_other_error_event_is_logged_and_records_are_kept(sort, caplog):
     caplog.set_level(logging.WARNING)
     kept = Record(offset=1)
-    assert sort([notice(KafkaError._TRANSPORT), kept]) == ([kept], {})
+    assert sort([error_event(KafkaError._TRANSPORT), kept]) == ([kept], {})
     (line,) = caplog.records
     assert line.getMessage() == "broker notice"
     assert line.topic == TOPIC
@@ -110,9 +110,9 @@ def sources():
     return sources
 
 
-def test_columns_hold_what_the_records_hold(sources):
-    taken = [Record(b"a", offset=4), Record(None, partition=1, offset=2**40), Record(b"", offset=5)]
-    records = to_records(taken, sources, now_ms=NOW_MS)
+def test_columns_hold_values_partitions_and_offsets(sources):
+    messages = [Record(b"a", offset=4), Record(None, partition=1, offset=2**40), Record(b"", offset=5)]
+    records = to_records(messages, sources, now_ms=NOW_MS)
     assert records.values == [b"a", None, b""]
     assert [sources.names[code] for code in records.partition.tolist()] == [
         (TOPIC, 0),
@@ -125,7 +125,7 @@ def test_columns_hold_what_the_records_hold(sources):
 @pytest.mark.parametrize(
     ("kind", "stamp_ms", "credible_ms"),
     [
-        # No clock is believed where it is ahead of the service's own.
+        # A record timestamp ahead of the replica's clock is not credible.
         (TIMESTAMP_LOG_APPEND_TIME, NOW_MS - 5_000, NOW_MS - 5_000),
         (TIMESTAMP_LOG_APPEND_TIME, NOW_MS + 5_000, NOW_MS),
         (TIMESTAMP_CREATE_TIME, NOW_MS - 5_000, NOW_MS - 5_000),
@@ -134,8 +134,6 @@ def test_columns_hold_what_the_records_hold(sources):
         (TIMESTAMP_NOT_AVAILABLE, NOW_MS + 5_000, NOW_MS),
     ],
 )
-def test_the_latest_credible_time_is_bounded_by_the_record_and_by_the_clock(
-    sources, kind, stamp_ms, credible_ms
-):
+def test_credible_time_is_bounded_by_record_and_clock(sources, kind, stamp_ms, credible_ms):
     records = to_records([Record(stamp=(kind, stamp_ms))], sources, now_ms=NOW_MS)
     assert records.credible_ms.tolist() == [credible_ms]

@@ -10,7 +10,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import EventTopics
+from driftgauge.kafka.topic_watch import TopicQuery
 from tests.kafka.cluster import Cluster
 
 LONG_S = 120.0
@@ -29,15 +29,15 @@ def embedded():
 
 
 @pytest.mark.broker
-def test_missing_topics_are_told_from_those_that_are_there(cluster):
+def test_missing_topics_excludes_existing_ones(cluster):
     new = f"new-{uuid.uuid4().hex}"
     assert metadata.missing_topics(cluster.admin, [new, cluster.events]) == [new]
     assert metadata.missing_topics(cluster.admin, []) == []
     assert metadata.count_partitions(cluster.admin, [new, cluster.events]) == {cluster.events: 2}
 
 
-def test_embedded_brokers_topics_are_told_without_delay(embedded, monkeypatch):
-    # A request without an answer takes this long, and nothing else does on a busy machine.
+def test_embedded_broker_topics_are_found_without_delay(embedded, monkeypatch):
+    # Only a request without an answer takes this long, even on a busy machine.
     monkeypatch.setattr(metadata, "REQUEST_TIMEOUT_S", LONG_S)
     began_s = time.monotonic()
     assert metadata.count_partitions(embedded, ["events", "nowhere"]) == {"events": 4}
@@ -47,7 +47,7 @@ def test_embedded_brokers_topics_are_told_without_delay(embedded, monkeypatch):
 
 
 @pytest.mark.broker
-def test_message_limit_is_the_smallest_of_the_topics(cluster):
+def test_message_limit_is_smallest_of_topics(cluster):
     small = f"{cluster.windows}-small"
     cluster.create(small, 1, max_message_bytes="12345")
     assert metadata.message_limit(cluster.admin, [cluster.events, small]) == 12_345
@@ -56,7 +56,7 @@ def test_message_limit_is_the_smallest_of_the_topics(cluster):
         metadata.message_limit(cluster.admin, [cluster.events, "no-such-topic"])
 
 
-def test_cluster_that_does_not_answer_is_a_broker_error(monkeypatch):
+def test_unreachable_cluster_raises_broker_error(monkeypatch):
     monkeypatch.setattr(metadata, "REQUEST_TIMEOUT_S", 0.3)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -66,4 +66,4 @@ def test_cluster_that_does_not_answer_is_a_broker_error(monkeypatch):
             with pytest.raises(BrokerError, match="does not answer"):
                 ask(shared.client, ["events"])
         with pytest.raises(BrokerError, match="does not answer"):
-            EventTopics(shared, ["events"])
+            TopicQuery(shared, ["events"])

@@ -20,18 +20,18 @@ def offsets(admin):
     return LogOffsets(admin)
 
 
-def test_the_answers_come_together_and_once(admin, offsets):
+def test_collect_returns_all_answers_once(admin, offsets):
     offsets.request([FIRST, SECOND])
     assert offsets.collect() is None
     admin.answer(0, SECOND, 42)
-    assert offsets.collect() is None, "one answer is still to come"
+    assert offsets.collect() is None, "one answer is pending"
     admin.answer(0, FIRST, 0)
     assert offsets.collect() == {FIRST: 0, SECOND: 42}
     assert offsets.collect() == {}
     assert len(admin.asked) == 1
 
 
-def test_client_that_does_not_answer_is_replaced(admin, offsets):
+def test_failed_answer_renews_client(admin, offsets):
     offsets.request([FIRST, SECOND])
     admin.answer(0, FIRST, 0)
     assert admin.renewed == 0
@@ -40,13 +40,13 @@ def test_client_that_does_not_answer_is_replaced(admin, offsets):
     assert admin.renewed == 1
 
 
-def test_nothing_is_asked_for_where_nothing_is_wanted(admin, offsets):
+def test_empty_request_asks_nothing(admin, offsets):
     offsets.request([])
     assert admin.asked == []
     assert offsets.collect() == {}
 
 
-def test_of_partitions_without_an_answer_the_others_answers_are_given(admin, offsets):
+def test_failed_partition_is_left_out(admin, offsets):
     offsets.request([FIRST, SECOND])
     admin.answer(0, SECOND, 42)
     admin.fail(0, FIRST)
@@ -56,14 +56,14 @@ def test_of_partitions_without_an_answer_the_others_answers_are_given(admin, off
     assert offsets.collect() == {FIRST: 9}
 
 
-def test_what_a_paused_process_is_answered_too_late_is_no_offset(admin, offsets):
+def test_invalid_offset_counts_as_no_answer(admin, offsets):
     offsets.request([FIRST, SECOND])
     admin.answer(0, SECOND, 42)
     admin.answer(0, FIRST, OFFSET_INVALID)
     assert offsets.collect() == {SECOND: 42}
 
 
-def test_that_answers_fail_is_said_once_until_they_come_again(admin, offsets, caplog):
+def test_failure_is_logged_once_until_next_answer(admin, offsets, caplog):
     for fails in [True, True, False, True]:
         begun = len(admin.asked)
         offsets.request([FIRST, SECOND])
@@ -79,7 +79,7 @@ def test_that_answers_fail_is_said_once_until_they_come_again(admin, offsets, ca
     assert lines == [("offsets unknown", ["embeddings[0]", "embeddings[1]"], "why")] * 2
 
 
-def test_partition_without_an_answer_holds_up_no_other_the_next_time(admin, offsets):
+def test_failed_partition_is_requested_separately_next_time(admin, offsets):
     offsets.request([FIRST, SECOND])
     admin.fail(0, FIRST)
     admin.answer(0, SECOND, 42)
@@ -90,16 +90,16 @@ def test_partition_without_an_answer_holds_up_no_other_the_next_time(admin, offs
     admin.answer(1, SECOND, 43)
     assert offsets.collect() == {SECOND: 43}
     offsets.request([FIRST, SECOND])
-    assert [list(asked) for asked in admin.asked[3:]] == [[TopicPartition(*SECOND)]], "FIRST is still asked"
+    assert [list(asked) for asked in admin.asked[3:]] == [[TopicPartition(*SECOND)]], "FIRST is still pending"
     admin.answer(2, FIRST, 7)
     admin.answer(3, SECOND, 44)
     assert offsets.collect() == {FIRST: 7, SECOND: 44}
     offsets.request([FIRST, SECOND])
-    assert len(admin.asked) == 5, "both are asked for together again"
+    assert len(admin.asked) == 5, "both share a request again"
 
 
 @pytest.mark.broker
-def test_a_log_has_a_beginning_an_end_and_a_stable_end(bootstrap):
+def test_real_log_has_beginning_end_and_stable_end(bootstrap):
     with Cluster(bootstrap) as cluster:
         for _ in range(5):
             cluster.publish(b"x", partition=1)

@@ -1,4 +1,4 @@
-"""Where a log ends is known again soon after its broker has crashed."""
+"""End offsets are known again soon after a broker crash."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ TIMEOUT_S = 20.0
 TOPIC = "offsets-after-restart"
 
 
-def test_offsets_are_answered_after_the_leader_epoch_has_grown(
+def test_offsets_are_answered_after_leader_epoch_grows(
     kafka_broker: Broker | ExternalCluster,
 ) -> None:
     properties = {"bootstrap.servers": kafka_broker.bootstrap, "reconnect.backoff.max.ms": 500}

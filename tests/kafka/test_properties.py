@@ -1,4 +1,4 @@
-"""What is said of librdkafka's properties before anything is connected."""
+"""Problems of librdkafka's properties, found without a connection."""
 
 from functools import partial
 
@@ -6,25 +6,25 @@ import pytest
 
 from driftgauge.kafka import client
 
-SOUND = {"bootstrap.servers": "localhost:9092", "group.id": "g"}
+VALID = {"bootstrap.servers": "localhost:9092", "group.id": "g"}
 
 
 @pytest.mark.parametrize(
-    "together",
+    "combination",
     [
         {"sasl.mechanisms": "PLAIN", "sasl.username": "u", "sasl.password": "p"},
         {"sasl.mechanisms": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p"},
     ],
 )
 @pytest.mark.parametrize("protocol", ["SASL_SSL", "SASL_PLAINTEXT"])
-def test_properties_that_are_sound_only_together_have_no_problem(protocol, together):
-    # By itself the protocol would ask for Kerberos, which the client library is built without.
-    assert client.property_problems({**SOUND, "security.protocol": protocol, **together}) == []
+def test_properties_valid_only_in_combination_have_no_problems(protocol, combination):
+    # The protocol alone implies Kerberos, which the client library is built without.
+    assert client.property_problems({**VALID, "security.protocol": protocol, **combination}) == []
 
 
-def test_a_time_out_that_only_fits_a_raised_limit_has_no_problem():
+def test_timeout_within_raised_limit_has_no_problem():
     raised = {"session.timeout.ms": 400_000, "max.poll.interval.ms": 600_000}
-    assert client.property_problems({**SOUND, **raised}) == []
+    assert client.property_problems({**VALID, **raised}) == []
 
 
 @pytest.mark.parametrize(
@@ -40,21 +40,21 @@ def test_a_time_out_that_only_fits_a_raised_limit_has_no_problem():
         ({"security.protocol": "SSL", "ssl.key.location": "/no/such/key"}, "ssl.key.location"),
     ],
 )
-def test_properties_that_do_not_go_together_are_one_problem_that_says_which(wrong, words):
-    (problem,) = client.property_problems({**SOUND, **wrong})
+def test_conflicting_properties_are_one_problem_that_names_them(wrong, words):
+    (problem,) = client.property_problems({**VALID, **wrong})
     assert problem.startswith("kafka: ")
     assert words in problem
     assert "Failed to create" not in problem
 
 
-def test_no_secret_is_quoted_where_it_does_not_go_with_the_others():
-    (problem,) = client.property_problems({**SOUND, "security.protocol": "SSL", "ssl.key.pem": "hunter2"})
+def test_conflict_does_not_quote_secret():
+    (problem,) = client.property_problems({**VALID, "security.protocol": "SSL", "ssl.key.pem": "hunter2"})
     assert "ssl.key.pem" in problem
     assert "hunter2" not in problem
 
 
-def test_a_wrong_property_is_named_rather_than_what_follows_from_it():
-    problems = client.property_problems({**SOUND, "no.such.property": 1, "acks": 1})
+def test_wrong_property_hides_conflicts():
+    problems = client.property_problems({**VALID, "no.such.property": 1, "acks": 1})
     assert [problem.split(": ")[0] for problem in problems] == ["kafka.no.such.property"]
 
 
@@ -68,7 +68,7 @@ def test_a_wrong_property_is_named_rather_than_what_follows_from_it():
         client.admin,
     ],
 )
-def test_what_has_no_problem_makes_every_client(make):
+def test_properties_without_problems_create_every_client(make):
     properties = {"group.id": "g", "security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN"}
     properties |= {"sasl.username": "u", "sasl.password": "p", "acks": "all", "session.timeout.ms": 6_000}
     assert client.property_problems(properties) == []

@@ -52,14 +52,14 @@ def decode(publication):
     )
 
 
-def test_times_are_spread_evenly_from_the_start_and_end_before_the_spans_end():
+def test_spread_times_are_even_and_end_before_span_end():
     times_ms = spread().times_ms - START_MS
     assert times_ms.tolist() == [place * DAY_MS // 10 for place in range(10)]
     assert times_ms[-1] < DAY_MS
 
 
 @given(st.integers(1, 50), st.integers(1, 10**9))
-def test_every_time_lies_within_the_span(number, span_ms):
+def test_spread_times_lie_within_span(number, span_ms):
     times_ms = spread(np.zeros((number, 4), np.float32), span_ms=span_ms).times_ms
     assert times_ms.dtype == np.int64
     assert times_ms[0] == START_MS
@@ -68,7 +68,7 @@ def test_every_time_lies_within_the_span(number, span_ms):
 
 
 @given(st.integers(1, 200), st.integers(0, 10_000), st.integers(0, 2**32))
-def test_no_event_is_sent_after_one_that_is_later_by_more_than_the_disorder(number, disorder_ms, seed):
+def test_spread_delays_events_by_disorder_at_most(number, disorder_ms, seed):
     vectors = np.arange(number, dtype=np.float32)[:, None]
     publication = spread(vectors, span_ms=20_000, disorder_ms=disorder_ms, seed=seed)
     behind_ms = np.maximum.accumulate(publication.times_ms) - publication.times_ms
@@ -79,11 +79,11 @@ def test_no_event_is_sent_after_one_that_is_later_by_more_than_the_disorder(numb
     assert (publication.times_ms == in_order.times_ms[place]).all(), "and keeps its time"
 
 
-def test_disorder_does_change_the_order():
+def test_disorder_changes_order():
     assert (np.diff(spread(np.zeros((1_000, 4), np.float32), disorder_ms=3_600_000).times_ms) < 0).any()
 
 
-def test_the_order_is_the_seeds_alone():
+def test_order_depends_on_seed_alone():
     vectors = np.arange(1_000, dtype=np.float32)[:, None]
     one, same, other = (spread(vectors, disorder_ms=DAY_MS, seed=seed) for seed in (1, 1, 2))
     assert one.vectors.tobytes() == same.vectors.tobytes()
@@ -91,7 +91,7 @@ def test_the_order_is_the_seeds_alone():
 
 
 @given(MATRICES)
-def test_numbers_and_base64_give_the_same_vectors_bit_by_bit(vectors):
+def test_numbers_and_base64_encode_same_vectors_bit_by_bit(vectors):
     for as_base64 in (False, True):
         publication = spread(vectors, as_base64=as_base64)
         decoded = decode(publication)
@@ -101,52 +101,52 @@ def test_numbers_and_base64_give_the_same_vectors_bit_by_bit(vectors):
         assert batch.time_ms.tolist() == publication.times_ms.tolist()
 
 
-def test_an_event_names_its_stream_and_its_model_and_nothing_it_does_not_know():
+def test_event_holds_stream_and_model_version_if_given():
     with_version, without = (orjson.loads(spread(model_version=version).event(0)) for version in ("v7", None))
     assert with_version == {**without, "model_version": "v7"}
     assert without == {"stream": "images", "timestamp": START_MS, "embedding": [0.0, 1.0, 2.0, 3.0]}
 
 
-def test_an_event_with_another_model_version_is_told_by_the_decoder():
+def test_event_of_other_model_version_is_rejected_by_decoder():
     decoded = decode(spread(model_version="v8"))
     assert {rejection.reason.value for rejection in decoded.rejections} == {"wrong_model"}
 
 
-def test_every_event_is_sent_in_order():
+def test_publish_sends_events_in_order():
     producer = RecordingProducer()
     publication = spread()
     publish(producer, publication, rate=None)
     assert producer.sent == [("events", publication.event(row)) for row in range(10)]
 
 
-def test_a_rate_is_kept_though_delivery_reports_cut_the_waiting_short():
-    class Impatient(RecordingProducer):
-        """Returns from each wait at half its time, as at a delivery report."""
+def test_publish_keeps_rate_when_poll_returns_early():
+    class EarlyReturningProducer(RecordingProducer):
+        """A producer whose poll returns at half its timeout, as at a delivery report."""
 
         def poll(self, timeout_s):
             Event().wait(timeout_s / 2)
             return super().poll(timeout_s)
 
     started_s = monotonic()
-    publish(Impatient(), spread(), rate=20.0)
-    # The tenth is due after 0.45 s, and may be sent a slice of 0.05 s early.
+    publish(EarlyReturningProducer(), spread(), rate=20.0)
+    # The tenth event is due after 0.45 s, and may be sent a slice of 0.05 s early.
     assert monotonic() - started_s > 0.39
 
 
-def test_without_a_rate_nothing_is_waited_for():
+def test_publish_without_rate_does_not_wait():
     producer = RecordingProducer()
     publish(producer, spread(), rate=None)
     assert set(producer.polled_s) == {0}
 
 
-def test_a_full_queue_is_flushed_and_the_event_sent_once():
+def test_full_queue_is_flushed_and_event_sent_once():
     producer = RecordingProducer()
     producer.full = 1
     publish(producer, spread(), rate=None)
     assert len(producer.sent) == 10
 
 
-def test_a_queue_that_cannot_be_flushed_is_a_broker_error():
+def test_failed_flush_raises_broker_error():
     producer = RecordingProducer()
     producer.full = 1_000
     producer.unsent = 3
@@ -154,7 +154,7 @@ def test_a_queue_that_cannot_be_flushed_is_a_broker_error():
         publish(producer, spread(), rate=None)
 
 
-def test_events_that_are_refused_on_delivery_are_a_broker_error_with_its_reason():
+def test_failed_delivery_raises_broker_error_with_reason():
     producer = RecordingProducer()
     producer.refusal = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(
@@ -163,14 +163,14 @@ def test_events_that_are_refused_on_delivery_are_a_broker_error_with_its_reason(
         publish(producer, spread(), rate=None)
 
 
-def test_an_event_that_the_client_refuses_is_a_broker_error_and_ends_the_sending():
+def test_event_refused_by_client_raises_broker_error():
     producer = RecordingProducer()
     producer.fault = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
     with pytest.raises(BrokerError, match=r"(?i)size too large"):
         publish(producer, spread(), rate=None)
 
 
-def test_a_broker_gets_every_event_and_the_records_own_time_stays_now():
+def test_broker_gets_every_event_with_current_timestamps():
     with EmbeddedBroker(["events"]) as broker:
         properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         publication = spread(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))

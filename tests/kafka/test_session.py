@@ -71,9 +71,9 @@ class Worker:
     def assign(self, partitions):
         self._note("assign", *partitions)
 
-    def take(self, messages):
+    def process(self, messages):
         if messages:
-            self._note("take", *messages)
+            self._note("process", *messages)
 
     def step(self, bound_s):
         if self.errors.get("step"):
@@ -84,17 +84,17 @@ class Worker:
         self.bound_s = bound_s
         self._note("hand_over", *partitions)
 
-    def give_up(self, partitions):
-        self._note("give_up", *partitions)
+    def drop(self, partitions):
+        self._note("drop", *partitions)
 
     def rewind(self):
         self._note("rewind")
 
-    def begin_again(self):
-        self._note("begin_again")
+    def reset(self):
+        self._note("reset")
 
-    def heed(self, error):
-        self._note("heed", error)
+    def handle_abort(self, error):
+        self._note("handle_abort", error)
 
 
 class Life:
@@ -144,9 +144,9 @@ def test_it_works_on_what_it_is_given_and_hands_it_over_at_the_end(life, group):
     group.closing = [FIRST, SECOND]
     assert life.run() == [
         ("assign", FIRST),
-        ("take", "a", "b"),
+        ("process", "a", "b"),
         ("assign", SECOND),
-        ("take", "c"),
+        ("process", "c"),
         ("hand_over", FIRST, SECOND),
         ("close",),
     ]
@@ -182,7 +182,7 @@ def test_what_is_revoked_without_having_been_assigned_is_passed_over(life, group
 def test_what_is_revoked_is_handed_over_and_the_messages_beside_it_are_kept(life, group):
     group.poll(assign=[FIRST, SECOND])
     group.poll("ab", revoke=[FIRST])
-    assert life.run()[1:4] == [("hand_over", FIRST), ("take", "a", "b"), ("hand_over", SECOND)]
+    assert life.run()[1:4] == [("hand_over", FIRST), ("process", "a", "b"), ("hand_over", SECOND)]
 
 
 def test_an_abort_in_a_callback_goes_back_and_drops_the_messages_of_that_poll(life, group, worker):
@@ -194,13 +194,33 @@ def test_an_abort_in_a_callback_goes_back_and_drops_the_messages_of_that_poll(li
     assert life.run() == [
         ("assign", FIRST, SECOND),
         ("hand_over", FIRST),
-        ("heed", aborted),
+        ("handle_abort", aborted),
         ("rewind",),
-        ("take", "c", "d"),
+        ("process", "c", "d"),
         ("hand_over", SECOND),
         ("close",),
     ]
     life.telemetry.aborted.assert_called_once_with("no")
+
+
+def test_revocation_after_abort_commits_nothing(life, group, worker):
+    aborted = TransactionAborted("no")
+    worker.errors["step"] = [aborted]
+    worker.commits = False
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab")
+    group.poll("cd", revoke=[FIRST])
+    assert ("hand_over", FIRST) not in life.run()
+    assert life.log[life.log.index(("drop", FIRST)) :][:3] == [("drop", FIRST), ("abort",), ("rewind",)]
+
+
+def test_revocation_after_abort_and_commit_is_handed_over(life, group, worker):
+    worker.errors["step"] = [TransactionAborted("no")]
+    group.poll(assign=[FIRST, SECOND])
+    group.poll("ab")
+    group.poll("cd")
+    group.poll("ef", revoke=[FIRST])
+    assert ("hand_over", FIRST) in life.run()
 
 
 def test_after_a_failure_in_a_callback_nothing_more_is_handed_over_but_given_up(life, group, worker):
@@ -211,8 +231,8 @@ def test_after_a_failure_in_a_callback_nothing_more_is_handed_over_but_given_up(
     assert life.run() == [
         ("assign", FIRST, SECOND),
         ("hand_over", FIRST),
-        ("give_up", SECOND),
-        ("heed", aborted),
+        ("drop", SECOND),
+        ("handle_abort", aborted),
         ("rewind",),
         ("close",),
     ]
@@ -225,7 +245,7 @@ def test_another_failure_in_a_callback_ends_the_session_and_commits_nothing(life
     group.poll("ab", revoke=[FIRST])
     with pytest.raises(type(error)):
         life.run()
-    assert life.log[1:] == [("hand_over", FIRST), ("give_up", SECOND), ("abort",), ("rewind",), ("close",)]
+    assert life.log[1:] == [("hand_over", FIRST), ("drop", SECOND), ("abort",), ("rewind",), ("close",)]
     assert life.session.state == Closed()
 
 
@@ -235,10 +255,10 @@ def test_what_is_lost_is_given_up_uncommitted_and_the_rest_is_read_again(life, g
     group.poll("cd")
     assert life.run() == [
         ("assign", FIRST, SECOND),
-        ("give_up", FIRST),
+        ("drop", FIRST),
         ("abort",),
         ("rewind",),
-        ("take", "c", "d"),
+        ("process", "c", "d"),
         ("hand_over", SECOND),
         ("close",),
     ]
@@ -259,11 +279,11 @@ def test_an_abort_in_the_loop_goes_back(life, group, worker):
     group.poll("a", assign=[FIRST])
     group.poll("b")
     assert life.run()[1:] == [
-        ("take", "a"),
+        ("process", "a"),
         ("step",),
-        ("heed", aborted),
+        ("handle_abort", aborted),
         ("rewind",),
-        ("take", "b"),
+        ("process", "b"),
         ("hand_over", FIRST),
         ("close",),
     ]
@@ -289,10 +309,10 @@ def test_a_commit_in_doubt_is_settled_by_a_new_producer_and_the_group_is_kept(li
     group.poll("b")
     group.poll("c")
     assert life.run()[1:] == [
-        ("take", "a"),
+        ("process", "a"),
         ("step",),
-        ("begin_again",),
-        ("take", "c"),
+        ("reset",),
+        ("process", "c"),
         ("hand_over", FIRST),
         ("close",),
     ]
@@ -309,9 +329,9 @@ def test_a_commit_in_doubt_in_a_hand_over_is_settled_too(life, group, worker):
     assert life.run() == [
         ("assign", FIRST, SECOND),
         ("hand_over", FIRST),
-        ("begin_again",),
-        ("take", "c", "d"),
-        ("give_up", SECOND),
+        ("reset",),
+        ("process", "c", "d"),
+        ("drop", SECOND),
         ("abort",),
         ("rewind",),
         ("close",),
@@ -322,7 +342,7 @@ def test_nothing_is_committed_in_a_hand_over_while_the_producer_is_lost(life, gr
     life.transaction.state = State.LOST
     group.poll(assign=[FIRST, SECOND])
     group.poll("ab", revoke=[FIRST])
-    assert life.run()[1:4] == [("give_up", FIRST), ("abort",), ("rewind",)]
+    assert life.run()[1:4] == [("drop", FIRST), ("abort",), ("rewind",)]
 
 
 def test_doubts_in_a_row_end_the_session(life, group, worker):
@@ -407,16 +427,16 @@ def test_an_abort_of_the_last_hand_over_leaves_it_to_the_next_owner(life, group,
     ],
 )
 def test_what_a_client_raises_is_told_by_who_must_mend_it(life, group, worker, code, raised):
-    worker.errors["take"] = [KafkaException(KafkaError(code))]
+    worker.errors["process"] = [KafkaException(KafkaError(code))]
     group.poll("a", assign=[FIRST])
     with pytest.raises(raised):
         life.run()
-    assert life.log[-4:] == [("give_up", FIRST), ("abort",), ("rewind",), ("close",)]
+    assert life.log[-4:] == [("drop", FIRST), ("abort",), ("rewind",), ("close",)]
 
 
 def test_any_other_error_is_nobodys_to_wait_out_and_commits_nothing(life, group, worker):
-    worker.errors["take"] = [KeyError("a fault of ours")]
+    worker.errors["process"] = [KeyError("a fault of ours")]
     group.poll("a", assign=[FIRST])
     with pytest.raises(KeyError):
         life.run()
-    assert life.log[-4:] == [("give_up", FIRST), ("abort",), ("rewind",), ("close",)]
+    assert life.log[-4:] == [("drop", FIRST), ("abort",), ("rewind",), ("close",)]

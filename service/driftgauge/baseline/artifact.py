@@ -20,7 +20,7 @@ from safetensors.numpy import save as save_tensors
 from driftgauge.baseline.arrays import DEPENDENCE, LAYOUT, check_layout, check_values
 from driftgauge.baseline.checks import check_overdispersion
 from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
-from driftgauge.baseline.metadata import BaselineMetadata, Header, SegmentName, faults
+from driftgauge.baseline.metadata import ArtifactHeader, BaselineMetadata, SegmentName, faults
 from driftgauge.baseline.segments import check_segments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import MAX_COMPONENTS
@@ -147,7 +147,7 @@ def save(baseline: Baseline, path: Path) -> None:
 
 def serialize(baseline: Baseline) -> bytes:
     """Return the bytes of a baseline's file."""
-    header = Header(
+    header = ArtifactHeader(
         format_version=FORMAT_VERSION,
         identity=baseline.identity,
         metadata=baseline.metadata,
@@ -241,7 +241,7 @@ def _overdispersion(
     return Overdispersion(int(windows), float(counts), means) if windows else None
 
 
-def _parse_header(content: bytes) -> Header:
+def _parse_header(content: bytes) -> ArtifactHeader:
     """Return the header of bytes that safetensors has accepted."""
     end = 8 + int.from_bytes(content[:8], "little")
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
@@ -257,7 +257,7 @@ def _parse_header(content: bytes) -> Header:
         msg = f"its format version is {version!r}, and this driftgauge reads version {FORMAT_VERSION}"
         raise BaselineError(msg)
     try:
-        return Header.model_validate_json(text)
+        return ArtifactHeader.model_validate_json(text)
     except ValidationError as error:
         msg = f"its header is not valid: {faults(error)}"
         raise BaselineError(msg) from error

@@ -6,7 +6,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
 from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["BaselineMetadata", "Header", "SegmentName", "faults"]
+__all__ = ["ArtifactHeader", "BaselineMetadata", "SegmentName", "faults"]
 
 
 class BaselineMetadata(BaseModel):
@@ -55,7 +55,7 @@ class SegmentName(BaseModel):
     value: ShortText
 
 
-class Header(BaseModel):
+class ArtifactHeader(BaseModel):
     """The JSON text in the head of a baseline's file.
 
     Attributes:

@@ -1,1 +1,1 @@
-"""Counting and comparing, numpy and scipy.special only: no Kafka, no Prometheus, no clock, no files."""
+"""Event counting, windowing and drift statistics on numpy and scipy.special: no Kafka, clock or files."""

@@ -1,4 +1,4 @@
-"""Durations as operators write them ("30s", "1h", "1d"), in integer milliseconds."""
+"""Duration texts such as "30s", "1h" and "1d", parsed to and formatted from integer milliseconds."""
 
 import re
 from itertools import pairwise
@@ -11,11 +11,10 @@ _TERM = re.compile(r"(\d{1,15})(ms|[dhms])")
 
 
 def parse_duration(text: str) -> int:
-    """Return the milliseconds of "1h30m", "45s", "250ms" and the like.
+    """Return the milliseconds of a duration such as "1h30m", "45s" or "250ms".
 
     Raises:
-        ValueError: It is not such a text, its units repeat or do not descend, or it is zero
-            without a unit.
+        ValueError: The text is not a list of numbers with units, or its units repeat or do not descend.
     """
     terms = _TERM.findall(text)
     units = [_UNITS.index(unit) for _, unit in terms]
@@ -29,7 +28,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(milliseconds: int) -> str:
-    """Return the one text of a non-negative duration: 86,400,000 is "1d", 5,400,000 is "1h30m"."""
+    """Return the canonical text of a non-negative duration: 86,400,000 is "1d", 5,400,000 is "1h30m"."""
     if milliseconds == 0:
         return "0s"
     parts = []

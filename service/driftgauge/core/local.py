@@ -1,4 +1,4 @@
-"""Both stages in one process, without a broker: for recorded events, tests and benchmarks."""
+"""Both stages, COUNT and WINDOWS, in one process without a broker: for recorded events and tests."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -20,7 +20,7 @@ _PRODUCER = "local"
 def parts_of(
     commit: CommitId, shards: int, delta: ShardDelta, partitions: Iterable[PartitionProgress]
 ) -> Iterator[Part]:
-    """Yield the parts of a commit for one shard: one partial where there is any, then the progress."""
+    """Yield the parts of a commit for one shard: a partial if the delta is not empty, then the progress."""
     has_partial = bool(delta.panes or delta.examples)
     parts = 1 + has_partial
     if has_partial:
@@ -29,13 +29,13 @@ def parts_of(
 
 
 class LocalDriver:
-    """Counts batches of some partitions of one topic, and closes windows at each commit.
+    """Counts batches of the partitions of one topic, and closes windows at each commit.
 
-    Time is what the caller says it is: `now_ms` stands for the reader's clock and the broker's.
+    The caller sets the time: `now_ms` replaces the clocks of reader and broker.
     """
 
     def __init__(self, specs: Collection[StreamSpec], topic: str, partitions: int) -> None:
-        """Begin at offset 0 of each partition."""
+        """Start at offset 0 of each partition."""
         self._counter = IntervalCounter(specs)
         self._partitions: dict[int, Partition] = {code: (topic, code) for code in range(partitions)}
         self._counted = dict.fromkeys(self._partitions, 0)
@@ -44,7 +44,7 @@ class LocalDriver:
         self.shard = ShardState(specs, (topic,), 1)
 
     def count(self, batch: EventBatch, now_ms: int) -> NDArray[np.bool_]:
-        """Count n events; return for which of them, (n,), no nearest centroid exists in float32."""
+        """Count n events; return which of them, (n,), have no nearest centroid in float32."""
         return self._counter.count(batch, now_ms)
 
     def commit(
@@ -55,13 +55,13 @@ class LocalDriver:
         *,
         everything: bool = False,
     ) -> RoundResult:
-        """Pass on what was counted, and close what is due.
+        """Apply the counts since the last commit, and close the windows that are due.
 
         Args:
             now_ms: The time.
-            positions: Next offset of each partition, by its index; those not named were never read.
-            caught_up: The partitions that are known to be read up to now.
-            everything: The source has ended: every window is due.
+            positions: The next offset of each partition, by index; partitions not named were never read.
+            caught_up: The partitions that are read to their end at `now_ms`.
+            everything: The source has ended, so every window is due.
         """
         delta = self._counter.take(self._partitions, 1).get(0, ShardDelta())
         progress = [

@@ -1,4 +1,4 @@
-"""Where events come from."""
+"""Source partitions and their names for operators, such as "embeddings[3]"."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ Partition = tuple[str, int]
 
 
 def name_partition(partition: Partition) -> str:
-    """Return a partition as an operator reads it."""
+    """Return a partition's name, topic[index]."""
     topic, index = partition
     return f"{topic}[{index}]"
 
 
 def name_partitions(partitions: Iterable[Partition]) -> list[str]:
-    """Return partitions as an operator reads them, sorted."""
+    """Return the names of partitions, sorted by topic and index."""
     return [name_partition(partition) for partition in sorted(partitions)]

@@ -1,4 +1,4 @@
-"""What a stream's windows are compared with."""
+"""References: the frozen baseline, and its segments, that windows are compared with."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,24 +15,23 @@ __all__ = ["OTHER", "Reference", "Segment", "SegmentReference"]
 _KEY_CHARACTERS = 16
 
 OTHER = "other"
-"""The value of a segment that holds what no other segment of its key holds."""
+"""The value of the segment with the events that belong to no other segment of its key."""
 
 Segment = tuple[str, str]
-"""A part of a stream's events: the key that tells them apart, such as "country", and its value."""
+"""A segment of a stream's events: a key, such as "country", and its value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentReference:
-    """What the events of one segment are compared with.
+    """The reference of one segment's events.
 
     Attributes:
-        key: What tells the events apart, such as "country".
-        value: Its value for these events; "other" for all values that have no segment.
+        key: The segment's key, such as "country".
+        value: Its value; "other" for all values without a segment.
         counts: (k,) int64, the histogram of the segment's reference vectors.
         mean: (r,) float64, their mean along the components, relative to the baseline's mean.
-        covariance: (r, r) float64, the covariance of one of them along the components, about their mean.
-        overdispersion: How much more the windows of its events vary than those of independent ones; None: not
-            known.
+        covariance: (r, r) float64, their covariance along the components.
+        overdispersion: The overdispersion of the segment's windows; None: unknown.
     """
 
     key: str
@@ -43,13 +42,14 @@ class SegmentReference:
     overdispersion: Overdispersion | None = None
 
     def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return shifts from the baseline's mean as from the segment's, and of a covariance of 1.
+        """Return shifts standardized by the segment's mean and covariance.
 
         Args:
-            shift: (…, r) float64, along the components.
+            shift: (…, r) float64, along the components, from the baseline's mean.
 
         Returns:
-            The same, (…, r) float64, in units of the covariance's Cholesky factor.
+            (…, r) float64, the shifts from the segment's mean, in units of the Cholesky factor of its
+            covariance.
         """
         deviations = np.linalg.cholesky(self.covariance)
         standardized: NDArray[np.float64] = np.linalg.solve(deviations, (shift - self.mean).T).T
@@ -58,17 +58,18 @@ class SegmentReference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """A frozen baseline, as far as counting and comparing need it.
+    """A frozen baseline, with the fields that counting and scoring need.
 
     Attributes:
         baseline_id: Its identity.
-        centroids: Its centroids, k of them.
+        centroids: Its k centroids.
         counts: (k,) int64, its histogram.
         radii: (k,) float32, the distance from its centroid within which 99 % of a cluster's vectors lie.
-        projection: Its mean and its leading components, r of them.
-        overdispersion: How much more its windows vary than those of independent events; None: not known.
-        dependence_ms: The length of the windows on which that was measured; None without it.
-        segments: What segments of the events are compared with.
+        projection: Its mean and its r leading components.
+        overdispersion: The overdispersion of its windows; None: unknown.
+        overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
+            one.
+        segments: The references of segments.
     """
 
     baseline_id: str
@@ -82,7 +83,7 @@ class Reference:
 
     @property
     def key(self) -> str:
-        """As much of the identity as tells baselines apart, to stand in partials and in keys."""
+        """The short form of the identity for partials and record keys, 16 hex digits."""
         return self.baseline_id.removeprefix("sha256:")[:_KEY_CHARACTERS]
 
     @property
@@ -91,9 +92,9 @@ class Reference:
         return len(self.projection.variances)
 
     def are_outliers(self, vectors: NDArray[np.float32], clusters: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Tell which of n vectors (n, d) lie beyond the radius of their cluster (n,)."""
+        """Return which of n vectors (n, d) lie beyond the radius of their cluster (n,), (n,) bool."""
         return self.centroids.distances(vectors, clusters) > self.radii[clusters]
 
     def segments_by(self, keys: Iterable[str]) -> tuple[SegmentReference, ...]:
-        """Return what the segments of these keys are compared with, in the order of the keys."""
+        """Return the references of the segments of these keys, in the order of the keys."""
         return tuple(segment for key in keys for segment in self.segments if segment.key == key)

@@ -1,29 +1,29 @@
-"""How one stream is watched."""
+"""The specification of a stream: baseline schedule, window sizes, event-time limits and alarm."""
 
 from dataclasses import dataclass
 from math import gcd
 
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
 from driftgauge.core.reference import Reference
-from driftgauge.core.statistics.budget import share
+from driftgauge.core.statistics.budget import split_level
 
 __all__ = ["Alarm", "ScheduledBaseline", "StreamSpec"]
 
-# Drift of just the smallest size worth finding scores below it in every other window.
+# Drift of exactly the smallest size worth finding scores below that size in half of the windows.
 _FLOOR_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What drift is worth finding, and how rarely it may be found where there is none.
+    """The significance level, and the size of drift worth finding.
 
     Attributes:
-        level: The chance that a window without drift is significant, itself or any of its segments.
-        js_divergence: The smallest base-2 Jensen-Shannon divergence that is worth finding.
-        mean_shift: The smallest shift of the mean that is, its Mahalanobis length squared.
-        warm_up: From when until when, event time in ms, the operator declares the stream clean, so
-            that its windows show how related events are; None: it is left to the baseline.
-        segment_keys: By what the events are told apart, to be judged apart as well.
+        level: The probability that a window without drift is significant, itself or any of its segments.
+        js_divergence: The smallest base-2 Jensen-Shannon divergence worth finding.
+        mean_shift: The smallest shift of the mean worth finding, its squared Mahalanobis length.
+        warm_up: Start and end, event time in ms, of the period that the operator declares clean, whose
+            windows calibrate the overdispersion; None: the baseline's overdispersion is used.
+        segment_keys: The keys by which events are also judged in segments.
     """
 
     level: float
@@ -34,18 +34,18 @@ class Alarm:
 
     @property
     def js_excess_floor(self) -> float:
-        """The divergence above the noise floor from which a window is large."""
+        """The least divergence above the noise floor at which a window's drift is large."""
         return _FLOOR_SHARE * self.js_divergence
 
     @property
     def mean_shift_excess_floor(self) -> float:
-        """The shift of the mean above what noise makes from which a window is large."""
+        """The least squared shift of the mean above its expectation at which a window's drift is large."""
         return _FLOOR_SHARE * self.mean_shift
 
     @property
-    def whole_level(self) -> float:
-        """The level at which a window's whole is tested, beside the segments."""
-        return share(self.level, len(self.segment_keys))
+    def overall_level(self) -> float:
+        """The level of the test of all of a window's events, beside those of its segments."""
+        return split_level(self.level, len(self.segment_keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ScheduledBaseline:
 
     Attributes:
         reference: The baseline.
-        from_ms: The event time from which it is in force, a start of windows of every size; None: from
+        from_ms: The event time from which it is in force, where a window of every size starts; None: from
             the beginning.
     """
 
@@ -64,21 +64,21 @@ class ScheduledBaseline:
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """How one stream is watched.
+    """The specification of one stream.
 
     Attributes:
         name: The stream's name.
         baselines: The baseline schedule, oldest first; the first is in force from the beginning.
         sizes_ms: The window sizes, ms.
-        disorder_ms: How far behind the newest event of its partition an event may be expected.
-        lateness_ms: How long after its closing a window is still corrected.
-        idle_ms: Wall time of silence after which a partition may count as idle.
-        incomplete_ms: Wall time that a window waits for the partitions behind the foremost one
-            before it is published without them.
-        give_up_ms: Time that a partition's position stands still, after which the partition holds up no
+        disorder_ms: The allowed disorder: how far an event may lie behind the newest of its partition.
+        lateness_ms: The allowed lateness: how long a closed window is still revised.
+        idle_ms: Wall time without events after which a partition may count as idle.
+        incomplete_ms: Wall time that a window waits for partitions that are behind before it is published
+            without them.
+        give_up_ms: Time without progress of a partition's position after which the partition holds up no
             window until it is level with the stream again.
         min_events: A window with fewer events is not scored.
-        alarm: What is drift.
+        alarm: The significance level, and the size of drift worth finding.
     """
 
     name: str
@@ -92,8 +92,8 @@ class StreamSpec:
     min_events: int
     alarm: Alarm
 
-    def in_force(self, time_ms: int) -> Reference:
-        """Return the baseline that is in force at an event time; a window's is that of its start."""
+    def baseline_at(self, time_ms: int) -> Reference:
+        """Return the baseline in force at an event time; for a window, use its start."""
         first, *others = self.baselines
         for baseline in reversed(others):
             if baseline.from_ms is not None and baseline.from_ms <= time_ms:
@@ -101,12 +101,12 @@ class StreamSpec:
         return first.reference
 
     def find(self, key: str) -> Reference | None:
-        """Return the listed baseline of this key; None where none has it."""
+        """Return the scheduled baseline with this key, or None."""
         listed = (baseline.reference for baseline in self.baselines)
         return next((reference for reference in listed if reference.key == key), None)
 
     def scheme(self, reference: Reference) -> Scheme:
-        """Return how events are counted by this baseline."""
+        """Return the scheme by which events are counted against a baseline."""
         return Scheme(
             baseline=reference.key,
             pane_ms=self.pane_ms,
@@ -119,14 +119,14 @@ class StreamSpec:
         )
 
     def overdue_ms(self, size_ms: int) -> int:
-        """Return how long after a window of this size was closed the next one is overdue.
+        """Return the time after the closing of a window of this size after which the next is overdue.
 
-        A window may stay empty, and then nothing is closed, so two of them are waited for; the second
-        as long as disorder, silent partitions and those behind may hold it up.
+        Two window sizes, since an empty window is not closed, plus the time by which disorder and idle or
+        slow partitions may delay the second.
         """
         return 2 * size_ms + self.disorder_ms + max(self.idle_ms, self.incomplete_ms)
 
     @property
     def pane_ms(self) -> int:
-        """The longest stretch of event time that every window size is a multiple of."""
+        """The pane length: the greatest common divisor of the window sizes."""
         return gcd(*self.sizes_ms)

@@ -162,7 +162,7 @@ class Decoder:
             event_ids=columns.event_id if any(columns.event_id) else (),
             segments=columns.segments if any(columns.segments) else (),
         )
-        return batch if sound.all() else batch.only(sound)
+        return batch if sound.all() else batch.filter(sound)
 
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:

@@ -1,1 +1,1 @@
-"""Everything that speaks to Kafka: the consumer loop, its state, what it writes."""
+"""The Kafka side of the service: consumers, transactions, internal topics and the two roles' loops."""

@@ -1,4 +1,4 @@
-"""Calls of a transactional producer that are repeated, and given up, within a bound."""
+"""Calls of a transactional producer, retried within a time bound."""
 
 import threading
 import time
@@ -21,16 +21,16 @@ AUTHORIZATION = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
-"""What only the operator can mend."""
+"""Error codes that only the operator can resolve, by granting rights."""
 
 CALL_S = 2.0
-"""A call returns after this long at the most, so that the caller's bound is kept."""
+"""The longest timeout of one call, which keeps the caller's bound."""
 
 HANGING_S = 3.0
-"""A call that has not returned so long after its time-out is left to itself.
+"""The time after its timeout at which a call that has not returned is abandoned.
 
-One that meets a coordinator that has left hangs for ever, though there is another
-(https://github.com/confluentinc/librdkafka/issues/5456). A sound one that is slow is only repeated.
+A call to a coordinator that has left hangs forever, though a new one exists
+(https://github.com/confluentinc/librdkafka/issues/5456). A call that is merely slow is retried.
 """
 
 _RETRY_S = 0.05
@@ -45,23 +45,23 @@ def insist(
     monotonic: Callable[[], float],
     on_retry: Callable[[], None],
 ) -> None:
-    """Make a call, again as long as the client says that it may be repeated.
+    """Make a call, and retry it while its errors are retriable.
 
     Args:
         what: The call's name, for messages.
-        call: The call; takes a time-out in seconds.
-        bound_s: When to stop. The last call may take a little longer: it is given half a second at least.
+        call: The call; takes a timeout in seconds.
+        bound_s: The time for all tries. The last may exceed it: its timeout is half a second at least.
         monotonic: The clock that measures the bound.
-        on_retry: Hears of each answer that asked for a repetition.
+        on_retry: Called at each retriable error.
 
     Raises:
-        ClientLost: It was repeated in vain, or did not return. The cause is the last answer.
-        KafkaException: It failed, and must not be repeated.
+        ClientLost: All tries failed, or one did not return. The cause is the last error.
+        KafkaException: The call failed with an error that is not retriable.
     """
     deadline_s = monotonic() + bound_s
     while True:
         try:
-            _guard(call, min(CALL_S, max(deadline_s - monotonic(), _LEAST_S)))
+            _call_in_thread(call, min(CALL_S, max(deadline_s - monotonic(), _LEAST_S)))
         except TimeoutError as error:
             message = f"{what} did not return within {HANGING_S:g} s after its time-out; check the brokers"
             raise ClientLost(message) from error
@@ -78,19 +78,19 @@ def insist(
             return
 
 
-def _guard(call: Callable[[float], object], timeout_s: float) -> None:
-    """Make a call in a thread of its own, which is left to itself, producer and all, if it does not return.
+def _call_in_thread(call: Callable[[float], object], timeout_s: float) -> None:
+    """Make a call in a thread of its own, which is abandoned with its producer if it does not return.
 
     Raises:
-        TimeoutError: It did not.
-        KafkaException: What the call raised.
+        TimeoutError: The call did not return.
+        KafkaException: The call failed.
     """
     returned: Future[object] = Future()
 
     def make() -> None:
         try:
             returned.set_result(call(timeout_s))
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+        except Exception as error:  # noqa: BLE001 - raised again by returned.result()
             returned.set_exception(error)
 
     threading.Thread(target=make, name="transaction", daemon=True).start()

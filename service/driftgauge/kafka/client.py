@@ -1,4 +1,4 @@
-"""How driftgauge configures its Kafka clients, and what it asks a cluster before it starts."""
+"""The configuration of the Kafka clients: defaults, properties that the service fixes, and their check."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ KafkaProperties = Mapping[str, str | int | float | bool]
 REQUEST_TIMEOUT_S = 5.0
 
 
-# librdkafka warns of a property that the other kind of client has: one section serves both.
+# One section configures both kinds of client, and librdkafka warns of a property of the other kind.
 _CONSUMER_ONLY = re.compile(
     r"group\.|session\.timeout|heartbeat\.|max\.p(?:oll|artition)\.|auto\.|fetch\.|queued\.|check\.crcs"
     r"|coordinator\."
@@ -36,36 +36,36 @@ _PRODUCER_ONLY = re.compile(
     r"|message\.(?:timeout|send)|delivery\.|retries|sticky\.|queue\.buffering\."
 )
 
-# What librdkafka refuses as a whole, having taken each property by itself.
-_ON_MAKING = re.compile(r"Failed to create [a-z ]+: ")
+# Prefix of librdkafka's errors about a combination of properties that it accepts one by one.
+_COMBINATION_ERROR = re.compile(r"Failed to create [a-z ]+: ")
 
 _SHARED_DEFAULTS: KafkaProperties = {
     "client.id": "driftgauge",
-    # A broker that is back is to be met within a second rather than ten.
+    # Clients reconnect to a restarted broker within a second rather than ten.
     "reconnect.backoff.max.ms": 1_000,
 }
-# KRaft declares a broker dead after 9 s (broker.session.timeout.ms). Its partitions, and the groups and
-# transactions that it coordinated, then have a new broker within a second or two. What is given up
-# before that is given up for nothing: an assignment by every member, or a transaction.
+# KRaft declares a broker dead after 9 s (broker.session.timeout.ms), and moves its partitions, groups and
+# transactions to other brokers within a second or two. A shorter timeout would give up assignments and
+# transactions needlessly.
 _FAILOVER_MS = 12_000
 
 _CONSUMER_DEFAULTS: KafkaProperties = {
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
-    # After a crash the group waits this long for the old member; the default is 45 s of blindness. Less
-    # than a failover and one heartbeat would cost every member its assignment when a coordinator dies.
+    # After a crash the group waits this long for the old member (default: 45 s). Less than a failover and
+    # one heartbeat would cost every member its assignment when a coordinator dies.
     "session.timeout.ms": _FAILOVER_MS + 1_000,
-    # A rebalance is heard of with the next heartbeat.
+    # A member learns of a rebalance with its next heartbeat.
     "heartbeat.interval.ms": 1_000,
-    # So long may a rebalance wait for a member that does not answer: the group of a broker that crashed
-    # twice stood still for all of the default's 5 minutes. The loop comes round within 20 s at worst.
+    # A rebalance waits this long for a member that does not answer: with the default, a group whose broker
+    # crashed twice stood still for 5 minutes. The loop polls every 20 s at worst.
     "max.poll.interval.ms": 30_000,
-    # New partitions are met within half a minute rather than five.
+    # The group finds new partitions within half a minute rather than five.
     "topic.metadata.refresh.interval.ms": 15_000,
 }
-# Commits and end-of-partition notices are the loop's own business. Where a position is no longer kept,
-# the loss must be told, not skipped. A member that keeps a partition over a rebalance reads on.
+# The loop commits offsets itself and needs end-of-partition events. A deleted position must be reported,
+# not skipped. A member that keeps a partition over a rebalance continues to read it.
 _CONSUMER_OWNED: KafkaProperties = {
     "auto.offset.reset": "error",
     "enable.auto.commit": False,
@@ -75,24 +75,24 @@ _CONSUMER_OWNED: KafkaProperties = {
     "isolation.level": "read_committed",
     "partition.assignment.strategy": "cooperative-sticky",
 }
-# Records without a key go to partitions at random, one by one, rather than in bursts to one of them.
+# Records without a key go to random partitions one by one, rather than in bursts to one partition.
 _PRODUCER_DEFAULTS: KafkaProperties = {"sticky.partitioning.linger.ms": 0}
 _PRODUCER_OWNED: KafkaProperties = {"enable.idempotence": True}
 _TRANSACTION_DEFAULTS: KafkaProperties = {
     "compression.type": "lz4",
-    # A broker that stands still without closing its connections is left for another within the failover.
+    # The client leaves a broker that hangs with open connections within a failover.
     "socket.timeout.ms": 6_000,
-    # A transaction, and a record in it, outlives a failover. A replica that died inside one without a
-    # successor of its name holds its partitions up for as long, and for the brokers' search for such.
+    # A transaction outlives a failover. One left open by a dead replica without a successor of its name
+    # blocks its partitions for this long, plus the brokers' interval of looking for such transactions.
     "transaction.timeout.ms": _FAILOVER_MS + 1_000,
 }
 _TRANSACTION_OWNED: KafkaProperties = {
-    # By these lines `ConnectionWatch` learns of lost connections.
+    # `ConnectionWatch` detects lost connections from these log lines.
     "log.connection.close": True,
     "log_level": 6,
-    # To start again at bootstrap.servers once all connections are lost, even for a moment, is the
-    # default, and leaves sending offsets hanging for ever on a coordinator that it has discarded (measured,
-    # 2.16; https://github.com/confluentinc/librdkafka/issues/5511). A lost client is replaced here anyway.
+    # The default rebootstraps once all connections are lost, even for a moment, and then sending offsets
+    # hangs forever on a discarded coordinator (measured, 2.16;
+    # https://github.com/confluentinc/librdkafka/issues/5511). The service replaces a lost client anyway.
     "metadata.recovery.strategy": "none",
 }
 
@@ -103,12 +103,12 @@ def consumer(properties: KafkaProperties, group: str) -> Consumer:
 
 
 def changelog_consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer that reads partitions from their beginning, as a member of no group."""
+    """Return a consumer without a group that reads partitions from their beginning."""
     return _consumer(properties, {"auto.offset.reset": "earliest"})
 
 
 def uncommitted_consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer of what may never be committed, as a member of no group."""
+    """Return a consumer without a group that reads uncommitted records too, from the beginning."""
     return _consumer(properties, {"auto.offset.reset": "earliest", "isolation.level": "read_uncommitted"})
 
 
@@ -122,12 +122,12 @@ def _consumer(properties: KafkaProperties, purpose: KafkaProperties) -> Consumer
 def transactional_producer(
     properties: KafkaProperties, transactional_id: str, on_error: Callable[[KafkaError], None]
 ) -> Producer:
-    """Return a producer of transactions; the newest one with an id ends what others left open.
+    """Return a transactional producer, which aborts the open transaction of an older one with its id.
 
     Args:
-        properties: librdkafka's.
-        transactional_id: The id.
-        on_error: Told, within calls of the producer, of errors and of lost connections; only records.
+        properties: librdkafka's properties.
+        transactional_id: The transactional id.
+        on_error: Called within calls of the producer with errors and lost connections; must not raise.
     """
     own = {**_TRANSACTION_DEFAULTS, **properties, **_TRANSACTION_OWNED}
     return _producer(
@@ -158,32 +158,32 @@ def admin(properties: KafkaProperties, logger: ClientLogger = LIBRDKAFKA) -> Adm
 
 
 def property_problems(properties: KafkaProperties) -> list[str]:
-    """Return what librdkafka refuses among the properties, or in their combination; no secret is quoted."""
+    """Return librdkafka's objections to the properties or their combination, without secret values."""
     problems = []
     for name, value in properties.items():
-        # Each is tried alone, for librdkafka stops at the first; nothing is connected.
+        # librdkafka stops at the first wrong property, so each is tried alone, without a connection.
         refusal = _refusal(partial(Consumer, {"group.id": "check", name: value}, logger=LIBRDKAFKA))
-        # What it says on making the client is about a combination, here one with defaults.
-        if refusal is not None and not _ON_MAKING.match(refusal):
+        # An error with this prefix is about a combination, here with the defaults.
+        if refusal is not None and not _COMBINATION_ERROR.match(refusal):
             problems.append(f"kafka.{name}: {'is refused by librdkafka' if is_secret(name) else refusal}")
     if problems:
         return problems
     unconnected = {name: value for name, value in properties.items() if name != "bootstrap.servers"}
-    makes = (
+    factories = (
         partial(consumer, group="check"),
         producer,
         partial(transactional_producer, transactional_id="check", on_error=lambda _: None),
         admin,
     )
-    refusals = [_refusal(partial(make, unconnected)) for make in makes]
-    together = [_ON_MAKING.sub("", refusal) for refusal in refusals if refusal is not None]
-    return [f"kafka: {refusal}" for refusal in dict.fromkeys(together)]
+    refusals = [_refusal(partial(factory, unconnected)) for factory in factories]
+    combination_errors = [_COMBINATION_ERROR.sub("", refusal) for refusal in refusals if refusal is not None]
+    return [f"kafka: {refusal}" for refusal in dict.fromkeys(combination_errors)]
 
 
-def _refusal(make: Callable[[], object]) -> str | None:
-    """Return why librdkafka does not make a client; None where it does."""
+def _refusal(factory: Callable[[], object]) -> str | None:
+    """Return librdkafka's reason for not creating a client; None where it creates one."""
     try:
-        make()
+        factory()
     except (KafkaException, TypeError, ValueError) as error:
         cause = error.args[0]
         return (cause.str() if isinstance(cause, KafkaError) else str(cause)).strip()

@@ -1,4 +1,4 @@
-"""What librdkafka says: each complaint is logged once an interval, and lost connections are read from it."""
+"""librdkafka's log: rate-limits repeated lines, and detects lost connections."""
 
 import logging
 from collections.abc import Callable
@@ -9,53 +9,53 @@ from confluent_kafka import KafkaError
 __all__ = ["LIBRDKAFKA", "ClientLogger", "ConnectionWatch"]
 
 
-class _OncePerInterval(logging.Filter):
-    """Lets a complaint pass once an interval: while a broker is away librdkafka repeats it tirelessly.
+class _RateLimit(logging.Filter):
+    """Passes a line once per interval, because librdkafka repeats it while a broker is down.
 
-    What a client says of one broker is one complaint, whatever the times and numbers in its words.
+    Lines of one client about one broker count as the same line, ignoring times and numbers in their text.
     """
 
     INTERVAL_S = 60.0
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed_s: dict[str, float] = {}
+        self._last_passed_s: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is to be logged."""
-        complaint = " ".join(record.getMessage().split(" ", 3)[:3])
-        last_s = self._passed_s.get(complaint)
+        """Return whether the record is logged."""
+        key = " ".join(record.getMessage().split(" ", 3)[:3])
+        last_s = self._last_passed_s.get(key)
         if last_s is not None and record.created - last_s < self.INTERVAL_S:
             return False
-        self._passed_s[complaint] = record.created
+        self._last_passed_s[key] = record.created
         return True
 
 
 LIBRDKAFKA = logging.getLogger("librdkafka")
-"""Where the lines of all clients go."""
+"""The logger of all clients' lines."""
 
-LIBRDKAFKA.addFilter(_OncePerInterval())
+LIBRDKAFKA.addFilter(_RateLimit())
 
 
 class ClientLogger(Protocol):
-    """What a client's log lines are passed to."""
+    """A receiver of a client's log lines."""
 
     def log(self, level: int, message: str, /, *arguments: object) -> None:
-        """Take a line."""
+        """Receive a line."""
 
 
 class ConnectionWatch:
     """A logger that reports lost connections.
 
-    librdkafka repeats a request whose connection was lost, and calls back only where it cannot connect
-    again. Only its log reports a connection that worked and was lost, with the state UP.
+    librdkafka repeats a request whose connection was lost, and calls the error callback only if it cannot
+    reconnect. Only its log reports the loss of a working connection (state UP).
     """
 
     def __init__(self, on_error: Callable[[KafkaError], None]) -> None:
         self._on_error = on_error
 
     def log(self, level: int, message: str, *arguments: object) -> None:
-        """Pass a line on to the log."""
+        """Log a line; report a lost connection in it."""
         line = message % arguments if arguments else message
         if line.startswith("FAIL ") and "in state UP" in line:
             self._on_error(KafkaError(KafkaError._TRANSPORT, line))

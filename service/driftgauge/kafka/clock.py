@@ -1,4 +1,4 @@
-"""How far this replica's clock is from the brokers'."""
+"""The offset of this replica's clock from the brokers' clocks, and the guard that stops a role over it."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Append", "ClockGuard", "ClockOffset"]
 
-# Event times are judged by this clock: a replica that is further off must not count.
+# Event times are judged by this clock, so a replica with a larger offset must not count.
 _MAX_OFFSET_MS: Final = 2_000
 
-# NTP corrects a clock within minutes; what was measured before must not excuse or accuse it any more.
-_REMEMBERED_S: Final = 60.0
+# NTP corrects a clock within minutes, so older measurements say nothing about its offset.
+_EXPIRY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """When a record was appended, between the moments when it was sent and when that was reported.
+    """The append time of a record, and this replica's times around it.
 
     Attributes:
-        sent_ms: No later than it was sent, by this replica's clock.
-        received_ms: No earlier than its report came, by this replica's clock.
-        append_ms: When it was appended, by the broker's clock.
+        sent_ms: A time no later than the send, by this replica's clock.
+        received_ms: A time no earlier than the delivery report, by this replica's clock.
+        append_ms: The append time, by the broker's clock.
     """
 
     sent_ms: int
@@ -33,10 +33,10 @@ class Append:
 
 
 class ClockOffset:
-    """This replica's clock less the brokers', in bounds that each append narrows.
+    """This replica's clock minus the brokers', as bounds that each append narrows.
 
-    A record is appended after it was sent and before that is reported. So the offset lies between
-    `sent_ms - append_ms` and `received_ms - append_ms`, and is known to within the round trip.
+    A broker appends a record after the send and before the delivery report. So the offset lies between
+    `sent_ms - append_ms` and `received_ms - append_ms`, an interval as wide as the round trip.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -44,18 +44,18 @@ class ClockOffset:
         self._appends: deque[tuple[float, Append]] = deque()
 
     def add(self, append: Append) -> None:
-        """Take one measurement. One across which this replica's clock was set back is no measurement."""
+        """Add one measurement; ignore one during which this replica's clock was set back."""
         if append.received_ms >= append.sent_ms:
             self._appends.append((self._monotonic(), append))
 
     @property
     def bounds_ms(self) -> tuple[int, int] | None:
-        """The least and the greatest offset that the recent appends allow; None where there are none.
+        """The least and greatest offset that the recent appends allow; None without any.
 
-        Where they contradict each other a clock has been set: the newest alone is believed.
+        Contradicting appends mean that a clock has been set: only the newest is used.
         """
-        forgotten_s = self._monotonic() - _REMEMBERED_S
-        while self._appends and self._appends[0][0] < forgotten_s:
+        expired_s = self._monotonic() - _EXPIRY_S
+        while self._appends and self._appends[0][0] < expired_s:
             self._appends.popleft()
         if not self._appends:
             return None
@@ -76,36 +76,36 @@ class ClockOffset:
         return None if bounds is None else (bounds[0] + bounds[1]) // 2
 
     def exceeds(self, limit_ms: int) -> bool:
-        """Tell whether the clock is certainly off by more than the limit, one way or the other."""
+        """True if the absolute offset certainly exceeds the limit."""
         bounds = self.bounds_ms
         return bounds is not None and (bounds[0] > limit_ms or bounds[1] < -limit_ms)
 
 
 class ClockGuard:
-    """Stops a role whose clock is off, before it takes live events for events of the future."""
+    """Stops a role whose clock is off, before it mistakes live events for events of the future."""
 
     def __init__(
-        self, telemetry: RoleTelemetry, monotonic: Callable[[], float], *, is_told_time: bool
+        self, telemetry: RoleTelemetry, monotonic: Callable[[], float], *, has_append_time: bool
     ) -> None:
-        """Have measured nothing yet.
+        """Start without measurements.
 
         Args:
-            telemetry: Is told the offset.
-            monotonic: A clock that never goes back.
-            is_told_time: The topic is known to be set to the brokers' time. Where its settings cannot be
-                asked, an append time is not believed.
+            telemetry: Reports the offset.
+            monotonic: A monotonic clock, in seconds.
+            has_append_time: The topic's timestamps are known to be the brokers' append times. Without that
+                knowledge the guard ignores all measurements.
         """
         self._telemetry = telemetry
         self._offset = ClockOffset(monotonic)
-        self._is_told_time = is_told_time
+        self._has_append_time = has_append_time
 
-    def heed(self, append: Append | None) -> None:
-        """Take one measurement.
+    def observe(self, append: Append | None) -> None:
+        """Add one measurement, if any, and check the offset.
 
         Raises:
             ClockError: The clock is off by more than the bound.
         """
-        if not self._is_told_time:
+        if not self._has_append_time:
             return
         if append is not None:
             self._offset.add(append)

@@ -1,4 +1,4 @@
-"""The events that could not be used, written on to their topic with the reason."""
+"""Dead letters: rejected records, written to the dead-letter topic with the reason."""
 
 import logging
 from collections.abc import Sequence
@@ -14,33 +14,33 @@ __all__ = ["DeadLetters"]
 
 _log = logging.getLogger(__name__)
 
-# A record's own frame, and what the headers say about it, in bytes; generously.
+# Upper bound in bytes of a record's framing and the added headers.
 _FRAME_BYTES = 2_000
-# So much is held back at most before it should be committed.
-_MAX_HELD_BYTES = 16 * 1024 * 1024
+# Buffered letters beyond this size trigger a commit.
+_MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _DeadLetter:
-    """A rejected record, and in `about` the headers that say why and where it stands."""
+    """A rejected record; `added` holds the headers with the reason and the source."""
 
     key: bytes | None
     value: bytes | None
     headers: Headers
-    about: list[tuple[str, bytes]]
+    added: list[tuple[str, bytes]]
 
     @property
     def size(self) -> int:
-        """The bytes of its content."""
+        """The content's size in bytes: key, value and original headers."""
         parts = [self.key, self.value, *(part for header in self.headers for part in header)]
         return sum(len(part) for part in parts if part)
 
 
 class DeadLetters:
-    """Holds rejected records until the commit, which writes them.
+    """Buffers rejected records until the commit writes them.
 
-    A transaction is open for milliseconds then, which is as long as whoever reads or takes over must wait
-    for a replica that dies, and as long as one can be lost.
+    Writing only at the commit keeps transactions open for milliseconds: consumers and the next owner wait
+    that long at most for a replica that dies.
     """
 
     def __init__(self, transaction: Transaction, topic: str, max_bytes: int) -> None:
@@ -48,47 +48,47 @@ class DeadLetters:
         self._topic = topic
         self._max_bytes = max_bytes
         self._largest_bytes = 0  # of a letter since the last commit
-        self._held: list[tuple[Message, Rejection]] = []
-        self._held_bytes = 0
+        self._buffered: list[tuple[Message, Rejection]] = []
+        self._buffered_bytes = 0
 
     def __len__(self) -> int:
-        """How many are held."""
-        return len(self._held)
+        """The number of buffered letters."""
+        return len(self._buffered)
 
     @property
     def is_full(self) -> bool:
-        """So much is held back that it should be committed at once."""
-        return self._held_bytes >= _MAX_HELD_BYTES
+        """True if the buffered letters should be committed at once."""
+        return self._buffered_bytes >= _MAX_BUFFERED_BYTES
 
-    def hold(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
-        """Hold rejected ones of some messages back."""
+    def add(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
+        """Buffer the rejected ones of these messages."""
         for rejection in rejections:
             message = messages[rejection.row]
-            self._held.append((message, rejection))
-            # The headers are left out: to read them is dear, and may fail.
-            self._held_bytes += _FRAME_BYTES + len(message.key() or b"") + len(message.value() or b"")
+            self._buffered.append((message, rejection))
+            # Headers are not counted, because reading them is slow and may fail.
+            self._buffered_bytes += _FRAME_BYTES + len(message.key() or b"") + len(message.value() or b"")
 
     def write(self) -> None:
-        """Write what is held into the transaction."""
-        for message, rejection in self._held:
+        """Write the buffered letters into the transaction."""
+        for message, rejection in self._buffered:
             self._write(message, rejection)
 
-    def drop(self) -> None:
-        """Forget what is held: it was committed, or is read again."""
-        self._held, self._held_bytes, self._largest_bytes = [], 0, 0
+    def clear(self) -> None:
+        """Empty the buffer: its records were committed, or will be read again."""
+        self._buffered, self._buffered_bytes, self._largest_bytes = [], 0, 0
 
-    def heed(self, error: TransactionAborted) -> None:
-        """Write smaller letters from now on where the topic has refused one for its size."""
+    def handle_abort(self, error: TransactionAborted) -> None:
+        """Halve the maximum size of letters if the topic refused one as too large."""
         if any(topic == self._topic for topic, _ in error.too_large):
             self._max_bytes = self._largest_bytes // 2
 
     def _write(self, message: Message, rejection: Rejection) -> None:
-        """Write a rejected record on, its key and bytes untouched, the reason and source as headers.
+        """Write a rejected record with its key and value unchanged, and headers with reason and source.
 
-        Where it is more than the topic takes, these headers alone are written, and one that says
-        so. The record still stands in its own topic; as an error it would end every run again.
+        A record larger than the topic accepts is written without its content, with a header that says so:
+        its source topic still holds it, and raising an error would end every later run as well.
         """
-        about = [
+        added = [
             ("driftgauge.reason", rejection.reason.value.encode()),
             ("driftgauge.detail", rejection.detail.encode(errors="replace")),
             ("driftgauge.topic", (message.topic() or "").encode()),
@@ -98,22 +98,22 @@ class DeadLetters:
         try:
             headers: Headers = [*(message.headers() or [])]
         except SystemError:
-            # So the client fails on a name that is not UTF-8, which brokers accept.
+            # The client fails on a header name that is not UTF-8, which brokers accept.
             headers = []
-            about.append(("driftgauge.omitted", b"the headers, for a name among them is not UTF-8"))
-        letter = _DeadLetter(message.key(), message.value(), headers, about)
+            added.append(("driftgauge.omitted", b"the headers, for a name among them is not UTF-8"))
+        letter = _DeadLetter(message.key(), message.value(), headers, added)
         if letter.size + _FRAME_BYTES > self._max_bytes or not self._send(letter):
-            self._send(_cut(letter))
+            self._send(_omit_content(letter))
 
     def _send(self, letter: _DeadLetter) -> bool:
         self._largest_bytes = max(self._largest_bytes, letter.size)
-        headers = [*letter.headers, *letter.about]
+        headers = [*letter.headers, *letter.added]
         return self._transaction.produce(self._topic, ANY, letter.key, letter.value, headers)
 
 
-def _cut(letter: _DeadLetter) -> _DeadLetter:
-    """Return the letter without its content, with a header that says so."""
+def _omit_content(letter: _DeadLetter) -> _DeadLetter:
+    """Return the letter without its content, with a header that reports the omitted bytes."""
     omitted = f"{letter.size} bytes of key, value and headers"
-    about = {name: value.decode() for name, value in letter.about}
-    _log.warning("dead letter cut, for it is too large for its topic", extra={"omitted": omitted, **about})
-    return _DeadLetter(None, None, [], [*letter.about, ("driftgauge.omitted", omitted.encode())])
+    source = {name: value.decode() for name, value in letter.added}
+    _log.warning("dead letter cut, for it is too large for its topic", extra={"omitted": omitted, **source})
+    return _DeadLetter(None, None, [], [*letter.added, ("driftgauge.omitted", omitted.encode())])

@@ -1,4 +1,4 @@
-"""Kafka messages to the columns that are decoded; the notices among them to what they mean."""
+"""The consumer's messages as columns to decode, and its error events as actions."""
 
 import logging
 import re
@@ -17,26 +17,27 @@ __all__ = ["sort_messages", "to_records"]
 
 _log = logging.getLogger(__name__)
 
-# The client says only in words where a log ends that was cut.
-_CUT_AT = re.compile(r"broker end offset is (\d+)")
-# The log no longer holds the position: by retention, or because it was cut and grew again.
+# The client reports the end of a truncated log in its message text only.
+_TRUNCATED_AT = re.compile(r"broker end offset is (\d+)")
+# Retention deleted the position, or the log was truncated and has grown again.
 _POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
 
 def sort_messages(
     messages: Sequence[Message], read_to: Callable[[Partition, int], None]
 ) -> tuple[list[Message], dict[Partition, int | None]]:
-    """Return the records, and the partitions whose log no longer holds the position; heed other notices.
+    """Return the records, and the partitions whose log no longer holds the consumer's position.
 
-    Of a log that was cut the offset comes with it at which it was, where that is known.
+    Each such partition maps to the offset at which its log was truncated, or None where that is unknown.
+    Other error events are logged or raised.
 
     Args:
-        messages: What a poll brought.
-        read_to: Is told of each partition whose end was reached, and the end.
+        messages: The messages of one poll.
+        read_to: Called with each partition whose end was reached, and the end offset.
 
     Raises:
-        BrokerError: The client can read no more; a new one may.
-        AuthorizationError: The cluster does not let us read.
+        BrokerError: The consumer failed for good; a new one may be able to read.
+        AuthorizationError: The cluster does not let this client read.
     """
     records: list[Message] = []
     lost: dict[Partition, int | None] = {}
@@ -48,15 +49,15 @@ def sort_messages(
         index = message.partition()
         at = message.topic() or "", -1 if index is None else index
         if error.code() == KafkaError._PARTITION_EOF:
-            # The end lies past transaction markers and compacted records, which are never delivered.
+            # The end lies past transaction markers and compacted records, which the client never delivers.
             read_to(at, message.offset() or 0)
         elif error.code() in _POSITION_LOST:
             _log.error(
-                "the log no longer holds the position",
+                "the log no longer holds the consumer's position; the partition is started again",
                 extra={"partition": name_partition(at), "offset": message.offset(), "error": error.str()},
             )
-            cut = _CUT_AT.search(error.str())
-            lost[at] = int(cut[1]) if cut else None
+            truncated = _TRUNCATED_AT.search(error.str())
+            lost[at] = int(truncated[1]) if truncated else None
         elif error.code() in AUTHORIZATION:
             where = name_partition(at) if message.topic() else "the cluster"
             text = f"{where} must not be read ({error.str()}); check the client's rights"
@@ -70,10 +71,10 @@ def sort_messages(
 
 
 def to_records(messages: Sequence[Message], sources: SourcePartitions, *, now_ms: int) -> Records:
-    """Return n messages of partitions that are counted as columns.
+    """Return n messages of counted partitions as columns.
 
-    The time of an event is credible up to its record's timestamp and the reader's own clock: the producer
-    may have set that timestamp itself, by a clock that is wrong.
+    An event time is credible up to the earlier of its record's timestamp and this replica's clock, because
+    a producer with a wrong clock may have set that timestamp.
     """
     stamps = [message.timestamp() for message in messages]
     stamp_ms = np.array([time_ms for _, time_ms in stamps], dtype=np.int64)

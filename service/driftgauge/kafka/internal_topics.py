@@ -1,4 +1,4 @@
-"""The two internal topics: the settings they are created with, and those they must have."""
+"""The internal topics: the settings to create them with, and the settings that are required."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _RETENTION_MS: Final = 7 * _DAY_MS
 
 @dataclass(frozen=True, slots=True)
 class InternalTopics:
-    """The names of the internal topics, and how many shards, that is partitions, each has."""
+    """The names of the internal topics, and the number of shards: the partition count of each topic."""
 
     partials: str
     changelog: str
@@ -24,53 +24,54 @@ class InternalTopics:
 
 PARTIALS_SETTINGS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
-    # WINDOWS may stand still for as long, and loses nothing.
+    # WINDOWS may be down for this long without losing records.
     "retention.ms": str(_RETENTION_MS),
     "retention.bytes": "-1",
-    # What is older is deleted by whole segments only.
+    # Kafka deletes expired records by whole segments only.
     "segment.ms": str(_DAY_MS),
-    # WINDOWS goes by the time of this log, and replicas measure their clocks against it.
+    # WINDOWS uses the append time of this log, and replicas measure their clocks against it.
     "message.timestamp.type": "LogAppendTime",
 }
-"""What the partials topic is created with."""
+"""The settings to create the partials topic with."""
 
 CHANGELOG_SETTINGS: Final[Mapping[str, str]] = {
-    # Of each key the last record is kept, however old it is.
+    # Compaction keeps the last record of each key, however old.
     "cleanup.policy": "compact",
-    # Only what is rolled is compacted, never the segment that is written to. Kafka 4 takes nothing
-    # smaller (KIP-1030); at 4 kB/s it is rolled every four minutes.
+    # Kafka compacts rolled segments only, never the active one. Kafka 4 accepts no smaller size
+    # (KIP-1030); at 4 kB/s a segment is rolled every four minutes.
     "segment.bytes": str(1024 * 1024),
-    # Compacted as soon as a tenth is new, which beside little state means with every roll.
+    # Compaction starts once a tenth of the log is new; with little state that is at every roll.
     "min.cleanable.dirty.ratio": "0.1",
-    # What is hardly written to is rolled, with its next record, and compacted after an hour all the
-    # same: for a compacted topic segment.ms is never more than this.
+    # A partition with few writes is rolled at its next record and compacted after an hour as well: this
+    # setting caps segment.ms of a compacted topic.
     "max.compaction.lag.ms": str(_HOUR_MS),
-    # Nobody reads the history. Said because a cluster's own default above the hour would be refused.
+    # No reader needs the history; a cluster default above max.compaction.lag.ms would be refused.
     "min.compaction.lag.ms": "0",
-    # How long tombstones and transactions' markers are kept. Whoever takes longer to read from the
-    # first record to the last, which takes seconds, or pauses for longer, may miss a tombstone. Not a
-    # day, the default, for then one transaction a second leaves 6.7 MB of markers in every partition.
+    # Kafka keeps tombstones and transaction markers for this long. A reader that takes or pauses longer
+    # between the first record and the last may miss a tombstone; reading takes seconds. With the default
+    # of a day, one transaction a second leaves 6.7 MB of markers in every partition.
     "delete.retention.ms": str(_HOUR_MS),
-    # A replica's clock must not matter: Kafka 4 refuses records stamped over an hour ahead.
+    # Kafka 4 refuses records with a create time over an hour ahead, so a replica's wrong clock would matter.
     "message.timestamp.type": "LogAppendTime",
 }
-"""What the changelog is created with.
+"""The settings to create the changelog with.
 
-Measured (Kafka 4.3): a partition stays below what stands in it, an hour's markers (0.3 MB) and 1.4 MB.
+Measured (Kafka 4.3): a partition's log stays below the size of its state, plus an hour's markers (0.3 MB),
+plus 1.4 MB.
 """
 
 
 def require_settings(topics: InternalTopics, settings: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse internal topics that would lose what is needed.
+    """Refuse internal topics with settings that would lose needed records.
 
     Raises:
-        StateError: A setting of one of them must be changed first.
+        StateError: The operator must change a setting of one of the topics.
     """
     policy = settings[topics.changelog]["cleanup.policy"]
     if policy != "compact":
         message = (
             f"changelog topic {topics.changelog} has cleanup.policy={policy}: state would be deleted while "
-            "it is needed, or never be compacted. Set it to compact, and nothing else"
+            "it is needed, or never be compacted. Set it to compact only"
         )
         raise StateError(message)
     found = settings[topics.partials]
@@ -78,7 +79,7 @@ def require_settings(topics: InternalTopics, settings: Mapping[str, Mapping[str,
         f"{name}={found[name]} (must be {needed})"
         for name, needed, is_right in (
             ("cleanup.policy", "delete", found["cleanup.policy"] == "delete"),
-            ("retention.ms", f"{_RETENTION_MS} or more", _keeps(found["retention.ms"], _RETENTION_MS)),
+            ("retention.ms", f"{_RETENTION_MS} or more", _retains(found["retention.ms"], _RETENTION_MS)),
             ("retention.bytes", "-1", found["retention.bytes"] == "-1"),
             (
                 "message.timestamp.type",
@@ -91,11 +92,11 @@ def require_settings(topics: InternalTopics, settings: Mapping[str, Mapping[str,
     if wrong:
         message = (
             f"partials topic {topics.partials} has {', '.join(wrong)}: counts could be deleted before they "
-            "are applied, or have no time. Change the topic's settings"
+            "are applied, or have no append time. Change the topic's settings"
         )
         raise StateError(message)
 
 
-def _keeps(retention_ms: str, at_least_ms: int) -> bool:
-    """Tell whether records are kept for so long; -1 is for ever."""
+def _retains(retention_ms: str, at_least_ms: int) -> bool:
+    """True if the topic retains records for at least this long; -1 means without limit."""
     return int(retention_ms) == -1 or int(retention_ms) >= at_least_ms

@@ -1,4 +1,4 @@
-"""What is asked of a cluster through its administration client, and how a refusal is told."""
+"""Cluster metadata and topic settings from the admin client, and the errors for its refusals."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 
 
 def count_partitions(admin: AdminClient, topics: Collection[str]) -> dict[str, int]:
-    """Return how many partitions each of the topics has; a topic that does not exist is left out.
+    """Return the partition count of each topic; missing topics are left out.
 
-    The counts are of one moment: none of them is older than another.
+    All counts come from one metadata response.
 
     Raises:
         BrokerError: The cluster does not answer.
@@ -42,10 +42,10 @@ def count_partitions(admin: AdminClient, topics: Collection[str]) -> dict[str, i
 
 
 def missing_topics(admin: AdminClient, topics: Collection[str]) -> list[str]:
-    """Return those of the topics that the cluster does not have.
+    """Return the topics that are missing from the cluster.
 
     Raises:
-        AuthorizationError: The cluster does not tell this client of one of them.
+        AuthorizationError: The cluster hides one of the topics from this client.
         BrokerError: The cluster does not answer.
     """
     counts = count_partitions(admin, topics)
@@ -56,21 +56,23 @@ def missing_topics(admin: AdminClient, topics: Collection[str]) -> list[str]:
 
 
 def message_limit(admin: AdminClient, topics: Collection[str]) -> int | None:
-    """Return how large a batch of records, in bytes, all of the topics take; None where it is not told.
+    """Return the largest record batch, in bytes, that all of the topics accept; None where unknown.
 
     Raises:
-        BrokerError: The cluster does not answer, or has not all of the topics.
+        BrokerError: The cluster does not answer, or a topic is missing.
     """
     try:
         settings = settings_of(admin, topics)
     except AuthorizationError as error:
-        _log.info("the size of messages is not checked beforehand", extra={"reason": str(error)})
+        _log.info(
+            "max.message.bytes is unknown; only the brokers check message sizes", extra={"reason": str(error)}
+        )
         return None
     return None if settings is None else min(int(each["max.message.bytes"]) for each in settings.values())
 
 
 def require_visible(admin: AdminClient, topics: Collection[str]) -> None:
-    """Raise where a topic is not missing but hidden: the list of all topics leaves both out."""
+    """Raise AuthorizationError for a hidden topic, which the list of topics omits like a missing one."""
     if not has_controller(admin):
         return
     pending = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
@@ -80,7 +82,7 @@ def require_visible(admin: AdminClient, topics: Collection[str]) -> None:
 
 
 def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -> set[Partition]:
-    """Return those that have a leader, and as many replicas in sync as a write needs.
+    """Return the partitions with a leader and enough in-sync replicas for a write.
 
     Raises:
         BrokerError: The cluster does not answer.
@@ -89,7 +91,7 @@ def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -
     try:
         needed = settings_of(admin, {topic for topic, _ in partitions}) or {}
     except AuthorizationError:
-        # One replica is needed at least; whoever writes too early is refused once more.
+        # One replica is needed at least; a write with too few is refused again and retried later.
         needed = {}
     writable = set()
     for topic, index in partitions:
@@ -101,11 +103,11 @@ def writable_partitions(admin: AdminClient, partitions: Collection[Partition]) -
 
 
 def settings_of(admin: AdminClient, topics: Collection[str]) -> dict[str, dict[str, str]] | None:
-    """Return the settings of each topic; None where the cluster cannot be asked.
+    """Return the settings of each topic; None where the cluster has no controller to ask.
 
     Raises:
-        AuthorizationError: This client may not see them.
-        BrokerError: The cluster does not answer, or has not all of the topics.
+        AuthorizationError: This client may not see the settings.
+        BrokerError: The cluster does not answer, or a topic is missing.
     """
     if not has_controller(admin):
         _log.info("settings of topics are not checked: the cluster has no controller to ask")
@@ -122,9 +124,9 @@ def settings_of(admin: AdminClient, topics: Collection[str]) -> dict[str, dict[s
 
 
 def has_controller(admin: AdminClient) -> bool:
-    """Tell whether more than metadata can be asked for: librdkafka asks by way of the controller.
+    """True if the cluster answers admin requests, which librdkafka sends to the controller.
 
-    The broker inside librdkafka names one that does not exist; requests wait for it in vain.
+    librdkafka's embedded broker names a controller that does not exist, so requests to it time out.
     """
     known = metadata(admin)
     return known.controller_id in known.brokers
@@ -134,9 +136,9 @@ def metadata(admin: AdminClient) -> ClusterMetadata:
     """Return the cluster's brokers and all its topics.
 
     Raises:
-        BrokerError: It does not answer.
+        BrokerError: The cluster does not answer.
     """
-    # Of all topics: asking for one by its name may create it, with settings that are not ours.
+    # A request for one topic by name may create the topic with the cluster's default settings.
     try:
         return admin.list_topics(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as error:
@@ -144,20 +146,22 @@ def metadata(admin: AdminClient) -> ClusterMetadata:
         raise failure(error.args[0], what, remedy="check kafka.bootstrap.servers") from error
 
 
-def failures(pending: Mapping[Any, Future[Any]], but: int | None = None) -> Iterator[tuple[Any, KafkaError]]:
-    """Wait for every answer, and yield what was not done and why."""
-    for asked, future in pending.items():
+def failures(
+    pending: Mapping[Any, Future[Any]], ignored: int | None = None
+) -> Iterator[tuple[Any, KafkaError]]:
+    """Wait for every answer, and yield each failed request with its error, except the ignored code."""
+    for requested, future in pending.items():
         try:
             future.result()
         except KafkaException as error:
-            if error.args[0].code() != but:
-                yield asked, error.args[0]
+            if error.args[0].code() != ignored:
+                yield requested, error.args[0]
 
 
 def failure(
     error: KafkaError, what: str, *, right: str = "check the rights", remedy: str = "check the brokers"
 ) -> ServiceError:
-    """Return the error to raise: only the remedy for what is forbidden is a right."""
+    """Return the error to raise: with `right` as the remedy for a missing right, else with `remedy`."""
     if error.code() in AUTHORIZATION:
         return AuthorizationError(f"{what} ({error.str()}); {right}")
     return BrokerError(f"{what} ({error.str()}); {remedy}")

@@ -1,4 +1,4 @@
-"""The barrier between an assignment and the first event counted: where each partition is read on."""
+"""The offset barrier: the start position of each assigned partition, once no transaction can change it."""
 
 import logging
 from collections.abc import Generator, Mapping, Sequence
@@ -17,7 +17,7 @@ __all__ = ["CommittedOffsets", "Start", "find_starts"]
 
 _log = logging.getLogger(__name__)
 
-# Partitions that are held already are not read meanwhile.
+# The consumer reads nothing during this call.
 _COMMITTED_S = 0.2
 _ASK_AGAIN_S = 0.5
 _NONE = -1
@@ -25,15 +25,15 @@ _NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a source partition is read on.
+    """The start position of a source partition.
 
     Attributes:
-        committed: The group's offset; the log's begin where there is none.
+        committed: The group's committed offset; the log's beginning where there is none.
         position: The next offset to read.
-        begins: No offset was committed for this topic.
-        lost: How many records of the log Kafka deleted after `committed` and before they were read.
-        leader_epoch: The leader epoch of the committed offset; -1 where it is not known.
-        is_cut: The log ends before the committed offset.
+        begins: The group has no committed offset for this topic.
+        lost: The number of records after `committed` that Kafka deleted before they were read.
+        leader_epoch: The leader epoch of the committed offset; -1 where unknown.
+        is_truncated: The log ends before the committed offset.
     """
 
     committed: int
@@ -41,31 +41,31 @@ class Start:
     begins: bool
     lost: int
     leader_epoch: int
-    is_cut: bool = False
+    is_truncated: bool = False
 
 
 class CommittedOffsets:
-    """Asks for a group's committed offsets, none of which may be part of an open transaction.
+    """Fetches a group's committed offsets, once no open transaction is about to replace them.
 
-    An owner that was paused between sending its offsets and committing can still commit when it wakes.
+    A previous owner that was paused between sending its offsets and committing can still commit.
     """
 
     def __init__(self, consumer: Consumer, clock: Clock) -> None:
         self._consumer = consumer
         self._clock = clock
         self.waiting_for = ""
-        """What the last answer lacked."""
+        """The reason for the wait, for the log."""
 
-    def ask(
+    def fetch(
         self, partitions: Sequence[Partition]
     ) -> Generator[None, None, Mapping[Partition, TopicPartition | None]]:
-        """Return the offset of some, None where none was committed; yield while there is no answer.
+        """Return the committed offsets of some of the partitions; yield while there is no answer.
 
-        Where one partition's offset hangs the client answers for none. So after each failure fewer are
-        asked for, and others first.
+        A partition without a committed offset maps to None. The client answers for no partition while the
+        offset of one is pending, so each failure halves the request and starts with the partitions after it.
 
         Raises:
-            AuthorizationError: The cluster does not let us.
+            AuthorizationError: The cluster does not let this client read the group's offsets.
         """
         asked = [TopicPartition(*partition) for partition in partitions]
         size = len(asked)
@@ -81,15 +81,19 @@ class CommittedOffsets:
                     (answer.topic, answer.partition): None if answer.offset == OFFSET_INVALID else answer
                     for answer in answers
                 }
-            self._heed(errors[0])
+            self._note(errors[0])
             asked = [*asked[size:], *asked[:size]]
             size = max(size // 2, 1)
             asked_s = self._clock.monotonic_s()
             while self._clock.monotonic_s() - asked_s < _ASK_AGAIN_S:
                 yield
 
-    def _heed(self, error: KafkaError) -> None:
-        """Let it be asked again: of a broker that has just started, or after an open transaction."""
+    def _note(self, error: KafkaError) -> None:
+        """Keep the reason for the wait: a broker that has just started, or an open transaction.
+
+        Raises:
+            AuthorizationError: The error is a missing right, which waiting does not resolve.
+        """
         if error.code() in AUTHORIZATION:
             message = f"the group's offsets must not be read ({error.str()}); check the client's rights"
             raise AuthorizationError(message)
@@ -103,16 +107,16 @@ def find_starts(
     topic_ids: Mapping[str, str],
     clock: Clock,
 ) -> Generator[None, None, dict[Partition, Start]]:
-    """Return where some of the partitions are read on; yield while none is known.
+    """Return the starts of some of the partitions; yield while none is known.
 
-    One that has no leader, or whose offset hangs in a transaction, holds up no other.
+    A partition without a leader, or with an offset pending in a transaction, does not delay the others.
 
     Raises:
-        AuthorizationError: The cluster does not let us read what is needed.
+        AuthorizationError: The cluster does not let this client read the group's offsets.
     """
-    committed = yield from offsets.ask(partitions)
-    begins = yield from ask_ends(LogOffsets(admin, earliest=True), [*committed], clock)
-    ends = yield from ask_ends(LogOffsets(admin), [*begins], clock)
+    committed = yield from offsets.fetch(partitions)
+    begins = yield from log_offsets(LogOffsets(admin, earliest=True), [*committed], clock)
+    ends = yield from log_offsets(LogOffsets(admin), [*begins], clock)
     return {
         partition: _start(
             partition, committed[partition], begins[partition], end, topic_ids.get(partition[0], "")
@@ -121,10 +125,10 @@ def find_starts(
     }
 
 
-def ask_ends(
+def log_offsets(
     offsets: LogOffsets, partitions: Sequence[Partition], clock: Clock
 ) -> Generator[None, None, dict[Partition, int]]:
-    """Return an offset of some of the partitions' logs; yield while none is known."""
+    """Return the requested log offset of some of the partitions; yield while none is known."""
     while True:
         asked_s = clock.monotonic_s()
         offsets.request(partitions)
@@ -149,12 +153,13 @@ def _start(
     if committed is None:
         return Start(begin, begin, begins=True, lost=0, leader_epoch=_NONE)
     if committed.offset > end:
-        # What is written from there on is counted, and the shards see by its offsets that the log went back.
+        # Counting continues at the log's end, and the shards see from the offsets that the log went back.
         _log.error(
-            "the log ends before what was counted of it: Kafka lost records, or the offset was set by hand",
+            "the log ends before the committed offset: Kafka lost records, or the offset was set by hand; "
+            "reading continues at the log's end",
             extra={"partition": where, "committed": committed.offset, "end": end},
         )
-        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE, is_cut=True)
+        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE, is_truncated=True)
     epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch
     lost = max(begin - committed.offset, 0)
     return Start(

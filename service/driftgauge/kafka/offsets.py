@@ -1,4 +1,4 @@
-"""Where partitions begin and end, asked for in the background."""
+"""Log offsets of partitions (beginning, end, last stable offset), fetched in the background."""
 
 import logging
 from collections.abc import Iterable
@@ -18,51 +18,51 @@ _log = logging.getLogger(__name__)
 
 
 class LogOffsets:
-    """Asks for one offset of each partition, without holding up the reader.
+    """Fetches one log offset of each partition without blocking the consumer loop.
 
-    The consumer's cached high watermark would not do: it is as old as the last fetch, and a reader
-    that has stopped fetching would take its own standstill for the partition's silence.
+    The consumer's cached high watermark is as old as the last fetch: a consumer that has stopped fetching
+    would mistake its own pause for an idle partition.
     """
 
     def __init__(self, admin: SharedAdmin, *, earliest: bool = False, stable: bool = False) -> None:
-        """Ask for where partitions end.
+        """Fetch end offsets unless told otherwise.
 
         Args:
-            admin: The client to ask through.
-            earliest: Where they begin, rather.
-            stable: The end before the first transaction that is still open.
+            admin: The client that sends the requests.
+            earliest: Fetch beginning offsets instead.
+            stable: Fetch last stable offsets: the ends before the first open transaction.
         """
         self._admin = admin
         self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
         self._isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         self._pending: dict[Partition, Future[Any]] = {}
-        # Without an answer the last time. One leaderless partition holds up the answer to all that is
-        # asked with it, so these are asked for apart.
+        # A leaderless partition delays the answer to its whole request, so partitions without an answer
+        # the last time go into a request of their own.
         self._slow: set[Partition] = set()
 
     def request(self, partitions: Iterable[Partition]) -> set[Partition]:
-        """Ask for these partitions but for those that are still to be answered; return what was asked for."""
+        """Request these partitions' offsets, except where an answer is pending; return the requested ones."""
         wanted = set(partitions) - self._pending.keys()
         for group in (wanted - self._slow, wanted & self._slow):
             if group:
                 names = {TopicPartition(*partition): partition for partition in group}
-                asked = self._admin.client.list_offsets(
+                requested = self._admin.client.list_offsets(
                     dict.fromkeys(names, self._spec),
                     isolation_level=self._isolation,
                     request_timeout=REQUEST_TIMEOUT_S,
                 )
-                self._pending |= {names[partition]: future for partition, future in asked.items()}
+                self._pending |= {names[partition]: future for partition, future in requested.items()}
         return wanted
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Want no answer for these any more."""
+        """Ignore the pending answers for these partitions."""
         for partition in partitions:
             self._pending.pop(partition, None)
 
     def collect(self) -> dict[Partition, int] | None:
-        """Return the answers; None while one is still to come that is not slow already.
+        """Return the offsets; None while an answer is pending, other than for slow partitions.
 
-        A partition may be without one.
+        Partitions whose request failed are left out.
         """
         if not all(future.done() for at, future in self._pending.items() if at not in self._slow):
             return None
@@ -76,13 +76,13 @@ class LogOffsets:
             except KafkaException as error:
                 unknown[partition] = error.args[0].str()
             else:
-                # So librdkafka answers a process that was paused for longer than the request's timeout,
-                # and of a partition without a leader.
+                # librdkafka returns a negative offset after a pause longer than the request timeout, and
+                # for a partition without a leader.
                 if offset < 0:
                     unknown[partition] = "no answer in time"
                 else:
                     offsets[partition] = offset
-        # Said once: during an outage it is asked for, in vain, every second.
+        # During an outage a request fails every second, so only new failures are logged.
         if unknown.keys() - self._slow:
             _log.warning(
                 "offsets unknown",

@@ -1,4 +1,4 @@
-"""Vectors to events on a topic, at a given pace and over a given span of event time."""
+"""Publishes vectors as events on a topic, at a given rate and over a given span of event time."""
 
 import base64
 import time
@@ -14,20 +14,20 @@ from driftgauge.errors import BrokerError
 __all__ = ["Publication", "publish"]
 
 _FLUSH_S = 30.0
-# Events are sent in slices this long, so that the pace is kept without a sleep per event.
+# Events are sent in slices of this length, which keeps the rate without a sleep per event.
 _SLICE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What to send.
+    """The events to send.
 
     Attributes:
-        topic: Where to.
-        stream: The stream that the events name.
+        topic: The topic.
+        stream: The events' stream.
         vectors: (n, d) float32.
         times_ms: (n,) int64, the event time of each vector.
-        model_version: What the events name as model version; None leaves it out.
+        model_version: The events' model version; None leaves it out.
         as_base64: Send the vectors as base64 of little-endian float32 rather than JSON numbers.
     """
 
@@ -52,9 +52,9 @@ class Publication:
         model_version: str | None = None,
         as_base64: bool = False,
     ) -> "Publication":
-        """Spread (n, d) vectors evenly over event time [start, start + span), in order of sending.
+        """Return (n, d) vectors spread evenly over event time [start, start + span), in sending order.
 
-        With disorder, an event may be sent after others that are up to `disorder_ms` later.
+        With disorder, events are sent after others that are up to `disorder_ms` later in event time.
         """
         times_ms = start_ms + np.arange(len(vectors), dtype=np.int64) * span_ms // len(vectors)
         delay_ms = np.random.default_rng(seed).uniform(0, disorder_ms, len(vectors))
@@ -62,7 +62,7 @@ class Publication:
         return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64)
 
     def event(self, row: int) -> bytes:
-        """Return the event of one row, by the contract."""
+        """Return the event of one row, encoded by the contract."""
         vector = self.vectors[row]
         event: dict[str, object] = {"stream": self.stream, "timestamp": int(self.times_ms[row])}
         if self.model_version is not None:
@@ -75,12 +75,12 @@ class Publication:
 
 
 def publish(producer: Producer, publication: Publication, *, rate: float | None) -> None:
-    """Send every event in order, at most `rate` a second where one is given.
+    """Send every event in order, at most `rate` per second if given.
 
-    The record's own timestamp stays now whatever the event time, for Kafka expires records by it.
+    The record timestamp stays the current time, because Kafka's retention uses it.
 
     Raises:
-        BrokerError: The broker did not take them all.
+        BrokerError: The brokers did not accept every event.
     """
     failures: list[KafkaError] = []
 
@@ -91,7 +91,7 @@ def publish(producer: Producer, publication: Publication, *, rate: float | None)
     started_s = time.monotonic()
     for row in range(len(publication.vectors)):
         if rate is not None:
-            # poll returns at the first delivery report, long before it is time.
+            # poll returns at the first delivery report, long before the next event is due.
             while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:
                 producer.poll(ahead_s)
         value = publication.event(row)

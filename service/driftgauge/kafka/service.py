@@ -167,11 +167,11 @@ class Service:
             telemetry.polled()
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
-                is_told_time = has_controller(admin.client)
-                guard = ClockGuard(telemetry, clock.monotonic_s, is_told_time=is_told_time)
-                if is_told_time:
+                has_append_time = has_controller(admin.client)
+                guard = ClockGuard(telemetry, clock.monotonic_s, has_append_time=has_append_time)
+                if has_append_time:
                     # Before the group is joined: a wrong clock must not see one event.
-                    guard.heed(transaction.measure(settings.partials_topic, 0, b"", _START_S))
+                    guard.observe(transaction.measure(settings.partials_topic, 0, b"", _START_S))
                 worker: Worker = CountWorker(
                     settings,
                     self._specs,

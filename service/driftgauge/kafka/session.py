@@ -82,7 +82,7 @@ class Worker(Protocol):
     def assign(self, partitions: Collection[Partition]) -> None:
         """Take these partitions on."""
 
-    def take(self, messages: Sequence[Message]) -> None:
+    def process(self, messages: Sequence[Message]) -> None:
         """Take in what a poll brought."""
 
     def step(self, bound_s: float) -> bool:
@@ -91,16 +91,16 @@ class Worker(Protocol):
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit what was done, and give these partitions up, whether the commit succeeds or not."""
 
-    def give_up(self, partitions: Collection[Partition]) -> None:
+    def drop(self, partitions: Collection[Partition]) -> None:
         """Give these partitions up; nothing may be committed for them any more."""
 
     def rewind(self) -> None:
         """Go back to what was committed."""
 
-    def begin_again(self) -> None:
+    def reset(self) -> None:
         """Drop what was done, and find out what is committed."""
 
-    def heed(self, error: TransactionAborted) -> None:
+    def handle_abort(self, error: TransactionAborted) -> None:
         """Take note of what the last transaction could not write to; `rewind` follows."""
 
 
@@ -179,7 +179,7 @@ class Session:
         if has_gone_back or isinstance(state, Settling):
             return state
         try:
-            self._worker.take(messages)
+            self._worker.process(messages)
             has_committed = self._worker.step(_COMMIT_S)
         except TransactionAborted as error:
             return self._go_back(error, state)
@@ -215,9 +215,12 @@ class Session:
         try:
             if self._failure is not None:
                 # After a failure there is nothing to commit until the loop has gone back.
-                self._worker.give_up(given_up)
-            elif given_up and self._transaction.state is State.LOST:
-                # What a new producer settles takes longer than the group is to wait.
+                self._worker.drop(given_up)
+            elif given_up and (self._transaction.state is State.LOST or _has_aborted(before)):
+                # A new producer takes longer than the group waits. And going back after an abort assigns the
+                # partitions again. The client takes that for the answer to a loss that it has yet to report:
+                # it joins the group as a new member and reports a revocation. A commit of this member would
+                # be accepted, though other members have the partitions since.
                 self._drop(given_up)
             elif given_up:
                 self._worker.hand_over(given_up, bound_s)
@@ -232,7 +235,7 @@ class Session:
         dropped = sorted(self._assigned.intersection(partitions))
         self._assigned.difference_update(dropped)
         try:
-            self._worker.give_up(dropped)
+            self._worker.drop(dropped)
             self._transaction.abort(_ABORT_S)
             self._worker.rewind()
             self._is_stale = True
@@ -264,7 +267,7 @@ class Session:
             raise error
         self._telemetry.aborted(str(error))
         self._telemetry.set_ready(is_ready=False)
-        self._worker.begin_again()
+        self._worker.reset()
         return Settling(self._clock.monotonic_s(), _count(error, state))
 
     def _settle(self, state: Settling) -> Settling | Working:
@@ -289,9 +292,14 @@ class Session:
             ClientLost: It was one of many.
         """
         self._telemetry.aborted(str(error))
-        self._worker.heed(error)
+        self._worker.handle_abort(error)
         self._worker.rewind()
         return state if isinstance(state, Settling) else Working(_count(error, state))
+
+
+def _has_aborted(state: SessionState) -> bool:
+    """Return whether no transaction has been committed since the last abort."""
+    return isinstance(state, Working | Settling) and state.aborts > 0
 
 
 def _count(error: BrokerError, state: SessionState) -> int:

@@ -8,7 +8,7 @@ from driftgauge.core.windows.changelog import PositionKey
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.errors import StateError
 from driftgauge.kafka.changelog_reader import ChangelogReader
-from driftgauge.kafka.offset_barrier import CommittedOffsets, ask_ends
+from driftgauge.kafka.offset_barrier import CommittedOffsets, log_offsets
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 
@@ -73,11 +73,11 @@ class ShardRestore:
         return False
 
     def _run(self) -> Generator[None, None, None]:
-        answers = yield from self._offsets.ask([self._partials])
+        answers = yield from self._offsets.fetch([self._partials])
         answer = answers[self._partials]
         committed = None if answer is None else answer.offset
         self._waiting_for = "the changelog's end"
-        ends = yield from ask_ends(LogOffsets(self._admin), [self._changelog], self._clock)
+        ends = yield from log_offsets(LogOffsets(self._admin), [self._changelog], self._clock)
         self._reader.begin(self._shard)
         self._waiting_for = "the changelog to be read to its end, free of open transactions"
         while not self._reader.has_reached(self._shard, ends[self._changelog]):
@@ -85,8 +85,8 @@ class ShardRestore:
         content = self._reader.content(self._shard)
         self._reader.end(self._shard)
         self._waiting_for = "the partials' begin and end"
-        begins = yield from ask_ends(LogOffsets(self._admin, earliest=True), [self._partials], self._clock)
-        ends = yield from ask_ends(LogOffsets(self._admin), [self._partials], self._clock)
+        begins = yield from log_offsets(LogOffsets(self._admin, earliest=True), [self._partials], self._clock)
+        ends = yield from log_offsets(LogOffsets(self._admin), [self._partials], self._clock)
         if (position := content.get(PositionKey())) is not None:
             for key, value in content.items():
                 self.state.restore(key, value)

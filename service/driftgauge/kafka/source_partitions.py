@@ -1,4 +1,4 @@
-"""The source partitions that a replica counts, and how far each has been read."""
+"""The source partitions that a replica counts, and the position of each."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ __all__ = ["SourcePartition", "SourcePartitions", "assignment"]
 
 @dataclass(slots=True)
 class SourcePartition:
-    """One partition that is counted.
+    """The reading state of one counted partition.
 
     Attributes:
-        partition: Its topic and index.
-        topic_id: The topic's id when it was begun with; empty where the broker tells none.
-        code: The number that batches name it by.
+        partition: The topic and index.
+        topic_id: The topic's id at the start of counting; empty where the broker reports none.
+        code: The number of the partition in batches.
         committed: The group's committed offset.
         position: The next offset to read.
-        begins: Nothing was committed before.
-        lost: How many records after `committed` Kafka deleted before they were read.
-        since_ms: Since when it has been read here, wall time.
-        caught_up_ms: The latest wall time up to which it is known to be read; None: not known.
-        end: Where its log ended at `asked_ms`; None while there is no question open.
-        asked_ms: The wall time before its end was asked for.
-        leader_epoch: The leader epoch of the last record read; -1 where it is not known.
-        is_cut: The log ended before what had been read of it: records written since may be missed.
-        is_validated: The client has asked whether the log still holds what was read of it.
+        begins: The group had no committed offset.
+        lost: The number of records after `committed` that Kafka deleted before they were read.
+        since_ms: The wall time at which this replica started to read the partition.
+        caught_up_ms: The latest wall time up to which all records are read; None where unknown.
+        end: The log's end offset at `end_asked_ms`; None while no end is known that is still to be reached.
+        end_asked_ms: The wall time just before the end offset was requested.
+        leader_epoch: The leader epoch of the last record read; -1 where unknown.
+        is_truncated: The log was truncated below `committed`; records written since may be missed.
+        is_validated: The client has been made to validate the position against the leader's epoch.
     """
 
     partition: Partition
@@ -43,25 +43,25 @@ class SourcePartition:
     since_ms: int
     caught_up_ms: int | None = None
     end: int | None = None
-    asked_ms: int = 0
+    end_asked_ms: int = 0
     leader_epoch: int = -1
-    is_cut: bool = False
+    is_truncated: bool = False
     is_validated: bool = False
-    _caught_up_before_ms: int | None = None  # when it was last committed
+    _committed_caught_up_ms: int | None = None  # caught_up_ms at the last commit
 
     @property
     def missing(self) -> int:
-        """How many records after `committed` are missing, at least."""
-        return max(self.lost, int(self.is_cut))
+        """The least number of records missing after `committed`."""
+        return max(self.lost, int(self.is_truncated))
 
     def read_to(self, position: int) -> None:
-        """Take note that everything before `position` has been read."""
+        """Record that all records before `position` have been read."""
         self.position = max(self.position, position)
         if self.end is not None and self.position >= self.end:
-            self.caught_up_ms, self.end = self.asked_ms, None
+            self.caught_up_ms, self.end = self.end_asked_ms, None
 
     def progress(self, partitions: int) -> PartitionProgress:
-        """Return what a commit says of it, given its topic's number of partitions; of streams nothing."""
+        """Return the progress to commit, without streams, given the topic's number of partitions."""
         return PartitionProgress(
             partition=self.partition,
             topic_id=self.topic_id,
@@ -74,55 +74,55 @@ class SourcePartition:
             caught_up_ms=self.caught_up_ms,
         )
 
-    def read_from_cut(self, end: int | None) -> None:
-        """Go on where the log was cut, at `end`: the shards see by the offsets that it went back.
+    def resume_after_truncation(self, end: int | None) -> None:
+        """Continue at `end`, where the log was truncated; the shards see from the offsets that it went back.
 
-        Where that is not known it goes on after what was counted, and what was written between is missed.
+        Where `end` is unknown, continue at the committed offset and mark the records before it as missed.
         """
         if end is not None and end < self.committed:
             self.committed = self.position = end
         else:
-            self.is_cut = True
-        # Asked by the old epoch the client would be told the same for ever.
+            self.is_truncated = True
+        # With the old epoch the client would report the same truncation on every validation.
         self.is_validated, self.leader_epoch = True, -1
 
     def commit(self) -> None:
-        """Take note that what was read is committed."""
-        self.committed, self.begins, self.lost, self.is_cut = self.position, False, 0, False
-        self._caught_up_before_ms = self.caught_up_ms
+        """Record that the position is committed."""
+        self.committed, self.begins, self.lost, self.is_truncated = self.position, False, 0, False
+        self._committed_caught_up_ms = self.caught_up_ms
 
     def rewind(self) -> None:
-        """Go back to what is committed, past what Kafka deleted."""
+        """Go back to the committed offset, past the records that Kafka deleted."""
         self.position = self.committed + self.lost
-        self.caught_up_ms = self._caught_up_before_ms
+        self.caught_up_ms = self._committed_caught_up_ms
         self.end, self.leader_epoch = None, -1
 
 
 class SourcePartitions:
-    """Those that are counted, by partition and by code."""
+    """The counted partitions, by partition and by code."""
 
     def __init__(self) -> None:
-        self._held: dict[Partition, SourcePartition] = {}
+        self._by_partition: dict[Partition, SourcePartition] = {}
         self._codes: dict[Partition, int] = {}
         self.names: dict[int, Partition] = {}
-        """What a code stands for; a partition that comes again has the same one."""
+        """The partition of each code; a partition that is assigned again keeps its code."""
 
     def __iter__(self) -> Iterator[SourcePartition]:
-        return iter(self._held.values())
+        return iter(self._by_partition.values())
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._by_partition)
 
     def find(self, topic: str | None, index: int | None) -> SourcePartition | None:
-        """Return a partition; None where it is not counted here."""
-        # librdkafka's messages may name no partition, by their type.
-        return None if topic is None or index is None else self._held.get((topic, index))
+        """Return a partition's state; None where this replica does not count it."""
+        # By their type, messages may name no partition.
+        return None if topic is None or index is None else self._by_partition.get((topic, index))
 
     def add(self, partition: Partition, start: Start, topic_id: str, now_ms: int) -> SourcePartition:
-        """Begin to count a partition."""
+        """Start to count a partition; return its state."""
         code = self._codes.setdefault(partition, len(self._codes))
         self.names[code] = partition
-        self._held[partition] = SourcePartition(
+        self._by_partition[partition] = SourcePartition(
             partition,
             topic_id,
             code,
@@ -132,26 +132,26 @@ class SourcePartitions:
             lost=start.lost,
             since_ms=now_ms,
             leader_epoch=start.leader_epoch,
-            is_cut=start.is_cut,
-            # Without an epoch there is nothing to ask by.
+            is_truncated=start.is_truncated,
+            # The client cannot validate a position without an epoch.
             is_validated=start.leader_epoch < 0,
         )
-        return self._held[partition]
+        return self._by_partition[partition]
 
     def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
-        """Return what a commit says of each, by its code, given the topics' numbers of partitions."""
+        """Return each partition's progress by code, given the topics' numbers of partitions."""
         return {source.code: source.progress(sizes[source.partition[0]]) for source in self}
 
     def remove(self, partitions: Collection[Partition]) -> list[Partition]:
-        """Stop counting these; return those of them that were counted."""
-        return [partition for partition in partitions if self._held.pop(partition, None) is not None]
+        """Stop counting these partitions; return those that were counted."""
+        return [partition for partition in partitions if self._by_partition.pop(partition, None) is not None]
 
     def by_code(self, code: int) -> SourcePartition:
-        """Return a partition that is counted; KeyError where it is not."""
-        return self._held[self.names[code]]
+        """Return the state of a counted partition; KeyError where it is not counted."""
+        return self._by_partition[self.names[code]]
 
 
 def assignment(partition: SourcePartition) -> TopicPartition:
-    """Return from where the client is to read a partition."""
+    """Return the partition with the position and epoch at which the client reads it."""
     topic, index = partition.partition
     return TopicPartition(topic, index, partition.position, leader_epoch=partition.leader_epoch)

@@ -1,4 +1,4 @@
-"""Topics that are missing are created, and internal ones that cannot be used are refused."""
+"""Creates missing topics, and refuses internal topics that cannot be used."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -35,20 +35,20 @@ __all__ = ["create_missing_topics", "prepare_internal_topics", "prepare_topics",
 
 _log = logging.getLogger(__name__)
 
-# Brokers learn of a new topic within milliseconds to a few seconds.
-_PATIENCE_S: Final = 10.0
+# Brokers see a new topic within milliseconds to a few seconds.
+_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 0.1
-# With as many, one may be away and two still take a write.
+# With three replicas, two still accept a write while one broker is down.
 _SAFE_REPLICAS: Final = 3
 
 
 def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock, *, are_new: bool = False) -> None:
-    """Create the topics that are written to, and check those that are there.
+    """Create the missing output and internal topics, and check the existing internal ones.
 
-    With `are_new` the internal topics are of another number of shards: what is missing of them is not lost.
+    With `are_new`, a missing internal topic is not a lost one: the number of shards was changed.
 
     Raises:
-        AuthorizationError: This client may not do, or not see, what is needed.
+        AuthorizationError: This client lacks the rights to create or describe a topic.
         BrokerError: The cluster does not answer or refuses.
         StateError: An internal topic is lost, has another number of partitions, or would lose records.
     """
@@ -73,10 +73,10 @@ def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock, *, are_
 
 
 def replication_factor(admin: AdminClient, events: Collection[str], configured: int | None) -> int:
-    """Return how many replicas new topics get: as configured, or as many as the events have.
+    """Return the replication factor of new topics: as configured, or that of the events topics.
 
     Raises:
-        BrokerError: The cluster does not answer, or has none of the events topics.
+        BrokerError: The cluster does not answer, or all events topics are missing.
     """
     known = metadata(admin)
     factor = configured
@@ -96,15 +96,15 @@ def replication_factor(admin: AdminClient, events: Collection[str], configured: 
 
 
 def create_missing_topics(admin: AdminClient, topics: Collection[str], replication: int) -> None:
-    """Create the topics that are missing, with the cluster's own number of partitions.
+    """Create the missing topics with the cluster's default number of partitions.
 
     Raises:
-        AuthorizationError: This client may not.
+        AuthorizationError: This client may not create them.
         BrokerError: The cluster does not answer, or refuses.
     """
     missing = missing_topics(admin, topics)
     if missing:
-        _create(admin, [_new(topic, -1, replication, {}) for topic in missing], "it")
+        _create(admin, [_new_topic(topic, -1, replication, {}) for topic in missing], "it")
 
 
 def prepare_internal_topics(
@@ -118,33 +118,33 @@ def prepare_internal_topics(
     clock: Clock,
     are_new: bool = False,
 ) -> None:
-    """See to it that the internal topics exist, with a partition a shard and settings that lose nothing.
+    """Create or check the internal topics: one partition per shard, and settings that lose no records.
 
-    It may be repeated, and several replicas may do it at once.
+    The call is idempotent, and several replicas may make it at once.
 
     Raises:
-        AuthorizationError: This client may not do, or not see, what is needed.
+        AuthorizationError: This client lacks the rights to create or describe a topic.
         BrokerError: The cluster does not answer or refuses.
         StateError: A topic is lost, has another number of partitions, or would lose its records.
     """
     names = (topics.partials, topics.changelog)
-    deadline_s = clock.monotonic_s() + _PATIENCE_S
-    while missing := _missing(admin, topics):
+    deadline_s = clock.monotonic_s() + _TIMEOUT_S
+    while missing := _missing_or_refuse(admin, topics):
         if clock.monotonic_s() > deadline_s:
             message = f"the topics {', '.join(missing)} have not appeared; check the brokers"
             raise BrokerError(message)
         require_visible(admin, missing)
-        # In this order: a changelog without partials tells that these are lost.
+        # Partials come first, because an existing changelog shows that missing partials are lost.
         if topics.partials in missing:
             if not are_new:
                 require_partials_not_lost(admin, topics, events, count, clock)
             settings = PARTIALS_SETTINGS
-            new = _new(topics.partials, topics.shards, replication, settings)
-            _create(admin, [new], f"it with {topics.shards} partitions and {_spell(settings)}")
+            new = _new_topic(topics.partials, topics.shards, replication, settings)
+            _create(admin, [new], f"it with {topics.shards} partitions and {_format_settings(settings)}")
         if topics.changelog in missing:
             if not are_new:
                 require_changelog_not_lost(admin, topics, windows, clock)
-            new = _new(topics.changelog, topics.shards, replication, CHANGELOG_SETTINGS)
+            new = _new_topic(topics.changelog, topics.shards, replication, CHANGELOG_SETTINGS)
             _create(admin, [new], f"it with {topics.shards} partitions and cleanup.policy=compact")
         sleep(_RETRY_S)
     settings_by_topic = settings_of(admin, names)
@@ -152,33 +152,34 @@ def prepare_internal_topics(
         require_settings(topics, settings_by_topic)
 
 
-def _missing(admin: AdminClient, topics: InternalTopics) -> list[str]:
-    """Return the internal topics that are missing; refuse one with another number of partitions."""
+def _missing_or_refuse(admin: AdminClient, topics: InternalTopics) -> list[str]:
+    """Return the missing internal topics; raise StateError for one with another number of partitions."""
     counts = count_partitions(admin, [topics.partials, topics.changelog])
     for topic, number in counts.items():
         if number != topics.shards:
             message = (
                 f"internal topic {topic} has {number} partitions and must have {topics.shards}, one a shard: "
-                "it was created by hand, or grown. Stop every replica, and restore it with its own number; "
-                "or use another topics.internal and kafka.group.id, and what is kept is counted again"
+                "somebody created it by hand or added partitions. Stop every replica, and restore the topic "
+                "with its own number; or set another topics.internal and kafka.group.id, and the events that "
+                "Kafka still holds are counted again"
             )
             raise StateError(message)
     return [topic for topic in (topics.partials, topics.changelog) if topic not in counts]
 
 
-def _new(topic: str, partitions: int, replication: int, settings: Mapping[str, str]) -> NewTopic:
-    # What one of several replicas has alone is lost with it.
+def _new_topic(topic: str, partitions: int, replication: int, settings: Mapping[str, str]) -> NewTopic:
+    # A record on a single replica is lost with that replica.
     safe = {"min.insync.replicas": "2"} if replication >= _SAFE_REPLICAS else {}
     return NewTopic(topic, partitions, replication, config={**settings, **safe})
 
 
-def _spell(settings: Mapping[str, str]) -> str:
+def _format_settings(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _create(admin: AdminClient, topics: list[NewTopic], by_hand: str) -> None:
-    """Create the topics; one that somebody else has just created is as good."""
+    """Create the topics; accept one that another client has just created."""
     pending = admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_S)
-    for name, error in failures(pending, but=KafkaError.TOPIC_ALREADY_EXISTS):
+    for name, error in failures(pending, ignored=KafkaError.TOPIC_ALREADY_EXISTS):
         what, remedy = f"topic {name} is missing and cannot be created", f"create {by_hand}"
         raise failure(error, what, right=f"grant Create on it, or {remedy}", remedy=remedy)

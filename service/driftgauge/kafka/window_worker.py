@@ -101,7 +101,7 @@ class WindowWorker:
             self._restore(shard)
         self._telemetry.shards_held(self._shards.keys())
 
-    def take(self, messages: Sequence[Message]) -> None:
+    def process(self, messages: Sequence[Message]) -> None:
         """Apply the commits that a poll brought."""
         records, lost = sort_messages(messages, self._read_to)
         with self._telemetry.timed(Stage.APPLY):
@@ -134,9 +134,9 @@ class WindowWorker:
         try:
             self._commit(bound_s)
         finally:
-            self.give_up(partitions)
+            self.drop(partitions)
 
-    def give_up(self, partitions: Collection[Partition]) -> None:
+    def drop(self, partitions: Collection[Partition]) -> None:
         """Give these shards up, whatever was applied."""
         shards = [shard for _, shard in partitions]
         self._unread(shards)
@@ -152,11 +152,11 @@ class WindowWorker:
         for shard in running:
             self._restore(shard)
 
-    def begin_again(self) -> None:
+    def reset(self) -> None:
         """Drop what was not committed: the running shards are restored."""
         self.rewind()
 
-    def heed(self, error: TransactionAborted) -> None:
+    def handle_abort(self, error: TransactionAborted) -> None:
         """Let the shards wait whose changelog could not be written to; the others go on without them."""
         self._telemetry.unwritable(error.unwritable)
         for topic, shard in error.too_large:

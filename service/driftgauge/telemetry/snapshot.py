@@ -51,9 +51,9 @@ class WatchedStream:
     drift_severity: str
     overdue_ms: int | None = None
 
-    def in_force(self, time_ms: int) -> WatchedBaseline:
+    def baseline_at(self, time_ms: int) -> WatchedBaseline:
         """Return the baseline in force at an event time."""
-        reference = self.spec.in_force(time_ms)
+        reference = self.spec.baseline_at(time_ms)
         return next(baseline for baseline in self.baselines if baseline.reference is reference)
 
     def overdue_after(self, size_ms: int) -> int:

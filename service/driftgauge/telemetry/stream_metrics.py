@@ -103,7 +103,7 @@ LIMIT_METRICS = (
         "probability",
         "A window is significant where driftgauge_window_p_value is below this level, the window's share of"
         " the alarm budget.",
-        lambda view: view.watched.spec.alarm.whole_level,
+        lambda view: view.watched.spec.alarm.overall_level,
     ),
     stream_metric(
         "driftgauge_alarm_js_excess",

@@ -52,7 +52,7 @@ class WindowCollector(Collector):
     def _families(self, shards: Mapping[int, ShardSnapshot]) -> Iterator[Family]:
         now_ms = self._clock.wall_ms()
         streams = {
-            stream: StreamView(self._streams[stream], snapshot, self._streams[stream].in_force(now_ms))
+            stream: StreamView(self._streams[stream], snapshot, self._streams[stream].baseline_at(now_ms))
             for shard in shards.values()
             for stream, snapshot in shard.streams.items()
         }

@@ -1,4 +1,4 @@
-"""What an interval brings of one stream against one baseline: panes, those of each segment, examples."""
+"""The accumulator of one stream and baseline: panes, segments, examples."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ REFERENCE = build_reference(segments=tuple(segment(*names) for names in SEGMENTS
 
 
 def build_accumulator(*keys, reference=REFERENCE):
-    """What counts by these segment keys."""
+    """An accumulator with these segment keys."""
     spec = build_spec(reference=reference, alarm=replace(ALARM, segment_keys=keys))
     return Accumulator("images", reference, spec.scheme(reference))
 
@@ -46,12 +46,12 @@ def count(accumulator, *events, segments=(), event_ids=()):
 
 
 def panes(accumulator):
-    """(pane's start, segment) -> its delta."""
+    """(pane start, segment) -> its delta."""
     return {(delta.start_ms, delta.segment): delta for delta in accumulator.panes(PARTITIONS)}
 
 
 def by_segment(*keys, segments, reference=REFERENCE):
-    """Segment -> counts, of events of cluster 0, 1 and so on."""
+    """Segment -> counts, for events of cluster 0, 1 and so on."""
     accumulator = build_accumulator(*keys, reference=reference)
     count(accumulator, *[(0, 0, cluster) for cluster in range(max(len(segments), 1))], segments=segments)
     return {
@@ -60,11 +60,11 @@ def by_segment(*keys, segments, reference=REFERENCE):
     }
 
 
-def test_without_segment_keys_all_events_are_counted_together():
+def test_add_without_segment_keys_counts_all_events():
     assert by_segment(segments=[{"country": "de"}, None]) == {None: [1, 1, 0, 0]}
 
 
-def test_each_event_is_counted_with_all_and_with_its_segment():
+def test_add_counts_event_in_its_segment_too():
     assert by_segment("country", segments=[{"country": "de"}, {"country": "fr"}, {"country": "de"}]) == {
         None: [1, 1, 1, 0],
         ("country", "de"): [1, 0, 1, 0],
@@ -73,7 +73,7 @@ def test_each_event_is_counted_with_all_and_with_its_segment():
 
 
 @pytest.mark.parametrize("names", [None, {}, {"device": "phone"}, {"country": "es"}, {"country": OTHER}])
-def test_what_no_segment_holds_is_other(names):
+def test_event_without_own_segment_is_other(names):
     assert by_segment("country", segments=[{"country": "de"}, names]) == {
         None: [1, 1, 0, 0],
         ("country", "de"): [1, 0, 0, 0],
@@ -81,11 +81,11 @@ def test_what_no_segment_holds_is_other(names):
     }
 
 
-def test_where_no_event_of_a_batch_has_segments_all_are_other():
+def test_batch_without_segments_is_other():
     assert by_segment("country", segments=()) == {None: [1, 0, 0, 0], ("country", OTHER): [1, 0, 0, 0]}
 
 
-def test_an_event_is_in_a_segment_of_each_key():
+def test_event_is_in_segment_of_each_key():
     assert by_segment("country", "device", segments=[{"country": "de", "device": "phone"}, {}]) == {
         None: [1, 1, 0, 0],
         ("country", "de"): [1, 0, 0, 0],
@@ -96,7 +96,7 @@ def test_an_event_is_in_a_segment_of_each_key():
 
 
 @pytest.mark.parametrize("segments", [(), [None, {"country": "es"}], [{"country": "de"}, {}]])
-def test_a_baseline_without_a_segment_for_the_others_counts_those_in_the_whole_alone(segments):
+def test_event_without_any_segment_is_in_total_only(segments):
     reference = build_reference(segments=(segment("country", "de"),))
     counted = by_segment("country", segments=segments, reference=reference)
     assert counted.pop(None)[0] == 1
@@ -116,7 +116,7 @@ def test_a_baseline_without_a_segment_for_the_others_counts_those_in_the_whole_a
         max_size=30,
     )
 )
-def test_the_segments_of_a_key_add_up_to_all_events(events):
+def test_segments_of_key_sum_to_all_events(events):
     accumulator = build_accumulator("country")
     count(accumulator, *[event[:3] for event in events], segments=[event[3] for event in events])
     counted = panes(accumulator)
@@ -127,7 +127,7 @@ def test_the_segments_of_a_key_add_up_to_all_events(events):
             assert sum(part.events for part in parts if part) == delta.events
 
 
-def test_a_delta_holds_counts_events_beyond_the_radius_and_sums_of_coordinates():
+def test_delta_holds_counts_outliers_and_coordinate_sums():
     accumulator = build_accumulator()
     count(accumulator, (0, 0, 1), (0, 5, 1), (0, 9, 3))
     (delta,) = accumulator.panes(PARTITIONS)
@@ -136,7 +136,7 @@ def test_a_delta_holds_counts_events_beyond_the_radius_and_sums_of_coordinates()
     assert delta.values.tolist() == build_tally(0, 2, 0, 1, reference=REFERENCE).tolist()
 
 
-def test_a_pane_counts_all_partitions_and_names_one_of_its_events():
+def test_pane_counts_all_partitions_and_names_first_event():
     accumulator = build_accumulator()
     for offset in (7, 8):
         accumulator.add(build_batch([(1, offset, 0, 0), (0, offset, 0, 0), (0, offset, HOUR_MS, 0)]))
@@ -147,7 +147,7 @@ def test_a_pane_counts_all_partitions_and_names_one_of_its_events():
     assert len(accumulator) == 2 * build_spec(reference=REFERENCE).scheme(REFERENCE).length
 
 
-def test_an_event_without_a_nearest_centroid_is_counted_nowhere():
+def test_event_without_nearest_centroid_is_not_counted():
     accumulator = build_accumulator()
     batch = build_batch([(0, 0, 0, 1), (0, 1, 0, 1)], event_ids=["a", "b"])
     batch.vectors[0, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
@@ -158,7 +158,7 @@ def test_an_event_without_a_nearest_centroid_is_counted_nowhere():
 
 
 @pytest.mark.parametrize(("distance", "outliers"), [(0.49, 0), (0.51, 1)])
-def test_an_event_beyond_the_radius_of_its_own_cluster_is_an_outlier(distance, outliers):
+def test_event_beyond_radius_of_cluster_is_outlier(distance, outliers):
     radii = np.array([0.1, 0.5, 0.1, 0.1], dtype=np.float32)
     accumulator = build_accumulator(reference=replace(REFERENCE, radii=radii))
     batch = build_batch([(0, 0, 0, 1), (0, 0, 0, 1)])
@@ -170,7 +170,7 @@ def test_an_event_beyond_the_radius_of_its_own_cluster_is_an_outlier(distance, o
 
 @settings(max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 100), max_size=4).map(sorted), st.booleans())
-def test_any_split_and_order_of_the_events_is_the_same_to_the_bit(seed, cuts, backwards):
+def test_tallies_are_same_for_any_split_and_order(seed, cuts, backwards):
     random = np.random.default_rng(seed)
     rows = np.stack([random.integers(2, size=100), np.arange(100), random.integers(2 * HOUR_MS, size=100)])
     batch = build_batch(np.concatenate([rows, random.integers(4, size=(1, 100))]).T)
@@ -182,16 +182,16 @@ def test_any_split_and_order_of_the_events_is_the_same_to_the_bit(seed, cuts, ba
         segments=[{"country": name} for name in random.choice(["de", "fr", "es"], 100)],
     )
     order = np.arange(100)[::-1] if backwards else np.arange(100)
-    told = []
+    outcomes = []
     for parts in ([np.arange(100)], np.split(order, cuts)):
         accumulator = build_accumulator("country")
         for part in parts:
             if len(part):
                 accumulator.add(take(batch, part))
-        tallies = {place: delta.values.tolist() for place, delta in panes(accumulator).items()}
-        told.append((tallies, list(accumulator.examples())))
-    assert told[0] == told[1]
-    assert len(told[0][0]) == 8
+        tallies = {key: delta.values.tolist() for key, delta in panes(accumulator).items()}
+        outcomes.append((tallies, list(accumulator.examples())))
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0][0]) == 8
 
 
 def take(batch, rows):
@@ -207,7 +207,7 @@ def take(batch, rows):
     )
 
 
-def test_examples_are_kept_of_the_whole_where_events_have_names():
+def test_examples_are_of_named_events_of_all_segments():
     accumulator = build_accumulator("country")
     count(accumulator, (0, 0, 1), (1, 0, 2), event_ids=["a", None], segments=[{"country": "de"}, None])
     (examples,) = accumulator.examples()

@@ -1,4 +1,4 @@
-"""Nearest centroids, held against scikit-learn's k-means and against exact arithmetic."""
+"""Nearest centroids: against scikit-learn's k-means and exact arithmetic."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ LARGE = np.float32(3e38)
 
 
 def sklearn_with(centers):
-    """A KMeans that knows these centers, by the fit of one iteration on the centers themselves."""
+    """A KMeans with these centers, fitted by one iteration on the centers themselves."""
     model = KMeans(n_clusters=len(centers), init=centers, n_init=1, max_iter=1).fit(centers)
     model.cluster_centers_ = np.ascontiguousarray(centers)
     return model
@@ -25,24 +25,24 @@ def squared_distances(vectors, centers):
     return np.square(vectors.astype(np.float64)[:, None, :] - centers.astype(np.float64)).sum(axis=2)
 
 
-def apart(distances, *, relative):
-    """Which rows have a nearest centroid that is nearest by more than float32's rounding."""
+def is_clear(distances, *, relative):
+    """Which rows have a nearest centroid by more than the rounding of float32."""
     first, second = np.sort(distances, axis=1)[:, :2].T
     return second - first > relative * (second + first)
 
 
 @pytest.mark.parametrize(("clusters", "dimension"), [(2, 1), (5, 3), (20, 128), (64, 512)])
-def test_assignment_is_scikit_learns_away_from_ties(clusters, dimension):
+def test_assign_matches_scikit_learn_away_from_ties(clusters, dimension):
     random = np.random.default_rng(clusters)
     centers = random.standard_normal((clusters, dimension)).astype(np.float32)
     vectors = (random.standard_normal((3_000, dimension)) * 1.5).astype(np.float32)
-    clear = apart(squared_distances(vectors, centers), relative=1e-5)
+    clear = is_clear(squared_distances(vectors, centers), relative=1e-5)
     assert clear.mean() > 0.99
     assigned = Centroids(centers, DistanceMetric.EUCLIDEAN).assign(vectors)
     np.testing.assert_array_equal(assigned[clear], sklearn_with(centers).predict(vectors)[clear])
 
 
-def test_exact_ties_go_to_the_lower_id_as_in_scikit_learn():
+def test_assign_gives_exact_ties_to_lower_id():
     # Integers: every product and sum is exact in float32, so ties are ties.
     random = np.random.default_rng(1)
     centers = np.unique(random.integers(-2, 3, size=(12, 2)), axis=0).astype(np.float32)
@@ -57,7 +57,7 @@ def test_exact_ties_go_to_the_lower_id_as_in_scikit_learn():
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_a_duplicate_of_a_centroid_receives_nothing(metric):
+def test_assign_gives_nothing_to_duplicate_centroid(metric):
     random = np.random.default_rng(2)
     centers = random.standard_normal((6, 16)).astype(np.float32)
     centers /= np.linalg.norm(centers, axis=1, keepdims=True)
@@ -67,20 +67,20 @@ def test_a_duplicate_of_a_centroid_receives_nothing(metric):
 
 
 @pytest.mark.parametrize("offset", [100.0, 1_000.0, -10_000.0])
-def test_a_large_common_offset_changes_no_clear_assignment(offset):
+def test_assign_is_accurate_with_large_common_offset(offset):
     random = np.random.default_rng(3)
     centers = (random.standard_normal((20, 128)) + offset).astype(np.float32)
     vectors = (centers[random.integers(20, size=2_000)] + random.standard_normal((2_000, 128)) * 0.8).astype(
         np.float32
     )
     distances = squared_distances(vectors, centers)
-    clear = apart(distances, relative=0.01)
+    clear = is_clear(distances, relative=0.01)
     assert clear.mean() > 0.95
     assigned = Centroids(centers, DistanceMetric.EUCLIDEAN).assign(vectors)
     np.testing.assert_array_equal(assigned[clear], distances.argmin(axis=1)[clear])
 
 
-def test_cosine_assignment_is_the_largest_cosine_similarity_whatever_the_length():
+def test_cosine_assign_finds_largest_similarity_at_any_length():
     random = np.random.default_rng(4)
     centers = random.standard_normal((10, 32))
     centers = (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32)
@@ -95,7 +95,7 @@ def test_cosine_assignment_is_the_largest_cosine_similarity_whatever_the_length(
     np.testing.assert_array_equal(assigned[clear], similarity.argmax(axis=1)[clear])
 
 
-def test_the_two_metrics_differ_where_length_matters():
+def test_metrics_differ_where_length_matters():
     centers = np.array([[1, 0], [0, 1]], dtype=np.float32)
     far = np.array([[-5, -4]], dtype=np.float32)
     longer = np.array([[1, 0], [0, 9]], dtype=np.float32)
@@ -105,7 +105,7 @@ def test_the_two_metrics_differ_where_length_matters():
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_a_row_that_overflows_has_no_cluster_and_disturbs_no_other(metric):
+def test_assign_marks_only_rows_that_overflow(metric):
     random = np.random.default_rng(5)
     centers = random.standard_normal((5, 8)).astype(np.float32)
     centroids = Centroids(centers, metric)
@@ -120,12 +120,12 @@ def test_a_row_that_overflows_has_no_cluster_and_disturbs_no_other(metric):
     np.testing.assert_array_equal(assigned[others], expected[others])
 
 
-def test_clusters_and_dimension_are_those_of_the_array():
+def test_clusters_and_dimension_are_those_of_array():
     centroids = Centroids(np.zeros((3, 7), dtype=np.float32), DistanceMetric.EUCLIDEAN)
     assert (centroids.clusters, centroids.dimension) == (3, 7)
 
 
-def test_no_vectors_have_no_clusters():
+def test_assign_of_no_vectors_is_empty():
     centroids = Centroids(np.eye(3, dtype=np.float32), DistanceMetric.EUCLIDEAN)
     assert centroids.assign(np.empty((0, 3), dtype=np.float32)).shape == (0,)
 
@@ -140,7 +140,7 @@ INTEGERS = st.integers(-50, 50).map(float)
     metric=st.sampled_from(DistanceMetric),
     data=st.data(),
 )
-def test_neither_the_order_of_rows_nor_the_split_into_batches_matters(centers, vectors, metric, data):
+def test_assign_is_independent_of_order_and_batch(centers, vectors, metric, data):
     centroids = Centroids(centers, metric)
     whole = centroids.assign(vectors)
     order = np.array(data.draw(st.permutations(range(len(vectors)))))
@@ -151,7 +151,7 @@ def test_neither_the_order_of_rows_nor_the_split_into_batches_matters(centers, v
 
 @pytest.mark.parametrize("dimension", [2, 128, 768])
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_a_vector_between_two_centroids_is_of_one_cluster_in_any_batch(dimension, metric):
+def test_assign_of_near_tie_is_same_in_any_batch(dimension, metric):
     random = np.random.default_rng(dimension)
     centers = random.standard_normal((20, dimension)).astype(np.float32) + 3
     if metric is DistanceMetric.COSINE:
@@ -166,7 +166,7 @@ def test_a_vector_between_two_centroids_is_of_one_cluster_in_any_batch(dimension
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_a_distance_is_that_to_the_vectors_own_centroid(metric):
+def test_distances_are_those_to_assigned_centroids(metric):
     random = np.random.default_rng(6)
     centers = random.standard_normal((5, 32)).astype(np.float32)
     if metric is DistanceMetric.COSINE:
@@ -184,7 +184,7 @@ def test_a_distance_is_that_to_the_vectors_own_centroid(metric):
 
 @pytest.mark.parametrize("dimension", [2, 128, 768])
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_a_distance_is_the_same_to_the_bit_in_any_batch(dimension, metric):
+def test_distances_are_same_in_any_batch(dimension, metric):
     random = np.random.default_rng(dimension)
     centroids = Centroids(random.standard_normal((20, dimension)).astype(np.float32), metric)
     vectors = random.standard_normal((1_000, dimension)).astype(np.float32)
@@ -200,13 +200,13 @@ def test_a_distance_is_the_same_to_the_bit_in_any_batch(dimension, metric):
     np.testing.assert_array_equal(centroids.distances(vectors[mask], clusters[mask]), whole[mask])
 
 
-def test_a_vector_too_far_for_float32_is_infinitely_far():
+def test_distance_that_overflows_is_infinite():
     centroids = Centroids(np.zeros((2, 3), dtype=np.float32), DistanceMetric.EUCLIDEAN)
     vectors = np.full((1, 3), LARGE)
     assert centroids.distances(vectors, np.array([1])).tolist() == [np.inf]
 
 
-def test_a_vector_in_the_direction_of_its_centroid_is_at_no_distance_and_never_below():
+def test_cosine_distance_along_centroid_is_zero_or_rounding():
     random = np.random.default_rng(7)
     centers = random.standard_normal((50, 128))
     centers = (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The columns of a batch belong together."""
+"""Event batches: filtering keeps the columns aligned."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ MASK = np.array([True, False, True])
 
 @pytest.mark.parametrize("event_ids", [(), ("a", None, "c")])
 @pytest.mark.parametrize("segments", [(), ({"country": "de"}, {}, None)])
-def test_some_of_a_batch_keeps_every_column_of_its_events(event_ids, segments):
+def test_filter_keeps_all_columns(event_ids, segments):
     batch = build_batch(
         EVENTS, baseline="other", credible_ms=[99, 101, 98], event_ids=event_ids, segments=segments
     )
-    some = batch.only(MASK)
+    some = batch.filter(MASK)
     assert (some.stream, some.baseline, len(some)) == ("images", "other", 2)
     assert some.row.tolist() == [0, 2]
     assert some.partition.tolist() == [0, 0]
@@ -27,5 +27,5 @@ def test_some_of_a_batch_keeps_every_column_of_its_events(event_ids, segments):
     assert list(some.segments) == ([segments[0], segments[2]] if segments else [])
 
 
-def test_none_of_a_batch_is_a_batch():
-    assert len(build_batch(EVENTS).only(np.zeros(3, dtype=np.bool_))) == 0
+def test_filter_to_nothing_is_empty_batch():
+    assert len(build_batch(EVENTS).filter(np.zeros(3, dtype=np.bool_))) == 0

@@ -1,4 +1,4 @@
-"""What one commit interval brings, by shard: panes, examples, how far each stream came; and nothing kept."""
+"""The counter of a commit interval: panes, examples and event time by shard, and no state afterwards."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ PARTITIONS = dict(enumerate(build_partitions(2)))
 READ_MS = MONDAY_MS + 5
 
 
-def test_each_stream_goes_to_its_shard_with_all_that_is_of_it():
+def test_take_gives_each_stream_to_its_shard():
     specs = [build_spec(f"stream-{number}") for number in range(8)]
     counter = IntervalCounter(specs)
     for number, spec in enumerate(specs):
@@ -35,7 +35,7 @@ def test_each_stream_goes_to_its_shard_with_all_that_is_of_it():
     assert sum(len(delta.panes) for delta in deltas.values()) == 8
 
 
-def test_a_stream_of_two_baselines_has_panes_under_both():
+def test_stream_of_two_baselines_has_panes_of_both():
     spec = build_spec(baselines=build_schedule((MONDAY_MS + HOUR_MS, OTHER)))
     counter = IntervalCounter([spec])
     for reference, start_ms in ((FIRST, MONDAY_MS), (OTHER, MONDAY_MS + HOUR_MS)):
@@ -46,7 +46,7 @@ def test_a_stream_of_two_baselines_has_panes_under_both():
     )
 
 
-def test_event_time_is_of_each_partition_by_credible_time_and_the_first_events():
+def test_take_reports_event_time_by_partition():
     counter = IntervalCounter([build_spec()])
     times = [MONDAY_MS + 7, MONDAY_MS + 9, MONDAY_MS + 3, MONDAY_MS + 1]
     rows = [
@@ -61,7 +61,7 @@ def test_event_time_is_of_each_partition_by_credible_time_and_the_first_events()
     }
 
 
-def test_an_event_without_a_nearest_centroid_is_counted_nowhere_and_moves_nothing():
+def test_event_without_nearest_centroid_has_no_effect():
     counter = IntervalCounter([build_spec()])
     batch = build_batch([(0, 0, MONDAY_MS, 0), (1, 0, MONDAY_MS, 0)])
     batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
@@ -72,14 +72,14 @@ def test_an_event_without_a_nearest_centroid_is_counted_nowhere_and_moves_nothin
 
 
 @pytest.mark.parametrize("forget", [IntervalCounter.drop, lambda counter: counter.take(PARTITIONS, 1)])
-def test_nothing_is_kept_of_an_interval_that_was_taken_or_dropped(forget):
+def test_take_and_drop_start_empty_interval(forget):
     counter = IntervalCounter([build_spec()])
     counter.count(build_batch([(0, 0, MONDAY_MS, 0)], event_ids=["a"]), READ_MS)
     forget(counter)
     assert counter.take(PARTITIONS, 1) == {}
 
 
-def test_an_interval_is_full_whatever_the_timestamps(monkeypatch):
+def test_interval_is_full_at_limit_of_panes(monkeypatch):
     monkeypatch.setattr(module, "_MAX_NUMBERS", 10 * build_spec().scheme(FIRST).length)
     counter = IntervalCounter([build_spec()])
     counter.count(build_batch([(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(9)]), READ_MS)
@@ -88,7 +88,7 @@ def test_an_interval_is_full_whatever_the_timestamps(monkeypatch):
     assert counter.is_full
 
 
-def test_a_stream_or_baseline_that_is_not_configured_is_refused():
+def test_count_rejects_unknown_stream_or_baseline():
     counter = IntervalCounter([build_spec()])
     with pytest.raises(KeyError):
         counter.count(build_batch([(0, 0, 0, 0)], "texts"), READ_MS)

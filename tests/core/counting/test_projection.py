@@ -1,4 +1,4 @@
-"""Places along the components: the same bits in any batch, and close to what a double would say."""
+"""Coordinates along the components: the same bits in any batch, and close to those in float64."""
 
 import math
 
@@ -16,7 +16,7 @@ SIZES = [1, 7, VECTORS]
 
 
 def build_projection(dimension, *, scale=1.0, offset=0.0):
-    """Components of vectors whose axes vary the less the later they come, turned at random."""
+    """Components in random directions, with falling variances."""
     random = np.random.default_rng(dimension)
     turned, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
     components = turned[: min(dimension, 32)].astype(np.float32)
@@ -36,7 +36,7 @@ PROJECTIONS = {dimension: build_projection(dimension) for dimension in DIMENSION
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_a_batch_of_any_size_gives_each_vector_the_same_place(dimension, size):
+def test_coordinates_are_same_in_batch_of_any_size(dimension, size):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection)
     parts = [projection.coordinates(vectors[start : start + size]) for start in range(0, VECTORS, size)]
@@ -46,7 +46,7 @@ def test_a_batch_of_any_size_gives_each_vector_the_same_place(dimension, size):
 
 @settings(max_examples=examples(30))
 @given(st.sampled_from(DIMENSIONS), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 200), max_size=6))
-def test_neither_the_order_of_vectors_nor_the_split_into_batches_changes_a_bit(dimension, seed, cuts):
+def test_coordinates_are_independent_of_order_and_split(dimension, seed, cuts):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, number=200)
     order = np.random.default_rng(seed).permutation(200)
@@ -54,7 +54,7 @@ def test_neither_the_order_of_vectors_nor_the_split_into_batches_changes_a_bit(d
     np.testing.assert_array_equal(np.concatenate(parts), projection.coordinates(vectors)[order])
 
 
-def test_neither_does_the_layout_of_a_batch_in_memory():
+def test_coordinates_are_independent_of_memory_layout():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)
     expected = projection.coordinates(vectors)
@@ -64,7 +64,7 @@ def test_neither_does_the_layout_of_a_batch_in_memory():
 
 @settings(max_examples=examples(30))
 @given(st.sampled_from(DIMENSIONS), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_the_sums_of_partitions_add_up_to_the_sum_of_the_whole(dimension, partitions, seed):
+def test_coordinate_sums_of_partitions_sum_to_total(dimension, partitions, seed):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, number=200)
     partition = np.random.default_rng(seed).integers(partitions, size=200)
@@ -74,26 +74,26 @@ def test_the_sums_of_partitions_add_up_to_the_sum_of_the_whole(dimension, partit
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_a_place_is_that_of_the_projection_in_doubles_within_the_rounding_that_is_stated(dimension, scale):
+def test_coordinates_match_float_projection_within_rounding(dimension, scale):
     projection = build_projection(dimension, scale=scale, offset=5 * scale)
     vectors = build_vectors(projection, spread=3)
     centred = vectors.astype(np.float64) - projection.mean
     exact = centred @ projection.components.astype(np.float64).T / projection.step
-    # Half a step for each number of a vector, along a component that is of unit length but for a
-    # thousandth; 2^-21 for each number of a component; half a step in the end.
+    # Half a step for each number of a vector, along a component of unit length to within a thousandth; 2^-21
+    # for each number of a component; half a step for the result.
     bound = 0.5005 * math.sqrt(dimension) + np.abs(centred).sum(axis=1) / projection.step * 2.0**-21 + 0.5
     error = np.abs(projection.coordinates(vectors) - exact)
     assert (error <= bound[:, None]).all()
-    # In the units that tests are made in: a ten-thousandth of the leading standard deviation.
+    # In standard deviations of the leading component, the unit of the tests: a ten-thousandth.
     assert error.max() * projection.step < 1e-4 * math.sqrt(projection.variances[0])
 
 
 @pytest.mark.parametrize("spread", [1, 10**6, 10**30])
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_a_place_is_that_of_integer_arithmetic(dimension, spread):
+def test_coordinates_match_integer_arithmetic(dimension, spread):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, spread=spread, number=100)
-    # One along a component, whose products are all of one sign and add up to the most there can be.
+    # One vector along a component, whose products have one sign, so their sum is the largest possible.
     vectors[0] = projection.mean + np.sign(projection.components[0]) * spread
     limit = 2.0 ** (32 - math.ceil(math.log2(dimension) / 2))
     steps = np.rint(np.clip((vectors - projection.mean) / projection.step, -limit, limit))
@@ -104,7 +104,7 @@ def test_a_place_is_that_of_integer_arithmetic(dimension, spread):
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
-def test_a_step_is_a_power_of_two_and_a_small_part_of_the_leading_deviation(scale):
+def test_step_is_power_of_two_below_leading_deviation(scale):
     projection = build_projection(128, scale=scale)
     deviation = math.sqrt(projection.variances[0])
     assert math.frexp(projection.step)[0] == 0.5
@@ -112,7 +112,7 @@ def test_a_step_is_a_power_of_two_and_a_small_part_of_the_leading_deviation(scal
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_a_number_that_lies_too_far_out_counts_as_if_it_lay_some_hundred_deviations_away(dimension):
+def test_coordinates_clip_extreme_numbers(dimension):
     projection = PROJECTIONS[dimension]
     deviation = math.sqrt(projection.variances[0])
     vectors = np.tile(projection.mean.astype(np.float32), (3, 1))
@@ -126,7 +126,7 @@ def test_a_number_that_lies_too_far_out_counts_as_if_it_lay_some_hundred_deviati
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_vectors_that_saturate_in_every_number_are_the_same_in_any_batch(dimension):
+def test_coordinates_of_clipped_vectors_are_same_in_any_batch(dimension):
     projection = PROJECTIONS[dimension]
     random = np.random.default_rng(3)
     vectors = (random.choice([-1.0, 1.0], (300, dimension)) * 3e38).astype(np.float32)
@@ -138,12 +138,12 @@ def test_vectors_that_saturate_in_every_number_are_the_same_in_any_batch(dimensi
     assert np.abs(whole).max() < 2**63 / 10**9
 
 
-def test_a_vector_at_the_mean_has_its_place_in_the_middle():
+def test_coordinates_of_mean_are_near_zero():
     projection = build_projection(128)
     assert np.abs(projection.coordinates(projection.mean.astype(np.float32)[None])).max() <= 6
 
 
-def test_the_shift_is_the_mean_of_the_places_in_embedding_units():
+def test_shift_is_mean_coordinate_in_embedding_units():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)
     shift = projection.shift(projection.coordinates(vectors).sum(axis=0), VECTORS)

@@ -1,4 +1,4 @@
-"""What two tallies must have in common to be added."""
+"""Schemes of tallies, their keys, and the shards of streams."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tests.core.builders import FIRST, MINUTE_MS, build_spec, build_tally
 SCHEME = build_spec().scheme(FIRST)
 
 
-def test_a_tally_is_as_long_as_its_statistics():
+def test_length_is_that_of_tally():
     assert SCHEME.length == len(build_tally(1, 2, 3, 4))
 
 
@@ -23,13 +23,13 @@ def test_a_tally_is_as_long_as_its_statistics():
         {"statistics": (*SCHEME.statistics, ("norms", 1))},
     ],
 )
-def test_whatever_counting_depends_on_makes_another_key(change):
+def test_key_changes_with_every_field(change):
     assert replace(SCHEME, **change).key != SCHEME.key
     assert replace(SCHEME).key == SCHEME.key
     assert SCHEME.key.startswith(FIRST.key)
 
 
-def test_every_process_finds_the_same_shard_of_a_stream():
+def test_shard_of_stream_is_same_in_every_process():
     assert [shard_of(name, 16) for name in ("images", "texts")] == [10, 15]  # crc32, not Python's own hash
     shards = [shard_of(f"stream-{number}", 4) for number in range(200)]
     assert min(map(shards.count, range(4))) > 25

@@ -1,4 +1,4 @@
-"""What is counted of a pane, as one vector of integers that adds up whatever the split."""
+"""Tallies: exact integer sums for any split of the events."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from driftgauge.core.counting.tally import Tally, tally_batch
 
 CLUSTERS = 3
 GROUPS = 4
-# Beyond 2^53 a double would not tell neighbours apart.
-PLACES = st.integers(-(2**58), 2**58)
+# Beyond 2^53 a double cannot represent every integer.
+COORDINATES = st.integers(-(2**58), 2**58)
 EVENTS = st.lists(
     st.tuples(
         st.integers(0, GROUPS - 1),
         st.integers(0, CLUSTERS - 1),
         st.booleans(),
-        st.tuples(PLACES, PLACES),
+        st.tuples(COORDINATES, COORDINATES),
     ),
     min_size=1,
     max_size=30,
@@ -24,7 +24,7 @@ EVENTS = st.lists(
 
 
 def tally(events):
-    """Group -> the values of its tally, of (group, cluster, beyond, places) events."""
+    """Group -> the values of its tally, of (group, cluster, is_outlier, coordinates) events."""
     numbers, group = np.unique([event[0] for event in events], return_inverse=True)
     values = tally_batch(
         group,
@@ -39,14 +39,14 @@ def tally(events):
 
 
 def one_by_one(events):
-    """Group -> its values, event by event, in Python's integers."""
+    """Group -> its values, counted event by event in Python integers."""
     values = {}
-    for group, cluster, outliers, coordinates in events:
+    for group, cluster, is_outlier, coordinates in events:
         its = values.setdefault(group, [0] * (CLUSTERS + 1 + len(coordinates)))
         its[cluster] += 1
-        its[CLUSTERS] += outliers
-        for component, place in enumerate(coordinates):
-            its[CLUSTERS + 1 + component] += place
+        its[CLUSTERS] += is_outlier
+        for component, coordinate in enumerate(coordinates):
+            its[CLUSTERS + 1 + component] += coordinate
     return values
 
 
@@ -55,12 +55,12 @@ def as_lists(tallies):
 
 
 @given(EVENTS)
-def test_every_group_holds_exactly_its_own_events(events):
+def test_tally_batch_counts_events_of_each_group(events):
     assert as_lists(tally(events)) == one_by_one(events)
 
 
 @given(EVENTS, st.integers(0, 30), st.randoms(use_true_random=False))
-def test_neither_the_order_of_events_nor_their_split_changes_a_sum(events, cut, random):
+def test_tally_batch_is_independent_of_order_and_split(events, cut, random):
     shuffled = events[:]
     random.shuffle(shuffled)
     total = {}
@@ -70,7 +70,7 @@ def test_neither_the_order_of_events_nor_their_split_changes_a_sum(events, cut, 
     assert as_lists(total) == as_lists(tally(events))
 
 
-def test_a_tally_names_the_parts_of_its_values():
+def test_tally_names_parts_of_values():
     seen = Tally(np.array([4, 0, 2, 5, -70, 900], dtype=np.int64), 3)
     assert seen.counts.tolist() == [4, 0, 2]
     assert (seen.count, seen.outliers) == (6, 5)
@@ -79,7 +79,7 @@ def test_a_tally_names_the_parts_of_its_values():
 
 
 @pytest.mark.parametrize("components", [1, 32])
-def test_a_tally_has_a_place_for_every_cluster_the_beyond_and_every_component(components):
+def test_tally_batch_has_columns_for_every_statistic(components):
     values = tally_batch(
         np.zeros(2, dtype=np.intp),
         1,

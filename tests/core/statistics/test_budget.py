@@ -1,4 +1,4 @@
-"""The alarm budget: it is spent, and no more than it."""
+"""The alarm budget: window levels, Bonferroni, and the false discovery rate of segments."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from driftgauge.core.statistics.budget import MAX_LEVEL, benjamini_hochberg, share, window_level
+from driftgauge.core.statistics.budget import MAX_LEVEL, benjamini_hochberg, split_level, window_level
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -25,12 +25,12 @@ P_VALUES = st.lists(st.floats(0, 1), max_size=30)
         (1, [HOUR_MS] * 10, 1 / 87_660),
     ],
 )
-def test_a_level_is_the_budget_over_the_windows_of_a_year(budget, sizes_ms, level):
+def test_window_level_is_budget_over_windows_of_year(budget, sizes_ms, level):
     assert window_level(budget, sizes_ms) == pytest.approx(level, rel=1e-12)
 
 
 @given(st.floats(1e-6, 1e4), SIZES)
-def test_all_windows_of_a_year_together_spend_the_budget_or_less(budget, sizes_ms):
+def test_windows_of_year_spend_at_most_budget(budget, sizes_ms):
     level = window_level(budget, sizes_ms)
     spent = sum(365.25 * DAY_MS / size_ms for size_ms in sizes_ms) * level
     assert level <= MAX_LEVEL
@@ -40,41 +40,39 @@ def test_all_windows_of_a_year_together_spend_the_budget_or_less(budget, sizes_m
 
 
 @pytest.mark.parametrize(("budget", "sizes_ms"), [(1, [7 * DAY_MS]), (1_000, [HOUR_MS])])
-def test_however_generous_the_budget_a_window_is_not_drift_by_a_chance_of_more_than_one_in_a_hundred(
-    budget, sizes_ms
-):
+def test_window_level_of_large_budget_is_one_percent(budget, sizes_ms):
     assert window_level(budget, sizes_ms) == 0.01
 
 
 @pytest.mark.parametrize("budget", [0, -1, float("nan"), float("inf")])
-def test_a_budget_that_is_no_positive_number_is_refused(budget):
+def test_window_level_rejects_budget_that_is_not_positive(budget):
     with pytest.raises(ValueError, match="no positive number"):
         window_level(budget, [HOUR_MS])
 
 
 @pytest.mark.parametrize("sizes_ms", [[], [0], [HOUR_MS, -1]])
-def test_sizes_that_make_no_windows_are_refused(sizes_ms):
+def test_window_level_rejects_sizes_without_windows(sizes_ms):
     with pytest.raises(ValueError, match="make no windows"):
         window_level(1, sizes_ms)
 
 
-def test_the_whole_and_its_segments_share_a_level():
-    assert share(0.01, 0) == 0.01
-    assert share(0.01, 1) == share(0.01, 12) == 0.005
+def test_split_level_halves_level_with_segments():
+    assert split_level(0.01, 0) == 0.01
+    assert split_level(0.01, 1) == split_level(0.01, 12) == 0.005
 
 
-def test_a_known_case_by_hand():
+def test_benjamini_hochberg_matches_hand_computed_case():
     # Sorted .01 .02 .03 .5, times 4 over the rank: .04 .04 .04 .5
     np.testing.assert_allclose(benjamini_hochberg([0.5, 0.01, 0.03, 0.02]), [0.5, 0.04, 0.04, 0.04])
 
 
 @given(P_VALUES.filter(len))
-def test_the_adjusted_p_values_are_scipys(p_values):
+def test_benjamini_hochberg_matches_scipy(p_values):
     np.testing.assert_allclose(benjamini_hochberg(p_values), false_discovery_control(p_values), rtol=1e-12)
 
 
 @given(P_VALUES)
-def test_adjusting_keeps_the_order_and_never_lowers_a_p_value(p_values):
+def test_benjamini_hochberg_keeps_order_and_never_lowers_p_value(p_values):
     adjusted = benjamini_hochberg(p_values)
     assert adjusted.shape == (len(p_values),)
     assert (adjusted >= np.array(p_values) * (1 - 1e-12)).all()
@@ -82,11 +80,11 @@ def test_adjusting_keeps_the_order_and_never_lowers_a_p_value(p_values):
     assert (np.diff(adjusted[np.argsort(p_values)]) >= 0).all()
 
 
-def test_one_segment_is_tested_as_it_is():
+def test_benjamini_hochberg_keeps_single_p_value():
     assert benjamini_hochberg([0.037]).tolist() == [0.037]
 
 
-def test_where_no_segment_drifts_any_is_found_no_more_often_than_the_level():
+def test_benjamini_hochberg_holds_level_without_drift():
     random = np.random.default_rng(0)
     rounds = 10_000
     found = sum(benjamini_hochberg(p_values).min() <= 0.05 for p_values in random.random((rounds, 10)))
@@ -94,12 +92,12 @@ def test_where_no_segment_drifts_any_is_found_no_more_often_than_the_level():
     assert found / rounds == pytest.approx(0.05, abs=5 * np.sqrt(0.05 * 0.95 / rounds))
 
 
-def test_of_the_segments_found_the_level_at_most_are_false():
+def test_benjamini_hochberg_controls_false_discovery_rate():
     random = np.random.default_rng(1)
     false_shares = []
     for _ in range(2_000):
         p_values = random.random(20)
-        p_values[:10] *= 1e-3  # these drift
+        p_values[:10] *= 1e-3  # segments with drift
         found = benjamini_hochberg(p_values) <= 0.2
         false_shares.append(found[10:].sum() / max(found.sum(), 1))
     # The rate is the level times the share that does not drift; its standard error is below .003.

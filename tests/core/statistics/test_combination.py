@@ -1,4 +1,4 @@
-"""The combination of p-values: its formula, its edges, its level."""
+"""The Cauchy combination of p-values: formula, extreme values, level."""
 
 import math
 import sys
@@ -15,44 +15,44 @@ P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 
 
 @given(st.lists(st.floats(1e-6, 0.99), min_size=1, max_size=5))
-def test_the_combination_is_the_p_value_of_the_mean_of_cauchy_variables(p_values):
+def test_combine_is_p_value_of_mean_cauchy_variable(p_values):
     mean = np.mean([math.tan(math.pi * (0.5 - p_value)) for p_value in p_values])
     assert combine(p_values) == pytest.approx(0.5 - math.atan(mean) / math.pi, abs=1e-9)
 
 
 @given(P_VALUES)
-def test_the_combination_is_a_p_value_whatever_the_order(p_values):
+def test_combine_returns_same_p_value_in_any_order(p_values):
     combined = combine(p_values)
     assert sys.float_info.min <= combined <= 0.99 * (1 + 1e-12)
     assert combine(p_values[::-1]) == pytest.approx(combined, rel=1e-12)
 
 
 @given(P_VALUES, st.floats(0, 1), st.floats(0, 1))
-def test_a_smaller_p_value_never_makes_the_combination_larger(others, one, other):
+def test_combine_is_monotonic_in_each_p_value(others, one, other):
     assert combine([*others, min(one, other)]) <= combine([*others, max(one, other)]) * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("p_value", [1e-300, 1e-30, 1e-6])
-def test_a_small_p_value_among_unremarkable_ones_is_multiplied_by_their_number(p_value):
+def test_combine_multiplies_single_small_p_value_by_number(p_value):
     assert combine([p_value, 0.5, 0.5]) == pytest.approx(3 * p_value, rel=1e-5)
 
 
 @pytest.mark.parametrize("p_value", [0.0, 5e-324, sys.float_info.min])
-def test_the_smallest_p_values_stay_normal_numbers(p_value):
+def test_combine_of_smallest_p_values_is_normal_number(p_value):
     assert combine([p_value, p_value, p_value]) == pytest.approx(sys.float_info.min)
     assert combine([p_value, 0.5, 0.5]) == pytest.approx(3 * sys.float_info.min)
 
 
-def test_a_test_that_sees_less_than_nothing_does_not_outweigh_one_that_is_sure():
+def test_combine_keeps_small_p_value_beside_ones_near_one():
     assert combine([1e-6, 1.0, 1.0]) == pytest.approx(3e-6, rel=1e-3)
 
 
-def test_one_p_value_remains_what_it_is():
+def test_combine_keeps_single_p_value():
     assert combine([0.3]) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("p_values", [[], [0.5, -0.1], [1.1], [math.nan, 0.5]])
-def test_what_is_no_p_value_is_refused(p_values):
+def test_combine_rejects_invalid_p_values(p_values):
     with pytest.raises(ValueError, match="not p-values"):
         combine(p_values)
 
@@ -60,9 +60,9 @@ def test_what_is_no_p_value_is_refused(p_values):
 @pytest.mark.parametrize(
     ("correlation", "low", "high"), [(0.0, 0.9, 1.1), (0.5, 0.95, 1.3), (0.99, 0.9, 1.1)]
 )
-def test_the_level_holds_for_related_tests(correlation, low, high):
-    # 200,000 triples: at 1 % the rate is known to 2 % of itself. Between independence and identity it
-    # is known to be a little above the level.
+def test_combine_holds_level_for_correlated_tests(correlation, low, high):
+    # 200,000 triples: at 1 % the standard error of the rate is 2 % of it. Between independence and identity
+    # the rate is known to be slightly above the level.
     random = np.random.default_rng(1)
     common = random.standard_normal((200_000, 1))
     own = random.standard_normal((200_000, 3))

@@ -1,4 +1,4 @@
-"""How evenly events are spread over clusters, as a baseline's histogram tells it."""
+"""The posterior of the concentration of cluster shares, and the Dirichlet-multinomial probability."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial as reference
 
-from driftgauge.core.statistics.concentration import concentrations, dirichlet_multinomial
+from driftgauge.core.statistics.concentration import concentration_posterior, dirichlet_multinomial
 from tests.examples import examples
 
 
 def typical(counts):
-    """The geometric mean of the concentrations that a histogram makes probable."""
-    found, probabilities = concentrations(counts.astype(np.float64))
+    """The posterior geometric mean of the concentration."""
+    found, probabilities = concentration_posterior(counts.astype(np.float64))
     return np.exp(np.log(found) @ probabilities)
 
 
 @pytest.mark.parametrize("concentration", [0.5, 1.0, 3.0, 10.0, 60.0])
-def test_the_spread_of_many_shares_tells_the_concentration(concentration):
+def test_posterior_of_many_clusters_finds_concentration(concentration):
     random = np.random.default_rng(int(10 * concentration))
     found = [
         typical(random.multinomial(20_000, random.dirichlet(np.full(100, concentration)))) for _ in range(20)
@@ -25,22 +25,22 @@ def test_the_spread_of_many_shares_tells_the_concentration(concentration):
     assert np.median(found) == pytest.approx(concentration, rel=0.3)  # the grid has factors of two
 
 
-def test_a_few_shares_tell_little_and_equal_ones_never_how_equal_they_are():
-    five = concentrations(np.array([100.0, 250.0, 180.0, 90.0, 130.0]))[0]
+def test_posterior_of_few_or_equal_shares_is_wide():
+    five = concentration_posterior(np.array([100.0, 250.0, 180.0, 90.0, 130.0]))[0]
     assert five[-1] >= 30 * five[0]
     assert typical(np.full(50, 20)) > 60
 
 
 @settings(max_examples=examples(50))
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=60).filter(lambda counts: sum(counts) > 0))
-def test_probabilities_sum_to_one_and_go_with_growing_concentrations(counts):
-    found, probabilities = concentrations(np.array(counts))
+def test_posterior_sums_to_one_over_ascending_grid(counts):
+    found, probabilities = concentration_posterior(np.array(counts))
     assert probabilities.sum() == pytest.approx(1)
     assert (probabilities > 0).all()
     assert (np.diff(found) > 0).all()
 
 
-def test_the_log_probability_is_that_of_the_distribution_but_for_what_the_counts_add():
+def test_dirichlet_multinomial_matches_scipy_but_for_coefficient():
     parameters = np.array([0.5, 2.0, 7.0])
     windows = np.array([[3, 4, 5], [12, 0, 0], [0, 1, 11]])
     known = [reference.logpmf(window, parameters, 12) for window in windows]

@@ -1,4 +1,4 @@
-"""The Jensen-Shannon divergence: base 2, exact at its edges, the same as scipy's."""
+"""The Jensen-Shannon divergence: against scipy, exact in edge cases."""
 
 import math
 
@@ -15,7 +15,7 @@ BINS = st.one_of(st.just(0), st.integers(0, 1_000))
 
 @st.composite
 def histograms(draw, number=2):
-    """Histograms of the same length, none of them empty, many bins zero."""
+    """Histograms of the same length, none of them empty, with many empty bins."""
     clusters = draw(st.integers(1, 30))
     drawn = [draw(st.lists(BINS, min_size=clusters, max_size=clusters)) for _ in range(number)]
     assume(all(map(sum, drawn)))
@@ -27,12 +27,12 @@ def divergence(counts, baseline_counts):
 
 
 @given(histograms())
-def test_the_divergence_is_scipys_distance_squared(pair):
+def test_divergence_is_square_of_scipys_distance(pair):
     assert divergence(*pair) == pytest.approx(jensenshannon(*pair, base=2) ** 2, abs=1e-12)
 
 
 @given(histograms())
-def test_every_contribution_is_finite_and_not_negative(pair):
+def test_contributions_are_finite_and_not_negative(pair):
     contributions = js_contributions(*pair)
     assert contributions.shape == pair[0].shape
     assert contributions.dtype == np.float64
@@ -41,7 +41,7 @@ def test_every_contribution_is_finite_and_not_negative(pair):
 
 
 @given(histograms())
-def test_an_empty_cluster_contributes_half_the_others_share_and_nothing_where_both_are_empty(pair):
+def test_empty_cluster_contributes_half_of_other_share(pair):
     counts, baseline_counts = pair
     contributions = js_contributions(counts, baseline_counts)
     shares, baseline_shares = counts / counts.sum(), baseline_counts / baseline_counts.sum()
@@ -52,12 +52,12 @@ def test_an_empty_cluster_contributes_half_the_others_share_and_nothing_where_bo
 
 
 @given(histograms(), st.integers(1, 1_000))
-def test_equal_shares_diverge_by_exactly_nothing(pair, factor):
+def test_equal_shares_have_zero_divergence(pair, factor):
     assert (js_contributions(pair[0], pair[0] * factor) == 0).all()
 
 
 @given(histograms())
-def test_other_shares_diverge(pair):
+def test_different_shares_have_positive_divergence(pair):
     counts, baseline_counts = pair
     # In integers: the shares are equal if and only if the cross products are.
     assume((counts * baseline_counts.sum() != baseline_counts * counts.sum()).any())
@@ -65,18 +65,18 @@ def test_other_shares_diverge(pair):
 
 
 @given(histograms())
-def test_the_divergence_is_symmetric(pair):
+def test_divergence_is_symmetric(pair):
     counts, baseline_counts = pair
     assert divergence(counts, baseline_counts) == divergence(baseline_counts, counts)
 
 
 @given(histograms())
-def test_the_divergence_is_at_most_one(pair):
+def test_divergence_is_at_most_one(pair):
     assert divergence(*pair) <= 1 + 1e-15
 
 
 @given(histograms(), st.randoms(use_true_random=False))
-def test_the_order_of_clusters_does_not_matter(pair, random):
+def test_divergence_is_independent_of_cluster_order(pair, random):
     counts, baseline_counts = pair
     order = list(range(len(counts)))
     random.shuffle(order)
@@ -87,31 +87,31 @@ def test_the_order_of_clusters_does_not_matter(pair, random):
     assert divergence(counts[order], baseline_counts[order]) == divergence(counts, baseline_counts)
 
 
-def test_disjoint_histograms_diverge_by_one():
+def test_disjoint_histograms_have_divergence_one():
     assert divergence([3, 5, 0, 0], [0, 0, 7, 1]) == pytest.approx(1, abs=1e-15)
 
 
-def test_a_known_case_by_hand():
+def test_divergence_matches_hand_computed_case():
     # p = (1, 0), q = (1/2, 1/2), m = (3/4, 1/4): (log2(4/3) + 1/2 log2(2/3) + 1/2 log2 2) / 2
     assert divergence([4, 0], [2, 2]) == pytest.approx((math.log2(4 / 3) + 0.5 * math.log2(2 / 3) + 0.5) / 2)
 
 
-def test_counts_of_any_size_are_shares_all_the_same():
+def test_large_counts_with_equal_shares_have_zero_divergence():
     assert divergence([10**15, 3 * 10**15], [1, 3]) == 0
 
 
-def test_rounding_leaves_no_contribution_below_zero():
+def test_contributions_of_nearly_equal_shares_are_not_negative():
     # Shares so close that the terms are smaller than their own rounding errors.
     n = 10**8
     assert (js_contributions(np.array([n + 2, n, n]), np.array([n, n, n + 1])) >= 0).all()
 
 
-def test_histograms_of_different_length_are_refused():
+def test_contributions_reject_histograms_of_different_length():
     with pytest.raises(ValueError, match=r"\(2,\) and \(3,\) clusters"):
         js_contributions(np.array([1, 2]), np.array([1, 2, 3]))
 
 
 @pytest.mark.parametrize(("counts", "baseline_counts"), [([0, 0], [1, 2]), ([1, 2], [0, 0])])
-def test_an_empty_histogram_is_refused(counts, baseline_counts):
+def test_contributions_reject_empty_histogram(counts, baseline_counts):
     with pytest.raises(ValueError, match="without events"):
         js_contributions(np.array(counts), np.array(baseline_counts))

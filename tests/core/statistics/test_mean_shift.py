@@ -1,4 +1,4 @@
-"""The mean's tests: exact where events are independent, right in level where they are not."""
+"""The tests of the mean: exact for independent events, of the right level for correlated ones."""
 
 import math
 import sys
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import isotonic_regression
 from scipy.special import fdtrc, fdtri
 
-from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.mean_shift import MeanShiftNull, _fit_falling
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
 
 VARIANCES = np.array([13.0, 7.0, 6.0, 4.0, 1.0, 0.1, 0.02, 0.01])
@@ -21,15 +22,15 @@ def independent(means=None, windows=100):
 
 
 def bursts_of(length):
-    """Bursts of events that share their topics, which are what the leading components show."""
+    """The covariance of means under bursts of events of one topic, which the leading components show."""
     shared = np.array([0.9, 0.8, 0.8, 0.7, 0.3, 0.02, 0.0, 0.0])
     means = np.diag(1 + (length - 1) * shared)
     means[0, 1] = means[1, 0] = 0.3 * (length - 1)
     return means
 
 
-def learn(random, means, windows):
-    """The overdispersion found in so many clean windows."""
+def estimate(random, means, windows):
+    """The overdispersion estimated from clean windows."""
     factor = np.linalg.cholesky(means)
     clean = OverdispersionEstimator.empty(len(means))
     halves = np.array([50, 50])
@@ -59,7 +60,7 @@ def test_t2_of_independent_events_is_hotellings(baseline_count):
         assert found.centroid_distance == pytest.approx(np.linalg.norm(shift))
 
 
-def test_samples_without_drift_are_significant_as_often_as_the_level():
+def test_level_holds_for_independent_events():
     # Baseline and window of normal events; the baseline's covariance is estimated again each time. Of 4,000
     # pairs, 400 +- 19 and 40 +- 6 should be significant.
     random = np.random.default_rng(2)
@@ -76,15 +77,15 @@ def test_samples_without_drift_are_significant_as_often_as_the_level():
 
 @pytest.mark.parametrize("length", [1, 5])
 @pytest.mark.parametrize("windows", [20, 200])
-def test_the_level_holds_with_a_overdispersion_that_is_estimated(length, windows):
-    # 60 estimates with 150 windows each, 90 of which should be significant. Where there are 20 windows
-    # the rate varies from estimate to estimate by about its own size, and T2 is careful.
+def test_level_holds_with_estimated_overdispersion(length, windows):
+    # 60 estimates with 150 windows each, of which 90 should be significant. With 20 windows the rate varies
+    # between estimates by about its own size, and T2 is conservative.
     random = np.random.default_rng([length, windows])
     means = bursts_of(length)
     factor = np.linalg.cholesky(means) * math.sqrt(1 / 300 + 1 / 10_000)
     found = []
     for _ in range(60):
-        null = MeanShiftNull(np.diag(VARIANCES), 10_000, learn(random, means, windows))
+        null = MeanShiftNull(np.diag(VARIANCES), 10_000, estimate(random, means, windows))
         for shift in random.standard_normal((150, COMPONENTS)) @ factor.T * np.sqrt(VARIANCES):
             test = null.test(shift, 300)
             found.append((test.p_value, test.centroid_p_value))
@@ -93,7 +94,7 @@ def test_the_level_holds_with_a_overdispersion_that_is_estimated(length, windows
     assert (rates > (0.001 if windows == 20 else 0.005)).all()
 
 
-def test_bursts_taken_for_independent_events_are_found_to_drift():
+def test_level_is_exceeded_where_overdispersion_is_ignored():
     random = np.random.default_rng(3)
     null = MeanShiftNull(np.diag(VARIANCES), 10_000, None)
     factor = np.linalg.cholesky(bursts_of(5)) * math.sqrt(1 / 300)
@@ -103,7 +104,7 @@ def test_bursts_taken_for_independent_events_are_found_to_drift():
     assert np.mean([test.centroid_p_value < 0.01 for test in tests]) > 0.2
 
 
-def test_a_overdispersion_known_exactly_and_of_nothing_leaves_the_tests_as_they_are():
+def test_overdispersion_of_independent_events_changes_nothing():
     shift = 0.15 * np.sqrt(VARIANCES)
     plain = MeanShiftNull(np.diag(VARIANCES), 10**8, None).test(shift, 200)
     known = MeanShiftNull(np.diag(VARIANCES), 10**8, independent(windows=10**6)).test(shift, 200)
@@ -112,21 +113,29 @@ def test_a_overdispersion_known_exactly_and_of_nothing_leaves_the_tests_as_they_
     assert known.centroid_p_value == pytest.approx(plain.centroid_p_value, rel=1e-3)
 
 
-def test_each_component_is_measured_by_its_own_inflation():
+def test_t2_divides_each_component_by_its_inflation():
     null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag([4.0, 4, 4, 2, 1, 1, 1, 1])))
     deviations = np.sqrt(VARIANCES / 400)
     t2 = [null.test(deviations * axis, 400).t2 for axis in np.eye(COMPONENTS)]
     np.testing.assert_allclose(t2, [0.25, 0.25, 0.25, 0.5, 1, 1, 1, 1], rtol=1e-5)
 
 
-def test_inflations_that_rise_are_pooled_and_none_is_below_one():
+def test_rising_inflations_are_pooled_and_at_least_one():
     null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag([2.0, 4, 3, 1, 1.5, 0.5, 0.5, 0.5])))
     deviations = np.sqrt(VARIANCES / 400)
     t2 = [null.test(deviations * axis, 400).t2 for axis in np.eye(COMPONENTS)]
     np.testing.assert_allclose(t2, [1 / 3, 1 / 3, 1 / 3, 0.8, 0.8, 1, 1, 1], rtol=1e-5)
 
 
-def test_fewer_clean_windows_make_the_tests_more_careful():
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=32))
+def test_falling_fit_matches_scipys_isotonic_regression(values):
+    fitted, levels = _fit_falling(np.array(values))
+    expected = isotonic_regression(values, increasing=False)
+    np.testing.assert_allclose(fitted, expected.x, rtol=1e-12)
+    assert levels == len(np.unique(fitted))
+
+
+def test_fewer_clean_windows_raise_p_values():
     shift = 0.3 * np.sqrt(VARIANCES)
     few, more, many = (
         MeanShiftNull(np.diag(VARIANCES), 10**6, independent(windows=windows)).test(shift, 200)
@@ -138,9 +147,9 @@ def test_fewer_clean_windows_make_the_tests_more_careful():
 
 @pytest.mark.parametrize("different", [1, 2, 4, 8])
 @pytest.mark.parametrize("p_value", [1e-2, 1e-4])
-def test_each_inflation_that_is_fitted_by_itself_makes_t2_more_careful(different, p_value):
-    # Of windows whose variances are all made up for, T2 / r is F with r degrees of freedom, and as many
-    # for each window as squares were averaged for an inflation. The tail is right to a per cent.
+def test_each_fitted_inflation_reduces_degrees_of_freedom(different, p_value):
+    # With the inflations removed, T2 / r is F with r degrees of freedom, and with as many for each window as
+    # squares were averaged for an inflation. The tail is right to a per cent.
     inflations = np.repeat(np.arange(different + 1.0, 1.0, -1.0), COMPONENTS // different)
     null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag(inflations), windows=20))
     ratio = fdtri(COMPONENTS, 20 * COMPONENTS / different, 1 - p_value)
@@ -151,8 +160,8 @@ def test_each_inflation_that_is_fitted_by_itself_makes_t2_more_careful(different
 
 @pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3))])
 @pytest.mark.parametrize("count", [50, 5_000])
-def test_the_excess_is_the_size_of_the_drift_whatever_the_count(overdispersion, count):
-    # Of 2,000 windows without drift it is 0 on average, of drifted ones their distance squared.
+def test_excess_is_unbiased_at_any_count(overdispersion, count):
+    # Its mean over 2,000 windows is 0 without drift, and the squared distance with drift.
     random = np.random.default_rng(count)
     null = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion)
     means = np.eye(COMPONENTS) if overdispersion is None else overdispersion.means
@@ -165,7 +174,7 @@ def test_the_excess_is_the_size_of_the_drift_whatever_the_count(overdispersion, 
         assert np.mean(excess) == pytest.approx(size * drift @ drift, abs=4 * error + 2e-4)
 
 
-def test_the_shares_tell_which_components_moved():
+def test_shares_are_those_of_moved_components():
     null = MeanShiftNull(np.diag(VARIANCES), 1_000, None)
     shift = np.sqrt(VARIANCES) * [0, 0, 3.0, 0, 0, 1, 0, 0]
     np.testing.assert_allclose(null.test(shift, 10).shares, [0, 0, 0.9, 0, 0, 0.1, 0, 0], atol=1e-12)
@@ -174,7 +183,7 @@ def test_the_shares_tell_which_components_moved():
 
 @pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3), windows=20)])
 @given(exponent=st.floats(-300, 150), count=st.integers(1, 10**9))
-def test_no_shift_is_too_small_or_too_large(overdispersion, exponent, count):
+def test_extreme_shifts_have_valid_p_values(overdispersion, exponent, count):
     found = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion).test(
         np.full(COMPONENTS, 10.0**exponent), count
     )
@@ -186,14 +195,14 @@ def test_no_shift_is_too_small_or_too_large(overdispersion, exponent, count):
 
 @pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3))])
 @given(one=st.floats(0, 10), other=st.floats(0, 10))
-def test_a_larger_shift_is_never_less_significant(overdispersion, one, other):
+def test_p_values_do_not_rise_with_shift(overdispersion, one, other):
     null = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion)
     near, far = (null.test(np.full(COMPONENTS, size), 100) for size in sorted((one, other)))
     assert far.p_value <= near.p_value * (1 + 1e-4)
     assert far.centroid_p_value <= near.centroid_p_value * (1 + 1e-4)
 
 
-def test_of_one_component_both_tests_are_the_same():
+def test_tests_agree_for_one_component():
     null = MeanShiftNull(np.array([[2.5]]), 50, None)
     for p_value in (0.3, 0.01, 1e-4):
         shift = math.sqrt(2.5 * (1 / 20 + 1 / 50) * fdtri(1, 49, 1 - p_value))
@@ -203,11 +212,11 @@ def test_of_one_component_both_tests_are_the_same():
 
 
 @pytest.mark.parametrize("baseline_count", [1, COMPONENTS])
-def test_a_baseline_of_no_more_events_than_components_is_refused(baseline_count):
+def test_null_rejects_baseline_with_too_few_events(baseline_count):
     with pytest.raises(ValueError, match="too few for the covariance of 8 components"):
         MeanShiftNull(np.diag(VARIANCES), baseline_count, None)
 
 
-def test_a_covariance_with_a_direction_without_variance_is_refused():
+def test_null_rejects_singular_covariance():
     with pytest.raises(ValueError, match="not positive definite"):
         MeanShiftNull(np.ones((3, 3)), 100, None)

@@ -1,4 +1,4 @@
-"""The overdispersion that clean windows show: unbiased, never less than none, positive definite."""
+"""The overdispersion of clean windows: unbiased, at least that of independent events, positive definite."""
 
 import math
 
@@ -17,7 +17,7 @@ COUNT, BASELINE_COUNT = 120, 2_400
 
 
 def clean_windows(random, windows, length=1, covariance=None):
-    """Windows of bursts of equal events, and a baseline of its own of such bursts."""
+    """The estimator of windows of bursts of equal events, each with its own baseline of such bursts."""
     covariance = np.eye(4) if covariance is None else covariance
     factor = np.linalg.cholesky(covariance) * math.sqrt(1 / COUNT + 1 / BASELINE_COUNT)
     clean = OverdispersionEstimator.empty(len(covariance))
@@ -29,7 +29,7 @@ def clean_windows(random, windows, length=1, covariance=None):
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_the_over_dispersion_of_bursts_is_their_length(length):
+def test_overdispersion_of_bursts_is_their_length(length):
     # The mean over windows of X2 / (k - 1) varies by sqrt(2 / 5 / 2,000), 1.4 %, and the expansion in
     # 1/m is right to about as much.
     overdispersion = clean_windows(np.random.default_rng(length), 2_000, length).overdispersion()
@@ -37,13 +37,13 @@ def test_the_over_dispersion_of_bursts_is_their_length(length):
     assert overdispersion.counts == pytest.approx(length, rel=0.06)
 
 
-def test_the_covariance_of_the_means_is_found():
+def test_covariance_of_means_is_estimated():
     covariance = np.array([[4.0, 1.5, 0, 0], [1.5, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     overdispersion = clean_windows(np.random.default_rng(0), 5_000, covariance=covariance).overdispersion()
     np.testing.assert_allclose(overdispersion.means, covariance, atol=0.3)
 
 
-def test_correlations_that_chance_made_up_are_shrunk_and_real_ones_kept():
+def test_chance_correlations_are_shrunk_and_real_ones_kept():
     random, components, windows = np.random.default_rng(1), 16, 40
     common = np.zeros(components)
     common[:4] = 2
@@ -75,7 +75,7 @@ def test_variances_are_not_shrunk():
 
 
 @given(arrays(np.float64, (25, 5), elements=st.floats(-1e3, 1e3)), st.integers(MIN_WINDOWS, 10**6))
-def test_the_covariance_is_positive_definite_whatever_the_windows(shifts, windows):
+def test_covariance_is_positive_definite(shifts, windows):
     overdispersion = OverdispersionEstimator(windows, 0.0, shifts.T @ shifts).overdispersion()
     assert (np.diag(overdispersion.means) > 0).all()
     scales = np.sqrt(np.diag(overdispersion.means))
@@ -84,37 +84,37 @@ def test_the_covariance_is_positive_definite_whatever_the_windows(shifts, window
     assert np.trace(overdispersion.means) >= 5 * (1 - 1e-9)
 
 
-def test_fewer_windows_than_components_give_a_covariance():
+def test_fewer_windows_than_components_have_covariance():
     shifts = np.random.default_rng(0).standard_normal((20, 32))
     overdispersion = OverdispersionEstimator(20, 20.0, shifts.T @ shifts).overdispersion()
     assert np.linalg.eigvalsh(overdispersion.means)[0] > 0.01
 
 
-def test_windows_that_vary_less_than_those_of_independent_events_are_taken_for_independent():
+def test_underdispersed_windows_count_as_independent():
     overdispersion = OverdispersionEstimator(50, 10.0, np.diag([5.0, 15.0])).overdispersion()
     assert overdispersion.counts == 1
     assert np.trace(overdispersion.means) == pytest.approx(2)
 
 
-def test_too_few_windows_say_nothing():
+def test_too_few_windows_have_no_overdispersion():
     clean = OverdispersionEstimator(MIN_WINDOWS - 1, 19.0, np.eye(3))
     assert clean.overdispersion() is None
     shift, counts = np.zeros(3), np.array([5, 5])
     assert clean.add(counts, counts, shift, 10).overdispersion() is not None
 
 
-def test_no_windows_leave_nothing():
+def test_empty_estimator_is_zero():
     empty = OverdispersionEstimator.empty(3)
     assert (empty.windows, empty.chi_squared) == (0, 0.0)
     np.testing.assert_array_equal(empty.products, np.zeros((3, 3)))
 
 
-def test_a_cluster_that_is_empty_in_the_baseline_can_be_hit():
+def test_event_in_empty_baseline_cluster_is_finite():
     clean = OverdispersionEstimator.empty(1).add(np.array([9, 1]), np.array([100, 0]), np.zeros(1), 100)
     assert 0 < clean.chi_squared < math.inf
 
 
-def test_the_order_of_windows_changes_nothing_but_rounding():
+def test_order_of_windows_changes_only_rounding():
     random = np.random.default_rng(4)
     windows = [(random.multinomial(COUNT, SHARES), random.standard_normal(3)) for _ in range(30)]
     baseline_counts = random.multinomial(BASELINE_COUNT, SHARES)
@@ -128,7 +128,7 @@ def test_the_order_of_windows_changes_nothing_but_rounding():
     np.testing.assert_allclose(totals[0].products, totals[1].products, rtol=1e-12, atol=1e-12)
 
 
-def test_adding_leaves_what_was_there_as_it_was():
+def test_add_does_not_change_estimator():
     clean = OverdispersionEstimator.empty(2)
     clean.add(np.array([5, 5]), np.array([50, 50]), np.ones(2), 100)
     assert clean.windows == 0
@@ -136,23 +136,23 @@ def test_adding_leaves_what_was_there_as_it_was():
 
 
 @given(st.integers(20, 10_000), st.floats(1, 20), st.integers(2, 300), st.floats(0, 30))
-def test_the_inflation_is_never_less_than_the_over_dispersion(windows, counts, clusters, excess):
+def test_inflation_is_at_least_overdispersion(windows, counts, clusters, excess):
     overdispersion = Overdispersion(windows, counts, np.diag([1 + excess, 1, 1, 1]))
     assert overdispersion.inflation(clusters) >= counts * (1 - 1e-9)
 
 
-def test_the_inflation_of_independent_events_shrinks_to_one():
+def test_inflation_of_independent_events_converges_to_one():
     inflations = [Overdispersion(windows, 1.0, np.eye(8)).inflation(20) for windows in (20, 100, 10**6)]
     assert 1.1 > inflations[0] > inflations[1] > inflations[2]
     assert inflations[2] == pytest.approx(1, abs=1e-4)
 
 
-def test_bursts_that_inflate_all_directions_alike_have_no_heavier_tail():
+def test_inflation_of_even_directions_is_overdispersion():
     assert Overdispersion(10**6, 5.0, 5 * np.eye(8)).inflation(20) == pytest.approx(5, rel=1e-3)
 
 
-def test_inflations_that_differ_by_chance_alone_have_no_heavier_tail_either():
-    # From W windows each is known to a standard deviation of itself times sqrt(2 / W).
+def test_inflation_ignores_unevenness_by_chance():
+    # From W windows each has a relative standard error of sqrt(2 / W).
     windows, inflation = 20, 5.0
     chance = inflation * math.sqrt(2 / windows) * np.tile([1, -1], 4)
     even, estimated, uneven = (
@@ -163,7 +163,7 @@ def test_inflations_that_differ_by_chance_alone_have_no_heavier_tail_either():
     assert even < 0.95 * uneven
 
 
-def test_the_tail_of_the_divergence_is_right_for_bursts_of_a_topic():
+def test_inflation_corrects_tail_for_bursts_of_topic():
     # Ten topics with clusters of their own, or partly so, in bursts of five. Of 20,000 windows the rate
     # at 1e-2 is known to 7 % of itself, at 1e-3 to 22 %; divided by the overdispersion alone counts
     # are significant 2 and 4 times as often.
@@ -178,8 +178,8 @@ def test_the_tail_of_the_divergence_is_right_for_bursts_of_a_topic():
 
     baseline_counts = np.rint(10**8 * shares).astype(np.int64)
     topic = random.multinomial(bursts, np.full(topics, 1 / topics), 20_000)
-    counts = sum(random.multinomial(length * topic[:, place], given_topic[place]) for place in range(topics))
-    # Given its topic, events of a burst are independent: so are all events of a topic in a window.
+    counts = sum(random.multinomial(length * topic[:, index], given_topic[index]) for index in range(topics))
+    # Events of a burst are independent given their topic, and so are all events of a topic in a window.
     divergences = np.array([js_contributions(row, baseline_counts).sum() for row in counts])
     for inflation, low, high in (
         (overdispersion.inflation(clusters), 0.2, 1.3),
@@ -187,7 +187,7 @@ def test_the_tail_of_the_divergence_is_right_for_bursts_of_a_topic():
     ):
         null = DivergenceNull(baseline_counts, inflation).at(length * bursts)
         for level in (1e-2, 1e-3):
-            # Only the largest can be so rare.
+            # Only the largest divergences can be significant.
             rare = np.sort(divergences)[-int(20 * level * len(divergences)) :]
             rate = sum(null.p_value(value) < level for value in rare) / len(divergences)
             assert low * level < rate < high * level

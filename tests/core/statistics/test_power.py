@@ -1,4 +1,4 @@
-"""Power and the least count: against known figures, and against simulated windows."""
+"""Power, least drift and least count: against known figures, scipy and simulated windows."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.special import chdtrc, fdtrc
+from scipy.special import chdtrc, chdtri, chndtrinc, fdtrc
 
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
@@ -31,14 +31,14 @@ def sensitivities(draw):
     )
 
 
-def share(successes):
-    """The share of successes and four standard errors of it."""
+def rate(successes):
+    """The rate of successes, and four standard errors of it."""
     mean = np.mean(successes)
     return mean, 4 * math.sqrt(mean * (1 - mean) / len(successes))
 
 
 def shares_at(js_divergence, shares, random):
-    """Other shares, in a random direction, at exactly this base-2 divergence."""
+    """Shares at exactly this base-2 divergence from others, in a random direction."""
     direction = random.normal(size=len(shares)) * shares
     direction -= direction.sum() * shares
 
@@ -53,31 +53,50 @@ def shares_at(js_divergence, shares, random):
     ("clusters", "at_a_tenth", "at_half_of_that"),
     [(5, 417, 1_667), (10, 520, 2_078), (20, 658, 2_629), (50, 924, 3_694)],
 )
-def test_the_histogram_needs_what_the_non_central_chi_squared_says(clusters, at_a_tenth, at_half_of_that):
-    # 80 % power at a level of .001 for the test alone, against a baseline without end.
+def test_least_count_of_histogram_matches_noncentral_chi_squared(clusters, at_a_tenth, at_half_of_that):
+    # 80 % power at a level of .001 for the test alone, against an infinite baseline.
     sensitivity = Sensitivity(clusters, components=1)
     assert sensitivity.least_js_divergence_count(0.003, 0.1**2) == at_a_tenth
     assert sensitivity.least_js_divergence_count(0.003, 0.05**2) == at_half_of_that
 
 
 @given(st.integers(2, 500), LEVELS)
-def test_without_drift_the_histogram_is_found_to_drift_as_often_as_the_level(clusters, level):
+def test_least_divergence_matches_scipys_inverse(clusters, level):
+    least = Sensitivity(clusters, components=1).least_js_divergence(1, level)
+    expected = chndtrinc(chdtri(clusters - 1, level / 3), clusters - 1, 1 - POWER)
+    assert least * 8 * math.log(2) == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=examples(30))
+@given(st.integers(1, 64), st.integers(100, 10**6), LEVELS)
+def test_least_mean_shift_matches_brentq(components, baseline_count, level):
+    sensitivity = Sensitivity(components=components, clusters=2, baseline_count=baseline_count)
+    least = sensitivity.least_mean_shift(baseline_count, level)
+    # A narrow bracket, since the power is NaN at some large shifts, where brentq stops.
+    expected = brentq(
+        lambda shift: sensitivity.mean_shift_power(baseline_count, level, shift) - POWER, least / 2, 2 * least
+    )
+    assert least == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.integers(2, 500), LEVELS)
+def test_histogram_power_without_drift_is_level(clusters, level):
     assert js_divergence_power(0.0, clusters, level) == pytest.approx(level, rel=1e-4)
 
 
 @given(st.integers(1, 64), st.one_of(st.just(math.inf), st.integers(66, 10**9)), LEVELS)
-def test_without_drift_the_mean_is_found_to_drift_as_often_as_the_level(components, baseline_count, level):
+def test_mean_power_without_drift_is_level(components, baseline_count, level):
     assert mean_shift_power(0.0, components, baseline_count, level) == pytest.approx(level, rel=1e-4)
 
 
-def test_a_large_baseline_leaves_hotellings_test_chi_squared():
+def test_mean_power_against_large_baseline_is_chi_squared():
     assert mean_shift_power(50.0, 32, 10**8, 1e-4) == pytest.approx(
         mean_shift_power(50.0, 32, math.inf, 1e-4), abs=1e-5
     )
 
 
 @pytest.mark.parametrize("inflation", [1, 4])
-def test_simulated_windows_with_the_least_count_are_found_as_often_as_promised(inflation):
+def test_simulated_windows_of_least_count_have_target_power(inflation):
     # Bursts of related events, each in one cluster, in the window and in the baseline.
     random = np.random.default_rng(inflation)
     clusters, baseline_count = 20, 20_000
@@ -92,8 +111,8 @@ def test_simulated_windows_with_the_least_count_are_found_as_often_as_promised(i
         for counts in inflation * random.multinomial(bursts, drifted, size=100):
             divergence = js_contributions(counts, baseline_counts).sum()
             found.append(null.at(int(counts.sum())).p_value(divergence) < HOURLY / 3)
-    mean, error = share(found)
-    # Windows of one baseline are alike, which adds about as much as their own sampling.
+    mean, error = rate(found)
+    # Windows of one baseline are correlated, which adds about as much as their own sampling.
     assert mean == pytest.approx(POWER, abs=2 * error)
 
 
@@ -108,29 +127,29 @@ def test_simulated_windows_have_hotellings_power(baseline_count):
         difference = random.normal(size=components) / math.sqrt(count) - baseline.mean(axis=0)
         difference[0] += math.sqrt(shift)
         t2 = scale * difference @ np.linalg.solve(np.cov(baseline.T), difference)
-        freedom = baseline_count - components
-        p_value = fdtrc(components, freedom, t2 * freedom / components / (baseline_count - 1))
+        degrees = baseline_count - components
+        p_value = fdtrc(components, degrees, t2 * degrees / components / (baseline_count - 1))
         found.append(p_value < level)
-    mean, error = share(found)
+    mean, error = rate(found)
     power = mean_shift_power(scale * shift, components, baseline_count, level)
     assert 0.3 < power < 0.99
     assert mean == pytest.approx(power, abs=error)
 
 
-def test_drift_that_one_test_alone_sees_is_found_by_the_combination_with_the_power_promised():
+def test_combination_has_target_power_if_one_test_sees_drift():
     random = np.random.default_rng(3)
     sensitivity = Sensitivity(clusters=20, components=32)
     count = sensitivity.least_js_divergence_count(HOURLY, 0.01)
     statistics = random.noncentral_chisquare(19, 8 * math.log(2) * count * 0.01, size=20_000)
     p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 2))])
     combined = 0.5 - np.arctan(np.tan((0.5 - p_values) * np.pi).mean(axis=1)) / np.pi
-    mean, error = share(combined < HOURLY)
+    mean, error = rate(combined < HOURLY)
     assert mean == pytest.approx(POWER, abs=error)
 
 
 @settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.floats(0.001, 0.5), st.floats(0.001, 5))
-def test_the_least_count_is_the_least(sensitivity, level, js_divergence, mean_shift):
+def test_least_count_is_least(sensitivity, level, js_divergence, mean_shift):
     def least_power(count):
         return min(
             sensitivity.js_divergence_power(count, level, js_divergence),
@@ -147,7 +166,7 @@ def test_the_least_count_is_the_least(sensitivity, level, js_divergence, mean_sh
 
 @settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.integers(1, 10**9))
-def test_the_least_drift_found_is_found_with_the_power_promised(sensitivity, level, count):
+def test_least_drift_has_target_power(sensitivity, level, count):
     js_divergence = sensitivity.least_js_divergence(count, level)
     assert sensitivity.js_divergence_power(count, level, js_divergence) == pytest.approx(POWER, abs=1e-6)
     mean_shift = sensitivity.least_mean_shift(count, level)
@@ -157,34 +176,34 @@ def test_the_least_drift_found_is_found_with_the_power_promised(sensitivity, lev
 
 @settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.integers(1, 10**9), st.integers(1, 10**9))
-def test_more_events_find_more(sensitivity, level, one, other):
+def test_power_does_not_fall_with_count(sensitivity, level, one, other):
     few, many = min(one, other), max(one, other)
     for power, drift in ((sensitivity.js_divergence_power, 0.01), (sensitivity.mean_shift_power, 0.05)):
         assert 0 <= power(few, level, drift) <= power(many, level, drift) + 1e-9 <= 1 + 1e-9
 
 
-def test_windows_of_a_billion_events_find_all_there_is():
+def test_windows_of_billion_events_have_full_power():
     sensitivity = Sensitivity(20, 32, baseline_count=10**9)
     assert sensitivity.js_divergence_power(10**9, 1e-9, 1.0) == 1
     assert sensitivity.mean_shift_power(10**9, 1e-9, 1e3) == 1
     assert sensitivity.least_js_divergence(10**9, HOURLY) < 1e-6
 
 
-def test_no_count_suffices_where_the_baseline_is_too_small():
+def test_least_count_is_none_where_baseline_is_too_small():
     assert Sensitivity(20, 32, baseline_count=900).least_js_divergence_count(HOURLY, 0.01) is not None
     assert Sensitivity(20, 32, baseline_count=850).least_js_divergence_count(HOURLY, 0.01) is None
     assert Sensitivity(20, 32, baseline_count=850).least_count(HOURLY, 0.01, 100.0) is None
 
 
 @pytest.mark.parametrize("baseline_count", [1, 31, 32])
-def test_a_baseline_of_no_more_events_than_components_finds_no_shift(baseline_count):
+def test_baseline_with_too_few_events_has_no_mean_power(baseline_count):
     sensitivity = Sensitivity(20, 32, baseline_count)
     assert sensitivity.mean_shift_power(10**6, 0.01, 1e9) == 0
     assert sensitivity.least_mean_shift(10**6, 0.01) == math.inf
     assert sensitivity.least_mean_shift_count(0.01, 1e9) is None
 
 
-def test_dependent_events_need_as_many_more_as_windows_vary_more():
+def test_least_count_is_proportional_to_overdispersion():
     plain = Sensitivity(20, 32)
     bursty = Sensitivity(20, 32, counts_inflation=2.2, means_inflation=4)
     counts = [sensitivity.least_js_divergence_count(HOURLY, 1e-4) for sensitivity in (bursty, plain)]
@@ -194,22 +213,22 @@ def test_dependent_events_need_as_many_more_as_windows_vary_more():
     assert bursty.noise_floor(500) == pytest.approx(2.2 * plain.noise_floor(500))
 
 
-def test_the_mean_is_as_sensitive_as_in_its_least_sensitive_direction():
+def test_means_inflation_is_that_of_worst_direction():
     angle = 0.3
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     overdispersion = Overdispersion(windows=50, counts=2.2, means=turn @ np.diag([4.0, 1.5]) @ turn.T)
     sensitivity = Sensitivity.of(20, 2, 10_000, overdispersion)
     assert sensitivity == Sensitivity(20, 2, 10_000, 2.2, pytest.approx(4))
-    # Its non-centrality in every direction is at least what is counted on.
+    # The non-centrality in every direction is at least the one assumed.
     for direction in np.array([[1, 0], [0, 1], [0.6, 0.8]]):
         assert direction @ np.linalg.solve(overdispersion.means, direction) >= 1 / sensitivity.means_inflation
 
 
-def test_events_of_unknown_overdispersion_are_taken_for_independent():
+def test_unknown_overdispersion_counts_as_independent():
     assert Sensitivity.of(20, 32, 10_000, None) == Sensitivity(20, 32, 10_000, 1, 1)
 
 
-def test_the_noise_floor_is_the_mean_divergence_of_windows_without_drift():
+def test_noise_floor_is_mean_divergence_without_drift():
     random = np.random.default_rng(5)
     shares = random.dirichlet(np.full(20, 5.0))
     simulated = [

@@ -1,4 +1,4 @@
-"""The tail of weighted sums of chi-squared variables: against exact cases, simulation, and at its edges."""
+"""The tail of quadratic forms in normal variables: exact cases, simulation, extreme values."""
 
 import math
 import sys
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, fdtrc
 
-from driftgauge.core.statistics.quadratic_form import QuadraticForm, freedom
+from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 
 # The variances along the leading components of real image embeddings, and a few other shapes.
 SPECTRA = {
@@ -24,7 +24,7 @@ WEIGHTS = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=32)
 
 @pytest.mark.parametrize(("number", "error"), [(1, 0.09), (2, 0.05), (5, 0.011), (32, 0.002)])
 @pytest.mark.parametrize("p_value", [0.5, 0.1, 1e-2, 1e-3, 1e-4])
-def test_equal_weights_give_a_chi_squared_variable(number, error, p_value):
+def test_tail_of_equal_weights_is_chi_squared(number, error, p_value):
     form = QuadraticForm(np.full(number, 7.0), math.inf)
     assert form.tail(7.0 * chdtri(number, p_value)) == pytest.approx(p_value, rel=error)
 
@@ -32,7 +32,7 @@ def test_equal_weights_give_a_chi_squared_variable(number, error, p_value):
 @pytest.mark.parametrize(("number", "error"), [(1, 0.09), (2, 0.05), (5, 0.011), (32, 0.002)])
 @pytest.mark.parametrize("degrees", [20, 500.5])
 @pytest.mark.parametrize("ratio", [0.01, 0.5, 1.0, 2.0, 4.0])
-def test_weights_of_a_size_that_is_estimated_give_an_f_variable(number, error, degrees, ratio):
+def test_tail_of_equal_estimated_weights_is_f(number, error, degrees, ratio):
     form = QuadraticForm(np.full(number, 7.0), degrees)
     expected = fdtrc(number, degrees, ratio)
     if expected > 1e-6:
@@ -40,22 +40,22 @@ def test_weights_of_a_size_that_is_estimated_give_an_f_variable(number, error, d
 
 
 def draw_sums(weights, degrees, number, random):
-    """Weighted sums of squares of normal variables, over an estimate of their size with so many degrees."""
+    """Weighted sums of squares of normal variables, over an estimate of their scale with these degrees."""
     sums = random.standard_normal((number, len(weights))) ** 2 @ weights
     return sums if degrees == math.inf else sums / (random.chisquare(degrees, number) / degrees)
 
 
 def quantile(weights, degrees, p_value):
-    """The value that a sum is taken to reach with this probability."""
+    """The value with this tail probability."""
     form = QuadraticForm(weights, degrees)
     return brentq(lambda value: math.log(form.tail(value) / p_value), 1e-6, 1e5 * weights.sum())
 
 
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("degrees", [40.0, math.inf])
-def test_simulated_sums_pass_the_quantiles_as_often_as_they_should(name, degrees):
-    # At 1e-2 three standard errors of the rate are 10 % of it, and the approximation errs by 3 %. Farther out
-    # tests/bench/nulls.py simulates.
+def test_tail_matches_simulated_sums(name, degrees):
+    # At 1e-2 three standard errors of the rate are 10 % of it, and the approximation errs by 3 %. See
+    # tests/bench/nulls.py for the far tail.
     weights = np.array(SPECTRA[name])
     random = np.random.default_rng(0)
     sums = draw_sums(weights, degrees, 100_000, random)
@@ -64,21 +64,21 @@ def test_simulated_sums_pass_the_quantiles_as_often_as_they_should(name, degrees
 
 
 @given(WEIGHTS, st.floats(5, 1e6), st.floats(0, 1e12), st.floats(0, 1e12))
-def test_the_tail_is_a_probability_that_falls(weights, degrees, one, other):
+def test_tail_is_falling_probability(weights, degrees, one, other):
     form = QuadraticForm(np.array(weights), degrees)
     near, far = form.tail(min(one, other)), form.tail(max(one, other))
     assert sys.float_info.min <= far <= near * (1 + 1e-4) <= 1 + 1e-4
 
 
 @given(WEIGHTS, st.floats(1e-3, 1e3), st.floats(0.1, 10))
-def test_the_unit_of_the_weights_does_not_matter(weights, scale, ratio):
+def test_tail_is_independent_of_unit(weights, scale, ratio):
     plain, scaled = (QuadraticForm(np.array(weights) * factor, 50) for factor in (1, scale))
     total = sum(weights)
     assert scaled.tail(ratio * total * scale) == pytest.approx(plain.tail(ratio * total), rel=1e-5)
 
 
 @pytest.mark.parametrize("number", [1, 2, 32])
-def test_the_tail_passes_smoothly_through_the_mean(number):
+def test_tail_is_smooth_at_mean(number):
     form = QuadraticForm(np.full(number, 1 / number), math.inf)
     values = 1 + np.linspace(-1e-3, 1e-3, 2_001)
     steps = np.diff([form.tail(value) for value in values])
@@ -87,7 +87,7 @@ def test_the_tail_passes_smoothly_through_the_mean(number):
 
 
 @pytest.mark.parametrize("degrees", [20.0, math.inf])
-def test_no_value_is_too_small_or_too_large(degrees):
+def test_tail_of_extreme_values_is_valid(degrees):
     form = QuadraticForm(np.array(SPECTRA["images"]), degrees)
     assert form.tail(0.0) == 1.0
     assert form.tail(5e-324) == 1.0
@@ -95,7 +95,20 @@ def test_no_value_is_too_small_or_too_large(degrees):
     assert sys.float_info.min <= form.tail(1e300) < 1e-60
 
 
-def test_few_large_weights_have_little_freedom():
-    assert freedom(np.full(7, 0.3)) == pytest.approx(7)
-    assert freedom(np.array([5.0, 0.0, 0.0])) == pytest.approx(1)
-    assert freedom(np.array(SPECTRA["images"])) == pytest.approx(8.4, abs=0.2)
+@given(st.lists(st.floats(1e-2, 1e2), min_size=1, max_size=32), st.floats(5, 1e4), st.floats(1e-2, 1e2))
+def test_saddlepoint_matches_brentq(weights, degrees, ratio):
+    form = QuadraticForm(np.array(weights), degrees)
+    shares, opposite = np.array(weights) / sum(weights), ratio / degrees
+
+    def derivative(point):
+        return (shares / (1 - 2 * point * shares)).sum() - ratio / (1 + 2 * point * opposite)
+
+    low, high = -0.5 / opposite * (1 - 1e-9), 0.5 / shares.max() * (1 - 1e-9)
+    expected = brentq(derivative, low, high, xtol=1e-14)
+    assert form._saddlepoint(ratio) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+def test_effective_degrees_of_few_large_weights_are_few():
+    assert effective_degrees(np.full(7, 0.3)) == pytest.approx(7)
+    assert effective_degrees(np.array([5.0, 0.0, 0.0])) == pytest.approx(1)
+    assert effective_degrees(np.array(SPECTRA["images"])) == pytest.approx(8.4, abs=0.2)

@@ -1,1 +1,1 @@
-"""From a batch of events to what one commit interval adds to each stream's panes; no state is kept."""
+"""The COUNT stage: batches of events to the deltas of one commit interval, by stream and pane."""

@@ -1,4 +1,4 @@
-"""Adds up what one commit interval brings of one stream against one baseline."""
+"""The accumulator of one stream and baseline over one commit interval."""
 
 from collections.abc import Iterator, Mapping
 
@@ -19,42 +19,41 @@ __all__ = ["Accumulator"]
 class Accumulator:
     """The tallies and examples of a stream's panes since the last commit, over all partitions.
 
-    A pane is the longest stretch of event time that every window size is a multiple of, so an
-    event is counted once however many windows it falls into (J. Li et al., No pane, no gain,
-    SIGMOD Record 34(1), 2005).
+    The pane length is the greatest common divisor of the window sizes, so an event is counted once for
+    all its windows (J. Li et al., No pane, no gain, SIGMOD Record 34(1), 2005).
     """
 
     def __init__(self, stream: str, reference: Reference, scheme: Scheme) -> None:
         self._stream = stream
         self._reference = reference
         self._scheme = scheme
-        # A segment's number; 0 is for all events.
+        # The segments by number; number 0 is all events.
         self._segments: list[Segment | None] = [None]
         self._numbers: dict[str, dict[str, int]] = {}  # key -> value -> number
         for segment in reference.segments_by(scheme.segment_keys):
             self._numbers.setdefault(segment.key, {})[segment.value] = len(self._segments)
             self._segments.append((segment.key, segment.value))
-        # (pane's start, number of the segment) -> the tally, and one of its events by code and offset
+        # (pane start, segment number) -> the tally, and one of its events by partition code and offset
         self._tallies: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._firsts: dict[tuple[int, int], tuple[int, int]] = {}
         self._examples = ExampleSampler(scheme.pane_ms)
 
     def __len__(self) -> int:
-        """How many numbers the tallies hold."""
+        """The number of integers in the tallies."""
         return len(self._tallies) * self._scheme.length
 
     def add(self, batch: EventBatch) -> NDArray[np.bool_]:
-        """Count n events; return for which of them, (n,), no nearest centroid exists in float32."""
+        """Count n events; return which of them, (n,), have no nearest centroid in float32."""
         cluster = self._reference.centroids.assign(batch.vectors)
-        overflown = cluster < 0
-        if overflown.any():
-            batch, cluster = batch.only(~overflown), cluster[~overflown]
+        overflowed = cluster < 0
+        if overflowed.any():
+            batch, cluster = batch.filter(~overflowed), cluster[~overflowed]
         if len(batch):
             self._count(batch, cluster)
-        return overflown
+        return overflowed
 
     def panes(self, partitions: Mapping[int, Partition]) -> Iterator[PaneDelta]:
-        """Yield what was counted, given the partitions that the batches' codes stand for."""
+        """Yield the deltas of the panes; `partitions` maps the batches' partition codes."""
         for (start_ms, number), values in sorted(self._tallies.items()):
             code, offset = self._firsts[start_ms, number]
             yield PaneDelta(
@@ -78,10 +77,10 @@ class Accumulator:
         everything = np.zeros(len(batch), dtype=np.intp)
         self._add(batch, everything, cluster, outliers, coordinates)
         for key in self._numbers:
-            segment = self._number(batch, key)
+            segment = self._segment_numbers(batch, key)
             mask = segment >= 0
             if mask.any():
-                self._add(batch.only(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask])
+                self._add(batch.filter(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask])
         if batch.event_ids:
             self._examples.add(batch.time_ms, cluster, batch.event_ids)
 
@@ -93,7 +92,7 @@ class Accumulator:
         outliers: NDArray[np.bool_],
         coordinates: NDArray[np.int64],
     ) -> None:
-        # One number for both: np.unique on pairs takes fifteen times as long.
+        # One number for pane and segment, since np.unique on pairs takes fifteen times as long.
         numbers = batch.time_ms // self._scheme.pane_ms * len(self._segments) + segment
         keys, rows, group = np.unique(numbers, return_index=True, return_inverse=True)
         tallies = tally_batch(
@@ -106,22 +105,22 @@ class Accumulator:
         )
         for key, row, added in zip(keys.tolist(), rows.tolist(), tallies, strict=True):
             pane, number = divmod(key, len(self._segments))
-            place = pane * self._scheme.pane_ms, number
-            held = self._tallies.get(place)
-            if held is None:
-                self._tallies[place] = added.copy()
-                self._firsts[place] = int(batch.partition[row]), int(batch.offset[row])
+            start_and_number = pane * self._scheme.pane_ms, number
+            tally = self._tallies.get(start_and_number)
+            if tally is None:
+                self._tallies[start_and_number] = added.copy()
+                self._firsts[start_and_number] = int(batch.partition[row]), int(batch.offset[row])
             else:
-                held += added
+                tally += added
 
-    def _number(self, batch: EventBatch, key: str) -> NDArray[np.intp]:
-        """Return the number of each event's segment by a key, (n,); -1 where it has none."""
+    def _segment_numbers(self, batch: EventBatch, key: str) -> NDArray[np.intp]:
+        """Return the number of each event's segment of a key, (n,); -1 for events without a segment."""
         numbers = self._numbers[key]
         # A baseline with too few other events has no segment for them.
         other = numbers.get(OTHER, -1)
         if not batch.segments:
             return np.full(len(batch), other, dtype=np.intp)
-        found = (
+        own = (
             other if names is None else numbers.get(names.get(key, OTHER), other) for names in batch.segments
         )
-        return np.fromiter(found, dtype=np.intp, count=len(batch))
+        return np.fromiter(own, dtype=np.intp, count=len(batch))

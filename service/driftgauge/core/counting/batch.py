@@ -1,4 +1,4 @@
-"""What the core is given to count: the accepted events of one stream, as columns."""
+"""A columnar batch of the accepted events of one stream and baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ __all__ = ["EventBatch"]
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events of one stream and one baseline that passed the contract; row i of every column is one event.
+    """Valid events of one stream and one baseline; row i of every column is one event.
 
     Attributes:
         stream: The stream's name.
         baseline: The key of the baseline that is in force at the events' times.
-        row: (n,) intp, the event's place in the records it was decoded from.
-        partition: (n,) int32, which of the source's partitions it came from.
-        offset: (n,) int64, its place in that partition; grows within a partition.
+        row: (n,) intp, the event's index in the records from which the batch was decoded.
+        partition: (n,) int32, the code of the event's source partition.
+        offset: (n,) int64, its offset there; grows within a partition.
         time_ms: (n,) int64, event time in milliseconds since the epoch, UTC.
-        credible_ms: (n,) int64, as far as the event moves the watermark: the least of its time, its
-            record's time and the reader's clock.
+        credible_ms: (n,) int64, the credible event time, which moves the watermark: the least of event
+            time, record time and the reader's clock.
         vectors: (n, d) float32, finite embeddings.
-        event_ids: n names that the producer gave the events, None for an event without; empty where
-            no event has one.
-        segments: n mappings of what the events can be told apart by, None for an event without; empty
-            where no event has any.
+        event_ids: n producer-assigned event ids, None for an event without one; empty where no event has
+            one.
+        segments: n mappings of segment keys to values, None for an event without any; empty where no event
+            has any.
     """
 
     stream: str
@@ -44,7 +44,7 @@ class EventBatch:
     def __len__(self) -> int:
         return len(self.time_ms)
 
-    def only(self, mask: NDArray[np.bool_]) -> "EventBatch":
+    def filter(self, mask: NDArray[np.bool_]) -> "EventBatch":
         """Return the events for which the (n,) mask is true."""
         return EventBatch(
             self.stream,

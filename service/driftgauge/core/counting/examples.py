@@ -1,4 +1,4 @@
-"""Some events of each cluster by name, chosen so that any split of the events chooses the same."""
+"""Example events of each cluster: a mergeable bottom-k sample, the same for any split of the events."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 __all__ = ["MAX_EXAMPLES", "MAX_NAME_BYTES", "Example", "ExampleSampler", "merge_examples", "name_examples"]
 
 MAX_EXAMPLES = 3
-"""So many events of each cluster are remembered of a pane."""
+"""The most examples of a cluster in a pane."""
 
 MAX_NAME_BYTES = 64
-"""Events with longer names are no examples: the state must hold them, whatever producers think of."""
+"""The longest name of an example in UTF-8, which bounds the state."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Example:
-    """An event of a cluster.
+    """An example event of a cluster.
 
     Attributes:
         cluster: The cluster.
-        rank: The CRC-32 of its name: of a cluster's events those of the lowest ranks are examples.
-        event_id: The name that the producer gave it.
+        rank: The CRC-32 of its name; the lowest ranks of a cluster are its examples.
+        event_id: Its name, which the producer assigned.
     """
 
     cluster: int
@@ -32,9 +32,9 @@ class Example:
 
 
 class ExampleSampler:
-    """Samples the events of one stream: a few of each cluster for each pane.
+    """Samples the events of one stream: a few of each cluster and pane.
 
-    The lowest of a hash are a sample that can be merged (bottom-k sampling: E. Cohen and H. Kaplan,
+    The events with the lowest hashes are a mergeable sample (bottom-k sampling: E. Cohen and H. Kaplan,
     Summarizing data using bottom-k sketches, PODC 2007).
     """
 
@@ -48,41 +48,41 @@ class ExampleSampler:
         """Sample among n events; the columns are (n,)."""
         ranks = np.array([_rank(name) for name in event_ids])
         panes = time_ms // self._pane_ms * self._pane_ms
-        # The lowest ranks of each pane and cluster stand first among their like.
+        # Sort by pane, cluster and rank, and drop events that are no examples.
         order = np.lexsort((ranks, cluster, panes))
         order = order[ranks[order] >= 0]
         cells = np.stack((panes, cluster, ranks))[:, order]
         differs = np.ones(cells.shape, dtype=np.bool_)
         differs[:, 1:] = cells[:, 1:] != cells[:, :-1]
         starts = np.flatnonzero(differs[:2].any(axis=0))
-        # Names are counted, not events: one may come twice, and two may share a rank.
+        # Distinct ranks are counted, not events: a name may occur twice, and two names may share a rank.
         numbers = np.cumsum(differs.any(axis=0))
-        places: NDArray[np.int64] = numbers - np.repeat(
+        positions: NDArray[np.int64] = numbers - np.repeat(
             numbers[starts], np.diff(np.append(starts, len(order)))
         )
-        found: dict[int, list[Example]] = {}
-        for row in order[places < MAX_EXAMPLES].tolist():
+        sampled: dict[int, list[Example]] = {}
+        for row in order[positions < MAX_EXAMPLES].tolist():
             example = Example(int(cluster[row]), int(ranks[row]), event_ids[row] or "")
-            found.setdefault(int(panes[row]), []).append(example)
-        for start_ms, examples in found.items():
+            sampled.setdefault(int(panes[row]), []).append(example)
+        for start_ms, examples in sampled.items():
             self._panes[start_ms] = merge_examples((self._panes.get(start_ms, ()), examples))
 
     def panes(self) -> Iterator[tuple[int, tuple[Example, ...]]]:
-        """Yield the start of each pane, ms, and its examples, sorted."""
+        """Yield the start of each pane, ms, and its examples, both in ascending order."""
         yield from sorted(self._panes.items())
 
 
 def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
-    """Return the sample of the union of what was sampled, sorted: each cluster's lowest ranks."""
+    """Return the sample of the union of samples, sorted: each cluster's lowest ranks."""
     clusters: dict[int, set[Example]] = {}
     for examples in samples:
         for example in examples:
             clusters.setdefault(example.cluster, set()).add(example)
-    return tuple(example for _, found in sorted(clusters.items()) for example in sorted(found)[:MAX_EXAMPLES])
+    return tuple(example for _, union in sorted(clusters.items()) for example in sorted(union)[:MAX_EXAMPLES])
 
 
 def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, ...]]:
-    """Return the names of the merged examples by cluster."""
+    """Return the names of the merged samples' examples, by cluster."""
     names: dict[int, tuple[str, ...]] = {}
     for example in merge_examples(samples):
         names[example.cluster] = (*names.get(example.cluster, ()), example.event_id)
@@ -90,7 +90,7 @@ def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, 
 
 
 def _rank(name: str | None) -> int:
-    """Return an event's rank; -1 where it is no example."""
+    """Return the rank of an event by its name; -1 where the event is no example."""
     if not name or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
         return -1
     return zlib.crc32(name.encode())

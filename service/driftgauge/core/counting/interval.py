@@ -1,4 +1,4 @@
-"""Adds up what one commit interval brings, over all streams and all partitions held."""
+"""The counter of one commit interval, over all streams and all assigned partitions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,18 +20,18 @@ from driftgauge.core.spec import StreamSpec
 
 __all__ = ["IntervalCounter", "ShardDelta"]
 
-# A commit is due early then, whatever the timestamps: some 20 MB of tallies.
+# About 20 MB of tallies, at which a commit is due early: timestamps far apart make many panes.
 _MAX_NUMBERS = 2_500_000
 
 
 @dataclass(slots=True)
 class ShardDelta:
-    """What an interval brought for one shard.
+    """The delta of one commit interval for one shard.
 
     Attributes:
-        panes: What is added to panes.
-        examples: What is added to their examples.
-        times: How far each stream came, by the partition's code and the stream.
+        panes: The deltas of panes.
+        examples: The deltas of their examples.
+        times: The event-time progress by the partition's code and the stream.
     """
 
     panes: list[PaneDelta] = field(default_factory=list)
@@ -39,15 +39,15 @@ class ShardDelta:
     times: dict[int, dict[str, StreamTime]] = field(default_factory=dict)
 
     def progress(self, partitions: Mapping[int, PartitionProgress]) -> list[PartitionProgress]:
-        """Return the progress of partitions, given by their codes, with the times of the shard's streams."""
+        """Return the progress of partitions, by their codes, with the times of the shard's streams added."""
         return [
-            replace(known, streams=self.times[code]) if code in self.times else known
-            for code, known in partitions.items()
+            replace(progress, streams=self.times[code]) if code in self.times else progress
+            for code, progress in partitions.items()
         ]
 
 
 class IntervalCounter:
-    """Counts batches until they are taken or dropped; keeps nothing beyond."""
+    """Counts batches until the counts are taken or dropped."""
 
     def __init__(self, specs: Iterable[StreamSpec]) -> None:
         self._specs = {spec.name: spec for spec in specs}
@@ -56,14 +56,14 @@ class IntervalCounter:
 
     @property
     def is_full(self) -> bool:
-        """So much is held that it should be committed at once."""
+        """Whether the counts should be committed early, to bound their memory."""
         return sum(map(len, self._accumulators.values())) >= _MAX_NUMBERS
 
     def count(self, batch: EventBatch, read_ms: int) -> NDArray[np.bool_]:
         """Count n events that were read at wall time `read_ms`.
 
         Returns:
-            (n,) bool, the events without a nearest centroid in float32; they are not counted.
+            (n,) bool, true for events without a nearest centroid in float32, which are not counted.
 
         Raises:
             KeyError: The batch's stream or baseline is not configured.
@@ -76,8 +76,8 @@ class IntervalCounter:
                 message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
                 raise KeyError(message)
             self._accumulators[key] = Accumulator(batch.stream, reference, spec.scheme(reference))
-        overflown = self._accumulators[key].add(batch)
-        counted = batch.only(~overflown) if overflown.any() else batch
+        overflowed = self._accumulators[key].add(batch)
+        counted = batch.filter(~overflowed) if overflowed.any() else batch
         for code in np.unique(counted.partition).tolist():
             rows = np.flatnonzero(counted.partition == code)
             known = self._times.get((code, batch.stream))
@@ -87,10 +87,10 @@ class IntervalCounter:
                 read_ms=read_ms,
                 first_ms=int(counted.time_ms[rows[0]]) if known is None else known.first_ms,
             )
-        return overflown
+        return overflowed
 
     def take(self, partitions: Mapping[int, Partition], shards: int) -> dict[int, ShardDelta]:
-        """Return what was counted, by shard, and begin the next interval."""
+        """Return the interval's deltas by shard, and start the next interval."""
         deltas: dict[int, ShardDelta] = {}
         for (stream, _), accumulator in sorted(self._accumulators.items()):
             delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
@@ -103,5 +103,5 @@ class IntervalCounter:
         return deltas
 
     def drop(self) -> None:
-        """Forget what was counted since the last interval began."""
+        """Discard the interval's counts, and start the next interval."""
         self._accumulators, self._times = {}, {}

@@ -1,7 +1,7 @@
-"""What COUNT passes on to WINDOWS: the deltas of one commit, and how far its partitions were read.
+"""The messages from COUNT to WINDOWS: the partials of one commit, and the progress of its partitions.
 
-A commit is the unit. For every shard it has one or more parts: partials with the deltas, and the progress
-as the last part. A shard applies a commit when all its parts are there, or not at all.
+A commit has one or more parts for every shard: partials with deltas, and the progress as the last part.
+A shard applies a commit once all its parts are there, or not at all.
 """
 
 import zlib
@@ -30,18 +30,18 @@ __all__ = [
 
 
 def shard_of(stream: str, shards: int) -> int:
-    """Return the shard, from 0, that a stream's windows belong to."""
+    """Return the shard of a stream's windows, from 0."""
     return zlib.crc32(stream.encode()) % shards
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class CommitId:
-    """Which commit of which producer; each shard sees a producer's numbers grow.
+    """The identity of a commit; within a shard, a producer's commit ids ascend.
 
     Attributes:
         producer: The transactional id.
-        epoch: Grows with every producer of that id.
-        number: Counts the commits of one producer from 0.
+        epoch: Grows with every producer of the same transactional id.
+        number: The number of the commit since the producer started, from 0.
     """
 
     producer: str
@@ -51,16 +51,16 @@ class CommitId:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaneDelta:
-    """What a commit adds to one pane.
+    """The delta of one pane in a commit.
 
     Attributes:
         stream: The stream's name.
-        scheme: How it was counted.
+        scheme: The scheme of the tally.
         start_ms: The pane's start, event time.
         segment: The segment; None for all events.
         values: (scheme.length,) int64, the tally.
-        events: How many events it counts.
-        first: The source partition and the offset of one of its events, the lowest there.
+        events: The number of events in the tally.
+        first: A source partition of its events, and the lowest of their offsets there.
     """
 
     stream: str
@@ -74,11 +74,11 @@ class PaneDelta:
 
 @dataclass(frozen=True, slots=True)
 class ExamplesDelta:
-    """Examples that a commit brings of one pane.
+    """The examples of one pane in a commit.
 
     Attributes:
         stream, scheme, start_ms: As in `PaneDelta`.
-        examples: Some of the pane's events by name.
+        examples: The examples, sorted.
     """
 
     stream: str
@@ -89,11 +89,11 @@ class ExamplesDelta:
 
 @dataclass(frozen=True, slots=True)
 class StreamTime:
-    """How far a stream came on one partition in one commit.
+    """The event-time progress of a stream on one partition in one commit.
 
     Attributes:
-        newest_ms: The highest credible event time among the commit's events.
-        read_ms: When the last of them was read, by the reader's wall clock.
+        newest_ms: The highest credible event time of the commit's events.
+        read_ms: The wall time, by the reader's clock, at which the last of them was read.
         first_ms: The event time of the first of them, in the order of the partition.
     """
 
@@ -104,22 +104,23 @@ class StreamTime:
 
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """How far one commit read a source partition.
+    """The progress of one commit on a source partition.
 
     Attributes:
-        partition: Its topic and index.
-        topic_id: The topic's id as a UUID's hex digits; another topic of the same name has another. Empty
-            where the broker tells none.
-        partitions: How many partitions the topic has.
-        start: The group's committed offset before: `from` in the record.
-        end: The group's committed offset after: `to` in the record.
-        begins: No offset was committed before; `start` is where the log begins.
-        lost: How many records from `start` on are missing, at least: Kafka deleted them before they were
-            read, or the log was cut.
-        since_ms: Since when the reader has read the partition without a break, by its wall clock.
+        partition: The partition's topic and index.
+        topic_id: The topic's id as a UUID's hex digits, which changes when the topic is created again. Empty
+            where the broker has none.
+        partitions: The topic's number of partitions.
+        start: The group's committed offset before the commit: `from` in the record.
+        end: The group's committed offset after the commit: `to` in the record.
+        begins: No offset was committed before, and `start` is the start of the log.
+        lost: The least number of missing records from `start` on: Kafka deleted them before they were
+            read, or the log was truncated.
+        since_ms: The wall time, by the reader's clock, since which the reader has read the partition
+            without a break.
         caught_up_ms: The latest wall time, by the reader's clock, up to which the partition is known to be
-            read; None while that is unknown.
-        streams: How far the streams came that have events in the commit; only those of the shard.
+            read; None while unknown.
+        streams: The event-time progress of the shard's streams that have events in the commit.
     """
 
     partition: Partition
@@ -136,15 +137,15 @@ class PartitionProgress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partial:
-    """One part of a commit, for one shard, with deltas.
+    """A part of a commit for one shard that holds deltas.
 
     Attributes:
         commit: The commit.
-        index: The part's place, from 0.
-        parts: How many parts the commit has for this shard, the progress among them.
-        shards: How many shards there are.
-        panes: What is added to panes.
-        examples: What is added to their examples.
+        index: The index of the part, from 0.
+        parts: The number of the commit's parts for this shard, including the progress.
+        shards: The number of shards.
+        panes: The deltas of panes.
+        examples: The deltas of their examples.
     """
 
     commit: CommitId
@@ -157,11 +158,11 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """A last part of a commit: with the others of its kind, every partition that its producer held.
+    """A last part of a commit: together, these parts name every partition assigned to its producer.
 
     Attributes:
         commit, index, parts, shards: As in `Partial`.
-        partitions: The progress of each.
+        partitions: The progress of each partition.
     """
 
     commit: CommitId

@@ -1,4 +1,4 @@
-"""Vectors to their coordinates along the baseline's components: integers, the same in any batch."""
+"""Projection of vectors on the baseline's principal components, in fixed point: the same in any batch."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_COMPONENTS", "Projection"]
 
-# Enough for a mean shift to be seen: on the CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32
-# components found what the full distance found. More would only add noise to every window.
+# On CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32 components found the mean shifts that the full
+# distance found; more components would only add noise.
 MAX_COMPONENTS = 32
 
-# A double holds integers up to 2^53 exactly. Components take 20 bits; for what is left see `_limit`.
+# A double holds integers up to 2^53 exactly. Components take 20 bits; `_limit` clips vectors to the rest.
 _EXACT_BITS = 53
 _COMPONENT_BITS = 20
 # Steps in one standard deviation along the leading component.
@@ -23,16 +23,16 @@ _STEP_BITS = 18
 class Projection:
     """The coordinates of vectors along principal components, in fixed point.
 
-    A float product's last bits depend on how a BLAS cuts up the batch, so sums over batches,
-    partitions and replicas would not agree. Here the centred vectors and the components are rounded
+    The last bits of a float product depend on how BLAS partitions the batch, so sums over batches,
+    partitions and replicas would not agree. So the centred vectors and the components are rounded
     to integers first, elementwise. Every partial sum of their product is then an integer below 2^53,
-    by Cauchy-Schwarz, and a double holds it exactly, in whatever order it was added up.
+    by Cauchy-Schwarz, which a double holds exactly in any order of summation.
 
     Attributes:
-        mean: (d,) float64, of the baseline's reference vectors.
+        mean: (d,) float64, the mean of the baseline's reference vectors.
         components: (r, d) float32, of unit length.
         variances: (r,) float64, the baseline's variance along each component, the largest first.
-        step: The embedding units in one step of a place: 2^-19 to 2^-18 standard deviations along the
+        step: The embedding units of one step of a coordinate: 2^-19 to 2^-18 standard deviations along the
             leading component.
     """
 
@@ -49,7 +49,7 @@ class Projection:
         object.__setattr__(self, "step", 2.0 ** (math.floor(math.log2(deviation)) - _STEP_BITS))
         weights = np.rint(self.components.astype(np.float64) * 2.0**_COMPONENT_BITS).T
         object.__setattr__(self, "_weights", np.ascontiguousarray(weights))
-        # One bit is for components that are a little longer than 1 by rounding.
+        # One bit is spare for components that rounding makes slightly longer than 1.
         norm_bits = _EXACT_BITS - _COMPONENT_BITS - 1
         limit = 2.0 ** (norm_bits - math.ceil(math.log2(dimension) / 2))
         object.__setattr__(self, "_limit", limit)
@@ -57,8 +57,8 @@ class Projection:
     def coordinates(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the (n, r) int64 coordinates, in steps from the mean, of (n, d) float32 finite vectors.
 
-        A number of a vector that lies further from the mean than some hundred of the standard
-        deviations (how many depends on d) counts as if it lay there.
+        Each number of a vector is clipped at some hundred standard deviations from the mean (the limit
+        depends on d).
         """
         steps = vectors - self.mean
         steps *= 1 / self.step
@@ -74,6 +74,6 @@ class Projection:
         return np.sqrt(self.variances)
 
     def shift(self, sums: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-        """Return the (r,) mean of so many events along the components, relative to the baseline's mean."""
+        """Return the mean of `count` events along the components, (r,), relative to the baseline's mean."""
         shift: NDArray[np.float64] = sums * np.float64(self.step / count)
         return shift

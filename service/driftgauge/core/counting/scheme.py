@@ -1,4 +1,4 @@
-"""How events were counted: the baseline, the panes, the segments and the statistics of a tally."""
+"""The scheme of a tally: baseline, pane length, segment keys and statistics."""
 
 import json
 import zlib
@@ -8,26 +8,26 @@ from functools import lru_cache
 __all__ = ["CLUSTER_COUNTS", "COORDINATE_SUMS", "OUTLIERS", "Scheme", "Statistic"]
 
 CLUSTER_COUNTS = "cluster_counts"
-"""The events of each cluster, k numbers."""
+"""The number of events of each cluster, k integers."""
 OUTLIERS = "outliers"
-"""The events beyond the radius of their cluster, one number."""
+"""The number of events beyond the radius of their cluster, one integer."""
 COORDINATE_SUMS = "coordinate_sums"
-"""The sums of the events' fixed-point coordinates along the baseline's components, r numbers."""
+"""The sums of the events' fixed-point coordinates along the baseline's components, r integers."""
 
 Statistic = tuple[str, int]
-"""A statistic's name, and how many integers it takes in a tally."""
+"""A statistic's name, and its number of integers in a tally."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What two tallies must have in common to be added.
+    """The scheme of a tally; only tallies of the same scheme can be added.
 
     Attributes:
-        baseline: The key of the baseline that the events were assigned by.
+        baseline: The key of the baseline whose centroids the events were assigned to.
         pane_ms: The length of a pane.
-        segment_keys: The keys of the segments that were counted apart as well, in their order.
-        statistics: What a tally holds, in order. A new statistic makes a new scheme, so that replicas of
-            two versions never add what does not belong together.
+        segment_keys: The keys by which segments are counted too, in order.
+        statistics: The statistics in a tally, in order. A new statistic makes a new scheme, so that
+            replicas of two versions never add tallies of different content.
     """
 
     baseline: str
@@ -42,12 +42,12 @@ class Scheme:
 
     @property
     def length(self) -> int:
-        """How many integers a tally has."""
+        """The number of integers in a tally."""
         return sum(length for _, length in self.statistics)
 
 
 @lru_cache(maxsize=4_096)
 def _key(scheme: Scheme) -> str:
-    # Asked for with every delta, of few schemes.
+    # Cached, since every delta needs the key of one of a few schemes.
     content = json.dumps([scheme.pane_ms, scheme.segment_keys, scheme.statistics], separators=(",", ":"))
     return f"{scheme.baseline}-{zlib.crc32(content.encode()):08x}"

@@ -1,4 +1,4 @@
-"""What is counted of a pane or window, as one vector of integers, so that adding it is one operation."""
+"""The tally of a pane or window: additive statistics in one vector of integers."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ __all__ = ["Tally", "tally_batch"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tally:
-    """The events of a stretch of event time, without the events: any split of them adds up to the same.
+    """The additive statistics of events: the tallies of any split of the events add up to the same.
 
     Attributes:
-        values: (k + 1 + r,) int64: the events of each cluster, the events beyond their cluster's
+        values: (k + 1 + r,) int64: the number of events of each cluster, the number beyond their cluster's
             radius, and the sum of the events' coordinates along each component, in fixed point.
         clusters: k, the number of clusters.
     """
@@ -23,17 +23,17 @@ class Tally:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(k,) int64, the events of each cluster."""
+        """(k,) int64, the number of events of each cluster."""
         return self.values[: self.clusters]
 
     @property
     def count(self) -> int:
-        """The events."""
+        """The number of events."""
         return int(self.counts.sum())
 
     @property
     def outliers(self) -> int:
-        """The events that lie beyond the radius of their cluster."""
+        """The number of events beyond the radius of their cluster."""
         return int(self.values[self.clusters])
 
     @property
@@ -55,11 +55,11 @@ def tally_batch(
 
     Args:
         group: (n,), the group of each event, from 0; none of the groups is empty.
-        groups: How many there are.
-        clusters: k.
+        groups: The number of groups.
+        clusters: k, the number of clusters.
         cluster: (n,), the cluster of each event.
-        outliers: (n,), whether it lies beyond its cluster's radius.
-        coordinates: (n, r) int64, its coordinate along each component.
+        outliers: (n,), whether each event lies beyond its cluster's radius.
+        coordinates: (n, r) int64, the coordinates of each event along the components.
     """
     counts = np.bincount(group * clusters + cluster, minlength=groups * clusters)
     order = np.argsort(group, kind="stable")
@@ -67,6 +67,6 @@ def tally_batch(
     tallies = np.empty((groups, clusters + 1 + coordinates.shape[1]), dtype=np.int64)
     tallies[:, :clusters] = counts.reshape(groups, clusters)
     tallies[:, clusters] = np.bincount(group[outliers], minlength=groups)
-    # Integers, whose sums do not depend on their order.
+    # The sums are of integers, so they do not depend on the order.
     tallies[:, clusters + 1 :] = np.add.reduceat(coordinates[order], starts, axis=0)
     return tallies

@@ -1,4 +1,4 @@
-"""The alarm budget: from false pages a year to the level that a window is tested at."""
+"""The alarm budget: false pages a year to significance levels, Bonferroni and Benjamini-Hochberg."""
 
 import math
 from collections.abc import Sequence
@@ -6,25 +6,25 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_LEVEL", "YEAR_MS", "benjamini_hochberg", "share", "window_level"]
+__all__ = ["MAX_LEVEL", "YEAR_MS", "benjamini_hochberg", "split_level", "window_level"]
 
 YEAR_MS = 31_557_600_000
 """The Julian year, 365.25 days."""
 
-# Few windows and a generous budget would make a window drift by a chance of one in ten. A single
-# window must mean more than that, and the combined p-value is accurate for small levels only.
+# A generous budget over few windows would allow a level of 10 %: too weak for evidence from a single
+# window, and the combined p-value is accurate at small levels only.
 MAX_LEVEL = 0.01
 
 
 def window_level(false_pages_per_year: float, sizes_ms: Sequence[int]) -> float:
-    """Return the level for each window that spends the budget evenly over all windows of a year.
+    """Return the significance level of each window that spends the budget evenly over a year's windows.
 
-    By Bonferroni's inequality: the windows need not be independent, and that a page takes several
-    windows in a row is not credited, since what disturbs one window tends to disturb the next.
+    By Bonferroni's inequality, so the windows need not be independent. A page takes several significant
+    windows in a row; the level gives no credit for that, since consecutive windows are correlated.
 
     Args:
-        false_pages_per_year: The pages to expect in a year of 365.25 days without any drift.
-        sizes_ms: The window sizes, ms, of every stream: a size that two streams use stands twice.
+        false_pages_per_year: The expected number of pages in a year of 365.25 days without drift.
+        sizes_ms: The window sizes, ms, of every stream; a size that two streams use is given twice.
 
     Returns:
         The level, `MAX_LEVEL` at most.
@@ -42,31 +42,33 @@ def window_level(false_pages_per_year: float, sizes_ms: Sequence[int]) -> float:
     return min(false_pages_per_year / windows_per_year, MAX_LEVEL)
 
 
-def share(level: float, segments: int) -> float:
-    """Return the part of a window's level for the whole, and as much for all its segments together.
+def split_level(level: float, segments: int) -> float:
+    """Return the level of the test of all events, which is also that of all segment tests together.
 
-    Half each where there are segments: a page for either is a page, and the two add up to the level.
+    Half of the window's level with segments, since both tests page; all of it without.
 
     Args:
         level: The window's level.
-        segments: How many segments the stream is judged by; all of the level is the whole's at 0.
+        segments: The number of segment keys by which the stream is judged.
     """
     return level / 2 if segments else level
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """Return the p-values (s,) adjusted for their number, (s,) float64 in the same order.
+    """Return the p-values (s,) adjusted to control the false discovery rate, (s,) float64 in the same order.
 
-    Those at or below a level, taken for found, are false in that share at most, on average, where
-    the p-values are independent or positively dependent. With none to be found, the chance that any
-    is at or below the level is no more than the level. Of the i-th smallest of s it is the least of
-    s p_j / j over all j from i on, so that they grow as the p-values do.
+    Rejecting every adjusted p-value at or below a level keeps the expected share of false rejections at
+    the level or below, where the p-values are independent or positively dependent. Where every null
+    hypothesis is true, the probability of any rejection is the level at most. The adjusted i-th smallest
+    of s is the minimum of s p_j / j over j >= i, so adjusting keeps the order.
 
     Source: Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, Journal of the Royal
-    Statistical Society B 57(1), 1995; for positive overdispersion Y. Benjamini and D. Yekutieli, The
+    Statistical Society B 57(1), 1995; for positive dependency Y. Benjamini and D. Yekutieli, The
     control of the false discovery rate in multiple testing under dependency, Annals of Statistics
     29(4), 2001.
     """
+    # scipy.stats.false_discovery_control returns the same bits, but takes 280 us for 12 p-values, not 17,
+    # and would be all that the service imports scipy.stats for (46 MiB, 0.7 s at start).
     values = np.asarray(p_values, dtype=np.float64)
     descending = np.argsort(-values, kind="stable")
     ranks = np.arange(len(values), 0, -1)

@@ -1,4 +1,4 @@
-"""How much more windows vary than windows of independent events would."""
+"""Overdispersion: the variation of windows relative to windows of independent events."""
 
 import math
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from scipy.special import chdtri, fdtri
 __all__ = ["MIN_WINDOWS", "CalibratedOverdispersion", "Overdispersion", "OverdispersionEstimator"]
 
 MIN_WINDOWS = 20
-"""Fewer clean windows say too little.
+"""The least number of clean windows from which overdispersion is estimated.
 
 From 20 windows a variance is known to a third and the overdispersion of 20 clusters to a twelfth.
-Over 15 ways in which the events of 32 components may be related, among them bursts and single
-directions that vary 200 times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 %
-at a level of 1 %, and 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
+For 15 kinds of correlation of 32 components, among them bursts and single directions that vary 200
+times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at a level of 1 %, and
+0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
 
 # The weight of an empty cluster: Jeffreys' prior for shares.
 _PRIOR = 0.5
 
-# The p-value at which the overdispersion is exact, about that of a false page a year on a stream
-# judged by the hour. Of less rare divergences somewhat fewer are called significant than the level says.
+# The p-value at which the inflation is exact: about one false page a year with hourly windows. At larger
+# p-values the test is somewhat conservative.
 _TAIL = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overdispersion:
-    """What related events, such as bursts, add to the variation of windows without drift.
+    """The overdispersion of windows without drift, caused by correlated events such as bursts.
 
     Attributes:
-        windows: How many clean windows it was estimated from.
+        windows: The number of clean windows of the estimate.
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
@@ -42,41 +42,40 @@ class Overdispersion:
     means: NDArray[np.float64]
 
     def inflation(self, clusters: int) -> float:
-        """Return what to divide counts by so that the tail of their divergence is right; 1 or more.
+        """Return the divisor of the counts that makes the tail of their divergence right, 1 or more.
 
-        Dividing them by their overdispersion is right for the mean of Pearson's X2. Two things make
-        its tail heavier than that of a chi-squared variable with k - 1 degrees of freedom: for bursts of
-        five images of a class 1 % becomes 2 %, and 1e-4 becomes 1e-3. Both are made up for, exactly so
+        Dividing counts by their overdispersion corrects the mean of Pearson's X2. Two effects make its
+        tail heavier than that of a chi-squared variable with k - 1 degrees of freedom: for bursts of
+        five images of a class 1 % becomes 2 %, and 1e-4 becomes 1e-3. The divisor corrects both, exactly
         at p = 1e-4.
 
-        Some directions are inflated more than others, so that the freedom is less: (sum of the
-        inflations)^2 / sum of their squares (J. N. K. Rao and A. J. Scott's correction of the second
-        order, Journal of the American Statistical Association 76, 1981). How unevenly is read from the
-        means, since the same events come together there: the excess over 1, weighted by itself, is
-        taken to be as large as theirs. And the overdispersion is an estimate from W windows, which
-        makes the distribution an F.
+        First, some directions are inflated more than others, which reduces the degrees of freedom to
+        (sum of the inflations)^2 / sum of their squares (J. N. K. Rao and A. J. Scott's correction of the
+        second order, Journal of the American Statistical Association 76, 1981). The unevenness is taken
+        from the means, which the same events inflate: the excess over 1, weighted by itself, is assumed
+        equal. Second, the overdispersion is an estimate from W windows, so the distribution is F.
         """
         even = clusters - 1
-        # The most there can be: all excess in one direction.
+        # The upper bound: all excess in one direction.
         typical = even * (self.counts - 1)
         total = float(np.trace(self.means)) - len(self.means)
         if total > 0:
             squares = float(np.square(self.means - np.eye(len(self.means))).sum())
             chance = 2 * float(np.square(np.diag(self.means)).sum()) / self.windows
             typical = min(typical, max(squares - chance, 0.0) / total)
-        freedom = max(even * min(self.counts**2 / (1 + (self.counts - 1) * (2 + typical)), 1.0), 1.0)
+        degrees = max(even * min(self.counts**2 / (1 + (self.counts - 1) * (2 + typical)), 1.0), 1.0)
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
-        uneven_quantile = 1 / float(fdtri(self.windows * freedom, freedom, _TAIL))
+        uneven_quantile = 1 / float(fdtri(self.windows * degrees, degrees, _TAIL))
         return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedOverdispersion:
-    """An overdispersion, and whether it is that of the very windows that are judged.
+    """An overdispersion, and whether it was measured on windows like those that are judged.
 
     Attributes:
         overdispersion: The overdispersion.
-        calibrated: It was measured on windows of the same events and length.
+        calibrated: Whether it was measured on windows of the same events and length.
     """
 
     overdispersion: Overdispersion
@@ -85,10 +84,10 @@ class CalibratedOverdispersion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverdispersionEstimator:
-    """What windows without drift leave behind for the overdispersion: a sum over windows in any order.
+    """The estimator of overdispersion: additive sufficient statistics of clean windows, in any order.
 
     Attributes:
-        windows: How many.
+        windows: The number of windows.
         chi_squared: The sum over windows of Pearson's X2 over its expectation for independent events.
         products: (r, r) float64, the sum of outer products of the windows' shifts, each over its
             standard error for independent events.
@@ -100,7 +99,7 @@ class OverdispersionEstimator:
 
     @classmethod
     def empty(cls, components: int) -> "OverdispersionEstimator":
-        """Return what no windows leave behind, for r components."""
+        """Return the estimator of no windows, for r components."""
         return cls(0, 0.0, np.zeros((components, components)))
 
     def add(
@@ -110,16 +109,16 @@ class OverdispersionEstimator:
         shift: NDArray[np.float64],
         baseline_count: int,
     ) -> "OverdispersionEstimator":
-        """Return what is left with one more window.
+        """Return the estimator with one more window.
 
-        A window that is part of the baseline is to be compared with the rest of it.
+        Compare a window that is part of the baseline with the rest of the baseline.
 
         Args:
             counts: (k,) int64, the window's histogram: two clusters or more, one event or more.
-            baseline_counts: (k,) int64, the baseline's.
+            baseline_counts: (k,) int64, the baseline's histogram.
             shift: (r,) float64, the window's mean less the baseline's along the components, in units of
-                the baseline's standard deviations (of its covariance's Cholesky factor, where that is
-                not diagonal).
+                the baseline's standard deviations (of its covariance's Cholesky factor, where the
+                covariance is not diagonal).
             baseline_count: m, the baseline's events.
         """
         count = int(counts.sum())
@@ -134,42 +133,40 @@ class OverdispersionEstimator:
         )
 
     def overdispersion(self) -> Overdispersion | None:
-        """Return the overdispersion, or None of fewer than 20 windows.
+        """Return the overdispersion, or None with fewer than 20 windows.
 
-        Variances are as estimated, but never less in sum than those of independent events.
-        Correlations are shrunk, for as many windows as components would make up correlations as
-        large as any: see `_shrunk`.
+        Variances are as estimated, but their sum is at least that of independent events. Correlations
+        are shrunk, since few windows produce large correlations by chance: see `_shrink`.
         """
         if self.windows < MIN_WINDOWS:
             return None
-        # A component that hardly varied is taken to have varied once.
+        # A floor of 1 keeps the correlations of a component that hardly varied finite.
         squares = np.maximum(np.diag(self.products), 1.0)
         correlations = self.products / np.sqrt(np.outer(squares, squares))
         variances = squares / self.windows
         variances *= max(len(variances) / variances.sum(), 1.0)
-        means = _shrunk(correlations, self.windows) * np.sqrt(np.outer(variances, variances))
+        means = _shrink(correlations, self.windows) * np.sqrt(np.outer(variances, variances))
         np.fill_diagonal(means, variances)
         return Overdispersion(self.windows, max(self.chi_squared / self.windows, 1.0), means)
 
 
-def _shrunk(correlations: NDArray[np.float64], windows: int) -> NDArray[np.float64]:
-    """Return correlations of r components estimated from W windows less what chance adds to them.
+def _shrink(correlations: NDArray[np.float64], windows: int) -> NDArray[np.float64]:
+    """Return the correlations of r components estimated from W windows, (r, r) float64, shrunk to 0.
 
-    W windows of independent components have squared correlations of 1/W on average. All are shrunk
-    by one factor, so that the sum of their squares is what is left of it without that. But mostly it
-    is the leading components, where the topics are, that move together, and the centroid distance
-    depends on little else: so the leading half is judged for itself, and the leading half of that,
-    and so on, and shrunk less where less is chance. The errors of these sums are added to what is
-    left, since correlations too large only make the tests more careful. The result is positive
-    definite: it is a mixture of the estimate, of estimates with all but leading ones set to 0, and of
-    the identity.
+    Independent components have squared correlations of 1/W on average over W windows. One factor
+    removes this from the sum of squares. But mostly the leading components correlate, since they show
+    the topics, and the centroid distance depends mostly on them. So the leading half has a factor of
+    its own, the leading half of that too, and so on, each at least as large as the one before. The errors
+    of the sums of squares are added to them, since correlations that are too large only make the tests
+    conservative. The result is positive definite: a mixture of the estimate, of estimates with all but
+    leading correlations set to 0, and of the identity.
 
     Source for shrinking by one factor: J. Schaefer and K. Strimmer, A shrinkage approach to
     large-scale covariance matrix estimation, Statistical Applications in Genetics and Molecular
     Biology 4, 2005.
     """
     kept = np.eye(len(correlations))
-    # Never quite all, for with fewer windows than components the estimate is singular.
+    # Below 1, since with fewer windows than components the estimate is singular.
     most = windows / (windows + 1)
     share, leading = 0.0, len(correlations)
     while leading > 1:

@@ -295,7 +295,7 @@ class WindowCloser:
 
         That is the baseline in force, unless all of it was counted under another that is configured.
         """
-        in_force = self._spec.in_force(window.start_ms)
+        in_force = self._spec.baseline_at(window.start_ms)
         expected = self._spec.scheme(in_force).key
         schemes = self._state.schemes(window)
         if expected in schemes:

@@ -60,7 +60,7 @@ class WindowScorer:
             (segment.key, segment.value): segment
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
-        self._level = spec.alarm.whole_level
+        self._level = spec.alarm.overall_level
         self._whole = _ReferenceScorer(
             reference.counts,
             np.zeros(reference.components),

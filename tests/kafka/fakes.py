@@ -1,0 +1,34 @@
+"""Fakes of Kafka clients that several tests share."""
+
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+
+
+class OffsetConsumer:
+    """A consumer that returns a group's committed offsets, given as offset and metadata by partition.
+
+    Attributes:
+        pending: The partitions whose offset is pending in a transaction.
+        error: The code of the error that each call raises, if any.
+        asked: The partitions of each call.
+    """
+
+    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
+        self._offsets = offsets
+        self.pending: set[int] = set()
+        self.error: int | None = None
+        self.asked: list[list[int]] = []
+
+    def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
+        self.asked.append([each.partition for each in asked])
+        if self.error is not None:
+            raise KafkaException(KafkaError(self.error))
+        if self.pending & {each.partition for each in asked}:
+            # The client then answers for no partition.
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return [self._answer(each) for each in asked]
+
+    def _answer(self, asked: TopicPartition) -> TopicPartition:
+        offset, metadata = self._offsets.get(asked.partition, (OFFSET_INVALID, ""))
+        return TopicPartition(asked.topic, asked.partition, offset, metadata, 5)

@@ -1,0 +1,116 @@
+"""A member that its group has given up commits nothing more of the partitions that it held."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Sequence
+from unittest.mock import Mock
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.core.partition import Partition
+from driftgauge.errors import TransactionAborted
+from driftgauge.kafka import client
+from driftgauge.kafka.session import Session
+from driftgauge.kafka.transaction import State, Transaction
+from driftgauge.telemetry.roles import RoleTelemetry
+
+pytestmark = pytest.mark.broker
+
+TOPIC = "lost-membership"
+WITHIN_S = 120.0
+SESSION_TIMEOUT_S = 6.0
+
+
+class Member:
+    """A worker whose commit fails once its member has lost its place in the group, as in `Transaction`."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._held: list[TopicPartition] = []
+
+    def assign(self, partitions: Collection[Partition]) -> None:
+        self._held += [TopicPartition(*partition, 0) for partition in partitions]
+        self._consumer.incremental_assign(self._held)
+
+    def process(self, messages: Sequence[Message]) -> None:
+        assert not messages
+
+    def step(self, bound_s: float) -> bool:
+        if not self._held:
+            return False
+        say("holding")
+        wait_until_member(self._consumer, is_member=False)
+        raise TransactionAborted("the member has lost its place in the group")
+
+    def rewind(self) -> None:
+        # The client takes this for the answer to the loss that it has still to report, and joins anew.
+        self._consumer.incremental_unassign(self._held)
+        self._consumer.incremental_assign(self._held)
+        wait_until_member(self._consumer, is_member=True)
+
+    def reset(self) -> None:
+        self.rewind()
+
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
+        say("handed over")
+
+    def drop(self, partitions: Collection[Partition]) -> None:
+        self._held = []
+        say("dropped")
+
+    def handle_abort(self, error: TransactionAborted) -> None:
+        say("aborted")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def wait_until_member(consumer: Consumer, *, is_member: bool) -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while bool(consumer.memberid()) is not is_member and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+
+
+def run_member(bootstrap: str) -> None:
+    properties = {"bootstrap.servers": bootstrap, "session.timeout.ms": round(1000 * SESSION_TIMEOUT_S)}
+    consumer = client.consumer(properties, TOPIC)
+    session = Session(
+        [TOPIC],
+        Member(consumer),
+        consumer=consumer,
+        transaction=Mock(spec=Transaction, state=State.CLOSED),
+        telemetry=Mock(spec=RoleTelemetry),
+        clock=SYSTEM_CLOCK,
+    )
+    session.run(threading.Event())
+
+
+def test_member_that_lost_its_place_drops_its_partitions(bootstrap: str) -> None:
+    admin = client.admin({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(TOPIC, 2)])[TOPIC].result(WITHIN_S)
+    command = [sys.executable, "-m", "tests.kafka.test_lost_membership", bootstrap]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as member:
+        assert member.stdout is not None
+        watchdog = threading.Timer(WITHIN_S, member.kill)
+        watchdog.start()
+        try:
+            assert member.stdout.readline() == "holding\n"
+            member.send_signal(signal.SIGSTOP)
+            time.sleep(1.5 * SESSION_TIMEOUT_S)
+            member.send_signal(signal.SIGCONT)
+            assert [member.stdout.readline() for _ in range(2)] == ["aborted\n", "dropped\n"]
+        finally:
+            watchdog.cancel()
+            member.kill()
+
+
+if __name__ == "__main__":
+    run_member(sys.argv[1])
