@@ -9,7 +9,7 @@ from deploy.demo.live import LIVE_STREAM, publish_until_stopped
 from deploy.demo.source import load_source, train_source
 
 from driftgauge.baseline.artifact import save
-from driftgauge.cli.options import FILE, FOLDER, config_option, settings_of
+from driftgauge.cli.options import FILE, FOLDER, config_option, read_settings
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import DriftgaugeError
 
@@ -65,7 +65,7 @@ def _publish(network: Path, config_path: Path) -> None:
     A day of that traffic lasts as long as the stream's shortest window.
     """
     publish_until_stopped(
-        settings_of(config_path), load_source(network), clock_ms=SYSTEM_CLOCK.wall_ms, say=click.echo
+        read_settings(config_path), load_source(network), clock_ms=SYSTEM_CLOCK.wall_ms, say=click.echo
     )
 
 

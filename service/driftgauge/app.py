@@ -12,7 +12,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.service import Service
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import count_messages
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -60,7 +60,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         SYSTEM_CLOCK,
     )
     count_messages(telemetry.logged)
-    health.set_ready(Condition.BASELINES_LOADED, met=True)
+    health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())

@@ -1,4 +1,4 @@
-"""The lines that `config check` prints of a stream's baselines."""
+"""The report of a stream's baselines in `driftgauge config check`."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def describe(tmp_path):
     return _describe
 
 
-def test_the_only_baseline_is_in_force_from_the_beginning_on(describe):
+def test_only_baseline_is_in_force_from_beginning(describe):
     (identity,), lines = describe(("a", None, {}), now_ms=MONDAY_MS)
     assert lines == [
         f"baseline {identity}… in a: 4 clusters of 4 dimensions, fitted {SUNDAY}, "
@@ -37,7 +37,7 @@ def test_the_only_baseline_is_in_force_from_the_beginning_on(describe):
     ]
 
 
-def test_each_baseline_is_in_force_until_the_next(describe):
+def test_baseline_is_in_force_until_next(describe):
     (first, second, third), lines = describe(
         ("a", None, {"clusters": 2}),
         ("b", MONDAY, {"clusters": 3}),
@@ -54,17 +54,17 @@ def test_each_baseline_is_in_force_until_the_next(describe):
 
 
 @pytest.mark.parametrize(("now_ms", "file", "start"), [(MONDAY_MS, "b", MONDAY), (TUESDAY_MS, "c", TUESDAY)])
-def test_a_time_in_the_past_is_warned_of_while_its_baseline_is_in_force(describe, now_ms, file, start):
+def test_baseline_in_force_with_past_start_warns(describe, now_ms, file, start):
     _, lines = describe(
         ("a", None, {"clusters": 2}), ("b", MONDAY, {"clusters": 3}), ("c", TUESDAY, {}), now_ms=now_ms
     )
     assert lines[3:] == [
-        f"warning: {file} is in force from {start}, which is past: unless every replica listed it before "
-        "then, one window of each size (1h, 1d) is incomplete"
+        f"warning: {file} is in force from {start}, in the past: if any replica did not list it by then, "
+        "one window of each size (1h, 1d) is incomplete"
     ]
 
 
-def test_a_baseline_fitted_after_it_came_into_force_may_have_changed_under_its_name(describe):
+def test_baseline_fitted_after_its_start_warns_of_overwrite(describe):
     _, lines = describe(
         ("a", None, {"clusters": 2}),
         ("b", MONDAY, {"created_ms": MONDAY_MS + 1}),
@@ -73,10 +73,10 @@ def test_a_baseline_fitted_after_it_came_into_force_may_have_changed_under_its_n
     )
     _, changed = lines[3:]
     assert changed.startswith(f"warning: b was fitted after its time in force began ({MONDAY}): ")
-    assert changed.endswith("list the new one under another name, with a from to come")
+    assert changed.endswith("list the new one under another name, with a future from")
 
 
-def test_a_first_baseline_fitted_after_the_next_took_over_may_have_changed(describe):
+def test_first_baseline_fitted_after_its_end_warns_of_overwrite(describe):
     _, lines = describe(
         ("a", None, {"clusters": 2, "created_ms": MONDAY_MS + 1}), ("b", MONDAY, {}), now_ms=TUESDAY_MS
     )
@@ -84,7 +84,7 @@ def test_a_first_baseline_fitted_after_the_next_took_over_may_have_changed(descr
     assert changed.startswith(f"warning: a was fitted after its time in force ended ({MONDAY}): ")
 
 
-def test_a_baseline_fitted_just_before_it_came_into_force_is_sound(describe):
+def test_baseline_fitted_before_its_start_does_not_warn(describe):
     _, lines = describe(
         ("a", None, {"clusters": 2, "created_ms": MONDAY_MS}),
         ("b", MONDAY, {"created_ms": MONDAY_MS}),
@@ -93,14 +93,14 @@ def test_a_baseline_fitted_just_before_it_came_into_force_is_sound(describe):
     assert len(lines) == 2
 
 
-def test_the_same_baseline_twice_in_a_row_is_warned_of(describe):
+def test_same_baseline_twice_in_a_row_warns(describe):
     _, lines = describe(("a", None, {}), ("a", TUESDAY, {}), ("b", WEDNESDAY, {"clusters": 2}), now_ms=0)
     assert lines[3:] == [
-        "warning: a and a hold the same baseline: restore the first if it was overwritten, for its windows "
-        "are counted by another; else drop the second"
+        "warning: a and a contain the same baseline: if the first was overwritten, restore it, because its "
+        "windows were counted with the former one; otherwise remove the second"
     ]
 
 
-def test_a_baseline_that_comes_back_is_sound(describe):
+def test_baseline_that_returns_later_does_not_warn(describe):
     _, lines = describe(("a", None, {}), ("b", TUESDAY, {"clusters": 2}), ("a", WEDNESDAY, {}), now_ms=0)
     assert len(lines) == 3

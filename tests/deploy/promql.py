@@ -8,7 +8,7 @@ import promql_parser
 from deploy.generate.labels import SOURCE
 
 from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.metric import Kind
+from driftgauge.telemetry.metric import MetricType
 
 TARGET = {*SOURCE, "instance"}
 
@@ -40,7 +40,7 @@ def series() -> dict[str, set[str]]:
     exported = {}
     for name, metric in METRICS.items():
         labels = TARGET | set(metric.labels)
-        if metric.kind is Kind.HISTOGRAM:
+        if metric.type is MetricType.HISTOGRAM:
             exported |= {name + suffix: labels | more for suffix, more in _HISTOGRAM.items()}
         else:
             exported[name] = labels
@@ -50,7 +50,7 @@ def series() -> dict[str, set[str]]:
 def source(name: str) -> str:
     """The catalogue metric of a series; other series are their own metric."""
     for suffix in _HISTOGRAM:
-        if METRICS.get(stem := name.removesuffix(suffix)) and METRICS[stem].kind is Kind.HISTOGRAM:
+        if METRICS.get(stem := name.removesuffix(suffix)) and METRICS[stem].type is MetricType.HISTOGRAM:
             return stem
     return name
 
@@ -58,7 +58,7 @@ def source(name: str) -> str:
 def is_counter(name: str) -> bool:
     metric = METRICS.get(source(name))
     if metric is not None:
-        return metric.kind is not Kind.GAUGE
+        return metric.type is not MetricType.GAUGE
     return name.endswith("_total")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from deploy.demo.scrape import Scrape
 
 from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.metric import Kind
+from driftgauge.telemetry.metric import MetricType
 from tests.integration.case import WindowKey
 from tests.integration.service import Service
 
@@ -23,7 +23,7 @@ _VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 _MEASURED = {
     name
     for name, metric in METRICS.items()
-    if name.startswith("driftgauge_window_") and metric.kind is Kind.GAUGE
+    if name.startswith("driftgauge_window_") and metric.type is MetricType.GAUGE
 } - _CONFIGURED
 # Results do not say when they were published.
 _CLOSED = "driftgauge_window_closed_timestamp_seconds"

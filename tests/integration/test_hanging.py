@@ -32,8 +32,8 @@ STREAMS = ("alpha", "beta")
 HUNG, SOUND = sorted(STREAMS, key=lambda stream: shard_of(stream, SHARDS))
 # The service takes a transaction for hanging after 40 s.
 NAMED_S = 120.0
-UNWRITABLE = "partitions cannot be written to; nothing is lost, but it waits for them"
-TOLD = "a transaction does not end; what stands after it in the partition cannot be read"
+UNWRITABLE = "partitions cannot be written to; nothing is lost, the role waits for them"
+TOLD = "a transaction does not end; records after it in the partition cannot be read"
 
 
 @pytest.fixture

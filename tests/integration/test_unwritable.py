@@ -82,7 +82,7 @@ def test_while_a_partials_partition_cannot_be_written_to_counting_waits_and_says
         assert any(
             f"{case.partials_topic}[{AWAY}]" in str(entry["partitions"])
             for entry in service.logged(
-                "partitions cannot be written to; nothing is lost, but it waits for them"
+                "partitions cannot be written to; nothing is lost, the role waits for them"
             )
         )
         cluster.nodes[2].restart()

@@ -1,4 +1,4 @@
-"""What a plan says at a terminal and as JSON."""
+"""Reports of plans as text and as JSON."""
 
 import math
 from typing import Any
@@ -9,15 +9,15 @@ import pytest
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.planning.plan import make_plan
 from driftgauge.planning.report import as_json, describe
-from tests.planning.test_plan import request
+from tests.planning.builders import build_request
 
-# Words of each warning, as they stand in the text once it is one line.
+# A part of each warning, in the text joined to one line.
 NOTHING = "No window is long enough"
 SMALL_BASELINE = "The baseline counts too few events"
 MANY_CLUSTERS = "clusters are many for this traffic"
-RATIO = "its own chance deviation weighs in every window"
+RATIO = "its sampling error affects every window"
 DAILY = "A daily cycle looks like drift"
-INDEPENDENT = "Events are taken for independent"
+INDEPENDENT = "The plan assumes independent events"
 EVERY = {NOTHING, SMALL_BASELINE, MANY_CLUSTERS, RATIO, DAILY, INDEPENDENT}
 
 
@@ -28,46 +28,49 @@ def one_line(plan):
 @pytest.mark.parametrize(
     ("asked", "warnings"),
     [
-        (request(1_000), {INDEPENDENT}),
-        (request(1_000, sensitivity=Sensitivity(20, 32, math.inf, 1.5, 2)), set()),
-        (request(1_180, clusters=60), {MANY_CLUSTERS, INDEPENDENT}),
-        (request(1_000, baseline_count=119_999), {RATIO, INDEPENDENT}),
-        (request(1_000, baseline_count=120_000), {INDEPENDENT}),
-        (request(1_000, daily_cycle=True), {DAILY, INDEPENDENT}),
-        (request(1), {NOTHING, INDEPENDENT}),
-        (request(10**6, baseline_count=500), {SMALL_BASELINE, INDEPENDENT}),
-        (request(10**6, baseline_count=500, mean_shift=5), {SMALL_BASELINE, MANY_CLUSTERS, INDEPENDENT}),
-        (request(5.1, clusters=80), {NOTHING, MANY_CLUSTERS, INDEPENDENT}),
+        (build_request(1_000), {INDEPENDENT}),
+        (build_request(1_000, sensitivity=Sensitivity(20, 32, math.inf, 1.5, 2)), set()),
+        (build_request(1_180, clusters=60), {MANY_CLUSTERS, INDEPENDENT}),
+        (build_request(1_000, baseline_count=119_999), {RATIO, INDEPENDENT}),
+        (build_request(1_000, baseline_count=120_000), {INDEPENDENT}),
+        (build_request(1_000, daily_cycle=True), {DAILY, INDEPENDENT}),
+        (build_request(1), {NOTHING, INDEPENDENT}),
+        (build_request(10**6, baseline_count=500), {SMALL_BASELINE, INDEPENDENT}),
+        (
+            build_request(10**6, baseline_count=500, mean_shift=5),
+            {SMALL_BASELINE, MANY_CLUSTERS, INDEPENDENT},
+        ),
+        (build_request(5.1, clusters=80), {NOTHING, MANY_CLUSTERS, INDEPENDENT}),
     ],
 )
-def test_a_plan_warns_of_what_speaks_against_it_and_of_nothing_else(asked, warnings):
+def test_plan_gives_exactly_expected_warnings(asked, warnings):
     plan = make_plan(asked)
     text = one_line(plan)
     assert {warning for warning in EVERY if warning in text} == warnings
     assert len(as_json(plan)["warnings"]) == len(warnings)
 
 
-def test_too_many_clusters_are_told_with_the_number_that_would_do():
-    text = one_line(make_plan(request(1_180, clusters=60)))
-    assert "60 clusters are many for this traffic: with 50, windows of 1h would do." in text
+def test_warning_of_many_clusters_names_sufficient_number():
+    text = one_line(make_plan(build_request(1_180, clusters=60)))
+    assert "60 clusters are many for this traffic: with 50, windows of 1h are long enough." in text
     assert "--clusters 50 or fewer" in text
 
 
-def test_a_baseline_that_is_to_be_fitted_is_told_its_size_and_one_that_is_there_what_it_lacks():
-    assert "Let the baseline count 120,000 events or more" in one_line(make_plan(request(1_000)))
-    text = one_line(make_plan(request(1_000, baseline_count=30_000)))
+def test_plan_states_count_that_baseline_needs():
+    assert "The baseline should count 120,000 events or more" in one_line(make_plan(build_request(1_000)))
+    text = one_line(make_plan(build_request(1_000, baseline_count=30_000)))
     assert "The baseline counts 5.0 times the events of a 6h window" in text
-    assert "Let it count 120,000 or more" in text
+    assert "Fit a baseline that counts 120,000 or more" in text
 
 
-def test_a_baseline_too_small_is_told_how_many_would_do():
-    text = one_line(make_plan(request(10**6, baseline_count=500)))
-    count = int(text.partition("Let it count ")[2].split()[0].replace(",", ""))
-    assert make_plan(request(10**6, baseline_count=count)).recommended is not None
+def test_warning_of_small_baseline_names_sufficient_count():
+    text = one_line(make_plan(build_request(10**6, baseline_count=500)))
+    count = int(text.partition("Fit a baseline that counts ")[2].split()[0].replace(",", ""))
+    assert make_plan(build_request(10**6, baseline_count=count)).recommended is not None
 
 
-def test_the_text_holds_a_row_for_each_window_and_marks_the_recommended():
-    plan = make_plan(request(1_000))
+def test_text_has_row_per_window_and_marks_recommended():
+    plan = make_plan(build_request(1_000))
     rows = [line for line in describe(plan).splitlines() if "%" in line][1:7]
     assert [row.split()[0] for row in rows] == ["5m", "15m", "1h", ">", "1d", "7d"]
     assert rows[2].split()[1:] == [
@@ -84,17 +87,24 @@ def test_the_text_holds_a_row_for_each_window_and_marks_the_recommended():
     assert "level is 0.01 at most" in describe(plan)
 
 
-def test_the_text_fits_a_terminal_of_a_hundred_columns():
-    for asked in (request(1_000), request(10**9, clusters=1_000, baseline_count=500), request(0.1)):
+def test_text_fits_100_columns():
+    for asked in (
+        build_request(1_000),
+        build_request(10**9, clusters=1_000, baseline_count=500),
+        build_request(0.1),
+    ):
         assert max(map(len, describe(make_plan(asked)).splitlines())) <= 100
 
 
-def test_a_capped_level_is_told_only_where_one_is():
-    assert "at most" not in describe(make_plan(request(1_000, false_pages_per_year=0.1))).split("Recomm")[0]
+def test_text_mentions_level_cap_only_if_reached():
+    assert (
+        "at most"
+        not in describe(make_plan(build_request(1_000, false_pages_per_year=0.1))).split("Recomm")[0]
+    )
 
 
-def test_the_json_is_whole_and_without_numbers_that_json_has_not():
-    for asked in (request(1_000), request(1), request(10**6, baseline_count=500)):
+def test_json_has_all_windows_and_only_json_numbers():
+    for asked in (build_request(1_000), build_request(1), build_request(10**6, baseline_count=500)):
         plan = make_plan(asked)
         record = orjson.loads(orjson.dumps(as_json(plan)))
         assert record == as_json(plan)
@@ -103,10 +113,10 @@ def test_the_json_is_whole_and_without_numbers_that_json_has_not():
         assert [need["clusters"] for need in record["needs"]] == [5, 10, 20, 50]
 
 
-def test_the_json_says_what_was_asked_and_what_is_recommended():
-    record: dict[str, Any] = as_json(make_plan(request(1_000, streams=3, baseline_count=120_000)))
+def test_json_has_request_and_recommendation():
+    record: dict[str, Any] = as_json(make_plan(build_request(1_000, streams=3, baseline_count=120_000)))
     assert (record["events_per_hour"], record["streams"], record["baseline_count"]) == (1_000, 3, 120_000)
     assert record["recommended"] == "6h"
     assert [window["enough"] for window in record["windows"]] == [False, False, False, True, True, True]
-    assert as_json(make_plan(request(1)))["recommended"] is None
-    assert as_json(make_plan(request(1)))["baseline_count"] is None
+    assert as_json(make_plan(build_request(1)))["recommended"] is None
+    assert as_json(make_plan(build_request(1)))["baseline_count"] is None

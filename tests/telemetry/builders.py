@@ -1,6 +1,13 @@
-"""What the telemetry's tests are made of: streams of four clusters, watched by the hour and the day."""
+"""Builders for the telemetry's tests: streams of four clusters with windows of an hour and a day."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from driftgauge.clock import SYSTEM_CLOCK, Clock
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
@@ -16,10 +23,10 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
@@ -32,21 +39,31 @@ FITTED_MS = 1_700_000_000_500
 EVENTS, PARTIALS, CHANGELOG = "embeddings", "driftgauge.partials.4", "driftgauge.changelog.4"
 SHARDS = 4
 IMAGES = shard_of("images", SHARDS)
-"""The shard of the stream `images`; that of `texts` is another one."""
+"""The shard of the stream `images`; the stream `texts` is in another one."""
 SEGMENTS = (build_segment("de"), build_small_segment("other"))
 BOTH = (Role.COUNT, Role.WINDOWS)
 
 
-class Time:
-    """A clock that stands still until a test moves it."""
+HOURLY = {"stream": "images", "window": "1h"}
+DAILY = {"stream": "images", "window": "1d"}
+HOME, AWAY = (EVENTS, 0), (EVENTS, 1)
 
-    def __init__(self):
+
+class ManualClock:
+    """A clock that a test advances."""
+
+    def __init__(self) -> None:
         self.wall_ms = 0
         self.monotonic_s = 1_000.0
         self.clock = Clock(lambda: self.wall_ms, lambda: self.monotonic_s)
 
+    def advance(self, seconds: float) -> None:
+        """Advance the monotonic clock."""
+        self.monotonic_s += seconds
 
-def build_reference(baseline_id="sha256:abc", counts=BASELINE_COUNTS):
+
+def build_reference(baseline_id: str = "sha256:abc", counts: Sequence[int] = BASELINE_COUNTS) -> Reference:
+    """Return the reference of a baseline whose centroids are the unit vectors."""
     return Reference(
         baseline_id=baseline_id,
         centroids=Centroids(np.eye(4, dtype=np.float32), DistanceMetric.EUCLIDEAN),
@@ -62,8 +79,8 @@ def build_reference(baseline_id="sha256:abc", counts=BASELINE_COUNTS):
 REFERENCE = build_reference()
 
 
-def build_spec(name="images", *later):
-    """A stream; after the first baseline come those given as (from_ms, reference)."""
+def build_spec(name: str = "images", *later: tuple[int, Reference]) -> StreamSpec:
+    """Return a stream whose first baseline is followed by `later`, as (from_ms, reference)."""
     return StreamSpec(
         name=name,
         baselines=(
@@ -81,7 +98,13 @@ def build_spec(name="images", *later):
     )
 
 
-def build_watched(name="images", *later, severity="warning", overdue_ms=None):
+def build_watched(
+    name: str = "images",
+    *later: tuple[int, Reference],
+    severity: str = "warning",
+    overdue_ms: int | None = None,
+) -> WatchedStream:
+    """Return the exported configuration of a stream; only the first baseline names a model version."""
     spec = build_spec(name, *later)
     versions = ("v7", None)
     baselines = (
@@ -91,22 +114,38 @@ def build_watched(name="images", *later, severity="warning", overdue_ms=None):
     return WatchedStream(spec, tuple(baselines), severity, overdue_ms)
 
 
-def build_telemetry(*names, health=None, roles=BOTH, time=None, streams=None):
+STREAMS = build_watched("images"), build_watched("texts", severity="critical", overdue_ms=43_200_000)
+
+
+def build_telemetry(
+    *names: str,
+    health: Health | None = None,
+    roles: Sequence[Role] = BOTH,
+    clock: ManualClock | None = None,
+) -> Telemetry:
+    """Return the telemetry of a service with the named streams, or with `images`."""
     return Telemetry(
         "0.1.0",
-        [build_watched(name) for name in names or ("images",)] if streams is None else streams,
+        [build_watched(name) for name in names or ("images",)],
         [EVENTS],
         PARTIALS,
         health or Health(roles, SYSTEM_CLOCK),
         roles,
-        (time or Time()).clock,
+        (clock or ManualClock()).clock,
     )
 
 
-def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, number=1, **changes):
-    """A window's result; it is scored if it has 20 events. `number` counts windows since the epoch.
+def build_result(
+    counts: Sequence[int] = (10, 20, 30, 40),
+    *,
+    stream: str = "images",
+    size_ms: int = HOUR_MS,
+    number: int = 1,
+    **changes: Any,
+) -> WindowResult:
+    """Return a window's result, scored from 20 events on; `number` counts windows since the epoch.
 
-    Where it is a revision, the one before said the same unless `superseded` says otherwise.
+    A revision supersedes the same verdict unless `superseded` is given.
     """
     incomplete = {**INCOMPLETE, "incomplete_reason": "partitions_missing"} if changes.get("missing") else {}
     fields = NOT_SCORED if sum(counts) < 20 else incomplete
@@ -116,9 +155,23 @@ def build_result(counts=(10, 20, 30, 40), *, stream="images", size_ms=HOUR_MS, n
     return results.build_result(Window(size_ms, number * size_ms), counts, stream=stream, **fields)
 
 
-def build_shard(*published, stream="images", panes=(), chain=(0, 0, 0), specs=None, **status):
-    """A shard that was restored with results of any streams, and panes of an hour and a status of one."""
-    state = ShardState(specs or [build_spec("images"), build_spec("texts")], (EVENTS,), SHARDS)
+def build_shard(
+    *published: WindowResult,
+    stream: str = "images",
+    panes: Sequence[int] = (),
+    chain: tuple[int, int, int] = (0, 0, 0),
+    **status: Any,
+) -> ShardState:
+    """Return a shard restored with results of any streams, and with hourly panes and a status of one stream.
+
+    Args:
+        published: The results.
+        stream: The stream of panes and status.
+        panes: The starts of the panes, event time, ms.
+        chain: The numbers of gaps, overlaps and orphans.
+        status: Fields of the stream's status.
+    """
+    state = ShardState([build_spec("images"), build_spec("texts")], (EVENTS,), SHARDS)
     gaps, overlaps, orphans = chain
     state.restore(PositionKey(), ShardPosition(SHARDS, 7, 0, "writer", {}, gaps, overlaps, orphans))
     for result in published:
@@ -131,8 +184,8 @@ def build_shard(*published, stream="images", panes=(), chain=(0, 0, 0), specs=No
     return state
 
 
-def build_busy_shard():
-    """A shard of one stream, so that no gauge of windows is without a series."""
+def build_busy_shard() -> ShardState:
+    """Return a shard for which every window gauge has a series."""
     return build_shard(
         build_result(missing=((EVENTS, 0),), published_ms=DAY_MS * 2),
         build_result(size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2),
@@ -141,15 +194,15 @@ def build_busy_shard():
     )
 
 
-def show_busy_shard(telemetry):
-    """Let the role `windows` hold the shard of `images`, and show it."""
+def show_busy_shard(telemetry: Telemetry) -> None:
+    """Let the role windows hold and export the shard of `images`."""
     windows = RoleTelemetry(telemetry, Role.WINDOWS, SHARDS)
     windows.shards_held([IMAGES])
     windows.show(IMAGES, build_busy_shard())
 
 
-def build_busy_telemetry():
-    """A telemetry on which every observer method has been called, so that no family is empty."""
+def build_busy_telemetry() -> Telemetry:
+    """Return a telemetry in which every metric has a series."""
     telemetry = build_telemetry()
     show_busy_shard(telemetry)
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
@@ -168,11 +221,34 @@ def build_busy_telemetry():
     return telemetry
 
 
-def make_ready(health, *conditions):
-    """Say that these conditions are met, or all."""
+def make_ready(health: Health, *conditions: ReadinessCondition) -> None:
+    """Meet these conditions, or all."""
     for condition in conditions or health.conditions:
-        health.set_ready(Condition(condition), met=True)
+        health.set_condition(ReadinessCondition(condition), is_met=True)
 
 
-def families(telemetry):
+def families(telemetry: Telemetry) -> dict[str, MetricFamily]:
+    """Return the collected families by name."""
     return {family.name: family for family in telemetry.registry.collect()}
+
+
+def sample_reader(registry: CollectorRegistry) -> Callable[..., float | None]:
+    """Return a function of a metric's name, without `driftgauge_`, and labels; None for absent series."""
+    return lambda name, **labels: registry.get_sample_value(f"driftgauge_{name}", labels)
+
+
+def collector_reader(collector: Collector) -> Callable[..., float | None]:
+    """Return a `sample_reader` for one collector."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return sample_reader(registry)
+
+
+def exported_samples(collector: Collector) -> list[Sample]:
+    """Return all samples of a collector."""
+    return [sample for family in collector.collect() for sample in family.samples]
+
+
+def exported_names(collector: Collector) -> set[str]:
+    """Return the names of all samples of a collector."""
+    return {sample.name for sample in exported_samples(collector)}

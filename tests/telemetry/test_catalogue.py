@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
-from driftgauge.telemetry.metric import Kind
+from driftgauge.telemetry.metric import MetricType
 from driftgauge.telemetry.metrics_table import render_table, replace_table
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.needed import required
@@ -41,7 +41,7 @@ def test_registry_matches_catalogue_names_types_and_help():
         for family in families(build_busy_telemetry()).values()
         if family.name.startswith("driftgauge_")
     }
-    assert exported == {name: (metric.kind, metric.documentation) for name, metric in METRICS.items()}
+    assert exported == {name: (metric.type, metric.documentation) for name, metric in METRICS.items()}
 
 
 def test_every_series_has_exactly_catalogue_labels():
@@ -54,7 +54,7 @@ def test_every_series_has_exactly_catalogue_labels():
 def test_every_metric_has_prefix_and_states_unit():
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
-        assert (metric.kind is Kind.COUNTER) == name.endswith("_total")
+        assert (metric.type is MetricType.COUNTER) == name.endswith("_total")
         assert metric.documentation.endswith(f" Unit: {metric.unit}.")
 
 

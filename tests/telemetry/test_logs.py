@@ -21,7 +21,7 @@ except ZeroDivisionError:
 """
 
 
-def logged_by_a_process(*, as_json):
+def log_in_process(*, as_json):
     return subprocess.run(
         [sys.executable, "-c", PROGRAM.format(as_json=as_json)],
         capture_output=True,
@@ -38,7 +38,7 @@ def build_record(message="window closed", level=logging.INFO, **extra):
     return record
 
 
-def test_a_json_line_has_time_level_event_logger_and_what_the_message_carries():
+def test_json_line_has_time_level_event_logger_and_extra_fields():
     line = JsonFormatter().format(build_record(stream="images", js_divergence=None))
     assert json.loads(line) == {
         "ts": "2023-11-14T22:13:20.250Z",
@@ -51,20 +51,20 @@ def test_a_json_line_has_time_level_event_logger_and_what_the_message_carries():
 
 
 @pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "\ud800 alone", "naïve"])
-def test_a_json_message_is_one_line_whatever_it_holds(text):
+def test_json_message_is_one_ascii_line(text):
     line = JsonFormatter().format(build_record(text, reason=text, thing=object()))
     assert "\n" not in line
     assert line.isascii()
     assert json.loads(line)["event"] == text
 
 
-def test_a_line_for_the_eye_holds_the_same():
+def test_text_line_has_time_level_event_and_extra_fields():
     line = TextFormatter().format(build_record(stream="images", events=3))
     assert line == "2023-11-14T22:13:20.250Z INFO     window closed stream=images events=3"
 
 
-def test_json_goes_to_standard_error_one_object_a_line_with_the_traceback_inside():
-    process = logged_by_a_process(as_json=True)
+def test_json_goes_to_stderr_with_traceback_as_field():
+    process = log_in_process(as_json=True)
     closed, failed = [json.loads(line) for line in process.stderr.splitlines()]
     assert process.stdout == ""
     assert (closed["event"], closed["stream"], closed["events"]) == ("window closed", "images", 3)
@@ -73,14 +73,14 @@ def test_json_goes_to_standard_error_one_object_a_line_with_the_traceback_inside
     assert failed["exception"].endswith("ZeroDivisionError: division by zero")
 
 
-def test_text_goes_to_standard_error_with_the_traceback_below():
-    closed, failed, *traceback = logged_by_a_process(as_json=False).stderr.splitlines()
+def test_text_goes_to_stderr_with_traceback_below():
+    closed, failed, *traceback = log_in_process(as_json=False).stderr.splitlines()
     assert closed.endswith("INFO     window closed stream=images events=3")
     assert failed.endswith("ERROR    it failed")
     assert traceback[-1] == "ZeroDivisionError: division by zero"
 
 
-def test_every_message_is_counted_with_its_level():
+def test_message_is_counted_by_level():
     root = logging.getLogger()
     before = list(root.handlers)
     levels = []

@@ -6,19 +6,19 @@ from prometheus_client import REGISTRY, generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.events.rejection import Reason
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 from tests.telemetry.builders import (
     EVENTS,
+    HOURLY,
     PARTIALS,
     SHARDS,
     build_busy_telemetry,
     build_telemetry,
     make_ready,
+    sample_reader,
     show_busy_shard,
 )
-
-HOURLY = {"stream": "images", "window": "1h"}
 
 
 @pytest.fixture
@@ -28,14 +28,10 @@ def telemetry():
 
 @pytest.fixture
 def value(telemetry):
-    return value_of(telemetry)
+    return sample_reader(telemetry.registry)
 
 
-def value_of(telemetry):
-    return lambda name, **labels: telemetry.registry.get_sample_value(f"driftgauge_{name}", labels)
-
-
-def test_counters_stand_at_zero_before_anything_has_happened(value):
+def test_counters_start_at_zero(value):
     for reason in ("undecodable", "invalid", "unknown_stream"):
         assert value("events_total", stream="", outcome=reason) == 0
     for role in ("count", "windows"):
@@ -61,8 +57,8 @@ def test_counters_stand_at_zero_before_anything_has_happened(value):
     ("role", "other", "topic", "stage"),
     [(Role.COUNT, Role.WINDOWS, PARTIALS, "close"), (Role.WINDOWS, Role.COUNT, EVENTS, "decode")],
 )
-def test_what_is_of_a_role_that_is_not_served_is_absent(role, other, topic, stage):
-    value = value_of(build_telemetry(roles=[role]))
+def test_series_of_unserved_role_are_absent(role, other, topic, stage):
+    value = sample_reader(build_telemetry(roles=[role]).registry)
     assert value("commits_total", role=role, outcome="ok") == 0
     assert value("commits_total", role=other, outcome="ok") is None
     assert value("sessions_lost_total", role=other) is None
@@ -72,12 +68,12 @@ def test_what_is_of_a_role_that_is_not_served_is_absent(role, other, topic, stag
     assert value("batch_duration_seconds_count", stage=stage) is None
 
 
-def test_of_streams_nothing_shows_before_a_shard_is_held_or_an_event_is_counted(telemetry):
+def test_streams_have_no_series_before_shard_or_event(telemetry):
     assert b'stream="images"' not in generate_latest(telemetry.registry)
     assert b'stream="texts"' not in generate_latest(telemetry.registry)
 
 
-def test_of_a_streams_outcomes_those_show_that_occurred(telemetry, value):
+def test_stream_has_series_only_for_outcomes_that_occurred(telemetry, value):
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
     count.counted({"images": 7}, {("images", Reason.NON_FINITE): 2}, {})
     count.counted({"images": 5}, {}, {})
@@ -88,29 +84,29 @@ def test_of_a_streams_outcomes_those_show_that_occurred(telemetry, value):
 
 
 @pytest.mark.parametrize("stream", [None, "minted-by-a-producer"])
-def test_a_rejection_without_a_configured_stream_has_an_empty_stream(telemetry, value, stream):
+def test_rejection_without_configured_stream_has_empty_label(telemetry, value, stream):
     RoleTelemetry(telemetry, Role.COUNT, SHARDS).counted({}, {(stream, Reason.UNKNOWN_STREAM): 4}, {})
     assert value("events_total", stream="", outcome="unknown_stream") == 4
     assert b"minted" not in generate_latest(telemetry.registry)
 
 
-def test_each_condition_of_readiness_is_told_apart():
+def test_each_readiness_condition_has_own_series():
     health = Health(tuple(Role), SYSTEM_CLOCK)
-    value = value_of(build_telemetry(health=health))
-    assert {condition: value("ready", condition=condition) for condition in Condition} == {
-        Condition.BASELINES_LOADED: 0,
-        Condition.COUNT: 0,
-        Condition.WINDOWS: 0,
-        Condition.CLOCK: 1,
+    value = sample_reader(build_telemetry(health=health).registry)
+    assert {condition: value("ready", condition=condition) for condition in ReadinessCondition} == {
+        ReadinessCondition.BASELINES_LOADED: 0,
+        ReadinessCondition.COUNT: 0,
+        ReadinessCondition.WINDOWS: 0,
+        ReadinessCondition.CLOCK: 1,
     }
     make_ready(health)
-    health.set_ready(Condition.CLOCK, met=False)
-    assert {condition for condition in Condition if not value("ready", condition=condition)} == {
-        Condition.CLOCK
+    health.set_condition(ReadinessCondition.CLOCK, is_met=False)
+    assert {condition for condition in ReadinessCondition if not value("ready", condition=condition)} == {
+        ReadinessCondition.CLOCK
     }
 
 
-def test_a_shard_that_is_held_shows_its_streams_alone(telemetry, value):
+def test_held_shard_exports_only_its_streams(telemetry, value):
     show_busy_shard(telemetry)
     assert value("window_end_timestamp_seconds", **HOURLY) == 2 * 3600
     assert value("window_duration_seconds", **HOURLY) == 3600
@@ -121,7 +117,7 @@ def test_a_shard_that_is_held_shows_its_streams_alone(telemetry, value):
     ("level", "name"),
     [(5, "debug"), (10, "debug"), (20, "info"), (25, "info"), (40, "error"), (90, "critical")],
 )
-def test_messages_are_counted_by_level_and_no_level_mints_a_name(telemetry, value, level, name):
+def test_messages_are_counted_by_standard_level(telemetry, value, level, name):
     telemetry.logged(level)
     assert value("log_messages_total", level=name) == 1
 
@@ -132,7 +128,7 @@ def test_no_created_series_is_exported():
     assert b"_created " not in text
 
 
-def test_the_process_is_described_and_the_global_registry_is_left_alone(telemetry):
+def test_process_metrics_are_exported_and_global_registry_is_unchanged(telemetry):
     text = generate_latest(telemetry.registry)
     assert b"process_resident_memory_bytes" in text
     assert b"python_gc_collections_total" in text
@@ -140,14 +136,14 @@ def test_the_process_is_described_and_the_global_registry_is_left_alone(telemetr
     assert b"driftgauge" not in generate_latest(REGISTRY)
 
 
-def test_two_telemetries_do_not_share_a_count():
+def test_two_telemetries_share_no_counter():
     first, second = build_telemetry(), build_telemetry()
     RoleTelemetry(first, Role.COUNT, SHARDS).committed()
-    assert value_of(first)("commits_total", role="count", outcome="ok") == 1
-    assert value_of(second)("commits_total", role="count", outcome="ok") == 0
+    assert sample_reader(first.registry)("commits_total", role="count", outcome="ok") == 1
+    assert sample_reader(second.registry)("commits_total", role="count", outcome="ok") == 0
 
 
-def test_the_telemetry_does_not_bring_in_scikit_learn():
+def test_telemetry_imports_no_scikit_learn():
     program = (
         "import sys, driftgauge.telemetry.roles, driftgauge.telemetry.server, driftgauge.telemetry.logs;"
         "sys.exit('scipy.stats' in sys.modules"

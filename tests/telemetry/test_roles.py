@@ -5,31 +5,26 @@ from prometheus_client import generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 from tests.telemetry.builders import (
     BOTH,
     CHANGELOG,
     EVENTS,
+    HOURLY,
     IMAGES,
     PARTIALS,
     SHARDS,
-    Time,
     build_busy_shard,
     build_result,
     build_shard,
     build_telemetry,
     make_ready,
+    sample_reader,
 )
 
 FIRST, SECOND = HELD = [(EVENTS, 0), (EVENTS, 1)]
-HOURLY = {"stream": "images", "window": "1h"}
 STALLED = "stable_offset_stalled_seconds"
-
-
-@pytest.fixture
-def time():
-    return Time()
 
 
 @pytest.fixture
@@ -38,8 +33,8 @@ def health():
 
 
 @pytest.fixture
-def metrics(time, health):
-    return build_telemetry("images", "texts", time=time, health=health)
+def metrics(clock, health):
+    return build_telemetry("images", "texts", clock=clock, health=health)
 
 
 @pytest.fixture
@@ -54,7 +49,7 @@ def windows(metrics):
 
 @pytest.fixture
 def value(metrics):
-    return lambda name, **labels: metrics.registry.get_sample_value(f"driftgauge_{name}", labels)
+    return sample_reader(metrics.registry)
 
 
 @pytest.fixture
@@ -64,32 +59,32 @@ def messages(caplog):
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_a_stage_is_timed(count, value, stage):
+def test_stage_is_timed(count, value, stage):
     with count.timed(stage):
         pass
     timed = {each for each in Stage if value("batch_duration_seconds_count", stage=each.value)}
     assert timed == {stage}
 
 
-def test_a_poll_shows_in_seconds_by_role_and_keeps_that_role_alive(count, value, time, metrics):
-    time.wall_ms = 1_700_000_000_750
+def test_poll_sets_time_of_role_and_keeps_process_alive(count, value, clock, metrics):
+    clock.wall_ms = 1_700_000_000_750
     count.polled()
     assert value("last_poll_timestamp_seconds", role="count") == 1_700_000_000.75
     assert value("last_poll_timestamp_seconds", role="windows") == 0
     assert metrics.health.is_alive()
 
 
-def test_a_role_is_ready_from_its_first_assignment_though_it_may_be_empty(count, health):
-    make_ready(health, Condition.BASELINES_LOADED, Condition.WINDOWS)
-    assert health.missing() == [Condition.COUNT]
+def test_role_is_ready_after_empty_assignment(count, health):
+    make_ready(health, ReadinessCondition.BASELINES_LOADED, ReadinessCondition.WINDOWS)
+    assert health.missing() == [ReadinessCondition.COUNT]
     count.assigned([], [])
     assert health.missing() == []
 
 
-def test_a_role_whose_session_is_lost_is_not_ready_until_it_has_joined_again(count, health, value, caplog):
+def test_role_with_lost_session_is_not_ready_until_next_assignment(count, health, value, caplog):
     make_ready(health)
     count.session_lost("the brokers are away", 0.5)
-    assert health.missing() == [Condition.COUNT]
+    assert health.missing() == [ReadinessCondition.COUNT]
     assert (value("sessions_lost_total", role="count"), value("sessions_lost_total", role="windows")) == (
         1,
         0,
@@ -101,7 +96,7 @@ def test_a_role_whose_session_is_lost_is_not_ready_until_it_has_joined_again(cou
     assert health.missing() == []
 
 
-def test_a_role_whose_session_is_lost_holds_nothing_and_nothing_of_it_is_stopped(windows, value):
+def test_lost_session_resets_held_and_stopped_partitions(windows, value):
     windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
     windows.read_to(PARTIALS, 3, position=4, end=5)
     windows.stopped(PARTIALS, 1)
@@ -113,7 +108,7 @@ def test_a_role_whose_session_is_lost_holds_nothing_and_nothing_of_it_is_stopped
     assert value("consumer_assigned_partitions", topic=PARTIALS) == 1
 
 
-def test_an_abort_is_counted_by_role_and_logged_and_does_not_end_readiness(count, value, health, caplog):
+def test_abort_is_counted_and_logged_without_ending_readiness(count, value, health, caplog):
     make_ready(health)
     count.committed()
     count.committed()
@@ -127,7 +122,7 @@ def test_an_abort_is_counted_by_role_and_logged_and_does_not_end_readiness(count
     assert health.missing() == []
 
 
-def test_unwritable_partitions_show_by_topic_until_a_commit_could_write_to_them(count, value, messages):
+def test_unwritable_partitions_are_exported_until_commit(count, value, messages):
     count.unwritable([(PARTIALS, 3), (PARTIALS, 1), ("dead-letters", 0)])
     assert value("unwritable_partitions", topic=PARTIALS) == 2
     assert value("unwritable_partitions", topic="dead-letters") == 1
@@ -140,7 +135,7 @@ def test_unwritable_partitions_show_by_topic_until_a_commit_could_write_to_them(
     count.committed()
 
 
-def test_what_a_commit_leaves_out_because_it_cannot_be_written_still_shows(windows, value):
+def test_unwritable_partition_left_out_of_commit_stays_exported(windows, value):
     windows.unwritable([(CHANGELOG, 2)])
     windows.committed([(CHANGELOG, 2)])
     assert value("unwritable_partitions", topic=CHANGELOG) == 1
@@ -148,13 +143,13 @@ def test_what_a_commit_leaves_out_because_it_cannot_be_written_still_shows(windo
     assert value("unwritable_partitions", topic=CHANGELOG) is None
 
 
-def test_a_commit_of_one_role_says_nothing_of_what_the_other_cannot_write_to(count, windows, value):
+def test_commit_keeps_unwritable_partitions_of_other_role(count, windows, value):
     windows.unwritable([(CHANGELOG, 2)])
     count.committed()
     assert value("unwritable_partitions", topic=CHANGELOG) == 1
 
 
-def test_a_stable_offset_that_stands_still_shows_until_it_moves(count, windows, value):
+def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, value):
     count.stalled({FIRST: 40.5, SECOND: 60})
     windows.stalled({(PARTIALS, 3): 50})
     count.stalled({SECOND: 65})
@@ -166,9 +161,9 @@ def test_a_stable_offset_that_stands_still_shows_until_it_moves(count, windows, 
     assert value(STALLED, topic=PARTIALS, partition="3") == 50
 
 
-def test_a_hanging_transaction_names_partition_producer_and_remedy(count, caplog):
-    count.hangs(FIRST, 40, 61.4, "producer 7, epoch 0")
-    count.hangs(FIRST, 40, 61.4, None)
+def test_hanging_transaction_log_names_partition_producer_and_remedy(count, caplog):
+    count.transaction_hangs(FIRST, 40, 61.4, "producer 7, epoch 0")
+    count.transaction_hangs(FIRST, 40, 61.4, None)
     first, second = caplog.records
     assert (first.levelname, first.role, first.partition, first.open_since_s, first.producer) == (
         "ERROR",
@@ -181,7 +176,7 @@ def test_a_hanging_transaction_names_partition_producer_and_remedy(count, caplog
     assert "driftgauge kafka transactions list" in first.remedy
 
 
-def test_assigned_partitions_show_their_position_and_lag(count, value, messages):
+def test_assigned_partition_exports_position_and_lag(count, value, messages):
     count.assigned(HELD, HELD)
     count.read_to(EVENTS, 1, position=40, end=100)
     assert value("consumer_assigned_partitions", topic=EVENTS) == 2
@@ -191,14 +186,14 @@ def test_assigned_partitions_show_their_position_and_lag(count, value, messages)
     assert messages()[-1] == "partitions assigned"
 
 
-def test_shards_are_assigned_and_lag_like_partitions(windows, value):
+def test_assigned_shard_exports_lag(windows, value):
     windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
     windows.read_to(PARTIALS, 3, position=4, end=5)
     assert value("consumer_assigned_partitions", topic=PARTIALS) == 1
     assert value("consumer_lag_messages", topic=PARTIALS, partition="3") == 1
 
 
-def test_partitions_are_added_to_those_held(count, value):
+def test_assignment_adds_to_held_partitions(count, value):
     count.assigned([FIRST], [FIRST])
     count.read_to(EVENTS, 0, position=1, end=2)
     count.assigned([SECOND], HELD)
@@ -206,14 +201,14 @@ def test_partitions_are_added_to_those_held(count, value):
     assert value("consumer_position_offset", topic=EVENTS, partition="0") == 1
 
 
-def test_an_end_older_than_the_position_is_no_lag(count, value):
+def test_end_before_position_is_zero_lag(count, value):
     count.assigned([FIRST], [FIRST])
     count.read_to(EVENTS, 0, position=40, end=30)
     assert value("consumer_lag_messages", topic=EVENTS, partition="0") == 0
 
 
 @pytest.mark.parametrize("kind", ["revoked", "lost"])
-def test_partitions_given_up_leave_no_frozen_series(count, value, messages, kind):
+def test_partition_given_up_leaves_no_series(count, value, messages, kind):
     count.assigned(HELD, HELD)
     for _, partition in HELD:
         count.read_to(EVENTS, partition, position=1, end=2)
@@ -228,26 +223,26 @@ def test_partitions_given_up_leave_no_frozen_series(count, value, messages, kind
 
 
 @pytest.mark.parametrize("kind", ["revoked", "lost"])
-def test_partitions_that_were_never_read_are_given_up_all_the_same(count, value, kind):
+def test_unread_partitions_can_be_given_up(count, value, kind):
     count.assigned(HELD, HELD)
     getattr(count, kind)(HELD)
     assert value("consumer_assigned_partitions", topic=EVENTS) == 0
     assert value("consumer_lag_messages", topic=EVENTS, partition="0") is None
 
 
-def test_partitions_known_show_by_topic(count, value):
+def test_partition_numbers_are_exported_by_topic(count, value):
     count.partitions_known({EVENTS: 12, PARTIALS: 4})
     assert (value("topic_partitions", topic=EVENTS), value("topic_partitions", topic=PARTIALS)) == (12, 4)
 
 
-def test_stopped_shards_show(windows, value):
+def test_stopped_shards_are_exported(windows, value):
     windows.stopped(PARTIALS, 2)
     assert value("consumer_stopped_partitions", topic=PARTIALS) == 2
     windows.stopped(PARTIALS, 0)
     assert value("consumer_stopped_partitions", topic=PARTIALS) == 0
 
 
-def test_a_restore_is_timed_and_logged(windows, value, caplog):
+def test_restore_is_timed_and_logged(windows, value, caplog):
     caplog.set_level(logging.INFO, logger="driftgauge")
     windows.restored(0.3004, [(PARTIALS, 3), (PARTIALS, 1)])
     assert value("restore_duration_seconds_count", role="windows") == 1
@@ -262,42 +257,42 @@ def test_a_restore_is_timed_and_logged(windows, value, caplog):
     )
 
 
-def test_a_restore_that_waits_says_so_every_10_s(windows, time, caplog):
+def test_waiting_restore_is_logged_every_10_s(windows, clock, caplog):
     for waited_s in range(31):
         windows.restore_waits([(PARTIALS, 3)], "the committed offset", waited_s)
-        time.monotonic_s += 1
+        clock.advance(1)
     assert [record.waited_s for record in caplog.records] == [10, 20, 30]
-    time.monotonic_s += 10
+    clock.advance(10)
     windows.restore_waits([(PARTIALS, 3)], "the committed offset", 61)
     assert [("transactions list" in r.remedy) for r in caplog.records] == [False, False, False, True]
     assert {record.waiting_for for record in caplog.records} == {"the committed offset"}
 
 
-def test_every_shard_that_waits_is_named(windows, time, caplog):
+def test_every_waiting_shard_is_logged(windows, clock, caplog):
     for _ in range(2):
         for shard in (1, 3):
             windows.restore_waits([(PARTIALS, shard)], "the changelog", 12)
     assert [record.partitions for record in caplog.records] == [[f"{PARTIALS}[1]"], [f"{PARTIALS}[3]"]]
 
 
-def test_a_clock_that_is_off_shows_and_ends_readiness(count, value, health):
+def test_clock_offset_is_exported_and_ends_readiness(count, value, health):
     make_ready(health)
     count.clock_is_off(None, is_off=False)
     assert value("clock_offset_seconds", role="count") is None
     count.clock_is_off(-2_500, is_off=True)
     assert value("clock_offset_seconds", role="count") == -2.5
-    assert health.missing() == [Condition.CLOCK]
+    assert health.missing() == [ReadinessCondition.CLOCK]
     count.clock_is_off(-100, is_off=False)
     assert health.missing() == []
 
 
-def test_records_that_are_no_longer_kept_are_counted_and_said(count, value, caplog):
+def test_lost_records_are_counted_and_logged(count, value, caplog):
     count.counted({}, {}, {EVENTS: 42, "others": 0})
     assert value("records_lost_total", topic=EVENTS) == 42
     assert [(r.levelname, r.topic, r.records) for r in caplog.records] == [("ERROR", EVENTS, 42)]
 
 
-def test_shards_show_while_they_are_held(windows, value):
+def test_shard_is_exported_while_held(windows, value):
     windows.shards_held([IMAGES])
     windows.show(IMAGES, build_busy_shard())
     assert value("window_end_timestamp_seconds", **HOURLY) == 2 * 3600
@@ -306,13 +301,13 @@ def test_shards_show_while_they_are_held(windows, value):
     assert value("window_end_timestamp_seconds", **HOURLY) is None
 
 
-def test_a_shard_shows_the_streams_that_belong_to_it_and_no_others(windows, value, metrics):
+def test_shard_exports_only_its_streams(windows, value, metrics):
     windows.show(IMAGES, build_shard(build_result(), build_result(stream="texts")))
     assert value("window_events", **HOURLY) == 100
     assert b'stream="texts"' not in generate_latest(metrics.registry)
 
 
-def test_every_stream_is_shown_by_one_shard(windows, metrics):
+def test_every_stream_is_exported_by_one_shard(windows, metrics):
     for shard in range(SHARDS):
         windows.show(shard, build_shard())
     text = generate_latest(metrics.registry).decode()
@@ -320,6 +315,6 @@ def test_every_stream_is_shown_by_one_shard(windows, metrics):
         assert text.count(f'driftgauge_alarm_p_value{{stream="{stream}"}}') == 1
 
 
-def test_who_closes_a_window_shows_it_by_the_shards_state_alone(windows, value):
+def test_closed_window_is_exported_only_from_shard_state(windows, value):
     windows.closed(IMAGES, RoundResult([build_result()]))
     assert value("window_end_timestamp_seconds", **HOURLY) is None

@@ -16,7 +16,7 @@ def records(caplog):
     return lambda: caplog.records
 
 
-def test_a_closing_and_a_revision_are_logged_with_what_they_say(records):
+def test_closed_and_revised_windows_are_logged_with_result(records):
     missing = ((EVENTS, 12), (EVENTS, 1))
     revised = build_result((1, 0, 0, 0), revision=1, missing=missing, events_lost=True, counted_twice=True)
     log_round(0, RoundResult([build_result(), revised]))
@@ -37,25 +37,25 @@ def test_a_closing_and_a_revision_are_logged_with_what_they_say(records):
     assert second.counted_twice
 
 
-def test_the_reason_of_an_incomplete_window_is_logged(records):
+def test_incomplete_window_is_logged_with_reason(records):
     log_round(0, RoundResult([build_result(incomplete_reason="counted_otherwise")]))
     assert records()[0].incomplete_reason == "counted_otherwise"
 
 
-def test_late_events_are_logged_with_the_offset_of_one_of_them(records):
+def test_late_events_are_logged_with_first_offset(records):
     log_round(0, RoundResult([], [LATE]))
     (late,) = records()
     assert (late.levelname, late.stream, late.window, late.events) == ("WARNING", "images", "1d", 5)
     assert late.first == "embeddings[1]@40"
 
 
-def test_a_broken_chain_is_an_error_that_names_the_shard(records):
+def test_broken_chain_is_logged_as_error_with_shard(records):
     log_round(3, RoundResult([], [], ["embeddings[1]: gap at the progress from offset 7 to 9"]))
     (broken,) = records()
     assert (broken.levelname, broken.shard) == ("ERROR", 3)
     assert broken.found == "embeddings[1]: gap at the progress from offset 7 to 9"
 
 
-def test_a_round_of_nothing_logs_nothing(records):
+def test_empty_round_logs_nothing(records):
     log_round(0, RoundResult())
     assert records() == []

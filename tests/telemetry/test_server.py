@@ -11,27 +11,26 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import ConfigError
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.server import MetricsServer
-from tests.kafka.parts import StandingClock
 from tests.telemetry.builders import BOTH, build_result, build_telemetry, make_ready, show_busy_shard
 
 TIMEOUT_S = 300
 
 
 class HangingCollector:
-    """A collector that hangs until it is let go."""
+    """A collector that hangs until it is released."""
 
     def __init__(self):
         self.entered = threading.Event()
-        self.let_go = threading.Event()
+        self.released = threading.Event()
 
     def describe(self):
         return []
 
     def collect(self):
         self.entered.set()
-        assert self.let_go.wait(TIMEOUT_S)
+        assert self.released.wait(TIMEOUT_S)
         return []
 
 
@@ -50,11 +49,6 @@ def telemetry():
 
 
 @pytest.fixture
-def clock():
-    return StandingClock()
-
-
-@pytest.fixture
 def health(clock):
     return Health(BOTH, clock.clock)
 
@@ -70,7 +64,7 @@ def server(telemetry, health):
 @pytest.fixture
 def get(server):
     def get(path, **headers):
-        """GET a path; return status, headers and body, whatever the status."""
+        """Return status, headers and body of a GET, for any status."""
         request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
@@ -91,14 +85,14 @@ def test_metrics_are_served_as_prometheus_text(get, telemetry):
     assert f'driftgauge_window_js_divergence{{stream="images",window="1h"}} {divergence}\n' in body.decode()
 
 
-def test_openmetrics_are_served_to_who_asks_for_them(get):
+def test_openmetrics_are_served_on_request(get):
     _, headers, body = get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     names = {family.name for family in text_string_to_metric_families(body.decode())}
     assert "driftgauge_events" in names
 
 
-def test_metrics_are_compressed_for_who_asks_for_it(get):
+def test_metrics_are_compressed_on_request(get):
     _, plain_headers, plain = get("/metrics")
     _, headers, body = get("/metrics", **{"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in plain_headers
@@ -107,17 +101,19 @@ def test_metrics_are_compressed_for_who_asks_for_it(get):
     assert len(body) < len(plain)
 
 
-def test_a_live_loop_is_alive_and_one_that_stands_still_is_logged_and_is_not(get, clock, caplog):
+def test_livez_fails_and_logs_without_recent_poll(get, clock, caplog):
     status, _, body = get("/livez")
     assert (status, json.loads(body)) == (200, {"alive": True, "since_poll_seconds": 0.0})
-    clock.move(90)
+    clock.advance(90)
     status, _, body = get("/livez")
     assert (status, json.loads(body)) == (503, {"alive": False, "since_poll_seconds": 90.0})
-    assert [record.getMessage() for record in caplog.records] == ["poll loop stands still"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "no poll within the bound; the process must be restarted"
+    ]
 
 
-def test_what_readiness_lacks_is_listed(get, health):
-    make_ready(health, Condition.BASELINES_LOADED)
+def test_readyz_lists_missing_conditions(get, health):
+    make_ready(health, ReadinessCondition.BASELINES_LOADED)
     status, _, body = get("/readyz")
     assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["count", "windows"]})
     make_ready(health)
@@ -125,26 +121,26 @@ def test_what_readiness_lacks_is_listed(get, health):
     assert (status, json.loads(body)) == (200, {"ready": True, "missing": []})
 
 
-def test_a_role_whose_clients_are_lost_ends_readiness_and_not_life(get, health):
+def test_unmet_role_condition_ends_readiness_but_not_liveness(get, health):
     make_ready(health)
-    health.set_ready(Condition.WINDOWS, met=False)
+    health.set_condition(ReadinessCondition.WINDOWS, is_met=False)
     status, _, body = get("/readyz")
     assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["windows"]})
     assert get("/livez")[0] == 200
 
 
-def test_one_loop_that_stands_still_is_enough(get, health, clock):
-    clock.move(90)
+def test_livez_fails_if_one_role_stops_polling(get, health, clock):
+    clock.advance(90)
     health.polled(Role.COUNT)
     assert get("/livez")[0] == 503
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/x", "/livezz"])
-def test_any_other_path_is_not_found(get, path):
+def test_other_path_returns_404(get, path):
     assert get(path)[0] == 404
 
 
-def test_only_reading_is_allowed(server):
+def test_post_returns_405(server):
     request = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", method="POST", data=b"x")
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=TIMEOUT_S)
@@ -152,14 +148,14 @@ def test_only_reading_is_allowed(server):
     caught.value.close()
 
 
-def test_a_peer_that_says_nothing_does_not_hold_up_a_scrape(server, get):
+def test_silent_peer_does_not_block_scrape(server, get):
     address = "127.0.0.1", server.port
     with socket.create_connection(address), socket.create_connection(address) as half:
         half.sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
         assert get("/metrics")[0] == 200
 
 
-def test_health_is_answered_while_a_rendering_hangs(get, telemetry):
+def test_health_answers_while_rendering_hangs(get, telemetry):
     hanging = HangingCollector()
     telemetry.registry.register(hanging)
     scraped = []
@@ -171,12 +167,12 @@ def test_health_is_answered_while_a_rendering_hangs(get, telemetry):
         assert get("/readyz")[0] == 503
         assert scraped == []
     finally:
-        hanging.let_go.set()
+        hanging.released.set()
         scrape.join(TIMEOUT_S)
     assert scraped == [200]
 
 
-def test_a_rendering_that_fails_is_answered_and_logged_and_the_next_request_is_served(get, telemetry, caplog):
+def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
     telemetry.registry.register(BrokenCollector())
     assert get("/metrics")[0] == 500
     assert get("/livez")[0] == 200
@@ -192,19 +188,19 @@ def test_requests_are_not_logged(get, caplog):
     assert [record for record in caplog.records if record.name.startswith(("uvicorn", "driftgauge"))] == []
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_the_setting(server, telemetry, health):
+def test_port_in_use_raises_error_that_names_setting(server, telemetry, health):
     second = MetricsServer("127.0.0.1", server.port, telemetry.registry, health)
     with pytest.raises(ConfigError, match=rf"127\.0\.0\.1 port {server.port}: .*http\.port"):
         second.start()
 
 
-def test_an_address_of_another_machine_is_an_error_that_names_the_setting(telemetry, health):
-    elsewhere = MetricsServer("192.0.2.1", 0, telemetry.registry, health)
+def test_foreign_address_raises_error_that_names_setting(telemetry, health):
+    foreign = MetricsServer("192.0.2.1", 0, telemetry.registry, health)
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 port 0: .*http\.host"):
-        elsewhere.start()
+        foreign.start()
 
 
-def test_signals_are_left_to_the_application(telemetry, health):
+def test_server_keeps_signal_handlers(telemetry, health):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
     server.start()
@@ -214,7 +210,7 @@ def test_signals_are_left_to_the_application(telemetry, health):
         server.stop()
 
 
-def test_stopping_frees_the_port_though_a_silent_peer_is_connected(telemetry, health):
+def test_stop_frees_port_despite_silent_peer(telemetry, health):
     server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)):
@@ -225,7 +221,7 @@ def test_stopping_frees_the_port_though_a_silent_peer_is_connected(telemetry, he
     assert again.port == server.port
 
 
-def test_stopping_does_not_wait_for_a_rendering_that_hangs(telemetry, health):
+def test_stop_does_not_wait_for_hanging_rendering(telemetry, health):
     hanging = HangingCollector()
     telemetry.registry.register(hanging)
     server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
@@ -238,4 +234,4 @@ def test_stopping_does_not_wait_for_a_rendering_that_hangs(telemetry, health):
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", server.port))
         finally:
-            hanging.let_go.set()
+            hanging.released.set()

@@ -1,1 +1,1 @@
-"""What the alarms would have been: recorded events through the same core, judged with hindsight."""
+"""Backtests: the alarms that recorded events would have caused, evaluated against a known start of drift."""

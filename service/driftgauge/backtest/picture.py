@@ -1,10 +1,10 @@
-"""The picture of a backtest: divergence, mean shift and verdict of each stream and window size over time."""
+"""Chart of a backtest: divergence, mean shift and verdict over time, per stream and window size."""
 
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from driftgauge.backtest.track import Point, Track
+from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import Verdict
 from driftgauge.errors import InputError
@@ -14,9 +14,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ModuleNotFoundError as error:
-    _message = (
-        "the picture is drawn with matplotlib, which is missing; run: pip install 'driftgauge[pictures]'"
-    )
+    _message = "matplotlib is missing, which draws the picture; run: pip install 'driftgauge[pictures]'"
     raise InputError(_message) from error
 
 __all__ = ["draw"]
@@ -37,38 +35,43 @@ _SHADES = {
 }
 
 
-def draw(tracks: Sequence[Track], drift_ms: int | None, path: Path) -> None:
-    """Draw the tracks of all events, one below the other, as a PNG file.
+def draw(timelines: Sequence[Timeline], drift_ms: int | None, path: Path) -> None:
+    """Draw the timelines of whole windows, one below the other, into a PNG file.
 
     Args:
-        tracks: What was found; those of segments are left out.
-        drift_ms: When drift began; None draws no line.
-        path: The file.
+        timelines: The timelines; those of segments are not drawn.
+        drift_ms: Start of drift, event time, ms; None draws no line.
+        path: The file to write.
 
     Raises:
         InputError: The file cannot be written.
     """
-    drawn = [track for track in tracks if track.segment is None]
+    drawn = [timeline for timeline in timelines if timeline.segment is None]
     figure = Figure(figsize=(_INCHES[0], _INCHES[1] * len(drawn)), dpi=_DOTS_PER_INCH, layout="constrained")
-    for axes, track in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True):
-        _draw(axes, track, drift_ms)
+    for axes, timeline in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True):
+        _draw_timeline(axes, timeline, drift_ms)
     handles = [Patch(color=shade, label=verdict.value) for verdict, shade in _SHADES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10, frameon=False)
     try:
         figure.savefig(path, format="png")
     except OSError as error:
-        message = f"{path}: cannot write the picture: {error.strerror}; name a folder you may write to"
+        message = f"{path}: cannot write the picture: {error.strerror}; choose a folder that you can write to"
         raise InputError(message) from error
 
 
-def _draw(axes: Axes, track: Track, drift_ms: int | None) -> None:
-    axes.set_title(f"{track.stream}, windows of {format_duration(track.size_ms)}", loc="left", fontsize=12)
-    for first, last in _runs(track.points):
+def _draw_timeline(axes: Axes, timeline: Timeline, drift_ms: int | None) -> None:
+    axes.set_title(
+        f"{timeline.stream}, windows of {format_duration(timeline.size_ms)}", loc="left", fontsize=12
+    )
+    for first, last in _runs(timeline.points):
         axes.axvspan(
-            _time(first.window.start_ms), _time(last.window.end_ms), color=_SHADES[first.verdict], linewidth=0
+            _to_days(first.window.start_ms),
+            _to_days(last.window.end_ms),
+            color=_SHADES[first.verdict],
+            linewidth=0,
         )
-    scored = [point for point in track.points if point.js_divergence is not None]
-    times = [_time((point.window.start_ms + point.window.end_ms) // 2) for point in scored]
+    scored = [point for point in timeline.points if point.js_divergence is not None]
+    times = [_to_days((point.window.start_ms + point.window.end_ms) // 2) for point in scored]
     marker = "." if len(scored) > 1 else "o"
     axes.plot(
         times,
@@ -87,23 +90,25 @@ def _draw(axes: Axes, track: Track, drift_ms: int | None) -> None:
     )
     axes.set_ylabel("divergence", color=_DIVERGENCE, fontsize=11)
     axes.set_ylim(bottom=0)
-    other = axes.twinx()
-    other.plot(
+    shift_axes = axes.twinx()
+    shift_axes.plot(
         times, _numbers(point.mean_shift for point in scored), marker, color=_SHIFT, label="mean shift"
     )
-    other.set_ylabel("mean shift\n(excess)", color=_SHIFT, fontsize=11)
+    shift_axes.set_ylabel("mean shift\n(excess)", color=_SHIFT, fontsize=11)
     if drift_ms is not None:
-        axes.axvline(_time(drift_ms), color=_DRIFT_LINE, linewidth=1.2, linestyle=":", label="drift begins")
-    handles = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
+        axes.axvline(
+            _to_days(drift_ms), color=_DRIFT_LINE, linewidth=1.2, linestyle=":", label="drift begins"
+        )
+    handles = [*axes.get_legend_handles_labels()[0], *shift_axes.get_legend_handles_labels()[0]]
     axes.legend(handles=handles, loc="upper left", fontsize=9, framealpha=1)
-    axes.set_xlim(_time(track.points[0].window.start_ms), _time(track.points[-1].window.end_ms))
+    axes.set_xlim(_to_days(timeline.points[0].window.start_ms), _to_days(timeline.points[-1].window.end_ms))
     axes.xaxis_date()
     axes.tick_params(axis="x", labelsize=9)
 
 
-def _runs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Return the first and last of each run of windows of one verdict."""
-    runs: list[tuple[Point, Point]] = []
+def _runs(points: Sequence[WindowPoint]) -> list[tuple[WindowPoint, WindowPoint]]:
+    """Return the first and last point of each run of equal verdicts."""
+    runs: list[tuple[WindowPoint, WindowPoint]] = []
     for point in points:
         if runs and runs[-1][1].verdict is point.verdict:
             runs[-1] = runs[-1][0], point
@@ -112,11 +117,11 @@ def _runs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
     return runs
 
 
-def _time(time_ms: int) -> float:
-    """Return a time as matplotlib counts it, in days since the epoch."""
+def _to_days(time_ms: int) -> float:
+    """Return a time in matplotlib's unit, days since the epoch."""
     return time_ms / _DAY_MS
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:
-    """Return numbers; what is not known is not drawn."""
+    """Return the values with NaN for None, which matplotlib does not draw."""
     return [math.nan if value is None else value for value in values]

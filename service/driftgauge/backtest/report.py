@@ -1,117 +1,120 @@
-"""A backtest as text for a terminal and as JSON."""
+"""Report of a backtest, as text for a terminal and as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from driftgauge.backtest.track import Outcome, Track
+from driftgauge.backtest.timeline import AlarmEvaluation, Timeline
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["as_json", "describe"]
 
-_MAX_PAGES = 20
+_MAX_LISTED_PAGES = 20
 _HOUR_MS = 3_600_000
 _CYCLE_ADVICE = (
-    "a daily cycle looks like drift to windows shorter than a day; judge windows of a day (see plan)"
+    "a daily cycle looks like drift to windows shorter than a day; use windows of a day (see driftgauge plan)"
 )
 
 
-def describe(tracks: Sequence[Track], drift_ms: int | None) -> str:
-    """Return lines for a terminal.
+def describe(timelines: Sequence[Timeline], drift_ms: int | None) -> str:
+    """Return the backtest as text for a terminal.
 
     Args:
-        tracks: What was found.
-        drift_ms: When drift began, event time; None where nothing is said of it.
+        timelines: The timelines, at least one.
+        drift_ms: Start of drift, event time, ms; None where unknown.
     """
-    width = max(24, *(len(_name(track)) + 2 for track in tracks))
+    width = max(24, *(len(_name(timeline)) + 2 for timeline in timelines))
     lines = [f"{'':{width}}windows     ok  warning  drift  insufficient  incomplete  pages"]
-    for track in tracks:
-        found = track.verdicts()
+    for timeline in timelines:
+        numbers = timeline.verdicts()
         lines.append(
-            f"{_name(track):{width}}{len(track.points):>7,}{found[Verdict.OK]:>7,}{found[Verdict.WARNING]:>9,}"
-            f"{found[Verdict.DRIFT]:>7,}{found[Verdict.INSUFFICIENT]:>14,}{found[Verdict.INCOMPLETE]:>12,}"
-            f"{len(track.pages):>7,}"
+            f"{_name(timeline):{width}}{len(timeline.points):>7,}{numbers[Verdict.OK]:>7,}{numbers[Verdict.WARNING]:>9,}"
+            f"{numbers[Verdict.DRIFT]:>7,}{numbers[Verdict.INSUFFICIENT]:>14,}{numbers[Verdict.INCOMPLETE]:>12,}"
+            f"{len(timeline.pages):>7,}"
         )
-    lines += ["", *_pages(tracks)]
+    lines += ["", *_page_list(timelines)]
     if drift_ms is None:
         lines += [
             "",
-            "With --drift-from the pages before it count as false, and the delay of those after is told.",
+            "With --drift-from, earlier pages count as false, and the report shows the delay of detection.",
         ]
     else:
-        lines += ["", f"If drift began at {format_timestamp(drift_ms)}, and not before:"]
-        lines += [f"  {_name(track)}: {_worth(track.judge(drift_ms), track)}" for track in tracks]
-    for track in tracks:
-        hours = track.alarms_by_hour()
+        lines += ["", f"If drift began at {format_timestamp(drift_ms)}:"]
+        lines += [
+            f"  {_name(timeline)}: {_describe_evaluation(timeline.evaluate(drift_ms), timeline)}"
+            for timeline in timelines
+        ]
+    for timeline in timelines:
+        hours = timeline.alarms_by_hour()
         if hours is not None and any(hours):
-            lines += ["", f"{_name(track)}, alarms by hour of day, UTC:", *_hours(hours)]
-        busy = track.busy_hours()
-        if busy is not None:
-            lines.append(f"  They gather from {busy[0]:02}h to {busy[1]:02}h: {_CYCLE_ADVICE}.")
+            lines += ["", f"{_name(timeline)}, alarms by hour of day, UTC:", *_hour_table(hours)]
+        peak = timeline.peak_alarm_hours()
+        if peak is not None:
+            lines.append(f"  Most are from {peak[0]:02}h to {peak[1]:02}h: {_CYCLE_ADVICE}.")
     return "\n".join(lines)
 
 
-def as_json(tracks: Sequence[Track], drift_ms: int | None) -> list[dict[str, object]]:
-    """Return the same as JSON values, a track each."""
+def as_json(timelines: Sequence[Timeline], drift_ms: int | None) -> list[dict[str, object]]:
+    """Return the backtest as JSON values, one object per timeline."""
     return [
         {
-            "stream": track.stream,
-            "window": format_duration(track.size_ms),
+            "stream": timeline.stream,
+            "window": format_duration(timeline.size_ms),
             "segment": None
-            if track.segment is None
-            else dict(zip(("key", "value"), track.segment, strict=True)),
-            "windows": len(track.points),
-            "verdicts": {verdict.value: number for verdict, number in track.verdicts().items()},
-            "pages": [format_timestamp(page.window.start_ms) for page in track.pages],
-            "alarms_by_hour": track.alarms_by_hour(),
-            "outcome": None if drift_ms is None else asdict(track.judge(drift_ms)),
+            if timeline.segment is None
+            else dict(zip(("key", "value"), timeline.segment, strict=True)),
+            "windows": len(timeline.points),
+            "verdicts": {verdict.value: number for verdict, number in timeline.verdicts().items()},
+            "pages": [format_timestamp(page.window.start_ms) for page in timeline.pages],
+            "alarms_by_hour": timeline.alarms_by_hour(),
+            "outcome": None if drift_ms is None else asdict(timeline.evaluate(drift_ms)),
         }
-        for track in tracks
+        for timeline in timelines
     ]
 
 
-def _name(track: Track) -> str:
-    segment = "" if track.segment is None else f" {track.segment[0]}={track.segment[1]}"
-    return f"{track.stream} {format_duration(track.size_ms)}{segment}"
+def _name(timeline: Timeline) -> str:
+    segment = "" if timeline.segment is None else f" {timeline.segment[0]}={timeline.segment[1]}"
+    return f"{timeline.stream} {format_duration(timeline.size_ms)}{segment}"
 
 
-def _pages(tracks: Sequence[Track]) -> list[str]:
-    pages = [(page, track) for track in tracks for page in track.pages]
+def _page_list(timelines: Sequence[Timeline]) -> list[str]:
+    pages = [(page, timeline) for timeline in timelines for page in timeline.pages]
     if not pages:
-        return ["No page."]
+        return ["No pages."]
     lines = ["Pages, by the start of the window:"]
-    for page, track in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_PAGES]:
+    for page, timeline in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_LISTED_PAGES]:
         scores = "" if page.js_divergence is None else f"  divergence {page.js_divergence:.4f}"
         scores += "" if page.mean_shift is None else f", mean shift {page.mean_shift:.4f}"
         scores += "" if page.p_value is None else f", p {page.p_value:.1e}"
         lines.append(
-            f"  {format_timestamp(page.window.start_ms)}  {_name(track)}  {page.count:,} events{scores}"
+            f"  {format_timestamp(page.window.start_ms)}  {_name(timeline)}  {page.count:,} events{scores}"
         )
-    if len(pages) > _MAX_PAGES:
-        lines.append(f"  and {len(pages) - _MAX_PAGES:,} more; --json names all")
+    if len(pages) > _MAX_LISTED_PAGES:
+        lines.append(f"  and {len(pages) - _MAX_LISTED_PAGES:,} more; --json lists all")
     return lines
 
 
-def _worth(outcome: Outcome, track: Track) -> str:
-    if outcome.pages_per_year is None:
-        before = "no window before"
+def _describe_evaluation(evaluation: AlarmEvaluation, timeline: Timeline) -> str:
+    if evaluation.pages_per_year is None:
+        before = "no windows before"
     else:
         before = (
-            f"{outcome.clean:,} windows before with {outcome.false_alarms:,} false alarms "
-            f"({outcome.false_alarms / outcome.clean:.2%}) and {outcome.false_pages:,} false pages "
-            f"({outcome.pages_per_year:.2g} a year)"
+            f"{evaluation.clean:,} windows before with {evaluation.false_alarms:,} false alarms "
+            f"({evaluation.false_alarms / evaluation.clean:.2%}) and {evaluation.false_pages:,} false pages "
+            f"({evaluation.pages_per_year:.2g} a year)"
         )
-    if outcome.warned_after is None:
+    if evaluation.warned_after is None:
         return f"{before}; no alarm after"
-    after = f"first warned by window {outcome.warned_after} after"
-    if outcome.paged_after is None or outcome.paged_after_ms is None:
+    after = f"first warned by window {evaluation.warned_after} after"
+    if evaluation.paged_after is None or evaluation.paged_after_ms is None:
         return f"{before}; {after}, no page"
-    hours = outcome.paged_after_ms / _HOUR_MS
-    return f"{before}; {after}, paged by window {outcome.paged_after}, {hours:.1f} h after"
+    hours = evaluation.paged_after_ms / _HOUR_MS
+    return f"{before}; {after}, paged by window {evaluation.paged_after}, {hours:.1f} h after"
 
 
-def _hours(hours: list[int]) -> list[str]:
+def _hour_table(hours: list[int]) -> list[str]:
     return [
         "  " + "".join(f"{hour:>5}" for hour in range(len(hours))),
         "  " + "".join(f"{number:>5}" for number in hours),

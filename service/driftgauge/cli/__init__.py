@@ -1,4 +1,4 @@
-"""The command line: each command a few lines over the module that does the work."""
+"""Command line interface: each command parses options and calls the module that does the work."""
 
 import sys
 
@@ -16,7 +16,7 @@ __all__ = ["cli", "main"]
 
 
 def main() -> None:
-    """Run the command line; an error that is ours is a message and an exit status, no traceback."""
+    """Run the command line; an expected error is one message and its exit status, without a traceback."""
     try:
         cli(prog_name="driftgauge")
     except DriftgaugeError as error:

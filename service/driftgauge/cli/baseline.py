@@ -1,4 +1,4 @@
-"""`driftgauge baseline`: frozen baselines fitted, shown and compared."""
+"""`driftgauge baseline`: fit, show and compare frozen baselines."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import click
 import orjson
 
 from driftgauge.baseline.segments import SegmentChoice
-from driftgauge.cli.options import FILE, LENGTH, SEGMENT, array_option, progress
+from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH, array_option, progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
@@ -16,39 +16,48 @@ __all__ = ["baseline_group"]
 
 @click.group("baseline")
 def baseline_group() -> None:
-    """Frozen baselines: what the events are compared with."""
+    """Fit, show and compare frozen baselines, the references for drift."""
 
 
 @baseline_group.command("fit")
 @click.argument("source", metavar="INPUT", type=FILE)
-@click.option("--stream", required=True, help="The stream whose events the baseline will judge.")
+@click.option("--stream", required=True, help="The stream that the baseline is for.")
 @click.option("--out", type=FILE, required=True, help="The file to write.")
-@click.option("--clusters", type=click.IntRange(min=2), default=20, show_default=True)
+@click.option(
+    "--clusters",
+    type=click.IntRange(min=2),
+    default=20,
+    show_default=True,
+    help="Number of k-means clusters.",
+)
 @array_option
 @click.option(
     "--metric",
     type=click.Choice([metric.value for metric in DistanceMetric]),
     default="euclidean",
     show_default=True,
+    help="Distance that assigns a vector to a cluster.",
 )
 @click.option("--model-version", help="The embedding model's version.")
 @click.option(
     "--window",
     "window_ms",
-    type=LENGTH,
+    type=WINDOW_LENGTH,
     default="1h",
     show_default=True,
-    help="Windows of events to measure bursts by; best as long as those that will be judged.",
+    help="Window length for measuring bursts of events; use the length of the monitored windows.",
 )
 @click.option(
     "--segment",
     "segments",
     type=SEGMENT,
     multiple=True,
-    help="Judge events by the values of a segment key too; those not named count as other. Repeatable.",
+    help="Also monitor these values of a segment key; all other values count as other. Repeatable.",
 )
-@click.option("--training-set", is_flag=True, help="The model was trained on what INPUT was made from.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--training-set", is_flag=True, help="INPUT comes from the model's training data.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
+)
 def _fit(
     source: Path,
     stream: str,
@@ -64,7 +73,7 @@ def _fit(
     seed: int,
 ) -> None:
     """Fit a baseline on the vectors in INPUT: .npy, .npz, or events in .jsonl or .jsonl.gz."""
-    # scikit-learn is a weight that only this command carries.
+    # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.report import describe
@@ -73,7 +82,7 @@ def _fit(
     from driftgauge.baseline.windows import Traffic
 
     if not out.parent.is_dir():
-        message = f"{out.parent} is not a folder; make it, or write the baseline elsewhere"
+        message = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(message)
     read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
     baseline = fit_baseline(
@@ -97,9 +106,9 @@ def _fit(
 
 @baseline_group.command("show")
 @click.argument("file", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def _show(file: Path, *, as_json: bool) -> None:
-    """Verify the baseline in FILE and print what it holds."""
+    """Verify the baseline in FILE and print its contents."""
     from driftgauge.baseline import report
     from driftgauge.baseline.artifact import load
 
@@ -113,9 +122,9 @@ def _show(file: Path, *, as_json: bool) -> None:
 @baseline_group.command("compare")
 @click.argument("first", metavar="A", type=FILE)
 @click.argument("second", metavar="B", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:
-    """Tell whether results against the baselines in A and B can be compared, and how far they differ."""
+    """Report whether results against baselines A and B are comparable, and how far the baselines differ."""
     from driftgauge.baseline import comparison_report
     from driftgauge.baseline.artifact import load
     from driftgauge.baseline.comparison import compare

@@ -1,10 +1,10 @@
-"""`driftgauge kafka`: what an operator does to the service's topics."""
+"""`driftgauge kafka`: an operator's commands for the service's topics."""
 
 from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import config_option, progress, settings_of
+from driftgauge.cli.options import config_option, progress, read_settings
 from driftgauge.cli.transactions import transactions_group
 from driftgauge.clock import SYSTEM_CLOCK
 
@@ -13,7 +13,7 @@ __all__ = ["kafka_group"]
 
 @click.group("kafka")
 def kafka_group() -> None:
-    """The service's topics in Kafka."""
+    """Maintain the service's topics in Kafka."""
 
 
 kafka_group.add_command(transactions_group)
@@ -21,18 +21,20 @@ kafka_group.add_command(transactions_group)
 
 @kafka_group.command("reshard")
 @config_option
-@click.option("--to", "shards", type=click.IntRange(1, 1_024), required=True, help="The number of shards.")
+@click.option(
+    "--to", "shards", type=click.IntRange(1, 1_024), required=True, help="The new number of shards."
+)
 def _reshard(config_path: Path, shards: int) -> None:
-    """Rewrite the state for another number of shards, while no replica runs.
+    """Rewrite the state for another number of shards while no replica runs.
 
-    Stop the replicas that count, wait until the others have applied all partials, and stop them as well.
+    First stop the replicas that count. Wait until the others have applied all partials, then stop them too.
     Afterwards set `shards` in the configuration of all replicas and start them.
     """
     from driftgauge.kafka.reshard import reshard_topics
 
-    settings = settings_of(config_path)
+    settings = read_settings(config_path)
     reshard_topics(settings, shards, SYSTEM_CLOCK)
     progress(
-        f"wrote the state of {settings.shards} shards to {shards}; "
-        f"set shards: {shards}, and start the replicas"
+        f"rewrote the state of {settings.shards} shards to {shards} shards; "
+        f"set shards: {shards} in the configuration of all replicas and start them"
     )

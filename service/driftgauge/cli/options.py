@@ -1,4 +1,4 @@
-"""What options and arguments of several commands have in common."""
+"""Option types, options and helpers that several commands share."""
 
 import math
 import os
@@ -17,14 +17,14 @@ __all__ = [
     "DURATION",
     "FILE",
     "FOLDER",
-    "LENGTH",
     "SEGMENT",
     "TIME",
-    "Number",
+    "WINDOW_LENGTH",
+    "FiniteNumber",
     "array_option",
     "config_option",
     "progress",
-    "settings_of",
+    "read_settings",
 ]
 
 
@@ -34,11 +34,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 config_option = click.option(
     "--config", "config_path", type=FILE, required=True, help="The YAML configuration file."
 )
-array_option = click.option("--array", metavar="KEY", help="Which array of an .npz file.")
+array_option = click.option("--array", metavar="KEY", help="The array to read from an .npz file.")
 
 
 class _Parsed(click.ParamType[_T]):
-    """An option whose text one of our own parsers reads."""
+    """An option type that wraps a parser of this project."""
 
     def __init__(self, name: str, parse: Callable[[str], _T]) -> None:
         self.name = name
@@ -53,36 +53,36 @@ class _Parsed(click.ParamType[_T]):
             self.fail(str(error), param, ctx)
 
 
-class Number(click.FloatRange):
-    """A finite number in a range; click's own lets NaN pass, which is on neither side of a bound."""
+class FiniteNumber(click.FloatRange):
+    """A finite number in a range; click's own type accepts NaN, which is on neither side of a bound."""
 
     def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number, or say what is wrong with it."""
+        """Return the number; report a usage error for anything else."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
 
 
-def _parse_length(text: str) -> int:
-    """Return the milliseconds of a duration that is not zero."""
+def _parse_window_length(text: str) -> int:
+    """Return a duration above zero, ms."""
     if (length_ms := parse_duration(text)) == 0:
-        message = f"{text!r} is no length of a window; give one such as 10m, 1h or 1d"
+        message = f"{text!r} is not a window length; use a length such as 10m, 1h or 1d"
         raise ValueError(message)
     return length_ms
 
 
 DURATION = _Parsed("duration", parse_duration)
-LENGTH = _Parsed("duration", _parse_length)
+WINDOW_LENGTH = _Parsed("duration", _parse_window_length)
 TIME = _Parsed("time", parse_timestamp)
 SEGMENT = _Parsed("key=value,…", parse_choice)
 
 
-def settings_of(path: Path) -> Settings:
-    """Return the settings of a file, and of the environment over it."""
+def read_settings(path: Path) -> Settings:
+    """Return the settings of a file; environment variables override the file."""
     return load_settings(path, os.environ)
 
 
 def progress(line: str) -> None:
-    """Say what goes on, apart from what a command prints for others to read."""
+    """Print a progress message on standard error, separate from the command's output."""
     click.echo(line, err=True)

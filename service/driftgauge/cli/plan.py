@@ -1,11 +1,11 @@
-"""`driftgauge plan`: windows from the traffic and the smallest drift worth finding."""
+"""`driftgauge plan`: window lengths for the traffic and the smallest drift worth finding."""
 
 from pathlib import Path
 
 import click
 import orjson
 
-from driftgauge.cli.options import FILE, Number
+from driftgauge.cli.options import FILE, FiniteNumber
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 
 __all__ = ["plan_command"]
@@ -13,41 +13,58 @@ __all__ = ["plan_command"]
 
 @click.command("plan")
 @click.option(
-    "--events-per-hour", type=Number(0, min_open=True), required=True, help="The events of one stream."
+    "--events-per-hour",
+    type=FiniteNumber(0, min_open=True),
+    required=True,
+    help="Events of one stream per hour.",
 )
-@click.option("--clusters", type=click.IntRange(min=2), help="Of the baseline.  [default: 20]")
-@click.option("--components", type=click.IntRange(1, MAX_COMPONENTS), help="Of the baseline.  [default: 32]")
+@click.option("--clusters", type=click.IntRange(min=2), help="Clusters of the baseline.  [default: 20]")
+@click.option(
+    "--components",
+    type=click.IntRange(1, MAX_COMPONENTS),
+    help="Principal components of the baseline.  [default: 32]",
+)
 @click.option(
     "--smallest-divergence",
-    type=Number(0, 1, min_open=True),
+    type=FiniteNumber(0, 1, min_open=True),
     default=0.01,
     show_default=True,
     help="The smallest Jensen-Shannon divergence worth finding.",
 )
 @click.option(
     "--smallest-shift",
-    type=Number(0, min_open=True),
+    type=FiniteNumber(0, min_open=True),
     default=0.05,
     show_default=True,
-    help="The smallest mean shift worth finding: its Mahalanobis length squared.",
+    help="The smallest mean shift worth finding, as a squared Mahalanobis length.",
 )
-@click.option("--false-pages-per-year", type=Number(0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--false-pages-per-year",
+    type=FiniteNumber(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="The alarm budget of all streams.",
+)
 @click.option(
     "--streams",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Streams that share the budget.",
+    help="Number of streams that share the alarm budget.",
 )
-@click.option("--baseline", "baseline_path", type=FILE, help="A fitted baseline, rather than its figures.")
-@click.option("--baseline-count", type=click.IntRange(min=1), help="The events that the baseline counts.")
+@click.option(
+    "--baseline", "baseline_path", type=FILE, help="A fitted baseline file, instead of its figures."
+)
+@click.option(
+    "--baseline-count", type=click.IntRange(min=1), help="Number of events that the baseline counts."
+)
 @click.option(
     "--dispersion",
-    type=Number(1),
-    help="How many times as much as independent events windows vary; else as the baseline says.",
+    type=FiniteNumber(1),
+    help="Overdispersion: variance relative to independent events. The default is the baseline's.",
 )
-@click.option("--daily-cycle", is_flag=True, help="The traffic is another at night than by day.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--daily-cycle", is_flag=True, help="The traffic differs between day and night.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan_command(
     events_per_hour: float,
     clusters: int | None,
@@ -63,15 +80,15 @@ def plan_command(
     daily_cycle: bool,
     as_json: bool,
 ) -> None:
-    """Plan windows: from the traffic and the smallest drift worth finding to length, count and power."""
+    """Compute window length, event count and power for the traffic and the smallest drift worth finding."""
     from driftgauge.baseline.artifact import load
     from driftgauge.planning import report
-    from driftgauge.planning.plan import Request, make_plan, sensitivity_of
+    from driftgauge.planning.plan import PlanRequest, make_plan, resolve_sensitivity
 
     plan = make_plan(
-        Request(
+        PlanRequest(
             events_per_hour=events_per_hour,
-            sensitivity=sensitivity_of(
+            sensitivity=resolve_sensitivity(
                 load(baseline_path) if baseline_path else None,
                 clusters=clusters,
                 components=components,

@@ -1,10 +1,10 @@
-"""`driftgauge publish`: vectors of a file sent as events."""
+"""`driftgauge publish`: send the vectors of a file as events."""
 
 from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, progress, settings_of
+from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, progress, read_settings
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
@@ -15,23 +15,37 @@ __all__ = ["publish_command"]
 @click.command("publish")
 @click.argument("source", metavar="FILE", type=FILE)
 @config_option
-@click.option("--stream", required=True, help="The stream the events name.")
-@click.option("--topic", help="The topic; the configuration's first events topic unless given.")
+@click.option("--stream", required=True, help="The stream name in the events.")
+@click.option("--topic", help="The topic.  [default: the first events topic of the configuration]")
 @array_option
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; else at full speed."
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Events per second.  [default: full speed]"
 )
 @click.option(
-    "--start", "start_ms", type=TIME, help="Event time of the first event, RFC 3339; else now - span."
+    "--start",
+    "start_ms",
+    type=TIME,
+    help="Event time of the first event, RFC 3339.  [default: now minus --span]",
 )
-@click.option("--span", "span_ms", type=DURATION, default="1h", show_default=True, help="Event time covered.")
-@click.option("--disorder", "disorder_ms", type=DURATION, default="0s", help="How far out of order to send.")
+@click.option(
+    "--span",
+    "span_ms",
+    type=DURATION,
+    default="1h",
+    show_default=True,
+    help="Length of event time that the events cover.",
+)
+@click.option(
+    "--disorder", "disorder_ms", type=DURATION, default="0s", help="Largest disorder of the event times."
+)
 @click.option(
     "--model-version",
-    help="The model version the events name; of recorded events, send only those of this one or of none.",
+    help="The model version in the events. Of recorded events, only those with it or without one are sent.",
 )
-@click.option("--base64", "as_base64", is_flag=True, help="Send vectors as base64 rather than JSON numbers.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--base64", "as_base64", is_flag=True, help="Send vectors as base64 instead of JSON numbers.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
+)
 def publish_command(
     source: Path,
     config_path: Path,
@@ -48,17 +62,15 @@ def publish_command(
 ) -> None:
     """Send the vectors in FILE as events, spread evenly over a span of event time.
 
-    Events in .jsonl or .jsonl.gz keep their own times unless --start is given.
+    Events from .jsonl or .jsonl.gz files keep their own times unless --start is given.
     """
     from driftgauge.baseline.vectors import read_vectors
     from driftgauge.kafka.client import producer
     from driftgauge.kafka.publisher import Publication, publish
 
-    settings = settings_of(config_path)
+    settings = read_settings(config_path)
     if stream not in {watched.name for watched in settings.streams}:
-        message = (
-            f"{config_path} does not watch a stream {stream}: its events would all be refused; add it there"
-        )
+        message = f"{config_path} has no stream {stream}; the service would reject all events; add the stream"
         raise ConfigError(message)
     read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
     topic = topic or settings.topics.events[0]

@@ -1,4 +1,4 @@
-"""`driftgauge serve`, `config check` and `health`: the service itself, and questions to it."""
+"""`driftgauge serve`, `driftgauge config check` and `driftgauge health`."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import click
 import orjson
 
 from driftgauge.app import check, serve
-from driftgauge.cli.options import FILE, config_option, settings_of
+from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.schedule import describe_schedule
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings
@@ -26,24 +26,24 @@ __all__ = ["config_group", "health_command", "serve_command"]
     type=click.Choice([*(role.value for role in Role), "all"]),
     default="all",
     show_default=True,
-    help="What this process does: count events, close windows, or both.",
+    help="Role of this process: count events, close windows, or both.",
 )
 def serve_command(config_path: Path, role: str) -> None:
-    """Run the service: consume, count, compare, expose; until SIGTERM."""
+    """Run the service until SIGTERM: consume events, count, compare, export metrics."""
     configure_logging(as_json=not sys.stderr.isatty())
-    serve(settings_of(config_path), tuple(Role) if role == "all" else (Role(role),))
+    serve(read_settings(config_path), tuple(Role) if role == "all" else (Role(role),))
 
 
 @click.group("config")
 def config_group() -> None:
-    """The configuration."""
+    """Check the configuration."""
 
 
 @config_group.command("check")
 @config_option
 def _check(config_path: Path) -> None:
-    """Check the configuration and every baseline it names; print what is in force, secrets masked."""
-    settings = settings_of(config_path)
+    """Check the configuration and all its baselines; print the settings in force, with secrets masked."""
+    settings = read_settings(config_path)
     streams = check(settings)
     click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
     now_ms = SYSTEM_CLOCK.wall_ms()
@@ -62,19 +62,19 @@ def _check(config_path: Path) -> None:
 
 
 @click.command("health")
-@click.option("--config", "config_path", type=FILE, help="Ask the service of this configuration.")
-@click.option("--url", help="Ask the one at this URL.  [default: http://127.0.0.1:9464]")
-@click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
+@click.option("--config", "config_path", type=FILE, help="Probe the service of this configuration.")
+@click.option("--url", help="Probe the service at this URL.  [default: http://127.0.0.1:9464]")
+@click.option("--ready", is_flag=True, help="Probe readiness instead of liveness.")
 @click.pass_context
 def health_command(ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool) -> None:
-    """Ask a running service whether it is alive; exit with 0 if so, else with 1."""
-    from driftgauge.telemetry.probe import ask, url_of
+    """Probe a running service; exit with 0 if it is alive, otherwise with 1."""
+    from driftgauge.telemetry.probe import local_url, probe
 
     if config_path is not None and url is not None:
-        message = "--config and --url both say where to ask; give one"
+        message = "--config and --url both name a service; give only one"
         raise ConfigError(message)
     if url is None:
-        url = url_of(HttpSettings() if config_path is None else settings_of(config_path).http)
-    healthy, line = ask(url, ready=ready)
+        url = local_url(HttpSettings() if config_path is None else read_settings(config_path).http)
+    is_healthy, line = probe(url, ready=ready)
     click.echo(line)
-    ctx.exit(0 if healthy else 1)
+    ctx.exit(0 if is_healthy else 1)

@@ -1,4 +1,4 @@
-"""`driftgauge kafka transactions`: what hangs in the service's topics, and ending it."""
+"""`driftgauge kafka transactions`: list and end hanging transactions in the service's topics."""
 
 import time
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from driftgauge.cli.options import config_option, progress, settings_of
+from driftgauge.cli.options import config_option, progress, read_settings
 
 if TYPE_CHECKING:
     from driftgauge.kafka.hanging.client import OperatorClient
@@ -19,7 +19,7 @@ __all__ = ["transactions_group"]
 
 @click.group("transactions")
 def transactions_group() -> None:
-    """Transactions that hang: nobody ends them, and readers wait behind them for ever.
+    """List or end hanging transactions, which block all readers of their partition.
 
     Needs the extra driftgauge[operator], and the rights to describe and alter the cluster and to read topics.
     """
@@ -29,40 +29,40 @@ def transactions_group() -> None:
 @config_option
 @click.pass_context
 def _list(ctx: click.Context, config_path: Path) -> None:
-    """Show what hangs in the topics of a configuration and in its groups' offsets.
+    """List hanging transactions in the topics of a configuration and in the offsets of its groups.
 
-    Exits with 1 when something hangs, or could not be asked.
+    Exits with 1 if a transaction hangs or a partition could not be checked.
     """
     from driftgauge.kafka.hanging.client import OperatorClient
     from driftgauge.kafka.hanging.survey import Topics, survey
 
-    settings = settings_of(config_path)
+    settings = read_settings(config_path)
     with OperatorClient(settings.kafka) as client:
         found = survey(client, Topics.of(settings), _now_ms())
     _report(found)
     for hang in found.hangs:
         click.echo(_describe(hang))
     if found.hangs:
-        progress(f"How they would be ended: driftgauge kafka transactions resolve --config {config_path}")
+        progress(f"To see the decisions, run: driftgauge kafka transactions resolve --config {config_path}")
     ctx.exit(1 if found.hangs or found.unasked else 0)
 
 
 @transactions_group.command("resolve")
 @config_option
 @click.option(
-    "--apply", "is_applied", is_flag=True, help="End them; otherwise only say how they would be ended."
+    "--apply", "is_applied", is_flag=True, help="End the transactions; without it only print the decisions."
 )
 @click.pass_context
 def _resolve(ctx: click.Context, config_path: Path, *, is_applied: bool) -> None:
-    """Commit or abort what hangs, as its coordinator had decided; what cannot be decided is left alone.
+    """Commit or abort hanging transactions as their coordinator decided; leave undecidable ones alone.
 
-    Exits with 1 when something was left, or could not be asked.
+    Exits with 1 if a transaction is left or a partition could not be checked.
     """
     from driftgauge.kafka.hanging.client import OperatorClient
     from driftgauge.kafka.hanging.evidence import decide_all
     from driftgauge.kafka.hanging.survey import Topics, survey
 
-    settings = settings_of(config_path)
+    settings = read_settings(config_path)
     topics = Topics.of(settings)
     left = 0
     with OperatorClient(settings.kafka) as client:
@@ -82,34 +82,32 @@ def _resolve(ctx: click.Context, config_path: Path, *, is_applied: bool) -> None
                 click.echo(f"  {problem}")
                 left += 1
     if not is_applied and any(decision.outcome for decision in decisions):
-        progress("Nothing was changed. To end them as said: the same command with --apply")
+        progress("Nothing was changed. To end them so, run the same command with --apply")
     ctx.exit(1 if left or found.unasked else 0)
 
 
 def _end(client: "OperatorClient", hang: "Hang", outcome: "TransactionOutcome") -> str | None:
-    """End a transaction, and return what stood in the way."""
+    """End a transaction; return the problem, or None after success."""
     from driftgauge.kafka.hanging.survey import find_again
 
     if find_again(client, hang, _now_ms()) is None:
-        return "not done: it has ended by itself, or its producer has gone on; look again"
+        return "not done: it has ended by itself, or its producer has begun another; run list again"
     client.end(hang.transaction, outcome)
     if find_again(client, hang, _now_ms()) is not None:
-        return (
-            "hangs still: Kafka took the order and did not follow it; see the log of the partition's leader"
-        )
+        return "still hangs: Kafka accepted the request without effect; see the log of the partition's leader"
     return None
 
 
 def _report(found: "Survey") -> None:
-    """Say what was asked, and what was not."""
+    """Print the number of hanging transactions, and the topics and partitions that could not be checked."""
     from driftgauge.core.partition import name_partition
 
     for topic in found.missing:
-        progress(f"{topic}: there is no such topic")
+        progress(f"{topic}: the topic does not exist")
     for partition, reason in sorted(found.unasked.items()):
-        progress(f"{name_partition(partition)}: not asked, {reason}")
-    what = "1 transaction hangs" if len(found.hangs) == 1 else f"{len(found.hangs)} transactions hang"
-    progress(f"{what} in {found.asked} partitions")
+        progress(f"{name_partition(partition)}: not checked, {reason}")
+    summary = "1 transaction hangs" if len(found.hangs) == 1 else f"{len(found.hangs)} transactions hang"
+    progress(f"{summary} in {found.asked} partitions")
 
 
 def _describe(hang: "Hang") -> str:

@@ -134,7 +134,7 @@ class Service:
             try:
                 missing = self._prepare_topics()
             except BrokerError as error:
-                telemetry.works(well=False)
+                telemetry.set_ready(is_ready=False)
                 _log.warning("waiting for the cluster", extra={"error": str(error)})
             else:
                 if not missing:

@@ -284,7 +284,7 @@ class Session:
         if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
-        self._telemetry.works(well=False)
+        self._telemetry.set_ready(is_ready=False)
         self._worker.reset()
         return Settling(self._clock.monotonic_s(), _count_failure(error, state))
 
@@ -300,7 +300,7 @@ class Session:
             if self._clock.monotonic_s() - state.since_s > _LONGEST_SETTLING_S:
                 raise
             return state
-        self._telemetry.works(well=True)
+        self._telemetry.set_ready(is_ready=True)
         return Working(state.aborts)
 
     def _handle_abort(self, error: TransactionAborted, state: SessionState) -> SessionState:

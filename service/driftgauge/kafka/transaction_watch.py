@@ -48,7 +48,7 @@ class TransactionWatch:
             if self._reported.get(partition) != offset:
                 self._reported[partition] = offset
                 writer = _find_writer(self._settings, partition, offset)
-                self._telemetry.hangs(partition, offset, stalled_s, writer)
+                self._telemetry.transaction_hangs(partition, offset, stalled_s, writer)
                 # The next steps report the others, because this one took up to a second.
                 return
 

@@ -1,1 +1,1 @@
-"""What `driftgauge plan` says."""
+"""Planning of window lengths, for `driftgauge plan`."""

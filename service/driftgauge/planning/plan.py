@@ -1,4 +1,4 @@
-"""From the traffic to the windows that suit it, and to what they can find."""
+"""Window lengths for the traffic of a stream, and the power of their tests."""
 
 import math
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.errors import ConfigError
 
-__all__ = ["Candidate", "ClusterNeed", "Plan", "Request", "make_plan", "sensitivity_of"]
+__all__ = ["ClusterNeed", "Plan", "PlanRequest", "WindowCandidate", "make_plan", "resolve_sensitivity"]
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
-# From a quick look to a week, which holds every day's and every weekday's habits.
+# The longest is a week, which contains the daily and the weekly cycle.
 _SIZES_MS = (_HOUR_MS // 12, _HOUR_MS // 4, _HOUR_MS, 6 * _HOUR_MS, _DAY_MS, 7 * _DAY_MS)
 
-_CLUSTERS = 20
-_FEWER_CLUSTERS = (5, 10, 20, 50)
+_DEFAULT_CLUSTERS = 20
+_COMPARED_CLUSTERS = (5, 10, 20, 50)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked.
+class PlanRequest:
+    """The input of a plan.
 
     Attributes:
         events_per_hour: The traffic of one stream, above 0.
-        sensitivity: What the windows are judged by.
+        sensitivity: The baseline's figures and the overdispersion, which determine the power.
         js_divergence: The smallest base-2 divergence worth finding, above 0, 1 at most.
-        mean_shift: The smallest shift worth finding, its Mahalanobis length squared, above 0.
+        mean_shift: The smallest shift worth finding, as a squared Mahalanobis length, above 0.
         false_pages_per_year: The alarm budget over all streams, above 0.
-        streams: How many streams share it, with windows of one size each.
-        daily_cycle: The traffic is another at night than by day.
+        streams: The number of streams that share the budget, with windows of one size each.
+        daily_cycle: Whether the traffic differs between day and night.
     """
 
     events_per_hour: float
@@ -46,19 +46,19 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """What windows of one size can do.
+class WindowCandidate:
+    """Windows of one size, and the power of their tests.
 
     Attributes:
         size_ms: The size, ms.
         count: The events in a window.
-        level: The level of a window.
-        noise_floor: The base-2 divergence to expect without drift; None for next to no events.
-        least_js_divergence: The least divergence found with the power promised; None where none is.
-        least_mean_shift: The least shift found so; None where none is.
-        js_divergence_power: How often the histogram finds the smallest divergence worth finding.
-        mean_shift_power: How often the mean finds the smallest shift worth finding.
-        least_count: The events needed to find both with the power promised; None where none suffices.
+        level: The significance level of a window.
+        noise_floor: The expected base-2 divergence without drift; None for too few events.
+        least_js_divergence: The least divergence found with the target power; None where there is none.
+        least_mean_shift: The least shift found with the target power; None where there is none.
+        js_divergence_power: Power of the histogram's test at the smallest divergence worth finding.
+        mean_shift_power: Power of the mean's test at the smallest shift worth finding.
+        least_count: The events needed to find both with the target power; None where no count suffices.
     """
 
     size_ms: int
@@ -73,19 +73,19 @@ class Candidate:
 
     @property
     def is_enough(self) -> bool:
-        """Whether a window finds both with the power promised."""
+        """Whether a window finds both with the target power."""
         return self.least_count is not None and self.count >= self.least_count
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterNeed:
-    """What a number of clusters costs.
+    """The events and the window that a number of clusters needs.
 
     Attributes:
         clusters: k.
         least_count: The events with which the histogram finds the smallest divergence worth finding, at
-            the level of the window recommended, or of the longest; None where none suffices.
-        size_ms: The shortest window that suits; None where none does.
+            the level of the recommended window, or else of the longest; None where no count suffices.
+        size_ms: The shortest sufficient window, ms; None where there is none.
     """
 
     clusters: int
@@ -95,22 +95,22 @@ class ClusterNeed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer.
+    """Candidate windows for a request, and the recommended one.
 
     Attributes:
-        request: What was asked.
+        request: The input.
         candidates: The windows considered, the shortest first.
-        recommended: The shortest that suits; None where none does.
-        needs: What several numbers of clusters cost, the one asked for among them, the fewest first.
+        recommended: The shortest sufficient window; None where there is none.
+        needs: The needs of several numbers of clusters, including the requested one, the fewest first.
     """
 
-    request: Request
-    candidates: tuple[Candidate, ...]
-    recommended: Candidate | None
+    request: PlanRequest
+    candidates: tuple[WindowCandidate, ...]
+    recommended: WindowCandidate | None
     needs: tuple[ClusterNeed, ...]
 
 
-def sensitivity_of(
+def resolve_sensitivity(
     baseline: Baseline | None,
     *,
     clusters: int | None,
@@ -118,26 +118,28 @@ def sensitivity_of(
     baseline_count: int | None,
     dispersion: float | None,
 ) -> Sensitivity:
-    """Return what windows are judged by: as a baseline is, or as one is meant to be.
+    """Return the sensitivity of windows against a fitted baseline, or against a planned one.
 
     Args:
         baseline: A fitted baseline.
         clusters: k, 2 or more; 20 unless given.
         components: r, 1 or more; 32 unless given.
         baseline_count: m, 1 or more; unlimited unless given.
-        dispersion: The overdispersion, 1 or more, of counts and means alike, whatever is known of
-            the baseline's; 1 where neither is known.
+        dispersion: The overdispersion of counts and means, 1 or more, in place of the baseline's; 1 where
+            both are unknown.
 
     Raises:
-        ConfigError: A baseline is given and something that it says itself as well.
+        ConfigError: Options repeat what the given baseline already states.
     """
     if baseline is None:
-        given = Sensitivity(clusters or _CLUSTERS, components or MAX_COMPONENTS, baseline_count or math.inf)
+        given = Sensitivity(
+            clusters or _DEFAULT_CLUSTERS, components or MAX_COMPONENTS, baseline_count or math.inf
+        )
     else:
-        itself = {"clusters": clusters, "components": components, "baseline-count": baseline_count}
-        twice = [f"--{name}" for name, value in itself.items() if value is not None]
-        if twice:
-            message = f"the baseline says what {', '.join(twice)} would; leave out either --baseline or these"
+        stated = {"clusters": clusters, "components": components, "baseline-count": baseline_count}
+        repeated = [f"--{name}" for name, value in stated.items() if value is not None]
+        if repeated:
+            message = f"--baseline already sets {', '.join(repeated)}; remove --baseline or these options"
             raise ConfigError(message)
         metadata = baseline.metadata
         given = Sensitivity.of(
@@ -148,29 +150,29 @@ def sensitivity_of(
     return replace(given, counts_inflation=dispersion, means_inflation=dispersion)
 
 
-def make_plan(request: Request) -> Plan:
-    """Return which windows suit the traffic and what they can find."""
+def make_plan(request: PlanRequest) -> Plan:
+    """Return the candidate windows for a request, and the recommended one."""
     candidates = tuple(_candidate(request, size_ms) for size_ms in _SIZES_MS)
     recommended = _shortest(request, candidates)
     needs = _needs(request, (recommended or candidates[-1]).level)
     return Plan(request, candidates, recommended, needs)
 
 
-def _candidate(request: Request, size_ms: int) -> Candidate:
+def _candidate(request: PlanRequest, size_ms: int) -> WindowCandidate:
     sensitivity = request.sensitivity
     count = int(request.events_per_hour * size_ms / _HOUR_MS)
     level = window_level(request.false_pages_per_year / request.streams, [size_ms])
     least_count = sensitivity.least_count(level, request.js_divergence, request.mean_shift)
     if count == 0:
-        return Candidate(size_ms, 0, level, None, None, None, 0.0, 0.0, least_count)
+        return WindowCandidate(size_ms, 0, level, None, None, None, 0.0, 0.0, least_count)
     noise_floor = sensitivity.noise_floor(count)
     least_js_divergence = sensitivity.least_js_divergence(count, level)
     least_mean_shift = sensitivity.least_mean_shift(count, level)
-    return Candidate(
+    return WindowCandidate(
         size_ms=size_ms,
         count=count,
         level=level,
-        # Above 1, which no divergence is, the expansion has left its domain.
+        # A divergence is at most 1; above, the series expansion is not valid.
         noise_floor=noise_floor if noise_floor <= 1 else None,
         least_js_divergence=least_js_divergence if least_js_divergence <= 1 else None,
         least_mean_shift=least_mean_shift if least_mean_shift < math.inf else None,
@@ -180,8 +182,8 @@ def _candidate(request: Request, size_ms: int) -> Candidate:
     )
 
 
-def _shortest(request: Request, candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the shortest window that suits; of whole days where the traffic has a daily cycle."""
+def _shortest(request: PlanRequest, candidates: Sequence[WindowCandidate]) -> WindowCandidate | None:
+    """Return the shortest sufficient window; with a daily cycle only whole days qualify."""
     return next(
         (
             candidate
@@ -192,12 +194,12 @@ def _shortest(request: Request, candidates: Sequence[Candidate]) -> Candidate | 
     )
 
 
-def _needs(request: Request, level: float) -> tuple[ClusterNeed, ...]:
+def _needs(request: PlanRequest, level: float) -> tuple[ClusterNeed, ...]:
     needs = []
-    for clusters in sorted({*_FEWER_CLUSTERS, request.sensitivity.clusters}):
+    for clusters in sorted({*_COMPARED_CLUSTERS, request.sensitivity.clusters}):
         sensitivity = replace(request.sensitivity, clusters=clusters)
         other = replace(request, sensitivity=sensitivity)
-        suits = _shortest(other, [_candidate(other, size_ms) for size_ms in _SIZES_MS])
+        shortest = _shortest(other, [_candidate(other, size_ms) for size_ms in _SIZES_MS])
         count = sensitivity.least_js_divergence_count(level, request.js_divergence)
-        needs.append(ClusterNeed(clusters, count, None if suits is None else suits.size_ms))
+        needs.append(ClusterNeed(clusters, count, None if shortest is None else shortest.size_ms))
     return tuple(needs)

@@ -1,4 +1,4 @@
-"""A plan as text for a terminal and as JSON."""
+"""Report of a plan, as text for a terminal and as JSON."""
 
 import math
 import textwrap
@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.budget import MAX_LEVEL
 from driftgauge.core.statistics.power import POWER
-from driftgauge.planning.plan import Candidate, ClusterNeed, Plan
+from driftgauge.planning.plan import ClusterNeed, Plan, WindowCandidate
 
 __all__ = ["as_json", "describe"]
 
-# Below, the chance deviation of the one baseline at hand weighs in every window: the level then
-# holds on average over baselines, and for a few of them not nearly.
+# Below this ratio the level holds only on average over baselines, because the sampling error of the one
+# baseline affects every window.
 _BASELINE_RATIO = 20
 
 _WIDTH = 100
@@ -27,13 +27,13 @@ def describe(plan: Plan) -> str:
 def _question(plan: Plan) -> str:
     request, sensitivity = plan.request, plan.request.sensitivity
     baseline = (
-        "a baseline of far more events than a window"
+        "a baseline with far more events than a window"
         if math.isinf(sensitivity.baseline_count)
         else f"a baseline of {sensitivity.baseline_count:,} events counted"
     )
     facts = {
         "traffic": f"{request.events_per_hour:,g} events an hour",
-        "judged by": f"{sensitivity.clusters:,} clusters and {sensitivity.components:,} components, "
+        "compared by": f"{sensitivity.clusters:,} clusters and {sensitivity.components:,} components, "
         f"against {baseline}",
         "inflation": f"counts {sensitivity.counts_inflation:.3g}, means {sensitivity.means_inflation:.3g} "
         f"(1: independent events)",
@@ -51,11 +51,11 @@ def _table(plan: Plan) -> str:
     ]
     lines += [_row(candidate, is_chosen=candidate is plan.recommended) for candidate in plan.candidates]
     if plan.candidates[-1].level == MAX_LEVEL:
-        lines.append(f"  However generous the budget, the level is {MAX_LEVEL:g} at most.")
+        lines.append(f"  The level is {MAX_LEVEL:g} at most, even with a larger budget.")
     return "\n".join(lines)
 
 
-def _row(candidate: Candidate, *, is_chosen: bool) -> str:
+def _row(candidate: WindowCandidate, *, is_chosen: bool) -> str:
     return (
         f"{'>' if is_chosen else ' '} {format_duration(candidate.size_ms):<6}{candidate.count:>15,}"
         f"{candidate.level:>9.1e}{_number(candidate.noise_floor):>10}"
@@ -71,13 +71,13 @@ def _answer(plan: Plan) -> str:
         return "Recommended: none of these windows."
     answer = (
         f"Recommended: windows of {format_duration(chosen.size_ms)}, the shortest that find the smallest "
-        f"drift with {POWER:.0%} power, of either kind. They bring {chosen.count:,} events where "
+        f"drift of either kind with {POWER:.0%} power. They contain {chosen.count:,} events; "
         f"{_count(chosen.least_count)} are needed."
     )
     if math.isinf(plan.request.sensitivity.baseline_count):
         answer += (
-            f" Let the baseline count {_BASELINE_RATIO * chosen.count:,} events or more; about half of "
-            f"what it is fitted on is counted."
+            f" The baseline should count {_BASELINE_RATIO * chosen.count:,} events or more. A fit counts "
+            f"about half of its vectors."
         )
     return answer
 
@@ -87,7 +87,7 @@ def _needs(plan: Plan) -> str:
     return "\n".join(
         [
             f"Events needed for the smallest divergence at level {level:.1e}, by clusters:",
-            "  clusters      events   shortest window that suits",
+            "  clusters      events   shortest sufficient window",
             *(
                 _need(need, is_asked=need.clusters == plan.request.sensitivity.clusters)
                 for need in plan.needs
@@ -110,7 +110,7 @@ def _count(count: int | None) -> str:
 
 
 def as_json(plan: Plan) -> dict[str, object]:
-    """Return the plan as JSON values; durations as text, null for what there is not."""
+    """Return the plan as JSON values: durations as text, null for missing values."""
     request, sensitivity = plan.request, plan.request.sensitivity
     return {
         "events_per_hour": request.events_per_hour,
@@ -149,7 +149,7 @@ def _warnings(plan: Plan) -> list[str]:
     sensitivity = request.sensitivity
     warnings = []
     if chosen is None:
-        warnings.append(_nothing_suits(plan))
+        warnings.append(_explain_no_window(plan))
     fewer = [
         need
         for need in plan.needs
@@ -162,40 +162,40 @@ def _warnings(plan: Plan) -> list[str]:
         window = format_duration(most.size_ms or 0)
         warnings.append(
             f"{sensitivity.clusters} clusters are many for this traffic: with {most.clusters}, windows of "
-            f"{window} would do. Fit the baseline with --clusters {most.clusters} or fewer."
+            f"{window} are long enough. Fit the baseline with --clusters {most.clusters} or fewer."
         )
     if chosen is not None and sensitivity.baseline_count < _BASELINE_RATIO * chosen.count:
         warnings.append(
             f"The baseline counts {sensitivity.baseline_count / chosen.count:.1f} times the events of a "
-            f"{format_duration(chosen.size_ms)} window. Below {_BASELINE_RATIO} times, its own chance "
-            f"deviation weighs in every window, and false pages may be more than the budget. Let it count "
+            f"{format_duration(chosen.size_ms)} window. Below {_BASELINE_RATIO} times, its sampling "
+            f"error affects every window, and false pages may exceed the budget. Fit a baseline that counts "
             f"{_BASELINE_RATIO * chosen.count:,} or more."
         )
     if request.daily_cycle:
         warnings.append(
-            "A daily cycle looks like drift to a window that holds part of a day, so only whole days are "
-            "recommended. Let the baseline hold whole days as well, and whole weeks where weekends differ."
+            "A daily cycle looks like drift to a window that covers part of a day, so only whole days are "
+            "recommended. Fit the baseline on whole days as well, and on whole weeks if weekends differ."
         )
     if sensitivity.counts_inflation == sensitivity.means_inflation == 1:
         warnings.append(
-            "Events are taken for independent. Where they arrive in related bursts, windows vary more and "
-            "need more events: give --dispersion, which is the size of a burst at most."
+            "The plan assumes independent events. If events arrive in related bursts, windows vary more and "
+            "need more events: set --dispersion, which is at most the size of a burst."
         )
     return warnings
 
 
-def _nothing_suits(plan: Plan) -> str:
+def _explain_no_window(plan: Plan) -> str:
     request, longest = plan.request, plan.candidates[-1]
     if longest.least_count is None:
         unlimited = replace(request.sensitivity, baseline_count=math.inf)
         count = unlimited.least_count(longest.level, request.js_divergence, request.mean_shift) or 0
         return (
-            f"The baseline counts too few events: against {request.sensitivity.baseline_count:,} no window, "
-            f"however long, finds the smallest drift in {POWER:.0%} of cases. Let it count "
+            f"The baseline counts too few events: against {request.sensitivity.baseline_count:,} no window "
+            f"of any length finds the smallest drift with {POWER:.0%} power. Fit a baseline that counts "
             f"{_BASELINE_RATIO * count:,} or more, or look for larger drift."
         )
     return (
         f"No window is long enough: {longest.least_count:,} events are needed, and "
-        f"{format_duration(longest.size_ms)} bring {longest.count:,}. Look for larger drift: "
+        f"{format_duration(longest.size_ms)} contain {longest.count:,}. Look for larger drift: "
         f"--smallest-divergence, --smallest-shift."
     )

@@ -1,1 +1,1 @@
-"""What the service says of itself: metrics, health and logs."""
+"""Telemetry of the service: metrics, health and logs."""

@@ -1,4 +1,4 @@
-"""Every exported metric by its name: the one source of names, labels, help texts and values of streams."""
+"""Catalogue of all exported metrics: the only source of names, labels, help texts and stream values."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Whether the process is alive and ready, as its supervisor asks."""
+"""Liveness and readiness of the process, for its supervisor."""
 
 import logging
 from collections.abc import Collection
@@ -7,37 +7,37 @@ from threading import Lock
 
 from driftgauge.clock import Clock
 
-__all__ = ["Condition", "Health", "Role"]
+__all__ = ["Health", "ReadinessCondition", "Role"]
 
 _log = logging.getLogger(__name__)
 
-# Far above any batch or commit. Kafka has given the partitions to others by then (max.poll.interval.ms).
+# No batch or commit takes this long, and by then Kafka has reassigned the partitions (max.poll.interval.ms).
 _POLL_BOUND_MS = 60_000
 
 
 class Role(StrEnum):
-    """What a process does."""
+    """The stage that a process runs."""
 
     COUNT = "count"
     WINDOWS = "windows"
 
 
-class Condition(StrEnum):
-    """What must be so before the process is ready."""
+class ReadinessCondition(StrEnum):
+    """A condition of readiness; the process is ready while all of its conditions are met."""
 
     BASELINES_LOADED = "baselines_loaded"
     COUNT = "count"
-    """The clients of the role count work: it is in its group, or waits for it."""
+    """The Kafka clients of the role count work: the consumer is in its group, or waits to join it."""
     WINDOWS = "windows"
-    """As `COUNT`, of the role windows."""
+    """The same for the role windows."""
     CLOCK = "clock"
-    """The clock differs from the brokers' by no more than the bound."""
+    """The offset from the brokers' clock is within the bound."""
 
 
 class Health:
-    """Liveness by the movement of the poll loops, readiness by conditions; safe from any thread.
+    """Liveness by the last poll of each role, readiness by conditions; thread-safe.
 
-    Liveness does not ask for the broker: a restart cannot mend it.
+    Liveness does not depend on the broker, because a restart does not repair a broker.
     """
 
     def __init__(
@@ -49,46 +49,46 @@ class Health:
         """Start alive and not ready.
 
         Args:
-            roles: What the process does.
-            clock: The clocks; the monotonic one is used.
-            poll_bound_ms: How long a role's loop may go without a poll.
+            roles: The roles that the process runs.
+            clock: The clocks; only the monotonic one is used.
+            poll_bound_ms: Longest time between two polls of a role, ms.
         """
         self.conditions = (
-            Condition.BASELINES_LOADED,
-            Condition.CLOCK,
-            *(Condition(role.value) for role in roles),
+            ReadinessCondition.BASELINES_LOADED,
+            ReadinessCondition.CLOCK,
+            *(ReadinessCondition(role.value) for role in roles),
         )
         self._clock = clock
         self._poll_bound_ms = poll_bound_ms
         self._polled_ms = dict.fromkeys(roles, self._now_ms())
-        self._unmet = frozenset(self.conditions) - {Condition.CLOCK}
+        self._unmet = frozenset(self.conditions) - {ReadinessCondition.CLOCK}
         self._was_ready = False
         self._lock = Lock()
 
     def polled(self, role: Role) -> None:
-        """Say that a role's poll loop has come round."""
+        """Record a poll of a role."""
         self._polled_ms[role] = self._now_ms()
 
-    def set_ready(self, condition: Condition, *, met: bool) -> None:
-        """Say that a condition is met, or no longer is."""
+    def set_condition(self, condition: ReadinessCondition, *, is_met: bool) -> None:
+        """Set a condition of readiness, and log the change where readiness changes."""
         with self._lock:
-            self._unmet = self._unmet - {condition} if met else self._unmet | {condition}
-            turned = self._was_ready == bool(self._unmet)
+            self._unmet = self._unmet - {condition} if is_met else self._unmet | {condition}
+            has_changed = self._was_ready == bool(self._unmet)
             self._was_ready = not self._unmet
-        if turned:
+        if has_changed:
             missing = self.missing()
             _log.info("not ready" if missing else "ready", extra={"missing": missing})
 
     def since_poll_ms(self) -> int:
-        """Return how long ago the last poll (or the start) was, ms, of the role that has waited longest."""
+        """Return the longest time since the last poll (or the start) of any role, ms."""
         return self._now_ms() - min(self._polled_ms.values())
 
     def is_alive(self) -> bool:
-        """Tell whether every role's poll loop came round within the bound."""
+        """Return whether every role polled within the bound."""
         return self.since_poll_ms() <= self._poll_bound_ms
 
-    def missing(self) -> list[Condition]:
-        """Return the conditions that are not met, sorted; ready where there is none."""
+    def missing(self) -> list[ReadinessCondition]:
+        """Return the unmet conditions, sorted; empty when the process is ready."""
         return sorted(self._unmet)
 
     def _now_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""Logs: one line per message on standard error, as JSON or for the eye."""
+"""Logging to standard error: JSON, or text for a terminal."""
 
 import json
 import logging
@@ -12,27 +12,27 @@ __all__ = ["JsonFormatter", "TextFormatter", "configure_logging", "count_message
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-def _time(record: logging.LogRecord) -> str:
+def _format_time(record: logging.LogRecord) -> str:
     return (
         datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
 
 
-def _extra(record: logging.LogRecord) -> dict[str, Any]:
+def _extra_fields(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object per line: ts, level, event, logger, what the message carries, exception."""
+    """Formats a message as one line of JSON: ts, level, event, logger, the extra fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of one message."""
         line = {
-            "ts": _time(record),
+            "ts": _format_time(record),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,
-            **_extra(record),
+            **_extra_fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -40,33 +40,33 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, event and what the message carries; an exception's traceback below it."""
+    """Formats a message as text: time, level, event, the extra fields; a traceback follows below."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line or lines of one message."""
-        carried = [f"{name}={value}" for name, value in _extra(record).items()]
-        line = " ".join([_time(record), f"{record.levelname:<8}", record.getMessage(), *carried])
+        """Return the text of one message, with its traceback."""
+        fields = [f"{name}={value}" for name, value in _extra_fields(record).items()]
+        line = " ".join([_format_time(record), f"{record.levelname:<8}", record.getMessage(), *fields])
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line
 
 
-class _Tally(logging.Handler):
-    def __init__(self, logged: Callable[[int], None]) -> None:
+class _LevelCounter(logging.Handler):
+    def __init__(self, count: Callable[[int], None]) -> None:
         super().__init__()
-        self._logged = logged
+        self._count = count
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._logged(record.levelno)
+        self._count(record.levelno)
 
 
 def configure_logging(*, as_json: bool) -> None:
-    """Log to standard error from level INFO, and nowhere else."""
+    """Log messages of level INFO and above to standard error only."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def count_messages(logged: Callable[[int], None]) -> None:
-    """Call `logged` with the level of every message that is logged from now on."""
-    logging.getLogger().addHandler(_Tally(logged))
+def count_messages(count: Callable[[int], None]) -> None:
+    """Call `count` with the level of every message logged from now on."""
+    logging.getLogger().addHandler(_LevelCounter(count))

@@ -1,4 +1,4 @@
-"""A metric: its name, its help, and what it shows of a stream at a scrape."""
+"""Definition of a metric: name, labels, unit, help, and its values at a scrape."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,30 +8,30 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from driftgauge.core.windows.changelog import ShardPosition
 from driftgauge.core.windows.result import Score, SegmentResult, WindowResult
-from driftgauge.telemetry.snapshot import ShownStream
+from driftgauge.telemetry.snapshot import StreamView
 
 __all__ = [
     "Family",
-    "Kind",
     "Metric",
+    "MetricType",
     "Samples",
-    "of_newest",
-    "of_score",
-    "of_segment",
-    "of_size",
-    "of_stream",
+    "newest_window_metric",
+    "score_metric",
+    "segment_metric",
+    "size_metric",
+    "stream_metric",
 ]
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
-"""Values with their labels. None has no series: a 0 would say "no drift" where nothing was measured."""
+"""Values with their labels. None has no series: 0 would mean "no drift" where nothing was measured."""
 
 _WINDOW = ("stream", "window")
 
 
-class Kind(StrEnum):
-    """The Prometheus types in use."""
+class MetricType(StrEnum):
+    """The Prometheus metric types in use."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -40,80 +40,86 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric.
+    """The definition of one metric.
 
     Attributes:
-        name: The full name, as it is scraped.
-        labels: Its label names. Values of `stream` and `topic` come from the configuration, never
-            from an event, so that a bad producer cannot mint series; the others are small sets.
+        name: The full name, as scraped.
+        labels: The label names. Values of `stream` and `topic` come from the configuration, never
+            from an event, so that a bad producer cannot create series; the others are small sets.
         unit: The unit, in words.
-        help: What it says, in whole sentences.
-        samples: Returns its values of a stream, with their labels but `stream`; None where observers move it.
-        of_shard: Its value of a shard, by the shard's position; None where it is of no shard.
-        buckets: The bounds of a histogram's buckets.
+        help: The meaning, in whole sentences.
+        samples: Returns the values for a stream, with labels except `stream`; None if observers set them.
+        shard_value: Returns the value for a shard from its position; None for metrics of no shard.
+        buckets: The upper bounds of a histogram's buckets.
     """
 
     name: str
     labels: tuple[str, ...]
     unit: str
     help: str
-    samples: Callable[[ShownStream], Samples] | None = None
-    of_shard: Callable[[ShardPosition], int] | None = None
+    samples: Callable[[StreamView], Samples] | None = None
+    shard_value: Callable[[ShardPosition], int] | None = None
     buckets: tuple[float, ...] = ()
 
     @property
-    def kind(self) -> Kind:
-        """Its Prometheus type."""
+    def type(self) -> MetricType:
+        """The Prometheus type."""
         if self.buckets:
-            return Kind.HISTOGRAM
-        return Kind.COUNTER if self.name.endswith("_total") else Kind.GAUGE
+            return MetricType.HISTOGRAM
+        return MetricType.COUNTER if self.name.endswith("_total") else MetricType.GAUGE
 
     @property
     def documentation(self) -> str:
-        """The text of the HELP line."""
+        """The help_text of the HELP line."""
         return f"{self.help} Unit: {self.unit}."
 
     def family(self) -> Family:
-        """Return the gauge or counter without samples, for what is collected at the time of a scrape."""
-        make = CounterMetricFamily if self.kind is Kind.COUNTER else GaugeMetricFamily
+        """Return a gauge or counter family without samples, to be filled at a scrape."""
+        make = CounterMetricFamily if self.type is MetricType.COUNTER else GaugeMetricFamily
         return make(self.name, self.documentation, labels=self.labels)
 
 
-def of_stream(name: str, unit: str, text: str, value_of: Callable[[ShownStream], float | None]) -> Metric:
-    """Return a metric with one value of a stream."""
-    return Metric(name, ("stream",), unit, text, lambda shown: (((), value_of(shown)),))
+def stream_metric(
+    name: str, unit: str, help_text: str, value_of: Callable[[StreamView], float | None]
+) -> Metric:
+    """Return a metric with one value per stream."""
+    return Metric(name, ("stream",), unit, help_text, lambda view: (((), value_of(view)),))
 
 
-def of_size(name: str, unit: str, text: str, value_of: Callable[[ShownStream, int], float]) -> Metric:
-    """Return a metric with a value of each window size, ms."""
+def size_metric(name: str, unit: str, help_text: str, value_of: Callable[[StreamView, int], float]) -> Metric:
+    """Return a metric with one value per window size; `value_of` gets the size in ms."""
 
-    def samples(shown: ShownStream) -> Samples:
-        return (((window,), value_of(shown, size_ms)) for window, size_ms in shown.sizes())
+    def samples(view: StreamView) -> Samples:
+        return (((window,), value_of(view, size_ms)) for window, size_ms in view.sizes())
 
-    return Metric(name, _WINDOW, unit, text, samples)
-
-
-def of_newest(name: str, unit: str, text: str, value_of: Callable[[WindowResult], float | None]) -> Metric:
-    """Return a metric with a value of the newest closed window of each size."""
-
-    def samples(shown: ShownStream) -> Samples:
-        return (((window,), value_of(result)) for window, result in shown.newest())
-
-    return Metric(name, _WINDOW, unit, text, samples)
+    return Metric(name, _WINDOW, unit, help_text, samples)
 
 
-def of_score(name: str, unit: str, text: str, value_of: Callable[[Score], float]) -> Metric:
-    """Return a metric with a value of the score of the newest closed window of each size."""
-    text += " Absent where the window was not scored."
-    return of_newest(
-        name, unit, text, lambda result: None if result.score is None else value_of(result.score)
+def newest_window_metric(
+    name: str, unit: str, help_text: str, value_of: Callable[[WindowResult], float | None]
+) -> Metric:
+    """Return a metric with one value per window size, from its newest closed window."""
+
+    def samples(view: StreamView) -> Samples:
+        return (((window,), value_of(result)) for window, result in view.newest())
+
+    return Metric(name, _WINDOW, unit, help_text, samples)
+
+
+def score_metric(name: str, unit: str, help_text: str, value_of: Callable[[Score], float]) -> Metric:
+    """Return a metric with one value per window size, from the score of its newest closed window."""
+    help_text += " Absent where the window was not scored."
+    return newest_window_metric(
+        name, unit, help_text, lambda result: None if result.score is None else value_of(result.score)
     )
 
 
-def of_segment(name: str, unit: str, text: str, value_of: Callable[[SegmentResult], float | None]) -> Metric:
-    """Return a metric with a value of each segment of the newest closed window of each size."""
+def segment_metric(
+    name: str, unit: str, help_text: str, value_of: Callable[[SegmentResult], float | None]
+) -> Metric:
+    """Return a metric with one value per window size and segment, from its newest closed window."""
 
-    def samples(shown: ShownStream) -> Samples:
-        return ((labels, value_of(segment)) for labels, segment in shown.segments())
+    def samples(view: StreamView) -> Samples:
+        return ((labels, value_of(segment)) for labels, segment in view.segments())
 
-    return Metric(name, (*_WINDOW, "segment", "value"), unit, text, samples)
+    return Metric(name, (*_WINDOW, "segment", "value"), unit, help_text, samples)

@@ -1,4 +1,4 @@
-"""The service's metrics: created from the catalogue, moved by the observers of the roles."""
+"""The service's Prometheus metrics, created from the catalogue and set by the observers of the roles."""
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 from driftgauge.clock import Clock
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.health import Condition, Health, Role
+from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.registry import Registry
 from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.window_collector import WindowCollector
@@ -22,15 +22,15 @@ _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _STAGES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
 
 NO_STREAM = ""
-"""The label value of records that name no configured stream."""
+"""The `stream` label of records that name no configured stream."""
 
-# A stream's outcomes show once they have occurred: all of them, in every replica, would be too many series.
-# `invalid` may come from either side: the stream may be what is invalid, or the only thing that is not.
+# A stream's series starts with its first outcome, because all outcomes in every replica are too many series.
+# `invalid` occurs with and without a configured stream: the stream's name itself may be the invalid field.
 _REASONS_WITHOUT_STREAM = (Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
 
 
 class Telemetry:
-    """Every metric of the catalogue; `registry` is what a scrape renders."""
+    """All metrics of the catalogue in one registry, which a scrape renders."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Telemetry:
         roles: Collection[Role],
         clock: Clock,
     ) -> None:
-        """Create the metrics, counters at 0 for each label set that can occur, but for those of streams."""
+        """Create the metrics, with counters at 0 for every possible label set except those of streams."""
         self.registry = Registry()
         self.health = health
         self.clock = clock
@@ -54,14 +54,14 @@ class Telemetry:
         self._create_gauges(read, roles)
         ready = self._gauge("driftgauge_ready")
         for condition in health.conditions:
-            ready.labels(condition).set_function(partial(_holds, health, condition))
+            ready.labels(condition).set_function(partial(_condition_value, health, condition))
         self._gauge("driftgauge_build_info").labels(version).set(1)
         GCCollector(self.registry)
         PlatformCollector(self.registry)
         ProcessCollector(registry=self.registry)
 
     def logged(self, level: int) -> None:
-        """A message was logged at this level of the standard library; any thread."""
+        """Count a logged message by its level, as in the standard library; thread-safe."""
         self._log_messages.labels(_LOG_LEVELS[min(max(level // 10, 1), len(_LOG_LEVELS)) - 1]).inc()
 
     def _create_counters(self, topics: Iterable[str], roles: Collection[Role]) -> None:
@@ -121,5 +121,5 @@ class Telemetry:
         )
 
 
-def _holds(health: Health, condition: Condition) -> float:
+def _condition_value(health: Health, condition: ReadinessCondition) -> float:
     return float(condition not in health.missing())

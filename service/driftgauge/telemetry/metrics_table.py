@@ -1,4 +1,4 @@
-"""The metrics reference: `python -m driftgauge.telemetry.metrics_table [--check] [FILE]` writes it."""
+"""Generator of the metrics reference: `python -m driftgauge.telemetry.metrics_table [--check] [FILE]`."""
 
 import sys
 from pathlib import Path
@@ -15,16 +15,16 @@ _END = "<!-- metrics:end -->"
 
 
 def render_table() -> str:
-    """Return the metrics as a markdown table."""
+    """Return the catalogue as a markdown table."""
     rows = [
-        f"| `{metric.name}` | {metric.kind} | {', '.join(metric.labels)} | {metric.unit} | {metric.help} |"
+        f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels)} | {metric.unit} | {metric.help} |"
         for metric in METRICS.values()
     ]
     return "\n".join(["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|", *rows])
 
 
 def replace_table(text: str) -> str:
-    """Return a document with the table between its two markers replaced.
+    """Return a document with the table between its two markers updated.
 
     Raises:
         InputError: The document does not have exactly one of each marker, begin before end.
@@ -33,14 +33,14 @@ def replace_table(text: str) -> str:
     _, end, after = rest.partition(_END)
     if not (begin and end) or _BEGIN in rest or _END in before + after:
         message = (
-            f"the document must hold one {_BEGIN} and, after it, one {_END}; put both where the table goes"
+            f"the document must have one {_BEGIN} and one {_END} after it; add both where the table belongs"
         )
         raise InputError(message)
     return f"{before}{_BEGIN}\n{render_table()}\n{_END}{after}"
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where the table is out of date.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if the table is out of date.")
 @click.argument(
     "document", type=click.Path(exists=True, dir_okay=False, path_type=Path), default="deploy/README.md"
 )

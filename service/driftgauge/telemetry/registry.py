@@ -1,4 +1,4 @@
-"""Where the metrics are held, apart from prometheus_client's global registry."""
+"""Prometheus registry without `_created` series, separate from prometheus_client's global one."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ __all__ = ["Registry"]
 
 
 class Registry(CollectorRegistry):
-    """A registry without the `_created` series that each counter and histogram would add.
+    """A registry without the `_created` series that prometheus_client adds to counters and histograms.
 
-    prometheus_client's own switch for them is one per process.
+    prometheus_client's own switch for these series applies to the whole process.
     """
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families of every collector, without those series."""
+        """Yield the families of all collectors, without `_created` samples."""
         for family in super().collect():
             if family.type in {"counter", "histogram"}:
                 created = f"{family.name}_created"

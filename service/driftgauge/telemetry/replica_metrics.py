@@ -1,13 +1,13 @@
-"""The metrics of a replica: readiness, Kafka partitions, the chain of partials, roles, process."""
+"""Metrics of a replica: readiness, Kafka partitions, the chain of partials, roles, process."""
 
 from driftgauge.telemetry.metric import Metric
 
 __all__ = ["REPLICA_METRICS"]
 
-# From a poll that found a few records to a commit that waits for the broker.
+# The lowest bound fits a poll of a few records, the highest a commit that waits for the broker.
 _DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# From offsets that are known at once to the end of a dead replica's transaction.
+# The lowest bound fits offsets that are known at once, the highest the end of a dead replica's transaction.
 _RESTORE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 
 _PARTITION = ("topic", "partition")
@@ -97,7 +97,7 @@ REPLICA_METRICS = (
         "commits",
         "Commits of partials that start after the offset up to which the shard had counted. The events in"
         " between are missing. Kept in the shard's state.",
-        of_shard=lambda position: position.gaps,
+        shard_value=lambda position: position.gaps,
     ),
     Metric(
         "driftgauge_partials_overlap_total",
@@ -105,14 +105,14 @@ REPLICA_METRICS = (
         "commits",
         "Commits of partials that start before the offset up to which the shard had counted. The events in"
         " between count twice. Kept in the shard's state.",
-        of_shard=lambda position: position.overlaps,
+        shard_value=lambda position: position.overlaps,
     ),
     Metric(
         "driftgauge_partials_orphans_total",
         _SHARD,
         "records",
         "Partials dropped because their commit never became complete. Kept in the shard's state.",
-        of_shard=lambda position: position.orphans,
+        shard_value=lambda position: position.orphans,
     ),
     Metric(
         "driftgauge_consumer_rebalances_total",

@@ -1,4 +1,4 @@
-"""The observer of one role: its methods alone move the role's metrics and write its messages."""
+"""Observer of one role: sets the role's metrics and writes its log messages."""
 
 import logging
 from collections import Counter
@@ -10,7 +10,7 @@ from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
-from driftgauge.telemetry.health import Condition, Role
+from driftgauge.telemetry.health import ReadinessCondition, Role
 from driftgauge.telemetry.metrics import NO_STREAM, Telemetry
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
@@ -19,18 +19,17 @@ __all__ = ["RoleTelemetry", "Stage"]
 
 _log = logging.getLogger(__name__)
 
-# What waits is said this often.
-_COMPLAIN_EVERY_S = 10.0
-# By then every transaction has been committed, or aborted for its timeout.
-_LONG_S = 60.0
-_HANGS = (
-    "a transaction does not end; see driftgauge kafka transactions list, and the runbook "
+_WAIT_LOG_INTERVAL_S = 10.0
+# Kafka commits a transaction, or aborts it at its timeout, in less than this time.
+_MAX_TRANSACTION_S = 60.0
+_HANGING_REMEDY = (
+    "a transaction does not end; run driftgauge kafka transactions list, and see the runbook "
     "DriftgaugeTransactionHanging"
 )
 
 
 class Stage(StrEnum):
-    """The stages of a batch that are timed."""
+    """The timed stages of a batch."""
 
     DECODE = "decode"
     COUNT = "count"
@@ -41,56 +40,58 @@ class Stage(StrEnum):
 
 
 class RoleTelemetry:
-    """Counts, times and logs what one role does; every method is called from the role's thread."""
+    """Sets the metrics of one role and logs its events; only the role's thread calls its methods."""
 
     def __init__(self, telemetry: Telemetry, role: Role, shards: int) -> None:
         self._metrics = telemetry
         self._role = role
-        self._names = telemetry.stream_names
-        self._by_shard: dict[int, list[str]] = {shard: [] for shard in range(shards)}
-        for name in sorted(self._names):
-            self._by_shard[shard_of(name, shards)].append(name)
+        self._stream_names = telemetry.stream_names
+        self._streams_by_shard: dict[int, list[str]] = {shard: [] for shard in range(shards)}
+        for name in sorted(self._stream_names):
+            self._streams_by_shard[shard_of(name, shards)].append(name)
         self._held: set[Partition] = set()
-        self._complained_s: dict[tuple[str, ...], float] = {}
+        self._wait_logged_s: dict[tuple[str, ...], float] = {}
         self._unwritable: set[Partition] = set()
         self._stalled: set[Partition] = set()
-        self._stopped: set[str] = set()
+        self._topics_with_stopped: set[str] = set()
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
         """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
         return self._metrics.batch_duration.labels(stage).time()
 
     def polled(self) -> None:
-        """The consumer polled."""
+        """Record a poll of the role's consumer."""
         self._metrics.health.polled(self._role)
         self._metrics.last_poll.labels(self._role).set(self._metrics.clock.wall_ms() / 1000)
 
-    def works(self, *, well: bool) -> None:
-        """The role's clients work, or do not."""
-        self._metrics.health.set_ready(Condition(self._role.value), met=well)
+    def set_ready(self, *, is_ready: bool) -> None:
+        """Set the role's condition of readiness: its Kafka clients work."""
+        self._metrics.health.set_condition(ReadinessCondition(self._role.value), is_met=is_ready)
 
     def committed(self, unwritable: Collection[Partition] = ()) -> None:
-        """A transaction was committed; what cannot be written to was left out of it."""
+        """Count a committed transaction, which left out the partitions that cannot be written to."""
         self._metrics.commits.labels(self._role, "ok").inc()
         self.unwritable(unwritable)
-        self.works(well=True)
+        self.set_ready(is_ready=True)
 
     def aborted(self, error: str) -> None:
-        """A transaction was aborted; what it held is done again."""
+        """Count and log an aborted transaction, whose work is repeated."""
         self._metrics.commits.labels(self._role, "aborted").inc()
-        self._say(logging.WARNING, "transaction aborted", error=error)
+        self._log_event(logging.WARNING, "transaction aborted", error=error)
 
     def session_lost(self, error: str, pause_s: float) -> None:
-        """The Kafka clients could do no more, and are replaced after a pause; nothing is held meanwhile."""
+        """Count and log the loss of the Kafka clients; until new ones work, the role holds no partition."""
         self._metrics.sessions_lost.labels(self._role).inc()
-        self.works(well=False)
-        self._hold(set())
-        for topic in self._stopped:
+        self.set_ready(is_ready=False)
+        self._set_held(set())
+        for topic in self._topics_with_stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
-        self._say(logging.ERROR, "session lost; the Kafka clients are replaced", error=error, pause_s=pause_s)
+        self._log_event(
+            logging.ERROR, "session lost; the Kafka clients are replaced", error=error, pause_s=pause_s
+        )
 
     def unwritable(self, partitions: Collection[Partition]) -> None:
-        """These partitions cannot be written to; none: all can."""
+        """Replace the set of partitions that cannot be written to, and log new ones."""
         found = set(partitions)
         numbers = Counter(topic for topic, _ in found)
         for topic in {topic for topic, _ in self._unwritable} - numbers.keys():
@@ -98,98 +99,100 @@ class RoleTelemetry:
         for topic, number in numbers.items():
             self._metrics.unwritable.labels(topic).set(number)
         if found - self._unwritable:
-            self._say(
+            self._log_event(
                 logging.ERROR,
-                "partitions cannot be written to; nothing is lost, but it waits for them",
+                "partitions cannot be written to; nothing is lost, the role waits for them",
                 partitions=name_partitions(found),
             )
         self._unwritable = found
 
     def assigned(self, added: Collection[Partition], held: Collection[Partition]) -> None:
-        """These partitions were added to what is held."""
+        """Count and log an assignment; `held` is the whole assignment after it."""
         self._metrics.rebalances.labels(self._role, "assigned").inc()
-        self._hold(set(held))
-        self.works(well=True)
-        self._say(logging.INFO, "partitions assigned", partitions=name_partitions(added))
+        self._set_held(set(held))
+        self.set_ready(is_ready=True)
+        self._log_event(logging.INFO, "partitions assigned", partitions=name_partitions(added))
 
     def revoked(self, partitions: Collection[Partition]) -> None:
-        """These partitions were given up."""
+        """Count and log a revocation."""
         self._metrics.rebalances.labels(self._role, "revoked").inc()
-        self._hold(self._held - set(partitions))
-        self._say(logging.INFO, "partitions revoked", partitions=name_partitions(partitions))
+        self._set_held(self._held - set(partitions))
+        self._log_event(logging.INFO, "partitions revoked", partitions=name_partitions(partitions))
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        """These partitions were taken away without notice."""
+        """Count and log partitions that the group removed without notice."""
         self._metrics.rebalances.labels(self._role, "lost").inc()
-        self._hold(self._held - set(partitions))
-        # Until the group assigns partitions again, be they none.
-        self.works(well=False)
-        self._say(logging.WARNING, "partitions lost", partitions=name_partitions(partitions))
+        self._set_held(self._held - set(partitions))
+        # The next assignment, even an empty one, makes the role ready again.
+        self.set_ready(is_ready=False)
+        self._log_event(logging.WARNING, "partitions lost", partitions=name_partitions(partitions))
 
     def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
-        """The clock differs from the brokers' by so much, which is too much or is not."""
-        self._metrics.health.set_ready(Condition.CLOCK, met=not is_off)
+        """Set the offset from the brokers' clock, ms (None: unknown), and the readiness condition for it."""
+        self._metrics.health.set_condition(ReadinessCondition.CLOCK, is_met=not is_off)
         if offset_ms is not None:
             self._metrics.clock_offset.labels(self._role).set(offset_ms / 1000)
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
-        """These partitions are worked on from now on."""
+        """Record and log that work on these partitions starts after a wait, s."""
         self._metrics.restore_duration.labels(self._role).observe(waited_s)
-        self._complained_s.clear()
-        self._say(
+        self._wait_logged_s.clear()
+        self._log_event(
             logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
         )
 
     def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
-        """These partitions cannot be worked on yet."""
-        if waited_s < _COMPLAIN_EVERY_S:
+        """Log every 10 s that the restore of these partitions is waiting."""
+        if waited_s < _WAIT_LOG_INTERVAL_S:
             return
         named, now_s = name_partitions(partitions), self._metrics.clock.monotonic_s()
-        said_s = self._complained_s.get(tuple(named))
-        if said_s is None or now_s - said_s >= _COMPLAIN_EVERY_S:
-            self._complained_s[tuple(named)] = now_s
-            self._say(
+        logged_s = self._wait_logged_s.get(tuple(named))
+        if logged_s is None or now_s - logged_s >= _WAIT_LOG_INTERVAL_S:
+            self._wait_logged_s[tuple(named)] = now_s
+            self._log_event(
                 logging.WARNING,
                 "restore is waiting",
                 partitions=named,
                 waiting_for=waiting_for,
                 waited_s=round(waited_s),
-                remedy=_HANGS if waited_s > _LONG_S else "wait: transactions time out",
+                remedy=_HANGING_REMEDY if waited_s > _MAX_TRANSACTION_S else "wait: transactions time out",
             )
 
     def stalled(self, waits: Mapping[Partition, float]) -> None:
-        """The stable offsets of these partitions have stood still for so many seconds; no others any more."""
+        """Replace the partitions whose last stable offset does not move, with the time since it moved, s."""
         for topic, partition in self._stalled - waits.keys():
             self._metrics.stalled.remove(topic, partition)
         for (topic, partition), waited_s in waits.items():
             self._metrics.stalled.labels(topic, partition).set(waited_s)
         self._stalled = set(waits)
 
-    def hangs(self, partition: Partition, offset: int, waited_s: float, writer: str | None) -> None:
-        """A transaction in a partition does not end."""
-        self._say(
+    def transaction_hangs(
+        self, partition: Partition, offset: int, waited_s: float, writer: str | None
+    ) -> None:
+        """Log a transaction that does not end, by its first offset in the partition."""
+        self._log_event(
             logging.ERROR,
-            "a transaction does not end; what stands after it in the partition cannot be read",
+            "a transaction does not end; records after it in the partition cannot be read",
             partition=f"{name_partition(partition)}@{offset}",
             open_since_s=round(waited_s),
             producer=writer or "unknown",
-            remedy=_HANGS,
+            remedy=_HANGING_REMEDY,
         )
 
     def stopped(self, topic: str, number: int) -> None:
-        """So many partitions of a topic are held and not worked on."""
-        self._stopped.add(topic)
+        """Set the number of held partitions of a topic that are stopped."""
+        self._topics_with_stopped.add(topic)
         self._metrics.stopped_partitions.labels(topic).set(number)
 
     def partitions_known(self, numbers: Mapping[str, int]) -> None:
-        """Each topic has so many partitions."""
+        """Set the number of partitions of each topic."""
         for topic, number in numbers.items():
             self._metrics.topic_partitions.labels(topic).set(number)
 
     def read_to(self, topic: str, partition: int, *, position: int, end: int) -> None:
-        """The next record to read of a partition is at `position`, and its log ends at `end`.
+        """Set a partition's position, the offset of the next record to read, and its lag behind `end`.
 
-        A partition that is not held is passed over: its series would never be moved again.
+        Partitions that are not held are ignored, because nothing would update their series again.
         """
         if (topic, partition) in self._held:
             self._metrics.position.labels(topic, partition).set(position)
@@ -201,12 +204,12 @@ class RoleTelemetry:
         rejected: Mapping[tuple[str | None, Reason], int],
         lost: Mapping[str, int],
     ) -> None:
-        """A commit counted, rejected and found deleted so many records."""
+        """Count the records of a commit: accepted, rejected, and deleted by Kafka before they were read."""
         for stream, number in accepted.items():
             self._metrics.events.labels(stream, "accepted").inc(number)
         for (named, reason), number in rejected.items():
-            known = named if named in self._names else NO_STREAM
-            self._metrics.events.labels(known, reason).inc(number)
+            label = named if named in self._stream_names else NO_STREAM
+            self._metrics.events.labels(label, reason).inc(number)
         for topic, number in lost.items():
             self._metrics.records_lost.labels(topic).inc(number)
             if number:
@@ -216,23 +219,23 @@ class RoleTelemetry:
                 )
 
     def shards_held(self, shards: Collection[int]) -> None:
-        """These shards are held, and their streams shown; no others any more."""
-        self._metrics.windows.keep(shards)
+        """Stop exporting the streams of all other shards."""
+        self._metrics.windows.keep_only(shards)
 
     def show(self, shard: int, state: ShardState) -> None:
-        """Show a shard's streams as they are now."""
-        self._metrics.windows.show(shard, take_snapshot(state, self._by_shard[shard]))
+        """Export the current state of a shard's streams."""
+        self._metrics.windows.show(shard, take_snapshot(state, self._streams_by_shard[shard]))
 
     def closed(self, shard: int, round_: RoundResult) -> None:
-        """A shard closed or corrected windows, and found events too late or its chain broken."""
+        """Log the round of a shard: windows, late events and breaks in its chain of partials."""
         log_round(shard, round_)
 
-    def _say(self, level: int, message: str, **details: object) -> None:
+    def _log_event(self, level: int, message: str, **details: object) -> None:
         _log.log(level, message, extra={"role": self._role, **details})
 
-    def _hold(self, partitions: set[Partition]) -> None:
+    def _set_held(self, partitions: set[Partition]) -> None:
         for topic, partition in self._held - partitions:
-            # One that was never read has no series, and removing none is no error.
+            # A partition that was never read has no series; removing a missing series is no error.
             for gauge in (self._metrics.position, self._metrics.lag):
                 gauge.remove(topic, partition)
         for topic in {topic for topic, _ in self._held | partitions}:

@@ -1,4 +1,4 @@
-"""What is logged of a shard's round: windows closed and corrected, late events, a chain that is broken."""
+"""Log messages of a shard's round: closed and revised windows, late events, gaps and overlaps of partials."""
 
 import logging
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def log_round(shard: int, round_: RoundResult) -> None:
-    """Log what a shard closed or corrected, found too late, or found missing."""
+    """Log a round: closed and revised windows, late events, and breaks in the chain of partials."""
     for result in round_.results:
         _log_window(result)
     for late in round_.late:

@@ -1,4 +1,4 @@
-"""The HTTP side: /metrics for Prometheus, /livez and /readyz for a supervisor."""
+"""HTTP server: /metrics for Prometheus, /livez and /readyz for a supervisor."""
 
 import gzip
 import logging
@@ -20,15 +20,15 @@ __all__ = ["MetricsServer"]
 
 _log = logging.getLogger(__name__)
 
-# The first byte is served within milliseconds of the start; this only bounds a broken machine.
+# The server starts within milliseconds; the bound only matters on a broken machine.
 _START_TIMEOUT_S = 10.0
-# uvicorn gives requests under way this long (whole seconds), then cancels them.
+# uvicorn cancels running requests after this time, in whole seconds.
 _GRACE_S = 1
 _STOP_TIMEOUT_S = _GRACE_S + 1.0
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it accepts requests."""
+    """A uvicorn server with an event that is set once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -42,13 +42,13 @@ class _Server(uvicorn.Server):
 class MetricsServer:
     """Serves metrics and health from a thread of its own.
 
-    Off the main thread uvicorn leaves the signal handlers alone. Connections are served by one
-    event loop, so a peer that says nothing holds nobody up; metrics are rendered in a pool of
-    threads, so that health is answered even while a rendering hangs.
+    Outside the main thread uvicorn does not change signal handlers. One event loop serves all
+    connections, so a silent peer blocks no other. A thread pool renders metrics, so /livez and
+    /readyz answer even while a rendering hangs.
     """
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
-        """Prepare to serve; port 0 takes any free one."""
+        """Configure the server; port 0 takes any free port."""
         self._host = host
         self._port = port
         config = uvicorn.Config(
@@ -67,28 +67,26 @@ class MetricsServer:
 
     @property
     def port(self) -> int:
-        """The port that is served, once started."""
+        """The port that the server listens on, once started."""
         return self._port
 
     def start(self) -> None:
-        """Listen and begin to serve.
+        """Listen and start to serve.
 
         Raises:
-            ConfigError: The address cannot be listened on.
-            ServiceError: The server did not come up.
+            ConfigError: The server cannot listen on the address.
+            ServiceError: The server did not start in time.
         """
         self._socket = self._listen()
         self._port = self._socket.getsockname()[1]
         self._thread.start()
         if not self._server.accepting.wait(_START_TIMEOUT_S):
-            message = (
-                f"the HTTP server on {self._host} port {self._port} did not start; see the log before this"
-            )
+            message = f"the HTTP server on {self._host} port {self._port} did not start; see the log above"
             raise ServiceError(message)
         _log.info("http server started", extra={"host": self._host, "port": self._port})
 
     def stop(self) -> None:
-        """Stop serving, within about two seconds whatever the requests under way do."""
+        """Stop serving within about two seconds, even while requests are running."""
         self._server.should_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
@@ -110,13 +108,13 @@ class MetricsServer:
     def _serve(self) -> None:
         try:
             self._server.run(sockets=[self._socket])
-        except Exception:  # noqa: BLE001 - logged with its trace
-            # Health can no longer be asked, so the supervisor restarts the process.
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # /livez no longer answers, so the supervisor restarts the process.
             _log.exception("http server failed")
 
 
 def _application(registry: CollectorRegistry, health: Health) -> Starlette:
-    def metrics(request: Request) -> Response:  # not async: Starlette runs it in its thread pool
+    def metrics(request: Request) -> Response:  # not async, so Starlette runs it in its thread pool
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         body = encode(registry)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
@@ -129,7 +127,10 @@ def _application(registry: CollectorRegistry, health: Health) -> Starlette:
         alive = health.is_alive()
         since_poll_s = health.since_poll_ms() / 1000
         if not alive:
-            _log.error("poll loop stands still", extra={"since_poll_seconds": since_poll_s})
+            _log.error(
+                "no poll within the bound; the process must be restarted",
+                extra={"since_poll_seconds": since_poll_s},
+            )
         return JSONResponse(
             {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
         )

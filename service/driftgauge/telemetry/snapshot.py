@@ -1,4 +1,4 @@
-"""What a scrape shows of streams: their configuration, and what the shards knew at their last commits."""
+"""Immutable snapshots for a scrape: stream configuration, and shard state as of the last commit."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from driftgauge.core.windows.shard import ShardState
 
 __all__ = [
     "ShardSnapshot",
-    "ShownStream",
+    "StreamView",
     "WatchedBaseline",
     "WatchedStream",
     "take_snapshot",
@@ -21,12 +21,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class WatchedBaseline:
-    """What is exported of a baseline while it is in force.
+    """The exported properties of a baseline.
 
     Attributes:
-        reference: What the stream is compared with.
-        model_version: The model version it was fitted on; None where it names none.
-        created_ms: When it was fitted, wall time.
+        reference: The reference that windows are compared with.
+        model_version: The model version of its vectors; None where the baseline names none.
+        created_ms: Time of the fit, wall time, ms.
     """
 
     reference: Reference
@@ -36,13 +36,14 @@ class WatchedBaseline:
 
 @dataclass(frozen=True, slots=True)
 class WatchedStream:
-    """What is exported of a stream before its first event.
+    """The exported configuration of a stream.
 
     Attributes:
-        spec: How it is watched.
-        baselines: Its baselines.
-        drift_severity: How urgent drift is: critical, warning or info.
-        overdue_ms: How long after a window was closed the next one is overdue; None: as `StreamSpec` has it.
+        spec: The stream's specification.
+        baselines: The stream's baselines.
+        drift_severity: The urgency of drift: critical, warning or info.
+        overdue_ms: Time after the closing of a window at which the next one is overdue; None: the default
+            of `StreamSpec`.
     """
 
     spec: StreamSpec
@@ -50,24 +51,24 @@ class WatchedStream:
     drift_severity: str
     overdue_ms: int | None = None
 
-    def in_force(self, time_ms: int) -> WatchedBaseline:
-        """Return the baseline that is in force at an event time."""
+    def baseline_at(self, time_ms: int) -> WatchedBaseline:
+        """Return the baseline in force at an event time."""
         reference = self.spec.baseline_at(time_ms)
         return next(baseline for baseline in self.baselines if baseline.reference is reference)
 
     def overdue_after(self, size_ms: int) -> int:
-        """Return how long after a window of a size was closed the next one is overdue, ms."""
+        """Return the time after the closing of a window of this size at which the next one is overdue, ms."""
         return self.overdue_ms or self.spec.overdue_ms(size_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSnapshot:
-    """One stream; nothing in it changes any more, so that taking it copies nothing.
+    """The state of one stream; all parts are immutable, so a snapshot copies nothing.
 
     Attributes:
-        status: Its progress and totals.
-        newest: The newest closed window of each size, ms, that has one.
-        open_windows: How many windows of each size, ms, hold events and are not final.
+        status: The stream's progress and totals.
+        newest: The newest closed window by size, ms; sizes without one are missing.
+        open_windows: The number of windows by size, ms, that hold events and are not final.
     """
 
     status: StreamStatus
@@ -76,24 +77,24 @@ class StreamSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownStream:
-    """All that a scrape shows of a stream; `baseline` is the one in force now."""
+class StreamView:
+    """Everything that a scrape exports for a stream; `baseline` is the one in force now."""
 
     watched: WatchedStream
-    known: StreamSnapshot
+    snapshot: StreamSnapshot
     baseline: WatchedBaseline
 
     def sizes(self) -> Iterator[tuple[str, int]]:
-        """Yield each window size, by name and in ms."""
+        """Yield each window size as text and in ms."""
         return ((format_duration(size_ms), size_ms) for size_ms in self.watched.spec.sizes_ms)
 
     def newest(self) -> Iterator[tuple[str, WindowResult]]:
-        """Yield the newest closed window of each size that has one."""
-        newest = self.known.newest
+        """Yield the newest closed window of each size that has one, with the size as text."""
+        newest = self.snapshot.newest
         return ((window, newest[size_ms]) for window, size_ms in self.sizes() if size_ms in newest)
 
     def segments(self) -> Iterator[tuple[tuple[str, ...], SegmentResult]]:
-        """Yield the segments of these windows, each with its labels."""
+        """Yield the segments of the newest closed windows, each with its labels."""
         for window, result in self.newest():
             for segment in result.segments:
                 yield (window, *segment.segment), segment
@@ -101,25 +102,25 @@ class ShownStream:
 
 @dataclass(frozen=True, slots=True)
 class ShardSnapshot:
-    """One shard: its configured streams, and its position, which counts how often its chain was broken."""
+    """The state of one shard: its configured streams, and its position with the counts of broken chains."""
 
     streams: Mapping[str, StreamSnapshot]
     position: ShardPosition
 
 
-_NOTHING = StreamSnapshot(StreamStatus(), {}, {})
+_EMPTY = StreamSnapshot(StreamStatus(), {}, {})
 
 
 def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
-    """Return what a scrape shows of a shard and its streams, those without events among them.
+    """Return a snapshot of a shard and its streams, including streams without events.
 
-    Taken at every commit, so that it must cost little for each stream, however many windows are open.
+    Every commit takes a snapshot, so the cost per stream must not grow with the number of open windows.
     """
-    return ShardSnapshot({stream: _take_stream(state, stream) for stream in streams}, state.position)
+    return ShardSnapshot({stream: _snapshot_stream(state, stream) for stream in streams}, state.position)
 
 
-def _take_stream(state: ShardState, stream: str) -> StreamSnapshot:
-    known = state.streams.get(stream)
-    if known is None:
-        return _NOTHING
-    return StreamSnapshot(known.status, known.newest, state.open_windows(stream))
+def _snapshot_stream(state: ShardState, stream: str) -> StreamSnapshot:
+    found = state.streams.get(stream)
+    if found is None:
+        return _EMPTY
+    return StreamSnapshot(found.status, found.newest, state.open_windows(stream))

@@ -1,27 +1,27 @@
-"""The metrics of a stream: totals, alarm, configured limits, watermark, and the baseline in force."""
+"""Metrics of a stream: totals, alarm, configured limits, watermark, and the baseline in force."""
 
 from driftgauge.core.windows.result import Verdict
-from driftgauge.telemetry.metric import Metric, Samples, of_size, of_stream
-from driftgauge.telemetry.snapshot import ShownStream
+from driftgauge.telemetry.metric import Metric, Samples, size_metric, stream_metric
+from driftgauge.telemetry.snapshot import StreamView
 
 __all__ = ["BASELINE_METRICS", "LIMIT_METRICS", "TOTAL_METRICS"]
 
 
-def _watermark_s(shown: ShownStream) -> float | None:
-    watermark_ms = shown.known.status.watermark_ms
+def _watermark_s(view: StreamView) -> float | None:
+    watermark_ms = view.snapshot.status.watermark_ms
     return None if watermark_ms is None else watermark_ms / 1000
 
 
-def _baseline_ratios(shown: ShownStream) -> Samples:
-    counts = shown.baseline.reference.counts
+def _baseline_ratios(view: StreamView) -> Samples:
+    counts = view.baseline.reference.counts
     for cluster, ratio in enumerate((counts / counts.sum()).tolist()):
         yield (str(cluster),), ratio
 
 
-def _closed(shown: ShownStream) -> Samples:
-    for window, size_ms in shown.sizes():
+def _windows_closed(view: StreamView) -> Samples:
+    for window, size_ms in view.sizes():
         for verdict in Verdict:
-            yield (window, verdict), shown.known.status.closed.get((size_ms, verdict), 0)
+            yield (window, verdict), view.snapshot.status.closed.get((size_ms, verdict), 0)
 
 
 TOTAL_METRICS = (
@@ -34,12 +34,12 @@ TOTAL_METRICS = (
         " names no configured stream; those series start at 0. A stream's series starts with the first"
         " record of that outcome on the replica, so rate() misses the first commit.",
     ),
-    of_size(
+    size_metric(
         "driftgauge_late_events_total",
         "events",
         "Events that arrived after their window of this size could no longer be corrected. A larger window"
         " may still have counted the event. Kept in the shard's state.",
-        lambda shown, size_ms: shown.known.status.late.get(size_ms, 0),
+        lambda view, size_ms: view.snapshot.status.late.get(size_ms, 0),
     ),
     Metric(
         "driftgauge_windows_closed_total",
@@ -47,29 +47,29 @@ TOTAL_METRICS = (
         "windows",
         "Windows closed, by verdict: ok, warning, drift, insufficient, incomplete. A window whose verdict"
         " changes in a revision counts under both. Kept in the shard's state.",
-        _closed,
+        _windows_closed,
     ),
-    of_size(
+    size_metric(
         "driftgauge_window_revisions_total",
         "revisions",
         "Closed windows published again, because late events or a delayed partition changed the result."
         " Kept in the shard's state.",
-        lambda shown, size_ms: shown.known.status.revised.get(size_ms, 0),
+        lambda view, size_ms: view.snapshot.status.revised.get(size_ms, 0),
     ),
-    of_size(
+    size_metric(
         "driftgauge_alarm_active",
         "1 or 0",
         "1 where the last conclusive window (ok, warning or drift) says drift. Incomplete and insufficient"
         " windows end no alarm.",
-        lambda shown, size_ms: size_ms in shown.known.status.alarms,
+        lambda view, size_ms: size_ms in view.snapshot.status.alarms,
     ),
-    of_size(
+    size_metric(
         "driftgauge_windows_open",
         "windows",
         "Windows that hold events and still accept events or corrections.",
-        lambda shown, size_ms: shown.known.open_windows.get(size_ms, 0),
+        lambda view, size_ms: view.snapshot.open_windows.get(size_ms, 0),
     ),
-    of_stream(
+    stream_metric(
         "driftgauge_watermark_timestamp_seconds",
         "seconds since the epoch, event time",
         "Watermark of the stream: the event time up to which the stream is considered complete. Absent while"
@@ -79,45 +79,45 @@ TOTAL_METRICS = (
 )
 
 LIMIT_METRICS = (
-    of_size(
+    size_metric(
         "driftgauge_window_duration_seconds",
         "seconds",
         "Configured length of the windows.",
         lambda _, size_ms: size_ms / 1000,
     ),
-    of_size(
+    size_metric(
         "driftgauge_window_min_events",
         "events",
         "Configured number of events below which a window is not scored.",
-        lambda shown, _: shown.watched.spec.min_events,
+        lambda view, _: view.watched.spec.min_events,
     ),
-    of_size(
+    size_metric(
         "driftgauge_window_overdue_seconds",
         "seconds",
         "Time since driftgauge_window_closed_timestamp_seconds after which a window is overdue."
         " overdue_after sets it; the default is two windows plus the configured waiting times.",
-        lambda shown, size_ms: shown.watched.overdue_after(size_ms) / 1000,
+        lambda view, size_ms: view.watched.overdue_after(size_ms) / 1000,
     ),
-    of_stream(
+    stream_metric(
         "driftgauge_alarm_p_value",
         "probability",
         "A window is significant where driftgauge_window_p_value is below this level, the window's share of"
         " the alarm budget.",
-        lambda shown: shown.watched.spec.alarm.overall_level,
+        lambda view: view.watched.spec.alarm.overall_level,
     ),
-    of_stream(
+    stream_metric(
         "driftgauge_alarm_js_excess",
         "none, 0 to 1",
         "A window is large where driftgauge_window_js_excess reaches this floor, or"
         " driftgauge_window_mean_shift_excess reaches driftgauge_alarm_mean_shift_excess.",
-        lambda shown: shown.watched.spec.alarm.js_excess_floor,
+        lambda view: view.watched.spec.alarm.js_excess_floor,
     ),
-    of_stream(
+    stream_metric(
         "driftgauge_alarm_mean_shift_excess",
         "squared standard deviations",
         "A window is large where driftgauge_window_mean_shift_excess reaches this floor, or"
         " driftgauge_window_js_excess reaches driftgauge_alarm_js_excess.",
-        lambda shown: shown.watched.spec.alarm.mean_shift_excess_floor,
+        lambda view: view.watched.spec.alarm.mean_shift_excess_floor,
     ),
     Metric(
         "driftgauge_alarm_severity_info",
@@ -125,7 +125,7 @@ LIMIT_METRICS = (
         "none, always 1",
         "Configured urgency of drift of this stream: critical, warning or info. Only the owner of the"
         " stream's shard exports a stream's metrics; driftgauge_events_total is the exception.",
-        lambda shown: (((shown.watched.drift_severity,), 1),),
+        lambda view: (((view.watched.drift_severity,), 1),),
     ),
 )
 
@@ -135,13 +135,13 @@ BASELINE_METRICS = (
         ("stream", "baseline", "model_version"),
         "none, always 1",
         "The baseline in force and the model version of its vectors (empty where the baseline names none).",
-        lambda shown: (((shown.baseline.reference.baseline_id, shown.baseline.model_version or ""), 1),),
+        lambda view: (((view.baseline.reference.baseline_id, view.baseline.model_version or ""), 1),),
     ),
-    of_stream(
+    stream_metric(
         "driftgauge_baseline_created_timestamp_seconds",
         "seconds since the epoch, wall time",
         "Time at which the baseline in force was fitted.",
-        lambda shown: shown.baseline.created_ms / 1000,
+        lambda view: view.baseline.created_ms / 1000,
     ),
     Metric(
         "driftgauge_baseline_cluster_ratio",

@@ -1,4 +1,4 @@
-"""The metrics of the newest closed window: score, verdict, clusters, segments, state."""
+"""Metrics of the newest closed window: score, verdict, clusters, segments, state."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.telemetry.metric import Metric, Samples, of_newest, of_score, of_segment
-from driftgauge.telemetry.snapshot import ShownStream
+from driftgauge.telemetry.metric import Metric, Samples, newest_window_metric, score_metric, segment_metric
+from driftgauge.telemetry.snapshot import StreamView
 
 __all__ = ["WINDOW_METRICS"]
 
@@ -15,7 +15,7 @@ _WINDOW = ("stream", "window")
 _CLUSTER = (*_WINDOW, "cluster_id")
 
 
-def _contributions(result: WindowResult) -> Sequence[float]:
+def _signed_contributions(result: WindowResult) -> Sequence[float]:
     signed = result.signed_contributions
     return () if signed is None else signed.tolist()
 
@@ -25,108 +25,108 @@ def _ratios(counts: NDArray[np.int64]) -> Sequence[float]:
     return ratios
 
 
-def _clusters(shown: ShownStream, values_of: Callable[[WindowResult], Sequence[float]]) -> Samples:
-    for window, result in shown.newest():
+def _clusters(view: StreamView, values_of: Callable[[WindowResult], Sequence[float]]) -> Samples:
+    for window, result in view.newest():
         for cluster, value in enumerate(values_of(result)):
             yield (window, str(cluster)), value
 
 
-def _verdicts(shown: ShownStream) -> Samples:
-    for window, result in shown.newest():
+def _verdicts(view: StreamView) -> Samples:
+    for window, result in view.newest():
         for verdict in Verdict:
             yield (window, verdict), verdict is result.verdict
 
 
-def _segment_verdicts(shown: ShownStream) -> Samples:
-    for labels, segment in shown.segments():
+def _segment_verdicts(view: StreamView) -> Samples:
+    for labels, segment in view.segments():
         for verdict in Verdict:
             yield (*labels, verdict), verdict is segment.verdict
 
 
-def _missing(shown: ShownStream) -> Samples:
-    for window, result in shown.newest():
+def _missing_partitions(view: StreamView) -> Samples:
+    for window, result in view.newest():
         for topic, partition in result.missing:
             yield (window, topic, str(partition)), 1
 
 
 _SCORE_METRICS = (
-    of_score(
+    score_metric(
         "driftgauge_window_js_divergence",
         "none, 0 to 1",
         "Jensen-Shannon divergence, base 2, between the newest closed window and the baseline. The"
         " divergence, not its square root.",
         lambda score: score.js_divergence,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_js_distance",
         "none, 0 to 1",
         "Jensen-Shannon distance, the square root of driftgauge_window_js_divergence.",
         lambda score: score.js_distance,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_noise_floor",
         "none, 0 to 1",
         "Expected Jensen-Shannon divergence of a window with this event count and no drift.",
         lambda score: score.noise_floor,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_js_excess",
         "none, -1 to 1",
         "driftgauge_window_js_divergence minus driftgauge_window_noise_floor. Negative values are below the"
         " noise.",
         lambda score: score.js_excess,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_js_p_value",
         "probability",
         "p-value of the divergence: the probability of a divergence this large without drift.",
         lambda score: score.js_p_value,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_mean_shift_t2",
         "none, 0 or more",
         "Hotelling's T2 of the mean shift along the baseline's leading components.",
         lambda score: score.mean_shift.t2,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_mean_shift_excess",
         "squared standard deviations",
         "Size of the mean shift: its squared Mahalanobis length minus the expected value without drift."
         " It does not depend on the event count.",
         lambda score: score.mean_shift.excess,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_mean_shift_p_value",
         "probability",
         "p-value of T2: the probability of a T2 this large without drift.",
         lambda score: score.mean_shift.p_value,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_centroid_distance",
         "the vectors' own unit",
         "Length of the mean shift along the baseline's leading components.",
         lambda score: score.mean_shift.centroid_distance,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_centroid_p_value",
         "probability",
         "p-value of the centroid distance: the probability of a distance this long without drift.",
         lambda score: score.mean_shift.centroid_p_value,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_p_value",
         "probability",
         "Combined p-value of the divergence, T2 and the centroid distance. The verdict uses this value.",
         lambda score: score.p_value,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_calibrated",
         "1 or 0",
         "1 where the p-values use a measured dependence between events. At 0 the dependence is guessed or"
         " unknown, and p-values may be too small where events come in bursts.",
         lambda score: score.calibrated,
     ),
-    of_score(
+    score_metric(
         "driftgauge_window_novelty_ratio",
         "ratio, 0 to 1",
         "Share of the events further from their centroid than 99 % of the baseline's vectors. About 0.01"
@@ -145,14 +145,14 @@ _VERDICT_METRICS = (
         " are in doubt).",
         _verdicts,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_slow_drift",
         "standard deviations",
         "CUSUM of the evidence of the stream's windows. Absent where the newest closed window is incomplete"
         " or was not scored.",
         lambda result: result.slow_drift,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_slow_drift_limit",
         "standard deviations",
         "Value of driftgauge_window_slow_drift from which the verdict is warning. Without drift the"
@@ -169,32 +169,32 @@ _CLUSTER_METRICS = (
         "Contribution of each cluster to driftgauge_window_js_divergence, which is the sum of the absolute"
         " values. Negative where the cluster's share is below the baseline's. Absent where the window was"
         " not scored.",
-        lambda shown: _clusters(shown, _contributions),
+        lambda view: _clusters(view, _signed_contributions),
     ),
     Metric(
         "driftgauge_window_cluster_ratio",
         _CLUSTER,
         "ratio, 0 to 1",
         "Share of the newest closed window's events in each cluster.",
-        lambda shown: _clusters(shown, lambda result: _ratios(result.counts)),
+        lambda view: _clusters(view, lambda result: _ratios(result.counts)),
     ),
 )
 
 _SEGMENT_METRICS = (
-    of_segment(
+    segment_metric(
         "driftgauge_window_segment_events",
         "events",
         "Events of the newest closed window in each segment.",
         lambda segment: segment.count,
     ),
-    of_segment(
+    segment_metric(
         "driftgauge_window_segment_js_divergence",
         "none, 0 to 1",
         "Jensen-Shannon divergence, base 2, between the segment's events and the same segment of the"
         " baseline. Absent where the segment was not scored.",
         lambda segment: segment.js_divergence,
     ),
-    of_segment(
+    segment_metric(
         "driftgauge_window_segment_adjusted_p_value",
         "probability",
         "Combined p-value of the segment, adjusted for the number of segments (Benjamini-Hochberg). Absent"
@@ -211,19 +211,19 @@ _SEGMENT_METRICS = (
 )
 
 _STATE_METRICS = (
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_events",
         "events",
         "Events of the newest closed window.",
         lambda result: result.count,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_revision",
         "revisions",
         "Revision of the newest closed window: 0 at first, one more for each correction.",
         lambda result: result.revision,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_complete",
         "1 or 0",
         "1 where the newest closed window is judged in full. At 0 a partition had not passed the window's"
@@ -236,28 +236,28 @@ _STATE_METRICS = (
         "none, always 1",
         "A partition that had not passed the end of the newest closed window when the window was published,"
         " or for which the stream no longer waits.",
-        _missing,
+        _missing_partitions,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_events_lost",
         "1 or 0",
         "1 where events of the newest closed window may be lost: to the retention of the events topic, or to"
         " a gap in the partials.",
         lambda result: result.events_lost,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_counted_twice",
         "1 or 0",
         "1 where events of the newest closed window may be counted twice, because partials overlap.",
         lambda result: result.counted_twice,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_end_timestamp_seconds",
         "seconds since the epoch, event time",
         "End of the newest closed window. Windows that were not scored advance this time, too.",
         lambda result: result.window.end_ms / 1000,
     ),
-    of_newest(
+    newest_window_metric(
         "driftgauge_window_closed_timestamp_seconds",
         "seconds since the epoch, wall time",
         "Time at which the newest closed window was closed or last corrected.",

@@ -57,7 +57,7 @@ def run(installation, monkeypatch, *arguments):
         group=installation.internal.group,
         windows_group=installation.internal.windows_group,
     )
-    monkeypatch.setattr(transactions, "settings_of", lambda _: settings)
+    monkeypatch.setattr(transactions, "read_settings", lambda _: settings)
     done = CliRunner().invoke(
         cli, ["kafka", "transactions", *arguments, "--config", "driftgauge.yaml"], catch_exceptions=False
     )

@@ -1,4 +1,4 @@
-"""The alarms of a track, and what they were worth."""
+"""Timelines of windows and the evaluation of their alarms."""
 
 from dataclasses import replace
 
@@ -7,23 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.backtest.track import Point, Track, tracks_of
+from driftgauge.backtest.timeline import build_timelines
 from driftgauge.core.windows.result import SegmentResult, Verdict
-from driftgauge.core.windows.window import Window
+from tests.backtest.builders import DAY_MS, HOUR_MS, LETTERS, build_timeline
 from tests.telemetry.builders import build_result
-
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdict.INSUFFICIENT}
-
-
-def track(verdicts, *, size_ms=HOUR_MS, first=0):
-    """A track whose windows say, in this order: o(k), w(arning), D(rift), i(nsufficient)."""
-    points = tuple(
-        Point(Window(size_ms, (first + place) * size_ms), 100, LETTERS[letter], 0.1, 0.01, 0.2, 0.5)
-        for place, letter in enumerate(verdicts)
-    )
-    return Track("images", size_ms, None, points)
 
 
 def starts(points):
@@ -34,45 +21,45 @@ def starts(points):
     ("verdicts", "pages"),
     [("ooo", []), ("DDD", [0]), ("oDDoD", [1, 4]), ("wDwD", [1, 3]), ("iDi", [1])],
 )
-def test_a_page_is_drift_where_there_was_none_in_the_window_before(verdicts, pages):
-    assert starts(track(verdicts).pages) == pages
+def test_page_is_drift_after_window_without_drift(verdicts, pages):
+    assert starts(build_timeline(verdicts).pages) == pages
 
 
 @given(st.text("owDi", min_size=1, max_size=40))
-def test_as_many_windows_say_something_as_there_are(verdicts):
-    found = track(verdicts).verdicts()
+def test_verdict_counts_sum_to_windows(verdicts):
+    found = build_timeline(verdicts).verdicts()
     assert {verdict: verdicts.count(letter) for letter, verdict in LETTERS.items()}.items() <= found.items()
     assert sum(found.values()) == len(verdicts)
 
 
-def test_what_comes_before_the_drift_is_false_and_what_comes_after_is_late_by_so_much():
-    outcome = track("oDowo" + "owDD").judge(5 * HOUR_MS)
+def test_alarms_before_drift_are_false_and_later_ones_have_delay():
+    outcome = build_timeline("oDowo" + "owDD").evaluate(5 * HOUR_MS)
     assert (outcome.clean, outcome.false_pages, outcome.false_alarms) == (5, 1, 2)
     assert outcome.pages_per_year == pytest.approx(8766 / 5)
     assert (outcome.warned_after, outcome.paged_after, outcome.paged_after_ms) == (2, 3, 3 * HOUR_MS)
 
 
-def test_a_window_that_drift_begins_in_is_not_clean():
-    outcome = track("oD").judge(HOUR_MS + 1)
+def test_window_that_contains_start_of_drift_is_not_clean():
+    outcome = build_timeline("oD").evaluate(HOUR_MS + 1)
     assert (outcome.clean, outcome.false_pages, outcome.paged_after) == (1, 0, 1)
     assert outcome.paged_after_ms == HOUR_MS - 1
 
 
-def test_where_nothing_came_nothing_is_said():
-    outcome = track("oo").judge(0)
+def test_evaluation_without_alarms_has_no_delay():
+    outcome = build_timeline("oo").evaluate(0)
     assert (outcome.clean, outcome.pages_per_year) == (0, None)
     assert (outcome.warned_after, outcome.paged_after, outcome.paged_after_ms) == (None, None, None)
 
 
-def test_alarms_are_counted_by_the_hour_in_which_their_windows_begin():
-    hours = track("w" + "o" * 23 + "D" + "o" * 4 + "w").alarms_by_hour()
+def test_alarms_are_counted_by_starting_hour():
+    hours = build_timeline("w" + "o" * 23 + "D" + "o" * 4 + "w").alarms_by_hour()
     assert hours == [2, 0, 0, 0, 0, 1, *[0] * 18]
-    assert track("DDD", size_ms=DAY_MS).alarms_by_hour() is None
+    assert build_timeline("DDD", size_ms=DAY_MS).alarms_by_hour() is None
 
 
-def test_alarms_that_gather_at_night_are_told_over_midnight_too():
+def test_peak_hours_may_span_midnight():
     night = "".join("w" if hour in {23, 0, 1, 2} else "o" for hour in range(24))
-    busy = track(night * 3).busy_hours()
+    busy = build_timeline(night * 3).peak_alarm_hours()
     assert busy is not None
     start, end = busy
     assert (end - start) % 24 == 8
@@ -80,11 +67,11 @@ def test_alarms_that_gather_at_night_are_told_over_midnight_too():
 
 
 @pytest.mark.parametrize("verdicts", ["w" * 24, "owo", "o" * 48])
-def test_alarms_at_all_hours_or_hardly_any_gather_nowhere(verdicts):
-    assert track(verdicts).busy_hours() is None
+def test_spread_or_few_alarms_have_no_peak_hours(verdicts):
+    assert build_timeline(verdicts).peak_alarm_hours() is None
 
 
-def test_the_first_complete_revision_of_a_window_stands_and_segments_are_tracks_of_their_own():
+def test_timelines_use_first_complete_revision_and_separate_segments():
     segment = SegmentResult(
         ("country", "de"), 40, 0.2, 0.19, 0.3, 0.001, 0.002, calibrated=False, verdict=Verdict.DRIFT
     )
@@ -97,16 +84,16 @@ def test_the_first_complete_revision_of_a_window_stands_and_segments_are_tracks_
         build_result(number=1, size_ms=DAY_MS),
         build_result(number=1, stream="texts"),
     ]
-    tracks = tracks_of(results)
-    assert [(found.stream, found.size_ms, found.segment) for found in tracks] == [
+    timelines = build_timelines(results)
+    assert [(found.stream, found.size_ms, found.segment) for found in timelines] == [
         ("images", HOUR_MS, None),
         ("images", HOUR_MS, ("country", "de")),
         ("images", DAY_MS, None),
         ("texts", HOUR_MS, None),
     ]
-    hours = tracks[0].points
+    hours = timelines[0].points
     assert starts(hours) == [1, 2]
     assert hours[0].verdict is Verdict.DRIFT
     assert hours[0].count == int(np.sum(first.counts))
-    (of_segment,) = tracks[1].points
+    (of_segment,) = timelines[1].points
     assert (of_segment.count, of_segment.p_value, of_segment.verdict) == (40, 0.002, Verdict.DRIFT)

@@ -1,0 +1,123 @@
+"""All commands: their help, what they import, and usage errors."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from driftgauge.cli import cli
+from tests.cli.builders import TIMEOUT_S, run
+
+
+def modules_loaded_by(statement):
+    """Return the modules that a new interpreter has loaded after a statement, two levels deep."""
+    program = f"{statement}; import sys; print(*sys.modules)"
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+    )
+    paths = [name.split(".") for name in completed.stdout.split()]
+    return {".".join(path[:depth]) for path in paths for depth in (1, 2)}
+
+
+def command_paths(group, path=()):
+    """Yield the arguments that name each command and group."""
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from command_paths(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(command_paths(cli)), ids=" ".join)
+def test_command_prints_help(path):
+    result = CliRunner().invoke(cli, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    summary = result.output.split("\n\n")[1].strip()
+    assert summary.split()[0][0].isupper()
+
+
+def test_command_line_has_exactly_documented_commands():
+    assert {" ".join(path) for path in command_paths(cli)} == {
+        "",
+        "serve",
+        "replay",
+        "publish",
+        "plan",
+        "backtest",
+        "health",
+        "kafka",
+        "kafka reshard",
+        "kafka transactions",
+        "kafka transactions list",
+        "kafka transactions resolve",
+        "config",
+        "config check",
+        "baseline",
+        "baseline fit",
+        "baseline show",
+        "baseline compare",
+    }
+
+
+def test_module_runs_as_command():
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("driftgauge, version ")
+
+
+@pytest.mark.parametrize("module", ["driftgauge.app", "driftgauge.cli"])
+def test_serving_imports_no_heavy_libraries(module):
+    loaded = modules_loaded_by(f"import {module}")
+    assert {"driftgauge", "confluent_kafka", "numpy"} <= loaded
+    assert not {"sklearn", "matplotlib", "joblib", "pandas"} & loaded
+    # The statistics need scipy.special; the rest of scipy takes longer to load than the whole service.
+    public = {name for name in loaded if name.startswith("scipy.") and not name.startswith("scipy._")}
+    assert public <= {"scipy.special", "scipy.version"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["serve"], "Missing option '--config'"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["replay", "--config", "x.yaml"], "Missing argument 'FILES...'"),
+        (["serve", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
+        (["config", "check", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
+        (
+            ["baseline", "show", "absent.safetensors"],
+            "driftgauge: absent.safetensors: cannot read the baseline",
+        ),
+        (["baseline", "fit", "absent.npy", "--stream", "s", "--out", "o"], "driftgauge: absent.npy"),
+        (["baseline", "fit", "a.npy", "--stream", "s", "--out", "o", "--clusters", "1"], "'--clusters'"),
+        (
+            ["baseline", "fit", "a.npy", "--stream", "s", "--out", "o", "--window", "0s"],
+            "is not a window length",
+        ),
+        (["baseline", "fit", "a.npy", "--stream", "s", "--out", "o", "--segment", "de"], "does not choose"),
+        (["baseline", "compare", "a.safetensors"], "Missing argument 'B'"),
+        (["baseline", "compare", "absent.safetensors", "b"], "driftgauge: absent.safetensors: cannot read"),
+        (["publish", "a.npy", "--config", "c", "--stream", "s", "--span", "5"], "'5' is not a duration"),
+        (["publish", "a.npy", "--config", "c", "--stream", "s", "--start", "5"], "not an RFC 3339 date-time"),
+        (["health", "--config", "absent.yaml"], "driftgauge: absent.yaml cannot be read"),
+        (
+            ["health", "--config", "absent.yaml", "--url", "http://localhost:9464"],
+            "--url both name a service",
+        ),
+        (["plan"], "Missing option '--events-per-hour'"),
+        (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
+        (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),
+        (["plan", "--events-per-hour", "inf"], "inf is not a finite number"),
+        (["plan", "--events-per-hour", "1", "--dispersion", "0.9"], "'--dispersion'"),
+        (["plan", "--events-per-hour", "1", "--smallest-divergence", "2"], "'--smallest-divergence'"),
+        (
+            ["plan", "--events-per-hour", "1", "--baseline", "absent.safetensors"],
+            "driftgauge: absent.safetensors: cannot read the baseline",
+        ),
+    ],
+)
+def test_operator_error_prints_one_message_and_exits_with_2(arguments, part):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,60 @@
+"""`driftgauge replay`."""
+
+import json
+import re
+
+import jsonschema
+import pytest
+
+from tests.cli.builders import run
+from tests.events.golden import SCHEMAS
+
+
+def test_replay_prints_records_that_match_schema(config, events):
+    done = run("replay", events, "--config", config, "--json")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    schema = json.loads((SCHEMAS / "window-result.v1.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    for record in records:
+        validator.validate(record)
+    assert [(r["window"], r["start"], r["revision"], r["count"]) for r in records] == [
+        ("1h", "2025-11-03T00:00:00Z", 0, 20),
+        ("1h", "2025-11-03T01:00:00Z", 0, 4),
+        ("1d", "2025-11-03T00:00:00Z", 0, 24),
+    ]
+    assert [cluster["count"] for cluster in records[0]["clusters"]] == [10, 10, 0, 0]
+    assert records[0]["js_divergence"] == pytest.approx(
+        sum(cluster["js_contribution"] for cluster in records[0]["clusters"])
+    )
+    assert records[1]["js_divergence"] is None
+    assert [record["verdict"] for record in records] == ["insufficient"] * 3
+    assert [record["p_value"] is None for record in records] == [False, True, False]
+    # The end of a file completes its partition, so no window misses a partition or loses events.
+    assert {(len(record["incomplete"]), record["events_lost"]) for record in records} == {(0, False)}
+
+
+def test_replay_without_json_prints_one_line_per_window(config, events):
+    done = run("replay", events, "--config", config)
+    hour, few, day = done.stdout.splitlines()
+    assert hour.startswith("images 1h 2025-11-03T00:00:00Z revision 0: insufficient; 20 events, JSD 0.")
+    assert "(noise floor 0." in hour
+    assert re.search(r", mean shift -?0\.\d{4}, p [\d.e-]+$", hour)
+    assert few == (
+        "images 1h 2025-11-03T01:00:00Z revision 0: insufficient; 4 events, too few events to be scored"
+    )
+    assert day.startswith("images 1d 2025-11-03T00:00:00Z revision 0: insufficient; 24 events, JSD 0.")
+
+
+def test_replay_reports_rejected_events_on_stderr(config, events):
+    done = run("replay", events, "--config", config, "--json")
+    assert done.stderr.splitlines() == [
+        "rejected: 1 events of no known stream: undecodable",
+        "rejected: 1 events of no known stream: unknown_stream",
+    ]
+
+
+def test_replay_of_missing_file_exits_with_2(config, tmp_path):
+    done = run("replay", tmp_path / "absent.jsonl", "--config", config)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "driftgauge: no such file:" in done.stderr

@@ -1,0 +1,45 @@
+"""Fixtures for the tests of the window collector and of the metrics it exports."""
+
+import pytest
+
+from driftgauge.telemetry.snapshot import take_snapshot
+from driftgauge.telemetry.window_collector import WindowCollector
+from tests.telemetry.builders import STREAMS, ManualClock, build_result, build_shard, collector_reader
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def collector(clock):
+    return WindowCollector(STREAMS, clock.clock)
+
+
+@pytest.fixture
+def show(collector):
+    """Show a shard, 0 by default, with fields as for `build_shard`."""
+
+    def _show(*published, shard=0, streams=("images",), **fields):
+        collector.show(shard, take_snapshot(build_shard(*published, **fields), streams))
+
+    return _show
+
+
+@pytest.fixture
+def close(show):
+    """Close a window of `images`, and show the shard with all windows closed so far."""
+    published = {}
+
+    def _close(*counts, **window):
+        result = build_result(*counts, **window)
+        published[result.window] = result
+        show(*published.values())
+
+    return _close
+
+
+@pytest.fixture
+def exported(collector):
+    return collector_reader(collector)

@@ -1,0 +1,206 @@
+"""The metrics of the newest closed window: score, verdict, clusters, segments, state."""
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from driftgauge.core.windows.result import Verdict
+from tests.results import build_score, build_segment, build_small_segment
+from tests.telemetry.builders import AWAY, EVENTS, HOME, HOURLY, build_result, exported_names
+
+SCORE_GAUGES = {
+    "window_js_divergence": lambda score: score.js_divergence,
+    "window_js_distance": lambda score: score.js_distance,
+    "window_noise_floor": lambda score: score.noise_floor,
+    "window_js_excess": lambda score: score.js_excess,
+    "window_js_p_value": lambda score: score.js_p_value,
+    "window_mean_shift_t2": lambda score: score.mean_shift.t2,
+    "window_mean_shift_excess": lambda score: score.mean_shift.excess,
+    "window_mean_shift_p_value": lambda score: score.mean_shift.p_value,
+    "window_centroid_distance": lambda score: score.mean_shift.centroid_distance,
+    "window_centroid_p_value": lambda score: score.mean_shift.centroid_p_value,
+    "window_p_value": lambda score: score.p_value,
+    "window_calibrated": lambda score: score.calibrated,
+    "window_novelty_ratio": lambda score: score.novelty,
+}
+SEGMENT_GAUGES = (
+    "window_segment_events",
+    "window_segment_js_divergence",
+    "window_segment_adjusted_p_value",
+)
+
+
+def verdicts(exported, name="window_verdict", labels=HOURLY):
+    return {verdict.value: exported(name, **labels, verdict=verdict) for verdict in Verdict}
+
+
+def test_scored_window_exports_score_and_times(close, exported):
+    close(number=5, revision=2, published_ms=1_700_000_000_250)
+    score = build_result(number=5, revision=2).score
+    shown = {name: exported(name, **HOURLY) for name in SCORE_GAUGES}
+    assert shown == {name: value_of(score) for name, value_of in SCORE_GAUGES.items()}
+    assert len(set(shown.values())) == len(shown)
+    assert exported("window_events", **HOURLY) == 100
+    assert exported("window_revision", **HOURLY) == 2
+    assert exported("window_end_timestamp_seconds", **HOURLY) == 6 * 3600
+    assert exported("window_closed_timestamp_seconds", **HOURLY) == 1_700_000_000.25
+    assert [exported("window_cluster_ratio", **HOURLY, cluster_id=str(i)) for i in range(4)] == [
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    ]
+
+
+def test_absolute_contributions_sum_to_divergence(close, exported):
+    close()
+    parts = [exported("window_cluster_signed_js_contribution", **HOURLY, cluster_id=str(i)) for i in range(4)]
+    assert min(map(abs, parts)) > 0
+    assert sum(map(abs, parts)) == pytest.approx(exported("window_js_divergence", **HOURLY), abs=1e-15)
+
+
+def test_contribution_of_shrunken_cluster_is_negative(close, exported):
+    close((10, 20, 30, 40))
+    parts = [exported("window_cluster_signed_js_contribution", **HOURLY, cluster_id=str(i)) for i in range(4)]
+    assert [part < 0 for part in parts] == [True, True, False, False], "the baseline's are 40, 30, 20, 10"
+
+
+def test_calibration_is_exported(close, exported):
+    for number, calibrated in enumerate([True, False]):
+        close(number=number, score=build_score((10, 20, 30, 40), calibrated=calibrated))
+        assert exported("window_calibrated", **HOURLY) == calibrated
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_verdict_is_1_and_others_are_0(close, exported, verdict):
+    close(verdict=verdict)
+    assert verdicts(exported) == {**dict.fromkeys(map(str, Verdict), 0), verdict: 1}
+
+
+def test_verdict_follows_newest_window(close, exported):
+    close(number=1, verdict=Verdict.WARNING)
+    close(number=2, verdict=Verdict.DRIFT)
+    assert [verdict for verdict, shown in verdicts(exported).items() if shown] == ["drift"]
+    close((1, 1, 1, 1), number=3)
+    assert [verdict for verdict, shown in verdicts(exported).items() if shown] == ["insufficient"]
+
+
+def test_slow_drift_of_incomplete_window_is_absent_but_limit_is_not(collector, close, exported):
+    close(slow_drift=3.25, slow_drift_limit=7.5)
+    assert (exported("window_slow_drift", **HOURLY), exported("window_slow_drift_limit", **HOURLY)) == (
+        3.25,
+        7.5,
+    )
+    close(number=2, missing=(AWAY,), slow_drift_limit=7.5)
+    assert "driftgauge_window_slow_drift" not in exported_names(collector)
+    assert exported("window_slow_drift_limit", **HOURLY) == 7.5
+
+
+def test_every_segment_is_exported(close, exported):
+    segment = build_segment("de", 70, js_divergence=0.02, adjusted_p_value=0.003, verdict=Verdict.DRIFT)
+    close(segments=(segment, build_segment("fr", 30)))
+    labels = {**HOURLY, "segment": "country", "value": "de"}
+    assert [exported(name, **labels) for name in SEGMENT_GAUGES] == [70, 0.02, 0.003]
+    assert exported("window_segment_events", **{**labels, "value": "fr"}) == 30
+    shown = verdicts(exported, "window_segment_verdict", labels)
+    assert shown == {**dict.fromkeys(map(str, Verdict), 0), "drift": 1}
+    assert verdicts(exported)["ok"] == 1, "the verdict of the whole window is separate"
+
+
+def test_segment_with_too_few_events_has_verdict_without_score(close, exported):
+    close(segments=(build_small_segment("other", 3),))
+    labels = {**HOURLY, "segment": "country", "value": "other"}
+    assert [exported(name, **labels) for name in SEGMENT_GAUGES] == [3, None, None]
+    assert verdicts(exported, "window_segment_verdict", labels)["insufficient"] == 1
+
+
+def test_segment_name_is_escaped(collector, close):
+    name = 'a "quoted"\nline \\ é'
+    close(segments=(build_segment("", 7, segment=(name, "")),))
+    registry = CollectorRegistry()
+    registry.register(collector)
+    text = generate_latest(registry).decode()
+    (events,) = (
+        sample
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "driftgauge_window_segment_events"
+    )
+    assert (events.labels, events.value) == ({**HOURLY, "segment": name, "value": ""}, 7)
+
+
+def test_stream_without_segments_has_no_segment_series(collector, close):
+    close()
+    assert not [name for name in exported_names(collector) if "segment" in name]
+
+
+def test_window_with_too_few_events_has_times_without_score(collector, close, exported):
+    close(number=1)
+    close((1, 2, 0, 1), number=2)
+    absent = {*SCORE_GAUGES, "window_slow_drift", "window_cluster_signed_js_contribution"}
+    assert exported_names(collector).isdisjoint(f"driftgauge_{name}" for name in absent)
+    assert verdicts(exported)["insufficient"] == 1
+    assert exported("window_events", **HOURLY) == 4
+    assert exported("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
+    assert exported("window_cluster_ratio", **HOURLY, cluster_id="1") == 0.5
+
+
+def test_complete_window_misses_no_partition(collector, close, exported):
+    close(number=1)
+    assert exported("window_complete", **HOURLY) == 1
+    assert exported("window_events_lost", **HOURLY) == 0
+    assert "driftgauge_window_missing_partition" not in exported_names(collector)
+
+
+def test_incomplete_window_names_missing_partitions_until_revised(collector, close, exported):
+    close(number=1, missing=(HOME, AWAY))
+    assert exported("window_complete", **HOURLY) == 0
+    assert verdicts(exported)["incomplete"] == 1
+    assert exported("window_js_divergence", **HOURLY) is not None, "the score is exported all the same"
+    for topic, partition in (HOME, AWAY):
+        labels = {**HOURLY, "topic": topic, "partition": str(partition)}
+        assert exported("window_missing_partition", **labels) == 1
+    close((20, 20, 30, 40), number=1, revision=1)
+    assert exported("window_complete", **HOURLY) == 1
+    assert "driftgauge_window_missing_partition" not in exported_names(collector)
+
+
+def test_window_without_given_up_partition_is_complete_and_names_it(close, exported):
+    close(number=1, missing=(AWAY,), verdict=Verdict.OK, incomplete_reason=None)
+    assert exported("window_complete", **HOURLY) == 1
+    assert exported("window_missing_partition", **HOURLY, topic=EVENTS, partition="1") == 1
+
+
+def test_window_with_doubtful_counts_is_incomplete(close, exported):
+    close(number=1, verdict=Verdict.INCOMPLETE, incomplete_reason="counted_twice")
+    assert exported("window_complete", **HOURLY) == 0
+
+
+def test_window_with_lost_events_is_marked(close, exported):
+    close(number=1, events_lost=True)
+    assert exported("window_events_lost", **HOURLY) == 1
+    assert exported("window_events", **HOURLY) == 100
+
+
+def test_revision_of_older_window_does_not_replace_newest(close, exported):
+    close(number=1)
+    close(number=2, published_ms=2_000)
+    close((25, 25, 25, 25), number=1, revision=3, published_ms=3_000)
+    assert exported("window_end_timestamp_seconds", **HOURLY) == 3 * 3600
+    assert exported("window_revision", **HOURLY) == 0
+    assert exported("window_closed_timestamp_seconds", **HOURLY) == 2
+
+
+def test_revision_of_newest_window_replaces_it(close, exported):
+    close(number=2, published_ms=2_000)
+    close((50, 50, 50, 50), number=2, revision=1, published_ms=3_000)
+    assert exported("window_revision", **HOURLY) == 1
+    assert exported("window_events", **HOURLY) == 200
+    assert exported("window_js_divergence", **HOURLY) == build_result((50, 50, 50, 50)).score.js_divergence
+
+
+def test_window_with_events_counted_twice_is_marked(close, exported):
+    close(number=1, counted_twice=True)
+    assert exported("window_counted_twice", **HOURLY) == 1
+    close(number=2)
+    assert exported("window_counted_twice", **HOURLY) == 0
