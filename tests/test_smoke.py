@@ -11,7 +11,7 @@ from deploy.demo.embedded_broker import EmbeddedBroker
 from scipy.spatial.distance import jensenshannon
 
 from driftgauge.kafka import client
-from tests.integration.service import Service
+from tests.integration.service import ServiceProcess
 from tests.kafka.records import read
 from tests.watched import CLUSTERS, HOUR_MS, MONDAY_MS, event, save_baseline
 
@@ -41,7 +41,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
         stream = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"], "min_events": 5}
         stream |= {"allowed_disorder": "1h"}
         kafka = write_config(config, bootstrap=broker.bootstrap, streams=[stream])
-        with Service(config, tmp_path / "serve.log") as service:
+        with ServiceProcess(config, tmp_path / "serve.log") as service:
             service.wait_until_ready()
             producer = client.producer(kafka)
             for number, value in enumerate([*events, b"no event", *closing]):

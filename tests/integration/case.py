@@ -28,7 +28,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.service import DRIFTGAUGE, Service
+from tests.integration.service import DRIFTGAUGE, ServiceProcess
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
 
@@ -46,7 +46,7 @@ WindowKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Event:
+class SourceEvent:
     """An event to publish; `partition` None leaves it to the producer."""
 
     stream: str
@@ -62,13 +62,13 @@ class Event:
 
 def make_events(
     stream: str, number: int, *, start_ms: int, span_ms: int, seed: int, disorder_ms: int = 0
-) -> list[Event]:
+) -> list[SourceEvent]:
     """Return events spread evenly over a span of event time, as they would be sent."""
     random = np.random.default_rng(seed)
     times = start_ms + np.arange(number) * span_ms // number
     order = np.argsort(times + random.uniform(0, disorder_ms, number), kind="stable")
     vectors = random.normal(size=(number, DIMENSION)).astype(np.float32)
-    return [Event(stream, int(times[row]), vectors[row]) for row in order]
+    return [SourceEvent(stream, int(times[row]), vectors[row]) for row in order]
 
 
 @cache
@@ -163,19 +163,21 @@ class Case:
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] = DRIFTGAUGE,
         role: str = "all",
-    ) -> Service:
+    ) -> ServiceProcess:
         """Start the service, with a lasting name if one is given; each run has a log of its own."""
         self._runs += 1
         named = {} if replica is None else {"DRIFTGAUGE_REPLICA": replica}
         log = self.folder / f"serve-{self._runs}.log"
-        return Service(self.config, log, {**named, **(settings or {})}, program, role)
+        return ServiceProcess(self.config, log, {**named, **(settings or {})}, program, role)
 
     def producer(self, **properties: str | int) -> Producer:
         return Producer(
             {"bootstrap.servers": self.bootstrap, "sticky.partitioning.linger.ms": 0} | properties
         )
 
-    def publish(self, events: Iterable[Event], *, keyed: bool = False, topic: str | None = None) -> None:
+    def publish(
+        self, events: Iterable[SourceEvent], *, keyed: bool = False, topic: str | None = None
+    ) -> None:
         """Send events as fast as the broker takes them; keyed, each stream goes to one partition."""
         producer = self.producer()
         failures: list[KafkaError] = []
@@ -192,21 +194,21 @@ class Case:
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == []
 
-    def publish_last(self, events: Sequence[Event]) -> int:
+    def publish_last(self, events: Sequence[SourceEvent]) -> int:
         """Publish events, then one of each stream far ahead on every partition, which closes all windows.
 
         Return how many were published. To be used where silence closes none.
         """
         vector = np.zeros(DIMENSION, dtype=np.float32)
         closing = [
-            Event(stream, START_MS + 30 * DAY_MS, vector, partition)
+            SourceEvent(stream, START_MS + 30 * DAY_MS, vector, partition)
             for stream in sorted({event.stream for event in events})
             for partition in range(self.partitions or 0)
         ]
         self.publish([*events, *closing])
         return len(events) + len(closing)
 
-    def truth(self, events: Iterable[Event]) -> dict[WindowKey, int]:
+    def truth(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
         """How many of the events belong into each window."""
         numbers: Counter[WindowKey] = Counter()
         for event in events:
@@ -304,7 +306,7 @@ class Case:
         described = self.admin.describe_consumer_groups(groups)
         return sum(len(described[group].result(TIMEOUT_S).members) for group in groups)
 
-    def wait_for_counts(self, service: Service, expected: Mapping[WindowKey, int]) -> None:
+    def wait_for_counts(self, service: ServiceProcess, expected: Mapping[WindowKey, int]) -> None:
         """Wait until every window has been published with its whole count, and no other has been."""
         events = sum(
             number for (_, window, _), number in expected.items() if window == min_window(self.windows)

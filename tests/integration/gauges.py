@@ -10,7 +10,7 @@ from deploy.demo.scrape import Scrape
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 from tests.integration.case import WindowKey
-from tests.integration.service import Service
+from tests.integration.service import ServiceProcess
 
 # What follows from the configuration alone; a result says the limit only where it is compared with it.
 _CONFIGURED = {
@@ -36,7 +36,7 @@ def window_gauges(scrape: Scrape) -> Samples:
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
 
 
-def shown_by(replicas: Iterable[Service]) -> Samples:
+def shown_by(replicas: Iterable[ServiceProcess]) -> Samples:
     """Every sample of closed windows that any of the replicas shows, none of them twice."""
     shown: Samples = {}
     for replica in replicas:
@@ -46,7 +46,7 @@ def shown_by(replicas: Iterable[Service]) -> Samples:
     return shown
 
 
-def newest_result(service: Service, stream: str, window: str) -> float | None:
+def newest_result(service: ServiceProcess, stream: str, window: str) -> float | None:
     """The end of the newest window that a replica shows, s; None where it shows none."""
     labels = (("stream", stream), ("window", window))
     return service.scrape().samples.get(("driftgauge_window_end_timestamp_seconds", labels))

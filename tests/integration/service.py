@@ -49,7 +49,7 @@ def wait_for(what: str, look: Callable[[], bool], *, within_s: float = PATIENCE_
         time.sleep(LOOK_EVERY_S)
 
 
-class Service:
+class ServiceProcess:
     """One run of the service, its configuration's `http.port` being 0; a context manager.
 
     Leaving the context kills what still runs.
@@ -83,7 +83,7 @@ class Service:
             )
         self._port: int | None = None
 
-    def __enter__(self) -> "Service":
+    def __enter__(self) -> "ServiceProcess":
         return self
 
     def __exit__(
@@ -145,11 +145,11 @@ class Service:
             and stream in (None, dict(labels)["stream"])
         )
 
-    def held(self) -> int:
+    def assigned_partitions(self) -> int:
         """How many partitions of events topics it holds."""
         return sum(number for topic, number in self._assigned().items() if ".partials." not in topic)
 
-    def shards(self) -> int:
+    def assigned_shards(self) -> int:
         """How many shards it holds."""
         return sum(number for topic, number in self._assigned().items() if ".partials." in topic)
 

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from confluent_kafka import Message
 
-from tests.integration.case import DAY_MS, DIMENSION, HOUR_MS, START_MS, Case, Event, make_events
-from tests.integration.service import Service
+from tests.integration.case import DAY_MS, DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.integration.service import ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -49,7 +49,7 @@ def source(letter: Message) -> tuple[int, int]:
     return int(names["driftgauge.partition"]), int(names["driftgauge.offset"])
 
 
-def rejected(service: Service) -> int:
+def rejected(service: ServiceProcess) -> int:
     scrape = service.scrape()
     return sum(number for outcome, number in scrape.outcomes().items() if outcome in BAD)
 
@@ -96,7 +96,7 @@ def test_bad_events_are_counted_by_reason_and_kept_and_stop_nothing(tmp_path: Pa
 
 def send_interleaved(
     case: Case,
-    good: list[Event],
+    good: list[SourceEvent],
     bad: list[tuple[str, bytes | None]],
     sent: dict[tuple[int, int], tuple[str, bytes | None]],
 ) -> None:

@@ -15,7 +15,7 @@ from driftgauge.baseline.artifact import Baseline, load, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, Event, WindowKey
+from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, SourceEvent, WindowKey
 from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.broker
@@ -45,14 +45,14 @@ def are_clear(vectors: NDArray[np.float32], baseline: Baseline) -> NDArray[np.bo
     return clear
 
 
-class Traffic:
+class CutoverTraffic:
     """Events in order of time until it is closed; the nearest centroid of each is beyond doubt.
 
     Their time stops short of the cut until it is let over it.
     """
 
     def __init__(self, baselines: list[Baseline]) -> None:
-        self.sent: list[Event] = []
+        self.sent: list[SourceEvent] = []
         self.is_announced = threading.Event()
         self._ended = False
         vectors = np.random.default_rng(70).normal(size=(1_000, DIMENSION)).astype(np.float32)
@@ -60,7 +60,7 @@ class Traffic:
             vectors = vectors[are_clear(vectors, baseline)]
         self._vectors = vectors
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[SourceEvent]:
         time_ms = START_MS
         for number in count():
             if self._ended:
@@ -69,7 +69,7 @@ class Traffic:
             if time_ms + step_ms < CUT_MS or self.is_announced.is_set():
                 time_ms += step_ms
             self.sent.append(
-                Event("alpha", time_ms, self._vectors[number % len(self._vectors)], number % PARTITIONS)
+                SourceEvent("alpha", time_ms, self._vectors[number % len(self._vectors)], number % PARTITIONS)
             )
             yield self.sent[-1]
 
@@ -77,7 +77,7 @@ class Traffic:
         self._ended = True
 
 
-def true_clusters(case: Case, events: list[Event], baseline: Baseline) -> dict[WindowKey, list[int]]:
+def true_clusters(case: Case, events: list[SourceEvent], baseline: Baseline) -> dict[WindowKey, list[int]]:
     """The events of each window by cluster, were all counted against one baseline."""
     clusters = distances(np.array([event.vector for event in events]), baseline).argmin(axis=1).tolist()
     counts: dict[WindowKey, Counter[int]] = defaultdict(Counter)
@@ -105,7 +105,7 @@ def test_each_window_is_compared_with_the_baseline_in_force_when_it_began(
         progress=lambda _: None,
     )
     save(new, tmp_path / "new.safetensors")
-    traffic = Traffic([old, new])
+    traffic = CutoverTraffic([old, new])
     schedule = [{"file": "alpha.safetensors"}, {"file": "new.safetensors", "from": format_timestamp(CUT_MS)}]
 
     with ExitStack() as running:

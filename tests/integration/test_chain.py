@@ -11,11 +11,11 @@ from tests.integration.case import (
     START_MS,
     TIMEOUT_S,
     Case,
-    Event,
+    SourceEvent,
     WindowKey,
     make_events,
 )
-from tests.integration.service import Service
+from tests.integration.service import ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -37,10 +37,10 @@ def make_case(folder: Path, bootstrap: str, streams: tuple[str, ...] = ("alpha",
     )
 
 
-def make_halves(stream: str = "alpha") -> tuple[list[Event], list[Event]]:
+def make_halves(stream: str = "alpha") -> tuple[list[SourceEvent], list[SourceEvent]]:
     """Three hours of events, in turn over the partitions, that part in the second hour."""
     events = [
-        Event(event.stream, event.time_ms, event.vector, partition=number % PARTITIONS)
+        SourceEvent(event.stream, event.time_ms, event.vector, partition=number % PARTITIONS)
         for number, event in enumerate(
             make_events(stream, 2 * HALF, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=60)
         )
@@ -48,7 +48,7 @@ def make_halves(stream: str = "alpha") -> tuple[list[Event], list[Event]]:
     return events[:HALF], events[HALF:]
 
 
-def count_first_half(case: Case, events: list[Event]) -> None:
+def count_first_half(case: Case, events: list[SourceEvent]) -> None:
     """Count it, have it applied, and stop in the midst of a window."""
     case.publish(events)
     with case.serve() as service:
@@ -57,7 +57,7 @@ def count_first_half(case: Case, events: list[Event]) -> None:
         service.stop()
 
 
-def clean(service: Service) -> bool:
+def clean(service: ServiceProcess) -> bool:
     return service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.integration.case import HOUR_MS, START_MS, Case, Event, make_events
+from tests.integration.case import HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.broker
@@ -20,7 +20,7 @@ IDLE_S = 6
 CLOSED_WITHIN_S = IDLE_S + 2 * 2.0 + 6.0
 
 
-def send_transaction(case: Case, events: list[Event], *, commit: bool) -> None:
+def send_transaction(case: Case, events: list[SourceEvent], *, commit: bool) -> None:
     producer = case.producer(**{"transactional.id": case.name})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -69,7 +69,7 @@ def test_silence_of_any_kind_closes_the_last_windows_within_a_bound(tmp_path: Pa
     brief = make_events("brief", 90, start_ms=START_MS, span_ms=HOUR_MS, seed=15)
     # One goes on everywhere, one is soon heard on one partition of two; in the end both are silent.
     others = [
-        Event(stream, START_MS + step * HOUR_MS // 6, brief[step].vector, partition)
+        SourceEvent(stream, START_MS + step * HOUR_MS // 6, brief[step].vector, partition)
         for step in range(45)
         for stream, partitions in (("steady", range(6)), ("limping", range(2 if step < 6 else 1)))
         for partition in partitions

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, Event, make_events
+from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, SourceEvent, make_events
 from tests.integration.gauges import gauges_of, shown_by, without_wall_time
 from tests.integration.service import wait_for
 
@@ -21,13 +21,14 @@ PER_PART = 840  # it is spread evenly over either number of partitions
 NOTICED_WITHIN_S = 30.0
 
 
-def part(number: int, partitions: int) -> list[Event]:
+def part(number: int, partitions: int) -> list[SourceEvent]:
     """Three hours of events, evenly on all partitions."""
     events = make_events(
         "alpha", PER_PART, start_ms=START_MS + number * 3 * HOUR_MS, span_ms=3 * HOUR_MS, seed=50 + number
     )
     return [
-        Event(event.stream, event.time_ms, event.vector, row % partitions) for row, event in enumerate(events)
+        SourceEvent(event.stream, event.time_ms, event.vector, row % partitions)
+        for row, event in enumerate(events)
     ]
 
 
@@ -47,7 +48,9 @@ def test_added_partitions_are_noticed_in_time_and_no_event_is_missed(tmp_path: P
         added_s = time.monotonic()
         wait_for("the broker to show them", lambda: partitions(case) == AFTER)
         case.publish(parts[1])
-        wait_for("all to be held", lambda: sum(replica.held() for replica in replicas) == AFTER)
+        wait_for(
+            "all to be held", lambda: sum(replica.assigned_partitions() for replica in replicas) == AFTER
+        )
         noticed_s = time.monotonic() - added_s
         case.publish(parts[2])
 

@@ -13,12 +13,12 @@ from tests.integration.case import (
     START_MS,
     TIMEOUT_S,
     Case,
-    Event,
+    SourceEvent,
     WindowKey,
     make_events,
 )
 from tests.integration.placed import place, prepare_cluster
-from tests.integration.service import Service, driftgauge, wait_for
+from tests.integration.service import ServiceProcess, driftgauge, wait_for
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.kafka.relay import Relay
@@ -69,11 +69,11 @@ def leader(case: Case) -> int:
     return int(case.admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions[0].leader)
 
 
-def hours(first: int, last: int) -> list[Event]:
+def hours(first: int, last: int) -> list[SourceEvent]:
     """Events of both streams on both partitions, over some hours."""
     span_ms = (last - first) * HOUR_MS
     return [
-        Event(event.stream, event.time_ms, event.vector, partition)
+        SourceEvent(event.stream, event.time_ms, event.vector, partition)
         for stream in STREAMS
         for event in make_events(
             stream, 40 * (last - first), start_ms=START_MS + first * HOUR_MS, span_ms=span_ms, seed=first
@@ -82,7 +82,7 @@ def hours(first: int, last: int) -> list[Event]:
     ]
 
 
-def stalled(service: Service, case: Case) -> set[str]:
+def stalled(service: ServiceProcess, case: Case) -> set[str]:
     """The partitions of the partials whose stable offset is known to stand still."""
     return {
         dict(labels)["partition"]

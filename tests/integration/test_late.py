@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from driftgauge.core.durations import parse_duration
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, make_events
-from tests.integration.service import Service
+from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.integration.service import ServiceProcess
 from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.broker
@@ -24,28 +24,32 @@ def counted(case: Case, window: str) -> int:
     return sum(count for (_, size, _), count in case.final_counts().items() if size == window)
 
 
-def watermark_ms(service: Service) -> float:
+def watermark_ms(service: ServiceProcess) -> float:
     """The stream's watermark, event time in ms; 0 where none is shown."""
     return 1_000 * (service.scrape().value("driftgauge_watermark_timestamp_seconds", stream="alpha") or 0)
 
 
-def close_all(case: Case, service: Service) -> int:
+def close_all(case: Case, service: ServiceProcess) -> int:
     """Close every window by events far ahead on all partitions; return how many these are."""
     partitions = case.partitions or 0
     ahead = make_events("alpha", 1, start_ms=START_MS + 30 * DAY_MS, span_ms=HOUR_MS, seed=1)[0]
-    case.publish([Event("alpha", ahead.time_ms, ahead.vector, partition) for partition in range(partitions)])
+    case.publish(
+        [SourceEvent("alpha", ahead.time_ms, ahead.vector, partition) for partition in range(partitions)]
+    )
     service.wait_for("a window of them", lambda: ends_after(case, ahead.time_ms))
     return partitions
 
 
 def ends_after(case: Case, time_ms: int) -> bool:
     size_ms = parse_duration("1d")
-    (key,) = (key for key in case.truth([Event("alpha", time_ms, np.zeros(4, np.float32))]) if key[1] == "1d")
+    (key,) = (
+        key for key in case.truth([SourceEvent("alpha", time_ms, np.zeros(4, np.float32))]) if key[1] == "1d"
+    )
     assert time_ms % size_ms < size_ms
     return key in case.final_counts()
 
 
-def shows_all(case: Case, service: Service, sent: int) -> Callable[[], bool]:
+def shows_all(case: Case, service: ServiceProcess, sent: int) -> Callable[[], bool]:
     return lambda: all(counted(case, size) + service.late(window=size) == sent for size in WINDOWS)
 
 
@@ -61,7 +65,9 @@ def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, boots
     # One of eight is up to two days older than its place; many of these are late, most for the hour only.
     old = random.random(len(events)) < 0.125
     events = [
-        Event(event.stream, event.time_ms - int(random.uniform(0, 2 * DAY_MS)) * bool(is_old), event.vector)
+        SourceEvent(
+            event.stream, event.time_ms - int(random.uniform(0, 2 * DAY_MS)) * bool(is_old), event.vector
+        )
         for event, is_old in zip(events, old, strict=True)
     ]
     with publishing(case, events, rate=600):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
-from tests.integration.service import Service, driftgauge, wait_for
+from tests.integration.service import ServiceProcess, driftgauge, wait_for
 from tests.integration.traffic import publishing
 from tests.kafka.node import free_ports
 
@@ -67,13 +67,13 @@ def test_a_second_member_counts_its_share_while_it_is_there(tmp_path: Path, boot
         first.wait_for("the first part to be counted", lambda: first.counted() == 400)
         with case.serve() as second:
             for member in (first, second):
-                member.wait_for("both to share", lambda it=member: it.held() == 2)
+                member.wait_for("both to share", lambda it=member: it.assigned_partitions() == 2)
                 member.wait_until_ready()
             case.publish(parts[1])
             wait_for("the second part to be counted", lambda: first.counted() + second.counted() == 800)
             assert min(first.counted() - 400, second.counted()) > 100
             assert second.stop() < 5.0
-        first.wait_for("it to hold all again", lambda: first.held() == 4)
+        first.wait_for("it to hold all again", lambda: first.assigned_partitions() == 4)
         case.publish(parts[2])
         case.wait_for_counts(first, case.truth([event for part in parts for event in part]))
         first.wait_until_ready()
@@ -94,7 +94,7 @@ def test_two_processes_of_one_name_say_so_and_neither_ends_nor_counts_twice(
             second.wait_until_ready()
 
 
-def has_been_fenced(service: Service) -> bool:
+def has_been_fenced(service: ServiceProcess) -> bool:
     """Tell whether its log says what is wrong."""
     errors = [str(entry["error"]) for entry in service.logged(LOST)]
     return any("another process uses this replica's name" in error for error in errors)

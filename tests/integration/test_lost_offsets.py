@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
-from tests.integration.service import Service
+from tests.integration.service import ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -16,7 +16,7 @@ ANEW = "the topic was deleted and created again; the new one is read from its be
 LOST = 50
 
 
-class Loss:
+class TruncatedLog:
     """Three hours of events, of which the log forgets some in the second before they are read."""
 
     def __init__(self, folder: Path, bootstrap: str) -> None:
@@ -29,7 +29,7 @@ class Loss:
         )
         self.events = make_events("alpha", 600, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=30)
 
-    def publish_first_half(self, service: Service) -> None:
+    def publish_first_half(self, service: ServiceProcess) -> None:
         """Publish the first hour and a half, and wait until it is counted."""
         self.case.publish(self.events[:300])
         service.wait_for("the first half to be counted", lambda: service.counted() == 300)
@@ -45,7 +45,7 @@ class Loss:
         ).values():
             deleted.result(TIMEOUT_S)
 
-    def assert_told(self, service: Service) -> None:
+    def assert_told(self, service: ServiceProcess) -> None:
         """The rest is counted, and what is missing is told by the log, a metric and the results."""
         kept = self.events[:300] + self.events[300 + LOST :]
         self.case.wait_for_counts(service, self.case.truth(kept))
@@ -60,7 +60,7 @@ class Loss:
 
 
 def test_records_that_went_while_the_service_was_down_are_told(tmp_path: Path, bootstrap: str) -> None:
-    loss = Loss(tmp_path, bootstrap)
+    loss = TruncatedLog(tmp_path, bootstrap)
     with loss.case.serve() as service:
         loss.publish_first_half(service)
         service.stop()
@@ -79,7 +79,7 @@ def test_records_that_went_while_the_service_was_down_are_told(tmp_path: Path, b
 
 
 def test_records_that_went_before_a_paused_reader_are_told(tmp_path: Path, bootstrap: str) -> None:
-    loss = Loss(tmp_path, bootstrap)
+    loss = TruncatedLog(tmp_path, bootstrap)
     with loss.case.serve() as service:
         loss.publish_first_half(service)
         service.pause()
@@ -92,7 +92,7 @@ def test_records_that_went_before_a_paused_reader_are_told(tmp_path: Path, boots
 
 
 def test_records_that_go_after_they_were_counted_are_not_missed(tmp_path: Path, bootstrap: str) -> None:
-    loss = Loss(tmp_path, bootstrap)
+    loss = TruncatedLog(tmp_path, bootstrap)
     with loss.case.serve() as service:
         loss.publish_first_half(service)
         service.stop()
@@ -156,7 +156,7 @@ def test_a_topic_recreated_while_it_is_read_costs_the_others_nothing(tmp_path: P
         service.wait_for("the first halves to be counted", lambda: service.counted() == 600)
 
         case.delete_topic(other)
-        service.wait_for("it to be left", lambda: service.held() == 2)
+        service.wait_for("it to be left", lambda: service.assigned_partitions() == 2)
         case.publish(alpha[300:])
         service.wait_for("the rest of the other", lambda: service.counted("alpha") == 600)
 

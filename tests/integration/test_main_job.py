@@ -31,7 +31,7 @@ DIGITS_PER_DAY = 600
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobRun:
     """What a run of the service left behind: its results, and the last gauges of all replicas."""
 
     case: Case
@@ -44,7 +44,7 @@ class Outcome:
         return [record for (_, window, _), record in sorted(self.final.items()) if window == "1d"]
 
 
-def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> Outcome:
+def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> JobRun:
     """Serve until every window has been published with the count expected, and is shown."""
     total = sum(number for (_, window, _), number in expected.items() if window == "1d")
     with ExitStack() as running:
@@ -60,7 +60,7 @@ def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> Outcome
         for service in services:
             service.stop()
     assert case.dead_letters() == []
-    return Outcome(case, final, shown)
+    return JobRun(case, final, shown)
 
 
 def which(samples: Samples) -> Samples:
@@ -70,7 +70,7 @@ def which(samples: Samples) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
+def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> JobRun:
     """Three weeks of 1,000 events a day, through the command line alone."""
     if not EMBEDDINGS.exists():
         reason = f"the CIFAR-10 embeddings are not here: no {EMBEDDINGS.name} in {EMBEDDINGS.parent}"
@@ -107,7 +107,7 @@ def network() -> tuple[DigitSplit, Network]:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Outcome:
+def digits(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> JobRun:
     """Three short weeks of digits: clean, blurred, darkened; the traffic of the demo."""
     split, digits_network = network()
     rng = np.random.default_rng(0)
@@ -167,7 +167,7 @@ def weekly_means(days: list[dict[str, Any]]) -> list[float]:
     return np.array([day["js_divergence"] for day in days]).reshape(3, -1).mean(axis=1).tolist()
 
 
-def test_cifar_10_rises_from_week_to_week_and_every_day_is_counted_exactly(cifar: Outcome) -> None:
+def test_cifar_10_rises_from_week_to_week_and_every_day_is_counted_exactly(cifar: JobRun) -> None:
     assert [day["count"] for day in cifar.days] == [EVENTS_PER_DAY] * 3 * WEEK
     clean, blurred, darkened = weekly_means(cifar.days)
     assert clean < 0.02
@@ -180,7 +180,7 @@ def test_cifar_10_rises_from_week_to_week_and_every_day_is_counted_exactly(cifar
     assert said[WEEK:] == ["warning", *["drift"] * (2 * WEEK - 1)]
 
 
-def test_digits_rise_from_condition_to_condition(digits: Outcome) -> None:
+def test_digits_rise_from_condition_to_condition(digits: JobRun) -> None:
     clean, blurred, darkened = (
         [day["js_divergence"] for day in digits.days[first : first + DIGITS_DAYS]]
         for first in range(0, 3 * DIGITS_DAYS, DIGITS_DAYS)
@@ -190,32 +190,32 @@ def test_digits_rise_from_condition_to_condition(digits: Outcome) -> None:
 
 
 @pytest.fixture(params=["cifar", "digits"])
-def outcome(request: pytest.FixtureRequest) -> Outcome:
-    found: Outcome = request.getfixturevalue(request.param)
+def job_run(request: pytest.FixtureRequest) -> JobRun:
+    found: JobRun = request.getfixturevalue(request.param)
     return found
 
 
-def test_the_gauges_show_the_last_windows_as_they_were_published(outcome: Outcome) -> None:
-    asked = gauges_of(outcome.final)
+def test_the_gauges_show_the_last_windows_as_they_were_published(job_run: JobRun) -> None:
+    asked = gauges_of(job_run.final)
     assert {series[0] for series in asked} > {"driftgauge_window_js_divergence", "driftgauge_window_events"}
-    assert outcome.shown == asked
+    assert job_run.shown == asked
 
 
-def test_replaying_the_topic_gives_the_same_results(outcome: Outcome, tmp_path: Path) -> None:
+def test_replaying_the_topic_gives_the_same_results(job_run: JobRun, tmp_path: Path) -> None:
     partitions: dict[int, list[bytes]] = {}
-    for message in outcome.case.read(outcome.case.events_topic):
+    for message in job_run.case.read(job_run.case.events_topic):
         partitions.setdefault(message.partition() or 0, []).append(message.value() or b"")
     files = [tmp_path / f"{partition}.jsonl" for partition in partitions]
     for file, values in zip(files, partitions.values(), strict=True):
         file.write_bytes(b"".join(value + b"\n" for value in values))
 
-    printed = command("replay", "--json", "--config", outcome.case.config, *files)
+    printed = command("replay", "--json", "--config", job_run.case.config, *files)
 
     replayed: dict[WindowKey, dict[str, Any]] = {}
     for line in printed.splitlines():
         record = json.loads(line)
         replayed[record["stream"], record["window"], record["start"]] = record
-    assert without_revision(replayed) == without_revision(outcome.final)
+    assert without_revision(replayed) == without_revision(job_run.final)
 
 
 def without_revision(results: dict[WindowKey, dict[str, Any]]) -> dict[WindowKey, dict[str, Any]]:

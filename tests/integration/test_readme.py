@@ -24,7 +24,7 @@ pytestmark = pytest.mark.stack
 
 
 @dataclass(frozen=True)
-class Done:
+class DocumentRun:
     """What the commands printed, and what the service logged during the quick start."""
 
     quick_start: str
@@ -63,7 +63,7 @@ def missing_tools() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Done:
+def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> DocumentRun:
     """Run both sections in one shell, as a reader would; the second where its programs are installed."""
     for port in PORTS:
         with socket.socket() as probe:
@@ -91,10 +91,10 @@ def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Done:
     logs = "\n".join(path.read_text() for path in sorted(folder.glob("quick-start/*.log")))
     assert ran.returncode == 0, ran.stdout + ran.stderr + logs
     quick_start, _, alert = ran.stdout.partition(mark)
-    return Done(quick_start, alert, (folder / "quick-start" / "first.log").read_text())
+    return DocumentRun(quick_start, alert, (folder / "quick-start" / "first.log").read_text())
 
 
-def test_quick_start_shows_drift(done: Done) -> None:
+def test_quick_start_shows_drift(done: DocumentRun) -> None:
     assert "no problem found" in done.quick_start
     assert '"ready":true' in done.quick_start
     divergence = float(re.search(r'js_divergence\{stream="digits",window="1h"\} (\S+)', done.quick_start)[1])
@@ -103,7 +103,7 @@ def test_quick_start_shows_drift(done: Done) -> None:
     assert done.log.count('"event": "window closed"') == 7, "six hours and a day"
 
 
-def test_alert_fires_and_names_the_window(done: Done) -> None:
+def test_alert_fires_and_names_the_window(done: DocumentRun) -> None:
     if missing := missing_tools():
         reason = f"{', '.join(missing)} not found: `apt-get install -y prometheus prometheus-alertmanager`"
         skip_or_fail(reason)

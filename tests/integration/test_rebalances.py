@@ -39,12 +39,15 @@ def test_every_window_is_published_in_time_though_replicas_come_and_go(
                 if time.monotonic() > began_s + SECONDS - 4:
                     break
                 with case.serve(name) as guest:
-                    guest.wait_for("its share", lambda it=guest: it.held() == 2 and it.shards() == 1)
+                    guest.wait_for(
+                        "its share",
+                        lambda it=guest: it.assigned_partitions() == 2 and it.assigned_shards() == 1,
+                    )
                     # Every other time it goes without a word.
                     guest.stop() if name == "a" else guest.kill()
             while_published = len(case.final_counts())
         case.wait_for_counts(staying, case.truth(events))
-        wait_for("all chains", lambda: staying.shards() == 2)
+        wait_for("all chains", lambda: staying.assigned_shards() == 2)
         assert staying.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
         assert staying.late() == 0
     # All but those of the last seconds were out while hands changed.

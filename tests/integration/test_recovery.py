@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, Event
-from tests.integration.service import Service, wait_for
+from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, SourceEvent
+from tests.integration.service import ServiceProcess, wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -23,8 +23,8 @@ SESSION_S, TRANSACTION_S, SCAN_S = 13.0, 13.0, 5.0
 VECTOR = np.zeros(DIMENSION, dtype=np.float32)
 
 
-def on_every_partition(time_ms: int) -> list[Event]:
-    return [Event("alpha", time_ms, VECTOR, partition) for partition in range(PARTITIONS)]
+def on_every_partition(time_ms: int) -> list[SourceEvent]:
+    return [SourceEvent("alpha", time_ms, VECTOR, partition) for partition in range(PARTITIONS)]
 
 
 class Crash:
@@ -90,7 +90,10 @@ def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
     # Who does not leave the group is not missed for 30 s.
     case = Case(tmp_path, bootstrap, partitions=PARTITIONS, kafka={"session.timeout.ms": 30_000})
     with case.serve() as leaving, case.serve() as staying:
-        wait_for("both to share", lambda: leaving.held() == staying.held() == PARTITIONS / 2)
+        wait_for(
+            "both to share",
+            lambda: leaving.assigned_partitions() == staying.assigned_partitions() == PARTITIONS / 2,
+        )
         case.publish(on_every_partition(START_MS))
         wait_for("both to count", lambda: leaving.counted() == staying.counted() == PARTITIONS / 2)
 
@@ -135,5 +138,5 @@ def test_a_thousand_open_panes_are_restored_within_five_seconds(tmp_path: Path, 
     assert shown_s < 15
 
 
-def open_windows(service: Service) -> float | None:
+def open_windows(service: ServiceProcess) -> float | None:
     return service.scrape().samples.get(("driftgauge_windows_open", (("stream", "alpha"), ("window", "1m"))))

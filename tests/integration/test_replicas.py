@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
-from tests.integration.case import DIMENSION, HOUR_MS, MINUTE_MS, SHARDS, START_MS, Case, Event, WindowKey
+from tests.integration.case import (
+    DIMENSION,
+    HOUR_MS,
+    MINUTE_MS,
+    SHARDS,
+    START_MS,
+    Case,
+    SourceEvent,
+    WindowKey,
+)
 from tests.integration.gauges import gauges_of, shown_by, window_gauges, without_wall_time
-from tests.integration.service import Service, wait_for
+from tests.integration.service import ServiceProcess, wait_for
 from tests.kafka.relay import Relay
 
 pytestmark = pytest.mark.broker
@@ -25,20 +34,20 @@ FRESH_S = 15.0
 """So long are gauges shown after a shard's last commit."""
 
 
-class Traffic:
+class HourlyTraffic:
     """Hours of events on every partition, of which all but the last have ended."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
         self._random = np.random.default_rng(40)
         self.end_ms = START_MS
-        self.events: list[Event] = []
+        self.events: list[SourceEvent] = []
 
     def publish(self) -> None:
         start_ms, self.end_ms = self.end_ms, self.end_ms + HOURS * HOUR_MS
         times = [*range(start_ms, self.end_ms, 2 * MINUTE_MS), self.end_ms + 15 * MINUTE_MS]
         events = [
-            Event(stream, time_ms, self._random.normal(size=DIMENSION).astype(np.float32), partition)
+            SourceEvent(stream, time_ms, self._random.normal(size=DIMENSION).astype(np.float32), partition)
             for time_ms in times
             for stream in STREAMS
             for partition in range(PARTITIONS)
@@ -66,7 +75,7 @@ def make_case(folder: Path, bootstrap: str) -> Case:
     )
 
 
-def wait_until_shown(case: Case, replicas: Collection[Service], truth: dict[WindowKey, int]) -> None:
+def wait_until_shown(case: Case, replicas: Collection[ServiceProcess], truth: dict[WindowKey, int]) -> None:
     """Wait until the replicas together show what the results say, and no stream twice."""
     first, *_ = replicas
     case.wait_for_counts(first, truth)
@@ -83,14 +92,14 @@ def wait_until_shown(case: Case, replicas: Collection[Service], truth: dict[Wind
 
 def test_each_stream_is_shown_by_one_replica_whichever_is_killed(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
-    traffic = Traffic(case)
+    traffic = HourlyTraffic(case)
     traffic.publish()
     with ExitStack() as running:
         replicas = {name: running.enter_context(case.serve(name)) for name in "abc"}
 
         def is_spread() -> bool:
-            shards = sorted(replica.shards() for replica in replicas.values())
-            partitions = sorted(replica.held() for replica in replicas.values())
+            shards = sorted(replica.assigned_shards() for replica in replicas.values())
+            partitions = sorted(replica.assigned_partitions() for replica in replicas.values())
             return (shards, partitions) == ([0, 1, 1], [1, 1, 1])
 
         wait_for("shards and partitions to be spread", is_spread)
@@ -99,7 +108,7 @@ def test_each_stream_is_shown_by_one_replica_whichever_is_killed(tmp_path: Path,
             replica.wait_until_ready()
 
         for _ in range(2):
-            (victim, *_) = (name for name, replica in replicas.items() if replica.shards() == 1)
+            (victim, *_) = (name for name, replica in replicas.items() if replica.assigned_shards() == 1)
             before = window_gauges(replicas[victim].scrape())
             replicas.pop(victim).kill()
             wait_for(
@@ -116,7 +125,7 @@ def test_each_stream_is_shown_by_one_replica_whichever_is_killed(tmp_path: Path,
     assert case.dead_letters() == []
 
 
-def shown_by_any(replicas: dict[str, Service]) -> dict[object, float]:
+def shown_by_any(replicas: dict[str, ServiceProcess]) -> dict[object, float]:
     return {
         series: value
         for replica in replicas.values()
@@ -126,14 +135,14 @@ def shown_by_any(replicas: dict[str, Service]) -> dict[object, float]:
 
 def test_a_replica_that_is_cut_off_shows_its_windows_no_longer(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
-    traffic = Traffic(case)
+    traffic = HourlyTraffic(case)
     traffic.publish()
     with Relay(bootstrap) as relay, ExitStack() as running:
         through_relay = {"DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": relay.bootstrap}
         near = running.enter_context(case.serve("near"))
         far = running.enter_context(case.serve("far", through_relay))
         for replica in (near, far):
-            replica.wait_for("its shard to be held", lambda r=replica: r.shards() == 1)
+            replica.wait_for("its shard to be held", lambda r=replica: r.assigned_shards() == 1)
         wait_until_shown(case, (near, far), traffic.truth)
 
         relay.cut()
@@ -147,7 +156,7 @@ def test_a_replica_that_is_cut_off_shows_its_windows_no_longer(tmp_path: Path, b
 
         relay.mend()
         for replica in (near, far):
-            replica.wait_for("its shard to be held", lambda r=replica: r.shards() == 1)
+            replica.wait_for("its shard to be held", lambda r=replica: r.assigned_shards() == 1)
             replica.wait_until_ready()
         traffic.publish()
         wait_until_shown(case, (near, far), traffic.truth)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, make_events
+from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.integration.gauges import gauges_of, window_gauges, without_wall_time
 from tests.integration.traffic import among_refused, publishing, refused
 
@@ -89,7 +89,7 @@ def test_a_stop_between_two_parts_of_a_window_never_reuses_a_revision(tmp_path: 
     assert case.final_results()[key]["revision"] >= 2
 
 
-def last_count(case: Case, events: list[Event]) -> int:
+def last_count(case: Case, events: list[SourceEvent]) -> int:
     (key,) = case.truth(events)
     return case.final_counts().get(key, 0)
 

@@ -15,11 +15,11 @@ from tests.integration.case import (
     SHARDS,
     START_MS,
     Case,
-    Event,
+    SourceEvent,
     make_events,
 )
 from tests.integration.gauges import gauges_of, newest_result, window_gauges, without_wall_time
-from tests.integration.service import Service, wait_for
+from tests.integration.service import ServiceProcess, wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -32,11 +32,11 @@ COUNTS_WITHIN_S = 4.0
 VECTOR = np.zeros(DIMENSION, dtype=np.float32)
 
 
-def on_every_partition(time_ms: int) -> list[Event]:
-    return [Event("alpha", time_ms, VECTOR, partition) for partition in range(PARTITIONS)]
+def on_every_partition(time_ms: int) -> list[SourceEvent]:
+    return [SourceEvent("alpha", time_ms, VECTOR, partition) for partition in range(PARTITIONS)]
 
 
-def assert_role(service: Service, own: str, other: str) -> None:
+def assert_role(service: ServiceProcess, own: str, other: str) -> None:
     ready = {
         dict(labels)["condition"] for name, labels in service.scrape().samples if name == "driftgauge_ready"
     }
@@ -54,19 +54,19 @@ def test_each_role_runs_alone_and_scales_apart(tmp_path: Path, bootstrap: str) -
         counters = [running.enter_context(case.serve(name, role="count")) for name in "ab"]
         windows = running.enter_context(case.serve("c", role="windows"))
         for counter in counters:
-            counter.wait_for("its share", lambda it=counter: it.held() == 2)
+            counter.wait_for("its share", lambda it=counter: it.assigned_partitions() == 2)
             counter.wait_until_ready()
-        windows.wait_for("all shards", lambda: windows.shards() == SHARDS)
+        windows.wait_for("all shards", lambda: windows.assigned_shards() == SHARDS)
         windows.wait_until_ready()
         case.publish(parts[0])
         case.wait_for_counts(windows, case.truth(parts[0]))
         for counter in counters:
             assert_role(counter, "count", "windows")
             assert counter.counted() > 0
-            assert counter.shards() == 0
+            assert counter.assigned_shards() == 0
             assert window_gauges(counter.scrape()) == {}
         assert_role(windows, "windows", "count")
-        assert windows.held() == 0
+        assert windows.assigned_partitions() == 0
 
         # COUNT goes on without WINDOWS, which catches up.
         windows.stop()
@@ -110,11 +110,11 @@ def test_count_goes_on_at_once_after_an_assignment(tmp_path: Path, bootstrap: st
     case = Case(tmp_path, bootstrap, stream_settings={"allowed_lateness": "1d"})
     with case.serve("a", role="count") as leaving, case.serve("b", role="count") as staying:
         for counter in (leaving, staying):
-            counter.wait_for("its share", lambda it=counter: it.held() == 2)
+            counter.wait_for("its share", lambda it=counter: it.assigned_partitions() == 2)
         case.publish(on_every_partition(START_MS))
         wait_for("both to count", lambda: leaving.counted() + staying.counted() == PARTITIONS)
         leaving.stop()
-        staying.wait_for("all to be held", lambda: staying.held() == PARTITIONS)
+        staying.wait_for("all to be held", lambda: staying.assigned_partitions() == PARTITIONS)
         case.publish(on_every_partition(START_MS + 1))
         staying.wait_for("all to be counted", lambda: leaving_share(staying) == PARTITIONS)
         waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("restored")]
@@ -122,6 +122,6 @@ def test_count_goes_on_at_once_after_an_assignment(tmp_path: Path, bootstrap: st
     assert max(waited_s) < COUNTS_WITHIN_S
 
 
-def leaving_share(staying: Service) -> int:
+def leaving_share(staying: ServiceProcess) -> int:
     """How many of the second events were counted by the one that stayed: all."""
     return staying.counted() - PARTITIONS // 2

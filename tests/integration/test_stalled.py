@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, Event, WindowKey, make_events
+from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, WindowKey, make_events
 from tests.integration.gauges import gauges_of, held_partitions, window_gauges, without_wall_time
-from tests.integration.service import Service
+from tests.integration.service import ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -37,25 +37,25 @@ def make_case(folder: Path, bootstrap: str, partitions: int, **kafka: int) -> Ca
     )
 
 
-def hours(partitions: int) -> list[Event]:
+def hours(partitions: int) -> list[SourceEvent]:
     """Some hours of events, on all partitions, and the beginning of the next."""
     events = make_events(
         "alpha", HOURS * 60, start_ms=START_MS, span_ms=HOURS * HOUR_MS + HOUR_MS // 2, seed=60
     )
     return [
-        Event(event.stream, event.time_ms, event.vector, partition)
+        SourceEvent(event.stream, event.time_ms, event.vector, partition)
         for event in events
         for partition in range(partitions)
     ]
 
 
-def ended(case: Case, events: list[Event]) -> dict[WindowKey, int]:
+def ended(case: Case, events: list[SourceEvent]) -> dict[WindowKey, int]:
     """The counts of the hours that all events of the others have passed."""
     return case.truth([event for event in events if event.time_ms < START_MS + HOURS * HOUR_MS])
 
 
 def assert_published_without(
-    case: Case, service: Service, counts: dict[WindowKey, int], stuck: set[int]
+    case: Case, service: ServiceProcess, counts: dict[WindowKey, int], stuck: set[int]
 ) -> None:
     """Wait for the windows, and check that results and gauges name exactly the stuck partitions."""
     case.wait_for_counts(service, counts)
@@ -68,7 +68,7 @@ def assert_published_without(
     service.wait_for("the gauges", lambda: without_wall_time(window_gauges(service.scrape())) == asked)
 
 
-def assert_completed(case: Case, service: Service, counts: dict[WindowKey, int]) -> None:
+def assert_completed(case: Case, service: ServiceProcess, counts: dict[WindowKey, int]) -> None:
     """Wait for the whole windows, as higher revisions of what was incomplete."""
     case.wait_for_counts(service, counts)
     service.wait_for(
@@ -134,7 +134,9 @@ def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level
     case = make_case(tmp_path, bootstrap, partitions=2)
     events = hours(2)
     behind, ahead = ([event for event in events if event.partition == index] for index in range(2))
-    day = [Event(event.stream, event.time_ms + DAY_MS, event.vector, event.partition) for event in ahead]
+    day = [
+        SourceEvent(event.stream, event.time_ms + DAY_MS, event.vector, event.partition) for event in ahead
+    ]
     with case.serve() as service:
         service.wait_until_ready()
         producer = case.producer(**{"transactional.id": case.name, "transaction.timeout.ms": 600_000})

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
-from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, Event, make_events
+from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.placed import Nodes, place, prepare_cluster
-from tests.integration.service import Service, wait_for
+from tests.integration.service import ServiceProcess, wait_for
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 
@@ -58,11 +58,11 @@ def make_case(
     return case
 
 
-def events_of(stream: str, part: int) -> list[Event]:
+def events_of(stream: str, part: int) -> list[SourceEvent]:
     return make_events(stream, 200, start_ms=START_MS + part * 2 * HOUR_MS, span_ms=2 * HOUR_MS, seed=part)
 
 
-def unwritable(service: Service, topic: str) -> Callable[[], bool]:
+def unwritable(service: ServiceProcess, topic: str) -> Callable[[], bool]:
     return lambda: service.scrape().value(UNWRITABLE, topic=topic) == 1
 
 
@@ -136,7 +136,7 @@ def test_a_source_partition_without_a_leader_holds_up_no_other(cluster: KafkaClu
     cluster.nodes[2].stop()
     with case.serve() as service:
         # What has no leader is assigned all the same, and waited for.
-        service.wait_for("all to be held", lambda: service.held() == 4)
+        service.wait_for("all to be held", lambda: service.assigned_partitions() == 4)
         case.publish(alpha)
         service.wait_for("the others to be counted", lambda: service.counted("alpha") == 200)
         cluster.nodes[2].restart()

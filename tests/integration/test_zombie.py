@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, Event, make_events
+from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.gauges import gauges_of, window_gauges, without_wall_time
-from tests.integration.service import Service, wait_for
+from tests.integration.service import ServiceProcess, wait_for
 from tests.integration.traffic import among_refused, publishing, refused
 
 pytestmark = pytest.mark.broker
@@ -26,7 +26,7 @@ RATE = 300
 LONG_MS, SHORT_MS = 60_000, 6_000
 
 
-def make_traffic() -> list[Event]:
+def make_traffic() -> list[SourceEvent]:
     """Events in turn over the partitions, some of which are refused."""
     good = make_events("alpha", GOOD, start_ms=START_MS, span_ms=9 * HOUR_MS, seed=50)
     return [
@@ -35,7 +35,7 @@ def make_traffic() -> list[Event]:
     ]
 
 
-def restored(service: Service, role: str) -> bool:
+def restored(service: ServiceProcess, role: str) -> bool:
     return any(entry["role"] == role for entry in service.logged("restored"))
 
 
@@ -78,7 +78,9 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
         zombie.wait_for("it to stop", lambda: not order.exists())
         before = positions()
         successor = running.enter_context(case.serve(role=role))
-        successor.wait_for("it to take over", lambda: successor.held() + successor.shards() >= SHARDS)
+        successor.wait_for(
+            "it to take over", lambda: successor.assigned_partitions() + successor.assigned_shards() >= SHARDS
+        )
         waits_for_it = stopped_before == "commit_transaction"
         if wakes_early:
             if waits_for_it:
@@ -94,7 +96,11 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
         half = PARTITIONS / 2 if role == "count" else SHARDS / 2
         zombie.wait_for(
             "both to share",
-            lambda: zombie.held() + zombie.shards() == successor.held() + successor.shards() == half,
+            lambda: (
+                zombie.assigned_partitions() + zombie.assigned_shards()
+                == successor.assigned_partitions() + successor.assigned_shards()
+                == half
+            ),
         )
 
         case.wait_for_counts(successor, case.truth(event for event in events if event.stream == "alpha"))
@@ -113,7 +119,7 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
         assert len(written) > len(case.read(topic)), "the transaction was not stopped where it was to be"
 
 
-def shown(services: list[Service]) -> dict[object, float]:
+def shown(services: list[ServiceProcess]) -> dict[object, float]:
     return {
         series: value
         for service in services

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from confluent_kafka import KafkaError, Message
 
-from tests.integration.case import Case, Event
+from tests.integration.case import Case, SourceEvent
 
 FLUSH_S = 60.0
 
 
-def among_refused(events: Iterable[Event], *, every: int) -> list[Event]:
+def among_refused(events: Iterable[SourceEvent], *, every: int) -> list[SourceEvent]:
     """Return the events, and before each `every`th of them one of a stream that nobody watches."""
     traffic = []
     for number, event in enumerate(events):
@@ -28,7 +28,7 @@ def refused(case: Case) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def publishing(case: Case, events: Iterable[Event], *, rate: float) -> Iterator[None]:
+def publishing(case: Case, events: Iterable[SourceEvent], *, rate: float) -> Iterator[None]:
     """Send the events from another thread at this rate, each of them once whatever the broker does.
 
     Leaving the context waits until the last one has been delivered.

@@ -10,7 +10,7 @@ from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
 from tests.deploy.chain.traffic import PARTITIONS, LiveTraffic, SegmentedCase
 from tests.deploy.chain.webhook import Notice, Webhook
-from tests.integration.service import PATIENCE_S, Service, wait_for
+from tests.integration.service import PATIENCE_S, ServiceProcess, wait_for
 from tests.kafka.node import free_ports
 
 __all__ = ["FACTOR", "STREAMS", "WINDOWS", "MonitoringStack", "NotifiedCause"]
@@ -88,7 +88,7 @@ class MonitoringStack:
             self.services[name] = self._start(name)
             self.wait_for(f"{number} replicas to hold all partitions", self._held_by(number))
 
-    def _start(self, name: str) -> Service:
+    def _start(self, name: str) -> ServiceProcess:
         """Start a replica on its fixed port."""
         return self._running.enter_context(
             self.case.serve(name, {"DRIFTGAUGE_HTTP__PORT": str(self._ports[name])})

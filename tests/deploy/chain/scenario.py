@@ -125,7 +125,8 @@ def play(folder: Path, bootstrap: str) -> ChainRecord:
         stack.wait_for("no verdict to be drift", f'count({_VERDICTS}{{verdict="drift"}} == 0) == {_SHOWN}')
         stack.wait_for("windows of every stream to close again", f"{_CLOSED_SINCE} == {_SHOWN}")
         expositions = tuple(
-            Exposition(service.scrape().text, service.held()) for service in stack.services.values()
+            Exposition(service.scrape().text, service.assigned_partitions())
+            for service in stack.services.values()
         )
         panels = _look_at(queries, stack)
         return ChainRecord(
