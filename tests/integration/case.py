@@ -1,8 +1,8 @@
-"""One test's own topics, group, baseline and configuration on the real broker."""
+"""The topics, groups, baselines and configuration of one test on the real broker."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -37,9 +37,11 @@ DIMENSION = 4
 CLUSTERS = 4
 TIMEOUT_S = 30.0
 SHARDS = 2
-# A Monday, long ago: silence may close its windows.
+# A Monday long before the wall time, so that idle partitions may close its windows.
 START_MS = 1_762_128_000_000
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+# Beyond the end of every window of a test.
+CLOSING_MS = START_MS + 30 * DAY_MS
 
 WindowKey = tuple[str, str, str]
 """Stream, window size, start."""
@@ -47,7 +49,7 @@ WindowKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class SourceEvent:
-    """An event to publish; `partition` None leaves it to the producer."""
+    """An event to publish; if `partition` is None the producer chooses."""
 
     stream: str
     time_ms: int
@@ -63,12 +65,18 @@ class SourceEvent:
 def make_events(
     stream: str, number: int, *, start_ms: int, span_ms: int, seed: int, disorder_ms: int = 0
 ) -> list[SourceEvent]:
-    """Return events spread evenly over a span of event time, as they would be sent."""
+    """Return events spread evenly over a span of event time, in the order of sending."""
     random = np.random.default_rng(seed)
     times = start_ms + np.arange(number) * span_ms // number
     order = np.argsort(times + random.uniform(0, disorder_ms, number), kind="stable")
     vectors = random.normal(size=(number, DIMENSION)).astype(np.float32)
     return [SourceEvent(stream, int(times[row]), vectors[row]) for row in order]
+
+
+def on_every_partition(stream: str, time_ms: int, partitions: int) -> list[SourceEvent]:
+    """Return one event of zeros for each partition."""
+    vector = np.zeros(DIMENSION, dtype=np.float32)
+    return [SourceEvent(stream, time_ms, vector, partition) for partition in range(partitions)]
 
 
 @cache
@@ -78,7 +86,7 @@ def _reference() -> NDArray[np.float32]:
 
 @dataclass
 class Case:
-    """One test's surroundings; every name in it is its own."""
+    """The topics, groups and files of one test, all with unique names."""
 
     folder: Path
     bootstrap: str
@@ -127,7 +135,7 @@ class Case:
         kafka = {
             "bootstrap.servers": self.bootstrap,
             "group.id": self.name,
-            # A member that was killed holds up the next one for this long. None leaves the service's own.
+            # A killed member delays its successor for a session timeout. None keeps the default of the service.
             **SHORT_SESSION,
             **self.kafka,
         }
@@ -164,11 +172,20 @@ class Case:
         program: Sequence[str] = DRIFTGAUGE,
         role: str = "all",
     ) -> ServiceProcess:
-        """Start the service, with a lasting name if one is given; each run has a log of its own."""
+        """Start the service, with a fixed replica name if given; each run has its own log."""
         self._runs += 1
         named = {} if replica is None else {"DRIFTGAUGE_REPLICA": replica}
         log = self.folder / f"serve-{self._runs}.log"
         return ServiceProcess(self.config, log, {**named, **(settings or {})}, program, role)
+
+    @contextmanager
+    def serve_ready(self, *replicas: str) -> Iterator[list[ServiceProcess]]:
+        """Start replicas and yield them when all are ready; kill them when the context ends."""
+        with ExitStack() as running:
+            services = [running.enter_context(self.serve(replica)) for replica in replicas]
+            for service in services:
+                service.wait_until_ready()
+            yield services
 
     def producer(self, **properties: str | int) -> Producer:
         return Producer(
@@ -178,7 +195,7 @@ class Case:
     def publish(
         self, events: Iterable[SourceEvent], *, keyed: bool = False, topic: str | None = None
     ) -> None:
-        """Send events as fast as the broker takes them; keyed, each stream goes to one partition."""
+        """Send events without a rate limit; if `keyed`, each stream goes to one partition."""
         producer = self.producer()
         failures: list[KafkaError] = []
 
@@ -195,21 +212,25 @@ class Case:
         assert failures == []
 
     def publish_last(self, events: Sequence[SourceEvent]) -> int:
-        """Publish events, then one of each stream far ahead on every partition, which closes all windows.
+        """Publish events and then the closing events; return how many were published."""
+        self.publish(events)
+        return len(events) + self.close_windows()
 
-        Return how many were published. To be used where silence closes none.
-        """
-        vector = np.zeros(DIMENSION, dtype=np.float32)
-        closing = [
-            SourceEvent(stream, START_MS + 30 * DAY_MS, vector, partition)
-            for stream in sorted({event.stream for event in events})
-            for partition in range(self.partitions or 0)
+    def close_windows(self) -> int:
+        """Publish the closing events, which close every earlier window; return their number."""
+        closing = self.closing_events()
+        self.publish(closing)
+        return len(closing)
+
+    def closing_events(self) -> list[SourceEvent]:
+        """Return one event of each stream on each partition, at a time beyond all windows."""
+        partitions = self.partitions or 0
+        return [
+            event for stream in self.streams for event in on_every_partition(stream, CLOSING_MS, partitions)
         ]
-        self.publish([*events, *closing])
-        return len(events) + len(closing)
 
     def truth(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
-        """How many of the events belong into each window."""
+        """Return the number of events in each window."""
         numbers: Counter[WindowKey] = Counter()
         for event in events:
             for window in self.windows:
@@ -219,7 +240,7 @@ class Case:
         return dict(numbers)
 
     def results(self) -> list[dict[str, Any]]:
-        """Every window result there is, in the order of writing per window; each valid by the schema."""
+        """Return every window result, in the order of writing per window; each matches the schema."""
         schema = orjson.loads((ROOT / "schemas" / "window-result.v1.schema.json").read_bytes())
         validator = jsonschema.Draft202012Validator(schema)
         records = [orjson.loads(message.value() or b"") for message in self.read(self.windows_topic)]
@@ -228,7 +249,7 @@ class Case:
         return records
 
     def final_results(self) -> dict[WindowKey, dict[str, Any]]:
-        """The last result of each window, and that each revision was published once, in order."""
+        """Return the last result of each window; fail unless its revisions were published once, in order."""
         final: dict[WindowKey, dict[str, Any]] = {}
         for record in self.results():
             key = record["stream"], record["window"], record["start"]
@@ -236,58 +257,60 @@ class Case:
             final[key] = record
         return final
 
-    def final_counts(self) -> dict[WindowKey, int]:
-        return {key: record["count"] for key, record in self.final_results().items()}
+    def final_counts(self, stream: str | None = None) -> dict[WindowKey, int]:
+        """Return the last count of each window, of one stream or all."""
+        final = self.final_results().items()
+        return {key: record["count"] for key, record in final if stream in (None, key[0])}
 
     def dead_letters(self) -> list[Message]:
         return self.read(self.dead_letters_topic)
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
-        """Every record that is in a topic now, partition by partition; none where it does not exist."""
+        """Return every record of a topic, partition by partition; none if the topic is missing."""
         records = read(self.bootstrap, topic, within_s=TIMEOUT_S, isolation=isolation)
         return sorted(records, key=lambda message: (message.partition(), message.offset()))
 
     def positions(self) -> dict[int, int]:
-        """How far COUNT has committed each partition; a transaction that is open has not."""
+        """Return the offsets that COUNT has committed, by partition; open transactions do not count."""
         return self._committed(self.name, self.events_topic)
 
     def shard_positions(self) -> dict[int, int]:
-        """How far WINDOWS has committed each shard's partials."""
+        """Return the offsets that WINDOWS has committed in the partials topic, by shard."""
         return self._committed(self.windows_group, self.partials_topic)
 
     def _committed(self, group: str, topic: str) -> dict[int, int]:
-        with self._looking(group) as consumer:
+        with self._stranger(group) as consumer:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[topic].partitions
-            asked = [TopicPartition(topic, partition) for partition in known]
-            committed = consumer.committed(asked, timeout=TIMEOUT_S)
+            requested = [TopicPartition(topic, partition) for partition in known]
+            committed = consumer.committed(requested, timeout=TIMEOUT_S)
             return {at.partition: at.offset for at in committed if at.offset >= 0}
 
     def move_offset(self, group: str, topic: str, partition: int, offset: int) -> None:
-        """Set a group's offset as an operator does; the group must have no member."""
+        """Set a group's offset as an operator does; the group must have no members."""
         wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
         altered = self.admin.alter_consumer_group_offsets([wanted])[group].result(TIMEOUT_S)
         assert all(each.error is None for each in altered.topic_partitions)
 
     def delete_group(self, group: str) -> None:
-        """Delete a group, as one that has expired."""
+        """Delete a group, as its expiry does."""
         self.admin.delete_consumer_groups([group])[group].result(TIMEOUT_S)
 
     def delete_topic(self, topic: str) -> None:
         self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
 
     def ends(self) -> dict[int, int]:
-        """Where each partition's log ends."""
-        with self._looking(self.name) as consumer:
+        """Return the end offset of each partition of the events topic."""
+        with self._stranger(self.name) as consumer:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
-            asked = {partition: TopicPartition(self.events_topic, partition) for partition in known}
+            requested = {partition: TopicPartition(self.events_topic, partition) for partition in known}
             return {
                 partition: consumer.get_watermark_offsets(at, timeout=TIMEOUT_S)[1]
-                for partition, at in asked.items()
+                for partition, at in requested.items()
             }
 
     @contextmanager
-    def _looking(self, group: str) -> Iterator[Consumer]:
-        """A consumer that names a group and does not join it."""
+    def _stranger(self, group: str) -> Iterator[Consumer]:
+        """Yield a consumer with a group's id that is not a member of the group."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -301,24 +324,24 @@ class Case:
             consumer.close()
 
     def members(self) -> int:
-        """How many members both groups have."""
+        """Return the number of members of both groups."""
         groups = [self.name, self.windows_group]
         described = self.admin.describe_consumer_groups(groups)
         return sum(len(described[group].result(TIMEOUT_S).members) for group in groups)
 
     def wait_for_counts(self, service: ServiceProcess, expected: Mapping[WindowKey, int]) -> None:
-        """Wait until every window has been published with its whole count, and no other has been."""
+        """Wait until exactly the expected windows are published, with the expected counts."""
         events = sum(
             number for (_, window, _), number in expected.items() if window == min_window(self.windows)
         )
         seen: dict[str, object] = {}
 
-        def whole() -> bool:
+        def are_published() -> bool:
             seen.update(counts=self.final_counts())
             return seen["counts"] == expected
 
         try:
-            service.wait_for(f"{len(expected)} windows of {events:,} events", whole)
+            service.wait_for(f"{len(expected)} windows of {events:,} events", are_published)
         except AssertionError as error:
             error.add_note(f"expected {expected}\nfound {seen.get('counts')}")
             raise

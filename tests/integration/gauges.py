@@ -1,6 +1,6 @@
-"""What a replica's gauges say, and what those of the newest windows must say by the results."""
+"""The window gauges of replicas, and the gauges that the published results imply."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from math import copysign
 from typing import Any
@@ -10,9 +10,9 @@ from deploy.demo.scrape import Scrape
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 from tests.integration.case import WindowKey
-from tests.integration.service import ServiceProcess
+from tests.integration.service import PATIENCE_S, ServiceProcess, wait_for
 
-# What follows from the configuration alone; a result says the limit only where it is compared with it.
+# Gauges of the configuration; a result has the limit only if a statistic is compared with it.
 _CONFIGURED = {
     "driftgauge_window_duration_seconds",
     "driftgauge_window_min_events",
@@ -25,35 +25,35 @@ _MEASURED = {
     for name, metric in METRICS.items()
     if name.startswith("driftgauge_window_") and metric.type is MetricType.GAUGE
 } - _CONFIGURED
-# Results do not say when they were published.
+# Results do not hold their time of publication.
 _CLOSED = "driftgauge_window_closed_timestamp_seconds"
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def window_gauges(scrape: Scrape) -> Samples:
-    """Every sample that a replica shows of closed windows."""
+    """Return a replica's samples of closed windows."""
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
 
 
 def shown_by(replicas: Iterable[ServiceProcess]) -> Samples:
-    """Every sample of closed windows that any of the replicas shows, none of them twice."""
+    """Return the replicas' samples of closed windows; fail if two replicas show one series."""
     shown: Samples = {}
     for replica in replicas:
-        its = window_gauges(replica.scrape())
-        assert not its.keys() & shown.keys(), "two replicas show one stream"
-        shown |= its
+        samples = window_gauges(replica.scrape())
+        assert not samples.keys() & shown.keys(), "two replicas show one stream"
+        shown |= samples
     return shown
 
 
 def newest_result(service: ServiceProcess, stream: str, window: str) -> float | None:
-    """The end of the newest window that a replica shows, s; None where it shows none."""
+    """Return the end of the newest window that a replica shows, s since the epoch; None without a window."""
     labels = (("stream", stream), ("window", window))
     return service.scrape().samples.get(("driftgauge_window_end_timestamp_seconds", labels))
 
 
 def held_partitions(scrape: Scrape) -> set[int]:
-    """The partitions that a replica counts."""
+    """Return the partitions of events topics that a replica counts."""
     return {
         int(dict(labels)["partition"])
         for name, labels in scrape.samples
@@ -65,14 +65,30 @@ def without_wall_time(samples: Samples) -> Samples:
     return {series: value for series, value in samples.items() if series[0] != _CLOSED}
 
 
+def wait_until_shown(
+    replicas: Collection[ServiceProcess],
+    final: Mapping[WindowKey, dict[str, Any]],
+    within_s: float = PATIENCE_S,
+) -> None:
+    """Wait until the replicas together show the gauges of these last results, each series once."""
+    expected = gauges_of(final)
+
+    def are_shown() -> bool:
+        samples = [without_wall_time(window_gauges(replica.scrape())) for replica in replicas]
+        merged = {series: value for each in samples for series, value in each.items()}
+        return merged == expected and sum(map(len, samples)) == len(expected)
+
+    wait_for("the replicas to show the gauges of the last results", are_shown, within_s=within_s)
+
+
 def gauges_of(final: Mapping[WindowKey, dict[str, Any]]) -> Samples:
-    """Every sample but the wall time, as the last results of all windows ask for."""
+    """Return the samples that the last results of all windows imply, without the wall time."""
     newest = {(stream, window): record for (stream, window, _), record in sorted(final.items())}
     samples: Samples = {}
     for record in newest.values():
         of_window = {"stream": record["stream"], "window": record["window"]}
         for name, labels, value in _values(record):
-            # What was not scored has no series.
+            # A value that was not scored has no series.
             if value is not None:
                 series = f"driftgauge_window_{name}", tuple(sorted({**of_window, **labels}.items()))
                 samples[series] = float(value)
@@ -113,7 +129,7 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
 
 
 def signed_contribution(cluster: dict[str, Any]) -> float | None:
-    """A cluster's part of the divergence, negative where its share has fallen."""
+    """Return a cluster's part of the divergence, negative if its share has fallen; None if not scored."""
     contribution: float | None = cluster["js_contribution"]
     return (
         None if contribution is None else copysign(contribution, cluster["share"] - cluster["baseline_share"])

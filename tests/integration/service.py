@@ -1,4 +1,4 @@
-"""The real `driftgauge serve` as a process: started, scraped, awaited, stopped, killed."""
+"""A process of `driftgauge serve`: start, scrape, wait, stop, kill."""
 
 import json
 import os
@@ -17,19 +17,20 @@ from driftgauge.config import ENV_PREFIX
 
 DRIFTGAUGE = ("-m", "driftgauge")
 PATIENCE_S = 300.0
-LOOK_EVERY_S = 0.05
+POLL_INTERVAL_S = 0.05
 REQUEST_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
 TAIL_LINES = 30
+NO_CHAIN_FAULTS = {"gap": 0, "overlap": 0, "orphans": 0}
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would override the configuration."""
+    """Return the environment of this process without variables that override the configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
 
 
 def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
-    """Run a command of the command line to its end, whatever its status."""
+    """Run a command of the command line to its end; its status is not checked."""
     return subprocess.run(
         [sys.executable, "-m", "driftgauge", *map(str, arguments)],
         check=False,
@@ -40,19 +41,19 @@ def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subproc
     )
 
 
-def wait_for(what: str, look: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-    """Look again and again until it is so."""
+def wait_for(condition: str, is_met: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
+    """Poll until the condition is met; raise AssertionError after the time-out."""
     deadline = time.monotonic() + within_s
-    while not look():
+    while not is_met():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {within_s:g} s for {what}")
-        time.sleep(LOOK_EVERY_S)
+            raise AssertionError(f"waited {within_s:g} s for {condition}")
+        time.sleep(POLL_INTERVAL_S)
 
 
 class ServiceProcess:
-    """One run of the service, its configuration's `http.port` being 0; a context manager.
+    """One run of the service; the context kills the process when it ends.
 
-    Leaving the context kills what still runs.
+    The configuration must set `http.port` to 0.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class ServiceProcess:
         program: Sequence[str] = DRIFTGAUGE,
         role: str = "all",
     ) -> None:
-        """Start it.
+        """Start the service.
 
         Args:
-            config: The configuration.
-            log: Where its log goes.
-            settings: Environment variables, laid over the configuration.
-            program: What Python runs in place of `driftgauge`.
-            role: The roles that it serves.
+            config: The configuration file.
+            log: The file of its log.
+            settings: Environment variables, which override the configuration.
+            program: Python's arguments that name the program.
+            role: The value of `--role`.
         """
         self._log = log
         with log.open("wb") as output:
@@ -98,15 +99,15 @@ class ServiceProcess:
 
     @property
     def port(self) -> int:
-        """The port it serves, read from its log."""
+        """The HTTP port, read from the log."""
         if self._port is None:
             self.wait_for("the service to serve HTTP", lambda: bool(self.logged("http server started")))
             self._port = int(str(self.logged("http server started")[0]["port"]))
         return self._port
 
     def logged(self, event: str) -> list[dict[str, object]]:
-        """The log's entries with this message."""
-        # The last piece has no end yet, or is empty.
+        """Return the log's entries with this message."""
+        # The last line may be incomplete.
         lines = self._log.read_text(errors="replace").split("\n")[:-1]
         entries = [json.loads(line) for line in lines if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == event]
@@ -115,7 +116,7 @@ class ServiceProcess:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of one request."""
+        """Return status and body of one request."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request("GET", path)
@@ -132,11 +133,11 @@ class ServiceProcess:
         return Scrape.parse(text)
 
     def counted(self, stream: str | None = None) -> int:
-        """Events that this process has counted, of one stream or all."""
+        """Return the number of events that this process has counted, of one stream or all."""
         return self.outcomes("accepted", stream)
 
     def outcomes(self, outcome: str, stream: str | None = None) -> int:
-        """Events that met this outcome, of one stream or all."""
+        """Return the number of events with this outcome, of one stream or all."""
         return sum(
             int(value)
             for (name, labels), value in self.scrape().samples.items()
@@ -146,11 +147,11 @@ class ServiceProcess:
         )
 
     def assigned_partitions(self) -> int:
-        """How many partitions of events topics it holds."""
+        """Return the number of assigned partitions of events topics."""
         return sum(number for topic, number in self._assigned().items() if ".partials." not in topic)
 
     def assigned_shards(self) -> int:
-        """How many shards it holds."""
+        """Return the number of assigned shards."""
         return sum(number for topic, number in self._assigned().items() if ".partials." in topic)
 
     def _assigned(self) -> dict[str, int]:
@@ -161,7 +162,7 @@ class ServiceProcess:
         }
 
     def late(self, stream: str | None = None, window: str | None = None) -> int:
-        """Late events, of one stream and window size or all, as the owner of the shard shows them."""
+        """Return the number of late events in the assigned shards, of one stream and window size or all."""
         return sum(
             int(value)
             for (name, labels), value in self.scrape().samples.items()
@@ -170,9 +171,9 @@ class ServiceProcess:
             and window in (None, dict(labels)["window"])
         )
 
-    def chain(self) -> dict[str, int]:
-        """What the chains of the shards held have found: gaps, overlaps and orphans."""
-        found: dict[str, int] = {"gap": 0, "overlap": 0, "orphans": 0}
+    def chain_faults(self) -> dict[str, int]:
+        """Return the numbers of gaps, overlaps and orphans in the partials of the assigned shards."""
+        found = dict(NO_CHAIN_FAULTS)
         for (name, _), value in self.scrape().samples.items():
             if name.startswith("driftgauge_partials_") and name.endswith("_total"):
                 found[name.removeprefix("driftgauge_partials_").removesuffix("_total")] += int(value)
@@ -184,47 +185,47 @@ class ServiceProcess:
     def wait_until_ready(self, *, within_s: float = PATIENCE_S) -> None:
         self.wait_for("the service to be ready", self.is_ready, within_s=within_s)
 
-    def wait_for(self, what: str, look: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-        """Look again and again until it is so; the service must go on running meanwhile."""
+    def wait_for(self, condition: str, is_met: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
+        """Poll until the condition is met; fail if the service ends before."""
 
-        def alive_and_so() -> bool:
+        def is_met_alive() -> bool:
             status = self._process.poll()
-            assert status is None, f"the service ended with status {status} before {what}"
-            return look()
+            assert status is None, f"the service ended with status {status} before {condition}"
+            return is_met()
 
-        wait_for(what, alive_and_so, within_s=within_s)
+        wait_for(condition, is_met_alive, within_s=within_s)
 
     def wait_for_exit(self, *, within_s: float) -> int:
-        """Return its exit status."""
+        """Wait for the end of the process; return its exit status."""
         return self._process.wait(within_s)
 
     def is_running(self) -> bool:
         return self._process.poll() is None
 
     def stop(self) -> float:
-        """Ask it to end by SIGTERM, which it must heed with status 0; return the seconds it took."""
-        assert self.is_running(), f"it has ended already, with status {self._process.returncode}"
+        """Send SIGTERM and wait for exit status 0; return the seconds between."""
+        assert self.is_running(), f"the service has ended already, with status {self._process.returncode}"
         started = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
         status = self._process.wait(STOP_TIMEOUT_S)
         elapsed = time.monotonic() - started
-        assert status == 0, f"it ended with status {status}"
+        assert status == 0, f"the service ended with status {status}"
         return elapsed
 
     def pause(self) -> None:
-        """Let it stand still (SIGSTOP) until `resume`."""
+        """Suspend the process (SIGSTOP) until `resume`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on (SIGCONT) as if no time had passed."""
+        """Resume a paused process (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
 
     def abort(self) -> None:
-        """End it by SIGABRT; where PYTHONFAULTHANDLER is set it first logs where each thread stands."""
+        """Send SIGABRT; with PYTHONFAULTHANDLER set, the log ends with the stack of each thread."""
         self._process.send_signal(signal.SIGABRT)
         self._process.wait(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL), where it still runs."""
+        """Kill the process (SIGKILL), like a crash, if it runs."""
         self._process.kill()
         self._process.wait()

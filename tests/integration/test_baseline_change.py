@@ -16,6 +16,7 @@ from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import format_timestamp
 from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, SourceEvent, WindowKey
+from tests.integration.service import NO_CHAIN_FAULTS
 from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.broker
@@ -128,7 +129,7 @@ def test_each_window_is_compared_with_the_baseline_in_force_when_it_began(
         events = traffic.sent
         case.wait_for_counts(replicas["a"], case.truth(events))
         for replica in replicas.values():
-            assert replica.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+            assert replica.chain_faults() == NO_CHAIN_FAULTS
 
     cut = format_timestamp(CUT_MS)
     truth = {baseline.identity: true_clusters(case, events, baseline) for baseline in (old, new)}

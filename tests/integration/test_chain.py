@@ -15,7 +15,7 @@ from tests.integration.case import (
     WindowKey,
     make_events,
 )
-from tests.integration.service import ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -58,7 +58,7 @@ def count_first_half(case: Case, events: list[SourceEvent]) -> None:
 
 
 def clean(service: ServiceProcess) -> bool:
-    return service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+    return service.chain_faults() == NO_CHAIN_FAULTS
 
 
 def test_offsets_set_forward_are_a_gap_and_the_windows_are_marked(tmp_path: Path, bootstrap: str) -> None:
@@ -71,8 +71,8 @@ def test_offsets_set_forward_are_a_gap_and_the_windows_are_marked(tmp_path: Path
     counted = [event for event in first + second if all(event is not each for each in skipped)]
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(counted))
-        service.wait_for("the gap to be shown", lambda: service.chain()["gap"] == SHARDS)
-        assert service.chain()["overlap"] == 0
+        service.wait_for("the gap to be shown", lambda: service.chain_faults()["gap"] == SHARDS)
+        assert service.chain_faults()["overlap"] == 0
         assert f"{case.events_topic}[1]" in str(service.logged(BROKEN)[0]["found"])
         lost = [record["events_lost"] for _, record in sorted(case.final_results().items())]
         assert lost == [False, True, False]
@@ -91,8 +91,8 @@ def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
     again = [event for event in first if event.partition == 1]
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second + again))
-        service.wait_for("each shard to say so", lambda: service.chain()["overlap"] >= SHARDS)
-        assert service.chain()["gap"] == 0
+        service.wait_for("each shard to say so", lambda: service.chain_faults()["overlap"] >= SHARDS)
+        assert service.chain_faults()["gap"] == 0
         final = [record for _, record in sorted(case.final_results().items())]
         assert [record["counted_twice"] for record in final][:2] == [True, True]
         assert final[0]["verdict"] == "incomplete"
@@ -115,8 +115,8 @@ def test_offsets_of_the_counting_group_that_have_expired_are_an_overlap(
     case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + first + second))
-        assert service.chain()["overlap"] >= PARTITIONS
-        assert service.chain()["gap"] == 0
+        assert service.chain_faults()["overlap"] >= PARTITIONS
+        assert service.chain_faults()["gap"] == 0
         service.stop()
 
 

@@ -1,4 +1,4 @@
-"""KAFKA-20734 under the service: a commit hangs in one shard, which is named, and cured by one command."""
+"""KAFKA-20734 under the service: a hanging commit stalls one shard; one command resolves it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,10 @@ from tests.integration.case import (
     TIMEOUT_S,
     Case,
     SourceEvent,
-    WindowKey,
     make_events,
 )
-from tests.integration.placed import place, prepare_cluster
-from tests.integration.service import ServiceProcess, driftgauge, wait_for
+from tests.integration.placement import keep_coordinators_on_first_node, place
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, driftgauge, wait_for
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.kafka.relay import Relay
@@ -26,36 +25,36 @@ from tests.kafka.relay import Relay
 pytestmark = pytest.mark.broker
 
 AFFECTED = "4.3.1"
-KEPT, AWAY = 1, 2  # the node that stays, and the one that is stopped
+KEPT, AWAY = 1, 2  # the node that runs throughout, and the one that is stopped
 STREAMS = ("alpha", "beta")
-# Whose shard is on the node that is stopped.
+# The stream whose shard is on the stopped node, and the other one.
 HUNG, SOUND = sorted(STREAMS, key=lambda stream: shard_of(stream, SHARDS))
-# The service takes a transaction for hanging after 40 s.
+# The service reports a hanging transaction after 40 s.
 NAMED_S = 120.0
 UNWRITABLE = "partitions cannot be written to; nothing is lost, the role waits for them"
-TOLD = "a transaction does not end; records after it in the partition cannot be read"
+STALLED = "a transaction does not end; records after it in the partition cannot be read"
 
 
 @pytest.fixture
 def cluster() -> Iterator[KafkaCluster]:
     with running_cluster([COMBINED, BROKER], version=AFFECTED) as cluster:
+        keep_coordinators_on_first_node(cluster)
         yield cluster
 
 
 def make_case(folder: Path, cluster: KafkaCluster) -> Case:
-    """All topics are on the node that stays, the cluster's own too, but for the first shard's partials."""
+    """Return a case with all topics on the running node, except for the first shard's partials."""
     case = Case(
         folder,
         cluster.bootstrap,
         streams=STREAMS,
         partitions=None,
         stream_settings={"allowed_disorder": "10m", "idle_timeout": "1h"},
-        # A commit without events, which says only that there are none, comes no more often.
+        # COUNT also commits progress without events, once in this interval.
         settings={"commit_interval": "2s"},
     )
     place(case, case.events_topic, [[KEPT], [KEPT]])
     case.partitions = 2
-    prepare_cluster(cluster, case)
     place(case, case.windows_topic, [[KEPT]])
     place(case, case.dead_letters_topic, [[KEPT]])
     place(case, case.partials_topic, [[AWAY], [KEPT]], PARTIALS_SETTINGS)
@@ -64,13 +63,13 @@ def make_case(folder: Path, cluster: KafkaCluster) -> Case:
 
 
 def leader(case: Case) -> int:
-    """The node that leads the partials of the first shard; -1: none."""
+    """Return the leader of the first shard's partials; -1 without one."""
     topic = case.partials_topic
     return int(case.admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions[0].leader)
 
 
 def hours(first: int, last: int) -> list[SourceEvent]:
-    """Events of both streams on both partitions, over some hours."""
+    """Return events of both streams on both partitions, over some hours."""
     span_ms = (last - first) * HOUR_MS
     return [
         SourceEvent(event.stream, event.time_ms, event.vector, partition)
@@ -83,7 +82,7 @@ def hours(first: int, last: int) -> list[SourceEvent]:
 
 
 def stalled(service: ServiceProcess, case: Case) -> set[str]:
-    """The partitions of the partials whose stable offset is known to stand still."""
+    """Return the partitions of the partials topic whose last stable offset is reported as stalled."""
     return {
         dict(labels)["partition"]
         for (name, labels), value in service.scrape().samples.items()
@@ -91,14 +90,7 @@ def stalled(service: ServiceProcess, case: Case) -> set[str]:
     }
 
 
-def of(stream: str, case: Case) -> dict[WindowKey, int]:
-    """The counts of a stream's windows."""
-    return {key: count for key, count in case.final_counts().items() if key[0] == stream}
-
-
-def test_a_commit_that_hangs_is_named_holds_up_its_shard_alone_and_is_resolved(
-    tmp_path: Path, cluster: KafkaCluster
-) -> None:
+def test_hanging_commit_stalls_one_shard_until_resolved(tmp_path: Path, cluster: KafkaCluster) -> None:
     case = make_case(tmp_path, cluster)
     first, second = hours(0, 3), hours(3, 6)
     with Relay(cluster.bootstrap) as relay:
@@ -112,10 +104,10 @@ def test_a_commit_that_hangs_is_named_holds_up_its_shard_alone_and_is_resolved(
             commits.wait_until_one_has_come()
             cluster.nodes[AWAY].stop()
             wait_for("the shard's partials to have no leader", lambda: leader(case) == -1)
-            # In this moment the broker ends the transaction, and forgets its marker for this partition.
+            # The broker ends the transaction now, and drops its marker for the partition without a leader.
             commits.let_go()
             wait_for("the offsets to be committed", lambda: case.positions() != before)
-            # By its next marker the same producer would end it; it is replaced where it cannot write.
+            # The next marker of the same producer would end the transaction; a replaced producer sends none.
             service.wait_for("the producer to be replaced", lambda: bool(service.logged(UNWRITABLE)))
             cluster.nodes[AWAY].start()
             wait_for("the shard's partials to have their leader back", lambda: leader(case) == AWAY)
@@ -125,15 +117,15 @@ def test_a_commit_that_hangs_is_named_holds_up_its_shard_alone_and_is_resolved(
             truth = case.truth([*first, *second, *third])
 
             sound = {key: count for key, count in truth.items() if key[0] == SOUND}
-            service.wait_for("the windows of the other shard", lambda: of(SOUND, case) == sound)
+            service.wait_for("the windows of the other shard", lambda: case.final_counts(SOUND) == sound)
             service.wait_for(
                 "the shard to be named", lambda: stalled(service, case) == {"0"}, within_s=NAMED_S
             )
-            service.wait_for("whose it is to be told", lambda: bool(service.logged(TOLD)))
-            told = service.logged(TOLD)[0]
-            assert str(told["producer"]).endswith(".count")
-            assert str(told["partition"]).startswith(f"{case.partials_topic}[0]@")
-            assert of(HUNG, case).items() < truth.items()
+            service.wait_for("the log to name the transaction", lambda: bool(service.logged(STALLED)))
+            stall = service.logged(STALLED)[0]
+            assert str(stall["producer"]).endswith(".count")
+            assert str(stall["partition"]).startswith(f"{case.partials_topic}[0]@")
+            assert case.final_counts(HUNG).items() < truth.items()
 
             listed = driftgauge("kafka", "transactions", "list", "--config", case.config)
             assert (listed.returncode, f"{case.partials_topic}[0] from offset" in listed.stdout) == (1, True)
@@ -142,6 +134,6 @@ def test_a_commit_that_hangs_is_named_holds_up_its_shard_alone_and_is_resolved(
             assert "commit: the same transaction is committed in" in resolved.stdout
             case.wait_for_counts(service, truth)
             service.wait_for("the shard to go on", lambda: stalled(service, case) == set())
-            assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+            assert service.chain_faults() == NO_CHAIN_FAULTS
     assert not any(record["incomplete"] for record in case.final_results().values())
     assert case.dead_letters() == []

@@ -9,7 +9,7 @@ import pytest
 
 from driftgauge.core.durations import parse_duration
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
-from tests.integration.service import ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.broker
@@ -86,7 +86,7 @@ def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, boots
         service.wait_for("counted + late = sent", shows_all(case, service, sent))
         late = {size: service.late(window=size) for size in WINDOWS}
         assert late["1h"] >= late["1d"] >= LATE
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         service.kill()
     assert case.dead_letters() == []
     with case.serve() as service:

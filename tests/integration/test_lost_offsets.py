@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
-from tests.integration.service import ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -55,7 +55,7 @@ class TruncatedLog:
         assert metric == LOST
         final = sorted(self.case.final_results().items())
         assert [record["events_lost"] for _, record in final] == [False, True, False]
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}, "they are named, and no gap"
+        assert service.chain_faults() == NO_CHAIN_FAULTS, "they are named, and no gap"
         service.wait_until_ready()
 
 
@@ -128,7 +128,7 @@ def test_a_recreated_topic_is_read_from_its_beginning_whatever_offset_stands(
         assert service.counted() == 400
         (entry,) = service.logged(ANEW)
         assert entry["partition"] == f"{case.events_topic}[0]"
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         service.stop()
 
 
@@ -164,6 +164,6 @@ def test_a_topic_recreated_while_it_is_read_costs_the_others_nothing(tmp_path: P
         case.publish(beta[300:], topic=other)
         case.wait_for_counts(service, case.truth(alpha + beta))
         assert service.counted() == 1_200
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         assert not service.logged("session lost; the Kafka clients are replaced")
         service.stop()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.broker
 
 _log = logging.getLogger(__name__)
 
-STOPS = Path(__file__).with_name("stops.py")
+PAUSING_PROGRAM = Path(__file__).with_name("pausing.py")
 PARTITIONS = 4
 OWN_TIMEOUTS = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
 # The service's session and transaction timeouts, and how often the tests' broker looks for dead transactions.
@@ -36,7 +36,7 @@ class Crash:
     def __init__(self, case: Case, replica: str | None, running: ExitStack) -> None:
         self._case, self._replica, self._running = case, replica, running
         self._order = case.folder / "order"
-        program = ("-P", str(STOPS), str(self._order))
+        program = ("-P", str(PAUSING_PROGRAM), str(self._order))
         self._victim = running.enter_context(case.serve(replica, program=program))
 
     def prepare(self) -> None:

@@ -20,7 +20,7 @@ from tests.integration.case import (
     WindowKey,
 )
 from tests.integration.gauges import gauges_of, shown_by, window_gauges, without_wall_time
-from tests.integration.service import ServiceProcess, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
 from tests.kafka.relay import Relay
 
 pytestmark = pytest.mark.broker
@@ -120,7 +120,7 @@ def test_each_stream_is_shown_by_one_replica_whichever_is_killed(tmp_path: Path,
             wait_for("shards and partitions to be spread again", is_spread)
             wait_until_shown(case, replicas.values(), traffic.truth)
         for replica in replicas.values():
-            assert replica.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+            assert replica.chain_faults() == NO_CHAIN_FAULTS
     assert {record["revision"] for record in case.results()} == {0}
     assert case.dead_letters() == []
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.integration.gauges import gauges_of, window_gauges, without_wall_time
-from tests.integration.traffic import among_refused, publishing, refused
+from tests.integration.service import NO_CHAIN_FAULTS
+from tests.integration.traffic import publishing, rejected_sources, with_rejected
 
 pytestmark = pytest.mark.broker
 
@@ -55,7 +56,7 @@ def test_kills_at_random_points_leave_every_count_exact(tmp_path: Path, bootstra
     events = [event for pair in zip(*streams, strict=True) for event in pair]
     random = np.random.default_rng(5)
 
-    with publishing(case, among_refused(events, every=50), rate=500):
+    with publishing(case, with_rejected(events, every=50), rate=500):
         for _ in range(KILLS):
             with case.serve() as service:
                 service.wait_until_ready()
@@ -65,8 +66,8 @@ def test_kills_at_random_points_leave_every_count_exact(tmp_path: Path, bootstra
         case.wait_for_counts(service, case.truth(events))
         service.wait_until_ready()
         assert service.late() == 0
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
-    letters = refused(case)
+        assert service.chain_faults() == NO_CHAIN_FAULTS
+    letters = rejected_sources(case)
     assert len(letters) == len(set(letters)) == len(events) // 50
 
 

@@ -10,7 +10,7 @@ import pytest
 from driftgauge.events.timestamps import format_timestamp
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, WindowKey, make_events
 from tests.integration.gauges import gauges_of, held_partitions, window_gauges, without_wall_time
-from tests.integration.service import ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 
 pytestmark = pytest.mark.broker
 
@@ -160,7 +160,7 @@ def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level
         service.wait_for(
             "the transaction to be counted", lambda: service.counted() == 2 * len(ahead) + len(behind)
         )
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        assert service.chain_faults() == NO_CHAIN_FAULTS
     assert case.dead_letters() == []
 
 

@@ -1,4 +1,4 @@
-"""A partition that nobody can write to, or read: what depends on it waits, says so, and loses nothing."""
+"""Partitions without a leader: dependent work waits, reports the reason and loses nothing."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from driftgauge.core.counting.partial import shard_of
 from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
-from tests.integration.placed import Nodes, place, prepare_cluster
-from tests.integration.service import ServiceProcess, wait_for
+from tests.integration.placement import Nodes, keep_coordinators_on_first_node, place
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 
@@ -17,34 +17,34 @@ pytestmark = pytest.mark.broker
 STREAMS = ("alpha", "beta")
 BOTH: Nodes = ((1,), (2,))
 FIRST_ONLY: Nodes = ((1,), (1,))
-# As the first node's, and that of shard 1, which only the second node has.
+# The shard whose partition only the second node has.
 AWAY = shard_of("beta", SHARDS)
 UNWRITABLE = "driftgauge_unwritable_partitions"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
-    """Two nodes, of which the first alone holds what the cluster keeps about itself."""
+    """Two nodes; only the first holds the cluster's own topics."""
     with running_cluster([COMBINED, BROKER]) as cluster:
+        keep_coordinators_on_first_node(cluster)
         yield cluster
 
 
 def make_case(
     cluster: KafkaCluster, folder: Path, *, partials: Nodes = FIRST_ONLY, changelog: Nodes = FIRST_ONLY
 ) -> Case:
-    """A case whose topics are on the first node, but for those partitions that are placed elsewhere."""
+    """Return a case whose topics are on the first node, unless placed otherwise."""
     case = Case(
         folder,
         cluster.nodes[1].bootstrap,
         partitions=None,
         streams=STREAMS,
-        stream_settings={"allowed_lateness": "1d"},
-        # A rebalance would be another trouble than the one that is looked at.
+        stream_settings={"idle_timeout": "1h", "allowed_lateness": "1d"},
+        # A rebalance must not hide the effect of the missing leader.
         kafka={"session.timeout.ms": 10_000},
     )
     assert shard_of("alpha", SHARDS) != AWAY
     place(case, case.events_topic, FIRST_ONLY)
-    prepare_cluster(cluster, case)
     case.partitions = 2
     place(case, case.windows_topic, FIRST_ONLY)
     place(case, case.dead_letters_topic, FIRST_ONLY)
@@ -66,9 +66,7 @@ def unwritable(service: ServiceProcess, topic: str) -> Callable[[], bool]:
     return lambda: service.scrape().value(UNWRITABLE, topic=topic) == 1
 
 
-def test_while_a_partials_partition_cannot_be_written_to_counting_waits_and_says_so(
-    cluster: KafkaCluster, tmp_path: Path
-) -> None:
+def test_unwritable_partials_partition_pauses_counting(cluster: KafkaCluster, tmp_path: Path) -> None:
     case = make_case(cluster, tmp_path, partials=BOTH)
     events = [event for part in range(2) for stream in STREAMS for event in events_of(stream, part)]
     with case.serve() as service:
@@ -77,7 +75,7 @@ def test_while_a_partials_partition_cannot_be_written_to_counting_waits_and_says
         service.wait_for("the first part to be counted", lambda: service.counted() == 400)
         cluster.nodes[2].stop()
         case.publish(events[400:])
-        service.wait_for("it to say so", unwritable(service, case.partials_topic))
+        service.wait_for("the partition to be reported", unwritable(service, case.partials_topic))
         assert service.counted() == 400
         assert any(
             f"{case.partials_topic}[{AWAY}]" in str(entry["partitions"])
@@ -86,46 +84,48 @@ def test_while_a_partials_partition_cannot_be_written_to_counting_waits_and_says
             )
         )
         cluster.nodes[2].restart()
+        closing = case.close_windows()
         case.wait_for_counts(service, case.truth(events))
-        assert service.counted() == 800
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
-        service.wait_for("it to be over", lambda: not unwritable(service, case.partials_topic)())
+        assert service.counted() == 800 + closing
+        assert service.chain_faults() == NO_CHAIN_FAULTS
+        service.wait_for(
+            "the partition to be writable", lambda: not unwritable(service, case.partials_topic)()
+        )
         service.stop()
     assert case.dead_letters() == []
 
 
-def test_while_a_changelog_partition_cannot_be_written_to_its_streams_alone_wait(
-    cluster: KafkaCluster, tmp_path: Path
-) -> None:
+def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaCluster, tmp_path: Path) -> None:
     case = make_case(cluster, tmp_path, changelog=BOTH)
     parts = [[event for stream in STREAMS for event in events_of(stream, part)] for part in range(2)]
     with case.serve() as service:
         service.wait_until_ready()
         case.publish(parts[0])
-        case.wait_for_counts(service, case.truth(parts[0]))
+        service.wait_for(
+            "both shards to publish", lambda: {key[0] for key in case.final_counts()} == {*STREAMS}
+        )
         cluster.nodes[2].stop()
-        case.publish(parts[1])
-        service.wait_for("it to say so", unwritable(service, case.changelog_topic))
+        published = len(parts[0]) + case.publish_last(parts[1])
+        service.wait_for("the partition to be reported", unwritable(service, case.changelog_topic))
         alpha = [event for part in parts for event in part if event.stream == "alpha"]
         wait_for(
             "the other stream's windows",
-            lambda: (
-                {key: count for key, count in case.final_counts().items() if key[0] == "alpha"}
-                == case.truth(alpha)
-            ),
+            lambda: case.final_counts("alpha") == case.truth(alpha),
         )
         assert unwritable(service, case.changelog_topic)()
-        assert service.counted() == 800, "counting does not wait"
+        service.wait_for("counting to go on", lambda: service.counted() == published)
         held = service.logged("changelog cannot be written to; the shard waits, the others go on")
         assert {entry["shard"] for entry in held} == {AWAY}
         cluster.nodes[2].restart()
         case.wait_for_counts(service, case.truth(parts[0] + parts[1]))
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
-        service.wait_for("it to be over", lambda: not unwritable(service, case.changelog_topic)())
+        assert service.chain_faults() == NO_CHAIN_FAULTS
+        service.wait_for(
+            "the partition to be writable", lambda: not unwritable(service, case.changelog_topic)()
+        )
         service.stop()
 
 
-def test_a_source_partition_without_a_leader_holds_up_no_other(cluster: KafkaCluster, tmp_path: Path) -> None:
+def test_source_partition_without_leader_delays_no_other(cluster: KafkaCluster, tmp_path: Path) -> None:
     case = make_case(cluster, tmp_path)
     other = f"{case.name}.other"
     place(case, other, BOTH)
@@ -135,12 +135,13 @@ def test_a_source_partition_without_a_leader_holds_up_no_other(cluster: KafkaClu
     alpha, beta = events_of("alpha", 0), events_of("beta", 0)
     cluster.nodes[2].stop()
     with case.serve() as service:
-        # What has no leader is assigned all the same, and waited for.
-        service.wait_for("all to be held", lambda: service.assigned_partitions() == 4)
+        # The group also assigns partitions without a leader.
+        service.wait_for("all partitions to be assigned", lambda: service.assigned_partitions() == 4)
         case.publish(alpha)
         service.wait_for("the others to be counted", lambda: service.counted("alpha") == 200)
         cluster.nodes[2].restart()
-        case.publish(beta, topic=other)
+        case.publish([*beta, *case.closing_events()], topic=other)
+        case.close_windows()
         case.wait_for_counts(service, case.truth(alpha + beta))
-        assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         service.stop()

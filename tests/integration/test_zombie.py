@@ -13,12 +13,12 @@ import pytest
 
 from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.gauges import gauges_of, window_gauges, without_wall_time
-from tests.integration.service import ServiceProcess, wait_for
-from tests.integration.traffic import among_refused, publishing, refused
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
+from tests.integration.traffic import publishing, rejected_sources, with_rejected
 
 pytestmark = pytest.mark.broker
 
-STOPS = Path(__file__).with_name("stops.py")
+PAUSING_PROGRAM = Path(__file__).with_name("pausing.py")
 PARTITIONS = 4
 GOOD, BAD = 900, 30
 RATE = 300
@@ -31,7 +31,7 @@ def make_traffic() -> list[SourceEvent]:
     good = make_events("alpha", GOOD, start_ms=START_MS, span_ms=9 * HOUR_MS, seed=50)
     return [
         replace(event, partition=number % PARTITIONS)
-        for number, event in enumerate(among_refused(good, every=GOOD // BAD))
+        for number, event in enumerate(with_rejected(good, every=GOOD // BAD))
     ]
 
 
@@ -67,7 +67,9 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
         return case.positions() if role == "count" else case.shard_positions()
 
     with ExitStack() as running:
-        zombie = running.enter_context(case.serve(program=("-P", str(STOPS), str(order)), role=role))
+        zombie = running.enter_context(
+            case.serve(program=("-P", str(PAUSING_PROGRAM), str(order)), role=role)
+        )
         other_role = "windows" if role == "count" else "count"
         other = running.enter_context(case.serve(role=other_role))
         for service in (zombie, other):
@@ -112,8 +114,8 @@ def test_an_owner_paused_in_mid_transaction_beyond_its_session_counts_nothing_tw
             service.wait_until_ready()
         assert sum(service.counted() for service in counting) == GOOD
         for service in windows:
-            assert service.chain() == {"gap": 0, "overlap": 0, "orphans": 0}
-    assert len(refused(case)) == len(set(refused(case))) == BAD
+            assert service.chain_faults() == NO_CHAIN_FAULTS
+    assert len(rejected_sources(case)) == len(set(rejected_sources(case))) == BAD
     if not (wakes_early and waits_for_it):
         written = case.read(topic, "read_uncommitted")
         assert len(written) > len(case.read(topic)), "the transaction was not stopped where it was to be"

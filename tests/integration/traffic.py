@@ -1,4 +1,4 @@
-"""Events that go on coming while a test does something else, and some that are refused among them."""
+"""Events in the background at a fixed rate, rejected events among them, and open transactions."""
 
 import threading
 import time
@@ -6,32 +6,32 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, Producer
 
-from tests.integration.case import Case, SourceEvent
+from tests.integration.case import TIMEOUT_S, Case, SourceEvent
 
 FLUSH_S = 60.0
 
 
-def among_refused(events: Iterable[SourceEvent], *, every: int) -> list[SourceEvent]:
-    """Return the events, and before each `every`th of them one of a stream that nobody watches."""
+def with_rejected(events: Iterable[SourceEvent], *, every: int) -> list[SourceEvent]:
+    """Return the events with one of an unknown stream before each `every`th."""
     traffic = []
     for number, event in enumerate(events):
         traffic += [event] if number % every else [replace(event, stream="unwatched"), event]
     return traffic
 
 
-def refused(case: Case) -> list[tuple[int, int]]:
-    """Where the events that were refused stand, partition and offset, one for each dead letter."""
+def rejected_sources(case: Case) -> list[tuple[int, int]]:
+    """Return partition and offset of the rejected event of each dead letter."""
     headers = [dict(letter.headers() or []) for letter in case.dead_letters()]
     return [(int(each["driftgauge.partition"] or 0), int(each["driftgauge.offset"] or 0)) for each in headers]
 
 
 @contextmanager
 def publishing(case: Case, events: Iterable[SourceEvent], *, rate: float) -> Iterator[None]:
-    """Send the events from another thread at this rate, each of them once whatever the broker does.
+    """Send the events from another thread, `rate` a second, each exactly once through broker failures.
 
-    Leaving the context waits until the last one has been delivered.
+    The end of the context waits until all are delivered.
     """
     producer = case.producer(**{"enable.idempotence": 1})
     failures: list[KafkaError] = []
@@ -58,3 +58,14 @@ def publishing(case: Case, events: Iterable[SourceEvent], *, rate: float) -> Ite
         left = producer.flush(FLUSH_S)
     assert not failures
     assert left == 0
+
+
+def open_transaction(case: Case, events: Iterable[SourceEvent], **properties: str | int) -> Producer:
+    """Send the events in a transaction that stays open; return its producer."""
+    producer = case.producer(**{"transactional.id": case.name, **properties})
+    producer.init_transactions(TIMEOUT_S)
+    producer.begin_transaction()
+    for event in events:
+        producer.produce(case.events_topic, event.value, partition=event.partition)
+    assert producer.flush(TIMEOUT_S) == 0
+    return producer

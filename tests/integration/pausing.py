@@ -1,9 +1,9 @@
-"""`driftgauge` whose process stops itself (SIGSTOP) in the midst of a transaction, once, when told to.
+"""`driftgauge` that suspends its own process (SIGSTOP) once, in a transaction, on an order.
 
-    python stops.py ORDER ARGUMENTS…
+    python pausing.py ORDER ARGUMENTS…
 
-Once the file ORDER exists it is obeyed: it holds the name of the producer's call before which to
-stop, and of a topic that the transaction must have a record of. Then the file is removed.
+The file ORDER names a call of the producer and a topic. Before the next such call in a transaction with a
+record of the topic, the program deletes the file and suspends itself.
 """
 
 import signal
@@ -18,8 +18,8 @@ from driftgauge import cli
 from driftgauge.kafka import calls, client
 
 
-class StoppingProducer:
-    """A transactional producer that stops the process before a call."""
+class PausingProducer:
+    """A transactional producer that suspends the process before an ordered call."""
 
     def __init__(self, producer: Producer, order: Path) -> None:
         self._producer = producer
@@ -33,7 +33,7 @@ class StoppingProducer:
         return len(self._producer)
 
     def begin_transaction(self) -> None:
-        # It fails while one is open.
+        # The call fails while a transaction is open, which keeps the topics.
         self._producer.begin_transaction()
         self._topics.clear()
 
@@ -42,30 +42,30 @@ class StoppingProducer:
         self._producer.produce(topic, **record)
 
     def send_offsets_to_transaction(self, *arguments: Any) -> None:
-        self._stop_before("send_offsets_to_transaction")
+        self._pause_before("send_offsets_to_transaction")
         self._producer.send_offsets_to_transaction(*arguments)
 
     def commit_transaction(self, *arguments: Any) -> None:
-        self._stop_before("commit_transaction")
+        self._pause_before("commit_transaction")
         self._producer.commit_transaction(*arguments)
 
-    def _stop_before(self, call: str) -> None:
+    def _pause_before(self, call: str) -> None:
         if self._order.exists():
             ordered, topic = self._order.read_text().split()
             if ordered == call and topic in self._topics:
-                # What was produced is on the broker, as much as can be.
+                # The records must be on the broker before the pause.
                 self._producer.flush(10)
                 self._order.unlink()
-                # To this thread: it must not go on until the signal has come round to it.
+                # To this thread: another thread may receive a signal to the process later, after the call.
                 signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def main() -> None:
     order = Path(sys.argv.pop(1))
-    # A call that hangs is given up after a time that goes on while the process is stopped.
+    # The time limit of a hanging call also runs while the process is suspended.
     calls.HANGING_S = 120.0
     make = client.transactional_producer
-    client.transactional_producer = lambda *arguments, **named: StoppingProducer(
+    client.transactional_producer = lambda *arguments, **named: PausingProducer(
         make(*arguments, **named), order
     )
     cli.main()

@@ -1,8 +1,8 @@
-"""Partitions on nodes of one's choice, in a cluster of two."""
+"""Topics with a chosen node for each partition, in a cluster of two nodes."""
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from tests.integration.case import TIMEOUT_S, Case
@@ -13,16 +13,17 @@ Nodes = Sequence[Sequence[int]]
 """The nodes of each partition."""
 
 
-def prepare_cluster(cluster: KafkaCluster, case: Case) -> None:
-    """Have offsets and transactions kept by the first node, where they are not kept yet."""
+def keep_coordinators_on_first_node(cluster: KafkaCluster) -> None:
+    """Create the cluster's own topics, for offsets and transactions, while only the first node runs."""
     cluster.nodes[2].stop()
-    producer = case.producer(**{"transactional.id": case.name})
+    first = {"bootstrap.servers": cluster.nodes[1].bootstrap}
+    producer = Producer({**first, "transactional.id": "first"})
     producer.init_transactions(TIMEOUT_S)
-    consumer = Consumer({"bootstrap.servers": cluster.nodes[1].bootstrap, "group.id": f"{case.name}.first"})
+    consumer = Consumer({**first, "group.id": "first"})
 
     def knows_coordinator() -> bool:
         try:
-            consumer.committed([TopicPartition(case.events_topic, 0)], timeout=TIMEOUT_S)
+            consumer.committed([TopicPartition("none", 0)], timeout=TIMEOUT_S)
         except KafkaException:
             return False
         return True
@@ -33,7 +34,7 @@ def prepare_cluster(cluster: KafkaCluster, case: Case) -> None:
 
 
 def place(case: Case, topic: str, nodes: Nodes, config: Mapping[str, str] | None = None) -> None:
-    """Create a topic with these partitions."""
+    """Create a topic whose partitions have these nodes."""
     new = NewTopic(
         topic, len(nodes), replica_assignment=[list(each) for each in nodes], config=dict(config or {})
     )
