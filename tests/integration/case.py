@@ -135,7 +135,7 @@ class Case:
         kafka = {
             "bootstrap.servers": self.bootstrap,
             "group.id": self.name,
-            # A killed member delays its successor for a session timeout. None keeps the default of the service.
+            # A killed member delays its successor for a session timeout. None keeps the service's default.
             **SHORT_SESSION,
             **self.kafka,
         }

@@ -1,4 +1,4 @@
-"""A new baseline by schedule, announced in a rolling update under load: the cut is where it was put."""
+"""A scheduled baseline change, announced in a rolling update under load, takes effect at the cut."""
 
 import threading
 from collections import Counter, defaultdict
@@ -27,14 +27,14 @@ CLUSTERS_AFTER = 6
 RATE = 360.0
 """Events a second."""
 EVENTS_PER_MINUTE = 180
-"""Of event time, so that two windows end each second."""
+"""A minute of event time, so that two windows end each second."""
 CUT_MS = START_MS + 9 * MINUTE_MS
-# Squared distance by which the second nearest centroid is farther: rounding must not decide.
+# Least difference of the squared distances of the two nearest centroids, so that rounding cannot decide.
 MARGIN = 0.01
 
 
 def distances(vectors: NDArray[np.float32], baseline: Baseline) -> NDArray[np.float64]:
-    """The (n, k) squared distances from the centroids."""
+    """Return the (n, k) squared distances from the centroids."""
     differences = vectors[:, np.newaxis].astype(np.float64) - baseline.centroids.values.astype(np.float64)
     result: NDArray[np.float64] = np.square(differences).sum(axis=2)
     return result
@@ -47,9 +47,9 @@ def are_clear(vectors: NDArray[np.float32], baseline: Baseline) -> NDArray[np.bo
 
 
 class CutoverTraffic:
-    """Events in order of time until it is closed; the nearest centroid of each is beyond doubt.
+    """Events in order of time until `close`, each with an unambiguous nearest centroid.
 
-    Their time stops short of the cut until it is let over it.
+    Their time stays before the cut until `is_announced` is set.
     """
 
     def __init__(self, baselines: list[Baseline]) -> None:
@@ -79,7 +79,7 @@ class CutoverTraffic:
 
 
 def true_clusters(case: Case, events: list[SourceEvent], baseline: Baseline) -> dict[WindowKey, list[int]]:
-    """The events of each window by cluster, were all counted against one baseline."""
+    """Return each window's number of events by cluster, as counted with this baseline."""
     clusters = distances(np.array([event.vector for event in events]), baseline).argmin(axis=1).tolist()
     counts: dict[WindowKey, Counter[int]] = defaultdict(Counter)
     for window in case.windows:
@@ -91,9 +91,7 @@ def true_clusters(case: Case, events: list[SourceEvent], baseline: Baseline) -> 
     return {key: [counted[cluster] for cluster in range(number)] for key, counted in counts.items()}
 
 
-def test_each_window_is_compared_with_the_baseline_in_force_when_it_began(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_window_is_compared_with_baseline_at_its_start(tmp_path: Path, bootstrap: str) -> None:
     settings = {"allowed_disorder": "5s", "allowed_lateness": "1m"}
     case = Case(tmp_path, bootstrap, windows=("1m", "3m"), partitions=PARTITIONS, stream_settings=settings)
     old = load(tmp_path / "alpha.safetensors")

@@ -1,4 +1,4 @@
-"""What operators and brokers do to offsets and internal topics: the chain finds it, and says so."""
+"""Moved or expired offsets and damaged internal topics: the chain of partials finds and reports them."""
 
 from pathlib import Path
 
@@ -12,10 +12,9 @@ from tests.integration.case import (
     TIMEOUT_S,
     Case,
     SourceEvent,
-    WindowKey,
     make_events,
 )
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS
 
 pytestmark = pytest.mark.broker
 
@@ -23,7 +22,7 @@ PARTITIONS = 3
 HALF = 300
 BROKEN = "the partials do not continue what was counted; the windows concerned are marked"
 STOPPED = "shard stopped; the others go on"
-# One of each shard, by the hash of its name.
+# One stream of each shard, by the hash of its name.
 STREAMS = ("alpha", "delta")
 
 
@@ -38,7 +37,7 @@ def make_case(folder: Path, bootstrap: str, streams: tuple[str, ...] = ("alpha",
 
 
 def make_halves(stream: str = "alpha") -> tuple[list[SourceEvent], list[SourceEvent]]:
-    """Three hours of events, in turn over the partitions, that part in the second hour."""
+    """Return three hours of events, in turn over the partitions, split within the second hour."""
     events = [
         SourceEvent(event.stream, event.time_ms, event.vector, partition=number % PARTITIONS)
         for number, event in enumerate(
@@ -49,19 +48,15 @@ def make_halves(stream: str = "alpha") -> tuple[list[SourceEvent], list[SourceEv
 
 
 def count_first_half(case: Case, events: list[SourceEvent]) -> None:
-    """Count it, have it applied, and stop in the midst of a window."""
+    """Publish the events, wait until both stages have them, and stop within a window."""
     case.publish(events)
     with case.serve() as service:
         service.wait_for("the first half to be counted", lambda: service.counted() == len(events))
-        service.wait_for("it to be applied", lambda: case.final_counts() != {})
+        service.wait_for("the first half to be applied", lambda: case.final_counts() != {})
         service.stop()
 
 
-def clean(service: ServiceProcess) -> bool:
-    return service.chain_faults() == NO_CHAIN_FAULTS
-
-
-def test_offsets_set_forward_are_a_gap_and_the_windows_are_marked(tmp_path: Path, bootstrap: str) -> None:
+def test_offsets_moved_forward_are_gap_that_marks_windows(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
@@ -80,18 +75,16 @@ def test_offsets_set_forward_are_a_gap_and_the_windows_are_marked(tmp_path: Path
         service.stop()
 
 
-def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_offsets_moved_back_are_overlap_that_marks_windows(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
     case.move_offset(case.name, case.events_topic, 1, 0)
     case.publish_last(second)
-    again = [event for event in first if event.partition == 1]
+    repeated = [event for event in first if event.partition == 1]
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + second + again))
-        service.wait_for("each shard to say so", lambda: service.chain_faults()["overlap"] >= SHARDS)
+        case.wait_for_counts(service, case.truth(first + second + repeated))
+        service.wait_for("each shard to report it", lambda: service.chain_faults()["overlap"] >= SHARDS)
         assert service.chain_faults()["gap"] == 0
         final = [record for _, record in sorted(case.final_results().items())]
         assert [record["counted_twice"] for record in final][:2] == [True, True]
@@ -104,9 +97,7 @@ def test_offsets_set_back_are_an_overlap_which_is_counted_twice_and_says_so(
         service.stop()
 
 
-def test_offsets_of_the_counting_group_that_have_expired_are_an_overlap(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_expired_offsets_of_count_are_overlap(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
@@ -120,9 +111,7 @@ def test_offsets_of_the_counting_group_that_have_expired_are_an_overlap(
         service.stop()
 
 
-def test_offsets_of_the_windows_group_that_have_expired_leave_the_state_standing(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_expired_offsets_of_windows_keep_shard_state(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
@@ -131,15 +120,13 @@ def test_offsets_of_the_windows_group_that_have_expired_leave_the_state_standing
     last = case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
-        assert clean(service)
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         assert service.counted() == last
         service.wait_for("both shards to commit", lambda: len(case.shard_positions()) == SHARDS)
         service.stop()
 
 
-def test_a_shard_whose_offset_was_reset_stops_alone_until_it_is_put_back(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap, STREAMS)
     halves = [make_halves(stream) for stream in STREAMS]
     first, second = ([event for half in halves for event in half[number]] for number in range(2))
@@ -151,27 +138,25 @@ def test_a_shard_whose_offset_was_reset_stops_alone_until_it_is_put_back(
     case.publish_last(second)
     alpha = [event for event in first + second if event.stream == "alpha"]
     with case.serve() as service:
-        service.wait_for("it to stop the shard", lambda: bool(service.logged(STOPPED)))
+        service.wait_for("the shard to be stopped", lambda: bool(service.logged(STOPPED)))
         (stopped,) = service.logged(STOPPED)
         assert stopped["shard"] == shard
         assert "put the offset back" in str(stopped["reason"])
-        service.wait_for("the other's windows", lambda: counts_of(case, "alpha") == case.truth(alpha))
+        service.wait_for(
+            "the windows of the other shard", lambda: case.final_counts("alpha") == case.truth(alpha)
+        )
         scrape = service.scrape()
         assert scrape.value("driftgauge_consumer_stopped_partitions", topic=case.partials_topic) == 1
-        assert service.is_ready(), "a stopped shard is a metric and an alert"
+        assert service.is_ready(), "a stopped shard has a metric and an alert of its own"
         service.stop()
     case.move_offset(case.windows_group, case.partials_topic, shard, proper)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
-        assert clean(service)
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         service.stop()
 
 
-def counts_of(case: Case, stream: str) -> dict[WindowKey, int]:
-    return {key: count for key, count in case.final_counts().items() if key[0] == stream}
-
-
-def test_a_partial_that_cannot_be_decoded_stops_its_shard_alone(tmp_path: Path, bootstrap: str) -> None:
+def test_undecodable_partial_stops_its_shard_alone(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap, STREAMS)
     events = [event for stream in STREAMS for half in make_halves(stream) for event in half]
     alpha = [event for event in events if event.stream == "alpha"]
@@ -181,17 +166,19 @@ def test_a_partial_that_cannot_be_decoded_stops_its_shard_alone(tmp_path: Path, 
         producer = case.producer()
         producer.produce(case.partials_topic, b"no partial", partition=shard)
         assert producer.flush(TIMEOUT_S) == 0
-        service.wait_for("it to stop the shard", lambda: bool(service.logged(STOPPED)))
+        service.wait_for("the shard to be stopped", lambda: bool(service.logged(STOPPED)))
         case.publish_last(events)
-        service.wait_for("the other's windows", lambda: counts_of(case, "alpha") == case.truth(alpha))
+        service.wait_for(
+            "the windows of the other shard", lambda: case.final_counts("alpha") == case.truth(alpha)
+        )
         (stopped,) = service.logged(STOPPED)
         assert stopped["shard"] == shard
         assert f"{case.partials_topic}[{shard}]@" in str(stopped["reason"])
-        assert counts_of(case, "delta") == {}
+        assert case.final_counts("delta") == {}
         service.stop()
 
 
-def test_without_its_changelog_it_refuses_and_its_remedy_helps(tmp_path: Path, bootstrap: str) -> None:
+def test_missing_changelog_ends_start_and_its_remedy_works(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
@@ -202,7 +189,7 @@ def test_without_its_changelog_it_refuses_and_its_remedy_helps(tmp_path: Path, b
     assert f"changelog topic {case.changelog_topic} is missing" in refusal
     assert f"delete the offsets of {case.partials_topic}" in refusal
     assert case.changelog_topic not in case.admin.list_topics(timeout=TIMEOUT_S).topics
-    # The results that were published are published once more, from revision 0.
+    # The service publishes all results again, from revision 0.
     case.delete_topic(case.windows_topic)
     case.delete_group(case.windows_group)
     case.publish_last(second)
@@ -211,16 +198,14 @@ def test_without_its_changelog_it_refuses_and_its_remedy_helps(tmp_path: Path, b
         service.stop()
 
 
-def test_it_goes_on_from_a_changelog_of_which_most_has_been_compacted_away(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_compacted_changelog_restores_state(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     case.create_topic(
         case.partials_topic,
         SHARDS,
         {"message.timestamp.type": "LogAppendTime", "retention.bytes": "-1", "retention.ms": "-1"},
     )
-    # What takes hours elsewhere.
+    # Compaction within a second; with default settings it takes hours.
     case.create_topic(
         case.changelog_topic,
         SHARDS,
@@ -235,20 +220,20 @@ def test_it_goes_on_from_a_changelog_of_which_most_has_been_compacted_away(
     first, second = make_halves()
     with case.serve() as service:
         case.publish(first)
-        service.wait_for("it to be counted", lambda: service.counted() == HALF)
-        # Progress goes on, and each commit that finds the segment old enough rolls it.
+        service.wait_for("the first half to be counted", lambda: service.counted() == HALF)
+        # COUNT keeps reporting progress, and each commit rolls a segment that is old enough.
         service.wait_for("the changelog to be compacted", lambda: is_compacted(case))
         service.kill()
     last = case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(first + second))
-        assert clean(service)
+        assert service.chain_faults() == NO_CHAIN_FAULTS
         assert service.counted() == last
 
 
 def is_compacted(case: Case) -> bool:
-    """Tell whether each shard has lost its first record."""
-    begins: dict[int | None, int | None] = {}
+    """Return whether the first record of each shard is deleted."""
+    first_offsets: dict[int | None, int | None] = {}
     for record in case.read(case.changelog_topic):
-        begins.setdefault(record.partition(), record.offset())
-    return len(begins) == SHARDS and all(begins.values())
+        first_offsets.setdefault(record.partition(), record.offset())
+    return len(first_offsets) == SHARDS and all(first_offsets.values())

@@ -1,4 +1,4 @@
-"""A short chaos run: every kind of disruption once, two of them at a time, and every count exact."""
+"""A short chaos run: every kind of disruption, two at a time, with exact counts."""
 
 import os
 from pathlib import Path
@@ -15,12 +15,12 @@ from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.broker
 
-# Seven kinds, and a pair that overlaps; with time to recover in on a busy machine.
+# Seven kinds and one overlapping pair, with time to recover on a busy machine.
 OPTIONS = Options(events=15_000, disruptions=9, seconds=60.0, seed=1, profile=SHORT)
 
 
 @pytest.mark.skipif(BOOTSTRAP_VARIABLE in os.environ, reason=f"stops brokers: unset {BOOTSTRAP_VARIABLE}")
-def test_every_count_is_exact_whatever_is_killed_paused_and_restarted(tmp_path: Path) -> None:
+def test_counts_stay_exact_through_disruptions(tmp_path: Path) -> None:
     lines: list[str] = []
     cluster = OPTIONS.make_cluster()
     try:

@@ -1,4 +1,4 @@
-"""Late events are counted, by number: what was counted and what was late is what was sent, over kills."""
+"""Late events: counted plus late events equal the sent events, through kills."""
 
 import time
 from collections.abc import Callable
@@ -25,12 +25,12 @@ def counted(case: Case, window: str) -> int:
 
 
 def watermark_ms(service: ServiceProcess) -> float:
-    """The stream's watermark, event time in ms; 0 where none is shown."""
+    """Return the stream's watermark, event time in ms; 0 without one."""
     return 1_000 * (service.scrape().value("driftgauge_watermark_timestamp_seconds", stream="alpha") or 0)
 
 
 def close_all(case: Case, service: ServiceProcess) -> int:
-    """Close every window by events far ahead on all partitions; return how many these are."""
+    """Close every window by late-proof events on all partitions; return their number."""
     partitions = case.partitions or 0
     ahead = make_events("alpha", 1, start_ms=START_MS + 30 * DAY_MS, span_ms=HOUR_MS, seed=1)[0]
     case.publish(
@@ -53,7 +53,7 @@ def shows_all(case: Case, service: ServiceProcess, sent: int) -> Callable[[], bo
     return lambda: all(counted(case, size) + service.late(window=size) == sent for size in WINDOWS)
 
 
-def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, bootstrap: str) -> None:
+def test_counted_and_late_events_equal_sent_events_after_kills(tmp_path: Path, bootstrap: str) -> None:
     case = Case(
         tmp_path,
         bootstrap,
@@ -62,7 +62,7 @@ def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, boots
     )
     random = np.random.default_rng(6)
     events = make_events("alpha", 3_000, start_ms=START_MS, span_ms=60 * HOUR_MS, seed=3)
-    # One of eight is up to two days older than its place; many of these are late, most for the hour only.
+    # One of eight is up to two days old; many of these are late, most for the hour only.
     old = random.random(len(events)) < 0.125
     events = [
         SourceEvent(
@@ -81,7 +81,7 @@ def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, boots
         service.wait_for("the third day", lambda: watermark_ms(service) >= START_MS + 50 * HOUR_MS)
         old = make_events("alpha", LATE, start_ms=START_MS, span_ms=HOUR_MS, seed=7)
         case.publish(old)
-        service.wait_for("what is late for every size", lambda: service.late(window="1d") >= LATE)
+        service.wait_for("events that are late for every size", lambda: service.late(window="1d") >= LATE)
         sent = len(events) + LATE + close_all(case, service)
         service.wait_for("counted + late = sent", shows_all(case, service, sent))
         late = {size: service.late(window=size) for size in WINDOWS}
@@ -94,7 +94,7 @@ def test_counted_and_late_is_sent_for_each_size_over_kills(tmp_path: Path, boots
         assert {size: service.late(window=size) for size in WINDOWS} == late
 
 
-def test_the_notice_of_late_events_names_where_the_first_stands(tmp_path: Path, bootstrap: str) -> None:
+def test_notice_of_late_events_names_first_offset(tmp_path: Path, bootstrap: str) -> None:
     case = Case(
         tmp_path,
         bootstrap,
@@ -107,7 +107,7 @@ def test_the_notice_of_late_events_names_where_the_first_stands(tmp_path: Path, 
         case.publish(on_time)
         service.wait_for("windows", lambda: len(case.final_counts()) >= 2)
         case.publish(late)
-        service.wait_for("them to be counted as late", lambda: service.late("alpha", "1h") == 5)
+        service.wait_for("the late events to be counted", lambda: service.late("alpha", "1h") == 5)
         assert service.outcomes("accepted") == 105
         notices = service.logged(MESSAGE)
         service.stop()

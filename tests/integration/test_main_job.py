@@ -32,7 +32,7 @@ DIGITS_PER_DAY = 600
 
 @dataclass(frozen=True)
 class JobRun:
-    """What a run of the service left behind: its results, and the last gauges of all replicas."""
+    """The results of a run of the service, and the last gauges of all replicas."""
 
     case: Case
     final: dict[WindowKey, dict[str, Any]]
@@ -45,13 +45,16 @@ class JobRun:
 
 
 def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> JobRun:
-    """Serve until every window has been published with the count expected, and is shown."""
+    """Serve until every window is published with the expected count, and its gauges are shown."""
     total = sum(number for (_, window, _), number in expected.items() if window == "1d")
     with ExitStack() as running:
         services = [running.enter_context(case.serve(f"replica-{number}")) for number in range(replicas)]
         case.wait_for_counts(services[0], expected)
         final = case.final_results()
-        wait_for("the gauges to follow", lambda: which(shown_by(services)) == which(gauges_of(final)))
+        wait_for(
+            "the gauges to follow",
+            lambda: shown_revisions(shown_by(services)) == shown_revisions(gauges_of(final)),
+        )
         wait_for(
             "all events to be counted",
             lambda: sum(service.outcomes("accepted") for service in services) == total,
@@ -63,15 +66,15 @@ def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> JobRun:
     return JobRun(case, final, shown)
 
 
-def which(samples: Samples) -> Samples:
-    """Which revisions of which windows are shown."""
+def shown_revisions(samples: Samples) -> Samples:
+    """Return the samples that name the shown windows and their revisions."""
     names = {"driftgauge_window_end_timestamp_seconds", "driftgauge_window_revision"}
     return {series: value for series, value in samples.items() if series[0] in names}
 
 
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> JobRun:
-    """Three weeks of 1,000 events a day, through the command line alone."""
+    """Three weeks of 1,000 events a day, published with the command line."""
     if not EMBEDDINGS.exists():
         reason = f"the CIFAR-10 embeddings are not here: no {EMBEDDINGS.name} in {EMBEDDINGS.parent}"
         skip_or_fail(reason)
@@ -108,7 +111,7 @@ def network() -> tuple[DigitSplit, Network]:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> JobRun:
-    """Three short weeks of digits: clean, blurred, darkened; the traffic of the demo."""
+    """The demo's traffic in short: days of clean, blurred and darkened digits."""
     split, digits_network = network()
     rng = np.random.default_rng(0)
     case = Case(
@@ -167,20 +170,20 @@ def weekly_means(days: list[dict[str, Any]]) -> list[float]:
     return np.array([day["js_divergence"] for day in days]).reshape(3, -1).mean(axis=1).tolist()
 
 
-def test_cifar_10_rises_from_week_to_week_and_every_day_is_counted_exactly(cifar: JobRun) -> None:
+def test_cifar_10_divergence_rises_with_exact_daily_counts(cifar: JobRun) -> None:
     assert [day["count"] for day in cifar.days] == [EVENTS_PER_DAY] * 3 * WEEK
     clean, blurred, darkened = weekly_means(cifar.days)
     assert clean < 0.02
     assert blurred > 0.10
     assert darkened > blurred
-    # One window alone is no drift yet.
+    # The first window over the limit is a warning; the second is drift.
     quiet = {"ok", "insufficient"}
-    said = [day["verdict"] for day in cifar.days]
-    assert set(said[:WEEK]) <= quiet
-    assert said[WEEK:] == ["warning", *["drift"] * (2 * WEEK - 1)]
+    verdicts = [day["verdict"] for day in cifar.days]
+    assert set(verdicts[:WEEK]) <= quiet
+    assert verdicts[WEEK:] == ["warning", *["drift"] * (2 * WEEK - 1)]
 
 
-def test_digits_rise_from_condition_to_condition(digits: JobRun) -> None:
+def test_digits_divergence_rises_with_image_quality_loss(digits: JobRun) -> None:
     clean, blurred, darkened = (
         [day["js_divergence"] for day in digits.days[first : first + DIGITS_DAYS]]
         for first in range(0, 3 * DIGITS_DAYS, DIGITS_DAYS)
@@ -195,13 +198,16 @@ def job_run(request: pytest.FixtureRequest) -> JobRun:
     return found
 
 
-def test_the_gauges_show_the_last_windows_as_they_were_published(job_run: JobRun) -> None:
-    asked = gauges_of(job_run.final)
-    assert {series[0] for series in asked} > {"driftgauge_window_js_divergence", "driftgauge_window_events"}
-    assert job_run.shown == asked
+def test_gauges_equal_last_published_windows(job_run: JobRun) -> None:
+    expected = gauges_of(job_run.final)
+    assert {series[0] for series in expected} > {
+        "driftgauge_window_js_divergence",
+        "driftgauge_window_events",
+    }
+    assert job_run.shown == expected
 
 
-def test_replaying_the_topic_gives_the_same_results(job_run: JobRun, tmp_path: Path) -> None:
+def test_replay_of_topic_gives_same_results(job_run: JobRun, tmp_path: Path) -> None:
     partitions: dict[int, list[bytes]] = {}
     for message in job_run.case.read(job_run.case.events_topic):
         partitions.setdefault(message.partition() or 0, []).append(message.value() or b"")
@@ -219,7 +225,7 @@ def test_replaying_the_topic_gives_the_same_results(job_run: JobRun, tmp_path: P
 
 
 def without_revision(results: dict[WindowKey, dict[str, Any]]) -> dict[WindowKey, dict[str, Any]]:
-    """The results without their revisions: how often a window was corrected depends on the reader's pace."""
+    """Return the results without revisions, because the number of corrections depends on the reader's pace."""
     return {
         key: {name: value for name, value in record.items() if name != "revision"}
         for key, record in results.items()

@@ -1,4 +1,4 @@
-"""The broker goes away and comes back: no process ends for it, and no event is lost or counted twice."""
+"""Broker outages and restarts: no replica ends, and no event is lost or counted twice."""
 
 import logging
 import time
@@ -19,24 +19,24 @@ _log = logging.getLogger(__name__)
 
 AnyBroker = Broker | ExternalCluster
 
-# Longer than a commit is insisted on, so that the clients are replaced while nothing answers.
-OUTAGE_S = 30.0
+# Longer than the service retries a commit (12 s), so that it replaces its clients without a broker.
+OUTAGE_S = 20.0
 
 
 def make_case(folder: Path, bootstrap: str) -> Case:
-    # Corrections are welcome however late in event time: what is asserted is that nothing is lost.
+    # A generous lateness: the tests assert that no event is lost.
     return Case(
         folder,
         bootstrap,
-        stream_settings={"allowed_lateness": "20d", "idle_timeout": "5s"},
+        stream_settings={"allowed_lateness": "20d", "idle_timeout": "1h"},
     )
 
 
-def test_half_a_minute_without_a_broker_under_load_ends_no_process_and_costs_no_event(
+def test_outage_under_load_ends_no_replica_and_loses_no_event(
     tmp_path: Path, kafka_broker: AnyBroker, bootstrap: str
 ) -> None:
     case = make_case(tmp_path, bootstrap)
-    events = make_events("alpha", 4_600, start_ms=START_MS, span_ms=9 * HOUR_MS, seed=28)
+    events = make_events("alpha", 3_200, start_ms=START_MS, span_ms=9 * HOUR_MS, seed=28)
     with case.serve("a") as first, case.serve("b") as second:
         services = (first, second)
         with publishing(case, events, rate=100):
@@ -57,17 +57,18 @@ def test_half_a_minute_without_a_broker_under_load_ends_no_process_and_costs_no_
                 lambda: all(service.counted() > before[service] for service in services),
             )
             _log.info("both counted %.1f s after the broker was back", time.monotonic() - back_s)
+        case.close_windows()
         case.wait_for_counts(first, case.truth(events))
         for service in services:
             service.wait_until_ready()
-            # A commit in doubt is settled in the same session; other failures end it.
+            # The session settles a commit in doubt; other failures replace it.
             lost = service.logged("session lost; the Kafka clients are replaced")
             assert lost or service.logged("transaction aborted")
             assert service.stop() < 5.0
 
 
 @pytest.mark.parametrize("end", [Broker.stop, Broker.kill], ids=["SIGTERM", "kill -9"])
-def test_a_broker_that_restarts_under_load_costs_no_event(
+def test_broker_restart_under_load_loses_no_event(
     tmp_path: Path, kafka_broker: AnyBroker, bootstrap: str, end: Callable[[AnyBroker], None]
 ) -> None:
     case = make_case(tmp_path, bootstrap)
@@ -81,12 +82,13 @@ def test_a_broker_that_restarts_under_load_costs_no_event(
             counted, back_s = service.counted(), time.monotonic()
             service.wait_for("it to count again", lambda: service.counted() > counted)
             _log.info("counted %.1f s after the broker was back", time.monotonic() - back_s)
+        case.close_windows()
         case.wait_for_counts(service, case.truth(events))
         service.wait_until_ready()
         assert service.stop() < 5.0
 
 
-def test_sigterm_ends_it_in_bounded_time_while_the_broker_is_away(
+def test_sigterm_without_broker_ends_service_in_time(
     tmp_path: Path, kafka_broker: AnyBroker, bootstrap: str
 ) -> None:
     case = make_case(tmp_path, bootstrap)
@@ -100,12 +102,13 @@ def test_sigterm_ends_it_in_bounded_time_while_the_broker_is_away(
         try:
             kafka_broker.stop()
             stopped = time.monotonic()
-            service.wait_for("some turns without a broker", lambda: time.monotonic() > stopped + 2)
+            service.wait_for("two seconds without a broker", lambda: time.monotonic() > stopped + 2)
             assert service.get("/livez")[0] == 200
             took_s = service.stop()
         finally:
             kafka_broker.restart()
     _log.info("ended %.1f s after SIGTERM", took_s)
-    assert took_s < 25, "supervisors have patience for 30 s"
+    assert took_s < 25, "supervisors wait 30 s"
+    case.close_windows()
     with case.serve() as service:
         case.wait_for_counts(service, case.truth(events + later))

@@ -1,4 +1,4 @@
-"""Debian's own Prometheus scrapes the running service."""
+"""A real Prometheus server scrapes the running service."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ scrape_configs:
 
 
 def query(port: int, expression: str) -> list[dict[str, Any]]:
-    """The answer to an instant query; nothing while Prometheus is not up."""
+    """Return the result of an instant query; empty while Prometheus does not answer."""
     where = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     try:
         with urllib.request.urlopen(where, timeout=5) as answer:
@@ -34,7 +34,7 @@ def query(port: int, expression: str) -> list[dict[str, Any]]:
         return []
 
 
-def test_a_scrape_succeeds_and_the_divergence_can_be_queried(tmp_path: Path, bootstrap: str) -> None:
+def test_prometheus_scrapes_and_answers_divergence_query(tmp_path: Path, bootstrap: str) -> None:
     binary = required("prometheus", "prometheus")
     case = Case(tmp_path, bootstrap)
     events = make_events("alpha", 500, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=18)

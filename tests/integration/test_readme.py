@@ -1,4 +1,4 @@
-"""The documents' commands, verbatim, on the real broker: the quick start, then an alert that fires."""
+"""The documents' commands, verbatim, on the real broker: quick start, then a firing alert."""
 
 import os
 import re
@@ -14,10 +14,10 @@ import pytest
 from tests.needed import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
-# As the documents name them.
+# The ports in the documents.
 PORTS = (9464, 9090, 9093)
 TOOLS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
-# The documents' loops have no bound of their own.
+# The loops in the documents are unbounded.
 TIMEOUT_S = 240
 
 pytestmark = pytest.mark.stack
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.stack
 
 @dataclass(frozen=True)
 class DocumentRun:
-    """What the commands printed, and what the service logged during the quick start."""
+    """The output of the commands, and the service's log of the quick start."""
 
     quick_start: str
     alert: str
@@ -43,10 +43,10 @@ def commands(document: str, heading: str) -> str:
 
 
 def environment(folder: Path, bootstrap: str) -> dict[str, str]:
-    """Return an environment in which the script's words find this test's interpreter and broker."""
+    """Return an environment that gives the script this test's interpreter and broker."""
     activate = folder / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True)
-    # The first line activates the environment of a clone; here it is the one that runs the tests.
+    # The script activates the environment of a clone; here that is the environment of the tests.
     activate.write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
     (folder / "deploy").symlink_to(ROOT / "deploy")
     return {
@@ -64,15 +64,15 @@ def missing_tools() -> list[str]:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> DocumentRun:
-    """Run both sections in one shell, as a reader would; the second where its programs are installed."""
+    """Run both sections in one shell; the second only if its programs are installed."""
     for port in PORTS:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 pytest.fail(f"port {port}, which the documents name, is in use on this machine; free it")
     folder = tmp_path_factory.mktemp("readme")
-    mark = "=== and on ==="
+    mark = "=== alert ==="
     script = [
-        # A command that fails leaves no server behind.
+        # The servers must end with the shell, even after a failed command.
         "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT",
         commands("README.md", "Quick start, against a real broker"),
         f"cp serve.log first.log; echo '{mark}'",
@@ -80,7 +80,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> DocumentRu
     if not missing_tools():
         script.append(commands("deploy/README.md", "See an alert fire"))
     ran = subprocess.run(
-        # `timeout` ends the servers with the shell: all are of its process group.
+        # `timeout` also ends the servers, which are in its process group.
         ["timeout", "--kill-after=10", str(TIMEOUT_S), "bash", "-euo", "pipefail", "-c", "\n".join(script)],
         check=False,
         cwd=folder,
@@ -110,7 +110,7 @@ def test_alert_fires_and_names_the_window(done: DocumentRun) -> None:
     assert re.search(
         r'ALERTS\{alertname="DriftgaugeDrift", alertstate="firing".*stream="digits".*\} => 1', done.alert
     )
-    told = done.alert.partition("=> 1")[2]
-    assert 'alertname="DriftgaugeDrift"' in told
-    assert "Stream digits, window of 1h that ended at 2025-11-03 12:00:00" in told
-    assert re.search(r"Top movers: cluster \d", told)
+    notice = done.alert.partition("=> 1")[2]
+    assert 'alertname="DriftgaugeDrift"' in notice
+    assert "Stream digits, window of 1h that ended at 2025-11-03 12:00:00" in notice
+    assert re.search(r"Top movers: cluster \d", notice)

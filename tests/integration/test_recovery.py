@@ -1,14 +1,13 @@
-"""How soon events are counted again, with the service's own timeouts."""
+"""Recovery times after kills and stops, with the service's default timeouts."""
 
 import logging
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, SourceEvent
+from tests.integration.case import MINUTE_MS, START_MS, Case, SourceEvent, on_every_partition
 from tests.integration.service import ServiceProcess, wait_for
 
 pytestmark = pytest.mark.broker
@@ -18,19 +17,19 @@ _log = logging.getLogger(__name__)
 PAUSING_PROGRAM = Path(__file__).with_name("pausing.py")
 PARTITIONS = 4
 OWN_TIMEOUTS = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
-# The service's session and transaction timeouts, and how often the tests' broker looks for dead transactions.
+# The service's session and transaction timeouts, and the interval at which the tests' broker aborts
+# expired transactions.
 SESSION_S, TRANSACTION_S, SCAN_S = 13.0, 13.0, 5.0
-VECTOR = np.zeros(DIMENSION, dtype=np.float32)
 
 
-def on_every_partition(time_ms: int) -> list[SourceEvent]:
-    return [SourceEvent("alpha", time_ms, VECTOR, partition) for partition in range(PARTITIONS)]
+def on_all_partitions(time_ms: int) -> list[SourceEvent]:
+    return on_every_partition("alpha", time_ms, PARTITIONS)
 
 
 class Crash:
-    """A replica that holds every partition, and is killed when its transaction lacks only the commit.
+    """A replica with all partitions that is killed before the commit of its transaction.
 
-    The steps are called one after the other.
+    Call the methods in their order.
     """
 
     def __init__(self, case: Case, replica: str | None, running: ExitStack) -> None:
@@ -41,32 +40,34 @@ class Crash:
 
     def prepare(self) -> None:
         self._victim.wait_until_ready()
-        self._case.publish(on_every_partition(START_MS))
+        self._case.publish(on_all_partitions(START_MS))
         self._victim.wait_for("the first to be counted", lambda: self._victim.counted() == PARTITIONS)
 
-    def order_stop(self) -> None:
+    def order_pause(self) -> None:
         self._order.write_text(f"commit_transaction {self._case.partials_topic}")
-        self._case.publish(on_every_partition(START_MS + 1))
+        self._case.publish(on_all_partitions(START_MS + 1))
 
-    def happen(self) -> None:
-        """Kill it, and start another, which bears its name if it had one."""
-        self._victim.wait_for("it to stop before its commit", lambda: not self._order.exists())
+    def kill(self) -> None:
+        """Kill the replica and start a successor, with the same name if there is one."""
+        self._victim.wait_for("it to pause before its commit", lambda: not self._order.exists())
         self._victim.kill()
         self._killed_s = time.monotonic()
         self.successor = self._running.enter_context(self._case.serve(self._replica))
-        self._case.publish(on_every_partition(START_MS + 2))
+        self._case.publish(on_all_partitions(START_MS + 2))
         self._ends = self._case.ends()
 
-    def wait_until_made_good(self) -> float:
-        """Return how long it took until all that had come was counted, in seconds."""
+    def wait_until_recovered(self) -> float:
+        """Wait until all events are counted; return the time since the kill, s."""
         self.successor.wait_for("all to be counted", lambda: self._case.positions() == self._ends)
         took_s = time.monotonic() - self._killed_s
-        # The transaction that was left open does not stand, so its events are counted here.
-        self.successor.wait_for("two thirds", lambda: self.successor.counted() == 2 * PARTITIONS)
+        # The open transaction is aborted, so the successor counts its events.
+        self.successor.wait_for(
+            "the last two of three rounds", lambda: self.successor.counted() == 2 * PARTITIONS
+        )
         return took_s
 
 
-def test_a_killed_replica_is_made_good_within_the_bounds(tmp_path: Path, bootstrap: str) -> None:
+def test_successor_of_killed_replica_recovers_within_bounds(tmp_path: Path, bootstrap: str) -> None:
     cases = {}
     for name in ("named", "unnamed"):
         folder = tmp_path / name
@@ -75,31 +76,31 @@ def test_a_killed_replica_is_made_good_within_the_bounds(tmp_path: Path, bootstr
     with ExitStack() as running:
         named = Crash(cases["named"], "driftgauge-0", running)
         unnamed = Crash(cases["unnamed"], None, running)
-        for step in (Crash.prepare, Crash.order_stop, Crash.happen):
+        for step in (Crash.prepare, Crash.order_pause, Crash.kill):
             for crash in (named, unnamed):
                 step(crash)
-        # The one that takes longer is waited for last.
-        named_s, unnamed_s = named.wait_until_made_good(), unnamed.wait_until_made_good()
+        # The unnamed replica recovers last.
+        named_s, unnamed_s = named.wait_until_recovered(), unnamed.wait_until_recovered()
     _log.info("counted again after kill -9: named %.1f s, unnamed %.1f s", named_s, unnamed_s)
-    # The group waits for the dead member in either case; the transaction ends with the successor's name.
+    # Both wait for the session timeout; the named successor aborts the open transaction at its start.
     assert named_s < SESSION_S + 7
     assert unnamed_s < SESSION_S + TRANSACTION_S + SCAN_S
 
 
 def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
-    # Who does not leave the group is not missed for 30 s.
+    # The group would keep a member that does not leave for 30 s.
     case = Case(tmp_path, bootstrap, partitions=PARTITIONS, kafka={"session.timeout.ms": 30_000})
     with case.serve() as leaving, case.serve() as staying:
         wait_for(
             "both to share",
             lambda: leaving.assigned_partitions() == staying.assigned_partitions() == PARTITIONS / 2,
         )
-        case.publish(on_every_partition(START_MS))
+        case.publish(on_all_partitions(START_MS))
         wait_for("both to count", lambda: leaving.counted() == staying.counted() == PARTITIONS / 2)
 
         asked_s = time.monotonic()
         leaving.stop()
-        case.publish(on_every_partition(START_MS + 1))
+        case.publish(on_all_partitions(START_MS + 1))
         ends = case.ends()
         wait_for("all to be counted", lambda: case.positions() == ends)
         took_s = time.monotonic() - asked_s
@@ -108,7 +109,7 @@ def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
     assert took_s < 6
 
 
-def test_a_thousand_open_panes_are_restored_within_five_seconds(tmp_path: Path, bootstrap: str) -> None:
+def test_thousand_panes_are_restored_within_five_seconds(tmp_path: Path, bootstrap: str) -> None:
     case = Case(
         tmp_path,
         bootstrap,
@@ -118,7 +119,7 @@ def test_a_thousand_open_panes_are_restored_within_five_seconds(tmp_path: Path, 
     )
     minutes = 1_000 // PARTITIONS
     events = [
-        event for minute in range(minutes) for event in on_every_partition(START_MS + minute * MINUTE_MS)
+        event for minute in range(minutes) for event in on_all_partitions(START_MS + minute * MINUTE_MS)
     ]
     with case.serve() as service:
         case.publish(events)
@@ -128,7 +129,7 @@ def test_a_thousand_open_panes_are_restored_within_five_seconds(tmp_path: Path, 
 
     started_s = time.monotonic()
     with case.serve() as service:
-        service.wait_for("all panes to be there", lambda: open_windows(service) == minutes)
+        service.wait_for("all panes to be restored", lambda: open_windows(service) == minutes)
         shown_s = time.monotonic() - started_s
         case.wait_for_counts(service, case.truth(events))
         assert service.counted() == 0

@@ -1,4 +1,4 @@
-"""What is stuck is not idle: windows wait for it, then are published without it and say so."""
+"""Stalled partitions are not idle: windows wait, then are published incomplete and name them."""
 
 import time
 from contextlib import ExitStack
@@ -8,16 +8,25 @@ from typing import Any
 import pytest
 
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, WindowKey, make_events
-from tests.integration.gauges import gauges_of, held_partitions, window_gauges, without_wall_time
+from tests.integration.case import (
+    DAY_MS,
+    HOUR_MS,
+    START_MS,
+    TIMEOUT_S,
+    Case,
+    SourceEvent,
+    WindowKey,
+    make_events,
+)
+from tests.integration.gauges import gauges_of, held_partitions, wait_until_shown
 from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 
 pytestmark = pytest.mark.broker
 
-IDLE_S = 5
-# Far enough beyond the idle timeout that a slow machine sees the one before the other.
-INCOMPLETE_S = 10
-GIVE_UP_S = 20
+IDLE_S = 3
+# Far enough apart that a slow machine observes the states in between.
+INCOMPLETE_S = 8
+GIVE_UP_S = 18
 HOURS = 3
 
 
@@ -38,7 +47,7 @@ def make_case(folder: Path, bootstrap: str, partitions: int, **kafka: int) -> Ca
 
 
 def hours(partitions: int) -> list[SourceEvent]:
-    """Some hours of events, on all partitions, and the beginning of the next."""
+    """Return events of some hours and the first half of the next, on all partitions."""
     events = make_events(
         "alpha", HOURS * 60, start_ms=START_MS, span_ms=HOURS * HOUR_MS + HOUR_MS // 2, seed=60
     )
@@ -50,49 +59,41 @@ def hours(partitions: int) -> list[SourceEvent]:
 
 
 def ended(case: Case, events: list[SourceEvent]) -> dict[WindowKey, int]:
-    """The counts of the hours that all events of the others have passed."""
+    """Return the counts of the hours that the other partitions' events have passed."""
     return case.truth([event for event in events if event.time_ms < START_MS + HOURS * HOUR_MS])
 
 
 def assert_published_without(
-    case: Case, service: ServiceProcess, counts: dict[WindowKey, int], stuck: set[int]
+    case: Case, service: ServiceProcess, counts: dict[WindowKey, int], stalled: set[int]
 ) -> None:
-    """Wait for the windows, and check that results and gauges name exactly the stuck partitions."""
+    """Wait for the windows; check that results and gauges name exactly the stalled partitions."""
     case.wait_for_counts(service, counts)
     final = case.final_results()
-    expected = [{"topic": case.events_topic, "partition": index} for index in sorted(stuck)]
+    expected = [{"topic": case.events_topic, "partition": index} for index in sorted(stalled)]
     assert [record["incomplete"] for record in final.values()] == [expected] * len(final)
     assert {record["revision"] for record in final.values()} == {0}
-    asked = gauges_of(final)
-    assert asked["driftgauge_window_complete", (("stream", "alpha"), ("window", "1h"))] == 0
-    service.wait_for("the gauges", lambda: without_wall_time(window_gauges(service.scrape())) == asked)
+    complete = "driftgauge_window_complete", (("stream", "alpha"), ("window", "1h"))
+    assert gauges_of(final)[complete] == 0
+    wait_until_shown([service], final)
 
 
 def assert_completed(case: Case, service: ServiceProcess, counts: dict[WindowKey, int]) -> None:
-    """Wait for the whole windows, as higher revisions of what was incomplete."""
+    """Wait for the complete windows, as later revisions of the incomplete ones."""
     case.wait_for_counts(service, counts)
     service.wait_for(
         "all to be complete",
         lambda: not any(record["incomplete"] for record in case.final_results().values()),
     )
-    asked = gauges_of(case.final_results())
-    service.wait_for("the gauges", lambda: without_wall_time(window_gauges(service.scrape())) == asked)
+    wait_until_shown([service], case.final_results())
 
 
-def test_an_open_transaction_keeps_its_partition_from_being_taken_for_idle(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_partition_with_open_transaction_is_not_idle(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap, partitions=2)
     events = hours(2)
     behind, ahead = ([event for event in events if event.partition == index] for index in range(2))
     with case.serve() as service:
         service.wait_until_ready()
-        producer = case.producer(**{"transactional.id": case.name})
-        producer.init_transactions(30)
-        producer.begin_transaction()
-        for event in behind:
-            producer.produce(case.events_topic, event.value, partition=0)
-        producer.flush(30)
+        producer = open_transaction(case, behind)
         case.publish(ahead)
         service.wait_for("the others to be counted", lambda: service.counted() == len(ahead))
         counted_s = time.monotonic()
@@ -100,37 +101,35 @@ def test_an_open_transaction_keeps_its_partition_from_being_taken_for_idle(
         assert case.results() == []
         assert_published_without(case, service, ended(case, ahead), {0})
 
-        producer.commit_transaction(30)
+        producer.commit_transaction(TIMEOUT_S)
         assert_completed(case, service, case.truth(events))
     assert case.dead_letters() == []
 
 
-def test_a_stuck_replica_is_not_taken_for_idle_partitions(tmp_path: Path, bootstrap: str) -> None:
+def test_partitions_of_paused_replica_are_not_idle(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap, 4, **{"session.timeout.ms": 60_000, "max.poll.interval.ms": 60_000})
     events = hours(4)
     with ExitStack() as running:
         windows = running.enter_context(case.serve(role="windows"))
-        stuck, going = (running.enter_context(case.serve(name, role="count")) for name in "ab")
-        for replica in (stuck, going):
+        paused, running_replica = (running.enter_context(case.serve(name, role="count")) for name in "ab")
+        for replica in (paused, running_replica):
             replica.wait_for(
                 "its half of the partitions", lambda r=replica: len(held_partitions(r.scrape())) == 2
             )
-        its = held_partitions(stuck.scrape())
-        stuck.pause()
+        stalled = held_partitions(paused.scrape())
+        paused.pause()
         case.publish(events)
-        there = [event for event in events if event.partition not in its]
-        assert_published_without(case, windows, ended(case, there), its)
+        counted = [event for event in events if event.partition not in stalled]
+        assert_published_without(case, windows, ended(case, counted), stalled)
 
-        stuck.resume()
+        paused.resume()
         assert_completed(case, windows, case.truth(events))
-        assert going.counted() == len(there)
-        assert stuck.counted() == len(events) - len(there)
+        assert running_replica.counted() == len(counted)
+        assert paused.counted() == len(events) - len(counted)
     assert case.dead_letters() == []
 
 
-def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level(
-    tmp_path: Path, bootstrap: str
-) -> None:
+def test_long_stalled_partition_is_given_up_until_caught_up(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap, partitions=2)
     events = hours(2)
     behind, ahead = ([event for event in events if event.partition == index] for index in range(2))
@@ -139,24 +138,19 @@ def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level
     ]
     with case.serve() as service:
         service.wait_until_ready()
-        producer = case.producer(**{"transactional.id": case.name, "transaction.timeout.ms": 600_000})
-        producer.init_transactions(30)
-        producer.begin_transaction()
-        for event in behind:
-            producer.produce(case.events_topic, event.value, partition=0)
-        producer.flush(30)
+        producer = open_transaction(case, behind, **{"transaction.timeout.ms": 600_000})
         case.publish(ahead)
         assert_published_without(case, service, ended(case, ahead), {0})
         service.wait_for("it to be given up", lambda: is_judged_without(case))
 
         case.publish(day)
         service.wait_for("a day later", lambda: len(ended_a_day_later(case)) == HOURS)
-        # Judged in full: the partition is named, and holds nothing up.
+        # These windows have a full verdict: the given-up partition is named, and delays none.
         for record in ended_a_day_later(case):
             assert record["verdict"] != "incomplete"
             assert record["incomplete"] == [{"topic": case.events_topic, "partition": 0}]
 
-        producer.commit_transaction(30)
+        producer.commit_transaction(TIMEOUT_S)
         service.wait_for(
             "the transaction to be counted", lambda: service.counted() == 2 * len(ahead) + len(behind)
         )
@@ -165,7 +159,7 @@ def test_what_stands_still_for_long_is_given_up_and_holds_again_when_it_is_level
 
 
 def is_judged_without(case: Case) -> bool:
-    """Tell whether the hours are judged in full, though they lack a partition."""
+    """Return whether the hours have a full verdict although they lack a partition."""
     final = case.final_results().values()
     return bool(final) and all(record["verdict"] != "incomplete" for record in final)
 
