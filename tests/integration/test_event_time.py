@@ -76,8 +76,8 @@ def test_silent_partitions_close_last_windows_in_time(tmp_path: Path, bootstrap:
 def closing_times(case: Case) -> dict[str, list[float]]:
     """Return each stream's closing delays, s.
 
-    A delay runs from the stream's first event beyond the window's end (its last event if there is none) to the
-    publication of the window.
+    A delay runs from the stream's first event beyond the window's end, or from its last event if there is
+    none, to the publication of the window.
     """
     sent: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for message in case.read(case.events_topic):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftgauge.core.durations import parse_duration
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
 from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 from tests.integration.traffic import publishing
@@ -29,26 +28,6 @@ def watermark_ms(service: ServiceProcess) -> float:
     return 1_000 * (service.scrape().value("driftgauge_watermark_timestamp_seconds", stream="alpha") or 0)
 
 
-def close_all(case: Case, service: ServiceProcess) -> int:
-    """Close every window by late-proof events on all partitions; return their number."""
-    partitions = case.partitions or 0
-    ahead = make_events("alpha", 1, start_ms=START_MS + 30 * DAY_MS, span_ms=HOUR_MS, seed=1)[0]
-    case.publish(
-        [SourceEvent("alpha", ahead.time_ms, ahead.vector, partition) for partition in range(partitions)]
-    )
-    service.wait_for("a window of them", lambda: ends_after(case, ahead.time_ms))
-    return partitions
-
-
-def ends_after(case: Case, time_ms: int) -> bool:
-    size_ms = parse_duration("1d")
-    (key,) = (
-        key for key in case.truth([SourceEvent("alpha", time_ms, np.zeros(4, np.float32))]) if key[1] == "1d"
-    )
-    assert time_ms % size_ms < size_ms
-    return key in case.final_counts()
-
-
 def shows_all(case: Case, service: ServiceProcess, sent: int) -> Callable[[], bool]:
     return lambda: all(counted(case, size) + service.late(window=size) == sent for size in WINDOWS)
 
@@ -58,7 +37,7 @@ def test_counted_and_late_events_equal_sent_events_after_kills(tmp_path: Path, b
         tmp_path,
         bootstrap,
         windows=WINDOWS,
-        stream_settings={"allowed_disorder": "5m", "allowed_lateness": "10m"},
+        stream_settings={"allowed_disorder": "5m", "allowed_lateness": "10m", "idle_timeout": "1h"},
     )
     random = np.random.default_rng(6)
     events = make_events("alpha", 3_000, start_ms=START_MS, span_ms=60 * HOUR_MS, seed=3)
@@ -82,7 +61,8 @@ def test_counted_and_late_events_equal_sent_events_after_kills(tmp_path: Path, b
         old = make_events("alpha", LATE, start_ms=START_MS, span_ms=HOUR_MS, seed=7)
         case.publish(old)
         service.wait_for("events that are late for every size", lambda: service.late(window="1d") >= LATE)
-        sent = len(events) + LATE + close_all(case, service)
+        case.close_windows()
+        sent = len(events) + LATE
         service.wait_for("counted + late = sent", shows_all(case, service, sent))
         late = {size: service.late(window=size) for size in WINDOWS}
         assert late["1h"] >= late["1d"] >= LATE

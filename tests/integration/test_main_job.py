@@ -225,7 +225,7 @@ def test_replay_of_topic_gives_same_results(job_run: JobRun, tmp_path: Path) -> 
 
 
 def without_revision(results: dict[WindowKey, dict[str, Any]]) -> dict[WindowKey, dict[str, Any]]:
-    """Return the results without revisions, because the number of corrections depends on the reader's pace."""
+    """Return the results without revisions, as the number of corrections depends on the reader's pace."""
     return {
         key: {name: value for name, value in record.items() if name != "revision"}
         for key, record in results.items()

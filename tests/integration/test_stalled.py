@@ -20,6 +20,7 @@ from tests.integration.case import (
 )
 from tests.integration.gauges import gauges_of, held_partitions, wait_until_shown
 from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.traffic import open_transaction
 
 pytestmark = pytest.mark.broker
 
