@@ -70,7 +70,7 @@ def test_second_replica_counts_its_share(tmp_path: Path, bootstrap: str) -> None
         first.wait_for("the first part to be counted", lambda: first.counted() == 400)
         with case.serve() as second:
             for member in (first, second):
-                member.wait_for("both to share", lambda it=member: it.assigned_partitions() == 2)
+                member.wait_for("both to share", lambda replica=member: replica.assigned_partitions() == 2)
                 member.wait_until_ready()
             case.publish(parts[1])
             wait_for("the second part to be counted", lambda: first.counted() + second.counted() == 800)
@@ -89,7 +89,9 @@ def test_two_processes_with_one_name_report_it_and_count_once(tmp_path: Path, bo
         first.wait_for("events to be counted", lambda: first.counted() > 0)
         with case.serve("driftgauge-0") as second:
             for service in (first, second):
-                service.wait_for("it to be fenced", lambda it=service: has_been_fenced(it))
+                service.wait_for(
+                    "each process to be fenced", lambda process=service: has_been_fenced(process)
+                )
             first.stop()
             case.wait_for_counts(second, case.truth(events))
             second.wait_until_ready()

@@ -156,7 +156,7 @@ def test_topic_recreated_while_read_affects_no_other(tmp_path: Path, bootstrap: 
         service.wait_for("the first halves to be counted", lambda: service.counted() == 600)
 
         case.delete_topic(other)
-        service.wait_for("it to be revoked", lambda: service.assigned_partitions() == 2)
+        service.wait_for("the topic to be revoked", lambda: service.assigned_partitions() == 2)
         case.publish(alpha[300:])
         service.wait_for("the rest of the other", lambda: service.counted("alpha") == 600)
 

@@ -80,7 +80,7 @@ def test_broker_restart_under_load_loses_no_event(
             end(kafka_broker)
             kafka_broker.restart()
             counted, back_s = service.counted(), time.monotonic()
-            service.wait_for("it to count again", lambda: service.counted() > counted)
+            service.wait_for("the service to count again", lambda: service.counted() > counted)
             _log.info("counted %.1f s after the broker was back", time.monotonic() - back_s)
         case.close_windows()
         case.wait_for_counts(service, case.truth(events))

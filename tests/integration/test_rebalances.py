@@ -44,7 +44,9 @@ def test_windows_are_published_in_time_during_rebalances(tmp_path: Path, bootstr
                 with case.serve(name) as guest:
                     guest.wait_for(
                         "its share",
-                        lambda it=guest: it.assigned_partitions() == 2 and it.assigned_shards() == 1,
+                        lambda replica=guest: (
+                            replica.assigned_partitions() == 2 and replica.assigned_shards() == 1
+                        ),
                     )
                     # Every second replica is killed.
                     guest.stop() if name == "a" else guest.kill()

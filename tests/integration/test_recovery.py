@@ -49,7 +49,7 @@ class Crash:
 
     def kill(self) -> None:
         """Kill the replica and start a successor, with the same name if there is one."""
-        self._victim.wait_for("it to pause before its commit", lambda: not self._order.exists())
+        self._victim.wait_for("the pause before the commit", lambda: not self._order.exists())
         self._victim.kill()
         self._killed_s = time.monotonic()
         self.successor = self._running.enter_context(self._case.serve(self._replica))
@@ -98,12 +98,12 @@ def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
         case.publish(on_all_partitions(START_MS))
         wait_for("both to count", lambda: leaving.counted() == staying.counted() == PARTITIONS / 2)
 
-        asked_s = time.monotonic()
+        terminated_s = time.monotonic()
         leaving.stop()
         case.publish(on_all_partitions(START_MS + 1))
         ends = case.ends()
         wait_for("all to be counted", lambda: case.positions() == ends)
-        took_s = time.monotonic() - asked_s
+        took_s = time.monotonic() - terminated_s
         staying.wait_for("the rest", lambda: staying.counted() == PARTITIONS / 2 + PARTITIONS)
     _log.info("counted by another after SIGTERM: %.1f s", took_s)
     assert took_s < 6

@@ -143,7 +143,7 @@ def test_disconnected_replica_hides_its_windows(tmp_path: Path, bootstrap: str) 
         far.wait_for("its gauges to expire", lambda: not window_gauges(far.scrape()))
         assert time.monotonic() - cut_s < FRESH_S + 5
         assert far.get("/livez")[0] == 200
-        far.wait_for("it to be unready", lambda: far.get("/readyz")[0] == 503)
+        far.wait_for("the replica to be unready", lambda: far.get("/readyz")[0] == 503)
         traffic.publish()
         wait_for_results(case, [near], traffic.truth)
 

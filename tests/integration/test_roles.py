@@ -53,7 +53,7 @@ def test_each_role_runs_and_scales_alone(tmp_path: Path, bootstrap: str) -> None
         counters = [running.enter_context(case.serve(name, role="count")) for name in "ab"]
         windows = running.enter_context(case.serve("c", role="windows"))
         for counter in counters:
-            counter.wait_for("its share", lambda it=counter: it.assigned_partitions() == 2)
+            counter.wait_for("its share", lambda replica=counter: replica.assigned_partitions() == 2)
             counter.wait_until_ready()
         windows.wait_for("all shards", lambda: windows.assigned_shards() == SHARDS)
         windows.wait_until_ready()
@@ -111,11 +111,11 @@ def test_count_continues_at_once_after_assignment(tmp_path: Path, bootstrap: str
     case = Case(tmp_path, bootstrap, stream_settings={"allowed_lateness": "1d"})
     with case.serve("a", role="count") as leaving, case.serve("b", role="count") as staying:
         for counter in (leaving, staying):
-            counter.wait_for("its share", lambda it=counter: it.assigned_partitions() == 2)
+            counter.wait_for("its share", lambda replica=counter: replica.assigned_partitions() == 2)
         case.publish(on_all_partitions(START_MS))
         wait_for("both to count", lambda: leaving.counted() + staying.counted() == PARTITIONS)
         leaving.stop()
-        staying.wait_for("all to be held", lambda: staying.assigned_partitions() == PARTITIONS)
+        staying.wait_for("all partitions to be assigned", lambda: staying.assigned_partitions() == PARTITIONS)
         case.publish(on_all_partitions(START_MS + 1))
         staying.wait_for("all to be counted", lambda: counted_later(staying) == PARTITIONS)
         waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("restored")]

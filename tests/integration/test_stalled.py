@@ -115,7 +115,7 @@ def test_partitions_of_paused_replica_are_not_idle(tmp_path: Path, bootstrap: st
         paused, running_replica = (running.enter_context(case.serve(name, role="count")) for name in "ab")
         for replica in (paused, running_replica):
             replica.wait_for(
-                "its half of the partitions", lambda r=replica: len(held_partitions(r.scrape())) == 2
+                "its half of the partitions", lambda each=replica: len(held_partitions(each.scrape())) == 2
             )
         stalled = held_partitions(paused.scrape())
         paused.pause()
@@ -142,7 +142,7 @@ def test_long_stalled_partition_is_given_up_until_caught_up(tmp_path: Path, boot
         producer = open_transaction(case, behind, **{"transaction.timeout.ms": 600_000})
         case.publish(ahead)
         assert_published_without(case, service, ended(case, ahead), {0})
-        service.wait_for("it to be given up", lambda: is_judged_without(case))
+        service.wait_for("the partition to be given up", lambda: is_judged_without(case))
 
         case.publish(day)
         service.wait_for("a day later", lambda: len(ended_a_day_later(case)) == HOURS)

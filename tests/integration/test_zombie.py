@@ -76,11 +76,12 @@ def test_replica_paused_in_transaction_counts_nothing_twice(
         running.enter_context(publishing(case, [*events, *case.closing_events()], rate=RATE))
         wait_for("something to be published", lambda: case.final_counts() != {})
         order.write_text(f"{stopped_before} {topic}")
-        zombie.wait_for("it to pause", lambda: not order.exists())
+        zombie.wait_for("the pause", lambda: not order.exists())
         before = positions()
         successor = running.enter_context(case.serve(role=role))
         successor.wait_for(
-            "it to take over", lambda: successor.assigned_partitions() + successor.assigned_shards() >= SHARDS
+            "the successor to take over",
+            lambda: successor.assigned_partitions() + successor.assigned_shards() >= SHARDS,
         )
         waits_for_end = stopped_before == "commit_transaction"
         if resumes_early:
@@ -90,9 +91,9 @@ def test_replica_paused_in_transaction_counts_nothing_twice(
                 assert not restored(successor, role)
                 assert positions() == before
             zombie.resume()
-        successor.wait_for("it to go on", lambda: restored(successor, role))
+        successor.wait_for("the successor to continue", lambda: restored(successor, role))
         if not resumes_early:
-            successor.wait_for("it to commit", lambda: positions() != before)
+            successor.wait_for("the successor to commit", lambda: positions() != before)
             zombie.resume()
         half = PARTITIONS / 2 if role == "count" else SHARDS / 2
         zombie.wait_for(
