@@ -26,7 +26,7 @@ pytestmark = pytest.mark.broker
 
 IDLE_S = 3
 # Far enough apart that a slow machine observes the states in between.
-INCOMPLETE_S = 8
+INCOMPLETE_S = 9
 GIVE_UP_S = 18
 HOURS = 3
 
