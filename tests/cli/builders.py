@@ -1,18 +1,33 @@
-"""Runs of the command line as an operator starts it: a process, its output, its exit status."""
+"""Runs of the command line in this process: output, messages and exit status."""
 
+import os
 import subprocess
 import sys
+from unittest.mock import patch
+
+from click.testing import CliRunner
+
+from driftgauge.cli import main
 
 TIMEOUT_S = 300
 
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `driftgauge` as a process with no environment but `environ`."""
-    return subprocess.run(
-        [sys.executable, "-m", "driftgauge", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env={"PATH": "", "OMP_NUM_THREADS": "1", **environ},
-    )
+    """Run `driftgauge` with no environment but `environ`; an unexpected exception fails the test."""
+    words = ["driftgauge", *map(str, arguments)]
+    with (
+        patch.dict(os.environ, {"PATH": os.defpath, **environ}, clear=True),
+        patch.object(sys, "argv", words),
+        CliRunner().isolation() as (stdout, stderr, _),
+    ):
+        status: object = 0
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(
+            words, status, stdout.getvalue().decode(), stderr.getvalue().decode()
+        )

@@ -20,6 +20,9 @@ from driftgauge.config import load_settings
 from driftgauge.core.windows.result import Verdict
 from tests.deploy.dockerfile import ROOT
 
+# A command of the README that takes half a minute; the smoke test covers the service.
+pytestmark = pytest.mark.stack
+
 PATIENCE_S = 600.0
 ROW = re.compile(
     r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M

@@ -65,6 +65,7 @@ def test_what_is_published_is_read_by_a_group(events):
     assert sorted(member.values) == values
 
 
+@pytest.mark.stack
 def test_members_share_the_partitions_and_keep_what_they_need_not_give_up(events):
     broker, _ = events
     first = Member(broker, "events")

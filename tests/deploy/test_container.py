@@ -132,7 +132,7 @@ def test_copied_files_exist_and_build_context_is_copied():
     assert {Path("service/driftgauge/app.py"), Path("deploy/demo/__main__.py")} <= set(sent)
     for file in sent:
         assert any(file == Path(source) or Path(source) in file.parents for source in sources), file
-        assert file.suffix in {".py", ".toml", ".md", ".lock", ""}, file
+        assert file.suffix in {".py", ".typed", ".toml", ".md", ".lock", ""}, file
 
 
 def test_final_stage_copies_only_build_result():
@@ -229,7 +229,7 @@ def test_wheel_holds_package_and_licence_without_tests(tmp_path):
     modules = {str(path.relative_to(ROOT / "service")) for path in (ROOT / "service").rglob("*.py")}
     info = f"driftgauge-{PROJECT['version']}.dist-info"
     files = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
-    assert held == modules | {f"{info}/{file}" for file in files}
+    assert held == modules | {"driftgauge/py.typed"} | {f"{info}/{file}" for file in files}
 
 
 @pytest.mark.stack

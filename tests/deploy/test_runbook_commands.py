@@ -81,7 +81,7 @@ def logged_fields() -> dict[str, set[str]]:
             match call:
                 case ast.Call(args=[message], keywords=[ast.keyword("extra", ast.Dict(keys=keys))]):
                     carried = {key.value for key in keys if isinstance(key, ast.Constant)}
-                case ast.Call(func=ast.Attribute(attr="_say"), args=[_, message], keywords=details):
+                case ast.Call(func=ast.Attribute(attr="_log_event"), args=[_, message], keywords=details):
                     carried = {"role", *(detail.arg for detail in details)}
                 case _:
                     continue
