@@ -1,1 +1,1 @@
-"""The frozen baseline: fitting it, and the one file that holds it."""
+"""Fit, store and compare frozen baselines."""

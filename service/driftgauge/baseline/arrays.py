@@ -1,4 +1,4 @@
-"""The arrays a baseline consists of: their names, dtypes and shapes, and what must hold of them."""
+"""The arrays a baseline consists of: their names, dtypes and shapes, and the constraints on them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -123,13 +123,13 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
 
 
 def _grows(array: NDArray[Any], lowest: float, highest: float) -> bool:
-    """Whether the last axis never falls and stays within [lowest, highest]."""
+    """Return whether the last axis never falls and stays within [lowest, highest]."""
     within = (array >= lowest).all() and (array <= highest).all()
     return bool(within and (np.diff(array, axis=-1) >= 0).all())
 
 
 def _is_covariance(matrices: NDArray[np.float64]) -> bool:
-    """Whether (..., r, r) float64 matrices are symmetric and positive definite."""
+    """Return whether (..., r, r) float64 matrices are symmetric and positive definite."""
     scale = np.abs(matrices).max()
     if np.abs(matrices - np.swapaxes(matrices, -1, -2)).max() > SYMMETRY_TOLERANCE * scale:
         return False

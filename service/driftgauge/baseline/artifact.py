@@ -45,7 +45,7 @@ class Baseline:
     """A frozen baseline; one that exists is consistent.
 
     Attributes:
-        metadata: What it says of itself.
+        metadata: The metadata of the baseline.
         centroids: (k, d) float32, what events are assigned to.
         counts: (k,) int64, the reference histogram, of vectors the centroids were not fitted on.
         quantile_levels: (q,) float64, growing, between 0 and 1, with 0.5 and 0.99 among them.

@@ -105,7 +105,7 @@ def _as_compared(vectors: NDArray[np.float32], metric: DistanceMetric) -> NDArra
 
 
 def _some(rows: NDArray[np.intp], most: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """Return the rows, or so many of them at random."""
+    """Return the rows, or a random sample of `most` of them."""
     return rows if len(rows) <= most else np.sort(random.choice(rows, most, replace=False))
 
 

@@ -1,4 +1,4 @@
-"""Two baselines side by side: can results against them be compared?"""
+"""Compare two baselines and rate how far results against them are comparable."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -128,7 +128,7 @@ def mean_distance(baseline: Baseline, shift: NDArray[np.float64]) -> float:
 
 
 def _are_of_other_spaces(first: Baseline, second: Baseline) -> bool:
-    """Tell whether a vector of the one means nothing to the other; an unknown model may be the same."""
+    """Return whether the embedding spaces differ; an unknown model version matches any."""
     versions = {first.metadata.model_version, second.metadata.model_version} - {None}
     return (
         first.metadata.dimension != second.metadata.dimension

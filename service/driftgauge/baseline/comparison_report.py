@@ -1,4 +1,4 @@
-"""What `driftgauge baseline compare` says of two baselines."""
+"""The report of `driftgauge baseline compare`."""
 
 import math
 import textwrap

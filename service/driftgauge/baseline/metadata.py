@@ -1,4 +1,4 @@
-"""What a baseline says of itself, and the head of the file that says it."""
+"""The metadata of a baseline, and the header of its file."""
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,7 +10,7 @@ __all__ = ["ArtifactHeader", "BaselineMetadata", "SegmentName", "faults"]
 
 
 class BaselineMetadata(BaseModel):
-    """What a baseline says of itself.
+    """The metadata of a baseline.
 
     Attributes:
         stream: The stream whose events it judges.
@@ -61,7 +61,7 @@ class ArtifactHeader(BaseModel):
     Attributes:
         format_version: Which format the file is in.
         identity: The identity of the baseline in it.
-        metadata: What the baseline says of itself.
+        metadata: The metadata of the baseline.
         segments: The names of its segments, in the order of their arrays.
     """
 

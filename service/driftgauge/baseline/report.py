@@ -1,4 +1,4 @@
-"""What `driftgauge baseline show` says of a baseline."""
+"""The report of `driftgauge baseline show`."""
 
 import textwrap
 from pathlib import Path
