@@ -24,10 +24,10 @@ from tests.integration.traffic import open_transaction
 
 pytestmark = pytest.mark.broker
 
-IDLE_S = 3
+IDLE_S = 5
 # Far enough apart that a slow machine observes the states in between.
-INCOMPLETE_S = 9
-GIVE_UP_S = 18
+INCOMPLETE_S = 10
+GIVE_UP_S = 20
 HOURS = 3
 
 
