@@ -18,21 +18,23 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.verdicts import (  # noqa: E402
+from tests.bench.population import (  # noqa: E402
     CLASSES,
-    CLEAN_WINDOWS,
     CLUSTERS,
     DAY_MS,
     EMBEDDINGS,
     HOUR_MS,
+    World,
+    say,
+    spec,
+)
+from tests.bench.verdict_pages import (  # noqa: E402
+    CLEAN_WINDOWS,
     HOURS_A_YEAR,
     YEARS,
     Screen,
-    World,
     count_pages,
     most,
-    say,
-    spec,
     whole_of,
 )
 

@@ -1,6 +1,6 @@
-"""How often windows without drift pass a level, over how often they should: `python tests/bench/nulls.py`.
+"""Simulated over nominal false alarm rates of windows without drift: `python tests/bench/nulls.py`.
 
-Plain simulation with millions of windows, and in brackets the standard error. Above 1 they alarm too often.
+Plain simulation with millions of windows; the standard error in brackets. Above 1 they alarm too often.
 """
 
 import math
@@ -14,8 +14,13 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.core.statistics.builders import draw_baseline, draw_divergences  # noqa: E402
-from tests.core.statistics.test_quadratic_form import SPECTRA, draw_sums, quantile  # noqa: E402
+from tests.core.statistics.builders import (  # noqa: E402
+    SPECTRA,
+    draw_baseline,
+    draw_divergences,
+    draw_sums,
+    find_quantile,
+)
 
 from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402
 
@@ -27,12 +32,12 @@ DIVERGENCES = ((5, 5_000, 1_000), (5, 5_000, 100), (2, 1_000, 112))
 
 
 def of_sums() -> Iterator[tuple[str, float, float]]:
-    """Yield of each weighted sum and level how often the sum passes its quantile: name, level, rate."""
+    """Yield the rate at which each weighted sum exceeds its quantile: name, level, rate."""
     for name, spectrum in SPECTRA.items():
         weights = np.array(spectrum)
         for degrees in (40.0, math.inf):
             random = np.random.default_rng(0)
-            limits = [quantile(weights, degrees, level) for level in SUM_LEVELS]
+            limits = [find_quantile(weights, degrees, level) for level in SUM_LEVELS]
             passed = np.zeros(len(limits))
             for _ in range(BATCHES):
                 sums = draw_sums(weights, degrees, WINDOWS, random)
@@ -42,7 +47,7 @@ def of_sums() -> Iterator[tuple[str, float, float]]:
 
 
 def of_divergences() -> Iterator[tuple[str, float, float]]:
-    """Yield of each setting and level how often a divergence is significant: name, level, rate."""
+    """Yield the rate of significant divergences of each setting and level: name, level, rate."""
     for clusters, baseline_count, count in DIVERGENCES:
         baseline_counts = draw_baseline(clusters, baseline_count)
         null = DivergenceNull(baseline_counts, 1.0).at(count)

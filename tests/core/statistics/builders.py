@@ -1,14 +1,24 @@
-"""Baselines, and simulated divergences of windows without drift."""
+"""Baselines, spectra of covariances, and statistics simulated under the null."""
 
 import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from driftgauge.core.statistics.concentration import concentration_posterior
 from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.quadratic_form import QuadraticForm
 
-__all__ = ["divergence", "draw_baseline", "draw_divergences"]
+__all__ = ["SPECTRA", "divergence", "draw_baseline", "draw_divergences", "draw_sums", "find_quantile"]
+
+# The variances along the leading components of real image embeddings, and a few other shapes.
+SPECTRA = {
+    "images": [13.2, 7.2, 6.9, 6.4, 5.9, 5.5, 4.6, 4.2, 3.4, 1.8, 0.56, 0.17, 0.08] + 19 * [0.02],
+    "steep": [100.0, 10.0, 1.0, 0.1],
+    "one large": [20.0] + 31 * [1.0],
+    "with zeros": [2.0, 1.0, 1.0, 0.0, 0.0],
+}
 
 
 def divergence(counts: ArrayLike, baseline_counts: ArrayLike) -> float:
@@ -40,3 +50,24 @@ def draw_divergences(
     terms = (p * np.log2(np.where(p > 0, p / mean, 1)) + q * np.log2(np.where(q > 0, q / mean, 1))) / 2
     divergences: NDArray[np.float64] = np.take_along_axis(terms, drawn, axis=0).sum(axis=1)
     return divergences
+
+
+def draw_sums(
+    weights: NDArray[np.float64], degrees: float, number: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return weighted sums (number,) of squared normal variables, each over an estimate of their scale.
+
+    Args:
+        weights: (k,) weights of the squares.
+        degrees: The degrees of freedom of the estimate; infinite where the scale is known.
+        number: The number of sums.
+        random: The random generator.
+    """
+    sums: NDArray[np.float64] = random.standard_normal((number, len(weights))) ** 2 @ weights
+    return sums if degrees == math.inf else sums / (random.chisquare(degrees, number) / degrees)
+
+
+def find_quantile(weights: NDArray[np.float64], degrees: float, p_value: float) -> float:
+    """Return the value of the weighted sum with this tail probability."""
+    form = QuadraticForm(weights, degrees)
+    return float(brentq(lambda value: math.log(form.tail(value) / p_value), 1e-6, 1e5 * weights.sum()))

@@ -11,14 +11,8 @@ from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, fdtrc
 
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
+from tests.core.statistics.builders import SPECTRA, draw_sums, find_quantile
 
-# The variances along the leading components of real image embeddings, and a few other shapes.
-SPECTRA = {
-    "images": [13.2, 7.2, 6.9, 6.4, 5.9, 5.5, 4.6, 4.2, 3.4, 1.8, 0.56, 0.17, 0.08] + 19 * [0.02],
-    "steep": [100.0, 10.0, 1.0, 0.1],
-    "one large": [20.0] + 31 * [1.0],
-    "with zeros": [2.0, 1.0, 1.0, 0.0, 0.0],
-}
 WEIGHTS = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=32)
 
 
@@ -39,18 +33,6 @@ def test_tail_of_equal_estimated_weights_is_f(number, error, degrees, ratio):
         assert form.tail(7.0 * number * ratio) == pytest.approx(expected, rel=error)
 
 
-def draw_sums(weights, degrees, number, random):
-    """Weighted sums of squares of normal variables, over an estimate of their scale with these degrees."""
-    sums = random.standard_normal((number, len(weights))) ** 2 @ weights
-    return sums if degrees == math.inf else sums / (random.chisquare(degrees, number) / degrees)
-
-
-def quantile(weights, degrees, p_value):
-    """The value with this tail probability."""
-    form = QuadraticForm(weights, degrees)
-    return brentq(lambda value: math.log(form.tail(value) / p_value), 1e-6, 1e5 * weights.sum())
-
-
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("degrees", [40.0, math.inf])
 def test_tail_matches_simulated_sums(name, degrees):
@@ -60,7 +42,7 @@ def test_tail_matches_simulated_sums(name, degrees):
     random = np.random.default_rng(0)
     sums = draw_sums(weights, degrees, 100_000, random)
     for p_value, error in ((0.3, 0.05), (1e-2, 0.13)):
-        assert (sums > quantile(weights, degrees, p_value)).mean() == pytest.approx(p_value, rel=error)
+        assert (sums > find_quantile(weights, degrees, p_value)).mean() == pytest.approx(p_value, rel=error)
 
 
 @given(WEIGHTS, st.floats(5, 1e6), st.floats(0, 1e12), st.floats(0, 1e12))

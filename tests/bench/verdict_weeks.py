@@ -1,0 +1,53 @@
+"""The verdicts of the three weeks, day by day: `python tests/bench/verdicts.py weeks`."""
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.bench.population import CLUSTERS, DAY_MS, say, spec, tallies
+
+from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.windows.result import VerdictMemory
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.verdict import decide, update_memory
+from driftgauge.streams import to_reference
+
+
+def weeks(data: dict[str, NDArray[np.float32]]) -> None:
+    say("The three weeks: baseline on `train`, windows of 1d of 1,000 events, budget 1 page a year")
+    baseline = fit_baseline(
+        data["train"],
+        stream="bench",
+        model_version=None,
+        clusters=CLUSTERS,
+        created_ms=0,
+        progress=lambda _: None,
+    )
+    reference = to_reference(baseline)
+    scorer = WindowScorer(spec(reference, DAY_MS), reference, None, calibrated=False)
+    memory = VerdictMemory()
+    for week, name in enumerate(("test", "blurred", "darkened"), start=1):
+        vectors = data[name][:7_000]
+        clusters = baseline.centroids.assign(vectors).reshape(7, 1_000)
+        coordinates = reference.projection.coordinates(vectors).reshape(7, 1_000, -1)
+        said = []
+        for tally in tallies(clusters, coordinates):
+            score = scorer.score(tally)
+            assert score is not None
+            is_significant_and_large = scorer.is_significant_and_large(score)
+            after = update_memory(
+                memory,
+                is_significant_and_large=is_significant_and_large,
+                p_value=score.p_value,
+                slow_drift_limit=scorer.slow_drift_limit,
+                segments={},
+            )
+            verdict = decide(
+                memory.recent,
+                is_significant_and_large=is_significant_and_large,
+                has_power=scorer.has_power(tally.count),
+                has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
+            )
+            memory = after
+            said.append(
+                f"{verdict} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, p {score.p_value:.0e})"
+            )
+        say(f"  week {week}, {name}: " + "; ".join(said))
