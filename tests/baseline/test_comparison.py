@@ -9,14 +9,10 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import Comparability, Comparison, compare, mean_distance
 from driftgauge.baseline.comparison_report import as_json, describe
-from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
-
-
-def renamed(baseline: Baseline, **update: object) -> Baseline:
-    return dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+from tests.baseline.builders import fit, with_metadata
 
 
 def with_centroids(baseline: Baseline, values: NDArray[np.floating]) -> Baseline:
@@ -37,21 +33,8 @@ def moved_counts(baseline: Baseline, count: int) -> Baseline:
     return dataclasses.replace(baseline, counts=counts)
 
 
-def fitted(vectors: NDArray[np.float32], *, metric: DistanceMetric, seed: int) -> Baseline:
-    return fit_baseline(
-        vectors,
-        stream="s",
-        model_version=None,
-        clusters=6,
-        metric=metric,
-        seed=seed,
-        created_ms=0,
-        progress=lambda _: None,
-    )
-
-
 def test_a_baseline_is_the_same_as_itself(baseline: Baseline) -> None:
-    again = renamed(baseline, created_ms=1, versions={})
+    again = with_metadata(baseline, created_ms=1, versions={})
     compared = compare(baseline, again)
     assert compared.comparability is Comparability.SAME
     assert compared.comparability.is_comparable
@@ -82,7 +65,7 @@ def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, o
             centroids=Centroids(values, DistanceMetric.COSINE),
         )
     else:
-        other = renamed(baseline, **change)
+        other = with_metadata(baseline, **change)
     compared = compare(baseline, other)
     assert compared.comparability is Comparability.INCOMPATIBLE
     assert not compared.comparability.is_comparable
@@ -91,7 +74,10 @@ def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, o
 
 
 def test_an_unknown_model_version_may_be_the_same(baseline: Baseline) -> None:
-    assert compare(baseline, renamed(baseline, model_version=None)).comparability is Comparability.COMPARABLE
+    assert (
+        compare(baseline, with_metadata(baseline, model_version=None)).comparability
+        is Comparability.COMPARABLE
+    )
 
 
 def test_the_same_centroids_with_other_counts_are_measured_by_the_divergence(baseline: Baseline) -> None:
@@ -148,7 +134,7 @@ def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: 
     random = np.random.default_rng(0)
     centres = 20 * np.eye(6)
     vectors = centres[random.integers(6, size=3_000)] + random.normal(size=(3_000, 6))
-    first, second = (fitted(vectors.astype(np.float32), metric=metric, seed=seed) for seed in (0, 1))
+    first, second = (fit(vectors, metric=metric, seed=seed) for seed in (0, 1))
     compared = compare(first, second)
     assert compared.comparability is Comparability.RENUMBERED
     assert compared.pairs == 6
@@ -182,7 +168,7 @@ def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Compar
         "cannot be compared: the clusters are others": compare(
             baseline, with_centroids(baseline, baseline.centroids.values + 9)
         ),
-        "cannot be compared: their vectors": compare(baseline, renamed(baseline, model_version="v2")),
+        "cannot be compared: their vectors": compare(baseline, with_metadata(baseline, model_version="v2")),
         "P-values against A are not calibrated for bursts, and the other's are": compare(
             baseline, full_baseline
         ),

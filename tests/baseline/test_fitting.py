@@ -1,5 +1,4 @@
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,27 +14,11 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from driftgauge.baseline import clustering as module
 from driftgauge.baseline.artifact import Baseline, load, save
-from driftgauge.baseline.fitting import Provenance, fit_baseline, split_indices
-from driftgauge.baseline.segments import SegmentChoice, find_members
-from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
+from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
-from driftgauge.errors import BaselineError
-
-
-def fit(vectors: NDArray[np.floating], **choice: object) -> Baseline:
-    return fit_baseline(
-        vectors.astype(np.float32),
-        **{
-            "stream": "s",
-            "model_version": None,
-            "clusters": 6,
-            "created_ms": 0,
-            "progress": lambda _: None,
-            **choice,
-        },
-    )
+from tests.baseline.builders import fit
 
 
 @given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))
@@ -199,138 +182,6 @@ def test_progress_tells_the_split_and_every_run(blobs: NDArray[np.float32]) -> N
     assert told[-1].startswith("stability ")
 
 
-HOUR_MS = 3_600_000
-
-
-def traffic_of(count: int, windows: int) -> Traffic:
-    """So many vectors, spread at random over so many hours."""
-    times_ms = np.random.default_rng(0).integers(windows * HOUR_MS, size=count)
-    return Traffic.of(times_ms, HOUR_MS)
-
-
-def bursts(count: int, length: int) -> NDArray[np.float32]:
-    """Vectors around six centres, so many after one another around the same one."""
-    random = np.random.default_rng(1)
-    centres = 4 * random.normal(size=(6, 8))
-    vectors = centres[np.repeat(random.integers(6, size=count // length), length)]
-    return (vectors + random.normal(size=vectors.shape)).astype(np.float32)
-
-
-def test_time_stamped_vectors_are_split_by_whole_windows_and_tell_their_overdispersion() -> None:
-    vectors = bursts(6_000, 5)
-    traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
-    told: list[str] = []
-    baseline = fit(vectors, provenance=Provenance(traffic), progress=told.append)
-    split = split_windows(traffic, 3_000, 0)
-    assert split is not None
-    _, held_out = split
-    ids = baseline.centroids.assign(vectors[held_out])
-    assert baseline.counts.tolist() == np.bincount(ids, minlength=6).tolist()
-    np.testing.assert_allclose(baseline.mean, vectors[held_out].mean(axis=0, dtype=float), rtol=1e-9)
-    assert baseline.metadata.reference_count == 3_000
-    assert baseline.metadata.window_ms == HOUR_MS
-    assert baseline.overdispersion is not None
-    assert baseline.overdispersion.windows == 30
-    # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
-    assert baseline.overdispersion.counts == pytest.approx(5, rel=0.35)
-    assert any("windows of 1h hold 100 events (the median)" in line for line in told)
-    assert any(line.startswith("30 windows of 1h held out: counts vary") for line in told)
-
-
-def test_the_same_times_and_seed_give_the_same_identity() -> None:
-    vectors, provenance = bursts(4_000, 2), Provenance(traffic_of(4_000, 50))
-    first, again = (fit(vectors, provenance=provenance, created_ms=ms).identity for ms in (0, 9))
-    assert first == again
-    assert fit(vectors, provenance=provenance, seed=1).identity != first
-    assert fit(vectors).identity != first
-
-
-def test_vectors_without_times_are_fitted_with_a_warning(blobs: NDArray[np.float32]) -> None:
-    told: list[str] = []
-    baseline = fit(blobs, progress=told.append)
-    assert baseline.overdispersion is None
-    assert baseline.metadata.window_ms is None
-    (warning,) = [line for line in told if line.startswith("warning")]
-    assert "the vectors have no times" in warning
-
-
-def test_few_windows_are_split_vector_by_vector_with_a_warning(blobs: NDArray[np.float32]) -> None:
-    told: list[str] = []
-    provenance = Provenance(traffic_of(len(blobs), LEAST_WINDOWS - 1))
-    baseline = fit(blobs, provenance=provenance, progress=told.append)
-    assert baseline.identity == fit(blobs).identity
-    assert baseline.overdispersion is None
-    assert any(line.startswith(f"warning: the events are of {LEAST_WINDOWS - 1} windows") for line in told)
-
-
-def test_windows_of_few_events_leave_the_overdispersion_unknown(blobs: NDArray[np.float32]) -> None:
-    told: list[str] = []
-    baseline = fit(blobs, provenance=Provenance(traffic_of(len(blobs), 100)), progress=told.append)
-    assert baseline.overdispersion is None
-    assert any("held out 0 have 30 events or more" in line for line in told)
-
-
-def test_segments_are_counted_among_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
-    labels = [{"side": "left" if vector[0] < 0 else "right"} for vector in blobs]
-    members = find_members(labels, [SegmentChoice("side", ("left",))])
-    baseline = fit(blobs, provenance=Provenance(members=members))
-    _, counted = split_indices(len(blobs), 0)
-    assert [(segment.key, segment.value) for segment in baseline.segments] == [
-        ("side", "left"),
-        ("side", "other"),
-    ]
-    assert sum(segment.counts for segment in baseline.segments).tolist() == baseline.counts.tolist()
-    for segment, is_left in zip(baseline.segments, (True, False), strict=True):
-        own = blobs[counted][(blobs[counted][:, 0] < 0) == is_left].astype(float)
-        components = baseline.components.astype(float)
-        np.testing.assert_allclose(
-            segment.mean, components @ (own.mean(axis=0) - baseline.mean), rtol=1e-6, atol=1e-9
-        )
-        np.testing.assert_allclose(
-            segment.covariance, components @ np.cov(own, rowvar=False) @ components.T, rtol=1e-6, atol=1e-6
-        )
-    assert baseline.identity != fit(blobs).identity
-
-
-def test_segments_of_events_with_times_know_their_own_overdispersion() -> None:
-    # In bursts of five, by turns of one segment and of the others.
-    vectors = bursts(12_000, 5)
-    labels = [{"side": ("a", "b")[row // 5 % 2]} for row in range(len(vectors))]
-    members = find_members(labels, [SegmentChoice("side", ("a",))])
-    numbers = np.arange(len(vectors)) // 200
-    told: list[str] = []
-    baseline = fit(vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), members), progress=told.append)
-    assert baseline.overdispersion is not None
-    for segment in baseline.segments:
-        assert segment.overdispersion is not None
-        assert segment.overdispersion.windows == baseline.overdispersion.windows
-        assert segment.overdispersion.counts == pytest.approx(5, rel=0.4)
-    by_others = find_members(
-        [{"n": "few" if row % 10 == 0 else "many"} for row in range(len(vectors))],
-        [SegmentChoice("n", ("few",))],
-    )
-    few, many = fit(
-        vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), by_others), progress=told.append
-    ).segments
-    assert (few.value, few.overdispersion) == ("few", None)
-    assert many.overdispersion is not None
-    assert any(line.startswith("segment n=few has 30 events or more in 0 of the windows") for line in told)
-    # Without times nothing is known of anything.
-    assert [part.overdispersion for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
-        None,
-        None,
-    ]
-
-
-def test_small_segments_are_refused_before_the_work(blobs: NDArray[np.float32]) -> None:
-    told: list[str] = []
-    labels = [{"n": str(row % 100)} for row in range(len(blobs))]
-    members = find_members(labels, [SegmentChoice("n", ("1", "2"))])
-    with pytest.raises(BaselineError, match=r"40 are needed of each: n=1 \d+, n=2 \d+; leave them out"):
-        fit(blobs, provenance=Provenance(members=members), progress=told.append)
-    assert told == []
-
-
 def test_a_training_set_is_noted_and_changes_nothing_else(blobs: NDArray[np.float32]) -> None:
     baseline = fit(blobs, provenance=Provenance(training_set=True))
     assert baseline.metadata.training_set
@@ -341,77 +192,3 @@ def test_the_stability_of_the_clusters_is_noted(blobs: NDArray[np.float32]) -> N
     stability = fit(blobs).metadata.stability
     assert stability is not None
     assert 0.3 < stability <= 1
-
-
-def test_few_vectors_are_refused_with_the_number_needed(blobs: NDArray[np.float32]) -> None:
-    with pytest.raises(
-        BaselineError, match=r"59 vectors are too few for 6 clusters, which need 60; .*--clusters 5"
-    ):
-        fit(blobs[:59])
-    with pytest.raises(BaselineError, match=r"5 vectors .* need 60; give more vectors$"):
-        fit(blobs[:5])
-
-
-@pytest.mark.parametrize("clusters", [1, 0, -3])
-def test_fewer_than_two_clusters_are_refused(blobs: NDArray[np.float32], clusters: int) -> None:
-    with pytest.raises(BaselineError, match="use --clusters 2 or more"):
-        fit(blobs, clusters=clusters)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
-def test_rows_with_unusable_values_are_named(blobs: NDArray[np.float32], value: float) -> None:
-    vectors = blobs.copy()
-    vectors[[2, 3, 5, 8, 13, 21, 34], 1] = value
-    with pytest.raises(BaselineError, match="rows 2, 3, 5, 8, 13 and 2 more hold NaN, infinity"):
-        fit(vectors)
-
-
-def test_vectors_that_are_all_the_same_are_refused() -> None:
-    with pytest.raises(BaselineError, match="all 100 vectors are the same"):
-        fit(np.full((100, 4), 0.3))
-
-
-@pytest.mark.parametrize("metric", DistanceMetric)
-def test_fewer_distinct_vectors_than_clusters_are_refused_with_a_number(metric: DistanceMetric) -> None:
-    with pytest.raises(BaselineError, match=re.escape("only 3 of 6 clusters") + ".*--clusters 3 or fewer"):
-        fit(np.repeat(np.eye(3), 50, axis=0), metric=metric)
-
-
-def test_fewer_directions_than_clusters_are_refused_under_cosine() -> None:
-    scales = np.random.default_rng(0).uniform(0.5, 2, size=(150, 1))
-    with pytest.raises(BaselineError, match=r"only 3 of 6 clusters.*--clusters 3 or fewer"):
-        fit(np.repeat(np.eye(3), 50, axis=0) * scales, metric=DistanceMetric.COSINE)
-
-
-def test_zero_vectors_are_refused_under_cosine_only(blobs: NDArray[np.float32]) -> None:
-    vectors = blobs.copy()
-    vectors[7] = 0
-    vectors[9] = 1e-30  # its square is zero in float32
-    with pytest.raises(BaselineError, match=r"rows 7, 9 are of length zero.*--metric euclidean"):
-        fit(vectors, metric=DistanceMetric.COSINE)
-    assert fit(vectors).counts.sum() == 600
-
-
-def test_a_cluster_without_vectors_held_out_is_refused_with_a_number(blobs: NDArray[np.float32]) -> None:
-    fitted, _ = split_indices(len(blobs), 0)
-    vectors = blobs.copy()
-    vectors[fitted[0]] = 1_000  # an outlier on the one side, and a cluster of its own
-    with pytest.raises(BaselineError, match=r"clusters \d of 6 hold none .*--clusters 5 or fewer"):
-        fit(vectors)
-
-
-@pytest.mark.parametrize(
-    ("choice", "fault"),
-    [
-        ({"stream": "a b"}, "stream: String should match"),
-        ({"model_version": "v" * 257}, "model_version: String should have at most 256"),
-        ({"created_ms": -1}, "created_ms: Input should be greater"),
-    ],
-)
-def test_metadata_is_checked_before_the_work(
-    blobs: NDArray[np.float32], choice: dict[str, object], fault: str
-) -> None:
-    told: list[str] = []
-    with pytest.raises(BaselineError, match=fault):
-        fit(blobs, **choice, progress=told.append)
-    assert told == []

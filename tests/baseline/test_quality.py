@@ -12,10 +12,7 @@ from driftgauge.baseline.quality import (
     tiny_clusters,
 )
 from driftgauge.core.statistics.overdispersion import Overdispersion
-
-
-def changed(baseline: Baseline, **update: object) -> Baseline:
-    return dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+from tests.baseline.builders import with_metadata
 
 
 def counted(baseline: Baseline, *counts: int) -> Baseline:
@@ -25,7 +22,7 @@ def counted(baseline: Baseline, *counts: int) -> Baseline:
 
 def test_a_twentieth_of_the_reference_is_the_largest_window(baseline: Baseline) -> None:
     assert largest_window(baseline) == 30
-    assert largest_window(changed(baseline, reference_count=600)) == 30
+    assert largest_window(with_metadata(baseline, reference_count=600)) == 30
     assert largest_window(counted(baseline, 1, 1, 1, 1, 1, 34)) == 1
 
 
@@ -58,17 +55,21 @@ def test_a_overdispersion_is_read_in_times_as_much() -> None:
 
 
 def test_a_good_baseline_has_no_notes(full_baseline: Baseline) -> None:
-    assert notes(changed(full_baseline, stability=0.9)) == []
+    assert notes(with_metadata(full_baseline, stability=0.9)) == []
 
 
 def test_each_weakness_is_a_note_with_a_remedy(baseline: Baseline, full_baseline: Baseline) -> None:
     for weak, part, remedy in (
-        (changed(full_baseline, stability=0.9, training_set=True), "has seen its inputs", "has not seen"),
-        (changed(baseline, stability=0.9), "not calibrated for bursts", "events with timestamps"),
-        (changed(full_baseline, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
+        (
+            with_metadata(full_baseline, stability=0.9, training_set=True),
+            "has seen its inputs",
+            "has not seen",
+        ),
+        (with_metadata(baseline, stability=0.9), "not calibrated for bursts", "events with timestamps"),
+        (with_metadata(full_baseline, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
     ):
         (note,) = notes(weak)
         assert part in note
         assert remedy in note
-    small = counted(changed(baseline, stability=None), 1, 1, 1, 1, 1, 995)
+    small = counted(with_metadata(baseline, stability=None), 1, 1, 1, 1, 1, 995)
     assert "5 of the clusters are tiny (0, 1, 2, 3, 4)" in notes(small)[1]

@@ -10,6 +10,7 @@ from driftgauge.baseline.segments import (
     reference_segments,
 )
 from driftgauge.errors import BaselineError, InputError
+from tests.baseline.builders import silent
 
 LABELS = (
     {"country": "de", "device": "phone"},
@@ -24,10 +25,6 @@ LABELS = (
 def members(**rows: list[int]) -> list[Members]:
     """Segments of 1,000 vectors by the key k, each with the first so many of the rows named."""
     return [Members("k", value, np.isin(np.arange(1_000), numbers)) for value, numbers in rows.items()]
-
-
-def silent(_: str) -> None:
-    raise AssertionError("nothing was to be told")
 
 
 def test_a_choice_is_a_key_and_its_values() -> None:

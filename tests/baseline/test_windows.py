@@ -18,8 +18,7 @@ from driftgauge.baseline.windows import (
     tell_ratio,
 )
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
-
-HOUR_MS = 3_600_000
+from tests.baseline.builders import HOUR_MS, silent
 
 
 def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
@@ -190,10 +189,6 @@ def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
     assert lines[1].startswith("warning: windows of 1h hold 100 events")
     assert "below 20 times" in lines[1]
     assert "give more events, or judge shorter windows" in lines[1]
-
-
-def silent(_: str) -> None:
-    raise AssertionError("nothing was to be told")
 
 
 def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean() -> None:

@@ -1,0 +1,200 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save_file
+
+from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
+from driftgauge.errors import BaselineError
+from tests.baseline.builders import OPTIONAL_ARRAYS, header_of, write
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"none\.safetensors: cannot read.*No such file.*check the path"):
+        load(tmp_path / "none.safetensors")
+
+
+def test_every_flipped_byte_of_the_arrays_is_noticed(path: Path) -> None:
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    for position in range(start, len(content), 13):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0x40]) + content[position + 1 :])
+        with pytest.raises(BaselineError, match=r"altered: it says it is sha256:\w+.*baseline fit"):
+            load(path)
+
+
+def test_every_truncation_is_noticed(path: Path) -> None:
+    content = path.read_bytes()
+    for length in [0, 1, 7, 8, 9, *range(10, len(content), 101), len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(BaselineError, match="not a whole safetensors file"):
+            load(path)
+
+
+def test_bytes_after_the_end_are_noticed(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(BaselineError, match="not a whole safetensors file"):
+        load(path)
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x04\x95" + b"cposix\nsystem\n" * 20)
+    with pytest.raises(BaselineError, match="not a"):
+        load(path)
+
+
+def test_a_huge_header_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(BaselineError, match="header would be larger than 262,144 bytes"):
+        load(path)
+
+
+def test_a_huge_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    with path.open("wb") as file:
+        file.truncate(256 * 1024 * 1024 + 1)  # sparse: takes no space
+    with pytest.raises(BaselineError, match="larger than the 268,435,456 bytes"):
+        load(path)
+
+
+def test_another_safetensors_file_is_not_a_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": np.zeros(3, np.float32)}, path)
+    with pytest.raises(BaselineError, match="not a driftgauge baseline"):
+        load(path)
+
+
+def test_a_later_format_is_refused_by_its_number(path: Path) -> None:
+    header = header_of(path) | {"format_version": 3, "something": "new"}
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="format version is 3, and this driftgauge reads version 2"):
+        load(path)
+
+
+@pytest.mark.parametrize("header", ["", "[]", "{}", "null", "not json", "[" * 20_000])
+def test_a_header_without_a_format_is_refused(path: Path, header: str) -> None:
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="does not say in which format"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"clusters": "6"}, "metadata.clusters: Input should be a valid integer"),
+        ({"metric": "manhattan"}, "metadata.metric: Input should be 'euclidean' or 'cosine'"),
+        ({"stream": "a/b"}, "metadata.stream: String should match"),
+        ({"created_ms": 10**18}, "metadata.created_ms: Input should be less"),
+        ({"extra": 1}, "metadata.extra: Extra inputs"),
+        ({"window_ms": 0}, "metadata.window_ms: Input should be greater"),
+        ({"training_set": 1}, "metadata.training_set: Input should be a valid boolean"),
+        ({"stability": 1.5}, "metadata.stability: Input should be less"),
+    ],
+)
+def test_invalid_metadata_is_named(path: Path, change: dict[str, object], fault: str) -> None:
+    header = header_of(path)
+    header["metadata"] = header["metadata"] | change
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match=re.escape(fault)):
+        load(path)
+
+
+def test_metadata_that_decides_a_result_cannot_be_altered(path: Path) -> None:
+    header = header_of(path)
+    header["metadata"] = header["metadata"] | {"model_version": "v2"}
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="its content was altered"):
+        load(path)
+
+
+@pytest.mark.parametrize("change", [{"clusters": 7}, {"dimension": 9}, {"reference_count": 599}])
+def test_metadata_that_contradicts_the_arrays_is_refused(path: Path, change: dict[str, int]) -> None:
+    header = header_of(path)
+    header["metadata"] = header["metadata"] | change
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match=r"its metadata says .* it holds"):
+        load(path)
+
+
+def test_a_missing_array_is_named(path: Path) -> None:
+    arrays, header = load_tensors(path.read_bytes()), header_of(path)
+    del arrays["mean"]
+    write(path, arrays, header)
+    with pytest.raises(BaselineError, match=r"it holds the arrays centroids.*and should hold.*mean"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "fault"),
+    [
+        ("counts", np.ones(6, np.int32), r"counts is int32 of shape \(6,\), and should be int64 \(k=6\)"),
+        ("counts", np.ones(5, np.int64), r"counts is int64 of shape \(5,\), and should be int64 \(k=6\)"),
+        ("mean", np.ones((8, 1)), r"mean is float64 of shape \(8, 1\), and should be float64 \(d=8\)"),
+        ("centroids", np.ones(6, np.float32), r"centroids is float32 of shape \(6,\), .* \(k=6, d=\?\)"),
+        ("quantile_levels", np.ones(0), r"should be float64 \(q=7\)"),
+        ("components", np.ones((0, 8), np.float32), r"components is float32 of shape \(0, 8\)"),
+        ("components", np.ones((8, 8), np.float16), "components is float16"),
+    ],
+)
+def test_an_array_of_the_wrong_kind_is_named(path: Path, name: str, array: np.ndarray, fault: str) -> None:
+    header = header_of(path)
+    write(path, load_tensors(path.read_bytes()) | {name: array}, header)
+    with pytest.raises(BaselineError, match=fault):
+        load(path)
+
+
+@pytest.mark.parametrize("name", OPTIONAL_ARRAYS)
+def test_an_array_without_the_others_of_its_group_is_refused(
+    full_baseline: Baseline, path: Path, name: str
+) -> None:
+    array = load_tensors(serialize(full_baseline))[name]
+    write(path, load_tensors(path.read_bytes()) | {name: array}, header_of(path))
+    with pytest.raises(BaselineError, match=rf"it holds the arrays .*{name}.*and should hold .*{name}"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "fault"),
+    [
+        ("dependence_counts", np.ones(2), r"dependence_counts is float64 of shape \(2,\)"),
+        ("dependence_means", np.eye(7), r"dependence_means .* should be float64 \(r=8, r=8\)"),
+        ("dependence_windows", np.ones(1), r"dependence_windows is float64"),
+        ("segment_means", np.zeros((2, 8)), r"segment_means .* should be float64 \(s=3, r=8\)"),
+        ("segment_counts", np.ones((3, 6), np.int32), "segment_counts is int32"),
+    ],
+)
+def test_an_optional_array_of_the_wrong_kind_is_named(
+    full_baseline: Baseline, tmp_path: Path, name: str, array: np.ndarray, fault: str
+) -> None:
+    path = tmp_path / "full.safetensors"
+    save(full_baseline, path)
+    write(path, load_tensors(path.read_bytes()) | {name: array}, header_of(path))
+    with pytest.raises(BaselineError, match=fault):
+        load(path)
+
+
+def test_segments_without_a_name_are_refused(full_baseline: Baseline, tmp_path: Path) -> None:
+    path = tmp_path / "full.safetensors"
+    save(full_baseline, path)
+    header = header_of(path)
+    header["segments"] = header["segments"][:2]
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="its header names 2 segments, and it holds 3"):
+        load(path)
+
+
+def test_the_longest_names_of_the_most_segments_fit_into_a_header(full_baseline: Baseline) -> None:
+    segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 70)
+    segments = tuple(
+        dataclasses.replace(segment, key="\x01" * 256, value=f"{number:02}" + "\x01" * 254)
+        for number in range(64)
+    )
+    most = dataclasses.replace(full_baseline, segments=segments)
+    content = serialize(most)
+    assert int.from_bytes(content[:8], "little") < 256 * 1024
+    assert parse(content).identity == most.identity

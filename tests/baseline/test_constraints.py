@@ -1,0 +1,153 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.errors import BaselineError
+
+
+def with_first(array: np.ndarray, value: float) -> np.ndarray:
+    changed = array.copy()
+    changed.flat[0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("counts", -1, "counts must not be negative"),
+        ("distance_quantiles", np.nan, "array distance_quantiles holds values that are not finite"),
+        ("mean", np.inf, "array mean holds values that are not finite"),
+        ("distance_quantiles", -0.1, "distance quantiles must grow from 0"),
+        ("distance_quantiles", 1e9, "distance quantiles must grow from 0"),
+        ("quantile_levels", -0.5, "quantile levels must grow within 0 to 1"),
+        ("quantile_levels", 0.9, "quantile levels must grow within 0 to 1"),
+        ("variances", 0, "variances must be positive"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value: float, fault: str) -> None:
+    array = with_first(getattr(baseline, name), value)
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(baseline, **{name: array})
+
+
+@pytest.mark.parametrize(
+    ("overdispersion", "fault"),
+    [
+        (Overdispersion(0, 1.0, np.eye(8)), "of at least one window"),
+        (Overdispersion(20, 0.9, np.eye(8)), "overdispersion of the counts must be 1 or more"),
+        (
+            Overdispersion(19, 1.0, np.eye(8)),
+            "must be of 20 windows or more, .* is of 19 windows and 600 vectors",
+        ),
+        (Overdispersion(601, 1.0, np.eye(8)), "at most one a vector; one is of 601 windows"),
+        (Overdispersion(20, 360_001.0, np.eye(8)), "of 600 vectors cannot vary 360001 times as much"),
+        (Overdispersion(20, 1e300, np.eye(8)), r"of 600 vectors cannot vary 1e\+300 times as much"),
+        (
+            Overdispersion(20, 1.0, np.diag([1.0] * 7 + [1e9])),
+            r"of 600 vectors cannot vary 1e\+09 times as much",
+        ),
+        (Overdispersion(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
+        (Overdispersion(20, 1.0, -np.eye(8)), "overdispersion of the means must be a covariance"),
+        (Overdispersion(20, 1.0, np.ones((8, 8))), "overdispersion of the means must be a covariance"),
+        (Overdispersion(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
+    ],
+)
+def test_a_overdispersion_that_cannot_be_is_refused(
+    full_baseline: Baseline, overdispersion: Overdispersion, fault: str
+) -> None:
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(full_baseline, overdispersion=overdispersion)
+
+
+def test_the_strongest_overdispersion_that_can_be_is_accepted(full_baseline: Baseline) -> None:
+    strongest = Overdispersion(20, 360_000.0, np.eye(8))
+    accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
+    assert accepted.overdispersion is strongest
+    assert 360_000 < strongest.inflation(6) < np.inf
+
+
+def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None:
+    many = {"components": np.ones((33, 8), np.float32), "variances": np.ones(33)}
+    with pytest.raises(BaselineError, match="it has 33 components, and 32 are the most"):
+        dataclasses.replace(baseline, **many)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative nor all zero"),
+        ({"covariance": np.ones((8, 8))}, "covariance of a segment must be one"),
+        ({"overdispersion": Overdispersion(-1, 1.0, np.eye(8))}, "of a segment must be of no window or more"),
+        ({"overdispersion": Overdispersion(0, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"overdispersion": Overdispersion(19, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"overdispersion": Overdispersion(20, 360_000.0, np.eye(8))}, "cannot vary 360000 times as much"),
+        (
+            {"overdispersion": Overdispersion(20, 0.9, np.eye(8))},
+            "overdispersion of a segment's counts must be 1",
+        ),
+        (
+            {"overdispersion": Overdispersion(20, 1.0, -np.eye(8))},
+            "overdispersion of a segment's means must be a cov",
+        ),
+        ({"overdispersion": Overdispersion(20, 1.0, np.eye(7))}, "its segments do not fit each other"),
+        (
+            {"counts": np.full(6, 10**6)},
+            "its segments by country hold more vectors of a cluster than it does",
+        ),
+        ({"value": "other"}, "two of its segments have the same key and value"),
+        ({"value": "x" * 257}, "a segment cannot be named so: value: String should have at most 256"),
+        ({"counts": np.ones(5, np.int64)}, "its segments do not fit each other"),
+    ],
+)
+def test_a_segment_that_cannot_be_is_refused(
+    full_baseline: Baseline, change: dict[str, object], fault: str
+) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], **change)
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(full_baseline, segments=(segment, *full_baseline.segments[1:]))
+
+
+def test_segments_are_not_known_better_than_the_whole(full_baseline: Baseline) -> None:
+    metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
+    with pytest.raises(BaselineError, match="a segment's overdispersion is known, and not that of the whole"):
+        dataclasses.replace(full_baseline, metadata=metadata, overdispersion=None)
+
+
+def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
+    segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
+    with pytest.raises(BaselineError, match="it has 65 segments, and 64 are the most"):
+        dataclasses.replace(full_baseline, segments=segments)
+
+
+def test_the_length_of_windows_and_the_overdispersion_belong_together(
+    baseline: Baseline, full_baseline: Baseline
+) -> None:
+    for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
+        with pytest.raises(BaselineError, match="must give the length of the windows"):
+            dataclasses.replace(known, metadata=unknown.metadata)
+
+
+def test_quantile_levels_without_the_median_are_refused(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match=r"0\.5 and 0\.99 among them"):
+        dataclasses.replace(baseline, quantile_levels=np.linspace(0.6, 0.99, 7))
+
+
+def test_cosine_centroids_that_are_not_of_unit_length_are_refused(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match="must be of unit length"):
+        dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, DistanceMetric.COSINE))
+
+
+def test_a_metric_that_contradicts_the_metadata_is_refused(baseline: Baseline) -> None:
+    metadata = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
+    with pytest.raises(BaselineError, match="its metadata says"):
+        dataclasses.replace(baseline, metadata=metadata)
+
+
+def test_metadata_cannot_be_changed(baseline: Baseline) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        baseline.metadata.seed = 4
