@@ -80,11 +80,11 @@ def test_bytes_are_verified_as_a_file_is_and_the_error_names_no_file(baseline: B
     content = serialize(baseline)
     altered = content[:-1] + bytes([content[-1] ^ 1])
     for damaged, fault in (
-        (b"", "not a whole safetensors file"),
-        (b"not a baseline", "not a whole safetensors file"),
-        (content[:-1], "not a whole safetensors file"),
-        (content + b"x", "not a whole safetensors file"),
-        (altered, "its content was altered"),
+        (b"", "not a complete safetensors file"),
+        (b"not a baseline", "not a complete safetensors file"),
+        (content[:-1], "not a complete safetensors file"),
+        (content + b"x", "not a complete safetensors file"),
+        (altered, "the content was altered"),
     ):
         with pytest.raises(BaselineError, match=f"^{fault}"):
             parse(damaged)

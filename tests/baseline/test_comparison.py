@@ -164,12 +164,14 @@ def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Compar
         "can be compared roughly": compare(
             baseline, with_centroids(baseline, baseline.centroids.values[::-1])
         ),
-        "cannot be compared: the clusters are the same or": compare(baseline, shifted(baseline, 1)),
-        "cannot be compared: the clusters are others": compare(
+        "cannot be compared: the clusters are the same or match": compare(baseline, shifted(baseline, 1)),
+        "cannot be compared: the clusters differ": compare(
             baseline, with_centroids(baseline, baseline.centroids.values + 9)
         ),
-        "cannot be compared: their vectors": compare(baseline, with_metadata(baseline, model_version="v2")),
-        "P-values against A are not calibrated for bursts, and the other's are": compare(
+        "cannot be compared: their embedding spaces differ": compare(
+            baseline, with_metadata(baseline, model_version="v2")
+        ),
+        "P-values against A are not calibrated for bursts; the other P-values are": compare(
             baseline, full_baseline
         ),
     }

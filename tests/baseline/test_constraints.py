@@ -21,10 +21,10 @@ def with_first(array: np.ndarray, value: float) -> np.ndarray:
         ("counts", -1, "counts must not be negative"),
         ("distance_quantiles", np.nan, "array distance_quantiles holds values that are not finite"),
         ("mean", np.inf, "array mean holds values that are not finite"),
-        ("distance_quantiles", -0.1, "distance quantiles must grow from 0"),
-        ("distance_quantiles", 1e9, "distance quantiles must grow from 0"),
-        ("quantile_levels", -0.5, "quantile levels must grow within 0 to 1"),
-        ("quantile_levels", 0.9, "quantile levels must grow within 0 to 1"),
+        ("distance_quantiles", -0.1, "distance quantiles must be 0 or more and increase"),
+        ("distance_quantiles", 1e9, "distance quantiles must be 0 or more and increase"),
+        ("quantile_levels", -0.5, "quantile levels must increase within 0 to 1"),
+        ("quantile_levels", 0.9, "quantile levels must increase within 0 to 1"),
         ("variances", 0, "variances must be positive"),
     ],
 )
@@ -37,13 +37,16 @@ def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value:
 @pytest.mark.parametrize(
     ("overdispersion", "fault"),
     [
-        (Overdispersion(0, 1.0, np.eye(8)), "of at least one window"),
+        (Overdispersion(0, 1.0, np.eye(8)), "measured on at least one window"),
         (Overdispersion(20, 0.9, np.eye(8)), "overdispersion of the counts must be 1 or more"),
         (
             Overdispersion(19, 1.0, np.eye(8)),
-            "must be of 20 windows or more, .* is of 19 windows and 600 vectors",
+            "on 20 windows or more, .* was measured on 19 windows of 600 vectors",
         ),
-        (Overdispersion(601, 1.0, np.eye(8)), "at most one a vector; one is of 601 windows"),
+        (
+            Overdispersion(601, 1.0, np.eye(8)),
+            "per vector; one was measured on 601 windows",
+        ),
         (Overdispersion(20, 360_001.0, np.eye(8)), "of 600 vectors cannot vary 360001 times as much"),
         (Overdispersion(20, 1e300, np.eye(8)), r"of 600 vectors cannot vary 1e\+300 times as much"),
         (
@@ -72,18 +75,21 @@ def test_the_strongest_overdispersion_that_can_be_is_accepted(full_baseline: Bas
 
 def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None:
     many = {"components": np.ones((33, 8), np.float32), "variances": np.ones(33)}
-    with pytest.raises(BaselineError, match="it has 33 components, and 32 are the most"):
+    with pytest.raises(BaselineError, match="the baseline has 33 components; the maximum is 32"):
         dataclasses.replace(baseline, **many)
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative nor all zero"),
-        ({"covariance": np.ones((8, 8))}, "covariance of a segment must be one"),
-        ({"overdispersion": Overdispersion(-1, 1.0, np.eye(8))}, "of a segment must be of no window or more"),
-        ({"overdispersion": Overdispersion(0, 1.0, np.eye(8))}, "must be of 20 windows or more"),
-        ({"overdispersion": Overdispersion(19, 1.0, np.eye(8))}, "must be of 20 windows or more"),
+        ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative or all zero"),
+        ({"covariance": np.ones((8, 8))}, "covariance of a segment must be symmetric and positive definite"),
+        (
+            {"overdispersion": Overdispersion(-1, 1.0, np.eye(8))},
+            "number of windows of a segment must not be negative",
+        ),
+        ({"overdispersion": Overdispersion(0, 1.0, np.eye(8))}, "must be measured on 20 windows or more"),
+        ({"overdispersion": Overdispersion(19, 1.0, np.eye(8))}, "must be measured on 20 windows or more"),
         ({"overdispersion": Overdispersion(20, 360_000.0, np.eye(8))}, "cannot vary 360000 times as much"),
         (
             {"overdispersion": Overdispersion(20, 0.9, np.eye(8))},
@@ -93,14 +99,17 @@ def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None
             {"overdispersion": Overdispersion(20, 1.0, -np.eye(8))},
             "overdispersion of a segment's means must be a cov",
         ),
-        ({"overdispersion": Overdispersion(20, 1.0, np.eye(7))}, "its segments do not fit each other"),
+        (
+            {"overdispersion": Overdispersion(20, 1.0, np.eye(7))},
+            "arrays of the segments differ in shape",
+        ),
         (
             {"counts": np.full(6, 10**6)},
-            "its segments by country hold more vectors of a cluster than it does",
+            "the segments by country hold more vectors of a cluster than the baseline",
         ),
-        ({"value": "other"}, "two of its segments have the same key and value"),
-        ({"value": "x" * 257}, "a segment cannot be named so: value: String should have at most 256"),
-        ({"counts": np.ones(5, np.int64)}, "its segments do not fit each other"),
+        ({"value": "other"}, "two segments have the same key and value"),
+        ({"value": "x" * 257}, "the name of a segment is not valid: value: String should have at most 256"),
+        ({"counts": np.ones(5, np.int64)}, "arrays of the segments differ in shape"),
     ],
 )
 def test_a_segment_that_cannot_be_is_refused(
@@ -113,14 +122,14 @@ def test_a_segment_that_cannot_be_is_refused(
 
 def test_segments_are_not_known_better_than_the_whole(full_baseline: Baseline) -> None:
     metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
-    with pytest.raises(BaselineError, match="a segment's overdispersion is known, and not that of the whole"):
+    with pytest.raises(BaselineError, match="overdispersion of a segment is known, but that of the whole"):
         dataclasses.replace(full_baseline, metadata=metadata, overdispersion=None)
 
 
 def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> None:
     segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
     segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
-    with pytest.raises(BaselineError, match="it has 65 segments, and 64 are the most"):
+    with pytest.raises(BaselineError, match="the baseline has 65 segments; the maximum is 64"):
         dataclasses.replace(full_baseline, segments=segments)
 
 
@@ -128,12 +137,12 @@ def test_the_length_of_windows_and_the_overdispersion_belong_together(
     baseline: Baseline, full_baseline: Baseline
 ) -> None:
     for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
-        with pytest.raises(BaselineError, match="must give the length of the windows"):
+        with pytest.raises(BaselineError, match="must state the length of windows"):
             dataclasses.replace(known, metadata=unknown.metadata)
 
 
 def test_quantile_levels_without_the_median_are_refused(baseline: Baseline) -> None:
-    with pytest.raises(BaselineError, match=r"0\.5 and 0\.99 among them"):
+    with pytest.raises(BaselineError, match=r"include 0\.5 and 0\.99"):
         dataclasses.replace(baseline, quantile_levels=np.linspace(0.6, 0.99, 7))
 
 
@@ -144,7 +153,7 @@ def test_cosine_centroids_that_are_not_of_unit_length_are_refused(baseline: Base
 
 def test_a_metric_that_contradicts_the_metadata_is_refused(baseline: Baseline) -> None:
     metadata = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
-    with pytest.raises(BaselineError, match="its metadata says"):
+    with pytest.raises(BaselineError, match="the metadata states"):
         dataclasses.replace(baseline, metadata=metadata)
 
 

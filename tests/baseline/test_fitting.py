@@ -175,9 +175,11 @@ def test_a_large_set_is_fitted_in_mini_batches(
 def test_progress_tells_the_split_and_every_run(blobs: NDArray[np.float32]) -> None:
     told: list[str] = []
     fit(blobs, progress=told.append)
-    assert told[0] == "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out to be counted"
+    assert (
+        told[0] == "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out as the reference"
+    )
     assert [line.split(":")[0] for line in told[1:4]] == [f"KMeans, run {run} of 3" for run in (1, 2, 3)]
-    assert told[4] == "counting the vectors held out"
+    assert told[4] == "counting the held-out vectors"
     assert told[-2] == "trying other seeds"
     assert told[-1].startswith("stability ")
 

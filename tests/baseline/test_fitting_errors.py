@@ -15,7 +15,10 @@ def test_small_segments_are_refused_before_the_work(blobs: NDArray[np.float32]) 
     told: list[str] = []
     labels = [{"n": str(row % 100)} for row in range(len(blobs))]
     members = find_members(labels, [SegmentChoice("n", ("1", "2"))])
-    with pytest.raises(BaselineError, match=r"40 are needed of each: n=1 \d+, n=2 \d+; leave them out"):
+    with pytest.raises(
+        BaselineError,
+        match=r"segment needs 40 held-out vectors, .*: n=1 \d+, n=2 \d+; leave them out",
+    ):
         fit(blobs, provenance=Provenance(members=members), progress=told.append)
     assert told == []
 

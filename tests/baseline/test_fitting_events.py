@@ -59,7 +59,7 @@ def test_windows_of_few_events_leave_the_overdispersion_unknown(blobs: NDArray[n
     told: list[str] = []
     baseline = fit(blobs, provenance=Provenance(traffic_of(len(blobs), 100)), progress=told.append)
     assert baseline.overdispersion is None
-    assert any("held out 0 have 30 events or more" in line for line in told)
+    assert any("0 held-out windows of 1h have 30 events or more" in line for line in told)
 
 
 def test_segments_are_counted_among_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
@@ -106,7 +106,7 @@ def test_segments_of_events_with_times_know_their_own_overdispersion() -> None:
     ).segments
     assert (few.value, few.overdispersion) == ("few", None)
     assert many.overdispersion is not None
-    assert any(line.startswith("segment n=few has 30 events or more in 0 of the windows") for line in told)
+    assert any(line.startswith("segment n=few has 30 events or more in 0 held-out windows") for line in told)
     # Without times nothing is known of anything.
     assert [part.overdispersion for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
         None,

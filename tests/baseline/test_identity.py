@@ -59,7 +59,7 @@ def test_the_identity_changes_with_the_last_bit_of_each_optional_array(
     array = arrays[name].copy()
     array.flat[0] = array.flat[0] + 1 if array.dtype == np.int64 else np.nextafter(array.flat[0], 9)
     write(path, arrays | {name: array}, header)
-    with pytest.raises(BaselineError, match="its content was altered"):
+    with pytest.raises(BaselineError, match="the content was altered"):
         load(path)
 
 

@@ -24,10 +24,10 @@ def test_the_text_says_what_the_baseline_is(baseline: Baseline) -> None:
         "scikit-learn",
         f"{noise_floor(6, 1_000, 600):.4f} at 1,000 events",
         "training set no",
-        "larger than 30 events are over 1/20 of the vectors counted",
+        "up to 30 events are at most 1/20 of the vectors counted",
         "dependence not known",
         "(adjusted Rand index, 1 is the same clusters)",
-        "note: How far related events come together is not known",
+        "note: The overdispersion is not known",
     ):
         assert part in text
 
@@ -36,7 +36,7 @@ def test_the_text_says_what_a_baseline_may_know_beside(full_baseline: Baseline) 
     text = " ".join(describe(full_baseline, Path("x")).split())
     assert (
         "counts vary 2.25 times as much as those of independent events, means up to 3.15 times; "
-        "of 40 windows of 1h"
+        "measured on 40 windows of 1h"
     ) in text
     assert f"{2.25 * noise_floor(6, 1_000, 600):.4f} at 1,000 events" in text
     assert "is not known" not in text

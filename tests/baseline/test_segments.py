@@ -40,8 +40,8 @@ def test_a_choice_is_a_key_and_its_values() -> None:
         ("country=", "write a key and its values"),
         ("country=de,,fr", "write a key and its values"),
         ("country=de,fr,de", "names a value twice"),
-        ("country=de,other", "counted as other in any case; leave it out"),
-        ("country=" + "x" * 257, "more than the 256 characters"),
+        ("country=de,other", "always counts the values not named; leave other out"),
+        ("country=" + "x" * 257, "longer than 256 characters"),
     ],
 )
 def test_what_is_no_choice_is_refused_with_a_remedy(text: str, fault: str) -> None:
@@ -78,7 +78,7 @@ def test_no_segments_need_no_events() -> None:
         ),
         (
             [SegmentChoice("k", tuple(map(str, range(64))))],
-            r"names 65 segments, other .* and 64 are the most",
+            r"names 65 segments, including other .* the maximum is 64",
         ),
         ([SegmentChoice(str(key), ("a",)) for key in range(33)], "names 66 segments"),
     ],
@@ -101,7 +101,8 @@ def test_a_segment_needs_five_vectors_a_cluster_and_a_component(
     assert check_members(enough, clusters, components, silent) == tuple(enough)
     few = members(a=list(range(needed - 1)), b=[], c=list(range(needed)))
     with pytest.raises(
-        BaselineError, match=rf"{needed} are needed of each: k=a {needed - 1}, k=b 0; leave them out"
+        BaselineError,
+        match=rf"segment needs {needed} held-out vectors, .*: k=a {needed - 1}, k=b 0; leave them out",
     ):
         check_members(few, clusters, components, silent)
 
@@ -111,8 +112,7 @@ def test_other_is_left_out_where_it_has_too_few() -> None:
     kept = check_members(members(a=list(range(100)), other=[100, 101]), 20, 8, lines.append)
     assert [member.value for member in kept] == ["a"]
     assert lines == [
-        "segment k=other has 2 of the vectors held out, fewer than 100: "
-        "its events will count in the whole only"
+        "segment k=other has 2 held-out vectors, fewer than 100: its events count only in the whole stream"
     ]
 
 
@@ -140,11 +140,11 @@ def test_a_segment_without_variation_is_refused_and_other_left_out() -> None:
     along = np.random.default_rng(0).normal(size=(1_000, 4))
     along[:, 3] = along[:, 1]
     ids = np.zeros(1_000, dtype=np.intp)
-    with pytest.raises(BaselineError, match="segment k=a do not vary along every component; leave it out"):
+    with pytest.raises(BaselineError, match=r"segment k=a do not vary along every .*; leave the segment out"):
         reference_segments(members(a=list(range(500))), ids, along, 2, silent)
     lines: list[str] = []
     assert reference_segments(members(other=list(range(500))), ids, along, 2, lines.append) == ()
     assert lines == [
         "the vectors of segment k=other do not vary along every component: "
-        "its events will count in the whole only"
+        "its events count only in the whole stream"
     ]

@@ -60,7 +60,7 @@ def test_an_array_of_anything_else_is_refused(tmp_path: Path, dtype: type) -> No
 
 @pytest.mark.parametrize("shape", [(12,), (2, 2, 3), (0, 3), (3, 0), ()])
 def test_an_array_that_is_not_rows_of_vectors_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"as an array \(n, d\), one a row; its shape is \("):
+    with pytest.raises(InputError, match=r"as an array \(n, d\), one per row; the shape is \("):
         read(npy(tmp_path, np.ones(shape, np.float32)))
 
 
@@ -92,12 +92,12 @@ def test_an_array_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pat
 
 
 def test_a_chosen_array_that_is_no_vectors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"its shape is \(4,\)"):
+    with pytest.raises(InputError, match=r"the shape is \(4,\)"):
         read(npz(tmp_path, labels=np.arange(4), train=VECTORS), array="labels")
 
 
 def test_an_archive_without_vectors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"it holds labels \(4,\)"):
+    with pytest.raises(InputError, match=r"the file holds labels \(4,\)"):
         read(npz(tmp_path, labels=np.arange(4)))
 
 
@@ -210,12 +210,12 @@ def test_one_of_several_streams_must_be_chosen(tmp_path: Path) -> None:
 
 def test_a_stream_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     path = jsonl(tmp_path, event([1, 2], stream="b"), event([1, 2], stream="a"))
-    with pytest.raises(InputError, match="no event of stream 'c'; the streams in it: a, b"):
+    with pytest.raises(InputError, match="no event of stream 'c'; streams in the file: a, b"):
         read(path, stream="c")
 
 
 def test_a_file_without_events_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no event; the streams in it: none"):
+    with pytest.raises(InputError, match="no event; streams in the file: none"):
         read(jsonl(tmp_path))
 
 
@@ -241,7 +241,7 @@ def test_the_version_that_events_name_is_found_after_events_that_name_none(tmp_p
 
 
 def test_vectors_of_several_lengths_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 2: 3 numbers in the embedding, and 2 in those before"):
+    with pytest.raises(InputError, match="line 2: the embedding has 3 numbers, and the events before have 2"):
         read(jsonl(tmp_path, event([1, 2]), event([1, 2, 3])))
 
 

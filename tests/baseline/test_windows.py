@@ -14,8 +14,8 @@ from driftgauge.baseline.windows import (
     measure_dependence,
     measure_segments,
     observe,
+    report_ratio,
     split_windows,
-    tell_ratio,
 )
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 from tests.baseline.builders import HOUR_MS, silent
@@ -166,9 +166,9 @@ def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
     small = observed(numbers, ids, vectors)
     for traffic, windows, reason, remedy in (
         (None, None, "the vectors have no times", "fit on events with timestamps"),
-        (few, None, f"of 7 windows of 1h, and {LEAST_WINDOWS} are needed", "a shorter --window"),
+        (few, None, f"of 7 windows of 1h; {LEAST_WINDOWS} are needed", "a shorter --window"),
         (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
-        (few, small, f"held out {MIN_WINDOWS - 1} have 30 events or more", "a longer --window"),
+        (few, small, f"{MIN_WINDOWS - 1} held-out windows of 1h have 30 events or more", "a longer --window"),
     ):
         overdispersion, line = told(traffic, windows)
         assert overdispersion is None
@@ -181,14 +181,14 @@ def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
 def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
     traffic = Traffic(np.repeat(np.arange(3), [10, 100, 5_000]), HOUR_MS)
     lines: list[str] = []
-    tell_ratio(traffic, 2_000, lines.append)
-    tell_ratio(traffic, 1_999, lines.append)
+    report_ratio(traffic, 2_000, lines.append)
+    report_ratio(traffic, 1_999, lines.append)
     assert lines[0] == (
         "windows of 1h hold 100 events (the median), and the reference counts 20.0 times as many"
     )
     assert lines[1].startswith("warning: windows of 1h hold 100 events")
     assert "below 20 times" in lines[1]
-    assert "give more events, or judge shorter windows" in lines[1]
+    assert "give more events, or use shorter windows" in lines[1]
 
 
 def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean() -> None:
@@ -224,6 +224,6 @@ def test_of_a_segment_with_too_few_windows_the_overdispersion_is_not_known() -> 
     (found,) = measure_segments(segments, parts, numbers, ids, along, 3, lines.append)
     assert found.overdispersion is None
     assert lines == [
-        "segment k=a has 15 events or more in 19 of the windows held out, and 20 are needed: its events are "
-        "taken to be as related as all of them, and its p-values are not calibrated"
+        "segment k=a has 15 events or more in 19 held-out windows; 20 are needed: the overdispersion of the "
+        "whole stream is used, and the segment's p-values are not calibrated"
     ]
