@@ -12,7 +12,7 @@ from driftgauge.errors import BaselineError
 from tests.baseline.builders import ARRAYS
 
 
-def test_what_was_saved_is_loaded_bit_by_bit(baseline: Baseline, path: Path) -> None:
+def test_load_after_save_restores_every_bit(baseline: Baseline, path: Path) -> None:
     loaded = load(path)
     assert loaded.metadata == baseline.metadata
     assert loaded.identity == baseline.identity
@@ -23,7 +23,7 @@ def test_what_was_saved_is_loaded_bit_by_bit(baseline: Baseline, path: Path) -> 
         assert getattr(loaded, name).dtype == getattr(baseline, name).dtype
 
 
-def test_what_related_events_do_and_the_segments_are_loaded_bit_by_bit(full_baseline: Baseline) -> None:
+def test_parse_restores_overdispersion_and_segments_bit_by_bit(full_baseline: Baseline) -> None:
     loaded = parse(serialize(full_baseline))
     assert loaded.identity == full_baseline.identity
     assert loaded.metadata == full_baseline.metadata
@@ -49,24 +49,24 @@ def test_what_related_events_do_and_the_segments_are_loaded_bit_by_bit(full_base
     assert serialize(loaded) == serialize(full_baseline)
 
 
-def test_without_them_there_are_none(baseline: Baseline) -> None:
+def test_parse_of_plain_baseline_has_no_overdispersion_or_segments(baseline: Baseline) -> None:
     loaded = parse(serialize(baseline))
     assert loaded.overdispersion is None
     assert loaded.segments == ()
 
 
-def test_radii_are_the_99_percent_quantiles(baseline: Baseline) -> None:
+def test_radii_are_99_percent_distance_quantiles(baseline: Baseline) -> None:
     assert baseline.radii.dtype == np.float32
     assert baseline.radii.tolist() == baseline.distance_quantiles[:, -1].tolist()
     assert baseline.distances(0.5).tolist() == baseline.distance_quantiles[:, 2].tolist()
 
 
-def test_the_same_baseline_is_the_same_bytes(baseline: Baseline, path: Path, tmp_path: Path) -> None:
+def test_save_of_equal_baselines_writes_equal_bytes(baseline: Baseline, path: Path, tmp_path: Path) -> None:
     save(load(path), tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
-def test_the_bytes_of_a_file_are_the_baseline_without_the_file(baseline: Baseline, path: Path) -> None:
+def test_parse_restores_baseline_from_file_content(baseline: Baseline, path: Path) -> None:
     content = serialize(baseline)
     assert content == path.read_bytes()
     parsed = parse(content)
@@ -76,7 +76,7 @@ def test_the_bytes_of_a_file_are_the_baseline_without_the_file(baseline: Baselin
     assert serialize(parsed) == content
 
 
-def test_bytes_are_verified_as_a_file_is_and_the_error_names_no_file(baseline: Baseline) -> None:
+def test_parse_rejects_damaged_content_without_naming_file(baseline: Baseline) -> None:
     content = serialize(baseline)
     altered = content[:-1] + bytes([content[-1] ^ 1])
     for damaged, fault in (
@@ -90,32 +90,32 @@ def test_bytes_are_verified_as_a_file_is_and_the_error_names_no_file(baseline: B
             parse(damaged)
 
 
-def test_saving_replaces_the_file_and_leaves_nothing_else(baseline: Baseline, path: Path) -> None:
+def test_save_replaces_file_and_leaves_no_other_file(baseline: Baseline, path: Path) -> None:
     path.write_bytes(b"something older")
     save(baseline, path)
     assert load(path).identity == baseline.identity
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_other_users_may_read_the_file_as_the_umask_says(path: Path, tmp_path: Path) -> None:
+def test_save_applies_umask(path: Path, tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_file_that_cannot_be_written_is_named(baseline: Baseline, tmp_path: Path) -> None:
+def test_save_into_missing_folder_names_path(baseline: Baseline, tmp_path: Path) -> None:
     target = tmp_path / "missing" / "stream.safetensors"
     with pytest.raises(BaselineError, match=f"{re.escape(str(target))}: cannot write.*No such file"):
         save(baseline, target)
 
 
-def test_a_failed_write_leaves_what_was_there(baseline: Baseline, tmp_path: Path) -> None:
+def test_failed_save_leaves_folder_unchanged(baseline: Baseline, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(BaselineError, match="cannot write"):
         save(baseline, tmp_path / "folder")
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
-def test_loading_a_baseline_needs_no_scikit_learn() -> None:
+def test_import_of_artifact_loads_no_scikit_learn() -> None:
     code = "import sys, driftgauge.baseline.artifact, driftgauge.baseline.report; print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "safetensors" in shown

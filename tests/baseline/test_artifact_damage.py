@@ -12,12 +12,12 @@ from driftgauge.errors import BaselineError
 from tests.baseline.builders import OPTIONAL_ARRAYS, header_of, write
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_load_of_missing_file_names_path(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match=r"none\.safetensors: cannot read.*No such file.*check the path"):
         load(tmp_path / "none.safetensors")
 
 
-def test_every_flipped_byte_of_the_arrays_is_noticed(path: Path) -> None:
+def test_load_rejects_flipped_bit_of_arrays(path: Path) -> None:
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     for position in range(start, len(content), 13):
@@ -26,7 +26,7 @@ def test_every_flipped_byte_of_the_arrays_is_noticed(path: Path) -> None:
             load(path)
 
 
-def test_every_truncation_is_noticed(path: Path) -> None:
+def test_load_rejects_truncated_file(path: Path) -> None:
     content = path.read_bytes()
     for length in [0, 1, 7, 8, 9, *range(10, len(content), 101), len(content) - 1]:
         path.write_bytes(content[:length])
@@ -34,27 +34,27 @@ def test_every_truncation_is_noticed(path: Path) -> None:
             load(path)
 
 
-def test_bytes_after_the_end_are_noticed(path: Path) -> None:
+def test_load_rejects_trailing_bytes(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(BaselineError, match="not a complete safetensors file"):
         load(path)
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_load_rejects_pickle(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(b"\x80\x04\x95" + b"cposix\nsystem\n" * 20)
     with pytest.raises(BaselineError, match="not a"):
         load(path)
 
 
-def test_a_huge_header_is_refused_unread(tmp_path: Path) -> None:
+def test_load_rejects_huge_header(tmp_path: Path) -> None:
     path = tmp_path / "hostile.safetensors"
     path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
     with pytest.raises(BaselineError, match="header is larger than 262,144 bytes"):
         load(path)
 
 
-def test_a_huge_file_is_refused(tmp_path: Path) -> None:
+def test_load_rejects_huge_file(tmp_path: Path) -> None:
     path = tmp_path / "hostile.safetensors"
     with path.open("wb") as file:
         file.truncate(256 * 1024 * 1024 + 1)  # sparse: takes no space
@@ -62,14 +62,14 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         load(path)
 
 
-def test_another_safetensors_file_is_not_a_baseline(tmp_path: Path) -> None:
+def test_load_rejects_other_safetensors_file(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file({"weight": np.zeros(3, np.float32)}, path)
     with pytest.raises(BaselineError, match="not a driftgauge baseline"):
         load(path)
 
 
-def test_a_later_format_is_refused_by_its_number(path: Path) -> None:
+def test_load_of_later_format_names_version(path: Path) -> None:
     header = header_of(path) | {"format_version": 3, "something": "new"}
     write(path, load_tensors(path.read_bytes()), header)
     with pytest.raises(BaselineError, match="format version is 3; this driftgauge reads version 2"):
@@ -77,7 +77,7 @@ def test_a_later_format_is_refused_by_its_number(path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["", "[]", "{}", "null", "not json", "[" * 20_000])
-def test_a_header_without_a_format_is_refused(path: Path, header: str) -> None:
+def test_load_rejects_header_without_format_version(path: Path, header: str) -> None:
     write(path, load_tensors(path.read_bytes()), header)
     with pytest.raises(BaselineError, match="the header has no format version"):
         load(path)
@@ -96,7 +96,7 @@ def test_a_header_without_a_format_is_refused(path: Path, header: str) -> None:
         ({"stability": 1.5}, "metadata.stability: Input should be less"),
     ],
 )
-def test_invalid_metadata_is_named(path: Path, change: dict[str, object], fault: str) -> None:
+def test_load_names_invalid_metadata(path: Path, change: dict[str, object], fault: str) -> None:
     header = header_of(path)
     header["metadata"] = header["metadata"] | change
     write(path, load_tensors(path.read_bytes()), header)
@@ -104,7 +104,7 @@ def test_invalid_metadata_is_named(path: Path, change: dict[str, object], fault:
         load(path)
 
 
-def test_metadata_that_decides_a_result_cannot_be_altered(path: Path) -> None:
+def test_load_rejects_altered_model_version(path: Path) -> None:
     header = header_of(path)
     header["metadata"] = header["metadata"] | {"model_version": "v2"}
     write(path, load_tensors(path.read_bytes()), header)
@@ -113,7 +113,7 @@ def test_metadata_that_decides_a_result_cannot_be_altered(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"clusters": 7}, {"dimension": 9}, {"reference_count": 599}])
-def test_metadata_that_contradicts_the_arrays_is_refused(path: Path, change: dict[str, int]) -> None:
+def test_load_rejects_metadata_that_contradicts_arrays(path: Path, change: dict[str, int]) -> None:
     header = header_of(path)
     header["metadata"] = header["metadata"] | change
     write(path, load_tensors(path.read_bytes()), header)
@@ -121,7 +121,7 @@ def test_metadata_that_contradicts_the_arrays_is_refused(path: Path, change: dic
         load(path)
 
 
-def test_a_missing_array_is_named(path: Path) -> None:
+def test_load_names_missing_array(path: Path) -> None:
     arrays, header = load_tensors(path.read_bytes()), header_of(path)
     del arrays["mean"]
     write(path, arrays, header)
@@ -141,7 +141,9 @@ def test_a_missing_array_is_named(path: Path) -> None:
         ("components", np.ones((8, 8), np.float16), "components is float16"),
     ],
 )
-def test_an_array_of_the_wrong_kind_is_named(path: Path, name: str, array: np.ndarray, fault: str) -> None:
+def test_load_names_array_of_wrong_dtype_or_shape(
+    path: Path, name: str, array: np.ndarray, fault: str
+) -> None:
     header = header_of(path)
     write(path, load_tensors(path.read_bytes()) | {name: array}, header)
     with pytest.raises(BaselineError, match=fault):
@@ -149,9 +151,7 @@ def test_an_array_of_the_wrong_kind_is_named(path: Path, name: str, array: np.nd
 
 
 @pytest.mark.parametrize("name", OPTIONAL_ARRAYS)
-def test_an_array_without_the_others_of_its_group_is_refused(
-    full_baseline: Baseline, path: Path, name: str
-) -> None:
+def test_load_rejects_incomplete_optional_group(full_baseline: Baseline, path: Path, name: str) -> None:
     array = load_tensors(serialize(full_baseline))[name]
     write(path, load_tensors(path.read_bytes()) | {name: array}, header_of(path))
     with pytest.raises(BaselineError, match=rf"the arrays are .*{name}.*; expected .*{name}"):
@@ -168,7 +168,7 @@ def test_an_array_without_the_others_of_its_group_is_refused(
         ("segment_counts", np.ones((3, 6), np.int32), "segment_counts is int32"),
     ],
 )
-def test_an_optional_array_of_the_wrong_kind_is_named(
+def test_load_names_optional_array_of_wrong_dtype_or_shape(
     full_baseline: Baseline, tmp_path: Path, name: str, array: np.ndarray, fault: str
 ) -> None:
     path = tmp_path / "full.safetensors"
@@ -178,7 +178,7 @@ def test_an_optional_array_of_the_wrong_kind_is_named(
         load(path)
 
 
-def test_segments_without_a_name_are_refused(full_baseline: Baseline, tmp_path: Path) -> None:
+def test_load_rejects_segments_without_name(full_baseline: Baseline, tmp_path: Path) -> None:
     path = tmp_path / "full.safetensors"
     save(full_baseline, path)
     header = header_of(path)
@@ -188,7 +188,7 @@ def test_segments_without_a_name_are_refused(full_baseline: Baseline, tmp_path: 
         load(path)
 
 
-def test_the_longest_names_of_the_most_segments_fit_into_a_header(full_baseline: Baseline) -> None:
+def test_longest_names_of_most_segments_fit_into_header(full_baseline: Baseline) -> None:
     segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 70)
     segments = tuple(
         dataclasses.replace(segment, key="\x01" * 256, value=f"{number:02}" + "\x01" * 254)

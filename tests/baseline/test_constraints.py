@@ -28,7 +28,7 @@ def with_first(array: np.ndarray, value: float) -> np.ndarray:
         ("variances", 0, "variances must be positive"),
     ],
 )
-def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value: float, fault: str) -> None:
+def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: float, fault: str) -> None:
     array = with_first(getattr(baseline, name), value)
     with pytest.raises(BaselineError, match=fault):
         dataclasses.replace(baseline, **{name: array})
@@ -59,21 +59,21 @@ def test_values_that_cannot_be_are_refused(baseline: Baseline, name: str, value:
         (Overdispersion(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
     ],
 )
-def test_a_overdispersion_that_cannot_be_is_refused(
+def test_baseline_rejects_impossible_overdispersion(
     full_baseline: Baseline, overdispersion: Overdispersion, fault: str
 ) -> None:
     with pytest.raises(BaselineError, match=fault):
         dataclasses.replace(full_baseline, overdispersion=overdispersion)
 
 
-def test_the_strongest_overdispersion_that_can_be_is_accepted(full_baseline: Baseline) -> None:
+def test_baseline_accepts_strongest_possible_overdispersion(full_baseline: Baseline) -> None:
     strongest = Overdispersion(20, 360_000.0, np.eye(8))
     accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
     assert accepted.overdispersion is strongest
     assert 360_000 < strongest.inflation(6) < np.inf
 
 
-def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None:
+def test_baseline_rejects_too_many_components(baseline: Baseline) -> None:
     many = {"components": np.ones((33, 8), np.float32), "variances": np.ones(33)}
     with pytest.raises(BaselineError, match="the baseline has 33 components; the maximum is 32"):
         dataclasses.replace(baseline, **many)
@@ -112,7 +112,7 @@ def test_more_components_than_are_fitted_are_refused(baseline: Baseline) -> None
         ({"counts": np.ones(5, np.int64)}, "arrays of the segments differ in shape"),
     ],
 )
-def test_a_segment_that_cannot_be_is_refused(
+def test_baseline_rejects_invalid_segment(
     full_baseline: Baseline, change: dict[str, object], fault: str
 ) -> None:
     segment = dataclasses.replace(full_baseline.segments[0], **change)
@@ -120,20 +120,20 @@ def test_a_segment_that_cannot_be_is_refused(
         dataclasses.replace(full_baseline, segments=(segment, *full_baseline.segments[1:]))
 
 
-def test_segments_are_not_known_better_than_the_whole(full_baseline: Baseline) -> None:
+def test_baseline_rejects_overdispersion_of_segments_only(full_baseline: Baseline) -> None:
     metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
     with pytest.raises(BaselineError, match="overdispersion of a segment is known, but that of the whole"):
         dataclasses.replace(full_baseline, metadata=metadata, overdispersion=None)
 
 
-def test_more_segments_than_are_bounded_are_refused(full_baseline: Baseline) -> None:
+def test_baseline_rejects_too_many_segments(full_baseline: Baseline) -> None:
     segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
     segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
     with pytest.raises(BaselineError, match="the baseline has 65 segments; the maximum is 64"):
         dataclasses.replace(full_baseline, segments=segments)
 
 
-def test_the_length_of_windows_and_the_overdispersion_belong_together(
+def test_baseline_rejects_window_length_without_overdispersion(
     baseline: Baseline, full_baseline: Baseline
 ) -> None:
     for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
@@ -141,22 +141,22 @@ def test_the_length_of_windows_and_the_overdispersion_belong_together(
             dataclasses.replace(known, metadata=unknown.metadata)
 
 
-def test_quantile_levels_without_the_median_are_refused(baseline: Baseline) -> None:
+def test_baseline_rejects_quantile_levels_without_median(baseline: Baseline) -> None:
     with pytest.raises(BaselineError, match=r"include 0\.5 and 0\.99"):
         dataclasses.replace(baseline, quantile_levels=np.linspace(0.6, 0.99, 7))
 
 
-def test_cosine_centroids_that_are_not_of_unit_length_are_refused(baseline: Baseline) -> None:
+def test_baseline_rejects_cosine_centroids_not_of_unit_length(baseline: Baseline) -> None:
     with pytest.raises(BaselineError, match="must be of unit length"):
         dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, DistanceMetric.COSINE))
 
 
-def test_a_metric_that_contradicts_the_metadata_is_refused(baseline: Baseline) -> None:
+def test_baseline_rejects_metric_that_contradicts_centroids(baseline: Baseline) -> None:
     metadata = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
     with pytest.raises(BaselineError, match="the metadata states"):
         dataclasses.replace(baseline, metadata=metadata)
 
 
-def test_metadata_cannot_be_changed(baseline: Baseline) -> None:
+def test_metadata_is_frozen(baseline: Baseline) -> None:
     with pytest.raises(ValueError, match="frozen"):
         baseline.metadata.seed = 4

@@ -22,13 +22,13 @@ from tests.baseline.builders import fit
 
 
 @given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))
-def test_a_split_puts_every_row_on_one_side(count: int, seed: int) -> None:
+def test_split_puts_every_row_on_one_side(count: int, seed: int) -> None:
     fitted, counted = split_indices(count, seed)
     np.testing.assert_array_equal(np.sort(np.concatenate([fitted, counted])), np.arange(count))
     assert len(fitted) == min(count // 2, 100_000)
 
 
-def test_a_split_is_random_and_repeatable() -> None:
+def test_split_is_random_and_repeatable() -> None:
     first, _ = split_indices(1_000, 5)
     again, _ = split_indices(1_000, 5)
     other, _ = split_indices(1_000, 6)
@@ -36,14 +36,14 @@ def test_a_split_is_random_and_repeatable() -> None:
     assert first.tolist() != other.tolist()
 
 
-def test_centroids_know_nothing_of_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
+def test_centroids_ignore_held_out_vectors(blobs: NDArray[np.float32]) -> None:
     _, counted = split_indices(len(blobs), 0)
     changed = blobs.copy()
     changed[counted] = changed[counted] * 0.9 + 0.1
     assert fit(changed).centroids.values.tobytes() == fit(blobs).centroids.values.tobytes()
 
 
-def test_everything_counted_is_of_the_vectors_held_out(blobs: NDArray[np.float32]) -> None:
+def test_statistics_come_from_held_out_vectors(blobs: NDArray[np.float32]) -> None:
     baseline = fit(blobs)
     _, counted = split_indices(len(blobs), 0)
     ids = pairwise_distances_argmin(blobs[counted], baseline.centroids.values)
@@ -59,7 +59,7 @@ def test_everything_counted_is_of_the_vectors_held_out(blobs: NDArray[np.float32
     assert baseline.metadata.fitted_count == baseline.metadata.reference_count == len(counted) == 600
 
 
-def test_the_clusters_are_as_tight_as_those_of_k_means(blobs: NDArray[np.float32]) -> None:
+def test_clusters_reach_inertia_of_k_means(blobs: NDArray[np.float32]) -> None:
     fitted, _ = split_indices(len(blobs), 0)
     best = KMeans(6, n_init=10, random_state=0).fit(blobs[fitted])
     found = fit(blobs).centroids
@@ -67,7 +67,7 @@ def test_the_clusters_are_as_tight_as_those_of_k_means(blobs: NDArray[np.float32
     assert inertia == pytest.approx(best.inertia_, rel=1e-3)
 
 
-def test_what_the_user_said_is_kept(baseline: Baseline) -> None:
+def test_fit_records_metadata(baseline: Baseline) -> None:
     about = baseline.metadata
     assert (about.stream, about.model_version, about.seed) == ("resnet18-fc1", "v1", 3)
     assert (about.dimension, about.clusters, about.metric) == (8, 6, DistanceMetric.EUCLIDEAN)
@@ -77,15 +77,13 @@ def test_what_the_user_said_is_kept(baseline: Baseline) -> None:
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_the_same_seed_gives_the_same_identity_and_another_does_not(
-    blobs: NDArray[np.float32], metric: DistanceMetric
-) -> None:
+def test_identity_follows_seed(blobs: NDArray[np.float32], metric: DistanceMetric) -> None:
     first = fit(blobs, metric=metric, seed=1)
     assert fit(blobs, metric=metric, seed=1, created_ms=9).identity == first.identity
     assert fit(blobs, metric=metric, seed=2).identity != first.identity
 
 
-def test_the_identity_does_not_depend_on_the_number_of_threads() -> None:
+def test_identity_ignores_number_of_threads() -> None:
     code = (
         "import numpy as np;"
         "from driftgauge.baseline.fitting import Provenance, fit_baseline;"
@@ -111,7 +109,7 @@ def test_the_identity_does_not_depend_on_the_number_of_threads() -> None:
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_digits_are_told_from_noise(tmp_path: Path, metric: DistanceMetric) -> None:
+def test_divergence_separates_digits_from_inverted_digits(tmp_path: Path, metric: DistanceMetric) -> None:
     images = np.random.default_rng(0).permutation(load_digits().data).astype(np.float32)
     baseline = fit(images[:1_200], clusters=10, metric=metric)
     save(baseline, tmp_path / "digits.safetensors")
@@ -127,7 +125,7 @@ def test_digits_are_told_from_noise(tmp_path: Path, metric: DistanceMetric) -> N
     assert divergence(16 - images[1_200:]) > 30 * floor
 
 
-def test_cosine_centroids_are_unit_vectors_at_a_fixed_point() -> None:
+def test_cosine_centroids_are_unit_vectors_at_fixed_point() -> None:
     # Without clusters in the data the rounds on the sphere have something to do.
     vectors = np.random.default_rng(2).normal(size=(3_000, 8)).astype(np.float32)
     centroids = fit(vectors, metric=DistanceMetric.COSINE).centroids
@@ -142,14 +140,14 @@ def test_cosine_centroids_are_unit_vectors_at_a_fixed_point() -> None:
         )
 
 
-def test_a_cosine_distance_is_never_negative() -> None:
+def test_cosine_distance_is_never_negative() -> None:
     directions = np.random.default_rng(2).normal(size=(6, 50))
     quantiles = fit(np.repeat(directions, 100, axis=0), metric=DistanceMetric.COSINE).distance_quantiles
     assert quantiles.min() >= 0
     assert quantiles.max() < 1e-6
 
 
-def test_the_length_of_a_vector_means_nothing_to_the_cosine_histogram(blobs: NDArray[np.float32]) -> None:
+def test_cosine_histogram_ignores_vector_length(blobs: NDArray[np.float32]) -> None:
     # Powers of two, which change no bit of a quotient.
     scales = 2.0 ** np.random.default_rng(0).integers(-3, 4, size=(len(blobs), 1))
     plain, scaled = (
@@ -161,36 +159,36 @@ def test_the_length_of_a_vector_means_nothing_to_the_cosine_histogram(blobs: NDA
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_a_large_set_is_fitted_in_mini_batches(
+def test_fit_of_large_set_uses_mini_batches(
     blobs: NDArray[np.float32], metric: DistanceMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_PASS", 1_000)
-    told: list[str] = []
-    baseline = fit(blobs, metric=metric, progress=told.append)
-    assert sum(line.startswith("MiniBatchKMeans, run") for line in told) == 3
+    lines: list[str] = []
+    baseline = fit(blobs, metric=metric, progress=lines.append)
+    assert sum(line.startswith("MiniBatchKMeans, run") for line in lines) == 3
     assert baseline.counts.sum() == 600
     assert fit(blobs, metric=metric).identity == baseline.identity
 
 
-def test_progress_tells_the_split_and_every_run(blobs: NDArray[np.float32]) -> None:
-    told: list[str] = []
-    fit(blobs, progress=told.append)
+def test_progress_reports_split_and_every_run(blobs: NDArray[np.float32]) -> None:
+    lines: list[str] = []
+    fit(blobs, progress=lines.append)
     assert (
-        told[0] == "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out as the reference"
+        lines[0] == "fitting 6 clusters on 600 vectors of 8 floats; 600 others are held out as the reference"
     )
-    assert [line.split(":")[0] for line in told[1:4]] == [f"KMeans, run {run} of 3" for run in (1, 2, 3)]
-    assert told[4] == "counting the held-out vectors"
-    assert told[-2] == "trying other seeds"
-    assert told[-1].startswith("stability ")
+    assert [line.split(":")[0] for line in lines[1:4]] == [f"KMeans, run {run} of 3" for run in (1, 2, 3)]
+    assert lines[4] == "counting the held-out vectors"
+    assert lines[-2] == "trying other seeds"
+    assert lines[-1].startswith("stability ")
 
 
-def test_a_training_set_is_noted_and_changes_nothing_else(blobs: NDArray[np.float32]) -> None:
+def test_training_set_is_recorded_without_changing_identity(blobs: NDArray[np.float32]) -> None:
     baseline = fit(blobs, provenance=Provenance(training_set=True))
     assert baseline.metadata.training_set
     assert baseline.identity == fit(blobs).identity
 
 
-def test_the_stability_of_the_clusters_is_noted(blobs: NDArray[np.float32]) -> None:
+def test_fit_records_stability(blobs: NDArray[np.float32]) -> None:
     stability = fit(blobs).metadata.stability
     assert stability is not None
     assert 0.3 < stability <= 1

@@ -25,14 +25,14 @@ def published_identity(content: bytes, segments: str, window_ms: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def test_the_identity_follows_the_published_definition(baseline: Baseline, full_baseline: Baseline) -> None:
+def test_identity_matches_published_definition(baseline: Baseline, full_baseline: Baseline) -> None:
     assert baseline.identity == published_identity(serialize(baseline), "[]", "null")
     segments = '[["country","de"],["country","other"],["größe","xl"]]'
     assert full_baseline.identity == published_identity(serialize(full_baseline), segments, "3600000")
 
 
 @pytest.mark.parametrize("change", [{"stream": "other"}, {"model_version": None}, {"model_version": "vé"}])
-def test_the_identity_changes_with_what_decides_a_result(
+def test_identity_changes_with_stream_and_model_version(
     baseline: Baseline, change: dict[str, str | None]
 ) -> None:
     other = dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=change))
@@ -40,7 +40,7 @@ def test_the_identity_changes_with_what_decides_a_result(
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_the_identity_changes_with_the_last_bit_of_each_array(baseline: Baseline, name: str) -> None:
+def test_identity_changes_with_last_bit_of_array(baseline: Baseline, name: str) -> None:
     array = getattr(baseline, name).copy()
     if name == "counts":
         array[:2] += np.array([1, -1])
@@ -50,7 +50,7 @@ def test_the_identity_changes_with_the_last_bit_of_each_array(baseline: Baseline
 
 
 @pytest.mark.parametrize("name", OPTIONAL_ARRAYS)
-def test_the_identity_changes_with_the_last_bit_of_each_optional_array(
+def test_load_rejects_changed_bit_of_optional_array(
     full_baseline: Baseline, name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "full.safetensors"
@@ -64,19 +64,19 @@ def test_the_identity_changes_with_the_last_bit_of_each_optional_array(
 
 
 @pytest.mark.parametrize("change", [("country", "fr"), ("land", "de")])
-def test_the_identity_changes_with_a_segments_name(full_baseline: Baseline, change: tuple[str, str]) -> None:
+def test_identity_changes_with_segment_name(full_baseline: Baseline, change: tuple[str, str]) -> None:
     key, value = change
     renamed = dataclasses.replace(full_baseline.segments[0], key=key, value=value)
     other = dataclasses.replace(full_baseline, segments=(renamed, *full_baseline.segments[1:]))
     assert other.identity != full_baseline.identity
 
 
-def test_the_identity_changes_with_the_windows_behind_the_overdispersion(full_baseline: Baseline) -> None:
+def test_identity_changes_with_window_length(full_baseline: Baseline) -> None:
     metadata = full_baseline.metadata.model_copy(update={"window_ms": 60_000})
     assert dataclasses.replace(full_baseline, metadata=metadata).identity != full_baseline.identity
 
 
-def test_the_identity_does_not_change_with_where_and_when_it_was_made(baseline: Baseline) -> None:
+def test_identity_ignores_origin_of_fit(baseline: Baseline) -> None:
     update = {
         "created_ms": 5,
         "seed": 99,

@@ -21,7 +21,7 @@ from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersio
 from tests.baseline.builders import HOUR_MS, silent
 
 
-def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
+def test_traffic_aligns_windows_to_epoch() -> None:
     times_ms = np.array([5 * HOUR_MS, 2 * HOUR_MS - 1, 2 * HOUR_MS, 3 * HOUR_MS - 1, HOUR_MS], dtype=np.int64)
     traffic = Traffic.of(times_ms, HOUR_MS)
     assert traffic.numbers.tolist() == [2, 0, 1, 1, 0]
@@ -34,7 +34,7 @@ def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
     share=st.floats(0.05, 0.5),
     seed=st.integers(0, 2**40),
 )
-def test_no_window_is_cut_and_the_target_is_met_to_half_a_window(
+def test_split_windows_keeps_windows_whole_and_meets_target(
     sizes: list[int], share: float, seed: int
 ) -> None:
     # In an order that has nothing to do with the windows.
@@ -55,7 +55,7 @@ def test_no_window_is_cut_and_the_target_is_met_to_half_a_window(
     assert first_alone or abs(len(fitted) - target) <= max(sizes) / 2
 
 
-def test_the_split_is_random_and_repeatable() -> None:
+def test_split_windows_is_random_and_repeatable() -> None:
     traffic = Traffic(np.repeat(np.arange(LEAST_WINDOWS), 10), HOUR_MS)
     splits = [split_windows(traffic, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
     first, again, other = (split[0].tolist() for split in splits if split is not None)
@@ -63,7 +63,7 @@ def test_the_split_is_random_and_repeatable() -> None:
     assert first != other
 
 
-def test_too_few_windows_are_not_split() -> None:
+def test_split_windows_of_too_few_windows_returns_none() -> None:
     numbers = np.repeat(np.arange(LEAST_WINDOWS - 1), 10)
     assert split_windows(Traffic(numbers, HOUR_MS), 100, 0) is None
 
@@ -83,7 +83,7 @@ def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> Overd
     return observe(numbers, ids, project(vectors, rows, found) / np.sqrt(found.variances), 6)
 
 
-def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 
     class Recorder:
@@ -113,7 +113,7 @@ def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pyte
         )
 
 
-def test_windows_of_fewer_than_five_events_a_cluster_are_left_out() -> None:
+def test_observe_leaves_out_small_windows() -> None:
     sizes = [29, 30, 1, 400, 7]
     numbers = np.repeat(np.arange(5), sizes)
     ids = np.arange(len(numbers)) % 6
@@ -122,7 +122,7 @@ def test_windows_of_fewer_than_five_events_a_cluster_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 4])
-def test_the_dispersion_of_bursts_is_found_though_windows_are_part_of_the_reference(length: int) -> None:
+def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int) -> None:
     # 60 estimates from 20 windows each: their mean is known to 2 %. Compared with a reference that
     # contains the window, and as if it did not, they would come out 10 % low.
     found = []
@@ -133,7 +133,7 @@ def test_the_dispersion_of_bursts_is_found_though_windows_are_part_of_the_refere
     assert np.mean(found) == pytest.approx(length, rel=0.06)
 
 
-def test_independent_events_are_found_to_be_independent() -> None:
+def test_observe_of_independent_events_estimates_about_one() -> None:
     overdispersion = observed(*drawn(np.random.default_rng(1), 200, 60, 1)).overdispersion()
     assert overdispersion is not None
     assert overdispersion.counts < 1.15
@@ -149,7 +149,7 @@ def told(
     return overdispersion, lines[0]
 
 
-def test_a_overdispersion_that_is_known_is_told() -> None:
+def test_measure_dependence_reports_known_overdispersion() -> None:
     numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
     overdispersion, line = told(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
     assert overdispersion is not None
@@ -158,7 +158,7 @@ def test_a_overdispersion_that_is_known_is_told() -> None:
     )
 
 
-def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
+def test_measure_dependence_warns_with_reason_and_remedy() -> None:
     few = Traffic(np.repeat(np.arange(7), 10), HOUR_MS)
     uneven = Traffic(np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)), 60_000)
     share = 400 / len(uneven.numbers)
@@ -178,7 +178,7 @@ def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
         assert remedy in line
 
 
-def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
+def test_report_ratio_warns_below_twenty_times_median_window() -> None:
     traffic = Traffic(np.repeat(np.arange(3), [10, 100, 5_000]), HOUR_MS)
     lines: list[str] = []
     report_ratio(traffic, 2_000, lines.append)
@@ -191,7 +191,7 @@ def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
     assert "give more events, or use shorter windows" in lines[1]
 
 
-def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean() -> None:
+def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     random = np.random.default_rng(0)
     windows, bursts = 60, 30
     numbers = np.repeat(np.arange(windows), bursts * 5)
@@ -214,7 +214,7 @@ def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean(
     assert rest.overdispersion.counts < 1.3
 
 
-def test_of_a_segment_with_too_few_windows_the_overdispersion_is_not_known() -> None:
+def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
     random = np.random.default_rng(0)
     numbers = np.repeat(np.arange(MIN_WINDOWS), 15)
     ids, along = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
