@@ -44,13 +44,13 @@ def fit(vectors: NDArray[np.floating], **choice: object) -> Baseline:
 
 
 def traffic_of(count: int, windows: int) -> Traffic:
-    """So many vectors, spread at random over so many hours."""
+    """The traffic of `count` vectors at random times over `windows` hours."""
     times_ms = np.random.default_rng(0).integers(windows * HOUR_MS, size=count)
     return Traffic.of(times_ms, HOUR_MS)
 
 
 def bursts(count: int, length: int) -> NDArray[np.float32]:
-    """Vectors around six centres, so many after one another around the same one."""
+    """(count, 8) float32 vectors around six centres, in bursts of `length` around the same centre."""
     random = np.random.default_rng(1)
     centres = 4 * random.normal(size=(6, 8))
     vectors = centres[np.repeat(random.integers(6, size=count // length), length)]

@@ -40,7 +40,7 @@ def baseline(blobs: NDArray[np.float32]) -> Baseline:
 
 @pytest.fixture(scope="session")
 def full_baseline(baseline: Baseline) -> Baseline:
-    """The same with all that a baseline may know."""
+    """The baseline with overdispersion and segments."""
     components = len(baseline.variances)
     means = np.eye(components) * 1.5
     means[0, 0] = 3

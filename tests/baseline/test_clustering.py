@@ -25,9 +25,9 @@ def test_stability_of_separate_clusters_is_high(metric: DistanceMetric) -> None:
 
 def test_stability_without_clusters_is_low() -> None:
     vectors = np.random.default_rng(0).normal(size=(2_000, 16)).astype(np.float32)
-    found = stability(vectors, 8)
-    assert 0 < found < 0.5
-    assert stability(vectors, 8) == found
+    first = stability(vectors, 8)
+    assert 0 < first < 0.5
+    assert stability(vectors, 8) == first
 
 
 def test_stability_trials_of_large_set_use_sample(

@@ -21,7 +21,7 @@ def with_centroids(baseline: Baseline, values: NDArray[np.floating]) -> Baseline
 
 
 def shifted(baseline: Baseline, deviations: float) -> Baseline:
-    """The same with another mean: so many standard deviations along the leading component."""
+    """The baseline with its mean shifted along the leading component, in standard deviations."""
     step = deviations * np.sqrt(baseline.variances[0]) * baseline.components[0]
     return dataclasses.replace(baseline, mean=baseline.mean + step)
 
@@ -161,7 +161,7 @@ def test_cluster_of_equal_vectors_matches_only_itself(baseline: Baseline) -> Non
 @pytest.fixture
 def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Comparison]:
     return {
-        "It is the same baseline": compare(baseline, baseline),
+        "A and B are the same baseline": compare(baseline, baseline),
         "can be compared number by number": compare(baseline, moved_counts(baseline, 1)),
         "can be compared roughly": compare(
             baseline, with_centroids(baseline, baseline.centroids.values[::-1])

@@ -62,8 +62,8 @@ def test_statistics_come_from_held_out_vectors(blobs: NDArray[np.float32]) -> No
 def test_clusters_reach_inertia_of_k_means(blobs: NDArray[np.float32]) -> None:
     fitted, _ = split_indices(len(blobs), 0)
     best = KMeans(6, n_init=10, random_state=0).fit(blobs[fitted])
-    found = fit(blobs).centroids
-    inertia = np.square(blobs[fitted] - found.values[found.assign(blobs[fitted])]).sum()
+    centroids = fit(blobs).centroids
+    inertia = np.square(blobs[fitted] - centroids.values[centroids.assign(blobs[fitted])]).sum()
     assert inertia == pytest.approx(best.inertia_, rel=1e-3)
 
 

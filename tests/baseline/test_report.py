@@ -44,7 +44,7 @@ def test_describe_lists_overdispersion(full_baseline: Baseline) -> None:
 
 def test_describe_lists_segments(full_baseline: Baseline) -> None:
     lines = describe(full_baseline, Path("x")).splitlines()
-    start = next(place for place, line in enumerate(lines) if line.startswith("  segment"))
+    start = next(index for index, line in enumerate(lines) if line.startswith("  segment"))
     for line, segment in zip(lines[start + 1 : start + 4], full_baseline.segments, strict=True):
         name, count, share, divergence, distance, over_dispersion = line.split()
         assert over_dispersion == ("3.50" if segment.value == "de" else "unknown")

@@ -23,7 +23,7 @@ LABELS = (
 
 
 def members(**rows: list[int]) -> list[Members]:
-    """Segments of 1,000 vectors by the key k, each with the first so many of the rows named."""
+    """Segments of 1,000 vectors by the key k, each with the given rows."""
     return [Members("k", value, np.isin(np.arange(1_000), numbers)) for value, numbers in rows.items()]
 
 
@@ -50,8 +50,10 @@ def test_parse_choice_rejects_invalid_text_with_remedy(text: str, fault: str) ->
 
 
 def test_find_members_assigns_event_to_one_segment_per_key() -> None:
-    found = find_members(LABELS, [SegmentChoice("country", ("fr", "de")), SegmentChoice("device", ("tv",))])
-    assert {member.name: np.flatnonzero(member.rows).tolist() for member in found} == {
+    members_found = find_members(
+        LABELS, [SegmentChoice("country", ("fr", "de")), SegmentChoice("device", ("tv",))]
+    )
+    assert {member.name: np.flatnonzero(member.rows).tolist() for member in members_found} == {
         "country=fr": [1],
         "country=de": [0, 4],
         "country=other": [2, 3, 5],
@@ -120,32 +122,32 @@ def test_check_members_leaves_out_small_other() -> None:
 
 def test_reference_segments_use_vectors_of_segment() -> None:
     random = np.random.default_rng(0)
-    ids, along = random.integers(3, size=1_000), random.normal(size=(1_000, 4))
+    ids, coordinates = random.integers(3, size=1_000), random.normal(size=(1_000, 4))
     rows = list(range(0, 1_000, 3))
-    (found,) = reference_segments(members(a=rows), ids, along, 3, silent)
-    assert (found.key, found.value) == ("k", "a")
-    assert found.counts.dtype == np.int64
-    assert found.counts.tolist() == np.bincount(ids[rows]).tolist()
-    np.testing.assert_allclose(found.mean, along[rows].mean(axis=0))
-    centred = along[rows] - along[rows].mean(axis=0)
-    np.testing.assert_allclose(found.covariance, centred.T @ centred / (len(rows) - 1))
+    (segment,) = reference_segments(members(a=rows), ids, coordinates, 3, silent)
+    assert (segment.key, segment.value) == ("k", "a")
+    assert segment.counts.dtype == np.int64
+    assert segment.counts.tolist() == np.bincount(ids[rows]).tolist()
+    np.testing.assert_allclose(segment.mean, coordinates[rows].mean(axis=0))
+    centred = coordinates[rows] - coordinates[rows].mean(axis=0)
+    np.testing.assert_allclose(segment.covariance, centred.T @ centred / (len(rows) - 1))
 
 
 def test_reference_segments_with_one_component_have_covariance() -> None:
-    along = np.random.default_rng(0).normal(size=(1_000, 1))
-    (found,) = reference_segments(members(a=list(range(50))), np.zeros(1_000, int), along, 2, silent)
-    assert found.covariance.shape == (1, 1)
-    assert found.counts.tolist() == [50, 0]
+    coordinates = np.random.default_rng(0).normal(size=(1_000, 1))
+    (segment,) = reference_segments(members(a=list(range(50))), np.zeros(1_000, int), coordinates, 2, silent)
+    assert segment.covariance.shape == (1, 1)
+    assert segment.counts.tolist() == [50, 0]
 
 
 def test_reference_segments_reject_segment_without_variation() -> None:
-    along = np.random.default_rng(0).normal(size=(1_000, 4))
-    along[:, 3] = along[:, 1]
+    coordinates = np.random.default_rng(0).normal(size=(1_000, 4))
+    coordinates[:, 3] = coordinates[:, 1]
     ids = np.zeros(1_000, dtype=np.intp)
     with pytest.raises(BaselineError, match=r"segment k=a do not vary along every .*; leave the segment out"):
-        reference_segments(members(a=list(range(500))), ids, along, 2, silent)
+        reference_segments(members(a=list(range(500))), ids, coordinates, 2, silent)
     lines: list[str] = []
-    assert reference_segments(members(other=list(range(500))), ids, along, 2, lines.append) == ()
+    assert reference_segments(members(other=list(range(500))), ids, coordinates, 2, lines.append) == ()
     assert lines == [
         "the vectors of segment k=other do not vary along every component: "
         "its events count only in the whole stream"

@@ -154,13 +154,13 @@ def test_read_keeps_order_of_events(tmp_path: Path) -> None:
         event(VECTORS[0].tolist(), time_ms=5_000),
         {"stream": "s", "timestamp": "1970-01-01T00:00:02+00:00", "embedding_b64": packed},
     )
-    found = read(path)
-    np.testing.assert_array_equal(found.vectors, VECTORS[:2])
-    assert found.vectors.dtype == np.float32
-    assert found.times_ms is not None
-    assert found.times_ms.tolist() == [5_000, 2_000]
-    assert found.times_ms.dtype == np.int64
-    assert found.model_version is None
+    result = read(path)
+    np.testing.assert_array_equal(result.vectors, VECTORS[:2])
+    assert result.vectors.dtype == np.float32
+    assert result.times_ms is not None
+    assert result.times_ms.tolist() == [5_000, 2_000]
+    assert result.times_ms.dtype == np.int64
+    assert result.model_version is None
 
 
 def test_read_returns_segments_of_events(tmp_path: Path) -> None:
@@ -247,6 +247,6 @@ def test_read_rejects_vectors_of_different_lengths(tmp_path: Path) -> None:
 
 def test_read_reports_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROGRESS_EVENTS", 2)
-    told = io.StringIO()
-    read_vectors(jsonl(tmp_path, *[event([1, 2])] * 5), progress=told.write)
-    assert told.getvalue() == "2 events read4 events read"
+    output = io.StringIO()
+    read_vectors(jsonl(tmp_path, *[event([1, 2])] * 5), progress=output.write)
+    assert output.getvalue() == "2 events read4 events read"

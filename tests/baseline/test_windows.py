@@ -69,7 +69,7 @@ def test_split_windows_of_too_few_windows_returns_none() -> None:
 
 
 def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:
-    """Windows of bursts, each of so many equal vectors: their windows, clusters and vectors."""
+    """Windows of bursts, each of `length` equal vectors: their windows, clusters and vectors."""
     size = windows * bursts
     ids = random.choice(6, size, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
     vectors = random.normal(size=(size, 4)) * [3, 2, 1, 0.5] + ids[:, None]
@@ -79,8 +79,8 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
 
 def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> OverdispersionEstimator:
     rows = np.arange(len(vectors))
-    found = moments(vectors, rows)
-    return observe(numbers, ids, project(vectors, rows, found) / np.sqrt(found.variances), 6)
+    reference = moments(vectors, rows)
+    return observe(numbers, ids, project(vectors, rows, reference) / np.sqrt(reference.variances), 6)
 
 
 def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.Monk
     numbers, ids, vectors = drawn(np.random.default_rng(0), 5, 40, 1)
     numbers = np.where(numbers == 2, 1, numbers)  # of unequal sizes, and numbers with a gap
     observed(numbers, ids, vectors)
-    found = moments(vectors, np.arange(200))
+    reference = moments(vectors, np.arange(200))
     assert len(calls) == 4
     for (counts, rest_counts, shift, rest), number in zip(calls, (0, 1, 3, 4), strict=True):
         inside = numbers == number
@@ -109,7 +109,7 @@ def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.Monk
         assert rest == (~inside).sum()
         difference = vectors[inside].mean(axis=0, dtype=float) - vectors[~inside].mean(axis=0, dtype=float)
         np.testing.assert_allclose(
-            shift, found.components @ difference / np.sqrt(found.variances), rtol=1e-4, atol=1e-6
+            shift, reference.components @ difference / np.sqrt(reference.variances), rtol=1e-4, atol=1e-6
         )
 
 
@@ -125,12 +125,12 @@ def test_observe_leaves_out_small_windows() -> None:
 def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int) -> None:
     # 60 estimates from 20 windows each: their mean is known to 2 %. Compared with a reference that
     # contains the window, and as if it did not, they would come out 10 % low.
-    found = []
+    estimates = []
     for seed in range(60):
         overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).overdispersion()
         assert overdispersion is not None
-        found.append(overdispersion.counts)
-    assert np.mean(found) == pytest.approx(length, rel=0.06)
+        estimates.append(overdispersion.counts)
+    assert np.mean(estimates) == pytest.approx(length, rel=0.06)
 
 
 def test_observe_of_independent_events_estimates_about_one() -> None:
@@ -140,7 +140,7 @@ def test_observe_of_independent_events_estimates_about_one() -> None:
     assert np.linalg.eigvalsh(overdispersion.means)[-1] < 1.4
 
 
-def told(
+def measure_with_line(
     traffic: Traffic | None, windows: OverdispersionEstimator | None
 ) -> tuple[Overdispersion | None, str]:
     lines: list[str] = []
@@ -151,7 +151,7 @@ def told(
 
 def test_measure_dependence_reports_known_overdispersion() -> None:
     numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
-    overdispersion, line = told(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
+    overdispersion, line = measure_with_line(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
     assert overdispersion is not None
     assert line.startswith(
         f"50 windows of 1h held out: counts vary {overdispersion.counts:.2f} times as much"
@@ -170,7 +170,7 @@ def test_measure_dependence_warns_with_reason_and_remedy() -> None:
         (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
         (few, small, f"{MIN_WINDOWS - 1} held-out windows of 1h have 30 events or more", "a longer --window"),
     ):
-        overdispersion, line = told(traffic, windows)
+        overdispersion, line = measure_with_line(traffic, windows)
         assert overdispersion is None
         assert line.startswith("warning: ")
         assert "p-values will not be calibrated for bursts" in line
@@ -202,27 +202,27 @@ def test_measure_segments_uses_events_and_mean_of_segment() -> None:
         own, np.repeat(random.integers(3, size=windows * bursts), 5), random.integers(3, size=len(numbers))
     )
     mixing = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
-    along = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
+    coordinates = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
     parts = [Members("k", "a", own), Members("k", "other", ~own)]
-    segments = reference_segments(parts, ids, along, 3, silent)
-    found, rest = measure_segments(segments, parts, numbers, ids, along, 3, silent)
-    assert found.overdispersion is not None
-    assert rest.overdispersion is not None
-    assert found.overdispersion.windows == windows
-    assert found.overdispersion.counts == pytest.approx(5, rel=0.25)
-    assert np.diag(found.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
-    assert rest.overdispersion.counts < 1.3
+    segments = reference_segments(parts, ids, coordinates, 3, silent)
+    own_segment, other_segment = measure_segments(segments, parts, numbers, ids, coordinates, 3, silent)
+    assert own_segment.overdispersion is not None
+    assert other_segment.overdispersion is not None
+    assert own_segment.overdispersion.windows == windows
+    assert own_segment.overdispersion.counts == pytest.approx(5, rel=0.25)
+    assert np.diag(own_segment.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
+    assert other_segment.overdispersion.counts < 1.3
 
 
 def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
     random = np.random.default_rng(0)
     numbers = np.repeat(np.arange(MIN_WINDOWS), 15)
-    ids, along = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
+    ids, coordinates = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
     lines: list[str] = []
     parts = [Members("k", "a", numbers > 0)]
-    segments = reference_segments(parts, ids, along, 3, silent)
-    (found,) = measure_segments(segments, parts, numbers, ids, along, 3, lines.append)
-    assert found.overdispersion is None
+    segments = reference_segments(parts, ids, coordinates, 3, silent)
+    (segment,) = measure_segments(segments, parts, numbers, ids, coordinates, 3, lines.append)
+    assert segment.overdispersion is None
     assert lines == [
         "segment k=a has 15 events or more in 19 held-out windows; 20 are needed: the overdispersion of the "
         "whole stream is used, and the segment's p-values are not calibrated"

@@ -63,7 +63,7 @@ def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
     The distance of n of them from the others is at most one over the others' least share: 2 m + k, with
     half a vector added to each of k <= m clusters. Independent vectors have (k - 1) m / (n (m - n)), which
     is 4 / m or more. So the overdispersion of the counts stays below m^2; that of the means is below m,
-    for windows vary no more than their vectors.
+    because windows vary no more than their vectors.
 
     Raises:
         BaselineError: No windows of m vectors can have this overdispersion.

@@ -1,4 +1,4 @@
-"""k-means under either metric: centroids from vectors, and how far seeds agree on them."""
+"""k-means under either metric: centroids of vectors, and their stability across seeds."""
 
 import warnings
 from collections.abc import Callable

@@ -21,7 +21,7 @@ __all__ = ["as_json", "describe"]
 LINE_WIDTH = 110
 
 MEANINGS = {
-    Comparability.SAME: "It is the same baseline: results against A are results against B.",
+    Comparability.SAME: "A and B are the same baseline: results against A are results against B.",
     Comparability.COMPARABLE: (
         "Results against A and B can be compared number by number: the clusters are the same, and the "
         "references differ by less than a drift worth finding."

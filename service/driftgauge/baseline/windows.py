@@ -87,15 +87,15 @@ def observe(
 ) -> OverdispersionEstimator:
     """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
 
-    Each window is compared with the reference without it. A window of n of all m events varies less
-    around the whole, which contains it, than a new one would: for independent events Pearson's X2
-    has the expectation (k - 1)(1 - n/m), and a new window's (k - 1)(1 + n/m). Its difference from
-    the whole is 1 - n/m times its difference from the rest, which is independent of it and for
-    which, with m - n events, the factor 1 + n/(m - n) is right.
+    Each window of n events is compared with the other m - n, because the whole contains the window. For
+    independent events, Pearson's X2 of a window against the whole has the expectation (k - 1)(1 - n/m),
+    and that of a new window (k - 1)(1 + n/m). The difference of a window from the whole is 1 - n/m times
+    its difference from the rest. The rest is independent of the window, and its m - n events give the
+    factor 1 + n/(m - n).
 
     Args:
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
-        ids: (m,), its cluster.
+        ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
@@ -162,7 +162,7 @@ def measure_segments(
         segments: The reference of each segment.
         members: The members of each segment among m held-out vectors.
         numbers: (m,), the window of each vector.
-        ids: (m,), its cluster.
+        ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
         clusters: k.
         progress: Receives a line for each segment whose overdispersion is not known.
