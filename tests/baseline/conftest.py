@@ -1,12 +1,13 @@
 """Baselines small enough to look at, shared by the tests that only read them."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -39,7 +40,7 @@ def baseline(blobs: NDArray[np.float32]) -> Baseline:
 
 @pytest.fixture(scope="session")
 def full_baseline(baseline: Baseline) -> Baseline:
-    """The same with all that a baseline may know."""
+    """The baseline with overdispersion and segments."""
     components = len(baseline.variances)
     means = np.eye(components) * 1.5
     means[0, 0] = 3
@@ -61,3 +62,10 @@ def full_baseline(baseline: Baseline) -> Baseline:
         overdispersion=Overdispersion(windows=40, counts=2.25, means=means),
         segments=segments,
     )
+
+
+@pytest.fixture
+def path(baseline: Baseline, tmp_path: Path) -> Path:
+    path = tmp_path / "stream.safetensors"
+    save(baseline, path)
+    return path

@@ -16,21 +16,23 @@ def stability(
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_clusters_that_are_there_are_found_by_every_seed(metric: DistanceMetric) -> None:
+def test_stability_of_separate_clusters_is_high(metric: DistanceMetric) -> None:
     random = np.random.default_rng(0)
     centres = 20 * np.eye(3)
     vectors = centres[random.integers(3, size=600)] + random.normal(size=(600, 3))
     assert stability(vectors.astype(np.float32), 3, metric=metric) > 0.99
 
 
-def test_clusters_that_are_not_there_depend_on_the_seed() -> None:
+def test_stability_without_clusters_is_low() -> None:
     vectors = np.random.default_rng(0).normal(size=(2_000, 16)).astype(np.float32)
-    found = stability(vectors, 8)
-    assert 0 < found < 0.5
-    assert stability(vectors, 8) == found
+    first = stability(vectors, 8)
+    assert 0 < first < 0.5
+    assert stability(vectors, 8) == first
 
 
-def test_large_sets_are_tried_on_a_part(blobs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stability_trials_of_large_set_use_sample(
+    blobs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     run = module._run
 
@@ -48,7 +50,7 @@ def test_large_sets_are_tried_on_a_part(blobs: NDArray[np.float32], monkeypatch:
     assert sizes == [600] * 3 + [180] * 3
 
 
-def test_a_trial_may_leave_a_cluster_empty() -> None:
+def test_stability_trial_allows_empty_cluster() -> None:
     # Its vectors have fewer directions than there are clusters.
     vectors = np.repeat(np.eye(4, dtype=np.float32), [500, 500, 500, 2], axis=0)
     rows = np.arange(len(vectors))

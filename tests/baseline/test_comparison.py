@@ -9,14 +9,10 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import Comparability, Comparison, compare, mean_distance
 from driftgauge.baseline.comparison_report import as_json, describe
-from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
-
-
-def renamed(baseline: Baseline, **update: object) -> Baseline:
-    return dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+from tests.baseline.builders import fit, with_metadata
 
 
 def with_centroids(baseline: Baseline, values: NDArray[np.floating]) -> Baseline:
@@ -25,7 +21,7 @@ def with_centroids(baseline: Baseline, values: NDArray[np.floating]) -> Baseline
 
 
 def shifted(baseline: Baseline, deviations: float) -> Baseline:
-    """The same with another mean: so many standard deviations along the leading component."""
+    """The baseline with its mean shifted along the leading component, in standard deviations."""
     step = deviations * np.sqrt(baseline.variances[0]) * baseline.components[0]
     return dataclasses.replace(baseline, mean=baseline.mean + step)
 
@@ -37,21 +33,8 @@ def moved_counts(baseline: Baseline, count: int) -> Baseline:
     return dataclasses.replace(baseline, counts=counts)
 
 
-def fitted(vectors: NDArray[np.float32], *, metric: DistanceMetric, seed: int) -> Baseline:
-    return fit_baseline(
-        vectors,
-        stream="s",
-        model_version=None,
-        clusters=6,
-        metric=metric,
-        seed=seed,
-        created_ms=0,
-        progress=lambda _: None,
-    )
-
-
-def test_a_baseline_is_the_same_as_itself(baseline: Baseline) -> None:
-    again = renamed(baseline, created_ms=1, versions={})
+def test_compare_with_itself_rates_same(baseline: Baseline) -> None:
+    again = with_metadata(baseline, created_ms=1, versions={})
     compared = compare(baseline, again)
     assert compared.comparability is Comparability.SAME
     assert compared.comparability.is_comparable
@@ -63,7 +46,9 @@ def test_a_baseline_is_the_same_as_itself(baseline: Baseline) -> None:
 @pytest.mark.parametrize(
     "change", [{"model_version": "v2"}, {"dimension": 9}, {"metric": DistanceMetric.COSINE}], ids=str
 )
-def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, object]) -> None:
+def test_compare_of_different_spaces_rates_incompatible(
+    baseline: Baseline, change: dict[str, object]
+) -> None:
     if "dimension" in change:
         wider = np.pad(baseline.centroids.values, ((0, 0), (0, 1)))
         other = dataclasses.replace(
@@ -82,7 +67,7 @@ def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, o
             centroids=Centroids(values, DistanceMetric.COSINE),
         )
     else:
-        other = renamed(baseline, **change)
+        other = with_metadata(baseline, **change)
     compared = compare(baseline, other)
     assert compared.comparability is Comparability.INCOMPATIBLE
     assert not compared.comparability.is_comparable
@@ -90,11 +75,14 @@ def test_other_spaces_cannot_be_compared(baseline: Baseline, change: dict[str, o
     assert compared.mean_distance is compared.js_divergence is None
 
 
-def test_an_unknown_model_version_may_be_the_same(baseline: Baseline) -> None:
-    assert compare(baseline, renamed(baseline, model_version=None)).comparability is Comparability.COMPARABLE
+def test_compare_with_unknown_model_version_rates_comparable(baseline: Baseline) -> None:
+    assert (
+        compare(baseline, with_metadata(baseline, model_version=None)).comparability
+        is Comparability.COMPARABLE
+    )
 
 
-def test_the_same_centroids_with_other_counts_are_measured_by_the_divergence(baseline: Baseline) -> None:
+def test_compare_with_equal_centroids_rates_by_divergence(baseline: Baseline) -> None:
     near = compare(baseline, moved_counts(baseline, 6))
     assert near.comparability is Comparability.COMPARABLE
     far = compare(baseline, moved_counts(baseline, 100))
@@ -104,7 +92,7 @@ def test_the_same_centroids_with_other_counts_are_measured_by_the_divergence(bas
     assert far.js_excess == pytest.approx(divergence - noise_floor(6, 600, 600))
 
 
-def test_the_distance_of_the_means_is_in_standard_deviations(baseline: Baseline) -> None:
+def test_compare_measures_mean_distance_in_standard_deviations(baseline: Baseline) -> None:
     near, far = compare(baseline, shifted(baseline, 0.1)), compare(baseline, shifted(baseline, -0.5))
     assert near.mean_distance == pytest.approx(0.1, rel=1e-4)
     assert near.comparability is Comparability.COMPARABLE
@@ -113,11 +101,11 @@ def test_the_distance_of_the_means_is_in_standard_deviations(baseline: Baseline)
     assert far.comparability is Comparability.MOVED
 
 
-def test_a_mean_distance_is_a_mahalanobis_distance(baseline: Baseline) -> None:
+def test_mean_distance_is_mahalanobis_distance(baseline: Baseline) -> None:
     assert mean_distance(baseline, np.sqrt(baseline.variances)) == pytest.approx(8**0.5)
 
 
-def test_renumbered_centroids_are_matched(baseline: Baseline) -> None:
+def test_compare_matches_renumbered_centroids(baseline: Baseline) -> None:
     order = np.array([3, 0, 5, 1, 4, 2])
     nudge = 0.1 * baseline.distances(0.5)[order, None] / 8**0.5
     other = with_centroids(baseline, baseline.centroids.values[order] + nudge)
@@ -132,7 +120,7 @@ def test_renumbered_centroids_are_matched(baseline: Baseline) -> None:
     assert compare(baseline, shifted(other, 1)).comparability is Comparability.MOVED
 
 
-def test_centroids_that_moved_far_or_do_not_pair_are_other_clusters(baseline: Baseline) -> None:
+def test_compare_with_unmatched_centroids_rates_regrouped(baseline: Baseline) -> None:
     values = baseline.centroids.values
     far = values + 0.4 * baseline.distances(0.5)[:, None] / 8**0.5
     assert compare(baseline, with_centroids(baseline, far)).comparability is Comparability.REGROUPED
@@ -144,11 +132,11 @@ def test_centroids_that_moved_far_or_do_not_pair_are_other_clusters(baseline: Ba
 
 
 @pytest.mark.parametrize("metric", DistanceMetric)
-def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: DistanceMetric) -> None:
+def test_compare_of_seeds_on_separate_clusters_rates_renumbered(metric: DistanceMetric) -> None:
     random = np.random.default_rng(0)
     centres = 20 * np.eye(6)
     vectors = centres[random.integers(6, size=3_000)] + random.normal(size=(3_000, 6))
-    first, second = (fitted(vectors.astype(np.float32), metric=metric, seed=seed) for seed in (0, 1))
+    first, second = (fit(vectors, metric=metric, seed=seed) for seed in (0, 1))
     compared = compare(first, second)
     assert compared.comparability is Comparability.RENUMBERED
     assert compared.pairs == 6
@@ -160,7 +148,7 @@ def test_another_seed_finds_much_the_same_clusters_where_there_are_some(metric: 
         assert match.distance == pytest.approx(expected, rel=1e-2, abs=1e-6)
 
 
-def test_a_cluster_of_equal_vectors_matches_only_itself(baseline: Baseline) -> None:
+def test_cluster_of_equal_vectors_matches_only_itself(baseline: Baseline) -> None:
     points = dataclasses.replace(baseline, distance_quantiles=np.zeros_like(baseline.distance_quantiles))
     compared = compare(points, with_centroids(baseline, baseline.centroids.values + 1e-3))
     assert {match.ratio for match in compared.matches} == {np.inf}
@@ -173,23 +161,25 @@ def test_a_cluster_of_equal_vectors_matches_only_itself(baseline: Baseline) -> N
 @pytest.fixture
 def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Comparison]:
     return {
-        "It is the same baseline": compare(baseline, baseline),
+        "A and B are the same baseline": compare(baseline, baseline),
         "can be compared number by number": compare(baseline, moved_counts(baseline, 1)),
         "can be compared roughly": compare(
             baseline, with_centroids(baseline, baseline.centroids.values[::-1])
         ),
-        "cannot be compared: the clusters are the same or": compare(baseline, shifted(baseline, 1)),
-        "cannot be compared: the clusters are others": compare(
+        "cannot be compared: the clusters are the same or match": compare(baseline, shifted(baseline, 1)),
+        "cannot be compared: the clusters differ": compare(
             baseline, with_centroids(baseline, baseline.centroids.values + 9)
         ),
-        "cannot be compared: their vectors": compare(baseline, renamed(baseline, model_version="v2")),
-        "P-values against A are not calibrated for bursts, and the other's are": compare(
+        "cannot be compared: their embedding spaces differ": compare(
+            baseline, with_metadata(baseline, model_version="v2")
+        ),
+        "P-values against A are not calibrated for bursts; the other P-values are": compare(
             baseline, full_baseline
         ),
     }
 
 
-def test_it_is_said_plainly_whether_results_can_be_compared(comparisons: dict[str, Comparison]) -> None:
+def test_report_states_comparability(comparisons: dict[str, Comparison]) -> None:
     for part, compared in comparisons.items():
         text = describe(compared, Path("a.safetensors"), Path("b.safetensors"))
         assert text.startswith("A  a.safetensors\nB  b.safetensors\n\n")
@@ -201,14 +191,14 @@ def test_it_is_said_plainly_whether_results_can_be_compared(comparisons: dict[st
         assert max(map(len, text.split("\n\n")[1].splitlines())) <= 110
 
 
-def test_what_differs_is_marked(baseline: Baseline, full_baseline: Baseline) -> None:
+def test_report_marks_different_facts(baseline: Baseline, full_baseline: Baseline) -> None:
     text = describe(compare(baseline, full_baseline), Path("a"), Path("b"))
     marked = [line.split()[1] for line in text.splitlines() if line.startswith("*")]
     assert marked == ["identity", "overdispersion", "segments"]
     assert "2.25, windows of 1h" in text
 
 
-def test_the_matching_is_shown_where_centroids_differ(baseline: Baseline) -> None:
+def test_report_lists_matches_where_centroids_differ(baseline: Baseline) -> None:
     reversed_ = with_centroids(baseline, baseline.centroids.values[::-1])
     lines = describe(compare(baseline, reversed_), Path("a"), Path("b")).splitlines()
     assert [line.split()[:2] for line in lines[-6:]] == [[str(i), str(5 - i)] for i in range(6)]
@@ -219,7 +209,7 @@ def test_the_matching_is_shown_where_centroids_differ(baseline: Baseline) -> Non
     assert "means            0.0100 standard deviations apart" in same
 
 
-def test_the_json_holds_both_and_their_distances(baseline: Baseline, full_baseline: Baseline) -> None:
+def test_json_holds_both_baselines_and_distances(baseline: Baseline, full_baseline: Baseline) -> None:
     document = json.loads(json.dumps(as_json(compare(baseline, full_baseline)), allow_nan=False))
     assert document["a"]["identity"] == baseline.identity
     assert document["b"]["over_dispersion"] == 2.25

@@ -15,23 +15,23 @@ def all_rows(vectors: np.ndarray) -> np.ndarray:
     return np.arange(len(vectors))
 
 
-def test_mean_and_components_are_those_of_a_singular_value_decomposition() -> None:
+def test_moments_equal_singular_value_decomposition() -> None:
     vectors = random_vectors(500, 12, 12)
-    found = moments(vectors, all_rows(vectors))
+    result = moments(vectors, all_rows(vectors))
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
-    np.testing.assert_allclose(found.mean, vectors.mean(axis=0, dtype=np.float64), rtol=1e-12)
-    np.testing.assert_allclose(found.variances, lengths**2 / 499, rtol=1e-9)
-    np.testing.assert_allclose(np.abs((found.components * directions).sum(axis=1)), 1, rtol=1e-6)
+    np.testing.assert_allclose(result.mean, vectors.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(result.variances, lengths**2 / 499, rtol=1e-9)
+    np.testing.assert_allclose(np.abs((result.components * directions).sum(axis=1)), 1, rtol=1e-6)
 
 
-def test_only_the_rows_named_count() -> None:
+def test_moments_use_only_given_rows() -> None:
     vectors = random_vectors(100, 4, 4)
     rows = np.array([3, 50, 99, 7, 20, 30])
     np.testing.assert_array_equal(moments(vectors, rows).mean, moments(vectors[rows], np.arange(6)).mean)
 
 
-def test_many_blocks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_do_not_depend_on_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = random_vectors(1_000, 6, 6)
     whole = moments(vectors, all_rows(vectors))
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
@@ -41,36 +41,36 @@ def test_many_blocks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("dimension", "rank", "expected"), [(50, 50, 32), (50, 9, 9), (5, 5, 5)])
-def test_there_are_as_many_components_as_directions_and_at_most_32(
-    dimension: int, rank: int, expected: int
-) -> None:
+def test_moments_have_component_per_direction_up_to_32(dimension: int, rank: int, expected: int) -> None:
     vectors = random_vectors(400, dimension, rank)
-    found = moments(vectors, all_rows(vectors))
-    assert found.components.shape == (expected, dimension)
-    assert found.variances.shape == (expected,)
-    assert (np.diff(found.variances) <= 0).all()
+    result = moments(vectors, all_rows(vectors))
+    assert result.components.shape == (expected, dimension)
+    assert result.variances.shape == (expected,)
+    assert (np.diff(result.variances) <= 0).all()
 
 
-def test_the_largest_entry_of_a_component_is_positive() -> None:
+def test_largest_entry_of_component_is_positive() -> None:
     vectors = -random_vectors(400, 10, 10)
     components = moments(vectors, all_rows(vectors)).components
     assert (components.max(axis=1) == np.abs(components).max(axis=1)).all()
 
 
-def test_what_only_rounding_makes_vary_has_no_component() -> None:
+def test_moments_reject_variation_by_rounding() -> None:
     vectors = np.full((100, 3), 1 / 3, np.float32)
     vectors[::2] = np.nextafter(vectors[::2], np.float32(1))
     with pytest.raises(BaselineError, match="do not vary"):
         moments(vectors, all_rows(vectors))
 
 
-def test_places_are_along_the_components_and_about_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_returns_centred_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = random_vectors(300, 6, 6)
     rows = np.arange(0, 300, 2)
-    found = moments(vectors, rows)
+    result = moments(vectors, rows)
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
-    along = project(vectors, rows, found)
-    assert along.shape == (150, 6)
-    np.testing.assert_allclose(along.sum(axis=0), 0, atol=1e-9)
+    coordinates = project(vectors, rows, result)
+    assert coordinates.shape == (150, 6)
+    np.testing.assert_allclose(coordinates.sum(axis=0), 0, atol=1e-9)
     # The components are rounded to float32.
-    np.testing.assert_allclose(np.cov(along, rowvar=False), np.diag(found.variances), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        np.cov(coordinates, rowvar=False), np.diag(result.variances), rtol=1e-5, atol=1e-4
+    )

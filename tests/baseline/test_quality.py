@@ -12,10 +12,7 @@ from driftgauge.baseline.quality import (
     tiny_clusters,
 )
 from driftgauge.core.statistics.overdispersion import Overdispersion
-
-
-def changed(baseline: Baseline, **update: object) -> Baseline:
-    return dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
+from tests.baseline.builders import with_metadata
 
 
 def counted(baseline: Baseline, *counts: int) -> Baseline:
@@ -23,52 +20,56 @@ def counted(baseline: Baseline, *counts: int) -> Baseline:
     return dataclasses.replace(baseline, metadata=metadata, counts=np.array(counts, dtype=np.int64))
 
 
-def test_a_twentieth_of_the_reference_is_the_largest_window(baseline: Baseline) -> None:
+def test_largest_window_is_twentieth_of_reference(baseline: Baseline) -> None:
     assert largest_window(baseline) == 30
-    assert largest_window(changed(baseline, reference_count=600)) == 30
+    assert largest_window(with_metadata(baseline, reference_count=600)) == 30
     assert largest_window(counted(baseline, 1, 1, 1, 1, 1, 34)) == 1
 
 
-def test_a_cluster_under_one_percent_is_tiny(baseline: Baseline) -> None:
+def test_tiny_clusters_hold_under_one_percent(baseline: Baseline) -> None:
     assert tiny_clusters(counted(baseline, 10, 9, 481, 0, 490, 10)) == [1, 3]
 
 
 @pytest.mark.parametrize(
     ("stability", "meaning"),
     [
-        (1.0, "much the same clusters"),
-        (0.8, "much the same clusters"),
-        (0.79, "draw the borders of some clusters elsewhere"),
-        (0.65, "draw the borders of some clusters elsewhere"),
-        (0.64, "find other clusters"),
-        (-0.1, "find other clusters"),
+        (1.0, "almost the same clusters"),
+        (0.8, "almost the same clusters"),
+        (0.79, "place some cluster borders differently"),
+        (0.65, "place some cluster borders differently"),
+        (0.64, "find different clusters"),
+        (-0.1, "find different clusters"),
     ],
 )
-def test_stability_is_read_in_words(stability: float, meaning: str) -> None:
+def test_stability_reading_explains_value(stability: float, meaning: str) -> None:
     reading = stability_reading(stability)
     assert reading.startswith(f"{stability:.2f} (adjusted Rand index, 1 is the same clusters): ")
     assert meaning in reading
 
 
-def test_a_overdispersion_is_read_in_times_as_much() -> None:
+def test_overdispersion_reading_gives_factors() -> None:
     means = np.array([[2.0, 1.0], [1.0, 2.0]])
     assert overdispersion_reading(Overdispersion(20, 2.254, means)) == (
         "counts vary 2.25 times as much as those of independent events, means up to 3.00 times"
     )
 
 
-def test_a_good_baseline_has_no_notes(full_baseline: Baseline) -> None:
-    assert notes(changed(full_baseline, stability=0.9)) == []
+def test_notes_on_good_baseline_are_empty(full_baseline: Baseline) -> None:
+    assert notes(with_metadata(full_baseline, stability=0.9)) == []
 
 
-def test_each_weakness_is_a_note_with_a_remedy(baseline: Baseline, full_baseline: Baseline) -> None:
+def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Baseline) -> None:
     for weak, part, remedy in (
-        (changed(full_baseline, stability=0.9, training_set=True), "has seen its inputs", "has not seen"),
-        (changed(baseline, stability=0.9), "not calibrated for bursts", "events with timestamps"),
-        (changed(full_baseline, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
+        (
+            with_metadata(full_baseline, stability=0.9, training_set=True),
+            "The model was trained on this reference",
+            "has not seen",
+        ),
+        (with_metadata(baseline, stability=0.9), "not calibrated for bursts", "events with timestamps"),
+        (with_metadata(full_baseline, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
     ):
         (note,) = notes(weak)
         assert part in note
         assert remedy in note
-    small = counted(changed(baseline, stability=None), 1, 1, 1, 1, 1, 995)
+    small = counted(with_metadata(baseline, stability=None), 1, 1, 1, 1, 1, 995)
     assert "5 of the clusters are tiny (0, 1, 2, 3, 4)" in notes(small)[1]

@@ -10,7 +10,7 @@ from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
 
 
-def test_the_text_says_what_the_baseline_is(baseline: Baseline) -> None:
+def test_describe_lists_facts(baseline: Baseline) -> None:
     text = describe(baseline, Path("stream.safetensors"))
     assert text.startswith("stream.safetensors\n")
     text = " ".join(text.split())
@@ -24,27 +24,27 @@ def test_the_text_says_what_the_baseline_is(baseline: Baseline) -> None:
         "scikit-learn",
         f"{noise_floor(6, 1_000, 600):.4f} at 1,000 events",
         "training set no",
-        "larger than 30 events are over 1/20 of the vectors counted",
+        "up to 30 events are at most 1/20 of the vectors counted",
         "dependence not known",
         "(adjusted Rand index, 1 is the same clusters)",
-        "note: How far related events come together is not known",
+        "note: The overdispersion is not known",
     ):
         assert part in text
 
 
-def test_the_text_says_what_a_baseline_may_know_beside(full_baseline: Baseline) -> None:
+def test_describe_lists_overdispersion(full_baseline: Baseline) -> None:
     text = " ".join(describe(full_baseline, Path("x")).split())
     assert (
         "counts vary 2.25 times as much as those of independent events, means up to 3.15 times; "
-        "of 40 windows of 1h"
+        "measured on 40 windows of 1h"
     ) in text
     assert f"{2.25 * noise_floor(6, 1_000, 600):.4f} at 1,000 events" in text
     assert "is not known" not in text
 
 
-def test_the_text_has_a_line_for_each_segment(full_baseline: Baseline) -> None:
+def test_describe_lists_segments(full_baseline: Baseline) -> None:
     lines = describe(full_baseline, Path("x")).splitlines()
-    start = next(place for place, line in enumerate(lines) if line.startswith("  segment"))
+    start = next(index for index, line in enumerate(lines) if line.startswith("  segment"))
     for line, segment in zip(lines[start + 1 : start + 4], full_baseline.segments, strict=True):
         name, count, share, divergence, distance, over_dispersion = line.split()
         assert over_dispersion == ("3.50" if segment.value == "de" else "unknown")
@@ -59,7 +59,7 @@ def test_the_text_has_a_line_for_each_segment(full_baseline: Baseline) -> None:
         )
 
 
-def test_the_text_has_a_line_for_each_cluster(full_baseline: Baseline) -> None:
+def test_describe_lists_clusters(full_baseline: Baseline) -> None:
     table = describe(full_baseline, Path("x")).splitlines()[-6:]
     for cluster, line in enumerate(table):
         number, count, share, median, p99 = line.split()
@@ -70,12 +70,12 @@ def test_the_text_has_a_line_for_each_cluster(full_baseline: Baseline) -> None:
         assert float(p99) == pytest.approx(full_baseline.distance_quantiles[cluster, -1], rel=1e-3)
 
 
-def test_no_line_is_wider_than_a_terminal(baseline: Baseline, full_baseline: Baseline) -> None:
+def test_describe_keeps_line_width(baseline: Baseline, full_baseline: Baseline) -> None:
     for shown in (baseline, full_baseline):
         assert max(map(len, describe(shown, Path("x")).splitlines())) <= 110
 
 
-def test_the_json_says_the_same_in_numbers(baseline: Baseline) -> None:
+def test_json_holds_facts(baseline: Baseline) -> None:
     document = json.loads(json.dumps(as_json(baseline), allow_nan=False))
     assert document["identity"] == baseline.identity
     assert document["stream"] == "resnet18-fc1"
@@ -92,7 +92,7 @@ def test_the_json_says_the_same_in_numbers(baseline: Baseline) -> None:
     assert document["clusters"][2]["distance_quantiles"]["0.99"] == baseline.distance_quantiles[2, -1]
 
 
-def test_the_json_says_what_a_baseline_may_know_beside(full_baseline: Baseline) -> None:
+def test_json_holds_overdispersion_and_segments(full_baseline: Baseline) -> None:
     document = json.loads(json.dumps(as_json(full_baseline), allow_nan=False))
     assert document["window_ms"] == 3_600_000
     assert document["dependence"] == {

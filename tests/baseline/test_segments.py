@@ -10,6 +10,7 @@ from driftgauge.baseline.segments import (
     reference_segments,
 )
 from driftgauge.errors import BaselineError, InputError
+from tests.baseline.builders import silent
 
 LABELS = (
     {"country": "de", "device": "phone"},
@@ -22,15 +23,11 @@ LABELS = (
 
 
 def members(**rows: list[int]) -> list[Members]:
-    """Segments of 1,000 vectors by the key k, each with the first so many of the rows named."""
+    """Segments of 1,000 vectors by the key k, each with the given rows."""
     return [Members("k", value, np.isin(np.arange(1_000), numbers)) for value, numbers in rows.items()]
 
 
-def silent(_: str) -> None:
-    raise AssertionError("nothing was to be told")
-
-
-def test_a_choice_is_a_key_and_its_values() -> None:
+def test_parse_choice_returns_key_and_values() -> None:
     assert parse_choice("country=de,fr") == SegmentChoice("country", ("de", "fr"))
     assert parse_choice("a=b=c, d") == SegmentChoice("a", ("b=c", " d"))
 
@@ -43,18 +40,20 @@ def test_a_choice_is_a_key_and_its_values() -> None:
         ("country=", "write a key and its values"),
         ("country=de,,fr", "write a key and its values"),
         ("country=de,fr,de", "names a value twice"),
-        ("country=de,other", "counted as other in any case; leave it out"),
-        ("country=" + "x" * 257, "more than the 256 characters"),
+        ("country=de,other", "always counts the values not named; leave other out"),
+        ("country=" + "x" * 257, "longer than 256 characters"),
     ],
 )
-def test_what_is_no_choice_is_refused_with_a_remedy(text: str, fault: str) -> None:
+def test_parse_choice_rejects_invalid_text_with_remedy(text: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         parse_choice(text)
 
 
-def test_every_event_is_in_one_segment_of_each_key() -> None:
-    found = find_members(LABELS, [SegmentChoice("country", ("fr", "de")), SegmentChoice("device", ("tv",))])
-    assert {member.name: np.flatnonzero(member.rows).tolist() for member in found} == {
+def test_find_members_assigns_event_to_one_segment_per_key() -> None:
+    members_found = find_members(
+        LABELS, [SegmentChoice("country", ("fr", "de")), SegmentChoice("device", ("tv",))]
+    )
+    assert {member.name: np.flatnonzero(member.rows).tolist() for member in members_found} == {
         "country=fr": [1],
         "country=de": [0, 4],
         "country=other": [2, 3, 5],
@@ -63,12 +62,12 @@ def test_every_event_is_in_one_segment_of_each_key() -> None:
     }
 
 
-def test_members_among_some_rows_keep_their_order() -> None:
+def test_members_of_rows_keep_order() -> None:
     member = find_members(LABELS, [SegmentChoice("country", ("de",))])[0]
     assert member.of(np.array([4, 1, 0])).rows.tolist() == [True, False, True]
 
 
-def test_no_segments_need_no_events() -> None:
+def test_find_members_without_choices_needs_no_labels() -> None:
     assert find_members(None, []) == ()
 
 
@@ -81,73 +80,75 @@ def test_no_segments_need_no_events() -> None:
         ),
         (
             [SegmentChoice("k", tuple(map(str, range(64))))],
-            r"names 65 segments, other .* and 64 are the most",
+            r"names 65 segments, including other .* the maximum is 64",
         ),
         ([SegmentChoice(str(key), ("a",)) for key in range(33)], "names 66 segments"),
     ],
 )
-def test_segments_that_cannot_be_told_apart_are_refused(choices: list[SegmentChoice], fault: str) -> None:
+def test_find_members_rejects_conflicting_or_too_many_choices(
+    choices: list[SegmentChoice], fault: str
+) -> None:
     with pytest.raises(InputError, match=fault):
         find_members(LABELS, choices)
 
 
-def test_segments_of_vectors_without_events_are_refused() -> None:
+def test_find_members_without_events_rejects_choices() -> None:
     with pytest.raises(InputError, match=r"only events carry segments; fit on a \.jsonl"):
         find_members(None, [SegmentChoice("k", ("a",))])
 
 
 @pytest.mark.parametrize(("clusters", "components", "needed"), [(20, 8, 100), (4, 32, 160)])
-def test_a_segment_needs_five_vectors_a_cluster_and_a_component(
+def test_check_members_needs_five_vectors_per_cluster_and_component(
     clusters: int, components: int, needed: int
 ) -> None:
     enough = members(a=list(range(needed)), other=list(range(needed, 1_000)))
     assert check_members(enough, clusters, components, silent) == tuple(enough)
     few = members(a=list(range(needed - 1)), b=[], c=list(range(needed)))
     with pytest.raises(
-        BaselineError, match=rf"{needed} are needed of each: k=a {needed - 1}, k=b 0; leave them out"
+        BaselineError,
+        match=rf"segment needs {needed} held-out vectors, .*: k=a {needed - 1}, k=b 0; leave them out",
     ):
         check_members(few, clusters, components, silent)
 
 
-def test_other_is_left_out_where_it_has_too_few() -> None:
+def test_check_members_leaves_out_small_other() -> None:
     lines: list[str] = []
     kept = check_members(members(a=list(range(100)), other=[100, 101]), 20, 8, lines.append)
     assert [member.value for member in kept] == ["a"]
     assert lines == [
-        "segment k=other has 2 of the vectors held out, fewer than 100: "
-        "its events will count in the whole only"
+        "segment k=other has 2 held-out vectors, fewer than 100: its events count only in the whole stream"
     ]
 
 
-def test_a_reference_is_of_the_segments_own_vectors() -> None:
+def test_reference_segments_use_vectors_of_segment() -> None:
     random = np.random.default_rng(0)
-    ids, along = random.integers(3, size=1_000), random.normal(size=(1_000, 4))
+    ids, coordinates = random.integers(3, size=1_000), random.normal(size=(1_000, 4))
     rows = list(range(0, 1_000, 3))
-    (found,) = reference_segments(members(a=rows), ids, along, 3, silent)
-    assert (found.key, found.value) == ("k", "a")
-    assert found.counts.dtype == np.int64
-    assert found.counts.tolist() == np.bincount(ids[rows]).tolist()
-    np.testing.assert_allclose(found.mean, along[rows].mean(axis=0))
-    centred = along[rows] - along[rows].mean(axis=0)
-    np.testing.assert_allclose(found.covariance, centred.T @ centred / (len(rows) - 1))
+    (segment,) = reference_segments(members(a=rows), ids, coordinates, 3, silent)
+    assert (segment.key, segment.value) == ("k", "a")
+    assert segment.counts.dtype == np.int64
+    assert segment.counts.tolist() == np.bincount(ids[rows]).tolist()
+    np.testing.assert_allclose(segment.mean, coordinates[rows].mean(axis=0))
+    centred = coordinates[rows] - coordinates[rows].mean(axis=0)
+    np.testing.assert_allclose(segment.covariance, centred.T @ centred / (len(rows) - 1))
 
 
-def test_one_component_has_a_covariance_as_well() -> None:
-    along = np.random.default_rng(0).normal(size=(1_000, 1))
-    (found,) = reference_segments(members(a=list(range(50))), np.zeros(1_000, int), along, 2, silent)
-    assert found.covariance.shape == (1, 1)
-    assert found.counts.tolist() == [50, 0]
+def test_reference_segments_with_one_component_have_covariance() -> None:
+    coordinates = np.random.default_rng(0).normal(size=(1_000, 1))
+    (segment,) = reference_segments(members(a=list(range(50))), np.zeros(1_000, int), coordinates, 2, silent)
+    assert segment.covariance.shape == (1, 1)
+    assert segment.counts.tolist() == [50, 0]
 
 
-def test_a_segment_without_variation_is_refused_and_other_left_out() -> None:
-    along = np.random.default_rng(0).normal(size=(1_000, 4))
-    along[:, 3] = along[:, 1]
+def test_reference_segments_reject_segment_without_variation() -> None:
+    coordinates = np.random.default_rng(0).normal(size=(1_000, 4))
+    coordinates[:, 3] = coordinates[:, 1]
     ids = np.zeros(1_000, dtype=np.intp)
-    with pytest.raises(BaselineError, match="segment k=a do not vary along every component; leave it out"):
-        reference_segments(members(a=list(range(500))), ids, along, 2, silent)
+    with pytest.raises(BaselineError, match=r"segment k=a do not vary along every .*; leave the segment out"):
+        reference_segments(members(a=list(range(500))), ids, coordinates, 2, silent)
     lines: list[str] = []
-    assert reference_segments(members(other=list(range(500))), ids, along, 2, lines.append) == ()
+    assert reference_segments(members(other=list(range(500))), ids, coordinates, 2, lines.append) == ()
     assert lines == [
         "the vectors of segment k=other do not vary along every component: "
-        "its events will count in the whole only"
+        "its events count only in the whole stream"
     ]

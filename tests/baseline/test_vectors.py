@@ -43,7 +43,7 @@ def jsonl(folder: Path, *events: dict[str, object] | str) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
-def test_an_array_of_any_float_is_read_as_float32(tmp_path: Path, dtype: str) -> None:
+def test_read_converts_float_array_to_float32(tmp_path: Path, dtype: str) -> None:
     read_back = read(npy(tmp_path, VECTORS.astype(dtype)), model_version="v1")
     np.testing.assert_array_equal(read_back.vectors, VECTORS)
     assert read_back.vectors.dtype == np.float32
@@ -53,19 +53,19 @@ def test_an_array_of_any_float_is_read_as_float32(tmp_path: Path, dtype: str) ->
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, np.complex64])
-def test_an_array_of_anything_else_is_refused(tmp_path: Path, dtype: type) -> None:
+def test_read_rejects_array_of_other_dtype(tmp_path: Path, dtype: type) -> None:
     with pytest.raises(InputError, match=rf"holds {np.dtype(dtype)}; .* save them as float32"):
         read(npy(tmp_path, VECTORS.astype(dtype)))
 
 
 @pytest.mark.parametrize("shape", [(12,), (2, 2, 3), (0, 3), (3, 0), ()])
-def test_an_array_that_is_not_rows_of_vectors_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"as an array \(n, d\), one a row; its shape is \("):
+def test_read_rejects_array_of_other_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"as an array \(n, d\), one per row; the shape is \("):
         read(npy(tmp_path, np.ones(shape, np.float32)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
-def test_rows_that_are_not_finite_in_float32_are_named(tmp_path: Path, value: float) -> None:
+def test_read_names_rows_not_finite_in_float32(tmp_path: Path, value: float) -> None:
     array = np.zeros((20, 3))
     array[[4, 7, 8, 9, 11, 13], 1] = value
     with pytest.raises(
@@ -74,34 +74,34 @@ def test_rows_that_are_not_finite_in_float32_are_named(tmp_path: Path, value: fl
         read(npy(tmp_path, array))
 
 
-def test_the_only_array_of_vectors_in_an_archive_is_meant(tmp_path: Path) -> None:
+def test_read_takes_only_matrix_of_archive(tmp_path: Path) -> None:
     path = npz(tmp_path, labels=np.arange(4), train=VECTORS)
     np.testing.assert_array_equal(read(path).vectors, VECTORS)
 
 
-def test_one_of_several_arrays_must_be_chosen(tmp_path: Path) -> None:
+def test_read_of_several_matrices_needs_choice(tmp_path: Path) -> None:
     path = npz(tmp_path, labels=np.arange(4), train=VECTORS, test=VECTORS[:2])
     with pytest.raises(InputError, match=r"choose one with --array: train \(4, 3\), test \(2, 3\)$"):
         read(path)
     np.testing.assert_array_equal(read(path, array="test").vectors, VECTORS[:2])
 
 
-def test_an_array_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+def test_read_of_missing_array_lists_arrays(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no array 'trian'; choose with --array one of: labels, train"):
         read(npz(tmp_path, labels=np.arange(4), train=VECTORS), array="trian")
 
 
-def test_a_chosen_array_that_is_no_vectors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"its shape is \(4,\)"):
+def test_read_rejects_chosen_array_of_other_shape(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the shape is \(4,\)"):
         read(npz(tmp_path, labels=np.arange(4), train=VECTORS), array="labels")
 
 
-def test_an_archive_without_vectors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"it holds labels \(4,\)"):
+def test_read_rejects_archive_without_matrix(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the file holds labels \(4,\)"):
         read(npz(tmp_path, labels=np.arange(4)))
 
 
-def test_what_is_no_array_in_an_archive_is_passed_over(tmp_path: Path) -> None:
+def test_read_ignores_other_members_of_archive(tmp_path: Path) -> None:
     path = npz(tmp_path, train=VECTORS)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("README", "hello")
@@ -109,25 +109,25 @@ def test_what_is_no_array_in_an_archive_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "vectors.npz"])
-def test_nothing_is_unpickled(tmp_path: Path, name: str) -> None:
+def test_read_rejects_pickle(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(pickle.dumps(VECTORS))
     with pytest.raises(InputError, match="cannot be read"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize("save", [npy, lambda folder, array: npz(folder, objects=array)])
-def test_objects_are_not_loaded(tmp_path: Path, save: object) -> None:
+def test_read_rejects_object_array(tmp_path: Path, save: object) -> None:
     with pytest.raises(InputError, match=r"cannot be read .*Object arrays"):
         read(save(tmp_path, np.array([{}], dtype=object)))
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.jsonl", "a.jsonl.gz"])
-def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+def test_read_of_missing_file_names_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=rf"{name}:? cannot be read \(No such file"):
         read(tmp_path / name)
 
 
-def test_every_truncation_of_an_array_file_is_noticed(tmp_path: Path) -> None:
+def test_read_rejects_truncated_array_file(tmp_path: Path) -> None:
     for path in (npy(tmp_path, VECTORS), npz(tmp_path, train=VECTORS)):
         content = path.read_bytes()
         for length in range(0, len(content), 7):
@@ -136,34 +136,34 @@ def test_every_truncation_of_an_array_file_is_noticed(tmp_path: Path) -> None:
                 read(path)
 
 
-def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+def test_read_rejects_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"name a \.npy, \.npz, \.jsonl or \.jsonl\.gz file"):
         read(tmp_path / "vectors.csv")
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.jsonl"])
-def test_an_array_cannot_be_chosen_where_there_are_none(tmp_path: Path, name: str) -> None:
+def test_read_rejects_choice_of_array_without_archive(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"--array chooses an array of a \.npz file; leave it out"):
         read(tmp_path / name, array="train")
 
 
-def test_events_are_read_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_read_keeps_order_of_events(tmp_path: Path) -> None:
     packed = base64.b64encode(VECTORS[1].astype("<f4").tobytes()).decode()
     path = jsonl(
         tmp_path,
         event(VECTORS[0].tolist(), time_ms=5_000),
         {"stream": "s", "timestamp": "1970-01-01T00:00:02+00:00", "embedding_b64": packed},
     )
-    found = read(path)
-    np.testing.assert_array_equal(found.vectors, VECTORS[:2])
-    assert found.vectors.dtype == np.float32
-    assert found.times_ms is not None
-    assert found.times_ms.tolist() == [5_000, 2_000]
-    assert found.times_ms.dtype == np.int64
-    assert found.model_version is None
+    result = read(path)
+    np.testing.assert_array_equal(result.vectors, VECTORS[:2])
+    assert result.vectors.dtype == np.float32
+    assert result.times_ms is not None
+    assert result.times_ms.tolist() == [5_000, 2_000]
+    assert result.times_ms.dtype == np.int64
+    assert result.model_version is None
 
 
-def test_events_are_read_with_their_segments(tmp_path: Path) -> None:
+def test_read_returns_segments_of_events(tmp_path: Path) -> None:
     path = jsonl(
         tmp_path,
         event([1, 2], segments={"country": "de", "device": "tv"}),
@@ -174,13 +174,13 @@ def test_events_are_read_with_their_segments(tmp_path: Path) -> None:
     assert read(path, stream="s").segments == ({"country": "de", "device": "tv"}, {}, {"country": "fr"})
 
 
-def test_gzipped_events_are_read(tmp_path: Path) -> None:
+def test_read_decompresses_gzipped_events(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(event([1, 2])).encode()))
     np.testing.assert_array_equal(read(path).vectors, [[1, 2]])
 
 
-def test_a_truncated_gzip_file_is_noticed(tmp_path: Path) -> None:
+def test_read_rejects_truncated_gzip_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(event([1, 2])).encode() + b"\n")[:-5])
     with pytest.raises(InputError, match="cannot be read"):
@@ -196,30 +196,30 @@ def test_a_truncated_gzip_file_is_noticed(tmp_path: Path) -> None:
         (json.dumps(event([1, float("nan")])), "line 2: undecodable: "),
     ],
 )
-def test_a_bad_line_is_named_with_its_reason(tmp_path: Path, line: str, fault: str) -> None:
+def test_read_names_invalid_line_with_reason(tmp_path: Path, line: str, fault: str) -> None:
     with pytest.raises(InputError, match=rf"events\.jsonl, {fault}.*correct or remove the line"):
         read(jsonl(tmp_path, event([1, 2]), line))
 
 
-def test_one_of_several_streams_must_be_chosen(tmp_path: Path) -> None:
+def test_read_of_several_streams_needs_choice(tmp_path: Path) -> None:
     path = jsonl(tmp_path, event([1, 2], stream="b"), event([1, 2, 3], stream="a"), event([3, 4], stream="b"))
     with pytest.raises(InputError, match="line 2: a second stream; choose one with --stream: a, b"):
         read(path)
     np.testing.assert_array_equal(read(path, stream="b").vectors, [[1, 2], [3, 4]])
 
 
-def test_a_stream_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+def test_read_of_missing_stream_lists_streams(tmp_path: Path) -> None:
     path = jsonl(tmp_path, event([1, 2], stream="b"), event([1, 2], stream="a"))
-    with pytest.raises(InputError, match="no event of stream 'c'; the streams in it: a, b"):
+    with pytest.raises(InputError, match="no event of stream 'c'; streams in the file: a, b"):
         read(path, stream="c")
 
 
-def test_a_file_without_events_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no event; the streams in it: none"):
+def test_read_rejects_file_without_events(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no event; streams in the file: none"):
         read(jsonl(tmp_path))
 
 
-def test_one_of_several_model_versions_must_be_chosen(tmp_path: Path) -> None:
+def test_read_of_several_model_versions_needs_choice(tmp_path: Path) -> None:
     path = jsonl(
         tmp_path,
         event([1, 2], model_version="v1"),
@@ -236,17 +236,17 @@ def test_one_of_several_model_versions_must_be_chosen(tmp_path: Path) -> None:
         read(jsonl(tmp_path, event([1, 2], model_version="v1")), stream="s", model_version="v3")
 
 
-def test_the_version_that_events_name_is_found_after_events_that_name_none(tmp_path: Path) -> None:
+def test_read_takes_model_version_from_later_event(tmp_path: Path) -> None:
     assert read(jsonl(tmp_path, event([1, 2]), event([1, 2], model_version="v1"))).model_version == "v1"
 
 
-def test_vectors_of_several_lengths_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 2: 3 numbers in the embedding, and 2 in those before"):
+def test_read_rejects_vectors_of_different_lengths(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2: the embedding has 3 numbers, and the events before have 2"):
         read(jsonl(tmp_path, event([1, 2]), event([1, 2, 3])))
 
 
-def test_progress_is_told_while_events_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_reports_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROGRESS_EVENTS", 2)
-    told = io.StringIO()
-    read_vectors(jsonl(tmp_path, *[event([1, 2])] * 5), progress=told.write)
-    assert told.getvalue() == "2 events read4 events read"
+    output = io.StringIO()
+    read_vectors(jsonl(tmp_path, *[event([1, 2])] * 5), progress=output.write)
+    assert output.getvalue() == "2 events read4 events read"

@@ -14,15 +14,14 @@ from driftgauge.baseline.windows import (
     measure_dependence,
     measure_segments,
     observe,
+    report_ratio,
     split_windows,
-    tell_ratio,
 )
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
+from tests.baseline.builders import HOUR_MS, silent
 
-HOUR_MS = 3_600_000
 
-
-def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
+def test_traffic_aligns_windows_to_epoch() -> None:
     times_ms = np.array([5 * HOUR_MS, 2 * HOUR_MS - 1, 2 * HOUR_MS, 3 * HOUR_MS - 1, HOUR_MS], dtype=np.int64)
     traffic = Traffic.of(times_ms, HOUR_MS)
     assert traffic.numbers.tolist() == [2, 0, 1, 1, 0]
@@ -35,7 +34,7 @@ def test_windows_are_aligned_to_the_epoch_and_numbered_without_gaps() -> None:
     share=st.floats(0.05, 0.5),
     seed=st.integers(0, 2**40),
 )
-def test_no_window_is_cut_and_the_target_is_met_to_half_a_window(
+def test_split_windows_keeps_windows_whole_and_meets_target(
     sizes: list[int], share: float, seed: int
 ) -> None:
     # In an order that has nothing to do with the windows.
@@ -56,7 +55,7 @@ def test_no_window_is_cut_and_the_target_is_met_to_half_a_window(
     assert first_alone or abs(len(fitted) - target) <= max(sizes) / 2
 
 
-def test_the_split_is_random_and_repeatable() -> None:
+def test_split_windows_is_random_and_repeatable() -> None:
     traffic = Traffic(np.repeat(np.arange(LEAST_WINDOWS), 10), HOUR_MS)
     splits = [split_windows(traffic, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
     first, again, other = (split[0].tolist() for split in splits if split is not None)
@@ -64,13 +63,13 @@ def test_the_split_is_random_and_repeatable() -> None:
     assert first != other
 
 
-def test_too_few_windows_are_not_split() -> None:
+def test_split_windows_of_too_few_windows_returns_none() -> None:
     numbers = np.repeat(np.arange(LEAST_WINDOWS - 1), 10)
     assert split_windows(Traffic(numbers, HOUR_MS), 100, 0) is None
 
 
 def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:
-    """Windows of bursts, each of so many equal vectors: their windows, clusters and vectors."""
+    """Windows of bursts, each of `length` equal vectors: their windows, clusters and vectors."""
     size = windows * bursts
     ids = random.choice(6, size, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
     vectors = random.normal(size=(size, 4)) * [3, 2, 1, 0.5] + ids[:, None]
@@ -80,11 +79,11 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
 
 def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> OverdispersionEstimator:
     rows = np.arange(len(vectors))
-    found = moments(vectors, rows)
-    return observe(numbers, ids, project(vectors, rows, found) / np.sqrt(found.variances), 6)
+    reference = moments(vectors, rows)
+    return observe(numbers, ids, project(vectors, rows, reference) / np.sqrt(reference.variances), 6)
 
 
-def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 
     class Recorder:
@@ -101,7 +100,7 @@ def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pyte
     numbers, ids, vectors = drawn(np.random.default_rng(0), 5, 40, 1)
     numbers = np.where(numbers == 2, 1, numbers)  # of unequal sizes, and numbers with a gap
     observed(numbers, ids, vectors)
-    found = moments(vectors, np.arange(200))
+    reference = moments(vectors, np.arange(200))
     assert len(calls) == 4
     for (counts, rest_counts, shift, rest), number in zip(calls, (0, 1, 3, 4), strict=True):
         inside = numbers == number
@@ -110,11 +109,11 @@ def test_each_window_is_compared_with_the_reference_without_it(monkeypatch: pyte
         assert rest == (~inside).sum()
         difference = vectors[inside].mean(axis=0, dtype=float) - vectors[~inside].mean(axis=0, dtype=float)
         np.testing.assert_allclose(
-            shift, found.components @ difference / np.sqrt(found.variances), rtol=1e-4, atol=1e-6
+            shift, reference.components @ difference / np.sqrt(reference.variances), rtol=1e-4, atol=1e-6
         )
 
 
-def test_windows_of_fewer_than_five_events_a_cluster_are_left_out() -> None:
+def test_observe_leaves_out_small_windows() -> None:
     sizes = [29, 30, 1, 400, 7]
     numbers = np.repeat(np.arange(5), sizes)
     ids = np.arange(len(numbers)) % 6
@@ -123,25 +122,25 @@ def test_windows_of_fewer_than_five_events_a_cluster_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 4])
-def test_the_dispersion_of_bursts_is_found_though_windows_are_part_of_the_reference(length: int) -> None:
+def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int) -> None:
     # 60 estimates from 20 windows each: their mean is known to 2 %. Compared with a reference that
     # contains the window, and as if it did not, they would come out 10 % low.
-    found = []
+    estimates = []
     for seed in range(60):
         overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).overdispersion()
         assert overdispersion is not None
-        found.append(overdispersion.counts)
-    assert np.mean(found) == pytest.approx(length, rel=0.06)
+        estimates.append(overdispersion.counts)
+    assert np.mean(estimates) == pytest.approx(length, rel=0.06)
 
 
-def test_independent_events_are_found_to_be_independent() -> None:
+def test_observe_of_independent_events_estimates_about_one() -> None:
     overdispersion = observed(*drawn(np.random.default_rng(1), 200, 60, 1)).overdispersion()
     assert overdispersion is not None
     assert overdispersion.counts < 1.15
     assert np.linalg.eigvalsh(overdispersion.means)[-1] < 1.4
 
 
-def told(
+def measure_with_line(
     traffic: Traffic | None, windows: OverdispersionEstimator | None
 ) -> tuple[Overdispersion | None, str]:
     lines: list[str] = []
@@ -150,16 +149,16 @@ def told(
     return overdispersion, lines[0]
 
 
-def test_a_overdispersion_that_is_known_is_told() -> None:
+def test_measure_dependence_reports_known_overdispersion() -> None:
     numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
-    overdispersion, line = told(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
+    overdispersion, line = measure_with_line(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
     assert overdispersion is not None
     assert line.startswith(
         f"50 windows of 1h held out: counts vary {overdispersion.counts:.2f} times as much"
     )
 
 
-def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
+def test_measure_dependence_warns_with_reason_and_remedy() -> None:
     few = Traffic(np.repeat(np.arange(7), 10), HOUR_MS)
     uneven = Traffic(np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)), 60_000)
     share = 400 / len(uneven.numbers)
@@ -167,11 +166,11 @@ def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
     small = observed(numbers, ids, vectors)
     for traffic, windows, reason, remedy in (
         (None, None, "the vectors have no times", "fit on events with timestamps"),
-        (few, None, f"of 7 windows of 1h, and {LEAST_WINDOWS} are needed", "a shorter --window"),
+        (few, None, f"of 7 windows of 1h; {LEAST_WINDOWS} are needed", "a shorter --window"),
         (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
-        (few, small, f"held out {MIN_WINDOWS - 1} have 30 events or more", "a longer --window"),
+        (few, small, f"{MIN_WINDOWS - 1} held-out windows of 1h have 30 events or more", "a longer --window"),
     ):
-        overdispersion, line = told(traffic, windows)
+        overdispersion, line = measure_with_line(traffic, windows)
         assert overdispersion is None
         assert line.startswith("warning: ")
         assert "p-values will not be calibrated for bursts" in line
@@ -179,24 +178,20 @@ def test_what_is_not_known_is_a_warning_with_its_reason_and_remedy() -> None:
         assert remedy in line
 
 
-def test_a_reference_is_measured_by_the_events_of_a_typical_window() -> None:
+def test_report_ratio_warns_below_twenty_times_median_window() -> None:
     traffic = Traffic(np.repeat(np.arange(3), [10, 100, 5_000]), HOUR_MS)
     lines: list[str] = []
-    tell_ratio(traffic, 2_000, lines.append)
-    tell_ratio(traffic, 1_999, lines.append)
+    report_ratio(traffic, 2_000, lines.append)
+    report_ratio(traffic, 1_999, lines.append)
     assert lines[0] == (
         "windows of 1h hold 100 events (the median), and the reference counts 20.0 times as many"
     )
     assert lines[1].startswith("warning: windows of 1h hold 100 events")
     assert "below 20 times" in lines[1]
-    assert "give more events, or judge shorter windows" in lines[1]
+    assert "give more events, or use shorter windows" in lines[1]
 
 
-def silent(_: str) -> None:
-    raise AssertionError("nothing was to be told")
-
-
-def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean() -> None:
+def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     random = np.random.default_rng(0)
     windows, bursts = 60, 30
     numbers = np.repeat(np.arange(windows), bursts * 5)
@@ -207,28 +202,28 @@ def test_a_segments_overdispersion_is_that_of_its_own_events_about_its_own_mean(
         own, np.repeat(random.integers(3, size=windows * bursts), 5), random.integers(3, size=len(numbers))
     )
     mixing = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
-    along = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
+    coordinates = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
     parts = [Members("k", "a", own), Members("k", "other", ~own)]
-    segments = reference_segments(parts, ids, along, 3, silent)
-    found, rest = measure_segments(segments, parts, numbers, ids, along, 3, silent)
-    assert found.overdispersion is not None
-    assert rest.overdispersion is not None
-    assert found.overdispersion.windows == windows
-    assert found.overdispersion.counts == pytest.approx(5, rel=0.25)
-    assert np.diag(found.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
-    assert rest.overdispersion.counts < 1.3
+    segments = reference_segments(parts, ids, coordinates, 3, silent)
+    own_segment, other_segment = measure_segments(segments, parts, numbers, ids, coordinates, 3, silent)
+    assert own_segment.overdispersion is not None
+    assert other_segment.overdispersion is not None
+    assert own_segment.overdispersion.windows == windows
+    assert own_segment.overdispersion.counts == pytest.approx(5, rel=0.25)
+    assert np.diag(own_segment.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
+    assert other_segment.overdispersion.counts < 1.3
 
 
-def test_of_a_segment_with_too_few_windows_the_overdispersion_is_not_known() -> None:
+def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
     random = np.random.default_rng(0)
     numbers = np.repeat(np.arange(MIN_WINDOWS), 15)
-    ids, along = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
+    ids, coordinates = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
     lines: list[str] = []
     parts = [Members("k", "a", numbers > 0)]
-    segments = reference_segments(parts, ids, along, 3, silent)
-    (found,) = measure_segments(segments, parts, numbers, ids, along, 3, lines.append)
-    assert found.overdispersion is None
+    segments = reference_segments(parts, ids, coordinates, 3, silent)
+    (segment,) = measure_segments(segments, parts, numbers, ids, coordinates, 3, lines.append)
+    assert segment.overdispersion is None
     assert lines == [
-        "segment k=a has 15 events or more in 19 of the windows held out, and 20 are needed: its events are "
-        "taken to be as related as all of them, and its p-values are not calibrated"
+        "segment k=a has 15 events or more in 19 held-out windows; 20 are needed: the overdispersion of the "
+        "whole stream is used, and the segment's p-values are not calibrated"
     ]

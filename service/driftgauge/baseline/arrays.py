@@ -22,7 +22,7 @@ LAYOUT: dict[str, tuple[str, str]] = {
     "variances": ("float64", "r"),
 }
 
-# Groups of arrays that are there all together or not at all.
+# Optional groups of arrays: a file holds all arrays of a group, or none.
 DEPENDENCE: dict[str, tuple[str, str]] = {
     "dependence_counts": ("float64", "1"),
     "dependence_means": ("float64", "rr"),
@@ -37,10 +37,10 @@ SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_means": ("float64", "sr"),
 }
 
-# Unit length to within what normalising in float32 leaves open.
+# Normalising in float32 leaves lengths this close to 1.
 UNIT_TOLERANCE = 1e-4
 
-# Of a matrix that is symmetric but for rounding.
+# Rounding leaves a symmetric matrix this asymmetric, relative to its largest entry.
 SYMMETRY_TOLERANCE = 1e-9
 
 
@@ -48,14 +48,14 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     """Check names, dtypes and shapes; return the length of each axis of the layout.
 
     Raises:
-        BaselineError: The arrays cannot be those of a baseline.
+        BaselineError: A name, dtype or shape does not fit the layout.
     """
     layout = LAYOUT
     for group in (DEPENDENCE, SEGMENTS):
         if group.keys() & arrays.keys():
             layout = layout | group
     if arrays.keys() != layout.keys():
-        msg = f"it holds the arrays {', '.join(sorted(arrays))}, and should hold {', '.join(layout)}"
+        msg = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
         raise BaselineError(msg)
     sizes = {"1": 1}
     for name, (dtype, axes) in layout.items():
@@ -65,16 +65,16 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         expected = tuple(sizes.get(axis) for axis in axes)
         if array.dtype != dtype or array.shape != expected or 0 in expected:
             shape = ", ".join(f"{axis}={sizes.get(axis, '?')}" for axis in axes)
-            msg = f"array {name} is {array.dtype} of shape {array.shape}, and should be {dtype} ({shape})"
+            msg = f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype} ({shape})"
             raise BaselineError(msg)
     return sizes
 
 
 def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> None:
-    """Check that the values of well laid out arrays can be those of a baseline.
+    """Check the values of arrays that fit the layout.
 
     Raises:
-        BaselineError: They cannot.
+        BaselineError: A value violates a constraint; the message states the constraint.
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -83,10 +83,13 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
     lengths = np.linalg.norm(arrays["centroids"].astype(np.float64), axis=1)
     requirements = {
         "the counts must not be negative": (arrays["counts"] >= 0).all(),
-        "the quantile levels must grow within 0 to 1, and have 0.5 and 0.99 among them": (
-            _grows(arrays["quantile_levels"], 0, 1) and np.isin((0.5, 0.99), arrays["quantile_levels"]).all()
+        "the quantile levels must increase within 0 to 1 and include 0.5 and 0.99": (
+            _is_increasing(arrays["quantile_levels"], 0, 1)
+            and np.isin((0.5, 0.99), arrays["quantile_levels"]).all()
         ),
-        "the distance quantiles must grow from 0 or more": _grows(arrays["distance_quantiles"], 0, np.inf),
+        "the distance quantiles must be 0 or more and increase": _is_increasing(
+            arrays["distance_quantiles"], 0, np.inf
+        ),
         "the variances must be positive": (arrays["variances"] > 0).all(),
         "the centroids of the cosine metric must be of unit length": (
             metric is not DistanceMetric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
@@ -94,26 +97,29 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
     }
     if arrays.keys() >= DEPENDENCE.keys():
         requirements |= {
-            "the overdispersion must be of at least one window": arrays["dependence_windows"][0] >= 1,
+            "the overdispersion must be measured on at least one window": arrays["dependence_windows"][0]
+            >= 1,
             "the overdispersion of the counts must be 1 or more": arrays["dependence_counts"][0] >= 1,
-            "the overdispersion of the means must be a covariance": _is_covariance(
+            "the overdispersion of the means must be a covariance matrix": _is_covariance(
                 arrays["dependence_means"]
             ),
         }
     if arrays.keys() >= SEGMENTS.keys():
         counts = arrays["segment_counts"]
         requirements |= {
-            "the counts of a segment must not be negative nor all zero": (
+            "the counts of a segment must not be negative or all zero": (
                 (counts >= 0).all() and counts.any(axis=1).all()
             ),
-            "the covariance of a segment must be one": _is_covariance(arrays["segment_covariances"]),
-            "the overdispersion of a segment must be of no window or more": (
+            "the covariance of a segment must be symmetric and positive definite": _is_covariance(
+                arrays["segment_covariances"]
+            ),
+            "the number of windows of a segment must not be negative": (
                 arrays["segment_dependence_windows"] >= 0
             ).all(),
             "the overdispersion of a segment's counts must be 1 or more": (
                 arrays["segment_dependence_counts"] >= 1
             ).all(),
-            "the overdispersion of a segment's means must be a covariance": _is_covariance(
+            "the overdispersion of a segment's means must be a covariance matrix": _is_covariance(
                 arrays["segment_dependence_means"]
             ),
         }
@@ -122,10 +128,10 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
             raise BaselineError(requirement)
 
 
-def _grows(array: NDArray[Any], lowest: float, highest: float) -> bool:
-    """Return whether the last axis never falls and stays within [lowest, highest]."""
-    within = (array >= lowest).all() and (array <= highest).all()
-    return bool(within and (np.diff(array, axis=-1) >= 0).all())
+def _is_increasing(array: NDArray[Any], lowest: float, highest: float) -> bool:
+    """Return whether values never decrease along the last axis and lie within [lowest, highest]."""
+    is_within = (array >= lowest).all() and (array <= highest).all()
+    return bool(is_within and (np.diff(array, axis=-1) >= 0).all())
 
 
 def _is_covariance(matrices: NDArray[np.float64]) -> bool:
@@ -133,6 +139,6 @@ def _is_covariance(matrices: NDArray[np.float64]) -> bool:
     scale = np.abs(matrices).max()
     if np.abs(matrices - np.swapaxes(matrices, -1, -2)).max() > SYMMETRY_TOLERANCE * scale:
         return False
-    values = np.linalg.eigvalsh(matrices)
-    # A value that is zero but for rounding is none.
-    return bool((values[..., 0] > np.finfo(np.float64).eps * values[..., -1]).all())
+    eigenvalues = np.linalg.eigvalsh(matrices)
+    # Rounding can turn a zero eigenvalue positive.
+    return bool((eigenvalues[..., 0] > np.finfo(np.float64).eps * eigenvalues[..., -1]).all())

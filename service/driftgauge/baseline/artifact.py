@@ -1,6 +1,6 @@
 """A frozen baseline and the safetensors file that holds it; `schemas/baseline.md` describes both.
 
-No scikit-learn here: the service loads baselines and has no use for the rest of it.
+This module does not import scikit-learn, because the service loads baselines but never fits them.
 """
 
 import json
@@ -30,39 +30,39 @@ from driftgauge.errors import BaselineError
 
 __all__ = ["Baseline", "BaselineMetadata", "load", "parse", "save", "serialize"]
 
-# The key of safetensors' own metadata; one key, because that map is written in no fixed order.
+# A single key of the safetensors metadata, because safetensors writes that map in no fixed order.
 HEADER_KEY = "driftgauge"
 
-# A file is read whole, so what a wrong or hostile one can cost is bounded. 2,000 centroids of
-# 16,384 floats take 131 MB; the header takes about 2 KiB, and with 64 segments of the longest names
-# that JSON can make of their characters 225 KiB.
+# Files are read whole, so these limits bound the memory that a wrong or hostile file takes. 2,000
+# centroids of 16,384 floats take 131 MB. A header takes about 2 KiB, or 225 KiB with 64 segments whose
+# names are the longest possible and fully escaped in JSON.
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_HEADER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """A frozen baseline; one that exists is consistent.
+    """A frozen baseline, checked for consistency on creation.
 
     Attributes:
         metadata: The metadata of the baseline.
-        centroids: (k, d) float32, what events are assigned to.
-        counts: (k,) int64, the reference histogram, of vectors the centroids were not fitted on.
-        quantile_levels: (q,) float64, growing, between 0 and 1, with 0.5 and 0.99 among them.
+        centroids: (k, d) float32; the service assigns events to the nearest one.
+        counts: (k,) int64, the reference histogram, of vectors that the centroids were not fitted on.
+        quantile_levels: (q,) float64, increasing, between 0 and 1, including 0.5 and 0.99.
         distance_quantiles: (k, q) float32, row j the quantiles of the distance between centroid j
             and its reference vectors: the Euclidean distance, or 1 - cosine under that metric.
-        mean: (d,) float64, of the reference vectors as they came, whatever the metric.
+        mean: (d,) float64, of the reference vectors, not normalised under either metric.
         components: (r, d) float32, unit principal components of the same vectors, the leading first.
         variances: (r,) float64, positive, the variance along each component.
-        overdispersion: What related events add to the variation of windows; None where it is not known.
-        segments: What the events of each segment are compared with; at most 64.
+        overdispersion: The overdispersion of windows of related events; None where it is not known.
+        segments: The reference of each segment; at most 64.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the length of the windows behind the
-            overdispersion, the segments' names and all arrays; not the seed, the count fitted on, the
-            library versions or the time of creation, so the same fit made twice has one identity.
+            overdispersion, the segments' names and all arrays. The seed, the fitted count, the library
+            versions and the time of creation are left out, so repeating a fit gives the same identity.
 
     Raises:
-        BaselineError: The parts do not fit each other.
+        BaselineError: The parts contradict each other.
     """
 
     metadata: BaselineMetadata
@@ -81,23 +81,24 @@ class Baseline:
         metadata, arrays = self.metadata, _arrays(self)
         sizes = check_layout(arrays)
         check_values(arrays, self.centroids.metric)
-        said = (metadata.metric, metadata.clusters, metadata.dimension, metadata.reference_count)
-        held = (self.centroids.metric, sizes["k"], sizes["d"], int(self.counts.sum()))
-        if said != held:
-            msg = f"its metadata says (metric, clusters, dimension, reference count) {said}; it holds {held}"
+        stated = (metadata.metric, metadata.clusters, metadata.dimension, metadata.reference_count)
+        actual = (self.centroids.metric, sizes["k"], sizes["d"], int(self.counts.sum()))
+        if stated != actual:
+            msg = (
+                f"the metadata states (metric, clusters, dimension, reference count) {stated}, "
+                f"but the arrays have {actual}"
+            )
             raise BaselineError(msg)
         if (metadata.window_ms is None) != (self.overdispersion is None):
-            msg = (
-                "it must give the length of the windows that its overdispersion was measured on, and no other"
-            )
+            msg = "the metadata must state the length of windows if and only if the overdispersion is known"
             raise BaselineError(msg)
         if self.overdispersion is None and any(
             segment.overdispersion is not None for segment in self.segments
         ):
-            msg = "a segment's overdispersion is known, and not that of the whole"
+            msg = "the overdispersion of a segment is known, but that of the whole stream is not"
             raise BaselineError(msg)
         if sizes["r"] > MAX_COMPONENTS:
-            msg = f"it has {sizes['r']} components, and {MAX_COMPONENTS} are the most"
+            msg = f"the baseline has {sizes['r']} components; the maximum is {MAX_COMPONENTS}"
             raise BaselineError(msg)
         check_segments(self.segments, self.counts)
         parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
@@ -108,16 +109,16 @@ class Baseline:
 
     @property
     def radii(self) -> NDArray[np.float32]:
-        """(k,) float32, the distance within which 99 % of a cluster's reference vectors lie."""
+        """The 99 % quantiles of the distance between centroids and their vectors, (k,) float32."""
         return self.distances(0.99)
 
     def distances(self, level: float) -> NDArray[np.float32]:
-        """Return each cluster's quantile of the distance at one of the levels, (k,) float32."""
+        """Return each cluster's distance quantile at one of the quantile levels, (k,) float32."""
         return self.distance_quantiles[:, self.quantile_levels == level][:, 0]
 
 
 def save(baseline: Baseline, path: Path) -> None:
-    """Write a baseline; `path` holds either what it held before or all of the new file.
+    """Write a baseline atomically: on failure `path` keeps its old content.
 
     Raises:
         BaselineError: The file cannot be written.
@@ -125,11 +126,11 @@ def save(baseline: Baseline, path: Path) -> None:
     content = serialize(baseline)
     if len(content) > MAX_FILE_BYTES:
         msg = (
-            f"{path}: this baseline takes {len(content):,} bytes, more than the {MAX_FILE_BYTES:,} a file "
-            f"may have; fit fewer clusters"
+            f"{path}: the baseline takes {len(content):,} bytes; the maximum is {MAX_FILE_BYTES:,}; "
+            f"fit fewer clusters"
         )
         raise BaselineError(msg)
-    # Not tempfile: its files are private to the user, and the service may run as another.
+    # tempfile creates private files, and the service may run as another user.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         try:
@@ -146,7 +147,7 @@ def save(baseline: Baseline, path: Path) -> None:
 
 
 def serialize(baseline: Baseline) -> bytes:
-    """Return the bytes of a baseline's file."""
+    """Return the content of a baseline's file."""
     header = ArtifactHeader(
         format_version=FORMAT_VERSION,
         identity=baseline.identity,
@@ -157,7 +158,7 @@ def serialize(baseline: Baseline) -> bytes:
 
 
 def load(path: Path) -> Baseline:
-    """Read a baseline and verify all of it, its identity included.
+    """Return the baseline in a file, with its content and identity verified.
 
     Raises:
         BaselineError: The file is missing, damaged, altered or not a baseline.
@@ -173,37 +174,37 @@ def load(path: Path) -> Baseline:
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes, no more than a baseline may have."""
+    """Return the content of a file whose size and header size are within the limits."""
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        msg = f"larger than the {MAX_FILE_BYTES:,} bytes a baseline may have"
+        msg = f"the file is larger than {MAX_FILE_BYTES:,} bytes, the maximum for a baseline"
         raise BaselineError(msg)
     if int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES:
-        msg = f"not a baseline: its header would be larger than {MAX_HEADER_BYTES:,} bytes"
+        msg = f"not a baseline: the header is larger than {MAX_HEADER_BYTES:,} bytes"
         raise BaselineError(msg)
     return content
 
 
 def parse(content: bytes) -> Baseline:
-    """Return the baseline in a file's bytes, verified.
+    """Return the baseline in a file's content, verified.
 
     Raises:
-        BaselineError: They are damaged, altered or not a baseline's.
+        BaselineError: The content is damaged, altered or not a baseline.
     """
     try:
         arrays = load_tensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        msg = f"not a whole safetensors file: {error}"
+        msg = f"not a complete safetensors file: {error}"
         raise BaselineError(msg) from error
     header = _parse_header(content)
     sizes = check_layout(arrays)
     if len(header.segments) != sizes.get("s", 0):
-        msg = f"its header names {len(header.segments)} segments, and it holds {sizes.get('s', 0)}"
+        msg = f"the header names {len(header.segments)} segments, but the arrays hold {sizes.get('s', 0)}"
         raise BaselineError(msg)
     identity = identity_of(header.metadata, arrays, header.segments)
     if identity != header.identity:
-        msg = f"its content was altered: it says it is {header.identity}, and what it holds is {identity}"
+        msg = f"the content was altered: the header states {header.identity}, but the content has {identity}"
         raise BaselineError(msg)
     overdispersion = None
     if arrays.keys() >= DEPENDENCE.keys():
@@ -214,16 +215,16 @@ def parse(content: bytes) -> Baseline:
         SegmentReference(
             key=name.key,
             value=name.value,
-            counts=arrays["segment_counts"][place],
-            mean=arrays["segment_means"][place],
-            covariance=arrays["segment_covariances"][place],
+            counts=arrays["segment_counts"][index],
+            mean=arrays["segment_means"][index],
+            covariance=arrays["segment_covariances"][index],
             overdispersion=_overdispersion(
-                arrays["segment_dependence_windows"][place],
-                arrays["segment_dependence_counts"][place],
-                arrays["segment_dependence_means"][place],
+                arrays["segment_dependence_windows"][index],
+                arrays["segment_dependence_counts"][index],
+                arrays["segment_dependence_means"][index],
             ),
         )
-        for place, name in enumerate(header.segments)
+        for index, name in enumerate(header.segments)
     )
     return Baseline(
         metadata=header.metadata,
@@ -237,12 +238,12 @@ def parse(content: bytes) -> Baseline:
 def _overdispersion(
     windows: np.int64, counts: np.float64, means: NDArray[np.float64]
 ) -> Overdispersion | None:
-    """Return an overdispersion; that of no windows is not known."""
+    """Return the overdispersion, or None where it was measured on no windows."""
     return Overdispersion(int(windows), float(counts), means) if windows else None
 
 
 def _parse_header(content: bytes) -> ArtifactHeader:
-    """Return the header of bytes that safetensors has accepted."""
+    """Return the header of a valid safetensors file."""
     end = 8 + int.from_bytes(content[:8], "little")
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
     if text is None:
@@ -251,15 +252,15 @@ def _parse_header(content: bytes) -> ArtifactHeader:
     try:
         version = json.loads(text)["format_version"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        msg = "its header does not say in which format it is"
+        msg = "the header has no format version"
         raise BaselineError(msg) from error
     if version != FORMAT_VERSION:
-        msg = f"its format version is {version!r}, and this driftgauge reads version {FORMAT_VERSION}"
+        msg = f"the format version is {version!r}; this driftgauge reads version {FORMAT_VERSION}"
         raise BaselineError(msg)
     try:
         return ArtifactHeader.model_validate_json(text)
     except ValidationError as error:
-        msg = f"its header is not valid: {faults(error)}"
+        msg = f"the header is not valid: {faults(error)}"
         raise BaselineError(msg) from error
 
 
@@ -286,15 +287,19 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
             arrays["segment_dependence_means"] = np.stack([each.means for each in known])
         except ValueError as error:
-            msg = f"its segments do not fit each other: {error}"
+            msg = f"the arrays of the segments differ in shape: {error}"
             raise BaselineError(msg) from error
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _names(baseline: Baseline) -> tuple[SegmentName, ...]:
-    """Return the names of the segments in their order."""
+    """Return the names of the segments in their order.
+
+    Raises:
+        BaselineError: A key or value is empty or too long.
+    """
     try:
         return tuple(SegmentName(key=segment.key, value=segment.value) for segment in baseline.segments)
     except ValidationError as error:
-        msg = f"a segment cannot be named so: {faults(error)}"
+        msg = f"the name of a segment is not valid: {faults(error)}"
         raise BaselineError(msg) from error

@@ -1,4 +1,4 @@
-"""What vectors must be like before a baseline can be fitted on them, and how related they can be."""
+"""Validation of the vectors that a baseline is fitted on, and bounds of their overdispersion."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,21 @@ from driftgauge.errors import BaselineError
 
 __all__ = ["check_overdispersion", "check_vectors", "named", "or_fewer"]
 
-# Five vectors a cluster in each half, the usual least expectation for a chi-squared statistic.
+# Five vectors per cluster in each half, the usual minimum expectation for a chi-squared statistic.
 VECTORS_PER_CLUSTER = 10
 
 # Products and squares of larger values may not fit into float32.
 MAX_VALUE = 1e15
 
-# How many rows or clusters a message names.
+# The most rows or clusters that a message names.
 MAX_NAMED = 5
 
 
 def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceMetric) -> None:
-    """Refuse vectors that no baseline can be fitted on.
+    """Check that a baseline can be fitted on (n, d) float32 vectors.
 
     Raises:
-        BaselineError: With what would help.
+        BaselineError: No baseline can be fitted; the message states the remedy.
     """
     if clusters < 2:  # noqa: PLR2004
         msg = f"{clusters} clusters are too few to compare histograms; use --clusters 2 or more"
@@ -37,7 +37,7 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceM
         raise BaselineError(msg)
     for rows in blocks(np.arange(len(vectors))):
         block = vectors[rows]
-        # A comparison with NaN is false, so this finds what is not finite as well.
+        # Comparisons with NaN are false, so this finds NaN and infinity as well.
         unusable = ~(np.abs(block) <= MAX_VALUE).all(axis=1)
         if unusable.any():
             msg = (
@@ -58,35 +58,37 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceM
 
 
 def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
-    """Refuse an overdispersion that no windows of m vectors can have.
+    """Check that windows of m vectors can have an overdispersion.
 
     The distance of n of them from the others is at most one over the others' least share: 2 m + k, with
     half a vector added to each of k <= m clusters. Independent vectors have (k - 1) m / (n (m - n)), which
     is 4 / m or more. So the overdispersion of the counts stays below m^2; that of the means is below m,
-    for windows vary no more than their vectors.
+    because windows vary no more than their vectors.
 
     Raises:
-        BaselineError: With what is wrong.
+        BaselineError: No windows of m vectors can have this overdispersion.
     """
     if not MIN_WINDOWS <= overdispersion.windows <= count:
         msg = (
-            f"an overdispersion must be of {MIN_WINDOWS} windows or more, and at most one a vector; "
-            f"one is of {overdispersion.windows:,} windows and {count:,} vectors"
+            f"an overdispersion must be measured on {MIN_WINDOWS} windows or more, and on at most one window "
+            f"per vector; one was measured on {overdispersion.windows:,} windows of {count:,} vectors"
         )
         raise BaselineError(msg)
     most = max(overdispersion.counts, float(np.diag(overdispersion.means).max()))
     if most > float(count) ** 2:
-        msg = f"windows of {count:,} vectors cannot vary {most:g} times as much as of independent ones"
+        msg = (
+            f"windows of {count:,} vectors cannot vary {most:g} times as much as windows of independent ones"
+        )
         raise BaselineError(msg)
 
 
 def named(numbers: NDArray[np.intp], noun: str) -> str:
-    """Return such as "rows 3, 7, 9 and 12 more"."""
+    """Return the noun and the first numbers, such as "rows 3, 7, 9 and 12 more"."""
     first = ", ".join(str(number) for number in numbers[:MAX_NAMED])
     more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
     return f"{noun}s {first}{more}"
 
 
 def or_fewer(clusters: int) -> str:
-    """Return the remedy of asking for so many clusters, where two are left at least."""
+    """Return the remedy of at most this many clusters; empty for fewer than two."""
     return f", or use --clusters {clusters} or fewer" if clusters > 1 else ""

@@ -1,4 +1,4 @@
-"""Compare two baselines and rate how far results against them are comparable."""
+"""Comparison of two baselines: whether drift results against them are comparable."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,32 +14,32 @@ from driftgauge.core.statistics.power import Sensitivity
 
 __all__ = ["Comparability", "Comparison", "Match", "compare", "mean_distance"]
 
-# Half of the smallest drift worth finding, the floors below which the verdict calls no drift material.
+# Half of the smallest drift worth detecting: below these floors the verdict calls no drift material.
 MATERIAL_DIVERGENCE = 0.005
 MATERIAL_SHIFT = 0.025
 
-# How far apart two centroids may lie to be taken for the same cluster, in parts of the radius within
-# which half of a cluster's vectors lie. Of baselines fitted again, on CIFAR-10 embeddings and
-# handwritten digits in 5 to 50 clusters, those whose centroids all paired up so put 88 % or more of the
-# vectors into matching clusters (96 % in the middle), and the others 56 % or more (80 %).
+# The largest distance between matching centroids, as a fraction of the cluster's median distance. In
+# refits on CIFAR-10 embeddings and handwritten digits with 5 to 50 clusters, baselines whose centroids all
+# matched put at least 88 % of the vectors into matching clusters (median 96 %), the others at least 56 %
+# (median 80 %).
 MATCH_RADIUS = 0.35
 
 
 class Comparability(StrEnum):
-    """How far results against two baselines can be compared."""
+    """The comparability of results against two baselines."""
 
     SAME = "same"
-    """They have one identity."""
+    """Both have the same identity."""
     COMPARABLE = "comparable"
-    """Number by number: the centroids are the same, and the references differ by less than a drift."""
+    """Number by number: the centroids are equal, and the references differ by less than a drift."""
     RENUMBERED = "renumbered"
-    """Roughly: each centroid of the one lies next to one of the other's."""
+    """Roughly: each centroid of A matches one of B, under another number."""
     MOVED = "moved"
-    """Not: the clusters are the same or pair up, and the references differ as a drift would."""
+    """Not comparable: the clusters are equal or match, but the references differ by a drift."""
     REGROUPED = "regrouped"
-    """Not: the clusters are others."""
+    """Not comparable: the clusters differ."""
     INCOMPATIBLE = "incompatible"
-    """Not: the vectors lie in other spaces."""
+    """Not comparable: the embedding spaces differ."""
 
     @property
     def is_comparable(self) -> bool:
@@ -54,9 +54,9 @@ class Match:
     Attributes:
         cluster: A's cluster.
         nearest: B's cluster.
-        distance: How far their centroids lie apart: the Euclidean distance, or 1 - cosine.
-        ratio: The same in parts of the radius within which half of A's cluster lies; infinite where
-            that is 0 and the distance is not.
+        distance: The distance between their centroids: Euclidean, or 1 - cosine.
+        ratio: The distance as a fraction of the median distance in A's cluster; infinite where only the
+            median is 0.
     """
 
     cluster: int
@@ -67,18 +67,19 @@ class Match:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Baselines A and B side by side.
+    """The comparison of baselines A and B.
 
     Attributes:
         first: A.
         second: B.
-        comparability: What follows.
-        matches: Each of A's centroids with the nearest of B's; empty where they lie in other spaces.
-        mean_distance: How far B's mean lies from A's along A's components, as a Mahalanobis distance: in
-            A's standard deviations; None where they lie in other spaces.
-        mean_excess: Its square, less what two samples of one population would show.
-        js_divergence: Between their histograms, base 2; None where they have other centroids.
-        js_excess: The same, less what two samples of one population would show.
+        comparability: Whether results against A and B can be compared.
+        matches: Each of A's centroids with the nearest of B's; empty where the spaces differ.
+        mean_distance: The Mahalanobis distance between the means along A's components, in A's standard
+            deviations; None where the spaces differ.
+        mean_excess: The squared mean distance less its expectation without drift.
+        js_divergence: The Jensen-Shannon divergence of the histograms, base 2; None where the centroids
+            differ.
+        js_excess: The divergence less its expectation without drift.
     """
 
     first: Baseline
@@ -92,28 +93,30 @@ class Comparison:
 
     @property
     def pairs(self) -> int:
-        """How many of B's centroids are the nearest to one of A's."""
+        """The number of B's centroids that are the nearest to one of A's."""
         return len({match.nearest for match in self.matches})
 
 
 def compare(first: Baseline, second: Baseline) -> Comparison:
-    """Compare baseline B, the second, with A, the first."""
-    if _are_of_other_spaces(first, second):
+    """Return the comparison of baseline A, the first, with B, the second."""
+    if _have_different_spaces(first, second):
         return Comparison(first, second, Comparability.INCOMPATIBLE)
     matches = _match(first, second)
     shift = first.components.astype(np.float64) @ (second.mean - first.mean)
-    own, count = first.metadata.reference_count, second.metadata.reference_count
-    mean_null = MeanShiftNull(np.diag(first.variances), own, first.overdispersion)
-    mean_excess = mean_null.test(shift, count).excess
+    first_count, second_count = first.metadata.reference_count, second.metadata.reference_count
+    mean_null = MeanShiftNull(np.diag(first.variances), first_count, first.overdispersion)
+    mean_excess = mean_null.test(shift, second_count).excess
     divergence = excess = None
     if np.array_equal(first.centroids.values, second.centroids.values):
-        sensitivity = Sensitivity.of(first.metadata.clusters, len(first.variances), own, first.overdispersion)
+        sensitivity = Sensitivity.of(
+            first.metadata.clusters, len(first.variances), first_count, first.overdispersion
+        )
         divergence = float(js_contributions(second.counts, first.counts).sum())
-        excess = divergence - sensitivity.noise_floor(count)
+        excess = divergence - sensitivity.noise_floor(second_count)
     return Comparison(
         first,
         second,
-        _judge(first, second, matches, mean_excess, excess),
+        _rate(first, second, matches, mean_excess, excess),
         matches,
         mean_distance(first, shift),
         mean_excess,
@@ -127,7 +130,7 @@ def mean_distance(baseline: Baseline, shift: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.sum(np.square(shift) / baseline.variances)))
 
 
-def _are_of_other_spaces(first: Baseline, second: Baseline) -> bool:
+def _have_different_spaces(first: Baseline, second: Baseline) -> bool:
     """Return whether the embedding spaces differ; an unknown model version matches any."""
     versions = {first.metadata.model_version, second.metadata.model_version} - {None}
     return (
@@ -138,30 +141,34 @@ def _are_of_other_spaces(first: Baseline, second: Baseline) -> bool:
 
 
 def _match(first: Baseline, second: Baseline) -> tuple[Match, ...]:
-    """Return the nearest of B's centroids to each of A's; the metric is the same."""
-    own, others = (baseline.centroids.values.astype(np.float64) for baseline in (first, second))
+    """Return the nearest of B's centroids to each of A's; both have the same metric."""
+    own_centroids, other_centroids = (
+        baseline.centroids.values.astype(np.float64) for baseline in (first, second)
+    )
     matches = []
-    for cluster, (centroid, radius) in enumerate(zip(own, first.distances(0.5).tolist(), strict=True)):
+    for cluster, (centroid, radius) in enumerate(
+        zip(own_centroids, first.distances(0.5).tolist(), strict=True)
+    ):
         if first.metadata.metric is DistanceMetric.COSINE:
-            # Of unit length, so 1 - cosine is half the squared distance, which is exactly 0 for equals.
-            distances = np.square(others - centroid).sum(axis=1) / 2
+            # For unit vectors 1 - cosine is half the squared distance, which is exactly 0 for equal ones.
+            distances = np.square(other_centroids - centroid).sum(axis=1) / 2
         else:
-            distances = np.linalg.norm(others - centroid, axis=1)
+            distances = np.linalg.norm(other_centroids - centroid, axis=1)
         nearest = int(distances.argmin())
         distance = float(distances[nearest])
-        apart = distance / radius if radius > 0 else (np.inf if distance > 0 else 0.0)
-        matches.append(Match(cluster, nearest, distance, apart))
+        ratio = distance / radius if radius > 0 else (np.inf if distance > 0 else 0.0)
+        matches.append(Match(cluster, nearest, distance, ratio))
     return tuple(matches)
 
 
-def _judge(
+def _rate(
     first: Baseline,
     second: Baseline,
     matches: tuple[Match, ...],
     mean_excess: float,
     js_excess: float | None,
 ) -> Comparability:
-    """Return what follows for baselines of one space; `js_excess` is None where their centroids differ."""
+    """Return the comparability in one embedding space; `js_excess` is None where the centroids differ."""
     if first.identity == second.identity:
         return Comparability.SAME
     if js_excess is None:

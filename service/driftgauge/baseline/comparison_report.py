@@ -21,34 +21,34 @@ __all__ = ["as_json", "describe"]
 LINE_WIDTH = 110
 
 MEANINGS = {
-    Comparability.SAME: "It is the same baseline: results against A are results against B.",
+    Comparability.SAME: "A and B are the same baseline: results against A are results against B.",
     Comparability.COMPARABLE: (
         "Results against A and B can be compared number by number: the clusters are the same, and the "
         "references differ by less than a drift worth finding."
     ),
     Comparability.RENUMBERED: (
-        "Results against A and B can be compared roughly: the clusters are much the same under other "
-        "numbers. Translate the numbers by the table below; small differences between divergences say "
-        "nothing."
+        "Results against A and B can be compared roughly: the clusters match under other "
+        "numbers. Translate the numbers by the table below; small differences between divergences are "
+        "not meaningful."
     ),
     Comparability.MOVED: (
-        "Results against A and B cannot be compared: the clusters are the same or pair up, but the "
-        "references differ as much as by a drift worth finding, so divergences are measured from different "
-        "places. Only the shares of clusters can be compared."
+        "Results against A and B cannot be compared: the clusters are the same or match, but the "
+        "references differ by a drift worth finding, so divergences are measured from different "
+        "references. Only the shares of clusters can be compared."
     ),
     Comparability.REGROUPED: (
-        "Results against A and B cannot be compared: the clusters are others, so neither divergences nor "
-        "clusters mean the same. To compare over time, replay recorded events against one of them."
+        "Results against A and B cannot be compared: the clusters differ, so neither divergences nor "
+        "cluster numbers correspond. To compare over time, replay recorded events against one of them."
     ),
     Comparability.INCOMPATIBLE: (
-        "Results against A and B cannot be compared: their vectors lie in other spaces, of another "
+        "Results against A and B cannot be compared: their embedding spaces differ in "
         "dimension, metric or model version."
     ),
 }
 
 
 def describe(compared: Comparison, first: Path, second: Path) -> str:
-    """Return lines for a terminal: what follows, both baselines' facts, distances, matching centroids."""
+    """Return the report as text: comparability, facts, distances and matching centroids."""
     a, b = (_facts(baseline) for baseline in (compared.first, compared.second))
     width = max(map(len, a.values()))
     lines = [f"A  {first}", f"B  {second}", ""]
@@ -75,7 +75,7 @@ def describe(compared: Comparison, first: Path, second: Path) -> str:
 
 
 def as_json(compared: Comparison) -> dict[str, object]:
-    """Return the same as JSON values."""
+    """Return the report as JSON values."""
     return {
         "comparability": compared.comparability.value,
         "comparable": compared.comparability.is_comparable,
@@ -104,23 +104,27 @@ def _meaning(compared: Comparison) -> str:
     known = {"A": compared.first.overdispersion, "B": compared.second.overdispersion}
     unknown = [name for name, overdispersion in known.items() if overdispersion is None]
     if len(unknown) == 1 and compared.comparability is not Comparability.INCOMPATIBLE:
-        meaning += f" P-values against {unknown[0]} are not calibrated for bursts, and the other's are."
+        meaning += f" P-values against {unknown[0]} are not calibrated for bursts; the other P-values are."
     return meaning
 
 
 def _facts(baseline: Baseline) -> dict[str, str]:
-    """Return what of a baseline is set beside the other's."""
-    about, overdispersion, window_ms = baseline.metadata, baseline.overdispersion, baseline.metadata.window_ms
+    """Return the facts of a baseline that the report lists, by name."""
+    metadata, overdispersion, window_ms = (
+        baseline.metadata,
+        baseline.overdispersion,
+        baseline.metadata.window_ms,
+    )
     return {
         "identity": f"{baseline.identity[:19]}…",
-        "stream": about.stream,
-        "model version": about.model_version or "not given",
-        "dimension": f"{about.dimension:,}",
-        "metric": about.metric.value,
-        "clusters": f"{about.clusters:,}",
+        "stream": metadata.stream,
+        "model version": metadata.model_version or "not given",
+        "dimension": f"{metadata.dimension:,}",
+        "metric": metadata.metric.value,
+        "clusters": f"{metadata.clusters:,}",
         "components": f"{len(baseline.variances)}",
-        "vectors counted": f"{about.reference_count:,}",
-        "training set": "yes" if about.training_set else "no",
+        "vectors counted": f"{metadata.reference_count:,}",
+        "training set": "yes" if metadata.training_set else "no",
         "overdispersion": (
             "not known"
             if overdispersion is None or window_ms is None
@@ -131,45 +135,46 @@ def _facts(baseline: Baseline) -> dict[str, str]:
 
 
 def _record(baseline: Baseline) -> dict[str, object]:
-    """Return the same facts as JSON values."""
-    about, overdispersion = baseline.metadata, baseline.overdispersion
+    """Return the facts of a baseline as JSON values."""
+    metadata, overdispersion = baseline.metadata, baseline.overdispersion
     return {
         "identity": baseline.identity,
-        "stream": about.stream,
-        "model_version": about.model_version,
-        "dimension": about.dimension,
-        "metric": about.metric.value,
-        "clusters": about.clusters,
+        "stream": metadata.stream,
+        "model_version": metadata.model_version,
+        "dimension": metadata.dimension,
+        "metric": metadata.metric.value,
+        "clusters": metadata.clusters,
         "components": len(baseline.variances),
-        "reference_count": about.reference_count,
-        "training_set": about.training_set,
-        "window_ms": about.window_ms,
+        "reference_count": metadata.reference_count,
+        "training_set": metadata.training_set,
+        "window_ms": metadata.window_ms,
         "over_dispersion": None if overdispersion is None else overdispersion.counts,
         "segments": [{"key": segment.key, "value": segment.value} for segment in baseline.segments],
     }
 
 
 def _distances(compared: Comparison) -> dict[str, str]:
-    """Return how far the parts of the baselines lie apart, where they do and can."""
+    """Return the distances between the parts of the baselines, by name; empty for equal baselines."""
     if compared.comparability is Comparability.SAME:
         return {}
-    found = {}
+    sentences = {}
     if compared.mean_distance is not None and compared.mean_excess is not None:
-        found["means"] = (
+        sentences["means"] = (
             f"{compared.mean_distance:.4f} standard deviations apart along A's components; squared and less "
-            f"noise {compared.mean_excess:.5f}, where {MATERIAL_SHIFT} would be a drift"
+            f"noise {compared.mean_excess:.5f}, drift starts at {MATERIAL_SHIFT}"
         )
     if compared.js_divergence is not None and compared.js_excess is not None:
-        found["centroids"] = "the same"
-        found["histograms"] = (
-            f"JSD {compared.js_divergence:.5f}; less noise {compared.js_excess:.5f}, where "
-            f"{MATERIAL_DIVERGENCE} would be a drift"
+        sentences["centroids"] = "the same"
+        sentences["histograms"] = (
+            f"JSD {compared.js_divergence:.5f}; less noise {compared.js_excess:.5f}, "
+            f"drift starts at {MATERIAL_DIVERGENCE}"
         )
     elif compared.matches:
         ratios = [match.ratio for match in compared.matches]
-        found["centroids"] = (
-            f"the nearest of B's to A's are {np.median(ratios):.2f} of the p50 of A's cluster away in the "
-            f"middle and {max(ratios):.2f} at most, where {MATCH_RADIUS} is still a match; they are "
-            f"{compared.pairs} of B's {compared.second.metadata.clusters}"
+        sentences["centroids"] = (
+            f"the distance from A's to the nearest of B's, divided by the p50 of A's cluster, is "
+            f"{np.median(ratios):.2f} in the median and {max(ratios):.2f} at most, a match up to "
+            f"{MATCH_RADIUS}; {compared.pairs} of B's {compared.second.metadata.clusters} are the nearest to "
+            f"one of A's"
         )
-    return found
+    return sentences

@@ -1,4 +1,4 @@
-"""Fitting a baseline: centroids on one part of the vectors, everything counted on the other."""
+"""Fitting a baseline: centroids from one part of the vectors, all statistics from the held-out part."""
 
 import platform
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from driftgauge.baseline.windows import (
     measure_dependence,
     measure_segments,
     observe,
+    report_ratio,
     split_windows,
-    tell_ratio,
 )
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
@@ -31,9 +31,9 @@ from driftgauge.errors import BaselineError
 
 __all__ = ["Provenance", "fit_baseline", "split_indices"]
 
-# Half is held out. The noise floor of every window to come has the term 1/m in the number m of
-# vectors counted, so many belong there; centroids are means of thousands and settle long before
-# 100,000 vectors, so all above that are counted as well.
+# Half is held out, because the noise floor of every window has a term 1/m in the number m of reference
+# vectors. Centroids are means of thousands of vectors and settle long before 100,000, so the rest joins
+# the reference.
 FIT_SHARE = 0.5
 MAX_FIT = 100_000
 
@@ -42,12 +42,12 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Provenance:
-    """What is known of n vectors beside their values.
+    """The origin of n vectors: times, segments and use in training.
 
     Attributes:
-        traffic: When they came; None where that is not known.
-        members: Which of them belong to which segment.
-        training_set: Whether the model was trained on the very data behind them.
+        traffic: Their event-time windows; None where the times are not known.
+        members: The members of each segment.
+        training_set: Whether the model was trained on the data behind them.
     """
 
     traffic: Traffic | None = None
@@ -73,18 +73,18 @@ def fit_baseline(
     """Fit a baseline on (n, d) float32 vectors; the same input and seed give the same baseline.
 
     Args:
-        vectors: What the stream looks like when all is well, in any order.
-        stream: The stream whose events it will judge.
+        vectors: Vectors of the stream without drift, in any order.
+        stream: The stream whose events will be compared with the baseline.
         model_version: The version of the embedding model, where known.
         clusters: k, the number of clusters.
-        metric: What "nearest" means.
+        metric: The distance that assigns vectors to clusters.
         seed: The seed of the split and of k-means, 0 or more.
-        created_ms: Now, milliseconds since the epoch.
-        progress: Is told in a line what is being done, and what to be warned of.
-        provenance: What else is known of the vectors.
+        created_ms: The current time, milliseconds since the epoch.
+        progress: Receives a line for each step and each warning.
+        provenance: The times and segments of the vectors, and their use in training.
 
     Raises:
-        BaselineError: No sound baseline can be fitted; the message says what would help.
+        BaselineError: No sound baseline can be fitted; the message states the remedy.
     """
     check_vectors(vectors, clusters, metric)
     traffic = provenance.traffic
@@ -114,32 +114,32 @@ def fit_baseline(
             },
         )
     except ValidationError as error:
-        msg = f"the baseline cannot be named so: {faults(error)}"
+        msg = f"the metadata is not valid: {faults(error)}"
         raise BaselineError(msg) from error
     progress(
         f"fitting {clusters} clusters on {len(fit_rows):,} vectors of {vectors.shape[1]} floats; "
-        f"{len(reference_rows):,} others are held out to be counted"
+        f"{len(reference_rows):,} others are held out as the reference"
     )
-    # Threads add up their parts in another order than one would, which changes the last bits of
-    # the centroids, and with them the counts and the identity.
+    # The number of threads changes the order of summation, and with it the last bits of the centroids and
+    # the identity.
     with threadpool_limits(limits=1):
         centroids = find_centroids(vectors[fit_rows], clusters, metric, seed, progress)
-        progress("counting the vectors held out")
+        progress("counting the held-out vectors")
         ids, distances = _measure(centroids, vectors, reference_rows)
         counts = _count(ids, clusters)
         reference = moments(vectors, reference_rows)
-        along = project(vectors, reference_rows, reference)
+        coordinates = project(vectors, reference_rows, reference)
         numbers = windows = None
         if traffic is not None:
-            tell_ratio(traffic, len(reference_rows), progress)
+            report_ratio(traffic, len(reference_rows), progress)
             if by_windows is not None:
                 numbers = traffic.numbers[reference_rows]
-                windows = observe(numbers, ids, along / np.sqrt(reference.variances), clusters)
+                windows = observe(numbers, ids, coordinates / np.sqrt(reference.variances), clusters)
         overdispersion = measure_dependence(traffic, windows, clusters, progress)
-        segments = reference_segments(members, ids, along, clusters, progress)
-        # Where the whole has too few windows of enough events, so has each part of it.
+        segments = reference_segments(members, ids, coordinates, clusters, progress)
+        # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
-            segments = measure_segments(segments, members, numbers, ids, along, clusters, progress)
+            segments = measure_segments(segments, members, numbers, ids, coordinates, clusters, progress)
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed)
         progress(f"stability {stability_reading(stability)}")
@@ -161,9 +161,9 @@ def fit_baseline(
 
 
 def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split the row numbers 0 to count - 1 at random: the rows to fit on, the rows to count.
+    """Split the row numbers 0 to count - 1 at random: the rows to fit on, the reference rows.
 
-    Both are sorted: which rows they are is random, and the order says nothing.
+    Both are sorted.
     """
     shuffled = np.random.default_rng(seed).permutation(count)
     fitted = min(int(count * FIT_SHARE), MAX_FIT)
@@ -180,7 +180,7 @@ def _count(ids: NDArray[np.intp], clusters: int) -> NDArray[np.int64]:
     if (counts == 0).any():
         msg = (
             f"{named(np.flatnonzero(counts == 0), 'cluster')} of {clusters} hold none of the {len(ids):,} "
-            f"vectors held out; give more vectors{or_fewer(int(np.count_nonzero(counts)))}"
+            f"held-out vectors; give more vectors{or_fewer(int(np.count_nonzero(counts)))}"
         )
         raise BaselineError(msg)
     return counts
@@ -189,11 +189,11 @@ def _count(ids: NDArray[np.intp], clusters: int) -> NDArray[np.int64]:
 def _measure(
     centroids: Centroids, vectors: NDArray[np.float32], rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return the cluster of each of some rows, as the service would find it, and the distance to it."""
+    """Return the cluster of each row, as the service assigns it, and the distance to its centroid."""
     ids, distances = [], []
     for block in blocks(rows):
-        found = vectors[block]
-        nearest = centroids.assign(found)
+        block_vectors = vectors[block]
+        nearest = centroids.assign(block_vectors)
         ids.append(nearest)
-        distances.append(centroids.distances(found, nearest))
+        distances.append(centroids.distances(block_vectors, nearest))
     return np.concatenate(ids), np.concatenate(distances)

@@ -13,20 +13,21 @@ class BaselineMetadata(BaseModel):
     """The metadata of a baseline.
 
     Attributes:
-        stream: The stream whose events it judges.
-        model_version: The version of the embedding model it was fitted on, where known.
+        stream: The stream whose events are compared with the baseline.
+        model_version: The version of the embedding model, where known.
         dimension: d, the length of a vector.
         clusters: k, the number of clusters.
-        metric: What "nearest" means.
-        fitted_count: How many vectors the centroids were fitted on.
-        reference_count: How many others were counted: m, the sum of the histogram.
-        window_ms: The length of the windows on which the overdispersion was measured; None without one.
-        training_set: Whether the model was trained on the very data behind the vectors.
-        stability: How far other seeds of k-means agree on the clusters, as an adjusted Rand index, at
+        metric: The distance that assigns vectors to clusters.
+        fitted_count: The number of vectors that the centroids were fitted on.
+        reference_count: m, the number of reference vectors, which is the sum of the histogram.
+        window_ms: The length of the windows on which the overdispersion was measured; None where the
+            overdispersion is not known.
+        training_set: Whether the model was trained on the data behind the vectors.
+        stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.
         seed: The seed of the split and of k-means.
-        created_ms: When it was fitted, milliseconds since the epoch, UTC.
-        versions: The version of each library that took part.
+        created_ms: The time of the fit, milliseconds since the epoch, UTC.
+        versions: The version of each library used in the fit.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -47,7 +48,7 @@ class BaselineMetadata(BaseModel):
 
 
 class SegmentName(BaseModel):
-    """Which events a segment holds: those that give this key this value."""
+    """The key and value that the events of a segment share."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -56,13 +57,13 @@ class SegmentName(BaseModel):
 
 
 class ArtifactHeader(BaseModel):
-    """The JSON text in the head of a baseline's file.
+    """The JSON text in the header of a baseline's file.
 
     Attributes:
-        format_version: Which format the file is in.
-        identity: The identity of the baseline in it.
+        format_version: The version of the file format.
+        identity: The identity of the baseline.
         metadata: The metadata of the baseline.
-        segments: The names of its segments, in the order of their arrays.
+        segments: The names of the segments, in the order of their arrays.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -74,7 +75,7 @@ class ArtifactHeader(BaseModel):
 
 
 def faults(error: ValidationError) -> str:
-    """Return what a pydantic model found wrong, in one line."""
+    """Return the faults that a pydantic model found, in one line."""
     return "; ".join(
         f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
     )

@@ -1,4 +1,4 @@
-"""Mean and leading principal components of many vectors, in one small block of memory."""
+"""Mean and leading principal components of many vectors, computed in blocks to bound memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from driftgauge.errors import BaselineError
 
 __all__ = ["Moments", "blocks", "moments", "project"]
 
-# Rows handled at once: 8,192 of 1,024 floats take 64 MiB in float64.
+# Rows per block: 8,192 of 1,024 floats take 64 MiB in float64.
 BLOCK_ROWS = 8_192
 
 
@@ -21,8 +21,8 @@ class Moments:
 
     Attributes:
         mean: (d,) float64.
-        components: (r, d) float32, unit principal components, the leading first; of the two signs
-            the one that makes the largest entry positive.
+        components: (r, d) float32, unit principal components, the leading first, with the
+            sign that makes the largest entry positive.
         variances: (r,) float64, the variance along each component.
     """
 
@@ -32,7 +32,7 @@ class Moments:
 
 
 def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    """Yield row numbers in blocks, so that a copy of the rows stays small."""
+    """Yield the row numbers in blocks, which bounds the memory for copies of the rows."""
     for start in range(0, len(rows), BLOCK_ROWS):
         yield rows[start : start + BLOCK_ROWS]
 
@@ -40,8 +40,8 @@ def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
     """Return the moments of some rows of (n, d) float32 vectors, summed in float64.
 
-    There are min(32, d, rank) components; a direction in which the vectors vary no more than
-    rounding to float32 makes them vary does not count towards the rank.
+    There are min(32, d, rank) components; a direction in which the vectors vary by no more than
+    float32 rounding does not count towards the rank.
 
     Raises:
         BaselineError: The rows do not vary.
@@ -61,14 +61,14 @@ def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
     )
     rank = min(MAX_COMPONENTS, int((variances > rounding).sum()))
     if rank == 0:
-        msg = "the vectors do not vary by more than float32 rounds; give vectors that differ"
+        msg = "the vectors do not vary by more than float32 rounding; give vectors that differ"
         raise BaselineError(msg)
     directions = directions[:rank]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     return Moments(mean, (directions * np.sign(largest)).astype(np.float32), variances[:rank].copy())
 
 
-def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], found: Moments) -> NDArray[np.float64]:
-    """Return the places of m rows along the r components, relative to the mean, (m, r) float64."""
-    components = found.components.T.astype(np.float64)
-    return np.concatenate([(vectors[block] - found.mean) @ components for block in blocks(rows)])
+def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
+    """Return the coordinates of m rows along the r components, relative to the mean, (m, r) float64."""
+    components = reference.components.T.astype(np.float64)
+    return np.concatenate([(vectors[block] - reference.mean) @ components for block in blocks(rows)])

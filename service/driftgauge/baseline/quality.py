@@ -1,4 +1,4 @@
-"""What is good and what is weak about a baseline, in plain sentences."""
+"""Quality measures of a baseline, and notes on its weaknesses with their remedies."""
 
 import numpy as np
 
@@ -16,12 +16,12 @@ __all__ = [
 ]
 
 MIN_RATIO = 20
-"""How many times a window's events a reference should count. Noise goes with 1/n + 1/m, so from here on
-the reference's part is at most a twentieth of the window's."""
+"""The least ratio of reference vectors to a window's events. Noise is proportional to 1/n + 1/m, so at this
+ratio the reference adds at most a twentieth to the window's noise."""
 
-# A cluster is tiny where a window of 500 events expects fewer than five in it: with 10 to 20 clusters
-# about so many events let a distance of 0.1 be found, so these are windows that are judged, and five
-# is what tests on counts ask of a cell (W. G. Cochran, Biometrics 10, 1954).
+# A cluster is tiny where a window of 500 events expects fewer than five in it. With 10 to 20 clusters,
+# about 500 events are enough to detect a distance of 0.1, and tests on counts need five expected events in
+# each cell (W. G. Cochran, Biometrics 10, 1954).
 _WINDOW_COUNT = 500
 _LEAST_EXPECTED = 5
 _TINY_SHARE = _LEAST_EXPECTED / _WINDOW_COUNT
@@ -31,12 +31,12 @@ _TINY_SHARE = _LEAST_EXPECTED / _WINDOW_COUNT
 _GOOD = 0.8
 _MODERATE = 0.65
 
-# How many clusters a sentence names.
+# The most clusters that a sentence names.
 _MAX_NAMED = 8
 
 
 def largest_window(baseline: Baseline) -> int:
-    """Return the most events of a window that the reference still counts 20 times as many as."""
+    """Return the largest window, in events, for which the reference counts 20 times as many."""
     return baseline.metadata.reference_count // MIN_RATIO
 
 
@@ -46,12 +46,12 @@ def tiny_clusters(baseline: Baseline) -> list[int]:
 
 
 def largest_inflation(overdispersion: Overdispersion) -> float:
-    """Return how many times the variance of independent events the mean has, where that is most."""
+    """Return the largest overdispersion of the means over all directions."""
     return float(np.linalg.eigvalsh(overdispersion.means)[-1])
 
 
 def overdispersion_reading(overdispersion: Overdispersion) -> str:
-    """Return how much more windows vary for the events' being related."""
+    """Return a sentence on the variation of windows, relative to windows of independent events."""
     return (
         f"counts vary {overdispersion.counts:.2f} times as much as those of independent events, means up to "
         f"{largest_inflation(overdispersion):.2f} times"
@@ -59,39 +59,39 @@ def overdispersion_reading(overdispersion: Overdispersion) -> str:
 
 
 def stability_reading(stability: float) -> str:
-    """Return what the agreement of other seeds means."""
+    """Return the stability with its meaning in words."""
     if stability >= _GOOD:
-        meaning = "other seeds find much the same clusters"
+        meaning = "other seeds find almost the same clusters"
     elif stability >= _MODERATE:
-        meaning = "other seeds draw the borders of some clusters elsewhere"
+        meaning = "other seeds place some cluster borders differently"
     else:
-        meaning = "other seeds find other clusters"
+        meaning = "other seeds find different clusters"
     return f"{stability:.2f} (adjusted Rand index, 1 is the same clusters): {meaning}"
 
 
 def notes(baseline: Baseline) -> list[str]:
-    """Return what whoever relies on the baseline should know, each with what would help."""
-    about, found = baseline.metadata, []
-    if about.training_set:
-        found.append(
-            "The model was trained on this reference and has seen its inputs: with enough events, live data "
-            "may look different without any drift. Better fit on data that the model has not seen."
+    """Return the weaknesses of a baseline, each with its remedy."""
+    metadata, weaknesses = baseline.metadata, []
+    if metadata.training_set:
+        weaknesses.append(
+            "The model was trained on this reference: with enough events, live data may look different "
+            "without any drift. Fit on data that the model has not seen."
         )
     if baseline.overdispersion is None:
-        found.append(
-            "How far related events come together is not known: p-values are not calibrated for bursts, "
-            "which make clean windows look like drift. Better fit on events with timestamps, of many windows."
+        weaknesses.append(
+            "The overdispersion is not known: p-values are not calibrated for bursts of related events, "
+            "which make clean windows look like drift. Fit on events with timestamps from many windows."
         )
     if tiny := tiny_clusters(baseline):
         listed = ", ".join(map(str, tiny[:_MAX_NAMED])) + (", …" if len(tiny) > _MAX_NAMED else "")
-        found.append(
+        weaknesses.append(
             f"{len(tiny)} of the clusters are tiny ({listed}): a window of {_WINDOW_COUNT} events expects "
-            f"fewer than {_LEAST_EXPECTED} in each, which adds noise and hardly finds drift. Fewer clusters "
-            f"would help."
+            f"fewer than {_LEAST_EXPECTED} in each, which adds noise and detects little drift. Fit fewer "
+            f"clusters."
         )
-    if about.stability is not None and about.stability < _MODERATE:
-        found.append(
-            "The clusters depend on the seed: drift is seen, but which cluster moved says little, and a "
-            "baseline fitted again will have other clusters. Fewer clusters may be steadier."
+    if metadata.stability is not None and metadata.stability < _MODERATE:
+        weaknesses.append(
+            "The clusters depend on the seed: drift is detected, but the clusters that moved mean little, "
+            "and a baseline fitted again will have different clusters. Fewer clusters may be more stable."
         )
-    return found
+    return weaknesses

@@ -15,38 +15,38 @@ from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["as_json", "describe"]
 
-# Windows for which the noise floor is told.
+# Window sizes, in events, for which the report gives the noise floor.
 WINDOW_COUNTS = (100, 1_000, 10_000)
 
-# Of a terminal, for sentences.
+# The width to which sentences are wrapped.
 LINE_WIDTH = 110
 
 
 def describe(baseline: Baseline, path: Path) -> str:
-    """Return lines for a terminal: what the baseline is, what is weak about it, its segments and clusters."""
-    about = baseline.metadata
+    """Return the report as text: facts, notes on weaknesses, segments and clusters."""
+    metadata = baseline.metadata
     facts = {
         "identity": baseline.identity,
-        "stream": about.stream,
-        "model version": about.model_version or "not given",
-        "dimension": f"{about.dimension:,}",
-        "clusters": f"{about.clusters:,}, by {about.metric} distance",
-        "vectors": f"{about.fitted_count:,} fitted, {about.reference_count:,} others counted",
-        "training set": "yes" if about.training_set else "no",
+        "stream": metadata.stream,
+        "model version": metadata.model_version or "not given",
+        "dimension": f"{metadata.dimension:,}",
+        "clusters": f"{metadata.clusters:,}, by {metadata.metric} distance",
+        "vectors": f"{metadata.fitted_count:,} fitted, {metadata.reference_count:,} others counted",
+        "training set": "yes" if metadata.training_set else "no",
         "components": f"{len(baseline.variances)}",
-        "seed": f"{about.seed}",
-        "created": format_timestamp(about.created_ms),
-        "with": ", ".join(f"{name} {version}" for name, version in about.versions.items()),
+        "seed": f"{metadata.seed}",
+        "created": format_timestamp(metadata.created_ms),
+        "with": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
         "noise floor": ", ".join(
             f"{floor:.4f} at {int(count):,} events" for count, floor in _noise_floors(baseline).items()
         ),
         "windows": (
-            f"larger than {quality.largest_window(baseline):,} events are over 1/{quality.MIN_RATIO} of the "
+            f"up to {quality.largest_window(baseline):,} events are at most 1/{quality.MIN_RATIO} of the "
             f"vectors counted"
         ),
         "dependence": _overdispersion(baseline),
         "stability": (
-            "not measured" if about.stability is None else quality.stability_reading(about.stability)
+            "not measured" if metadata.stability is None else quality.stability_reading(metadata.stability)
         ),
     }
     lines = [str(path), *(_paragraph(f"  {name:<15}", value) for name, value in facts.items())]
@@ -55,13 +55,13 @@ def describe(baseline: Baseline, path: Path) -> str:
 
 
 def as_json(baseline: Baseline) -> dict[str, object]:
-    """Return the same as JSON values, the centroids, components and covariances left out."""
-    about = baseline.metadata
+    """Return the report as JSON values, without centroids, components and covariances."""
+    metadata = baseline.metadata
     total = int(baseline.counts.sum())
     return {
         "identity": baseline.identity,
-        **about.model_dump(mode="json", exclude={"clusters", "created_ms"}),
-        "created": format_timestamp(about.created_ms),
+        **metadata.model_dump(mode="json", exclude={"clusters", "created_ms"}),
+        "created": format_timestamp(metadata.created_ms),
         "components": len(baseline.variances),
         "noise_floor": _noise_floors(baseline),
         "largest_window": quality.largest_window(baseline),
@@ -98,7 +98,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
 
 
 def _paragraph(label: str, text: str) -> str:
-    """Return a text after its label, in lines of a terminal's width."""
+    """Return the label and the text, wrapped to the line width."""
     return textwrap.fill(
         text, LINE_WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False
     )
@@ -109,7 +109,7 @@ def _overdispersion(baseline: Baseline) -> str:
     if overdispersion is None or window_ms is None:
         return "not known"
     reading = quality.overdispersion_reading(overdispersion)
-    return f"{reading}; of {overdispersion.windows} windows of {format_duration(window_ms)}"
+    return f"{reading}; measured on {overdispersion.windows} windows of {format_duration(window_ms)}"
 
 
 def _dependence_as_json(overdispersion: Overdispersion | None) -> dict[str, object] | None:
@@ -123,7 +123,7 @@ def _dependence_as_json(overdispersion: Overdispersion | None) -> dict[str, obje
 
 
 def _segment_table(baseline: Baseline) -> list[str]:
-    """Return a line for each segment: how much of the whole it is, how far from it, and how bursty."""
+    """Return a line per segment: count, share, distances from the whole, and overdispersion."""
     if not baseline.segments:
         return []
     total = baseline.counts.sum()
@@ -132,16 +132,16 @@ def _segment_table(baseline: Baseline) -> list[str]:
     lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all   overdispersion"]
     for name, segment in zip(names, baseline.segments, strict=True):
         count = segment.counts.sum()
-        varies = "unknown" if segment.overdispersion is None else f"{segment.overdispersion.counts:.2f}"
+        inflation = "unknown" if segment.overdispersion is None else f"{segment.overdispersion.counts:.2f}"
         lines.append(
             f"  {name:<{width}} {count:>9,} {count / total:>7.2%} {_divergence(baseline, segment):>14.4f} "
-            f"{mean_distance(baseline, segment.mean):>15.3f} {varies:>17}"
+            f"{mean_distance(baseline, segment.mean):>15.3f} {inflation:>17}"
         )
     return lines
 
 
 def _cluster_table(baseline: Baseline) -> list[str]:
-    """Return a line for each cluster."""
+    """Return a line per cluster: count, share and distance quantiles."""
     counts = baseline.counts
     lines = ["", "  cluster     count   share   distance p50         p99"]
     for cluster, (count, median, p99) in enumerate(
@@ -154,14 +154,14 @@ def _cluster_table(baseline: Baseline) -> list[str]:
 
 
 def _divergence(baseline: Baseline, segment: SegmentReference) -> float:
-    """Return the base-2 divergence of a segment's histogram from the whole, of which it is a part."""
+    """Return the base-2 divergence between the histograms of a segment and of the whole stream."""
     return float(js_contributions(segment.counts, baseline.counts).sum())
 
 
 def _noise_floors(baseline: Baseline) -> dict[str, float]:
-    """Return the divergence to expect without any drift, by the events of a window."""
-    about = baseline.metadata
+    """Return the divergence expected without drift, by the number of events in a window."""
+    metadata = baseline.metadata
     sensitivity = Sensitivity.of(
-        about.clusters, len(baseline.variances), about.reference_count, baseline.overdispersion
+        metadata.clusters, len(baseline.variances), metadata.reference_count, baseline.overdispersion
     )
     return {str(count): sensitivity.noise_floor(count) for count in WINDOW_COUNTS}

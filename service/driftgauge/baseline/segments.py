@@ -1,4 +1,4 @@
-"""Segments of a stream's events, such as one country's: which there are, and what each is compared with."""
+"""Segments of a stream's events, such as those of one country: selection, members and references."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ __all__ = [
 ]
 
 MAX_SEGMENT_VALUES = 64
-"""The most segments of a baseline, over all keys and with every `other`: each is counted and exposed."""
+"""The most segments of a baseline, over all keys and including each `other`: each adds state and metrics."""
 
-# Five a cluster, as the histogram needs them, and five a component: a covariance of r components that
-# is estimated from hardly more than r vectors is none.
+# The histogram needs five vectors per cluster, and the covariance needs several times more vectors than
+# it has components.
 VECTORS_PER_AXIS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentChoice:
-    """The values of one key that get a segment of their own; all else is `other`."""
+    """The values of one key that get a segment each; all other events belong to `other`."""
 
     key: str
     values: tuple[str, ...]
@@ -39,12 +39,12 @@ class SegmentChoice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """Which of n vectors belong to a segment.
+    """The members of a segment among n vectors.
 
     Attributes:
         key: The segment's key.
         value: The segment's value.
-        rows: (n,) bool, true for its vectors.
+        rows: (n,) bool, true for members.
     """
 
     key: str
@@ -53,19 +53,19 @@ class Members:
 
     @property
     def name(self) -> str:
-        """As an operator writes it, "country=de"."""
+        """Key and value, such as "country=de"."""
         return f"{self.key}={self.value}"
 
     def of(self, chosen: NDArray[np.intp]) -> "Members":
-        """Return the members among some of the rows."""
+        """Return the members among the chosen rows."""
         return Members(self.key, self.value, self.rows[chosen])
 
 
 def parse_choice(text: str) -> SegmentChoice:
-    """Return what "country=de,fr" chooses.
+    """Return the choice that a text such as "country=de,fr" makes.
 
     Raises:
-        ValueError: It is not such a text, or names a value twice or `other`.
+        ValueError: The text has another form, or names a value twice or `other`.
     """
     key, separator, listed = text.partition("=")
     values = tuple(listed.split(","))
@@ -73,13 +73,13 @@ def parse_choice(text: str) -> SegmentChoice:
         msg = f"{text!r} does not choose segments; write a key and its values, such as country=de,fr"
         raise ValueError(msg)
     if max(map(len, (key, *values))) > MAX_TEXT:
-        msg = f"a key or value has more than the {MAX_TEXT} characters that an event's may have"
+        msg = f"a key or value is longer than {MAX_TEXT} characters, the maximum for an event"
         raise ValueError(msg)
     if len(set(values)) < len(values):
         msg = f"{text!r} names a value twice; name each once"
         raise ValueError(msg)
     if OTHER in values:
-        msg = f"{text!r}: what is not named is counted as {OTHER} in any case; leave it out"
+        msg = f"{text!r} names {OTHER}, which always counts the values not named; leave {OTHER} out"
         raise ValueError(msg)
     return SegmentChoice(key, values)
 
@@ -87,10 +87,10 @@ def parse_choice(text: str) -> SegmentChoice:
 def find_members(
     labels: Sequence[Mapping[str, str]] | None, choices: Collection[SegmentChoice]
 ) -> tuple[Members, ...]:
-    """Return which of n vectors belong to each chosen segment, and to `other` of each key.
+    """Return the members of each chosen segment and of each key's `other`, among n vectors.
 
     Raises:
-        InputError: These segments cannot be told apart; the message says what would help.
+        InputError: The choices conflict or are too many, or no labels exist; the message states the remedy.
     """
     if not choices:
         return ()
@@ -104,16 +104,17 @@ def find_members(
     total = sum(len(choice.values) + 1 for choice in choices)
     if total > MAX_SEGMENT_VALUES:
         msg = (
-            f"--segment names {total} segments, {OTHER} of each key among them, and {MAX_SEGMENT_VALUES} are "
-            f"the most; leave out the small ones, they are then counted as {OTHER}"
+            f"--segment names {total} segments, including {OTHER} of each key; the maximum is "
+            f"{MAX_SEGMENT_VALUES}; leave out small ones, which then count as {OTHER}"
         )
         raise InputError(msg)
     members = []
     for choice in choices:
-        number = {value: place for place, value in enumerate(choice.values)}
-        found = np.array([number.get(row.get(choice.key, OTHER), len(number)) for row in labels])
+        numbers = {value: number for number, value in enumerate(choice.values)}
+        assigned = np.array([numbers.get(row.get(choice.key, OTHER), len(numbers)) for row in labels])
         members += [
-            Members(choice.key, value, found == place) for place, value in enumerate((*choice.values, OTHER))
+            Members(choice.key, value, assigned == number)
+            for number, value in enumerate((*choice.values, OTHER))
         ]
     return tuple(members)
 
@@ -121,12 +122,12 @@ def find_members(
 def check_members(
     members: Iterable[Members], clusters: int, components: int, progress: Callable[[str], None]
 ) -> tuple[Members, ...]:
-    """Return the segments that have enough reference vectors: five a cluster and five a component.
+    """Return the segments with enough reference vectors: five per cluster and five per component.
 
-    `other` may have too few, and is then left out: nothing can be folded into it that is not.
+    An `other` with too few is left out, because no larger segment could take its events.
 
     Raises:
-        BaselineError: A segment that was asked for has too few.
+        BaselineError: A chosen segment has too few.
     """
     needed = VECTORS_PER_AXIS * max(clusters, components)
     kept, few = [], []
@@ -136,14 +137,14 @@ def check_members(
             kept.append(member)
         elif member.value == OTHER:
             progress(
-                f"segment {member.name} has {count:,} of the vectors held out, fewer than {needed:,}: its "
-                f"events will count in the whole only"
+                f"segment {member.name} has {count:,} held-out vectors, fewer than {needed:,}: its "
+                f"events count only in the whole stream"
             )
         else:
             few.append(f"{member.name} {count:,}")
     if few:
         msg = (
-            f"segments have too few of the vectors held out, and {needed:,} are needed of each: "
+            f"each segment needs {needed:,} held-out vectors, but some have fewer: "
             f"{', '.join(few)}; leave them out, so that they count as {OTHER}, or give more events"
         )
         raise BaselineError(msg)
@@ -153,32 +154,35 @@ def check_members(
 def reference_segments(
     members: Iterable[Members],
     ids: NDArray[np.intp],
-    along: NDArray[np.float64],
+    coordinates: NDArray[np.float64],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
-    """Return what the events of each segment are compared with.
+    """Return the reference of each segment.
 
     Args:
         members: The segments of m reference vectors.
-        ids: (m,), the cluster of each.
-        along: (m, r) float64, its place along the components, relative to the mean.
+        ids: (m,), the cluster of each vector.
+        coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
         clusters: k.
-        progress: Is told what is left out.
+        progress: Receives a line for each segment that is left out.
 
     Raises:
-        BaselineError: The vectors of a segment that was asked for do not vary along every component.
+        BaselineError: The vectors of a chosen segment do not vary along every component.
     """
     references = []
     for member in members:
-        own = along[member.rows]
+        own = coordinates[member.rows]
         covariance = np.atleast_2d(np.cov(own, rowvar=False))
         if np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance):
-            said = f"the vectors of segment {member.name} do not vary along every component"
+            message = f"the vectors of segment {member.name} do not vary along every component"
             if member.value != OTHER:
-                msg = f"{said}; leave it out, so that they count as {OTHER}, or give more varied events"
+                msg = (
+                    f"{message}; leave the segment out, so that its events count as {OTHER}, "
+                    f"or give more varied events"
+                )
                 raise BaselineError(msg)
-            progress(f"{said}: its events will count in the whole only")
+            progress(f"{message}: its events count only in the whole stream")
             continue
         counts = np.bincount(ids[member.rows], minlength=clusters).astype(np.int64)
         references.append(SegmentReference(member.key, member.value, counts, own.mean(axis=0), covariance))
@@ -186,23 +190,23 @@ def reference_segments(
 
 
 def check_segments(segments: Collection[SegmentReference], counts: NDArray[np.int64]) -> None:
-    """Refuse segments that cannot be told apart, or that are no part of a baseline's histogram.
+    """Check that segments have distinct names and are parts of a baseline's histogram.
 
     Args:
-        segments: Each with (k,) counts.
+        segments: The segments, each with (k,) counts.
         counts: (k,) int64, the baseline's histogram.
 
     Raises:
-        BaselineError: With what is wrong.
+        BaselineError: The segments are too many, share a name or exceed the histogram.
     """
     if len(segments) > MAX_SEGMENT_VALUES:
-        msg = f"it has {len(segments)} segments, and {MAX_SEGMENT_VALUES} are the most"
+        msg = f"the baseline has {len(segments)} segments; the maximum is {MAX_SEGMENT_VALUES}"
         raise BaselineError(msg)
     if len({(segment.key, segment.value) for segment in segments}) < len(segments):
-        msg = "two of its segments have the same key and value"
+        msg = "two segments have the same key and value"
         raise BaselineError(msg)
     for key in {segment.key for segment in segments}:
         counted = sum(segment.counts for segment in segments if segment.key == key)
         if (counted > counts).any():
-            msg = f"its segments by {key} hold more vectors of a cluster than it does"
+            msg = f"the segments by {key} hold more vectors of a cluster than the baseline"
             raise BaselineError(msg)

@@ -21,10 +21,10 @@ __all__ = ["VectorSet", "read_vectors"]
 # The axes of an array of vectors.
 MATRIX = 2
 
-# A line of progress every so many events, a few seconds apart.
+# Events between two lines of progress, which take a few seconds.
 PROGRESS_EVENTS = 100_000
 
-# How many bad rows an error names.
+# The most invalid rows that an error names.
 MAX_NAMED = 5
 
 
@@ -36,7 +36,7 @@ class VectorSet:
         vectors: (n, d) float32, finite; n and d at least 1.
         times_ms: (n,) int64, event times in milliseconds since the epoch; None where the file has none.
         model_version: The version of the embedding model, where the file or the caller names one.
-        segments: n, what each event can be told apart by; None where the file has no events.
+        segments: n mappings, the segment keys and values of each event; None where the file has no events.
     """
 
     vectors: NDArray[np.float32]
@@ -53,40 +53,40 @@ def read_vectors(
     model_version: str | None = None,
     progress: Callable[[str], None],
 ) -> VectorSet:
-    """Read the vectors of a file; its name says which kind it is.
+    """Return the vectors of a file; the suffix of the name determines the format.
 
     Args:
         path: A .npy, .npz, .jsonl or .jsonl.gz file.
-        array: Which array of a .npz file; needed if several could be meant.
-        stream: Which stream's events of a .jsonl file; needed if it has several.
-        model_version: Of a .jsonl file, read only events of this version or without one; otherwise
-            the version to note for the vectors.
-        progress: Is told in a line how far reading is, where it takes long.
+        array: The array of a .npz file; required if several arrays are two-dimensional.
+        stream: The stream to read from a .jsonl file; required if the file has several.
+        model_version: From a .jsonl file, read only events of this version or without one; for the other
+            formats, the version to record for the vectors.
+        progress: Receives a line for every 100,000 events read.
 
     Raises:
-        InputError: The file cannot be read or used; the message says where and what would help.
+        InputError: The file cannot be read or used; the message states the position and the remedy.
     """
     if array is not None and path.suffix != ".npz":
         msg = f"{path}: --array chooses an array of a .npz file; leave it out"
         raise InputError(msg)
     if path.suffix in {".npy", ".npz"}:
         try:
-            found = _read_array(path, array)
+            contents = _read_array(path, array)
         # A damaged header may ask for more memory than there is.
         except (OSError, EOFError, MemoryError, ValueError, BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
-            msg = f"{path}: cannot be read ({reason}); name a whole .npy or .npz file of plain numbers"
+            msg = f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers"
             raise InputError(msg) from error
-        return VectorSet(_as_vectors(path, found), None, model_version, None)
+        return VectorSet(_as_vectors(path, contents), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_events(path, stream, model_version, progress)
-    msg = f"{path}: not a kind of file that can be read; name a .npy, .npz, .jsonl or .jsonl.gz file"
+    msg = f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file"
     raise InputError(msg)
 
 
 def _read_array(path: Path, key: str | None) -> NDArray[Any]:
-    """Return the array of a .npy file, or the one meant of a .npz file; nothing is unpickled."""
-    with path.open("rb") as file:  # np.load leaves open what it opens itself and cannot read
+    """Return the array of a .npy file, or the chosen array of a .npz file; nothing is unpickled."""
+    with path.open("rb") as file:  # np.load leaves unreadable files open that it opened itself
         loaded: NDArray[Any] | NpzFile = np.load(file, allow_pickle=False)
         if not isinstance(loaded, NpzFile):
             return loaded
@@ -94,36 +94,36 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
             msg = f"{path}: no array {key!r}; choose with --array one of: {', '.join(loaded.files)}"
             raise InputError(msg)
         if key is not None:
-            return np.asarray(loaded[key])  # what is no array in the archive comes as bytes
+            return np.asarray(loaded[key])  # other members of the archive are read as bytes
         arrays = {name: np.asarray(loaded[name]) for name in loaded.files}
     matrices = [name for name, array in arrays.items() if array.ndim == MATRIX]
     if len(matrices) == 1:
         return arrays[matrices[0]]
     listed = ", ".join(f"{name} {arrays[name].shape}" for name in matrices or arrays)
     if matrices:
-        msg = f"{path}: several arrays may be meant; choose one with --array: {listed}"
+        msg = f"{path}: several arrays hold vectors; choose one with --array: {listed}"
     else:
-        msg = f"{path}: vectors are needed as an array (n, d), one a row; it holds {listed or 'nothing'}"
+        msg = f"{path}: give vectors as an array (n, d), one per row; the file holds {listed or 'nothing'}"
     raise InputError(msg)
 
 
 def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
     """Return an array as (n, d) float32 vectors, all finite."""
     if array.ndim != MATRIX or 0 in array.shape:
-        msg = f"{path}: vectors are needed as an array (n, d), one a row; its shape is {array.shape}"
+        msg = f"{path}: give vectors as an array (n, d), one per row; the shape is {array.shape}"
         raise InputError(msg)
     # Integers are labels, pixels or token ids far more often than embeddings.
     if array.dtype.kind != "f":
         msg = f"{path}: the array holds {array.dtype}; if these are embeddings, save them as float32"
         raise InputError(msg)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected below
         vectors = array.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        rows = ", ".join(str(row) for row in bad[:MAX_NAMED])
+    invalid_rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(invalid_rows):
+        rows = ", ".join(str(row) for row in invalid_rows[:MAX_NAMED])
         msg = (
-            f"{path}: {len(bad):,} of {len(vectors):,} rows hold NaN, infinity or values too large for "
-            f"float32, the first being row {rows} (counted from 0); remove or repair them"
+            f"{path}: {len(invalid_rows):,} of {len(vectors):,} rows hold NaN, infinity or values too large "
+            f"for float32, the first being row {rows} (counted from 0); remove or repair them"
         )
         raise InputError(msg)
     return vectors
@@ -143,28 +143,28 @@ def _read_events(
             raise InputError(msg)
         if stream not in (None, event.stream):
             continue
-        # As in the service, an event without a version may be of any.
+        # As in the service, an event without a version matches every version.
         if event.model_version is not None and event.model_version != version:
             if model_version is not None:
                 continue
             if version is not None:
                 msg = (
-                    f"{where}: model version {event.model_version!r} after {version!r}; vectors of one "
-                    f"model are needed, choose it with --model-version"
+                    f"{where}: model version {event.model_version!r} after {version!r}; choose one "
+                    f"with --model-version"
                 )
                 raise InputError(msg)
             version = event.model_version
         if kept and len(event.vector) != len(kept[0].vector):
             msg = (
-                f"{where}: {len(event.vector)} numbers in the embedding, and {len(kept[0].vector)} in "
-                f"those before; vectors of one length are needed, remove the others"
+                f"{where}: the embedding has {len(event.vector)} numbers, and the events before have "
+                f"{len(kept[0].vector)}; remove the events of another length"
             )
             raise InputError(msg)
         kept.append(event)
     if not kept:
         asked = "" if stream is None else f" of stream {stream!r}"
         asked += "" if model_version is None else f" of model version {model_version!r}"
-        msg = f"{path}: no event{asked}; the streams in it: {', '.join(sorted(streams)) or 'none'}"
+        msg = f"{path}: no event{asked}; streams in the file: {', '.join(sorted(streams)) or 'none'}"
         raise InputError(msg)
     times_ms = np.array([event.time_ms for event in kept], dtype=np.int64)
     segments = tuple(event.segments for event in kept)
@@ -172,7 +172,7 @@ def _read_events(
 
 
 def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:
-    """Yield the events of a file, each with the place it was read from."""
+    """Yield the events of a file, each with its file and line number."""
     for number, line in read_lines(path):
         event = parse_event(line)
         if isinstance(event, Rejection):

@@ -1,4 +1,4 @@
-"""The windows of time-stamped vectors: splitting without cutting them, and how they vary."""
+"""Event-time windows of the vectors: splitting by whole windows, and their overdispersion."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -12,27 +12,26 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
-__all__ = ["Traffic", "measure_dependence", "measure_segments", "observe", "split_windows", "tell_ratio"]
+__all__ = ["Traffic", "measure_dependence", "measure_segments", "observe", "report_ratio", "split_windows"]
 
-# A window in which bursts can be seen holds five events a cluster on average. One event a window
-# looks independent whatever it came with, so windows far smaller than those that are judged would
-# say that there are no bursts.
+# Bursts are visible in windows of five events per cluster on average. Smaller windows hide bursts: in a
+# window of one event, every event looks independent.
 EVENTS_PER_CLUSTER = 5
 
-# Half of the windows are held out, and as many of these are needed as make an overdispersion known.
+# Half of the windows are held out, and the overdispersion needs MIN_WINDOWS of these.
 LEAST_WINDOWS = 2 * MIN_WINDOWS
 
-# The larger side of a split into halves has at most five eighths, then.
+# With this limit, the larger side of a split into halves has at most five eighths of the rows.
 MAX_WINDOW_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    """When n vectors came, by windows.
+    """The event-time windows of n vectors.
 
     Attributes:
-        numbers: (n,), the window that each fell into, numbered from 0 without gaps.
-        window_ms: The windows' length.
+        numbers: (n,), the window of each vector, numbered from 0 without gaps.
+        window_ms: The length of the windows in milliseconds.
     """
 
     numbers: NDArray[np.intp]
@@ -40,17 +39,17 @@ class Traffic:
 
     @classmethod
     def of(cls, times_ms: NDArray[np.int64], window_ms: int) -> "Traffic":
-        """Return the traffic of n event times, (n,) int64, by the windows that the service would close."""
+        """Return the traffic of n event times, (n,) int64 milliseconds, by the service's windows."""
         return cls(np.unique(times_ms // window_ms, return_inverse=True)[1], window_ms)
 
     @property
     def sizes(self) -> NDArray[np.intp]:
-        """How many vectors each window holds; none is empty."""
+        """The number of vectors in each window, at least 1."""
         return np.bincount(self.numbers)
 
     @property
     def name(self) -> str:
-        """The windows as an operator knows them."""
+        """The windows with their length, as messages name them."""
         return f"windows of {format_duration(self.window_ms)}"
 
 
@@ -59,21 +58,24 @@ def split_windows(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
     """Split n rows at random by whole windows: the rows to fit on, the rows to count, both sorted.
 
-    Events that came together stay together. Were they split one by one, a burst of five would leave
-    two or three on each side, and the windows of either side would seem to vary less than they do.
+    Whole windows keep bursts together. A split by single events would put two or three events of a burst
+    of five on each side, and the windows of either side would seem to vary less than they do.
 
     Args:
-        traffic: The windows of the rows. Where they are too few for the overdispersion to be known in
-            any case, or one holds more than a quarter of the rows, None is returned.
-        target: How many rows to fit on, at most half, to within half a window.
-        seed: Chooses the windows.
+        traffic: The windows of the rows.
+        target: The number of rows to fit on, at most half; met to within half a window.
+        seed: The seed of the choice of windows.
+
+    Returns:
+        The rows, or None where the windows are too few to measure the overdispersion, or where one
+        holds more than a quarter of the rows.
     """
     sizes = traffic.sizes
     if len(sizes) < LEAST_WINDOWS or sizes.max() > MAX_WINDOW_SHARE * len(traffic.numbers):
         return None
     order = np.random.default_rng(seed).permutation(len(sizes))
-    reached = np.cumsum(sizes[order])
-    is_fitted = np.isin(traffic.numbers, order[: int(np.abs(reached - target).argmin()) + 1])
+    cumulative = np.cumsum(sizes[order])
+    is_fitted = np.isin(traffic.numbers, order[: int(np.abs(cumulative - target).argmin()) + 1])
     return np.flatnonzero(is_fitted), np.flatnonzero(~is_fitted)
 
 
@@ -83,17 +85,17 @@ def observe(
     coordinates: NDArray[np.float64],
     clusters: int,
 ) -> OverdispersionEstimator:
-    """Return how the windows of m held-out vectors vary around the reference that they make up.
+    """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
 
-    Each window is compared with the reference without it. A window of n of all m events varies less
-    around the whole, which contains it, than a new one would: for independent events Pearson's X2
-    has the expectation (k - 1)(1 - n/m), and a new window's (k - 1)(1 + n/m). Its difference from
-    the whole is 1 - n/m times its difference from the rest, which is independent of it and for
-    which, with m - n events, the factor 1 + n/(m - n) is right.
+    Each window of n events is compared with the other m - n, because the whole contains the window. For
+    independent events, Pearson's X2 of a window against the whole has the expectation (k - 1)(1 - n/m),
+    and that of a new window (k - 1)(1 + n/m). The difference of a window from the whole is 1 - n/m times
+    its difference from the rest. The rest is independent of the window, and its m - n events give the
+    factor 1 + n/(m - n).
 
     Args:
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
-        ids: (m,), its cluster.
+        ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
@@ -103,11 +105,11 @@ def observe(
     sums = np.stack([np.bincount(numbers, weights=column) for column in coordinates.T], axis=1)
     total, whole = counts.sum(axis=0), len(numbers)
     windows = OverdispersionEstimator.empty(coordinates.shape[1])
-    for place in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
-        rest = whole - int(sizes[place])
-        # All coordinates sum to zero, so those of the rest to minus those of the window.
-        shift = sums[place] / sizes[place] + sums[place] / rest
-        windows = windows.add(counts[place], total - counts[place], shift, rest)
+    for index in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
+        rest = whole - int(sizes[index])
+        # All coordinates sum to zero, so the sum of the rest is minus the sum of the window.
+        shift = sums[index] / sizes[index] + sums[index] / rest
+        windows = windows.add(counts[index], total - counts[index], shift, rest)
     return windows
 
 
@@ -117,30 +119,30 @@ def measure_dependence(
     clusters: int,
     progress: Callable[[str], None],
 ) -> Overdispersion | None:
-    """Return the overdispersion of the windows held out; None with the reason and the remedy as progress."""
+    """Return the overdispersion of the held-out windows; where None, progress receives reason and remedy."""
     overdispersion = None if windows is None else windows.overdispersion()
     if traffic is None:
         reason = "the vectors have no times"
         remedy = "fit on events with timestamps (.jsonl)"
     elif windows is None and len(traffic.sizes) < LEAST_WINDOWS:
-        reason = f"the events are of {len(traffic.sizes)} {traffic.name}, and {LEAST_WINDOWS} are needed"
+        reason = f"the events are of {len(traffic.sizes)} {traffic.name}; {LEAST_WINDOWS} are needed"
         remedy = "give events of a longer time, or a shorter --window"
     elif windows is None:
         share = traffic.sizes.max() / len(traffic.numbers)
-        reason = f"one of the {traffic.name} holds {share:.0%} of the events, and a quarter is the most"
+        reason = f"one of the {traffic.name} holds {share:.0%} of the events; the maximum is a quarter"
         remedy = "give events of more windows, or a shorter --window"
     elif overdispersion is None:
         reason = (
-            f"of the {traffic.name} held out {windows.windows} have {EVENTS_PER_CLUSTER * clusters} events "
-            f"or more, five a cluster, and {MIN_WINDOWS} are needed"
+            f"{windows.windows} held-out {traffic.name} have {EVENTS_PER_CLUSTER * clusters} events "
+            f"or more, five per cluster; {MIN_WINDOWS} are needed"
         )
         remedy = "give events of a longer time, a longer --window or fewer --clusters"
     else:
         progress(f"{windows.windows} {traffic.name} held out: {overdispersion_reading(overdispersion)}")
         return overdispersion
     progress(
-        f"warning: {reason}: how far related events come together is not known, and p-values will not be "
-        f"calibrated for bursts; {remedy}"
+        f"warning: {reason}: the overdispersion is not known, and p-values will not be calibrated "
+        f"for bursts; {remedy}"
     )
     return None
 
@@ -150,47 +152,47 @@ def measure_segments(
     members: Iterable[Members],
     numbers: NDArray[np.intp],
     ids: NDArray[np.intp],
-    along: NDArray[np.float64],
+    coordinates: NDArray[np.float64],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
-    """Return segments with what their windows say of the overdispersion, as far as that is known.
+    """Return the segments with their overdispersion, where their windows are enough to measure it.
 
     Args:
-        segments: What the events of each segment are compared with.
-        members: Which of m held-out vectors belong to each.
+        segments: The reference of each segment.
+        members: The members of each segment among m held-out vectors.
         numbers: (m,), the window of each vector.
-        ids: (m,), its cluster.
-        along: (m, r) float64, its place along the components, relative to the mean.
+        ids: (m,), the cluster of each vector.
+        coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
         clusters: k.
-        progress: Is told where it is not known.
+        progress: Receives a line for each segment whose overdispersion is not known.
     """
     rows = {(member.key, member.value): member.rows for member in members}
     measured = []
     for segment in segments:
         own = rows[segment.key, segment.value]
-        windows = observe(numbers[own], ids[own], segment.standardized(along[own]), clusters)
+        windows = observe(numbers[own], ids[own], segment.standardized(coordinates[own]), clusters)
         overdispersion = windows.overdispersion()
         if overdispersion is None:
             progress(
                 f"segment {segment.key}={segment.value} has {EVENTS_PER_CLUSTER * clusters} events or more "
-                f"in {windows.windows} of the windows held out, and {MIN_WINDOWS} are needed: its events are "
-                f"taken to be as related as all of them, and its p-values are not calibrated"
+                f"in {windows.windows} held-out windows; {MIN_WINDOWS} are needed: the overdispersion of the "
+                f"whole stream is used, and the segment's p-values are not calibrated"
             )
         measured.append(replace(segment, overdispersion=overdispersion))
     return tuple(measured)
 
 
-def tell_ratio(traffic: Traffic, reference_count: int, progress: Callable[[str], None]) -> None:
-    """Say how many times a typical window's events the reference counts, and whether that is too few."""
+def report_ratio(traffic: Traffic, reference_count: int, progress: Callable[[str], None]) -> None:
+    """Report the ratio of reference vectors to a median window's events; a low ratio is a warning."""
     typical = float(np.median(traffic.sizes))
-    said = (
+    message = (
         f"{traffic.name} hold {typical:,.0f} events (the median), and the reference counts "
         f"{reference_count / typical:,.1f} times as many"
     )
     if reference_count < MIN_RATIO * typical:
-        said = (
-            f"warning: {said}: below {MIN_RATIO} times, the reference's own noise adds more than a twentieth "
-            f"to that of each window; give more events, or judge shorter windows"
+        message = (
+            f"warning: {message}: below {MIN_RATIO} times, the noise of the reference adds more than a "
+            f"twentieth to that of each window; give more events, or use shorter windows"
         )
-    progress(said)
+    progress(message)

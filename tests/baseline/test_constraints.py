@@ -1,0 +1,162 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.errors import BaselineError
+
+
+def with_first(array: np.ndarray, value: float) -> np.ndarray:
+    changed = array.copy()
+    changed.flat[0] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("counts", -1, "counts must not be negative"),
+        ("distance_quantiles", np.nan, "array distance_quantiles holds values that are not finite"),
+        ("mean", np.inf, "array mean holds values that are not finite"),
+        ("distance_quantiles", -0.1, "distance quantiles must be 0 or more and increase"),
+        ("distance_quantiles", 1e9, "distance quantiles must be 0 or more and increase"),
+        ("quantile_levels", -0.5, "quantile levels must increase within 0 to 1"),
+        ("quantile_levels", 0.9, "quantile levels must increase within 0 to 1"),
+        ("variances", 0, "variances must be positive"),
+    ],
+)
+def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: float, fault: str) -> None:
+    array = with_first(getattr(baseline, name), value)
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(baseline, **{name: array})
+
+
+@pytest.mark.parametrize(
+    ("overdispersion", "fault"),
+    [
+        (Overdispersion(0, 1.0, np.eye(8)), "measured on at least one window"),
+        (Overdispersion(20, 0.9, np.eye(8)), "overdispersion of the counts must be 1 or more"),
+        (
+            Overdispersion(19, 1.0, np.eye(8)),
+            "on 20 windows or more, .* was measured on 19 windows of 600 vectors",
+        ),
+        (
+            Overdispersion(601, 1.0, np.eye(8)),
+            "per vector; one was measured on 601 windows",
+        ),
+        (Overdispersion(20, 360_001.0, np.eye(8)), "of 600 vectors cannot vary 360001 times as much"),
+        (Overdispersion(20, 1e300, np.eye(8)), r"of 600 vectors cannot vary 1e\+300 times as much"),
+        (
+            Overdispersion(20, 1.0, np.diag([1.0] * 7 + [1e9])),
+            r"of 600 vectors cannot vary 1e\+09 times as much",
+        ),
+        (Overdispersion(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
+        (Overdispersion(20, 1.0, -np.eye(8)), "overdispersion of the means must be a covariance"),
+        (Overdispersion(20, 1.0, np.ones((8, 8))), "overdispersion of the means must be a covariance"),
+        (Overdispersion(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
+    ],
+)
+def test_baseline_rejects_impossible_overdispersion(
+    full_baseline: Baseline, overdispersion: Overdispersion, fault: str
+) -> None:
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(full_baseline, overdispersion=overdispersion)
+
+
+def test_baseline_accepts_strongest_possible_overdispersion(full_baseline: Baseline) -> None:
+    strongest = Overdispersion(20, 360_000.0, np.eye(8))
+    accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
+    assert accepted.overdispersion is strongest
+    assert 360_000 < strongest.inflation(6) < np.inf
+
+
+def test_baseline_rejects_too_many_components(baseline: Baseline) -> None:
+    many = {"components": np.ones((33, 8), np.float32), "variances": np.ones(33)}
+    with pytest.raises(BaselineError, match="the baseline has 33 components; the maximum is 32"):
+        dataclasses.replace(baseline, **many)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative or all zero"),
+        ({"covariance": np.ones((8, 8))}, "covariance of a segment must be symmetric and positive definite"),
+        (
+            {"overdispersion": Overdispersion(-1, 1.0, np.eye(8))},
+            "number of windows of a segment must not be negative",
+        ),
+        ({"overdispersion": Overdispersion(0, 1.0, np.eye(8))}, "must be measured on 20 windows or more"),
+        ({"overdispersion": Overdispersion(19, 1.0, np.eye(8))}, "must be measured on 20 windows or more"),
+        ({"overdispersion": Overdispersion(20, 360_000.0, np.eye(8))}, "cannot vary 360000 times as much"),
+        (
+            {"overdispersion": Overdispersion(20, 0.9, np.eye(8))},
+            "overdispersion of a segment's counts must be 1",
+        ),
+        (
+            {"overdispersion": Overdispersion(20, 1.0, -np.eye(8))},
+            "overdispersion of a segment's means must be a cov",
+        ),
+        (
+            {"overdispersion": Overdispersion(20, 1.0, np.eye(7))},
+            "arrays of the segments differ in shape",
+        ),
+        (
+            {"counts": np.full(6, 10**6)},
+            "the segments by country hold more vectors of a cluster than the baseline",
+        ),
+        ({"value": "other"}, "two segments have the same key and value"),
+        ({"value": "x" * 257}, "the name of a segment is not valid: value: String should have at most 256"),
+        ({"counts": np.ones(5, np.int64)}, "arrays of the segments differ in shape"),
+    ],
+)
+def test_baseline_rejects_invalid_segment(
+    full_baseline: Baseline, change: dict[str, object], fault: str
+) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], **change)
+    with pytest.raises(BaselineError, match=fault):
+        dataclasses.replace(full_baseline, segments=(segment, *full_baseline.segments[1:]))
+
+
+def test_baseline_rejects_overdispersion_of_segments_only(full_baseline: Baseline) -> None:
+    metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
+    with pytest.raises(BaselineError, match="overdispersion of a segment is known, but that of the whole"):
+        dataclasses.replace(full_baseline, metadata=metadata, overdispersion=None)
+
+
+def test_baseline_rejects_too_many_segments(full_baseline: Baseline) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
+    segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
+    with pytest.raises(BaselineError, match="the baseline has 65 segments; the maximum is 64"):
+        dataclasses.replace(full_baseline, segments=segments)
+
+
+def test_baseline_rejects_window_length_without_overdispersion(
+    baseline: Baseline, full_baseline: Baseline
+) -> None:
+    for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
+        with pytest.raises(BaselineError, match="must state the length of windows"):
+            dataclasses.replace(known, metadata=unknown.metadata)
+
+
+def test_baseline_rejects_quantile_levels_without_median(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match=r"include 0\.5 and 0\.99"):
+        dataclasses.replace(baseline, quantile_levels=np.linspace(0.6, 0.99, 7))
+
+
+def test_baseline_rejects_cosine_centroids_not_of_unit_length(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match="must be of unit length"):
+        dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, DistanceMetric.COSINE))
+
+
+def test_baseline_rejects_metric_that_contradicts_centroids(baseline: Baseline) -> None:
+    metadata = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
+    with pytest.raises(BaselineError, match="the metadata states"):
+        dataclasses.replace(baseline, metadata=metadata)
+
+
+def test_metadata_is_frozen(baseline: Baseline) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        baseline.metadata.seed = 4

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from driftgauge.baseline.fitting import Provenance, split_indices
+from driftgauge.baseline.segments import SegmentChoice, find_members
+from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
+from tests.baseline.builders import HOUR_MS, bursts, fit, traffic_of
+
+
+def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> None:
+    vectors = bursts(6_000, 5)
+    traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
+    lines: list[str] = []
+    baseline = fit(vectors, provenance=Provenance(traffic), progress=lines.append)
+    split = split_windows(traffic, 3_000, 0)
+    assert split is not None
+    _, held_out = split
+    ids = baseline.centroids.assign(vectors[held_out])
+    assert baseline.counts.tolist() == np.bincount(ids, minlength=6).tolist()
+    np.testing.assert_allclose(baseline.mean, vectors[held_out].mean(axis=0, dtype=float), rtol=1e-9)
+    assert baseline.metadata.reference_count == 3_000
+    assert baseline.metadata.window_ms == HOUR_MS
+    assert baseline.overdispersion is not None
+    assert baseline.overdispersion.windows == 30
+    # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
+    assert baseline.overdispersion.counts == pytest.approx(5, rel=0.35)
+    assert any("windows of 1h hold 100 events (the median)" in line for line in lines)
+    assert any(line.startswith("30 windows of 1h held out: counts vary") for line in lines)
+
+
+def test_identity_follows_times_and_seed() -> None:
+    vectors, provenance = bursts(4_000, 2), Provenance(traffic_of(4_000, 50))
+    first, again = (fit(vectors, provenance=provenance, created_ms=ms).identity for ms in (0, 9))
+    assert first == again
+    assert fit(vectors, provenance=provenance, seed=1).identity != first
+    assert fit(vectors).identity != first
+
+
+def test_fit_without_times_warns(blobs: NDArray[np.float32]) -> None:
+    lines: list[str] = []
+    baseline = fit(blobs, progress=lines.append)
+    assert baseline.overdispersion is None
+    assert baseline.metadata.window_ms is None
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert "the vectors have no times" in warning
+
+
+def test_fit_on_few_windows_splits_by_vector_and_warns(blobs: NDArray[np.float32]) -> None:
+    lines: list[str] = []
+    provenance = Provenance(traffic_of(len(blobs), LEAST_WINDOWS - 1))
+    baseline = fit(blobs, provenance=provenance, progress=lines.append)
+    assert baseline.identity == fit(blobs).identity
+    assert baseline.overdispersion is None
+    assert any(line.startswith(f"warning: the events are of {LEAST_WINDOWS - 1} windows") for line in lines)
+
+
+def test_small_windows_leave_overdispersion_unknown(blobs: NDArray[np.float32]) -> None:
+    lines: list[str] = []
+    baseline = fit(blobs, provenance=Provenance(traffic_of(len(blobs), 100)), progress=lines.append)
+    assert baseline.overdispersion is None
+    assert any("0 held-out windows of 1h have 30 events or more" in line for line in lines)
+
+
+def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32]) -> None:
+    labels = [{"side": "left" if vector[0] < 0 else "right"} for vector in blobs]
+    members = find_members(labels, [SegmentChoice("side", ("left",))])
+    baseline = fit(blobs, provenance=Provenance(members=members))
+    _, counted = split_indices(len(blobs), 0)
+    assert [(segment.key, segment.value) for segment in baseline.segments] == [
+        ("side", "left"),
+        ("side", "other"),
+    ]
+    assert sum(segment.counts for segment in baseline.segments).tolist() == baseline.counts.tolist()
+    for segment, is_left in zip(baseline.segments, (True, False), strict=True):
+        own = blobs[counted][(blobs[counted][:, 0] < 0) == is_left].astype(float)
+        components = baseline.components.astype(float)
+        np.testing.assert_allclose(
+            segment.mean, components @ (own.mean(axis=0) - baseline.mean), rtol=1e-6, atol=1e-9
+        )
+        np.testing.assert_allclose(
+            segment.covariance, components @ np.cov(own, rowvar=False) @ components.T, rtol=1e-6, atol=1e-6
+        )
+    assert baseline.identity != fit(blobs).identity
+
+
+def test_fit_with_times_measures_overdispersion_of_segments() -> None:
+    # In bursts of five, by turns of one segment and of the others.
+    vectors = bursts(12_000, 5)
+    labels = [{"side": ("a", "b")[row // 5 % 2]} for row in range(len(vectors))]
+    members = find_members(labels, [SegmentChoice("side", ("a",))])
+    numbers = np.arange(len(vectors)) // 200
+    lines: list[str] = []
+    baseline = fit(vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), members), progress=lines.append)
+    assert baseline.overdispersion is not None
+    for segment in baseline.segments:
+        assert segment.overdispersion is not None
+        assert segment.overdispersion.windows == baseline.overdispersion.windows
+        assert segment.overdispersion.counts == pytest.approx(5, rel=0.4)
+    by_others = find_members(
+        [{"n": "few" if row % 10 == 0 else "many"} for row in range(len(vectors))],
+        [SegmentChoice("n", ("few",))],
+    )
+    few, many = fit(
+        vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), by_others), progress=lines.append
+    ).segments
+    assert (few.value, few.overdispersion) == ("few", None)
+    assert many.overdispersion is not None
+    assert any(line.startswith("segment n=few has 30 events or more in 0 held-out windows") for line in lines)
+    # Without times nothing is known of anything.
+    assert [part.overdispersion for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
+        None,
+        None,
+    ]
