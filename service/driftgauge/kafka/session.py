@@ -230,12 +230,16 @@ class Session:
             if self._failure is not None:
                 # After a failure there is nothing to commit until the loop has handled it.
                 self._worker.drop(given_up)
-            elif given_up and (self._transaction.state is State.LOST or _has_aborted(before)):
-                # A new producer takes longer than the group waits. And the rewind after an abort assigns the
-                # partitions again. The client takes that for the answer to a loss that it has yet to report:
-                # it joins the group as a new member and reports a revocation. A commit of this member would
-                # be accepted, though other members have the partitions since.
+            elif given_up and self._transaction.state is State.LOST:
+                # A new producer takes longer than the group waits.
                 self._drop(given_up)
+            elif given_up and _has_aborted(before):
+                # The rewind after an abort assigns the partitions again. The client takes that for the answer
+                # to a loss that it has yet to report: it joins the group as a new member and reports a
+                # revocation. A commit of this member would be accepted, though others have the partitions.
+                # The loop rewinds the kept partitions: a rebalance is no time to assign them again.
+                self._worker.drop(given_up)
+                self._failure = TransactionAborted("partitions were revoked after an abort, before a commit")
             elif given_up:
                 self._worker.hand_over(given_up, bound_s)
         except DriftgaugeError as error:
