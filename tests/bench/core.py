@@ -135,7 +135,7 @@ def judge(random: np.random.Generator, clusters: int) -> None:
         say(f"{title}: one of twenty takes more than", np.quantile(seconds[1:], 0.95), "window")
 
 
-class Group:
+class CoreGroup:
     """Streams by the hour and the day, counted by one producer on all partitions, in one shard."""
 
     def __init__(self, random: np.random.Generator, streams: int, partitions: int, lateness_ms: int) -> None:
@@ -255,7 +255,7 @@ def build_spec(
 
 def apply(random: np.random.Generator, streams: int) -> None:
     """What a commit costs a shard that has a pane of each of so many streams."""
-    group = Group(random, streams, PARTITIONS, 10 * MINUTE_MS)
+    group = CoreGroup(random, streams, PARTITIONS, 10 * MINUTE_MS)
     seconds = []
     for _ in range(REPEATS):
         group.count(PARTITIONS, MINUTE_MS)
@@ -270,7 +270,7 @@ def apply(random: np.random.Generator, streams: int) -> None:
 
 def rounds(random: np.random.Generator, streams: int, partitions: int) -> None:
     """What a closing round costs, with and without events of the streams."""
-    group = Group(random, streams, partitions, 10 * MINUTE_MS)
+    group = CoreGroup(random, streams, partitions, 10 * MINUTE_MS)
     group.count(partitions, DAY_MS)
     # Longer than idle_timeout, so that nothing is left to happen.
     for _ in range(80):

@@ -65,7 +65,7 @@ def main() -> None:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
         publish(broker.bootstrap, [base64.b64encode(vector.tobytes()).decode() for vector in vectors])
-        with Served(config, folder / "serve-1.log") as service:
+        with ServeProcess(config, folder / "serve-1.log") as service:
             started = time.monotonic()
             while (counted := service.value("driftgauge_events_total")) < EVENTS:
                 if time.monotonic() - started > LIMIT_S:
@@ -73,7 +73,7 @@ def main() -> None:
                 say(counted, service, broker)
                 time.sleep(LOOK_EVERY_S)
             say(counted, service, broker)
-        with Served(config, folder / "serve-2.log") as service:
+        with ServeProcess(config, folder / "serve-2.log") as service:
             while service.value("driftgauge_restore_duration_seconds_count", "windows") < SHARDS:
                 time.sleep(0.1)
             restored_s = service.value("driftgauge_restore_duration_seconds_sum", "windows") / SHARDS
@@ -111,7 +111,7 @@ def size_on_disk(broker: Broker, topic: str) -> int:
     return sum(path.stat().st_size for path in broker.data.glob(f"{topic}-*/*.log"))
 
 
-def say(counted: float, service: "Served", broker: Broker) -> None:
+def say(counted: float, service: "ServeProcess", broker: Broker) -> None:
     partials = size_on_disk(broker, f"{INTERNAL}.partials.{SHARDS}")
     changelog = size_on_disk(broker, f"{INTERNAL}.changelog.{SHARDS}")
     commits = {role: service.value("driftgauge_commits_total", role) for role in ("count", "windows")}
@@ -123,8 +123,8 @@ def say(counted: float, service: "Served", broker: Broker) -> None:
     sys.stdout.flush()
 
 
-class Served:
-    """The service as a process; its counters, those of success only."""
+class ServeProcess:
+    """The service as a process, and its counters of successful operations."""
 
     def __init__(self, config: Path, log: Path) -> None:
         self._log = log
@@ -133,7 +133,7 @@ class Served:
             [sys.executable, "-m", "driftgauge", "serve", "--config", str(config)], stderr=self._output
         )
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> "ServeProcess":
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for line in self._log.read_text().split("\n")[:-1]:

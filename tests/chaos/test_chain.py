@@ -40,14 +40,14 @@ def verify(parts: list[Part], end: int = 30) -> tuple[Check, Chain]:
 FIRST, SECOND, THIRD = commit(0, 0, 10, begins=True), commit(0, 10, 20, producer="b"), commit(1, 20, 30)
 
 
-def test_whole_commits_that_continue_each_other_pass() -> None:
+def test_contiguous_commits_pass() -> None:
     check, chain = verify([*FIRST, *SECOND, *THIRD])
     assert check.passed, check.mismatches
     assert chain.counts() == {KEY: (30, 0)}
     assert check_partials(chain.counts(), {KEY: (30, 0), ("alpha", "5m", 0): (30, 0)}).passed
 
 
-def test_parts_of_several_producers_may_lie_between_each_other() -> None:
+def test_interleaved_parts_of_producers_pass() -> None:
     other = [replace(part, commit=CommitId("c", 0, 0)) for part in THIRD]
     check, _ = verify([*FIRST, SECOND[0], other[0], SECOND[1], other[1]])
     assert check.passed, check.mismatches
@@ -80,31 +80,31 @@ def test_parts_of_several_producers_may_lie_between_each_other() -> None:
         "not to the end",
     ],
 )
-def test_whatever_else_there_is_fails(wrong: list[Part]) -> None:
+def test_broken_chain_fails(wrong: list[Part]) -> None:
     assert not verify(wrong)[0].passed
 
 
-def test_a_shard_that_is_not_heard_of_fails() -> None:
+def test_missing_shard_fails() -> None:
     chain = Chain(TOPIC)
     for offset, part in enumerate([*FIRST, *SECOND, *THIRD]):
         chain.take(0, offset, part)
     assert not chain.finish({0: 30}, 2).passed
 
 
-def test_records_lost_fail() -> None:
+def test_lost_records_fail() -> None:
     first = replace(progress(0, 10, begins=True), lost=3)
     check, _ = verify([FIRST[0], Progress(FIRST[1].commit, 1, 2, 1, (first,)), *SECOND, *THIRD])
     assert not check.passed
 
 
-def test_a_partial_left_out_is_missed_in_the_counts() -> None:
+def test_missing_partial_fails_counts() -> None:
     second = [Progress(SECOND[1].commit, 0, 1, 1, (progress(10, 20),))]
     check, chain = verify([*FIRST, *second, *THIRD])
     assert check.passed
     assert not check_partials(chain.counts(), {KEY: (30, 0)}).passed
 
 
-def test_another_topic_is_left_alone() -> None:
+def test_other_topic_is_ignored() -> None:
     id_ = CommitId("c", 0, 0)
     other = replace(progress(5, 9), partition=("lossy", 0))
     check, _ = verify([*FIRST, *SECOND, *THIRD, Progress(id_, 0, 1, 1, (other,))])
@@ -120,7 +120,7 @@ def test_another_topic_is_left_alone() -> None:
         {KEY: (30, 0), ("beta", "1m", 0): (1, 0)},
     ],
 )
-def test_partials_must_hold_every_event_once(wrong: dict[tuple[str, str, int], tuple[int, ...]]) -> None:
+def test_wrong_partials_fail(wrong: dict[tuple[str, str, int], tuple[int, ...]]) -> None:
     assert not check_partials(wrong, {KEY: (30, 0)}).passed
 
 
@@ -133,7 +133,7 @@ def counters(change: Callable[[str, int], float | None]) -> Scrape:
     return Scrape("", {series: value for series, value in found.items() if value is not None})
 
 
-def test_each_owner_shows_an_unbroken_chain() -> None:
+def test_chain_counters_require_one_owner_at_zero() -> None:
     first = counters(lambda _, shard: 0.0 if shard == 0 else None)
     second = counters(lambda _, shard: 0.0 if shard == 1 else None)
     assert check_chain_counters({"a": first, "b": second}, 2).passed

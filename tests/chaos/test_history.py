@@ -66,7 +66,7 @@ def verdicts(results: list[PublishedRevision]) -> set[str]:
     return {result.document["verdict"] for result in results}
 
 
-def test_what_the_service_says_is_what_it_must(results: list[PublishedRevision]) -> None:
+def test_service_verdicts_pass(results: list[PublishedRevision]) -> None:
     check = check_verdicts(results, ALARM.level)
     assert check.passed, check.mismatches
     assert check.checked == 2 * len(results)
@@ -85,12 +85,12 @@ def wrong(results: list[PublishedRevision]) -> Iterator[list[PublishedRevision]]
             yield [*results[:place], PublishedRevision(result.name, document, place), *results[place + 1 :]]
 
 
-def test_whatever_it_says_otherwise_is_noticed(results: list[PublishedRevision]) -> None:
+def test_changed_verdict_or_slow_drift_fails(results: list[PublishedRevision]) -> None:
     for changed in wrong(results):
         assert not check_verdicts(changed, ALARM.level).passed
 
 
-def test_a_window_that_was_forgotten_is_noticed(results: list[PublishedRevision]) -> None:
+def test_missing_window_fails(results: list[PublishedRevision]) -> None:
     seconds = [result for result in results if result.key[1] == "1s"]
     without_the_first_drift = [
         result for result in seconds if not result.document["start"].endswith(("01Z", "02Z"))
@@ -101,7 +101,7 @@ def test_a_window_that_was_forgotten_is_noticed(results: list[PublishedRevision]
 @pytest.mark.parametrize(
     "why", [{"incomplete": [{"topic": "t", "partition": 0}]}, {"incomplete_reason": "counted_twice"}]
 )
-def test_an_incomplete_window_concludes_nothing(
+def test_incomplete_window_has_no_verdict_or_slow_drift(
     results: list[PublishedRevision], why: dict[str, Any]
 ) -> None:
     document = {**results[0].document, **why}

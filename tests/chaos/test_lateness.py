@@ -19,7 +19,7 @@ SERIES = {("alpha", "1m"): [2], ("alpha", "5m"): [1]}
 
 
 @pytest.mark.parametrize("found", [RIGHT, {**RIGHT, KEY: (2, 2)}, {**RIGHT, OLD: (0, 1)}])
-def test_counts_may_hold_late_events(found: dict[Any, Any]) -> None:
+def test_counts_with_late_events_pass(found: dict[Any, Any]) -> None:
     assert check_counts(found, TRUTH).passed
 
 
@@ -36,7 +36,7 @@ def test_counts_may_hold_late_events(found: dict[Any, Any]) -> None:
         {**RIGHT, ("alpha", "1m", 60_000): (0, 1)},
     ],
 )
-def test_counts_may_hold_nothing_else(wrong: dict[Any, Any]) -> None:
+def test_counts_outside_bounds_fail(wrong: dict[Any, Any]) -> None:
     assert not check_counts(wrong, TRUTH).passed
 
 
@@ -54,11 +54,13 @@ def test_counts_may_hold_nothing_else(wrong: dict[Any, Any]) -> None:
         (RIGHT, {**SERIES, ("beta", "5m"): [0]}, True),
     ],
 )
-def test_late(found: dict[Any, Any], late: dict[Any, Any], passes: bool) -> None:
+def test_late_check_requires_counted_plus_late_equal_sent(
+    found: dict[Any, Any], late: dict[Any, Any], passes: bool
+) -> None:
     assert check_late(found, late, TRUTH).passed == passes
 
 
-def test_late_totals_are_those_of_each_replica() -> None:
+def test_late_totals_list_each_replica() -> None:
     labels = (("stream", "alpha"), ("window", "1m"))
     scrapes = [Scrape("", {(LATE, labels): value, ("other", ()): 9.0}) for value in (2.0, 0.0)]
     assert late_totals(scrapes) == {("alpha", "1m"): [2, 0]}
@@ -68,7 +70,7 @@ def test_late_totals_are_those_of_each_replica() -> None:
     ("stream", "revision", "written_ms", "passes"),
     [("live", 0, 60_000, True), ("live", 0, 59_999, False), ("live", 1, 59_999, True), ("a", 0, 0, True)],
 )
-def test_nothing_closed_early(stream: str, revision: int, written_ms: int, passes: bool) -> None:
+def test_window_published_before_end_fails(stream: str, revision: int, written_ms: int, passes: bool) -> None:
     window = {"window": "30s", "start": "1970-01-01T00:00:30Z", "end": "1970-01-01T00:01:00Z"}
     result = PublishedRevision("", {"stream": stream, "revision": revision, **window}, written_ms)
     sound = PublishedRevision("", {"stream": "live", "revision": 0, **window}, 90_000)

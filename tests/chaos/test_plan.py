@@ -24,14 +24,14 @@ SEEDS = range(50)
 PROFILES = [ONE_BROKER, THREE_BROKERS]
 
 
-def test_the_same_seed_gives_the_same_plan_and_another_gives_another() -> None:
+def test_plan_depends_on_seed() -> None:
     assert make_plan(1, 50, 1_500.0) == make_plan(1, 50, 1_500.0)
     assert make_plan(1, 50, 1_500.0) != make_plan(2, 50, 1_500.0)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("disruptions", [2, 9, 50])
-def test_it_has_as_many_disruptions_as_asked_for(disruptions: int, profile: Profile) -> None:
+def test_plan_has_requested_number_of_disruptions(disruptions: int, profile: Profile) -> None:
     plan = make_plan(3, disruptions, 1_500.0, profile)
     assert sum(len(step.disruptions) for step in plan) == disruptions
 
@@ -45,7 +45,7 @@ def choices(plan: list[Step]) -> Counter[Choice]:
     ("disruptions", "profile"), [(9, ONE_BROKER), (50, ONE_BROKER), (24, THREE_BROKERS), (50, THREE_BROKERS)]
 )
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_kind_is_in_it_and_some_overlap(seed: int, disruptions: int, profile: Profile) -> None:
+def test_plan_has_every_kind_and_overlaps(seed: int, disruptions: int, profile: Profile) -> None:
     plan = make_plan(seed, disruptions, 1_500.0, profile)
     done = choices(plan)
     assert done.keys() == {*profile.often, *profile.once}
@@ -55,7 +55,7 @@ def test_every_kind_is_in_it_and_some_overlap(seed: int, disruptions: int, profi
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_it_disrupts_is_there_and_no_two_at_a_time_are_the_same(seed: int, profile: Profile) -> None:
+def test_plan_targets_are_running_and_distinct(seed: int, profile: Profile) -> None:
     running = {*REPLICAS, *BrokerRole}
     for step in make_plan(seed, 50, 1_500.0, profile):
         targets = [each.target for each in step.disruptions]
@@ -67,7 +67,7 @@ def test_what_it_disrupts_is_there_and_no_two_at_a_time_are_the_same(seed: int, 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_it_is_spread_over_the_run_and_pauses_outlast_the_session(seed: int) -> None:
+def test_plan_covers_run_and_pauses_outlast_session(seed: int) -> None:
     plan = make_plan(seed, 50, 1_500.0)
     times = [step.at_s for step in plan]
     assert times == sorted(times)
@@ -77,7 +77,7 @@ def test_it_is_spread_over_the_run_and_pauses_outlast_the_session(seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_three_brokers_are_held_below_the_minimum_for_two_minutes_and_paused_past_a_timeout(
+def test_plan_of_three_brokers_has_long_outages(
     seed: int,
 ) -> None:
     plan = make_plan(seed, 50, 2_400.0, THREE_BROKERS)
@@ -93,7 +93,7 @@ def away(plan: list[Step], kind: DisruptionKind) -> list[float]:
     return [each.away_s for step in plan for each in step.disruptions if each.kind is kind]
 
 
-def test_a_short_plan_begins_on_time_and_does_not_wait() -> None:
+def test_short_plan_ends_within_run() -> None:
     plan = make_plan(1, 9, 30.0)
     assert [step.at_s for step in plan] == sorted(step.at_s for step in plan)
     assert plan[-1].at_s < 30
@@ -102,5 +102,5 @@ def test_a_short_plan_begins_on_time_and_does_not_wait() -> None:
 @pytest.mark.parametrize(
     ("text", "value"), [("", 0), ("a", 97), ("hello", 99_162_322), ("polygenelubricants", 0)]
 )
-def test_java_hash(text: str, value: int) -> None:
+def test_java_hash_matches_java(text: str, value: int) -> None:
     assert java_hash(text) == value

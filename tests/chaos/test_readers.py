@@ -39,11 +39,11 @@ DIVERGENCE = 0.18872187554086717
         (result(None, verdict="incomplete"), True),
     ],
 )
-def test_divergence(published: PublishedRevision, passes: bool) -> None:
+def test_divergence_must_match_counts(published: PublishedRevision, passes: bool) -> None:
     assert check_divergences([published], BASELINES).passed == passes
 
 
-def test_count_must_be_that_of_the_clusters() -> None:
+def test_count_must_match_clusters() -> None:
     published = result(DIVERGENCE)
     wrong = PublishedRevision("", {**published.document, "count": 5})
     assert not check_divergences([wrong], BASELINES).passed
@@ -68,22 +68,24 @@ SEEN = [fingerprint(record) for record in RECORDS]
     ],
     ids=["all", "not to the end", "hole", "twice", "back", "other content", "aborted", "cut off", "nothing"],
 )
-def test_what_was_shown_must_stay(seen: list[tuple[tuple[str, int, int], int]], passes: bool) -> None:
+def test_witnessed_records_must_remain_in_order(
+    seen: list[tuple[tuple[str, int, int], int]], passes: bool
+) -> None:
     assert check_witness(seen, [], RECORDS).passed == passes
 
 
-def test_problems_of_the_reader_fail() -> None:
+def test_reader_problems_fail() -> None:
     assert not check_witness(SEEN, ["offset out of range"], RECORDS).passed
 
 
 @pytest.mark.parametrize("name", ["events_lost", "counted_twice", "incomplete"])
-def test_a_window_that_says_that_it_may_be_wrong_is_marked(name: str) -> None:
+def test_window_with_mark_is_marked(name: str) -> None:
     document = {"events_lost": False, "counted_twice": False, "incomplete": []}
     assert not is_marked(document)
     assert is_marked({**document, name: [1]})
 
 
-def test_a_loss_is_reported_by_a_counter_above_zero() -> None:
+def test_loss_is_reported_by_positive_counter() -> None:
     lost, other = (("driftgauge_records_lost_total", (("topic", "t"),)), ("driftgauge_events_total", ()))
     assert reports([Scrape("", {lost: 0.0, other: 3.0})]) == set()
     assert reports([Scrape("", {lost: 0.0}), Scrape("", {lost: 2.0})]) == {lost[0]}

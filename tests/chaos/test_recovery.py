@@ -7,7 +7,7 @@ def sample(at_s: float, ends: tuple[int, ...], committed: tuple[int, ...]) -> Pr
     return ProgressSample(at_s, at_s + 0.1, ends, committed)
 
 
-def test_it_has_recovered_once_every_partition_is_past_the_end_at_the_effect() -> None:
+def test_recovery_requires_every_partition_past_end_at_effect() -> None:
     samples = [
         sample(0.0, (10, 10), (9, 9)),
         sample(1.0, (12, 12), (11, 9)),
@@ -18,22 +18,22 @@ def test_it_has_recovered_once_every_partition_is_past_the_end_at_the_effect() -
     assert recovered_s(samples, 0.5) == 3.1
 
 
-def test_what_is_counted_before_the_effect_is_no_recovery() -> None:
+def test_commits_before_effect_are_no_recovery() -> None:
     samples = [sample(0.0, (10,), (9,)), sample(1.0, (20,), (15,)), sample(2.0, (30,), (20,))]
     assert recovered_s(samples, 0.5) is None
 
 
-def test_a_partition_of_which_nothing_is_committed_holds_it_back() -> None:
+def test_partition_without_commit_delays_recovery() -> None:
     samples = [sample(1.0, (0, 0), (-1001, -1001)), sample(2.0, (5, 5), (5, -1001))]
     assert recovered_s(samples, 0.5) is None
     assert recovered_s([*samples, sample(3.0, (6, 6), (6, 1))], 0.5) == 3.1
 
 
-def test_without_a_look_since_the_effect_nothing_is_known() -> None:
+def test_recovery_without_sample_after_effect_is_unknown() -> None:
     assert recovered_s([sample(0.0, (1,), (1,))], 0.5) is None
 
 
-def test_when_the_events_have_ended_all_of_them_are_enough() -> None:
+def test_recovery_after_last_event_requires_all_committed() -> None:
     samples = [sample(0.0, (5, 5), (4, 5)), sample(1.0, (6, 5), (4, 5)), sample(2.0, (6, 5), (6, 5))]
     assert recovered_s(samples, 0.5) is None
     assert recovered_s(samples, 0.5, has_ended=True) == 2.1

@@ -104,7 +104,7 @@ def swap(items: Listing) -> Listing:
 
 
 @pytest.mark.parametrize("change", [drop, repeat, swap])
-def test_the_log(workload: Workload, tmp_path: Path, change: Callable[[Listing], Listing]) -> None:
+def test_changed_log_fails(workload: Workload, tmp_path: Path, change: Callable[[Listing], Listing]) -> None:
     right = as_written(workload)
     check, paths = check_log(right, workload, tmp_path)
     assert check.passed
@@ -113,13 +113,13 @@ def test_the_log(workload: Workload, tmp_path: Path, change: Callable[[Listing],
 
 
 @pytest.mark.parametrize("change", [drop, repeat])
-def test_dead_letters(workload: Workload, change: Callable[[Listing], Listing]) -> None:
+def test_changed_dead_letters_fail(workload: Workload, change: Callable[[Listing], Listing]) -> None:
     right = letters(workload)
     assert check_dead_letters(right, workload, TOPIC).passed
     assert len(check_dead_letters(change(right), workload, TOPIC).mismatches) == 1
 
 
-def test_dead_letters_of_sound_events_or_with_another_reason(workload: Workload) -> None:
+def test_dead_letters_of_sound_events_or_wrong_reason_fail(workload: Workload) -> None:
     right = letters(workload)
     sound = Message(partition=0, offset=int(np.argmin(workload.fault[workload.partition == 0])), value=b"{}")
     assert not check_dead_letters([*right, letter(sound, "late")], workload, TOPIC).passed
@@ -145,7 +145,7 @@ KEY = ("alpha", "1m", 0)
     ],
     ids=["twice", "no first", "a hole", "backwards", "an event taken back", "another key"],
 )
-def test_revisions(wrong: list[PublishedRevision]) -> None:
+def test_wrong_revisions_fail(wrong: list[PublishedRevision]) -> None:
     assert check_revisions([result(), result(LATER), result(revision=1, counts=(4, 1))]).passed
     assert not check_revisions(wrong).passed
 
@@ -159,7 +159,7 @@ def test_revisions(wrong: list[PublishedRevision]) -> None:
         ({"incomplete_reason": "counted_otherwise"}, False),
     ],
 )
-def test_marks(mark: dict[str, Any], passes: bool) -> None:
+def test_marked_window_fails(mark: dict[str, Any], passes: bool) -> None:
     unmarked = {"events_lost": False, "counted_twice": False, "incomplete_reason": None}
     assert check_unmarked([PublishedRevision("", {**result().document, **unmarked, **mark})]).passed == passes
 
@@ -189,13 +189,13 @@ def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:
         ("driftgauge_window_cluster_signed_js_contribution", 2),
     ],
 )
-def test_gauges(name: str, series: int, value: float | None) -> None:
+def test_wrong_gauges_fail(name: str, series: int, value: float | None) -> None:
     assert gauges_check({}).passed
     assert len(gauges_check({name: value}).mismatches) == series
     assert len(gauges_check({}, other=name).mismatches) == series
 
 
-def test_replay() -> None:
+def test_replay_with_other_results_fails() -> None:
     published, replayed = result(revision=2), result(revision=0)
     other = PublishedRevision(replayed.name, {**replayed.document, "p_value": 0.5})
     assert check_replay({KEY: replayed}, {KEY: published}, [KEY]).passed
@@ -204,7 +204,7 @@ def test_replay() -> None:
     assert not check_replay({}, {KEY: published}, [KEY]).passed
 
 
-def test_replay_may_have_counted_other_late_events_in_few_windows() -> None:
+def test_replay_with_few_windows_of_other_counts_passes() -> None:
     keys = [("alpha", "1m", number) for number in range(20)]
     replayed = dict.fromkeys(keys, result())
     for differing, passes in ((1, True), (2, True), (3, False)):
@@ -224,12 +224,10 @@ def test_replay_may_have_counted_other_late_events_in_few_windows() -> None:
         ("novelty", None, False),
     ],
 )
-def test_a_replay_may_differ_only_in_what_the_windows_before_have_a_part_in(
-    name: str, value: object, *, passes: bool
-) -> None:
+def test_replay_may_differ_in_verdict_and_slow_drift_only(name: str, value: object, *, passes: bool) -> None:
     changed = PublishedRevision(result().name, {**result().document, name: value})
     assert check_replay({KEY: changed}, {KEY: result()}, [KEY]).passed == passes
 
 
-def test_what_compared_nothing_has_not_passed() -> None:
+def test_check_without_comparison_fails() -> None:
     assert not Check("nothing").passed

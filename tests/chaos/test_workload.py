@@ -34,14 +34,14 @@ def workload() -> Workload:
     return Workload.make(RECIPE)
 
 
-def test_the_same_seed_gives_the_same_events(workload: Workload) -> None:
+def test_workload_depends_on_seed(workload: Workload) -> None:
     again, other = (Workload.make(replace(RECIPE, seed=seed)) for seed in (1, 2))
     values = [workload.value(row) for row in range(100)]
     assert [again.value(row) for row in range(100)] == values
     assert [other.value(row) for row in range(100)] != values
 
 
-def test_no_two_events_are_alike(workload: Workload) -> None:
+def test_workload_events_are_distinct(workload: Workload) -> None:
     assert len({workload.value(row) for row in range(len(workload))}) == len(workload)
 
 
@@ -50,7 +50,7 @@ def behind_ms(times: NDArray[np.int64]) -> NDArray[np.int64]:
     return behind
 
 
-def test_most_events_of_a_stream_on_a_partition_are_out_of_order_within_bounds(workload: Workload) -> None:
+def test_most_events_are_out_of_order_within_bounds(workload: Workload) -> None:
     for stream in range(LIVE):
         for partition in np.unique(workload.partition[workload.stream == stream]):
             times = workload.time_ms[(workload.stream == stream) & (workload.partition == partition)]
@@ -58,7 +58,7 @@ def test_most_events_of_a_stream_on_a_partition_are_out_of_order_within_bounds(w
             assert 0 < np.quantile(behind, 0.98) < ALLOWED_DISORDER_MS
 
 
-def test_late_events_come_after_a_horizon_and_others_long_before_it(workload: Workload) -> None:
+def test_late_events_follow_horizon_and_others_precede(workload: Workload) -> None:
     rows = workload.stream != LIVE
     behind, late = behind_ms(workload.time_ms[rows]), workload.late[rows]
     assert 50 < late.sum() < 150
@@ -68,7 +68,7 @@ def test_late_events_come_after_a_horizon_and_others_long_before_it(workload: Wo
     assert not workload.late[workload.stream == LIVE].any()
 
 
-def test_live_events_happen_when_they_are_sent_but_for_fast_clocks(workload: Workload) -> None:
+def test_live_events_have_send_time_except_fast_clocks(workload: Workload) -> None:
     rows = np.flatnonzero(workload.stream == LIVE)
     sent_ms = RECIPE.live_from_ms + rows / len(workload) * RECIPE.seconds * 1_000
     ahead_ms = workload.time_ms[rows] - sent_ms
@@ -81,20 +81,20 @@ def test_live_events_happen_when_they_are_sent_but_for_fast_clocks(workload: Wor
     assert replace(RECIPE, seconds=1_500.0).fast_ms == 240_000
 
 
-def test_every_stream_is_everywhere_but_for_the_one_on_one_partition(workload: Workload) -> None:
+def test_every_stream_but_keyed_has_all_partitions(workload: Workload) -> None:
     found = [set(workload.partition[workload.stream == stream].tolist()) for stream in range(len(STREAMS))]
     everywhere = set(range(PARTITIONS))
     assert found == [everywhere, everywhere, {KEYED_PARTITION}, everywhere]
     assert workload.ends == Counter(workload.partition.tolist())
 
 
-def test_some_events_are_faulty_in_each_way(workload: Workload) -> None:
+def test_workload_has_every_fault(workload: Workload) -> None:
     numbers = Counter(workload.fault.tolist())
     assert set(numbers) == set(Fault)
     assert 5 <= len(workload) - numbers[Fault.NONE] <= 50
 
 
-def test_the_truth_is_the_sound_events_counted_one_by_one(workload: Workload) -> None:
+def test_truth_matches_events_counted_one_by_one(workload: Workload) -> None:
     truth = Truth.of(workload, CENTROIDS)
     for counts, rows in (
         (truth.all, workload.fault == Fault.NONE),
@@ -118,7 +118,7 @@ def test_the_truth_is_the_sound_events_counted_one_by_one(workload: Workload) ->
         assert {len(numbers) for numbers in counts.values()} == {len(CENTRES)}
 
 
-def test_a_vector_that_rounding_could_move_is_refused() -> None:
+def test_vector_between_centroids_is_rejected() -> None:
     between = ((CENTRES[:1] + CENTRES[1:2]) / 2).astype(np.float32)
     with pytest.raises(AssertionError, match="between two centroids"):
         nearest(between, CENTROIDS["alpha"])

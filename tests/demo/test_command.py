@@ -11,7 +11,7 @@ from tests.deploy.dockerfile import ROOT
 
 
 @pytest.mark.parametrize("path", [[], ["prepare"], ["publish"]], ids=" ".join)
-def test_every_command_explains_itself(path):
+def test_command_help_starts_with_summary(path):
     result = CliRunner().invoke(demo, [*path, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
@@ -29,7 +29,7 @@ def test_every_command_explains_itself(path):
         (["publish", "absent", "--config", "absent.yaml"], "demo: absent.yaml cannot be read"),
     ],
 )
-def test_user_error_is_one_message_and_exit_status_2(arguments, part, monkeypatch, capsys):
+def test_user_error_prints_one_message_and_exits_with_2(arguments, part, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["demo", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -39,7 +39,7 @@ def test_user_error_is_one_message_and_exit_status_2(arguments, part, monkeypatc
     assert printed.out == ""
 
 
-def test_folder_that_cannot_be_created_is_named_with_remedy(tmp_path):
+def test_uncreatable_folder_is_reported_with_remedy(tmp_path):
     (tmp_path / "file").touch()
     done = subprocess.run(
         [sys.executable, "-m", "deploy.demo", "--out", str(tmp_path / "file" / "out")],

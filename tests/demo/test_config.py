@@ -24,7 +24,7 @@ def broker():
         yield broker
 
 
-def test_the_configuration_is_one_that_the_service_takes(tmp_path):
+def test_configuration_is_valid_for_service(tmp_path):
     path = tmp_path / "driftgauge.yaml"
     kafka = write_config(path, bootstrap="127.0.0.1:9092", streams=[STREAM])
     settings = load_settings(path, {})
@@ -41,7 +41,7 @@ def test_the_configuration_is_one_that_the_service_takes(tmp_path):
     assert (*topics.events, topics.windows, topics.dead_letters, *internal) == TOPICS
 
 
-def test_there_are_as_many_shards_as_the_broker_gives_a_topic_partitions(broker, tmp_path):
+def test_shards_equal_partitions_of_broker_topic(broker, tmp_path):
     write_config(tmp_path / "a.yaml", bootstrap=broker.bootstrap, streams=[STREAM])
     settings = load_settings(tmp_path / "a.yaml", {})
     known = client.admin(settings.kafka).list_topics(timeout=10).topics
@@ -49,7 +49,7 @@ def test_there_are_as_many_shards_as_the_broker_gives_a_topic_partitions(broker,
         assert len(known[topic].partitions) == settings.shards
 
 
-def test_the_configuration_says_what_to_change_for_a_broker_of_ones_own(tmp_path):
+def test_configuration_comment_lists_changes_for_own_broker(tmp_path):
     path = tmp_path / "driftgauge.yaml"
     kafka = write_config(path, bootstrap="127.0.0.1:9092", streams=[STREAM])
     comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
@@ -84,7 +84,7 @@ def accepted(service, number):
     return scrape if scrape.outcomes().get("accepted", 0) >= number else None
 
 
-def test_the_service_counts_on_the_embedded_broker_without_a_mishap(broker, service):
+def test_service_counts_all_events_on_embedded_broker(broker, service):
     number = published(broker, 300)
     scrape = service.wait_for("the events", lambda: accepted(service, number), lambda: "fewer")
     assert scrape.outcomes()["accepted"] == number
@@ -92,7 +92,7 @@ def test_the_service_counts_on_the_embedded_broker_without_a_mishap(broker, serv
     check(build_days(), COUNTED, scrape.mishaps())
 
 
-def test_events_that_the_broker_drops_before_they_are_read_end_the_demo_with_an_error(broker, service):
+def test_events_deleted_before_read_fail_demo(broker, service):
     before = published(broker, 10)
     service.wait_for("the first events", lambda: accepted(service, before), lambda: "fewer")
     os.kill(service._process.pid, signal.SIGSTOP)

@@ -32,7 +32,7 @@ FRESH = {"name": "driftgauge_events_total", "stream": "digits-live", "outcome": 
 
 
 @dataclass(frozen=True)
-class Finished:
+class DemoRun:
     out: Path
     printed: str
     status: int
@@ -99,7 +99,7 @@ def finished(tmp_path_factory):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the service gets it as well
         printed += process.stdout.read()
         status = process.wait()
-        return Finished(out, printed, status, live, is_group_alive(process))
+        return DemoRun(out, printed, status, live, is_group_alive(process))
 
 
 def wait_for_traffic(printed):
@@ -114,7 +114,7 @@ def wait_for_traffic(printed):
             return scrape
 
 
-def test_ctrl_c_ends_it_with_status_0_and_leaves_nothing_behind(finished):
+def test_ctrl_c_exits_with_0_and_ends_all_processes(finished):
     assert finished.status == 0, finished.printed
     assert not finished.left
     assert "Stopped the service and the broker." in finished.printed.splitlines()[-1]
@@ -128,7 +128,7 @@ def test_live_traffic_follows_the_three_weeks(finished):
     }
 
 
-def test_results_are_as_expected_day_by_day(finished):
+def test_daily_results_match_expectation(finished):
     rows = ROW.findall(finished.printed)
     assert [date for date, *_ in rows] == [f"2025-11-{day:02}" for day in range(3, 24)]
     weeks = [rows[:7], rows[7:14], rows[14:]]
@@ -155,17 +155,17 @@ def test_output_holds_no_warning_or_traceback(finished):
     assert "Warning" not in finished.printed
 
 
-def test_output_names_the_lack_of_restore(finished):
+def test_output_mentions_missing_restore(finished):
     assert "without restore" in finished.printed
 
 
-def test_the_picture_is_a_png(finished):
+def test_picture_is_png(finished):
     out = finished.out
     assert f"Drew the picture: {out / 'drift.png'}" in finished.printed
     assert (out / "drift.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(finished):
+def test_saved_metrics_show_last_day_and_all_events(finished):
     out = finished.out
     scrape = Scrape.parse((out / "metrics.txt").read_text())
     assert scrape.outcomes()["accepted"] == 21_000
@@ -186,7 +186,7 @@ def test_the_metrics_kept_are_those_of_the_last_day_and_no_event_is_missing(fini
     assert scrape.value("driftgauge_window_end_timestamp_seconds", **daily) == 1_763_942_400  # 24 November
 
 
-def test_the_folder_holds_what_the_service_ran_with(finished):
+def test_folder_holds_configuration_baseline_and_log(finished):
     out = finished.out
     settings = load_settings(out / "driftgauge.yaml", {})
     assert settings.streams[0].baselines[0].file == out / "digits.safetensors"
@@ -197,7 +197,7 @@ def test_the_folder_holds_what_the_service_ran_with(finished):
     assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
 
 
-def test_ctrl_c_in_the_middle_ends_it_and_leaves_nothing_behind(tmp_path):
+def test_ctrl_c_during_publishing_ends_all_processes(tmp_path):
     with started(tmp_path / "out") as process:
         read_until(process, "Publishing")
         os.killpg(process.pid, signal.SIGINT)

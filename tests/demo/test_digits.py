@@ -23,7 +23,7 @@ def centre(images):
     return images.pixels.sum(axis=2) @ places / total, images.pixels.sum(axis=1) @ places / total
 
 
-def test_the_split_is_the_seeds_alone(split):
+def test_split_depends_on_seed_only(split):
     same, other = split_digits(0), split_digits(1)
     for part in PARTS:
         assert getattr(split, part).pixels.tobytes() == getattr(same, part).pixels.tobytes()
@@ -31,47 +31,47 @@ def test_the_split_is_the_seeds_alone(split):
         assert getattr(split, part).pixels.tobytes() != getattr(other, part).pixels.tobytes()
 
 
-def test_the_parts_are_of_one_size_and_hold_every_digit_alike(split):
+def test_split_parts_have_equal_size_and_digit_shares(split):
     shares = [np.bincount(getattr(split, part).labels) for part in PARTS]
     assert [share.sum() for share in shares] == [599, 599, 599]
     assert all(len(share) == 10 for share in shares)
     assert np.ptp(shares, axis=0).max() <= 1
 
 
-def test_no_image_is_in_two_parts(split):
+def test_split_parts_share_no_image(split):
     whole = [image.tobytes() for part in PARTS for image in getattr(split, part).pixels]
     assert len(whole) == 1_797
     assert len(set(whole)) == len(whole)
 
 
-def test_pixels_run_from_black_to_white(split):
+def test_pixels_range_from_0_to_1(split):
     pixels = np.concatenate([getattr(split, part).pixels for part in PARTS])
     assert pixels.dtype == np.float64
     assert (pixels.min(), pixels.max()) == (0, 1)
 
 
-def test_images_keep_their_labels_when_they_are_used_again(split):
+def test_repeated_images_keep_labels(split):
     rows = np.array([5, 5, 0, 598])
     again = shift_randomly(split.traffic, rows, np.random.default_rng(0))
     assert again.labels.tolist() == split.traffic.labels[rows].tolist()
     assert not np.array_equal(again.pixels[0], again.pixels[1]), "each time with another shift"
 
 
-def test_shifts_are_the_generators_alone(split):
+def test_shifts_depend_on_generator_only(split):
     rows = np.arange(20)
     one, same = (shift_randomly(split.traffic, rows, np.random.default_rng(3)) for _ in range(2))
     assert one.pixels.tobytes() == same.pixels.tobytes()
 
 
 @given(st.integers(0, 2**32))
-def test_a_shift_is_at_most_half_a_pixel_in_both_directions(seed):
+def test_shift_is_at_most_half_a_pixel_per_axis(seed):
     shifted = shift_randomly(one_pixel(), np.zeros(50, np.intp), np.random.default_rng(seed))
     for place in centre(shifted):
         assert np.abs(place - 4).max() <= 0.5 + 1e-9
     assert shifted.pixels.sum(axis=(1, 2)) == pytest.approx(np.ones(50)), "no light is lost inside"
 
 
-def test_shifts_reach_out_to_half_a_pixel_on_every_side():
+def test_shifts_cover_half_a_pixel_on_every_side():
     shifted = shift_randomly(one_pixel(), np.zeros(2_000, np.intp), np.random.default_rng(0))
     for place in centre(shifted):
         assert place.min() < 3.51
@@ -81,30 +81,30 @@ def test_shifts_reach_out_to_half_a_pixel_on_every_side():
 
 @settings(max_examples=examples(25))
 @given(st.integers(0, 2**32))
-def test_a_shift_never_leaves_the_range_of_brightness(seed):
+def test_shift_keeps_brightness_in_range(seed):
     shifted = shift_randomly(EVERY, np.arange(len(EVERY.labels)), np.random.default_rng(seed))
     assert shifted.pixels.min() >= 0
     assert shifted.pixels.max() <= 1 + 1e-12
 
 
-def test_black_moves_in_from_outside():
+def test_shift_fills_border_with_black():
     white = DigitImages(np.ones((1, SIDE, SIDE)), np.array([0]))
     shifted = shift_randomly(white, np.zeros(10, np.intp), np.random.default_rng(0)).pixels
     assert np.allclose(shifted[:, 1:-1, 1:-1], 1)
     assert (shifted.min(axis=(1, 2)) < 1).all()
 
 
-def test_clean_images_are_left_alone():
+def test_clean_quality_returns_same_images():
     assert degrade(EVERY, ImageQuality.CLEAN) is EVERY
 
 
-def test_darkened_images_have_a_tenth_of_the_light():
+def test_darkened_quality_keeps_a_tenth_of_brightness():
     dark = degrade(EVERY, ImageQuality.DARKENED)
     assert np.array_equal(dark.pixels, EVERY.pixels * 0.1)
     assert np.array_equal(dark.labels, EVERY.labels)
 
 
-def test_a_blur_spreads_a_point_as_a_gaussian_of_the_radius_said():
+def test_blur_of_point_is_gaussian():
     blurred = degrade(one_pixel(), ImageQuality.BLURRED).pixels[0]
     # 1.2 pixels, see the module; the ratio to the peak tells it without a constant of proportion.
     peak = blurred[4, 4]
@@ -113,7 +113,7 @@ def test_a_blur_spreads_a_point_as_a_gaussian_of_the_radius_said():
         assert blurred[4 + down, 4 + right] / peak == pytest.approx(expected)
 
 
-def test_a_blur_adds_no_light_and_lets_it_out_of_the_image():
+def test_blur_loses_brightness_at_border_only():
     blurred = degrade(EVERY, ImageQuality.BLURRED)
     light, before = blurred.pixels.sum(axis=(1, 2)), EVERY.pixels.sum(axis=(1, 2))
     assert (light < before).all()
@@ -123,6 +123,6 @@ def test_a_blur_adds_no_light_and_lets_it_out_of_the_image():
     assert np.array_equal(blurred.labels, EVERY.labels)
 
 
-def test_a_blur_takes_the_contrast_away():
+def test_blur_reduces_contrast():
     blurred = degrade(EVERY, ImageQuality.BLURRED)
     assert (blurred.pixels.std(axis=(1, 2)) < 0.8 * EVERY.pixels.std(axis=(1, 2))).all()

@@ -11,7 +11,7 @@ from driftgauge.kafka import client
 PATIENCE_S = 120.0
 
 
-class Member:
+class ReadingMember:
     """A member of a group that reads all partitions given to it from their beginning."""
 
     def __init__(self, broker, topic):
@@ -57,20 +57,20 @@ def read_until(condition, *members):
             member.read()
 
 
-def test_what_is_published_is_read_by_a_group(events):
+def test_group_reads_published_events(events):
     broker, values = events
-    member = Member(broker, "events")
+    member = ReadingMember(broker, "events")
     read_until(lambda: len(member.values) >= len(values), member)
     member.consumer.close()
     assert sorted(member.values) == values
 
 
 @pytest.mark.stack
-def test_members_share_the_partitions_and_keep_what_they_need_not_give_up(events):
+def test_rebalance_shares_partitions_and_keeps_assigned_ones(events):
     broker, _ = events
-    first = Member(broker, "events")
+    first = ReadingMember(broker, "events")
     read_until(lambda: len(first.held) == 4, first)
-    second = Member(broker, "events")
+    second = ReadingMember(broker, "events")
     read_until(lambda: len(first.held) == len(second.held) == 2, first, second)
     assert first.held | second.held == {0, 1, 2, 3}
     kept = set(first.held)
@@ -80,9 +80,9 @@ def test_members_share_the_partitions_and_keep_what_they_need_not_give_up(events
     first.consumer.close()
 
 
-def test_it_keeps_no_offsets_of_transactions(events):
+def test_broker_discards_transactional_offsets(events):
     broker, _ = events
-    member = Member(broker, "events")
+    member = ReadingMember(broker, "events")
     read_until(lambda: member.held, member)
     producer = client.transactional_producer({"bootstrap.servers": broker.bootstrap}, "id", lambda _: None)
     producer.init_transactions(PATIENCE_S)
@@ -95,7 +95,7 @@ def test_it_keeps_no_offsets_of_transactions(events):
     member.consumer.close()
 
 
-def test_the_topics_are_there_with_four_partitions_and_on_loopback_only():
+def test_topics_have_four_partitions_on_loopback():
     with EmbeddedBroker(["events", "results"]) as broker:
         metadata = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=PATIENCE_S)
         assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == {
@@ -105,7 +105,7 @@ def test_the_topics_are_there_with_four_partitions_and_on_loopback_only():
         assert {server.host for server in metadata.brokers.values()} == {"127.0.0.1"}
 
 
-def test_it_announces_itself_to_nobody(capfd):
+def test_broker_prints_nothing(capfd):
     with EmbeddedBroker(["events"]):
         pass
     assert capfd.readouterr() == ("", "")
@@ -120,19 +120,19 @@ def answers(broker):
     return True
 
 
-def test_it_ends_with_its_context():
+def test_broker_stops_with_context():
     with EmbeddedBroker(["events"]) as broker:
         assert answers(broker)
     assert not answers(broker)
 
 
-def test_it_ends_with_its_context_whatever_happens_there():
+def test_broker_stops_after_error_in_context():
     with suppress(LookupError), EmbeddedBroker(["events"]) as broker:
         {}["missing"]
     assert not answers(broker)
 
 
-def test_two_brokers_know_nothing_of_each_other():
+def test_brokers_are_isolated():
     with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
         assert one.bootstrap != other.bootstrap
         admin = client.admin({"bootstrap.servers": other.bootstrap})

@@ -29,19 +29,19 @@ def days(now_ms, number):
     return found
 
 
-def test_a_week_has_seven_whole_days_and_after_the_third_comes_the_first_again():
+def test_live_weeks_last_seven_days_and_repeat_after_third():
     told = days(NOON_MS, 28)
     weeks = [ImageQuality.CLEAN, ImageQuality.BLURRED, ImageQuality.DARKENED, ImageQuality.CLEAN]
     assert told == {day: {weeks[day // 7]} for day in range(28)}
 
 
-def test_current_day_is_the_first_of_its_week():
+def test_current_day_is_first_of_week():
     told = days(NOON_MS + 47_300, 8)
     assert told[0] == told[6] == {ImageQuality.CLEAN}
     assert told[7] == {ImageQuality.BLURRED}
 
 
-def test_periods_follow_each_other_without_a_gap_and_never_lie_across_two_days():
+def test_live_periods_are_contiguous_within_days():
     starts = [start_ms for start_ms, _ in islice(live_periods(NOON_MS + 47_300, MINUTE_MS), 100)]
     assert starts[0] == NOON_MS + 47_000
     assert set(np.diff(starts)) == {1_000}
@@ -69,7 +69,7 @@ def interrupt_after(calls):
     return check
 
 
-def test_what_is_published_bears_the_time_that_has_passed_and_every_second_has_its_events(source):
+def test_publish_live_fills_every_elapsed_second(source):
     said = []
     producer = RecordingProducer()
     with pytest.raises(KeyboardInterrupt):
@@ -100,7 +100,7 @@ def settings_for(tmp_path, broker, stream):
     return load_settings(tmp_path / "driftgauge.yaml", {})
 
 
-def test_sigterm_ends_the_traffic_and_a_day_is_the_streams_shortest_window(tmp_path, broker, source):
+def test_sigterm_stops_traffic_with_days_of_shortest_window(tmp_path, broker, source):
     said = []
 
     def clock_ms():
@@ -120,7 +120,7 @@ def test_sigterm_ends_the_traffic_and_a_day_is_the_streams_shortest_window(tmp_p
     assert said == ["A week of 7 days of 10s: clean images."]
 
 
-def test_a_configuration_that_does_not_watch_the_stream_is_refused(tmp_path, broker, source):
+def test_configuration_without_live_stream_is_rejected(tmp_path, broker, source):
     with pytest.raises(ConfigError, match="has no stream digits-live"):
         publish_until_stopped(
             settings_for(tmp_path, broker, "digits"), source, clock_ms=lambda: NOON_MS, say=print

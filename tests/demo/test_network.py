@@ -42,7 +42,7 @@ def baseline(split, network):
     )
 
 
-def test_an_embedding_is_32_floats_and_not_cut_off_at_zero(network, split):
+def test_embedding_has_32_floats_of_both_signs(network, split):
     vectors = network.embed(split.traffic)
     assert vectors.shape == (599, 32)
     assert vectors.dtype == np.float32
@@ -50,7 +50,7 @@ def test_an_embedding_is_32_floats_and_not_cut_off_at_zero(network, split):
     assert 0.1 < (vectors < 0).mean() < 0.9
 
 
-def test_the_embedding_is_what_the_network_reads_its_answer_from(split):
+def test_network_accuracy_matches_scikit_learn(split):
     # The answers of scikit-learn's own classifier, which come out of its own forward pass.
     flat = split.training.pixels.reshape(599, 64)
     classifier = MLPClassifier((32,), max_iter=20, random_state=1)
@@ -62,7 +62,7 @@ def test_the_embedding_is_what_the_network_reads_its_answer_from(split):
     assert network.accuracy(split.traffic) == pytest.approx(right, abs=0.002)
 
 
-def test_a_network_that_was_saved_is_the_same_one(network, split, tmp_path):
+def test_saved_network_loads_unchanged(network, split, tmp_path):
     path = tmp_path / "network.safetensors"
     network.save(path)
     again = Network.load(path)
@@ -79,7 +79,7 @@ def test_a_network_that_was_saved_is_the_same_one(network, split, tmp_path):
     ],
     ids=["absent", "empty", "another"],
 )
-def test_a_file_that_holds_no_network_is_said_with_what_writes_one(tmp_path, content, reason):
+def test_file_without_network_is_rejected_with_remedy(tmp_path, content, reason):
     path = tmp_path / "network.safetensors"
     if content is not None:
         path.write_bytes(content)
@@ -89,30 +89,30 @@ def test_a_file_that_holds_no_network_is_said_with_what_writes_one(tmp_path, con
         Network.load(path)
 
 
-def test_a_network_that_cannot_be_written_is_said_with_its_path(network, tmp_path):
+def test_unwritable_network_is_reported_with_path(network, tmp_path):
     with pytest.raises(InputError, match=r"network: cannot write the network: No such file or directory"):
         network.save(tmp_path / "missing" / "network")
 
 
-def test_training_is_the_seeds_alone(network, split):
+def test_training_depends_on_seed_only(network, split):
     again = train(split.training, 0)
     assert again.embed(split.traffic).tobytes() == network.embed(split.traffic).tobytes()
 
 
-def test_images_that_are_new_to_the_network_are_read_well(network, split):
+def test_network_classifies_unseen_images(network, split):
     assert network.accuracy(split.training) > 0.99
     assert network.accuracy(split.reference) > 0.93
     assert network.accuracy(split.traffic) > 0.93
 
 
-def test_accuracy_falls_in_the_second_week_and_again_in_the_third(network, weeks):
+def test_accuracy_falls_in_second_and_third_week(network, weeks):
     accuracies = {quality: [network.accuracy(images) for images in days] for quality, days in weeks.items()}
     assert min(accuracies[ImageQuality.CLEAN]) > 0.93
     assert max(accuracies[ImageQuality.BLURRED]) < min(accuracies[ImageQuality.CLEAN]) - 0.2
     assert max(accuracies[ImageQuality.DARKENED]) < min(accuracies[ImageQuality.BLURRED]) - 0.2
 
 
-def test_divergence_stays_near_its_noise_floor_then_rises_and_rises_again(network, baseline, weeks):
+def test_divergence_rises_in_second_and_third_week(network, baseline, weeks):
     divergences = {}
     for quality, days in weeks.items():
         clusters = [baseline.centroids.assign(network.embed(images)) for images in days]

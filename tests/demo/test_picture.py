@@ -14,7 +14,7 @@ def is_near(pixels, colour):
     return (abs(pixels[..., :3] - colour) < 0.02).all(axis=2)
 
 
-def test_the_picture_is_a_png_wide_enough_to_read(tmp_path):
+def test_picture_is_png_of_readable_width(tmp_path):
     path = tmp_path / "drift.png"
     draw(build_days(), path)
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
@@ -23,7 +23,7 @@ def test_the_picture_is_a_png_wide_enough_to_read(tmp_path):
     assert 600 < height < 900
 
 
-def test_divergence_stands_above_accuracy_and_rises_while_that_falls(tmp_path):
+def test_divergence_rises_above_falling_accuracy(tmp_path):
     path = tmp_path / "drift.png"
     draw(build_days(), path)
     pixels = imread(path)
@@ -40,7 +40,7 @@ def test_divergence_stands_above_accuracy_and_rises_while_that_falls(tmp_path):
     assert max(heights["divergence"]) < min(heights["accuracy"])
 
 
-def test_the_axes_start_at_zero(tmp_path, monkeypatch):
+def test_axes_start_at_zero(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     draw(build_days((0.5, 0.6, 0.7)), tmp_path / "drift.png")
@@ -59,12 +59,12 @@ def test_the_axes_start_at_zero(tmp_path, monkeypatch):
         assert week in words
 
 
-def test_a_single_day_can_be_drawn(tmp_path):
+def test_single_day_is_drawn(tmp_path):
     draw([build_day()], tmp_path / "drift.png")
     assert (tmp_path / "drift.png").stat().st_size > 1_000
 
 
-def test_a_picture_that_cannot_be_written_is_an_error_with_its_path(tmp_path):
+def test_unwritable_picture_is_reported_with_path(tmp_path):
     path = tmp_path / "missing" / "drift.png"
     with pytest.raises(
         DemoError, match=r"drift\.png: cannot write the picture: No such file .*; name a folder"

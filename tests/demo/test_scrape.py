@@ -14,7 +14,7 @@ from driftgauge.telemetry.roles import RoleTelemetry
 SHARDS = 4
 
 
-class Service:
+class ServiceTelemetry:
     """The telemetry of a replica of both roles that watches no stream."""
 
     def __init__(self):
@@ -31,10 +31,10 @@ class Service:
 
 @pytest.fixture
 def service():
-    return Service()
+    return ServiceTelemetry()
 
 
-def test_what_the_service_exports_is_read_back(service):
+def test_scrape_reads_service_exposition(service):
     rejected = {("images", Reason.FUTURE): 3, (None, Reason.UNDECODABLE): 4}
     service.count.counted({"images": 100, "texts": 20}, rejected, {})
     text = service.exposition()
@@ -46,13 +46,13 @@ def test_what_the_service_exports_is_read_back(service):
     assert outcomes == {"accepted": 120, "future": 3, "undecodable": 4}
 
 
-def test_outcomes_without_events_are_there_as_zero(service):
+def test_outcomes_without_events_are_zero(service):
     outcomes = service.scrape().outcomes()
     assert outcomes["undecodable"] == 0
     assert all(number == 0 for number in outcomes.values())
 
 
-def test_what_the_broker_does_not_make_good_is_summed_up(service):
+def test_mishaps_sum_losses_aborts_and_lost_sessions(service):
     service.count.committed()
     service.windows.committed()
     assert set(service.scrape().mishaps().values()) == {0}
@@ -68,7 +68,7 @@ def test_what_the_broker_does_not_make_good_is_summed_up(service):
     assert list(service.scrape().mishaps().values()) == [42, 7, 1, 3]
 
 
-def test_a_series_has_exactly_the_labels_asked_for_in_any_order():
+def test_value_matches_all_labels_in_any_order():
     scrape = Scrape.parse('# TYPE a gauge\na{x="1",y="2"} 5\n')
     assert scrape.value("a", y="2", x="1") == 5
     assert scrape.value("a", x="1") is None
@@ -76,6 +76,6 @@ def test_a_series_has_exactly_the_labels_asked_for_in_any_order():
     assert scrape.value("b", x="1", y="2") is None
 
 
-def test_a_scrape_of_nothing_has_no_outcomes():
+def test_empty_scrape_has_no_outcomes():
     assert Scrape.parse("").outcomes() == {}
     assert set(Scrape.parse("").mishaps().values()) == {0}

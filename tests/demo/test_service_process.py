@@ -6,7 +6,7 @@ from deploy.demo.errors import DemoError
 from deploy.demo.service_process import ServiceProcess
 
 
-def test_a_service_that_cannot_start_is_said_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_failed_start_is_reported_with_log_tail(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
     service = ServiceProcess(tmp_path / "missing.yaml", log, threading.Event())
 
@@ -17,7 +17,7 @@ def test_a_service_that_cannot_start_is_said_with_the_end_of_its_log(tmp_path: P
     assert "missing.yaml cannot be read" in str(caught.value)
 
 
-def test_being_told_to_stop_ends_the_service_as_well(tmp_path: Path) -> None:
+def test_stop_request_ends_service(tmp_path: Path) -> None:
     stopping = threading.Event()
     stopping.set()
     service = ServiceProcess(tmp_path / "missing.yaml", tmp_path / "service.log", stopping)
