@@ -1,5 +1,6 @@
 """Runs of the command line in this process: output, messages and exit status."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,11 @@ TIMEOUT_S = 300
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `driftgauge` with no environment but `environ`; an unexpected exception fails the test."""
     words = ["driftgauge", *map(str, arguments)]
+    root = logging.getLogger()
+    level = root.level
     with (
+        # `serve` configures logging for its whole process.
+        patch.object(root, "handlers", list(root.handlers)),
         patch.dict(os.environ, {"PATH": os.defpath, **environ}, clear=True),
         patch.object(sys, "argv", words),
         CliRunner().isolation() as (stdout, stderr, _),
@@ -25,6 +30,8 @@ def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
             main()
         except SystemExit as ended:
             status = ended.code
+        finally:
+            root.setLevel(level)
         sys.stdout.flush()
         sys.stderr.flush()
         assert isinstance(status, int)

@@ -101,7 +101,7 @@ def test_revocation_after_abort_commits_nothing(harness, consumer, worker):
     log = harness.run()
     assert ("hand_over", FIRST) not in log
     after = log[log.index(("drop", FIRST)) :]
-    assert [name for name, *_ in after[:3]] == ["drop", "handle_abort", "rewind"]
+    assert [name for name, *_ in after[:2]] == ["drop", "rewind"]
 
 
 def test_revocation_after_abort_and_commit_is_handed_over(harness, consumer, worker):

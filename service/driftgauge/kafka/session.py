@@ -144,6 +144,7 @@ class Session:
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
         self._was_rewound = False  # by a callback, so that the messages of the same poll are read again
+        self._must_rewind = False  # a callback has dropped partitions of which counts are not committed
         self.state: SessionState = Joining()
 
     def run(self, stopping: threading.Event) -> None:
@@ -237,9 +238,9 @@ class Session:
                 # The rewind after an abort assigns the partitions again. The client takes that for the answer
                 # to a loss that it has yet to report: it joins the group as a new member and reports a
                 # revocation. A commit of this member would be accepted, though others have the partitions.
-                # The loop rewinds the kept partitions: a rebalance is no time to assign them again.
+                # The loop rewinds the kept partitions, once the client's rebalance has ended.
                 self._worker.drop(given_up)
-                self._failure = TransactionAborted("partitions were revoked after an abort, before a commit")
+                self._must_rewind = True
             elif given_up:
                 self._worker.hand_over(given_up, bound_s)
         except DriftgaugeError as error:
@@ -268,6 +269,9 @@ class Session:
         """
         failure, self._failure = self._failure, None
         was_rewound, self._was_rewound = self._was_rewound, False
+        if self._must_rewind:
+            self._must_rewind, was_rewound = False, True
+            self._worker.rewind()
         if isinstance(failure, TransactionAborted):
             return self._handle_abort(failure, self.state), True
         if isinstance(failure, ClientLost):
