@@ -55,8 +55,8 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         if group.keys() & arrays.keys():
             layout = layout | group
     if arrays.keys() != layout.keys():
-        msg = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
-        raise BaselineError(msg)
+        message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
+        raise BaselineError(message)
     sizes = {"1": 1}
     for name, (dtype, axes) in layout.items():
         array = arrays[name]
@@ -65,8 +65,8 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         expected = tuple(sizes.get(axis) for axis in axes)
         if array.dtype != dtype or array.shape != expected or 0 in expected:
             shape = ", ".join(f"{axis}={sizes.get(axis, '?')}" for axis in axes)
-            msg = f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype} ({shape})"
-            raise BaselineError(msg)
+            message = f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype} ({shape})"
+            raise BaselineError(message)
     return sizes
 
 
@@ -78,8 +78,8 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            msg = f"array {name} holds values that are not finite"
-            raise BaselineError(msg)
+            message = f"array {name} holds values that are not finite"
+            raise BaselineError(message)
     lengths = np.linalg.norm(arrays["centroids"].astype(np.float64), axis=1)
     requirements = {
         "the counts must not be negative": (arrays["counts"] >= 0).all(),

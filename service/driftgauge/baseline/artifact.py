@@ -84,22 +84,24 @@ class Baseline:
         stated = (metadata.metric, metadata.clusters, metadata.dimension, metadata.reference_count)
         actual = (self.centroids.metric, sizes["k"], sizes["d"], int(self.counts.sum()))
         if stated != actual:
-            msg = (
+            message = (
                 f"the metadata states (metric, clusters, dimension, reference count) {stated}, "
                 f"but the arrays have {actual}"
             )
-            raise BaselineError(msg)
+            raise BaselineError(message)
         if (metadata.window_ms is None) != (self.overdispersion is None):
-            msg = "the metadata must state the length of windows if and only if the overdispersion is known"
-            raise BaselineError(msg)
+            message = (
+                "the metadata must state the length of windows if and only if the overdispersion is known"
+            )
+            raise BaselineError(message)
         if self.overdispersion is None and any(
             segment.overdispersion is not None for segment in self.segments
         ):
-            msg = "the overdispersion of a segment is known, but that of the whole stream is not"
-            raise BaselineError(msg)
+            message = "the overdispersion of a segment is known, but that of the whole stream is not"
+            raise BaselineError(message)
         if sizes["r"] > MAX_COMPONENTS:
-            msg = f"the baseline has {sizes['r']} components; the maximum is {MAX_COMPONENTS}"
-            raise BaselineError(msg)
+            message = f"the baseline has {sizes['r']} components; the maximum is {MAX_COMPONENTS}"
+            raise BaselineError(message)
         check_segments(self.segments, self.counts)
         parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
         for part in parts:
@@ -125,11 +127,11 @@ def save(baseline: Baseline, path: Path) -> None:
     """
     content = serialize(baseline)
     if len(content) > MAX_FILE_BYTES:
-        msg = (
+        message = (
             f"{path}: the baseline takes {len(content):,} bytes; the maximum is {MAX_FILE_BYTES:,}; "
             f"fit fewer clusters"
         )
-        raise BaselineError(msg)
+        raise BaselineError(message)
     # tempfile creates private files, and the service may run as another user.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -142,8 +144,10 @@ def save(baseline: Baseline, path: Path) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        msg = f"{path}: cannot write the baseline: {error.strerror}; name a file in a folder you may write to"
-        raise BaselineError(msg) from error
+        message = (
+            f"{path}: cannot write the baseline: {error.strerror}; name a file in a folder you may write to"
+        )
+        raise BaselineError(message) from error
 
 
 def serialize(baseline: Baseline) -> bytes:
@@ -166,11 +170,11 @@ def load(path: Path) -> Baseline:
     try:
         return parse(_read(path))
     except OSError as error:
-        msg = f"{path}: cannot read the baseline: {error.strerror}; check the path and its permissions"
-        raise BaselineError(msg) from error
+        message = f"{path}: cannot read the baseline: {error.strerror}; check the path and its permissions"
+        raise BaselineError(message) from error
     except BaselineError as error:
-        msg = f"{path}: {error}; restore the file or fit it again with `driftgauge baseline fit`"
-        raise BaselineError(msg) from error
+        message = f"{path}: {error}; restore the file or fit it again with `driftgauge baseline fit`"
+        raise BaselineError(message) from error
 
 
 def _read(path: Path) -> bytes:
@@ -178,11 +182,11 @@ def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        msg = f"the file is larger than {MAX_FILE_BYTES:,} bytes, the maximum for a baseline"
-        raise BaselineError(msg)
+        message = f"the file is larger than {MAX_FILE_BYTES:,} bytes, the maximum for a baseline"
+        raise BaselineError(message)
     if int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES:
-        msg = f"not a baseline: the header is larger than {MAX_HEADER_BYTES:,} bytes"
-        raise BaselineError(msg)
+        message = f"not a baseline: the header is larger than {MAX_HEADER_BYTES:,} bytes"
+        raise BaselineError(message)
     return content
 
 
@@ -195,17 +199,19 @@ def parse(content: bytes) -> Baseline:
     try:
         arrays = load_tensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        msg = f"not a complete safetensors file: {error}"
-        raise BaselineError(msg) from error
+        message = f"not a complete safetensors file: {error}"
+        raise BaselineError(message) from error
     header = _parse_header(content)
     sizes = check_layout(arrays)
     if len(header.segments) != sizes.get("s", 0):
-        msg = f"the header names {len(header.segments)} segments, but the arrays hold {sizes.get('s', 0)}"
-        raise BaselineError(msg)
+        message = f"the header names {len(header.segments)} segments, but the arrays hold {sizes.get('s', 0)}"
+        raise BaselineError(message)
     identity = identity_of(header.metadata, arrays, header.segments)
     if identity != header.identity:
-        msg = f"the content was altered: the header states {header.identity}, but the content has {identity}"
-        raise BaselineError(msg)
+        message = (
+            f"the content was altered: the header states {header.identity}, but the content has {identity}"
+        )
+        raise BaselineError(message)
     overdispersion = None
     if arrays.keys() >= DEPENDENCE.keys():
         overdispersion = _overdispersion(
@@ -247,21 +253,21 @@ def _parse_header(content: bytes) -> ArtifactHeader:
     end = 8 + int.from_bytes(content[:8], "little")
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
     if text is None:
-        msg = "a safetensors file, but not a driftgauge baseline"
-        raise BaselineError(msg)
+        message = "a safetensors file, but not a driftgauge baseline"
+        raise BaselineError(message)
     try:
         version = json.loads(text)["format_version"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        msg = "the header has no format version"
-        raise BaselineError(msg) from error
+        message = "the header has no format version"
+        raise BaselineError(message) from error
     if version != FORMAT_VERSION:
-        msg = f"the format version is {version!r}; this driftgauge reads version {FORMAT_VERSION}"
-        raise BaselineError(msg)
+        message = f"the format version is {version!r}; this driftgauge reads version {FORMAT_VERSION}"
+        raise BaselineError(message)
     try:
         return ArtifactHeader.model_validate_json(text)
     except ValidationError as error:
-        msg = f"the header is not valid: {faults(error)}"
-        raise BaselineError(msg) from error
+        message = f"the header is not valid: {faults(error)}"
+        raise BaselineError(message) from error
 
 
 def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
@@ -287,8 +293,8 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
             arrays["segment_dependence_means"] = np.stack([each.means for each in known])
         except ValueError as error:
-            msg = f"the arrays of the segments differ in shape: {error}"
-            raise BaselineError(msg) from error
+            message = f"the arrays of the segments differ in shape: {error}"
+            raise BaselineError(message) from error
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -301,5 +307,5 @@ def _names(baseline: Baseline) -> tuple[SegmentName, ...]:
     try:
         return tuple(SegmentName(key=segment.key, value=segment.value) for segment in baseline.segments)
     except ValidationError as error:
-        msg = f"the name of a segment is not valid: {faults(error)}"
-        raise BaselineError(msg) from error
+        message = f"the name of a segment is not valid: {faults(error)}"
+        raise BaselineError(message) from error

@@ -27,34 +27,36 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceM
         BaselineError: No baseline can be fitted; the message states the remedy.
     """
     if clusters < 2:  # noqa: PLR2004
-        msg = f"{clusters} clusters are too few to compare histograms; use --clusters 2 or more"
-        raise BaselineError(msg)
+        message = f"{clusters} clusters are too few to compare histograms; use --clusters 2 or more"
+        raise BaselineError(message)
     needed = clusters * VECTORS_PER_CLUSTER
     if len(vectors) < needed:
         most = len(vectors) // VECTORS_PER_CLUSTER
         remedy = f"give more vectors, or use --clusters {most} or fewer" if most > 1 else "give more vectors"
-        msg = f"{len(vectors):,} vectors are too few for {clusters} clusters, which need {needed:,}; {remedy}"
-        raise BaselineError(msg)
+        message = (
+            f"{len(vectors):,} vectors are too few for {clusters} clusters, which need {needed:,}; {remedy}"
+        )
+        raise BaselineError(message)
     for rows in blocks(np.arange(len(vectors))):
         block = vectors[rows]
         # Comparisons with NaN are false, so this finds NaN and infinity as well.
         unusable = ~(np.abs(block) <= MAX_VALUE).all(axis=1)
         if unusable.any():
-            msg = (
+            message = (
                 f"{named(rows[unusable], 'row')} hold NaN, infinity or values beyond {MAX_VALUE:g}; "
                 f"remove these vectors or scale all of them"
             )
-            raise BaselineError(msg)
+            raise BaselineError(message)
         zero = np.linalg.norm(block, axis=1) == 0
         if metric is DistanceMetric.COSINE and zero.any():
-            msg = (
+            message = (
                 f"{named(rows[zero], 'row')} are of length zero in float32 and have no direction, which "
                 f"the cosine metric compares; remove these vectors or use --metric euclidean"
             )
-            raise BaselineError(msg)
+            raise BaselineError(message)
     if (vectors.max(axis=0) == vectors.min(axis=0)).all():
-        msg = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
-        raise BaselineError(msg)
+        message = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
+        raise BaselineError(message)
 
 
 def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
@@ -69,17 +71,17 @@ def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
         BaselineError: No windows of m vectors can have this overdispersion.
     """
     if not MIN_WINDOWS <= overdispersion.windows <= count:
-        msg = (
+        message = (
             f"an overdispersion must be measured on {MIN_WINDOWS} windows or more, and on at most one window "
             f"per vector; one was measured on {overdispersion.windows:,} windows of {count:,} vectors"
         )
-        raise BaselineError(msg)
+        raise BaselineError(message)
     most = max(overdispersion.counts, float(np.diag(overdispersion.means).max()))
     if most > float(count) ** 2:
-        msg = (
+        message = (
             f"windows of {count:,} vectors cannot vary {most:g} times as much as windows of independent ones"
         )
-        raise BaselineError(msg)
+        raise BaselineError(message)
 
 
 def named(numbers: NDArray[np.intp], noun: str) -> str:

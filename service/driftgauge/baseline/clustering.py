@@ -153,9 +153,9 @@ def _check_distinct(centroids: Centroids, vectors: NDArray[np.float32]) -> None:
     """
     used = len(np.unique(centroids.assign(vectors)))
     if used < centroids.clusters:
-        msg = (
+        message = (
             f"k-means could fill only {used} of {centroids.clusters} clusters: too few of the "
             f"{len(vectors):,} vectors to fit on are distinct, or their squares are too small for float32; "
             f"give more varied vectors, scale them up{or_fewer(used)}"
         )
-        raise BaselineError(msg)
+        raise BaselineError(message)

@@ -114,8 +114,8 @@ def fit_baseline(
             },
         )
     except ValidationError as error:
-        msg = f"the metadata is not valid: {faults(error)}"
-        raise BaselineError(msg) from error
+        message = f"the metadata is not valid: {faults(error)}"
+        raise BaselineError(message) from error
     progress(
         f"fitting {clusters} clusters on {len(fit_rows):,} vectors of {vectors.shape[1]} floats; "
         f"{len(reference_rows):,} others are held out as the reference"
@@ -178,11 +178,11 @@ def _count(ids: NDArray[np.intp], clusters: int) -> NDArray[np.int64]:
     """
     counts = np.bincount(ids, minlength=clusters).astype(np.int64)
     if (counts == 0).any():
-        msg = (
+        message = (
             f"{named(np.flatnonzero(counts == 0), 'cluster')} of {clusters} hold none of the {len(ids):,} "
             f"held-out vectors; give more vectors{or_fewer(int(np.count_nonzero(counts)))}"
         )
-        raise BaselineError(msg)
+        raise BaselineError(message)
     return counts
 
 

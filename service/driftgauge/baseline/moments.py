@@ -61,8 +61,8 @@ def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
     )
     rank = min(MAX_COMPONENTS, int((variances > rounding).sum()))
     if rank == 0:
-        msg = "the vectors do not vary by more than float32 rounding; give vectors that differ"
-        raise BaselineError(msg)
+        message = "the vectors do not vary by more than float32 rounding; give vectors that differ"
+        raise BaselineError(message)
     directions = directions[:rank]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     return Moments(mean, (directions * np.sign(largest)).astype(np.float32), variances[:rank].copy())

@@ -70,17 +70,17 @@ def parse_choice(text: str) -> SegmentChoice:
     key, separator, listed = text.partition("=")
     values = tuple(listed.split(","))
     if not (key and separator and all(values)):
-        msg = f"{text!r} does not choose segments; write a key and its values, such as country=de,fr"
-        raise ValueError(msg)
+        message = f"{text!r} does not choose segments; write a key and its values, such as country=de,fr"
+        raise ValueError(message)
     if max(map(len, (key, *values))) > MAX_TEXT:
-        msg = f"a key or value is longer than {MAX_TEXT} characters, the maximum for an event"
-        raise ValueError(msg)
+        message = f"a key or value is longer than {MAX_TEXT} characters, the maximum for an event"
+        raise ValueError(message)
     if len(set(values)) < len(values):
-        msg = f"{text!r} names a value twice; name each once"
-        raise ValueError(msg)
+        message = f"{text!r} names a value twice; name each once"
+        raise ValueError(message)
     if OTHER in values:
-        msg = f"{text!r} names {OTHER}, which always counts the values not named; leave {OTHER} out"
-        raise ValueError(msg)
+        message = f"{text!r} names {OTHER}, which always counts the values not named; leave {OTHER} out"
+        raise ValueError(message)
     return SegmentChoice(key, values)
 
 
@@ -95,19 +95,19 @@ def find_members(
     if not choices:
         return ()
     if labels is None:
-        msg = "only events carry segments; fit on a .jsonl or .jsonl.gz file, or leave out --segment"
-        raise InputError(msg)
+        message = "only events carry segments; fit on a .jsonl or .jsonl.gz file, or leave out --segment"
+        raise InputError(message)
     keys = [choice.key for choice in choices]
     if len(set(keys)) < len(keys):
-        msg = "--segment names a key twice; give all of its values at once, such as country=de,fr"
-        raise InputError(msg)
+        message = "--segment names a key twice; give all of its values at once, such as country=de,fr"
+        raise InputError(message)
     total = sum(len(choice.values) + 1 for choice in choices)
     if total > MAX_SEGMENT_VALUES:
-        msg = (
+        message = (
             f"--segment names {total} segments, including {OTHER} of each key; the maximum is "
             f"{MAX_SEGMENT_VALUES}; leave out small ones, which then count as {OTHER}"
         )
-        raise InputError(msg)
+        raise InputError(message)
     members = []
     for choice in choices:
         numbers = {value: number for number, value in enumerate(choice.values)}
@@ -143,11 +143,11 @@ def check_members(
         else:
             few.append(f"{member.name} {count:,}")
     if few:
-        msg = (
+        message = (
             f"each segment needs {needed:,} held-out vectors, but some have fewer: "
             f"{', '.join(few)}; leave them out, so that they count as {OTHER}, or give more events"
         )
-        raise BaselineError(msg)
+        raise BaselineError(message)
     return tuple(kept)
 
 
@@ -177,11 +177,11 @@ def reference_segments(
         if np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance):
             message = f"the vectors of segment {member.name} do not vary along every component"
             if member.value != OTHER:
-                msg = (
+                message = (
                     f"{message}; leave the segment out, so that its events count as {OTHER}, "
                     f"or give more varied events"
                 )
-                raise BaselineError(msg)
+                raise BaselineError(message)
             progress(f"{message}: its events count only in the whole stream")
             continue
         counts = np.bincount(ids[member.rows], minlength=clusters).astype(np.int64)
@@ -200,13 +200,13 @@ def check_segments(segments: Collection[SegmentReference], counts: NDArray[np.in
         BaselineError: The segments are too many, share a name or exceed the histogram.
     """
     if len(segments) > MAX_SEGMENT_VALUES:
-        msg = f"the baseline has {len(segments)} segments; the maximum is {MAX_SEGMENT_VALUES}"
-        raise BaselineError(msg)
+        message = f"the baseline has {len(segments)} segments; the maximum is {MAX_SEGMENT_VALUES}"
+        raise BaselineError(message)
     if len({(segment.key, segment.value) for segment in segments}) < len(segments):
-        msg = "two segments have the same key and value"
-        raise BaselineError(msg)
+        message = "two segments have the same key and value"
+        raise BaselineError(message)
     for key in {segment.key for segment in segments}:
         counted = sum(segment.counts for segment in segments if segment.key == key)
         if (counted > counts).any():
-            msg = f"the segments by {key} hold more vectors of a cluster than the baseline"
-            raise BaselineError(msg)
+            message = f"the segments by {key} hold more vectors of a cluster than the baseline"
+            raise BaselineError(message)

@@ -67,21 +67,21 @@ def read_vectors(
         InputError: The file cannot be read or used; the message states the position and the remedy.
     """
     if array is not None and path.suffix != ".npz":
-        msg = f"{path}: --array chooses an array of a .npz file; leave it out"
-        raise InputError(msg)
+        message = f"{path}: --array chooses an array of a .npz file; leave it out"
+        raise InputError(message)
     if path.suffix in {".npy", ".npz"}:
         try:
             contents = _read_array(path, array)
         # A damaged header may ask for more memory than there is.
         except (OSError, EOFError, MemoryError, ValueError, BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
-            msg = f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers"
-            raise InputError(msg) from error
+            message = f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers"
+            raise InputError(message) from error
         return VectorSet(_as_vectors(path, contents), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_events(path, stream, model_version, progress)
-    msg = f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file"
-    raise InputError(msg)
+    message = f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file"
+    raise InputError(message)
 
 
 def _read_array(path: Path, key: str | None) -> NDArray[Any]:
@@ -91,8 +91,8 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
         if not isinstance(loaded, NpzFile):
             return loaded
         if key is not None and key not in loaded.files:
-            msg = f"{path}: no array {key!r}; choose with --array one of: {', '.join(loaded.files)}"
-            raise InputError(msg)
+            message = f"{path}: no array {key!r}; choose with --array one of: {', '.join(loaded.files)}"
+            raise InputError(message)
         if key is not None:
             return np.asarray(loaded[key])  # other members of the archive are read as bytes
         arrays = {name: np.asarray(loaded[name]) for name in loaded.files}
@@ -101,31 +101,33 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
         return arrays[matrices[0]]
     listed = ", ".join(f"{name} {arrays[name].shape}" for name in matrices or arrays)
     if matrices:
-        msg = f"{path}: several arrays hold vectors; choose one with --array: {listed}"
+        message = f"{path}: several arrays hold vectors; choose one with --array: {listed}"
     else:
-        msg = f"{path}: give vectors as an array (n, d), one per row; the file holds {listed or 'nothing'}"
-    raise InputError(msg)
+        message = (
+            f"{path}: give vectors as an array (n, d), one per row; the file holds {listed or 'nothing'}"
+        )
+    raise InputError(message)
 
 
 def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
     """Return an array as (n, d) float32 vectors, all finite."""
     if array.ndim != MATRIX or 0 in array.shape:
-        msg = f"{path}: give vectors as an array (n, d), one per row; the shape is {array.shape}"
-        raise InputError(msg)
+        message = f"{path}: give vectors as an array (n, d), one per row; the shape is {array.shape}"
+        raise InputError(message)
     # Integers are labels, pixels or token ids far more often than embeddings.
     if array.dtype.kind != "f":
-        msg = f"{path}: the array holds {array.dtype}; if these are embeddings, save them as float32"
-        raise InputError(msg)
+        message = f"{path}: the array holds {array.dtype}; if these are embeddings, save them as float32"
+        raise InputError(message)
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected below
         vectors = array.astype(np.float32)
     invalid_rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(invalid_rows):
         rows = ", ".join(str(row) for row in invalid_rows[:MAX_NAMED])
-        msg = (
+        message = (
             f"{path}: {len(invalid_rows):,} of {len(vectors):,} rows hold NaN, infinity or values too large "
             f"for float32, the first being row {rows} (counted from 0); remove or repair them"
         )
-        raise InputError(msg)
+        raise InputError(message)
     return vectors
 
 
@@ -139,8 +141,8 @@ def _read_events(
     for where, event in _parsed(path, progress):
         streams.add(event.stream)
         if stream is None and len(streams) > 1:
-            msg = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
-            raise InputError(msg)
+            message = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
+            raise InputError(message)
         if stream not in (None, event.stream):
             continue
         # As in the service, an event without a version matches every version.
@@ -148,24 +150,24 @@ def _read_events(
             if model_version is not None:
                 continue
             if version is not None:
-                msg = (
+                message = (
                     f"{where}: model version {event.model_version!r} after {version!r}; choose one "
                     f"with --model-version"
                 )
-                raise InputError(msg)
+                raise InputError(message)
             version = event.model_version
         if kept and len(event.vector) != len(kept[0].vector):
-            msg = (
+            message = (
                 f"{where}: the embedding has {len(event.vector)} numbers, and the events before have "
                 f"{len(kept[0].vector)}; remove the events of another length"
             )
-            raise InputError(msg)
+            raise InputError(message)
         kept.append(event)
     if not kept:
         asked = "" if stream is None else f" of stream {stream!r}"
         asked += "" if model_version is None else f" of model version {model_version!r}"
-        msg = f"{path}: no event{asked}; streams in the file: {', '.join(sorted(streams)) or 'none'}"
-        raise InputError(msg)
+        message = f"{path}: no event{asked}; streams in the file: {', '.join(sorted(streams)) or 'none'}"
+        raise InputError(message)
     times_ms = np.array([event.time_ms for event in kept], dtype=np.int64)
     segments = tuple(event.segments for event in kept)
     return VectorSet(np.stack([event.vector for event in kept]), times_ms, version, segments)
@@ -176,8 +178,8 @@ def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, 
     for number, line in read_lines(path):
         event = parse_event(line)
         if isinstance(event, Rejection):
-            msg = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"
-            raise InputError(msg)
+            message = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"
+            raise InputError(message)
         yield f"{path}, line {number}", event
         if number % PROGRESS_EVENTS == 0:
             progress(f"{number:,} events read")
