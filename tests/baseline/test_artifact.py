@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.artifact`."""
+
 import re
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Damaged baseline files are refused with the reason."""
+
 import dataclasses
 import re
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.clustering`."""
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray

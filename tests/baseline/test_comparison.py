@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.comparison`."""
+
 import dataclasses
 import json
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Baselines with values that no fit produces are refused."""
+
 import dataclasses
 
 import numpy as np

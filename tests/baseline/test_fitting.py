@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.fitting`."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Vectors and options that no baseline can be fitted on are refused with the remedy."""
+
 import re
 
 import numpy as np

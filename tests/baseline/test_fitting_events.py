@@ -1,3 +1,5 @@
+"""Baselines fitted on events: windows held out, overdispersion, segments."""
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.identity`."""
+
 import dataclasses
 import hashlib
 import json

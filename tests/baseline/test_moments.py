@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.moments`."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.quality`."""
+
 import dataclasses
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.report`."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.segments`."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.vectors`."""
+
 import base64
 import gzip
 import io

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.baseline.windows`."""
+
 from typing import Any
 
 import numpy as np

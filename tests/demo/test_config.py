@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.config`."""
+
 import os
 import signal
 import threading

@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.days`."""
+
 import pytest
 from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
 from deploy.demo.digits import ImageQuality

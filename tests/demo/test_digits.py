@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.digits`."""
+
 import numpy as np
 import pytest
 from deploy.demo.digits import DigitImages, ImageQuality, degrade, shift_randomly, split_digits

@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.embedded_broker`."""
+
 import socket
 from contextlib import suppress
 from time import monotonic

@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.network`."""
+
 import numpy as np
 import pytest
 from deploy.demo.digits import ImageQuality, degrade, shift_randomly

@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.picture`."""
+
 import pytest
 from deploy.demo.errors import DemoError
 from deploy.demo.picture import draw

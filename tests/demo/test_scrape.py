@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.scrape`."""
+
 from dataclasses import replace
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of `deploy.demo.service_process`."""
+
 import threading
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.events.decoder`."""
+
 import base64
 import json
 

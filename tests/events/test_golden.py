@@ -1,3 +1,5 @@
+"""The golden events: accepted or rejected alike by both paths of the decoder."""
+
 import json
 
 import jsonschema

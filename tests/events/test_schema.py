@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.events.schema`."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.events.timestamps`."""
+
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest

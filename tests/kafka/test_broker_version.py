@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.broker_version`."""
+
 import pytest
 from confluent_kafka.admin import BrokerMetadata, ClusterMetadata
 from deploy.demo.embedded_broker import EmbeddedBroker

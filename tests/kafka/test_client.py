@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.client`."""
+
 import logging
 import socket
 from functools import partial

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.clock`."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.dead_letters`."""
+
 import pytest
 
 from driftgauge.errors import TransactionAborted

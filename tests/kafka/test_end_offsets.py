@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.end_offsets`."""
+
 import pytest
 
 from driftgauge.kafka.end_offsets import EndOffsets

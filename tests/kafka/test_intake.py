@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.intake`."""
+
 import logging
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.metadata`."""
+
 import socket
 import time
 import uuid

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.offset_barrier`."""
+
 import logging
 
 import pytest

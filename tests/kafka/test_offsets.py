@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.offsets`."""
+
 import pytest
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.pending_partitions`."""
+
 from unittest.mock import Mock
 
 import pytest

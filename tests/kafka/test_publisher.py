@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.publisher`."""
+
 from threading import Event
 from time import monotonic
 

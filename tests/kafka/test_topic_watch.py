@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.kafka.topic_watch`."""
+
 import re
 from functools import partial
 

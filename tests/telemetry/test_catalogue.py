@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.catalogue`."""
+
 import re
 import subprocess
 import sys

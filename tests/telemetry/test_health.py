@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.health`."""
+
 import logging
 
 import pytest

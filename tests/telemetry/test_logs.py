@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.logs`."""
+
 import json
 import logging
 import subprocess

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.metrics`."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.roles`."""
+
 import logging
 
 import pytest

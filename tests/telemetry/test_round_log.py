@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.round_log`."""
+
 import logging
 
 import pytest

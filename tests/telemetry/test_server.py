@@ -1,3 +1,5 @@
+"""Tests of `driftgauge.telemetry.server`."""
+
 import gzip
 import json
 import logging
