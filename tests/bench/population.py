@@ -15,6 +15,9 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.verdict import decide, update_memory
 
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
@@ -79,6 +82,29 @@ def tallies(clusters: NDArray[np.intp], coordinates: NDArray[np.int64]) -> list[
         coordinates=coordinates.reshape(windows * count, -1),
     )
     return [Tally(row, CLUSTERS) for row in values]
+
+
+def judge(
+    scorer: WindowScorer, tally: Tally, memory: VerdictMemory, *, has_power: bool
+) -> tuple[Score, Verdict, VerdictMemory]:
+    """Return a window's score and verdict, and the memory after it."""
+    score = scorer.score(tally)
+    assert score is not None
+    is_significant_and_large = scorer.is_significant_and_large(score)
+    after = update_memory(
+        memory,
+        is_significant_and_large=is_significant_and_large,
+        p_value=score.p_value,
+        slow_drift_limit=scorer.slow_drift_limit,
+        segments={},
+    )
+    verdict = decide(
+        memory.recent,
+        is_significant_and_large=is_significant_and_large,
+        has_power=has_power,
+        has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
+    )
+    return score, verdict, after
 
 
 def say(line: str) -> None:

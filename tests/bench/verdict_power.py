@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, HOUR_MS, World, say, spec, tallies
+from tests.bench.population import CLUSTERS, HOUR_MS, World, judge, say, spec, tallies
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import decide, update_memory
 from driftgauge.streams import to_reference
 
 SPLITS = 10
@@ -78,26 +77,10 @@ def runs(
         windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
         memory, found, warned, delay = VerdictMemory(), [], None, None
         for number, tally in enumerate(tallies(world.clusters[windows], coordinates[windows]), start=1):
-            score = scorer.score(tally)
-            assert score is not None
-            is_significant_and_large = scorer.is_significant_and_large(score)
-            found.append(is_significant_and_large)
-            after = update_memory(
-                memory,
-                is_significant_and_large=is_significant_and_large,
-                p_value=score.p_value,
-                slow_drift_limit=scorer.slow_drift_limit,
-                segments={},
-            )
-            verdict = decide(
-                memory.recent,
-                is_significant_and_large=is_significant_and_large,
-                has_power=True,
-                has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
-            )
+            score, verdict, memory = judge(scorer, tally, memory, has_power=True)
+            found.append(scorer.is_significant_and_large(score))
             if verdict is not Verdict.OK and warned is None:
                 warned = number
             if verdict is Verdict.DRIFT and delay is None:
                 delay = number
-            memory = after
         yield found, warned, delay

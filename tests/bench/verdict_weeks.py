@@ -2,12 +2,11 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, DAY_MS, say, spec, tallies
+from tests.bench.population import CLUSTERS, DAY_MS, judge, say, spec, tallies
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.windows.result import VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import decide, update_memory
 from driftgauge.streams import to_reference
 
 
@@ -30,23 +29,8 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
         coordinates = reference.projection.coordinates(vectors).reshape(7, 1_000, -1)
         said = []
         for tally in tallies(clusters, coordinates):
-            score = scorer.score(tally)
-            assert score is not None
-            is_significant_and_large = scorer.is_significant_and_large(score)
-            after = update_memory(
-                memory,
-                is_significant_and_large=is_significant_and_large,
-                p_value=score.p_value,
-                slow_drift_limit=scorer.slow_drift_limit,
-                segments={},
-            )
-            verdict = decide(
-                memory.recent,
-                is_significant_and_large=is_significant_and_large,
-                has_power=scorer.has_power(tally.count),
-                has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
-            )
-            memory = after
+            has_power = scorer.has_power(tally.count)
+            score, verdict, memory = judge(scorer, tally, memory, has_power=has_power)
             said.append(
                 f"{verdict} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, p {score.p_value:.0e})"
             )

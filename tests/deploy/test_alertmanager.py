@@ -15,8 +15,8 @@ import yaml
 
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_rules import ALERTS, cases
-from tests.integration.service import wait_for
 from tests.needed import required
+from tests.waiting import wait_for
 
 FOLDER = Path(__file__).parents[2] / "deploy/alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"

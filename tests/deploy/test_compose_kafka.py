@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient
 
 from driftgauge.kafka import client
 from tests.deploy.stack import SERVICES
-from tests.integration.service import wait_for
 from tests.kafka.jars import BrokerUnavailable, fetch_jars, find_java
 from tests.kafka.node import LOG4J, free_ports
 from tests.needed import skip_or_fail
+from tests.waiting import wait_for
 
 KAFKA_START_S = 60.0
 

@@ -18,7 +18,7 @@ from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.chain.shipped import shorten
 from tests.deploy.test_alertmanager import CONFIG, FOLDER, SECRETS, amtool, post
 from tests.deploy.test_rules import cases
-from tests.integration.service import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.stack
 

@@ -12,8 +12,8 @@ from tests.deploy import promql
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_alertmanager import post
 from tests.deploy.test_rules import ALERTS, cases
-from tests.integration.service import wait_for
 from tests.needed import required
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/runbooks"

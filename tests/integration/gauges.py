@@ -10,7 +10,8 @@ from deploy.demo.scrape import Scrape
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 from tests.integration.case import WindowKey
-from tests.integration.service import PATIENCE_S, ServiceProcess, wait_for
+from tests.integration.service import ServiceProcess
+from tests.waiting import PATIENCE_S, wait_for
 
 # Gauges of the configuration; a result has the limit only if a statistic is compared with it.
 _CONFIGURED = {

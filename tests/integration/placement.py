@@ -6,8 +6,8 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from tests.integration.case import TIMEOUT_S, Case
-from tests.integration.service import wait_for
 from tests.kafka.nodes import KafkaCluster
+from tests.waiting import wait_for
 
 Nodes = Sequence[Sequence[int]]
 """The nodes of each partition."""

@@ -14,10 +14,9 @@ from types import TracebackType
 from deploy.demo.scrape import Scrape
 
 from driftgauge.config import ENV_PREFIX
+from tests.waiting import PATIENCE_S, wait_for
 
 DRIFTGAUGE = ("-m", "driftgauge")
-PATIENCE_S = 300.0
-POLL_INTERVAL_S = 0.05
 REQUEST_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
 TAIL_LINES = 30
@@ -39,15 +38,6 @@ def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subproc
         env=environment(),
         timeout=timeout_s,
     )
-
-
-def wait_for(condition: str, is_met: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-    """Poll until the condition is met; raise AssertionError after the time-out."""
-    deadline = time.monotonic() + within_s
-    while not is_met():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {within_s:g} s for {condition}")
-        time.sleep(POLL_INTERVAL_S)
 
 
 class ServiceProcess:

@@ -10,7 +10,8 @@ from confluent_kafka.admin import NewPartitions
 
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, SourceEvent, make_events
 from tests.integration.gauges import wait_until_shown
-from tests.integration.service import NO_CHAIN_FAULTS, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

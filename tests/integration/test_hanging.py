@@ -17,10 +17,11 @@ from tests.integration.case import (
     make_events,
 )
 from tests.integration.placement import keep_coordinators_on_first_node, place
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, driftgauge, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, driftgauge
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.kafka.relay import Relay
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
-from tests.integration.service import ServiceProcess, driftgauge, wait_for
+from tests.integration.service import ServiceProcess, driftgauge
 from tests.integration.traffic import publishing
 from tests.kafka.node import free_ports
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

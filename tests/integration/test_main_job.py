@@ -18,8 +18,9 @@ from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.kafka.publisher import Publication, publish
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
 from tests.integration.gauges import Samples, gauges_of, shown_by, without_wall_time
-from tests.integration.service import driftgauge, wait_for
+from tests.integration.service import driftgauge
 from tests.needed import skip_or_fail
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, make_events
-from tests.integration.service import wait_for
 from tests.integration.traffic import publishing
 from tests.kafka.broker import Broker
 from tests.kafka.fixtures import ExternalCluster
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
-from tests.integration.service import wait_for
 from tests.kafka.node import free_ports
 from tests.needed import required
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.stack
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.case import MINUTE_MS, START_MS, Case, SourceEvent, on_every_partition
-from tests.integration.service import ServiceProcess, wait_for
+from tests.integration.service import ServiceProcess
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

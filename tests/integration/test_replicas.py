@@ -20,8 +20,9 @@ from tests.integration.case import (
     WindowKey,
 )
 from tests.integration.gauges import shown_by, wait_until_shown, window_gauges
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 from tests.kafka.relay import Relay
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

@@ -19,7 +19,8 @@ from tests.integration.case import (
     on_every_partition,
 )
 from tests.integration.gauges import newest_result, wait_until_shown, window_gauges
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

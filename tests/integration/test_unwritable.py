@@ -8,9 +8,10 @@ import pytest
 from driftgauge.core.counting.partial import shard_of
 from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.placement import Nodes, keep_coordinators_on_first_node, place
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

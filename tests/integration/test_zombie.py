@@ -12,8 +12,9 @@ import pytest
 
 from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.gauges import wait_until_shown
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, wait_for
+from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
 from tests.integration.traffic import publishing, rejected_sources, with_rejected
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 

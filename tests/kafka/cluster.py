@@ -1,14 +1,12 @@
 """One test's own topics and group on the real broker."""
 
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import NewPartitions, NewTopic
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
@@ -18,12 +16,10 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import Transaction
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
-
-TIMEOUT_S = 30.0
-LOOK_EVERY_S = 0.05
+from tests.kafka.topic_owner import TIMEOUT_S, TopicOwner
 
 
-class Cluster:
+class Cluster(TopicOwner):
     """An events topic, topics for results and dead letters, and a consumer group, all with unique names."""
 
     def __init__(self, bootstrap: str, partitions: int = 2) -> None:
@@ -55,26 +51,6 @@ class Cluster:
         # The broker is shared, and each partition keeps files open.
         internal = [topic for topic in self.admin.list_topics().topics if f".{self.group}." in topic]
         self.admin.delete_topics([self.events, self.windows, self.letters, *internal])
-
-    def await_that(self, look: Callable[[], bool], what: str, within_s: float = TIMEOUT_S) -> None:
-        """Poll until `look` returns True; fail after the time-out."""
-        deadline = time.monotonic() + within_s
-        while not look():
-            assert time.monotonic() < deadline, f"waited {within_s:g} s for {what}"
-            time.sleep(LOOK_EVERY_S)
-
-    def create(self, topic: str, partitions: int, **settings: str) -> None:
-        config = {name.replace("_", "."): value for name, value in settings.items()}
-        self.admin.create_topics([NewTopic(topic, partitions, config=config)])[topic].result(TIMEOUT_S)
-        self._await_partitions(topic, partitions)
-
-    def delete(self, topic: str) -> None:
-        self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
-        self._await_partitions(topic, 0)
-
-    def grow(self, topic: str, partitions: int) -> None:
-        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(TIMEOUT_S)
-        self._await_partitions(topic, partitions)
 
     def publish(self, *values: bytes, partition: int = 0) -> None:
         """Append events to a partition."""
@@ -163,10 +139,3 @@ class Cluster:
         """Return key and value of every committed record in a topic, partition by partition."""
         records = read(self.bootstrap, topic, within_s=TIMEOUT_S)
         return [(message.key(), message.value()) for message in sorted(records, key=Message.partition)]
-
-    def _await_partitions(self, topic: str, number: int) -> None:
-        def partitions() -> int:
-            known = self.admin.list_topics(timeout=TIMEOUT_S).topics
-            return len(known[topic].partitions) if topic in known else 0
-
-        self.await_that(lambda: partitions() == number, f"{number} partitions of {topic}")

@@ -1,8 +1,7 @@
 """A real cluster's events topic, internal topics and groups, for tests of their preparation."""
 
-import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -14,20 +13,19 @@ from confluent_kafka.admin import (
     AdminClient,
     ClusterMetadata,
     ConfigResource,
-    NewTopic,
     ResourcePatternType,
     ResourceType,
 )
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.kafka import client, metadata, topics
+from driftgauge.kafka import client, topics
 from driftgauge.kafka.internal_topics import InternalTopics
+from tests.kafka.topic_owner import TIMEOUT_S, TopicOwner
 
-TIMEOUT_S = 30.0
 SHARDS = 2
 
 
-class InternalTopicsCluster:
+class InternalTopicsCluster(TopicOwner):
     """An events topic of three partitions, the names of two internal topics, and a consumer per group."""
 
     def __init__(self, bootstrap: str) -> None:
@@ -51,21 +49,6 @@ class InternalTopicsCluster:
     ) -> None:
         self.count.close()
         self.windows.close()
-
-    def create(self, topic: str, partitions: int, **settings: str) -> None:
-        config = {name.replace("_", "."): value for name, value in settings.items()}
-        self.admin.create_topics([NewTopic(topic, partitions, config=config)])[topic].result(TIMEOUT_S)
-        self.await_partitions(topic, partitions)
-
-    def delete(self, topic: str) -> None:
-        self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
-        self.await_partitions(topic, 0)
-
-    def await_partitions(self, topic: str, partitions: int) -> None:
-        await_that(lambda: self.partitions(topic) == partitions)
-
-    def partitions(self, topic: str) -> int:
-        return metadata.count_partitions(self.admin, [topic]).get(topic, 0)
 
     def settings(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
@@ -172,11 +155,3 @@ class MultiBrokerAdmin:
 
     def list_topics(self, timeout: float) -> ClusterMetadata:
         return self._metadata
-
-
-def await_that(is_so: Callable[[], bool]) -> None:
-    """Wait until a condition is true; fail after TIMEOUT_S."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"not within {TIMEOUT_S:.0f} s"
-        time.sleep(0.02)

@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError
 
 from driftgauge.kafka import client
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS
-from tests.kafka.internal_topics import TIMEOUT_S, InternalTopicsCluster, await_that
+from tests.kafka.internal_topics import InternalTopicsCluster
+from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
@@ -43,7 +44,7 @@ def test_compaction_keeps_rewritten_state_small_and_complete(cluster):
         records[:] = cluster.read(cluster.changelog)
         return sum(len(value) for _, value in records) < (1024 * 1024 + KEYS * VALUE_BYTES)
 
-    await_that(is_small)
+    cluster.await_that(is_small, "a small changelog")
     assert written > 12_000_000
     assert dict(records) == newest
 
@@ -64,7 +65,7 @@ def test_active_segment_with_few_writes_is_compacted(cluster):
         assert producer.flush(TIMEOUT_S) == 0
         return b"99" not in dict(map(reversed, cluster.read(cluster.changelog)))
 
-    await_that(is_compacted)
+    cluster.await_that(is_compacted, "the compaction")
 
 
 def test_changelog_accepts_records_stamped_in_the_future(cluster):

@@ -7,9 +7,10 @@ from driftgauge.kafka import service
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.health import Role
-from tests.kafka.cluster import TIMEOUT_S, Cluster
+from tests.kafka.cluster import Cluster
 from tests.kafka.parts import SHARDS, STREAM, event
 from tests.kafka.running import Running
+from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 

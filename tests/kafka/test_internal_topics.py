@@ -10,7 +10,8 @@ from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka import client, lost_topics
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
 from tests.kafka.broker import Broker
-from tests.kafka.internal_topics import SHARDS, TIMEOUT_S, InternalTopicsCluster, StaleAdmin
+from tests.kafka.internal_topics import SHARDS, InternalTopicsCluster, StaleAdmin
+from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
@@ -24,7 +25,7 @@ def cluster(bootstrap):
 def test_internal_topics_are_created_with_partitions_and_settings(cluster):
     cluster.prepare()
     for topic, wanted in ((cluster.partials, PARTIALS_SETTINGS), (cluster.changelog, CHANGELOG_SETTINGS)):
-        assert cluster.partitions(topic) == SHARDS
+        assert cluster.count_partitions(topic) == SHARDS
         settings = cluster.settings(topic)
         assert {name: settings[name] for name in wanted} == wanted
 
@@ -54,7 +55,7 @@ def test_three_replicas_create_internal_topics_at_once(cluster):
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(prepare) for _ in range(3)]:
             future.result(TIMEOUT_S)
-    assert cluster.partitions(cluster.partials) == cluster.partitions(cluster.changelog) == SHARDS
+    assert cluster.count_partitions(cluster.partials) == cluster.count_partitions(cluster.changelog) == SHARDS
 
 
 def test_topics_created_and_used_by_another_replica_are_not_lost(cluster):
@@ -79,7 +80,7 @@ def test_lost_changelog_is_refused_and_not_created(cluster):
     cluster.delete(cluster.changelog)
     with pytest.raises(StateError, match=rf"{cluster.changelog} is missing, yet .* --delete-offsets"):
         cluster.prepare()
-    assert cluster.partitions(cluster.changelog) == 0
+    assert cluster.count_partitions(cluster.changelog) == 0
 
 
 def test_changelog_is_created_again_before_first_commit(cluster):
@@ -87,7 +88,7 @@ def test_changelog_is_created_again_before_first_commit(cluster):
     cluster.commit_events()
     cluster.delete(cluster.changelog)
     cluster.prepare()
-    assert cluster.partitions(cluster.changelog) == SHARDS
+    assert cluster.count_partitions(cluster.changelog) == SHARDS
 
 
 @pytest.mark.parametrize("changelog_too", [False, True])
@@ -101,7 +102,7 @@ def test_lost_partials_are_refused_and_not_created(cluster, changelog_too):
         known = "the group has read events"
     with pytest.raises(StateError, match=rf"{cluster.partials} is missing, yet {known}: .*kafka reshard"):
         cluster.prepare()
-    assert cluster.partitions(cluster.partials) == 0
+    assert cluster.count_partitions(cluster.partials) == 0
 
 
 def test_offsets_of_another_group_do_not_matter(cluster):
@@ -121,7 +122,7 @@ def test_prepare_fails_until_open_transaction_on_offsets_ends(cluster, ending, m
     )
     with pytest.raises(BrokerError, match=f"offsets of topic {cluster.events} are unknown"):
         cluster.prepare()
-    assert cluster.partitions(cluster.partials) == 0
+    assert cluster.count_partitions(cluster.partials) == 0
     if ending == "commit":
         producer.commit_transaction(TIMEOUT_S)
         with pytest.raises(StateError, match="is missing, yet the group has read events"):

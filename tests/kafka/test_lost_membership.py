@@ -19,6 +19,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -45,14 +46,14 @@ class Member:
         if not self._held:
             return False
         say("holding")
-        wait_until_member(self._consumer, is_member=False)
+        wait_for("the loss of the membership", lambda: not self._consumer.memberid(), within_s=WITHIN_S)
         raise TransactionAborted("the member has lost its place in the group")
 
     def rewind(self) -> None:
-        # The client takes this for the answer to the loss that it has still to report, and joins anew.
+        # The client takes this for the answer to the loss that it has yet to report, and joins again.
         self._consumer.incremental_unassign(self._held)
         self._consumer.incremental_assign(self._held)
-        wait_until_member(self._consumer, is_member=True)
+        wait_for("the new membership", lambda: bool(self._consumer.memberid()), within_s=WITHIN_S)
 
     def reset(self) -> None:
         self.rewind()
@@ -71,12 +72,6 @@ class Member:
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def wait_until_member(consumer: Consumer, *, is_member: bool) -> None:
-    deadline_s = time.monotonic() + WITHIN_S
-    while bool(consumer.memberid()) is not is_member and time.monotonic() < deadline_s:
-        time.sleep(0.01)
 
 
 def run_member(bootstrap: str) -> None:

@@ -62,4 +62,4 @@ def test_group_without_right_names_right(cluster, monkeypatch):
     cluster.set_rules(ResourceType.GROUP, cluster.group, deny=[AclOperation.ALL])
     with pytest.raises(AuthorizationError, match=r"Group authorization failed.*; grant Read on the group"):
         cluster.prepare()
-    assert cluster.partitions(cluster.partials) == 0
+    assert cluster.count_partitions(cluster.partials) == 0

@@ -15,7 +15,6 @@ from tests.kafka.internal_topics import (
     InternalTopicsCluster,
     MultiBrokerAdmin,
     StaleAdmin,
-    await_that,
 )
 
 LONG_S = 120.0
@@ -39,10 +38,10 @@ def short_timeouts(monkeypatch):
 def test_missing_topics_are_created_with_default_partitions(cluster):
     names = [cluster.events, cluster.partials]
     topics.create_missing_topics(cluster.admin, names, 1)
-    await_that(lambda: metadata.missing_topics(cluster.admin, names) == [])
-    assert cluster.partitions(cluster.partials) == 4, "as the broker is configured"
+    cluster.await_that(lambda: metadata.missing_topics(cluster.admin, names) == [], "the topics")
+    assert cluster.count_partitions(cluster.partials) == 4, "as the broker is configured"
     topics.create_missing_topics(cluster.admin, names, 1)
-    assert cluster.partitions(cluster.events) == 3
+    assert cluster.count_partitions(cluster.events) == 3
 
 
 @pytest.mark.broker
@@ -50,7 +49,7 @@ def test_topic_created_concurrently_raises_no_error(cluster):
     stale = StaleAdmin(cluster.admin)
     cluster.create(cluster.partials, 5)
     topics.create_missing_topics(stale, [cluster.partials], 1)
-    assert cluster.partitions(cluster.partials) == 5
+    assert cluster.count_partitions(cluster.partials) == 5
 
 
 @pytest.mark.broker

@@ -8,10 +8,11 @@ from driftgauge.core.windows.changelog import PositionKey
 from driftgauge.records.changelog import encode_key
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.health import Role
-from tests.kafka.cluster import TIMEOUT_S, Cluster
+from tests.kafka.cluster import Cluster
 from tests.kafka.parts import SHARDS, SPECS, STREAM, event
 from tests.kafka.records import read
 from tests.kafka.running import Running
+from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 

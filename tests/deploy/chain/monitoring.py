@@ -10,8 +10,9 @@ from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
 from tests.deploy.chain.traffic import PARTITIONS, LiveTraffic, SegmentedCase
 from tests.deploy.chain.webhook import Notice, Webhook
-from tests.integration.service import PATIENCE_S, ServiceProcess, wait_for
+from tests.integration.service import ServiceProcess
 from tests.kafka.node import free_ports
+from tests.waiting import PATIENCE_S, wait_for
 
 __all__ = ["FACTOR", "STREAMS", "WINDOWS", "MonitoringStack", "NotifiedCause"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from tests.integration.service import wait_for
 from tests.kafka.node import free_ports
 from tests.needed import required
+from tests.waiting import wait_for
 
 __all__ = ["Alertmanager", "Prometheus"]
 

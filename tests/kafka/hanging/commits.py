@@ -13,6 +13,7 @@ from driftgauge.kafka.hanging.traces import StageTopics, offsets_partition
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
 from tests.kafka.records import read
+from tests.waiting import wait_for
 
 TIMEOUT_S = 30.0
 KEPT, AWAY = 1, 2  # the node that keeps running, and the node that is stopped
@@ -148,11 +149,8 @@ class Installation:
             stranger.close()
         return answer.offset
 
-    def await_that(self, look, what):
-        deadline = time.monotonic() + TIMEOUT_S
-        while not look():
-            assert time.monotonic() < deadline, f"waited {TIMEOUT_S:g} s for {what}"
-            time.sleep(0.1)
+    def await_that(self, is_met, condition):
+        wait_for(condition, is_met, within_s=TIMEOUT_S)
 
     def _touch_internal_topics(self, name):
         producer = self.producer = self.make_producer(f"{name}-first")
