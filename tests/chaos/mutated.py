@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from confluent_kafka import Consumer, TopicPartition  # noqa: E402
+from confluent_kafka import Consumer  # noqa: E402
 
 from driftgauge import cli  # noqa: E402
 from driftgauge.core.counting.partial import PaneDelta  # noqa: E402
@@ -41,25 +41,23 @@ ABORT_S: Final = 5.0
 def no_group_metadata() -> None:
     """Offsets are committed in the name of a consumer that is no member: no generation is asked for."""
     strangers: dict[int, Consumer] = {}
-    make, commit = client.consumer, Transaction.commit
+    make, bind = client.consumer, Transaction.bind
 
     def make_both(properties: client.KafkaProperties, group: str) -> Consumer:
         consumer = make(properties, group)
         strangers[id(consumer)] = make(properties, group)
         return consumer
 
-    def commit_as_stranger(
-        self: Transaction, offsets: Sequence[TopicPartition], consumer: Consumer, bound_s: float
-    ) -> None:
+    def bind_stranger(self: Transaction, consumer: Consumer) -> None:
         stranger = strangers[id(consumer)]
-        # A member that has lost its place is refused here already; this one has it, and names nobody.
+        # Without the member's id the service itself refuses the commit.
         nobody = SimpleNamespace(
             consumer_group_metadata=stranger.consumer_group_metadata, memberid=consumer.memberid
         )
-        commit(self, offsets, cast("Consumer", nobody), bound_s)
+        bind(self, cast("Consumer", nobody))
 
     client.consumer = make_both
-    Transaction.commit = commit_as_stranger
+    Transaction.bind = bind_stranger
 
 
 def read_uncommitted() -> None:

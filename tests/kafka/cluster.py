@@ -86,6 +86,14 @@ class Cluster(TopicOwner):
         transaction.start(TIMEOUT_S)
         return transaction
 
+    @staticmethod
+    def commit_for(
+        member: Consumer, transaction: Transaction, offsets: list[TopicPartition], bound_s: float
+    ) -> None:
+        """Commit a transaction with offsets of a member's group."""
+        transaction.bind(member)
+        transaction.commit(offsets, bound_s)
+
     @contextmanager
     def member(self, **properties: str | int) -> Iterator[Consumer]:
         """Yield a member of the group that owns partitions."""

@@ -40,7 +40,7 @@ def abort_some(monkeypatch, role):
     commits = []
 
     class RefusingTransaction(Transaction):
-        def commit(self, offsets, consumer, bound_s):
+        def commit(self, offsets, bound_s):
             if self.producer.endswith(f".{role.value}"):
                 commits.append(self.epoch)
                 if len(commits) in ABORTED:
@@ -48,7 +48,7 @@ def abort_some(monkeypatch, role):
                     self.abort(bound_s)
                     message = "refused by the test"
                     raise TransactionAborted(message)
-            super().commit(offsets, consumer, bound_s)
+            super().commit(offsets, bound_s)
 
     monkeypatch.setattr(service, "Transaction", RefusingTransaction)
 

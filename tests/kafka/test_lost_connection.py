@@ -24,7 +24,7 @@ def test_next_transaction_commits_after_lost_connection(bootstrap, outage_s):
                 began_s = time.monotonic()
                 transaction.begin(BOUND_S)
                 transaction.produce(cluster.windows, -1, b"key", b"%d" % position)
-                transaction.commit(cluster.at({0: position}), member, BOUND_S)
+                cluster.commit_for(member, transaction, cluster.at({0: position}), BOUND_S)
                 # A longer call hangs, as with librdkafka's own recovery of metadata.
                 assert time.monotonic() - began_s < BOUND_S
 
@@ -50,7 +50,7 @@ def test_producer_is_replaced_after_lost_connection_in_transaction(bootstrap):
                 if position == 2:
                     relay.cut()
                     relay.mend()
-                transaction.commit(cluster.at({0: position}), member, BOUND_S)
+                cluster.commit_for(member, transaction, cluster.at({0: position}), BOUND_S)
         assert epochs[0] == epochs[1] < epochs[2] == epochs[3]
         assert cluster.committed() == {0: 4}
         assert [value for _, value in cluster.read(cluster.windows)] == [b"1", b"2", b"3", b"4"]

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
@@ -17,7 +18,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
 from driftgauge.kafka import client
 from driftgauge.kafka.session import Session
-from driftgauge.kafka.transaction import State, Transaction
+from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.waiting import wait_for
 
@@ -26,47 +27,61 @@ pytestmark = pytest.mark.broker
 TOPIC = "lost-membership"
 WITHIN_S = 120.0
 SESSION_TIMEOUT_S = 6.0
+COMMIT_S = 10.0
 
 
 class Member:
-    """A worker whose commit fails once its member has lost its place in the group, as in `Transaction`."""
+    """A worker that stops and restarts its partitions while its client has a loss yet to report.
 
-    def __init__(self, consumer: Consumer) -> None:
+    The client takes that for the answer to the loss: it joins its group again, and reports a revocation.
+    """
+
+    def __init__(self, consumer: Consumer, transaction: Transaction) -> None:
         self._consumer = consumer
+        self._transaction = transaction
         self._held: list[TopicPartition] = []
 
     def assign(self, partitions: Collection[Partition]) -> None:
-        self._held += [TopicPartition(*partition, 0) for partition in partitions]
+        self._held = [TopicPartition(*partition, 0) for partition in partitions]
         self._consumer.incremental_assign(self._held)
 
     def process(self, messages: Sequence[Message]) -> None:
         assert not messages
 
     def step(self, bound_s: float) -> bool:
-        if not self._held:
-            return False
-        say("holding")
-        wait_for("the loss of the membership", lambda: not self._consumer.memberid(), within_s=WITHIN_S)
-        raise TransactionAborted("the member has lost its place in the group")
+        if self._held:
+            say("holding")
+            wait_for("the loss of the membership", lambda: not self._consumer.memberid(), within_s=WITHIN_S)
+            self._consumer.incremental_unassign(self._held)
+            self._consumer.incremental_assign(self._held)
+            wait_for("the new membership", lambda: bool(self._consumer.memberid()), within_s=WITHIN_S)
+            self._commit("work")
+            self._held = []
+        return False
 
     def rewind(self) -> None:
-        # The client takes this for the answer to the loss that it has yet to report, and joins again.
-        self._consumer.incremental_unassign(self._held)
-        self._consumer.incremental_assign(self._held)
-        wait_for("the new membership", lambda: bool(self._consumer.memberid()), within_s=WITHIN_S)
+        pass
 
     def reset(self) -> None:
-        self.rewind()
+        pass
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        say("handed over")
+        self._commit("hand-over")
 
     def drop(self, partitions: Collection[Partition]) -> None:
-        self._held = []
         say("dropped")
 
     def handle_abort(self, error: TransactionAborted) -> None:
-        say("aborted")
+        pass
+
+    def _commit(self, during: str) -> None:
+        self._transaction.begin(COMMIT_S)
+        try:
+            self._transaction.commit([TopicPartition(TOPIC, 0, 7)], COMMIT_S)
+        except TransactionAborted:
+            say(f"{during}: refused")
+        else:
+            say(f"{during}: committed")
 
 
 def say(line: str) -> None:
@@ -75,20 +90,22 @@ def say(line: str) -> None:
 
 
 def run_member(bootstrap: str) -> None:
-    properties = {"bootstrap.servers": bootstrap, "session.timeout.ms": round(1000 * SESSION_TIMEOUT_S)}
-    consumer = client.consumer(properties, TOPIC)
+    properties = {"bootstrap.servers": bootstrap}
+    consumer = client.consumer({**properties, "session.timeout.ms": round(1000 * SESSION_TIMEOUT_S)}, TOPIC)
+    transaction = Transaction(partial(client.transactional_producer, properties), TOPIC, SYSTEM_CLOCK)
+    transaction.start(COMMIT_S)
     session = Session(
         [TOPIC],
-        Member(consumer),
+        Member(consumer, transaction),
         consumer=consumer,
-        transaction=Mock(spec=Transaction, state=State.CLOSED),
+        transaction=transaction,
         telemetry=Mock(spec=RoleTelemetry),
         clock=SYSTEM_CLOCK,
     )
     session.run(threading.Event())
 
 
-def test_member_that_lost_its_place_drops_its_partitions(bootstrap: str) -> None:
+def test_member_that_lost_its_place_commits_nothing(bootstrap: str) -> None:
     admin = client.admin({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(TOPIC, 2)])[TOPIC].result(WITHIN_S)
     command = [sys.executable, "-m", "tests.kafka.test_lost_membership", bootstrap]
@@ -101,7 +118,8 @@ def test_member_that_lost_its_place_drops_its_partitions(bootstrap: str) -> None
             member.send_signal(signal.SIGSTOP)
             time.sleep(1.5 * SESSION_TIMEOUT_S)
             member.send_signal(signal.SIGCONT)
-            assert [member.stdout.readline() for _ in range(2)] == ["aborted\n", "dropped\n"]
+            said = [member.stdout.readline() for _ in range(2)]
+            assert said == ["work: refused\n", "hand-over: refused\n"]
         finally:
             watchdog.cancel()
             member.kill()

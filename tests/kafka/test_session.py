@@ -1,5 +1,7 @@
 """Sessions over fakes: assignment, hand-over, aborts, unknown commits, failures."""
 
+from unittest.mock import call
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
@@ -91,26 +93,14 @@ def test_abort_in_callback_rewinds_and_drops_messages_of_poll(harness, consumer,
     harness.telemetry.aborted.assert_called_once_with("no")
 
 
-def test_revocation_after_abort_commits_nothing(harness, consumer, worker):
-    aborted = TransactionAborted("no")
-    worker.errors["step"] = [aborted]
-    worker.commits = False
-    consumer.poll(assign=[FIRST, SECOND])
-    consumer.poll("ab")
-    consumer.poll("cd", revoke=[FIRST])
-    log = harness.run()
-    assert ("hand_over", FIRST) not in log
-    after = log[log.index(("drop", FIRST)) :]
-    assert [name for name, *_ in after[:2]] == ["drop", "rewind"]
-
-
-def test_revocation_after_abort_and_commit_is_handed_over(harness, consumer, worker):
-    worker.errors["step"] = [TransactionAborted("no")]
-    consumer.poll(assign=[FIRST, SECOND])
-    consumer.poll("ab")
-    consumer.poll("cd")
-    consumer.poll("ef", revoke=[FIRST])
-    assert ("hand_over", FIRST) in harness.run()
+def test_commits_are_bound_to_member_of_first_assignment(harness, consumer):
+    """Partitions held from before a new membership must not be committed in its name."""
+    consumer.poll(assign=[FIRST])
+    consumer.poll(assign=[SECOND])
+    consumer.poll(revoke=[FIRST, SECOND])
+    consumer.poll(assign=[FIRST])
+    harness.run()
+    assert harness.transaction.bind.call_args_list == [call(consumer)] * 2
 
 
 def test_revoke_after_failed_callback_drops_partitions(harness, consumer, worker):
@@ -135,7 +125,7 @@ def test_other_failure_in_callback_ends_session_without_commit(harness, consumer
     consumer.poll("ab", revoke=[FIRST])
     with pytest.raises(type(error)):
         harness.run()
-    assert harness.log[1:] == [("hand_over", FIRST), ("drop", SECOND), ("abort",), ("rewind",), ("close",)]
+    assert harness.log[1:] == [("hand_over", FIRST), ("drop", SECOND), ("abort",), ("close",)]
     assert harness.session.state == Closed()
 
 
@@ -321,7 +311,7 @@ def test_client_error_is_raised_by_its_remedy(harness, consumer, worker, code, r
     consumer.poll("a", assign=[FIRST])
     with pytest.raises(raised):
         harness.run()
-    assert harness.log[-4:] == [("drop", FIRST), ("abort",), ("rewind",), ("close",)]
+    assert harness.log[-3:] == [("drop", FIRST), ("abort",), ("close",)]
 
 
 def test_unexpected_error_is_raised_without_commit(harness, consumer, worker):
@@ -329,4 +319,4 @@ def test_unexpected_error_is_raised_without_commit(harness, consumer, worker):
     consumer.poll("a", assign=[FIRST])
     with pytest.raises(KeyError):
         harness.run()
-    assert harness.log[-4:] == [("drop", FIRST), ("abort",), ("rewind",), ("close",)]
+    assert harness.log[-3:] == [("drop", FIRST), ("abort",), ("close",)]

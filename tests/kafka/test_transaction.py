@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, TransactionAborted
 from driftgauge.kafka import calls
@@ -11,6 +11,7 @@ from driftgauge.kafka.transaction import State
 from tests.kafka.transaction_fakes import (
     BOUND_S,
     COMMIT_STEPS,
+    FakeMember,
     FakeMessage,
     FakeProducer,
     commit,
@@ -193,13 +194,16 @@ def test_only_authorization_errors_are_no_broker_errors():
     assert not issubclass(AuthorizationError, BrokerError)
 
 
-def test_former_member_commits_no_offsets():
-    """The metadata of a former member names nobody, and brokers accept offsets of nobody."""
-    producer = FakeProducer()
+@pytest.mark.parametrize("later_id", [None, "", "another member"])
+def test_former_member_commits_no_offsets(later_id):
+    """Brokers accept offsets of nobody, and of the new member that a lost one has become."""
+    producer, member = FakeProducer(), FakeMember()
     transaction, _ = started(producer)
+    transaction.bind(member)
+    member.member_id = later_id
     transaction.begin(BOUND_S)
     assert transaction.produce("t", 0, b"k", b"v")
-    with pytest.raises(TransactionAborted, match="no longer a member of its group"):
-        commit(transaction, member_id=None)
+    with pytest.raises(TransactionAborted, match="lost its place in its group"):
+        transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)
     assert transaction.state is State.CLOSED
     assert not set(COMMIT_STEPS) & set(producer.calls)

@@ -57,7 +57,7 @@ def test_commit_shows_records_and_offsets_together(cluster, member):
     assert produce(transaction, cluster.letters, b"two")
     assert cluster.read(cluster.windows) == cluster.read(cluster.letters) == []
     assert cluster.committed() == {}
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.windows) == [(b"key", b"one")]
     assert cluster.read(cluster.letters) == [(b"key", b"two")]
     assert cluster.committed() == {0: 7}
@@ -69,7 +69,7 @@ def test_abort_drops_records_and_next_transaction_commits(cluster, member):
     transaction.abort(BOUND_S)
     transaction.abort(BOUND_S)
     produce(transaction, cluster.windows, b"kept")
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.windows) == [(b"key", b"kept")]
 
 
@@ -77,7 +77,7 @@ def test_transaction_of_offsets_alone_commits(cluster, member):
     transaction = cluster.transaction()
     for offset in (7, 9):
         transaction.begin(BOUND_S)
-        transaction.commit(cluster.at({0: offset}), member, BOUND_S)
+        cluster.commit_for(member, transaction, cluster.at({0: offset}), BOUND_S)
         assert cluster.committed() == {0: offset}
 
 
@@ -88,7 +88,7 @@ def test_successor_of_same_id_aborts_open_transaction(cluster):
     with cluster.member() as member:
         successor = cluster.transaction("name")
         produce(successor, cluster.windows, b"kept")
-        successor.commit(cluster.at({0: 7}), member, BOUND_S)
+        cluster.commit_for(member, successor, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.windows) == [(b"key", b"kept")]
     assert time.monotonic() - started_s < 20
 
@@ -129,7 +129,7 @@ def make_stalled_member(cluster, member):
     [
         (make_left_member, "[Uu]nknown member"),
         (make_replaced_member, "generation"),
-        (make_stalled_member, "[Uu]nknown member|no longer a member of its group"),
+        (make_stalled_member, "[Uu]nknown member|lost its place in its group"),
     ],
 )
 def test_stale_owner_commits_nothing_and_continues_as_new_member(cluster, make_stale, why):
@@ -139,12 +139,12 @@ def test_stale_owner_commits_nothing_and_continues_as_new_member(cluster, make_s
         produce(transaction, cluster.windows, b"of a stale owner")
         stale = make_stale(cluster, member)
         with pytest.raises(TransactionAborted, match=why):
-            transaction.commit(cluster.at({0: 7}), stale, BOUND_S)
+            cluster.commit_for(stale, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.windows) == []
     assert cluster.committed() == {}
     with cluster.member() as fresh:
         produce(transaction, cluster.windows, b"later")
-        transaction.commit(cluster.at({0: 8}), fresh, BOUND_S)
+        cluster.commit_for(fresh, transaction, cluster.at({0: 8}), BOUND_S)
     assert cluster.read(cluster.windows) == [(b"key", b"later")]
 
 
@@ -152,8 +152,8 @@ def test_fenced_producer_loses_open_transaction(cluster, member):
     fenced = cluster.transaction("name")
     produce(fenced, cluster.windows)
     cluster.transaction("name")
-    with pytest.raises(ClientLost, match=f"send_offsets_to_transaction failed for good .*{SAME_NAME}"):
-        fenced.commit(cluster.at({0: 7}), member, BOUND_S)
+    with pytest.raises(ClientLost, match=f"failed for good .*{SAME_NAME}"):
+        cluster.commit_for(member, fenced, cluster.at({0: 7}), BOUND_S)
     fenced.abort(BOUND_S)
     assert cluster.read(cluster.windows) == []
     assert cluster.committed() == {}
@@ -162,7 +162,7 @@ def test_fenced_producer_loses_open_transaction(cluster, member):
 def test_producer_fenced_between_transactions_fails_in_next(cluster, member):
     fenced = cluster.transaction("name")
     fenced.begin(BOUND_S)
-    fenced.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, fenced, cluster.at({0: 7}), BOUND_S)
     cluster.transaction("name")
 
     def write_on():
@@ -183,7 +183,7 @@ def test_timed_out_transaction_is_lost_and_names_timeout(cluster, member):
     at = cluster.windows, 0
     cluster.await_that(lambda: cluster.ask([at], stable=True)[at] > 1, "the broker to end it")
     with pytest.raises(ClientLost, match=r"failed for good .* open for longer than transaction\.timeout\.ms"):
-        transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+        cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.committed() == {}
 
 
@@ -194,12 +194,12 @@ def test_record_too_large_for_topic_aborts_and_names_partition(cluster, member):
     produce(transaction, cluster.letters, b"beside it")
     produce(transaction, small, os.urandom(5_000))
     with pytest.raises(TransactionAborted, match=rf"{small}\[0\] were not delivered .*too large") as aborted:
-        transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+        cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0)}, frozenset())
     assert cluster.read(cluster.letters) == []
     assert cluster.committed() == {}
     produce(transaction, cluster.letters, b"later")
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.letters) == [(b"key", b"later")]
 
 
@@ -218,7 +218,7 @@ def test_produce_after_failed_record_aborts(cluster, member):
         write_on()
     assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0)}, frozenset())
     produce(transaction, cluster.windows, b"kept")
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.windows) == [(b"key", b"kept")]
 
 
@@ -229,11 +229,11 @@ def test_append_is_time_of_first_record_with_log_append_time(cluster, member):
     began_ms = time.time_ns() // 1_000_000
     produce(transaction, cluster.windows, b"with the producer's time")
     produce(transaction, stamped)
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     append = transaction.append
     assert began_ms <= append.sent_ms <= append.append_ms <= append.received_ms <= began_ms + 10_000
     produce(transaction, cluster.windows)
-    transaction.commit(cluster.at({0: 8}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 8}), BOUND_S)
     assert transaction.append is None, "no topic of this commit has LogAppendTime"
 
 
@@ -241,7 +241,7 @@ def test_offsets_carry_metadata_and_leader_epoch(cluster, member):
     transaction = cluster.transaction()
     transaction.begin(BOUND_S)
     offset = TopicPartition(cluster.events, 0, 7, "so far", 0)
-    transaction.commit([offset], member, BOUND_S)
+    cluster.commit_for(member, transaction, [offset], BOUND_S)
     (answer,) = member.committed([TopicPartition(cluster.events, 0)], timeout=10)
     assert (answer.offset, answer.metadata, answer.leader_epoch) == (7, "so far", 0)
 
@@ -251,7 +251,7 @@ def test_record_too_large_for_client_is_refused_and_others_commit(cluster, membe
     assert produce(transaction, cluster.windows, b"before")
     assert not produce(transaction, cluster.windows, bytes(2_000_000))
     assert produce(transaction, cluster.windows, b"after")
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.read(cluster.windows) == [(b"key", b"before"), (b"key", b"after")]
 
 
@@ -260,7 +260,7 @@ def test_produce_waits_for_full_queue(cluster, member):
     values = [b"%d" % number for number in range(5)]
     for value in values:
         assert produce(transaction, cluster.windows, value)
-    transaction.commit(cluster.at({0: 7}), member, BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert [value for _, value in cluster.read(cluster.windows)] == values
 
 
@@ -297,7 +297,7 @@ def test_each_step_ends_within_its_bound_without_brokers(kafka_broker, cluster, 
 
         assert_unanswered(new.start, "init_transactions")
         assert_unanswered(
-            lambda bound_s: with_offsets.commit(cluster.at({0: 7}), metadata, bound_s),
+            lambda bound_s: cluster.commit_for(metadata, with_offsets, cluster.at({0: 7}), bound_s),
             "send_offsets_to_transaction",
             TransactionAborted,
         )
@@ -319,12 +319,12 @@ def test_transaction_during_broker_restart_commits_once(kafka_broker, cluster, o
         try:
             # A call that hangs on the broker ends as an abort: nothing was committed.
             with suppress(TransactionAborted):
-                transaction.commit(cluster.at({0: 7}), member, 30.0)
+                cluster.commit_for(member, transaction, cluster.at({0: 7}), 30.0)
             if transaction.state is State.LOST:
                 assert cluster.committed() == {}
                 transaction.begin(30.0)
                 produce(transaction, cluster.windows)
-                transaction.commit(cluster.at({0: 7}), member, 30.0)
+                cluster.commit_for(member, transaction, cluster.at({0: 7}), 30.0)
         finally:
             restart.join()
     assert cluster.read(cluster.windows) == [(b"key", b"value")]

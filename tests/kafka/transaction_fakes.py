@@ -104,14 +104,14 @@ class FakeProducer:
 class FakeMember:
     """A consumer that is a member of its group, unless its `member_id` is None."""
 
-    def __init__(self, member_id: str | None = "member") -> None:
-        self._member_id = member_id
+    def __init__(self) -> None:
+        self.member_id: str | None = "member"
 
     def consumer_group_metadata(self) -> bytes:
         return b""
 
     def memberid(self) -> str | None:
-        return self._member_id
+        return self.member_id
 
 
 class ProducerFactory:
@@ -148,8 +148,9 @@ def started(*producers: FakeProducer, **clocks: Callable[[], float]) -> tuple[Tr
     return transaction, factory
 
 
-def commit(transaction: Transaction, member_id: str | None = "member") -> None:
-    """Commit one offset, in a new transaction unless one is open."""
+def commit(transaction: Transaction) -> None:
+    """Commit one offset for a member, in a new transaction unless one is open."""
+    transaction.bind(FakeMember())
     if transaction.state is State.CLOSED:
         transaction.begin(BOUND_S)
-    transaction.commit([TopicPartition("t", 0, 1)], FakeMember(member_id), BOUND_S)
+    transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)

@@ -285,7 +285,7 @@ class CountWorker:
                 self._write_partials(shard, commit, deltas.get(shard, ShardDelta()), progress)
             self._letters.write()
             offsets = [self._offset(source) for source in self._sources]
-            self._transaction.commit(offsets, self._consumer, deadline_s - self._clock.monotonic_s())
+            self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
         for source in self._sources:
             source.commit()
         self._committed_s = self._clock.monotonic_s()

@@ -143,8 +143,7 @@ class Session:
         self._clock = clock
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
-        self._was_rewound = False  # by a callback, so that the messages of the same poll are read again
-        self._must_rewind = False  # a callback has dropped partitions of which counts are not committed
+        self._must_rewind = False  # because a callback dropped partitions with uncommitted work
         self.state: SessionState = Joining()
 
     def run(self, stopping: threading.Event) -> None:
@@ -176,7 +175,7 @@ class Session:
                 self._telemetry.polled()
                 self.state = self._process(messages)
             self._hand_over(self._assigned, _HAND_OVER_S)
-            self._handle_callback_failure()
+            self._handle_callbacks()
         except BaseException:
             # After a failure the uncommitted work must not be committed while the consumer closes.
             self._drop(self._assigned)
@@ -187,7 +186,7 @@ class Session:
 
     def _process(self, messages: Sequence[Message]) -> SessionState:
         """Process the messages of a poll and do the work that is due; return the next state."""
-        state, was_rewound = self._handle_callback_failure()
+        state, was_rewound = self._handle_callbacks()
         if isinstance(state, Settling):
             state = self._settle(state)
         # In both cases the consumer reads these messages again.
@@ -206,6 +205,9 @@ class Session:
         # The worker assigns partitions with their offsets; without this call the client assigns them itself.
         consumer.incremental_assign([])
         added = {(partition.topic, partition.partition) for partition in partitions}
+        if not self._assigned:
+            # Partitions that are still held belong to the member that they were assigned to.
+            self._transaction.bind(consumer)
         self._assigned |= added
         self._telemetry.assigned(added, self._assigned)
         self._worker.assign(sorted(added))
@@ -234,13 +236,6 @@ class Session:
             elif given_up and self._transaction.state is State.LOST:
                 # A new producer takes longer than the group waits.
                 self._drop(given_up)
-            elif given_up and _has_aborted(before):
-                # The rewind after an abort assigns the partitions again. The client takes that for the answer
-                # to a loss that it has yet to report: it joins the group as a new member and reports a
-                # revocation. A commit of this member would be accepted, though others have the partitions.
-                # The loop rewinds the kept partitions, once the client's rebalance has ended.
-                self._worker.drop(given_up)
-                self._must_rewind = True
             elif given_up:
                 self._worker.hand_over(given_up, bound_s)
         except DriftgaugeError as error:
@@ -256,21 +251,19 @@ class Session:
         try:
             self._worker.drop(dropped)
             self._transaction.abort(_ABORT_S)
-            self._worker.rewind()
-            self._was_rewound = True
+            self._must_rewind = True
         except (BrokerError, KafkaException) as error:
             self._failure = ClientLost(f"uncommitted work could not be dropped ({error})")
 
-    def _handle_callback_failure(self) -> tuple[SessionState, bool]:
-        """Handle the failure of a callback; return the next state, and whether the worker was rewound.
+    def _handle_callbacks(self) -> tuple[SessionState, bool]:
+        """Do what callbacks left to do; return the next state, and whether the worker was rewound.
 
         Raises:
             DriftgaugeError: The callback's failure, unless it was an abort or a lost producer.
         """
         failure, self._failure = self._failure, None
-        was_rewound, self._was_rewound = self._was_rewound, False
-        if self._must_rewind:
-            self._must_rewind, was_rewound = False, True
+        was_rewound, self._must_rewind = self._must_rewind, False
+        if was_rewound:
             self._worker.rewind()
         if isinstance(failure, TransactionAborted):
             return self._handle_abort(failure, self.state), True
@@ -321,11 +314,6 @@ class Session:
         self._worker.handle_abort(error)
         self._worker.rewind()
         return state if isinstance(state, Settling) else Working(_count_failure(error, state))
-
-
-def _has_aborted(state: SessionState) -> bool:
-    """Return whether no transaction has been committed since the last abort."""
-    return isinstance(state, Working | Settling) and state.aborts > 0
 
 
 def _count_failure(error: BrokerError, state: SessionState) -> int:

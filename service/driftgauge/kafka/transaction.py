@@ -74,6 +74,8 @@ class Transaction:
         self._clock = clock
         self._state = State.LOST
         self._deliveries = Deliveries(clock.wall_ms)
+        self._consumer: Consumer | None = None
+        self._member_id: str | None = None
 
     @property
     def state(self) -> State:
@@ -110,6 +112,11 @@ class Transaction:
         self._state = State.LOST
         self._producer.renew(bound_s)
         self._state = State.CLOSED
+
+    def bind(self, consumer: Consumer) -> None:
+        """Commit for this consumer from now on, while it remains the member of its group that it is now."""
+        self._consumer = consumer
+        self._member_id = consumer.memberid()
 
     def begin(self, bound_s: float) -> None:
         """Open a transaction, with a new producer where the last one must be replaced.
@@ -175,8 +182,8 @@ class Transaction:
         message = f"the producer's queue has been full for {waited_s:g} s; check the brokers"
         raise ClientLost(message)
 
-    def commit(self, offsets: Sequence[TopicPartition], consumer: Consumer, bound_s: float) -> None:
-        """Commit the records together with these offsets of the consumer's group.
+    def commit(self, offsets: Sequence[TopicPartition], bound_s: float) -> None:
+        """Commit the records together with these offsets of the group of the bound consumer.
 
         There must be at least one offset: without one the group's coordinator is not asked, and a stale
         owner is not refused. All records are delivered first, so that partitions that refuse them are named,
@@ -193,12 +200,10 @@ class Transaction:
         self._require(State.OPEN)
         deadline_s = self._clock.monotonic_s() + bound_s
         self._deliver(deadline_s)
-        # Each commit needs fresh metadata: its generation lets the coordinator refuse a stale owner.
-        member = consumer.consumer_group_metadata()
-        if not consumer.memberid():
-            # The coordinator accepts metadata without a member id, so a former member must not send it.
+        member = self._group_metadata()
+        if member is None:
             self.abort(CALL_S)
-            message = "this consumer is no longer a member of its group; others may own its partitions"
+            message = "this consumer has lost its place in its group; others may own its partitions"
             raise TransactionAborted(message)
         producer = self._producer.client
         self._call(
@@ -210,6 +215,19 @@ class Transaction:
         left_s = deadline_s - self._clock.monotonic_s()
         self._call("commit_transaction", producer.commit_transaction, left_s)
         self._state = State.CLOSED
+
+    def _group_metadata(self) -> object | None:
+        """Return the group's metadata for a commit, None if the consumer has lost its place in the group.
+
+        Each commit needs fresh metadata: its generation lets the coordinator refuse a stale owner. But the
+        coordinator accepts metadata without a member id, and that of a lost member that has joined again. A
+        client joins again before it reports the loss if `incremental_unassign` is called (librdkafka 2.16).
+        """
+        if self._consumer is None:
+            return None
+        metadata = self._consumer.consumer_group_metadata()
+        member_id = self._consumer.memberid()
+        return metadata if member_id and member_id == self._member_id else None
 
     def measure(self, topic: str, partition: int, value: bytes, bound_s: float) -> Append | None:
         """Write a record, abort it, and return when the broker appended it; None without LogAppendTime.

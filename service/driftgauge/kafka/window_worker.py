@@ -329,7 +329,7 @@ class WindowWorker:
                 TopicPartition(partials, shard, running.state.position.offset)
                 for shard, running in moved.items()
             ]
-            self._transaction.commit(offsets, self._consumer, deadline_s - self._clock.monotonic_s())
+            self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
         self._telemetry.committed(self._unwritable_changelogs())
         for shard, running in moved.items():
             running.committed = running.state.next_offset
