@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftgauge import api
-from tests.results import plain
+from tests.builders.results import plain
 from tests.watched import CLUSTERS, HOUR_MS, MONDAY_MS, event, save_baseline, write_config, write_events
 
 README = Path(__file__).parents[1] / "service" / "README.md"

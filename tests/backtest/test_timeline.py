@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.backtest.timeline import build_timelines
 from driftgauge.core.windows.result import SegmentResult, Verdict
 from tests.backtest.builders import DAY_MS, HOUR_MS, LETTERS, build_timeline
-from tests.telemetry.builders import build_result
+from tests.builders.results import build_result
 
 
 def starts(points):

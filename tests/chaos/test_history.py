@@ -9,9 +9,11 @@ import pytest
 
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.results import result_key, result_record
+from tests.builders.clocks import MONDAY_MS, SECOND_MS
+from tests.builders.references import build_reference
+from tests.builders.specs import ALARM, build_spec
 from tests.chaos.history import check_verdicts
 from tests.chaos.results import PublishedRevision
-from tests.core.builders import ALARM, MONDAY_MS, SECOND_MS, build_reference, build_spec
 from tests.core.shard import Shard
 
 SPEC = build_spec(

@@ -16,7 +16,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.window import Window
-from tests.core.builders import DAY_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.core.group_members import ALL, CountMember, Event, Transaction, WindowsMember
 from tests.core.shard import restored, written
 

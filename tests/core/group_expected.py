@@ -9,7 +9,9 @@ from driftgauge.core.local import LocalDriver
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.window import Window
-from tests.core.builders import CLUSTERS, MONDAY_MS, build_batch
+from tests.builders.batches import build_batch
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.references import CLUSTERS
 from tests.core.group_members import Event
 
 

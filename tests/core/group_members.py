@@ -9,7 +9,7 @@ from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.core.builders import build_batch
+from tests.builders.batches import build_batch
 from tests.core.shard import restored
 
 if TYPE_CHECKING:

@@ -13,9 +13,12 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.core.builders import FIRST, MONDAY_MS, build_batch
+from tests.builders.batches import build_batch
+from tests.builders.clocks import MONDAY_MS, SECOND_MS
+from tests.builders.references import FIRST
 
 EVENTS = "embeddings"
+STEP_MS = 5 * SECOND_MS
 
 
 def restored(
@@ -198,3 +201,30 @@ class Shard:
 def named(partition: int | Partition) -> Partition:
     """Return a partition by its name, or by its index in the first topic."""
     return partition if isinstance(partition, tuple) else (EVENTS, partition)
+
+
+def read_and_commit(shard: Shard, *events: tuple[int, int], **columns: Any) -> list[WindowResult]:
+    """Read (time_ms, cluster) events of one partition, commit, and return the results."""
+    shard.read(*events, **columns)
+    return shard.commit()
+
+
+def read_now(
+    shard: Shard, *partitions: int | tuple[str, int], stream: str = "images", behind_ms: int = 0
+) -> None:
+    """Read one event of the current time from each of the partitions."""
+    for partition in partitions:
+        shard.read((shard.now_ms - behind_ms, 0), stream=stream, partition=partition)
+
+
+def run_for(
+    shard: Shard, duration_ms: int, *active: int | tuple[str, int], step_ms: int = STEP_MS, **changes: Any
+) -> list[WindowResult]:
+    """Let time pass, with one event a step on the active partitions; return the results."""
+    results = []
+    end_ms = shard.now_ms + duration_ms
+    while shard.now_ms < end_ms:
+        read_now(shard, *active)
+        results += shard.commit(caught_up=True, **changes)
+        shard.now_ms += step_ms
+    return results

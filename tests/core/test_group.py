@@ -12,11 +12,13 @@ from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import update_memory
 from driftgauge.records.changelog import decode
-from tests.core.builders import ALARM, CLUSTERS, FIRST, SECOND_MS, build_spec
+from tests.builders.clocks import SECOND_MS
+from tests.builders.references import CLUSTERS, FIRST
+from tests.builders.results import plain
+from tests.builders.specs import ALARM, build_spec
 from tests.core.group import STEP_MS, Group
 from tests.core.group_expected import histograms, names, replay
 from tests.examples import examples
-from tests.results import plain
 
 SIZES_MS = (SECOND_MS, 5 * SECOND_MS)
 DISORDER_MS = 500

@@ -5,28 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.local import LocalDriver
-from tests.core.builders import (
-    CLUSTERS,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    build_batch,
-    build_spec,
-    counts_of,
-    summary,
-    windows_of,
-)
+from tests.builders.batches import build_batch, counts_of, windows_of
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import CLUSTERS
+from tests.builders.results import plain, summarize_counts
+from tests.builders.specs import build_spec
 from tests.examples import examples
-from tests.results import plain
 
 
 def test_commit_closes_windows_that_are_due():
     driver = LocalDriver([build_spec()], "embeddings", 1)
     driver.count(build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)]), MONDAY_MS)
-    assert summary(driver.commit(MONDAY_MS, {0: 2}).results) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
+    assert summarize_counts(driver.commit(MONDAY_MS, {0: 2}).results) == [
+        (HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))
+    ]
     assert driver.commit(MONDAY_MS, {0: 2}).results == []
-    assert summary(driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results) == [
+    assert summarize_counts(driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results) == [
         (HOUR_MS, MONDAY_MS + HOUR_MS, 0, (0, 1, 0, 0))
     ]
     assert driver.shard.position.gaps == driver.shard.position.overlaps == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.reference import SegmentReference
-from tests.core.builders import COMPONENTS, FIRST, OTHER, build_reference
+from tests.builders.references import COMPONENTS, FIRST, OTHER, build_reference
 
 
 def test_key_is_start_of_identity():

@@ -6,21 +6,10 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.scheme import Scheme
-from tests.core.builders import (
-    ALARM,
-    CLUSTERS,
-    COMPONENTS,
-    DAY_MS,
-    FIRST,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    OTHER,
-    build_reference,
-    build_schedule,
-    build_spec,
-    build_tally,
-)
+from tests.builders.batches import build_tally
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, OTHER, build_reference
+from tests.builders.specs import ALARM, build_schedule, build_spec
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Conversion of window results to records: the golden window results, from counts to JSON."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,37 +12,35 @@ from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import WindowRecord
 from driftgauge.events.results import from_record, result_key, result_record, to_record
-from tests import results
+from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.results import (
+    build_result,
+    build_score,
+    build_segment,
+    build_small_segment,
+    plain,
+)
 from tests.events.golden import WINDOW_RESULTS, name
 from tests.events.strategies import RESULTS as ANY_RESULT
 from tests.examples import examples
-from tests.results import INCOMPLETE, NOT_SCORED, build_score, build_segment, build_small_segment, plain
 
-DAY_MS = 86_400_000
-MONDAY_MS = 1_762_128_000_000  # 2025-11-03T00:00:00Z
 BASELINE = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 EVEN = (500, 500)
 THREE = (600, 300, 100)
 
 
-def build_result(window, counts, **changes):
-    fields = {
-        "stream": "resnet18-fc1",
-        "baseline_counts": EVEN,
-        "baseline_id": BASELINE,
-        "published_ms": MONDAY_MS + 2 * DAY_MS,
-        "slow_drift_limit": 6.75,
-        **changes,
-    }
-    if "score" not in fields:
-        fields["score"] = build_score(counts, fields["baseline_counts"])
-    return results.build_result(window, counts, **fields)
-
-
+build_golden = partial(
+    build_result,
+    stream="resnet18-fc1",
+    baseline_counts=EVEN,
+    baseline_id=BASELINE,
+    published_ms=MONDAY_MS + 2 * DAY_MS,
+    slow_drift_limit=6.75,
+)
 RESULTS = {
-    "scored": build_result(
-        Window(DAY_MS, MONDAY_MS),
+    "scored": build_golden(
         (553, 447),
+        Window(DAY_MS, MONDAY_MS),
         score=build_score(
             (553, 447),
             EVEN,
@@ -62,10 +61,10 @@ RESULTS = {
         ),
         slow_drift=1.375,
     ),
-    "too-few-events": build_result(Window(500, MONDAY_MS + 500), (1, 0), revision=2, **NOT_SCORED),
-    "incomplete-and-events-lost": build_result(
-        Window(DAY_MS, MONDAY_MS),
+    "too-few-events": build_golden((1, 0), Window(500, MONDAY_MS + 500), revision=2),
+    "incomplete-and-events-lost": build_golden(
         (0, 204),
+        Window(DAY_MS, MONDAY_MS),
         revision=1,
         score=build_score(
             (0, 204),
@@ -86,11 +85,11 @@ RESULTS = {
         ),
         missing=(("backfill", 0), ("embeddings", 11)),
         events_lost=True,
-        **INCOMPLETE,
+        incomplete_reason=None,
     ),
-    "drift-with-segments-and-examples": build_result(
-        Window(DAY_MS, MONDAY_MS + DAY_MS),
+    "drift-with-segments-and-examples": build_golden(
         (580, 120, 300),
+        Window(DAY_MS, MONDAY_MS + DAY_MS),
         baseline_counts=THREE,
         score=build_score(
             (580, 120, 300),
@@ -157,7 +156,7 @@ def test_record_without_later_fields_gets_defaults(path):
 
 def test_revisions_of_window_share_key():
     window = Window(DAY_MS, MONDAY_MS)
-    keys = {result_key(build_result(window, (5 + n, 5), revision=n)) for n in range(3)}
+    keys = {result_key(build_golden((5 + n, 5), window, revision=n)) for n in range(3)}
     assert keys == {b"resnet18-fc1/1d/2025-11-03T00:00:00Z"}
     assert result_key(RESULTS["too-few-events"]) == b"resnet18-fc1/500ms/2025-11-03T00:00:00.500Z"
 
@@ -182,21 +181,21 @@ def test_result_survives_conversion_to_record(result):
 
 def test_movers_are_three_largest_contributors():
     counts, baseline_counts = (100, 200, 150, 50, 500), (300, 200, 250, 50, 200)
-    record = to_record(build_result(Window(DAY_MS, MONDAY_MS), counts, baseline_counts=baseline_counts))
+    record = to_record(build_golden(counts, Window(DAY_MS, MONDAY_MS), baseline_counts=baseline_counts))
     contributions = [cluster.js_contribution for cluster in record.clusters]
     assert [contributions[cluster] for cluster in record.movers] == sorted(contributions, reverse=True)[:3]
     assert record.movers == (4, 0, 2)
 
 
 def test_movers_are_empty_without_divergence():
-    record = to_record(build_result(Window(DAY_MS, MONDAY_MS), (50, 50)))
+    record = to_record(build_golden((50, 50), Window(DAY_MS, MONDAY_MS)))
     assert (record.js_divergence, record.movers) == (0, ())
 
 
 def test_record_omits_internal_fields():
-    result = build_result(
-        Window(DAY_MS, MONDAY_MS),
+    result = build_golden(
         (5, 5),
+        Window(DAY_MS, MONDAY_MS),
         memory=VerdictMemory((True, False), 2.5, {("country", "de"): (True,)}),
     )
     assert b"recall" not in result_record(result)

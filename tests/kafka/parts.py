@@ -11,7 +11,8 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.reader import BaselineContract
-from tests.core.builders import CLUSTERS, build_reference, build_spec
+from tests.builders.references import CLUSTERS, build_reference
+from tests.builders.specs import build_spec
 
 TOPIC, LETTERS = "embeddings", "letters"
 STREAM = "images"

@@ -26,6 +26,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
+from tests.builders.results import build_result, build_small_segment
 from tests.events.strategies import (
     EXAMPLES,
     HISTORIES,
@@ -38,7 +39,6 @@ from tests.events.strategies import (
     TIMES,
     VERDICTS,
 )
-from tests.results import build_result, build_small_segment
 
 SCHEMES = st.from_regex("[0-9a-f]{16}-[0-9a-f]{8}", fullmatch=True)
 TOPICS = st.from_regex("[a-zA-Z0-9._-]{1,249}", fullmatch=True)
@@ -171,8 +171,8 @@ GOLDEN = {
     "published": (
         PublishedKey("resnet18-fc1", PANE),
         build_result(
-            PANE,
             (80, 240),
+            PANE,
             stream="resnet18-fc1",
             revision=2,
             baseline_counts=(500, 500),

@@ -16,6 +16,7 @@ from driftgauge.core.counting.partial import (
 )
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part, encode_commit
+from tests.builders.results import plain
 from tests.events.golden import SCHEMAS
 from tests.examples import examples
 from tests.records.partial_records import (
@@ -35,7 +36,6 @@ from tests.records.partial_records import (
     progress,
     split,
 )
-from tests.results import plain
 
 
 @settings(max_examples=examples(300))

@@ -4,7 +4,9 @@ import pytest
 
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
-from tests.telemetry.builders import STREAMS, ManualClock, build_result, build_shard, collector_reader
+from tests.builders.clocks import ManualClock
+from tests.builders.results import build_result
+from tests.builders.telemetry import STREAMS, build_shard, collector_reader
 
 
 @pytest.fixture

@@ -16,19 +16,17 @@ from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import MetricType
 from driftgauge.telemetry.metrics_table import render_table, replace_table
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.needed import required
-from tests.results import build_segment
-from tests.telemetry.builders import (
-    DAY_MS,
-    HOUR_MS,
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.results import build_result, build_segment
+from tests.builders.telemetry import (
     IMAGES,
     SHARDS,
     build_busy_telemetry,
-    build_result,
     build_shard,
     build_telemetry,
     families,
 )
+from tests.needed import required
 
 DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from tests.telemetry.builders import make_ready
+from tests.builders.telemetry import make_ready
 
 
 @pytest.fixture

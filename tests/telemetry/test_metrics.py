@@ -10,7 +10,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
-from tests.telemetry.builders import (
+from tests.builders.telemetry import (
     EVENTS,
     HOURLY,
     PARTIALS,

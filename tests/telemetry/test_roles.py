@@ -9,7 +9,8 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
-from tests.telemetry.builders import (
+from tests.builders.results import build_result
+from tests.builders.telemetry import (
     BOTH,
     CHANGELOG,
     EVENTS,
@@ -18,7 +19,6 @@ from tests.telemetry.builders import (
     PARTIALS,
     SHARDS,
     build_busy_shard,
-    build_result,
     build_shard,
     build_telemetry,
     make_ready,

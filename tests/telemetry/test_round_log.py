@@ -7,7 +7,9 @@ import pytest
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.round_log import log_round
-from tests.telemetry.builders import DAY_MS, EVENTS, HOUR_MS, build_result
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.results import build_result
+from tests.builders.telemetry import EVENTS
 
 LATE = LateEvents("images", DAY_MS, 5, ((EVENTS, 1), 40))
 

@@ -15,7 +15,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.server import MetricsServer
-from tests.telemetry.builders import BOTH, build_result, build_telemetry, make_ready, show_busy_shard
+from tests.builders.results import build_result
+from tests.builders.telemetry import BOTH, build_telemetry, make_ready, show_busy_shard
 
 TIMEOUT_S = 300
 

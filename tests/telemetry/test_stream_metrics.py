@@ -1,20 +1,14 @@
 """The metrics of a stream: totals, alarm, configuration, baseline, watermark, open windows."""
 
+import numpy as np
+
 from driftgauge.core.windows.result import Verdict
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
-from tests.telemetry.builders import (
-    DAILY,
-    DAY_MS,
-    FITTED_MS,
-    HOUR_MS,
-    HOURLY,
-    build_reference,
-    build_result,
-    build_shard,
-    build_watched,
-    collector_reader,
-)
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import build_reference
+from tests.builders.results import build_result
+from tests.builders.telemetry import DAILY, FITTED_MS, HOURLY, build_shard, build_watched, collector_reader
 
 
 def test_totals_come_from_shard_state(show, exported):
@@ -73,7 +67,7 @@ def test_configuration_is_exported_with_stream(show, exported):
 
 
 def test_baseline_in_force_follows_wall_clock(clock):
-    later = build_reference("sha256:def", (1, 1, 1, 1))
+    later = build_reference(baseline_id="sha256:def", counts=np.ones(4, np.int64))
     collector = WindowCollector([build_watched("images", (DAY_MS, later))], clock.clock)
     collector.show(0, take_snapshot(build_shard(), ["images"]))
     exported = collector_reader(collector)

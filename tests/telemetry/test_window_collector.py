@@ -8,14 +8,12 @@ from hypothesis import strategies as st
 from driftgauge.core.windows.result import Verdict
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
-from tests.telemetry.builders import (
+from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
+from tests.builders.results import build_result
+from tests.builders.telemetry import (
     DAILY,
-    DAY_MS,
-    HOUR_MS,
     HOURLY,
     STREAMS,
-    ManualClock,
-    build_result,
     build_shard,
     collector_reader,
     exported_names,

@@ -5,8 +5,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.windows.result import Verdict
-from tests.results import build_score, build_segment, build_small_segment
-from tests.telemetry.builders import AWAY, EVENTS, HOME, HOURLY, build_result, exported_names
+from tests.builders.batches import AWAY, HOME
+from tests.builders.results import build_result, build_score, build_segment, build_small_segment
+from tests.builders.telemetry import EVENTS, HOURLY, exported_names
 
 SCORE_GAUGES = {
     "window_js_divergence": lambda score: score.js_divergence,

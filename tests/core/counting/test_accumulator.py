@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import OTHER, SegmentReference
-from tests.core.builders import (
-    ALARM,
-    CLUSTERS,
-    HOUR_MS,
-    build_batch,
-    build_partitions,
-    build_reference,
-    build_spec,
-    build_tally,
-)
+from tests.builders.batches import build_batch, build_partitions, build_tally
+from tests.builders.clocks import HOUR_MS
+from tests.builders.references import CLUSTERS, build_reference
+from tests.builders.specs import ALARM, build_spec
 from tests.examples import examples
 
 PARTITIONS = dict(enumerate(build_partitions(2)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.core.builders import build_batch
+from tests.builders.batches import build_batch
 
 EVENTS = [(0, 10, 100, 1), (1, 11, 101, 2), (0, 12, 102, 3)]
 MASK = np.array([True, False, True])

@@ -15,7 +15,7 @@ from driftgauge.core.counting.examples import (
     merge_examples,
     name_examples,
 )
-from tests.core.builders import HOUR_MS
+from tests.builders.clocks import HOUR_MS
 from tests.examples import examples
 
 # Two pairs of names whose CRC-32 is the same.

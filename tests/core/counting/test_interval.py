@@ -6,16 +6,10 @@ import pytest
 from driftgauge.core.counting import interval as module
 from driftgauge.core.counting.interval import IntervalCounter
 from driftgauge.core.counting.partial import StreamTime, shard_of
-from tests.core.builders import (
-    FIRST,
-    HOUR_MS,
-    MONDAY_MS,
-    OTHER,
-    build_batch,
-    build_partitions,
-    build_schedule,
-    build_spec,
-)
+from tests.builders.batches import build_batch, build_partitions
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.references import FIRST, OTHER
+from tests.builders.specs import build_schedule, build_spec
 
 PARTITIONS = dict(enumerate(build_partitions(2)))
 READ_MS = MONDAY_MS + 5

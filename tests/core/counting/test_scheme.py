@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
-from tests.core.builders import FIRST, MINUTE_MS, build_spec, build_tally
+from tests.builders.batches import build_tally
+from tests.builders.clocks import MINUTE_MS
+from tests.builders.references import FIRST
+from tests.builders.specs import build_spec
 
 SCHEME = build_spec().scheme(FIRST)
 

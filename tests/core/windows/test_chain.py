@@ -4,9 +4,11 @@ import pytest
 
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
-from tests.core.builders import HOUR_MS, MINUTE_MS, MONDAY_MS, build_spec, summary
+from tests.builders.batches import at
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.results import summarize_counts
+from tests.builders.specs import build_spec
 from tests.core.shard import EVENTS, Shard
-from tests.core.windows.builders import at
 
 WHOLE = (0, 0, 0)
 
@@ -62,7 +64,7 @@ def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     results = shard.commit()
     assert shard.chain == (0, 1, 0)
     assert marks(results) == [(1, False, True, True)]
-    assert summary(results) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 1, (4, 0, 0, 0))]
+    assert summarize_counts(results) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 1, (4, 0, 0, 0))]
     assert results[0].incomplete_reason == "counted_twice"
     shard.read(at(2), at(2.5), at(3), at(4), at(5.5))
     results = shard.commit()
@@ -107,7 +109,7 @@ def test_recreated_topic_begins_new_chain(shard):
     shard.ids[EVENTS] = "embeddings-2"
     shard.ends.clear()
     shard.read(at(3), at(5))
-    assert summary(shard.commit()) == [
+    assert summarize_counts(shard.commit()) == [
         (HOUR_MS, MONDAY_MS + hour * HOUR_MS, 0, (count, 0, 0, 0)) for hour, count in ((2, 2), (3, 1))
     ]
     assert shard.chain == WHOLE
@@ -149,10 +151,10 @@ def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard.ids[EVENTS], shard.sizes[EVENTS] = "embeddings-2", 1
     shard.ends.clear()
     shard.read(at(0.5), at(1))
-    assert summary(shard.commit()) == [(HOUR_MS, MONDAY_MS, 0, (2, 0, 0, 0))]
+    assert summarize_counts(shard.commit()) == [(HOUR_MS, MONDAY_MS, 0, (2, 0, 0, 0))]
     shard.restart()
     shard.read(at(2))
-    assert summary(shard.commit()) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))]
+    assert summarize_counts(shard.commit()) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))]
     assert not [key for key in shard.kept if b"sources" in key and b"/1" in key]
 
 
@@ -258,7 +260,7 @@ def test_torn_commit_is_not_applied_and_is_gap(missing):
     orphans, results = torn(shard, missing)
     assert shard.chain == (1, 0, orphans)
     # Only the events before and after the gap are counted.
-    assert summary(results) == [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0))]
+    assert summarize_counts(results) == [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0))]
     assert results[0].events_lost
     shard.restart()
     shard.commit()
@@ -317,7 +319,7 @@ def test_commit_applied_before_staged_parts_is_not_repeated():
     shard.apply()
     shard.close()
     assert shard.state.position.offset == len(shard.log)
-    assert summary(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
+    assert summarize_counts(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
     assert shard.chain == WHOLE
 
 

@@ -6,21 +6,12 @@ import pytest
 from driftgauge.core.windows import purging
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
-from tests.core.builders import (
-    DAY_MS,
-    FIRST,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    build_spec,
-    summary,
-)
-from tests.core.shard import EVENTS, Shard
-from tests.core.windows.builders import (
-    at,
-    read_and_commit,
-    summarize_hours,
-)
+from tests.builders.batches import at
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import FIRST
+from tests.builders.results import summarize_counts, summarize_hours
+from tests.builders.specs import build_spec
+from tests.core.shard import EVENTS, Shard, read_and_commit
 
 
 def test_window_closes_when_all_partitions_passed_its_end():
@@ -51,8 +42,8 @@ def test_windows_close_by_end_then_by_size():
 
 def test_event_within_allowed_lateness_gives_revision():
     shard = Shard(build_spec())
-    assert summary(read_and_commit(shard, at(0), at(1))) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
-    assert summary(read_and_commit(shard, at(0.5, 3))) == [(HOUR_MS, MONDAY_MS, 1, (1, 0, 0, 1))]
+    assert summarize_counts(read_and_commit(shard, at(0), at(1))) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
+    assert summarize_counts(read_and_commit(shard, at(0.5, 3))) == [(HOUR_MS, MONDAY_MS, 1, (1, 0, 0, 1))]
     assert shard.status().revised == {HOUR_MS: 1}
 
 
@@ -63,7 +54,7 @@ def test_many_commits_in_one_round_give_one_revision():
         shard.read(at(0.5, cluster))
         shard.write()
         shard.apply()
-    assert summary(shard.close()) == [(HOUR_MS, MONDAY_MS, 1, (2, 1, 1, 0))]
+    assert summarize_counts(shard.close()) == [(HOUR_MS, MONDAY_MS, 1, (2, 1, 1, 0))]
 
 
 def test_event_before_purge_horizon_is_late():
@@ -97,7 +88,7 @@ def test_event_late_for_hour_is_counted_in_day():
     assert summarize_hours(read_and_commit(shard, at(0), at(2))) == [(0, 0, 1)]
     assert read_and_commit(shard, at(0.5)) == []
     assert shard.late == {("images", HOUR_MS): 1}
-    assert summary(read_and_commit(shard, at(24))) == [
+    assert summarize_counts(read_and_commit(shard, at(24))) == [
         (HOUR_MS, MONDAY_MS + 2 * HOUR_MS, 0, (1, 0, 0, 0)),
         (DAY_MS, MONDAY_MS, 0, (3, 0, 0, 0)),
     ]

@@ -7,23 +7,12 @@ import pytest
 
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.windows.result import Verdict
-from tests.core.builders import (
-    ALARM,
-    DAY_MS,
-    FIRST,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    OTHER,
-    build_schedule,
-    build_spec,
-)
-from tests.core.shard import Shard
-from tests.core.windows.builders import (
-    at,
-    read_and_commit,
-    summarize_hours,
-)
+from tests.builders.batches import at
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import FIRST, OTHER
+from tests.builders.results import summarize_hours
+from tests.builders.specs import ALARM, build_schedule, build_spec
+from tests.core.shard import Shard, read_and_commit
 
 
 def scheduled(from_hour):

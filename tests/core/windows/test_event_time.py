@@ -2,15 +2,10 @@
 
 from driftgauge.core.windows.changelog import BLOCK
 from driftgauge.core.windows.result import Verdict
-from tests.core.builders import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
-from tests.core.shard import EVENTS, Shard
-from tests.core.windows.builders import (
-    STEP_MS,
-    build_minute_spec,
-    read_now,
-    run_for,
-    summarize_minutes,
-)
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.results import summarize_minutes
+from tests.builders.specs import build_minute_spec
+from tests.core.shard import EVENTS, STEP_MS, Shard, read_now, run_for
 
 
 def test_event_far_ahead_closes_nothing_early():

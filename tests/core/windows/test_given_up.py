@@ -3,16 +3,10 @@
 import pytest
 
 from driftgauge.core.windows.result import Verdict
-from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
-from tests.core.shard import EVENTS, Shard
-from tests.core.windows.builders import (
-    INCOMPLETE_MS,
-    STEP_MS,
-    build_minute_spec,
-    read_now,
-    run_for,
-    summarize_minutes,
-)
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.results import summarize_minutes
+from tests.builders.specs import INCOMPLETE_MS, build_minute_spec
+from tests.core.shard import EVENTS, STEP_MS, Shard, read_now, run_for
 
 
 def test_partition_unread_for_day_delays_only_its_streams():

@@ -13,24 +13,12 @@ from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
-from tests.core.builders import (
-    COMPONENTS,
-    DAY_MS,
-    HOUR_MS,
-    build_reference,
-)
-from tests.core.windows.builders import (
-    AWAY,
-    FEW,
-    MOVED,
-    ODD,
-    QUIET,
-    RICH,
-    JudgedStream,
-    hour_window,
-)
+from tests.builders.batches import AWAY
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import COMPONENTS, RICH, build_reference
+from tests.builders.results import hour_window, plain
+from tests.core.windows.judged_stream import FEW, MOVED, ODD, QUIET, JudgedStream
 from tests.examples import examples
-from tests.results import plain
 
 NEXT = build_reference("next", count=100_000)
 OK, WARNING, DRIFT = Verdict.OK, Verdict.WARNING, Verdict.DRIFT

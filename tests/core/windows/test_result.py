@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.windows.result import MAX_MOVERS
-from driftgauge.core.windows.window import Window
-from tests.core.builders import FIRST, HOUR_MS
-from tests.results import NOT_SCORED, build_result, build_score
+from tests.builders.references import FIRST
+from tests.builders.results import build_result, build_score
 
 COUNTS = st.lists(st.integers(0, 500), min_size=4, max_size=4).filter(any).map(np.array)
 
@@ -31,7 +30,7 @@ def test_movers_are_largest_contributions_lower_cluster_first(contributions, mov
 @given(COUNTS)
 def test_signed_contribution_is_negative_where_share_fell(counts):
     contributions = js_contributions(counts, FIRST.counts)
-    result = build_result(Window(HOUR_MS, 0), counts)
+    result = build_result(counts, score=build_score(counts))
     signed = result.signed_contributions
     np.testing.assert_array_equal(np.abs(signed), contributions)
     # In integers: a share has fallen if and only if the cross product has.
@@ -40,10 +39,10 @@ def test_signed_contribution_is_negative_where_share_fell(counts):
 
 
 def test_window_without_score_has_no_contributions():
-    assert build_result(Window(HOUR_MS, 0), (1, 2, 0, 0), **NOT_SCORED).signed_contributions is None
+    assert build_result((1, 2, 0, 0)).signed_contributions is None
 
 
 def test_count_is_sum_over_clusters():
-    result = build_result(Window(HOUR_MS, 0), (3, 0, 4, 0))
+    result = build_result((3, 0, 4, 0))
     assert result.count == 7
     assert type(result.count) is int

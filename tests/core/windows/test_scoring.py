@@ -19,17 +19,10 @@ from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, CalibratedOve
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.core.builders import (
-    ALARM,
-    CLUSTERS,
-    COMPONENTS,
-    FIRST,
-    build_reference,
-    build_segment_reference,
-    build_spec,
-    build_tally,
-)
-from tests.results import plain
+from tests.builders.batches import build_tally
+from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, build_reference, build_segment_reference
+from tests.builders.results import plain
+from tests.builders.specs import ALARM, build_spec
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)

@@ -18,31 +18,12 @@ from driftgauge.core.statistics.overdispersion import (
 )
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.core.builders import (
-    CLUSTERS,
-    COMPONENTS,
-    DAY_MS,
-    HOUR_MS,
-    build_tally,
-)
-from tests.core.windows.builders import (
-    AWAY,
-    DE,
-    FEW,
-    FIRST_AFTER,
-    MOVED,
-    ODD,
-    QUIET,
-    REST,
-    RICH,
-    SEGMENTED,
-    WARM_UP,
-    JudgedStream,
-    build_bursts,
-    summarize_segments,
-)
+from tests.builders.batches import AWAY, build_bursts, build_tally
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import CLUSTERS, COMPONENTS, DE, REST, RICH, SEGMENTED
+from tests.builders.results import plain, summarize_segments
+from tests.core.windows.judged_stream import FEW, FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.examples import examples
-from tests.results import plain
 
 OK, WARNING, DRIFT = Verdict.OK, Verdict.WARNING, Verdict.DRIFT
 

@@ -3,15 +3,11 @@
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.core.builders import MINUTE_MS, SECOND_MS
-from tests.core.shard import EVENTS, Shard
-from tests.core.windows.builders import (
-    build_minute_spec,
-    read_now,
-    run_for,
-)
+from tests.builders.clocks import MINUTE_MS, SECOND_MS
+from tests.builders.results import plain
+from tests.builders.specs import build_minute_spec
+from tests.core.shard import EVENTS, Shard, read_now, run_for
 from tests.examples import examples
-from tests.results import plain
 
 PLAN = st.lists(
     st.tuples(

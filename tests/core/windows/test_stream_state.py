@@ -9,8 +9,8 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.windows.changelog import PaneKey, PublishedKey, StreamStatus
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
-from tests.core.builders import HOUR_MS, MINUTE_MS
-from tests.results import build_result
+from tests.builders.clocks import HOUR_MS, MINUTE_MS
+from tests.builders.results import build_result
 
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
 # Panes of two lengths overlap after a change of the window sizes.
@@ -100,9 +100,9 @@ def test_newest_is_last_published_window_of_each_size(steps):
         if step == "forget":
             state.purge_results([window] if window in state.published else [])
         elif step == "publish":
-            state.publish(build_result(window, COUNTS))
+            state.publish(build_result(COUNTS, window))
         elif window not in state.published:
-            state.restore(PublishedKey("images", window), build_result(window, COUNTS))
+            state.restore(PublishedKey("images", window), build_result(COUNTS, window))
         sizes = {window.size_ms for window in state.published}
         assert state.newest == {
             size_ms: state.published[max(w for w in state.published if w.size_ms == size_ms)]
@@ -112,9 +112,9 @@ def test_newest_is_last_published_window_of_each_size(steps):
 
 def test_newest_mapping_is_not_changed_in_place():
     state = StreamState("images")
-    state.publish(build_result(Window(HOUR_MS, 0), COUNTS))
+    state.publish(build_result(COUNTS, Window(HOUR_MS, 0)))
     shown = state.newest
-    state.publish(build_result(Window(HOUR_MS, HOUR_MS), COUNTS))
+    state.publish(build_result(COUNTS, Window(HOUR_MS, HOUR_MS)))
     assert shown[HOUR_MS].window.start_ms == 0
     assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
 

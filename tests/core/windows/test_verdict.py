@@ -12,7 +12,7 @@ from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
 from driftgauge.core.windows.window import Window
-from tests.core.builders import HOUR_MS
+from tests.builders.clocks import HOUR_MS
 
 DE, FR = ("country", "de"), ("country", "fr")
 LIMIT = 4.0

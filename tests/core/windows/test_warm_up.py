@@ -16,26 +16,12 @@ from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.window import Window
-from tests.core.builders import (
-    CLUSTERS,
-    COMPONENTS,
-    DAY_MS,
-    HOUR_MS,
-    build_spec,
-    build_tally,
-)
-from tests.core.windows.builders import (
-    FIRST_AFTER,
-    MOVED,
-    ODD,
-    QUIET,
-    RICH,
-    WARM_UP,
-    JudgedStream,
-    build_bursts,
-    hour_window,
-)
-from tests.results import plain
+from tests.builders.batches import build_bursts, build_tally
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import CLUSTERS, COMPONENTS, RICH
+from tests.builders.results import hour_window, plain
+from tests.builders.specs import build_spec
+from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
 DRIFT = Verdict.DRIFT
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.windows.window import Window
-from tests.core.builders import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 def test_window_ends_where_next_begins():

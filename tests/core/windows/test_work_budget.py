@@ -8,21 +8,13 @@ import pytest
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.windows import work_budget
 from driftgauge.core.windows.result import Verdict
-from tests.core.builders import (
-    ALARM,
-    CLUSTERS,
-    HOUR_MS,
-    MONDAY_MS,
-    build_spec,
-)
+from tests.builders.batches import at
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.references import CLUSTERS, RICH
+from tests.builders.results import plain
+from tests.builders.specs import ALARM, build_spec
 from tests.core.shard import Shard
-from tests.core.windows.builders import (
-    MOVED,
-    QUIET,
-    RICH,
-    at,
-)
-from tests.results import plain
+from tests.core.windows.judged_stream import MOVED, QUIET
 
 
 def rich_spec(**changes):

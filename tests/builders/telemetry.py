@@ -1,4 +1,4 @@
-"""Builders for the telemetry's tests: streams of four clusters with windows of an hour and a day."""
+"""Builders of telemetry, watched streams and shards with published results, and readers of metrics."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,12 +9,10 @@ from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from driftgauge.clock import SYSTEM_CLOCK, Clock
-from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.partial import shard_of
-from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
-from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import (
     PaneKey,
     PositionKey,
@@ -23,18 +21,19 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
-from tests import results
-from tests.results import BASELINE_COUNTS, INCOMPLETE, NOT_SCORED, build_segment, build_small_segment
+from tests.builders.batches import AWAY, HOME
+from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
+from tests.builders.references import build_reference
+from tests.builders.results import build_result, build_segment, build_small_segment
+from tests.builders.specs import DEFAULTS, build_schedule, build_spec
 
-HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
 FITTED_MS = 1_700_000_000_500
 EVENTS, PARTIALS, CHANGELOG = "embeddings", "driftgauge.partials.4", "driftgauge.changelog.4"
 SHARDS = 4
@@ -46,56 +45,14 @@ BOTH = (Role.COUNT, Role.WINDOWS)
 
 HOURLY = {"stream": "images", "window": "1h"}
 DAILY = {"stream": "images", "window": "1d"}
-HOME, AWAY = (EVENTS, 0), (EVENTS, 1)
 
 
-class ManualClock:
-    """A clock that a test advances."""
-
-    def __init__(self) -> None:
-        self.wall_ms = 0
-        self.monotonic_s = 1_000.0
-        self.clock = Clock(lambda: self.wall_ms, lambda: self.monotonic_s)
-
-    def advance(self, seconds: float) -> None:
-        """Advance the monotonic clock."""
-        self.monotonic_s += seconds
+REFERENCE = build_reference(baseline_id="sha256:abc")
 
 
-def build_reference(baseline_id: str = "sha256:abc", counts: Sequence[int] = BASELINE_COUNTS) -> Reference:
-    """Return the reference of a baseline whose centroids are the unit vectors."""
-    return Reference(
-        baseline_id=baseline_id,
-        centroids=Centroids(np.eye(4, dtype=np.float32), DistanceMetric.EUCLIDEAN),
-        counts=np.array(counts, dtype=np.int64),
-        radii=np.ones(4, dtype=np.float32),
-        projection=Projection(np.zeros(4), np.eye(2, 4, dtype=np.float32), np.array([0.24, 0.21])),
-        overdispersion=None,
-        overdispersion_ms=None,
-        segments=(),
-    )
-
-
-REFERENCE = build_reference()
-
-
-def build_spec(name: str = "images", *later: tuple[int, Reference]) -> StreamSpec:
+def build_configured_spec(name: str, *later: tuple[int, Reference]) -> StreamSpec:
     """Return a stream whose first baseline is followed by `later`, as (from_ms, reference)."""
-    return StreamSpec(
-        name=name,
-        baselines=(
-            ScheduledBaseline(REFERENCE),
-            *(ScheduledBaseline(reference, from_ms) for from_ms, reference in later),
-        ),
-        sizes_ms=(HOUR_MS, DAY_MS),
-        disorder_ms=30_000,
-        lateness_ms=600_000,
-        idle_ms=60_000,
-        incomplete_ms=300_000,
-        give_up_ms=3_600_000,
-        min_events=20,
-        alarm=Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05),
-    )
+    return build_spec(name, baselines=build_schedule(*later, first=REFERENCE), **DEFAULTS)
 
 
 def build_watched(
@@ -105,7 +62,7 @@ def build_watched(
     overdue_ms: int | None = None,
 ) -> WatchedStream:
     """Return the exported configuration of a stream; only the first baseline names a model version."""
-    spec = build_spec(name, *later)
+    spec = build_configured_spec(name, *later)
     versions = ("v7", None)
     baselines = (
         WatchedBaseline(scheduled.reference, version, FITTED_MS)
@@ -135,26 +92,6 @@ def build_telemetry(
     )
 
 
-def build_result(
-    counts: Sequence[int] = (10, 20, 30, 40),
-    *,
-    stream: str = "images",
-    size_ms: int = HOUR_MS,
-    number: int = 1,
-    **changes: Any,
-) -> WindowResult:
-    """Return a window's result, scored from 20 events on; `number` counts windows since the epoch.
-
-    A revision supersedes the same verdict unless `superseded` is given.
-    """
-    incomplete = {**INCOMPLETE, "incomplete_reason": "partitions_missing"} if changes.get("missing") else {}
-    fields = NOT_SCORED if sum(counts) < 20 else incomplete
-    fields = {**fields, **changes}
-    verdict = fields.get("verdict", Verdict.OK)
-    fields.setdefault("superseded", verdict if fields.get("revision") else None)
-    return results.build_result(Window(size_ms, number * size_ms), counts, stream=stream, **fields)
-
-
 def build_shard(
     *published: WindowResult,
     stream: str = "images",
@@ -171,7 +108,7 @@ def build_shard(
         chain: The numbers of gaps, overlaps and orphans.
         status: Fields of the stream's status.
     """
-    state = ShardState([build_spec("images"), build_spec("texts")], (EVENTS,), SHARDS)
+    state = ShardState([build_configured_spec("images"), build_configured_spec("texts")], (EVENTS,), SHARDS)
     gaps, overlaps, orphans = chain
     state.restore(PositionKey(), ShardPosition(SHARDS, 7, 0, "writer", {}, gaps, overlaps, orphans))
     for result in published:
@@ -187,7 +124,7 @@ def build_shard(
 def build_busy_shard() -> ShardState:
     """Return a shard for which every window gauge has a series."""
     return build_shard(
-        build_result(missing=((EVENTS, 0),), published_ms=DAY_MS * 2),
+        build_result(missing=(HOME,), published_ms=DAY_MS * 2),
         build_result(size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2),
         panes=[DAY_MS * 2],
         watermark_ms=DAY_MS * 2 - 30_000,
@@ -206,7 +143,7 @@ def build_busy_telemetry() -> Telemetry:
     telemetry = build_telemetry()
     show_busy_shard(telemetry)
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
-    held = [(EVENTS, 0), (EVENTS, 1)]
+    held = [HOME, AWAY]
     count.session_lost("an outage", 0.5)
     count.assigned(held, held)
     count.restored(0.5, held)
@@ -214,7 +151,7 @@ def build_busy_telemetry() -> Telemetry:
     count.partitions_known({EVENTS: 2})
     count.read_to(EVENTS, 0, position=90, end=100)
     count.clock_is_off(120, is_off=False)
-    count.stalled({(EVENTS, 0): 50.0})
+    count.stalled({HOME: 50.0})
     count.polled()
     count.committed(unwritable=[(CHANGELOG, 3)])
     count.aborted("fenced")

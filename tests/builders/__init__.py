@@ -1,0 +1,1 @@
+"""Builders of the values that tests need, one definition for each."""

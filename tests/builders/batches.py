@@ -1,0 +1,90 @@
+"""Builders of event batches and tallies, and the histograms and windows that events imply."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.partition import Partition
+from driftgauge.core.reference import Reference
+from driftgauge.core.windows.window import Window
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.references import CLUSTERS, FIRST, RICH
+
+
+def at(hours: float, cluster: int = 0) -> tuple[int, int]:
+    """Return an event, (time_ms, cluster), this many hours after Monday began."""
+    return MONDAY_MS + round(hours * HOUR_MS), cluster
+
+
+def build_partitions(number: int) -> list[Partition]:
+    """Return the partitions of a topic."""
+    return [("embeddings", index) for index in range(number)]
+
+
+HOME, AWAY = build_partitions(2)
+
+
+def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:
+    """Return the tally of this number of unit vectors of each cluster, (k + 1 + r,) int64."""
+    clusters = np.array(counts, dtype=np.int64)
+    coordinates = reference.projection.coordinates(reference.centroids.values)
+    return np.concatenate([clusters, [outliers], clusters @ coordinates])
+
+
+def build_bursts(number: int) -> tuple[int, ...]:
+    """Return the counts of an hour of the warm-up: bursts of three events, by chance."""
+    return tuple(3 * np.random.default_rng(number).multinomial(1_000, RICH.counts / RICH.counts.sum()))
+
+
+def build_batch(
+    events: Sequence[tuple[int, int, int, int]], stream: str = "images", **columns: Any
+) -> EventBatch:
+    """Return a batch of (partition, offset, time_ms, cluster) with the columns of `build_columns`."""
+    partition, offset, time_ms, cluster = np.array(events, dtype=np.int64).reshape(-1, 4).T
+    return build_columns(stream, partition, offset, time_ms, np.eye(CLUSTERS)[cluster], **columns)
+
+
+def build_columns(
+    stream: str,
+    partition: NDArray[Any],
+    offset: NDArray[np.int64],
+    time_ms: NDArray[np.int64],
+    vectors: NDArray[Any],
+    *,
+    baseline: str = FIRST.key,
+    credible_ms: ArrayLike | None = None,
+    event_ids: Sequence[str] = (),
+    segments: Sequence[Any] = (),
+) -> EventBatch:
+    """Return a batch of these columns; event times are credible by default."""
+    return EventBatch(
+        stream=stream,
+        baseline=baseline,
+        row=np.arange(len(time_ms)),
+        partition=partition.astype(np.int32),
+        offset=offset,
+        time_ms=time_ms,
+        credible_ms=time_ms if credible_ms is None else np.asarray(credible_ms, dtype=np.int64),
+        vectors=vectors.astype(np.float32, copy=False),
+        event_ids=event_ids,
+        segments=segments,
+    )
+
+
+def counts_of(events: Iterable[tuple[int, int, int, int]], window: Window) -> tuple[int, ...]:
+    """Return the window's histogram, counted event by event."""
+    clusters = Counter(
+        cluster for _, _, time_ms, cluster in events if window.start_ms <= time_ms < window.end_ms
+    )
+    return tuple(clusters[cluster] for cluster in range(CLUSTERS))
+
+
+def windows_of(events: Iterable[tuple[int, int, int, int]], sizes_ms: Sequence[int]) -> set[Window]:
+    """Return every window that holds an event."""
+    return {
+        Window(size_ms, time_ms // size_ms * size_ms) for _, _, time_ms, _ in events for size_ms in sizes_ms
+    }

@@ -1,0 +1,93 @@
+"""Builders of the core's baselines: references, projections and segments, of unit vectors or random ones."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.projection import Projection
+from driftgauge.core.reference import Reference, SegmentReference
+from tests.builders.clocks import HOUR_MS
+
+CLUSTERS = 4
+# The share of each cluster in a baseline's vectors, which are unit vectors.
+SHARES = np.array([0.4, 0.3, 0.2, 0.1])
+COMPONENTS = 2
+
+
+def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **changes: Any) -> Reference:
+    """Return a baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
+    fields = {
+        "baseline_id": "sha256:" + hashlib.sha256(name.encode()).hexdigest(),
+        "centroids": Centroids(
+            np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), DistanceMetric.EUCLIDEAN
+        ),
+        "counts": np.rint(SHARES * count).astype(np.int64),
+        "radii": np.full(CLUSTERS, 0.5, dtype=np.float32),
+        "projection": build_projection(shift),
+        "overdispersion": None,
+        "overdispersion_ms": HOUR_MS if changes.get("overdispersion") else None,
+        "segments": (),
+    }
+    return Reference(**{**fields, **changes})
+
+
+def build_projection(shift: int = 0) -> Projection:
+    """Return the mean and the leading components of the vectors behind such a baseline."""
+    mean = np.roll(SHARES, -shift)
+    variances, directions = np.linalg.eigh(np.diag(mean) - np.outer(mean, mean))
+    leading = np.argsort(-variances)[:COMPONENTS]
+    return Projection(mean, directions.T[leading].astype(np.float32), variances[leading])
+
+
+def build_segment_reference(key: str, value: str, *counts: int) -> SegmentReference:
+    """Return a segment with this number of unit vectors of each cluster."""
+    projection = build_projection()
+    along = projection.coordinates(np.eye(CLUSTERS, dtype=np.float32)) * projection.step
+    mean = np.average(along, axis=0, weights=counts)
+    covariance = np.cov(along, rowvar=False, fweights=counts)
+    return SegmentReference(key, value, np.array(counts), mean, covariance)
+
+
+def build_random_reference(
+    name: str, random: np.random.Generator, *, dimension: int, clusters: int = 20, segments: int = 0
+) -> Reference:
+    """Return a baseline of 50,000 vectors with random centroids, and with this number of equal segments."""
+    components = min(32, dimension)
+    directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
+    counts = np.full(clusters, 50_000 // clusters, np.int64)
+    values = ["other", *(f"c{number}" for number in range(segments - 1))][:segments]
+    return Reference(
+        baseline_id=f"sha256:{name}",
+        centroids=Centroids(
+            random.standard_normal((clusters, dimension), np.float32), DistanceMetric.EUCLIDEAN
+        ),
+        counts=counts,
+        radii=np.full(clusters, 2 * dimension**0.5, np.float32),
+        projection=Projection(
+            np.zeros(dimension), directions[:components].astype(np.float32), np.ones(components)
+        ),
+        overdispersion=None,
+        overdispersion_ms=None,
+        segments=tuple(
+            SegmentReference("country", value, counts // segments, np.zeros(components), np.eye(components))
+            for value in values
+        ),
+    )
+
+
+FIRST = build_reference("first")
+# This baseline assigns every event to another cluster than the first one does.
+OTHER = build_reference("other", shift=1)
+
+RICH = build_reference("rich", count=100_000)
+DE, REST = ("country", "de"), ("country", "other")
+SEGMENTED = replace(
+    RICH,
+    segments=(
+        build_segment_reference(*DE, 20_000, 15_000, 10_000, 5_000),
+        build_segment_reference(*REST, 20_000, 15_000, 10_000, 5_000),
+    ),
+)

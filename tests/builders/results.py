@@ -1,0 +1,194 @@
+"""Builders of window results, scores, segments and timelines, and summaries of results."""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from driftgauge.backtest.timeline import Timeline, WindowPoint
+from driftgauge.core.reference import Segment
+from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
+from driftgauge.core.windows.window import Window
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
+
+BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
+SLOW_LIMIT = 6.5
+
+
+def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS, **changes: Any) -> Score:
+    """Return a score with the divergence of the counts; all other numbers are invented and distinct."""
+    contributions = js_contributions(np.array(counts, dtype=np.int64), np.array(baseline_counts))
+    divergence = math.fsum(contributions)
+    fields = {
+        "js_divergence": divergence,
+        "js_distance": math.sqrt(divergence),
+        "contributions": contributions,
+        "noise_floor": 0.0011,
+        "js_excess": divergence - 0.0011,
+        "js_p_value": 0.21,
+        "mean_shift": MeanShift(
+            t2=3.5,
+            p_value=0.17,
+            centroid_distance=0.25,
+            centroid_p_value=0.31,
+            excess=-0.004,
+            shares=np.array([0.75, 0.25]),
+        ),
+        "p_value": 0.23,
+        "novelty": 0.0125,
+        "calibrated": True,
+    }
+    return Score(**{**fields, **changes})
+
+
+NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, "slow_drift": None, "memory": None}
+"""The fields of a window with too few events."""
+
+INCOMPLETE = {"verdict": Verdict.INCOMPLETE, "slow_drift": None, "memory": None}
+"""The fields of a window with missing partitions."""
+
+
+def hour_window(number: int) -> Window:
+    """Return an hour since the epoch."""
+    return Window(HOUR_MS, number * HOUR_MS)
+
+
+def build_result(
+    counts: ArrayLike = (10, 20, 30, 40),
+    window: Window | None = None,
+    *,
+    size_ms: int = HOUR_MS,
+    number: int = 1,
+    **changes: Any,
+) -> WindowResult:
+    """Return a window's result: scored from 20 events on, complete and `ok`, except for the changes.
+
+    A revision supersedes the same verdict unless `superseded` is given.
+
+    Args:
+        counts: The number of events of each cluster.
+        window: The window; by default that of this number since the epoch.
+        size_ms: The size of the default window.
+        number: The number of the default window.
+        changes: Fields of the result; with `missing` partitions the window is incomplete.
+    """
+    counts = np.array(counts, dtype=np.int64)
+    baseline_counts = np.array(changes.get("baseline_counts", BASELINE_COUNTS), dtype=np.int64)
+    if counts.sum() < 20:
+        state = NOT_SCORED
+    else:
+        state = {"score": build_score(counts, baseline_counts)}
+        if changes.get("missing"):
+            state |= {**INCOMPLETE, "incomplete_reason": "partitions_missing"}
+    fields = {
+        "stream": "images",
+        "window": window or Window(size_ms, number * size_ms),
+        "revision": 0,
+        "counts": counts,
+        "baseline_id": "sha256:abc",
+        "missing": (),
+        "events_lost": False,
+        "published_ms": 0,
+        "verdict": Verdict.OK,
+        "slow_drift": 0.5,
+        "slow_drift_limit": SLOW_LIMIT,
+        "segments": (),
+        "examples": {},
+        "memory": VerdictMemory(),
+        **state,
+        **changes,
+        "baseline_counts": baseline_counts,
+    }
+    return WindowResult(**{"superseded": fields["verdict"] if fields["revision"] else None, **fields})
+
+
+def build_segment(value: str, count: int = 100, **changes: Any) -> SegmentResult:
+    """Return the result of a segment by country, scored except for the changes."""
+    fields = {
+        "segment": ("country", value),
+        "count": count,
+        "js_divergence": 0.002,
+        "js_excess": -0.001,
+        "mean_shift_excess": 0.003,
+        "p_value": 0.2,
+        "adjusted_p_value": 0.4,
+        "calibrated": False,
+        "verdict": Verdict.OK,
+    }
+    return SegmentResult(**{**fields, **changes})
+
+
+def build_small_segment(value: str, count: int = 3) -> SegmentResult:
+    """Return the result of a segment with too few events to be scored."""
+    nulls = dict.fromkeys(
+        ("js_divergence", "js_excess", "mean_shift_excess", "p_value", "adjusted_p_value", "calibrated"), None
+    )
+    return build_segment(value, count, **nulls, verdict=Verdict.INSUFFICIENT)
+
+
+def plain(value: Any) -> Any:
+    """Return a result, or a part of one, for bitwise comparison: arrays become their type and numbers."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.tolist()
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return tuple(plain(each) for each in value)
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return value
+
+
+LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdict.INSUFFICIENT}
+
+
+def build_timeline(verdicts: str, *, size_ms: int = HOUR_MS) -> Timeline:
+    """Return a timeline with these verdicts in order: o(k), w(arning), D(rift), i(nsufficient)."""
+    points = tuple(
+        WindowPoint(Window(size_ms, number * size_ms), 100, LETTERS[letter], 0.1, 0.01, 0.2, 0.5)
+        for number, letter in enumerate(verdicts)
+    )
+    return Timeline("images", size_ms, None, points)
+
+
+def summarize_counts(results: Iterable[WindowResult]) -> list[tuple[int, int, int, tuple[int, ...]]]:
+    """Return (size, start, revision, counts) of each result."""
+    return [
+        (each.window.size_ms, each.window.start_ms, each.revision, tuple(each.counts.tolist()))
+        for each in results
+    ]
+
+
+def summarize_hours(results: Iterable[WindowResult]) -> list[tuple[float, int, int]]:
+    """Return (hour since Monday, revision, count) of each hourly result."""
+    return [
+        ((result.window.start_ms - MONDAY_MS) / HOUR_MS, result.revision, result.count)
+        for result in results
+        if result.window.size_ms == HOUR_MS
+    ]
+
+
+def summarize_minutes(
+    results: Iterable[WindowResult], stream: str = "images"
+) -> list[tuple[int, int, int, tuple[int, ...]]]:
+    """Return (minute since Monday, revision, count, missing indexes) of each result of a stream."""
+    return [
+        (
+            (result.window.start_ms - MONDAY_MS) // MINUTE_MS,
+            result.revision,
+            result.count,
+            tuple(index for _, index in result.missing),
+        )
+        for result in results
+        if result.stream == stream
+    ]
+
+
+def summarize_segments(result: WindowResult) -> dict[Segment, tuple[int, Verdict]]:
+    """Return the count and the verdict of each segment."""
+    return {segment.segment: (segment.count, segment.verdict) for segment in result.segments}

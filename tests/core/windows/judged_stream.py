@@ -1,0 +1,94 @@
+"""One stream whose windows are judged without Kafka, and the counts of windows to judge."""
+
+from dataclasses import replace
+from typing import Any
+
+from driftgauge.core.counting.partial import PaneDelta
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.reference import Reference, Segment
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.windows.changelog import Key, Value
+from driftgauge.core.windows.completeness import Completeness
+from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.core.windows.verdict import VerdictHistory
+from driftgauge.core.windows.window import Window
+from tests.builders.batches import HOME, build_tally
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import CLUSTERS, RICH, SEGMENTED
+from tests.builders.results import hour_window
+from tests.builders.specs import ALARM, build_spec
+
+# Counts of windows with the mix of RICH, and with another mix.
+QUIET = (1_600, 1_200, 800, 400)
+MOVED = (2_000, 1_000, 680, 320)
+# Too small a change for drift, with a p-value of about 0.01.
+ODD = (1_690, 1_180, 780, 350)
+FEW = (4, 3, 2, 1)
+# So rare that a few significant windows are not slow drift yet.
+LEVEL = 1e-9
+
+WARM_UP = (2 * HOUR_MS, (MIN_WINDOWS + 3) * HOUR_MS)
+FIRST_AFTER = MIN_WINDOWS + 3
+"""The number of the first hour after the warm-up."""
+
+
+class JudgedStream:
+    """Judges windows of one stream, and keeps its state as a shard does."""
+
+    def __init__(self, *, reference: Reference = RICH, min_events: int = 1, **alarm: Any) -> None:
+        self.reference = reference
+        self.spec = build_spec(
+            reference=reference,
+            min_events=min_events,
+            sizes_ms=(HOUR_MS, DAY_MS),
+            alarm=replace(ALARM, **{"level": LEVEL, **alarm}),
+        )
+        self.changelog: dict[Key, Value | None] = {}
+        self.state = StreamState("images")
+        self._judge = WindowJudge(self.spec, self.state)
+
+    def restart(self) -> None:
+        """Restore the state from the changelog."""
+        self.changelog.update(self.state.drain_changes())
+        self.state = StreamState("images")
+        for key, value in self.changelog.items():
+            self.state.restore(key, value)
+        self._judge = WindowJudge(self.spec, self.state)
+
+    def judge(
+        self,
+        window: Window | int,
+        counts: tuple[int, ...] = QUIET,
+        *,
+        reference: Reference | None = None,
+        **completeness: Any,
+    ) -> WindowResult:
+        """Judge a window, or an hour by its number, with these counts; return its result."""
+        if isinstance(window, int):
+            window = hour_window(window)
+        if completeness.get("missing"):
+            completeness["incomplete_reason"] = "partitions_missing"
+        reference = reference or self.reference
+        tally = Tally(build_tally(*counts, reference=reference), CLUSTERS)
+        result = self._judge.judge(window, tally, reference, Completeness(**completeness), 7)
+        self.state.publish(result)
+        return result
+
+    def verdict(self, window: Window | int, counts: tuple[int, ...] = QUIET, **changes: Any) -> Verdict:
+        """Judge a window; return its verdict."""
+        return self.judge(window, counts, **changes).verdict
+
+    def add_pane(self, number: int, counts: tuple[int, ...], segment: Segment | None = None) -> None:
+        """Add counts to the pane of an hour."""
+        values = build_tally(*counts, reference=SEGMENTED)
+        scheme = self.spec.scheme(self.reference)
+        self.state.add_pane(
+            PaneDelta("images", scheme, number * HOUR_MS, segment, values, sum(counts), (HOME, 0))
+        )
+
+    @property
+    def history(self) -> VerdictHistory:
+        """The history of the hourly windows; None before the first."""
+        return self.state.histories.get(HOUR_MS)
