@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from driftgauge import api
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.configs import write_config
+from tests.builders.events import build_event, write_events
+from tests.builders.references import CLUSTERS
 from tests.builders.results import plain
-from tests.watched import CLUSTERS, HOUR_MS, MONDAY_MS, event, save_baseline, write_config, write_events
 
 README = Path(__file__).parents[1] / "service" / "README.md"
 
@@ -35,7 +39,7 @@ def test_examples_of_readme_run(tmp_path, monkeypatch):
 def test_score_equals_score_of_service(tmp_path):
     baseline = save_baseline(tmp_path)
     clusters = [0, 1, 2, 3, 3, 0, 0]
-    path = write_events(tmp_path / "events.jsonl", [event(MONDAY_MS, cluster) for cluster in clusters])
+    path = write_events(tmp_path / "events.jsonl", [build_event(MONDAY_MS, cluster) for cluster in clusters])
     replay = api.build_replay(write_config(tmp_path, {"windows": ["1h"]}), {})
     (result,) = replay.run([path])
     vectors = np.full((len(clusters), CLUSTERS), 0.1, np.float32)

@@ -11,17 +11,11 @@ from driftgauge.errors import InputError
 from driftgauge.events.results import result_record
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
-from tests.watched import (
-    CLUSTERS,
-    DAY_MS,
-    HOUR_MS,
-    MONDAY_MS,
-    SEGMENTS,
-    event,
-    save_baseline,
-    settings_in,
-    write_events,
-)
+from tests.builders.baselines import SEGMENTS, save_baseline
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.events import build_event, write_events
+from tests.builders.references import CLUSTERS
 
 MINUTE_MS = 60_000
 NOW_MS = MONDAY_MS + 30 * DAY_MS
@@ -68,7 +62,9 @@ def columns(number, seed=0):
 
 
 def lines_of(times_ms, clusters):
-    return [event(time_ms, cluster) for time_ms, cluster in zip(times_ms, clusters.tolist(), strict=True)]
+    return [
+        build_event(time_ms, cluster) for time_ms, cluster in zip(times_ms, clusters.tolist(), strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
@@ -92,7 +88,7 @@ def test_windows_close_during_replay_in_order(replay, tmp_path):
 
 def test_order_of_files_does_not_change_results(replay, tmp_path):
     times_ms, clusters = columns(3_000)
-    # One file a day, and one with every third event of all days.
+    # One file a day, and one with every third build_event of all days.
     part = np.where(np.arange(3_000) % 3 == 0, 3, (times_ms - MONDAY_MS) // DAY_MS)
     paths = [
         write_events(
@@ -112,8 +108,8 @@ def test_order_of_files_does_not_change_results(replay, tmp_path):
 
 
 def test_late_event_revises_its_window(replay, tmp_path):
-    first = [event(MONDAY_MS, 0)] * 999 + [event(MONDAY_MS + HOUR_MS + MINUTE_MS, 0)]
-    second = [event(MONDAY_MS + 1, 3)]
+    first = [build_event(MONDAY_MS, 0)] * 999 + [build_event(MONDAY_MS + HOUR_MS + MINUTE_MS, 0)]
+    second = [build_event(MONDAY_MS + 1, 3)]
     path = write_events(tmp_path / "events.jsonl", first + second)
     results = [
         (result.revision, result.count)
@@ -128,11 +124,11 @@ def passed_by(hours):
 
     That is one batch to count, and one to learn from the first how far the stream has come.
     """
-    return [event(MONDAY_MS, 0)] * 1_000 + [event(MONDAY_MS + hours * HOUR_MS, 0)] * 2_000
+    return [build_event(MONDAY_MS, 0)] * 1_000 + [build_event(MONDAY_MS + hours * HOUR_MS, 0)] * 2_000
 
 
 def test_event_beyond_lateness_is_counted_as_late(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), event(MONDAY_MS + 1, 3)])
+    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), build_event(MONDAY_MS + 1, 3)])
     run = replay(windows=["1h"])
     assert latest(run.run([path])) == {
         Window(HOUR_MS, MONDAY_MS): (1_000, 0, 0, 0),
@@ -143,7 +139,7 @@ def test_event_beyond_lateness_is_counted_as_late(replay, tmp_path):
 
 
 def test_event_late_for_hour_is_counted_in_day(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), event(MONDAY_MS + 1, 3)])
+    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), build_event(MONDAY_MS + 1, 3)])
     run = replay()
     results = latest(run.run([path]))
     assert results[Window(HOUR_MS, MONDAY_MS)] == (1_000, 0, 0, 0)
@@ -156,19 +152,19 @@ def test_bad_events_are_counted_by_reason(replay, tmp_path):
     path = write_events(
         tmp_path / "events.jsonl",
         [
-            event(MONDAY_MS, 0),
+            build_event(MONDAY_MS, 0),
             b"{",
             b"not json",
             b"",
             b"   ",
             b"[]",
-            event(MONDAY_MS, 0, stream="sounds"),
-            event(MONDAY_MS, 0, embedding=[1, 2]),
-            event(NOW_MS + MINUTE_MS, 1),
-            event(NOW_MS + MINUTE_MS + 1, 1),
+            build_event(MONDAY_MS, 0, stream="sounds"),
+            build_event(MONDAY_MS, 0, embedding=[1, 2]),
+            build_event(NOW_MS + MINUTE_MS, 1),
+            build_event(NOW_MS + MINUTE_MS + 1, 1),
             b'{"stream":"images","timestamp":%d,"embedding":[1,2,3,1e39]}' % MONDAY_MS,
             # Finite, but the product with a centroid is not.
-            event(MONDAY_MS, 0, embedding=[3e38, -3e38, 3e38, 3e38]),
+            build_event(MONDAY_MS, 0, embedding=[3e38, -3e38, 3e38, 3e38]),
         ],
     )
     run = replay(windows=["1h"])
@@ -184,7 +180,7 @@ def test_bad_events_are_counted_by_reason(replay, tmp_path):
 
 
 def test_blank_lines_are_skipped(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl", [b"", event(MONDAY_MS, 0), b" \t\r", b""])
+    path = write_events(tmp_path / "events.jsonl", [b"", build_event(MONDAY_MS, 0), b" \t\r", b""])
     run = replay(windows=["1h"])
     assert [result.count for result in run.run([path])] == [1]
     assert refused(run) == {}
@@ -196,7 +192,7 @@ def test_empty_file_yields_no_result(replay, tmp_path):
 
 def test_too_few_events_are_not_scored(replay, tmp_path):
     path = write_events(
-        tmp_path / "events.jsonl", [event(MONDAY_MS, 0)] * 4 + [event(MONDAY_MS + HOUR_MS, 1)] * 5
+        tmp_path / "events.jsonl", [build_event(MONDAY_MS, 0)] * 4 + [build_event(MONDAY_MS + HOUR_MS, 1)] * 5
     )
     results = list(replay(windows=["1h"]).run([path]))
     assert [(result.count, result.score is None) for result in results] == [(4, True), (5, False)]
@@ -211,7 +207,7 @@ def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
                 start_ms = MONDAY_MS + hour * HOUR_MS
                 country = "de" if i % 2 else "at"
                 name = f"{hour}-{cluster}-{i}"
-                lines.append(event(start_ms + i, cluster, event_id=name, segments={"country": country}))
+                lines.append(build_event(start_ms + i, cluster, event_id=name, segments={"country": country}))
     path = write_events(tmp_path / "events.jsonl", lines)
     results = list(replay(windows=["1h"], segments=["country"]).run([path]))
     assert [result.count for result in results] == [1_000] * 7
@@ -228,7 +224,7 @@ def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
 
 
 def test_missing_files_are_reported_together_before_reading(replay, tmp_path):
-    there = write_events(tmp_path / "there.jsonl", [event(MONDAY_MS, 0)])
+    there = write_events(tmp_path / "there.jsonl", [build_event(MONDAY_MS, 0)])
     run = replay().run([there, tmp_path / "one.jsonl", tmp_path / "two.jsonl"])
     with pytest.raises(InputError, match=r"no such file: .*one\.jsonl, .*two\.jsonl"):
         next(run)
@@ -242,7 +238,7 @@ def test_file_of_other_kind_is_refused(replay, tmp_path):
 
 
 def test_truncated_file_is_reported_by_name(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl.gz", [event(MONDAY_MS, 0)] * 10)
+    path = write_events(tmp_path / "events.jsonl.gz", [build_event(MONDAY_MS, 0)] * 10)
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"events\.jsonl\.gz cannot be read"):
         list(replay().run([path]))

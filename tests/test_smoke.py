@@ -1,4 +1,4 @@
-"""The whole service on the embedded broker: every published event is counted once and exported."""
+"""The whole service on the embedded broker: every published build_event is counted once and exported."""
 
 import json
 from collections import Counter
@@ -11,9 +11,12 @@ from deploy.demo.embedded_broker import EmbeddedBroker
 from scipy.spatial.distance import jensenshannon
 
 from driftgauge.kafka import client
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.events import build_event
+from tests.builders.references import CLUSTERS
 from tests.integration.service import ServiceProcess
 from tests.kafka.records import read
-from tests.watched import CLUSTERS, HOUR_MS, MONDAY_MS, event, save_baseline
 
 PARTITIONS = 4
 HOURS = 3
@@ -29,12 +32,12 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
     clusters = random.integers(CLUSTERS, size=(HOURS, PER_HOUR))
     offsets_ms = random.integers(HOUR_MS, size=(HOURS, PER_HOUR))
     events = [
-        event(MONDAY_MS + hour * HOUR_MS + offset_ms, cluster)
+        build_event(MONDAY_MS + hour * HOUR_MS + offset_ms, cluster)
         for hour in range(HOURS)
         for offset_ms, cluster in sorted(zip(offsets_ms[hour], clusters[hour], strict=True))
     ]
-    # An event after the last hour on each partition closes all earlier windows.
-    closing = [event(MONDAY_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
+    # An build_event after the last hour on each partition closes all earlier windows.
+    closing = [build_event(MONDAY_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
 
     with EmbeddedBroker(TOPICS) as broker:
         config = tmp_path / "driftgauge.yaml"
@@ -44,7 +47,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
         with ServiceProcess(config, tmp_path / "serve.log") as service:
             service.wait_until_ready()
             producer = client.producer(kafka)
-            for number, value in enumerate([*events, b"no event", *closing]):
+            for number, value in enumerate([*events, b"no build_event", *closing]):
                 producer.produce(EVENTS_TOPIC, value, partition=number % PARTITIONS)
             assert producer.flush(WITHIN_S) == 0
             end_s = (MONDAY_MS + HOURS * HOUR_MS) / 1_000
@@ -71,5 +74,5 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
     assert scrape.value("driftgauge_window_js_divergence", **IMAGES) == pytest.approx(divergence)
     counted = {outcome: number for outcome, number in scrape.outcomes().items() if number}
     assert counted == {"accepted": len(events) + len(closing), "undecodable": 1}
-    assert letters == [b"no event"]
+    assert letters == [b"no build_event"]
     assert service.is_running() is False

@@ -7,8 +7,11 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import ConfigError
 from driftgauge.streams import build_decoder, load_streams
-from tests.events.golden import records
-from tests.watched import CLUSTERS, DAY_MS, HOUR_MS, MONDAY_MS, SEGMENTS, event, save_baseline, settings_in
+from tests.builders.baselines import SEGMENTS, save_baseline
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.events import build_event, build_records
+from tests.builders.references import CLUSTERS
 
 
 def schedule(first, second, start="2025-11-03T00:00:00Z"):
@@ -211,14 +214,14 @@ def test_decoder_checks_each_stream_by_its_baseline(tmp_path):
     save_baseline(tmp_path, "texts", metric=DistanceMetric.COSINE)
     streams = load_streams(settings_in(tmp_path, {}, {"name": "texts", "baseline": "texts.safetensors"}))
     decoded = build_decoder(streams, 0).decode(
-        records(
+        build_records(
             [
-                event(MONDAY_MS, 0, model_version="v1"),
-                event(MONDAY_MS, 0, model_version="v2"),
-                event(MONDAY_MS, 0, stream="texts", model_version="v2"),
-                event(MONDAY_MS, 0, stream="texts", embedding=[0, 0, 0, 0]),
-                event(MONDAY_MS, 0, model_version="v1", embedding=[0, 0, 0, 0]),
-                event(MONDAY_MS, 0, stream="sounds"),
+                build_event(MONDAY_MS, 0, model_version="v1"),
+                build_event(MONDAY_MS, 0, model_version="v2"),
+                build_event(MONDAY_MS, 0, stream="texts", model_version="v2"),
+                build_event(MONDAY_MS, 0, stream="texts", embedding=[0, 0, 0, 0]),
+                build_event(MONDAY_MS, 0, model_version="v1", embedding=[0, 0, 0, 0]),
+                build_event(MONDAY_MS, 0, stream="sounds"),
             ]
         )
     )
@@ -235,12 +238,12 @@ def test_decoder_checks_by_baseline_in_force_and_allowed_lead(tmp_path):
     second = save_baseline(tmp_path, file="second.safetensors", model_version="v2")
     (configured,) = load_streams(settings_in(tmp_path, {"baselines": schedule("images", "second")}))
     decoded = build_decoder([configured], 1_000).decode(
-        records(
+        build_records(
             [
-                event(MONDAY_MS - 1, 0, model_version="v1"),
-                event(MONDAY_MS, 0, model_version="v1"),
-                event(MONDAY_MS, 0, model_version="v2"),
-                event(MONDAY_MS + 1_001, 0, model_version="v2"),
+                build_event(MONDAY_MS - 1, 0, model_version="v1"),
+                build_event(MONDAY_MS, 0, model_version="v1"),
+                build_event(MONDAY_MS, 0, model_version="v2"),
+                build_event(MONDAY_MS + 1_001, 0, model_version="v2"),
             ],
             MONDAY_MS,
         )

@@ -5,7 +5,8 @@ import pytest
 from driftgauge.backtest.picture import draw
 from driftgauge.backtest.report import as_json, describe
 from driftgauge.errors import InputError
-from tests.backtest.builders import HOUR_MS, build_timeline
+from tests.builders.clocks import HOUR_MS
+from tests.builders.results import build_timeline
 
 
 def test_text_counts_verdicts_and_lists_pages():

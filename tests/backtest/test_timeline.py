@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from driftgauge.backtest.timeline import build_timelines
 from driftgauge.core.windows.result import SegmentResult, Verdict
-from tests.backtest.builders import DAY_MS, HOUR_MS, LETTERS, build_timeline
-from tests.builders.results import build_result
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.results import LETTERS, build_result, build_timeline
 
 
 def starts(points):

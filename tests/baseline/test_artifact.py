@@ -11,7 +11,7 @@ import pytest
 from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
-from tests.baseline.builders import ARRAYS
+from tests.builders.baselines import ARRAYS
 
 
 def test_load_after_save_restores_every_bit(baseline: Baseline, path: Path) -> None:

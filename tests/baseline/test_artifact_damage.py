@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
 from driftgauge.errors import BaselineError
-from tests.baseline.builders import OPTIONAL_ARRAYS, header_of, write
+from tests.builders.baselines import OPTIONAL_ARRAYS, header_of, write
 
 
 def test_load_of_missing_file_names_path(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from driftgauge.baseline.comparison_report import as_json, describe
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
-from tests.baseline.builders import fit, with_metadata
+from tests.builders.baselines import fit, with_metadata
 
 
 def with_centroids(baseline: Baseline, values: NDArray[np.floating]) -> Baseline:

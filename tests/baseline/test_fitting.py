@@ -20,7 +20,7 @@ from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
-from tests.baseline.builders import fit
+from tests.builders.baselines import fit
 
 
 @given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))

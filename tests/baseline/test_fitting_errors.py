@@ -10,7 +10,7 @@ from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
-from tests.baseline.builders import fit
+from tests.builders.baselines import fit
 
 
 def test_fit_rejects_small_segments_before_clustering(blobs: NDArray[np.float32]) -> None:

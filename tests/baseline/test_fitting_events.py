@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
-from tests.baseline.builders import HOUR_MS, bursts, fit, traffic_of
+from tests.builders.baselines import draw_bursts, fit, traffic_of
+from tests.builders.clocks import HOUR_MS
 
 
 def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> None:
-    vectors = bursts(6_000, 5)
+    vectors = draw_bursts(6_000, 5)
     traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
     lines: list[str] = []
     baseline = fit(vectors, provenance=Provenance(traffic), progress=lines.append)
@@ -32,7 +33,7 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
 
 
 def test_identity_follows_times_and_seed() -> None:
-    vectors, provenance = bursts(4_000, 2), Provenance(traffic_of(4_000, 50))
+    vectors, provenance = draw_bursts(4_000, 2), Provenance(traffic_of(4_000, 50))
     first, again = (fit(vectors, provenance=provenance, created_ms=ms).identity for ms in (0, 9))
     assert first == again
     assert fit(vectors, provenance=provenance, seed=1).identity != first
@@ -87,8 +88,8 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
 
 
 def test_fit_with_times_measures_overdispersion_of_segments() -> None:
-    # In bursts of five, by turns of one segment and of the others.
-    vectors = bursts(12_000, 5)
+    # In draw_bursts of five, by turns of one segment and of the others.
+    vectors = draw_bursts(12_000, 5)
     labels = [{"side": ("a", "b")[row // 5 % 2]} for row in range(len(vectors))]
     members = find_members(labels, [SegmentChoice("side", ("a",))])
     numbers = np.arange(len(vectors)) // 200

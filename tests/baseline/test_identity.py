@@ -11,7 +11,7 @@ from safetensors.numpy import load as load_tensors
 
 from driftgauge.baseline.artifact import Baseline, load, save, serialize
 from driftgauge.errors import BaselineError
-from tests.baseline.builders import ARRAYS, OPTIONAL_ARRAYS, header_of, write
+from tests.builders.baselines import ARRAYS, OPTIONAL_ARRAYS, header_of, write
 
 
 def published_identity(content: bytes, segments: str, window_ms: str) -> str:

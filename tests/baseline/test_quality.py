@@ -14,7 +14,7 @@ from driftgauge.baseline.quality import (
     tiny_clusters,
 )
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from tests.baseline.builders import with_metadata
+from tests.builders.baselines import with_metadata
 
 
 def counted(baseline: Baseline, *counts: int) -> Baseline:

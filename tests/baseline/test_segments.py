@@ -12,7 +12,7 @@ from driftgauge.baseline.segments import (
     reference_segments,
 )
 from driftgauge.errors import BaselineError, InputError
-from tests.baseline.builders import silent
+from tests.builders.baselines import silent
 
 LABELS = (
     {"country": "de", "device": "phone"},

@@ -20,7 +20,8 @@ from driftgauge.baseline.windows import (
     split_windows,
 )
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
-from tests.baseline.builders import HOUR_MS, silent
+from tests.builders.baselines import silent
+from tests.builders.clocks import HOUR_MS
 
 
 def test_traffic_aligns_windows_to_epoch() -> None:

@@ -14,13 +14,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.core.statistics.builders import (  # noqa: E402
-    SPECTRA,
-    draw_baseline,
-    draw_divergences,
-    draw_sums,
-    find_quantile,
-)
+from tests.builders.statistics import SPECTRA, draw_baseline, draw_divergences, draw_sums, find_quantile  # noqa: E402
 
 from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402
 

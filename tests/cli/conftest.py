@@ -2,7 +2,10 @@
 
 import pytest
 
-from tests.watched import HOUR_MS, MONDAY_MS, event, save_baseline, write_config, write_events
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.configs import write_config
+from tests.builders.events import build_event, write_events
 
 
 @pytest.fixture
@@ -17,9 +20,9 @@ def events(tmp_path):
     return write_events(
         tmp_path / "events.jsonl.gz",
         [
-            *[event(MONDAY_MS + i, i % 2) for i in range(20)],
-            *[event(MONDAY_MS + HOUR_MS + i, 3) for i in range(4)],
+            *[build_event(MONDAY_MS + i, i % 2) for i in range(20)],
+            *[build_event(MONDAY_MS + HOUR_MS + i, 3) for i in range(4)],
             b"{",
-            event(MONDAY_MS, 0, stream="sounds"),
+            build_event(MONDAY_MS, 0, stream="sounds"),
         ],
     )

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from tests.cli.builders import run
-from tests.watched import DAY_MS, HOUR_MS, MONDAY_MS, event, write_config, write_events
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.configs import write_config
+from tests.builders.events import build_event, write_events
+from tests.cli.command import run
 
 
 def test_baseline_is_fitted_shown_and_used(tmp_path):
@@ -24,7 +26,9 @@ def test_baseline_is_fitted_shown_and_used(tmp_path):
     assert json.loads(shown.stdout)["stream"] == "images"
     assert run("baseline", "show", out).stdout == fit.stdout
     assert run("config", "check", "--config", write_config(tmp_path)).returncode == 0
-    events = write_events(tmp_path / "events.jsonl", [event(MONDAY_MS + DAY_MS, i % 4) for i in range(400)])
+    events = write_events(
+        tmp_path / "events.jsonl", [build_event(MONDAY_MS + DAY_MS, i % 4) for i in range(400)]
+    )
     done = run("replay", events, "--config", tmp_path / "driftgauge.yaml", "--json")
     record = json.loads(done.stdout.splitlines()[0])
     assert [cluster["count"] for cluster in record["clusters"]] == [100] * 4

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftgauge.cli import cli
-from tests.cli.builders import TIMEOUT_S, run
+from tests.cli.command import TIMEOUT_S, run
 
 
 def modules_loaded_by(statement):

@@ -5,8 +5,9 @@ import json
 from click.testing import CliRunner
 
 from driftgauge.cli import cli
-from tests.cli.builders import run
-from tests.watched import save_baseline, write_config
+from tests.builders.baselines import save_baseline
+from tests.builders.configs import write_config
+from tests.cli.command import run
 
 
 def test_config_check_prints_settings_and_baselines(config, monkeypatch):

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests.cli.builders import run
-from tests.watched import save_baseline, write_config
+from tests.builders.baselines import save_baseline
+from tests.builders.configs import write_config
+from tests.cli.command import run
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import json
 
-from tests.cli.builders import run
-from tests.watched import save_baseline
+from tests.builders.baselines import save_baseline
+from tests.cli.command import run
 
 
 def test_plan_recommends_windows_for_traffic():

@@ -6,8 +6,8 @@ from confluent_kafka import TopicPartition
 from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
-from tests.cli.builders import run
-from tests.watched import MONDAY_MS
+from tests.builders.clocks import MONDAY_MS
+from tests.cli.command import run
 
 
 def test_publish_for_unknown_stream_exits_with_2(config, events):

@@ -6,8 +6,8 @@ import re
 import jsonschema
 import pytest
 
-from tests.cli.builders import run
-from tests.events.golden import SCHEMAS
+from tests.builders.events import SCHEMAS
+from tests.cli.command import run
 
 
 def test_replay_prints_records_that_match_schema(config, events):

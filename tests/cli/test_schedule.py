@@ -4,7 +4,9 @@ import pytest
 
 from driftgauge.cli.schedule import describe_schedule
 from driftgauge.streams import load_streams
-from tests.watched import DAY_MS, MONDAY_MS, save_baseline, settings_in
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.configs import settings_in
 
 TUESDAY_MS = MONDAY_MS + DAY_MS
 MONDAY, TUESDAY, WEDNESDAY = (f"2025-11-0{day}T00:00:00Z" for day in (3, 4, 5))

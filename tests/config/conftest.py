@@ -4,7 +4,7 @@ import pytest
 
 from driftgauge.config import load_settings
 from driftgauge.errors import ConfigError
-from tests.config.builders import MINIMAL
+from tests.builders.configs import MINIMAL
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.config.builders import FIRST, with_stream
+from tests.builders.configs import FIRST, with_stream
 
 
 def with_baselines(*baselines, windows=("1h",)):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from driftgauge.errors import ConfigError
-from tests.config.builders import FIRST, MINIMAL, SECRET, schedule, with_kafka
+from tests.builders.configs import FIRST, MINIMAL, SECRET, schedule, with_kafka
 
 
 def test_variables_override_every_kind_of_value(load):

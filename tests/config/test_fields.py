@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.builders import MINIMAL, warmed_up
+from tests.builders.configs import MINIMAL, warmed_up
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 
 from driftgauge.config import load_settings
 from driftgauge.errors import ConfigError
-from tests.config.builders import FULL, MINIMAL, SECRET, schedule, with_kafka
+from tests.builders.configs import FULL, MINIMAL, SECRET, schedule, with_kafka
 
 
 def test_every_value_is_read(load, tmp_path):

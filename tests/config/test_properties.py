@@ -3,7 +3,7 @@
 import pytest
 
 from driftgauge.config import is_secret
-from tests.config.builders import SECRET, with_kafka
+from tests.builders.configs import SECRET, with_kafka
 
 
 @pytest.mark.parametrize(

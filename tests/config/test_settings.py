@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from driftgauge.config import Settings
-from tests.config.builders import MINIMAL, SECRET
+from tests.builders.configs import MINIMAL, SECRET
 
 
 @pytest.mark.parametrize("budget", ["0", "-1", ".inf", ".nan", "'1'", "often"])

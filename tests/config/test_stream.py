@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.config.builders import warmed_up, with_stream
+from tests.builders.configs import warmed_up, with_stream
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from deploy.demo.digits import DigitSplit
 from deploy.demo.network import Network, train
 
-from tests.demo.builders import SPLIT
+from tests.builders.days import SPLIT
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,10 @@ from deploy.demo.service_process import ServiceProcess
 
 from driftgauge.config import load_settings
 from driftgauge.kafka import client
-from tests.demo.builders import build_days
-from tests.watched import MONDAY_MS, event, save_baseline
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.days import build_days
+from tests.builders.events import build_event
 
 STREAM = {"name": "digits", "baseline": "digits.safetensors", "windows": ["1d"], "idle_timeout": "5s"}
 COUNTED = {"accepted": 21_000}
@@ -74,7 +76,7 @@ def published(broker, number, **fields):
     """Send events of one day to one partition."""
     producer = client.producer({"bootstrap.servers": broker.bootstrap})
     for row in range(number):
-        value = event(MONDAY_MS + row, row % 4, stream="digits", **fields)
+        value = build_event(MONDAY_MS + row, row % 4, stream="digits", **fields)
         producer.produce(EVENTS_TOPIC, value, partition=0)
     assert producer.flush(10) == 0
     return number

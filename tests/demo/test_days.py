@@ -5,7 +5,7 @@ from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
 from deploy.demo.digits import ImageQuality
 from deploy.demo.errors import DemoError
 
-from tests.demo.builders import build_day, build_days
+from tests.builders.days import build_day, build_days
 
 OUTCOMES = {"accepted": 21_000, "late": 0}
 NO_MISHAPS = {"records lost": 0}

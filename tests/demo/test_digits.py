@@ -6,7 +6,7 @@ from deploy.demo.digits import DigitImages, ImageQuality, degrade, shift_randoml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.demo.builders import EVERY, PARTS
+from tests.builders.days import EVERY, PARTS
 from tests.examples import examples
 
 SIDE = 8

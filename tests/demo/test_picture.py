@@ -6,7 +6,7 @@ from deploy.demo.picture import draw
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from tests.demo.builders import build_day, build_days
+from tests.builders.days import build_day, build_days
 
 # Red of the divergence, blue of the accuracy; see the module.
 RED, BLUE = (0.71, 0.19, 0.16), (0.12, 0.37, 0.6)

@@ -14,7 +14,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.events import decoder as decoder_module
 from driftgauge.events.decoder import BaselineContract, Decoder, ParsedEvent, parse_event
 from driftgauge.events.rejection import Reason
-from tests.events.golden import CONTRACTS, INVALID, LATEST_MS, VALID, decode, reason, records
+from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode, reason
 from tests.events.test_reader import near_events
 from tests.examples import examples
 
@@ -188,7 +188,7 @@ def test_bad_row_is_rejected_alone():
 def test_event_may_be_ahead_of_its_record_by_the_allowed_lead():
     values = [event([1, 2, 3, 4], timestamp=1_000)] * 4
     decoder = Decoder(CONTRACTS, lead_ms=300)
-    decoded = decoder.decode(records(values, [1_500, 1_000, 700, 699]))
+    decoded = decoder.decode(build_records(values, [1_500, 1_000, 700, 699]))
     (batch,) = decoded.batches
     assert batch.row.tolist() == [0, 1, 2]
     assert batch.time_ms.tolist() == [1_000, 1_000, 1_000]

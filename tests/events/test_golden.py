@@ -10,16 +10,7 @@ from driftgauge.events.contract import WindowRecord, read_json
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.reader import read_exact, read_fast
 from driftgauge.events.rejection import Reason
-from tests.events.golden import (
-    INVALID,
-    SCHEDULES,
-    SCHEMAS,
-    VALID,
-    WINDOW_RESULTS,
-    decode,
-    name,
-    reason,
-)
+from tests.builders.events import INVALID, SCHEDULES, SCHEMAS, VALID, WINDOW_RESULTS, decode, name, reason
 
 BY_CONTRACT_ALONE = {Reason.UNDECODABLE, Reason.INVALID, Reason.NON_FINITE}
 BEYOND_THE_SCHEMA = {

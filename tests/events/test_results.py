@@ -13,6 +13,7 @@ from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import WindowRecord
 from driftgauge.events.results import from_record, result_key, result_record, to_record
 from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.events import WINDOW_RESULTS, name
 from tests.builders.results import (
     build_result,
     build_score,
@@ -20,8 +21,7 @@ from tests.builders.results import (
     build_small_segment,
     plain,
 )
-from tests.events.golden import WINDOW_RESULTS, name
-from tests.events.strategies import RESULTS as ANY_RESULT
+from tests.builders.strategies import RESULTS as ANY_RESULT
 from tests.examples import examples
 
 BASELINE = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

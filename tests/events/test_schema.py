@@ -5,7 +5,7 @@ import json
 import pytest
 
 from driftgauge.events import schema
-from tests.events.golden import SCHEMAS
+from tests.builders.events import SCHEMAS
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Fakes of Kafka clients that several tests share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
@@ -32,3 +33,33 @@ class OffsetConsumer:
     def _answer(self, asked: TopicPartition) -> TopicPartition:
         offset, metadata = self._offsets.get(asked.partition, (OFFSET_INVALID, ""))
         return TopicPartition(asked.topic, asked.partition, offset, metadata, 5)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A record that was produced in a transaction."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+
+class RecordingTransaction:
+    """Keeps the records produced.
+
+    Attributes:
+        sent: The records.
+        limit: The largest value in bytes that the client accepts.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.limit = 1_000_000
+
+    def produce(self, topic, partition, key, value, headers=None) -> bool:
+        if len(value or b"") > self.limit:
+            return False
+        self.sent.append(Sent(topic, partition, key, value, list(headers or [])))
+        return True

@@ -10,15 +10,49 @@ from typing import Self
 import orjson
 
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
+from tests.builders.clocks import MONDAY_MS, SECOND_MS
+from tests.builders.references import CLUSTERS, build_reference
+from tests.builders.specs import build_spec
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import DECODER, SHARDS, SPECS, START_MS, build_settings
 
 END_S = 60.0
+STREAM, OTHER = "images", "texts"
+SHARDS = 2
+# Windows of one second; one stream of each shard.
+SPECS = tuple(
+    build_spec(
+        stream, reference=build_reference(stream), sizes_ms=(SECOND_MS,), disorder_ms=500, lateness_ms=10**9
+    )
+    for stream in (STREAM, OTHER)
+)
+DECODER = Decoder(
+    [
+        BaselineContract(spec.name, spec.baselines[0].reference.key, CLUSTERS, None, DistanceMetric.EUCLIDEAN)
+        for spec in SPECS
+    ],
+    lead_ms=300_000,
+)
+
+
+def build_settings(kafka: dict[str, object], *, windows: str, letters: str, events: str) -> Settings:
+    """Return a configuration; its baseline files do not exist, and no test reads them."""
+    return Settings.model_validate(
+        {
+            "kafka": kafka,
+            "streams": [{"name": spec.name, "baseline": "no-such-file", "windows": ["1s"]} for spec in SPECS],
+            "topics": {"events": [events], "windows": windows, "dead_letters": letters},
+            "shards": SHARDS,
+            "commit_interval": "100ms",
+        }
+    )
 
 
 class Running:
@@ -39,7 +73,7 @@ class Running:
         streams = [
             WatchedStream(
                 spec,
-                tuple(WatchedBaseline(each.reference, None, START_MS) for each in spec.baselines),
+                tuple(WatchedBaseline(each.reference, None, MONDAY_MS) for each in spec.baselines),
                 "info",
             )
             for spec in SPECS

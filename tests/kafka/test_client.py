@@ -11,7 +11,6 @@ from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 from driftgauge.kafka.client_log import ConnectionWatch
-from tests.kafka.parts import Lines
 
 transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)
 member = partial(client.consumer, group="g")
@@ -61,6 +60,17 @@ def unused_address():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+class Lines(logging.Handler):
+    """Keeps the messages of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 @pytest.fixture

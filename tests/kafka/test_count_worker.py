@@ -7,9 +7,10 @@ from driftgauge.kafka import service
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.health import Role
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.events import build_event
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import SHARDS, STREAM, event
-from tests.kafka.running import Running
+from tests.kafka.running import SHARDS, STREAM, Running
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
@@ -26,12 +27,12 @@ def cluster(bootstrap):
 def publish(cluster, number, time_ms=0, stream=STREAM):
     """Publish a number of events within one second to each partition."""
     for partition in range(cluster.partitions):
-        values = [event(time_ms + place, stream=stream) for place in range(number)]
+        values = [build_event(MONDAY_MS + time_ms + place, stream=stream) for place in range(number)]
         cluster.publish(*values, partition=partition)
 
 
 def close_windows(cluster):
-    """Publish an event far ahead to every partition, which closes the open windows."""
+    """Publish an build_event far ahead to every partition, which closes the open windows."""
     publish(cluster, 1, time_ms=50_000)
 
 

@@ -6,8 +6,10 @@ from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.transaction import ANY
-from tests.kafka.parts import LETTERS, Record, RecordingTransaction
+from tests.builders.messages import FakeMessage
+from tests.kafka.fakes import RecordingTransaction
 
+LETTERS = "letters"
 MAX_BYTES = 100_000
 
 
@@ -26,8 +28,10 @@ def reject(row=0, detail="it is no JSON"):
 
 
 def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
-    good = Record(b"good")
-    bad = Record(b"bad", key=b"k\xff", partition=3, offset=17, headers=[("trace", b"\x00"), ("none", None)])
+    good = FakeMessage(b"good")
+    bad = FakeMessage(
+        b"bad", key=b"k\xff", partition=3, offset=17, headers=[("trace", b"\x00"), ("none", None)]
+    )
     letters.add([good, bad], [reject(row=1, detail="why \udcff")])
     assert len(letters) == 1
     assert transaction.sent == [], "letters are buffered until the commit"
@@ -45,7 +49,7 @@ def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
 
 
 def test_write_repeats_letters_until_clear(letters, transaction):
-    letters.add([Record(b"bad")], [reject()])
+    letters.add([FakeMessage(b"bad")], [reject()])
     letters.write()
     letters.write()
     assert len(transaction.sent) == 2, "the first transaction may have been aborted"
@@ -56,7 +60,7 @@ def test_write_repeats_letters_until_clear(letters, transaction):
 
 
 def test_letter_over_limit_is_written_without_content(letters, transaction):
-    letters.add([Record(b"x" * MAX_BYTES, key=b"key", headers=[("trace", b"1")])], [reject()])
+    letters.add([FakeMessage(b"x" * MAX_BYTES, key=b"key", headers=[("trace", b"1")])], [reject()])
     letters.write()
     (sent,) = transaction.sent
     assert (sent.key, sent.value) == (None, None)
@@ -66,13 +70,13 @@ def test_letter_over_limit_is_written_without_content(letters, transaction):
 
 def test_letter_refused_by_client_is_written_without_content(letters, transaction):
     transaction.limit = 10
-    letters.add([Record(b"x" * 50)], [reject()])
+    letters.add([FakeMessage(b"x" * 50)], [reject()])
     letters.write()
     assert [sent.value for sent in transaction.sent] == [None]
 
 
 def test_refusal_by_dead_letter_topic_halves_limit(letters, transaction):
-    letters.add([Record(b"x" * 50_000), Record(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
+    letters.add([FakeMessage(b"x" * 50_000), FakeMessage(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
     letters.write()
     assert [len(sent.value) for sent in transaction.sent] == [50_000, 10_000]
     letters.handle_abort(TransactionAborted("", too_large={(LETTERS, 0)}))
@@ -82,7 +86,7 @@ def test_refusal_by_dead_letter_topic_halves_limit(letters, transaction):
 
 
 def test_refusal_by_another_topic_keeps_limit(letters, transaction):
-    letters.add([Record(b"x" * 50_000)], [reject()])
+    letters.add([FakeMessage(b"x" * 50_000)], [reject()])
     letters.write()
     letters.handle_abort(TransactionAborted("", too_large={("other", 0)}))
     letters.write()
@@ -90,11 +94,11 @@ def test_refusal_by_another_topic_keeps_limit(letters, transaction):
 
 
 def test_unreadable_headers_are_left_out(letters, transaction):
-    class UnreadableRecord(Record):
+    class UnreadableMessage(FakeMessage):
         def headers(self):
             raise SystemError
 
-    letters.add([UnreadableRecord(b"bad")], [reject()])
+    letters.add([UnreadableMessage(b"bad")], [reject()])
     letters.write()
     (sent,) = transaction.sent
     assert sent.value == b"bad"
@@ -102,9 +106,9 @@ def test_unreadable_headers_are_left_out(letters, transaction):
 
 
 def test_is_full_from_16_mib_until_clear(letters):
-    letters.add([Record(b"x" * 900_000)], [reject()] * 18)
+    letters.add([FakeMessage(b"x" * 900_000)], [reject()] * 18)
     assert not letters.is_full
-    letters.add([Record(b"x" * 900_000)], [reject()])
+    letters.add([FakeMessage(b"x" * 900_000)], [reject()])
     assert letters.is_full
     letters.clear()
     assert not letters.is_full

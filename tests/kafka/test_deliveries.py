@@ -5,7 +5,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError
 
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
-from tests.kafka.transaction_fakes import FakeMessage
+from tests.builders.messages import TOPIC, FakeMessage
 
 NOW_MS = 1_800_000_000_000
 
@@ -32,13 +32,13 @@ def test_append_is_first_report_with_log_append_time(deliveries):
 @pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS])
 def test_undelivered_record_marks_partition_unwritable(deliveries, code):
     deliveries.report(KafkaError(code), FakeMessage(partition=3))
-    assert (deliveries.unwritable, deliveries.too_large) == ({("t", 3)}, set())
+    assert (deliveries.unwritable, deliveries.too_large) == ({(TOPIC, 3)}, set())
     assert deliveries.error.code() == code
 
 
 def test_record_too_large_marks_partition_too_large(deliveries):
     deliveries.report(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), FakeMessage(partition=3))
-    assert (deliveries.unwritable, deliveries.too_large) == (set(), {("t", 3)})
+    assert (deliveries.unwritable, deliveries.too_large) == (set(), {(TOPIC, 3)})
     assert deliveries.failed
 
 
@@ -55,4 +55,4 @@ def test_purged_record_marks_partition_only_after_blame(deliveries):
     deliveries.report(KafkaError(KafkaError._PURGE_QUEUE), FakeMessage(partition=3))
     assert not deliveries.failed
     deliveries.blame_purged()
-    assert deliveries.unwritable == {("t", 3)}
+    assert deliveries.unwritable == {(TOPIC, 3)}

@@ -14,7 +14,7 @@ from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions
-from tests.kafka.parts import TOPIC, Record
+from tests.builders.messages import TOPIC, FakeMessage
 
 NOW_MS = 1_762_128_000_000
 
@@ -31,7 +31,7 @@ def sort(ends):
 
 
 def error_event(code, **parts):
-    return Record(error=KafkaError(code, fatal=parts.pop("fatal", False)), **parts)
+    return FakeMessage(error=KafkaError(code, fatal=parts.pop("fatal", False)), **parts)
 
 
 def end(offset, partition=0):
@@ -39,12 +39,12 @@ def end(offset, partition=0):
 
 
 def test_records_are_returned_in_order(sort):
-    records = [Record(offset=4), Record(partition=1, offset=2), Record(offset=5)]
+    records = [FakeMessage(offset=4), FakeMessage(partition=1, offset=2), FakeMessage(offset=5)]
     assert sort(records) == (records, {})
 
 
 def test_end_of_partition_reports_end_past_undelivered_records(sort, ends):
-    record = Record(offset=4)
+    record = FakeMessage(offset=4)
     assert sort([record, end(7), end(3, partition=1)]) == ([record], {})
     assert ends == [((TOPIC, 0), 7), ((TOPIC, 1), 3)]
 
@@ -56,7 +56,7 @@ def test_end_without_offset_reports_zero(sort, ends):
 
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION])
 def test_position_missing_from_log_is_lost(sort, code):
-    kept = Record(offset=4)
+    kept = FakeMessage(offset=4)
     assert sort([kept, error_event(code, partition=1)]) == ([kept], {(TOPIC, 1): None})
 
 
@@ -65,7 +65,7 @@ def test_truncated_log_reports_its_end(sort):
         "Partition log truncation detected at offset 300 (leader epoch 1): "
         "broker end offset is 200 (offset leader epoch 0)"
     )
-    truncated = Record(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, text), partition=1, offset=300)
+    truncated = FakeMessage(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, text), partition=1, offset=300)
     assert sort([truncated]) == ([], {(TOPIC, 1): 200})
 
 
@@ -97,7 +97,7 @@ def test_fatal_error_event_raises_broker_error(sort):
 
 def test_other_error_event_is_logged_and_records_are_kept(sort, caplog):
     caplog.set_level(logging.WARNING)
-    kept = Record(offset=1)
+    kept = FakeMessage(offset=1)
     assert sort([error_event(KafkaError._TRANSPORT), kept]) == ([kept], {})
     (line,) = caplog.records
     assert line.getMessage() == "broker notice"
@@ -113,7 +113,11 @@ def sources():
 
 
 def test_columns_hold_values_partitions_and_offsets(sources):
-    messages = [Record(b"a", offset=4), Record(None, partition=1, offset=2**40), Record(b"", offset=5)]
+    messages = [
+        FakeMessage(b"a", offset=4),
+        FakeMessage(None, partition=1, offset=2**40),
+        FakeMessage(b"", offset=5),
+    ]
     records = to_records(messages, sources, now_ms=NOW_MS)
     assert records.values == [b"a", None, b""]
     assert [sources.names[code] for code in records.partition.tolist()] == [
@@ -137,5 +141,5 @@ def test_columns_hold_values_partitions_and_offsets(sources):
     ],
 )
 def test_credible_time_is_bounded_by_record_and_clock(sources, kind, stamp_ms, credible_ms):
-    records = to_records([Record(stamp=(kind, stamp_ms))], sources, now_ms=NOW_MS)
+    records = to_records([FakeMessage(stamp=(kind, stamp_ms))], sources, now_ms=NOW_MS)
     assert records.credible_ms.tolist() == [credible_ms]

@@ -24,8 +24,8 @@ from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 from driftgauge.kafka import client
 from driftgauge.kafka.publisher import Publication, publish
+from tests.builders.clocks import MONDAY_MS as START_MS
 from tests.kafka.producers import RecordingProducer
-from tests.watched import MONDAY_MS as START_MS
 
 DAY_MS = 86_400_000
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

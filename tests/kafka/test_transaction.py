@@ -8,11 +8,11 @@ from confluent_kafka import KafkaError, TopicPartition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, TransactionAborted
 from driftgauge.kafka import calls
 from driftgauge.kafka.transaction import State
+from tests.builders.messages import FakeMessage
 from tests.kafka.transaction_fakes import (
     BOUND_S,
     COMMIT_STEPS,
     FakeMember,
-    FakeMessage,
     FakeProducer,
     commit,
     make_error,
@@ -164,7 +164,7 @@ def test_failed_record_aborts_and_names_partition():
     transaction.produce("t", 1, b"k", b"v")
     transaction.produce("t", 2, b"k", b"v")
     failed = producer.queue.pop()
-    failed[2](make_error(KafkaError._MSG_TIMED_OUT), FakeMessage("t", 2))
+    failed[2](make_error(KafkaError._MSG_TIMED_OUT), FakeMessage(topic="t", partition=2))
     with pytest.raises(TransactionAborted, match=r"t\[2\] were not delivered \(why\)") as aborted:
         commit(transaction)
     assert aborted.value.unwritable == {("t", 2)}
@@ -177,7 +177,7 @@ def test_producer_error_names_no_partition():
     transaction, _ = started(producer)
     transaction.begin(BOUND_S)
     transaction.produce("t", 2, b"k", b"v")
-    producer.queue.pop()[2](make_error(KafkaError._FENCED), FakeMessage("t", 2))
+    producer.queue.pop()[2](make_error(KafkaError._FENCED), FakeMessage(topic="t", partition=2))
     with pytest.raises(ClientLost, match="another process uses this replica's name"):
         commit(transaction)
 

@@ -8,15 +8,15 @@ from driftgauge.core.windows.changelog import PositionKey
 from driftgauge.records.changelog import encode_key
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.health import Role
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.events import build_event
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import SHARDS, SPECS, STREAM, event
 from tests.kafka.records import read
-from tests.kafka.running import Running
+from tests.kafka.running import OTHER, SHARDS, STREAM, Running
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
-OTHER = SPECS[1].name
 SHARD, OTHER_SHARD = shard_of(STREAM, SHARDS), shard_of(OTHER, SHARDS)
 
 
@@ -30,7 +30,7 @@ def cluster(bootstrap):
 def publish(cluster, number, time_ms=0):
     """Publish `number` events of one second of each stream."""
     for stream in (STREAM, OTHER):
-        cluster.publish(*(event(time_ms + place, stream=stream) for place in range(number)))
+        cluster.publish(*(build_event(MONDAY_MS + time_ms + place, stream=stream) for place in range(number)))
 
 
 def publish_partials(running, shard, *parts):

@@ -3,39 +3,22 @@
 from collections.abc import Callable, Collection
 from itertools import count
 
-from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.kafka.transaction import State, Transaction
+from tests.builders.messages import FakeMessage
 
 BOUND_S = 5.0
 COMMIT_STEPS = ("send_offsets_to_transaction", "commit_transaction")
 
 OnError = Callable[[KafkaError], None]
-OnDelivery = Callable[[KafkaError | None, "FakeMessage"], None]
+OnDelivery = Callable[[KafkaError | None, FakeMessage], None]
 QueuedRecord = tuple[str, int, OnDelivery]
 
 
 def make_error(code: int, **flags: bool) -> KafkaError:
     return KafkaError(code, "why", **flags)
-
-
-class FakeMessage:
-    """A delivered record: its partition and its timestamp."""
-
-    def __init__(
-        self, topic: str = "t", partition: int = 0, stamp: tuple[int, int] = (TIMESTAMP_CREATE_TIME, 1)
-    ) -> None:
-        self._topic, self._partition, self._stamp = topic, partition, stamp
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return self._partition
-
-    def timestamp(self) -> tuple[int, int]:
-        return self._stamp
 
 
 class FakeProducer:
@@ -98,7 +81,7 @@ class FakeProducer:
     def _report(self, records: list[QueuedRecord], error: KafkaError | None) -> None:
         for topic, partition, on_delivery in records:
             self.queue.remove((topic, partition, on_delivery))
-            on_delivery(error, FakeMessage(topic, partition))
+            on_delivery(error, FakeMessage(topic=topic, partition=partition))
 
 
 class FakeMember:

@@ -9,7 +9,7 @@ import pytest
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.planning.plan import make_plan
 from driftgauge.planning.report import as_json, describe
-from tests.planning.builders import build_request
+from tests.builders.plans import build_request
 
 # A part of each warning, in the text joined to one line.
 NOTHING = "No window is long enough"

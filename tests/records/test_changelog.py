@@ -19,13 +19,12 @@ from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key, encode_value
+from tests.builders.changelog_records import GOLDEN, IDENTITY, JSON
+from tests.builders.changelog_strategies import RECORDS
+from tests.builders.events import SCHEMAS
 from tests.builders.results import plain
-from tests.events.golden import SCHEMAS
-from tests.events.strategies import (
-    LAST,
-)
+from tests.builders.strategies import LAST
 from tests.examples import examples
-from tests.records.changelog_records import GOLDEN, IDENTITY, JSON, RECORDS
 
 
 @settings(max_examples=examples(500))

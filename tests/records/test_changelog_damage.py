@@ -12,7 +12,7 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_value
-from tests.records.changelog_records import GOLDEN, HISTORY, JSON, RECORD, RESULT
+from tests.builders.changelog_records import GOLDEN, HISTORY, JSON, RECORD, RESULT
 
 MALFORMED = r" is malformed \(.*\): it is damaged, or another program wrote it; keep "
 

@@ -9,9 +9,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key
-from tests.events.strategies import (
-    SEGMENTS,
-)
+from tests.builders.strategies import SEGMENTS
 
 
 @given(SEGMENTS)

@@ -16,10 +16,9 @@ from driftgauge.core.counting.partial import (
 )
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.builders.results import plain
-from tests.events.golden import SCHEMAS
-from tests.examples import examples
-from tests.records.partial_records import (
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.events import SCHEMAS
+from tests.builders.partial_records import (
     COMMIT,
     COMMITS,
     CONTENTS,
@@ -28,14 +27,15 @@ from tests.records.partial_records import (
     RECORD,
     RECORDS,
     SCHEME,
-    START_MS,
-    build,
-    encode,
-    join,
-    pane,
-    progress,
-    split,
+    build_pane,
+    build_progress,
+    build_record,
+    encode_parts,
+    join_parts,
+    split_record,
 )
+from tests.builders.results import plain
+from tests.examples import examples
 
 
 @settings(max_examples=examples(300))
@@ -44,7 +44,7 @@ def test_commit_decodes_to_encoded_commit(commit, shards, contents):
     panes, examples, partitions = contents
     records = encode_commit(commit, shards, panes, examples, partitions, 2**20)
     assert len(records) == (2 if panes or examples else 1)
-    assert plain(tuple(map(tuple, join(records)))) == plain(tuple(map(tuple, contents)))
+    assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
     for record in records:
         part = decode_part(record)
         assert (part.commit, part.shards) == (commit, shards)
@@ -54,24 +54,24 @@ def test_commit_decodes_to_encoded_commit(commit, shards, contents):
 def test_parts_stay_within_limit(contents, spare):
     panes, examples, partitions = contents
     alone = [
-        *(encode([each])[0] for each in panes),
-        *(encode((), [each])[0] for each in examples),
-        *(encode((), (), [each])[0] for each in partitions),
-        encode()[0],
+        *(encode_parts([each])[0] for each in panes),
+        *(encode_parts((), [each])[0] for each in examples),
+        *(encode_parts((), (), [each])[0] for each in partitions),
+        encode_parts()[0],
     ]
     limit_bytes = max(map(len, alone)) + spare
-    records = encode(panes, examples, partitions, limit_bytes)
+    records = encode_parts(panes, examples, partitions, limit_bytes)
     assert max(map(len, records)) <= limit_bytes
-    assert plain(tuple(map(tuple, join(records)))) == plain(tuple(map(tuple, contents)))
+    assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
 
 
 def test_split_progress_holds_each_partition_once():
     times = {f"stream-{n}": StreamTime(n, n, n) for n in range(20)}
-    partitions = [progress(partition, streams=times) for partition in range(50)]
-    records = encode((), (), partitions, 8_000)
+    partitions = [build_progress(partition, streams=times) for partition in range(50)]
+    records = encode_parts((), (), partitions, 8_000)
     assert len(records) > 4
     assert max(map(len, records)) <= 8_000
-    _, _, read = join(records)
+    _, _, read = join_parts(records)
     assert [each.partition[1] for each in read] == list(range(50))
     assert all(each.streams == times for each in read)
 
@@ -79,36 +79,38 @@ def test_split_progress_holds_each_partition_once():
 @pytest.mark.parametrize(
     ("content", "subject"),
     [
-        (((pane(),), (), ()), "one pane of stream resnet18-fc1 takes"),
-        (((), (), (progress(),)), r"the progress of embeddings\[3\] takes"),
+        (((build_pane(),), (), ()), "one pane of stream resnet18-fc1 takes"),
+        (((), (), (build_progress(),)), r"the progress of embeddings\[3\] takes"),
     ],
 )
 def test_single_item_beyond_limit_is_refused_with_remedy(content, subject):
     with pytest.raises(StateError, match=f"^{subject} .* accepts 200 in a record: raise its max.mess"):
-        encode(*content, limit_bytes=200)
+        encode_parts(*content, limit_bytes=200)
 
 
 def test_empty_commit_encodes_to_one_progress():
-    (record,) = encode()
+    (record,) = encode_parts()
     assert plain(decode_part(record)) == plain(Progress(COMMIT, 0, 1, 16, ()))
 
 
 def test_order_of_streams_does_not_change_bytes():
     streams = {"b": StreamTime(1, 2, 3), "a": StreamTime(4, 5, 6)}
     turned = dict(reversed(streams.items()))
-    assert encode((), (), [progress(streams=streams)]) == encode((), (), [progress(streams=turned)])
+    assert encode_parts((), (), [build_progress(streams=streams)]) == encode_parts(
+        (), (), [build_progress(streams=turned)]
+    )
 
 
 @pytest.mark.parametrize(("number", "size"), [(2**31 - 1, 4), (-(2**31), 4), (2**31, 8), (-(2**31) - 1, 8)])
 def test_tallies_take_four_bytes_if_all_fit(number, size):
-    record = encode([pane(values=(1, 2, 3, number))])[0]
-    tallies = split(record)[3]
+    record = encode_parts([build_pane(values=(1, 2, 3, number))])[0]
+    tallies = split_record(record)[3]
     assert len(tallies) == 4 * size
     assert decode_part(record).panes[0].values.tolist() == [1, 2, 3, number]
 
 
 def test_decoded_tally_owns_its_memory():
-    first, second = decode_part(encode([pane(), pane()])[0]).panes
+    first, second = decode_part(encode_parts([build_pane(), build_pane()])[0]).panes
     first.values[:] += 1
     assert first.values.flags.owndata
     assert second.values.tolist() == [5, 7, 1, -2]
@@ -116,19 +118,19 @@ def test_decoded_tally_owns_its_memory():
 
 
 def test_bytes_match_golden_parts():
-    panes = [pane(), GERMANY]
-    examples = [ExamplesDelta("resnet18-fc1", SCHEME, START_MS, (Example(1, 12, "köln"),))]
-    assert [record.hex() for record in encode(panes, examples, [progress()])] == [
+    panes = [build_pane(), GERMANY]
+    examples = [ExamplesDelta("resnet18-fc1", SCHEME, MONDAY_MS, (Example(1, 12, "köln"),))]
+    assert [record.hex() for record in encode_parts(panes, examples, [build_progress()])] == [
         record.hex() for record in RECORDS
     ]
-    read = join(RECORDS)
-    assert plain(tuple(map(tuple, read))) == plain((tuple(panes), tuple(examples), (progress(),)))
+    read = join_parts(RECORDS)
+    assert plain(tuple(map(tuple, read))) == plain((tuple(panes), tuple(examples), (build_progress(),)))
 
 
 @RECORD
 def test_document_shows_golden_bytes(record):
     document = "".join((SCHEMAS / "partial.v1.md").read_text("utf-8").split())
-    header, *sections = split(record)
+    header, *sections = split_record(record)
     assert record[: HEAD + 4].hex() in document
     assert header.decode() in document
     assert "".join(struct.pack("<I", len(section)).hex() + section.hex() for section in sections) in document
@@ -136,10 +138,10 @@ def test_document_shows_golden_bytes(record):
 
 @RECORD
 def test_keys_and_sections_of_later_versions_are_ignored(record):
-    header, *sections = split(record)
+    header, *sections = split_record(record)
     document = orjson.loads(header) | {"later": {"a": [1]}}
     for name in ("schemes", "topics"):
         if name in document and isinstance(document[name][0], dict):
             document[name] = [each | {"later": 1} for each in document[name]]
-    extended = build(record, [orjson.dumps(document), *sections, b"later", b""])
+    extended = build_record(record, [orjson.dumps(document), *sections, b"later", b""])
     assert plain(decode_part(extended)) == plain(decode_part(record))

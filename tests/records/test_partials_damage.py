@@ -13,15 +13,23 @@ from driftgauge.core.counting.partial import (
 )
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part
+from tests.builders.partial_records import (
+    GOLDEN,
+    RECORD,
+    RECORDS,
+    build_progress,
+    build_record,
+    encode_parts,
+    split_record,
+)
 from tests.examples import examples
-from tests.records.partial_records import GOLDEN, RECORD, RECORDS, build, encode, progress, split
 
 
 @RECORD
 @pytest.mark.parametrize("version", [2, 255])
 def test_later_version_is_refused_with_remedy(record, version):
     with pytest.raises(StateError) as caught:
-        decode_part(build(record, split(record), version))
+        decode_part(build_record(record, split_record(record), version))
     assert str(caught.value) == (
         f"a record of the partials has format version {version}, and this driftgauge reads version 1: a "
         "later driftgauge wrote it; update this replica"
@@ -30,7 +38,7 @@ def test_later_version_is_refused_with_remedy(record, version):
 
 def test_unknown_kind_is_refused_with_remedy():
     with pytest.raises(StateError) as caught:
-        decode_part(build(RECORDS[0], split(RECORDS[0]), head=struct.pack("<BII", 3, 0, 2)))
+        decode_part(build_record(RECORDS[0], split_record(RECORDS[0]), head=struct.pack("<BII", 3, 0, 2)))
     assert str(caught.value) == (
         "a record of the partials is of kind 3: a later driftgauge wrote it; update this replica"
     )
@@ -55,17 +63,19 @@ def test_truncated_or_extended_record_is_malformed(record):
 @pytest.mark.parametrize(("index", "parts"), [(0, 0), (1, 1), (1, 2)])
 def test_deltas_as_last_part_are_malformed(index, parts):
     with pytest.raises(StateError, match="malformed"):
-        decode_part(build(RECORDS[0], split(RECORDS[0]), head=struct.pack("<BII", 1, index, parts)))
+        decode_part(
+            build_record(RECORDS[0], split_record(RECORDS[0]), head=struct.pack("<BII", 1, index, parts))
+        )
 
 
 def test_index_beyond_last_part_is_malformed():
     with pytest.raises(StateError, match="the index of the part is not below the number of parts"):
-        decode_part(build(RECORDS[1], split(RECORDS[1]), head=struct.pack("<BII", 2, 2, 2)))
+        decode_part(build_record(RECORDS[1], split_record(RECORDS[1]), head=struct.pack("<BII", 2, 2, 2)))
 
 
 @RECORD
 def test_truncated_section_is_malformed(record):
-    content = build(record, [*split(record), b"later"])[5:-1]
+    content = build_record(record, [*split_record(record), b"later"])[5:-1]
     with pytest.raises(StateError, match="a section is cut short"):
         decode_part(struct.pack("<BI", 1, zlib.crc32(content)) + content)
 
@@ -99,24 +109,24 @@ def number(value, size):
 )
 def test_number_out_of_range_is_malformed(part, section, at, numbers):
     record = bytes.fromhex(GOLDEN[part])
-    pieces = split(record)
+    pieces = split_record(record)
     before = pieces[section]
     pieces[section] = before[:at] + numbers + before[at + len(numbers) :]
     assert len(pieces[section]) == len(before)
     with pytest.raises(StateError, match="a record of the partials is malformed"):
-        decode_part(build(record, pieces))
+        decode_part(build_record(record, pieces))
 
 
 @RECORD
 def test_section_of_wrong_length_is_malformed(record):
-    pieces = split(record)
+    pieces = split_record(record)
     for section in range(1, len(pieces)):
         for changed in (pieces[section][:-4], pieces[section] + bytes(4), b""):
             others = [*pieces[:section], changed, *pieces[section + 1 :]]
             with pytest.raises(StateError, match="a record of the partials is malformed"):
-                decode_part(build(record, others))
+                decode_part(build_record(record, others))
         with pytest.raises(StateError, match="a section is missing"):
-            decode_part(build(record, pieces[:section]))
+            decode_part(build_record(record, pieces[:section]))
 
 
 @pytest.mark.parametrize(
@@ -140,26 +150,26 @@ def test_section_of_wrong_length_is_malformed(record):
 )
 def test_header_with_wrong_field_is_malformed(part, change):
     record = bytes.fromhex(GOLDEN[part])
-    header, *sections = split(record)
+    header, *sections = split_record(record)
     text = orjson.dumps(orjson.loads(header) | change)
     with pytest.raises(StateError, match="a record of the partials is malformed"):
-        decode_part(build(record, [text, *sections]))
+        decode_part(build_record(record, [text, *sections]))
 
 
 def test_duplicate_stream_in_partition_is_malformed():
     streams = {"a": StreamTime(1, 2, 3), "b": StreamTime(4, 5, 6)}
-    (record,) = encode((), (), [progress(streams=streams)])
-    header, numbers, times = split(record)
+    (record,) = encode_parts((), (), [build_progress(streams=streams)])
+    header, numbers, times = split_record(record)
     twice = bytes(8) + bytes(8) + times[16:]
     with pytest.raises(StateError, match="a stream occurs twice in a partition"):
-        decode_part(build(record, [header, numbers, twice]))
+        decode_part(build_record(record, [header, numbers, twice]))
 
 
 def test_message_quotes_no_value():
-    header, *sections = split(RECORDS[0])
+    header, *sections = split_record(RECORDS[0])
     changed = header.replace(b"resnet18-fc1", b"secret stream")
     with pytest.raises(StateError) as caught:
-        decode_part(build(RECORDS[0], [changed, *sections]))
+        decode_part(build_record(RECORDS[0], [changed, *sections]))
     assert "streams.0" in str(caught.value)
     assert "secret" not in str(caught.value)
 

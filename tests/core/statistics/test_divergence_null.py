@@ -9,8 +9,8 @@ from scipy.stats import betabinom, dirichlet_multinomial
 
 from driftgauge.core.statistics.concentration import concentration_posterior
 from driftgauge.core.statistics.divergence_null import DivergenceNull
+from tests.builders.statistics import divergence, draw_baseline, draw_divergences
 from tests.core.rare import sample_windows
-from tests.core.statistics.builders import divergence, draw_baseline, draw_divergences
 
 # Few clusters and many; fewer events than clusters; a baseline smaller than the window.
 SETTINGS = [

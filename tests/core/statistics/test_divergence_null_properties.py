@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from tests.core.statistics.builders import divergence, draw_baseline
+from tests.builders.statistics import divergence, draw_baseline
 from tests.examples import examples
 
 

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, fdtrc
 
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
-from tests.core.statistics.builders import SPECTRA, draw_sums, find_quantile
+from tests.builders.statistics import SPECTRA, draw_sums, find_quantile
 
 WEIGHTS = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=32)
 

@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from driftgauge.core.counting.partial import (
     StreamTime,
 )
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
+from driftgauge.core.reference import Segment
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.events.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS, TIMES
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS, TIMES
 
 OFFSETS = st.integers(0, LAST)
 COMMITS = st.builds(CommitId, TEXTS, st.integers(0, 2**31), OFFSETS)
@@ -62,20 +66,24 @@ CONTENTS = st.tuples(
     st.lists(PANES, max_size=4), st.lists(EXAMPLE_DELTAS, max_size=3), st.lists(PROGRESS, max_size=4)
 )
 
-START_MS = 1_762_128_000_000
 SCHEME = Scheme(
     "0123456789abcdef", 60_000, ("country",), ((CLUSTER_COUNTS, 2), (OUTLIERS, 1), (COORDINATE_SUMS, 1))
 )
 COMMIT = CommitId("driftgauge-0", 3, 4711)
 
 
-def pane(stream="resnet18-fc1", values=(5, 7, 1, -2), segment=None, scheme=SCHEME):
+def build_pane(
+    stream: str = "resnet18-fc1",
+    values: Sequence[int] = (5, 7, 1, -2),
+    segment: Segment | None = None,
+    scheme: Scheme = SCHEME,
+) -> PaneDelta:
     return PaneDelta(
-        stream, scheme, START_MS, segment, np.array(values, np.int64), 12, (("embeddings", 3), 880)
+        stream, scheme, MONDAY_MS, segment, np.array(values, np.int64), 12, (("embeddings", 3), 880)
     )
 
 
-def progress(partition=3, **changes):
+def build_progress(partition: int = 3, **changes: Any) -> PartitionProgress:
     fields = {
         "partition": ("embeddings", partition),
         "topic_id": "00112233445566778899aabbccddeeff",
@@ -84,18 +92,25 @@ def progress(partition=3, **changes):
         "end": 900,
         "begins": False,
         "lost": 2,
-        "since_ms": START_MS,
+        "since_ms": MONDAY_MS,
         "caught_up_ms": None,
-        "streams": {"resnet18-fc1": StreamTime(START_MS + 5, START_MS + 9, START_MS + 1)},
+        "streams": {"resnet18-fc1": StreamTime(MONDAY_MS + 5, MONDAY_MS + 9, MONDAY_MS + 1)},
     }
     return PartitionProgress(**{**fields, **changes})
 
 
-def encode(panes=(), examples=(), partitions=(), limit_bytes=2**20):
+def encode_parts(
+    panes: Sequence[PaneDelta] = (),
+    examples: Sequence[ExamplesDelta] = (),
+    partitions: Sequence[PartitionProgress] = (),
+    limit_bytes: int = 2**20,
+) -> list[bytes]:
     return encode_commit(COMMIT, 16, panes, examples, partitions, limit_bytes)
 
 
-def join(records):
+def join_parts(
+    records: Iterable[bytes],
+) -> tuple[list[PaneDelta], list[ExamplesDelta], list[PartitionProgress]]:
     """Return the panes, examples and partitions in all parts of a commit."""
     parts = [decode_part(record) for record in records]
     deltas = [part for part in parts if isinstance(part, Partial)]
@@ -144,7 +159,7 @@ GOLDEN = {
 GERMANY = PaneDelta(
     "resnet18-fc1",
     SCHEME,
-    START_MS,
+    MONDAY_MS,
     ("country", "de"),
     np.array([1, 0, 0, -5]),
     1,
@@ -156,7 +171,7 @@ RECORD = pytest.mark.parametrize("record", RECORDS, ids=GOLDEN)
 HEAD = 14
 
 
-def split(record):
+def split_record(record: bytes) -> list[bytes]:
     """Return the header and the sections."""
     pieces, at = [], HEAD
     while at < len(record):
@@ -166,7 +181,9 @@ def split(record):
     return pieces
 
 
-def build(record, pieces, version=1, head=None):
+def build_record(
+    record: bytes, pieces: Iterable[bytes], version: int = 1, head: bytes | None = None
+) -> bytes:
     """Return the record with other pieces and a matching checksum."""
     content = head or record[5:HEAD]
     content += b"".join(struct.pack("<I", len(piece)) + piece for piece in pieces)

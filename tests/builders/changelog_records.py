@@ -1,15 +1,12 @@
-"""Examples and strategies of changelog records, shared by their tests."""
+"""Golden changelog records: the key, the value and the bytes of each kind, as schemas/ shows them."""
 
 import numpy as np
 import pytest
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.changelog import (
-    BLOCK,
     DataLoss,
     EventTimeKey,
     ExamplesKey,
@@ -26,90 +23,12 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.results import build_result, build_small_segment
-from tests.events.strategies import (
-    EXAMPLES,
-    HISTORIES,
-    LAST,
-    PARTITIONS,
-    RESULTS,
-    SEGMENTS,
-    STREAMS,
-    TEXTS,
-    TIMES,
-    VERDICTS,
-)
 
-SCHEMES = st.from_regex("[0-9a-f]{16}-[0-9a-f]{8}", fullmatch=True)
-TOPICS = st.from_regex("[a-zA-Z0-9._-]{1,249}", fullmatch=True)
-COUNTS = st.integers(0, LAST)
-OPTIONAL_TIMES = st.none() | TIMES
-INTEGERS = st.integers(0, 10**18 - 1)
-PANES = st.builds(Window, INTEGERS, INTEGERS)
-# Counts first, then sums of coordinates.
-TALLIES = st.builds(
-    lambda counts, sums: np.concatenate((counts, sums)),
-    st.sampled_from([0, 255, 256, 10_000, 2**32, LAST]).flatmap(
-        lambda most: arrays.arrays(np.int64, st.integers(0, 70), elements=st.integers(0, most))
-    ),
-    arrays.arrays(np.int64, st.integers(0, 33), elements=st.integers(-LAST - 1, LAST)),
-)
-
-
-def blocks(columns):
-    """Return a strategy for the rows of a block, (n, columns)."""
-    rows = st.integers(0, BLOCK)
-    return rows.flatmap(
-        lambda n: arrays.arrays(np.int64, (n, columns), elements=st.integers(-LAST - 1, LAST))
-    )
-
-
-POSITIONS = st.builds(
-    ShardPosition,
-    st.integers(1, 2**31 - 1),
-    COUNTS,
-    TIMES,
-    TEXTS,
-    st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, TIMES), max_size=3),
-    COUNTS,
-    COUNTS,
-    COUNTS,
-)
-PAIRS = st.lists(st.tuples(TIMES, TIMES), max_size=3).map(tuple)
-STATUSES = st.builds(
-    StreamStatus,
-    watermark_ms=OPTIONAL_TIMES,
-    final_ms=OPTIONAL_TIMES,
-    frontier=st.none() | st.tuples(TIMES, TIMES),
-    foremost=PAIRS,
-    given_up=st.frozensets(PARTITIONS, max_size=3),
-    losses=st.lists(st.builds(DataLoss, PARTITIONS, OPTIONAL_TIMES, OPTIONAL_TIMES), max_size=3).map(tuple),
-    counted_twice=PAIRS,
-    late=st.dictionaries(COUNTS, COUNTS, max_size=3),
-    closed=st.dictionaries(st.tuples(COUNTS, VERDICTS), COUNTS, max_size=3),
-    revised=st.dictionaries(COUNTS, COUNTS, max_size=3),
-    alarms=st.frozensets(COUNTS, max_size=3),
-)
-RECORDS = st.one_of(
-    st.tuples(st.just(PositionKey()), POSITIONS),
-    st.tuples(
-        st.builds(SourcesKey, TOPICS, INTEGERS),
-        st.builds(SourceBlock, st.sampled_from(["", "ab" * 16]), st.integers(0, 2**32 - 1), blocks(4)),
-    ),
-    st.tuples(st.builds(StreamKey, STREAMS), STATUSES),
-    st.tuples(st.builds(EventTimeKey, STREAMS, TOPICS, INTEGERS), blocks(2)),
-    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES), TALLIES),
-    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), TALLIES),
-    st.tuples(st.builds(ExamplesKey, STREAMS, SCHEMES, PANES), EXAMPLES),
-    st.tuples(st.builds(PublishedKey, STREAMS, PANES), RESULTS),
-    st.tuples(st.builds(HistoryKey, STREAMS, INTEGERS), HISTORIES),
-)
-
-HOUR_MS = 3_600_000
-START_MS = 1_762_128_000_000
 NULL = -(2**63)
 IDENTITY = "0123456789abcdef" * 4
-PANE = Window(HOUR_MS, START_MS)
+PANE = Window(HOUR_MS, MONDAY_MS)
 SCHEME = f"{IDENTITY[:16]}-89abcdef"
 RECALL = VerdictMemory((False, True), 2.5, {("country", "de"): (False,)})
 RESULT = (
@@ -177,7 +96,7 @@ GOLDEN = {
             revision=2,
             baseline_counts=(500, 500),
             baseline_id=f"sha256:{IDENTITY}",
-            published_ms=START_MS + HOUR_MS,
+            published_ms=MONDAY_MS + HOUR_MS,
             score=Score(
                 js_divergence=0.125,
                 js_distance=0.375,
@@ -212,9 +131,9 @@ GOLDEN = {
         HistoryKey("resnet18-fc1", HOUR_MS),
         VerdictHistory(
             baseline_id=f"sha256:{IDENTITY}",
-            end_ms=START_MS + HOUR_MS,
+            end_ms=MONDAY_MS + HOUR_MS,
             memory=RECALL,
-            warm_up=(START_MS - 14 * 24 * HOUR_MS, START_MS),
+            warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
             clean=OverdispersionEstimator(24, 70.5, np.array([[28.0, -0.5], [-0.5, 25.0]])),
             segments={("country", "de"): OverdispersionEstimator(2, 3.5, np.diag([2.0, 3.0]))},
         ),
@@ -226,9 +145,9 @@ GOLDEN = {
         ShardPosition(
             shards=16,
             offset=4_711,
-            log_ms=START_MS + 5,
+            log_ms=MONDAY_MS + 5,
             writer="driftgauge-windows-1",
-            producers={("driftgauge-0", 3): (99, START_MS + 4)},
+            producers={("driftgauge-0", 3): (99, MONDAY_MS + 4)},
             gaps=1,
         ),
         b"position",
@@ -236,7 +155,7 @@ GOLDEN = {
     ),
     "sources": (
         SourcesKey("embeddings", 1),
-        SourceBlock("00ff", 66, np.array([[900, START_MS, START_MS + 9, START_MS], [-1, 0, NULL, 1]])),
+        SourceBlock("00ff", 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]])),
         b"sources/embeddings/1",
         "01  42000000 04 30306666  02 04"
         "8403000000000000 007403479a010000 097403479a010000 007403479a010000"
@@ -245,12 +164,12 @@ GOLDEN = {
     "stream": (
         StreamKey("resnet18-fc1"),
         StreamStatus(
-            watermark_ms=START_MS,
-            frontier=(START_MS + HOUR_MS, START_MS + 9),
-            foremost=((START_MS, START_MS + 7), (START_MS + HOUR_MS, START_MS + 9)),
+            watermark_ms=MONDAY_MS,
+            frontier=(MONDAY_MS + HOUR_MS, MONDAY_MS + 9),
+            foremost=((MONDAY_MS, MONDAY_MS + 7), (MONDAY_MS + HOUR_MS, MONDAY_MS + 9)),
             given_up=frozenset({("embeddings", 7), ("embeddings", 3)}),
-            losses=(DataLoss(("embeddings", 3), None, START_MS),),
-            counted_twice=((START_MS, START_MS + 1),),
+            losses=(DataLoss(("embeddings", 3), None, MONDAY_MS),),
+            counted_twice=((MONDAY_MS, MONDAY_MS + 1),),
             late={HOUR_MS: 12},
             closed={(HOUR_MS, Verdict.OK): 5, (HOUR_MS, Verdict.DRIFT): 2},
             revised={HOUR_MS: 1},
@@ -261,7 +180,7 @@ GOLDEN = {
     ),
     "time": (
         EventTimeKey("resnet18-fc1", "embeddings", 1),
-        np.array([[START_MS, START_MS + 9], [NULL, NULL]]),
+        np.array([[MONDAY_MS, MONDAY_MS + 9], [NULL, NULL]]),
         b"time/resnet18-fc1/embeddings/1",
         "01  02 02 007403479a010000 097403479a010000 0000000000000080 0000000000000080",
     ),

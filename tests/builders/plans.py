@@ -1,4 +1,4 @@
-"""Builder of plan requests."""
+"""Builder of requests for a plan."""
 
 import math
 from typing import Any

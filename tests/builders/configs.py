@@ -1,16 +1,21 @@
-"""Configurations as YAML text."""
+"""Builders of configurations: YAML text, files, and loaded settings."""
+
+from pathlib import Path
+from typing import Any
 
 import yaml
 
-SECRET = "hunter2"  # noqa: S105 - it must show nowhere
+from driftgauge.config import Settings, load_settings
+from driftgauge.config.stream import StreamSettings
 
+FIRST = {"file": "a.safetensors"}
+SECRET = "hunter2"  # noqa: S105 - it must show nowhere
 
 MINIMAL = """
 kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge}
 streams:
   - {name: images, baseline: images.safetensors, windows: [1h]}
 """
-
 
 FULL = """
 kafka: {bootstrap.servers: "localhost:9092", group.id: driftgauge, sasl.password: hunter2, fetch.min.bytes: 5}
@@ -50,7 +55,7 @@ replica: driftgauge-0
 """
 
 
-def with_stream(**changes):
+def with_stream(**changes: Any) -> str:
     return yaml.safe_dump(
         {
             "kafka": {"bootstrap.servers": "localhost:9092", "group.id": "driftgauge"},
@@ -59,18 +64,36 @@ def with_stream(**changes):
     )
 
 
-def with_kafka(**changes):
+def with_kafka(**changes: Any) -> str:
     tree = yaml.safe_load(MINIMAL)
     tree["kafka"] |= {name.replace("_", "."): value for name, value in changes.items()}
     return yaml.safe_dump(tree)
 
 
-def warmed_up(start, end):
+def warmed_up(start: str, end: str) -> str:
     return MINIMAL.replace("windows: [1h]", f"windows: [1h], warm_up: {{from: {start}, until: {end}}}")
 
 
-def schedule(stream):
+def schedule(stream: StreamSettings) -> list[tuple[Path, int | None]]:
     return [(baseline.file, baseline.from_ms) for baseline in stream.baselines]
 
 
-FIRST = {"file": "a.safetensors"}
+def write_config(folder: Path, *streams: dict[str, Any], **sections: Any) -> Path:
+    """Write a configuration; a stream's fields override those of a valid one."""
+    path = folder / "driftgauge.yaml"
+    valid = {"name": "images", "windows": ["1h", "1d"], "min_events": 5}
+    baseline = {"baseline": "images.safetensors"}
+    tree = {
+        "kafka": {"bootstrap.servers": "localhost:9092", "group.id": "driftgauge"},
+        "streams": [
+            {**valid, **({} if "baselines" in stream else baseline), **stream} for stream in streams or ({},)
+        ],
+        **sections,
+    }
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path
+
+
+def settings_in(folder: Path, *streams: dict[str, Any], **sections: Any) -> Settings:
+    """Write a configuration and load it."""
+    return load_settings(write_config(folder, *streams, **sections), {})

@@ -11,9 +11,9 @@ from driftgauge.core.windows.result import Score, SegmentResult, Verdict, Verdic
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
+from tests.builders.clocks import DAY_MS
 
 LAST = 2**63 - 1
-DAY_MS = 86_400_000
 
 STREAMS = st.from_regex(STREAM_NAME, fullmatch=True)
 # Anything that an event or a configuration may say, of which JSON can write no lone surrogates.
@@ -31,11 +31,11 @@ RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
 RECALLS = st.builds(VerdictMemory, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
 
 
-def vectors(size):
+def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(np.float64, size, elements=FLOATS)
 
 
-def scores(clusters):
+def scores(clusters: int) -> st.SearchStrategy[Score]:
     """Return a strategy of scores over `clusters` clusters."""
     return st.builds(
         Score,
@@ -60,7 +60,7 @@ def scores(clusters):
     )
 
 
-def results(clusters):
+def results(clusters: int) -> st.SearchStrategy[WindowResult]:
     """Return a strategy of results over `clusters` clusters: scored or not, complete or not."""
     counts = st.integers(0, 2**50)
     return st.builds(
@@ -111,7 +111,7 @@ EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 -
 
 
 @st.composite
-def histories(draw):
+def histories(draw: st.DrawFn) -> VerdictHistory:
     """Draw a verdict history with or without a warm-up."""
     components = draw(st.integers(1, 4))
     shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))

@@ -1,11 +1,14 @@
-"""Builders of the demo's tests: all images, and days with expected results."""
+"""Builders of the demo's images and days, the days with the expected results."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from deploy.demo.days import DAY_MS, Day
+from deploy.demo.days import Day
 from deploy.demo.digits import DigitImages, ImageQuality, split_digits
 
 from driftgauge.core.windows.result import Verdict
-from driftgauge.events.timestamps import parse_timestamp
+from tests.builders.clocks import DAY_MS, MONDAY_MS
 
 PARTS = ("training", "reference", "traffic")
 SPLIT = split_digits(0)
@@ -13,12 +16,13 @@ EVERY = DigitImages(
     np.concatenate([getattr(SPLIT, part).pixels for part in PARTS]),
     np.concatenate([getattr(SPLIT, part).labels for part in PARTS]),
 )
-FIRST_DAY_MS = parse_timestamp("2025-11-03T00:00:00Z")
 
 
-def build_day(number=0, quality=ImageQuality.CLEAN, divergence=0.002, **changes):
+def build_day(
+    number: int = 0, quality: ImageQuality = ImageQuality.CLEAN, divergence: float = 0.002, **changes: Any
+) -> Day:
     fields = {
-        "start_ms": FIRST_DAY_MS + number * DAY_MS,
+        "start_ms": MONDAY_MS + number * DAY_MS,
         "quality": quality,
         "published": 1_000,
         "accuracy": 0.96,
@@ -31,7 +35,7 @@ def build_day(number=0, quality=ImageQuality.CLEAN, divergence=0.002, **changes)
     return Day(**{**fields, **changes})
 
 
-def build_days(divergences=(0.002, 0.1, 0.6), per_week=7):
+def build_days(divergences: Sequence[float] = (0.002, 0.1, 0.6), per_week: int = 7) -> list[Day]:
     """Return three weeks with the expected results."""
     return [
         build_day(week * per_week + number, quality, divergence, accuracy=0.96 - week / 3)

@@ -1,4 +1,4 @@
-"""Baselines, spectra of covariances, and statistics simulated under the null."""
+"""Builders of histograms, spectra of covariances, and statistics simulated under the null."""
 
 import math
 
@@ -9,8 +9,6 @@ from scipy.optimize import brentq
 from driftgauge.core.statistics.concentration import concentration_posterior
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.quadratic_form import QuadraticForm
-
-__all__ = ["SPECTRA", "divergence", "draw_baseline", "draw_divergences", "draw_sums", "find_quantile"]
 
 # The variances along the leading components of real image embeddings, and a few other shapes.
 SPECTRA = {
