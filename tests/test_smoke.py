@@ -15,7 +15,7 @@ from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.events import build_event
 from tests.builders.references import CLUSTERS
-from tests.integration.service import ServiceProcess
+from tests.integration.service import ReplicaProcess
 from tests.kafka.records import read
 
 PARTITIONS = 4
@@ -44,7 +44,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
         stream = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"], "min_events": 5}
         stream |= {"allowed_disorder": "1h"}
         kafka = write_config(config, bootstrap=broker.bootstrap, streams=[stream])
-        with ServiceProcess(config, tmp_path / "serve.log") as service:
+        with ReplicaProcess(config, tmp_path / "serve.log") as service:
             service.wait_until_ready()
             producer = client.producer(kafka)
             for number, value in enumerate([*events, b"no build_event", *closing]):

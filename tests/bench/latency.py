@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.integration.service import ServiceProcess  # noqa: E402
+from tests.integration.service import ReplicaProcess  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
 
 from driftgauge.baseline.artifact import save  # noqa: E402
@@ -104,7 +104,7 @@ def main() -> None:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
         source.send_all(BACKLOG)
-        with ServiceProcess(config, folder / "serve.log") as service:
+        with ReplicaProcess(config, folder / "serve.log") as service:
             rate = read_backlog(service)
             sys.stdout.write(f"backlog: {rate:,.0f} events/s; half of that from now on\n")
             done = threading.Event()
@@ -126,7 +126,7 @@ def main() -> None:
                 sys.exit(f"too few were sent or shown, or a gauge came later than {LIMIT_S:g} s")
 
 
-def read_backlog(service: ServiceProcess) -> float:
+def read_backlog(service: ReplicaProcess) -> float:
     """Return events a second, from the assignment to the last."""
     service.wait_for("the partitions to be assigned", lambda: service.assigned_partitions() == PARTITIONS)
     began_s = time.monotonic()
@@ -134,7 +134,7 @@ def read_backlog(service: ServiceProcess) -> float:
     return BACKLOG / (time.monotonic() - began_s)
 
 
-def watch(service: ServiceProcess) -> list[float]:
+def watch(service: ReplicaProcess) -> list[float]:
     """Return how long after its end and the disorder each window was shown, in seconds."""
     delays: list[float] = []
     last_s, until_s = 0.0, time.time() + FOR_S

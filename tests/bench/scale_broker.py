@@ -31,7 +31,7 @@ TICK_S = 0.1
 
 
 @dataclass(frozen=True)
-class Served:
+class ReplicaLoad:
     """What one of the replicas did.
 
     Attributes:
@@ -48,7 +48,7 @@ class Served:
     bytes: Mapping[str, float]
 
 
-def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: int, rate: int) -> Served:
+def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: int, rate: int) -> ReplicaLoad:
     """Run replicas, first without and then with so many events of each stream a second."""
     with ExitStack() as stack:
         broker = stack.enter_context(Broker())
@@ -81,7 +81,7 @@ def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: in
         took_s = (time.monotonic() - began_s) * replicas
         busy_s, commits = processor_s(running) - busy, count_commits(running) - commits
         records, sizes = read(broker.bootstrap, before, ends(broker.bootstrap, shards))
-    return Served(
+    return ReplicaLoad(
         quiet_s * 1e3 / MEASURED_S / replicas,
         busy_s * 1e3 / took_s,
         commits[PARTIALS] / took_s,

@@ -11,7 +11,7 @@ from typing import Final
 
 from deploy.demo.scrape import Scrape
 
-from tests.integration.service import DRIFTGAUGE, ServiceProcess
+from tests.integration.service import DRIFTGAUGE, ReplicaProcess
 
 READY_S = 60.0
 LOOK_EVERY_S = 0.1
@@ -54,7 +54,7 @@ class Replicas:
         self._settings = settings or {}
         self._program = program
         self._starts: Counter[str] = Counter()
-        self._running: dict[str, ServiceProcess] = {}
+        self._running: dict[str, ReplicaProcess] = {}
         self.failures: list[str] = []
 
     def __enter__(self) -> "Replicas":
@@ -75,16 +75,16 @@ class Replicas:
         return self._starts.total()
 
     @property
-    def running(self) -> dict[str, ServiceProcess]:
+    def running(self) -> dict[str, ReplicaProcess]:
         """The process of each name."""
         return dict(sorted(self._running.copy().items()))
 
-    def start(self, name: str) -> ServiceProcess:
+    def start(self, name: str) -> ReplicaProcess:
         self._starts[name] += 1
         log = self._logs / f"{name}.{self._starts[name]}.log"
         named = {} if name in UNNAMED else {"DRIFTGAUGE_REPLICA": name}
         settings = {"PYTHONFAULTHANDLER": "1", **named, **self._settings.get(name, {})}
-        service = self._running[name] = ServiceProcess(self._config, log, settings, self._program)
+        service = self._running[name] = ReplicaProcess(self._config, log, settings, self._program)
         return service
 
     def kill(self, name: str) -> None:
@@ -143,7 +143,7 @@ class Replicas:
         except AssertionError:
             return False  # it serves no HTTP yet
 
-    def _note_end(self, name: str, service: ServiceProcess) -> None:
+    def _note_end(self, name: str, service: ReplicaProcess) -> None:
         status = service.wait_for_exit(within_s=1)
         tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])
         self.failures.append(f"{name} ended by itself with status {status}:\n{tail}")

@@ -17,7 +17,7 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import DAY_MS, MONDAY_MS
-from tests.core.group_members import ALL, CountMember, Event, Transaction, WindowsMember
+from tests.core.group_members import ALL, CountMember, GroupEvent, SimulatedTransaction, WindowsMember
 from tests.core.shard import restored, written
 
 STEP_MS = 100  # of wall time
@@ -25,7 +25,7 @@ STEP_MS = 100  # of wall time
 _Member = TypeVar("_Member")
 
 
-class Group:
+class SimulatedGroup:
     """The logs, the committed offsets, the published results, and the members of both stages.
 
     Attributes:
@@ -63,19 +63,21 @@ class Group:
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
         topics = [spec.name for spec in specs] if has_own_topics else ["embeddings"]
         self.sizes = dict.fromkeys(topics, partitions)
-        self.logs: dict[Partition, list[Event]] = {at: [] for at in self.partitions}
+        self.logs: dict[Partition, list[GroupEvent]] = {at: [] for at in self.partitions}
         self.begins: Counter[Partition] = Counter()
         self.unreadable: set[Partition] = set()
         self.committed: dict[Partition, int] = {}
         self.newest_ms = {spec.name: MONDAY_MS for spec in specs}
-        self.partials: list[list[tuple[int, bytes | None, Transaction]]] = [[] for _ in range(shards)]
+        self.partials: list[list[tuple[int, bytes | None, SimulatedTransaction]]] = [
+            [] for _ in range(shards)
+        ]
         self.changelogs: list[dict[bytes, bytes]] = [{} for _ in range(shards)]
         self.offsets = [0] * shards
         self.results: dict[tuple[str, Window, int], WindowResult] = {}
         self.late: Counter[tuple[str, int]] = Counter()
-        self.lost: list[Event] = []
-        self.missed: list[Event] = []
-        self.written: list[Event] = []
+        self.lost: list[GroupEvent] = []
+        self.missed: list[GroupEvent] = []
+        self.written: list[GroupEvent] = []
         self._watermarks: dict[tuple[str, str], int | None] = {}
         self._skews_ms = skews_ms
         self._epochs: Counter[str] = Counter()
@@ -96,7 +98,7 @@ class Group:
             index = number % self.sizes[topic]
             log = self.logs[topic, index]
             self.newest_ms[spec.name] += ahead_ms
-            event = Event(
+            event = GroupEvent(
                 spec.name, self.newest_ms[spec.name] - behind_ms, cluster, f"{topic}-{index}-{len(log)}"
             )
             log.append(event)
@@ -257,7 +259,7 @@ class Group:
         ]
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[GroupEvent]:
         """All events that were written and not lost."""
         return list((Counter(self.written) - Counter(self.lost)).elements())
 

@@ -12,10 +12,12 @@ from driftgauge.core.windows.window import Window
 from tests.builders.batches import build_batch
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.references import CLUSTERS
-from tests.core.group_members import Event
+from tests.core.group_members import GroupEvent
 
 
-def replay(specs: Sequence[StreamSpec], events: Sequence[Event]) -> dict[tuple[str, Window], WindowResult]:
+def replay(
+    specs: Sequence[StreamSpec], events: Sequence[GroupEvent]
+) -> dict[tuple[str, Window], WindowResult]:
     """Return the last revision of every window from one process that reads one partition."""
     driver = LocalDriver(specs, "embeddings", 1)
     final: dict[tuple[str, Window], WindowResult] = {}
@@ -30,7 +32,9 @@ def replay(specs: Sequence[StreamSpec], events: Sequence[Event]) -> dict[tuple[s
     return final
 
 
-def histograms(events: Iterable[Event], sizes_ms: Sequence[int]) -> dict[tuple[str, Window], tuple[int, ...]]:
+def histograms(
+    events: Iterable[GroupEvent], sizes_ms: Sequence[int]
+) -> dict[tuple[str, Window], tuple[int, ...]]:
     """Return (stream, window) -> its counts, counted event by event."""
     counts: dict[tuple[str, Window], NDArray[np.int64]] = {}
     for stream, time_ms, cluster, _ in events:
@@ -40,7 +44,9 @@ def histograms(events: Iterable[Event], sizes_ms: Sequence[int]) -> dict[tuple[s
     return {key: tuple(histogram.tolist()) for key, histogram in counts.items()}
 
 
-def names(events: Iterable[Event], sizes_ms: Sequence[int]) -> dict[tuple[str, Window], dict[int, list[str]]]:
+def names(
+    events: Iterable[GroupEvent], sizes_ms: Sequence[int]
+) -> dict[tuple[str, Window], dict[int, list[str]]]:
     """Return (stream, window) -> cluster -> the names of its events."""
     named: dict[tuple[str, Window], dict[int, list[str]]] = {}
     for stream, time_ms, cluster, name in events:

@@ -13,14 +13,14 @@ from tests.builders.batches import build_batch
 from tests.core.shard import restored
 
 if TYPE_CHECKING:
-    from tests.core.group import Group
+    from tests.core.group import SimulatedGroup
 
 ALL = 10**6
 """More events or records than any log holds."""
 _PART_BYTES = 1_000  # so that a commit has several parts for a shard
 
 
-class Event(NamedTuple):
+class GroupEvent(NamedTuple):
     """An event of a source partition."""
 
     stream: str
@@ -30,7 +30,7 @@ class Event(NamedTuple):
 
 
 @dataclass(eq=False)
-class Transaction:
+class SimulatedTransaction:
     """A transaction of COUNT in the shards' logs; `is_committed` is None while it is open."""
 
     records: list[tuple[int, bytes]]
@@ -43,11 +43,11 @@ class Transaction:
 class CountMember:
     """One process of COUNT: the counts since its last commit, and the open transaction."""
 
-    def __init__(self, group: "Group", producer: str, epoch: int, skew_ms: int) -> None:
+    def __init__(self, group: "SimulatedGroup", producer: str, epoch: int, skew_ms: int) -> None:
         self._group, self._producer, self._epoch, self._skew_ms = group, producer, epoch, skew_ms
         self._number = 0
         self.held: list[Partition] = []
-        self.transaction: Transaction | None = None
+        self.transaction: SimulatedTransaction | None = None
         self._since_ms: dict[Partition, int] = {}
         self.hold([])
 
@@ -115,7 +115,7 @@ class CountMember:
             ]
             parts = encode_commit(commit, group.shards, delta.panes, delta.examples, progress, _PART_BYTES)
             records += [(shard, part) for part in parts]
-        self.transaction = Transaction(records, dict(self.positions))
+        self.transaction = SimulatedTransaction(records, dict(self.positions))
 
     def send(self, number: int) -> None:
         """Append at most this many of the transaction's records to their logs."""
@@ -160,7 +160,7 @@ class CountMember:
 class WindowsMember:
     """One process of WINDOWS: the states of its shards."""
 
-    def __init__(self, group: "Group") -> None:
+    def __init__(self, group: "SimulatedGroup") -> None:
         self._group = group
         self.states: dict[int, ShardState] = {}
         self._next: dict[int, int] = {}

@@ -16,7 +16,7 @@ from tests.builders.clocks import SECOND_MS
 from tests.builders.references import CLUSTERS, FIRST
 from tests.builders.results import plain
 from tests.builders.specs import ALARM, build_spec
-from tests.core.group import STEP_MS, Group
+from tests.core.group import STEP_MS, SimulatedGroup
 from tests.core.group_expected import histograms, names, replay
 from tests.examples import examples
 
@@ -49,7 +49,7 @@ def specs(number, **changes):
 
 
 def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
-    """Lists of steps: the name of a method of `Group`, and its arguments."""
+    """Lists of steps: the name of a method of `SimulatedGroup`, and its arguments."""
     partition = st.integers(0, PARTITIONS - 1)
     event = st.tuples(
         partition,
@@ -100,7 +100,7 @@ def shapes(skew_ms=0):
 
 def run(plan, shape, configured):
     """The settled group after a plan."""
-    group = Group(configured, **shape)
+    group = SimulatedGroup(configured, **shape)
     for name, *arguments in plan:
         getattr(group, name)(*arguments)
     group.settle()

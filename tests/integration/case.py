@@ -28,7 +28,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.service import DRIFTGAUGE, ServiceProcess
+from tests.integration.service import DRIFTGAUGE, ReplicaProcess
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
 
@@ -171,15 +171,15 @@ class Case:
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] = DRIFTGAUGE,
         role: str = "all",
-    ) -> ServiceProcess:
+    ) -> ReplicaProcess:
         """Start the service, with a fixed replica name if given; each run has its own log."""
         self._runs += 1
         named = {} if replica is None else {"DRIFTGAUGE_REPLICA": replica}
         log = self.folder / f"serve-{self._runs}.log"
-        return ServiceProcess(self.config, log, {**named, **(settings or {})}, program, role)
+        return ReplicaProcess(self.config, log, {**named, **(settings or {})}, program, role)
 
     @contextmanager
-    def serve_ready(self, *replicas: str) -> Iterator[list[ServiceProcess]]:
+    def serve_ready(self, *replicas: str) -> Iterator[list[ReplicaProcess]]:
         """Start replicas and yield them when all are ready; kill them when the context ends."""
         with ExitStack() as running:
             services = [running.enter_context(self.serve(replica)) for replica in replicas]
@@ -329,7 +329,7 @@ class Case:
         described = self.admin.describe_consumer_groups(groups)
         return sum(len(described[group].result(TIMEOUT_S).members) for group in groups)
 
-    def wait_for_counts(self, service: ServiceProcess, expected: Mapping[WindowKey, int]) -> None:
+    def wait_for_counts(self, service: ReplicaProcess, expected: Mapping[WindowKey, int]) -> None:
         """Wait until exactly the expected windows are published, with the expected counts."""
         events = sum(
             number for (_, window, _), number in expected.items() if window == min_window(self.windows)

@@ -10,7 +10,7 @@ from deploy.demo.scrape import Scrape
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 from tests.integration.case import WindowKey
-from tests.integration.service import ServiceProcess
+from tests.integration.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
 # Gauges of the configuration; a result has the limit only if a statistic is compared with it.
@@ -37,7 +37,7 @@ def window_gauges(scrape: Scrape) -> Samples:
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
 
 
-def shown_by(replicas: Iterable[ServiceProcess]) -> Samples:
+def shown_by(replicas: Iterable[ReplicaProcess]) -> Samples:
     """Return the replicas' samples of closed windows; fail if two replicas show one series."""
     shown: Samples = {}
     for replica in replicas:
@@ -47,7 +47,7 @@ def shown_by(replicas: Iterable[ServiceProcess]) -> Samples:
     return shown
 
 
-def newest_result(service: ServiceProcess, stream: str, window: str) -> float | None:
+def newest_result(service: ReplicaProcess, stream: str, window: str) -> float | None:
     """Return the end of the newest window that a replica shows, s since the epoch; None without a window."""
     labels = (("stream", stream), ("window", window))
     return service.scrape().samples.get(("driftgauge_window_end_timestamp_seconds", labels))
@@ -67,7 +67,7 @@ def without_wall_time(samples: Samples) -> Samples:
 
 
 def wait_until_shown(
-    replicas: Collection[ServiceProcess],
+    replicas: Collection[ReplicaProcess],
     final: Mapping[WindowKey, dict[str, Any]],
     within_s: float = PATIENCE_S,
 ) -> None:

@@ -40,7 +40,7 @@ def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subproc
     )
 
 
-class ServiceProcess:
+class ReplicaProcess:
     """One run of the service; the context kills the process when it ends.
 
     The configuration must set `http.port` to 0.
@@ -74,7 +74,7 @@ class ServiceProcess:
             )
         self._port: int | None = None
 
-    def __enter__(self) -> "ServiceProcess":
+    def __enter__(self) -> "ReplicaProcess":
         return self
 
     def __exit__(

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Message
 
 from tests.integration.case import DAY_MS, DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
-from tests.integration.service import ServiceProcess
+from tests.integration.service import ReplicaProcess
 
 pytestmark = pytest.mark.broker
 
@@ -49,7 +49,7 @@ def source(letter: Message) -> tuple[int, int]:
     return int(names["driftgauge.partition"]), int(names["driftgauge.offset"])
 
 
-def rejected(service: ServiceProcess) -> int:
+def rejected(service: ReplicaProcess) -> int:
     scrape = service.scrape()
     return sum(number for outcome, number in scrape.outcomes().items() if outcome in BAD)
 

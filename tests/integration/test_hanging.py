@@ -17,7 +17,7 @@ from tests.integration.case import (
     make_events,
 )
 from tests.integration.placement import keep_coordinators_on_first_node, place
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess, driftgauge
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess, driftgauge
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.kafka.relay import Relay
@@ -82,7 +82,7 @@ def hours(first: int, last: int) -> list[SourceEvent]:
     ]
 
 
-def stalled(service: ServiceProcess, case: Case) -> set[str]:
+def stalled(service: ReplicaProcess, case: Case) -> set[str]:
     """Return the partitions of the partials topic whose last stable offset is reported as stalled."""
     return {
         dict(labels)["partition"]

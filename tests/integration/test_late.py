@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.integration.traffic import publishing
 
 pytestmark = pytest.mark.broker
@@ -23,12 +23,12 @@ def counted(case: Case, window: str) -> int:
     return sum(count for (_, size, _), count in case.final_counts().items() if size == window)
 
 
-def watermark_ms(service: ServiceProcess) -> float:
+def watermark_ms(service: ReplicaProcess) -> float:
     """Return the stream's watermark, event time in ms; 0 without one."""
     return 1_000 * (service.scrape().value("driftgauge_watermark_timestamp_seconds", stream="alpha") or 0)
 
 
-def shows_all(case: Case, service: ServiceProcess, sent: int) -> Callable[[], bool]:
+def shows_all(case: Case, service: ReplicaProcess, sent: int) -> Callable[[], bool]:
     return lambda: all(counted(case, size) + service.late(window=size) == sent for size in WINDOWS)
 
 

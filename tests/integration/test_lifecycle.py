@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.case import HOUR_MS, START_MS, Case, make_events
-from tests.integration.service import ServiceProcess, driftgauge
+from tests.integration.service import ReplicaProcess, driftgauge
 from tests.integration.traffic import publishing
 from tests.kafka.node import free_ports
 from tests.waiting import wait_for
@@ -98,7 +98,7 @@ def test_two_processes_with_one_name_report_it_and_count_once(tmp_path: Path, bo
             second.wait_until_ready()
 
 
-def has_been_fenced(service: ServiceProcess) -> bool:
+def has_been_fenced(service: ReplicaProcess) -> bool:
     """Return whether the log names another process with the same name as the cause."""
     errors = [str(entry["error"]) for entry in service.logged(SESSION_LOST)]
     return any("another process uses this replica's name" in error for error in errors)

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, make_events
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 
 pytestmark = pytest.mark.broker
 
@@ -29,7 +29,7 @@ class TruncatedLog:
         )
         self.events = make_events("alpha", 600, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=30)
 
-    def publish_first_half(self, service: ServiceProcess) -> None:
+    def publish_first_half(self, service: ReplicaProcess) -> None:
         """Publish the first hour and a half, and wait until it is counted."""
         self.case.publish(self.events[:300])
         service.wait_for("the first half to be counted", lambda: service.counted() == 300)
@@ -45,7 +45,7 @@ class TruncatedLog:
         ).values():
             deleted.result(TIMEOUT_S)
 
-    def assert_reported(self, service: ServiceProcess) -> None:
+    def assert_reported(self, service: ReplicaProcess) -> None:
         """Check that the rest is counted, and that log, metric and results report the truncated."""
         kept = self.events[:300] + self.events[300 + LOST :]
         self.case.wait_for_counts(service, self.case.truth(kept))

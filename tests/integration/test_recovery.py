@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.case import MINUTE_MS, START_MS, Case, SourceEvent, on_every_partition
-from tests.integration.service import ServiceProcess
+from tests.integration.service import ReplicaProcess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -140,5 +140,5 @@ def test_thousand_panes_are_restored_within_five_seconds(tmp_path: Path, bootstr
     assert shown_s < 15
 
 
-def open_windows(service: ServiceProcess) -> float | None:
+def open_windows(service: ReplicaProcess) -> float | None:
     return service.scrape().samples.get(("driftgauge_windows_open", (("stream", "alpha"), ("window", "1m"))))

@@ -20,7 +20,7 @@ from tests.integration.case import (
     WindowKey,
 )
 from tests.integration.gauges import shown_by, wait_until_shown, window_gauges
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.kafka.relay import Relay
 from tests.waiting import wait_for
 
@@ -76,7 +76,7 @@ def make_case(folder: Path, bootstrap: str) -> Case:
     )
 
 
-def wait_for_results(case: Case, replicas: Collection[ServiceProcess], truth: dict[WindowKey, int]) -> None:
+def wait_for_results(case: Case, replicas: Collection[ReplicaProcess], truth: dict[WindowKey, int]) -> None:
     """Wait for the counts, and until the replicas together show the results, each stream once."""
     first, *_ = replicas
     case.wait_for_counts(first, truth)
@@ -119,7 +119,7 @@ def test_one_replica_shows_each_stream_after_kills(tmp_path: Path, bootstrap: st
     assert case.dead_letters() == []
 
 
-def shown_by_any(replicas: dict[str, ServiceProcess]) -> dict[object, float]:
+def shown_by_any(replicas: dict[str, ReplicaProcess]) -> dict[object, float]:
     return {
         series: value
         for replica in replicas.values()

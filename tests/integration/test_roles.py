@@ -19,7 +19,7 @@ from tests.integration.case import (
     on_every_partition,
 )
 from tests.integration.gauges import newest_result, wait_until_shown, window_gauges
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -36,7 +36,7 @@ def on_all_partitions(time_ms: int) -> list[SourceEvent]:
     return on_every_partition("alpha", time_ms, PARTITIONS)
 
 
-def assert_role(service: ServiceProcess, own: str, other: str) -> None:
+def assert_role(service: ReplicaProcess, own: str, other: str) -> None:
     ready = {
         dict(labels)["condition"] for name, labels in service.scrape().samples if name == "driftgauge_ready"
     }
@@ -124,6 +124,6 @@ def test_count_continues_at_once_after_assignment(tmp_path: Path, bootstrap: str
     assert max(waited_s) < COUNTS_WITHIN_S
 
 
-def counted_later(staying: ServiceProcess) -> int:
+def counted_later(staying: ReplicaProcess) -> int:
     """Return the number of later events that the remaining replica counted."""
     return staying.counted() - PARTITIONS // 2

@@ -19,7 +19,7 @@ from tests.integration.case import (
     make_events,
 )
 from tests.integration.gauges import gauges_of, held_partitions, wait_until_shown
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.integration.traffic import open_transaction
 
 pytestmark = pytest.mark.broker
@@ -65,7 +65,7 @@ def ended(case: Case, events: list[SourceEvent]) -> dict[WindowKey, int]:
 
 
 def assert_published_without(
-    case: Case, service: ServiceProcess, counts: dict[WindowKey, int], stalled: set[int]
+    case: Case, service: ReplicaProcess, counts: dict[WindowKey, int], stalled: set[int]
 ) -> None:
     """Wait for the windows; check that results and gauges name exactly the stalled partitions."""
     case.wait_for_counts(service, counts)
@@ -78,7 +78,7 @@ def assert_published_without(
     wait_until_shown([service], final)
 
 
-def assert_completed(case: Case, service: ServiceProcess, counts: dict[WindowKey, int]) -> None:
+def assert_completed(case: Case, service: ReplicaProcess, counts: dict[WindowKey, int]) -> None:
     """Wait for the complete windows, as later revisions of the incomplete ones."""
     case.wait_for_counts(service, counts)
     service.wait_for(

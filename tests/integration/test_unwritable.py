@@ -8,7 +8,7 @@ import pytest
 from driftgauge.core.counting.partial import shard_of
 from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.placement import Nodes, keep_coordinators_on_first_node, place
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
 from tests.waiting import wait_for
@@ -63,7 +63,7 @@ def events_of(stream: str, part: int) -> list[SourceEvent]:
     return make_events(stream, 200, start_ms=START_MS + part * 2 * HOUR_MS, span_ms=2 * HOUR_MS, seed=part)
 
 
-def unwritable(service: ServiceProcess, topic: str) -> Callable[[], bool]:
+def unwritable(service: ReplicaProcess, topic: str) -> Callable[[], bool]:
     return lambda: service.scrape().value(UNWRITABLE, topic=topic) == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
 from tests.integration.gauges import wait_until_shown
-from tests.integration.service import NO_CHAIN_FAULTS, ServiceProcess
+from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.integration.traffic import publishing, rejected_sources, with_rejected
 from tests.waiting import wait_for
 
@@ -35,7 +35,7 @@ def make_traffic() -> list[SourceEvent]:
     ]
 
 
-def restored(service: ServiceProcess, role: str) -> bool:
+def restored(service: ReplicaProcess, role: str) -> bool:
     return any(entry["role"] == role for entry in service.logged("restored"))
 
 

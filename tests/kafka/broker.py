@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.kafka.jars import BrokerUnavailable, kafka_version
-from tests.kafka.node import LOG_TAIL_LINES, BrokerError, Node
+from tests.kafka.node import LOG_TAIL_LINES, Node, NodeError
 from tests.kafka.nodes import COMBINED, KafkaCluster
 
 
@@ -59,7 +59,7 @@ class Broker:
 
     @property
     def pid(self) -> int:
-        """The process id. Raises BrokerError if the broker does not run."""
+        """The process id. Raises NodeError if the broker does not run."""
         return self._node.pid
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
@@ -89,7 +89,7 @@ class Broker:
     @property
     def _node(self) -> Node:
         if not self._cluster.nodes:
-            raise BrokerError("The broker was not started: call start() first.")
+            raise NodeError("The broker was not started: call start() first.")
         return self._cluster.nodes[1]
 
 
@@ -115,7 +115,7 @@ def main() -> None:
             while broker.running:
                 time.sleep(0.5)
             sys.exit(f"The broker ended by itself. Its log ends:\n{broker.log_tail()}")
-    except (BrokerUnavailable, BrokerError) as error:
+    except (BrokerUnavailable, NodeError) as error:
         sys.exit(str(error))
 
 

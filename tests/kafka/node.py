@@ -28,11 +28,11 @@ STOP_TIMEOUT_S: Final = 20.0
 LOG_TAIL_LINES: Final = 40
 
 
-class BrokerError(Exception):
+class NodeError(Exception):
     """The broker did not start although all requirements are met; the message ends with its log."""
 
 
-class PortTakenError(BrokerError):
+class PortTakenError(NodeError):
     """Another process listens on the broker's port."""
 
 
@@ -63,9 +63,9 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """The process id. Raises BrokerError if the node does not run."""
+        """The process id. Raises NodeError if the node does not run."""
         if self._process is None or not self.running:
-            raise BrokerError(f"Node {self.number} does not run: start it first.")
+            raise NodeError(f"Node {self.number} does not run: start it first.")
         return self._process.pid
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
@@ -75,7 +75,7 @@ class Node:
         return "\n".join(text.splitlines()[-lines:])
 
     def format(self, settings: Mapping[str, str | int]) -> None:
-        """Formats the node's empty folder for these settings. Raises BrokerError."""
+        """Formats the node's empty folder for these settings. Raises NodeError."""
         self._folder.mkdir()
         lines = [f"{name}={value}\n" for name, value in {**settings, "log.dirs": self.data}.items()]
         self._properties.write_text("".join(lines))
@@ -90,7 +90,7 @@ class Node:
             check=False,
         )
         if result.returncode != 0:
-            raise BrokerError(
+            raise NodeError(
                 f"Formatting the storage of node {self.number} failed with code {result.returncode}; its "
                 f"settings come from nodes.py. It said:\n{result.stdout}"
             )
@@ -112,7 +112,7 @@ class Node:
         """Waits until the node answers clients as a broker of its cluster.
 
         Clients cannot reach a controller, so the method does not wait for a node that is only a controller.
-        Raises PortTakenError if its port is in use, BrokerError if it exits or does not answer in 60 s.
+        Raises PortTakenError if its port is in use, NodeError if it exits or does not answer in 60 s.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while self.bootstrap is not None and not self._answers(self.bootstrap):
@@ -166,7 +166,7 @@ class Node:
 
     def _signal(self, number: int) -> None:
         if self._process is None or not self.running:
-            raise BrokerError(f"Node {self.number} does not run: start it first.")
+            raise NodeError(f"Node {self.number} does not run: start it first.")
         self._process.send_signal(number)
 
     def _answers(self, address: str) -> bool:
@@ -192,11 +192,11 @@ class Node:
                 f"Another process listens on the broker's port, {self.bootstrap}, or on its "
                 "controller's: end that process or choose another port."
             )
-        raise BrokerError(f"Node {self.number} at {self.bootstrap} {what}. Its log ends:\n{self.log_tail()}")
+        raise NodeError(f"Node {self.number} at {self.bootstrap} {what}. Its log ends:\n{self.log_tail()}")
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns different loopback ports on which no process listens. Raises BrokerError."""
+    """Returns different loopback ports on which no process listens. Raises NodeError."""
     found: list[int] = []
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
@@ -207,4 +207,4 @@ def free_ports(count: int) -> list[int]:
         found.append(port)
         if len(found) == count:
             return found
-    raise BrokerError(f"No {count} free ports on {HOST} from {PORTS.start} to {PORTS.stop - 1}.")
+    raise NodeError(f"No {count} free ports on {HOST} from {PORTS.start} to {PORTS.stop - 1}.")

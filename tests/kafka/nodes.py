@@ -118,7 +118,7 @@ class KafkaCluster:
         """Starts all nodes without data, deletes earlier data, and waits until the nodes answer.
 
         Raises BrokerUnavailable without Java, Maven or the jars, PortTakenError if the given port is in use,
-        BrokerError if a node exits or does not answer in 60 s.
+        NodeError if a node exits or does not answer in 60 s.
         """
         self.close()
         jvm = [

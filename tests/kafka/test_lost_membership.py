@@ -30,7 +30,7 @@ SESSION_TIMEOUT_S = 6.0
 COMMIT_S = 10.0
 
 
-class Member:
+class RestartingWorker:
     """A worker that stops and restarts its partitions while its client has a loss yet to report.
 
     The client takes that for the answer to the loss: it joins its group again, and reports a revocation.
@@ -96,7 +96,7 @@ def run_member(bootstrap: str) -> None:
     transaction.start(COMMIT_S)
     session = Session(
         [TOPIC],
-        Member(consumer, transaction),
+        RestartingWorker(consumer, transaction),
         consumer=consumer,
         transaction=transaction,
         telemetry=Mock(spec=RoleTelemetry),

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.kafka.fixtures import running_cluster
-from tests.kafka.node import BrokerError
+from tests.kafka.node import NodeError
 from tests.kafka.nodes import BROKER, COMBINED
 
 TIMEOUT_S = 30.0
@@ -82,7 +82,7 @@ def test_partition_of_stopped_node_has_no_leader_until_restart(two):
     await_leader(admin, "placed", lambda node: node == 2)
     two.nodes[2].stop()
     await_leader(admin, "placed", lambda node: node == -1)
-    with pytest.raises(BrokerError, match="does not run"):
+    with pytest.raises(NodeError, match="does not run"):
         _ = two.nodes[2].pid
     two.nodes[2].restart()
     await_leader(admin, "placed", lambda node: node == 2)

@@ -10,7 +10,7 @@ from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
 from tests.deploy.chain.traffic import PARTITIONS, LiveTraffic, SegmentedCase
 from tests.deploy.chain.webhook import Notice, Webhook
-from tests.integration.service import ServiceProcess
+from tests.integration.service import ReplicaProcess
 from tests.kafka.node import free_ports
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -89,7 +89,7 @@ class MonitoringStack:
             self.services[name] = self._start(name)
             self.wait_for(f"{number} replicas to hold all partitions", self._held_by(number))
 
-    def _start(self, name: str) -> ServiceProcess:
+    def _start(self, name: str) -> ReplicaProcess:
         """Start a replica on its fixed port."""
         return self._running.enter_context(
             self.case.serve(name, {"DRIFTGAUGE_HTTP__PORT": str(self._ports[name])})
