@@ -2,15 +2,28 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 PATIENCE_S = 300.0
 POLL_INTERVAL_S = 0.05
 
+_Found = TypeVar("_Found")
 
-def wait_for(condition: str, is_met: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-    """Poll until the condition is met; raise AssertionError after the time-out."""
+
+def wait_for(
+    condition: str | Callable[[], str], look: Callable[[], _Found], *, within_s: float = PATIENCE_S
+) -> _Found:
+    """Call `look` until it returns something true, and return that; raise AssertionError after the time-out.
+
+    Args:
+        condition: What is awaited, or a function that says so when the time is over.
+        look: Whether the condition is met, or what was awaited.
+        within_s: The time-out.
+    """
     deadline = time.monotonic() + within_s
-    while not is_met():
+    while not (found := look()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {within_s:g} s for {condition}")
+            what = condition if isinstance(condition, str) else condition()
+            raise AssertionError(f"waited {within_s:g} s for {what}")
         time.sleep(POLL_INTERVAL_S)
+    return found

@@ -1,8 +1,6 @@
 """Tests of `driftgauge.baseline.artifact`."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
 from tests.builders.baselines import ARRAYS
+from tests.processes import run_python
 
 
 def test_load_after_save_restores_every_bit(baseline: Baseline, path: Path) -> None:
@@ -119,7 +118,7 @@ def test_failed_save_leaves_folder_unchanged(baseline: Baseline, tmp_path: Path)
 
 def test_import_of_artifact_loads_no_scikit_learn() -> None:
     code = "import sys, driftgauge.baseline.artifact, driftgauge.baseline.report; print(*sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    shown = run_python(code).stdout
     assert "safetensors" in shown
     assert "sklearn" not in shown
     assert "scipy.stats" not in shown

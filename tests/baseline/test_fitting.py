@@ -1,8 +1,6 @@
 """Tests of `driftgauge.baseline.fitting`."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
 from tests.builders.baselines import fit
+from tests.processes import run_python
 
 
 @given(count=st.integers(0, 300_000), seed=st.integers(0, 2**40))
@@ -97,12 +96,8 @@ def test_identity_ignores_number_of_threads() -> None:
         "assert baseline.overdispersion is not None; print(baseline.identity)"
     )
     identities = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
+        run_python(
+            code, env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         ).stdout
         for threads in ("1", "2", "3")
     }

@@ -1,14 +1,11 @@
 """Real replicas on a real broker, for `scale.py`: what they write a commit, and the processor they take."""
 
 import base64
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +14,12 @@ import orjson
 import yaml
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from prometheus_client.parser import text_string_to_metric_families
+from tests.builders.baselines import save_baseline
+from tests.integration.service import ReplicaProcess
 from tests.kafka.broker import Broker
+from tests.kafka.records import read as read_topic
+from tests.waiting import wait_for
 
-from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
-from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 
 EVENTS_TOPIC = "scale"
@@ -57,16 +55,14 @@ def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: in
         admin.create_topics([NewTopic(EVENTS_TOPIC, partitions)])[EVENTS_TOPIC].result(30)
         config = write_config(folder, broker.bootstrap, specs, shards)
         running = [
-            stack.enter_context(replica(config, folder / f"{number}.log")) for number in range(replicas)
+            stack.enter_context(ReplicaProcess(config, folder / f"{number}.log"))
+            for number in range(replicas)
         ]
-        deadline = time.monotonic() + START_S
-        while (
-            sum(each.value("driftgauge_consumer_assigned_partitions") for each in running)
-            < partitions + shards
-        ):
-            if time.monotonic() > deadline:
-                sys.exit(f"the replicas did not share the partitions in {START_S} s")
-            time.sleep(0.5)
+        wait_for(
+            "the replicas to share the partitions",
+            lambda: total(running, "driftgauge_consumer_assigned_partitions") == partitions + shards,
+            within_s=START_S,
+        )
         time.sleep(SETTLE_S)
         quiet = processor_s(running)
         time.sleep(MEASURED_S)
@@ -90,55 +86,21 @@ def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: in
     )
 
 
-class Replica:
-    """A process, by its metrics."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._port: int | None = None
-
-    def value(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples with these labels; 0 until it answers."""
-        if self._port is None:
-            lines = [line for line in self._log.read_text().splitlines() if '"http server started"' in line]
-            if not lines:
-                return 0
-            self._port = int(orjson.loads(lines[0])["port"])
-        text = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10).read().decode()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+def total(running: list[ReplicaProcess], name: str, **labels: str) -> float:
+    """Return the sum of a metric's samples with these labels, over all replicas."""
+    return sum(each.scrape().total(name, **labels) for each in running)
 
 
-@contextmanager
-def replica(config: Path, log: Path) -> Iterator[Replica]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "driftgauge", "serve", "--config", str(config)], stderr=output
-        )
-        try:
-            yield Replica(log)
-        finally:
-            process.terminate()
-            process.wait(30)
+def processor_s(running: list[ReplicaProcess]) -> float:
+    return total(running, "process_cpu_seconds_total")
 
 
-def processor_s(running: list[Replica]) -> float:
-    return sum(each.value("process_cpu_seconds_total") for each in running)
-
-
-def count_commits(running: list[Replica]) -> Counter[str]:
+def count_commits(running: list[ReplicaProcess]) -> Counter[str]:
     """Return the commits so far, by what they write to."""
-    roles = {PARTIALS: "count", CHANGELOG: "windows"}
     return Counter(
         {
-            name: int(
-                sum(each.value("driftgauge_commits_total", role=role, outcome="ok") for each in running)
-            )
-            for name, role in roles.items()
+            name: int(total(running, "driftgauge_commits_total", role=role, outcome="ok"))
+            for name, role in ((PARTIALS, "count"), (CHANGELOG, "windows"))
         }
     )
 
@@ -193,27 +155,18 @@ def read(
     """Return the number of records between offsets, and their bytes; transactions' markers are none."""
     records: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    shards = len(first) // 2
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "scale-reader", "enable.partition.eof": True}
-    )
-    try:
-        for (name, shard), start in first.items():
-            consumer.assign([TopicPartition(topic(name, shards), shard, start)])
-            while True:
-                message = consumer.poll(10)
-                if message is None or message.error() or (message.offset() or 0) >= last[name, shard]:
-                    break
+    for name in (PARTIALS, CHANGELOG):
+        for message in read_topic(bootstrap, topic(name, len(first) // 2), within_s=START_S):
+            at = name, message.partition() or 0
+            if first[at] <= (message.offset() or 0) < last[at]:
                 records[name] += 1
                 sizes[name] += len(message.key() or b"") + len(message.value() or b"")
-    finally:
-        consumer.close()
     return records, sizes
 
 
 def write_config(folder: Path, bootstrap: str, specs: list[StreamSpec], shards: int) -> Path:
     for spec in specs:
-        save(build_baseline(spec.name, spec.baselines[0].reference), folder / f"{spec.name}.safetensors")
+        save_baseline(folder, spec.name, reference=spec.baselines[0].reference)
     config = folder / "driftgauge.yaml"
     streams = [
         {
@@ -237,32 +190,3 @@ def write_config(folder: Path, bootstrap: str, specs: list[StreamSpec], shards: 
     }
     config.write_text(yaml.safe_dump(tree))
     return config
-
-
-def build_baseline(stream: str, reference: Reference) -> Baseline:
-    return Baseline(
-        metadata=BaselineMetadata(
-            stream=stream,
-            model_version=None,
-            dimension=reference.centroids.dimension,
-            clusters=reference.centroids.clusters,
-            metric=reference.centroids.metric,
-            fitted_count=1_000,
-            reference_count=int(reference.counts.sum()),
-            window_ms=None,
-            training_set=False,
-            stability=None,
-            seed=0,
-            created_ms=0,
-            versions={},
-        ),
-        centroids=reference.centroids,
-        counts=reference.counts,
-        quantile_levels=np.array([0.5, 0.99]),
-        distance_quantiles=np.repeat(reference.radii[:, None], 2, axis=1) * np.array([0.5, 1], np.float32),
-        mean=reference.projection.mean,
-        components=reference.projection.components,
-        variances=reference.projection.variances,
-        overdispersion=None,
-        segments=(),
-    )

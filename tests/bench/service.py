@@ -6,20 +6,18 @@ move with the commit, once a second, so the rate is understated by up to a secon
 share the process; decode, count and commit are COUNT's time, apply, close and write are WINDOWS'.
 """
 
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 from confluent_kafka.admin import AdminClient, NewTopic
-from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.integration.service import ReplicaProcess  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
 
 from driftgauge.baseline.artifact import save  # noqa: E402
@@ -73,49 +71,32 @@ def measure(bootstrap: str, folder: Path, dimension: int, *, as_base64: bool) ->
         as_base64=as_base64,
     )
     publish(producer({"bootstrap.servers": bootstrap}), publication, rate=None)
-    with (folder / "serve.log").open("w+") as log:
-        service = subprocess.Popen(
-            [sys.executable, "-m", "driftgauge", "serve", "--config", str(folder / "driftgauge.yaml")],
-            stderr=log,
-        )
-        try:
-            first, last = watch(folder / "serve.log", topic, EVENTS[as_base64])
-        finally:
-            service.terminate()
-            service.wait(30)
+    with ReplicaProcess(folder / "driftgauge.yaml", folder / "serve.log") as service:
+        first, last = watch(service, topic, EVENTS[as_base64])
+        service.stop()
     report(f"{dimension} numbers, {'base64' if as_base64 else 'JSON array'}", first, last)
 
 
-def watch(log: Path, topic: str, events: int) -> tuple[dict[str, float], dict[str, float]]:
+def watch(service: ReplicaProcess, topic: str, events: int) -> tuple[dict[str, float], dict[str, float]]:
     """Return what the service exports, and when, as it begins to read and once all events are counted."""
     first: dict[str, float] = {}
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         time.sleep(0.02)
-        port = next((part for line in log.read_text().splitlines() for part in ports(line)), None)
-        if port is None:
-            continue
-        sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(port, topic)}
+        sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(service, topic)}
         if sample["driftgauge_consumer_assigned_partitions"] and not first:
             first = sample
         if sample["driftgauge_events_total"] == events:
             return first, sample
-    sys.exit(f"not all of {events} events were counted in {LIMIT_S} s; see {log}")
+    sys.exit(f"not all of {events} events were counted in {LIMIT_S} s:\n{service.log_tail()}")
 
 
-def ports(line: str) -> list[int]:
-    return [int(line.split('"port": ')[1].rstrip("}"))] if "http server started" in line else []
-
-
-def scrape(port: int, topic: str) -> dict[str, float]:
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+def scrape(service: ReplicaProcess, topic: str) -> dict[str, float]:
+    expected = {"outcome": "accepted", "topic": topic, "role": "count"}
     return {
-        " ".join([sample.name, *filter(None, [sample.labels.get("stage")])]): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.labels.get("outcome", "accepted") == "accepted"
-        and sample.labels.get("topic", topic) == topic
-        and sample.labels.get("role", "count") == "count"
+        " ".join([name, *filter(None, [dict(labels).get("stage")])]): value
+        for (name, labels), value in service.scrape().samples.items()
+        if all(expected.get(label, text) == text for label, text in labels)
     }
 
 

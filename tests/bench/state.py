@@ -7,22 +7,19 @@ them the bytes of a commit count. At the end a new process restores every shard.
 """
 
 import base64
-import json
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.integration.service import ReplicaProcess  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
 
 from driftgauge.baseline.artifact import save  # noqa: E402
@@ -65,18 +62,18 @@ def main() -> None:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result(30)
         publish(broker.bootstrap, [base64.b64encode(vector.tobytes()).decode() for vector in vectors])
-        with ServeProcess(config, folder / "serve-1.log") as service:
+        with ReplicaProcess(config, folder / "serve-1.log") as service:
             started = time.monotonic()
-            while (counted := service.value("driftgauge_events_total")) < EVENTS:
+            while (counted := service.counted()) < EVENTS:
                 if time.monotonic() - started > LIMIT_S:
                     sys.exit(f"{counted:,.0f} events were counted in {LIMIT_S} s")
                 say(counted, service, broker)
                 time.sleep(LOOK_EVERY_S)
             say(counted, service, broker)
-        with ServeProcess(config, folder / "serve-2.log") as service:
-            while service.value("driftgauge_restore_duration_seconds_count", "windows") < SHARDS:
-                time.sleep(0.1)
-            restored_s = service.value("driftgauge_restore_duration_seconds_sum", "windows") / SHARDS
+            service.stop()
+        with ReplicaProcess(config, folder / "serve-2.log") as service:
+            service.wait_for("the shards to be restored", lambda: restores(service, "count") == SHARDS)
+            restored_s = restores(service, "sum") / SHARDS
             sys.stdout.write(
                 f"a shard was restored by a new process {restored_s:.2f} s after its assignment\n"
             )
@@ -106,60 +103,30 @@ def publish(bootstrap: str, vectors: list[str]) -> None:
         sys.exit("the broker did not take all events")
 
 
+def restores(service: ReplicaProcess, part: str) -> float:
+    """Return the number of restored shards (`count`) or their seconds together (`sum`)."""
+    return service.scrape().total(f"driftgauge_restore_duration_seconds_{part}", role="windows")
+
+
 def size_on_disk(broker: Broker, topic: str) -> int:
     """Return the bytes of a topic's log segments."""
     return sum(path.stat().st_size for path in broker.data.glob(f"{topic}-*/*.log"))
 
 
-def say(counted: float, service: "ServeProcess", broker: Broker) -> None:
+def say(counted: float, service: ReplicaProcess, broker: Broker) -> None:
     partials = size_on_disk(broker, f"{INTERNAL}.partials.{SHARDS}")
     changelog = size_on_disk(broker, f"{INTERNAL}.changelog.{SHARDS}")
-    commits = {role: service.value("driftgauge_commits_total", role) for role in ("count", "windows")}
+    scrape = service.scrape()
+    commits = {
+        role: scrape.total("driftgauge_commits_total", role=role, outcome="ok")
+        for role in ("count", "windows")
+    }
     sys.stdout.write(
         f"{counted:12,.0f} events counted, {commits['count']:7,.0f} commits of partials, "
         f"{partials / max(commits['count'], 1):7,.0f} bytes each; {commits['windows']:7,.0f} of windows, "
         f"changelog {changelog / 2**20:6.2f} MiB on {SHARDS} shards\n"
     )
     sys.stdout.flush()
-
-
-class ServeProcess:
-    """The service as a process, and its counters of successful operations."""
-
-    def __init__(self, config: Path, log: Path) -> None:
-        self._log = log
-        self._output = log.open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "driftgauge", "serve", "--config", str(config)], stderr=self._output
-        )
-
-    def __enter__(self) -> "ServeProcess":
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            for line in self._log.read_text().split("\n")[:-1]:
-                if '"http server started"' in line:
-                    self._port = int(json.loads(line)["port"])
-                    return self
-            time.sleep(0.05)
-        self.__exit__()
-        sys.exit(f"the service did not start; see {self._log}")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-        self._output.close()
-
-    def value(self, name: str, role: str = "") -> float:
-        """Return the sum of a metric's samples, of one role where it is named."""
-        text = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10).read().decode()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name
-            and sample.labels.get("outcome", "accepted") in {"accepted", "ok"}
-            and sample.labels.get("role", role) == role
-        )
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient, TopicMetadata
 from tests.chaos.profiles import BrokerRole
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
+from tests.waiting import wait_for
 
 TIMEOUT_S: Final = 30.0
 REQUEST_S: Final = 2.0
-LOOK_EVERY_S: Final = 0.2
 OFFSETS: Final = "__consumer_offsets"
 TRANSACTIONS: Final = "__transaction_state"
 
@@ -73,29 +73,25 @@ class Brokers:
         topics = [
             self._topics[role] for role in (BrokerRole.EVENTS, BrokerRole.PARTIALS, BrokerRole.CHANGELOG)
         ]
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            wrong = [
+
+        def wrong() -> list[str]:
+            return [
                 f"{topic}[{number}]"
                 for topic in topics
                 for number, each in self._describe(topic).partitions.items()
                 if not is_so(len(each.isrs), len(each.replicas))
             ]
-            if not wrong:
-                return
-            assert time.monotonic() < deadline, f"{otherwise} after {TIMEOUT_S:g} s: {', '.join(wrong)}"
-            time.sleep(LOOK_EVERY_S)
+
+        wait_for(lambda: f"partitions {otherwise}: {wrong()}", lambda: not wrong(), within_s=TIMEOUT_S)
 
     def _await_leaders(self, topic: str) -> dict[int, int]:
         """The leader of each partition, when each has one."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            partitions = self._describe(topic).partitions
-            leaders = {number: each.leader for number, each in partitions.items()}
-            if leaders and min(leaders.values()) >= 0:
-                return leaders
-            assert time.monotonic() < deadline, f"the leaders of {topic} are {leaders}"
-            time.sleep(LOOK_EVERY_S)
+
+        def led() -> dict[int, int]:
+            leaders = {at: each.leader for at, each in self._describe(topic).partitions.items()}
+            return leaders if min(leaders.values(), default=-1) >= 0 else {}
+
+        return wait_for(f"each partition of {topic} to have a leader", led, within_s=TIMEOUT_S)
 
     def _describe(self, topic: str) -> TopicMetadata:
         client = AdminClient({"bootstrap.servers": self._cluster.bootstrap, "log_level": 0})

@@ -26,9 +26,9 @@ from tests.chaos.workload import DIMENSION, LOSSY, START_MS
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
 from tests.kafka.records import read
+from tests.waiting import wait_for
 
 TIMEOUT_S: Final = 60.0
-LOOK_EVERY_S: Final = 0.2
 NAME: Final = "chaos-lossy"
 STEP_MS: Final = 1_000
 KEPT, LOST, REGROWN = 200, 100, 400
@@ -108,14 +108,14 @@ class LossyTopic:
 
     def _await(self, is_so: Callable[[int, list[int]], bool]) -> None:
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
+
+        def is_met() -> bool:
             with suppress(KafkaException):  # the brokers are away
                 found = client.list_topics(self.name, timeout=2.0).topics[self.name].partitions[0]
-                if is_so(found.leader, list(found.isrs)):
-                    return
-            assert time.monotonic() < deadline, f"{self.name} has no such leader after {TIMEOUT_S:g} s"
-            time.sleep(LOOK_EVERY_S)
+                return is_so(found.leader, list(found.isrs))
+            return False
+
+        wait_for(f"the expected leader of {self.name}", is_met, within_s=TIMEOUT_S)
 
 
 def check_unclean_election(lossy: LossyTopic, setting: ChaosSetting, replicas: Replicas) -> Check:
@@ -181,16 +181,14 @@ def is_marked(document: dict[str, object]) -> bool:
 def _await_committed(setting: ChaosSetting, topic: str, offset: int) -> None:
     """Wait until COUNT has committed an offset, or a later one."""
     consumer = Consumer({"bootstrap.servers": setting.bootstrap, "group.id": setting.group, "log_level": 0})
-    deadline = time.monotonic() + TIMEOUT_S
+
+    def is_committed() -> bool:
+        with suppress(KafkaException):  # the coordinator is not there at the moment
+            [at] = consumer.committed([TopicPartition(topic, 0)], timeout=2.0)
+            return at.error is None and at.offset >= offset
+        return False
+
     try:
-        while True:
-            try:
-                [at] = consumer.committed([TopicPartition(topic, 0)], timeout=2.0)
-                if at.error is None and at.offset >= offset:
-                    return
-            except KafkaException:
-                pass  # the coordinator is not there at the moment
-            assert time.monotonic() < deadline, f"{topic} was not counted to {offset} within {TIMEOUT_S:g} s"
-            time.sleep(LOOK_EVERY_S)
+        wait_for(f"{topic} to be counted to {offset}", is_committed, within_s=TIMEOUT_S)
     finally:
         consumer.close()

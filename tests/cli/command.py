@@ -10,8 +10,6 @@ from click.testing import CliRunner
 
 from driftgauge.cli import main
 
-TIMEOUT_S = 300
-
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `driftgauge` with no environment but `environ`; an unexpected exception fails the test."""

@@ -1,22 +1,17 @@
 """All commands: their help, what they import, and usage errors."""
 
-import subprocess
-import sys
-
 import pytest
 from click.testing import CliRunner
 
 from driftgauge.cli import cli
-from tests.cli.command import TIMEOUT_S, run
+from tests.cli.command import run
+from tests.processes import run_python
 
 
 def modules_loaded_by(statement):
     """Return the modules that a new interpreter has loaded after a statement, two levels deep."""
     program = f"{statement}; import sys; print(*sys.modules)"
-    completed = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
-    )
-    paths = [name.split(".") for name in completed.stdout.split()]
+    paths = [name.split(".") for name in run_python(program).stdout.split()]
     return {".".join(path[:depth]) for path in paths for depth in (1, 2)}
 
 

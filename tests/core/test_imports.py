@@ -1,7 +1,6 @@
 """The packages that the core imports."""
 
-import subprocess
-import sys
+from tests.processes import run_python
 
 
 def test_core_imports_neither_scipy_stats_nor_scipy_optimize():
@@ -9,5 +8,4 @@ def test_core_imports_neither_scipy_stats_nor_scipy_optimize():
         "import sys, driftgauge.core.local; "
         "print(sorted({'scipy.optimize', 'scipy.special', 'scipy.stats'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['scipy.special']"
+    assert run_python(program).stdout.strip() == "['scipy.special']"

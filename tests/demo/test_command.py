@@ -1,6 +1,5 @@
 """The demo's command line as a user meets it: its output and its exit status."""
 
-import subprocess
 import sys
 
 import pytest
@@ -8,6 +7,7 @@ from click.testing import CliRunner
 from deploy.demo.__main__ import demo, main
 
 from tests.deploy.dockerfile import ROOT
+from tests.processes import run_command
 
 
 @pytest.mark.parametrize("path", [[], ["prepare"], ["publish"]], ids=" ".join)
@@ -41,14 +41,7 @@ def test_user_error_prints_one_message_and_exits_with_2(arguments, part, monkeyp
 
 def test_uncreatable_folder_is_reported_with_remedy(tmp_path):
     (tmp_path / "file").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.demo", "--out", str(tmp_path / "file" / "out")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_command(sys.executable, "-m", "deploy.demo", "--out", tmp_path / "file" / "out", cwd=ROOT)
     assert done.returncode == 2
     assert "cannot create the folder: Not a directory; name another with --out" in done.stderr
     assert "Traceback" not in done.stderr

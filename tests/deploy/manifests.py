@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import yaml
 from driftgauge.config import ENV_PREFIX
 from tests.deploy.dockerfile import ROOT, stage
 from tests.needed import skip_or_fail
+from tests.processes import run_command
 
 FOLDER = ROOT / "deploy/kubernetes"
 BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
@@ -54,12 +54,7 @@ MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhALZBUm7cRXAkBoM89ETpcRB/v7wibj6x
 @cache
 def render(where: str | Path) -> tuple[dict[str, Any], ...]:
     """The objects of a kustomization; a warning of kustomize fails an assertion."""
-    done = subprocess.run(
-        [_kubectl(), "kustomize", str(FOLDER / where)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run_command(_kubectl(), "kustomize", FOLDER / where)
     assert (done.returncode, done.stderr) == (0, "")
     return tuple(yaml.safe_load_all(done.stdout))
 
@@ -131,8 +126,7 @@ def _kubectl() -> str:
     command = shutil.which("kubectl")
     if command is None:
         skip_or_fail(f"there is no kubectl on the PATH: {remedy}")
-    asked = [command, "version", "--client", "-o", "json"]
-    version = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+    version = json.loads(run_command(command, "version", "--client", "-o", "json", check=True).stdout)
     # kubectl before 1.24 does not report the version.
     kustomize = re.findall(r"\d+", version.get("kustomizeVersion", "0"))
     if tuple(map(int, kustomize[:3])) < KUSTOMIZE:

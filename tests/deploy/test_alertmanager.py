@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import yaml
 
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_rules import ALERTS, cases
-from tests.needed import required
+from tests.processes import run_required
 from tests.waiting import wait_for
 
 FOLDER = Path(__file__).parents[2] / "deploy/alertmanager"
@@ -180,10 +179,7 @@ def config() -> dict[str, Any]:
 
 
 def amtool(*arguments: str) -> str:
-    command = [required("amtool", "prometheus-alertmanager"), *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return run_required("amtool", "prometheus-alertmanager", *arguments).stdout
 
 
 def post(alertmanager: Alertmanager, *alerts: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ and Slack. Ranges in expressions are unchanged. Scrapes and evaluations come eve
 time every half second.
 """
 
-import subprocess
 import sys
 from datetime import datetime, timedelta
 
@@ -18,7 +17,7 @@ from tests.deploy.chain.description import DriftDescription
 from tests.deploy.chain.monitoring import FACTOR, STREAMS
 from tests.deploy.chain.scenario import DOWN, DRIFT, ChainRecord, play
 from tests.deploy.chain.shipped import ROUTING_KEY
-from tests.needed import required
+from tests.processes import run_required
 
 pytestmark = pytest.mark.stack
 
@@ -166,17 +165,9 @@ def test_every_panel_has_data(record: ChainRecord) -> None:
 
 
 def test_promtool_accepts_exported_metrics(record: ChainRecord) -> None:
-    promtool = required("promtool", "prometheus")
     for exposition in record.expositions:
-        checked = subprocess.run(
-            [promtool, "check", "metrics"],
-            input=exposition.text,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+        checked = run_required("promtool", "prometheus", "check", "metrics", input=exposition.text)
+        assert checked.stdout + checked.stderr == ""
 
 
 def test_only_shard_owner_exports_stream(record: ChainRecord) -> None:

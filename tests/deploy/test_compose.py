@@ -1,7 +1,6 @@
 """The compose stack without an engine: its form, and the services of this project."""
 
 import re
-import subprocess
 import sys
 
 import click
@@ -14,6 +13,7 @@ from driftgauge.config import load_settings
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, stage
 from tests.deploy.stack import DEMO, FILE, OURS, SERVICES, STACK, memory_mib, mounts
 from tests.kafka.jars import kafka_version
+from tests.processes import run_command
 
 # The start script writes its configuration.
 WRITING = {"kafka"}
@@ -22,8 +22,8 @@ SCRATCH = {"grafana": "/tmp", "topics": "/tmp"}  # noqa: S108 - the containers' 
 
 
 def test_compose_file_matches_compose_specification():
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", FILE]
+    done = run_command(*command)
     assert (done.returncode, done.stderr) == (0, "")
 
 

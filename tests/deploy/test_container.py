@@ -29,6 +29,7 @@ from tests.deploy.dockerfile import (
 )
 from tests.kafka.node import free_ports
 from tests.needed import skip_or_fail
+from tests.processes import run_command
 
 BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"
 UID = 65_532
@@ -192,14 +193,7 @@ class Image:
         return self._finish(self.command(*arguments, module="deploy.demo", places=[self.demo]))
 
     def _finish(self, command, **variables):
-        return subprocess.run(
-            ["unshare", "--mount", *command],
-            env=self.environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return run_command("unshare", "--mount", *command, env=self.environment(**variables))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ The linter's rules on `instance` are left out, because gauges of windows belong 
 """
 
 import re
-import subprocess
 from pathlib import Path
 
 import promql_parser
@@ -15,7 +14,7 @@ from deploy.generate.labels import SOURCE
 from driftgauge.telemetry.catalogue import METRICS
 from tests.deploy import promql
 from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, panels, substitute
-from tests.needed import required
+from tests.processes import run_required
 
 CODES = re.compile(r"\{\{(.+?)\}\}")
 
@@ -33,17 +32,13 @@ def test_every_panel_description_names_its_metrics():
 
 @pytest.mark.stack
 def test_promtool_accepts_every_expression(tmp_path: Path):
-    promtool = required("promtool", "prometheus")
     rules = [
         {"record": f"expression_{number}", "expr": expr, "labels": {"at": where}}
         for number, (where, expr) in enumerate(expressions())
     ]
     path = tmp_path / "expressions.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
-    checked = subprocess.run(
-        [promtool, "check", "rules", str(path)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = run_required("promtool", "prometheus", "check", "rules", path)
     assert f"{len(rules)} rules found" in checked.stdout
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -28,7 +27,7 @@ from tests.deploy.manifests import (
     render,
     the,
 )
-from tests.needed import required
+from tests.processes import run_required
 
 pytestmark = pytest.mark.stack
 
@@ -109,14 +108,7 @@ def test_prometheus_rule_equals_rule_file_and_promtool_accepts_it(tmp_path):
     assert spec == alerts
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(spec))
-    promtool = required("promtool", "prometheus")
-    done = subprocess.run(
-        [promtool, "check", "rules", "--lint=all", "--lint-fatal", rules],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_required("promtool", "prometheus", "check", "rules", "--lint=all", "--lint-fatal", rules)
 
 
 def test_config_maps_hold_dashboards_with_sidecar_label():

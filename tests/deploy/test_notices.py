@@ -2,12 +2,9 @@
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import yaml
 
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.chain.shipped import shorten
+from tests.deploy.chain.webhook import JsonReceiver
 from tests.deploy.test_alertmanager import CONFIG, FOLDER, SECRETS, amtool, post
 from tests.deploy.test_rules import cases
 from tests.waiting import wait_for
@@ -25,43 +23,19 @@ pytestmark = pytest.mark.stack
 GRAFANA = "http://localhost:3000"
 
 
-@dataclass
-class ReceivedMessages:
+class ReceivedMessages(JsonReceiver):
     """The requests that the receivers got, by path."""
 
-    url: str
-    messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-
-@contextmanager
-def inbox() -> Iterator[ReceivedMessages]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.messages.setdefault(self.path, []).append(json.loads(body))
-            self.send_response(202 if self.path == "/pagerduty" else 200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    received = ReceivedMessages(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    def __init__(self) -> None:
+        super().__init__(lambda path, body: self.messages.setdefault(path, []).append(body))
+        self.messages: dict[str, list[dict[str, Any]]] = {}
 
 
 @contextmanager
 def run_alertmanager(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, ReceivedMessages]]:
     """Run Alertmanager with the shipped routes and receivers, with waits divided by a factor."""
     shutil.copytree(FOLDER / "templates", folder / "templates")
-    with inbox() as received:
+    with ReceivedMessages() as received:
         (folder / "slack-url").write_text(f"{received.url}/slack")
         (folder / "pagerduty-key").write_text("key")
         shipped = yaml.safe_load(CONFIG.read_text("utf-8").replace(SECRETS, str(folder)))

@@ -1,8 +1,8 @@
 """Prometheus's alerting rules: validity, unit tests of every alert, texts and labels."""
 
 import re
-import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from deploy.generate.labels import SOURCE
 
 from driftgauge.core.durations import parse_duration
 from tests.deploy import promql
-from tests.needed import required
+from tests.processes import run_required
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
 RULES = PROMETHEUS / "rules/driftgauge-alerts.yml"
@@ -30,6 +30,8 @@ NAME = re.compile(r"\bdriftgauge_\w+")
 RANGE = re.compile(r"\[(\d+[smhd])(:\d+[smhd])?\]")
 # The labels that identify an instance of an alert.
 WHICH = ("stream", "window", "segment", "value", "topic", "partition", "instance", "condition", "role")
+
+promtool = partial(run_required, "promtool", "prometheus")
 
 
 def read(path: Path) -> Any:
@@ -61,12 +63,6 @@ def cases() -> Iterator[tuple[str, list[dict[str, Any]]]]:
                 yield case["alertname"], case["exp_alerts"]
 
 
-def promtool(*arguments: object) -> None:
-    command = [required("promtool", "prometheus"), *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.stack
 def test_promtool_accepts_rules():
     promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
@@ -74,7 +70,15 @@ def test_promtool_accepts_rules():
 
 @pytest.mark.stack
 def test_promtool_accepts_example_configuration():
-    promtool("check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
+    run_required(
+        "promtool",
+        "prometheus",
+        "check",
+        "config",
+        "--lint=all",
+        "--lint-fatal",
+        PROMETHEUS / "prometheus.yml",
+    )
 
 
 def test_example_configuration_reads_rules_and_names_their_job():

@@ -13,6 +13,7 @@ from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_alertmanager import post
 from tests.deploy.test_rules import ALERTS, cases
 from tests.needed import required
+from tests.processes import run_command
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ def test_every_mentioned_metric_exists(page: Path):
 @pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
 def test_commands_are_valid_shell(page: Path):
     for block in blocks(page, "sh"):
-        done = subprocess.run(["bash", "-n"], input=block, check=False, capture_output=True, text=True)
+        done = run_command("bash", "-n", input=block)
         assert done.returncode == 0, done.stderr
 
 

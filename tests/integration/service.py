@@ -14,6 +14,7 @@ from types import TracebackType
 from deploy.demo.scrape import Scrape
 
 from driftgauge.config import ENV_PREFIX
+from tests.processes import Completed, run_command
 from tests.waiting import PATIENCE_S, wait_for
 
 DRIFTGAUGE = ("-m", "driftgauge")
@@ -28,16 +29,9 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
 
 
-def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
+def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> Completed:
     """Run a command of the command line to its end; its status is not checked."""
-    return subprocess.run(
-        [sys.executable, "-m", "driftgauge", *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=timeout_s,
-    )
+    return run_command(sys.executable, *DRIFTGAUGE, *arguments, env=environment(), timeout=timeout_s)
 
 
 class ReplicaProcess:
@@ -128,13 +122,7 @@ class ReplicaProcess:
 
     def outcomes(self, outcome: str, stream: str | None = None) -> int:
         """Return the number of events with this outcome, of one stream or all."""
-        return sum(
-            int(value)
-            for (name, labels), value in self.scrape().samples.items()
-            if name == "driftgauge_events_total"
-            and dict(labels)["outcome"] == outcome
-            and stream in (None, dict(labels)["stream"])
-        )
+        return int(self.scrape().total("driftgauge_events_total", outcome=outcome, stream=stream))
 
     def assigned_partitions(self) -> int:
         """Return the number of assigned partitions of events topics."""
@@ -153,21 +141,12 @@ class ReplicaProcess:
 
     def late(self, stream: str | None = None, window: str | None = None) -> int:
         """Return the number of late events in the assigned shards, of one stream and window size or all."""
-        return sum(
-            int(value)
-            for (name, labels), value in self.scrape().samples.items()
-            if name == "driftgauge_late_events_total"
-            and stream in (None, dict(labels)["stream"])
-            and window in (None, dict(labels)["window"])
-        )
+        return int(self.scrape().total("driftgauge_late_events_total", stream=stream, window=window))
 
     def chain_faults(self) -> dict[str, int]:
         """Return the numbers of gaps, overlaps and orphans in the partials of the assigned shards."""
-        found = dict(NO_CHAIN_FAULTS)
-        for (name, _), value in self.scrape().samples.items():
-            if name.startswith("driftgauge_partials_") and name.endswith("_total"):
-                found[name.removeprefix("driftgauge_partials_").removesuffix("_total")] += int(value)
-        return found
+        scrape = self.scrape()
+        return {fault: int(scrape.total(f"driftgauge_partials_{fault}_total")) for fault in NO_CHAIN_FAULTS}
 
     def is_ready(self) -> bool:
         return self.get("/readyz")[0] == 200

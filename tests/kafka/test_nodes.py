@@ -1,7 +1,5 @@
 """Clusters of several nodes: replication, paused nodes, stopped leaders."""
 
-import time
-
 import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -9,6 +7,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.kafka.fixtures import running_cluster
 from tests.kafka.node import NodeError
 from tests.kafka.nodes import BROKER, COMBINED
+from tests.waiting import wait_for
 
 TIMEOUT_S = 30.0
 
@@ -32,10 +31,7 @@ def leader(admin, topic):
 
 
 def await_leader(admin, topic, is_expected):
-    deadline = time.monotonic() + TIMEOUT_S
-    while not is_expected(leader(admin, topic)):
-        assert time.monotonic() < deadline, "no expected leader"
-        time.sleep(0.05)
+    wait_for("the expected leader", lambda: is_expected(leader(admin, topic)), within_s=TIMEOUT_S)
 
 
 def write(cluster, topic):

@@ -1,7 +1,6 @@
 """Tests of `driftgauge.telemetry.catalogue`."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tests.builders.telemetry import (
     build_telemetry,
     families,
 )
-from tests.needed import required
+from tests.processes import run_command, run_required
 
 DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 
@@ -72,12 +71,9 @@ def test_openmetrics_text_of_busy_service_parses():
 
 @pytest.mark.stack
 def test_promtool_accepts_metrics():
-    promtool = required("promtool", "prometheus")
-    rendered = generate_latest(build_busy_telemetry().registry)
-    checked = subprocess.run(
-        [promtool, "check", "metrics"], input=rendered, capture_output=True, timeout=300, check=False
-    )
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+    rendered = generate_latest(build_busy_telemetry().registry).decode()
+    checked = run_required("promtool", "prometheus", "check", "metrics", input=rendered)
+    assert checked.stdout + checked.stderr == ""
 
 
 def test_table_has_one_row_per_metric_and_no_broken_cell():
@@ -143,7 +139,7 @@ def test_command_reports_stale_table_writes_it_and_then_passes(tmp_path):
 
     def run(*arguments):
         command = [sys.executable, "-W", "error", "-m", "driftgauge.telemetry.metrics_table", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        return run_command(*command, cwd=tmp_path)
 
     stale = run("--check")
     assert stale.returncode == 1

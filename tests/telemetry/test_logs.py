@@ -2,12 +2,11 @@
 
 import json
 import logging
-import subprocess
-import sys
 
 import pytest
 
 from driftgauge.telemetry.logs import JsonFormatter, TextFormatter, count_messages
+from tests.processes import run_python
 
 PROGRAM = """
 import logging
@@ -21,16 +20,6 @@ try:
 except ZeroDivisionError:
     logger.exception("it failed")
 """
-
-
-def log_in_process(*, as_json):
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(as_json=as_json)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
 
 
 def build_record(message="window closed", level=logging.INFO, **extra):
@@ -66,7 +55,7 @@ def test_text_line_has_time_level_event_and_extra_fields():
 
 
 def test_json_goes_to_stderr_with_traceback_as_field():
-    process = log_in_process(as_json=True)
+    process = run_python(PROGRAM.format(as_json=True))
     closed, failed = [json.loads(line) for line in process.stderr.splitlines()]
     assert process.stdout == ""
     assert (closed["event"], closed["stream"], closed["events"]) == ("window closed", "images", 3)
@@ -76,7 +65,7 @@ def test_json_goes_to_stderr_with_traceback_as_field():
 
 
 def test_text_goes_to_stderr_with_traceback_below():
-    closed, failed, *traceback = log_in_process(as_json=False).stderr.splitlines()
+    closed, failed, *traceback = run_python(PROGRAM.format(as_json=False)).stderr.splitlines()
     assert closed.endswith("INFO     window closed stream=images events=3")
     assert failed.endswith("ERROR    it failed")
     assert traceback[-1] == "ZeroDivisionError: division by zero"

@@ -1,8 +1,5 @@
 """Tests of `driftgauge.telemetry.metrics`."""
 
-import subprocess
-import sys
-
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
@@ -21,6 +18,7 @@ from tests.builders.telemetry import (
     sample_reader,
     show_busy_shard,
 )
+from tests.processes import run_python
 
 
 @pytest.fixture
@@ -151,4 +149,4 @@ def test_telemetry_imports_no_scikit_learn():
         "sys.exit('scipy.stats' in sys.modules"
         " or any(name.split('.')[0] in {'sklearn', 'confluent_kafka'} for name in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", program], timeout=300, check=False).returncode == 0
+    run_python(program)

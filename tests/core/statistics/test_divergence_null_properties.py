@@ -1,8 +1,6 @@
 """The null distribution of the divergence: bounds, monotonicity, edge cases, overdispersion, determinism."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from tests.builders.statistics import divergence, draw_baseline
 from tests.examples import examples
+from tests.processes import run_python
 
 
 @st.composite
@@ -136,8 +135,7 @@ def test_p_value_is_same_in_every_process_and_order():
         "import numpy as np; from driftgauge.core.statistics.divergence_null import DivergenceNull; "
         f"print(repr(DivergenceNull(np.array({baseline_counts.tolist()}), 1.3).at(333).p_value(0.02)))"
     )
-    elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(elsewhere.stdout) == p_value
+    assert float(run_python(program).stdout) == p_value
 
 
 @pytest.mark.parametrize("baseline_counts", [[10], [0, 0, 0]])

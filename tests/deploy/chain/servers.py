@@ -87,7 +87,7 @@ class Prometheus(_MonitoringServer):
     """Scrapes the targets and evaluates the rules every second."""
 
     def __init__(
-        self, folder: Path, targets: Sequence[str], rules: Mapping[str, Any], alertmanager: "Alertmanager"
+        self, folder: Path, targets: Sequence[str], rules: Mapping[str, Any], *alertmanagers: "Alertmanager"
     ) -> None:
         for name, tree in rules.items():
             (folder / name).write_text(yaml.safe_dump(tree))
@@ -95,7 +95,9 @@ class Prometheus(_MonitoringServer):
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": list(rules),
             "alerting": {
-                "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]
+                "alertmanagers": [
+                    {"static_configs": [{"targets": [f"127.0.0.1:{each.port}"]}]} for each in alertmanagers
+                ]
             },
             "scrape_configs": [
                 {"job_name": "driftgauge", "static_configs": [{"targets": list(targets)}]},

@@ -6,14 +6,14 @@ The server replaces PagerDuty and Slack, and receives every notice a second time
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["Notice", "ReceiverRequest", "Webhook"]
+__all__ = ["JsonReceiver", "Notice", "ReceiverRequest", "Webhook"]
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,14 @@ class ReceiverRequest:
     body: Mapping[str, Any]
 
 
-class Webhook:
-    """Records notices until its context ends."""
+class JsonReceiver:
+    """Serves HTTP on loopback until its context ends, and passes on path and body of each request."""
 
-    def __init__(self) -> None:
-        self._notices: list[Notice] = []
-        self._receiver_requests: list[ReceiverRequest] = []
-        catcher = self
-
+    def __init__(self, take: Callable[[str, Any], None]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                catcher._take(self.path.removeprefix("/"), body)
-                self.send_response(200)
+                take(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(202 if self.path == "/pagerduty" else 200)
                 self.send_header("Content-Type", "text/plain")
                 self.end_headers()
                 # Slack answers so, and later versions of Alertmanager check the answer.
@@ -78,7 +73,7 @@ class Webhook:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
 
-    def __enter__(self) -> "Webhook":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -91,13 +86,30 @@ class Webhook:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        if exc is not None and self._notices:
-            exc.add_note("\n".join(["notices received:", *map(str, self.notices)]))
 
     @property
     def url(self) -> str:
         """The address of the server."""
         return f"http://127.0.0.1:{self._server.server_port}"
+
+
+class Webhook(JsonReceiver):
+    """Records notices until its context ends."""
+
+    def __init__(self) -> None:
+        super().__init__(self._take)
+        self._notices: list[Notice] = []
+        self._receiver_requests: list[ReceiverRequest] = []
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(exc_type, exc, traceback)
+        if exc is not None and self._notices:
+            exc.add_note("\n".join(["notices received:", *map(str, self.notices)]))
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -118,7 +130,8 @@ class Webhook:
             if matches and notice.status == status and notice.at_s >= after_s:
                 yield notice
 
-    def _take(self, to: str, message: Mapping[str, Any]) -> None:
+    def _take(self, path: str, message: Mapping[str, Any]) -> None:
+        to = path.removeprefix("/")
         if to != "notices":
             self._receiver_requests.append(ReceiverRequest(to, message))
             return
