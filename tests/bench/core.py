@@ -5,22 +5,30 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from driftgauge.core.counting.accumulator import Accumulator
-from driftgauge.core.counting.assignment import Centroids, DistanceMetric
-from driftgauge.core.counting.batch import EventBatch
-from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
-from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
-from driftgauge.core.counting.projection import Projection
-from driftgauge.core.counting.tally import Tally, tally_batch
-from driftgauge.core.local import parts_of
-from driftgauge.core.reference import OTHER, Reference, SegmentReference
-from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
-from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.shard import ShardState
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.builders.batches import build_columns  # noqa: E402
+from tests.builders.clocks import DAY_MS, MINUTE_MS, MONDAY_MS, SECOND_MS  # noqa: E402
+from tests.builders.references import build_random_reference  # noqa: E402
+from tests.builders.specs import ALARM, DEFAULTS, build_spec  # noqa: E402
+
+from driftgauge.core.counting.accumulator import Accumulator  # noqa: E402
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric  # noqa: E402
+from driftgauge.core.counting.batch import EventBatch  # noqa: E402
+from driftgauge.core.counting.interval import IntervalCounter, ShardDelta  # noqa: E402
+from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress  # noqa: E402
+from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
+from driftgauge.core.local import parts_of  # noqa: E402
+from driftgauge.core.reference import Reference  # noqa: E402
+from driftgauge.core.spec import StreamSpec  # noqa: E402
+from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
+from driftgauge.core.windows.shard import ShardState  # noqa: E402
 
 EVENTS = 1_000  # the size of a usual poll
 PARTITIONS = 6
@@ -30,12 +38,6 @@ COMPONENTS = 32
 BASELINE_COUNT = 50_000
 SEGMENTS = 10
 REPEATS = 200
-
-SECOND_MS = 1_000
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
-MONDAY_MS = 1_762_128_000_000  # 2025-11-03T00:00:00Z
 
 
 def measure(title: str, step: Callable[[], object], *, per: int, unit: str) -> None:
@@ -76,8 +78,10 @@ def add(random: np.random.Generator, groups: int, title: str) -> None:
 
 def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
     """The road of a batch, by its parts and as a whole."""
-    reference = build_reference(random, "counted", clusters, dimension)
-    batch = build_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
+    reference = build_random_reference(
+        "counted", random, dimension=dimension, clusters=clusters, segments=SEGMENTS
+    )
+    batch = draw_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
     cluster = reference.centroids.assign(batch.vectors)
     size = f"k={clusters} d={dimension} r={reference.components}"
     project, radii = reference.projection.coordinates, reference.are_outliers
@@ -94,7 +98,7 @@ def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
             replace(batch, event_ids=names, segments=countries),
         ),
     ):
-        spec = build_spec("counted", reference, 10 * MINUTE_MS, keys)
+        spec = build_hourly("counted", reference, segment_keys=keys)
         accumulator = Accumulator("counted", reference, spec.scheme(reference))
 
         def step(accumulator: Accumulator = accumulator, its: EventBatch = its) -> None:
@@ -106,7 +110,7 @@ def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
 def judge(random: np.random.Generator, clusters: int) -> None:
     """What a closed window costs: with the first the judge is made, and each has a count of its own."""
     shares = random.dirichlet(np.full(clusters, 3.0))
-    reference = build_reference(random, "judged", clusters, 128)
+    reference = build_random_reference("judged", random, dimension=128, clusters=clusters, segments=SEGMENTS)
     parts = [
         replace(part, counts=random.multinomial(BASELINE_COUNT // SEGMENTS, shares))
         for part in reference.segments
@@ -118,7 +122,7 @@ def judge(random: np.random.Generator, clusters: int) -> None:
         return Tally(np.concatenate([counts, np.zeros(1 + COMPONENTS, np.int64)]), clusters)
 
     for keys in ((), ("country",)):
-        spec = build_spec("judged", reference, 10 * MINUTE_MS, keys)
+        spec = build_hourly("judged", reference, segment_keys=keys)
         names = [(part.key, part.value) for part in reference.segments_by(keys)]
         here: WindowScorer | None = None
         seconds = []
@@ -140,8 +144,8 @@ class CoreGroup:
 
     def __init__(self, random: np.random.Generator, streams: int, partitions: int, lateness_ms: int) -> None:
         self._random = random
-        reference = build_reference(random, "shared", CLUSTERS, DIMENSION)
-        specs = [build_spec(f"stream-{number}", reference, lateness_ms) for number in range(streams)]
+        reference = build_random_reference("shared", random, dimension=DIMENSION, segments=SEGMENTS)
+        specs = [build_hourly(f"stream-{number}", reference, lateness_ms) for number in range(streams)]
         self._names = [spec.name for spec in specs]
         self._partitions = {code: ("events", code) for code in range(partitions)}
         self._counter = IntervalCounter(specs)
@@ -152,7 +156,7 @@ class CoreGroup:
     def count(self, events: int, span_ms: int, streams: int | None = None) -> None:
         """Count as many events of each stream, spread over the end of the day and all partitions."""
         for name in self._names[:streams]:
-            batch = build_batch(
+            batch = draw_batch(
                 self._random, name, events, DIMENSION, span_ms, len(self._partitions), self._baseline
             )
             self._counter.count(batch, self.now_ms)
@@ -190,7 +194,7 @@ class CoreGroup:
         list(self.state.drain_changes("bench"))
 
 
-def build_batch(
+def draw_batch(
     random: np.random.Generator,
     stream: str,
     events: int,
@@ -200,57 +204,18 @@ def build_batch(
     baseline: str = "",
 ) -> EventBatch:
     """Events of the end of Monday, spread over all partitions."""
+    number = np.arange(events, dtype=np.int64)
     time_ms = MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64)
-    return EventBatch(
-        stream=stream,
-        baseline=baseline,
-        row=np.arange(events),
-        partition=(np.arange(events) % partitions).astype(np.int32),
-        offset=np.arange(events, dtype=np.int64),
-        time_ms=time_ms,
-        credible_ms=time_ms,
-        vectors=random.standard_normal((events, dimension), np.float32),
-    )
+    vectors = random.standard_normal((events, dimension), np.float32)
+    return build_columns(stream, number % partitions, number, time_ms, vectors, baseline=baseline)
 
 
-def build_reference(random: np.random.Generator, name: str, clusters: int, dimension: int) -> Reference:
-    components = min(COMPONENTS, dimension)
-    directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
-    segment = np.full(clusters, BASELINE_COUNT // clusters // SEGMENTS, np.int64)
-    return Reference(
-        baseline_id=f"sha256:{name}",
-        centroids=Centroids(
-            random.standard_normal((clusters, dimension), np.float32), DistanceMetric.EUCLIDEAN
-        ),
-        counts=np.full(clusters, BASELINE_COUNT // clusters, np.int64),
-        radii=np.full(clusters, 2 * dimension**0.5, np.float32),
-        projection=Projection(
-            np.zeros(dimension), directions[:components].astype(np.float32), np.ones(components)
-        ),
-        overdispersion=None,
-        overdispersion_ms=None,
-        segments=tuple(
-            SegmentReference("country", value, segment, np.zeros(components), np.eye(components))
-            for value in (OTHER, *(f"c{number}" for number in range(SEGMENTS - 1)))
-        ),
-    )
-
-
-def build_spec(
-    name: str, reference: Reference, lateness_ms: int, segment_keys: tuple[str, ...] = ()
+def build_hourly(
+    name: str, reference: Reference, lateness_ms: int = 10 * MINUTE_MS, segment_keys: tuple[str, ...] = ()
 ) -> StreamSpec:
-    return StreamSpec(
-        name=name,
-        baselines=(ScheduledBaseline(reference),),
-        sizes_ms=(HOUR_MS, DAY_MS),
-        disorder_ms=30 * SECOND_MS,
-        lateness_ms=lateness_ms,
-        idle_ms=MINUTE_MS,
-        incomplete_ms=5 * MINUTE_MS,
-        give_up_ms=HOUR_MS,
-        min_events=100,
-        alarm=Alarm(level=1e-4, js_divergence=0.01, mean_shift=0.05, segment_keys=segment_keys),
-    )
+    alarm = replace(ALARM, level=1e-4, segment_keys=segment_keys)
+    changes = {"lateness_ms": lateness_ms, "min_events": 100, "alarm": alarm}
+    return build_spec(name, reference=reference, **{**DEFAULTS, **changes})
 
 
 def apply(random: np.random.Generator, streams: int) -> None:

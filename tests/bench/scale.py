@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench.scale_broker import CHANGELOG, PARTIALS, serve  # noqa: E402
-from tests.bench.scale_replica import build_reference, build_specs  # noqa: E402
+from tests.bench.scale_replica import build_numbered_reference, build_specs  # noqa: E402
 from tests.bench.scale_simulation import ScaleSetting, measure, trace  # noqa: E402
 
 from driftgauge.core.spec import StreamSpec  # noqa: E402
@@ -88,7 +88,7 @@ def main() -> None:
         say_table(found)
         say_constant(found[settings[0]], found[settings[2]])
         say_law(settings[0], settings[2], found)
-        held = trace(lambda: [build_reference(number, 128) for number in range(20)])[0] / 20 * 1024
+        held = trace(lambda: [build_numbered_reference(number, 128) for number in range(20)])[0] / 20 * 1024
         say(f"in every replica, however many there are: each stream's baseline, {held:.0f} KiB (128 numbers)")
         say("the old design: 6,000 to 9,000 ms of processor and 32,000 kB read in every replica")
         if not without_broker:

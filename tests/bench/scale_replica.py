@@ -4,21 +4,23 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import generate_latest
+from tests.builders.batches import build_columns
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS, ManualClock
+from tests.builders.references import build_random_reference
+from tests.builders.specs import ALARM, DEFAULTS, build_spec
 
 from driftgauge.clock import Clock
-from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId
-from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
-from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions
@@ -32,12 +34,7 @@ from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 TOPIC = "events"
 PARTIALS = "partials"
 TOPIC_ID = "0f" * 16
-CLUSTERS = 20
 DIMENSION = 32
-COMPONENTS = 32
-SECOND_MS = 1_000
-MINUTE_MS = 60_000
-START_MS = 1_762_128_000_000  # a full day
 # As the service has it.
 PARTIAL_BYTES = 500_000
 
@@ -63,65 +60,27 @@ class Spent:
         self.bytes[where] += sum(sizes)
 
 
-class SimulatedTime:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-        self.clock = Clock(lambda: self.now_ms, lambda: self.now_ms / SECOND_MS)
-
-
-def build_reference(number: int, dimension: int = DIMENSION) -> Reference:
-    random = np.random.default_rng(0)
-    directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
-    return Reference(
-        baseline_id=f"sha256:{number:016}",
-        centroids=Centroids(
-            random.standard_normal((CLUSTERS, dimension), np.float32), DistanceMetric.EUCLIDEAN
-        ),
-        counts=np.full(CLUSTERS, 2_500, np.int64),
-        radii=np.full(CLUSTERS, 2 * dimension**0.5, np.float32),
-        projection=Projection(
-            np.zeros(dimension), directions[:COMPONENTS].astype(np.float32), np.ones(COMPONENTS)
-        ),
-        overdispersion=None,
-        overdispersion_ms=None,
-        segments=(),
-    )
+def build_numbered_reference(number: int, dimension: int = DIMENSION) -> Reference:
+    return build_random_reference(f"{number:016}", np.random.default_rng(0), dimension=dimension)
 
 
 def build_specs(streams: int) -> list[StreamSpec]:
     """Streams by the minute and the hour; all else as it is unless configured."""
+    changes = {**DEFAULTS, "sizes_ms": (MINUTE_MS, HOUR_MS), "alarm": replace(ALARM, level=1e-5)}
     return [
-        StreamSpec(
-            name=f"stream-{number:04}",
-            baselines=(ScheduledBaseline(build_reference(number)),),
-            sizes_ms=(MINUTE_MS, 60 * MINUTE_MS),
-            disorder_ms=30 * SECOND_MS,
-            lateness_ms=10 * MINUTE_MS,
-            idle_ms=MINUTE_MS,
-            incomplete_ms=5 * MINUTE_MS,
-            give_up_ms=60 * MINUTE_MS,
-            min_events=20,
-            alarm=Alarm(level=1e-5, js_divergence=0.01, mean_shift=0.05),
+        build_spec(
+            f"stream-{number:04}", reference=build_numbered_reference(number), **{**DEFAULTS, **changes}
         )
         for number in range(streams)
     ]
 
 
-def build_batch(
+def draw_batch(
     spec: StreamSpec, partition: NDArray[np.int32], offset: NDArray[np.int64], time_ms: NDArray[np.int64]
 ) -> EventBatch:
-    return EventBatch(
-        stream=spec.name,
-        baseline=spec.baselines[0].reference.key,
-        row=np.arange(len(time_ms)),
-        partition=partition,
-        offset=offset,
-        time_ms=time_ms,
-        credible_ms=time_ms,
-        vectors=_RANDOM.standard_normal((len(time_ms), DIMENSION), np.float32),
-    )
+    vectors = _RANDOM.standard_normal((len(time_ms), DIMENSION), np.float32)
+    baseline = spec.baselines[0].reference.key
+    return build_columns(spec.name, partition, offset, time_ms, vectors, baseline=baseline)
 
 
 class Observed:
@@ -147,13 +106,13 @@ class CountReplica:
         self, specs: Sequence[StreamSpec], held: Collection[int], partitions: int, shards: int, number: int
     ) -> None:
         self.spent = Spent()
-        self._time = SimulatedTime()
+        self._time = ManualClock()
         self._specs, self._partitions, self._shards = specs, partitions, shards
         self._name, self._commits = f"driftgauge.scale.{number}.count", 0
         self._counter = IntervalCounter(specs)
         self._sources = SourcePartitions()
         for index in held:
-            self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, START_MS)
+            self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, MONDAY_MS)
         self._accepted: Counter[str] = Counter()
 
     def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
@@ -207,7 +166,7 @@ class WindowsReplica:
 
     def __init__(self, specs: Sequence[StreamSpec], held: Collection[int], shards: int) -> None:
         self.spent = Spent()
-        self._time = SimulatedTime()
+        self._time = ManualClock()
         self._specs, self._shards = specs, shards
         self._observed = Observed(specs, shards, Role.WINDOWS, self._time.clock)
         self.states = {shard: self._begin() for shard in held}
@@ -231,7 +190,7 @@ class WindowsReplica:
 
     def commit(self, now_ms: int) -> int:
         """Close what is due and write it; return how many windows were published."""
-        self._time.now_ms = now_ms
+        self._time.advance((now_ms - self._time.wall_ms) / SECOND_MS)
         with self.spent.timed("close"):
             rounds = [state.close_windows() for state in self.states.values()]
         for shard, state in self.states.items():

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tests.bench.scale_replica import SECOND_MS, START_MS, CountReplica, Spent, WindowsReplica, build_batch
+from tests.bench.scale_replica import CountReplica, Spent, WindowsReplica, draw_batch
+from tests.builders.clocks import MONDAY_MS, SECOND_MS
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.spec import StreamSpec
@@ -46,7 +47,7 @@ class Simulation:
             for number in range(replicas)
         ]
         self.windows = WindowsReplica(self._specs, range(-(-shards // replicas)), shards)
-        self._now_ms = START_MS
+        self._now_ms = MONDAY_MS
         self._offsets = np.zeros(setting.partitions, np.int64)
 
     def step(self, step_ms: int) -> int:
@@ -82,7 +83,7 @@ class Simulation:
             places = self._random.integers(self.setting.partitions, size=number)
             for replica in np.unique(places % self.setting.replicas).tolist():
                 mine = places[places % self.setting.replicas == replica]
-                batch = build_batch(
+                batch = draw_batch(
                     spec,
                     (mine // self.setting.replicas).astype(np.int32),
                     self._offsets[mine],
