@@ -3,8 +3,10 @@
 `--hypothesis-profile=full` replaces the profile `development`.
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.builders.clocks import ManualClock
 from tests.examples import DEVELOPMENT, FULL
 
 pytest_plugins = ["tests.kafka.fixtures"]
@@ -17,3 +19,8 @@ settings.register_profile(
     "development", settings.get_profile("full"), max_examples=DEVELOPMENT, derandomize=False
 )
 settings.load_profile("development")
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()

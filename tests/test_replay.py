@@ -12,12 +12,11 @@ from driftgauge.events.results import result_record
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
 from tests.builders.baselines import SEGMENTS, save_baseline
-from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
 from tests.builders.references import CLUSTERS
 
-MINUTE_MS = 60_000
 NOW_MS = MONDAY_MS + 30 * DAY_MS
 
 

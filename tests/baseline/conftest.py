@@ -11,8 +11,7 @@ from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
-
-CREATED_MS = 1_762_128_000_000
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +32,7 @@ def baseline(blobs: NDArray[np.float32]) -> Baseline:
         model_version="v1",
         clusters=6,
         seed=3,
-        created_ms=CREATED_MS,
+        created_ms=MONDAY_MS,
         progress=lambda _: None,
     )
 
@@ -58,7 +57,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
     )
     return dataclasses.replace(
         baseline,
-        metadata=baseline.metadata.model_copy(update={"window_ms": 3_600_000}),
+        metadata=baseline.metadata.model_copy(update={"window_ms": HOUR_MS}),
         overdispersion=Overdispersion(windows=40, counts=2.25, means=means),
         segments=segments,
     )

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.builders.clocks import DAY_MS, MONDAY_MS  # noqa: E402
 from tests.integration.service import ReplicaProcess  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
 
@@ -31,8 +32,6 @@ DISTINCT = 4_000
 PARTITIONS = 6
 CLUSTERS = 20
 LIMIT_S = 120
-START_MS = 1_762_128_000_000
-DAY_MS = 86_400_000
 
 CONFIG = """\
 kafka: {{bootstrap.servers: "{bootstrap}", group.id: bench-{topic}}}
@@ -64,7 +63,7 @@ def measure(bootstrap: str, folder: Path, dimension: int, *, as_base64: bool) ->
         topic=topic,
         stream="bench",
         vectors=np.resize(vectors, (EVENTS[as_base64], dimension)),
-        start_ms=START_MS,
+        start_ms=MONDAY_MS,
         span_ms=2 * DAY_MS,
         disorder_ms=60_000,
         seed=0,

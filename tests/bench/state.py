@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.builders.clocks import MONDAY_MS  # noqa: E402
 from tests.integration.service import ReplicaProcess  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
 
@@ -33,7 +34,6 @@ DISTINCT = 1_000
 TOPIC = "bench-state"
 SHARDS = 16
 INTERNAL = "bench-state"
-START_MS = 1_762_128_000_000
 # One event of the stream every 8.64 ms of event time: ten million in a day.
 STEP_US = 8_640
 LIMIT_S = 900
@@ -90,7 +90,7 @@ def publish(bootstrap: str, vectors: list[str]) -> None:
     )
     for number in range(EVENTS):
         event = (
-            f'{{"stream":"bench","timestamp":{START_MS + number * STEP_US // 1_000},'
+            f'{{"stream":"bench","timestamp":{MONDAY_MS + number * STEP_US // 1_000},'
             f'"embedding_b64":"{vectors[number % DISTINCT]}"}}'
         )
         while True:

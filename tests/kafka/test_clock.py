@@ -12,11 +12,6 @@ LIMIT_MS = 2_000
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
 def offset(clock):
     return ClockOffset(clock.clock.monotonic_s)
 

@@ -9,19 +9,12 @@ from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.health import Role
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event
-from tests.kafka.cluster import Cluster
 from tests.kafka.running import SHARDS, STREAM, Running
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
 ABORTED = {2, 3, 6}
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
 
 
 def publish(cluster, number, time_ms=0, stream=STREAM):

@@ -5,20 +5,8 @@ import pytest
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions
-from tests.builders.clocks import ManualClock
-from tests.kafka.slow_admin import SlowAdmin
 
 FIRST = ("embeddings", 0)
-
-
-@pytest.fixture
-def admin():
-    return SlowAdmin()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicQuery
-from tests.kafka.cluster import Cluster
 
 LONG_S = 120.0
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
 
 
 @pytest.fixture

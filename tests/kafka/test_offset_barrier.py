@@ -7,17 +7,11 @@ from confluent_kafka import KafkaError
 
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
-from tests.builders.clocks import ManualClock
 from tests.kafka.fakes import OffsetConsumer
 from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
 PARTITIONS = [(TOPIC, index) for index in range(4)]
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 def run(steps, clock, *, within=50, each=lambda: None):

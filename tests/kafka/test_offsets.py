@@ -5,16 +5,10 @@ from confluent_kafka import OFFSET_INVALID, TopicPartition
 
 from driftgauge.kafka.offsets import LogOffsets
 from tests.kafka.cluster import Cluster
-from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
-
-
-@pytest.fixture
-def admin():
-    return SlowAdmin()
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from driftgauge.events.decoder import BaselineContract, Decoder
 from driftgauge.events.records import Records
 from driftgauge.kafka import client
 from driftgauge.kafka.publisher import Publication, publish
+from tests.builders.clocks import DAY_MS
 from tests.builders.clocks import MONDAY_MS as START_MS
 from tests.kafka.producers import RecordingProducer
 
-DAY_MS = 86_400_000
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MATRICES = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=FLOATS)
 

@@ -11,8 +11,6 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, TopicQuery, TopicWatch
-from tests.builders.clocks import ManualClock
-from tests.kafka.cluster import Cluster
 
 ONE = {"embeddings": EventsTopic("id-1", 4)}
 
@@ -33,11 +31,6 @@ class FakeTopicQuery:
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
 def query(monkeypatch):
     query = FakeTopicQuery()
     monkeypatch.setattr(topic_watch, "TopicQuery", lambda admin, topics: query)
@@ -47,12 +40,6 @@ def query(monkeypatch):
 @pytest.fixture
 def watch(query, clock):
     return TopicWatch(None, ["embeddings", "other"], clock.clock)
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
 
 
 def await_answers(cluster, query):

@@ -13,11 +13,10 @@ from driftgauge.core.statistics.power import POWER, Sensitivity
 from driftgauge.errors import ConfigError
 from driftgauge.planning.plan import make_plan, resolve_sensitivity
 from tests.builders.baselines import build_baseline
-from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.plans import build_request
 from tests.examples import examples
 
-MINUTE_MS = 60_000
 SIZES_MS = [5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY_MS]
 
 

@@ -4,14 +4,8 @@ import pytest
 
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
-from tests.builders.clocks import ManualClock
 from tests.builders.results import build_result
 from tests.builders.telemetry import STREAMS, build_shard, collector_reader
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

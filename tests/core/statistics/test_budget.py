@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from driftgauge.core.statistics.budget import MAX_LEVEL, benjamini_hochberg, split_level, window_level
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
 SIZES = st.lists(st.sampled_from([MINUTE_MS, 5 * MINUTE_MS, HOUR_MS, DAY_MS, 7 * DAY_MS]), min_size=1)
 P_VALUES = st.lists(st.floats(0, 1), max_size=30)
 

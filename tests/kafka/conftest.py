@@ -1,0 +1,17 @@
+"""Fixtures that the Kafka tests share: one test's topics on the broker, and a slow admin client."""
+
+import pytest
+
+from tests.kafka.cluster import Cluster
+from tests.kafka.slow_admin import SlowAdmin
+
+
+@pytest.fixture
+def cluster(bootstrap):
+    with Cluster(bootstrap) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def admin():
+    return SlowAdmin()
