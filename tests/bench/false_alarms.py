@@ -53,7 +53,7 @@ def find_threshold(null: DivergenceDistribution, level: float) -> float:
     )
 
 
-def draw_divergences(
+def simulate_divergences(
     random: np.random.Generator,
     shares: NDArray[np.float64],
     baseline_counts: NDArray[np.int64],
@@ -78,7 +78,7 @@ def alarm_rates(draw: Draw, clusters: int, count: int, ratio: int) -> NDArray[np
             shares = draw(random)
             baseline_counts = random.multinomial(ratio * count, shares)
             null = DivergenceNull(baseline_counts, 1.0).at(count)
-            divergences = draw_divergences(random, shares, baseline_counts, count)
+            divergences = simulate_divergences(random, shares, baseline_counts, count)
             nominal, budget = (
                 float(np.mean(divergences >= find_threshold(null, level))) for level in (NOMINAL, BUDGET)
             )

@@ -75,7 +75,7 @@ def build_specs(streams: int) -> list[StreamSpec]:
     ]
 
 
-def draw_batch(
+def draw_stream_batch(
     spec: StreamSpec, partition: NDArray[np.int32], offset: NDArray[np.int64], time_ms: NDArray[np.int64]
 ) -> EventBatch:
     vectors = _RANDOM.standard_normal((len(time_ms), DIMENSION), np.float32)

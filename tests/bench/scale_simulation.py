@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tests.bench.scale_replica import CountReplica, Spent, WindowsReplica, draw_batch
+from tests.bench.scale_replica import CountReplica, Spent, WindowsReplica, draw_stream_batch
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 
 from driftgauge.core.counting.batch import EventBatch
@@ -83,7 +83,7 @@ class Simulation:
             places = self._random.integers(self.setting.partitions, size=number)
             for replica in np.unique(places % self.setting.replicas).tolist():
                 mine = places[places % self.setting.replicas == replica]
-                batch = draw_batch(
+                batch = draw_stream_batch(
                     spec,
                     (mine // self.setting.replicas).astype(np.int32),
                     self._offsets[mine],

@@ -181,7 +181,7 @@ def split_record(record: bytes) -> list[bytes]:
     return pieces
 
 
-def build_record(
+def rebuild_record(
     record: bytes, pieces: Iterable[bytes], version: int = 1, head: bytes | None = None
 ) -> bytes:
     """Return the record with other pieces and a matching checksum."""

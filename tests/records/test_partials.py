@@ -29,9 +29,9 @@ from tests.builders.partial_records import (
     SCHEME,
     build_pane,
     build_progress,
-    build_record,
     encode_parts,
     join_parts,
+    rebuild_record,
     split_record,
 )
 from tests.builders.results import plain
@@ -143,5 +143,5 @@ def test_keys_and_sections_of_later_versions_are_ignored(record):
     for name in ("schemes", "topics"):
         if name in document and isinstance(document[name][0], dict):
             document[name] = [each | {"later": 1} for each in document[name]]
-    extended = build_record(record, [orjson.dumps(document), *sections, b"later", b""])
+    extended = rebuild_record(record, [orjson.dumps(document), *sections, b"later", b""])
     assert plain(decode_part(extended)) == plain(decode_part(record))

@@ -18,8 +18,8 @@ from tests.builders.partial_records import (
     RECORD,
     RECORDS,
     build_progress,
-    build_record,
     encode_parts,
+    rebuild_record,
     split_record,
 )
 from tests.examples import examples
@@ -29,7 +29,7 @@ from tests.examples import examples
 @pytest.mark.parametrize("version", [2, 255])
 def test_later_version_is_refused_with_remedy(record, version):
     with pytest.raises(StateError) as caught:
-        decode_part(build_record(record, split_record(record), version))
+        decode_part(rebuild_record(record, split_record(record), version))
     assert str(caught.value) == (
         f"a record of the partials has format version {version}, and this driftgauge reads version 1: a "
         "later driftgauge wrote it; update this replica"
@@ -38,7 +38,7 @@ def test_later_version_is_refused_with_remedy(record, version):
 
 def test_unknown_kind_is_refused_with_remedy():
     with pytest.raises(StateError) as caught:
-        decode_part(build_record(RECORDS[0], split_record(RECORDS[0]), head=struct.pack("<BII", 3, 0, 2)))
+        decode_part(rebuild_record(RECORDS[0], split_record(RECORDS[0]), head=struct.pack("<BII", 3, 0, 2)))
     assert str(caught.value) == (
         "a record of the partials is of kind 3: a later driftgauge wrote it; update this replica"
     )
@@ -64,18 +64,18 @@ def test_truncated_or_extended_record_is_malformed(record):
 def test_deltas_as_last_part_are_malformed(index, parts):
     with pytest.raises(StateError, match="malformed"):
         decode_part(
-            build_record(RECORDS[0], split_record(RECORDS[0]), head=struct.pack("<BII", 1, index, parts))
+            rebuild_record(RECORDS[0], split_record(RECORDS[0]), head=struct.pack("<BII", 1, index, parts))
         )
 
 
 def test_index_beyond_last_part_is_malformed():
     with pytest.raises(StateError, match="the index of the part is not below the number of parts"):
-        decode_part(build_record(RECORDS[1], split_record(RECORDS[1]), head=struct.pack("<BII", 2, 2, 2)))
+        decode_part(rebuild_record(RECORDS[1], split_record(RECORDS[1]), head=struct.pack("<BII", 2, 2, 2)))
 
 
 @RECORD
 def test_truncated_section_is_malformed(record):
-    content = build_record(record, [*split_record(record), b"later"])[5:-1]
+    content = rebuild_record(record, [*split_record(record), b"later"])[5:-1]
     with pytest.raises(StateError, match="a section is cut short"):
         decode_part(struct.pack("<BI", 1, zlib.crc32(content)) + content)
 
@@ -114,7 +114,7 @@ def test_number_out_of_range_is_malformed(part, section, at, numbers):
     pieces[section] = before[:at] + numbers + before[at + len(numbers) :]
     assert len(pieces[section]) == len(before)
     with pytest.raises(StateError, match="a record of the partials is malformed"):
-        decode_part(build_record(record, pieces))
+        decode_part(rebuild_record(record, pieces))
 
 
 @RECORD
@@ -124,9 +124,9 @@ def test_section_of_wrong_length_is_malformed(record):
         for changed in (pieces[section][:-4], pieces[section] + bytes(4), b""):
             others = [*pieces[:section], changed, *pieces[section + 1 :]]
             with pytest.raises(StateError, match="a record of the partials is malformed"):
-                decode_part(build_record(record, others))
+                decode_part(rebuild_record(record, others))
         with pytest.raises(StateError, match="a section is missing"):
-            decode_part(build_record(record, pieces[:section]))
+            decode_part(rebuild_record(record, pieces[:section]))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_header_with_wrong_field_is_malformed(part, change):
     header, *sections = split_record(record)
     text = orjson.dumps(orjson.loads(header) | change)
     with pytest.raises(StateError, match="a record of the partials is malformed"):
-        decode_part(build_record(record, [text, *sections]))
+        decode_part(rebuild_record(record, [text, *sections]))
 
 
 def test_duplicate_stream_in_partition_is_malformed():
@@ -162,14 +162,14 @@ def test_duplicate_stream_in_partition_is_malformed():
     header, numbers, times = split_record(record)
     twice = bytes(8) + bytes(8) + times[16:]
     with pytest.raises(StateError, match="a stream occurs twice in a partition"):
-        decode_part(build_record(record, [header, numbers, twice]))
+        decode_part(rebuild_record(record, [header, numbers, twice]))
 
 
 def test_message_quotes_no_value():
     header, *sections = split_record(RECORDS[0])
     changed = header.replace(b"resnet18-fc1", b"secret stream")
     with pytest.raises(StateError) as caught:
-        decode_part(build_record(RECORDS[0], [changed, *sections]))
+        decode_part(rebuild_record(RECORDS[0], [changed, *sections]))
     assert "streams.0" in str(caught.value)
     assert "secret" not in str(caught.value)
 

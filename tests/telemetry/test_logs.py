@@ -22,7 +22,7 @@ except ZeroDivisionError:
 """
 
 
-def build_record(message="window closed", level=logging.INFO, **extra):
+def build_log_record(message="window closed", level=logging.INFO, **extra):
     record = logging.LogRecord("driftgauge.x", level, "x.py", 1, message, (), None)
     record.created = 1_700_000_000.25
     record.__dict__.update(extra)
@@ -30,7 +30,7 @@ def build_record(message="window closed", level=logging.INFO, **extra):
 
 
 def test_json_line_has_time_level_event_logger_and_extra_fields():
-    line = JsonFormatter().format(build_record(stream="images", js_divergence=None))
+    line = JsonFormatter().format(build_log_record(stream="images", js_divergence=None))
     assert json.loads(line) == {
         "ts": "2023-11-14T22:13:20.250Z",
         "level": "info",
@@ -43,14 +43,14 @@ def test_json_line_has_time_level_event_logger_and_extra_fields():
 
 @pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "\ud800 alone", "naïve"])
 def test_json_message_is_one_ascii_line(text):
-    line = JsonFormatter().format(build_record(text, reason=text, thing=object()))
+    line = JsonFormatter().format(build_log_record(text, reason=text, thing=object()))
     assert "\n" not in line
     assert line.isascii()
     assert json.loads(line)["event"] == text
 
 
 def test_text_line_has_time_level_event_and_extra_fields():
-    line = TextFormatter().format(build_record(stream="images", events=3))
+    line = TextFormatter().format(build_log_record(stream="images", events=3))
     assert line == "2023-11-14T22:13:20.250Z INFO     window closed stream=images events=3"
 
 

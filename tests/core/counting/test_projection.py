@@ -15,7 +15,7 @@ DIMENSIONS = [2, 128, 768]
 SIZES = [1, 7, VECTORS]
 
 
-def build_projection(dimension, *, scale=1.0, offset=0.0):
+def build_turned_projection(dimension, *, scale=1.0, offset=0.0):
     """Components in random directions, with falling variances."""
     random = np.random.default_rng(dimension)
     turned, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
@@ -31,7 +31,7 @@ def build_vectors(projection, *, spread=1.0, number=VECTORS):
     return (projection.mean + random.standard_normal((number, dimension)) * deviation).astype(np.float32)
 
 
-PROJECTIONS = {dimension: build_projection(dimension) for dimension in DIMENSIONS}
+PROJECTIONS = {dimension: build_turned_projection(dimension) for dimension in DIMENSIONS}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -75,7 +75,7 @@ def test_coordinate_sums_of_partitions_sum_to_total(dimension, partitions, seed)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_coordinates_match_float_projection_within_rounding(dimension, scale):
-    projection = build_projection(dimension, scale=scale, offset=5 * scale)
+    projection = build_turned_projection(dimension, scale=scale, offset=5 * scale)
     vectors = build_vectors(projection, spread=3)
     centred = vectors.astype(np.float64) - projection.mean
     exact = centred @ projection.components.astype(np.float64).T / projection.step
@@ -105,7 +105,7 @@ def test_coordinates_match_integer_arithmetic(dimension, spread):
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
 def test_step_is_power_of_two_below_leading_deviation(scale):
-    projection = build_projection(128, scale=scale)
+    projection = build_turned_projection(128, scale=scale)
     deviation = math.sqrt(projection.variances[0])
     assert math.frexp(projection.step)[0] == 0.5
     assert 2.0**-18 * deviation / 2 < projection.step <= 2.0**-18 * deviation
@@ -139,7 +139,7 @@ def test_coordinates_of_clipped_vectors_are_same_in_any_batch(dimension):
 
 
 def test_coordinates_of_mean_are_near_zero():
-    projection = build_projection(128)
+    projection = build_turned_projection(128)
     assert np.abs(projection.coordinates(projection.mean.astype(np.float32)[None])).max() <= 6
 
 

@@ -11,7 +11,7 @@ from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
 NOW_MS = 1_000_000
 
 
-def build_progress(index=0, *, topic="embeddings", start=0, end=0, begins=False, **changes):
+def build_minimal_progress(index=0, *, topic="embeddings", start=0, end=0, begins=False, **changes):
     fields = {"topic_id": "one", "partitions": 1, "lost": 0, "since_ms": NOW_MS, "caught_up_ms": None}
     fields |= changes
     return PartitionProgress(partition=(topic, index), start=start, end=end, begins=begins, **fields)
@@ -38,7 +38,7 @@ def expect(known, progress, log_ms):
 some = st.integers(0, 9)
 progresses = st.lists(
     st.builds(
-        build_progress,
+        build_minimal_progress,
         st.integers(0, 2 * BLOCK),
         topic=st.sampled_from(["embeddings", "others"]),
         start=some,
@@ -92,9 +92,9 @@ def keep(copy, sources):
 def test_partitions_follow_topic_sizes():
     sources = SourceProgress(["embeddings", "others"])
     assert sources.partitions == [("embeddings", 0), ("others", 0)]
-    sources.accept(build_progress(partitions=3), NOW_MS)
+    sources.accept(build_minimal_progress(partitions=3), NOW_MS)
     assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
-    sources.accept(build_progress(topic="unknown", partitions=2), NOW_MS)
+    sources.accept(build_minimal_progress(topic="unknown", partitions=2), NOW_MS)
     assert len(sources.partitions) == 4, "streams wait only for configured topics"
     sources.replace_topic("embeddings", 2, NOW_MS)
     assert sources.partitions == [("embeddings", 0), ("embeddings", 1), ("others", 0)]
@@ -107,7 +107,7 @@ def test_partitions_follow_topic_sizes():
 
 def test_replaced_topic_deletes_blocks_past_its_end():
     sources = SourceProgress(["embeddings"])
-    sources.accept(build_progress(partitions=BLOCK + 1), NOW_MS)
+    sources.accept(build_minimal_progress(partitions=BLOCK + 1), NOW_MS)
     list(sources.drain_changes())
     sources.replace_topic("embeddings", 1, NOW_MS)
     changes = dict(sources.drain_changes())
