@@ -70,7 +70,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         service = Service(
             settings,
             [stream.spec for stream in streams],
-            build_decoder(streams, settings.allowed_lead),
+            build_decoder(streams, settings.allowed_lead, settings.inputs),
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,
         )

@@ -98,7 +98,7 @@ def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
         accumulator = Accumulator("counted", reference, spec.scheme(reference))
 
         def step(accumulator: Accumulator = accumulator, its: EventBatch = its) -> None:
-            accumulator.add(its)
+            accumulator.add(its, accumulator.assign(its))
 
         measure(f"count with assignment, {size}{title}", step, per=EVENTS, unit="event")
 
@@ -155,7 +155,7 @@ class CoreGroup:
             batch = build_batch(
                 self._random, name, events, DIMENSION, span_ms, len(self._partitions), self._baseline
             )
-            self._counter.count(batch, self.now_ms)
+            self._counter.count([batch], self.now_ms)
 
     def commit(self) -> list[Part]:
         """Return the parts of a commit with what was counted."""

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.decoder import BaselineContract, Decoder
-from driftgauge.events.records import Records
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rows import BaselineContract
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 VALID = sorted((SCHEMAS / "golden" / "valid").glob("*.json"))
@@ -37,7 +38,7 @@ def records(values, credible_ms=LATEST_MS):
     """Return records whose partition and offset follow from the row: row % 3 and 100 + row."""
     rows = np.arange(len(values))
     return Records(
-        values=values,
+        raw=[StoredRecord(value) for value in values],
         partition=(rows % 3).astype(np.int32),
         offset=rows.astype(np.int64) + 100,
         credible_ms=np.broadcast_to(np.asarray(credible_ms, np.int64), len(values)),

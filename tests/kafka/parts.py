@@ -10,7 +10,7 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.reader import BaselineContract
+from driftgauge.events.rows import BaselineContract
 from tests.core.builders import CLUSTERS, build_reference, build_spec
 
 TOPIC, LETTERS = "embeddings", "letters"

@@ -115,7 +115,7 @@ def sources():
 def test_columns_hold_values_partitions_and_offsets(sources):
     messages = [Record(b"a", offset=4), Record(None, partition=1, offset=2**40), Record(b"", offset=5)]
     records = to_records(messages, sources, now_ms=NOW_MS)
-    assert records.values == [b"a", None, b""]
+    assert records.raw == messages
     assert [sources.names[code] for code in records.partition.tolist()] == [
         (TOPIC, 0),
         (TOPIC, 1),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from re import fullmatch
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +12,31 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
-from driftgauge.events.reader import BaselineContract, Schedule, read_exact, read_fast
+from driftgauge.events.native import read_native
 from driftgauge.events.records import Records
-from driftgauge.events.rejection import EventError, Reason, Rejection
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rows import BaselineContract, Reader, Schedule
+from driftgauge.events.vectors import F32, VectorFormat
 
-__all__ = ["BaselineContract", "Decoded", "Decoder", "ParsedEvent", "parse_event"]
+__all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded batch of records; each row is in exactly one of the fields.
+    """A decoded batch of records; a record is in one of the fields, or had no event.
 
     Attributes:
-        batches: The accepted events, one batch per stream and baseline with any, rows in record order.
+        batches: The accepted events, one batch per stream, baseline and vector format, rows in
+            record order.
         rejections: The refused records, in record order.
+        filtered: The rows of the records that the configuration filters out.
+        pending: The rows of the records that cannot be read yet, and of those after them in their partitions.
     """
 
     batches: tuple[EventBatch, ...]
     rejections: tuple[Rejection, ...]
+    filtered: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +72,27 @@ class _EventColumns:
 class Decoder:
     """Turns raw records into event batches and rejections.
 
-    Each record is parsed once and read by the fast path or else the exact path (see `reader`); the values
-    are checked per batch. A record with several faults gets the first reason in the order of `Reason`.
+    Each record is read by its topic's reader, in the service's own contract unless another one is given; the
+    values are checked per batch. A record with several faults gets the first reason in the order of
+    `Reason`. A record may hold several events; if one is refused, the record is.
 
     Why orjson and struct: of 21 us for 512 numbers, orjson takes 14 to make Python floats and struct 4 for
     the row (np.array or array.array: 8). pysimdjson's buffer with the checks it needs takes 14 to 17 in all,
     but has no wheels after Python 3.13, flattens nested arrays and accepts a byte order mark.
     """
 
-    def __init__(self, contracts: Iterable[BaselineContract], *, lead_ms: int) -> None:
+    def __init__(
+        self,
+        contracts: Iterable[BaselineContract],
+        *,
+        lead_ms: int,
+        readers: Mapping[str, Reader] = MappingProxyType({}),
+    ) -> None:
         """Create a decoder for some streams.
 
         Args:
             contracts: The requirements of each baseline of each stream.
+            readers: The readers of topics whose records are not in the service's own contract.
             lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
 
         Raises:
@@ -93,47 +109,62 @@ class Decoder:
                 raise ConfigError(message)
         self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
         self._lead_ms = lead_ms
+        self._readers = readers
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
-        collected: dict[BaselineContract, _EventColumns] = {}
-        schedules = self._schedules
+        collected: dict[tuple[BaselineContract, VectorFormat], _EventColumns] = {}
+        schedules, readers = self._schedules, self._readers
         rejections: list[Rejection] = []
-        for row, raw in enumerate(records.values):
-            if raw is None:
-                rejections.append(Rejection(row, Reason.UNDECODABLE, "no value (a tombstone)", None))
+        filtered: list[int] = []
+        pending: list[int] = []
+        waiting: set[int] = set()  # codes of partitions
+        has_several = False
+        for row, record in enumerate(records.raw):
+            if waiting and int(records.partition[row]) in waiting:
+                pending.append(row)
                 continue
-            document: object = None
             try:
-                document = read_json(raw)
-                event = read_fast(document, raw, schedules) or read_exact(document, schedules)
+                events = readers.get(record.topic() or "", read_native)(record, schedules)
             except EventError as error:
-                rejections.append(
-                    Rejection(row, error.reason, error.detail, self._configured_stream(document))
-                )
+                stream = error.stream if error.stream in schedules else None
+                rejections.append(Rejection(row, error.reason, error.detail, stream))
                 continue
-            contract, time_ms, vector, event_id, segments = event
-            columns = collected.get(contract)
-            if columns is None:
-                columns = collected[contract] = _EventColumns()
-            columns.row.append(row)
-            columns.time_ms.append(time_ms)
-            columns.vector.append(vector)
-            columns.event_id.append(event_id)
-            columns.segments.append(segments)
+            except SchemaPending:
+                waiting.add(int(records.partition[row]))
+                pending.append(row)
+                continue
+            if events is None:
+                filtered.append(row)
+                continue
+            has_several |= len(events) > 1
+            for contract, number, time_ms, vector, event_id, segments in events:
+                columns = collected.get((contract, number))
+                if columns is None:
+                    columns = collected[contract, number] = _EventColumns()
+                columns.row.append(row)
+                columns.time_ms.append(time_ms)
+                columns.vector.append(vector)
+                columns.event_id.append(event_id)
+                columns.segments.append(segments)
         batches = [
-            self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
+            self._batch(contract, number, columns, records, rejections)
+            for (contract, number), columns in collected.items()
         ]
+        if has_several and rejections:
+            batches, rejections = _refuse_whole_records(batches, rejections)
         rejections.sort(key=lambda rejection: rejection.row)
-        return Decoded(tuple(batch for batch in batches if len(batch)), tuple(rejections))
-
-    def _configured_stream(self, document: object) -> str | None:
-        stream = document.get("stream") if isinstance(document, dict) else None
-        return stream if isinstance(stream, str) and stream in self._schedules else None
+        return Decoded(
+            tuple(batch for batch in batches if len(batch)),
+            tuple(rejections),
+            tuple(filtered),
+            tuple(pending),
+        )
 
     def _batch(
         self,
         contract: BaselineContract,
+        number: VectorFormat,
         columns: _EventColumns,
         records: Records,
         rejections: list[Rejection],
@@ -141,7 +172,7 @@ class Decoder:
         """Return the rows with sound values as a batch, and append the rejections of the others."""
         row = np.array(columns.row, np.intp)
         time_ms = np.array(columns.time_ms, np.int64)
-        vectors = _unpack(b"".join(columns.vector)).reshape(len(row), contract.dimension)
+        vectors = number.to_float32(b"".join(columns.vector)).reshape(len(row), contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
@@ -174,14 +205,22 @@ def parse_event(raw: bytes) -> ParsedEvent | Rejection:
         event = validate_event(read_json(raw))
     except EventError as error:
         return Rejection(0, error.reason, error.detail, None)
-    vector = _unpack(event.packed_vector())
+    vector = F32.to_float32(event.packed_vector())
     if not np.isfinite(vector).all():
         return Rejection(0, Reason.NON_FINITE, _non_finite(vector), None)
     return ParsedEvent(event.stream, event.timestamp, vector, event.model_version, event.segments or {})
 
 
-def _unpack(vectors: bytes) -> NDArray[np.float32]:
-    return np.frombuffer(vectors, "<f4").astype(np.float32, copy=False)
+def _refuse_whole_records(
+    batches: list[EventBatch], rejections: list[Rejection]
+) -> tuple[list[EventBatch], list[Rejection]]:
+    """Drop the events of refused records, and keep the first rejection of each record."""
+    order = list(Reason)
+    first: dict[int, Rejection] = {}
+    for rejection in sorted(rejections, key=lambda rejection: order.index(rejection.reason)):
+        first.setdefault(rejection.row, rejection)
+    refused = np.array(list(first))
+    return [batch.filter(~np.isin(batch.row, refused)) for batch in batches], list(first.values())
 
 
 def _fault(

@@ -24,6 +24,7 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.intake import sort_messages, to_records
+from driftgauge.kafka.paused_partitions import PausedPartitions
 from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
@@ -31,6 +32,7 @@ from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
+from driftgauge.telemetry.metrics import RecordOutcome
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 
 __all__ = ["CountWorker"]
@@ -48,6 +50,7 @@ class _IntervalCounts:
 
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
+    records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)  # by topic
     lost: Counter[str] = field(default_factory=Counter)  # by topic
 
 
@@ -91,6 +94,7 @@ class CountWorker:
         self._pending = PendingPartitions(
             topics, consumer=consumer, admin=admin, telemetry=telemetry, clock=clock
         )
+        self._paused = PausedPartitions(consumer, clock)
         # Pending partitions that lost their position, with the offset of the truncation where known.
         self._lost_positions: dict[Partition, int | None] = {}
         self._counts = _IntervalCounts()
@@ -103,11 +107,15 @@ class CountWorker:
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
-        records, lost = sort_messages(messages, self._read_to)
-        # Messages fetched before their partition was dropped may still arrive.
-        counted = [each for each in records if self._sources.find(each.topic(), each.partition()) is not None]
+        ends: list[tuple[Partition, int]] = []
+        records, lost = sort_messages(messages, lambda partition, end: ends.append((partition, end)))
+        # Messages fetched before their partition was dropped or paused may still arrive.
+        counted = [each for each in records if self._is_read((each.topic() or "", each.partition() or 0))]
         if counted:
             self._count(counted)
+        # A partition may have been paused before its end.
+        for partition, end in ends:
+            self._read_to(partition, end)
         if lost:
             # Their counts are committed first, because their start is found from the committed offset.
             self._commit(_LOST_COMMIT_S)
@@ -127,6 +135,7 @@ class CountWorker:
         self._topics.poll()
         self._watch.step([*self._pending, *(source.partition for source in self._sources)])
         self._restart_replaced()
+        self._paused.resume()
         self._start_pending()
         self._validate_positions()
         if not len(self._sources):
@@ -162,9 +171,10 @@ class CountWorker:
         for source in self._sources:
             source.rewind()
             self._counts.lost[source.partition[0]] += source.missing
-        assignments = [assignment(source) for source in self._sources]
-        self._consumer.incremental_unassign(assignments)
-        self._consumer.incremental_assign(assignments)
+        read = [source for source in self._sources if source.partition not in self._paused]
+        self._consumer.incremental_unassign([assignment(source) for source in read])
+        self._paused.forget([source.partition for source in self._sources])
+        self._consumer.incremental_assign([assignment(source) for source in self._sources])
 
     def reset(self) -> None:
         """Discard the uncommitted counts, and find the start positions of all partitions again."""
@@ -180,7 +190,9 @@ class CountWorker:
     def _stop(self, partitions: Collection[Partition]) -> list[Partition]:
         stopped = self._sources.remove(partitions)
         self._ends.forget(stopped)
-        self._consumer.incremental_unassign([TopicPartition(*partition) for partition in stopped])
+        read = [TopicPartition(*partition) for partition in stopped if partition not in self._paused]
+        self._consumer.incremental_unassign(read)
+        self._paused.forget(stopped)
         return stopped
 
     def _restart_replaced(self) -> None:
@@ -223,7 +235,7 @@ class CountWorker:
         The client validates on a seek, not on an assignment, and refuses a seek just after an assignment.
         """
         for source in self._sources:
-            if source.is_validated:
+            if source.is_validated or source.partition in self._paused:
                 continue
             try:
                 self._consumer.seek(assignment(source))
@@ -235,8 +247,11 @@ class CountWorker:
 
     def _read_to(self, partition: Partition, position: int) -> None:
         source = self._sources.find(*partition)
-        if source is not None:
+        if source is not None and partition not in self._paused:
             source.read_to(position)
+
+    def _is_read(self, partition: Partition) -> bool:
+        return self._sources.find(*partition) is not None and partition not in self._paused
 
     def _count(self, messages: list[Message]) -> None:
         now_ms = self._clock.wall_ms()
@@ -245,22 +260,35 @@ class CountWorker:
             decoded = self._decoder.decode(records)
         rejections = list(decoded.rejections)
         with self._telemetry.timed(Stage.COUNT):
-            for batch in decoded.batches:
-                overflown = self._counter.count(batch, now_ms)
-                self._counts.accepted[batch.stream] += int((~overflown).sum())
-                rejections += [
-                    Rejection(row, Reason.NON_FINITE, _OVERFLOWN, batch.stream)
-                    for row in batch.row[overflown].tolist()
-                ]
+            refused = self._counter.count(decoded.batches, now_ms)
+        rejections += [
+            Rejection(row, Reason.NON_FINITE, _OVERFLOWN, stream) for row, stream in refused.items()
+        ]
+        for batch in decoded.batches:
+            self._counts.accepted[batch.stream] += int((~np.isin(batch.row, list(refused))).sum())
         for rejection in rejections:
             self._counts.rejected[rejection.stream, rejection.reason] += 1
         self._letters.add(messages, rejections)
+        outcomes = dict.fromkeys(decoded.filtered, RecordOutcome.FILTERED)
+        outcomes |= {rejection.row: RecordOutcome.REJECTED for rejection in rejections}
+        is_read = np.ones(len(messages), dtype=np.bool_)
+        is_read[list(decoded.pending)] = False
         for code in np.unique(records.partition).tolist():
-            last = int(np.flatnonzero(records.partition == code)[-1])
             source = self._sources.by_code(code)
-            source.read_to(int(records.offset[last]) + 1)
-            epoch = messages[last].leader_epoch()
+            rows = np.flatnonzero(is_read & (records.partition == code))
+            if not len(rows):
+                continue
+            source.read_to(int(records.offset[rows[-1]]) + 1)
+            epoch = messages[rows[-1]].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
+            topic = source.partition[0]
+            self._counts.records[topic, RecordOutcome.ACCEPTED] += len(rows)
+            for row in rows[np.isin(rows, list(outcomes))].tolist():
+                self._counts.records[topic, RecordOutcome.ACCEPTED] -= 1
+                self._counts.records[topic, outcomes[row]] += 1
+        if decoded.pending:
+            codes = np.unique(records.partition[list(decoded.pending)]).tolist()
+            self._paused.pause([self._sources.by_code(code) for code in codes])
 
     def _commit(self, bound_s: float) -> None:
         """Commit the partials, dead letters and offsets since the last commit in one transaction.
@@ -319,6 +347,8 @@ class CountWorker:
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
         self._telemetry.counted(counts.accepted, counts.rejected, counts.lost)
+        self._telemetry.records_read(counts.records)
+        self._telemetry.waiting_for_schema(self._paused)
         for source in self._sources:
             topic, index = source.partition
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)

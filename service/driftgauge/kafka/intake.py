@@ -83,7 +83,7 @@ def to_records(messages: Sequence[Message], sources: SourcePartitions, *, now_ms
         (partition.partition): partition.code for partition in sources
     }
     return Records(
-        values=[message.value() for message in messages],
+        raw=messages,
         partition=np.array(
             [codes[message.topic(), message.partition()] for message in messages], dtype=np.int32
         ),
