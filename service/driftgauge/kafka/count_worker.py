@@ -4,9 +4,7 @@ A batch is decoded and counted; each commit interval, one transaction writes par
 offsets.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,6 +22,7 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.intake import sort_messages, to_records
+from driftgauge.kafka.interval_counts import IntervalCounts
 from driftgauge.kafka.paused_partitions import PausedPartitions
 from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
@@ -32,7 +31,6 @@ from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
 from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
-from driftgauge.telemetry.metrics import RecordOutcome
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 
 __all__ = ["CountWorker"]
@@ -42,16 +40,6 @@ _IDLE_COMMIT_MS = 2_000
 # The bound of the commit before partitions that have lost their position are started again.
 _LOST_COMMIT_S = 10.0
 _OVERFLOWN = "no nearest centroid: its products overflow float32"
-
-
-@dataclass(slots=True)
-class _IntervalCounts:
-    """The counts since the last commit, which the metrics report only after the next commit."""
-
-    accepted: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
-    records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)  # by topic
-    lost: Counter[str] = field(default_factory=Counter)  # by topic
 
 
 class CountWorker:
@@ -97,7 +85,7 @@ class CountWorker:
         self._paused = PausedPartitions(consumer, clock)
         # Pending partitions that lost their position, with the offset of the truncation where known.
         self._lost_positions: dict[Partition, int | None] = {}
-        self._counts = _IntervalCounts()
+        self._counts = IntervalCounts()
         self._commits = 0
         self._committed_s = clock.monotonic_s()
 
@@ -109,10 +97,8 @@ class CountWorker:
         """Decode and count the messages of a poll; buffer the rejected ones."""
         ends: list[tuple[Partition, int]] = []
         records, lost = sort_messages(messages, lambda partition, end: ends.append((partition, end)))
-        # Messages fetched before their partition was dropped or paused may still arrive.
-        counted = [each for each in records if self._is_read((each.topic() or "", each.partition() or 0))]
-        if counted:
-            self._count(counted)
+        if records:
+            self._count(records)
         # A partition may have been paused before its end.
         for partition, end in ends:
             self._read_to(partition, end)
@@ -167,7 +153,7 @@ class CountWorker:
         """Discard the uncommitted counts, and read their events again."""
         self._counter.drop()
         self._letters.clear()
-        self._counts = _IntervalCounts()
+        self._counts = IntervalCounts()
         for source in self._sources:
             source.rewind()
             self._counts.lost[source.partition[0]] += source.missing
@@ -250,45 +236,29 @@ class CountWorker:
         if source is not None and partition not in self._paused:
             source.read_to(position)
 
-    def _is_read(self, partition: Partition) -> bool:
-        return self._sources.find(*partition) is not None and partition not in self._paused
-
-    def _count(self, messages: list[Message]) -> None:
+    def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
+        codes = {each.partition: each.code for each in self._sources if each.partition not in self._paused}
         with self._telemetry.timed(Stage.DECODE):
-            records = to_records(messages, self._sources, now_ms=now_ms)
+            messages, records = to_records(fetched, codes, now_ms=now_ms)
             decoded = self._decoder.decode(records)
-        rejections = list(decoded.rejections)
         with self._telemetry.timed(Stage.COUNT):
             refused = self._counter.count(decoded.batches, now_ms)
-        rejections += [
-            Rejection(row, Reason.NON_FINITE, _OVERFLOWN, stream) for row, stream in refused.items()
-        ]
-        for batch in decoded.batches:
-            self._counts.accepted[batch.stream] += int((~np.isin(batch.row, list(refused))).sum())
-        for rejection in rejections:
-            self._counts.rejected[rejection.stream, rejection.reason] += 1
+        overflown = [Rejection(row, Reason.NON_FINITE, _OVERFLOWN, stream) for row, stream in refused.items()]
+        rejections = [*decoded.rejections, *overflown]
         self._letters.add(messages, rejections)
-        outcomes = dict.fromkeys(decoded.filtered, RecordOutcome.FILTERED)
-        outcomes |= {rejection.row: RecordOutcome.REJECTED for rejection in rejections}
+        self._counts.add(records, decoded, rejections, self._sources.names)
         is_read = np.ones(len(messages), dtype=np.bool_)
         is_read[list(decoded.pending)] = False
-        for code in np.unique(records.partition).tolist():
+        for code in np.unique(records.partition[is_read]).tolist():
+            last = int(np.flatnonzero(is_read & (records.partition == code))[-1])
             source = self._sources.by_code(code)
-            rows = np.flatnonzero(is_read & (records.partition == code))
-            if not len(rows):
-                continue
-            source.read_to(int(records.offset[rows[-1]]) + 1)
-            epoch = messages[rows[-1]].leader_epoch()
+            source.read_to(int(records.offset[last]) + 1)
+            epoch = messages[last].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
-            topic = source.partition[0]
-            self._counts.records[topic, RecordOutcome.ACCEPTED] += len(rows)
-            for row in rows[np.isin(rows, list(outcomes))].tolist():
-                self._counts.records[topic, RecordOutcome.ACCEPTED] -= 1
-                self._counts.records[topic, outcomes[row]] += 1
-        if decoded.pending:
-            codes = np.unique(records.partition[list(decoded.pending)]).tolist()
-            self._paused.pause([self._sources.by_code(code) for code in codes])
+        pending = np.unique(records.partition[~is_read]).tolist()
+        if pending:
+            self._paused.pause([self._sources.by_code(code) for code in pending])
 
     def _commit(self, bound_s: float) -> None:
         """Commit the partials, dead letters and offsets since the last commit in one transaction.
@@ -341,7 +311,7 @@ class CountWorker:
         return TopicPartition(topic, index, source.position, source.topic_id, source.leader_epoch)
 
     def _report(self) -> None:
-        counts, self._counts = self._counts, _IntervalCounts()
+        counts, self._counts = self._counts, IntervalCounts()
         self._telemetry.committed()
         self._telemetry.partitions_known(
             {topic: known.partitions for topic, known in self._topics.known.items()}
