@@ -12,7 +12,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
-from driftgauge.events.native import read_native
+from driftgauge.events.native import NativeReader
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
 from driftgauge.events.rows import BaselineContract, Reader, Schedule
@@ -26,8 +26,7 @@ class Decoded:
     """A decoded batch of records; a record is in one of the fields, or had no event.
 
     Attributes:
-        batches: The accepted events, one batch per stream, baseline and vector format, rows in
-            record order.
+        batches: The accepted events, one batch per stream and baseline with any, rows in record order.
         rejections: The refused records, in record order.
         filtered: The rows of the records that the configuration filters out.
         pending: The rows of the records that cannot be read yet, and of those after them in their partitions.
@@ -63,10 +62,24 @@ class _EventColumns:
     """The collected rows of one stream and baseline."""
 
     row: list[int] = field(default_factory=list)
+    number: list[VectorFormat] = field(default_factory=list)
     time_ms: list[int] = field(default_factory=list)
-    vector: list[bytes] = field(default_factory=list)
+    vector: list[bytes | memoryview] = field(default_factory=list)
     event_id: list[str | None] = field(default_factory=list)
     segments: list[dict[str, str] | None] = field(default_factory=list)
+
+    def vectors(self, dimension: int) -> NDArray[np.float32]:
+        """Return the vectors, (n, dimension) float32."""
+        formats = set(self.number)
+        if len(formats) == 1:
+            (only,) = formats
+            return only.to_float32(b"".join(self.vector)).reshape(-1, dimension)
+        vectors = np.empty((len(self.row), dimension), np.float32)
+        for each in formats:
+            rows = [row for row, number in enumerate(self.number) if number is each]
+            numbers = each.to_float32(b"".join(self.vector[row] for row in rows))
+            vectors[rows] = numbers.reshape(-1, dimension)
+        return vectors
 
 
 class Decoder:
@@ -76,9 +89,8 @@ class Decoder:
     values are checked per batch. A record with several faults gets the first reason in the order of
     `Reason`. A record may hold several events; if one is refused, the record is.
 
-    Why orjson and struct: of 21 us for 512 numbers, orjson takes 14 to make Python floats and struct 4 for
-    the row (np.array or array.array: 8). pysimdjson's buffer with the checks it needs takes 14 to 17 in all,
-    but has no wheels after Python 3.13, flattens nested arrays and accepts a byte order mark.
+    Why orjson and struct, where simdjson is not installed: of 21 us for 512 numbers, orjson takes 14 to make
+    Python floats and struct 4 for the row (np.array or array.array: 8).
     """
 
     def __init__(
@@ -110,11 +122,12 @@ class Decoder:
         self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
         self._lead_ms = lead_ms
         self._readers = readers
+        self._native = NativeReader()
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
-        collected: dict[tuple[BaselineContract, VectorFormat], _EventColumns] = {}
-        schedules, readers = self._schedules, self._readers
+        collected: dict[BaselineContract, _EventColumns] = {}
+        schedules, readers, native = self._schedules, self._readers, self._native
         rejections: list[Rejection] = []
         filtered: list[int] = []
         pending: list[int] = []
@@ -125,7 +138,7 @@ class Decoder:
                 pending.append(row)
                 continue
             try:
-                events = readers.get(record.topic() or "", read_native)(record, schedules)
+                events = readers.get(record.topic() or "", native)(record, schedules)
             except EventError as error:
                 stream = error.stream if error.stream in schedules else None
                 rejections.append(Rejection(row, error.reason, error.detail, stream))
@@ -139,17 +152,17 @@ class Decoder:
                 continue
             has_several |= len(events) > 1
             for contract, number, time_ms, vector, event_id, segments in events:
-                columns = collected.get((contract, number))
+                columns = collected.get(contract)
                 if columns is None:
-                    columns = collected[contract, number] = _EventColumns()
+                    columns = collected[contract] = _EventColumns()
                 columns.row.append(row)
+                columns.number.append(number)
                 columns.time_ms.append(time_ms)
                 columns.vector.append(vector)
                 columns.event_id.append(event_id)
                 columns.segments.append(segments)
         batches = [
-            self._batch(contract, number, columns, records, rejections)
-            for (contract, number), columns in collected.items()
+            self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
         ]
         if has_several and rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
@@ -164,7 +177,6 @@ class Decoder:
     def _batch(
         self,
         contract: BaselineContract,
-        number: VectorFormat,
         columns: _EventColumns,
         records: Records,
         rejections: list[Rejection],
@@ -172,7 +184,7 @@ class Decoder:
         """Return the rows with sound values as a batch, and append the rejections of the others."""
         row = np.array(columns.row, np.intp)
         time_ms = np.array(columns.time_ms, np.int64)
-        vectors = number.to_float32(b"".join(columns.vector)).reshape(len(row), contract.dimension)
+        vectors = columns.vectors(contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 

@@ -50,7 +50,9 @@ class BaselineContract:
 Schedule: TypeAlias = tuple[BaselineContract, ...]
 """The contracts of a stream's baselines, newest first."""
 
-Row: TypeAlias = tuple[BaselineContract, VectorFormat, int, bytes, str | None, dict[str, str] | None]
+Row: TypeAlias = tuple[
+    BaselineContract, VectorFormat, int, bytes | memoryview, str | None, dict[str, str] | None
+]
 """A well-formed event: contract, format of the vector, event time in ms, vector, id, segments.
 
 The decoder checks the values per batch, so the vector may hold non-finite numbers here.

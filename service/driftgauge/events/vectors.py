@@ -12,7 +12,7 @@ from pybase64 import b64decode
 
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["F32", "VectorFormat", "split_vectors"]
+__all__ = ["F32", "F64", "VectorFormat", "split_vectors"]
 
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
@@ -53,6 +53,9 @@ class VectorFormat:
 
 F32 = VectorFormat("f32")
 """The format of vectors in events of the service's own contract."""
+
+F64 = VectorFormat("f64")
+"""The format of vectors whose numbers a JSON parser has left as doubles."""
 
 
 def split_vectors(
