@@ -137,13 +137,13 @@ class DisruptionRunner:
         cut_s = time.monotonic()
         self._relay.cut()
         time.sleep(away_s)
-        self._relay.mend()
+        self._relay.reconnect()
         return DisruptionTiming(cut_s, cut_s)
 
     def _hold(self, name: str, _: float) -> DisruptionTiming:
         assert self._relay is not None, "there is no relay"
         held_s = time.monotonic()
-        held = self._relay.hold_a_commit()
+        held = self._relay.hold_next_commit()
         if not (held.wait_until_due(HOLD_LIMIT_S) and held.wait_until_delivered()):
             self._failures.append(f"a held commit of {name} was not delivered within {HOLD_LIMIT_S:g} s")
         return DisruptionTiming(held_s, held_s)

@@ -14,7 +14,7 @@ from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions
-from tests.kafka.parts import TOPIC, Record
+from tests.kafka.sample_stream import TOPIC, Record
 
 NOW_MS = 1_762_128_000_000
 

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
 from driftgauge.kafka.session import Closed, HandingOver, Joining, Working
 from driftgauge.kafka.transaction import State
-from tests.kafka.parts import TOPIC
+from tests.kafka.sample_stream import TOPIC
 from tests.kafka.session_fakes import FIRST, SECOND, SessionHarness
 
 
@@ -237,7 +237,7 @@ def test_five_unknown_commits_in_a_row_end_session(harness, consumer, worker):
 
 def test_unknown_commit_unsettled_for_a_minute_ends_session(harness, consumer, worker):
     fail_commit(harness, worker, ClientLost("not yet"), ClientLost("nor now"))
-    harness.telemetry.polled.side_effect = lambda: harness.clock.move(31)
+    harness.telemetry.polled.side_effect = lambda: harness.clock.advance(31)
     for _ in range(3):
         consumer.poll("a")
     with pytest.raises(ClientLost, match="nor now"):
