@@ -143,8 +143,7 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
         assert stopped["shard"] == shard
         assert "put the offset back" in str(stopped["reason"])
         service.wait_for(
-            "the windows of the other shard",
-            lambda: case.final_counts("alpha") == case.counts_of(alpha),
+            "the windows of the other shard", lambda: case.final_counts("alpha") == case.counts_of(alpha)
         )
         scrape = service.scrape()
         assert scrape.value("driftgauge_consumer_stopped_partitions", topic=case.partials_topic) == 1
@@ -170,8 +169,7 @@ def test_undecodable_partial_stops_its_shard_alone(tmp_path: Path, bootstrap: st
         service.wait_for("the shard to be stopped", lambda: bool(service.logged(STOPPED)))
         case.publish_last(events)
         service.wait_for(
-            "the windows of the other shard",
-            lambda: case.final_counts("alpha") == case.counts_of(alpha),
+            "the windows of the other shard", lambda: case.final_counts("alpha") == case.counts_of(alpha)
         )
         (stopped,) = service.logged(STOPPED)
         assert stopped["shard"] == shard

@@ -39,7 +39,7 @@ def produce(transaction, topic, value=b"value", partition=-1):
 
 
 class StaleMember:
-    """A consumer with the group metadata of an earlier moment."""
+    """A consumer with outdated group metadata."""
 
     def __init__(self, consumer):
         self._metadata = consumer.consumer_group_metadata()

@@ -1,4 +1,4 @@
-"""Transactions like those of the service, by a plain producer, on a cluster of two nodes."""
+"""Transactions of a plain producer like those of the service, on a cluster of two nodes."""
 
 import time
 import uuid
