@@ -1,4 +1,4 @@
-"""What the decoder costs per event: `python tests/bench/decoder.py`, one process, median of repeats."""
+"""CPU time of decoding an event: `python tests/bench/decoder.py`, one process, median of repeats."""
 
 import base64
 import statistics
@@ -14,7 +14,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rows import BaselineContract
 
-EVENTS = 1_000  # the size of a usual poll
+EVENTS = 1_000  # a typical poll
 REPEATS = 15
 NOON_MS = 1_762_171_200_000
 

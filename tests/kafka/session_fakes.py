@@ -11,7 +11,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
 from driftgauge.kafka.session import Closed, Joining, Session
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.kafka.parts import TOPIC, StandingClock
+from tests.kafka.sample_stream import TOPIC, ManualClock
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 
@@ -125,7 +125,7 @@ class SessionHarness:
         self._stopping = threading.Event()
         self.consumer = ScriptedConsumer(self.log, self._stopping)
         self.worker = RecordingWorker(self.log)
-        self.clock = StandingClock()
+        self.clock = ManualClock()
         self.transaction = Mock()
         self.transaction.abort.side_effect = lambda bound_s: self.log.append(("abort",))
         self.telemetry = Mock(spec=RoleTelemetry)

@@ -11,7 +11,7 @@ from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 from driftgauge.kafka.client_log import ConnectionWatch
-from tests.kafka.parts import Lines
+from tests.kafka.sample_stream import LogLines
 
 transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)
 member = partial(client.consumer, group="g")
@@ -66,7 +66,7 @@ def unused_address():
 @pytest.fixture
 def lines():
     """Yield the lines of librdkafka's logger."""
-    logger, handler = logging.getLogger("librdkafka"), Lines()
+    logger, handler = logging.getLogger("librdkafka"), LogLines()
     logger.addHandler(handler)
     yield handler.lines
     logger.removeHandler(handler)

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from driftgauge.errors import ClockError
 from driftgauge.kafka.clock import Append, ClockGuard, ClockOffset
-from tests.kafka.parts import StandingClock
+from tests.kafka.sample_stream import ManualClock
 
 LIMIT_MS = 2_000
 
 
 @pytest.fixture
 def clock():
-    return StandingClock()
+    return ManualClock()
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_newest_append_replaces_contradicting_ones(offset):
 
 def test_old_appends_expire(offset, clock):
     offset.add(Append(10_000, 10_010, 5_000))
-    clock.move(61)
+    clock.advance(61)
     assert offset.bounds_ms is None
     assert not offset.exceeds(LIMIT_MS)
 
@@ -77,7 +77,7 @@ def test_append_during_which_clock_was_set_back_is_ignored(offset):
     trips=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30),
 )
 def test_true_offset_is_always_within_bounds(true_ms, trips):
-    offset = ClockOffset(StandingClock().clock.monotonic_s)
+    offset = ClockOffset(ManualClock().clock.monotonic_s)
     for number, (there_ms, back_ms) in enumerate(trips):
         append_ms = 1_000_000 + 1_000 * number
         sent_ms = append_ms + true_ms - there_ms

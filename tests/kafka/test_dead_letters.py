@@ -6,7 +6,7 @@ from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.transaction import ANY
-from tests.kafka.parts import LETTERS, Record, RecordingTransaction
+from tests.kafka.sample_stream import LETTERS, Record, RecordingTransaction
 
 MAX_BYTES = 100_000
 

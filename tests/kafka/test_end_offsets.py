@@ -5,7 +5,7 @@ import pytest
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions
-from tests.kafka.parts import StandingClock
+from tests.kafka.sample_stream import ManualClock
 from tests.kafka.slow_admin import SlowAdmin
 
 FIRST = ("embeddings", 0)
@@ -18,7 +18,7 @@ def admin():
 
 @pytest.fixture
 def clock():
-    return StandingClock()
+    return ManualClock()
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def ends(sources, admin, clock):
 def test_poll_requests_ends_once_per_interval(ends, admin, clock):
     ends.poll()
     admin.answer(0, FIRST, 0)
-    clock.move(0.9)
+    clock.advance(0.9)
     ends.poll()
     assert len(admin.asked) == 1
-    clock.move(0.1)
+    clock.advance(0.1)
     ends.poll()
     assert len(admin.asked) == 2
 
@@ -48,7 +48,7 @@ def test_partition_at_its_end_is_caught_up_to_request_time(ends, admin, clock, s
     requested_ms = clock.now_ms
     ends.poll()
     admin.answer(0, FIRST, 0)
-    clock.move(0.5)
+    clock.advance(0.5)
     ends.poll()
     assert sources.find(*FIRST).caught_up_ms == requested_ms
 
@@ -57,12 +57,12 @@ def test_partition_keeps_end_until_position_reaches_it(ends, admin, clock, sourc
     source = sources.find(*FIRST)
     ends.poll()
     admin.answer(0, FIRST, 5)
-    clock.move(1)
+    clock.advance(1)
     ends.poll()
     assert source.end == 5
     assert len(admin.asked) == 1, "no newer end is requested"
     source.read_to(5)
-    clock.move(1)
+    clock.advance(1)
     ends.poll()
     assert len(admin.asked) == 2
 

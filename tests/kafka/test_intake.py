@@ -12,7 +12,7 @@ from confluent_kafka import (
 
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.intake import sort_messages, to_records
-from tests.kafka.parts import TOPIC, Record
+from tests.kafka.sample_stream import TOPIC, Record
 
 NOW_MS = 1_762_128_000_000
 

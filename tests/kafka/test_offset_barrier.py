@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
 from tests.kafka.fakes import OffsetConsumer
-from tests.kafka.parts import StandingClock
+from tests.kafka.sample_stream import ManualClock
 from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
@@ -17,7 +17,7 @@ PARTITIONS = [(TOPIC, index) for index in range(4)]
 
 @pytest.fixture
 def clock():
-    return StandingClock()
+    return ManualClock()
 
 
 def run(steps, clock, *, within=50, each=lambda: None):
@@ -28,7 +28,7 @@ def run(steps, clock, *, within=50, each=lambda: None):
             next(steps)
         except StopIteration as done:
             return done.value
-        clock.move(0.5)
+        clock.advance(0.5)
     return None
 
 
@@ -140,7 +140,7 @@ def test_fetch_asks_twice_per_second_at_most(clock):
     for _ in range(10):
         next(steps)
     assert len(consumer.asked) == 1
-    clock.move(0.5)
+    clock.advance(0.5)
     next(steps)
     assert len(consumer.asked) == 2
 

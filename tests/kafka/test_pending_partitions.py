@@ -9,7 +9,7 @@ from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.topic_watch import EventsTopic
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.kafka.fakes import OffsetConsumer
-from tests.kafka.parts import StandingClock
+from tests.kafka.sample_stream import ManualClock
 from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
@@ -32,10 +32,10 @@ class KnownTopics:
 
 
 class Barrier:
-    """Pending partitions whose logs begin at offset 3 and end at 90, where a test makes them answer."""
+    """Pending partitions whose logs begin at offset 3 and end at 90, once a test makes them answer."""
 
     def __init__(self):
-        self.clock, self.admin, self.topics = StandingClock(), SlowAdmin(), KnownTopics()
+        self.clock, self.admin, self.topics = ManualClock(), SlowAdmin(), KnownTopics()
         self.consumer = OffsetConsumer({0: (40, "id-1")})
         self.telemetry = Mock(spec=RoleTelemetry)
         self.pending = PendingPartitions(
@@ -56,7 +56,7 @@ class Barrier:
                     if not answer.done():
                         # Beginnings are requested before ends.
                         self.admin.answer(number, (TOPIC, at.partition), (3, 90)[number % 2])
-            self.clock.move(0.5)
+            self.clock.advance(0.5)
         return {}
 
 
@@ -74,7 +74,7 @@ def test_poll_returns_starts_and_topic_ids_once(barrier):
 
 def test_waiting_time_is_reported_from_first_partition_on(barrier):
     barrier.pending.add([FIRST])
-    barrier.clock.move(7)
+    barrier.clock.advance(7)
     barrier.pending.add([SECOND])
     barrier.poll()
     ((waited_s, partitions),) = [call.args for call in barrier.telemetry.restored.call_args_list]

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from driftgauge.errors import AuthorizationError, ClientLost, StateError, TransactionAborted
 from driftgauge.kafka.session import Closed, HandingOver, Joining, Working
 from driftgauge.kafka.transaction import State
-from tests.kafka.parts import TOPIC
+from tests.kafka.sample_stream import TOPIC
 from tests.kafka.session_fakes import FIRST, SECOND, SessionHarness
 
 
@@ -94,7 +94,7 @@ def test_abort_in_callback_rewinds_and_drops_messages_of_poll(harness, consumer,
 
 
 def test_commits_are_bound_to_member_of_first_assignment(harness, consumer):
-    """Partitions held from before a new membership must not be committed in its name."""
+    """Partitions from before a new membership must not be committed by the new member."""
     consumer.poll(assign=[FIRST])
     consumer.poll(assign=[SECOND])
     consumer.poll(revoke=[FIRST, SECOND])
@@ -170,7 +170,7 @@ def test_abort_in_step_rewinds(harness, consumer, worker):
 
 
 def fail_commit(harness, worker, *starts):
-    """Let the first commit have no known outcome, and each start of a new producer raise these or succeed."""
+    """Make the first commit's outcome unknown; each new producer's start raises one of these or succeeds."""
     worker.errors["step"] = [ClientLost("no answer")]
     harness.transaction.state = State.LOST
     outcomes = iter(starts)
@@ -237,7 +237,7 @@ def test_five_unknown_commits_in_a_row_end_session(harness, consumer, worker):
 
 def test_unknown_commit_unsettled_for_a_minute_ends_session(harness, consumer, worker):
     fail_commit(harness, worker, ClientLost("not yet"), ClientLost("nor now"))
-    harness.telemetry.polled.side_effect = lambda: harness.clock.move(31)
+    harness.telemetry.polled.side_effect = lambda: harness.clock.advance(31)
     for _ in range(3):
         consumer.poll("a")
     with pytest.raises(ClientLost, match="nor now"):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.kafka.stalled import StableOffsets, StalledOffsets
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import StandingClock
+from tests.kafka.sample_stream import ManualClock
 from tests.kafka.slow_admin import SlowAdmin
 
 FIRST, SECOND = ("partials", 0), ("partials", 1)
@@ -83,10 +83,10 @@ def test_stalled_partitions_match_readings(readings):
 
 
 def test_step_asks_for_both_offsets_every_interval():
-    admin, clock = SlowAdmin(), StandingClock()
+    admin, clock = SlowAdmin(), ManualClock()
     stalled = StalledOffsets(admin, AFTER_S, clock.clock.monotonic_s)
     for number in range(7):
-        clock.move(5)
+        clock.advance(5)
         assert stalled.step([FIRST]) == {}
         assert len(admin.asked) == 2 * (number + 1)
         assert stalled.step([FIRST]) == {}, "the answers are still to come"
@@ -99,11 +99,11 @@ def test_step_asks_for_both_offsets_every_interval():
 
 
 def test_step_waits_for_missing_answer():
-    admin, clock = SlowAdmin(), StandingClock()
+    admin, clock = SlowAdmin(), ManualClock()
     stalled = StalledOffsets(admin, AFTER_S, clock.clock.monotonic_s)
     stalled.step([FIRST])
     admin.answer(0, FIRST, 9)
-    clock.move(100)
+    clock.advance(100)
     stalled.step([FIRST])
     assert len(admin.asked) == 2
     admin.answer(1, FIRST, 5)
@@ -114,7 +114,7 @@ def test_step_waits_for_missing_answer():
 @pytest.mark.broker
 def test_open_transaction_is_stalled_until_it_ends(bootstrap):
     with Cluster(bootstrap) as cluster:
-        clock = StandingClock()
+        clock = ManualClock()
         stalled = StalledOffsets(cluster.shared_admin, AFTER_S, clock.clock.monotonic_s)
         cluster.publish(b"x", partition=1)
         writer = cluster.writer()
@@ -124,7 +124,7 @@ def test_open_transaction_is_stalled_until_it_ends(bootstrap):
         partitions = [(cluster.events, 0), (cluster.events, 1)]
 
         def look():
-            clock.move(1)
+            clock.advance(1)
             return stalled.step(partitions)
 
         cluster.await_that(lambda: look().keys() == {(cluster.events, 1)}, "the stalled partition")

@@ -12,7 +12,7 @@ from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, TopicQuery, TopicWatch
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import StandingClock
+from tests.kafka.sample_stream import ManualClock
 
 ONE = {"embeddings": EventsTopic("id-1", 4)}
 
@@ -34,7 +34,7 @@ class FakeTopicQuery:
 
 @pytest.fixture
 def clock():
-    return StandingClock()
+    return ManualClock()
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def test_watch_queries_at_once_and_knows_nothing_before_answer(watch, query):
 
 def test_watch_queries_every_ten_seconds(watch, query, clock):
     answer(query, watch)
-    clock.move(9.9)
+    clock.advance(9.9)
     watch.poll()
     assert query.sent == 1
-    clock.move(0.1)
+    clock.advance(0.1)
     watch.poll()
     watch.poll()
     assert query.sent == 2, "one query is pending"
@@ -96,7 +96,7 @@ def test_watch_queries_every_ten_seconds(watch, query, clock):
 
 def test_unanswered_topic_keeps_its_state(watch, query, clock):
     answer(query, watch)
-    clock.move(10)
+    clock.advance(10)
     watch.poll()
     answer(query, watch, {})
     assert watch.known == ONE
@@ -105,9 +105,9 @@ def test_unanswered_topic_keeps_its_state(watch, query, clock):
 def test_older_query_does_not_count_as_known_since(watch, query, clock):
     answer(query, watch)
     assert watch.is_known_since("embeddings", clock.now_s)
-    clock.move(1)
+    clock.advance(1)
     assigned_s = clock.now_s
-    clock.move(0.1)
+    clock.advance(0.1)
     assert not watch.is_known_since("embeddings", assigned_s)
     assert query.sent == 2, "the watch queries at once"
     answer(query, watch, {"embeddings": EventsTopic("id-2", 4)})
@@ -119,7 +119,7 @@ def test_missing_topic_is_queried_twice_per_second(watch, query, clock):
     answer(query, watch)
     assigned_s = clock.now_s
     for _ in range(10):
-        clock.move(0.1)
+        clock.advance(0.1)
         assert not watch.is_known_since("other", assigned_s)
         answer(query, watch)
     assert query.sent == 3
@@ -127,7 +127,7 @@ def test_missing_topic_is_queried_twice_per_second(watch, query, clock):
 
 
 def test_answer_to_older_query_does_not_count_as_known_since(watch, query, clock):
-    clock.move(1)
+    clock.advance(1)
     assert not watch.is_known_since("embeddings", clock.now_s)
     answer(query, watch)
     assert watch.known

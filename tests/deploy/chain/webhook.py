@@ -37,8 +37,8 @@ class Notice:
     annotations: Mapping[str, str]
 
     def __str__(self) -> str:
-        said = " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
-        return f"{self.at_s:.1f} to {self.receiver}: {self.status} {said}"
+        labels = " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return f"{self.at_s:.1f} to {self.receiver}: {self.status} {labels}"
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Webhook:
     def __init__(self) -> None:
         self._notices: list[Notice] = []
         self._receiver_requests: list[ReceiverRequest] = []
-        catcher = self
+        webhook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                catcher._take(self.path.removeprefix("/"), body)
+                webhook._record(self.path.removeprefix("/"), body)
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain")
                 self.end_headers()
-                # Slack answers so, and later versions of Alertmanager check the answer.
+                # This is Slack's answer, which later versions of Alertmanager check.
                 self.wfile.write(b"ok")
 
             def log_message(self, *_: object) -> None:
@@ -118,7 +118,7 @@ class Webhook:
             if matches and notice.status == status and notice.at_s >= after_s:
                 yield notice
 
-    def _take(self, to: str, message: Mapping[str, Any]) -> None:
+    def _record(self, to: str, message: Mapping[str, Any]) -> None:
         if to != "notices":
             self._receiver_requests.append(ReceiverRequest(to, message))
             return

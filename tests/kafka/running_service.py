@@ -16,12 +16,12 @@ from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests.kafka.cluster import Cluster
-from tests.kafka.parts import DECODER, SHARDS, SPECS, START_MS, build_settings
+from tests.kafka.sample_stream import DECODER, SHARDS, SPECS, START_MS, build_settings
 
 END_S = 60.0
 
 
-class Running:
+class RunningService:
     """A service that runs until it is stopped or fails.
 
     Attributes:
@@ -57,10 +57,10 @@ class Running:
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,
         )
-        self._thread = threading.Thread(target=self._guarded_run)
+        self._thread = threading.Thread(target=self._run_guarded)
         self._thread.start()
 
-    def _guarded_run(self) -> None:
+    def _run_guarded(self) -> None:
         try:
             self._service.run(self.stopping)
         except Exception as error:  # noqa: BLE001 - the test asserts it
@@ -125,13 +125,13 @@ class Running:
     def await_counts(self, expected: dict[tuple[str, int], int]) -> None:
         found: list[object] = []
 
-        def are_so() -> bool:
+        def are_equal() -> bool:
             assert self.failure is None, self.failure
             found[:] = [self.counts()]
             return found == [expected]
 
         try:
-            self.cluster.await_that(are_so, "the counts")
+            self.cluster.await_that(are_equal, "the counts")
         except AssertionError as error:
             error.add_note(f"expected {expected}, found {found}")
             raise

@@ -1,4 +1,4 @@
-"""Fakes of client objects that tests cannot make, and a small stream with its settings."""
+"""A sample stream with its settings, and fakes of client objects that tests cannot create."""
 
 import logging
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ SHARDS = 2
 
 def event(time_ms: int, cluster: int = 0, stream: str = STREAM, **fields: object) -> bytes:
     """Return an event at `time_ms` after the start, in a cluster."""
-    vector = [float(place == cluster) for place in range(CLUSTERS)]
+    vector = [float(number == cluster) for number in range(CLUSTERS)]
     return orjson.dumps({"stream": stream, "timestamp": START_MS + time_ms, "embedding": vector, **fields})
 
 
-class StandingClock:
-    """A clock that advances only by `move`."""
+class ManualClock:
+    """A clock that advances only by `advance`."""
 
     def __init__(self, now_ms: int = START_MS + 3_600_000) -> None:
         self.now_ms = now_ms
         self.now_s = 1_000.0
         self.clock = Clock(lambda: self.now_ms, lambda: self.now_s)
 
-    def move(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now_ms += round(1_000 * seconds)
         self.now_s += seconds
 
@@ -83,7 +83,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Sent:
+class ProducedRecord:
     """A record that was produced in a transaction."""
 
     topic: str
@@ -102,17 +102,17 @@ class RecordingTransaction:
     """
 
     def __init__(self) -> None:
-        self.sent: list[Sent] = []
+        self.sent: list[ProducedRecord] = []
         self.limit = 1_000_000
 
     def produce(self, topic, partition, key, value, headers=None) -> bool:
         if len(value or b"") > self.limit:
             return False
-        self.sent.append(Sent(topic, partition, key, value, list(headers or [])))
+        self.sent.append(ProducedRecord(topic, partition, key, value, list(headers or [])))
         return True
 
 
-class Lines(logging.Handler):
+class LogLines(logging.Handler):
     """Keeps the messages of a logger."""
 
     def __init__(self) -> None:
