@@ -20,7 +20,7 @@ from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
     Traffic,
-    measure_dependence,
+    measure_overdispersion,
     measure_segments,
     observe,
     report_ratio,
@@ -146,7 +146,7 @@ def fit_baseline(
             if by_windows is not None:
                 numbers = traffic.numbers[reference_rows]
                 windows = observe(numbers, ids, coordinates / np.sqrt(reference.variances), clusters)
-        overdispersion = measure_dependence(traffic, windows, clusters, progress)
+        overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, coordinates, clusters, progress)
         # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
