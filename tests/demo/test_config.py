@@ -16,7 +16,12 @@ from driftgauge.kafka import client
 from tests.demo.builders import build_days
 from tests.watched import MONDAY_MS, event, save_baseline
 
-STREAM = {"name": "digits", "baseline": "digits.safetensors", "windows": ["1d"], "idle_timeout": "5s"}
+STREAM: dict[str, object] = {
+    "name": "digits",
+    "baseline": "digits.safetensors",
+    "windows": ["1d"],
+    "idle_timeout": "5s",
+}
 COUNTED = {"accepted": 21_000}
 
 
