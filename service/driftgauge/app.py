@@ -6,6 +6,8 @@ import threading
 from collections.abc import Collection
 from importlib.metadata import version
 
+from threadpoolctl import threadpool_limits
+
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
@@ -74,7 +76,9 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,
         )
-        service.run(stopping)
+        # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
+        with threadpool_limits(limits=1, user_api="blas"):
+            service.run(stopping)
         _log.info("stopped")
     finally:
         server.stop()

@@ -91,7 +91,7 @@ def watch(log: Path, topic: str, events: int) -> tuple[dict[str, float], dict[st
     first: dict[str, float] = {}
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.25)
         port = next((part for line in log.read_text().splitlines() for part in ports(line)), None)
         if port is None:
             continue

@@ -147,7 +147,7 @@ def test_event_ids_stay_with_their_stream():
         event([1, 2], stream="clip-text", event_id="b"),
     )
     columns = {batch.stream: (batch.event_ids, batch.segments) for batch in decoded.batches}
-    assert columns == {"resnet18-fc1": (["a"], [{"country": "de"}]), "clip-text": ([None, "b"], ())}
+    assert columns == {"resnet18-fc1": (("a",), ({"country": "de"},)), "clip-text": ((None, "b"), ())}
 
 
 def test_columns_have_types_of_core():

@@ -15,8 +15,8 @@ from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import NativeReader
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
-from driftgauge.events.rows import BaselineContract, Reader, Schedule
-from driftgauge.events.vectors import F32, VectorFormat
+from driftgauge.events.rows import BaselineContract, Reader, Row, Schedule
+from driftgauge.events.vectors import F32, are_finite, to_matrix
 
 __all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
 
@@ -58,28 +58,11 @@ class ParsedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class _EventColumns:
-    """The collected rows of one stream and baseline."""
+class _Collected:
+    """The collected events of one stream and baseline, and the rows of their records."""
 
-    row: list[int] = field(default_factory=list)
-    number: list[VectorFormat] = field(default_factory=list)
-    time_ms: list[int] = field(default_factory=list)
-    vector: list[bytes | memoryview] = field(default_factory=list)
-    event_id: list[str | None] = field(default_factory=list)
-    segments: list[dict[str, str] | None] = field(default_factory=list)
-
-    def vectors(self, dimension: int) -> NDArray[np.float32]:
-        """Return the vectors, (n, dimension) float32."""
-        formats = set(self.number)
-        if len(formats) == 1:
-            (only,) = formats
-            return only.to_float32(b"".join(self.vector)).reshape(-1, dimension)
-        vectors = np.empty((len(self.row), dimension), np.float32)
-        for each in formats:
-            rows = [row for row, number in enumerate(self.number) if number is each]
-            numbers = each.to_float32(b"".join(self.vector[row] for row in rows))
-            vectors[rows] = numbers.reshape(-1, dimension)
-        return vectors
+    rows: list[int] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
 
 
 class Decoder:
@@ -126,7 +109,7 @@ class Decoder:
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
-        collected: dict[BaselineContract, _EventColumns] = {}
+        collected: dict[BaselineContract, _Collected] = {}
         schedules, readers, native = self._schedules, self._readers, self._native
         rejections: list[Rejection] = []
         filtered: list[int] = []
@@ -151,16 +134,12 @@ class Decoder:
                 filtered.append(row)
                 continue
             has_several |= len(events) > 1
-            for contract, number, time_ms, vector, event_id, segments in events:
-                columns = collected.get(contract)
+            for event in events:
+                columns = collected.get(event[0])
                 if columns is None:
-                    columns = collected[contract] = _EventColumns()
-                columns.row.append(row)
-                columns.number.append(number)
-                columns.time_ms.append(time_ms)
-                columns.vector.append(vector)
-                columns.event_id.append(event_id)
-                columns.segments.append(segments)
+                    columns = collected[event[0]] = _Collected()
+                columns.rows.append(row)
+                columns.events.append(event)
         batches = [
             self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
         ]
@@ -177,25 +156,25 @@ class Decoder:
     def _batch(
         self,
         contract: BaselineContract,
-        columns: _EventColumns,
+        collected: _Collected,
         records: Records,
         rejections: list[Rejection],
     ) -> EventBatch:
-        """Return the rows with sound values as a batch, and append the rejections of the others."""
-        row = np.array(columns.row, np.intp)
-        time_ms = np.array(columns.time_ms, np.int64)
-        vectors = columns.vectors(contract.dimension)
+        """Return the events with valid values as a batch, and append the rejections of the others."""
+        _, formats, times_ms, packed, event_ids, segments = zip(*collected.events, strict=True)
+        row = np.array(collected.rows, np.intp)
+        time_ms = np.array(times_ms, np.int64)
+        vectors = to_matrix(formats, packed, contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
-        sound = lead_ms <= self._lead_ms
-        sound &= np.isfinite(vectors).all(axis=1)
+        valid = (lead_ms <= self._lead_ms) & are_finite(vectors)
         if contract.metric is DistanceMetric.COSINE:
-            sound &= vectors.any(axis=1)
-        if not sound.all():
-            for i in np.flatnonzero(~sound).tolist():
+            valid &= vectors.any(axis=1)
+        if not valid.all():
+            for i in np.flatnonzero(~valid).tolist():
                 reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
-                rejections.append(Rejection(columns.row[i], reason, detail, contract.stream))
+                rejections.append(Rejection(collected.rows[i], reason, detail, contract.stream))
         batch = EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
@@ -205,10 +184,10 @@ class Decoder:
             time_ms=time_ms,
             credible_ms=np.minimum(time_ms, credible_ms),
             vectors=vectors,
-            event_ids=columns.event_id if any(columns.event_id) else (),
-            segments=columns.segments if any(columns.segments) else (),
+            event_ids=event_ids if any(event_ids) else (),
+            segments=segments if any(segments) else (),
         )
-        return batch if sound.all() else batch.filter(sound)
+        return batch if valid.all() else batch.filter(valid)
 
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:

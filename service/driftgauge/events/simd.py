@@ -19,6 +19,7 @@ IS_AVAILABLE = find_spec("simdjson") is not None
 """Whether simdjson is installed; it is an extra."""
 
 _DOUBLE_BYTES = 8
+_OPTIONS = ("model_version", "event_id", "segments", "embedding_b64")
 
 
 class SimdReader:
@@ -31,30 +32,34 @@ class SimdReader:
 
     def read(self, raw: bytes, streams: Mapping[str, Schedule]) -> Row | None:
         """Return the event of a JSON text with one array if it certainly is one, else None."""
-        # A backslash may stand in a key that is another's duplicate, or in a lone surrogate.
-        if raw[:1] != b"{" or raw.count(b"[") != 1 or b"\\" in raw:
+        # find() takes a tenth of the time of count(). A backslash may stand in a duplicate of a key, or in a
+        # lone surrogate.
+        array = raw.find(b"[")
+        if array < 0 or raw.find(b"[", array + 1) >= 0 or raw.find(b"\\") >= 0 or raw[:1] != b"{":
             return None
         try:
             document = self._parser.parse(raw)
             return self._read(document, streams)
-        except (ValueError, TypeError, KeyError, RuntimeError, OverflowError):
+        except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, OverflowError):
             return None
 
     def _read(self, document: Any, streams: Mapping[str, Schedule]) -> Row | None:
-        fields = list(document.keys())
-        if len(set(fields)) < len(fields):
+        names = list(document.keys())
+        fields = set(names)
+        if len(fields) < len(names):
             return None
+        # Asking for a missing field takes longer than the rest: the parser throws an exception.
+        version, event_id, segments, text = (document[name] if name in fields else None for name in _OPTIONS)
         schedule = streams.get(document["stream"])
-        if schedule is None or document.get("embedding_b64") is not None:
+        if schedule is None or text is not None:
             return None
         time_ms = read_timestamp(document["timestamp"])
         expected = in_force(schedule, time_ms)
         vector = memoryview(document["embedding"].as_buffer(of_type="d"))
         if vector.nbytes != expected.dimension * _DOUBLE_BYTES:
             return None
-        event_id, segments = document.get("event_id"), document.get("segments")
         if segments is not None:
             segments = segments.as_dict()
-        if not has_valid_options(document.get("model_version"), event_id, segments, expected):
+        if not has_valid_options(version, event_id, segments, expected):
             return None
         return expected, F64, time_ms, vector, event_id, segments

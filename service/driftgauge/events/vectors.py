@@ -12,7 +12,7 @@ from pybase64 import b64decode
 
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["F32", "F64", "VectorFormat", "split_vectors"]
+__all__ = ["F32", "F64", "VectorFormat", "are_finite", "split_vectors", "to_matrix"]
 
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
@@ -56,6 +56,33 @@ F32 = VectorFormat("f32")
 
 F64 = VectorFormat("f64")
 """The format of vectors whose numbers a JSON parser has left as doubles."""
+
+
+def to_matrix(
+    formats: Sequence[VectorFormat], vectors: Sequence[bytes | memoryview], dimension: int
+) -> NDArray[np.float32]:
+    """Return n vectors, each in its format, as (n, dimension) float32."""
+    distinct = set(formats)
+    if len(distinct) == 1:
+        return formats[0].to_float32(b"".join(vectors)).reshape(-1, dimension)
+    matrix = np.empty((len(vectors), dimension), np.float32)
+    for each in distinct:
+        rows = [row for row, found in enumerate(formats) if found is each]
+        matrix[rows] = each.to_float32(b"".join(vectors[row] for row in rows)).reshape(-1, dimension)
+    return matrix
+
+
+def are_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which of n vectors, (n, d), are finite, (n,) bool.
+
+    One product takes a fifth of the time of looking at every number. A sum is finite only if its terms are;
+    where it overflows, the terms are looked at.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite: NDArray[np.bool_] = np.isfinite(vectors @ np.ones(vectors.shape[1], np.float32))
+    if not finite.all():
+        finite[~finite] = np.isfinite(vectors[~finite]).all(axis=1)
+    return finite
 
 
 def split_vectors(
