@@ -1,12 +1,14 @@
 """Deserializers of values that need no schema: JSON, bytes, CloudEvents."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from driftgauge.events.array_parser import ArrayParser
 from driftgauge.events.contract import read_json
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["deserialize_bytes", "deserialize_cloudevent", "deserialize_json"]
+__all__ = ["ArrayDeserializer", "deserialize_bytes", "deserialize_cloudevent", "deserialize_json"]
 
 _STRUCTURED = "application/cloudevents+json"
 _PREFIX = "ce_"
@@ -19,6 +21,23 @@ def deserialize_json(record: RawRecord) -> object:
         EventError: It is not strict JSON.
     """
     return read_json(record.value() or b"")
+
+
+class ArrayDeserializer:
+    """Returns JSON values whose array of numbers at a path of names may be doubles, see `ArrayParser`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._parser = ArrayParser(names)
+
+    def __call__(self, record: RawRecord) -> object:
+        """Return the JSON value of a record.
+
+        Raises:
+            EventError: It is not strict JSON.
+        """
+        raw = record.value() or b""
+        value = self._parser.parse(raw)
+        return read_json(raw) if value is None else value
 
 
 def deserialize_bytes(record: RawRecord) -> object:

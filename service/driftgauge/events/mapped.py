@@ -22,7 +22,7 @@ from driftgauge.events.sources import (
     read_time,
     to_text,
 )
-from driftgauge.events.vectors import F32, VectorFormat, split_vectors
+from driftgauge.events.vectors import F32, F64, VectorFormat, split_vectors
 
 __all__ = ["Deserializer", "MappedFields", "MappedReader"]
 
@@ -203,7 +203,9 @@ class _Vector:
         """
         return _require(self._stream(record, value), "stream", self._settings.stream)
 
-    def split(self, record: RawRecord, value: object) -> tuple[Sequence[list[object] | bytes], bool]:
+    def split(
+        self, record: RawRecord, value: object
+    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
         """Return the vectors, and whether there may be several; see `split_vectors`."""
         embedding = self._settings.embedding
         found = _require(self._get(record, value), "embedding", embedding)
@@ -217,17 +219,19 @@ def _read_row(
     stream: str,
     fields: MappedFields,
     event_id: str,
-    vector: list[object] | bytes,
+    vector: list[object] | bytes | memoryview,
     number: VectorFormat,
     record: RawRecord,
     schedules: Mapping[str, Schedule],
 ) -> Row:
     """Return an event: by the fast path where it is certainly one, else by the contract itself."""
+    if isinstance(vector, memoryview):
+        number = F64
     schedule = schedules.get(stream)
     if schedule is not None:
         expected = in_force(schedule, fields.time_ms)
         if has_valid_options(fields.model_version, event_id, fields.segments, expected):
-            if type(vector) is bytes:
+            if not isinstance(vector, list):
                 if len(vector) == expected.dimension * number.size:
                     return expected, number, fields.time_ms, vector, event_id, fields.segments
             elif len(vector) == expected.dimension:
@@ -238,7 +242,7 @@ def _read_row(
                 raw = record.value() or b""
                 if packed and (not may_hold_bool(raw) or _NUMBERS.issuperset(map(type, vector))):
                     return expected, F32, fields.time_ms, packed, event_id, fields.segments
-    if isinstance(vector, bytes):
+    if not isinstance(vector, list):
         if len(vector) % number.size:
             detail = f"embedding: {len(vector)} bytes are no whole number of {number.dtype}"
             raise EventError(Reason.INVALID, detail)

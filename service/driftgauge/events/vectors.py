@@ -35,7 +35,7 @@ class VectorFormat:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _SIZES[self.dtype])
 
-    def to_float32(self, raw: bytes) -> NDArray[np.float32]:
+    def to_float32(self, raw: bytes | memoryview) -> NDArray[np.float32]:
         """Return the numbers as (n,) float32; one beyond float32 becomes infinite."""
         match self.dtype:
             case "f32":
@@ -87,11 +87,12 @@ def are_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def split_vectors(
     value: object, number: VectorFormat, shape: object | None
-) -> tuple[Sequence[list[object] | bytes], bool]:
+) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
     """Return the vectors of a value, each as a list or as bytes, and whether there may be several.
 
     Args:
-        value: A list, a list of lists, bytes, base64, or a list in JSON text.
+        value: A list, a list of lists, bytes, doubles as `ArrayParser` gives them, base64, or a list in JSON
+            text.
         number: The format of numbers in bytes.
         shape: The shape of the value; None: a vector, or one for each list within the list.
 
@@ -100,7 +101,7 @@ def split_vectors(
     """
     if type(value) is str:
         value = _parse_text(value)
-    if not isinstance(value, bytes | list):
+    if not isinstance(value, bytes | list | memoryview):
         raise EventError(
             Reason.INVALID, f"embedding: neither a list nor bytes nor text, but {type(value).__name__}"
         )
@@ -121,10 +122,13 @@ def _parse_text(text: str) -> object:
         raise EventError(Reason.INVALID, f"embedding: neither base64 nor a list in JSON ({error})") from None
 
 
-def _cut(value: bytes | list[object], number: VectorFormat, shape: object) -> list[list[object] | bytes]:
+def _cut(
+    value: bytes | memoryview | list[object], number: VectorFormat, shape: object
+) -> list[list[object] | bytes | memoryview]:
     if type(shape) is not list or not shape or not all(type(axis) is int and axis >= 0 for axis in shape):
         raise EventError(Reason.INVALID, "embedding: its shape is no list of whole numbers")
-    length = shape[-1] * (number.size if isinstance(value, bytes) else 1)
+    number = F64 if isinstance(value, memoryview) else number
+    length = shape[-1] * (1 if isinstance(value, list) else number.size)
     vectors = prod(shape[:-1])
     if len(value) != vectors * length:
         detail = f"embedding: {len(value)} items or bytes, its shape {shape} needs {vectors * length}"
