@@ -1,13 +1,19 @@
 """The public Python interface: the examples of the documentation, and the errors."""
 
+import inspect
 import re
+import time
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from driftgauge import api
-from tests.builders.baselines import save_baseline
+from tests.builders.baselines import build_baseline, save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import build_event, write_events
@@ -23,17 +29,61 @@ def read_examples() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", section.split("\n## ")[0], re.DOTALL | re.MULTILINE)
 
 
-def test_examples_of_readme_run(tmp_path, monkeypatch):
+def test_examples_of_readme_run(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in read_examples():
         exec(compile(block, README.name, "exec"), names)  # noqa: S102 - the project's own document
     assert names["clean"].p_value > 0.1
     assert names["dark"].js_excess > 0.2
+    assert names["fitted"].metadata.created_ms == pytest.approx(time.time() * 1_000, abs=600_000)
+    assert [record.levelname for record in caplog.records if "have no times" in record.message] == ["WARNING"]
+    assert not names["clean"].calibrated
+    assert names["timed"].metadata.window_ms == HOUR_MS
     assert names["event"].vector.tolist() == names["images"][0].tolist()
     assert names["refused"].reason is api.Reason.INVALID
     assert names["result"].score is not None
     assert not +names["replay"].rejected
+
+
+def test_each_public_function_has_example():
+    functions = {name for name in api.__all__ if inspect.isfunction(getattr(api, name))}
+    examples = "".join(read_examples())
+    assert len(functions) > 5
+    assert [name for name in sorted(functions) if f"{name}(" not in examples] == []
+
+
+def find_types(hint: Any) -> Iterator[type]:
+    """Yield the classes in an annotation."""
+    if isinstance(hint, type):
+        yield hint
+    for part in get_args(hint):
+        yield from find_types(part)
+
+
+def read_hints(name: str) -> dict[str, Any]:
+    """Return the annotations of a public function, or of the fields, properties and methods of a class."""
+    public = getattr(api, name)
+    if not inspect.isclass(public):
+        return get_type_hints(public) if inspect.isfunction(public) else {}
+    hints = dict(get_type_hints(public)) if is_dataclass(public) or issubclass(public, BaseModel) else {}
+    for member, value in vars(public).items():
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if not member.startswith("_") and inspect.isfunction(function):
+            hints |= {f"{member}.{part}": hint for part, hint in get_type_hints(function).items()}
+    return {key: hint for key, hint in hints.items() if not key.startswith("_")}
+
+
+def test_types_of_public_interface_are_public():
+    exported = {getattr(api, name) for name in api.__all__ if inspect.isclass(getattr(api, name))}
+    missing = {
+        f"{name}.{key}: {found.__name__}"
+        for name in api.__all__
+        for key, hint in read_hints(name).items()
+        for found in find_types(hint)
+        if found.__module__.startswith("driftgauge.") and found not in exported
+    }
+    assert missing == set()
 
 
 def test_score_equals_score_of_service(tmp_path):
@@ -46,6 +96,40 @@ def test_score_equals_score_of_service(tmp_path):
     vectors[np.arange(len(clusters)), clusters] = 0.9
     assert result.window.size_ms == HOUR_MS
     assert plain(api.score_vectors(baseline, vectors)) == plain(result.score)
+
+
+def test_score_of_histogram_equals_that_of_vectors():
+    baseline = build_baseline()
+    vectors = np.eye(CLUSTERS, dtype=np.float32)[[0, 1, 2, 3, 3, 0, 0]]
+    histogram, score = (
+        api.score_counts(baseline, np.array([3, 1, 1, 2])),
+        api.score_vectors(baseline, vectors),
+    )
+    assert plain(histogram).items() <= plain(score).items()
+    assert histogram.movers == score.movers == (3, 1, 2)
+
+
+def test_score_is_calibrated_by_windows_of_same_length():
+    baseline = build_baseline(overdispersion=api.Overdispersion(20, 1.5, 1.5 * np.eye(2)))
+    vectors = np.eye(CLUSTERS, dtype=np.float32)
+    for window_ms, is_calibrated in ((HOUR_MS, True), (2 * HOUR_MS, False), (None, False)):
+        score = api.score_vectors(baseline, vectors, window_ms=window_ms)
+        histogram = api.score_counts(baseline, np.ones(CLUSTERS, np.int64), window_ms=window_ms)
+        assert (score.calibrated, histogram.calibrated) == (is_calibrated, is_calibrated)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([1, 2, 3], r"int64 of shape \(3,\); give 4 integers"),
+        ([0.25, 0.25, 0.25, 0.25], r"float64 of shape \(4,\); give 4 integers"),
+        ([1, 2, -1, 4], "negative or all zero"),
+        ([0, 0, 0, 0], "negative or all zero"),
+    ],
+)
+def test_unusable_histogram_is_refused(counts, message):
+    with pytest.raises(api.InputError, match=message):
+        api.score_counts(build_baseline(), np.array(counts))
 
 
 @pytest.mark.parametrize("shape", [(0, CLUSTERS), (5, CLUSTERS + 1), (CLUSTERS,)])

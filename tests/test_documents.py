@@ -1,11 +1,15 @@
-"""The documents: relative links and anchors resolve, and pages keep their size limits."""
+"""The documents: links resolve, commands exist, and pages keep their size limits."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import click
 import pytest
+
+from driftgauge.cli import cli
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 200
@@ -29,6 +33,8 @@ SHORT = [document for document in DOCUMENTS if ROOT / "deploy" not in document.p
 FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 EXTERNAL = re.compile(r"[a-z]+:")
+# In inline or indented code, or a line with options in a fenced block.
+COMMAND = re.compile(r"(?:^ {4}|`|&& |^(?=.* --))(driftgauge|make) ([a-z][^`#|\n]*)", re.MULTILINE)
 
 
 def name_of(document: Path) -> str:
@@ -85,6 +91,44 @@ def test_lines_of_prose_are_at_most_120_columns(document: Path) -> None:
     assert [
         number for number, line in lines if len(line) > MAX_COLUMNS and not line.startswith(("|", "!["))
     ] == []
+
+
+def find_unknown(command: click.Command, words: list[str]) -> Iterator[str]:
+    """Yield the subcommand or the options that a command line names and the command does not have."""
+    if isinstance(command, click.Group):
+        name, *rest = words or [""]
+        if name in command.commands:
+            yield from find_unknown(command.commands[name], rest)
+        elif re.fullmatch("[a-z]+", name):
+            yield name
+        return
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    yield from (word for word in words if re.fullmatch("--[a-z-]+", word) and word not in known)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_commands_exist(document: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    unknown = []
+    for program, line in COMMAND.findall(document.read_text("utf-8")):
+        words = line.split()
+        if program == "driftgauge":
+            unknown += list(find_unknown(cli, words))
+        elif words[0] not in targets:
+            unknown.append(words[0])
+    assert unknown == []
+
+
+def test_unknown_commands_are_found() -> None:
+    assert list(find_unknown(cli, ["serve", "--rule", "all"])) == ["--rule"]
+    assert list(find_unknown(cli, ["kafka", "reshape"])) == ["reshape"]
+
+
+def test_scripts_of_evidence_and_bench_are_described() -> None:
+    scripts = re.findall(r"tests/bench/(\w+)\.py", (ROOT / "Makefile").read_text("utf-8"))
+    text = (ROOT / "tests" / "bench" / "README.md").read_text("utf-8")
+    assert scripts
+    assert [name for name in scripts if f"{name}.py" not in text and f"`make {name}`" not in text] == []
 
 
 def test_readme_is_at_most_200_lines() -> None:

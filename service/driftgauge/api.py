@@ -7,19 +7,33 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.baseline.artifact import load as load_baseline
 from driftgauge.baseline.artifact import save as save_baseline
-from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.segments import Members
+from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.config.stream import SmallestDrift
-from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.partition import Partition
+from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
-from driftgauge.core.windows.result import Score, Verdict, WindowResult
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.windows.result import (
+    HistogramScore,
+    Score,
+    SegmentResult,
+    Verdict,
+    VerdictMemory,
+    WindowResult,
+)
 from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.errors import DriftgaugeError, InputError
+from driftgauge.core.windows.window import Window
+from driftgauge.errors import BaselineError, ConfigError, DriftgaugeError, InputError
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.replay import Replay
@@ -27,20 +41,38 @@ from driftgauge.streams import load_streams, to_reference
 
 __all__ = [
     "Baseline",
+    "BaselineError",
+    "BaselineMetadata",
+    "Centroids",
+    "ConfigError",
     "DistanceMetric",
     "DriftgaugeError",
+    "HistogramScore",
+    "InputError",
+    "MeanShift",
+    "Members",
+    "Overdispersion",
     "ParsedEvent",
+    "Partition",
+    "Provenance",
     "Reason",
     "Rejection",
     "Replay",
     "Score",
+    "Segment",
+    "SegmentReference",
+    "SegmentResult",
+    "Traffic",
     "Verdict",
+    "VerdictMemory",
+    "Window",
     "WindowResult",
     "build_replay",
     "fit_baseline",
     "load_baseline",
     "parse_event",
     "save_baseline",
+    "score_counts",
     "score_vectors",
 ]
 
@@ -48,15 +80,51 @@ __all__ = [
 _LEVEL = 0.01
 
 
-def score_vectors(baseline: Baseline, vectors: NDArray[np.float32]) -> Score:
-    """Return the score of one window's vectors against a baseline, as the service computes it.
+def score_counts(
+    baseline: Baseline, counts: NDArray[np.integer], *, window_ms: int | None = None
+) -> HistogramScore:
+    """Return the divergence of one window's histogram from a baseline's, its noise floor and its p-value.
 
-    `calibrated` is False: the length of the window is not known. Few vectors make a score of little power;
-    the service asks for five per cluster.
+    The numbers are those of the service for a window with these counts. A histogram has no mean, so the
+    score lacks the mean shift and the combined p-value.
 
     Args:
         baseline: The baseline.
-        vectors: (n, d) float32, n at least 1.
+        counts: (k,) integers, the window's events of each cluster, in the order of the baseline's centroids.
+            The service scores windows of at least five events per cluster; fewer events have little power.
+        window_ms: The window's length in milliseconds. The score is `calibrated` where the baseline's
+            overdispersion was measured on windows of this length.
+
+    Raises:
+        InputError: The counts have another shape or type, are negative or all zero.
+    """
+    clusters = baseline.centroids.clusters
+    histogram = np.asarray(counts)
+    if histogram.shape != (clusters,) or not np.issubdtype(histogram.dtype, np.integer):
+        message = (
+            f"the counts are {histogram.dtype} of shape {histogram.shape}; give {clusters} integers, one for "
+            f"each cluster of the baseline"
+        )
+        raise InputError(message)
+    if (histogram < 0).any() or not histogram.any():
+        message = "the counts are negative or all zero; give the numbers of a window's events"
+        raise InputError(message)
+    scorer = _build_scorer(baseline, to_reference(baseline), window_ms)
+    return scorer.score_histogram(histogram.astype(np.int64))
+
+
+def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms: int | None = None) -> Score:
+    """Return the drift of one window's vectors from a baseline: divergence, mean shift and p-values.
+
+    The numbers are those of the service for a window with these vectors and without a warm-up. A verdict
+    also needs the windows before; see `build_replay`.
+
+    Args:
+        baseline: The baseline.
+        vectors: (n, d) float32, all vectors of the window, n at least 1. The service scores windows of at
+            least five events per cluster; fewer events have little power.
+        window_ms: The window's length in milliseconds. The score is `calibrated` where the baseline's
+            overdispersion was measured on windows of this length.
 
     Raises:
         InputError: The vectors have another shape, or a vector has no nearest centroid in float32.
@@ -80,6 +148,27 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32]) -> Score:
         outliers=reference.are_outliers(rows, clusters),
         coordinates=reference.projection.coordinates(rows),
     )
+    scorer = _build_scorer(baseline, reference, window_ms)
+    # One event is enough by the scorer's specification, so the score is never missing.
+    return cast("Score", scorer.score(Tally(values, reference.centroids.clusters)))
+
+
+def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Replay:
+    """Return the replay of recorded files by a configuration file, ready to run.
+
+    Args:
+        config: The YAML file.
+        environ: The variables that override the file, such as `os.environ`; None: no variables.
+
+    Raises:
+        ConfigError: Lists every problem of the configuration or of its baselines.
+    """
+    settings = load_settings(config, {} if environ is None else environ)
+    return Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
+
+
+def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | None) -> WindowScorer:
+    """Return the scorer of single windows against a baseline."""
     smallest = SmallestDrift()
     spec = StreamSpec(
         name=baseline.metadata.stream,
@@ -93,20 +182,5 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32]) -> Score:
         min_events=1,
         alarm=Alarm(_LEVEL, smallest.js_divergence, smallest.mean_shift),
     )
-    scorer = WindowScorer(spec, reference, reference.overdispersion, calibrated=False)
-    # One event is enough by this specification, so the score is never missing.
-    return cast("Score", scorer.score(Tally(values, reference.centroids.clusters)))
-
-
-def build_replay(config: Path, environ: Mapping[str, str]) -> Replay:
-    """Return the replay of recorded files by a configuration file, ready to run.
-
-    Args:
-        config: The YAML file.
-        environ: The variables that override the file, such as `os.environ`; {} for none.
-
-    Raises:
-        ConfigError: Lists every problem of the configuration or of its baselines.
-    """
-    settings = load_settings(config, environ)
-    return Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
+    is_calibrated = window_ms is not None and window_ms == reference.overdispersion_ms
+    return WindowScorer(spec, reference, reference.overdispersion, calibrated=is_calibrated)

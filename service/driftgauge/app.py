@@ -6,6 +6,8 @@ import threading
 from collections.abc import Collection
 from importlib.metadata import version
 
+from threadpoolctl import threadpool_limits
+
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
@@ -70,11 +72,13 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         service = Service(
             settings,
             [stream.spec for stream in streams],
-            build_decoder(streams, settings.allowed_lead),
+            build_decoder(streams, settings.allowed_lead, settings.inputs),
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,
         )
-        service.run(stopping)
+        # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
+        with threadpool_limits(limits=1, user_api="blas"):
+            service.run(stopping)
         _log.info("stopped")
     finally:
         server.stop()

@@ -12,7 +12,7 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import InputError
 from driftgauge.events.files import read_lines
-from driftgauge.events.records import Records
+from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import Reason
 from driftgauge.streams import ConfiguredStream, build_decoder
 
@@ -57,7 +57,7 @@ class Replay:
         if unsupported:
             message = f"not a file of events: {', '.join(unsupported)}; replay reads .jsonl and .jsonl.gz"
             raise InputError(message)
-        decoder = build_decoder(self._streams, self._lead_ms)
+        decoder = build_decoder(self._streams, self._lead_ms, {})
         driver = LocalDriver([stream.spec for stream in self._streams], _TOPIC, len(paths))
         # The log time stands still, so that no file is given up while another is read.
         log_ms = self._clock_ms()
@@ -69,15 +69,14 @@ class Replay:
                 first = positions.get(source, 0)
                 positions[source] = first + len(values)
                 records = Records(
-                    values=values,
+                    raw=[StoredRecord(value) for value in values],
                     partition=np.full(len(values), source, dtype=np.int32),
                     offset=np.arange(first, positions[source], dtype=np.int64),
                     credible_ms=np.full(len(values), now_ms, dtype=np.int64),
                 )
                 decoded = decoder.decode(records)
-                for batch in decoded.batches:
-                    overflowed = driver.count(batch, log_ms)
-                    self.rejected[batch.stream, Reason.NON_FINITE] += int(overflowed.sum())
+                refused = driver.count(decoded.batches, log_ms)
+                self.rejected.update((stream, Reason.NON_FINITE) for stream in refused.values())
                 self.rejected.update((rejection.stream, rejection.reason) for rejection in decoded.rejections)
                 yield from self._results(driver.commit(log_ms, positions))
         # One round publishes a limited number of windows.

@@ -1,16 +1,19 @@
 """Configured streams with their loaded baselines, as the core and the decoder need them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from driftgauge.baseline.artifact import Baseline, load
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
+from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.errors import BaselineError, ConfigError
-from driftgauge.events.decoder import BaselineContract, Decoder
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.rows import BaselineContract
 
 __all__ = ["ConfiguredStream", "build_decoder", "load_streams", "to_reference"]
 
@@ -59,12 +62,15 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
     return streams
 
 
-def build_decoder(streams: Iterable[ConfiguredStream], lead_ms: int) -> Decoder:
+def build_decoder(
+    streams: Iterable[ConfiguredStream], lead_ms: int, inputs: Mapping[str, InputSettings]
+) -> Decoder:
     """Return the decoder that checks each event against the baseline in force at its time.
 
     Args:
         streams: The streams.
         lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+        inputs: The settings of topics whose records are not in the service's own contract.
     """
     return Decoder(
         (
@@ -80,6 +86,7 @@ def build_decoder(streams: Iterable[ConfiguredStream], lead_ms: int) -> Decoder:
             for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
         ),
         lead_ms=lead_ms,
+        readers=build_readers(inputs),
     )
 
 

@@ -1,5 +1,7 @@
 """Reports and pictures of backtests."""
 
+from typing import Any
+
 import pytest
 
 from driftgauge.backtest.picture import draw
@@ -47,7 +49,8 @@ def test_json_has_verdicts_pages_and_evaluation():
     (found,) = as_json([build_timeline("oDo")], 2 * HOUR_MS)
     assert found["verdicts"] == {"ok": 2, "warning": 0, "drift": 1, "insufficient": 0, "incomplete": 0}
     assert found["pages"] == ["1970-01-01T01:00:00Z"]
-    assert found["outcome"]["false_pages"] == 1
+    outcome: Any = found["outcome"]
+    assert outcome["false_pages"] == 1
     assert found["segment"] is None
 
 

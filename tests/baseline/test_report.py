@@ -27,7 +27,7 @@ def test_describe_lists_facts(baseline: Baseline) -> None:
         f"{noise_floor(6, 1_000, 600):.4f} at 1,000 events",
         "training set no",
         "up to 30 events are at most 1/20 of the vectors counted",
-        "dependence not known",
+        "overdispersion not known",
         "(adjusted Rand index, 1 is the same clusters)",
         "note: The overdispersion is not known",
     ):
@@ -85,7 +85,7 @@ def test_json_holds_facts(baseline: Baseline) -> None:
     assert document["created"] == "2025-11-03T00:00:00Z"
     assert document["noise_floor"]["1000"] == pytest.approx(noise_floor(6, 1_000, 600))
     assert document["largest_window"] == 30
-    assert (document["dependence"], document["window_ms"], document["segments"]) == (None, None, [])
+    assert (document["overdispersion"], document["window_ms"], document["segments"]) == (None, None, [])
     assert document["training_set"] is False
     assert document["stability"] == baseline.metadata.stability
     assert document["notes"] == notes(baseline)
@@ -97,7 +97,7 @@ def test_json_holds_facts(baseline: Baseline) -> None:
 def test_json_holds_overdispersion_and_segments(full_baseline: Baseline) -> None:
     document = json.loads(json.dumps(as_json(full_baseline), allow_nan=False))
     assert document["window_ms"] == 3_600_000
-    assert document["dependence"] == {
+    assert document["overdispersion"] == {
         "windows": 40,
         "counts": 2.25,
         "means_largest": pytest.approx(3.1514, abs=1e-4),
@@ -109,9 +109,9 @@ def test_json_holds_overdispersion_and_segments(full_baseline: Baseline) -> None
     ]
     assert document["segments"][0]["count"] == full_baseline.segments[0].counts.sum()
     assert document["segments"][0]["js_divergence"] >= 0
-    assert document["segments"][0]["dependence"] == {
+    assert document["segments"][0]["overdispersion"] == {
         "windows": 25,
         "counts": 3.5,
         "means_largest": pytest.approx(2 * 3.1514, abs=1e-4),
     }
-    assert document["segments"][1]["dependence"] is None
+    assert document["segments"][1]["overdispersion"] is None

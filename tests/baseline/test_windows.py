@@ -13,7 +13,7 @@ from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
     Traffic,
-    measure_dependence,
+    measure_overdispersion,
     measure_segments,
     observe,
     report_ratio,
@@ -147,12 +147,12 @@ def measure_with_line(
     traffic: Traffic | None, windows: OverdispersionEstimator | None
 ) -> tuple[Overdispersion | None, str]:
     lines: list[str] = []
-    overdispersion = measure_dependence(traffic, windows, 6, lines.append)
+    overdispersion = measure_overdispersion(traffic, windows, 6, lines.append)
     assert len(lines) == 1
     return overdispersion, lines[0]
 
 
-def test_measure_dependence_reports_known_overdispersion() -> None:
+def test_measure_overdispersion_reports_known_overdispersion() -> None:
     numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
     overdispersion, line = measure_with_line(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
     assert overdispersion is not None
@@ -161,7 +161,7 @@ def test_measure_dependence_reports_known_overdispersion() -> None:
     )
 
 
-def test_measure_dependence_warns_with_reason_and_remedy() -> None:
+def test_measure_overdispersion_warns_with_reason_and_remedy() -> None:
     few = Traffic(np.repeat(np.arange(7), 10), HOUR_MS)
     uneven = Traffic(np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)), 60_000)
     share = 400 / len(uneven.numbers)

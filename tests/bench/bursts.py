@@ -1,17 +1,16 @@
-"""False alarms where related events come together: `python tests/bench/bursts.py`, about two minutes.
+"""False alarm rates under bursts of related events: `python tests/bench/bursts.py`, about two minutes.
 
-Events are CIFAR-10 embeddings of the test images, in bursts of 1, 2 or 5 images drawn from the same
-random class. A split halves the images. The centroids are fitted on one half, and from the other W
-windows are drawn, the baseline: its counts, moments and the overdispersion, for which each window is
-compared with the others. Then live windows are judged at a nominal 1 %, with that overdispersion and as if
-events were independent.
+Events are CIFAR-10 embeddings of the test images, in bursts of 1, 2 or 5 images of one random class. A split
+halves the images. Centroids are fitted on one half. The baseline is W windows from the other half: its
+counts, moments and overdispersion, for which each window is compared with the others. Live windows are
+tested at a nominal 1 %, with that overdispersion and as if events were independent.
 
-Two nulls. "same": live windows are drawn, with replacement, from the images that the baseline's were
-drawn from, so nothing differs but chance. "other": from the images that the centroids were fitted on. Those
-are another sample of 5,000 of the same population, and what the two halves differ by is drift: the
-larger the windows, the more of it is found.
+There are two nulls. "same": live windows are drawn, with replacement, from the same half as the baseline, so
+that all differences are random. "other": live windows are drawn from the half on which the centroids were
+fitted. It is another sample of 5,000 images, so the difference of the halves is drift, and larger windows
+detect more of it.
 
-The interval is of the mean over splits: 1.96 standard errors, clustered by split.
+The interval is 1.96 standard errors of the mean over splits, clustered by split.
 """
 
 import math
@@ -44,14 +43,14 @@ TESTS = ("JSD", "T2", "centroid", "combined")
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Some images: (N, d) float32 vectors, (N,) clusters, and the rows of each class."""
+    """Images: (N, d) float32 vectors, (N,) clusters, and the rows of each class."""
 
     vectors: NDArray[np.float32]
     clusters: NDArray[np.intp]
     classes: list[NDArray[np.intp]]
 
     def draw(self, random: np.random.Generator, windows: int, count: int, length: int) -> NDArray[np.intp]:
-        """Return the rows of windows of bursts, (windows, count)."""
+        """Return the rows of windows drawn in bursts, (windows, count)."""
         sizes = np.array([len(rows) for rows in self.classes])
         burst_class = np.repeat(random.integers(CLASSES, size=(windows, count // length)), length, axis=1)
         place = (random.random(burst_class.shape) * sizes[burst_class]).astype(int)
@@ -60,7 +59,7 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class BurstBaseline:
-    """What windows are compared with."""
+    """The baseline of windows drawn in bursts."""
 
     counts: NDArray[np.int64]
     found: Moments
@@ -89,10 +88,10 @@ def fit(images: LabelledImages, rows: NDArray[np.intp]) -> BurstBaseline:
     """Return the baseline of the windows of some rows, (W, n)."""
     flat = rows.ravel()
     found = moments(images.vectors, flat)
-    along = project(images.vectors, np.arange(len(images.vectors)), found)[flat]
+    coordinates = project(images.vectors, np.arange(len(images.vectors)), found)[flat]
     ids = images.clusters[flat]
     numbers = np.repeat(np.arange(len(rows)), rows.shape[1])
-    overdispersion = observe(numbers, ids, along / np.sqrt(found.variances), CLUSTERS).overdispersion()
+    overdispersion = observe(numbers, ids, coordinates / np.sqrt(found.variances), CLUSTERS).overdispersion()
     if overdispersion is None:
         sys.exit("too few windows")
     return BurstBaseline(np.bincount(ids, minlength=CLUSTERS).astype(np.int64), found, overdispersion)
@@ -109,12 +108,12 @@ def alarms(
     inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
     count_null = DivergenceNull(baseline.counts, inflation).at(count)
     mean_null = MeanShiftNull(np.diag(baseline.found.variances), int(baseline.counts.sum()), overdispersion)
-    along = project(images.vectors, np.arange(len(images.vectors)), baseline.found)
+    coordinates = project(images.vectors, np.arange(len(images.vectors)), baseline.found)
     p_values = []
     for window in rows:
         counts = np.bincount(images.clusters[window], minlength=CLUSTERS).astype(np.int64)
         divergence = min(math.fsum(js_contributions(counts, baseline.counts)), 1.0)
-        shift = mean_null.test(along[window].mean(axis=0), count)
+        shift = mean_null.test(coordinates[window].mean(axis=0), count)
         single = [count_null.p_value(divergence), shift.p_value, shift.centroid_p_value]
         p_values.append([*single, combine(single)])
     return (np.array(p_values) < LEVEL).mean(axis=0)
@@ -122,7 +121,7 @@ def alarms(
 
 def main() -> None:
     if not EMBEDDINGS.exists():
-        sys.exit(f"the embeddings are not there: {EMBEDDINGS}")
+        sys.exit(f"the CIFAR-10 embeddings are missing: {EMBEDDINGS}")
     start = time.perf_counter()
     with np.load(EMBEDDINGS) as data:
         vectors, labels = data["test"].astype(np.float32), data["test_label"]
@@ -131,7 +130,7 @@ def main() -> None:
         f"False alarms in % at {LEVEL:.0%}, {SPLITS} splits x {LIVE_WINDOWS} windows; phi, then with margin\n"
         f"{'burst':>5}{'n':>6}{'W':>5} {'null':6}{'phi':>6}{'with':>6}  "
         + "".join(f"{test:>14}" for test in TESTS)
-        + "   if taken for independent\n"
+        + "   if treated as independent\n"
     )
     for length in (1, 2, 5):
         for count, windows in ((200, 20), (200, 100), (1_000, 20), (1_000, 100)):

@@ -1,4 +1,4 @@
-"""What the core costs: `python tests/bench/core.py`, one BLAS thread, median of repeats."""
+"""CPU time of the core's steps: `python tests/bench/core.py`, one BLAS thread, median of repeats."""
 
 import statistics
 import sys
@@ -30,7 +30,7 @@ from driftgauge.core.spec import StreamSpec  # noqa: E402
 from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
 from driftgauge.core.windows.shard import ShardState  # noqa: E402
 
-EVENTS = 1_000  # the size of a usual poll
+EVENTS = 1_000  # a typical poll
 PARTITIONS = 6
 CLUSTERS = 20
 DIMENSION = 8
@@ -61,7 +61,7 @@ def assign(random: np.random.Generator, clusters: int, dimension: int) -> None:
     measure(title, lambda: centroids.assign(vectors), per=EVENTS, unit="event")
 
 
-def add(random: np.random.Generator, groups: int, title: str) -> None:
+def tally_events(random: np.random.Generator, groups: int, title: str) -> None:
     cluster = random.integers(CLUSTERS, size=EVENTS)
     group = np.sort(random.integers(groups, size=EVENTS))
     group = np.unique(group, return_inverse=True)[1]
@@ -76,20 +76,20 @@ def add(random: np.random.Generator, groups: int, title: str) -> None:
     measure(f"tally, {title}", step, per=EVENTS, unit="event")
 
 
-def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
-    """The road of a batch, by its parts and as a whole."""
+def count_batch(random: np.random.Generator, clusters: int, dimension: int) -> None:
+    """Measure the counting of a batch, by its steps and as a whole."""
     reference = build_random_reference(
         "counted", random, dimension=dimension, clusters=clusters, segments=SEGMENTS
     )
     batch = draw_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
     cluster = reference.centroids.assign(batch.vectors)
     size = f"k={clusters} d={dimension} r={reference.components}"
-    project, radii = reference.projection.coordinates, reference.are_outliers
+    project, outliers = reference.projection.coordinates, reference.are_outliers
     measure(f"project, {size}", lambda: project(batch.vectors), per=EVENTS, unit="event")
-    measure(f"novelty, {size}", lambda: radii(batch.vectors, cluster), per=EVENTS, unit="event")
+    measure(f"novelty, {size}", lambda: outliers(batch.vectors, cluster), per=EVENTS, unit="event")
     names = [f"5f0c7d1e-{number:08x}" for number in range(EVENTS)]
     countries = [{"country": f"c{number}"} for number in random.integers(2 * SEGMENTS, size=EVENTS)]
-    for title, keys, its in (
+    for title, keys, variant in (
         ("", (), batch),
         (", names", (), replace(batch, event_ids=names)),
         (
@@ -101,14 +101,14 @@ def count(random: np.random.Generator, clusters: int, dimension: int) -> None:
         spec = build_hourly("counted", reference, segment_keys=keys)
         accumulator = Accumulator("counted", reference, spec.scheme(reference))
 
-        def step(accumulator: Accumulator = accumulator, its: EventBatch = its) -> None:
-            accumulator.add(its)
+        def step(accumulator: Accumulator = accumulator, variant: EventBatch = variant) -> None:
+            accumulator.add(variant, accumulator.assign(variant))
 
         measure(f"count with assignment, {size}{title}", step, per=EVENTS, unit="event")
 
 
-def judge(random: np.random.Generator, clusters: int) -> None:
-    """What a closed window costs: with the first the judge is made, and each has a count of its own."""
+def score_window(random: np.random.Generator, clusters: int) -> None:
+    """Measure scoring a closed window; the first call creates the scorer; each window has its own count."""
     shares = random.dirichlet(np.full(clusters, 3.0))
     reference = build_random_reference("judged", random, dimension=128, clusters=clusters, segments=SEGMENTS)
     parts = [
@@ -124,23 +124,23 @@ def judge(random: np.random.Generator, clusters: int) -> None:
     for keys in ((), ("country",)):
         spec = build_hourly("judged", reference, segment_keys=keys)
         names = [(part.key, part.value) for part in reference.segments_by(keys)]
-        here: WindowScorer | None = None
+        scorer: WindowScorer | None = None
         seconds = []
         for count in random.integers(2_000, 20_000, REPEATS).tolist():
             whole, segments = draw(count), {name: draw(count // SEGMENTS) for name in names}
             start = time.perf_counter()
-            here = here or WindowScorer(spec, reference, None, calibrated=False)
-            here.score(whole)
-            here.judge_segments(segments, {})
+            scorer = scorer or WindowScorer(spec, reference, None, calibrated=False)
+            scorer.score(whole)
+            scorer.judge_segments(segments, {})
             seconds.append(time.perf_counter() - start)
         title = f"judge, k={clusters} r={reference.components}, {len(names)} segments"
         say(f"{title}: the first window", seconds[0], "window")
         say(f"{title}: all others", statistics.median(seconds[1:]), "window")
-        say(f"{title}: one of twenty takes more than", np.quantile(seconds[1:], 0.95), "window")
+        say(f"{title}: 95th percentile", np.quantile(seconds[1:], 0.95), "window")
 
 
-class CoreGroup:
-    """Streams by the hour and the day, counted by one producer on all partitions, in one shard."""
+class CountedStreams:
+    """Streams with hourly and daily windows, counted by one producer on all partitions, in one shard."""
 
     def __init__(self, random: np.random.Generator, streams: int, partitions: int, lateness_ms: int) -> None:
         self._random = random
@@ -154,15 +154,15 @@ class CoreGroup:
         self._baseline = reference.key
 
     def count(self, events: int, span_ms: int, streams: int | None = None) -> None:
-        """Count as many events of each stream, spread over the end of the day and all partitions."""
+        """Count events of each stream, spread over the last `span_ms` of the day and all partitions."""
         for name in self._names[:streams]:
             batch = draw_batch(
                 self._random, name, events, DIMENSION, span_ms, len(self._partitions), self._baseline
             )
-            self._counter.count(batch, self.now_ms)
+            self._counter.count([batch], self.now_ms)
 
     def commit(self) -> list[Part]:
-        """Return the parts of a commit with what was counted."""
+        """Return the parts of a commit of the counted events."""
         delta = self._counter.take(self._partitions, 1).get(0, ShardDelta())
         progress = [
             PartitionProgress(
@@ -188,7 +188,7 @@ class CoreGroup:
             self.state.apply(self.state.position.offset, self.now_ms, part)
 
     def step(self) -> None:
-        """Apply a commit, close what is due, and say what the changelog is to hold."""
+        """Apply a commit, close due windows, and drain the changelog records."""
         self.apply(self.commit())
         self.state.close_windows()
         list(self.state.drain_changes("bench"))
@@ -203,7 +203,7 @@ def draw_batch(
     partitions: int = PARTITIONS,
     baseline: str = "",
 ) -> EventBatch:
-    """Events of the end of Monday, spread over all partitions."""
+    """Return events of the last `span_ms` of Monday, spread over all partitions."""
     number = np.arange(events, dtype=np.int64)
     time_ms = MONDAY_MS + DAY_MS - span_ms + np.linspace(0, span_ms - 1, events).astype(np.int64)
     vectors = random.standard_normal((events, dimension), np.float32)
@@ -218,9 +218,9 @@ def build_hourly(
     return build_spec(name, reference=reference, **{**DEFAULTS, **changes})
 
 
-def apply(random: np.random.Generator, streams: int) -> None:
-    """What a commit costs a shard that has a pane of each of so many streams."""
-    group = CoreGroup(random, streams, PARTITIONS, 10 * MINUTE_MS)
+def apply_commit(random: np.random.Generator, streams: int) -> None:
+    """Measure applying a commit to a shard with one pane of each stream."""
+    group = CountedStreams(random, streams, PARTITIONS, 10 * MINUTE_MS)
     seconds = []
     for _ in range(REPEATS):
         group.count(PARTITIONS, MINUTE_MS)
@@ -233,25 +233,25 @@ def apply(random: np.random.Generator, streams: int) -> None:
     say(f"apply a commit, a pane of {streams} streams", statistics.median(seconds), "commit")
 
 
-def rounds(random: np.random.Generator, streams: int, partitions: int) -> None:
-    """What a closing round costs, with and without events of the streams."""
-    group = CoreGroup(random, streams, partitions, 10 * MINUTE_MS)
+def closing_round(random: np.random.Generator, streams: int, partitions: int) -> None:
+    """Measure a closing round, with and without events of the streams."""
+    group = CountedStreams(random, streams, partitions, 10 * MINUTE_MS)
     group.count(partitions, DAY_MS)
-    # Longer than idle_timeout, so that nothing is left to happen.
+    # Longer than idle_timeout, so that all due windows are closed.
     for _ in range(80):
         group.now_ms += SECOND_MS
         group.step()
-    for speaking, title in ((0, "none speaks"), (streams, "all speak")):
+    for active, title in ((0, "without events"), (streams, "with events")):
         close, write = [], []
         for _ in range(20):
             group.now_ms += SECOND_MS
-            group.count(partitions, MINUTE_MS, speaking)
+            group.count(partitions, MINUTE_MS, active)
             group.apply(group.commit())
-            begun = time.perf_counter()
+            started = time.perf_counter()
             group.state.close_windows()
             closed = time.perf_counter()
             list(group.state.drain_changes("bench"))
-            close.append(closed - begun)
+            close.append(closed - started)
             write.append(time.perf_counter() - closed)
         name = f"{streams} streams, {partitions} partitions, {title}"
         say(f"closing round, {name}", statistics.median(close), "round")
@@ -263,15 +263,15 @@ def main() -> None:
     with threadpool_limits(1):
         assign(random, 20, 128)
         assign(random, 64, 512)
-        add(random, 1, "live: one pane")
-        add(random, 24, "catching up: 24 panes")
-        count(random, 20, 128)
-        count(random, 64, 512)
+        tally_events(random, 1, "live: one pane")
+        tally_events(random, 24, "catching up: 24 panes")
+        count_batch(random, 20, 128)
+        count_batch(random, 64, 512)
         for clusters in (2, 3, 5, 20, 50, 300):
-            judge(random, clusters)
-        apply(random, 16)
-        rounds(random, 1_000, 12)
-        rounds(random, 16, 500)
+            score_window(random, clusters)
+        apply_commit(random, 16)
+        closing_round(random, 1_000, 12)
+        closing_round(random, 16, 500)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the decoder costs per event: `python tests/bench/decoder.py`, one process, median of repeats."""
+"""CPU time of decoding an event: `python tests/bench/decoder.py`, one process, median of repeats."""
 
 import base64
 import statistics
@@ -10,10 +10,11 @@ import numpy as np
 import orjson
 
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.decoder import BaselineContract, Decoder
-from driftgauge.events.records import Records
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rows import BaselineContract
 
-EVENTS = 1_000  # the size of a usual poll
+EVENTS = 1_000  # a typical poll
 REPEATS = 15
 NOON_MS = 1_762_171_200_000
 
@@ -39,7 +40,7 @@ def as_base64(vector: np.ndarray) -> dict:
 def measure(title: str, decoder: Decoder, values: list[bytes], *, accepted: bool) -> None:
     rows = len(values)
     records = Records(
-        values=values,
+        raw=[StoredRecord(value) for value in values],
         partition=np.zeros(rows, np.int32),
         offset=np.arange(rows, dtype=np.int64),
         credible_ms=np.full(rows, NOON_MS + rows, np.int64),

@@ -1,12 +1,10 @@
-"""How often windows without drift alarm: `python tests/bench/false_alarms.py`, 15 minutes of one core.
+"""False alarms of the divergence test: `python tests/bench/false_alarms.py`, 15 minutes of one core.
 
-For each setting it draws baselines: true shares from Dirichlet(3), the shares of real clusters, which
-k-means found on one half of the CIFAR-10 training images' embeddings, among the other half, very uneven
-shares from Dirichlet(1/2), equal ones, shares that fill a few of the clusters, as a segment's do, or those
-of Zipf's law; a baseline's histogram from these. The p-value of the divergence
-is inverted once for each baseline, then windows of the same true shares are drawn and counted that diverge
-as much. The interval of the mean rate has the baselines as its clusters: their rates are independent, their
-windows share a baseline.
+For each setting it draws baselines. Their true shares come from Dirichlet(3), Dirichlet(1/2), equal shares,
+Dirichlet(3) in a few of the clusters (as in a segment), Zipf's law, or k-means clusters of one half of the
+CIFAR-10 training images' embeddings, counted on the other half. The p-value of the divergence is inverted
+once for each baseline, then windows of the same true shares are drawn and those above the threshold counted.
+The interval of the mean rate is clustered by baseline: the windows of a baseline are not independent.
 """
 
 import math
@@ -28,17 +26,17 @@ from driftgauge.core.statistics.divergence_null import DivergenceDistribution, D
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 
 CLUSTERS = (5, 20, 50)
-FILLED = (5, 10)  # of the most clusters, where shares fill a few
+FILLED = (5, 10)  # clusters with events, of the greatest number of clusters
 MANY_CLUSTERS = 300  # for Zipf's law
 COUNTS = (100, 500, 2_000)
-RATIOS = (10, 50)  # the baseline's events to the window's
+RATIOS = (10, 50)  # baseline events per window event
 
 BASELINES = 200
 WINDOWS = 5_000  # of each baseline
 WORST = BASELINES // 20
 
 NOMINAL = 0.01
-BUDGET = 1 / 8_766  # a page a year on one hourly stream
+BUDGET = 1 / 8_766  # one page a year on one hourly stream
 CONFIDENCE = 0.99
 
 
@@ -88,23 +86,23 @@ def alarm_rates(draw: Draw, clusters: int, count: int, ratio: int) -> NDArray[np
 
 
 def dirichlet(clusters: int, concentration: float) -> Draw:
-    """Shares as they may be."""
+    """Draw shares from a symmetric Dirichlet distribution."""
     return lambda random: random.dirichlet(np.full(clusters, concentration))
 
 
-def few(clusters: int, filled: int) -> Draw:
-    """Shares as they may be in some of the clusters, and none in the others."""
+def few_filled(clusters: int, filled: int) -> Draw:
+    """Draw shares from Dirichlet(3) in some of the clusters; the others are empty."""
     return lambda random: np.append(random.dirichlet(np.full(filled, 3.0)), np.zeros(clusters - filled))
 
 
 def zipf(clusters: int) -> Draw:
-    """The shares of words: one over their rank, always the same."""
+    """Return fixed shares by Zipf's law: one over the rank."""
     shares = 1 / np.arange(1, clusters + 1)
     return lambda _: shares / shares.sum()
 
 
 def real(vectors: NDArray[np.float32], clusters: int) -> Draw:
-    """Shares as k-means makes them on real vectors, always the same."""
+    """Return fixed shares of k-means clusters of real vectors."""
     fitted, counted = np.split(np.random.default_rng(clusters).permutation(vectors), 2)
     centroids = find_centroids(fitted, clusters, DistanceMetric.EUCLIDEAN, 0, lambda _: None)
     counts = np.bincount(centroids.assign(counted), minlength=clusters)
@@ -114,11 +112,11 @@ def real(vectors: NDArray[np.float32], clusters: int) -> Draw:
 def describe(rates: NDArray[np.float64], level: float, unit: float) -> str:
     """Return the mean rate, its interval, whether the level is in it, and the rate of the worst baselines."""
     mean = rates.mean()
-    half = ndtri((1 + CONFIDENCE) / 2) * rates.std(ddof=1) / math.sqrt(len(rates))
-    verdict = "yes" if abs(mean - level) <= half else "low" if mean < level else "HIGH"
+    margin = ndtri((1 + CONFIDENCE) / 2) * rates.std(ddof=1) / math.sqrt(len(rates))
+    in_interval = "yes" if abs(mean - level) <= margin else "low" if mean < level else "HIGH"
     worst = np.sort(rates)[-WORST:].mean()
     return (
-        f"{mean / unit:5.2f} [{(mean - half) / unit:5.2f}, {(mean + half) / unit:5.2f}] {verdict:>4} "
+        f"{mean / unit:5.2f} [{(mean - margin) / unit:5.2f}, {(mean + margin) / unit:5.2f}] {in_interval:>4} "
         f"{worst / unit:6.2f}"
     )
 
@@ -137,7 +135,7 @@ def main() -> None:
         ("shares from Dirichlet(1/2)", lambda clusters: dirichlet(clusters, 0.5), CLUSTERS),
         ("equal shares", lambda clusters: lambda _: np.full(clusters, 1 / clusters), CLUSTERS),
         *(
-            (f"shares from Dirichlet(3) of {filled} clusters", partial(few, filled=filled), (most,))
+            (f"shares from Dirichlet(3) of {filled} clusters", partial(few_filled, filled=filled), (most,))
             for filled in FILLED
         ),
         ("shares of Zipf's law", zipf, (most, MANY_CLUSTERS)),

@@ -1,8 +1,8 @@
-"""From an event to the gauge that it decides, at half load: `python tests/bench/latency.py`, two minutes.
+"""Latency from an event to its window's gauge, at half load: `python tests/bench/latency.py`, two minutes.
 
-One replica in both roles on a real broker first reads a backlog as fast as it can. Then events happen at half
-of that rate, in real time, and each window's gauge is awaited. The event that closes a window is the first
-whose time is its end and the allowed disorder, so the delay is what comes after that moment.
+One replica in both roles on a real broker reads a backlog at full speed. Then events arrive in real time at
+half of that rate, and each window's gauge is awaited. A window can close once an event's time passes its
+end and the allowed disorder; the latency is measured from that time.
 """
 
 import sys
@@ -30,9 +30,9 @@ DIMENSION = 128
 PARTITIONS = 6
 BACKLOG = 200_000
 WINDOW_S, DISORDER_S = 5, 2
-FOR_S = 90
-SLICE_S = 0.01
-# Two commit intervals, and the time of the requests.
+MEASURED_S = 90
+TICK_S = 0.01
+# Two commit intervals and the requests.
 LIMIT_S = 3.0
 END = "driftgauge_window_end_timestamp_seconds"
 
@@ -46,10 +46,10 @@ http: {{port: 0}}
 
 
 class LiveSource:
-    """Publishes events that happen when they are sent."""
+    """Publishes events whose event time is the send time."""
 
     def __init__(self, bootstrap: str) -> None:
-        # As many as a fit needs, so that no cluster is empty in the half that it holds out.
+        # Enough vectors that no cluster is empty in the half that the fit holds out.
         self.vectors = np.random.default_rng(0).normal(size=(20_000, DIMENSION)).astype(np.float32)
         self._tails = [
             b',"embedding":' + orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY) + b"}"
@@ -59,14 +59,14 @@ class LiveSource:
         self.sent = 0
 
     def send(self, number: int) -> None:
-        """Send so many events of now; fewer where the client's queue is full."""
+        """Send `number` events, or fewer if the client's queue is full."""
         head = b'{"stream":"bench","timestamp":%d' % (time.time_ns() // 1_000_000)
         for _ in range(number):
             tail = self._tails[self.sent % len(self._tails)]
             try:
                 self._producer.produce(TOPIC, head + tail, partition=self.sent % PARTITIONS)
             except BufferError:
-                # Late then, and the check of the rate says so.
+                # The check of the rate at the end detects missing events.
                 return
             self.sent += 1
             if self.sent % 1_000 == 0:
@@ -78,11 +78,11 @@ class LiveSource:
             self._producer.flush(30)
             number -= 10_000
 
-    def keep(self, rate: float, done: threading.Event) -> None:
-        """Send so many a second until it is done."""
-        began_s, sent = time.monotonic(), 0
-        while not done.wait(SLICE_S):
-            due = round((time.monotonic() - began_s) * rate)
+    def send_at(self, rate: float, done: threading.Event) -> None:
+        """Send `rate` events a second until `done` is set."""
+        started_s, sent = time.monotonic(), 0
+        while not done.wait(TICK_S):
+            due = round((time.monotonic() - started_s) * rate)
             self.send(due - sent)
             sent = due
 
@@ -108,45 +108,45 @@ def main() -> None:
             rate = read_backlog(service)
             sys.stdout.write(f"backlog: {rate:,.0f} events/s; half of that from now on\n")
             done = threading.Event()
-            sending = threading.Thread(target=source.keep, args=(rate / 2, done))
-            began_s, before = time.monotonic(), source.sent
+            sending = threading.Thread(target=source.send_at, args=(rate / 2, done))
+            started_s, before = time.monotonic(), source.sent
             sending.start()
             try:
-                delays = sorted(watch(service))
+                latencies = sorted(measure_latencies(service))
             finally:
                 done.set()
                 sending.join()
-            sent = (source.sent - before) / (time.monotonic() - began_s)
-            first, middle, last = delays[0], delays[len(delays) // 2], delays[-1]
+            sent = (source.sent - before) / (time.monotonic() - started_s)
+            first, middle, last = latencies[0], latencies[len(latencies) // 2], latencies[-1]
             sys.stdout.write(
-                f"{sent:,.0f} events/s sent; {len(delays)} windows, after end and disorder: "
+                f"{sent:,.0f} events/s sent; {len(latencies)} windows, after end and disorder: "
                 f"{first:.2f} s the first, {middle:.2f} s half of them, {last:.2f} s the last\n"
             )
-            if sent < 0.95 * rate / 2 or len(delays) < FOR_S / WINDOW_S / 2 or last > LIMIT_S:
-                sys.exit(f"too few were sent or shown, or a gauge came later than {LIMIT_S:g} s")
+            if sent < 0.95 * rate / 2 or len(latencies) < MEASURED_S / WINDOW_S / 2 or last > LIMIT_S:
+                sys.exit(f"too few events or windows, or a latency over {LIMIT_S:g} s")
 
 
 def read_backlog(service: ReplicaProcess) -> float:
-    """Return events a second, from the assignment to the last."""
+    """Return the events counted a second, from the assignment to the last event."""
     service.wait_for("the partitions to be assigned", lambda: service.assigned_partitions() == PARTITIONS)
-    began_s = time.monotonic()
+    started_s = time.monotonic()
     service.wait_for("the backlog to be counted", lambda: service.counted() == BACKLOG, within_s=120)
-    return BACKLOG / (time.monotonic() - began_s)
+    return BACKLOG / (time.monotonic() - started_s)
 
 
-def watch(service: ReplicaProcess) -> list[float]:
-    """Return how long after its end and the disorder each window was shown, in seconds."""
-    delays: list[float] = []
-    last_s, until_s = 0.0, time.time() + FOR_S
+def measure_latencies(service: ReplicaProcess) -> list[float]:
+    """Return each window's latency, in seconds after its end and the allowed disorder."""
+    latencies: list[float] = []
+    last_s, until_s = 0.0, time.time() + MEASURED_S
     while time.time() < until_s:
         shown = {value for (name, _), value in service.scrape().samples.items() if name == END}
         end_s = max(shown, default=0.0)
-        # The first ones still hold the backlog.
-        if end_s > last_s and time.time() > until_s - FOR_S + 3 * WINDOW_S:
-            delays.append(time.time() - end_s - DISORDER_S)
+        # The first windows still hold events of the backlog.
+        if end_s > last_s and time.time() > until_s - MEASURED_S + 3 * WINDOW_S:
+            latencies.append(time.time() - end_s - DISORDER_S)
         last_s = max(last_s, end_s)
         time.sleep(0.02)
-    return delays
+    return latencies
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Simulated over nominal false alarm rates of windows without drift: `python tests/bench/nulls.py`.
+"""Simulated over nominal false alarm rates without drift: `python tests/bench/nulls.py`.
 
-Plain simulation with millions of windows; the standard error in brackets. Above 1 they alarm too often.
+Plain simulation of millions of windows; standard errors in brackets. Above 1 there are too many alarms.
 """
 
 import math
@@ -21,11 +21,11 @@ from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E
 WINDOWS, BATCHES = 200_000, 20
 SUM_LEVELS = (0.3, 1e-2, 1e-4)
 DIVERGENCE_LEVELS = (1e-2, 1e-3)
-# Clusters, events of the baseline, events of the window: few clusters, where the tail is hardest to add up.
+# Clusters, baseline events, window events: few clusters, where the tail is hardest to sum.
 DIVERGENCES = ((5, 5_000, 1_000), (5, 5_000, 100), (2, 1_000, 112))
 
 
-def of_sums() -> Iterator[tuple[str, float, float]]:
+def sum_rates() -> Iterator[tuple[str, float, float]]:
     """Yield the rate at which each weighted sum exceeds its quantile: name, level, rate."""
     for name, spectrum in SPECTRA.items():
         weights = np.array(spectrum)
@@ -40,8 +40,8 @@ def of_sums() -> Iterator[tuple[str, float, float]]:
                 yield f"sum of squares, {name}, {degrees:g} degrees", level, rate
 
 
-def of_divergences() -> Iterator[tuple[str, float, float]]:
-    """Yield the rate of significant divergences of each setting and level: name, level, rate."""
+def divergence_rates() -> Iterator[tuple[str, float, float]]:
+    """Yield the rate of significant divergences by setting and level: name, level, rate."""
     for clusters, baseline_count, count in DIVERGENCES:
         baseline_counts = draw_baseline(clusters, baseline_count)
         null = DivergenceNull(baseline_counts, 1.0).at(count)
@@ -61,7 +61,7 @@ def of_divergences() -> Iterator[tuple[str, float, float]]:
 
 def main() -> None:
     start_s = time.perf_counter()
-    for rates, windows in ((of_sums(), WINDOWS * BATCHES), (of_divergences(), WINDOWS * BATCHES // 2)):
+    for rates, windows in ((sum_rates(), WINDOWS * BATCHES), (divergence_rates(), WINDOWS * BATCHES // 2)):
         for name, level, rate in rates:
             error = math.sqrt(level * (1 - level) / windows) / level
             sys.stdout.write(f"{name:<50}{level:>8.0e}{rate / level:>8.3f} ({error:.3f})\n")

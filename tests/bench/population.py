@@ -1,4 +1,4 @@
-"""The population that the verdict's measurements draw windows from, its baselines and stream."""
+"""The population of the verdict measurements: windows, baselines and the stream's configuration."""
 
 import sys
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(frozen=True)
-class World:
-    """Vectors to draw from, and the centroids that they are assigned to.
+class Population:
+    """Vectors to draw from, and their centroids.
 
     Attributes:
-        vectors: (N, d) float32, by class.
-        clusters: (N,), the cluster of each.
+        vectors: (N, d) float32, sorted by class.
+        clusters: (N,), the cluster of each vector.
         centroids: The centroids.
     """
 

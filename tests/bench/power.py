@@ -1,22 +1,21 @@
-"""Power on real embeddings, paired with MMD: `python tests/bench/power.py`, about four minutes.
+"""Power on real embeddings, compared with MMD: `python tests/bench/power.py`, about four minutes.
 
-Events are CIFAR-10 embeddings of the test images. A split halves the images: from one half the baseline
-is fitted as the service does it (20 clusters on half of it, counts and 32 components on the rest) and
-1,000 references for MMD are taken. Windows are drawn from the other half, without replacement within
-a window. MMD has the RBF kernel with the median distance of the references as bandwidth, and keeps raw
-vectors.
+Events are CIFAR-10 embeddings of the test images. A split halves the images. On one half the baseline is
+fitted as the service does (20 clusters on half of it, counts and 32 components on the rest), and 1,000
+references for MMD are taken. Windows are drawn from the other half, without replacement within a window. MMD
+has the RBF kernel with the median distance of the references as bandwidth, and keeps raw vectors.
 
-Corruptions: each statistic's threshold is its 99 % quantile on clean windows of the same half, so that what
-the halves differ by counts for none of them, and all have the same false alarms. "p < .01" is the combined
-p-value as it is, without clean windows to set a threshold by; its rate on clean windows holds, beside
-chance, what the two halves differ by. The same windows are judged by all.
+Corruptions: each statistic's threshold is its 99 % quantile on clean windows of the same half, so that all
+statistics have the same false alarm rate and the difference of the halves adds no power. "p < .01" is the
+combined p-value without such a threshold; its rate on clean windows includes the difference of the halves.
+All statistics test the same windows.
 
-Change of mix: a class comes twice as often, or not at all, in windows drawn with replacement. It is
-found by p-values below .01. "foremost" is how often, where the combined p-value is, the foremost mover
-is a cluster most of whose events in the baseline are of that class, and moved the right way; "in three",
-how often one of the three foremost does.
+Change of mix: one class has double weight, or none, in windows drawn with replacement. It is found if a
+p-value is below .01. "foremost" is the share of windows found by the combined p-value in which the first
+mover is a cluster dominated by that class and moved in the right direction; "in three", the share in which
+one of the first three movers is.
 
-Intervals are of the mean over splits, 95 % by Student's t.
+Intervals are 95 % by Student's t, of the mean over splits.
 """
 
 import math
@@ -84,18 +83,18 @@ class Detectors:
     def p_values(self, vectors: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
         """Return the p-values of windows by each of `TESTS`, (windows, 4)."""
         ids = self.centroids.assign(vectors)
-        along = (vectors - self._mean) @ self._components.T
+        coordinates = (vectors - self._mean) @ self._components.T
         count, found = rows.shape[1], []
         for window in rows:
             counts = np.bincount(ids[window], minlength=CLUSTERS).astype(np.int64)
             divergence = min(math.fsum(js_contributions(counts, self.counts)), 1.0)
-            shift = self._mean_null.test(along[window].mean(axis=0), count)
+            shift = self._mean_null.test(coordinates[window].mean(axis=0), count)
             single = [self._count_null.at(count).p_value(divergence), shift.p_value, shift.centroid_p_value]
             found.append([*single, combine(single)])
         return np.array(found)
 
     def mmd(self, vectors: NDArray[np.float32], windows: list[Rows]) -> list[NDArray[np.float64]]:
-        """Return the squared MMD of the windows, but for what is the same for all of one count."""
+        """Return the squared MMD of the windows, up to a constant for each count."""
         to_references = self._kernel(vectors, self._references).mean(axis=1)
         among = self._kernel(vectors, vectors)
         found = []
@@ -106,7 +105,7 @@ class Detectors:
         return found
 
     def movers(self, vectors: NDArray[np.float32], rows: Rows) -> NDArray[np.intp]:
-        """Return the class of each of the foremost movers, (windows, 3); -1 - class where it shrank."""
+        """Return the dominant class of the first three movers, (windows, 3); -1 - class if it shrank."""
         ids, found = self.centroids.assign(vectors), []
         for window in rows:
             counts = np.bincount(ids[window], minlength=CLUSTERS).astype(np.int64)
@@ -133,7 +132,7 @@ class Split:
 
 
 def draw(random: np.random.Generator, windows: int, count: int, available: int) -> Rows:
-    """Return windows of different rows each."""
+    """Return the rows of windows, without replacement within a window."""
     return random.random((windows, available)).argpartition(count, axis=1)[:, :count]
 
 
@@ -164,27 +163,25 @@ def corruptions(data: dict[str, NDArray[np.float32]], splits: list[Split]) -> No
                         (p_values[:, -1] < LEVEL).mean(),
                     ]
                 )
-    tell(f"Found at {LEVEL:.0%} false alarms on clean windows, {SPLITS} splits x {WINDOWS} windows")
-    tell(
+    say(f"Found at {LEVEL:.0%} false alarms on clean windows, {SPLITS} splits x {WINDOWS} windows")
+    say(
         f"{'':15}{'n':>6}"
         + "".join(f"{name:>10}" for name in (*TESTS, "MMD"))
         + f"{'combined - MMD':>20}{'p < .01':>16}"
     )
     for (name, count), found in rates.items():
         table = np.array(found)
-        difference, as_it_is = interval(table[:, 3] - table[:, 4]), interval(table[:, 5])
-        tell(
+        difference, untuned = interval(table[:, 3] - table[:, 4]), interval(table[:, 5])
+        say(
             f"{name:15}{count:6,}"
             + "".join(f"{rate:10.2f}" for rate in table[:, :5].mean(axis=0))
-            + f"{difference:>20}{as_it_is:>16}"
+            + f"{difference:>20}{untuned:>16}"
         )
 
 
 def mixes(data: dict[str, NDArray[np.float32]], labels: NDArray[np.uint8], splits: list[Split]) -> None:
-    tell(
-        f"\nOne class comes twice as often, or not at all: {SPLITS} splits x {CLASSES} classes, found at .01"
-    )
-    tell(f"{'':10}{'n':>6}" + "".join(f"{name:>16}" for name in (*TESTS, "foremost", "in three")))
+    say(f"\nOne class has double weight, or none: {SPLITS} splits x {CLASSES} classes, found at .01")
+    say(f"{'':10}{'n':>6}" + "".join(f"{name:>16}" for name in (*TESTS, "foremost", "in three")))
     for change, factor in (("doubled", 2.0), ("removed", 0.0)):
         for count in COUNTS:
             table = []
@@ -204,7 +201,7 @@ def mixes(data: dict[str, NDArray[np.float32]], labels: NDArray[np.uint8], split
                     [*np.concatenate(found).mean(axis=0), is_named[:, 0].mean(), is_named.any(axis=1).mean()]
                 )
             cells = "".join(f"{interval(column):>16}" for column in np.array(table).T)
-            tell(f"{change:10}{count:6,}{cells}")
+            say(f"{change:10}{count:6,}{cells}")
 
 
 def interval(values: NDArray[np.float64]) -> str:
@@ -213,25 +210,25 @@ def interval(values: NDArray[np.float64]) -> str:
     return f"{values.mean():.3f} +-{width:.3f}"
 
 
-def tell(line: str) -> None:
+def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
     if not EMBEDDINGS.exists():
-        sys.exit(f"the embeddings are not there: {EMBEDDINGS}")
+        sys.exit(f"the CIFAR-10 embeddings are missing: {EMBEDDINGS}")
     start = time.perf_counter()
     with np.load(EMBEDDINGS) as file:
         data = {name: file[name].astype(np.float32) for name in ("test", *CORRUPTIONS)}
         labels = file["test_label"]
     splits = []
     for number in range(SPLITS):
-        mine, live = np.split(np.random.default_rng([number, 0]).permutation(len(labels)), 2)
-        splits.append(Split(number, Detectors(data["test"][mine], labels[mine], number), live))
+        fitted, live = np.split(np.random.default_rng([number, 0]).permutation(len(labels)), 2)
+        splits.append(Split(number, Detectors(data["test"][fitted], labels[fitted], number), live))
     corruptions(data, splits)
     mixes(data, labels, splits)
-    tell(f"{time.perf_counter() - start:.0f} s")
+    say(f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

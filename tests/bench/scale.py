@@ -1,8 +1,8 @@
-"""What one replica costs, and how that falls with the number of replicas: `python tests/bench/scale.py`.
+"""Cost of one replica by the number of replicas: `python tests/bench/scale.py`.
 
-One replica of each role is simulated without a broker, by the service's own code, and all that it reads and
-writes is counted. Events are few, for the cost besides them is asked for; what they take is shown apart. At
-last real replicas and a real broker do a smaller setting, and the simulation of it is compared with them.
+It simulates one replica of each role without a broker, with the service's own code, and records all its reads
+and writes. There are few events, because the fixed cost is served; their cost is shown separately. Finally
+real replicas on a real broker run a smaller setting, which is compared with its simulation.
 """
 
 import argparse
@@ -36,37 +36,39 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def say_table(found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:
-    """Say every figure, and the first setting's as a multiple of it."""
+def print_table(found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:
+    """Print every figure and, in brackets, figures share of the first setting's."""
     first, *_ = found.values()
     say(f"{'':34}" + "".join(f"{f'R={each.replicas} S={each.shards}':>20}" for each in found))
     for name in first:
         cells = [
-            f"{its[name]:,.{1 if its[name] < 100 else 0}f} ({ratio(first[name], its[name])})"
-            for its in found.values()
+            f"{figures[name]:,.{1 if figures[name] < 100 else 0}f} ({ratio(first[name], figures[name])})"
+            for figures in found.values()
         ]
         say(f"{name:34}" + "".join(f"{cell:>20}" for cell in cells))
 
 
-def say_constant(one: Mapping[str, float], many: Mapping[str, float]) -> None:
-    """Say which figures hardly fall."""
+def print_constant(one: Mapping[str, float], many: Mapping[str, float]) -> None:
+    """Print the figures that hardly fall."""
     constant = [name for name in one if many[name] > one[name] / 5]
     say(f"hardly falls with the number of replicas: {', '.join(constant)}")
 
 
-def ratio(first: float, its: float) -> str:
-    return f"1/{first / its:.1f}" if its else "-"
+def ratio(first: float, other: float) -> str:
+    return f"1/{first / other:.1f}" if other else "-"
 
 
-def say_law(one: ScaleSetting, many: ScaleSetting, found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:
-    """Say what of a progress record's cost is the record's and what its partitions', from two settings."""
+def print_costs(
+    one: ScaleSetting, many: ScaleSetting, found: Mapping[ScaleSetting, Mapping[str, float]]
+) -> None:
+    """Print the cost of a progress record and of each partition in it, from two settings."""
     for name in ("COUNT: besides events, ms", "WINDOWS: decode and apply, ms"):
         costs, rows = [], []
         for setting in (one, many):
-            its = found[setting]
+            figures = found[setting]
             is_count = name.startswith("COUNT")
-            records = setting.shards if is_count else its["WINDOWS: shards held"] * setting.replicas
-            costs.append(its[name] * 1e3 / records)
+            records = setting.shards if is_count else figures["WINDOWS: shards held"] * setting.replicas
+            costs.append(figures[name] * 1e3 / records)
             rows.append(setting.partitions / setting.replicas)
         each = (costs[0] - costs[1]) / (rows[0] - rows[1])
         say(f"{name[:-4]}: {costs[1] - each * rows[1]:.0f} us a record, and {each:.2f} us a partition in it")
@@ -74,7 +76,7 @@ def say_law(one: ScaleSetting, many: ScaleSetting, found: Mapping[ScaleSetting, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure one replica of each role.")
-    parser.add_argument("--no-broker", action="store_true", help="leave the run on a real broker out")
+    parser.add_argument("--no-broker", action="store_true", help="omit the run on a real broker")
     without_broker = parser.parse_args().no_broker
     specs = build_specs(STREAMS)
     settings = [
@@ -83,20 +85,20 @@ def main() -> None:
     ]
     with threadpool_limits(1):
         say(f"{STREAMS:,} streams, {PARTITIONS} partitions, an event a stream and second")
-        say("of one replica, a second, unless it says otherwise; in brackets as a share of R=1")
+        say("of one replica a second, unless noted; in brackets the share of R=1")
         found = {setting: measure(setting, specs) for setting in settings}
-        say_table(found)
-        say_constant(found[settings[0]], found[settings[2]])
-        say_law(settings[0], settings[2], found)
+        print_table(found)
+        print_constant(found[settings[0]], found[settings[2]])
+        print_costs(settings[0], settings[2], found)
         held = trace(lambda: [build_numbered_reference(number, 128) for number in range(20)])[0] / 20 * 1024
-        say(f"in every replica, however many there are: each stream's baseline, {held:.0f} KiB (128 numbers)")
+        say(f"in every replica: each stream's baseline, {held:.0f} KiB (128 numbers)")
         say("the old design: 6,000 to 9,000 ms of processor and 32,000 kB read in every replica")
         if not without_broker:
             compare(ScaleSetting(200, 24, 2, 8), specs)
 
 
 def compare(setting: ScaleSetting, specs: list[StreamSpec]) -> None:
-    """Say what real replicas do on a real broker, as a multiple of what the simulation of them says."""
+    """Print the figures of real replicas on a real broker, as multiples of the simulated ones."""
     simulated = measure(setting, specs)
     served = serve(
         specs[: setting.streams],
@@ -108,7 +110,7 @@ def compare(setting: ScaleSetting, specs: list[StreamSpec]) -> None:
     say(
         f"{setting.streams} streams, {setting.partitions} partitions, R={setting.replicas} S={setting.shards}"
     )
-    say("of one replica; the processor by the second, all else by the commit")
+    say("of one replica; processor a second, all else a commit")
     pairs = {
         "partials written": (served.records[PARTIALS], simulated["COUNT: partials written"]),
         "partials written, kB": (served.bytes[PARTIALS] / 1e3, simulated["COUNT: partials written, kB"]),

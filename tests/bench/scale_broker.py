@@ -1,4 +1,4 @@
-"""Real replicas on a real broker, for `scale.py`: what they write a commit, and the processor they take."""
+"""Real replicas on a real broker, for `scale.py`: their writes a commit and processor time."""
 
 import base64
 import tempfile
@@ -30,13 +30,13 @@ TICK_S = 0.1
 
 @dataclass(frozen=True)
 class ReplicaLoad:
-    """What one of the replicas did.
+    """The figures of one replica.
 
     Attributes:
-        quiet_ms: Processor a second, without events.
-        busy_ms: The same with events.
-        commits: A second, of COUNT.
-        records, bytes: What a commit wrote, by partials and changelog.
+        quiet_ms: Processor time a second without events.
+        busy_ms: Processor time a second with events.
+        commits: Commits of COUNT a second.
+        records, bytes: Written by a commit, by partials and changelog.
     """
 
     quiet_ms: float
@@ -47,7 +47,7 @@ class ReplicaLoad:
 
 
 def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: int, rate: int) -> ReplicaLoad:
-    """Run replicas, first without and then with so many events of each stream a second."""
+    """Run replicas, first without events, then with `rate` events of each stream a second."""
     with ExitStack() as stack:
         broker = stack.enter_context(Broker())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -72,9 +72,9 @@ def serve(specs: list[StreamSpec], *, partitions: int, replicas: int, shards: in
         publish(producer, specs, partitions, rate, SETTLE_S, random)
         busy, commits = processor_s(running), count_commits(running)
         before = ends(broker.bootstrap, shards)
-        began_s = time.monotonic()
+        started_s = time.monotonic()
         publish(producer, specs, partitions, rate, MEASURED_S, random)
-        took_s = (time.monotonic() - began_s) * replicas
+        took_s = (time.monotonic() - started_s) * replicas
         busy_s, commits = processor_s(running) - busy, count_commits(running) - commits
         records, sizes = read(broker.bootstrap, before, ends(broker.bootstrap, shards))
     return ReplicaLoad(
@@ -96,7 +96,7 @@ def processor_s(running: list[ReplicaProcess]) -> float:
 
 
 def count_commits(running: list[ReplicaProcess]) -> Counter[str]:
-    """Return the commits so far, by what they write to."""
+    """Return the commits so far, by topic."""
     return Counter(
         {
             name: int(total(running, "driftgauge_commits_total", role=role, outcome="ok"))
@@ -113,10 +113,10 @@ def publish(
     seconds: float,
     random: np.random.Generator,
 ) -> None:
-    """Publish every stream's events as time passes, spread over the partitions."""
-    began_s, sent = time.monotonic(), 0
+    """Publish every stream's events in real time, spread over the partitions."""
+    started_s, sent = time.monotonic(), 0
     dimension = specs[0].baselines[0].reference.centroids.dimension
-    while (passed_s := time.monotonic() - began_s) < seconds:
+    while (passed_s := time.monotonic() - started_s) < seconds:
         while sent < passed_s * rate * len(specs):
             event = {
                 "stream": specs[sent % len(specs)].name,
@@ -137,7 +137,7 @@ def topic(name: str, shards: int) -> str:
 
 
 def ends(bootstrap: str, shards: int) -> dict[tuple[str, int], int]:
-    """Return where the internal topics end."""
+    """Return the end offsets of the internal topics."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "scale-reader"})
     try:
         return {
@@ -152,7 +152,7 @@ def ends(bootstrap: str, shards: int) -> dict[tuple[str, int], int]:
 def read(
     bootstrap: str, first: dict[tuple[str, int], int], last: dict[tuple[str, int], int]
 ) -> tuple[Counter[str], Counter[str]]:
-    """Return the number of records between offsets, and their bytes; transactions' markers are none."""
+    """Return the number and the bytes of the records between offsets; markers are not records."""
     records: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for name in (PARTIALS, CHANGELOG):

@@ -1,4 +1,4 @@
-"""Replicas of both roles without Kafka, for `scale.py`: the service's own code, every stage timed apart."""
+"""Replicas of both roles without Kafka, for `scale.py`: the service's own code, each stage timed."""
 
 import time
 from collections import Counter, defaultdict
@@ -35,15 +35,15 @@ TOPIC = "events"
 PARTIALS = "partials"
 TOPIC_ID = "0f" * 16
 DIMENSION = 32
-# As the service has it.
+# The service's limit.
 PARTIAL_BYTES = 500_000
 
 _RANDOM = np.random.default_rng(1)
 
 
 @dataclass(slots=True)
-class Spent:
-    """What a replica spends: processor seconds by stage, records and bytes by where they go."""
+class Costs:
+    """The costs of a replica: processor seconds by stage, records and bytes by topic."""
 
     seconds: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
     records: Counter[str] = field(default_factory=Counter)
@@ -51,9 +51,9 @@ class Spent:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        began = time.process_time()
+        started = time.process_time()
         yield
-        self.seconds[stage] += time.process_time() - began
+        self.seconds[stage] += time.process_time() - started
 
     def add(self, where: str, sizes: Collection[int]) -> None:
         self.records[where] += len(sizes)
@@ -65,12 +65,10 @@ def build_numbered_reference(number: int, dimension: int = DIMENSION) -> Referen
 
 
 def build_specs(streams: int) -> list[StreamSpec]:
-    """Streams by the minute and the hour; all else as it is unless configured."""
+    """Return streams with windows of a minute and an hour, and the default configuration otherwise."""
     changes = {**DEFAULTS, "sizes_ms": (MINUTE_MS, HOUR_MS), "alarm": replace(ALARM, level=1e-5)}
     return [
-        build_spec(
-            f"stream-{number:04}", reference=build_numbered_reference(number), **{**DEFAULTS, **changes}
-        )
+        build_spec(f"stream-{number:04}", reference=build_numbered_reference(number), **changes)
         for number in range(streams)
     ]
 
@@ -83,7 +81,7 @@ def draw_stream_batch(
     return build_columns(spec.name, partition, offset, time_ms, vectors, baseline=baseline)
 
 
-class Observed:
+class ReplicaMetrics:
     """The metrics of a replica of one role."""
 
     def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
@@ -100,12 +98,12 @@ class Observed:
 
 
 class CountReplica:
-    """Counts its partitions; each of them is known to be read up to now."""
+    """Counts its partitions, each of which is always read up to its end."""
 
     def __init__(
         self, specs: Sequence[StreamSpec], held: Collection[int], partitions: int, shards: int, number: int
     ) -> None:
-        self.spent = Spent()
+        self.costs = Costs()
         self._time = ManualClock()
         self._specs, self._partitions, self._shards = specs, partitions, shards
         self._name, self._commits = f"driftgauge.scale.{number}.count", 0
@@ -116,19 +114,18 @@ class CountReplica:
         self._accepted: Counter[str] = Counter()
 
     def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
-        """Count batches; they name a partition by its place among those held."""
-        with self.spent.timed("events"):
-            for batch in batches:
-                self._counter.count(batch, now_ms)
+        """Count batches, whose partitions are indices into the assigned ones."""
+        with self.costs.timed("events"):
+            self._counter.count(batches, now_ms)
         for batch in batches:
             self._accepted[batch.stream] += len(batch)
             for code in batch.partition.tolist():
                 self._sources.by_code(code).position += 1
 
     def commit(self, now_ms: int, wanted: Collection[int]) -> dict[int, list[bytes]]:
-        """Return the parts for the shards that are wanted; what those of all shards cost is counted."""
+        """Return the parts for the wanted shards, and record their cost."""
         parts = {}
-        with self.spent.timed("commit"):
+        with self.costs.timed("commit"):
             for source in self._sources:
                 source.caught_up_ms = now_ms
             deltas = self._counter.take(self._sources.names, self._shards)
@@ -148,27 +145,27 @@ class CountReplica:
                 source.commit()
         self._commits += 1
         for each in parts.values():
-            self.spent.add("partials", [len(part) for part in each])
+            self.costs.add("partials", [len(part) for part in each])
         return parts
 
-    def observe(self) -> bytes:
-        """Return what a scrape of it shows."""
-        observed = Observed(self._specs, self._shards, Role.COUNT, self._time.clock)
-        observed.role.assigned([], {source.partition for source in self._sources})
-        observed.role.counted(self._accepted, {}, {})
+    def render(self) -> bytes:
+        """Return the text of a scrape."""
+        metrics = ReplicaMetrics(self._specs, self._shards, Role.COUNT, self._time.clock)
+        metrics.role.assigned([], {source.partition for source in self._sources})
+        metrics.role.counted(self._accepted, {}, {})
         for source in self._sources:
-            observed.role.read_to(*source.partition, position=source.position, end=source.position)
-        return observed.render()
+            metrics.role.read_to(*source.partition, position=source.position, end=source.position)
+        return metrics.render()
 
 
 class WindowsReplica:
-    """Closes the windows of its shards; what it writes to the changelog it keeps, compacted."""
+    """Closes the windows of its shards, and keeps a compacted copy of its changelog."""
 
     def __init__(self, specs: Sequence[StreamSpec], held: Collection[int], shards: int) -> None:
-        self.spent = Spent()
+        self.costs = Costs()
         self._time = ManualClock()
         self._specs, self._shards = specs, shards
-        self._observed = Observed(specs, shards, Role.WINDOWS, self._time.clock)
+        self._metrics = ReplicaMetrics(specs, shards, Role.WINDOWS, self._time.clock)
         self.states = {shard: self._begin() for shard in held}
         self._offsets = Counter(dict.fromkeys(held, 0))
         self._kept: dict[int, dict[bytes, bytes]] = {shard: {} for shard in held}
@@ -177,55 +174,55 @@ class WindowsReplica:
     def streams(self) -> int:
         return sum(len(state.streams) for state in self.states.values())
 
-    def take(self, parts: Mapping[int, Sequence[bytes]], now_ms: int) -> None:
-        """Apply the parts of one commit of a count replica, by shard."""
+    def apply(self, parts: Mapping[int, Sequence[bytes]], now_ms: int) -> None:
+        """Apply the parts of a count replica's commit, by shard."""
         for shard, state in self.states.items():
-            self.spent.add("partials", [len(part) for part in parts[shard]])
+            self.costs.add("partials", [len(part) for part in parts[shard]])
             for part in parts[shard]:
-                with self.spent.timed("decode"):
+                with self.costs.timed("decode"):
                     decoded = decode_part(part)
-                with self.spent.timed("apply"):
+                with self.costs.timed("apply"):
                     state.apply(self._offsets[shard], now_ms, decoded)
                 self._offsets[shard] += 1
 
     def commit(self, now_ms: int) -> int:
-        """Close what is due and write it; return how many windows were published."""
+        """Close due windows and write the changelog; return the number of published windows."""
         self._time.advance((now_ms - self._time.wall_ms) / SECOND_MS)
-        with self.spent.timed("close"):
+        with self.costs.timed("close"):
             rounds = [state.close_windows() for state in self.states.values()]
         for shard, state in self.states.items():
-            with self.spent.timed("write"):
+            with self.costs.timed("write"):
                 written = [
                     (encode_key(key), None if value is None else encode_value(value))
                     for key, value in state.drain_changes("driftgauge.scale.windows")
                 ]
-            self.spent.add("changelog", [len(key) + len(value or b"") for key, value in written])
+            self.costs.add("changelog", [len(key) + len(value or b"") for key, value in written])
             kept = self._kept[shard]
             kept.update((key, value) for key, value in written if value is not None)
             for key in (key for key, value in written if value is None):
                 kept.pop(key, None)
-            with self.spent.timed("show"):
-                self._observed.role.show(shard, state)
+            with self.costs.timed("show"):
+                self._metrics.role.show(shard, state)
         return sum(len(round_.results) for round_ in rounds)
 
     def restore(self) -> list[ShardState]:
-        """Return the state of all shards as another replica would read it from the changelog."""
+        """Restore all shards from the changelog, as another replica does; return their states."""
         states = []
         for kept in self._kept.values():
-            with self.spent.timed("restore"):
+            with self.costs.timed("restore"):
                 state = self._begin()
                 for record in kept.items():
                     key, value = decode(*record) or (None, None)
                     if key is not None and value is not None:
                         state.restore(key, value)
                 states.append(state)
-            self.spent.add("restore", [len(key) + len(value) for key, value in kept.items()])
+            self.costs.add("restore", [len(key) + len(value) for key, value in kept.items()])
         return states
 
-    def observe(self) -> bytes:
-        """Return what a scrape of it shows."""
-        with self.spent.timed("scrape"):
-            return self._observed.render()
+    def render(self) -> bytes:
+        """Return the text of a scrape."""
+        with self.costs.timed("scrape"):
+            return self._metrics.render()
 
     def _begin(self) -> ShardState:
         return ShardState(self._specs, [TOPIC], self._shards)

@@ -1,4 +1,4 @@
-"""All count replicas and one window replica in one process, for `scale.py`: what one of each costs."""
+"""Simulation of all count replicas and one window replica in one process, for `scale.py`."""
 
 import statistics
 import tracemalloc
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tests.bench.scale_replica import CountReplica, Spent, WindowsReplica, draw_stream_batch
+from tests.bench.scale_replica import Costs, CountReplica, WindowsReplica, draw_stream_batch
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.spec import StreamSpec
 
-# A window waits for the partitions that are not idle yet: the first minute's is closed after some 150 s,
-# the next one after some 210 s.
+# A window waits for partitions that are not idle yet: the first minute closes after some 150 s, the next
+# after some 210 s.
 WARM_STEPS, WARM_STEP_MS = 16, 10 * SECOND_MS
 MEASURED_S = 5
 CLOSING_STEPS = 6
@@ -25,7 +25,7 @@ class ScaleSetting:
     partitions: int
     replicas: int
     shards: int
-    rate: int = 1  # events of each stream, a second
+    rate: int = 1  # events of each stream a second
 
 
 class Simulation:
@@ -51,22 +51,22 @@ class Simulation:
         self._offsets = np.zeros(setting.partitions, np.int64)
 
     def step(self, step_ms: int) -> int:
-        """Let events come, count and commit them, close and commit; return the windows published."""
+        """Count and commit the events of a step, then close; return the number of published windows."""
         self._now_ms += step_ms
         batches = self._read(step_ms)
         for number, replica in enumerate(self.counting):
             replica.count(batches[number], self._now_ms)
-            # One count replica writes for all shards; of the others only what is read here is needed.
+            # The first count replica writes to all shards, the others only to the shards read here.
             wanted = self.windows.states if number else range(self.setting.shards)
-            self.windows.take(replica.commit(self._now_ms, wanted), self._now_ms)
+            self.windows.apply(replica.commit(self._now_ms, wanted), self._now_ms)
         return self.windows.commit(self._now_ms)
 
     def reset(self) -> None:
-        """Begin to measure again."""
-        self.counting[0].spent, self.windows.spent = Spent(), Spent()
+        """Reset the costs."""
+        self.counting[0].costs, self.windows.costs = Costs(), Costs()
 
     def memory(self) -> tuple[float, float]:
-        """Return what a commit takes at most, and what the state takes, in MiB; asked for at last."""
+        """Return the peak memory of a commit and the memory of the state, in MiB; call it last."""
         batches = self._read(SECOND_MS)[0]
 
         def commit() -> object:
@@ -80,32 +80,32 @@ class Simulation:
         batches: list[list[EventBatch]] = [[] for _ in self.counting]
         number = self.setting.rate * step_ms // SECOND_MS
         for spec in self._specs:
-            places = self._random.integers(self.setting.partitions, size=number)
-            for replica in np.unique(places % self.setting.replicas).tolist():
-                mine = places[places % self.setting.replicas == replica]
+            partitions = self._random.integers(self.setting.partitions, size=number)
+            for replica in np.unique(partitions % self.setting.replicas).tolist():
+                held = partitions[partitions % self.setting.replicas == replica]
                 batch = draw_stream_batch(
                     spec,
-                    (mine // self.setting.replicas).astype(np.int32),
-                    self._offsets[mine],
-                    self._now_ms - self._random.integers(step_ms, size=len(mine)),
+                    (held // self.setting.replicas).astype(np.int32),
+                    self._offsets[held],
+                    self._now_ms - self._random.integers(step_ms, size=len(held)),
                 )
                 batches[replica].append(batch)
-                self._offsets[mine] += 1
+                self._offsets[held] += 1
         return batches
 
 
 def trace(make: Callable[[], object]) -> tuple[float, float]:
-    """Return what the things made take, and what making them took at most, in MiB."""
+    """Return the memory of the returned object and the peak while it was made, in MiB."""
     tracemalloc.start()
     made = make()
-    left, most = tracemalloc.get_traced_memory()
+    current, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     del made
-    return left / 2**20, most / 2**20
+    return current / 2**20, peak / 2**20
 
 
 def measure(setting: ScaleSetting, specs: list[StreamSpec]) -> dict[str, float]:
-    """Return the figures of a replica, of a second unless they say otherwise."""
+    """Return the figures of a replica, a second unless the name says otherwise."""
     simulation = Simulation(setting, specs)
     count, windows = simulation.counting[0], simulation.windows
     for _ in range(WARM_STEPS):
@@ -114,28 +114,28 @@ def measure(setting: ScaleSetting, specs: list[StreamSpec]) -> dict[str, float]:
     for _ in range(MEASURED_S):
         simulation.reset()
         simulation.step(SECOND_MS)
-        seconds.append(figures(count.spent, windows.spent))
+        seconds.append(figures(count.costs, windows.costs))
     found = {name: statistics.median(second[name] for second in seconds) for name in seconds[0]}
     simulation.reset()
     published = sum(simulation.step(WARM_STEP_MS) for _ in range(CLOSING_STEPS))
-    closing_ms = windows.spent.seconds["close"] * 1e3 - CLOSING_STEPS * found["WINDOWS: event time, ms"]
-    rendered = {"COUNT": count.observe(), "WINDOWS": windows.observe()}
+    closing_ms = windows.costs.seconds["close"] * 1e3 - CLOSING_STEPS * found["WINDOWS: event time, ms"]
+    rendered = {"COUNT": count.render(), "WINDOWS": windows.render()}
     windows.restore()
     found |= {
         "WINDOWS: closing, ms a minute": closing_ms / published * windows.streams,
         "WINDOWS: streams held": windows.streams,
         "WINDOWS: shards held": len(windows.states),
-        "WINDOWS: restore, ms": windows.spent.seconds["restore"] * 1e3,
-        "WINDOWS: restore, kB": windows.spent.bytes["restore"] / 1e3,
-        "WINDOWS: a scrape, ms": windows.spent.seconds["scrape"] * 1e3,
+        "WINDOWS: restore, ms": windows.costs.seconds["restore"] * 1e3,
+        "WINDOWS: restore, kB": windows.costs.bytes["restore"] / 1e3,
+        "WINDOWS: a scrape, ms": windows.costs.seconds["scrape"] * 1e3,
     }
     found |= {f"{role}: series": count_series(text) for role, text in rendered.items()}
     found["COUNT: memory of a commit, MiB"], found["WINDOWS: memory of the state, MiB"] = simulation.memory()
     return found
 
 
-def figures(count: Spent, windows: Spent) -> dict[str, float]:
-    """Return the figures of a second."""
+def figures(count: Costs, windows: Costs) -> dict[str, float]:
+    """Return the figures of one second."""
     ms = {stage: seconds * 1e3 for stage, seconds in {**count.seconds, **windows.seconds}.items()}
     return {
         "COUNT: events, ms": ms["events"],

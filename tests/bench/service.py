@@ -1,9 +1,9 @@
-"""What the whole service does a second, on a real broker: `python tests/bench/service.py`.
+"""Throughput of the service on a real broker: `python tests/bench/service.py`.
 
-A backlog is published first; the service then reads it as fast as it can. Rate and processor time
-are taken from its own metrics, from the assignment of the partitions to the last event. The metrics
-move with the commit, once a second, so the rate is understated by up to a second's worth. Both roles
-share the process; decode, count and commit are COUNT's time, apply, close and write are WINDOWS'.
+The service reads a backlog at full speed. Rate and processor time come from its own metrics, from the
+assignment of the partitions to the last event. The metrics advance with the commit, once a second, so the
+rate is understated by up to a second's worth. One process has both roles: decode, count and commit are
+COUNT's time, apply, close and write are WINDOWS'.
 """
 
 import sys
@@ -26,7 +26,7 @@ from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.kafka.client import producer  # noqa: E402
 from driftgauge.kafka.publisher import Publication, publish  # noqa: E402
 
-# By whether they are sent as base64, which is read faster: some seconds' worth of either.
+# By whether events are sent as base64, which decodes faster; each takes some seconds.
 EVENTS = {False: 500_000, True: 1_500_000}
 DISTINCT = 4_000
 PARTITIONS = 6
@@ -77,11 +77,11 @@ def measure(bootstrap: str, folder: Path, dimension: int, *, as_base64: bool) ->
 
 
 def watch(service: ReplicaProcess, topic: str, events: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what the service exports, and when, as it begins to read and once all events are counted."""
+    """Return the metrics and the time at the assignment and after the last counted event."""
     first: dict[str, float] = {}
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.25)
         sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(service, topic)}
         if sample["driftgauge_consumer_assigned_partitions"] and not first:
             first = sample

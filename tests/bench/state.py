@@ -1,9 +1,9 @@
-"""How large the internal topics grow, and how fast a shard is restored: `python tests/bench/state.py`.
+"""Size of the internal topics and restore time of a shard: `python tests/bench/state.py`.
 
-Ten million events are counted on a real broker with as many commits a second as it takes, so that partials
-and changelog are written as often as in days at the default of one. What stands in both topics is measured
-on the broker's disk meanwhile: the changelog is compacted; the partials go with their retention, so that of
-them the bytes of a commit count. At the end a new process restores every shard.
+The service counts ten million events on a real broker with many commits a second, so that partials and
+changelog are written as often as in days of the default of one. Meanwhile the size of both topics is
+measured on the broker's disk. The changelog is compacted. The partials expire by retention, so their bytes a
+commit are printed. At the end a new process restores every shard.
 """
 
 import base64
@@ -34,10 +34,10 @@ DISTINCT = 1_000
 TOPIC = "bench-state"
 SHARDS = 16
 INTERNAL = "bench-state"
-# One event of the stream every 8.64 ms of event time: ten million in a day.
+# One event every 8.64 ms of event time: ten million in a day.
 STEP_US = 8_640
 LIMIT_S = 900
-LOOK_EVERY_S = 5.0
+REPORT_INTERVAL_S = 5.0
 
 CONFIG = """\
 kafka: {{bootstrap.servers: "{bootstrap}", group.id: bench}}
@@ -68,7 +68,7 @@ def main() -> None:
                 if time.monotonic() - started > LIMIT_S:
                     sys.exit(f"{counted:,.0f} events were counted in {LIMIT_S} s")
                 say(counted, service, broker)
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(REPORT_INTERVAL_S)
             say(counted, service, broker)
             service.stop()
         with ReplicaProcess(config, folder / "serve-2.log") as service:

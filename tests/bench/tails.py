@@ -1,7 +1,7 @@
-"""How rare a divergence is, and how rare it is taken for: `python tests/bench/tails.py`, 10 minutes.
+"""Accuracy of the divergence's p-value in the tail: `python tests/bench/tails.py`, 10 minutes.
 
-For windows without drift, down to one in ten million, by importance sampling: what the p-value is over what
-it should be, and in brackets the standard error of that. Below 1 it alarms too often.
+It prints the p-value over the true tail probability without drift, down to one in ten million, by importance
+sampling; in brackets its standard error. A ratio below 1 means too many alarms.
 """
 
 import sys
@@ -28,7 +28,7 @@ def even(clusters: int, count: int) -> NDArray[np.int64]:
 
 
 def zipf(clusters: int, count: int) -> NDArray[np.int64]:
-    """Return a baseline with the shares of words: one over their rank."""
+    """Return a baseline with shares by Zipf's law: one over the rank."""
     shares = 1 / np.arange(1, clusters + 1)
     return np.rint(count * shares / shares.sum()).astype(np.int64)
 

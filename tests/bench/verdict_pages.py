@@ -1,7 +1,7 @@
 """False pages of the verdict in simulated years without drift: `python tests/bench/verdicts.py pages`.
 
 Each year has its own baseline, drawn from the same population as its windows, so every page is false. Slow
-drift is left out: it never pages.
+drift is not simulated: it never pages.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, rel_entr
-from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, World, say, spec
+from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Population, say, spec
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
@@ -58,7 +58,7 @@ def days(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.intp]:
     return labels * 1_000 + rng.integers(0, 1_000, (windows, count))
 
 
-def pages(world: World) -> None:
+def pages(population: Population) -> None:
     say("False pages, budget 1 a year, without drift (mean, upper 95 % bound)")
     scenarios = [
         ("independent, windows of 1h, n=200", independent, HOUR_MS, HOURS_A_YEAR, 200, 25, False),
@@ -66,31 +66,31 @@ def pages(world: World) -> None:
         ("a daily cycle, windows of 1d, n=1,200", days, DAY_MS, DAYS_A_YEAR, 1_200, 25, True),
     ]
     for name, draw, size_ms, windows, count, ratio, known in scenarios:
-        began_s = time.monotonic()
+        started_s = time.monotonic()
         found_pages, found_windows, warnings = [], 0, 0
         for year in range(YEARS):
             rng = np.random.default_rng([1, year, count])
-            outcome = one_year(world, rng, draw, size_ms, windows, count, ratio * count, known=known)
+            outcome = one_year(population, rng, draw, size_ms, windows, count, ratio * count, known=known)
             found_pages.append(outcome[0])
             found_windows += outcome[1]
             warnings += outcome[2]
         total = sum(found_pages)
-        bound = most(total)
+        bound = upper_bound(total)
         level = window_level(1.0, [size_ms])
         say(
             f"  {name:40} {total / YEARS:.3f} pages a year, at most {bound:.3f}; "
             f"windows found {found_windows / (YEARS * windows):.1e} at level {level:.1e}; "
-            f"{warnings / YEARS:.2f} windows a year are found or page ({time.monotonic() - began_s:.0f} s)",
+            f"{warnings / YEARS:.2f} windows a year are found or page ({time.monotonic() - started_s:.0f} s)",
         )
 
 
-def most(total: int) -> float:
+def upper_bound(total: int) -> float:
     """Return the upper 95 % bound of the pages a year, exact for a Poisson number; years are independent."""
     return float(gammaincinv(total + 1, 0.95)) / YEARS
 
 
 def one_year(
-    world: World,
+    population: Population,
     rng: np.random.Generator,
     draw: DrawRows,
     size_ms: int,
@@ -102,19 +102,19 @@ def one_year(
 ) -> tuple[int, int, int]:
     """Return the pages, the windows found, and the windows that warn or page, of one year."""
     rows = draw(rng, (baseline_count // count, count)).ravel()
-    reference = world.reference(rows)
+    reference = population.reference(rows)
     projection = reference.projection
-    coordinates = projection.coordinates(world.vectors)
+    coordinates = projection.coordinates(population.vectors)
     overdispersion = (
-        measure(reference, world, coordinates, draw(rng, (CLEAN_WINDOWS, count))) if known else None
+        measure(reference, population, coordinates, draw(rng, (CLEAN_WINDOWS, count))) if known else None
     )
-    its_spec = spec(reference, size_ms)
-    scorer = WindowScorer(its_spec, reference, overdispersion, calibrated=known)
-    screen = Screen(whole_of(reference), overdispersion, count, SCREEN * its_spec.alarm.level)
+    stream_spec = spec(reference, size_ms)
+    scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=known)
+    screen = Screen(whole_stream(reference), overdispersion, count, SCREEN * stream_spec.alarm.level)
     verdicts: list[Verdict] = []
     memory, number_found = VerdictMemory(), 0
     for chunk in np.array_split(draw(rng, (windows, count)), max(1, windows * count // 200_000)):
-        clusters = world.clusters[chunk]
+        clusters = population.clusters[chunk]
         sums = coordinates[chunk].sum(axis=1)
         counts = np.apply_along_axis(np.bincount, 1, clusters, minlength=CLUSTERS)
         for window, suspicious in enumerate(screen.suspects(counts, projection.shift(sums, count))):
@@ -137,14 +137,14 @@ def count_pages(verdicts: list[Verdict]) -> int:
 
 
 def measure(
-    reference: Reference, world: World, coordinates: NDArray[np.int64], rows: NDArray[np.intp]
+    reference: Reference, population: Population, coordinates: NDArray[np.int64], rows: NDArray[np.intp]
 ) -> Overdispersion | None:
     """Return the overdispersion measured on separate clean windows, rows (windows, n)."""
     clean = OverdispersionEstimator.empty(reference.components)
     for window in rows:
         shift = reference.projection.shift(coordinates[window].sum(axis=0), len(window))
         clean = clean.add(
-            np.bincount(world.clusters[window], minlength=CLUSTERS),
+            np.bincount(population.clusters[window], minlength=CLUSTERS),
             reference.counts,
             shift / reference.projection.deviations,
             int(reference.counts.sum()),
@@ -156,24 +156,24 @@ class Screen:
     """Selects the few windows that may be significant, by thresholds of the three statistics."""
 
     def __init__(
-        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, least: float
+        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, level: float
     ) -> None:
-        """Invert the p-values of windows of `count` events against a baseline, at the p-value `least`."""
+        """Invert the p-values of windows of `count` events against a baseline, at the p-value `level`."""
         self._count = count
         self._mean = part.mean
         self._shares = part.counts / part.counts.sum()
         inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
         null = DivergenceNull(part.counts, inflation).at(count)
-        self._js = bisect(null.p_value, 1.0, least)
+        self._js = bisect(null.p_value, 1.0, level)
         mean_null = MeanShiftNull(part.covariance, int(part.counts.sum()), overdispersion)
         deviations = np.linalg.cholesky(part.covariance)
         self._whitening = np.linalg.inv(deviations)
         # T2 is a weighted sum of squares along the columns of the covariance's factor.
         self._weights = np.array([mean_null.test(column, count).t2 for column in deviations.T])
         first = deviations[:, 0]
-        scale = bisect(lambda value: mean_null.test(value * first, count).p_value, 1e3, least)
+        scale = bisect(lambda value: mean_null.test(value * first, count).p_value, 1e3, level)
         self._t2 = float(self._weights[0]) * scale**2
-        scale = bisect(lambda value: mean_null.test(value * first, count).centroid_p_value, 1e3, least)
+        scale = bisect(lambda value: mean_null.test(value * first, count).centroid_p_value, 1e3, level)
         self._distance = scale * float(np.linalg.norm(first))
 
     def suspects(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -189,17 +189,17 @@ class Screen:
         )
 
 
-def whole_of(reference: Reference) -> SegmentReference:
+def whole_stream(reference: Reference) -> SegmentReference:
     """Return the baseline of a whole window as that of a segment."""
     return SegmentReference(
         "", "", reference.counts, np.zeros(reference.components), np.diag(reference.projection.variances)
     )
 
 
-def bisect(p_value: Callable[[float], float], high: float, least: float) -> float:
-    """Return the approximate value at which a falling p-value reaches `least`, from below."""
+def bisect(p_value: Callable[[float], float], high: float, level: float) -> float:
+    """Return the approximate value at which a falling p-value reaches `level`, from below."""
     low = 0.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if p_value(middle) > least else (low, middle)
+        low, high = (middle, high) if p_value(middle) > level else (low, middle)
     return low

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, HOUR_MS, World, judge, say, spec, tallies
+from tests.bench.population import CLUSTERS, HOUR_MS, Population, judge, say, spec, tallies
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.windows.result import Verdict, VerdictMemory
@@ -69,14 +69,14 @@ def runs(
         created_ms=0,
         progress=lambda _: None,
     )
-    world = World(data[name], baseline.centroids.assign(data[name]), baseline.centroids)
+    population = Population(data[name], baseline.centroids.assign(data[name]), baseline.centroids)
     reference = to_reference(baseline)
     scorer = WindowScorer(spec(reference, HOUR_MS), reference, None, calibrated=False)
-    coordinates = reference.projection.coordinates(world.vectors)
+    coordinates = reference.projection.coordinates(population.vectors)
     for _ in range(RUNS):
         windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
         memory, found, warned, delay = VerdictMemory(), [], None, None
-        for number, tally in enumerate(tallies(world.clusters[windows], coordinates[windows]), start=1):
+        for number, tally in enumerate(tallies(population.clusters[windows], coordinates[windows]), start=1):
             score, verdict, memory = judge(scorer, tally, memory, has_power=True)
             found.append(scorer.is_significant_and_large(score))
             if verdict is not Verdict.OK and warned is None:

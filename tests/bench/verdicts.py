@@ -11,7 +11,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.population import CLUSTERS, EMBEDDINGS, World  # noqa: E402
+from tests.bench.population import CLUSTERS, EMBEDDINGS, Population  # noqa: E402
 from tests.bench.verdict_pages import pages  # noqa: E402
 from tests.bench.verdict_power import power  # noqa: E402
 from tests.bench.verdict_weeks import weeks  # noqa: E402
@@ -41,7 +41,7 @@ def main() -> None:
             created_ms=0,
             progress=lambda _: None,
         )
-        pages(World(vectors, fitted.centroids.assign(vectors), fitted.centroids))
+        pages(Population(vectors, fitted.centroids.assign(vectors), fitted.centroids))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import orjson
 from numpy.typing import ArrayLike
 
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.decoder import BaselineContract, Decoded, Decoder
-from driftgauge.events.records import Records
+from driftgauge.events.decoder import Decoded, Decoder
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rows import BaselineContract
 from tests.builders.references import CLUSTERS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -43,7 +44,7 @@ def build_records(values: Sequence[bytes | None], credible_ms: ArrayLike = LATES
     """Return records whose partition and offset follow from the row: row % 3 and 100 + row."""
     rows = np.arange(len(values))
     return Records(
-        values=values,
+        raw=[StoredRecord(value) for value in values],
         partition=(rows % 3).astype(np.int32),
         offset=rows.astype(np.int64) + 100,
         credible_ms=np.broadcast_to(np.asarray(credible_ms, np.int64), len(values)),

@@ -1,4 +1,4 @@
-"""Builder of Kafka messages, which tests cannot make by the client."""
+"""Builder of Kafka messages, which tests cannot create by the client."""
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 

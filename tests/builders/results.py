@@ -80,7 +80,7 @@ def build_result(
     counts = np.array(counts, dtype=np.int64)
     baseline_counts = np.array(changes.get("baseline_counts", BASELINE_COUNTS), dtype=np.int64)
     if counts.sum() < 20:
-        state = NOT_SCORED
+        state: dict[str, Any] = NOT_SCORED
     else:
         state = {"score": build_score(counts, baseline_counts)}
         if changes.get("missing"):

@@ -154,6 +154,7 @@ def build_busy_telemetry() -> Telemetry:
     count.stalled({HOME: 50.0})
     count.polled()
     count.committed(unwritable=[(CHANGELOG, 3)])
+    count.waiting_for_schema([(EVENTS, 0)])
     count.aborted("fenced")
     return telemetry
 

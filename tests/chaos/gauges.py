@@ -1,4 +1,4 @@
-"""What the replicas' gauges must show of the newest windows, by the results as they were published."""
+"""Checks the replicas' gauges of the newest windows against the published results."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -6,15 +6,15 @@ from typing import Any
 
 from deploy.demo.scrape import Scrape
 
+from tests.chaos.checks import Check, field_at
+from tests.chaos.expected_counts import WindowKey
 from tests.chaos.results import PublishedRevision, newest_results
-from tests.chaos.truth import WindowKey
-from tests.chaos.verdict import Check, part_of
 from tests.integration.gauges import signed_contribution
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """A metric's name and its labels, as sorted pairs."""
 
-# The gauges of a window, and the field of its record that each shows, or the field's own.
+# The gauges of a window, each with the path of the result's field that it shows.
 WINDOW_GAUGES = {
     "driftgauge_window_events": "count",
     "driftgauge_window_revision": "revision",
@@ -40,7 +40,7 @@ WINDOW_END = "driftgauge_window_end_timestamp_seconds"
 
 
 def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, PublishedRevision]) -> Check:
-    """One replica, and no other, shows the newest window of each stream and size as last published."""
+    """Check that exactly one replica shows the newest window of each stream and size, as last published."""
     check = Check("gauges of the streams' owners as published")
     expected = expected_gauges(final)
     names = {*WINDOW_GAUGES, CLUSTER_RATIO, CLUSTER_CONTRIBUTION, VERDICT, WINDOW_END}
@@ -56,12 +56,12 @@ def check_gauges(scrapes: Mapping[str, Scrape], final: dict[WindowKey, Published
 
 
 def expected_gauges(final: dict[WindowKey, PublishedRevision]) -> dict[Series, float]:
-    """What a scrape must show of the newest windows; a field that is null has no series."""
+    """Return the samples expected for the newest windows; a field that is null has no series."""
     expected: dict[Series, Any] = {}
     for (stream, window), result in newest_results(final).items():
         labels = (("stream", stream), ("window", window))
         document = result.document
-        expected |= {(name, labels): part_of(document, path) for name, path in WINDOW_GAUGES.items()}
+        expected |= {(name, labels): field_at(document, path) for name, path in WINDOW_GAUGES.items()}
         expected[WINDOW_END, labels] = result.end_ms / 1_000
         for verdict in ("ok", "warning", "drift", "insufficient", "incomplete"):
             of_verdict = tuple(sorted((*labels, ("verdict", verdict))))

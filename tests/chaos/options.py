@@ -1,27 +1,27 @@
-"""What a chaos run is to do."""
+"""The options of a chaos run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.chaos.plan import Step, make_plan
-from tests.chaos.profiles import BY_THE_RELAY, ONE_BROKER, Profile
+from tests.chaos.profiles import ONE_BROKER, RELAY_DISRUPTIONS, Profile
 from tests.integration.service import DRIFTGAUGE
 from tests.kafka.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to do.
+    """The options of a run.
 
     Attributes:
-        events: Events published, one in a thousand of them faulty.
-        disruptions: Disruptions, spread over the publishing.
-        seconds: How long the publishing takes.
-        seed: Of events and plan.
-        profile: What may be done, and with how many brokers.
-        plan: What to do in place of the plan that follows from the seed.
-        program: What Python runs in place of `driftgauge`.
-        settle_s: How long is waited, at the most, until all is counted and shown.
+        events: The number of events, one in a thousand of them invalid.
+        disruptions: The number of disruptions while events are published.
+        seconds: The duration of publishing.
+        seed: Determines the events and the plan.
+        profile: The number of brokers and the possible disruptions.
+        plan: Replaces the plan that the seed determines.
+        program: The arguments of Python that start a replica.
+        settle_s: The longest wait until all events are counted and shown.
     """
 
     events: int
@@ -41,10 +41,10 @@ class Options:
 
     @property
     def needs_relay(self) -> bool:
-        return any(each.kind in BY_THE_RELAY for step in self.steps for each in step.disruptions)
+        return any(each.kind in RELAY_DISRUPTIONS for step in self.steps for each in step.disruptions)
 
     def make_cluster(self) -> KafkaCluster:
-        """One node that is all, or brokers of which any one may go without the controller going too."""
+        """Return a cluster of one combined node, or of several brokers and a separate controller."""
         if self.profile.brokers == 1:
             return KafkaCluster([COMBINED], heap_mib=256)
         return KafkaCluster([CONTROLLER, *[BROKER] * self.profile.brokers], replication=3, min_insync=2)

@@ -1,39 +1,39 @@
-"""What is done to the service and its brokers, and when: all of it follows from the seed."""
+"""The plan of a chaos run: which disruptions, when and of which targets; it is determined by the seed."""
 
 import random
 from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.chaos.profiles import (
-    EXTRA,
+    EXTRA_REPLICA,
     ONE_BROKER,
-    RELAYED,
+    RELAYED_REPLICA,
+    REPLICA_DISRUPTIONS,
     REPLICAS,
-    TO_A_REPLICA,
     Choice,
     DisruptionKind,
     Profile,
 )
 
-# The run begins calmly. A last part of it is for what has taken longer: recovering needs events, too.
+# No disruption starts before this time. The last part of the run is reserved for delays.
 CALM_S: Final = 6.0
 RESERVE: Final = 0.15
-# What a disruption takes besides the time that something is away.
+# The time a disruption needs besides its duration.
 RECOVERY_S: Final = 5.0
-# How far apart two disruptions that overlap begin, at the most.
+# Two overlapping disruptions start at most this far apart.
 OVERLAP_S: Final = 2.0
 SINGLES_PER_PAIR: Final = 6
 
 
 @dataclass(frozen=True)
 class Disruption:
-    """One thing done.
+    """One disruption of one target.
 
     Attributes:
-        kind: What.
+        kind: Its kind.
         target: A replica's name, or a broker's role.
-        after_s: Time from the beginning of its step.
-        away_s: How long the target is stopped, or gone before it is replaced or started again.
+        after_s: Time from the start of its step.
+        away_s: How long the target is paused or unavailable, or down before it is replaced or restarted.
     """
 
     kind: DisruptionKind
@@ -44,27 +44,27 @@ class Disruption:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done at about the same time: one disruption, or two that overlap.
+    """One disruption, or two that overlap.
 
     Attributes:
-        at_s: Time from the first event; later where the step before has not been recovered from.
-        disruptions: What is done.
+        at_s: Time from the first event; the step starts later if the recovery from the previous one lasts.
+        disruptions: The disruptions.
     """
 
     at_s: float
     disruptions: tuple[Disruption, ...]
 
     @property
-    def takes_s(self) -> float:
+    def needed_s(self) -> float:
         return RECOVERY_S + max(each.after_s + each.away_s for each in self.disruptions)
 
 
 def make_plan(seed: int, disruptions: int, seconds: float, profile: Profile = ONE_BROKER) -> list[Step]:
-    """Spread so many disruptions over the time; where they suffice every kind is among them, and a pair."""
+    """Return steps spread over the run; given enough disruptions, every kind is included, and a pair."""
     rng = random.Random(seed)
-    steps = _place_what_is_done_once(_often(rng, disruptions, profile), profile)
+    steps = _insert_single_choices(_repeated_choices(rng, disruptions, profile), profile)
     running = list(REPLICAS)
-    done = []
+    planned = []
     for choices in steps:
         each = _choose_targets(rng, choices, running, profile)
         running += [one.target for one in each if one.kind is DisruptionKind.ADD]
@@ -73,34 +73,34 @@ def make_plan(seed: int, disruptions: int, seconds: float, profile: Profile = ON
             for name in running
             if (DisruptionKind.REMOVE, name) not in {(d.kind, d.target) for d in each}
         ]
-        done.append(Step(0.0, each))
-    return _spread(rng, done, seconds)
+        planned.append(Step(0.0, each))
+    return _spread(rng, planned, seconds)
 
 
-def _often(rng: random.Random, disruptions: int, profile: Profile) -> list[tuple[Choice, ...]]:
-    number = max(0, disruptions - len(profile.once))
+def _repeated_choices(rng: random.Random, disruptions: int, profile: Profile) -> list[tuple[Choice, ...]]:
+    number = max(0, disruptions - len(profile.single))
     pairs = max(1, number // (SINGLES_PER_PAIR + 2)) if number > 1 else 0
     singles: list[Choice] = []
     while len(singles) < number - 2 * pairs:
-        singles += _one_of_each(rng, profile)
+        singles += _shuffled_choices(rng, profile)
     steps: list[tuple[Choice, ...]] = [(choice,) for choice in singles[: number - 2 * pairs]]
-    to_brokers = [choice for choice in profile.often if choice.role is not None]
-    to_replicas = [Choice(kind) for kind in TO_A_REPLICA]
+    of_brokers = [choice for choice in profile.repeated if choice.role is not None]
+    of_replicas = [Choice(kind) for kind in REPLICA_DISRUPTIONS]
     for _ in range(pairs):
-        pair = (rng.choice(to_replicas), rng.choice(to_replicas + to_brokers))
+        pair = (rng.choice(of_replicas), rng.choice(of_replicas + of_brokers))
         steps.insert(rng.randint(0, len(steps)), pair)
     return steps
 
 
-def _place_what_is_done_once(steps: list[tuple[Choice, ...]], profile: Profile) -> list[tuple[Choice, ...]]:
-    """Late in the run, evenly over its last third: nothing else goes on beside them then."""
-    for number, choice in enumerate(profile.once):
-        steps.insert(len(steps) * (number + 4) // (len(profile.once) + 4), (choice,))
+def _insert_single_choices(steps: list[tuple[Choice, ...]], profile: Profile) -> list[tuple[Choice, ...]]:
+    """Insert the choices made once, evenly over the last third of the run, each as a step of its own."""
+    for number, choice in enumerate(profile.single):
+        steps.insert(len(steps) * (number + 4) // (len(profile.single) + 4), (choice,))
     return steps
 
 
-def _one_of_each(rng: random.Random, profile: Profile) -> list[Choice]:
-    choices = rng.sample(profile.often, len(profile.often))
+def _shuffled_choices(rng: random.Random, profile: Profile) -> list[Choice]:
+    choices = rng.sample(profile.repeated, len(profile.repeated))
     added, removed = choices.index(Choice(DisruptionKind.ADD)), choices.index(Choice(DisruptionKind.REMOVE))
     if removed < added:
         choices[added], choices[removed] = choices[removed], choices[added]
@@ -111,27 +111,27 @@ def _choose_targets(
     rng: random.Random, choices: tuple[Choice, ...], running: list[str], profile: Profile
 ) -> tuple[Disruption, ...]:
     victims = rng.sample(running, len(choices))
-    done = []
+    disruptions = []
     for choice, victim in zip(choices, victims, strict=True):
         match choice.kind:
             case DisruptionKind.ADD | DisruptionKind.REMOVE:
-                target = EXTRA
+                target = EXTRA_REPLICA
             case DisruptionKind.CUT | DisruptionKind.HOLD:
-                target = RELAYED
+                target = RELAYED_REPLICA
             case _:
                 target = victim if choice.role is None else choice.role.value
-        done.append(Disruption(choice.kind, target, 0.0, rng.uniform(*profile.away_s(choice.kind))))
-    first, *others = done
+        disruptions.append(Disruption(choice.kind, target, 0.0, rng.uniform(*profile.away_s(choice.kind))))
+    first, *others = disruptions
     return first, *(replace(other, after_s=rng.uniform(0.0, OVERLAP_S)) for other in others)
 
 
 def _spread(rng: random.Random, steps: list[Step], seconds: float) -> list[Step]:
-    """Give each step a part of the time by what it takes, and begin it somewhere in what is left of that."""
-    needed_s = sum(step.takes_s for step in steps)
+    """Give each step a share of the run in proportion to its need, and start it at random in the slack."""
+    needed_s = sum(step.needed_s for step in steps)
     stretch = (seconds * (1 - RESERVE) - CALM_S) / max(needed_s, 1.0)
     plan, begin_s = [], CALM_S
     for step in steps:
-        slack_s = max(0.0, step.takes_s * (stretch - 1))
+        slack_s = max(0.0, step.needed_s * (stretch - 1))
         plan.append(replace(step, at_s=begin_s + rng.uniform(0, slack_s)))
-        begin_s += step.takes_s * stretch
+        begin_s += step.needed_s * stretch
     return plan

@@ -1,20 +1,18 @@
-"""What may be done to the service and its brokers, and for how long, by the brokers that there are."""
+"""The disruptions of a chaos run and their durations, by the number of brokers."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
-EXTRA: Final = "replica-4"
-# Where there are several brokers this one comes to them by a relay.
-RELAYED: Final = "replica-3"
+EXTRA_REPLICA: Final = "replica-4"
+# With several brokers this replica connects through a relay.
+RELAYED_REPLICA: Final = "replica-3"
 
-# How long something is gone before it is replaced or started again, at the most.
-GONE_S: Final = 2.0
-
-
+# The longest time before a stopped process is replaced or restarted.
+MAX_DOWNTIME_S: Final = 2.0
 SOCKET_TIMEOUT_S: Final = 10.0
-# Beyond the time after which clients give up a request.
+# Longer than the clients' request timeout.
 BROKER_PAUSE_S: Final = (SOCKET_TIMEOUT_S + 2.0, SOCKET_TIMEOUT_S + 5.0)
 BELOW_MINIMUM_S: Final = 120.0
 CUT_S: Final = (1.0, 15.0)
@@ -37,7 +35,7 @@ class DisruptionKind(StrEnum):
 
 
 class BrokerRole(StrEnum):
-    """What a broker is when it is disrupted."""
+    """The role by which a broker is chosen for a disruption."""
 
     BROKER = "broker"
     EVENTS = "leader of events"
@@ -46,11 +44,11 @@ class BrokerRole(StrEnum):
     GROUP = "group coordinator"
     TRANSACTIONS = "transaction coordinator"
     CONTROLLER = "controller"
-    MOST = "all brokers but one"
+    ALL_BUT_ONE = "all brokers but one"
 
 
-TO_A_REPLICA: Final = (DisruptionKind.KILL, DisruptionKind.PAUSE, DisruptionKind.TERMINATE)
-BY_THE_RELAY: Final = (DisruptionKind.CUT, DisruptionKind.HOLD)
+REPLICA_DISRUPTIONS: Final = (DisruptionKind.KILL, DisruptionKind.PAUSE, DisruptionKind.TERMINATE)
+RELAY_DISRUPTIONS: Final = (DisruptionKind.CUT, DisruptionKind.HOLD)
 LEADERS: Final = (
     BrokerRole.EVENTS,
     BrokerRole.PARTIALS,
@@ -62,7 +60,7 @@ LEADERS: Final = (
 
 @dataclass(frozen=True)
 class Choice:
-    """A kind of disruption, and the role of the broker that it meets; None: it meets a replica."""
+    """A kind of disruption and the role of its broker; None: its target is a replica."""
 
     kind: DisruptionKind
     role: BrokerRole | None = None
@@ -70,26 +68,26 @@ class Choice:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a run does, by the brokers it has.
+    """The disruptions of a run with a given number of brokers.
 
     Attributes:
-        brokers: How many brokers there are.
-        often: What is done in turn, each once a round.
-        once: What takes so long that it is done once.
+        brokers: The number of brokers.
+        repeated: Choices made in rounds, each once a round.
+        single: Choices made once a run, because they take long.
         session_s: The session timeout of the service's groups.
-        gone_s: How long a broker is gone, at the least and at the most.
-        pause_s: How long a replica is paused, at the least and at the most: past its session.
+        downtime_s: Least and greatest downtime of a broker.
+        pause_s: Least and greatest pause of a replica; longer than its session timeout.
     """
 
     brokers: int
-    often: tuple[Choice, ...]
-    once: tuple[Choice, ...]
+    repeated: tuple[Choice, ...]
+    single: tuple[Choice, ...]
     session_s: float
-    gone_s: tuple[float, float]
+    downtime_s: tuple[float, float]
     pause_s: tuple[float, float]
 
     def away_s(self, kind: DisruptionKind) -> tuple[float, float]:
-        """How long a disruption lasts, at the least and at the most."""
+        """Return the least and the greatest duration of a kind of disruption."""
         match kind:
             case DisruptionKind.PAUSE:
                 return self.pause_s
@@ -100,40 +98,40 @@ class Profile:
             case DisruptionKind.BELOW_MINIMUM:
                 return BELOW_MINIMUM_S, BELOW_MINIMUM_S
             case DisruptionKind.BROKER_KILL | DisruptionKind.BROKER_RESTART:
-                return self.gone_s
+                return self.downtime_s
             case _:
-                return 0.0, GONE_S
+                return 0.0, MAX_DOWNTIME_S
 
 
-_REPLICA_KINDS: Final = (*TO_A_REPLICA, DisruptionKind.ADD, DisruptionKind.REMOVE)
+_REPLICA_KINDS: Final = (*REPLICA_DISRUPTIONS, DisruptionKind.ADD, DisruptionKind.REMOVE)
 ONE_BROKER: Final = Profile(
     brokers=1,
-    often=(
+    repeated=(
         *map(Choice, _REPLICA_KINDS),
         Choice(DisruptionKind.BROKER_RESTART, BrokerRole.BROKER),
         Choice(DisruptionKind.BROKER_KILL, BrokerRole.BROKER),
     ),
-    once=(),
+    single=(),
     session_s=3.0,
-    gone_s=(0.0, GONE_S),
-    # Now and then past its transaction's 10 s as well.
+    downtime_s=(0.0, MAX_DOWNTIME_S),
+    # Some pauses also outlast the transaction timeout of 10 s.
     pause_s=(4.0, 14.0),
 )
 SHORT: Final = replace(ONE_BROKER, pause_s=(4.0, 6.0))
 THREE_BROKERS: Final = Profile(
     brokers=3,
-    often=(
-        *map(Choice, (*_REPLICA_KINDS, *BY_THE_RELAY)),
+    repeated=(
+        *map(Choice, (*_REPLICA_KINDS, *RELAY_DISRUPTIONS)),
         *(Choice(DisruptionKind.BROKER_KILL, role) for role in LEADERS),
         *(Choice(DisruptionKind.BROKER_RESTART, role) for role in LEADERS),
         Choice(DisruptionKind.BROKER_RESTART, BrokerRole.CONTROLLER),
     ),
-    once=(
+    single=(
         Choice(DisruptionKind.BROKER_PAUSE, BrokerRole.PARTIALS),
-        Choice(DisruptionKind.BELOW_MINIMUM, BrokerRole.MOST),
+        Choice(DisruptionKind.BELOW_MINIMUM, BrokerRole.ALL_BUT_ONE),
     ),
-    # The tests' brokers are declared dead after 3 s, and a coordinator has to be found again after that.
+    # The test brokers are fenced after 3 s, and a new coordinator must be found after that.
     session_s=8.0,
-    gone_s=(5.0, 12.0),
+    downtime_s=(5.0, 12.0),
     pause_s=(9.0, 19.0),
 )

@@ -1,4 +1,4 @@
-"""The replicas of the service as processes: each name has one at a time, which others may follow."""
+"""Starts and stops the replicas of the service as processes, at most one at a time under each name."""
 
 import subprocess
 import time
@@ -14,24 +14,22 @@ from deploy.demo.scrape import Scrape
 from tests.integration.service import DRIFTGAUGE, ReplicaProcess
 
 READY_S = 60.0
-LOOK_EVERY_S = 0.1
+POLL_INTERVAL_S = 0.1
 TAIL_LINES = 5
-# What fails so often will not come to an end.
-MOST_FAILURES = 10
-
-
-# These have no name that lasts from process to process.
+# The run stops after this many failures.
+MAX_FAILURES = 10
+# These replicas run without DRIFTGAUGE_REPLICA, so their transactional ids change at each start.
 UNNAMED: Final = ("replica-2", "replica-4")
 
 
 class Replicas:
-    """The replicas of one configuration; leaving the context kills what still runs.
+    """The replicas of one configuration; leaving the context kills the running ones.
 
-    Different names may be handled by different threads. One that hangs is ended in a way that
-    leaves in its log where each of its threads stood.
+    Different threads may handle different names. A replica that hangs is aborted, so that its log ends with
+    the stack of each of its threads.
 
     Attributes:
-        failures: What no replica should have done, such as ending by itself.
+        failures: Unexpected behaviour, such as a replica that exits by itself.
     """
 
     def __init__(
@@ -41,13 +39,13 @@ class Replicas:
         settings: Mapping[str, Mapping[str, str]] | None = None,
         program: Sequence[str] = DRIFTGAUGE,
     ) -> None:
-        """Prepare them.
+        """Start no replica yet.
 
         Args:
-            config: The configuration of all.
+            config: The configuration of all replicas.
             logs: The folder of their logs.
-            settings: By name, environment variables laid over the configuration.
-            program: What Python runs in place of `driftgauge`.
+            settings: Environment variables by replica name.
+            program: The arguments of Python that start a replica.
         """
         self._config = config
         self._logs = logs
@@ -71,12 +69,12 @@ class Replicas:
 
     @property
     def starts(self) -> int:
-        """How many processes there have been."""
+        """The number of processes started so far."""
         return self._starts.total()
 
     @property
     def running(self) -> dict[str, ReplicaProcess]:
-        """The process of each name."""
+        """The running processes by name."""
         return dict(sorted(self._running.copy().items()))
 
     def start(self, name: str) -> ReplicaProcess:
@@ -90,11 +88,11 @@ class Replicas:
     def kill(self, name: str) -> None:
         service = self._running.pop(name)
         if not service.is_running():
-            self._note_end(name, service)
+            self._record_exit(name, service)
         service.kill()
 
     def terminate(self, name: str) -> None:
-        """End it by SIGTERM, which it must heed within a bounded time and with status 0."""
+        """Stop a replica with SIGTERM; it must exit with status 0 within a bounded time."""
         service = self._running.pop(name)
         try:
             service.stop()
@@ -104,9 +102,9 @@ class Replicas:
                 service.abort()
 
     def wait_until_ready(self) -> None:
-        """Wait until all say that they are ready.
+        """Wait until all replicas are ready.
 
-        One that has ended by itself, or is not ready within the bound, is a failure and started renewed.
+        A replica that has exited by itself, or is not ready in time, is recorded as a failure and restarted.
         """
         deadline = time.monotonic() + READY_S
         while waiting := [name for name in self.running if not self._is_ready(name)]:
@@ -118,10 +116,10 @@ class Replicas:
                     self._running[name].abort()
                     self.start(name)
                 return
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def scrapes(self) -> dict[str, Scrape]:
-        """What each one shows; of one that does not answer, nothing."""
+        """Return the metrics of each replica that answers."""
         found = {}
         for name, service in self.running.items():
             with suppress(AssertionError):
@@ -131,20 +129,20 @@ class Replicas:
     def _is_ready(self, name: str) -> bool:
         service = self._running.get(name)
         if service is None:
-            return True  # it was told to go meanwhile
+            return True  # it was stopped meanwhile
         if not service.is_running():
             if self._running.get(name) is not service:
                 return True
-            self._note_end(name, service)
+            self._record_exit(name, service)
             self.start(name)
             return False
         try:
             return service.is_ready()
         except AssertionError:
-            return False  # it serves no HTTP yet
+            return False  # it does not serve HTTP yet
 
-    def _note_end(self, name: str, service: ReplicaProcess) -> None:
+    def _record_exit(self, name: str, service: ReplicaProcess) -> None:
         status = service.wait_for_exit(within_s=1)
         tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])
-        self.failures.append(f"{name} ended by itself with status {status}:\n{tail}")
-        assert len(self.failures) < MOST_FAILURES, "\n".join(["replicas go on failing", *self.failures])
+        self.failures.append(f"{name} exited by itself with status {status}:\n{tail}")
+        assert len(self.failures) < MAX_FAILURES, "\n".join(["replicas keep failing", *self.failures])

@@ -1,4 +1,4 @@
-"""A chaos run as text: the table of disruptions, the recoveries, and what was checked."""
+"""Formats a chaos run as text: the disruptions, the recovery times and the checks."""
 
 from statistics import median
 from typing import Final
@@ -9,15 +9,15 @@ from tests.chaos.scenario import Report
 
 MISMATCHES_SHOWN: Final = 10
 MISMATCH_LENGTH: Final = 300
-HEADING: Final = f"{'at':>6}    {'target':23} {'what was done':28} {'recovery':>9}"
+HEADING: Final = f"{'at':>6}    {'target':23} {'disruption':28} {'recovery':>9}"
 
 
 def heading(options: Options) -> str:
-    """What begins, and the table's head; `line` gives its rows."""
+    """Return the run's options and the table's header; `line` returns a row."""
     return (
         f"{options.events:,} events over {options.seconds / 60:g} min, {options.disruptions} disruptions, "
         f"brokers {options.profile.brokers}, "
-        f"seed {options.seed}; + marks what was done at about the same time\n"
+        f"seed {options.seed}; + marks disruptions that overlap\n"
         f"{HEADING}"
     )
 
@@ -33,7 +33,7 @@ def line(outcome: DisruptionOutcome) -> str:
 
 
 def summary(report: Report) -> str:
-    """The recoveries, each check with its mismatches, and the verdict."""
+    """Return the recovery times, each check with its mismatches, and whether the run passed."""
     lines = []
     if report.recoveries_s:
         p50, worst = median(report.recoveries_s), max(report.recoveries_s)

@@ -1,4 +1,4 @@
-"""The window results as they were published: their revisions, and the last of each window."""
+"""Published window results: their revisions and the final one of each window."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Message
 
-from tests.chaos.truth import Counts, WindowKey
+from tests.chaos.expected_counts import Counts, WindowKey
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class PublishedRevision:
     """One published result.
 
     Attributes:
-        name: Its key in the topic.
-        document: What the record holds.
-        written_ms: When it was written; 0 where it never was.
+        name: The record's key.
+        document: The record's value.
+        written_ms: The record's timestamp; 0 if it was not read from a topic.
     """
 
     name: str
@@ -48,10 +48,10 @@ class PublishedRevision:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What follows from the events alone, whatever the reader's pace.
+        """The fields that depend on the events alone, whatever the order of reading.
 
-        A window that was published before its last event came is remembered as it was then, so what those
-        after it say in its light may differ: see `history`.
+        A verdict and the slow drift depend on earlier windows at their first complete revision, so a replay
+        may differ in them: see `verdict_checks`.
         """
         segments = [{**segment, "verdict": None} for segment in self.document["segments"]]
         left_out = {"revision", "verdict", "slow_drift", "segments"}
@@ -62,7 +62,7 @@ class PublishedRevision:
 
 
 def final_results(results: Iterable[PublishedRevision]) -> dict[WindowKey, PublishedRevision]:
-    """The highest revision of each window."""
+    """Return the highest revision of each window."""
     final: dict[WindowKey, PublishedRevision] = {}
     for result in results:
         known = final.get(result.key)
@@ -72,7 +72,7 @@ def final_results(results: Iterable[PublishedRevision]) -> dict[WindowKey, Publi
 
 
 def newest_results(final: dict[WindowKey, PublishedRevision]) -> dict[tuple[str, str], PublishedRevision]:
-    """The last window of each stream and size, which is the one that gauges show."""
+    """Return the last window of each stream and size, which the gauges show."""
     return {key[:2]: final[key] for key in sorted(final)}
 
 

@@ -1,9 +1,9 @@
-"""Exactly once under fire: replicas and their broker are disrupted while events flow, then all is counted.
+"""Chaos run: disrupts replicas and brokers while events flow, then verifies exactly-once counting.
 
     python tests/chaos/run.py --events 1000000 --disruptions 50 --brokers 3
 
-prints what was done and how long each recovery took, then what was checked; status 1 on any mismatch.
-The events and the plan follow from the seed; what the machine makes of them does not.
+It prints each disruption with its recovery time, then the checks; status 1 on any mismatch. The seed
+determines the events and the plan, but not the timing on the machine.
 """
 
 import argparse
@@ -22,18 +22,18 @@ from tests.chaos.report import heading, line, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
 
-# What takes longer is worth a look, but where a broker is gone for as long.
+# Logs are kept after a slower recovery.
 SLOW_S = 30.0
 
 PROFILES = {profile.brokers: profile for profile in (ONE_BROKER, THREE_BROKERS)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Disrupt replicas and broker, then count everything.")
+    parser = argparse.ArgumentParser(description="Disrupt replicas and brokers, then check all counts.")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--disruptions", type=int, default=50)
     parser.add_argument("--minutes", type=float, help="how long events are published (default: 25, or 40)")
-    parser.add_argument("--seed", type=int, default=None, help="of events and plan; drawn unless given")
+    parser.add_argument("--seed", type=int, default=None, help="of events and plan (default: random)")
     parser.add_argument("--brokers", type=int, choices=tuple(PROFILES), default=1)
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
@@ -41,7 +41,7 @@ def main() -> None:
     options = Options(given.events, given.disruptions, minutes * 60, seed, PROFILES[given.brokers])
 
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-chaos-"))
-    say(f"logs and files, until all is well: {folder}")
+    say(f"logs and files, removed if the run passes: {folder}")
     say(heading(options))
     try:
         with options.make_cluster() as cluster:

@@ -1,4 +1,4 @@
-"""A chaos run from its first event to its verdict."""
+"""Executes a chaos run: starts the service, publishes, disrupts, waits, and checks the outcome."""
 
 import time
 from collections.abc import Callable
@@ -7,46 +7,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.brokers import Brokers
-from tests.chaos.chain import check_chain_counters
-from tests.chaos.churn import Churn
-from tests.chaos.disruptions import RECOVERY_LIMIT_S, DisruptionOutcome, Disruptor
+from tests.chaos.broker_locator import BrokerLocator
+from tests.chaos.checks import Check
+from tests.chaos.committed_reader import CommittedReader
+from tests.chaos.count_checks import check_counts, check_late, late_totals
+from tests.chaos.disruptions import RECOVERY_LIMIT_S, DisruptionOutcome, DisruptionRunner
+from tests.chaos.environment import SHARDS, Environment, set_up_environment
+from tests.chaos.expected_counts import ExpectedCounts
+from tests.chaos.final_checks import read_results, run_checks
 from tests.chaos.gauges import check_gauges
-from tests.chaos.judgement import judge, read_results
-from tests.chaos.lateness import check_counts, check_late, late_totals
+from tests.chaos.membership_churn import MembershipChurn
 from tests.chaos.options import Options
-from tests.chaos.profiles import RELAYED, REPLICAS
-from tests.chaos.publishing import LONGEST_OUTAGE_S, Publishing
-from tests.chaos.recovery import CountingProgress
+from tests.chaos.profiles import RELAYED_REPLICA, REPLICAS
+from tests.chaos.progress_chain import check_chain_counters
+from tests.chaos.publisher import LONGEST_OUTAGE_S, PublisherProcess
+from tests.chaos.recovery import ProgressSampler
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import final_results
-from tests.chaos.setting import SHARDS, ChaosSetting, make_setting
-from tests.chaos.truth import Truth
-from tests.chaos.unclean import LossyTopic, check_unclean_election
-from tests.chaos.verdict import Check
-from tests.chaos.witness import Witness
-from tests.chaos.workload import LOSSY, PARTITIONS, Recipe, Workload
+from tests.chaos.unclean_election import UncleanTopic, check_unclean_election
+from tests.chaos.workload import LOSSY, PARTITIONS, Workload, WorkloadSpec
 from tests.kafka.nodes import KafkaCluster
 from tests.kafka.relay import Relay
 
-SETTLE_EVERY_S: Final = 1.0
-# So long nothing more may come once all is counted.
+SETTLE_INTERVAL_S: Final = 1.0
+# Nothing more may be published for this long after all events are counted.
 QUIET_S: Final = 5.0
-# A slow machine may be late with the last disruptions, which then meet no new events.
-MOST_IN_TIME: Final = 0.75
-# What there is to do before the first event may be sent, at the least.
+# Least share of disruptions that start before the last event; a slow machine delays the last ones.
+MIN_IN_TIME: Final = 0.75
+# Least time between generating the workload and the first event.
 LEAD_MS: Final = 5_000
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run brought.
+    """The outcome of a run.
 
     Attributes:
-        options: What was asked for.
-        outcomes: What was done, in order.
-        checks: What was checked.
-        elapsed_s: How long all of it took.
+        options: The options of the run.
+        outcomes: The disruptions, in order.
+        checks: The checks.
+        elapsed_s: The duration of the run.
     """
 
     options: Options
@@ -66,68 +66,68 @@ class Report:
 def run_chaos(
     cluster: KafkaCluster, folder: Path, options: Options, on_outcome: Callable[[DisruptionOutcome], object]
 ) -> Report:
-    """Publish, disrupt, settle, judge; logs and files go to the folder.
+    """Start the service, publish, disrupt, wait and check; logs and files go to the folder.
 
     Args:
-        cluster: Its nodes are stopped, killed and started again, and run at the end.
-        folder: An empty one.
-        options: What to do.
-        on_outcome: Is told of each disruption once it has been recovered from.
+        cluster: A running cluster, whose nodes are stopped, killed and restarted.
+        folder: An empty folder.
+        options: The options.
+        on_outcome: Called with each disruption after the recovery.
     """
     started_s = time.monotonic()
-    lossy = LossyTopic.make(cluster) if options.profile.brokers > 1 else None
+    lossy = UncleanTopic.make(cluster) if options.profile.brokers > 1 else None
     further = {} if lossy is None else {LOSSY: lossy.name}
-    setting = make_setting(folder, cluster.bootstrap, options.profile, further)
+    env = set_up_environment(folder, cluster.bootstrap, options.profile, further)
     checks: list[Check] = []
     with ExitStack() as running:
         relay = running.enter_context(Relay(cluster.bootstrap)) if options.needs_relay else None
         through = {} if relay is None else {"DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": relay.bootstrap}
         replicas = running.enter_context(
-            Replicas(setting.config, folder, {RELAYED: through}, options.program)
+            Replicas(env.config, folder, {RELAYED_REPLICA: through}, options.program)
         )
-        witness = running.enter_context(
-            Witness(setting.bootstrap, (setting.windows_topic, setting.partials_topic))
+        reader = running.enter_context(
+            CommittedReader(env.bootstrap, (env.windows_topic, env.partials_topic))
         )
         for name in REPLICAS:
             replicas.start(name)
         replicas.wait_until_ready()
         live_from_ms = int(time.time() * 1_000) + LEAD_MS
-        workload = Workload.make(Recipe(options.seed, options.events, options.seconds, live_from_ms))
-        truth = Truth.of(workload, setting.centroids)
-        outcomes, done = _disrupt(cluster, setting, replicas, workload, options, relay, on_outcome)
-        _settle(setting, replicas, truth, options.settle_s)
+        workload = Workload.make(WorkloadSpec(options.seed, options.events, options.seconds, live_from_ms))
+        expected = ExpectedCounts.of(workload, env.centroids)
+        outcomes, done = _disrupt(cluster, env, replicas, workload, options, relay, on_outcome)
+        _settle(env, replicas, expected, options.settle_s)
         scrapes = replicas.scrapes()
         if lossy is not None:
-            checks.append(check_unclean_election(lossy, setting, replicas))
+            checks.append(check_unclean_election(lossy, env, replicas))
         for name in replicas.running:
             replicas.terminate(name)
         time.sleep(QUIET_S)
-    ended = Check("replicas ended when told to, and only then", replicas.starts, replicas.failures)
-    checks = [done, ended, *judge(setting, folder, workload, truth, scrapes, witness), *checks]
+    ended = Check("replicas ended on SIGTERM, and only then", replicas.starts, replicas.failures)
+    checks = [done, ended, *run_checks(env, folder, workload, expected, scrapes, reader), *checks]
     return Report(options, outcomes, checks, time.monotonic() - started_s)
 
 
 def _disrupt(
     cluster: KafkaCluster,
-    setting: ChaosSetting,
+    env: Environment,
     replicas: Replicas,
     workload: Workload,
     options: Options,
     relay: Relay | None,
     on_outcome: Callable[[DisruptionOutcome], object],
 ) -> tuple[list[DisruptionOutcome], Check]:
-    """Carry out the plan while the events are published; returns when the brokers have all of them."""
+    """Carry out the plan while the events are published; return when all events are acknowledged."""
     outcomes: list[DisruptionOutcome] = []
-    brokers = Brokers(cluster, setting.by_role, setting.group)
+    brokers = BrokerLocator(cluster, env.by_role, env.group)
     with (
-        CountingProgress(setting.bootstrap, setting.group, setting.events_topic, PARTITIONS) as progress,
-        Publishing(workload, setting.bootstrap, setting.events_topic) as publishing,
+        ProgressSampler(env.bootstrap, env.group, env.events_topic, PARTITIONS) as progress,
+        PublisherProcess(workload, env.bootstrap, env.events_topic) as publishing,
     ):
-        disruptor = Disruptor(brokers, replicas, progress, publishing, relay)
+        disruptor = DisruptionRunner(brokers, replicas, progress, publishing, relay)
         started_s = publishing.wait_for_start()
-        with Churn(replicas, options.seconds) as churn:
+        with MembershipChurn(replicas, options.seconds) as churn:
             for step in options.steps:
-                for outcome in disruptor.carry_out(step, started_s):
+                for outcome in disruptor.run_step(step, started_s):
                     on_outcome(outcome)
                     outcomes.append(outcome)
             publishing.wait_for_end(options.seconds + LONGEST_OUTAGE_S)
@@ -135,7 +135,7 @@ def _disrupt(
 
 
 def _check_disruptions(
-    outcomes: list[DisruptionOutcome], options: Options, failures: list[str], churn: Churn
+    outcomes: list[DisruptionOutcome], options: Options, failures: list[str], churn: MembershipChurn
 ) -> Check:
     check = Check("disruptions done and recovered from", mismatches=list(failures))
     for outcome in outcomes:
@@ -143,28 +143,28 @@ def _check_disruptions(
         recovered = outcome.recovery_s is not None
         check.compare(f"{what}, recovered from within {RECOVERY_LIMIT_S:g} s", recovered, expected=True)
     in_time = sum(outcome.at_s < options.seconds for outcome in outcomes)
-    is_most = in_time >= MOST_IN_TIME * len(outcomes)
-    check.compare(f"most of {len(outcomes)} disruptions begun while events come", is_most, expected=True)
-    check.compare("rebalances at an even pace", churn.rebalances >= churn.least, expected=True)
+    is_enough = in_time >= MIN_IN_TIME * len(outcomes)
+    check.compare(f"most of {len(outcomes)} disruptions while events arrive", is_enough, expected=True)
+    check.compare("enough rebalances", churn.rebalances >= churn.min_rebalances, expected=True)
     return check
 
 
-def _settle(setting: ChaosSetting, replicas: Replicas, truth: Truth, within_s: float) -> None:
-    """Wait until all is counted and shown, within a bound, and then whether anything more comes."""
+def _settle(env: Environment, replicas: Replicas, expected: ExpectedCounts, within_s: float) -> None:
+    """Wait, within a bound, until all events are counted and shown, and then for the quiet period."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         replicas.wait_until_ready()
-        final = final_results(read_results(setting))
+        final = final_results(read_results(env))
         counts = {key: result.counts for key, result in final.items()}
         scrapes = replicas.scrapes()
         checks = (
-            check_counts(counts, truth),
-            check_late(counts, late_totals(scrapes.values()), truth),
+            check_counts(counts, expected),
+            check_late(counts, late_totals(scrapes.values()), expected),
             check_gauges(scrapes, final),
-            # A replica that lost a shard may show it until it knows.
+            # A replica may show a lost shard until it learns of the loss.
             check_chain_counters(scrapes, SHARDS),
         )
         if all(check.passed for check in checks):
             break
-        time.sleep(SETTLE_EVERY_S)
+        time.sleep(SETTLE_INTERVAL_S)
     time.sleep(QUIET_S)

@@ -1,16 +1,16 @@
-"""The plan of a run: reproducible, complete, and possible."""
+"""Tests of the plan: determined by the seed, complete and feasible."""
 
 from collections import Counter
 
 import pytest
 
-from tests.chaos.brokers import java_hash
+from tests.chaos.broker_locator import java_hash
 from tests.chaos.plan import CALM_S, RESERVE, Step, make_plan
 from tests.chaos.profiles import (
     BELOW_MINIMUM_S,
-    EXTRA,
+    EXTRA_REPLICA,
     ONE_BROKER,
-    RELAYED,
+    RELAYED_REPLICA,
     REPLICAS,
     SOCKET_TIMEOUT_S,
     THREE_BROKERS,
@@ -48,8 +48,8 @@ def choices(plan: list[Step]) -> Counter[Choice]:
 def test_plan_has_every_kind_and_overlaps(seed: int, disruptions: int, profile: Profile) -> None:
     plan = make_plan(seed, disruptions, 1_500.0, profile)
     done = choices(plan)
-    assert done.keys() == {*profile.often, *profile.once}
-    assert all(done[choice] == 1 for choice in profile.once)
+    assert done.keys() == {*profile.repeated, *profile.single}
+    assert all(done[choice] == 1 for choice in profile.single)
     assert any(len(step.disruptions) == 2 for step in plan)
 
 
@@ -62,8 +62,11 @@ def test_plan_targets_are_running_and_distinct(seed: int, profile: Profile) -> N
         assert len(set(targets)) == len(targets)
         for each in step.disruptions:
             assert (each.target in running) == (each.kind is not DisruptionKind.ADD)
-            running ^= {EXTRA} if each.kind in {DisruptionKind.ADD, DisruptionKind.REMOVE} else set()
-            assert each.target == RELAYED or each.kind not in {DisruptionKind.CUT, DisruptionKind.HOLD}
+            running ^= {EXTRA_REPLICA} if each.kind in {DisruptionKind.ADD, DisruptionKind.REMOVE} else set()
+            assert each.target == RELAYED_REPLICA or each.kind not in {
+                DisruptionKind.CUT,
+                DisruptionKind.HOLD,
+            }
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,14 +1,14 @@
-"""The independent readers: divergences worked out again, and records that must stay as they were shown."""
+"""Tests of the independent checks: recomputed divergences, committed records, reported losses."""
 
 import numpy as np
 import pytest
 from confluent_kafka import Message
 from deploy.demo.scrape import Scrape
 
+from tests.chaos.committed_reader import check_reads, fingerprint
 from tests.chaos.divergence import check_divergences
 from tests.chaos.results import PublishedRevision
-from tests.chaos.unclean import is_marked, reports
-from tests.chaos.witness import check_witness, fingerprint
+from tests.chaos.unclean_election import find_loss_metrics, is_marked
 
 BASELINES = {"alpha": np.array([3, 1])}
 
@@ -22,7 +22,7 @@ def result(
     return PublishedRevision("", {**document, "verdict": verdict})
 
 
-# Of (1/4, 3/4) from (3/4, 1/4): 1 - H(1/4), for their mean is even.
+# Of (1/4, 3/4) from (3/4, 1/4): 1 - H(1/4): their mean is even.
 DIVERGENCE = 0.18872187554086717
 
 
@@ -68,14 +68,14 @@ SEEN = [fingerprint(record) for record in RECORDS]
     ],
     ids=["all", "not to the end", "hole", "twice", "back", "other content", "aborted", "cut off", "nothing"],
 )
-def test_witnessed_records_must_remain_in_order(
+def test_committed_records_must_remain_in_order(
     seen: list[tuple[tuple[str, int, int], int]], passes: bool
 ) -> None:
-    assert check_witness(seen, [], RECORDS).passed == passes
+    assert check_reads(seen, [], RECORDS).passed == passes
 
 
 def test_reader_problems_fail() -> None:
-    assert not check_witness(SEEN, ["offset out of range"], RECORDS).passed
+    assert not check_reads(SEEN, ["offset out of range"], RECORDS).passed
 
 
 @pytest.mark.parametrize("name", ["events_lost", "counted_twice", "incomplete"])
@@ -87,5 +87,5 @@ def test_window_with_mark_is_marked(name: str) -> None:
 
 def test_loss_is_reported_by_positive_counter() -> None:
     lost, other = (("driftgauge_records_lost_total", (("topic", "t"),)), ("driftgauge_events_total", ()))
-    assert reports([Scrape("", {lost: 0.0, other: 3.0})]) == set()
-    assert reports([Scrape("", {lost: 0.0}), Scrape("", {lost: 2.0})]) == {lost[0]}
+    assert find_loss_metrics([Scrape("", {lost: 0.0, other: 3.0})]) == set()
+    assert find_loss_metrics([Scrape("", {lost: 0.0}), Scrape("", {lost: 2.0})]) == {lost[0]}

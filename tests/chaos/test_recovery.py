@@ -1,4 +1,4 @@
-"""When a group counts again, by the looks taken at it."""
+"""Tests of when a group counts as recovered, by samples of its offsets."""
 
 from tests.chaos.recovery import ProgressSample, recovered_s
 
@@ -11,7 +11,7 @@ def test_recovery_requires_every_partition_past_end_at_effect() -> None:
     samples = [
         sample(0.0, (10, 10), (9, 9)),
         sample(1.0, (12, 12), (11, 9)),
-        sample(2.0, (14, 14), (13, 12)),  # the second stands at the end of that moment, not past it
+        sample(2.0, (14, 14), (13, 12)),  # partition 1 is at that end, not past it
         sample(3.0, (16, 16), (15, 13)),
         sample(4.0, (18, 18), (17, 17)),
     ]

@@ -1,4 +1,4 @@
-"""The events of a run and what must be counted of them."""
+"""Tests of the generated workload and the expected counts."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +8,7 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from tests.chaos.truth import WINDOWS_MS, Truth, nearest
+from tests.chaos.expected_counts import WINDOWS_MS, ExpectedCounts, nearest
 from tests.chaos.workload import (
     CENTRES,
     FAST_WITHIN,
@@ -20,12 +20,12 @@ from tests.chaos.workload import (
     PARTITIONS,
     STREAMS,
     Fault,
-    Recipe,
     Workload,
+    WorkloadSpec,
 )
 
 ALLOWED_DISORDER_MS, ALLOWED_LATENESS_MS = 30_000, 1_800_000
-RECIPE = Recipe(seed=1, events=20_000, seconds=60.0, live_from_ms=1_800_000_000_000)
+RECIPE = WorkloadSpec(seed=1, events=20_000, seconds=60.0, live_from_ms=1_800_000_000_000)
 CENTROIDS = {stream: CENTRES.astype(np.float32) for stream in STREAMS}
 
 
@@ -94,11 +94,11 @@ def test_workload_has_every_fault(workload: Workload) -> None:
     assert 5 <= len(workload) - numbers[Fault.NONE] <= 50
 
 
-def test_truth_matches_events_counted_one_by_one(workload: Workload) -> None:
-    truth = Truth.of(workload, CENTROIDS)
+def test_expected_counts_match_events_counted_one_by_one(workload: Workload) -> None:
+    counted = ExpectedCounts.of(workload, CENTROIDS)
     for counts, rows in (
-        (truth.all, workload.fault == Fault.NONE),
-        (truth.on_time, (workload.fault == Fault.NONE) & ~workload.late),
+        (counted.all, workload.fault == Fault.NONE),
+        (counted.on_time, (workload.fault == Fault.NONE) & ~workload.late),
     ):
         expected: Counter[tuple[str, str, int, int]] = Counter()
         for row in np.flatnonzero(rows).tolist():

@@ -1,4 +1,4 @@
-"""The events of a chaos run; they follow from their recipe alone."""
+"""The events of a chaos run, generated from a specification."""
 
 import base64
 from dataclasses import dataclass
@@ -12,42 +12,42 @@ from numpy.typing import NDArray
 PARTITIONS: Final = 12
 STREAMS: Final = ("alpha", "beta", "gamma", "live")
 SHARES: Final = (0.42, 0.42, 0.08, 0.08)
-# On a topic of its own, to which an unclean election happens.
+# The stream of the topic with the unclean election.
 LOSSY: Final = "lossy"
 KEYED, LIVE = STREAMS.index("gamma"), STREAMS.index("live")
-# To the keyed stream all other partitions are idle. The rest are on every partition.
+# The keyed stream has one partition, the other streams have all.
 KEYED_PARTITION: Final = 7
 DIMENSION: Final = 4
 
-# A Monday, long ago: silence may close its windows. A second of the run is 20 of event time, but for the
-# live stream, whose events happen when they are sent.
+# A Monday in the past, so that idle partitions let windows close. Event time runs at 20 times the speed of
+# the run, except in the live stream, whose event time is the send time.
 START_MS: Final = 1_762_128_000_000
 SPEED: Final = 20
 DISORDER_MS: Final = 25_000
 LIVE_DISORDER_MS: Final = 3_000
 
-# What straggles comes after its windows have closed, and still corrects them. What is late comes after they
-# are final: the service allows 30 minutes, and a partition may be behind the others by some of that.
+# A straggling event arrives after its windows have closed, and causes a revision. A late event arrives after
+# they are final: the service allows 30 minutes, some of which a partition may lag the others.
 STRAGGLING: Final = 1 / 1_000
 STRAGGLING_MS: Final = (120_000, 300_000)
 LATE: Final = 1 / 200
 LATE_MS: Final = (3_600_000, 10_800_000)
-# Windows are final only where a horizon has passed them.
+# Before this fraction of the run no window is final yet.
 LATE_FROM: Final = 0.1
-# For a part of the run a part of the live stream's producers have clocks that are fast.
+# The share of the live stream's producers that have fast clocks, and the part of the run in which they do.
 FAST: Final = 0.3
 FAST_WITHIN: Final = (0.3, 0.5)
 FAST_MS: Final = 240_000
 
-# Far apart against their spread, so that rounding cannot move a vector from one cluster to another.
+# The centres are far apart relative to the spread, so that rounding cannot change a vector's cluster.
 CENTRES: Final = np.vstack([np.zeros(DIMENSION), 10 * np.eye(DIMENSION)])
 SPREAD: Final = 0.5
 
-FAULTY: Final = 1 / 1_000
+INVALID: Final = 1 / 1_000
 
 
 class Fault(IntEnum):
-    """What is wrong with an event; the service's word for it is the name in small letters."""
+    """What makes an event invalid; the service's rejection reason is the name in lower case."""
 
     NONE = 0
     UNDECODABLE = 1
@@ -56,20 +56,20 @@ class Fault(IntEnum):
 
 
 def blobs(blob: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float32]:
-    """One (4,) vector around the centre that each entry names."""
+    """Return a (4,) vector around the centre of each entry."""
     noise = random.normal(scale=SPREAD, size=(len(blob), DIMENSION))
     return (CENTRES[blob] + noise).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a workload follows from.
+class WorkloadSpec:
+    """What determines a workload.
 
     Attributes:
-        seed: Of everything random.
-        events: How many there are.
-        seconds: How long sending them takes.
-        live_from_ms: When the sending begins, by the wall clock; the live stream's first event time.
+        seed: The random seed.
+        events: The number of events.
+        seconds: The duration of publishing.
+        live_from_ms: The wall clock time at which publishing starts; the live stream's first event time.
     """
 
     seed: int
@@ -79,25 +79,25 @@ class Recipe:
 
     @property
     def fast_ms(self) -> int:
-        """How far fast clocks are ahead; less in a short run, which could not wait for such windows."""
+        """How far fast clocks are ahead; less in a short run, which cannot wait for such windows."""
         return min(FAST_MS, int(self.seconds * 200))
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Events in order of sending, evenly over the time; each array has one entry an event.
+    """Events in send order, at a constant rate; each array has one entry an event.
 
     Attributes:
-        recipe: What they follow from.
+        spec: What determines the events.
         stream: Index into STREAMS.
-        partition: Where it is sent.
-        time_ms: Event time; out of order by the disorder, but for those that straggle, are late or fast.
-        vectors: (n, 4) float32; their mix of blobs shifts in the course of the run.
-        fault: What is wrong with it.
-        late: Whether it comes after all its windows are final.
+        partition: The partition to which the event is sent.
+        time_ms: Event time; out of order by the disorder, or more if straggling, late or fast.
+        vectors: (n, 4) float32; the mix of blobs shifts during the run.
+        fault: What makes the event invalid, if anything.
+        late: Whether the event arrives after all its windows are final.
     """
 
-    recipe: Recipe
+    spec: WorkloadSpec
     stream: NDArray[np.int64]
     partition: NDArray[np.int64]
     time_ms: NDArray[np.int64]
@@ -106,8 +106,8 @@ class Workload:
     late: NDArray[np.bool_]
 
     @classmethod
-    def make(cls, recipe: Recipe) -> "Workload":
-        random, events = np.random.default_rng(recipe.seed), recipe.events
+    def make(cls, spec: WorkloadSpec) -> "Workload":
+        random, events = np.random.default_rng(spec.seed), spec.events
         progress = np.arange(events) / events
         stream = random.choice(len(STREAMS), p=SHARES, size=events)
         partition = random.integers(PARTITIONS, size=events)
@@ -120,18 +120,18 @@ class Workload:
         delay_ms = random.integers(DISORDER_MS, size=events)
         delay_ms += np.where(straggling, random.integers(*STRAGGLING_MS, size=events), 0)
         delay_ms += np.where(late, random.integers(*LATE_MS, size=events), 0)
-        live_delay_ms = random.integers(LIVE_DISORDER_MS, size=events) - np.where(fast, recipe.fast_ms, 0)
-        sent_ms = progress * recipe.seconds * 1_000
+        live_delay_ms = random.integers(LIVE_DISORDER_MS, size=events) - np.where(fast, spec.fast_ms, 0)
+        sent_ms = progress * spec.seconds * 1_000
         shifted = random.random(events) < progress / 2
         blob = np.where(shifted, 0, random.integers(len(CENTRES), size=events))
-        fault = np.where(random.random(events) < FAULTY, random.choice(list(Fault)[1:], size=events), 0)
+        fault = np.where(random.random(events) < INVALID, random.choice(list(Fault)[1:], size=events), 0)
         return cls(
-            recipe=recipe,
+            spec=spec,
             stream=stream,
             partition=partition,
             time_ms=np.where(
                 is_live,
-                recipe.live_from_ms + sent_ms.astype(np.int64) - live_delay_ms,
+                spec.live_from_ms + sent_ms.astype(np.int64) - live_delay_ms,
                 START_MS + (sent_ms * SPEED).astype(np.int64) - delay_ms,
             ),
             vectors=blobs(blob, random),
@@ -144,11 +144,11 @@ class Workload:
 
     @property
     def ends(self) -> dict[int, int]:
-        """How many events each partition is sent."""
+        """The number of events sent to each partition."""
         return dict(enumerate(np.bincount(self.partition, minlength=PARTITIONS).tolist()))
 
     def value(self, row: int) -> bytes:
-        """The record of one event; no two are alike."""
+        """Return the record of one event; no two are equal."""
         fault = self.fault[row]
         vector = self.vectors[row]
         if fault == Fault.WRONG_DIMENSION:

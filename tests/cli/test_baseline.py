@@ -61,8 +61,8 @@ def test_baseline_of_events_has_overdispersion_and_segments(tmp_path, recorded_e
     assert run("baseline", "show", out).stdout == fit.stdout
     shown = json.loads(run("baseline", "show", out, "--json").stdout)
     assert shown["window_ms"] == HOUR_MS
-    assert shown["dependence"]["windows"] == 30
-    assert 2 < shown["dependence"]["counts"] < 4.5
+    assert shown["overdispersion"]["windows"] == 30
+    assert 2 < shown["overdispersion"]["counts"] < 4.5
     assert [(segment["key"], segment["value"]) for segment in shown["segments"]] == [
         ("country", "de"),
         ("country", "fr"),

@@ -24,7 +24,7 @@ def replay(
     for first in range(0, len(events), 5):
         for offset, event in enumerate(events[first : first + 5], first):
             row = [(0, offset, event.time_ms, event.cluster)]
-            driver.count(build_batch(row, event.stream, event_ids=[event.name]), MONDAY_MS)
+            driver.count([build_batch(row, event.stream, event_ids=[event.name])], MONDAY_MS)
         is_last = first + 5 >= len(events)
         done = driver.commit(MONDAY_MS, {0: min(first + 5, len(events))}, has_source_ended=is_last)
         assert done.late == []

@@ -87,7 +87,7 @@ class CountMember:
             if self.positions[at] == len(log):
                 self._caught_up_ms[at] = self._now_ms
         for stream, (events, names) in rows.items():
-            assert not self._counter.count(build_batch(events, stream, event_ids=names), self._now_ms).any()
+            assert not self._counter.count([build_batch(events, stream, event_ids=names)], self._now_ms)
 
     def begin(self) -> None:
         """Begin the transaction that commits the counts."""

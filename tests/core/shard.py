@@ -96,7 +96,7 @@ class Shard:
         code = self._codes.setdefault(at, len(self._codes))
         first = self.ends.get(at, 0) + self._reads[at]
         rows = [(code, offset, *event) for offset, event in enumerate(events, first)]
-        self._counter.count(build_batch(rows, stream, baseline=baseline, **columns), self.now_ms)
+        self._counter.count([build_batch(rows, stream, baseline=baseline, **columns)], self.now_ms)
         self._reads[at] += len(events)
 
     def write(

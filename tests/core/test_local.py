@@ -15,7 +15,7 @@ from tests.examples import examples
 
 def test_commit_closes_windows_that_are_due():
     driver = LocalDriver([build_spec()], "embeddings", 1)
-    driver.count(build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)]), MONDAY_MS)
+    driver.count([build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS + HOUR_MS, 1)])], MONDAY_MS)
     assert summarize_counts(driver.commit(MONDAY_MS, {0: 2}).results) == [
         (HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))
     ]
@@ -30,13 +30,13 @@ def test_count_reports_event_without_nearest_centroid():
     driver = LocalDriver([build_spec()], "embeddings", 1)
     batch = build_batch([(0, 0, MONDAY_MS, 0), (0, 1, MONDAY_MS, 0)])
     batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
-    assert driver.count(batch, MONDAY_MS).tolist() == [False, True]
+    assert driver.count([batch], MONDAY_MS) == {1: batch.stream}
     assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results] == [1]
 
 
 def test_idle_partition_holds_window_until_caught_up():
     driver = LocalDriver([build_spec(idle_ms=MINUTE_MS)], "embeddings", 1)
-    driver.count(build_batch([(0, 0, MONDAY_MS, 0)]), MONDAY_MS)
+    driver.count([build_batch([(0, 0, MONDAY_MS, 0)])], MONDAY_MS)
     driver.commit(MONDAY_MS, {0: 1})
     assert driver.commit(MONDAY_MS + HOUR_MS, {0: 1}).results == []
     assert len(driver.commit(MONDAY_MS + HOUR_MS, {0: 1}, caught_up=(0,)).results) == 1
@@ -60,7 +60,7 @@ def test_results_are_same_for_any_batches_and_commits(drawn, cuts, sizes_ms):
         published = {}
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
             if events[start:end]:
-                driver.count(build_batch(events[start:end]), MONDAY_MS)
+                driver.count([build_batch(events[start:end])], MONDAY_MS)
             positions = dict.fromkeys(range(3), end)
             is_last = number == len(ends) - 1
             done = driver.commit(MONDAY_MS, positions, has_source_ended=is_last)

@@ -18,7 +18,12 @@ from tests.builders.clocks import MONDAY_MS
 from tests.builders.days import build_days
 from tests.builders.events import build_event
 
-STREAM = {"name": "digits", "baseline": "digits.safetensors", "windows": ["1d"], "idle_timeout": "5s"}
+STREAM: dict[str, object] = {
+    "name": "digits",
+    "baseline": "digits.safetensors",
+    "windows": ["1d"],
+    "idle_timeout": "5s",
+}
 COUNTED = {"accepted": 21_000}
 
 

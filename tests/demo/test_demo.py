@@ -173,7 +173,7 @@ def test_saved_metrics_show_last_day_and_all_events(finished):
     assert set(scrape.mishaps().values()) == {0}
     daily = {"stream": "digits", "window": "1d"}
     closed = {
-        verdict: scrape.value("driftgauge_windows_closed_total", **daily, verdict=verdict)
+        verdict.value: scrape.value("driftgauge_windows_closed_total", **daily, verdict=verdict)
         for verdict in Verdict
     }
     assert sum(closed.values()) == 21

@@ -65,7 +65,7 @@ def test_notice_agrees_with_results_topic(record: ChainRecord, notified_cause: s
     }
     assert description.end in drifted
     about = [result for end, result in drifted.items() if abs(end - description.end) <= timedelta(hours=6)]
-    assert description.faults(about) == [], description
+    assert description.mismatches(about) == [], description
 
 
 def test_scraped_drift_raises_no_drift_passed_alert(record: ChainRecord) -> None:
@@ -89,8 +89,8 @@ def test_blind_monitoring_sends_ticket_then_page_until_restart(record: ChainReco
     (ticket, *_) = [
         each for each in record.notices if each.labels["alertname"] == DOWN and each.receiver == TICKETS
     ]
-    assert ticket.at_s < record.blindness.notice.at_s
-    killed, started = record.blindness.notice, record.sight.notice
+    assert ticket.at_s < record.outage.notice.at_s
+    killed, started = record.outage.notice, record.restart.notice
     assert (killed.receiver, killed.labels["severity"]) == (PAGE, "critical")
     assert (started.receiver, started.labels) == (PAGE, killed.labels)
 
@@ -107,7 +107,7 @@ def test_blind_monitoring_mutes_drift(record: ChainRecord) -> None:
     blind = (
         notice
         for notice in record.notices
-        if record.blindness.notice.at_s < notice.at_s < record.sight.notice.changed_s
+        if record.outage.notice.at_s < notice.at_s < record.restart.notice.changed_s
     )
     assert {notice.labels["alertname"] for notice in blind} <= {DOWN}
 
@@ -130,7 +130,7 @@ def test_pagerduty_receives_page_and_its_resolution(record: ChainRecord) -> None
         each for each in pages if f"{DOWN} is firing. " in each["payload"]["custom_details"]["alerts"]
     ]
     assert page["event_action"] == "trigger"
-    assert page["payload"]["summary"] == f"[firing] {record.blindness.notice.annotations['summary']}"
+    assert page["payload"]["summary"] == f"[firing] {record.outage.notice.annotations['summary']}"
     (over, *_) = [
         each for each in pages if f"{DOWN} is resolved. " in each["payload"]["custom_details"]["alerts"]
     ]
@@ -150,7 +150,7 @@ def test_every_notice_follows_soon_after_cause(
     with capfd.disabled():
         sys.stderr.write("\n".join(["", f"The chain, every wait divided by {FACTOR}:", heading, *rows, ""]))
     for notified_cause in record.notified_causes:
-        soon_s = SOON_S + (PAGED_AFTER_S if notified_cause is record.blindness else 0)
+        soon_s = SOON_S + (PAGED_AFTER_S if notified_cause is record.outage else 0)
         assert 0 < notified_cause.alert_after_s <= notified_cause.notice_after_s < soon_s, notified_cause
 
 

@@ -86,7 +86,8 @@ def logged_fields() -> dict[str, set[str]]:
                 case _:
                     continue
             fields = OF_EVERY_LINE | carried
-            for text in (each.value for each in ast.walk(message) if isinstance(each, ast.Constant)):
+            constants = (each.value for each in ast.walk(message) if isinstance(each, ast.Constant))
+            for text in (constant for constant in constants if isinstance(constant, str)):
                 found[text] = found.get(text, fields) & fields
     return found
 

@@ -11,11 +11,12 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
-from driftgauge.events import decoder as decoder_module
-from driftgauge.events.decoder import BaselineContract, Decoder, ParsedEvent, parse_event
+from driftgauge.events import native as native_module
+from driftgauge.events.decoder import Decoder, ParsedEvent, parse_event
 from driftgauge.events.rejection import Reason
+from driftgauge.events.rows import BaselineContract
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode, reason
-from tests.events.test_reader import near_events
+from tests.events.test_native import near_events
 from tests.examples import examples
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -123,7 +124,7 @@ def test_event_ids_and_segments_align_with_rows(way, plan):
     ]
     with pytest.MonkeyPatch.context() as patch:
         if way == "exact":
-            patch.setattr(decoder_module, "read_fast", lambda *_: None)
+            patch.setattr(native_module, "read_fast", lambda *_: None)
         decoded = decode(*values)
     for batch in decoded.batches:
         assert batch.row.tolist() == [row for row, (is_sound, _, _) in enumerate(plan) if is_sound]
@@ -146,7 +147,7 @@ def test_event_ids_stay_with_their_stream():
         event([1, 2], stream="clip-text", event_id="b"),
     )
     columns = {batch.stream: (batch.event_ids, batch.segments) for batch in decoded.batches}
-    assert columns == {"resnet18-fc1": (["a"], [{"country": "de"}]), "clip-text": ([None, "b"], ())}
+    assert columns == {"resnet18-fc1": (("a",), ({"country": "de"},)), "clip-text": ((None, "b"), ())}
 
 
 def test_columns_have_types_of_core():

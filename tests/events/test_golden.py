@@ -8,7 +8,7 @@ import pytest
 
 from driftgauge.events.contract import WindowRecord, read_json
 from driftgauge.events.decoder import ParsedEvent, parse_event
-from driftgauge.events.reader import read_exact, read_fast
+from driftgauge.events.native import read_exact, read_fast
 from driftgauge.events.rejection import Reason
 from tests.builders.events import INVALID, SCHEDULES, SCHEMAS, VALID, WINDOW_RESULTS, decode, name, reason
 

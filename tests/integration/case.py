@@ -229,7 +229,7 @@ class Case:
             event for stream in self.streams for event in on_every_partition(stream, CLOSING_MS, partitions)
         ]
 
-    def truth(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
+    def counts_of(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
         """Return the number of events in each window."""
         numbers: Counter[WindowKey] = Counter()
         for event in events:
@@ -279,7 +279,7 @@ class Case:
         return self._committed(self.windows_group, self.partials_topic)
 
     def _committed(self, group: str, topic: str) -> dict[int, int]:
-        with self._stranger(group) as consumer:
+        with self._non_member(group) as consumer:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[topic].partitions
             requested = [TopicPartition(topic, partition) for partition in known]
             committed = consumer.committed(requested, timeout=TIMEOUT_S)
@@ -300,7 +300,7 @@ class Case:
 
     def ends(self) -> dict[int, int]:
         """Return the end offset of each partition of the events topic."""
-        with self._stranger(self.name) as consumer:
+        with self._non_member(self.name) as consumer:
             known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
             requested = {partition: TopicPartition(self.events_topic, partition) for partition in known}
             return {
@@ -309,7 +309,7 @@ class Case:
             }
 
     @contextmanager
-    def _stranger(self, group: str) -> Iterator[Consumer]:
+    def _non_member(self, group: str) -> Iterator[Consumer]:
         """Yield a consumer with a group's id that is not a member of the group."""
         consumer = Consumer(
             {

@@ -72,7 +72,7 @@ def wait_until_shown(
     within_s: float = PATIENCE_S,
 ) -> None:
     """Wait until the replicas together show the gauges of these last results, each series once."""
-    expected = gauges_of(final)
+    expected = expected_gauges(final)
 
     def are_shown() -> bool:
         samples = [without_wall_time(window_gauges(replica.scrape())) for replica in replicas]
@@ -82,7 +82,7 @@ def wait_until_shown(
     wait_for("the replicas to show the gauges of the last results", are_shown, within_s=within_s)
 
 
-def gauges_of(final: Mapping[WindowKey, dict[str, Any]]) -> Samples:
+def expected_gauges(final: Mapping[WindowKey, dict[str, Any]]) -> Samples:
     """Return the samples that the last results of all windows imply, without the wall time."""
     newest = {(stream, window): record for (stream, window, _), record in sorted(final.items())}
     samples: Samples = {}

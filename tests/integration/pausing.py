@@ -1,8 +1,8 @@
-"""`driftgauge` that suspends its own process (SIGSTOP) once, in a transaction, on an order.
+"""`driftgauge` that suspends its own process (SIGSTOP) once, in a transaction, on request.
 
-    python pausing.py ORDER ARGUMENTS…
+    python pausing.py REQUEST ARGUMENTS…
 
-The file ORDER names a call of the producer and a topic. Before the next such call in a transaction with a
+The file REQUEST names a call of the producer and a topic. Before the next such call in a transaction with a
 record of the topic, the program deletes the file and suspends itself.
 """
 
@@ -19,11 +19,11 @@ from driftgauge.kafka import calls, client
 
 
 class PausingProducer:
-    """A transactional producer that suspends the process before an ordered call."""
+    """A transactional producer that suspends the process before a requested call."""
 
-    def __init__(self, producer: Producer, order: Path) -> None:
+    def __init__(self, producer: Producer, request: Path) -> None:
         self._producer = producer
-        self._order = order
+        self._request = request
         self._topics: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -50,23 +50,23 @@ class PausingProducer:
         self._producer.commit_transaction(*arguments)
 
     def _pause_before(self, call: str) -> None:
-        if self._order.exists():
-            ordered, topic = self._order.read_text().split()
-            if ordered == call and topic in self._topics:
+        if self._request.exists():
+            requested, topic = self._request.read_text().split()
+            if requested == call and topic in self._topics:
                 # The records must be on the broker before the pause.
                 self._producer.flush(10)
-                self._order.unlink()
+                self._request.unlink()
                 # To this thread: another thread may receive a signal to the process later, after the call.
                 signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def main() -> None:
-    order = Path(sys.argv.pop(1))
+    request = Path(sys.argv.pop(1))
     # The time limit of a hanging call also runs while the process is suspended.
     calls.HANGING_S = 120.0
     make = client.transactional_producer
     client.transactional_producer = lambda *arguments, **named: PausingProducer(
-        make(*arguments, **named), order
+        make(*arguments, **named), request
     )
     cli.main()
 

@@ -77,7 +77,7 @@ def test_rejected_events_are_counted_by_reason_and_kept(tmp_path: Path, bootstra
         read = 1_212 + case.close_windows()
         service.wait_for("all events to be read", lambda: service.counted() + rejected(service) >= read)
 
-        case.wait_for_counts(service, case.truth(first + second))
+        case.wait_for_counts(service, case.counts_of(first + second))
         scrape = service.scrape()
         for reason, values in BAD.items():
             stream = STREAM_OF.get(reason, "alpha")
@@ -167,7 +167,7 @@ def test_too_large_dead_letter_omits_content(
         assert producer.flush(30) == 0
         case.publish_last(good)
 
-        case.wait_for_counts(service, case.truth(good))
+        case.wait_for_counts(service, case.counts_of(good))
         service.wait_for("both bad events to be counted", lambda: rejected(service) == 2)
         service.stop()
         assert len(service.logged("dead letter cut, for it is too large for its topic")) == 1

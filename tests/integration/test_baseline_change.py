@@ -125,15 +125,15 @@ def test_window_is_compared_with_baseline_at_its_start(tmp_path: Path, bootstrap
                 lambda: sum(record["baseline"] == new.identity for record in case.results()) > 3,
             )
         events = traffic.sent
-        case.wait_for_counts(replicas["a"], case.truth(events))
+        case.wait_for_counts(replicas["a"], case.counts_of(events))
         for replica in replicas.values():
             assert replica.chain_faults() == NO_CHAIN_FAULTS
 
     cut = format_timestamp(CUT_MS)
-    truth = {baseline.identity: true_clusters(case, events, baseline) for baseline in (old, new)}
+    expected = {baseline.identity: true_clusters(case, events, baseline) for baseline in (old, new)}
     for key, record in case.final_results().items():
         counts = [cluster["count"] for cluster in record["clusters"]]
-        assert counts == truth[record["baseline"]][key]
+        assert counts == expected[record["baseline"]][key]
         assert record["incomplete_reason"] is None
     for record in case.results():
         assert record["baseline"] == (old if record["start"] < cut else new).identity

@@ -65,7 +65,7 @@ def test_offsets_moved_forward_are_gap_that_marks_windows(tmp_path: Path, bootst
     skipped = [event for event in second if event.partition == 1][:10]
     counted = [event for event in first + second if all(event is not each for each in skipped)]
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(counted))
+        case.wait_for_counts(service, case.counts_of(counted))
         service.wait_for("the gap to be shown", lambda: service.chain_faults()["gap"] == SHARDS)
         assert service.chain_faults()["overlap"] == 0
         assert f"{case.events_topic}[1]" in str(service.logged(BROKEN)[0]["found"])
@@ -83,7 +83,7 @@ def test_offsets_moved_back_are_overlap_that_marks_windows(tmp_path: Path, boots
     case.publish_last(second)
     repeated = [event for event in first if event.partition == 1]
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + second + repeated))
+        case.wait_for_counts(service, case.counts_of(first + second + repeated))
         service.wait_for("each shard to report it", lambda: service.chain_faults()["overlap"] >= SHARDS)
         assert service.chain_faults()["gap"] == 0
         final = [record for _, record in sorted(case.final_results().items())]
@@ -105,7 +105,7 @@ def test_expired_offsets_of_count_are_overlap(tmp_path: Path, bootstrap: str) ->
     assert case.positions() == {}
     case.publish_last(second)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + first + second))
+        case.wait_for_counts(service, case.counts_of(first + first + second))
         assert service.chain_faults()["overlap"] >= PARTITIONS
         assert service.chain_faults()["gap"] == 0
         service.stop()
@@ -119,7 +119,7 @@ def test_expired_offsets_of_windows_keep_shard_state(tmp_path: Path, bootstrap: 
     assert case.shard_positions() == {}
     last = case.publish_last(second)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + second))
+        case.wait_for_counts(service, case.counts_of(first + second))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         assert service.counted() == last
         service.wait_for("both shards to commit", lambda: len(case.shard_positions()) == SHARDS)
@@ -143,7 +143,7 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
         assert stopped["shard"] == shard
         assert "put the offset back" in str(stopped["reason"])
         service.wait_for(
-            "the windows of the other shard", lambda: case.final_counts("alpha") == case.truth(alpha)
+            "the windows of the other shard", lambda: case.final_counts("alpha") == case.counts_of(alpha)
         )
         scrape = service.scrape()
         assert scrape.value("driftgauge_consumer_stopped_partitions", topic=case.partials_topic) == 1
@@ -151,7 +151,7 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
         service.stop()
     case.move_offset(case.windows_group, case.partials_topic, shard, proper)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + second))
+        case.wait_for_counts(service, case.counts_of(first + second))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.stop()
 
@@ -169,7 +169,7 @@ def test_undecodable_partial_stops_its_shard_alone(tmp_path: Path, bootstrap: st
         service.wait_for("the shard to be stopped", lambda: bool(service.logged(STOPPED)))
         case.publish_last(events)
         service.wait_for(
-            "the windows of the other shard", lambda: case.final_counts("alpha") == case.truth(alpha)
+            "the windows of the other shard", lambda: case.final_counts("alpha") == case.counts_of(alpha)
         )
         (stopped,) = service.logged(STOPPED)
         assert stopped["shard"] == shard
@@ -194,7 +194,7 @@ def test_missing_changelog_ends_start_and_its_remedy_works(tmp_path: Path, boots
     case.delete_group(case.windows_group)
     case.publish_last(second)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + second))
+        case.wait_for_counts(service, case.counts_of(first + second))
         service.stop()
 
 
@@ -226,7 +226,7 @@ def test_compacted_changelog_restores_state(tmp_path: Path, bootstrap: str) -> N
         service.kill()
     last = case.publish_last(second)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(first + second))
+        case.wait_for_counts(service, case.counts_of(first + second))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         assert service.counted() == last
 

@@ -39,7 +39,7 @@ def test_committed_events_alone_count_and_markers_delay_no_window(tmp_path: Path
         # The log ends with the aborted events and their markers.
         open_transaction(case, on_both_partitions(aborted)).abort_transaction(TIMEOUT_S)
 
-        case.wait_for_counts(service, case.truth(committed))
+        case.wait_for_counts(service, case.counts_of(committed))
         assert service.outcomes("accepted") == 400
         service.stop()
     # 200 committed and 150 aborted records and two markers on each.
@@ -67,7 +67,7 @@ def test_silent_partitions_close_last_windows_in_time(tmp_path: Path, bootstrap:
         case.publish(brief, keyed=True)
         with publishing(case, others, rate=40):
             pass
-        case.wait_for_counts(replicas[0], case.truth(brief + others))
+        case.wait_for_counts(replicas[0], case.counts_of(brief + others))
     assert {record["revision"] for record in case.results()} == {0}
     waited_s = closing_times(case)
     assert max(map(max, waited_s.values())) < CLOSED_WITHIN_S
@@ -107,7 +107,7 @@ def test_stream_that_lags_by_six_hours_loses_nothing(tmp_path: Path, bootstrap: 
     with case.serve() as service:
         service.wait_until_ready()
         published = case.publish_last(events)
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         assert service.late() == 0
         assert service.outcomes("accepted") == published
     assert {record["revision"] for record in case.results()} == {0}

@@ -53,7 +53,7 @@ def test_added_partitions_are_read_soon_and_completely(tmp_path: Path, bootstrap
         noticed_s = time.monotonic() - added_s
         case.publish(parts[2])
 
-        case.wait_for_counts(replicas[1], case.truth([event for part in parts for event in part]))
+        case.wait_for_counts(replicas[1], case.counts_of([event for part in parts for event in part]))
         wait_until_shown(replicas, case.final_results())
         for replica in replicas:
             samples = replica.scrape()

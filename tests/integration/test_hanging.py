@@ -100,13 +100,13 @@ def test_hanging_commit_stalls_one_shard_until_resolved(tmp_path: Path, cluster:
             case.publish(first)
             service.wait_for("the first hours to be counted", lambda: service.counted() == len(first))
             before = case.positions()
-            commits = relay.stop_commits(".count")
+            commits = relay.block_commits(".count")
             case.publish(second)
-            commits.wait_until_one_has_come()
+            commits.wait_until_blocked()
             cluster.nodes[AWAY].stop()
             wait_for("the shard's partials to have no leader", lambda: leader(case) == -1)
             # The broker ends the transaction now, and drops its marker for the partition without a leader.
-            commits.let_go()
+            commits.release()
             wait_for("the offsets to be committed", lambda: case.positions() != before)
             # The next marker of the same producer would end the transaction; a replaced producer sends none.
             service.wait_for("the producer to be replaced", lambda: bool(service.logged(UNWRITABLE)))
@@ -115,9 +115,9 @@ def test_hanging_commit_stalls_one_shard_until_resolved(tmp_path: Path, cluster:
             third = hours(6, 9)
             published = len(first) + len(second) + case.publish_last(third)
             service.wait_for("all to be counted", lambda: service.counted() == published)
-            truth = case.truth([*first, *second, *third])
+            expected = case.counts_of([*first, *second, *third])
 
-            sound = {key: count for key, count in truth.items() if key[0] == SOUND}
+            sound = {key: count for key, count in expected.items() if key[0] == SOUND}
             service.wait_for("the windows of the other shard", lambda: case.final_counts(SOUND) == sound)
             service.wait_for(
                 "the shard to be named", lambda: stalled(service, case) == {"0"}, within_s=NAMED_S
@@ -126,14 +126,14 @@ def test_hanging_commit_stalls_one_shard_until_resolved(tmp_path: Path, cluster:
             stall = service.logged(STALLED)[0]
             assert str(stall["producer"]).endswith(".count")
             assert str(stall["partition"]).startswith(f"{case.partials_topic}[0]@")
-            assert case.final_counts(HUNG).items() < truth.items()
+            assert case.final_counts(HUNG).items() < expected.items()
 
             listed = driftgauge("kafka", "transactions", "list", "--config", case.config)
             assert (listed.returncode, f"{case.partials_topic}[0] from offset" in listed.stdout) == (1, True)
             resolved = driftgauge("kafka", "transactions", "resolve", "--apply", "--config", case.config)
             assert resolved.returncode == 0, resolved.stdout + resolved.stderr
             assert "commit: the same transaction is committed in" in resolved.stdout
-            case.wait_for_counts(service, truth)
+            case.wait_for_counts(service, expected)
             service.wait_for("the shard to go on", lambda: stalled(service, case) == set())
             assert service.chain_faults() == NO_CHAIN_FAULTS
     assert not any(record["incomplete"] for record in case.final_results().values())

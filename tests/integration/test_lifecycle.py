@@ -47,7 +47,7 @@ def test_service_waits_for_missing_topic(tmp_path: Path, bootstrap: str) -> None
         service.wait_until_ready()
         case.partitions = 3
         case.publish_last(events)
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
 
 
 def test_sigterm_ends_wait_for_missing_topic(tmp_path: Path, bootstrap: str) -> None:
@@ -79,7 +79,7 @@ def test_second_replica_counts_its_share(tmp_path: Path, bootstrap: str) -> None
             assert second.stop() < 5.0
         first.wait_for("all partitions to return", lambda: first.assigned_partitions() == 4)
         case.publish_last(parts[2])
-        case.wait_for_counts(first, case.truth([event for part in parts for event in part]))
+        case.wait_for_counts(first, case.counts_of([event for part in parts for event in part]))
         first.wait_until_ready()
 
 
@@ -94,7 +94,7 @@ def test_two_processes_with_one_name_report_it_and_count_once(tmp_path: Path, bo
                     "each process to be fenced", lambda process=service: has_been_fenced(process)
                 )
             first.stop()
-            case.wait_for_counts(second, case.truth(events))
+            case.wait_for_counts(second, case.counts_of(events))
             second.wait_until_ready()
 
 

@@ -37,9 +37,9 @@ class TruncatedLog:
     def publish_second_half(self) -> None:
         """Publish the second half and delete its first records."""
         self.case.publish_last(self.events[300:])
-        self.forget(300 + LOST)
+        self.delete_records(300 + LOST)
 
-    def forget(self, before: int) -> None:
+    def delete_records(self, before: int) -> None:
         for deleted in self.case.admin.delete_records(
             [TopicPartition(self.case.events_topic, 0, before)]
         ).values():
@@ -48,7 +48,7 @@ class TruncatedLog:
     def assert_reported(self, service: ReplicaProcess) -> None:
         """Check that the rest is counted, and that log, metric and results report the truncated."""
         kept = self.events[:300] + self.events[300 + LOST :]
-        self.case.wait_for_counts(service, self.case.truth(kept))
+        self.case.wait_for_counts(service, self.case.counts_of(kept))
         (entry,) = service.logged(LOSS)
         assert entry["records"] == LOST
         metric = service.scrape().value("driftgauge_records_lost_total", topic=self.case.events_topic)
@@ -96,10 +96,10 @@ def test_records_deleted_after_count_are_no_loss(tmp_path: Path, bootstrap: str)
     with truncated.case.serve() as service:
         truncated.publish_first_half(service)
         service.stop()
-    truncated.forget(300)
+    truncated.delete_records(300)
     truncated.case.publish_last(truncated.events[300:])
     with truncated.case.serve() as service:
-        truncated.case.wait_for_counts(service, truncated.case.truth(truncated.events))
+        truncated.case.wait_for_counts(service, truncated.case.counts_of(truncated.events))
         assert not service.logged(LOSS)
         assert {record["events_lost"] for record in truncated.case.results()} == {False}
 
@@ -124,7 +124,7 @@ def test_recreated_topic_is_read_from_its_beginning(tmp_path: Path, bootstrap: s
     rest = case.publish_last(after)
 
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         assert service.counted() == rest
         (entry,) = service.logged(RECREATED)
         assert entry["partition"] == f"{case.events_topic}[0]"
@@ -162,7 +162,7 @@ def test_topic_recreated_while_read_affects_no_other(tmp_path: Path, bootstrap: 
 
         case.create_topic(other, 2)
         case.publish(beta[300:], topic=other)
-        case.wait_for_counts(service, case.truth(alpha + beta))
+        case.wait_for_counts(service, case.counts_of(alpha + beta))
         assert service.counted() == 1_200
         assert service.chain_faults() == NO_CHAIN_FAULTS
         assert not service.logged("session lost; the Kafka clients are replaced")

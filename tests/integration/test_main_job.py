@@ -17,7 +17,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.kafka.publisher import Publication, publish
 from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
-from tests.integration.gauges import Samples, gauges_of, shown_by, without_wall_time
+from tests.integration.gauges import Samples, expected_gauges, shown_by, without_wall_time
 from tests.integration.service import driftgauge
 from tests.needed import skip_or_fail
 from tests.waiting import wait_for
@@ -54,7 +54,7 @@ def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> JobRun:
         final = case.final_results()
         wait_for(
             "the gauges to follow",
-            lambda: shown_revisions(shown_by(services)) == shown_revisions(gauges_of(final)),
+            lambda: shown_revisions(shown_by(services)) == shown_revisions(expected_gauges(final)),
         )
         wait_for(
             "all events to be counted",
@@ -200,7 +200,7 @@ def job_run(request: pytest.FixtureRequest) -> JobRun:
 
 
 def test_gauges_equal_last_published_windows(job_run: JobRun) -> None:
-    expected = gauges_of(job_run.final)
+    expected = expected_gauges(job_run.final)
     assert {series[0] for series in expected} > {
         "driftgauge_window_js_divergence",
         "driftgauge_window_events",

@@ -58,7 +58,7 @@ def test_outage_under_load_ends_no_replica_and_loses_no_event(
             )
             _log.info("both counted %.1f s after the broker was back", time.monotonic() - back_s)
         case.close_windows()
-        case.wait_for_counts(first, case.truth(events))
+        case.wait_for_counts(first, case.counts_of(events))
         for service in services:
             service.wait_until_ready()
             # The session settles a commit in doubt; other failures replace it.
@@ -83,7 +83,7 @@ def test_broker_restart_under_load_loses_no_event(
             service.wait_for("the service to count again", lambda: service.counted() > counted)
             _log.info("counted %.1f s after the broker was back", time.monotonic() - back_s)
         case.close_windows()
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         service.wait_until_ready()
         assert service.stop() < 5.0
 
@@ -111,4 +111,4 @@ def test_sigterm_without_broker_ends_service_in_time(
     assert took_s < 25, "supervisors wait 30 s"
     case.close_windows()
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events + later))
+        case.wait_for_counts(service, case.counts_of(events + later))

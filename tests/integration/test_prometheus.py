@@ -18,7 +18,7 @@ def test_prometheus_scrapes_and_answers_divergence_query(tmp_path: Path, bootstr
     events = make_events("alpha", 500, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=18)
     case.publish(events)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         service.wait_for(
             "the divergence to be exported",
             lambda: "driftgauge_window_js_divergence{" in service.scrape().text,

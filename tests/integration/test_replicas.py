@@ -57,10 +57,10 @@ class HourlyTraffic:
         self.events += events
 
     @property
-    def truth(self) -> dict[WindowKey, int]:
-        """The counts of the windows that have ended."""
+    def expected_counts(self) -> dict[WindowKey, int]:
+        """The expected counts of the windows that have ended."""
         ended = [event for event in self.events if event.time_ms < self.end_ms]
-        return self._case.truth(ended)
+        return self._case.counts_of(ended)
 
 
 def make_case(folder: Path, bootstrap: str) -> Case:
@@ -76,10 +76,10 @@ def make_case(folder: Path, bootstrap: str) -> Case:
     )
 
 
-def wait_for_results(case: Case, replicas: Collection[ReplicaProcess], truth: dict[WindowKey, int]) -> None:
+def wait_for_results(case: Case, replicas: Collection[ReplicaProcess], counts: dict[WindowKey, int]) -> None:
     """Wait for the counts, and until the replicas together show the results, each stream once."""
     first, *_ = replicas
-    case.wait_for_counts(first, truth)
+    case.wait_for_counts(first, counts)
     # A replica without notice of a lost shard shows it until the gauges expire.
     wait_until_shown(replicas, case.final_results(), within_s=FRESH_S + 10)
 
@@ -97,7 +97,7 @@ def test_one_replica_shows_each_stream_after_kills(tmp_path: Path, bootstrap: st
             return (shards, partitions) == ([0, 1, 1], [1, 1, 1])
 
         wait_for("shards and partitions to be spread", is_spread)
-        wait_for_results(case, replicas.values(), traffic.truth)
+        wait_for_results(case, replicas.values(), traffic.expected_counts)
         for replica in replicas.values():
             replica.wait_until_ready()
 
@@ -109,10 +109,10 @@ def test_one_replica_shows_each_stream_after_kills(tmp_path: Path, bootstrap: st
                 "another to show its stream", lambda b=before: b.items() <= shown_by_any(replicas).items()
             )
             traffic.publish()
-            wait_for_results(case, replicas.values(), traffic.truth)
+            wait_for_results(case, replicas.values(), traffic.expected_counts)
             replicas[victim] = running.enter_context(case.serve(victim))
             wait_for("shards and partitions to be spread again", is_spread)
-            wait_for_results(case, replicas.values(), traffic.truth)
+            wait_for_results(case, replicas.values(), traffic.expected_counts)
         for replica in replicas.values():
             assert replica.chain_faults() == NO_CHAIN_FAULTS
     assert {record["revision"] for record in case.results()} == {0}
@@ -137,7 +137,7 @@ def test_disconnected_replica_hides_its_windows(tmp_path: Path, bootstrap: str) 
         far = running.enter_context(case.serve("far", through_relay))
         for replica in (near, far):
             replica.wait_for("one shard", lambda r=replica: r.assigned_shards() == 1)
-        wait_for_results(case, (near, far), traffic.truth)
+        wait_for_results(case, (near, far), traffic.expected_counts)
 
         relay.cut()
         cut_s = time.monotonic()
@@ -146,14 +146,14 @@ def test_disconnected_replica_hides_its_windows(tmp_path: Path, bootstrap: str) 
         assert far.get("/livez")[0] == 200
         far.wait_for("the replica to be unready", lambda: far.get("/readyz")[0] == 503)
         traffic.publish()
-        wait_for_results(case, [near], traffic.truth)
+        wait_for_results(case, [near], traffic.expected_counts)
 
-        relay.mend()
+        relay.reconnect()
         for replica in (near, far):
             replica.wait_for("one shard", lambda r=replica: r.assigned_shards() == 1)
             replica.wait_until_ready()
         traffic.publish()
-        wait_for_results(case, (near, far), traffic.truth)
+        wait_for_results(case, (near, far), traffic.expected_counts)
         assert shown_by((near, far))
     assert {record["revision"] for record in case.results()} == {0}
     assert case.dead_letters() == []

@@ -33,7 +33,7 @@ def test_kill_within_window_keeps_counts_exact(tmp_path: Path, bootstrap: str) -
     rest = case.publish_last(events[1_750:])
 
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         # Counted events are not read again.
         assert service.counted() == rest
         service.wait_until_ready()
@@ -64,7 +64,7 @@ def test_kills_at_random_points_keep_counts_exact(tmp_path: Path, bootstrap: str
                 service.kill()
     case.close_windows()
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         service.wait_until_ready()
         assert service.late() == 0
         assert service.chain_faults() == NO_CHAIN_FAULTS
@@ -87,12 +87,12 @@ def test_stops_within_window_never_reuse_revision(tmp_path: Path, bootstrap: str
             service.wait_for("a result of the hour", lambda: last_count(case, hour[:1]) == total)  # noqa: B023
             service.stop()
     # final_results fails on a repeated revision.
-    (key,) = case.truth(hour)
+    (key,) = case.counts_of(hour)
     assert case.final_results()[key]["revision"] >= 2
 
 
 def last_count(case: Case, events: list[SourceEvent]) -> int:
-    (key,) = case.truth(events)
+    (key,) = case.counts_of(events)
     return case.final_counts().get(key, 0)
 
 
@@ -106,7 +106,7 @@ def test_restart_without_events_keeps_newest_gauges(tmp_path: Path, bootstrap: s
     events = make_events("alpha", 500, start_ms=START_MS, span_ms=30 * HOUR_MS, seed=8)
     case.publish_last(events)
     with case.serve() as service:
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         wait_until_shown([service], case.final_results())
         before = window_gauges(service.scrape())
         service.kill()

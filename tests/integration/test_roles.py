@@ -76,7 +76,7 @@ def test_each_role_runs_and_scales_alone(tmp_path: Path, bootstrap: str) -> None
         published = 400 + case.publish_last(parts[1])
         wait_for("all to be counted", lambda: sum(counter.counted() for counter in counters) == published)
         windows = running.enter_context(case.serve("c", role="windows"))
-        case.wait_for_counts(windows, case.truth(parts[0] + parts[1]))
+        case.wait_for_counts(windows, case.counts_of(parts[0] + parts[1]))
         wait_until_shown([windows], case.final_results())
         assert windows.chain_faults() == NO_CHAIN_FAULTS
 

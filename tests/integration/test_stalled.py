@@ -18,7 +18,7 @@ from tests.integration.case import (
     WindowKey,
     make_events,
 )
-from tests.integration.gauges import gauges_of, held_partitions, wait_until_shown
+from tests.integration.gauges import expected_gauges, held_partitions, wait_until_shown
 from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.integration.traffic import open_transaction
 
@@ -61,7 +61,7 @@ def hours(partitions: int) -> list[SourceEvent]:
 
 def ended(case: Case, events: list[SourceEvent]) -> dict[WindowKey, int]:
     """Return the counts of the hours that the other partitions' events have passed."""
-    return case.truth([event for event in events if event.time_ms < START_MS + HOURS * HOUR_MS])
+    return case.counts_of([event for event in events if event.time_ms < START_MS + HOURS * HOUR_MS])
 
 
 def assert_published_without(
@@ -74,7 +74,7 @@ def assert_published_without(
     assert [record["incomplete"] for record in final.values()] == [expected] * len(final)
     assert {record["revision"] for record in final.values()} == {0}
     complete = "driftgauge_window_complete", (("stream", "alpha"), ("window", "1h"))
-    assert gauges_of(final)[complete] == 0
+    assert expected_gauges(final)[complete] == 0
     wait_until_shown([service], final)
 
 
@@ -103,7 +103,7 @@ def test_partition_with_open_transaction_is_not_idle(tmp_path: Path, bootstrap: 
         assert_published_without(case, service, ended(case, ahead), {0})
 
         producer.commit_transaction(TIMEOUT_S)
-        assert_completed(case, service, case.truth(events))
+        assert_completed(case, service, case.counts_of(events))
     assert case.dead_letters() == []
 
 
@@ -124,7 +124,7 @@ def test_partitions_of_paused_replica_are_not_idle(tmp_path: Path, bootstrap: st
         assert_published_without(case, windows, ended(case, counted), stalled)
 
         paused.resume()
-        assert_completed(case, windows, case.truth(events))
+        assert_completed(case, windows, case.counts_of(events))
         assert running_replica.counted() == len(counted)
         assert paused.counted() == len(events) - len(counted)
     assert case.dead_letters() == []

@@ -86,7 +86,7 @@ def test_unwritable_partials_partition_pauses_counting(cluster: KafkaCluster, tm
         )
         cluster.nodes[2].restart()
         closing = case.close_windows()
-        case.wait_for_counts(service, case.truth(events))
+        case.wait_for_counts(service, case.counts_of(events))
         assert service.counted() == 800 + closing
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.wait_for(
@@ -111,14 +111,14 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         alpha = [event for part in parts for event in part if event.stream == "alpha"]
         wait_for(
             "the other stream's windows",
-            lambda: case.final_counts("alpha") == case.truth(alpha),
+            lambda: case.final_counts("alpha") == case.counts_of(alpha),
         )
         assert unwritable(service, case.changelog_topic)()
         service.wait_for("counting to go on", lambda: service.counted() == published)
         held = service.logged("changelog cannot be written to; the shard waits, the others go on")
         assert {entry["shard"] for entry in held} == {AWAY}
         cluster.nodes[2].restart()
-        case.wait_for_counts(service, case.truth(parts[0] + parts[1]))
+        case.wait_for_counts(service, case.counts_of(parts[0] + parts[1]))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.wait_for(
             "the partition to be writable", lambda: not unwritable(service, case.changelog_topic)()
@@ -143,6 +143,6 @@ def test_source_partition_without_leader_delays_no_other(cluster: KafkaCluster, 
         cluster.nodes[2].restart()
         case.publish([*beta, *case.closing_events()], topic=other)
         case.close_windows()
-        case.wait_for_counts(service, case.truth(alpha + beta))
+        case.wait_for_counts(service, case.counts_of(alpha + beta))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.stop()

@@ -61,7 +61,7 @@ def test_replica_paused_in_transaction_counts_nothing_twice(
         stream_settings={"allowed_lateness": "1d", "idle_timeout": "1h"},
         kafka={"transaction.timeout.ms": LONG_MS if resumes_early else SHORT_MS},
     )
-    order = tmp_path / "order"
+    request_file = tmp_path / "request"
     topic = case.partials_topic if role == "count" else case.windows_topic
     events = make_traffic()
 
@@ -69,15 +69,15 @@ def test_replica_paused_in_transaction_counts_nothing_twice(
         return case.positions() if role == "count" else case.shard_positions()
 
     with ExitStack() as running:
-        zombie = running.enter_context(case.serve(program=("-P", str(PAUSING), str(order)), role=role))
+        zombie = running.enter_context(case.serve(program=("-P", str(PAUSING), str(request_file)), role=role))
         other_role = "windows" if role == "count" else "count"
         other = running.enter_context(case.serve(role=other_role))
         for service in (zombie, other):
             service.wait_until_ready()
         running.enter_context(publishing(case, [*events, *case.closing_events()], rate=RATE))
         wait_for("something to be published", lambda: case.final_counts() != {})
-        order.write_text(f"{stopped_before} {topic}")
-        zombie.wait_for("the pause", lambda: not order.exists())
+        request_file.write_text(f"{stopped_before} {topic}")
+        zombie.wait_for("the pause", lambda: not request_file.exists())
         before = positions()
         successor = running.enter_context(case.serve(role=role))
         successor.wait_for(
@@ -106,7 +106,7 @@ def test_replica_paused_in_transaction_counts_nothing_twice(
             ),
         )
 
-        case.wait_for_counts(successor, case.truth(event for event in events if event.stream == "alpha"))
+        case.wait_for_counts(successor, case.counts_of(event for event in events if event.stream == "alpha"))
         windows = [other] if role == "count" else [zombie, successor]
         counting = [zombie, successor] if role == "count" else [other]
         wait_until_shown(windows, case.final_results())

@@ -1,4 +1,4 @@
-"""One test's own topics and group on the real broker."""
+"""The topics and the consumer group of one test on a real broker."""
 
 import uuid
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class Cluster(TopicOwner):
             producer.produce(self.events, value, partition=partition)
         assert producer.flush(TIMEOUT_S) == 0
 
-    def forget(self, partition: int, before: int, topic: str | None = None) -> None:
+    def delete_records(self, partition: int, before: int, topic: str | None = None) -> None:
         """Delete the records before an offset of a partition, of events by default, as retention does."""
         at = TopicPartition(topic or self.events, partition, before)
         self.admin.delete_records([at])[at].result(TIMEOUT_S)
@@ -72,7 +72,7 @@ class Cluster(TopicOwner):
         producer.init_transactions(TIMEOUT_S)
         return producer
 
-    def unstarted(self, name: str | None = None, **properties: str | int) -> Transaction:
+    def unstarted_transaction(self, name: str | None = None, **properties: str | int) -> Transaction:
         """Return a transaction of the service, not started."""
         return Transaction(
             partial(client.transactional_producer, {**self.properties, **properties}),
@@ -82,7 +82,7 @@ class Cluster(TopicOwner):
 
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:
         """Return a transaction of the service, started."""
-        transaction = self.unstarted(name, **properties)
+        transaction = self.unstarted_transaction(name, **properties)
         transaction.start(TIMEOUT_S)
         return transaction
 
@@ -106,7 +106,7 @@ class Cluster(TopicOwner):
             consumer.close()
 
     @contextmanager
-    def stranger(self, group: str | None = None) -> Iterator[Consumer]:
+    def non_member(self, group: str | None = None) -> Iterator[Consumer]:
         """Yield a consumer with a group's id that is not a member of the group."""
         consumer = client.consumer(self.properties, group or self.group)
         try:
@@ -116,7 +116,7 @@ class Cluster(TopicOwner):
 
     def commit(self, offsets: dict[int, int]) -> None:
         """Commit offsets of the events topic for the group, which must have no members."""
-        with self.stranger() as consumer:
+        with self.non_member() as consumer:
             consumer.commit(offsets=self.at(offsets), asynchronous=False)
 
     def at(self, offsets: dict[int, int]) -> list[TopicPartition]:
@@ -124,18 +124,18 @@ class Cluster(TopicOwner):
 
     def committed(self) -> dict[int, int]:
         """Return the group's committed offsets of the events topic, by partition."""
-        asked = [TopicPartition(self.events, partition) for partition in range(self.partitions)]
-        with self.stranger() as consumer:
-            answers = consumer.committed(asked, timeout=TIMEOUT_S)
+        requested = [TopicPartition(self.events, partition) for partition in range(self.partitions)]
+        with self.non_member() as consumer:
+            answers = consumer.committed(requested, timeout=TIMEOUT_S)
         return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
 
     def members(self) -> int:
         described = self.admin.describe_consumer_groups([self.group])[self.group].result(TIMEOUT_S)
         return len(described.members)
 
-    def ask(self, partitions: list[Partition], **which: bool) -> dict[Partition, int]:
+    def offsets(self, partitions: list[Partition], **kind: bool) -> dict[Partition, int]:
         """Return the first or the end offset of each log."""
-        offsets = LogOffsets(self.shared_admin, **which)
+        offsets = LogOffsets(self.shared_admin, **kind)
         offsets.request(partitions)
         found: list[dict[Partition, int]] = []
         self.await_that(

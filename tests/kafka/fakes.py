@@ -36,7 +36,7 @@ class OffsetConsumer:
 
 
 @dataclass(frozen=True)
-class Sent:
+class ProducedRecord:
     """A record that was produced in a transaction."""
 
     topic: str
@@ -55,11 +55,11 @@ class RecordingTransaction:
     """
 
     def __init__(self) -> None:
-        self.sent: list[Sent] = []
+        self.sent: list[ProducedRecord] = []
         self.limit = 1_000_000
 
     def produce(self, topic, partition, key, value, headers=None) -> bool:
         if len(value or b"") > self.limit:
             return False
-        self.sent.append(Sent(topic, partition, key, value, list(headers or [])))
+        self.sent.append(ProducedRecord(topic, partition, key, value, list(headers or [])))
         return True

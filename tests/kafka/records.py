@@ -1,4 +1,4 @@
-"""A topic's records from its beginning to its end."""
+"""Reads a topic's records from the beginning to the end."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ REQUEST_TIMEOUT_S: Final = 30.0
 def read(
     bootstrap: str, topic: str, *, within_s: float, isolation: str = "read_committed"
 ) -> Iterator[Message]:
-    """Yield the records that are there now, each partition's in order; none where there is no such topic."""
+    """Yield the present records, each partition's in order; none if the topic does not exist."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,

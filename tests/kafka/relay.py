@@ -7,8 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
-from tests.kafka.frames import ProtocolRequest
-from tests.kafka.held import HOLD_S, HeldCommit, Order, StoppedCommits
+from tests.kafka.held_commits import HOLD_S, Action, BlockedCommits, HeldCommit
+from tests.kafka.protocol import ProtocolRequest
 
 _LENGTH_BYTES: Final = 4
 
@@ -27,7 +27,7 @@ class Relay:
         self._connections: list[socket.socket] = []
         self._is_cut = False
         self._held: HeldCommit | None = None
-        self._stopped: StoppedCommits | None = None
+        self._blocked: BlockedCommits | None = None
         self._late: dict[socket.socket, HeldCommit] = {}
         self._lock = threading.Lock()
         self._listeners: list[socket.socket] = []
@@ -58,17 +58,17 @@ class Relay:
             _end(listener)
 
     def cut(self) -> None:
-        """Close every connection, and each new one until `mend`."""
+        """Close every connection, and each new one until `reconnect`."""
         with self._lock:
             self._is_cut = True
             for connection in self._connections:
                 _end(connection)
             self._connections.clear()
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         self._is_cut = False
 
-    def hold_a_commit(self) -> HeldCommit:
+    def hold_next_commit(self) -> HeldCommit:
         """Hold the next commit and close the client's connection, like a delayed packet.
 
         The commit is delivered during the same producer's next transaction.
@@ -76,10 +76,10 @@ class Relay:
         held = self._held = HeldCommit()
         return held
 
-    def stop_commits(self, id_suffix: str) -> StoppedCommits:
-        """Hold all commits of producers whose transactional ids have this suffix, until `let_go`."""
-        stopped = self._stopped = StoppedCommits(id_suffix)
-        return stopped
+    def block_commits(self, id_suffix: str) -> BlockedCommits:
+        """Hold all commits of producers whose transactional ids have this suffix, until `release`."""
+        blocked = self._blocked = BlockedCommits(id_suffix)
+        return blocked
 
     def _accept(self, listener: socket.socket, broker: tuple[str, int]) -> None:
         with suppress(OSError):  # the listener is closed
@@ -107,17 +107,17 @@ class Relay:
         with client.makefile("rb") as requests:
             while length := requests.read(_LENGTH_BYTES):
                 frame = requests.read(int.from_bytes(length))
-                if self._stopped is not None:
-                    self._stopped.pass_when_let_go(ProtocolRequest.parse(frame))
+                if self._blocked is not None:
+                    self._blocked.wait_for_release(ProtocolRequest.parse(frame))
                 held = self._held
                 if held is not None:
-                    match held.order(ProtocolRequest.parse(frame)):
-                        case Order.HOLD:
+                    match held.next_action(ProtocolRequest.parse(frame)):
+                        case Action.HOLD:
                             self._deliver_late(held, length + frame, client, broker)
                             return
-                        case Order.DELIVER_HELD_FIRST:
+                        case Action.DELIVER_HELD_FIRST:
                             held.wait_until_delivered()
-                        case Order.FORWARD:
+                        case Action.FORWARD:
                             pass
                 broker.sendall(length + frame)
 
@@ -137,7 +137,7 @@ class Relay:
                 answer = answers.read(int.from_bytes(length))
                 if (late := self._late.get(broker)) is not None:
                     # The client has disconnected, so answers to its earlier requests are dropped.
-                    late.note_answer()
+                    late.record_answer()
                     continue
                 for theirs, ours in self._names:
                     answer = answer.replace(theirs, ours)

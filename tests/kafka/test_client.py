@@ -62,7 +62,7 @@ def unused_address():
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
-class Lines(logging.Handler):
+class LogLines(logging.Handler):
     """Keeps the messages of a logger."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Lines(logging.Handler):
 @pytest.fixture
 def lines():
     """Yield the lines of librdkafka's logger."""
-    logger, handler = logging.getLogger("librdkafka"), Lines()
+    logger, handler = logging.getLogger("librdkafka"), LogLines()
     logger.addHandler(handler)
     yield handler.lines
     logger.removeHandler(handler)

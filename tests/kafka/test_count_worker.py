@@ -9,7 +9,7 @@ from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.health import Role
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event
-from tests.kafka.running import SHARDS, STREAM, Running
+from tests.kafka.running_service import SHARDS, STREAM, RunningService
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
@@ -50,7 +50,7 @@ def abort_some(monkeypatch, role):
 @pytest.mark.parametrize("role", list(Role))
 def test_abort_counts_each_event_once(cluster, monkeypatch, role):
     abort_some(monkeypatch, role)
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         for part in range(8):
             publish(cluster, 10, time_ms=100 * part)
             cluster.publish(b"junk")
@@ -68,7 +68,7 @@ def test_abort_counts_each_event_once(cluster, monkeypatch, role):
 
 
 def test_commit_reports_covered_offsets_to_each_shard(cluster):
-    with Running(cluster, [Role.COUNT]) as running:
+    with RunningService(cluster, [Role.COUNT]) as running:
         publish(cluster, 30)
         cluster.await_that(lambda: running.counted() == 60, "all to be counted")
     parts = [decode_part(value) for _, value in cluster.read(running.settings.partials_topic)]
@@ -86,12 +86,12 @@ def test_commit_reports_covered_offsets_to_each_shard(cluster):
 
 
 def test_deleted_records_count_as_lost_without_gap(cluster):
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
     publish(cluster, 10, time_ms=10)
-    cluster.forget(0, before=13)
-    with Running(cluster) as running:
+    cluster.delete_records(0, before=13)
+    with RunningService(cluster) as running:
         cluster.await_that(lambda: running.counted() == 17, "the rest to be counted")
         close_windows(cluster)
         running.await_counts({(STREAM, 0): 37})
@@ -100,35 +100,35 @@ def test_deleted_records_count_as_lost_without_gap(cluster):
 
 
 def test_partials_deleted_before_applied_are_a_gap(cluster):
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
         close_windows(cluster)
         running.await_counts({(STREAM, 0): 20})
     partials = running.settings.partials_topic
-    with Running(cluster, [Role.COUNT]) as running:
+    with RunningService(cluster, [Role.COUNT]) as running:
         publish(cluster, 10, time_ms=2_000)
         cluster.await_that(lambda: running.counted() == 20, "the second to be counted")
-    ends = cluster.ask([(partials, shard) for shard in range(SHARDS)])
+    ends = cluster.offsets([(partials, shard) for shard in range(SHARDS)])
     for (topic, shard), end in ends.items():
-        cluster.forget(shard, before=end, topic=topic)
-    with Running(cluster) as running:
+        cluster.delete_records(shard, before=end, topic=topic)
+    with RunningService(cluster) as running:
         publish(cluster, 10, time_ms=60_000)
         cluster.await_that(lambda: running.chain()[0] > 0, "the gap to be found")
         assert running.chain()[1:] == (0, 0)
 
 
 def test_pending_offset_does_not_delay_other_partition(cluster):
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
     publish(cluster, 10, time_ms=10)
     writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
     writer.begin_transaction()
-    with cluster.stranger() as consumer:
+    with cluster.non_member() as consumer:
         metadata = consumer.consumer_group_metadata()
         writer.send_offsets_to_transaction(cluster.at({0: 10}), metadata, TIMEOUT_S)
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         cluster.await_that(lambda: running.counted() == 10, "the other partition to be counted")
         assert running.value("consumer_assigned_partitions", topic=cluster.events) == 2
         writer.abort_transaction(TIMEOUT_S)

@@ -12,8 +12,6 @@ from confluent_kafka import (
 
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.intake import sort_messages, to_records
-from driftgauge.kafka.offset_barrier import Start
-from driftgauge.kafka.source_partitions import SourcePartitions
 from tests.builders.messages import TOPIC, FakeMessage
 
 NOW_MS = 1_762_128_000_000
@@ -104,28 +102,22 @@ def test_other_error_event_is_logged_and_records_are_kept(sort, caplog):
     assert line.topic == TOPIC
 
 
-@pytest.fixture
-def sources():
-    sources = SourcePartitions()
-    for index in range(2):
-        sources.add((TOPIC, index), Start(0, 0, begins=True, lost=0, leader_epoch=-1), "", NOW_MS)
-    return sources
-
-
-def test_columns_hold_values_partitions_and_offsets(sources):
+def test_columns_hold_records_of_read_partitions_with_codes_and_offsets():
     messages = [
         FakeMessage(b"a", offset=4),
+        FakeMessage(b"not read", partition=2),
         FakeMessage(None, partition=1, offset=2**40),
         FakeMessage(b"", offset=5),
     ]
-    records = to_records(messages, sources, now_ms=NOW_MS)
-    assert records.values == [b"a", None, b""]
-    assert [sources.names[code] for code in records.partition.tolist()] == [
-        (TOPIC, 0),
-        (TOPIC, 1),
-        (TOPIC, 0),
-    ]
+    read, records = to_records(messages, {(TOPIC, 0): 3, (TOPIC, 1): 0}, now_ms=NOW_MS)
+    assert read == records.raw == [messages[0], *messages[2:]]
+    assert records.partition.tolist() == [3, 0, 3]
     assert records.offset.tolist() == [4, 2**40, 5]
+
+
+def test_no_record_of_read_partitions_gives_empty_columns():
+    read, records = to_records([FakeMessage(b"a")], {}, now_ms=NOW_MS)
+    assert (list(read), len(records.partition), len(records.credible_ms)) == ([], 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +132,6 @@ def test_columns_hold_values_partitions_and_offsets(sources):
         (TIMESTAMP_NOT_AVAILABLE, NOW_MS + 5_000, NOW_MS),
     ],
 )
-def test_credible_time_is_bounded_by_record_and_clock(sources, kind, stamp_ms, credible_ms):
-    records = to_records([FakeMessage(stamp=(kind, stamp_ms))], sources, now_ms=NOW_MS)
+def test_credible_time_is_bounded_by_record_and_clock(kind, stamp_ms, credible_ms):
+    _, records = to_records([FakeMessage(stamp=(kind, stamp_ms))], {(TOPIC, 0): 0}, now_ms=NOW_MS)
     assert records.credible_ms.tolist() == [credible_ms]

@@ -106,9 +106,9 @@ def test_lost_partials_are_refused_and_not_created(cluster, changelog_too):
 
 
 def test_offsets_of_another_group_do_not_matter(cluster):
-    stranger = client.consumer(cluster.properties, f"{cluster.group}-2")
-    stranger.commit(offsets=[TopicPartition(cluster.events, 1, 7)], asynchronous=False)
-    stranger.close()
+    non_member = client.consumer(cluster.properties, f"{cluster.group}-2")
+    non_member.commit(offsets=[TopicPartition(cluster.events, 1, 7)], asynchronous=False)
+    non_member.close()
     cluster.prepare()
 
 

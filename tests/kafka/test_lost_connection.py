@@ -31,7 +31,7 @@ def test_next_transaction_commits_after_lost_connection(bootstrap, outage_s):
             commit(1)
             relay.cut()
             time.sleep(outage_s)
-            relay.mend()
+            relay.reconnect()
             commit(2)
         assert cluster.committed() == {0: 2}
         assert [value for _, value in cluster.read(cluster.windows)] == [b"1", b"2"]
@@ -49,7 +49,7 @@ def test_producer_is_replaced_after_lost_connection_in_transaction(bootstrap):
                 transaction.produce(cluster.windows, -1, b"key", b"%d" % position)
                 if position == 2:
                     relay.cut()
-                    relay.mend()
+                    relay.reconnect()
                 cluster.commit_for(member, transaction, cluster.at({0: position}), BOUND_S)
         assert epochs[0] == epochs[1] < epochs[2] == epochs[3]
         assert cluster.committed() == {0: 4}
@@ -66,7 +66,7 @@ def test_connection_restored_at_once_is_still_reported(bootstrap):
         producer.poll(0)
         assert errors == []
         relay.cut()
-        relay.mend()
+        relay.reconnect()
 
         def is_reported():
             producer.poll(0.05)

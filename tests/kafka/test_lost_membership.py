@@ -1,4 +1,4 @@
-"""A member that its group has given up commits nothing more of the partitions that it held."""
+"""A member that its group has removed commits no more offsets of its former partitions."""
 
 import signal
 import subprocess

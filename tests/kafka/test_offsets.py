@@ -99,15 +99,15 @@ def test_real_log_has_beginning_end_and_stable_end(bootstrap):
     with Cluster(bootstrap) as cluster:
         for _ in range(5):
             cluster.publish(b"x", partition=1)
-        cluster.forget(partition=1, before=2)
+        cluster.delete_records(partition=1, before=2)
         writer = cluster.writer()
         writer.begin_transaction()
         writer.produce(cluster.events, b"open", partition=1)
         assert writer.flush(10) == 0
         at = cluster.events, 1
-        assert cluster.ask([at], earliest=True) == {at: 2}
-        assert cluster.ask([at], stable=True) == {at: 5}
-        assert cluster.ask([at]) == {at: 6}
+        assert cluster.offsets([at], earliest=True) == {at: 2}
+        assert cluster.offsets([at], stable=True) == {at: 5}
+        assert cluster.offsets([at]) == {at: 6}
         writer.abort_transaction(10)
         for which in ({}, {"stable": True}):
-            cluster.await_that(lambda which=which: cluster.ask([at], **which) == {at: 7}, "the marker")
+            cluster.await_that(lambda which=which: cluster.offsets([at], **which) == {at: 7}, "the marker")

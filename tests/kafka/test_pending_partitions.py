@@ -32,7 +32,7 @@ class KnownTopics:
 
 
 class Barrier:
-    """Pending partitions whose logs begin at offset 3 and end at 90, where a test makes them answer."""
+    """Pending partitions whose logs begin at offset 3 and end at 90, once a test makes them answer."""
 
     def __init__(self):
         self.clock, self.admin, self.topics = ManualClock(), SlowAdmin(), KnownTopics()

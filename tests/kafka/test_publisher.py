@@ -20,8 +20,9 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
-from driftgauge.events.decoder import BaselineContract, Decoder
-from driftgauge.events.records import Records
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rows import BaselineContract
 from driftgauge.kafka import client
 from driftgauge.kafka.publisher import Publication, publish
 from tests.builders.clocks import DAY_MS
@@ -46,7 +47,7 @@ def decode(publication):
     number = len(publication.vectors)
     return decoder.decode(
         Records(
-            values=[publication.event(row) for row in range(number)],
+            raw=[StoredRecord(publication.event(row)) for row in range(number)],
             partition=np.zeros(number, np.int32),
             offset=np.arange(number, dtype=np.int64),
             credible_ms=np.full(number, START_MS + 10 * DAY_MS, np.int64),

@@ -36,7 +36,7 @@ def test_delayed_commit_splits_next_transaction_of_same_producer(bootstrap: str,
     admin.create_topics([NewTopic(topic, PARTITIONS)])[topic].result(TIMEOUT_S)
     with Relay(bootstrap) as relay:
         producer = producer_of(relay, topic)
-        held = relay.hold_a_commit()
+        held = relay.hold_next_commit()
         producer.begin_transaction()
         produce(producer, topic, "first")
         producer.commit_transaction(TIMEOUT_S)

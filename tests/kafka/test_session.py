@@ -94,7 +94,7 @@ def test_abort_in_callback_rewinds_and_drops_messages_of_poll(harness, consumer,
 
 
 def test_commits_are_bound_to_member_of_first_assignment(harness, consumer):
-    """Partitions held from before a new membership must not be committed in its name."""
+    """Partitions from before a new membership must not be committed by the new member."""
     consumer.poll(assign=[FIRST])
     consumer.poll(assign=[SECOND])
     consumer.poll(revoke=[FIRST, SECOND])
@@ -170,7 +170,7 @@ def test_abort_in_step_rewinds(harness, consumer, worker):
 
 
 def fail_commit(harness, worker, *starts):
-    """Let the first commit have no known outcome, and each start of a new producer raise these or succeed."""
+    """Make the first commit's outcome unknown; each new producer's start raises one of these or succeeds."""
     worker.errors["step"] = [ClientLost("no answer")]
     harness.transaction.state = State.LOST
     outcomes = iter(starts)

@@ -196,7 +196,7 @@ def test_only_authorization_errors_are_no_broker_errors():
 
 @pytest.mark.parametrize("later_id", [None, "", "another member"])
 def test_former_member_commits_no_offsets(later_id):
-    """Brokers accept offsets of nobody, and of the new member that a lost one has become."""
+    """Brokers accept offsets without a member, and of the member that rejoined after a loss."""
     producer, member = FakeProducer(), FakeMember()
     transaction, _ = started(producer)
     transaction.bind(member)

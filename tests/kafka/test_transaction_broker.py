@@ -39,7 +39,7 @@ def produce(transaction, topic, value=b"value", partition=-1):
 
 
 class StaleMember:
-    """A consumer with the group metadata of an earlier moment."""
+    """A consumer with outdated group metadata."""
 
     def __init__(self, consumer):
         self._metadata = consumer.consumer_group_metadata()
@@ -181,7 +181,7 @@ def test_timed_out_transaction_is_lost_and_names_timeout(cluster, member):
     transaction = cluster.transaction(**{"transaction.timeout.ms": 1_000, "socket.timeout.ms": 900})
     produce(transaction, cluster.windows)
     at = cluster.windows, 0
-    cluster.await_that(lambda: cluster.ask([at], stable=True)[at] > 1, "the broker to end it")
+    cluster.await_that(lambda: cluster.offsets([at], stable=True)[at] > 1, "the broker to end it")
     with pytest.raises(ClientLost, match=r"failed for good .* open for longer than transaction\.timeout\.ms"):
         cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
     assert cluster.committed() == {}
@@ -278,7 +278,7 @@ def test_each_step_ends_within_its_bound_without_brokers(kafka_broker, cluster, 
     full, with_offsets, open_ = (
         cluster.transaction(**{**short, "queue.buffering.max.messages": 1}) for _ in range(3)
     )
-    new = cluster.unstarted()
+    new = cluster.unstarted_transaction()
     with cluster.member() as member:
         metadata = StaleMember(member)
         produce(open_, cluster.windows)

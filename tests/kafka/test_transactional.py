@@ -16,7 +16,7 @@ from tests.kafka.transaction_fakes import (
     commit,
     make_error,
     started,
-    unstarted,
+    unstarted_transaction,
 )
 
 
@@ -95,7 +95,7 @@ def test_lost_transaction_is_settled_by_new_producer_of_same_id():
 
 def test_busy_id_is_replaced_by_another():
     busy = make_error(KafkaError.CONCURRENT_TRANSACTIONS, retriable=True)
-    transaction, factory = unstarted(FakeProducer(init_transactions=[busy] * 100), FakeProducer())
+    transaction, factory = unstarted_transaction(FakeProducer(init_transactions=[busy] * 100), FakeProducer())
     with pytest.raises(ClientLost, match="init_transactions was not answered"):
         transaction.start(BOUND_S)
     transaction.start(BOUND_S)
@@ -106,7 +106,7 @@ def test_busy_id_is_replaced_by_another():
 def test_unanswered_producer_is_started_again():
     away = make_error(KafkaError._TIMED_OUT, retriable=True)
     first = FakeProducer(init_transactions=[away] * 3)
-    transaction, factory = unstarted(first)
+    transaction, factory = unstarted_transaction(first)
     with pytest.raises(ClientLost, match="init_transactions was not answered"):
         transaction.start(1.0)
     transaction.start(BOUND_S)
@@ -118,7 +118,7 @@ def test_unanswered_producer_is_started_again():
 def test_producer_with_hanging_call_is_replaced(monkeypatch):
     first, released = FakeProducer(), threading.Event()
     first.init_transactions = lambda _: released.wait()
-    transaction, factory = unstarted(first, FakeProducer())
+    transaction, factory = unstarted_transaction(first, FakeProducer())
     with monkeypatch.context() as impatient:
         for bound in ("HANGING_S", "CALL_S", "_LEAST_S"):
             impatient.setattr(calls, bound, 0.05)

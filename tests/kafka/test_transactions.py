@@ -1,4 +1,4 @@
-"""The facts that exactly-once counting depends on: transactions, offsets and ends of partitions on a broker.
+"""Tests of the facts that exactly-once counting relies on: transactions, offsets and partition ends.
 
 README.md beside this file describes them.
 """

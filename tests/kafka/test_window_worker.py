@@ -12,7 +12,7 @@ from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event
 from tests.kafka.cluster import Cluster
 from tests.kafka.records import read
-from tests.kafka.running import OTHER, SHARDS, STREAM, Running
+from tests.kafka.running_service import OTHER, SHARDS, STREAM, RunningService
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
@@ -63,7 +63,7 @@ def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
 )
 def test_invalid_partial_stops_only_its_shard(cluster, caplog, parts, reason):
     caplog.set_level("ERROR")
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         publish_partials(running, OTHER_SHARD, *parts(running))
         stopped = {"topic": running.settings.partials_topic}
@@ -81,7 +81,7 @@ def test_invalid_partial_stops_only_its_shard(cluster, caplog, parts, reason):
 
 
 def test_incomplete_commit_is_orphaned_and_not_applied(cluster):
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         partitions = [
             PartitionProgress(
@@ -108,7 +108,7 @@ def test_incomplete_commit_is_orphaned_and_not_applied(cluster):
 
 
 def test_repeated_commit_is_applied_once(cluster):
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")
         partials = running.settings.partials_topic
@@ -130,7 +130,7 @@ def changelog_records(cluster, running, shard):
 
 def test_restore_waits_for_open_transaction_in_changelog(cluster):
     """Such a transaction may still commit, although the group's offsets are already known."""
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")
         cluster.await_that(lambda: bool(changelog_records(cluster, running, SHARD)), "a changelog")
@@ -141,7 +141,7 @@ def test_restore_waits_for_open_transaction_in_changelog(cluster):
     writer.begin_transaction()
     writer.produce(running.settings.changelog_topic, position.value(), position.key(), partition=SHARD)
     assert writer.flush(TIMEOUT_S) == 0
-    with Running(cluster, [Role.WINDOWS]) as running:
+    with RunningService(cluster, [Role.WINDOWS]) as running:
         cluster.await_that(lambda: running.restored() == SHARDS - 1, "the other shard")
         # The shard had as long as the other one, and several polls more.
         polled = running.value("last_poll_timestamp_seconds", role="windows")
@@ -154,7 +154,7 @@ def test_restore_waits_for_open_transaction_in_changelog(cluster):
 
 
 def test_restore_waits_for_open_transaction_in_group_offsets(cluster):
-    with Running(cluster) as running:
+    with RunningService(cluster) as running:
         publish(cluster, 10)
         cluster.await_that(lambda: running.counted() == 20, "all to be counted")
         cluster.await_that(lambda: running.restored() == SHARDS, "the shards")
@@ -166,10 +166,10 @@ def test_restore_waits_for_open_transaction_in_group_offsets(cluster):
     group, topic = running.settings.windows_group, running.settings.partials_topic
     writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
     writer.begin_transaction()
-    with cluster.stranger(group) as consumer:
+    with cluster.non_member(group) as consumer:
         (at,) = consumer.committed([TopicPartition(topic, SHARD)], timeout=TIMEOUT_S)
         writer.send_offsets_to_transaction([at], consumer.consumer_group_metadata(), TIMEOUT_S)
-    with Running(cluster, [Role.WINDOWS]) as running:
+    with RunningService(cluster, [Role.WINDOWS]) as running:
         cluster.await_that(lambda: running.restored() == SHARDS - 1, "the other shard")
         writer.commit_transaction(TIMEOUT_S)
         cluster.await_that(lambda: running.restored() == SHARDS, "that one as well")

@@ -115,7 +115,7 @@ class ProducerFactory:
         return producer
 
 
-def unstarted(
+def unstarted_transaction(
     *producers: FakeProducer,
     clock_ms: Callable[[], int] = lambda: 1_000,
     monotonic: Callable[[], float] | None = None,
@@ -126,7 +126,7 @@ def unstarted(
 
 
 def started(*producers: FakeProducer, **clocks: Callable[[], float]) -> tuple[Transaction, ProducerFactory]:
-    transaction, factory = unstarted(*producers, **clocks)
+    transaction, factory = unstarted_transaction(*producers, **clocks)
     transaction.start(BOUND_S)
     return transaction, factory
 

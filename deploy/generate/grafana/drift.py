@@ -88,7 +88,7 @@ def _all_streams() -> Sequence[Panel]:
             " driftgauge_alarm_active, the last conclusive window says drift. Divergence:"
             " driftgauge_window_js_divergence, which without drift is about driftgauge_window_noise_floor,"
             " not 0. Excess: driftgauge_window_js_excess. p-value: driftgauge_window_p_value. Calibrated:"
-            " driftgauge_window_calibrated, the p-value uses a measured dependence between events. Slow"
+            " driftgauge_window_calibrated, the p-value uses a measured overdispersion. Slow"
             " drift: driftgauge_window_slow_drift as a share of driftgauge_window_slow_drift_limit. Also:"
             " driftgauge_window_events, driftgauge_window_end_timestamp_seconds, time since"
             " driftgauge_window_closed_timestamp_seconds, driftgauge_window_revision. A dash: not scored.",

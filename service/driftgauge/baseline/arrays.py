@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
 
-__all__ = ["DEPENDENCE", "LAYOUT", "SEGMENTS", "check_layout", "check_values"]
+__all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
 
 # Every array: its dtype, and its axes by letter; an axis has one length throughout.
 LAYOUT: dict[str, tuple[str, str]] = {
@@ -23,7 +23,7 @@ LAYOUT: dict[str, tuple[str, str]] = {
 }
 
 # Optional groups of arrays: a file holds all arrays of a group, or none.
-DEPENDENCE: dict[str, tuple[str, str]] = {
+OVERDISPERSION: dict[str, tuple[str, str]] = {
     "dependence_counts": ("float64", "1"),
     "dependence_means": ("float64", "rr"),
     "dependence_windows": ("int64", "1"),
@@ -51,7 +51,7 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         BaselineError: A name, dtype or shape does not fit the layout.
     """
     layout = LAYOUT
-    for group in (DEPENDENCE, SEGMENTS):
+    for group in (OVERDISPERSION, SEGMENTS):
         if group.keys() & arrays.keys():
             layout = layout | group
     if arrays.keys() != layout.keys():
@@ -95,7 +95,7 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
             metric is not DistanceMetric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
         ),
     }
-    if arrays.keys() >= DEPENDENCE.keys():
+    if arrays.keys() >= OVERDISPERSION.keys():
         requirements |= {
             "the overdispersion must be measured on at least one window": arrays["dependence_windows"][0]
             >= 1,

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from driftgauge.baseline.arrays import DEPENDENCE, LAYOUT, check_layout, check_values
+from driftgauge.baseline.arrays import LAYOUT, OVERDISPERSION, check_layout, check_values
 from driftgauge.baseline.checks import check_overdispersion
 from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
 from driftgauge.baseline.metadata import ArtifactHeader, BaselineMetadata, SegmentName, faults
@@ -213,7 +213,7 @@ def parse(content: bytes) -> Baseline:
         )
         raise BaselineError(message)
     overdispersion = None
-    if arrays.keys() >= DEPENDENCE.keys():
+    if arrays.keys() >= OVERDISPERSION.keys():
         overdispersion = _overdispersion(
             arrays["dependence_windows"][0], arrays["dependence_counts"][0], arrays["dependence_means"]
         )

@@ -1,5 +1,6 @@
 """Fitting a baseline: centroids from one part of the vectors, all statistics from the held-out part."""
 
+import logging
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +20,20 @@ from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
     Traffic,
-    measure_dependence,
+    measure_overdispersion,
     measure_segments,
     observe,
     report_ratio,
     split_windows,
 )
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
 __all__ = ["Provenance", "fit_baseline", "split_indices"]
+
+_log = logging.getLogger(__name__)
 
 # Half is held out, because the noise floor of every window has a term 1/m in the number m of reference
 # vectors. Centroids are means of thousands of vectors and settle long before 100,000, so the rest joins
@@ -58,16 +62,22 @@ class Provenance:
 _UNKNOWN = Provenance()
 
 
+def _log_progress(line: str) -> None:
+    _log.log(
+        logging.WARNING if line.startswith("warning: ") else logging.INFO, line.removeprefix("warning: ")
+    )
+
+
 def fit_baseline(
     vectors: NDArray[np.float32],
     *,
     stream: str,
-    model_version: str | None,
+    model_version: str | None = None,
     clusters: int = 20,
     metric: DistanceMetric = DistanceMetric.EUCLIDEAN,
     seed: int = 0,
-    created_ms: int,
-    progress: Callable[[str], None],
+    created_ms: int | None = None,
+    progress: Callable[[str], None] = _log_progress,
     provenance: Provenance = _UNKNOWN,
 ) -> Baseline:
     """Fit a baseline on (n, d) float32 vectors; the same input and seed give the same baseline.
@@ -79,8 +89,9 @@ def fit_baseline(
         clusters: k, the number of clusters.
         metric: The distance that assigns vectors to clusters.
         seed: The seed of the split and of k-means, 0 or more.
-        created_ms: The current time, milliseconds since the epoch.
-        progress: Receives a line for each step and each warning.
+        created_ms: The time of the fit, milliseconds since the epoch; None: the clock's.
+        progress: Receives a line for each step, and for each warning, which begins with "warning: ". By
+            default, the lines are logged.
         provenance: The times and segments of the vectors, and their use in training.
 
     Raises:
@@ -106,7 +117,7 @@ def fit_baseline(
             training_set=provenance.training_set,
             stability=None,
             seed=seed,
-            created_ms=created_ms,
+            created_ms=SYSTEM_CLOCK.wall_ms() if created_ms is None else created_ms,
             versions={
                 "numpy": np.__version__,
                 "python": platform.python_version(),
@@ -135,7 +146,7 @@ def fit_baseline(
             if by_windows is not None:
                 numbers = traffic.numbers[reference_rows]
                 windows = observe(numbers, ids, coordinates / np.sqrt(reference.variances), clusters)
-        overdispersion = measure_dependence(traffic, windows, clusters, progress)
+        overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, coordinates, clusters, progress)
         # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:

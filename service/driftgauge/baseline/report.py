@@ -44,7 +44,7 @@ def describe(baseline: Baseline, path: Path) -> str:
             f"up to {quality.largest_window(baseline):,} events are at most 1/{quality.MIN_RATIO} of the "
             f"vectors counted"
         ),
-        "dependence": _overdispersion(baseline),
+        "overdispersion": _overdispersion(baseline),
         "stability": (
             "not measured" if metadata.stability is None else quality.stability_reading(metadata.stability)
         ),
@@ -65,7 +65,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
         "components": len(baseline.variances),
         "noise_floor": _noise_floors(baseline),
         "largest_window": quality.largest_window(baseline),
-        "dependence": _dependence_as_json(baseline.overdispersion),
+        "overdispersion": _overdispersion_as_json(baseline.overdispersion),
         "tiny_clusters": quality.tiny_clusters(baseline),
         "notes": quality.notes(baseline),
         "segments": [
@@ -76,7 +76,7 @@ def as_json(baseline: Baseline) -> dict[str, object]:
                 "share": int(segment.counts.sum()) / total,
                 "js_divergence": _divergence(baseline, segment),
                 "mean_distance": mean_distance(baseline, segment.mean),
-                "dependence": _dependence_as_json(segment.overdispersion),
+                "overdispersion": _overdispersion_as_json(segment.overdispersion),
             }
             for segment in baseline.segments
         ],
@@ -112,7 +112,7 @@ def _overdispersion(baseline: Baseline) -> str:
     return f"{reading}; measured on {overdispersion.windows} windows of {format_duration(window_ms)}"
 
 
-def _dependence_as_json(overdispersion: Overdispersion | None) -> dict[str, object] | None:
+def _overdispersion_as_json(overdispersion: Overdispersion | None) -> dict[str, object] | None:
     if overdispersion is None:
         return None
     return {

@@ -12,7 +12,14 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
-__all__ = ["Traffic", "measure_dependence", "measure_segments", "observe", "report_ratio", "split_windows"]
+__all__ = [
+    "Traffic",
+    "measure_overdispersion",
+    "measure_segments",
+    "observe",
+    "report_ratio",
+    "split_windows",
+]
 
 # Bursts are visible in windows of five events per cluster on average. Smaller windows hide bursts: in a
 # window of one event, every event looks independent.
@@ -113,7 +120,7 @@ def observe(
     return windows
 
 
-def measure_dependence(
+def measure_overdispersion(
     traffic: Traffic | None,
     windows: OverdispersionEstimator | None,
     clusters: int,

@@ -13,6 +13,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
+from driftgauge.config.inputs import InputSettings
 from driftgauge.config.properties import is_secret, property_faults
 from driftgauge.config.stream import StreamSettings
 
@@ -76,6 +77,7 @@ class Settings(BaseSettings, Section):
     Attributes:
         kafka: The librdkafka properties of every client.
         topics: The topics read and written.
+        inputs: By topic, how the records of an events topic are read that are not in the service's contract.
         streams: The streams watched, each named once.
         shards: The number of shards that the streams are spread over; part of the internal topics' names.
         http: The address at which metrics and health are served.
@@ -91,6 +93,7 @@ class Settings(BaseSettings, Section):
 
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
+    inputs: dict[Topic, InputSettings] = Field(default_factory=dict)
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
     http: HttpSettings = HttpSettings()
@@ -115,6 +118,14 @@ class Settings(BaseSettings, Section):
             message = f"named more than once: {', '.join(twice)}; keep one of each"
             raise ValueError(message)
         return streams
+
+    @model_validator(mode="after")
+    def _check_inputs(self) -> "Settings":
+        unknown = sorted(set(self.inputs) - set(self.topics.events))
+        if unknown:
+            message = f"inputs name topics that are not read: {', '.join(unknown)}; add them to topics.events"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _check_internal_topics(self) -> "Settings":

@@ -1,9 +1,6 @@
 """Both stages, COUNT and WINDOWS, in one process without a broker: for recorded events and tests."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
@@ -43,9 +40,9 @@ class LocalDriver:
         self._commits = 0
         self.shard = ShardState(specs, (topic,), 1)
 
-    def count(self, batch: EventBatch, now_ms: int) -> NDArray[np.bool_]:
-        """Count n events; return which of them, (n,), have no nearest centroid in float32."""
-        return self._counter.count(batch, now_ms)
+    def count(self, batches: Sequence[EventBatch], now_ms: int) -> dict[int, str]:
+        """Count the events of a batch of records; see `IntervalCounter.count`."""
+        return self._counter.count(batches, now_ms)
 
     def commit(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from re import fullmatch
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +12,30 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
-from driftgauge.events.reader import BaselineContract, Schedule, read_exact, read_fast
+from driftgauge.events.native import NativeReader
 from driftgauge.events.records import Records
-from driftgauge.events.rejection import EventError, Reason, Rejection
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rows import BaselineContract, Reader, Row, Schedule
+from driftgauge.events.vectors import F32, are_finite, to_matrix
 
-__all__ = ["BaselineContract", "Decoded", "Decoder", "ParsedEvent", "parse_event"]
+__all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded batch of records; each row is in exactly one of the fields.
+    """A decoded batch of records; a record is in one of the fields, or had no event.
 
     Attributes:
         batches: The accepted events, one batch per stream and baseline with any, rows in record order.
         rejections: The refused records, in record order.
+        filtered: The rows of the records that the configuration filters out.
+        pending: The rows of the records that cannot be read yet, and of those after them in their partitions.
     """
 
     batches: tuple[EventBatch, ...]
     rejections: tuple[Rejection, ...]
+    filtered: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +58,36 @@ class ParsedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class _EventColumns:
-    """The collected rows of one stream and baseline."""
+class _Collected:
+    """The collected events of one stream and baseline, and the rows of their records."""
 
-    row: list[int] = field(default_factory=list)
-    time_ms: list[int] = field(default_factory=list)
-    vector: list[bytes] = field(default_factory=list)
-    event_id: list[str | None] = field(default_factory=list)
-    segments: list[dict[str, str] | None] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
 
 
 class Decoder:
     """Turns raw records into event batches and rejections.
 
-    Each record is parsed once and read by the fast path or else the exact path (see `reader`); the values
-    are checked per batch. A record with several faults gets the first reason in the order of `Reason`.
+    Each record is read by its topic's reader, in the service's own contract unless another one is given; the
+    values are checked per batch. A record with several faults gets the first reason in the order of
+    `Reason`. A record may hold several events; if one is refused, the record is.
 
-    Why orjson and struct: of 21 us for 512 numbers, orjson takes 14 to make Python floats and struct 4 for
-    the row (np.array or array.array: 8). pysimdjson's buffer with the checks it needs takes 14 to 17 in all,
-    but has no wheels after Python 3.13, flattens nested arrays and accepts a byte order mark.
+    Why orjson and struct, where simdjson is not installed: of 21 us for 512 numbers, orjson takes 14 to make
+    Python floats and struct 4 for the row (np.array or array.array: 8).
     """
 
-    def __init__(self, contracts: Iterable[BaselineContract], *, lead_ms: int) -> None:
+    def __init__(
+        self,
+        contracts: Iterable[BaselineContract],
+        *,
+        lead_ms: int,
+        readers: Mapping[str, Reader] = MappingProxyType({}),
+    ) -> None:
         """Create a decoder for some streams.
 
         Args:
             contracts: The requirements of each baseline of each stream.
+            readers: The readers of topics whose records are not in the service's own contract.
             lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
 
         Raises:
@@ -93,66 +104,77 @@ class Decoder:
                 raise ConfigError(message)
         self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
         self._lead_ms = lead_ms
+        self._readers = readers
+        self._native = NativeReader()
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
-        collected: dict[BaselineContract, _EventColumns] = {}
-        schedules = self._schedules
+        collected: dict[BaselineContract, _Collected] = {}
+        schedules, readers, native = self._schedules, self._readers, self._native
         rejections: list[Rejection] = []
-        for row, raw in enumerate(records.values):
-            if raw is None:
-                rejections.append(Rejection(row, Reason.UNDECODABLE, "no value (a tombstone)", None))
+        filtered: list[int] = []
+        pending: list[int] = []
+        waiting: set[int] = set()  # codes of partitions
+        has_several = False
+        for row, record in enumerate(records.raw):
+            if waiting and int(records.partition[row]) in waiting:
+                pending.append(row)
                 continue
-            document: object = None
             try:
-                document = read_json(raw)
-                event = read_fast(document, raw, schedules) or read_exact(document, schedules)
+                events = readers.get(record.topic() or "", native)(record, schedules)
             except EventError as error:
-                rejections.append(
-                    Rejection(row, error.reason, error.detail, self._configured_stream(document))
-                )
+                stream = error.stream if error.stream in schedules else None
+                rejections.append(Rejection(row, error.reason, error.detail, stream))
                 continue
-            contract, time_ms, vector, event_id, segments = event
-            columns = collected.get(contract)
-            if columns is None:
-                columns = collected[contract] = _EventColumns()
-            columns.row.append(row)
-            columns.time_ms.append(time_ms)
-            columns.vector.append(vector)
-            columns.event_id.append(event_id)
-            columns.segments.append(segments)
+            except SchemaPending:
+                waiting.add(int(records.partition[row]))
+                pending.append(row)
+                continue
+            if events is None:
+                filtered.append(row)
+                continue
+            has_several |= len(events) > 1
+            for event in events:
+                columns = collected.get(event[0])
+                if columns is None:
+                    columns = collected[event[0]] = _Collected()
+                columns.rows.append(row)
+                columns.events.append(event)
         batches = [
             self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
         ]
+        if has_several and rejections:
+            batches, rejections = _refuse_whole_records(batches, rejections)
         rejections.sort(key=lambda rejection: rejection.row)
-        return Decoded(tuple(batch for batch in batches if len(batch)), tuple(rejections))
-
-    def _configured_stream(self, document: object) -> str | None:
-        stream = document.get("stream") if isinstance(document, dict) else None
-        return stream if isinstance(stream, str) and stream in self._schedules else None
+        return Decoded(
+            tuple(batch for batch in batches if len(batch)),
+            tuple(rejections),
+            tuple(filtered),
+            tuple(pending),
+        )
 
     def _batch(
         self,
         contract: BaselineContract,
-        columns: _EventColumns,
+        collected: _Collected,
         records: Records,
         rejections: list[Rejection],
     ) -> EventBatch:
-        """Return the rows with sound values as a batch, and append the rejections of the others."""
-        row = np.array(columns.row, np.intp)
-        time_ms = np.array(columns.time_ms, np.int64)
-        vectors = _unpack(b"".join(columns.vector)).reshape(len(row), contract.dimension)
+        """Return the events with valid values as a batch, and append the rejections of the others."""
+        _, formats, times_ms, packed, event_ids, segments = zip(*collected.events, strict=True)
+        row = np.array(collected.rows, np.intp)
+        time_ms = np.array(times_ms, np.int64)
+        vectors = to_matrix(formats, packed, contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
-        sound = lead_ms <= self._lead_ms
-        sound &= np.isfinite(vectors).all(axis=1)
+        valid = (lead_ms <= self._lead_ms) & are_finite(vectors)
         if contract.metric is DistanceMetric.COSINE:
-            sound &= vectors.any(axis=1)
-        if not sound.all():
-            for i in np.flatnonzero(~sound).tolist():
+            valid &= vectors.any(axis=1)
+        if not valid.all():
+            for i in np.flatnonzero(~valid).tolist():
                 reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
-                rejections.append(Rejection(columns.row[i], reason, detail, contract.stream))
+                rejections.append(Rejection(collected.rows[i], reason, detail, contract.stream))
         batch = EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
@@ -162,10 +184,10 @@ class Decoder:
             time_ms=time_ms,
             credible_ms=np.minimum(time_ms, credible_ms),
             vectors=vectors,
-            event_ids=columns.event_id if any(columns.event_id) else (),
-            segments=columns.segments if any(columns.segments) else (),
+            event_ids=event_ids if any(event_ids) else (),
+            segments=segments if any(segments) else (),
         )
-        return batch if sound.all() else batch.filter(sound)
+        return batch if valid.all() else batch.filter(valid)
 
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:
@@ -174,14 +196,22 @@ def parse_event(raw: bytes) -> ParsedEvent | Rejection:
         event = validate_event(read_json(raw))
     except EventError as error:
         return Rejection(0, error.reason, error.detail, None)
-    vector = _unpack(event.packed_vector())
+    vector = F32.to_float32(event.packed_vector())
     if not np.isfinite(vector).all():
         return Rejection(0, Reason.NON_FINITE, _non_finite(vector), None)
     return ParsedEvent(event.stream, event.timestamp, vector, event.model_version, event.segments or {})
 
 
-def _unpack(vectors: bytes) -> NDArray[np.float32]:
-    return np.frombuffer(vectors, "<f4").astype(np.float32, copy=False)
+def _refuse_whole_records(
+    batches: list[EventBatch], rejections: list[Rejection]
+) -> tuple[list[EventBatch], list[Rejection]]:
+    """Drop the events of refused records, and keep the first rejection of each record."""
+    order = list(Reason)
+    first: dict[int, Rejection] = {}
+    for rejection in sorted(rejections, key=lambda rejection: order.index(rejection.reason)):
+        first.setdefault(rejection.row, rejection)
+    refused = np.array(list(first))
+    return [batch.filter(~np.isin(batch.row, refused)) for batch in batches], list(first.values())
 
 
 def _fault(

@@ -1,26 +1,100 @@
-"""Raw records of a source, as columns."""
+"""Raw records of a source: one by one as the source hands them over, and a batch of them as columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Records"]
+__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord"]
+
+Headers = Sequence[tuple[str, str | bytes | None]]
+
+NO_TIMESTAMP = 0
+"""The kind of a record's timestamp where it has none, as in confluent-kafka."""
+
+_CREATE_TIME = 1
+
+
+class RawRecord(Protocol):
+    """A record as confluent-kafka's `Message` hands it over."""
+
+    def value(self) -> bytes | None:
+        """Return the value; None is a tombstone."""
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+
+    def headers(self) -> Any:
+        """Return the headers in order, `Headers`, or None."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the timestamp's kind, 0 for none, and its milliseconds since the epoch."""
+
+    def topic(self) -> str | None:
+        """Return the topic."""
+
+    def partition(self) -> int | None:
+        """Return the index of the partition."""
+
+    def offset(self) -> int | None:
+        """Return the offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record that was read from elsewhere than a broker, such as a file's line; see `RawRecord`."""
+
+    stored_value: bytes | None
+    stored_topic: str = ""
+    stored_partition: int = 0
+    stored_offset: int = 0
+    stored_key: bytes | None = None
+    stored_headers: Headers = ()
+    stored_ms: int | None = None
+
+    def value(self) -> bytes | None:
+        """Return the value."""
+        return self.stored_value
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+        return self.stored_key
+
+    def headers(self) -> Headers:
+        """Return the headers."""
+        return self.stored_headers
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the timestamp's kind and milliseconds."""
+        return (NO_TIMESTAMP, -1) if self.stored_ms is None else (_CREATE_TIME, self.stored_ms)
+
+    def topic(self) -> str:
+        """Return the topic."""
+        return self.stored_topic
+
+    def partition(self) -> int:
+        """Return the partition."""
+        return self.stored_partition
+
+    def offset(self) -> int:
+        """Return the offset."""
+        return self.stored_offset
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A batch of raw records, as columns; row i of every column is one record.
+    """A batch of raw records; row i of every column is one record.
 
     Attributes:
-        values: n values, unchanged; None is a tombstone.
-        partition: (n,) int32, the partition of the record.
+        raw: n records, unchanged.
+        partition: (n,) int32, the code of the record's partition.
         offset: (n,) int64, the offset of the record; increases within a partition.
         credible_ms: (n,) int64, the minimum of the record's time and the reader's clock, milliseconds UTC.
     """
 
-    values: Sequence[bytes | None]
+    raw: Sequence[RawRecord]
     partition: NDArray[np.int32]
     offset: NDArray[np.int64]
     credible_ms: NDArray[np.int64]

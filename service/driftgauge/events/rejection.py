@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EventError", "Reason", "Rejection"]
+__all__ = ["EventError", "Reason", "Rejection", "SchemaPending"]
 
 
 class Reason(StrEnum):
@@ -55,14 +55,20 @@ class Rejection:
 
 
 class EventError(Exception):
-    """One record breaks the contract; the reader of events turns the error into a rejection.
+    """One record breaks the contract; the decoder turns the error into a rejection.
 
     Attributes:
         reason: The reason, a label value.
         detail: The fault, for a human reader.
+        stream: The stream that the record names, configured or not; None if it names none.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, stream: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.stream = stream
+
+
+class SchemaPending(Exception):  # noqa: N818 - no error: the record is read again later
+    """A record's schema is not known yet, because the schema registry has not answered."""

@@ -4,9 +4,7 @@ A batch is decoded and counted; each commit interval, one transaction writes par
 offsets.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,6 +22,8 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.intake import sort_messages, to_records
+from driftgauge.kafka.interval_counts import IntervalCounts
+from driftgauge.kafka.paused_partitions import PausedPartitions
 from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
@@ -40,15 +40,6 @@ _IDLE_COMMIT_MS = 2_000
 # The bound of the commit before partitions that have lost their position are started again.
 _LOST_COMMIT_S = 10.0
 _OVERFLOWN = "no nearest centroid: its products overflow float32"
-
-
-@dataclass(slots=True)
-class _IntervalCounts:
-    """The counts since the last commit, which the metrics report only after the next commit."""
-
-    accepted: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
-    lost: Counter[str] = field(default_factory=Counter)  # by topic
 
 
 class CountWorker:
@@ -91,9 +82,10 @@ class CountWorker:
         self._pending = PendingPartitions(
             topics, consumer=consumer, admin=admin, telemetry=telemetry, clock=clock
         )
+        self._paused = PausedPartitions(consumer, clock)
         # Pending partitions that lost their position, with the offset of the truncation where known.
         self._lost_positions: dict[Partition, int | None] = {}
-        self._counts = _IntervalCounts()
+        self._counts = IntervalCounts()
         self._commits = 0
         self._committed_s = clock.monotonic_s()
 
@@ -103,11 +95,13 @@ class CountWorker:
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
-        records, lost = sort_messages(messages, self._read_to)
-        # Messages fetched before their partition was dropped may still arrive.
-        counted = [each for each in records if self._sources.find(each.topic(), each.partition()) is not None]
-        if counted:
-            self._count(counted)
+        ends: list[tuple[Partition, int]] = []
+        records, lost = sort_messages(messages, lambda partition, end: ends.append((partition, end)))
+        if records:
+            self._count(records)
+        # A partition may have been paused before its end.
+        for partition, end in ends:
+            self._read_to(partition, end)
         if lost:
             # Their counts are committed first, because their start is found from the committed offset.
             self._commit(_LOST_COMMIT_S)
@@ -127,6 +121,7 @@ class CountWorker:
         self._topics.poll()
         self._watch.step([*self._pending, *(source.partition for source in self._sources)])
         self._restart_replaced()
+        self._paused.resume()
         self._start_pending()
         self._validate_positions()
         if not len(self._sources):
@@ -158,13 +153,14 @@ class CountWorker:
         """Discard the uncommitted counts, and read their events again."""
         self._counter.drop()
         self._letters.clear()
-        self._counts = _IntervalCounts()
+        self._counts = IntervalCounts()
         for source in self._sources:
             source.rewind()
             self._counts.lost[source.partition[0]] += source.missing
-        assignments = [assignment(source) for source in self._sources]
-        self._consumer.incremental_unassign(assignments)
-        self._consumer.incremental_assign(assignments)
+        read = [source for source in self._sources if source.partition not in self._paused]
+        self._consumer.incremental_unassign([assignment(source) for source in read])
+        self._paused.forget([source.partition for source in self._sources])
+        self._consumer.incremental_assign([assignment(source) for source in self._sources])
 
     def reset(self) -> None:
         """Discard the uncommitted counts, and find the start positions of all partitions again."""
@@ -180,7 +176,9 @@ class CountWorker:
     def _stop(self, partitions: Collection[Partition]) -> list[Partition]:
         stopped = self._sources.remove(partitions)
         self._ends.forget(stopped)
-        self._consumer.incremental_unassign([TopicPartition(*partition) for partition in stopped])
+        read = [TopicPartition(*partition) for partition in stopped if partition not in self._paused]
+        self._consumer.incremental_unassign(read)
+        self._paused.forget(stopped)
         return stopped
 
     def _restart_replaced(self) -> None:
@@ -223,7 +221,7 @@ class CountWorker:
         The client validates on a seek, not on an assignment, and refuses a seek just after an assignment.
         """
         for source in self._sources:
-            if source.is_validated:
+            if source.is_validated or source.partition in self._paused:
                 continue
             try:
                 self._consumer.seek(assignment(source))
@@ -235,32 +233,32 @@ class CountWorker:
 
     def _read_to(self, partition: Partition, position: int) -> None:
         source = self._sources.find(*partition)
-        if source is not None:
+        if source is not None and partition not in self._paused:
             source.read_to(position)
 
-    def _count(self, messages: list[Message]) -> None:
+    def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
+        codes = {each.partition: each.code for each in self._sources if each.partition not in self._paused}
         with self._telemetry.timed(Stage.DECODE):
-            records = to_records(messages, self._sources, now_ms=now_ms)
+            messages, records = to_records(fetched, codes, now_ms=now_ms)
             decoded = self._decoder.decode(records)
-        rejections = list(decoded.rejections)
         with self._telemetry.timed(Stage.COUNT):
-            for batch in decoded.batches:
-                overflown = self._counter.count(batch, now_ms)
-                self._counts.accepted[batch.stream] += int((~overflown).sum())
-                rejections += [
-                    Rejection(row, Reason.NON_FINITE, _OVERFLOWN, batch.stream)
-                    for row in batch.row[overflown].tolist()
-                ]
-        for rejection in rejections:
-            self._counts.rejected[rejection.stream, rejection.reason] += 1
+            refused = self._counter.count(decoded.batches, now_ms)
+        overflown = [Rejection(row, Reason.NON_FINITE, _OVERFLOWN, stream) for row, stream in refused.items()]
+        rejections = [*decoded.rejections, *overflown]
         self._letters.add(messages, rejections)
-        for code in np.unique(records.partition).tolist():
-            last = int(np.flatnonzero(records.partition == code)[-1])
+        self._counts.add(records, decoded, rejections, self._sources.names)
+        is_read = np.ones(len(messages), dtype=np.bool_)
+        is_read[list(decoded.pending)] = False
+        for code in np.unique(records.partition[is_read]).tolist():
+            last = int(np.flatnonzero(is_read & (records.partition == code))[-1])
             source = self._sources.by_code(code)
             source.read_to(int(records.offset[last]) + 1)
             epoch = messages[last].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
+        pending = np.unique(records.partition[~is_read]).tolist()
+        if pending:
+            self._paused.pause([self._sources.by_code(code) for code in pending])
 
     def _commit(self, bound_s: float) -> None:
         """Commit the partials, dead letters and offsets since the last commit in one transaction.
@@ -313,12 +311,14 @@ class CountWorker:
         return TopicPartition(topic, index, source.position, source.topic_id, source.leader_epoch)
 
     def _report(self) -> None:
-        counts, self._counts = self._counts, _IntervalCounts()
+        counts, self._counts = self._counts, IntervalCounts()
         self._telemetry.committed()
         self._telemetry.partitions_known(
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
         self._telemetry.counted(counts.accepted, counts.rejected, counts.lost)
+        self._telemetry.records_read(counts.records)
+        self._telemetry.waiting_for_schema(self._paused)
         for source in self._sources:
             topic, index = source.partition
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
@@ -11,7 +11,6 @@ from driftgauge.core.partition import Partition, name_partition
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.records import Records
 from driftgauge.kafka.calls import AUTHORIZATION
-from driftgauge.kafka.source_partitions import SourcePartitions
 
 __all__ = ["sort_messages", "to_records"]
 
@@ -70,23 +69,26 @@ def sort_messages(
     return records, lost
 
 
-def to_records(messages: Sequence[Message], sources: SourcePartitions, *, now_ms: int) -> Records:
-    """Return n messages of counted partitions as columns.
+def to_records(
+    messages: Sequence[Message], codes: Mapping[Partition, int], *, now_ms: int
+) -> tuple[Sequence[Message], Records]:
+    """Return those of n messages whose partitions have codes, and the same as columns.
+
+    Messages fetched before their partition was dropped or paused may still arrive.
 
     An event time is credible up to the earlier of its record's timestamp and this replica's clock, because
     a producer with a wrong clock may have set that timestamp.
     """
-    stamps = [message.timestamp() for message in messages]
-    stamp_ms = np.array([time_ms for _, time_ms in stamps], dtype=np.int64)
-    is_known = np.array([kind for kind, _ in stamps]) != TIMESTAMP_NOT_AVAILABLE
-    codes: dict[tuple[str | None, int | None], int] = {
-        (partition.partition): partition.code for partition in sources
-    }
-    return Records(
-        values=[message.value() for message in messages],
-        partition=np.array(
-            [codes[message.topic(), message.partition()] for message in messages], dtype=np.int32
-        ),
+    # By their type, messages may name no partition.
+    found = [codes.get((message.topic(), message.partition()), -1) for message in messages]  # type: ignore[arg-type]
+    if -1 in found:
+        messages = [message for message, code in zip(messages, found, strict=True) if code >= 0]
+        found = [code for code in found if code >= 0]
+    stamps = np.array([message.timestamp() for message in messages], dtype=np.int64).reshape(-1, 2)
+    is_known = stamps[:, 0] != TIMESTAMP_NOT_AVAILABLE
+    return messages, Records(
+        raw=messages,
+        partition=np.array(found, dtype=np.int32),
         offset=np.array([message.offset() for message in messages], dtype=np.int64),
-        credible_ms=np.where(is_known, np.minimum(stamp_ms, now_ms), now_ms),
+        credible_ms=np.where(is_known, np.minimum(stamps[:, 1], now_ms), now_ms),
     )

@@ -1,6 +1,7 @@
 """The service's Prometheus metrics, created from the catalogue and set by the observers of the roles."""
 
 from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
 from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -16,7 +17,7 @@ from driftgauge.telemetry.registry import Registry
 from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["NO_STREAM", "Telemetry"]
+__all__ = ["NO_STREAM", "RecordOutcome", "Telemetry"]
 
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _STAGES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
@@ -27,6 +28,14 @@ NO_STREAM = ""
 # A stream's series starts with its first outcome, because all outcomes in every replica are too many series.
 # `invalid` occurs with and without a configured stream: the stream's name itself may be the invalid field.
 _REASONS_WITHOUT_STREAM = (Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
+
+
+class RecordOutcome(StrEnum):
+    """What became of a record that was read."""
+
+    ACCEPTED = "accepted"
+    FILTERED = "filtered"
+    REJECTED = "rejected"
 
 
 class Telemetry:
@@ -69,6 +78,7 @@ class Telemetry:
         self.rebalances = self._counter("driftgauge_consumer_rebalances_total")
         self.commits = self._counter("driftgauge_commits_total")
         self.sessions_lost = self._counter("driftgauge_sessions_lost_total")
+        self.records = self._counter("driftgauge_records_total")
         self.records_lost = self._counter("driftgauge_records_lost_total")
         for role in roles:
             for kind in ("assigned", "revoked", "lost"):
@@ -81,6 +91,8 @@ class Telemetry:
                 self.events.labels(NO_STREAM, reason)
             for topic in topics:
                 self.records_lost.labels(topic)
+                for result in RecordOutcome:
+                    self.records.labels(topic, result)
         self._log_messages = self._counter("driftgauge_log_messages_total")
         for level in _LOG_LEVELS:
             self._log_messages.labels(level)
@@ -97,6 +109,7 @@ class Telemetry:
         self.last_poll = self._gauge("driftgauge_last_poll_timestamp_seconds")
         self.clock_offset = self._gauge("driftgauge_clock_offset_seconds")
         self.stalled = self._gauge("driftgauge_stable_offset_stalled_seconds")
+        self.without_schema = self._gauge("driftgauge_schema_waiting_partitions")
         self.unwritable = self._gauge("driftgauge_unwritable_partitions")
         self.batch_duration = self._histogram("driftgauge_batch_duration_seconds")
         self.restore_duration = self._histogram("driftgauge_restore_duration_seconds")

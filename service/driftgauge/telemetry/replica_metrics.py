@@ -86,6 +86,20 @@ REPLICA_METRICS = (
         " failed there, or left out the affected shards. Absent where there are none.",
     ),
     Metric(
+        "driftgauge_records_total",
+        ("topic", "outcome"),
+        "records",
+        "Records read, by outcome: accepted, filtered (by the topic's `where`) or rejected (dead-lettered)."
+        " A record may hold several events.",
+    ),
+    Metric(
+        "driftgauge_schema_waiting_partitions",
+        ("topic",),
+        "partitions",
+        "Assigned partitions that are paused, because the schema registry has not answered for the schema of"
+        " their next record. Absent where there are none.",
+    ),
+    Metric(
         "driftgauge_records_lost_total",
         ("topic",),
         "records",

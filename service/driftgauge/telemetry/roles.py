@@ -11,7 +11,7 @@ from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
-from driftgauge.telemetry.metrics import NO_STREAM, Telemetry
+from driftgauge.telemetry.metrics import NO_STREAM, RecordOutcome, Telemetry
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
@@ -53,6 +53,7 @@ class RoleTelemetry:
         self._wait_logged_s: dict[tuple[str, ...], float] = {}
         self._unwritable: set[Partition] = set()
         self._stalled: set[Partition] = set()
+        self._without_schema: set[Partition] = set()
         self._topics_with_stopped: set[str] = set()
 
     def timed(self, stage: Stage) -> AbstractContextManager[object]:
@@ -217,6 +218,28 @@ class RoleTelemetry:
                     "Kafka deleted records before they were read; the windows concerned are marked",
                     extra={"topic": topic, "records": number},
                 )
+
+    def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
+        """Count the records of a commit by topic and outcome."""
+        for (topic, outcome), number in outcomes.items():
+            self._metrics.records.labels(topic, outcome).inc(number)
+
+    def waiting_for_schema(self, partitions: Collection[Partition]) -> None:
+        """Replace the set of partitions that are paused until the schema registry answers; log new ones."""
+        found = set(partitions)
+        numbers = Counter(topic for topic, _ in found)
+        for topic in {topic for topic, _ in self._without_schema} - numbers.keys():
+            self._metrics.without_schema.remove(topic)
+        for topic, number in numbers.items():
+            self._metrics.without_schema.labels(topic).set(number)
+        if found - self._without_schema:
+            self._log_event(
+                logging.WARNING,
+                "partitions wait for a schema; nothing is lost, the others go on",
+                partitions=name_partitions(found),
+                remedy="check the schema registry",
+            )
+        self._without_schema = found
 
     def shards_held(self, shards: Collection[int]) -> None:
         """Stop exporting the streams of all other shards."""

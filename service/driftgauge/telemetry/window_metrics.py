@@ -122,7 +122,7 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_calibrated",
         "1 or 0",
-        "1 where the p-values use a measured dependence between events. At 0 the dependence is guessed or"
+        "1 where the p-values use a measured overdispersion. At 0 the overdispersion is guessed or"
         " unknown, and p-values may be too small where events come in bursts.",
         lambda score: score.calibrated,
     ),

@@ -33,10 +33,14 @@ def build_accumulator(*keys, reference=REFERENCE):
     return Accumulator("images", reference, spec.scheme(reference))
 
 
+def add(accumulator, batch):
+    accumulator.add(batch, accumulator.assign(batch))
+
+
 def count(accumulator, *events, segments=(), event_ids=()):
     """Count (partition, time_ms, cluster) events."""
     rows = [(partition, offset, *rest) for offset, (partition, *rest) in enumerate(events)]
-    accumulator.add(build_batch(rows, segments=segments, event_ids=event_ids))
+    add(accumulator, build_batch(rows, segments=segments, event_ids=event_ids))
 
 
 def panes(accumulator):
@@ -133,7 +137,7 @@ def test_delta_holds_counts_outliers_and_coordinate_sums():
 def test_pane_counts_all_partitions_and_names_first_event():
     accumulator = build_accumulator()
     for offset in (7, 8):
-        accumulator.add(build_batch([(1, offset, 0, 0), (0, offset, 0, 0), (0, offset, HOUR_MS, 0)]))
+        add(accumulator, build_batch([(1, offset, 0, 0), (0, offset, 0, 0), (0, offset, HOUR_MS, 0)]))
     assert {start_ms: (delta.events, delta.first) for (start_ms, _), delta in panes(accumulator).items()} == {
         0: (4, (PARTITIONS[1], 7)),
         HOUR_MS: (2, (PARTITIONS[0], 7)),
@@ -141,14 +145,11 @@ def test_pane_counts_all_partitions_and_names_first_event():
     assert len(accumulator) == 2 * build_spec(reference=REFERENCE).scheme(REFERENCE).length
 
 
-def test_event_without_nearest_centroid_is_not_counted():
+def test_event_without_nearest_centroid_has_no_cluster():
     accumulator = build_accumulator()
     batch = build_batch([(0, 0, 0, 1), (0, 1, 0, 1)], event_ids=["a", "b"])
     batch.vectors[0, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
-    assert accumulator.add(batch).tolist() == [True, False]
-    assert [delta.events for delta in accumulator.panes(PARTITIONS)] == [1]
-    (examples,) = accumulator.examples()
-    assert [example.event_id for example in examples.examples] == ["b"]
+    assert accumulator.assign(batch).tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize(("distance", "outliers"), [(0.49, 0), (0.51, 1)])
@@ -157,7 +158,7 @@ def test_event_beyond_radius_of_cluster_is_outlier(distance, outliers):
     accumulator = build_accumulator(reference=replace(REFERENCE, radii=radii))
     batch = build_batch([(0, 0, 0, 1), (0, 0, 0, 1)])
     batch.vectors[0, 1] += distance
-    accumulator.add(batch)
+    add(accumulator, batch)
     (delta,) = accumulator.panes(PARTITIONS)
     assert Tally(delta.values, CLUSTERS).outliers == outliers
 
@@ -181,7 +182,7 @@ def test_tallies_are_same_for_any_split_and_order(seed, cuts, backwards):
         accumulator = build_accumulator("country")
         for part in parts:
             if len(part):
-                accumulator.add(take(batch, part))
+                add(accumulator, take(batch, part))
         tallies = {key: delta.values.tolist() for key, delta in panes(accumulator).items()}
         outcomes.append((tallies, list(accumulator.examples())))
     assert outcomes[0] == outcomes[1]

@@ -72,7 +72,6 @@ def test_least_divergence_matches_scipys_inverse(clusters, level):
 def test_least_mean_shift_matches_brentq(components, baseline_count, level):
     sensitivity = Sensitivity(components=components, clusters=2, baseline_count=baseline_count)
     least = sensitivity.least_mean_shift(baseline_count, level)
-    # A narrow bracket, since the power is NaN at some large shifts, where brentq stops.
     expected = brentq(
         lambda shift: sensitivity.mean_shift_power(baseline_count, level, shift) - POWER, least / 2, 2 * least
     )
@@ -187,6 +186,31 @@ def test_windows_of_billion_events_have_full_power():
     assert sensitivity.js_divergence_power(10**9, 1e-9, 1.0) == 1
     assert sensitivity.mean_shift_power(10**9, 1e-9, 1e3) == 1
     assert sensitivity.least_js_divergence(10**9, HOURLY) < 1e-6
+
+
+# Each is a case in which scipy's ncfdtr is NaN.
+@pytest.mark.parametrize(
+    ("noncentrality", "components", "baseline_count", "level"),
+    [(10**3.2, 1, 1_000, 0.01), (10**3.3, 32, 10_000, 1e-11), (10**3.4, 2, 100, 1e-11), (4_000, 1, 7, 0.01)],
+)
+def test_power_at_large_shift_is_full(noncentrality, components, baseline_count, level):
+    assert mean_shift_power(noncentrality, components, baseline_count, level) == 1
+
+
+@given(st.integers(1, 64), st.integers(2, 10**6), LEVELS, st.floats(1e3, 1e4), st.floats(1, 1.1))
+def test_mean_power_does_not_fall_with_shift(components, more, level, noncentrality, growth):
+    powers = [
+        mean_shift_power(value, components, components + more, level)
+        for value in (noncentrality, growth * noncentrality)
+    ]
+    assert 0 <= powers[0] <= powers[1] + 1e-9 <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("noncentrality", [1e300, math.inf])
+def test_huge_drift_has_full_power(noncentrality):
+    assert js_divergence_power(noncentrality, 20, 0.01) == 1
+    assert mean_shift_power(noncentrality, 2, 100, 0.01) == 1
+    assert mean_shift_power(noncentrality, 2, math.inf, 0.01) == 1
 
 
 def test_least_count_is_none_where_baseline_is_too_small():

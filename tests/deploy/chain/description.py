@@ -1,4 +1,4 @@
-"""The facts in the description of a drift alert, and their comparison with window results."""
+"""Parses the description of a drift alert and compares its facts with window results."""
 
 import math
 import re
@@ -58,7 +58,7 @@ class DriftDescription:
             {int(cluster): float(size) for cluster, size in _MOVER.findall(match["movers"])},
         )
 
-    def faults(self, results: Sequence[Mapping[str, Any]]) -> list[str]:
+    def mismatches(self, results: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return the facts that agree with no result, to the digits of the description.
 
         Prometheus evaluates the queries of a description one by one while windows close, so each fact may

@@ -1,4 +1,4 @@
-"""The running chain: topics, traffic, two replicas, Prometheus, Alertmanager, receiver of notices."""
+"""The servers of the chain: topics, traffic, two replicas, Prometheus, Alertmanager, notice receiver."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -83,7 +83,7 @@ class MonitoringStack:
         for service in self.services.values():
             service.kill()
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         """Start the replicas one by one, so that a scrape sees the first before it shares its partitions."""
         for number, name in enumerate(REPLICAS, 1):
             self.services[name] = self._start(name)
@@ -137,11 +137,11 @@ def _watch(stream: str, severity: str) -> dict[str, object]:
         "baseline": f"{stream}.safetensors",
         "windows": list(WINDOWS),
         "segments": ["country"],
-        # Large enough that the events of an hour, and a third of them, suffice for the verdict ok.
+        # Large enough that an hour's events, and a segment's third of them, suffice for the verdict ok.
         "smallest_drift": {"js_divergence": 0.25, "mean_shift": 1.0},
-        # Two hours late is not too late.
+        # The event two hours late is still counted.
         "allowed_lateness": "3h",
-        # Windows close by event time alone, however busy the machine is.
+        # Long enough that windows close by event time alone, even on a busy machine.
         "idle_timeout": "30s",
         "drift_severity": severity,
     }

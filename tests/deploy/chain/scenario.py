@@ -1,4 +1,4 @@
-"""The scenario that the chain goes through once, and the record of its notices, results and metrics."""
+"""The scenario of the chain test, and the record of its notices, results and metrics."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.deploy import dashboards
 from tests.deploy.chain.monitoring import STREAMS, WINDOWS, MonitoringStack, NotifiedCause
-from tests.deploy.chain.traffic import STRAYS
+from tests.deploy.chain.traffic import REJECTED_RECORDS
 from tests.deploy.chain.webhook import Notice, ReceiverRequest
 
 __all__ = ["DOWN", "DRIFT", "ChainRecord", "Exposition", "play"]
@@ -18,8 +18,8 @@ DRIFT = "DriftgaugeDrift"
 DOWN = "DriftgaugeDown"
 
 _PAGED = {"severity": "critical"}
-# Blind monitoring pages after half an hour, which is half a minute here.
-_BLIND_S = 120.0
+# An outage pages after half an hour, which is half a minute here.
+_OUTAGE_S = 120.0
 
 _VERDICTS = "driftgauge_window_verdict"
 _SHOWN = len(STREAMS) * len(WINDOWS)
@@ -28,8 +28,8 @@ _REFUSED = 'sum by (outcome) (driftgauge_events_total{outcome!="accepted"}) > 0'
 _LATE = "sum(driftgauge_late_events_total) > 0"
 
 _CLOSED = 'driftgauge_windows_closed_total{verdict="ok"}'
-# Windows of each size.
-_CALM = 4
+# Windows of each stream and size that close before the first cause.
+_FIRST = 4
 # Counters start with the replica, so panels of rates draw only windows closed since then.
 _CLOSED_SINCE = "count(sum by (stream, window) (increase(driftgauge_windows_closed_total[15s])) > 0)"
 
@@ -60,11 +60,11 @@ class ChainRecord:
 
     Attributes:
         calm: The notices before the first cause.
-        drift: A stream drifts, and a ticket is sent.
-        recovery: It is clean again, and the ticket is resolved.
-        page: A stream with critical drift drifts, and a page is sent.
-        blindness: Every replica is killed, and a page is sent.
-        sight: The replicas are started again, and the page is resolved.
+        drift: A stream drifts; a ticket is sent.
+        recovery: The stream is clean again; the ticket is resolved.
+        page: A stream with critical drift severity drifts; a page is sent.
+        outage: Every replica is killed; a page is sent.
+        restart: The replicas are restarted; the page is resolved.
         notices: All notices received.
         receiver_requests: The requests to PagerDuty and Slack.
         inhibited: The alerts that Alertmanager inhibited while no replica ran, by fingerprint.
@@ -78,8 +78,8 @@ class ChainRecord:
     drift: NotifiedCause
     recovery: NotifiedCause
     page: NotifiedCause
-    blindness: NotifiedCause
-    sight: NotifiedCause
+    outage: NotifiedCause
+    restart: NotifiedCause
     notices: tuple[Notice, ...]
     receiver_requests: tuple[ReceiverRequest, ...]
     inhibited: Mapping[str, dict[str, Any]]
@@ -91,7 +91,7 @@ class ChainRecord:
     @property
     def notified_causes(self) -> tuple[NotifiedCause, ...]:
         """Each cause with its notice, in order of time."""
-        return (self.drift, self.recovery, self.page, self.blindness, self.sight)
+        return (self.drift, self.recovery, self.page, self.outage, self.restart)
 
 
 def play(folder: Path, bootstrap: str) -> ChainRecord:
@@ -101,41 +101,41 @@ def play(folder: Path, bootstrap: str) -> ChainRecord:
         stack = MonitoringStack(folder, bootstrap, running)
         stack.wait_for("every verdict to be ok", f'count({_VERDICTS}{{verdict="ok"}} == 1) == {_SHOWN}')
         stack.wait_for(
-            "some windows to close with that verdict", f"min(max by (stream, window) ({_CLOSED})) >= {_CALM}"
+            "some windows to close with that verdict", f"min(max by (stream, window) ({_CLOSED})) >= {_FIRST}"
         )
         calm = stack.webhook.notices
 
         drift = stack.notified_cause(
-            "a stream drifts", stack.traffic.turn("alpha", drifted=True), DRIFT, "firing", _of("alpha")
+            "a stream drifts", stack.traffic.set("alpha", drifted=True), DRIFT, "firing", _of("alpha")
         )
         recovery = stack.notified_cause(
-            "it is clean again", stack.traffic.turn("alpha", drifted=False), DRIFT, "resolved", _of("alpha")
+            "it is clean again", stack.traffic.set("alpha", drifted=False), DRIFT, "resolved", _of("alpha")
         )
         page = stack.notified_cause(
-            "a critical stream drifts", stack.traffic.turn("beta", drifted=True), DRIFT, "firing", _of("beta")
+            "a critical stream drifts", stack.traffic.set("beta", drifted=True), DRIFT, "firing", _of("beta")
         )
-        blindness, inhibited, inhibiting = _blind(stack)
-        stack.traffic.turn("beta", drifted=False)
+        outage, inhibited, inhibiting = _kill_all(stack)
+        stack.traffic.set("beta", drifted=False)
         started_s = time.time()
-        stack.start_again()
-        sight = stack.notified_cause("they are started again", started_s, DOWN, "resolved", _PAGED)
-        stack.traffic.stray()
+        stack.restart()
+        restart = stack.notified_cause("they are started again", started_s, DOWN, "resolved", _PAGED)
+        stack.traffic.publish_rejected()
         stack.wait_for("a late event to be counted", _LATE)
-        stack.wait_for("every reason to refuse a record", f"count({_REFUSED}) == {len(STRAYS)}")
+        stack.wait_for("every reason to refuse a record", f"count({_REFUSED}) == {len(REJECTED_RECORDS)}")
         stack.wait_for("no verdict to be drift", f'count({_VERDICTS}{{verdict="drift"}} == 0) == {_SHOWN}')
         stack.wait_for("windows of every stream to close again", f"{_CLOSED_SINCE} == {_SHOWN}")
         expositions = tuple(
             Exposition(service.scrape().text, service.assigned_partitions())
             for service in stack.services.values()
         )
-        panels = _look_at(queries, stack)
+        panels = _query_panels(queries, stack)
         return ChainRecord(
             calm=calm,
             drift=drift,
             recovery=recovery,
             page=page,
-            blindness=blindness,
-            sight=sight,
+            outage=outage,
+            restart=restart,
             notices=stack.webhook.notices,
             receiver_requests=stack.webhook.receiver_requests,
             inhibited=inhibited,
@@ -150,12 +150,12 @@ def _of(stream: str) -> dict[str, str]:
     return {"stream": stream, "window": WINDOWS[0]}
 
 
-def _blind(stack: MonitoringStack) -> tuple[NotifiedCause, dict[str, dict[str, Any]], frozenset[str]]:
-    """Kill every replica; return the notice, the inhibited alerts, and the fingerprints of their causes."""
+def _kill_all(stack: MonitoringStack) -> tuple[NotifiedCause, dict[str, dict[str, Any]], frozenset[str]]:
+    """Kill every replica; return the notice, the inhibited alerts, and the fingerprints that inhibit them."""
     inhibited: dict[str, dict[str, Any]] = {}
     inhibiting: set[str] = set()
 
-    def look() -> None:
+    def observe() -> None:
         for alert in stack.alertmanager.alerts():
             if alert["status"]["state"] == "suppressed":
                 inhibited[alert["fingerprint"]] = alert
@@ -164,15 +164,15 @@ def _blind(stack: MonitoringStack) -> tuple[NotifiedCause, dict[str, dict[str, A
 
     killed_s = time.time()
     stack.kill()
-    blindness = stack.notified_cause(
-        "all replicas are killed", killed_s, DOWN, "firing", _PAGED, meanwhile=look, within_s=_BLIND_S
+    outage = stack.notified_cause(
+        "all replicas are killed", killed_s, DOWN, "firing", _PAGED, meanwhile=observe, within_s=_OUTAGE_S
     )
     # Drift that was active before the outage ends once its series are stale.
-    stack.wait_for("no drift to be seen", f'absent(ALERTS{{alertname="{DRIFT}"}})', meanwhile=look)
-    return blindness, inhibited, frozenset(inhibiting)
+    stack.wait_for("no drift to be seen", f'absent(ALERTS{{alertname="{DRIFT}"}})', meanwhile=observe)
+    return outage, inhibited, frozenset(inhibiting)
 
 
-def _look_at(
+def _query_panels(
     queries: Sequence[dashboards.PanelQuery], stack: MonitoringStack
 ) -> dict[dashboards.PanelQuery, bool]:
     now_s = time.time()

@@ -45,11 +45,11 @@ class _MonitoringServer:
         traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
-            exc.add_note(self._account())
+            exc.add_note(self._describe_failure())
         self._process.kill()
         self._process.wait()
 
-    def _account(self) -> str:
+    def _describe_failure(self) -> str:
         """Return the alerts and the end of the log, for a failed test."""
         name = type(self).__name__
         try:

@@ -15,7 +15,7 @@ from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import find_members, parse_choice
 from tests.integration.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, TIMEOUT_S, Case
 
-__all__ = ["COUNTRIES", "PARTITIONS", "STRAYS", "LiveTraffic", "SegmentedCase"]
+__all__ = ["COUNTRIES", "PARTITIONS", "REJECTED_RECORDS", "LiveTraffic", "SegmentedCase"]
 
 PARTITIONS = 4
 TICK_S = 0.5
@@ -24,8 +24,8 @@ SHIFT = 2.0
 MODEL_VERSION = "v1"
 COUNTRIES = ("de", "fr", "it")
 SEGMENTS = "country=de,fr"
-# Half of the vectors give the histogram, which must count twenty times the largest window or more: the
-# sampling error of a smaller baseline would be in every window, and add up to slow drift.
+# Half of the vectors give the histogram, which needs at least twenty times the events of the largest window:
+# the sampling error of a smaller baseline is in every window, and accumulates to slow drift.
 REFERENCE_COUNT = 30_000
 
 
@@ -64,7 +64,7 @@ def event(
 
 
 _VECTOR = [0.0] * DIMENSION
-STRAYS = {
+REJECTED_RECORDS = {
     "undecodable": b"{",
     "invalid": b'{"stream": "alpha"}',
     "unknown_stream": event("unwatched", START_MS, _VECTOR, 0),
@@ -79,13 +79,13 @@ _LATE = event("alpha", START_MS - HOUR_MS, _VECTOR, 0)
 
 
 class LiveTraffic:
-    """Publishes the next hour of each stream again and again, until its context ends."""
+    """Publishes hour after hour of each stream in a thread, until its context ends."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
         self._drifted = dict.fromkeys(case.streams, False)
-        self._strays_due = threading.Event()
-        self._over = threading.Event()
+        self._rejected_due = threading.Event()
+        self._stopping = threading.Event()
         self._producer = case.producer()
         self._failures: list[KafkaError] = []
         self._thread = threading.Thread(target=self._run)
@@ -100,26 +100,26 @@ class LiveTraffic:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._stopping.set()
         self._thread.join()
         unsent = self._producer.flush(TIMEOUT_S)
         if exc is None:
             assert (unsent, self._failures) == (0, [])
 
-    def turn(self, stream: str, *, drifted: bool) -> float:
-        """Make a stream's events drifted or clean from now on; return the time, seconds since the epoch."""
+    def set(self, stream: str, *, drifted: bool) -> float:
+        """Set whether a stream's next events have drifted; return the time, seconds since the epoch."""
         now_s = time.time()
         self._drifted[stream] = drifted
         return now_s
 
-    def stray(self) -> None:
+    def publish_rejected(self) -> None:
         """Add one record for each reason of a rejection, and an event two hours late, to the next hour."""
-        self._strays_due.set()
+        self._rejected_due.set()
 
     def _run(self) -> None:
         started = time.monotonic()
         hour = 0
-        while not self._over.wait(max(started + hour * TICK_S - time.monotonic(), 0)):
+        while not self._stopping.wait(max(started + hour * TICK_S - time.monotonic(), 0)):
             for partition, value in self._hour(hour):
                 self._producer.produce(
                     self._case.events_topic, value, partition=partition, on_delivery=self._note
@@ -135,9 +135,9 @@ class LiveTraffic:
             for number, vector in enumerate(vectors):
                 time_ms = start_ms + number * HOUR_MS // EVENTS_PER_HOUR
                 yield number % PARTITIONS, event(stream, time_ms, vector, number)
-        if self._strays_due.is_set():
-            self._strays_due.clear()
-            yield from ((0, value) for value in (*STRAYS.values(), _LATE))
+        if self._rejected_due.is_set():
+            self._rejected_due.clear()
+            yield from ((0, value) for value in (*REJECTED_RECORDS.values(), _LATE))
             yield 0, event("alpha", start_ms - 2 * HOUR_MS, _VECTOR, 0)
 
     def _note(self, error: KafkaError | None, _: Message) -> None:

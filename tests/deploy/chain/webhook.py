@@ -37,8 +37,8 @@ class Notice:
     annotations: Mapping[str, str]
 
     def __str__(self) -> str:
-        said = " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
-        return f"{self.at_s:.1f} to {self.receiver}: {self.status} {said}"
+        labels = " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return f"{self.at_s:.1f} to {self.receiver}: {self.status} {labels}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class JsonReceiver:
                 self.send_response(202 if self.path == "/pagerduty" else 200)
                 self.send_header("Content-Type", "text/plain")
                 self.end_headers()
-                # Slack answers so, and later versions of Alertmanager check the answer.
+                # This is Slack's answer, which later versions of Alertmanager check.
                 self.wfile.write(b"ok")
 
             def log_message(self, *_: object) -> None:
@@ -97,7 +97,7 @@ class Webhook(JsonReceiver):
     """Records notices until its context ends."""
 
     def __init__(self) -> None:
-        super().__init__(self._take)
+        super().__init__(self._record)
         self._notices: list[Notice] = []
         self._receiver_requests: list[ReceiverRequest] = []
 
@@ -130,7 +130,7 @@ class Webhook(JsonReceiver):
             if matches and notice.status == status and notice.at_s >= after_s:
                 yield notice
 
-    def _take(self, path: str, message: Mapping[str, Any]) -> None:
+    def _record(self, path: str, message: Mapping[str, Any]) -> None:
         to = path.removeprefix("/")
         if to != "notices":
             self._receiver_requests.append(ReceiverRequest(to, message))

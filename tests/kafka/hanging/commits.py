@@ -1,4 +1,4 @@
-"""Transactions like those of the service, by a plain producer, on a cluster of two nodes."""
+"""Transactions of a plain producer like those of the service, on a cluster of two nodes."""
 
 import time
 import uuid
@@ -93,14 +93,14 @@ class Installation:
         return position
 
     def send_offset(self, group, topic, partition, offset):
-        stranger = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": group, "log_level": 0})
+        outsider = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": group, "log_level": 0})
         try:
-            metadata = stranger.consumer_group_metadata()
+            metadata = outsider.consumer_group_metadata()
             self.producer.send_offsets_to_transaction(
                 [TopicPartition(topic, partition, offset)], metadata, TIMEOUT_S
             )
         finally:
-            stranger.close()
+            outsider.close()
 
     def end_while_leaderless(self, topic, *, commit):
         """End the open transaction while the other node is stopped, then start that node again."""
@@ -142,11 +142,11 @@ class Installation:
         return found
 
     def committed(self, group, topic, partition, within_s=TIMEOUT_S):
-        stranger = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": group, "log_level": 0})
+        outsider = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": group, "log_level": 0})
         try:
-            (answer,) = stranger.committed([TopicPartition(topic, partition)], timeout=within_s)
+            (answer,) = outsider.committed([TopicPartition(topic, partition)], timeout=within_s)
         finally:
-            stranger.close()
+            outsider.close()
         return answer.offset
 
     def await_that(self, is_met, condition):

@@ -42,15 +42,23 @@ class Accumulator:
         """The number of integers in the tallies."""
         return len(self._tallies) * self._scheme.length
 
-    def add(self, batch: EventBatch) -> NDArray[np.bool_]:
-        """Count n events; return which of them, (n,), have no nearest centroid in float32."""
-        cluster = self._reference.centroids.assign(batch.vectors)
-        overflowed = cluster < 0
-        if overflowed.any():
-            batch, cluster = batch.filter(~overflowed), cluster[~overflowed]
-        if len(batch):
-            self._count(batch, cluster)
-        return overflowed
+    def assign(self, batch: EventBatch) -> NDArray[np.intp]:
+        """Return the clusters of n events, (n,); see `Centroids.assign`."""
+        return self._reference.centroids.assign(batch.vectors)
+
+    def add(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
+        """Count n events with their clusters, (n,)."""
+        outliers = self._reference.are_outliers(batch.vectors, cluster)
+        coordinates = self._reference.projection.coordinates(batch.vectors)
+        everything = np.zeros(len(batch), dtype=np.intp)
+        self._add(batch, everything, cluster, outliers, coordinates)
+        for key in self._numbers:
+            segment = self._segment_numbers(batch, key)
+            mask = segment >= 0
+            if mask.any():
+                self._add(batch.filter(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask])
+        if batch.event_ids:
+            self._examples.add(batch.time_ms, cluster, batch.event_ids)
 
     def panes(self, partitions: Mapping[int, Partition]) -> Iterator[PaneDelta]:
         """Yield the deltas of the panes; `partitions` maps the batches' partition codes."""
@@ -70,19 +78,6 @@ class Accumulator:
         """Yield the examples of the panes."""
         for start_ms, examples in self._examples.panes():
             yield ExamplesDelta(self._stream, self._scheme, start_ms, examples)
-
-    def _count(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
-        outliers = self._reference.are_outliers(batch.vectors, cluster)
-        coordinates = self._reference.projection.coordinates(batch.vectors)
-        everything = np.zeros(len(batch), dtype=np.intp)
-        self._add(batch, everything, cluster, outliers, coordinates)
-        for key in self._numbers:
-            segment = self._segment_numbers(batch, key)
-            mask = segment >= 0
-            if mask.any():
-                self._add(batch.filter(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask])
-        if batch.event_ids:
-            self._examples.add(batch.time_ms, cluster, batch.event_ids)
 
     def _add(
         self,

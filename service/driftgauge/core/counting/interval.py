@@ -1,6 +1,6 @@
 """The counter of one commit interval, over all streams and all assigned partitions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -59,35 +59,30 @@ class IntervalCounter:
         """Whether the counts should be committed early, to bound their memory."""
         return sum(map(len, self._accumulators.values())) >= _MAX_NUMBERS
 
-    def count(self, batch: EventBatch, read_ms: int) -> NDArray[np.bool_]:
-        """Count n events that were read at wall time `read_ms`.
+    def count(self, batches: Sequence[EventBatch], read_ms: int) -> dict[int, str]:
+        """Count the events of a batch of records that were read at wall time `read_ms`.
+
+        A record is counted as a whole or not at all.
 
         Returns:
-            (n,) bool, true for events without a nearest centroid in float32, which are not counted.
+            The rows of the records that are not counted, because an event has no nearest centroid in float32,
+            and the streams of these events.
 
         Raises:
-            KeyError: The batch's stream or baseline is not configured.
+            KeyError: A batch's stream or baseline is not configured.
         """
-        key = batch.stream, batch.baseline
-        if key not in self._accumulators:
-            spec = self._specs[batch.stream]
-            reference = spec.find(batch.baseline)
-            if reference is None:
-                message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
-                raise KeyError(message)
-            self._accumulators[key] = Accumulator(batch.stream, reference, spec.scheme(reference))
-        overflowed = self._accumulators[key].add(batch)
-        counted = batch.filter(~overflowed) if overflowed.any() else batch
-        for code in np.unique(counted.partition).tolist():
-            rows = np.flatnonzero(counted.partition == code)
-            known = self._times.get((code, batch.stream))
-            newest_ms = int(counted.credible_ms[rows].max())
-            self._times[code, batch.stream] = StreamTime(
-                newest_ms=newest_ms if known is None else max(known.newest_ms, newest_ms),
-                read_ms=read_ms,
-                first_ms=int(counted.time_ms[rows[0]]) if known is None else known.first_ms,
-            )
-        return overflowed
+        clusters = [self._accumulator(batch).assign(batch) for batch in batches]
+        refused: dict[int, str] = {}
+        for batch, cluster in zip(batches, clusters, strict=True):
+            refused |= dict.fromkeys(batch.row[cluster < 0].tolist(), batch.stream)
+        for batch, cluster in zip(batches, clusters, strict=True):
+            if not refused:
+                self._add(batch, cluster, read_ms)
+                continue
+            counted = ~np.isin(batch.row, list(refused))
+            if counted.any():
+                self._add(batch.filter(counted), cluster[counted], read_ms)
+        return refused
 
     def take(self, partitions: Mapping[int, Partition], shards: int) -> dict[int, ShardDelta]:
         """Return the interval's deltas by shard, and start the next interval."""
@@ -105,3 +100,26 @@ class IntervalCounter:
     def drop(self) -> None:
         """Discard the interval's counts, and start the next interval."""
         self._accumulators, self._times = {}, {}
+
+    def _accumulator(self, batch: EventBatch) -> Accumulator:
+        key = batch.stream, batch.baseline
+        if key not in self._accumulators:
+            spec = self._specs[batch.stream]
+            reference = spec.find(batch.baseline)
+            if reference is None:
+                message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
+                raise KeyError(message)
+            self._accumulators[key] = Accumulator(batch.stream, reference, spec.scheme(reference))
+        return self._accumulators[key]
+
+    def _add(self, batch: EventBatch, cluster: NDArray[np.intp], read_ms: int) -> None:
+        self._accumulator(batch).add(batch, cluster)
+        for code in np.unique(batch.partition).tolist():
+            rows = np.flatnonzero(batch.partition == code)
+            known = self._times.get((code, batch.stream))
+            newest_ms = int(batch.credible_ms[rows].max())
+            self._times[code, batch.stream] = StreamTime(
+                newest_ms=newest_ms if known is None else max(known.newest_ms, newest_ms),
+                read_ms=read_ms,
+                first_ms=int(batch.time_ms[rows[0]]) if known is None else known.first_ms,
+            )

@@ -11,7 +11,15 @@ from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.windows.window import Window
 
-__all__ = ["MAX_MOVERS", "Score", "SegmentResult", "Verdict", "VerdictMemory", "WindowResult"]
+__all__ = [
+    "MAX_MOVERS",
+    "HistogramScore",
+    "Score",
+    "SegmentResult",
+    "Verdict",
+    "VerdictMemory",
+    "WindowResult",
+]
 
 MAX_MOVERS = 3
 """The number of clusters that are named as movers."""
@@ -36,9 +44,9 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Score:
-    """A comparison of events with the baseline.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class HistogramScore:
+    """A comparison of a histogram with the baseline's.
 
     Attributes:
         js_divergence: Jensen-Shannon divergence, base 2, 0 to 1.
@@ -47,10 +55,6 @@ class Score:
         noise_floor: The expected divergence at this count without drift.
         js_excess: The divergence less the noise floor; below 0 where the divergence is below the floor.
         js_p_value: The probability without drift of a divergence at least as large.
-        mean_shift: The shift of the mean.
-        p_value: The combined p-value of all statistics.
-        novelty: The share of the events beyond the distance from their centroid within which 99 % of the
-            baseline's events lie.
         calibrated: The p-values use a measured overdispersion; otherwise the overdispersion is a guess, or
             the p-values assume independent events.
     """
@@ -61,9 +65,6 @@ class Score:
     noise_floor: float
     js_excess: float
     js_p_value: float
-    mean_shift: MeanShift
-    p_value: float
-    novelty: float
     calibrated: bool
 
     @property
@@ -71,6 +72,22 @@ class Score:
         """The clusters that contribute most to the divergence, the largest first."""
         order = np.argsort(-self.contributions, kind="stable")[:MAX_MOVERS]
         return tuple(cluster for cluster in order.tolist() if self.contributions[cluster] > 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Score(HistogramScore):
+    """A comparison of events with the baseline: of their histogram, and of their vectors.
+
+    Attributes:
+        mean_shift: The shift of the mean.
+        p_value: The combined p-value of the divergence and of the mean shift's two tests.
+        novelty: The share of the events beyond the distance from their centroid within which 99 % of the
+            baseline's events lie.
+    """
+
+    mean_shift: MeanShift
+    p_value: float
+    novelty: float
 
 
 @dataclass(frozen=True, slots=True)

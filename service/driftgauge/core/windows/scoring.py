@@ -18,7 +18,7 @@ from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.power import Sensitivity
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict
+from driftgauge.core.windows.result import HistogramScore, Score, SegmentResult, Verdict
 from driftgauge.core.windows.verdict import decide
 
 __all__ = ["WindowScorer"]
@@ -80,6 +80,10 @@ class WindowScorer:
             return None
         shift = self._projection.shift(tally.sums, tally.count)
         return self._whole.score(tally, shift, calibrated=self._calibrated)
+
+    def score_histogram(self, counts: NDArray[np.int64]) -> HistogramScore:
+        """Return the score of a histogram alone, (k,) with one event at least."""
+        return self._whole.score_histogram(counts, calibrated=self._calibrated)
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
@@ -199,23 +203,34 @@ class _ReferenceScorer:
         self.least_count = math.inf if least is None else least
         """The fewest events with which drift worth finding is significant at the level."""
 
-    def score(self, tally: Tally, shift: NDArray[np.float64], *, calibrated: bool) -> Score:
-        contributions = js_contributions(tally.counts, self._counts)
+    def score_histogram(self, counts: NDArray[np.int64], *, calibrated: bool) -> HistogramScore:
+        contributions = js_contributions(counts, self._counts)
         # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
         divergence = min(math.fsum(contributions), 1.0)
-        null = self._count_null.at(tally.count)
+        null = self._count_null.at(int(counts.sum()))
         noise_floor = null.expected * self._floor_share
-        js_p_value = null.p_value(divergence)
-        mean_shift = self._mean_null.test(shift - self._mean, tally.count)
-        return Score(
+        return HistogramScore(
             js_divergence=divergence,
             js_distance=math.sqrt(divergence),
             contributions=contributions,
             noise_floor=noise_floor,
             js_excess=divergence - noise_floor,
-            js_p_value=js_p_value,
-            mean_shift=mean_shift,
-            p_value=combine([js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]),
-            novelty=tally.outliers / tally.count,
+            js_p_value=null.p_value(divergence),
             calibrated=calibrated,
+        )
+
+    def score(self, tally: Tally, shift: NDArray[np.float64], *, calibrated: bool) -> Score:
+        histogram = self.score_histogram(tally.counts, calibrated=calibrated)
+        mean_shift = self._mean_null.test(shift - self._mean, tally.count)
+        return Score(
+            js_divergence=histogram.js_divergence,
+            js_distance=histogram.js_distance,
+            contributions=histogram.contributions,
+            noise_floor=histogram.noise_floor,
+            js_excess=histogram.js_excess,
+            js_p_value=histogram.js_p_value,
+            calibrated=histogram.calibrated,
+            mean_shift=mean_shift,
+            p_value=combine([histogram.js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]),
+            novelty=tally.outliers / tally.count,
         )

@@ -1,4 +1,4 @@
-"""Every sound event is counted, or counted as late: windows and late counters together, size by size."""
+"""Checks that every valid event is counted or counted as late, per stream and window size."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -6,18 +6,18 @@ from itertools import zip_longest
 
 from deploy.demo.scrape import Scrape
 
+from tests.chaos.checks import Check
+from tests.chaos.expected_counts import Counts, ExpectedCounts, SeriesKey, WindowKey
 from tests.chaos.results import PublishedRevision
-from tests.chaos.truth import Counts, SeriesKey, Truth, WindowKey
-from tests.chaos.verdict import Check
 
 LATE = "driftgauge_late_events_total"
 
 
-def check_counts(found: Mapping[WindowKey, Counts], truth: Truth) -> Check:
-    """Every window holds in every cluster what came in time, and of what was late no more than there was."""
+def check_counts(found: Mapping[WindowKey, Counts], expected: ExpectedCounts) -> Check:
+    """Check that each window's cluster counts hold all events on time and at most the late ones besides."""
     check = Check("counts of every stream, window and cluster")
-    for key in sorted(truth.on_time.keys() | found.keys()):
-        least, most, counts = truth.on_time.get(key, ()), truth.all.get(key, ()), found.get(key, ())
+    for key in sorted(expected.on_time.keys() | found.keys()):
+        least, most, counts = expected.on_time.get(key, ()), expected.all.get(key, ()), found.get(key, ())
         if len(counts) != len(most):
             check.mismatches.append(f"{key}: {counts or 'missing'}, not {most or 'expected at all'}")
             continue
@@ -27,27 +27,29 @@ def check_counts(found: Mapping[WindowKey, Counts], truth: Truth) -> Check:
     return check
 
 
-def check_late(found: Mapping[WindowKey, Counts], late: Mapping[SeriesKey, list[int]], truth: Truth) -> Check:
-    """For each stream and size the events counted and those counted as late are those that were sent.
+def check_late(
+    found: Mapping[WindowKey, Counts], late: Mapping[SeriesKey, list[int]], expected: ExpectedCounts
+) -> Check:
+    """Check that events counted and events counted as late add up to the events sent, by stream and size.
 
     Args:
         found: The final counts of every window.
-        late: What each replica that counts a stream's late events says of them.
-        truth: What must be counted.
+        late: The late events, as each replica that shows the stream's counter reports them.
+        expected: The expected counts.
     """
     check = Check("counted + late = sent, for each stream and size")
-    sent, counted = totals(truth.all), totals(found)
+    sent, counted = totals(expected.all), totals(found)
     check.compare("some events were late", any(map(sum, late.values())), expected=True)
     for series in sorted(sent.keys() | late.keys()):
         of_series = late.get(series, [])
-        check.compare(f"replicas that count late events of {series}", len(of_series), 1)
-        stated = f"{counted[series]:,} counted and {sum(of_series):,} late of {series}"
-        check.compare(stated, counted[series] + sum(of_series), sent[series])
+        check.compare(f"replicas that show late events of {series}", len(of_series), 1)
+        what = f"{counted[series]:,} counted and {sum(of_series):,} late of {series}"
+        check.compare(what, counted[series] + sum(of_series), sent[series])
     return check
 
 
 def totals(counts: Mapping[WindowKey, Counts]) -> Counter[SeriesKey]:
-    """The events of all windows of a stream and size together."""
+    """Return the events of all windows together, by stream and size."""
     numbers: Counter[SeriesKey] = Counter()
     for (stream, window, _), each in counts.items():
         numbers[stream, window] += sum(each)
@@ -55,18 +57,18 @@ def totals(counts: Mapping[WindowKey, Counts]) -> Counter[SeriesKey]:
 
 
 def late_totals(scrapes: Iterable[Scrape]) -> dict[SeriesKey, list[int]]:
-    """What each replica that shows late events of a stream and size says of them."""
+    """Return each replica's counter of late events, by stream and size."""
     found: defaultdict[SeriesKey, list[int]] = defaultdict(list)
     for scrape in scrapes:
         for (name, labels), value in scrape.samples.items():
             if name == LATE:
-                told = dict(labels)
-                found[told["stream"], told["window"]].append(int(value))
+                by_name = dict(labels)
+                found[by_name["stream"], by_name["window"]].append(int(value))
     return found
 
 
 def check_nothing_closed_early(results: Iterable[PublishedRevision], stream: str) -> Check:
-    """No window of a live stream is published before it has ended, whatever producers' clocks say."""
+    """Check that no window of a live stream is published before its end, despite fast producer clocks."""
     check = Check("no window of the live stream closed before its end")
     for result in results:
         if result.key[0] == stream and result.revision == 0:

@@ -1,26 +1,26 @@
-"""Counts between what came in time and all there was, and late counters that make up the difference."""
+"""Tests of the count checks: counts between the events on time and all events, and late counters."""
 
 from typing import Any
 
 import pytest
 from deploy.demo.scrape import Scrape
 
-from tests.chaos.lateness import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
+from tests.chaos.count_checks import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
+from tests.chaos.expected_counts import ExpectedCounts
 from tests.chaos.results import PublishedRevision
-from tests.chaos.truth import Truth
 
 KEY, OLD, OTHER = ("alpha", "1m", 600_000), ("alpha", "1m", 0), ("alpha", "5m", 600_000)
-TRUTH = Truth(
+EXPECTED = ExpectedCounts(
     on_time={KEY: (1, 2), OTHER: (1, 2)},
     all={KEY: (2, 2), OLD: (0, 1), OTHER: (2, 2)},
 )
-RIGHT = {KEY: (1, 2), OTHER: (1, 2)}
+CORRECT = {KEY: (1, 2), OTHER: (1, 2)}
 SERIES = {("alpha", "1m"): [2], ("alpha", "5m"): [1]}
 
 
-@pytest.mark.parametrize("found", [RIGHT, {**RIGHT, KEY: (2, 2)}, {**RIGHT, OLD: (0, 1)}])
+@pytest.mark.parametrize("found", [CORRECT, {**CORRECT, KEY: (2, 2)}, {**CORRECT, OLD: (0, 1)}])
 def test_counts_with_late_events_pass(found: dict[Any, Any]) -> None:
-    assert check_counts(found, TRUTH).passed
+    assert check_counts(found, EXPECTED).passed
 
 
 @pytest.mark.parametrize(
@@ -28,36 +28,36 @@ def test_counts_with_late_events_pass(found: dict[Any, Any]) -> None:
     [
         {},
         {OTHER: (1, 2)},
-        {**RIGHT, KEY: (0, 2)},
-        {**RIGHT, KEY: (3, 2)},
-        {**RIGHT, KEY: (1, 3)},
-        {**RIGHT, KEY: (1, 2, 0)},
-        {**RIGHT, OLD: (1, 0)},
-        {**RIGHT, ("alpha", "1m", 60_000): (0, 1)},
+        {**CORRECT, KEY: (0, 2)},
+        {**CORRECT, KEY: (3, 2)},
+        {**CORRECT, KEY: (1, 3)},
+        {**CORRECT, KEY: (1, 2, 0)},
+        {**CORRECT, OLD: (1, 0)},
+        {**CORRECT, ("alpha", "1m", 60_000): (0, 1)},
     ],
 )
 def test_counts_outside_bounds_fail(wrong: dict[Any, Any]) -> None:
-    assert not check_counts(wrong, TRUTH).passed
+    assert not check_counts(wrong, EXPECTED).passed
 
 
 @pytest.mark.parametrize(
     ("found", "late", "passes"),
     [
-        (RIGHT, SERIES, True),
-        ({**RIGHT, OLD: (0, 1)}, {**SERIES, ("alpha", "1m"): [1]}, True),
-        ({**RIGHT, KEY: (2, 2)}, SERIES, False),
-        (RIGHT, {**SERIES, ("alpha", "1m"): [3]}, False),
-        (RIGHT, {**SERIES, ("alpha", "1m"): [1, 1]}, False),
-        (RIGHT, {("alpha", "1m"): [2]}, False),
-        (TRUTH.all, {("alpha", "1m"): [0], ("alpha", "5m"): [0]}, False),
-        (RIGHT, {**SERIES, ("beta", "5m"): [1]}, False),
-        (RIGHT, {**SERIES, ("beta", "5m"): [0]}, True),
+        (CORRECT, SERIES, True),
+        ({**CORRECT, OLD: (0, 1)}, {**SERIES, ("alpha", "1m"): [1]}, True),
+        ({**CORRECT, KEY: (2, 2)}, SERIES, False),
+        (CORRECT, {**SERIES, ("alpha", "1m"): [3]}, False),
+        (CORRECT, {**SERIES, ("alpha", "1m"): [1, 1]}, False),
+        (CORRECT, {("alpha", "1m"): [2]}, False),
+        (EXPECTED.all, {("alpha", "1m"): [0], ("alpha", "5m"): [0]}, False),
+        (CORRECT, {**SERIES, ("beta", "5m"): [1]}, False),
+        (CORRECT, {**SERIES, ("beta", "5m"): [0]}, True),
     ],
 )
 def test_late_check_requires_counted_plus_late_equal_sent(
     found: dict[Any, Any], late: dict[Any, Any], passes: bool
 ) -> None:
-    assert check_late(found, late, TRUTH).passed == passes
+    assert check_late(found, late, EXPECTED).passed == passes
 
 
 def test_late_totals_list_each_replica() -> None:
@@ -73,5 +73,5 @@ def test_late_totals_list_each_replica() -> None:
 def test_window_published_before_end_fails(stream: str, revision: int, written_ms: int, passes: bool) -> None:
     window = {"window": "30s", "start": "1970-01-01T00:00:30Z", "end": "1970-01-01T00:01:00Z"}
     result = PublishedRevision("", {"stream": stream, "revision": revision, **window}, written_ms)
-    sound = PublishedRevision("", {"stream": "live", "revision": 0, **window}, 90_000)
-    assert check_nothing_closed_early([sound, result], "live").passed == passes
+    valid = PublishedRevision("", {"stream": "live", "revision": 0, **window}, 90_000)
+    assert check_nothing_closed_early([valid, result], "live").passed == passes

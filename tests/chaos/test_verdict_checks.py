@@ -1,4 +1,4 @@
-"""The fold over the windows before agrees with the service's, and with nothing else."""
+"""Tests that the recomputed verdicts agree with the service's and with no others."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,8 +12,8 @@ from driftgauge.events.results import result_key, result_record
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import build_reference
 from tests.builders.specs import ALARM, build_spec
-from tests.chaos.history import check_verdicts
 from tests.chaos.results import PublishedRevision
+from tests.chaos.verdict_checks import check_verdicts
 from tests.core.shard import Shard
 
 SPEC = build_spec(
@@ -25,10 +25,10 @@ SPEC = build_spec(
 
 
 def mixed(second: int, mix: tuple[int, ...], start: int = 0) -> list[tuple[int, int]]:
-    """Events of one second, so many of each cluster: (time, cluster)."""
+    """Return the events of one second, with a count for each cluster: (time, cluster)."""
     clusters = [cluster for cluster, number in enumerate(mix) for _ in range(number)]
     first_ms = MONDAY_MS + SECOND_MS * second + start
-    return [(first_ms + place, cluster) for place, cluster in enumerate(clusters)]
+    return [(first_ms + offset, cluster) for offset, cluster in enumerate(clusters)]
 
 
 QUIET, MOVED, ODD, MORE = (80, 60, 40, 20), (20, 60, 40, 80), (60, 60, 45, 35), (0, 0, 0, 60)
@@ -40,7 +40,7 @@ MIXES = (
 
 
 def published(results: list[WindowResult]) -> list[PublishedRevision]:
-    """What was published, written in the order in which it was committed."""
+    """Return the published results, in commit order."""
     return [
         PublishedRevision(result_key(result).decode(), orjson.loads(result_record(result)), number)
         for number, result in enumerate(results)
@@ -49,7 +49,7 @@ def published(results: list[WindowResult]) -> list[PublishedRevision]:
 
 @pytest.fixture(scope="module")
 def results() -> list[PublishedRevision]:
-    """Quiet and moved windows, one corrected after those behind it have closed, under several owners."""
+    """Windows with and without drift, two revised after later ones closed, under several owners."""
     shard = Shard(SPEC)
     found: list[WindowResult] = []
     baseline = SPEC.baselines[0].reference.key
@@ -77,14 +77,14 @@ def test_service_verdicts_pass(results: list[PublishedRevision]) -> None:
 
 
 def wrong(results: list[PublishedRevision]) -> Iterator[list[PublishedRevision]]:
-    """The results with one thing changed in one of them."""
-    for place, result in enumerate(results):
+    """Yield the results with one field of one result changed."""
+    for index, result in enumerate(results):
         for name, value in (
             ("verdict", "drift" if result.document["verdict"] != "drift" else "ok"),
             ("slow_drift", {**result.document["slow_drift"], "statistic": 0.123}),
         ):
             document: dict[str, Any] = {**deepcopy(result.document), name: value}
-            yield [*results[:place], PublishedRevision(result.name, document, place), *results[place + 1 :]]
+            yield [*results[:index], PublishedRevision(result.name, document, index), *results[index + 1 :]]
 
 
 def test_changed_verdict_or_slow_drift_fails(results: list[PublishedRevision]) -> None:

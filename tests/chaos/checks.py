@@ -1,4 +1,4 @@
-"""The checks at the end of a run: each compares what is there with what must be, and names what differs."""
+"""Checks at the end of a run: each compares actual with expected values and lists the mismatches."""
 
 import operator
 from collections import defaultdict
@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
+from tests.chaos.expected_counts import WindowKey
 from tests.chaos.results import PublishedRevision
-from tests.chaos.truth import WindowKey
 from tests.chaos.workload import PARTITIONS, Fault, Workload
 
-# Of the windows in a replay so many may hold other late events than those that were published.
-MOST_DIFFER = 0.1
+# The replay may count other late events in at most this share of the windows.
+MAX_DIFFERING = 0.1
 
 
 @dataclass
 class Check:
-    """One thing that must be so.
+    """The outcome of one kind of check.
 
     Attributes:
-        name: What must be so.
-        checked: How many things were compared.
-        mismatches: What differs.
+        name: What is checked.
+        checked: The number of comparisons.
+        mismatches: A description of each difference.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Nothing differs, and something was compared."""
+        """Whether something was compared and nothing differs."""
         return self.checked > 0 and not self.mismatches
 
     def compare(self, what: object, found: object, expected: object) -> None:
@@ -44,12 +44,12 @@ class Check:
 
 
 def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> tuple[Check, list[Path]]:
-    """Every partition of the events topic holds what was sent there, in that order and once.
+    """Check that every partition of the events topic holds the events sent to it, once and in order.
 
-    Writes each partition to a file as well, for `driftgauge replay`: without the events that are late, for
-    a replay, which reads one file after the other, has a later horizon.
+    It also writes each partition to a file for `driftgauge replay`, without the late events: a replay reads
+    one file after the other, so its windows become final later.
     """
-    check = Check("events in the log as they were sent")
+    check = Check("events in the log as sent")
     rows = [iter(np.flatnonzero(workload.partition == partition).tolist()) for partition in range(PARTITIONS)]
     paths = [folder / f"partition-{partition:02}.jsonl" for partition in range(PARTITIONS)]
     offsets = [0] * PARTITIONS
@@ -61,8 +61,8 @@ def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> 
             if row is None or not workload.late[row]:
                 files[partition].write(value + b"\n")
             expected = None if row is None else workload.value(row)
-            place = f"partition {partition} offset {offsets[partition]}"
-            check.compare(place, (message.offset(), value), (offsets[partition], expected))
+            position = f"partition {partition} offset {offsets[partition]}"
+            check.compare(position, (message.offset(), value), (offsets[partition], expected))
             offsets[partition] += 1
     finally:
         for file in files:
@@ -73,25 +73,25 @@ def check_log(messages: Iterable[Message], workload: Workload, folder: Path) -> 
 
 
 def check_revisions(results: Iterable[PublishedRevision]) -> Check:
-    """A window's results are its revisions 0, 1, 2 and so on, in order; none takes an event back."""
-    check = Check("results: each revision once, none left out")
+    """Check that each window has the revisions 0, 1, 2 and so on, in order, and that no count decreases."""
+    check = Check("results: each revision once, none missing")
     last: dict[WindowKey, PublishedRevision] = {}
     for result in results:
         stream, window, _ = result.key
-        before = last.get(result.key)
+        previous = last.get(result.key)
         last[result.key] = result
-        expected = 0 if before is None else before.revision + 1
+        expected = 0 if previous is None else previous.revision + 1
         check.compare(f"revision of {result.key}", result.revision, expected)
         if result.name != f"{stream}/{window}/{result.document['start']}":
             check.mismatches.append(f"a result of {result.key} has the key {result.name}")
-        if before is not None and any(map(operator.lt, result.counts, before.counts)):
-            check.mismatches.append(f"revision {result.revision} of {result.key} takes events back")
+        if previous is not None and any(map(operator.lt, result.counts, previous.counts)):
+            check.mismatches.append(f"revision {result.revision} of {result.key} decreases a count")
     return check
 
 
 def check_unmarked(results: Iterable[PublishedRevision]) -> Check:
-    """No window says that events of it may be lost or counted twice."""
-    check = Check("no window marked as lost, twice or otherwise")
+    """Check that no window is marked for lost events, events counted twice or another reason."""
+    check = Check("no window marked events_lost, counted_twice or incomplete")
     for result in results:
         marks = [result.document[name] for name in ("events_lost", "counted_twice", "incomplete_reason")]
         check.compare(f"marks of revision {result.revision} of {result.key}", marks, [False, False, None])
@@ -99,8 +99,8 @@ def check_unmarked(results: Iterable[PublishedRevision]) -> Check:
 
 
 def check_dead_letters(letters: Iterable[Message], workload: Workload, topic: str) -> Check:
-    """Every faulty event, and no other, is a dead letter, once, with its reason and untouched."""
-    check = Check("dead letters: each faulty event once")
+    """Check that each invalid event, and no other, is a dead letter once, unchanged and with its reason."""
+    check = Check("dead letters: each invalid event once")
     expected: dict[tuple[str, ...], tuple[str, bytes]] = {}
     for partition in range(PARTITIONS):
         rows = np.flatnonzero(workload.partition == partition)
@@ -114,20 +114,20 @@ def check_dead_letters(letters: Iterable[Message], workload: Workload, topic: st
         source = tuple(headers[f"driftgauge.{part}"] for part in ("topic", "partition", "offset"))
         found[source].append((headers["driftgauge.reason"], letter))
     for source in sorted(expected.keys() | found.keys()):
-        places = [
+        actual = [
             f"{reason} at {letter.partition()}@{letter.offset()}, written {letter.timestamp()[1]} ms"
             for reason, letter in found[source]
         ]
         right = [expected[source]] if source in expected else []
         check.checked += 1
         if [(reason, letter.value()) for reason, letter in found[source]] != right:
-            what = f"one for {right[0][0]}, untouched" if right else "none"
-            check.mismatches.append(f"dead letters of {source}: {places}, not {what}")
+            what = f"one for {right[0][0]}, unchanged" if right else "none"
+            check.mismatches.append(f"dead letters of {source}: {actual}, not {what}")
     return check
 
 
-def part_of(document: dict[str, Any], path: str) -> Any:
-    """A field, or one of a field's own, such as mean_shift.t2; None where either is null."""
+def field_at(document: dict[str, Any], path: str) -> Any:
+    """Return a field by its path, such as mean_shift.t2; None if it or its parent is null."""
     found: Any = document
     for name in path.split("."):
         found = None if found is None else found[name]
@@ -139,20 +139,20 @@ def check_replay(
     final: Mapping[WindowKey, PublishedRevision],
     expected: Collection[WindowKey],
 ) -> Check:
-    """`driftgauge replay` of the same events gives the same windows, and says the same of them.
+    """Check that `driftgauge replay` of the same events gives the same final results.
 
-    The replay is of the events that are not late. Where a late one was counted all the same, the windows
-    are not compared; nearly all of those that are expected must be.
+    The replayed files hold no late events. A window in which the service did count a late event is not
+    compared, but nearly all expected windows must be.
     """
     check = Check("final results equal those of replay")
-    differ = 0
+    differing = 0
     for key in sorted(expected):
         ours, theirs = final.get(key), replayed.get(key)
         if ours is None or theirs is None or ours.counts == theirs.counts:
             check.compare(key, ours and ours.content, theirs and theirs.content)
         else:
-            differ += 1
+            differing += 1
     check.compare(
-        "nearly all windows could be compared", differ <= MOST_DIFFER * len(expected), expected=True
+        "nearly all windows are compared", differing <= MAX_DIFFERING * len(expected), expected=True
     )
     return check

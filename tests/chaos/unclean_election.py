@@ -1,8 +1,8 @@
-"""An unclean election: the tail of a log is lost after it was counted, and the log grows past it again.
+"""Unclean leader election: a log loses its tail after it was counted, and grows past the loss.
 
-Kafka allows that where a topic says so. The service cannot undo it; it must say so, and no window may
-hold too few or too many events without being marked. It is paused meanwhile, so that it finds a log that
-is longer than what it had counted, and by whose offsets alone nothing is to be seen.
+A topic allows it by `unclean.leader.election.enable`. The service cannot recover the records, so it must
+report the loss and mark every window with too few or too many events. It is paused during the election, so
+that afterwards it finds a longer log than it had counted, and offsets alone do not show the loss.
 """
 
 import time
@@ -17,11 +17,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.demo.scrape import Scrape
 
+from tests.chaos.checks import Check
+from tests.chaos.environment import Environment
+from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import PublishedRevision, final_results
-from tests.chaos.setting import ChaosSetting
-from tests.chaos.truth import WINDOWS_MS, WindowKey
-from tests.chaos.verdict import Check
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
@@ -31,8 +31,8 @@ from tests.waiting import wait_for
 TIMEOUT_S: Final = 60.0
 NAME: Final = "chaos-lossy"
 STEP_MS: Final = 1_000
-KEPT, LOST, REGROWN = 200, 100, 400
-# What reports it: any of these above zero.
+KEPT, LOST, APPENDED = 200, 100, 400
+# The loss is reported if any of these is above zero.
 COUNTERS: Final = (
     "driftgauge_records_lost_total",
     "driftgauge_partials_gap_total",
@@ -43,14 +43,14 @@ COUNTERS: Final = (
 
 
 @dataclass
-class LossyTopic:
-    """A topic of one partition on two brokers, of which one alone may take what the other never gets.
+class UncleanTopic:
+    """A topic of one partition on two brokers, to which one broker alone may append.
 
     Attributes:
-        name: Its name.
+        name: The topic's name.
         bootstrap: The brokers' addresses.
-        first, second: The brokers that hold it; the first leads.
-        sent: The event times that a broker has taken, in order.
+        first, second: The brokers of its replicas; the first is the preferred leader.
+        sent: The times of the acknowledged events, in order.
     """
 
     name: str
@@ -60,8 +60,8 @@ class LossyTopic:
     sent: list[int] = field(default_factory=list)
 
     @classmethod
-    def make(cls, cluster: KafkaCluster) -> "LossyTopic":
-        """Create it."""
+    def make(cls, cluster: KafkaCluster) -> "UncleanTopic":
+        """Create the topic."""
         first, second = [node for node in cluster.nodes.values() if node.bootstrap is not None][-2:]
         config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
         replicas = [[first.number, second.number]]
@@ -70,8 +70,8 @@ class LossyTopic:
         admin.create_topics([new])[NAME].result(TIMEOUT_S)
         return cls(NAME, cluster.bootstrap, first, second)
 
-    def publish(self, number: int) -> None:
-        """Send so many events, a second of event time apart."""
+    def publish(self, events: int) -> None:
+        """Publish a number of events, a second of event time apart."""
         failures: list[str] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:
@@ -80,71 +80,71 @@ class LossyTopic:
 
         producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "log_level": 0})
         vector = [0.0] * DIMENSION
-        for place in range(len(self.sent), len(self.sent) + number):
-            time_ms = START_MS + place * STEP_MS
-            event = {"stream": LOSSY, "timestamp": time_ms, "embedding": vector, "event_id": str(place)}
+        for number in range(len(self.sent), len(self.sent) + events):
+            time_ms = START_MS + number * STEP_MS
+            event = {"stream": LOSSY, "timestamp": time_ms, "embedding": vector, "event_id": str(number)}
             producer.produce(self.name, orjson.dumps(event), partition=0, on_delivery=delivered)
             self.sent.append(time_ms)
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == [], failures[0]
 
-    def lose_the_tail(
-        self, wait_until_counted: Callable[[], object], away: AbstractContextManager[object]
+    def lose_log_tail(
+        self, wait_until_counted: Callable[[], object], paused: AbstractContextManager[object]
     ) -> None:
-        """Publish, have it counted, and lose the last part of it while the service is away."""
+        """Publish events, wait until they are counted, and lose the last ones while the service is paused."""
         self.publish(KEPT)
         wait_until_counted()
         self.second.stop()
         self._await(lambda leader, isrs: leader == self.first.number and isrs == [self.first.number])
         self.publish(LOST)
         wait_until_counted()
-        with away:
+        with paused:
             self.first.kill()
             self.second.start()
             self._await(lambda leader, _: leader == self.second.number)
             self.first.start()
             self._await(lambda _, isrs: len(isrs) == 2)
-            self.publish(REGROWN)
+            self.publish(APPENDED)
 
-    def _await(self, is_so: Callable[[int, list[int]], bool]) -> None:
+    def _await(self, is_met: Callable[[int, list[int]], bool]) -> None:
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
-        def is_met() -> bool:
-            with suppress(KafkaException):  # the brokers are away
+        def is_reached() -> bool:
+            with suppress(KafkaException):  # the brokers are unavailable
                 found = client.list_topics(self.name, timeout=2.0).topics[self.name].partitions[0]
-                return is_so(found.leader, list(found.isrs))
+                return is_met(found.leader, list(found.isrs))
             return False
 
-        wait_for(f"the expected leader of {self.name}", is_met, within_s=TIMEOUT_S)
+        wait_for(f"the expected leader of {self.name}", is_reached, within_s=TIMEOUT_S)
 
 
-def check_unclean_election(lossy: LossyTopic, setting: ChaosSetting, replicas: Replicas) -> Check:
-    """Have one, and see what the service says of it."""
+def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Replicas) -> Check:
+    """Force an unclean election, and check that the service reports the loss and marks the windows."""
 
     def wait_until_counted() -> None:
-        _await_committed(setting, lossy.name, len(lossy.sent))
+        _await_committed(env, topic.name, len(topic.sent))
 
-    lossy.lose_the_tail(wait_until_counted, _paused(replicas))
+    topic.lose_log_tail(wait_until_counted, _paused(replicas))
     expected = Counter(
         (LOSSY, window, time_ms - time_ms % size_ms)
         for window, size_ms in WINDOWS_MS[LOSSY].items()
-        for time_ms in lossy.sent
+        for time_ms in topic.sent
     )
-    check = Check("unclean election: reported, and no window wrong in silence")
+    check = Check("unclean election: reported, and every wrong window marked")
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
-        found = _lossy_windows(setting)
-        if found.keys() == expected.keys() and reports(replicas.scrapes().values()):
+        found = _lossy_windows(env)
+        if found.keys() == expected.keys() and find_loss_metrics(replicas.scrapes().values()):
             break
         time.sleep(1.0)
-    said = reports(replicas.scrapes().values())
-    check.compare("some metric reports it", bool(said), expected=True)
+    reported = find_loss_metrics(replicas.scrapes().values())
+    check.compare("some metric reports the loss", bool(reported), expected=True)
     for key, number in sorted(expected.items()):
         count, is_marked = found.get(key, (0, False))
         check.compare(
             f"{key} has {count} of {number} events or is marked", count == number or is_marked, expected=True
         )
-    check.name += f" ({', '.join(sorted(said)) or 'nothing'})"
+    check.name += f" ({', '.join(sorted(reported)) or 'nothing'})"
     return check
 
 
@@ -160,32 +160,32 @@ def _paused(replicas: Replicas) -> Iterator[None]:
             service.resume()
 
 
-def reports(scrapes: Iterable[Scrape]) -> set[str]:
-    """The metrics by which the loss is reported."""
+def find_loss_metrics(scrapes: Iterable[Scrape]) -> set[str]:
+    """Return the names of the metrics that report a loss."""
     samples = [each for scrape in scrapes for each in scrape.samples.items()]
     return {name for (name, _), value in samples if name in COUNTERS and value > 0}
 
 
-def _lossy_windows(setting: ChaosSetting) -> dict[WindowKey, tuple[int, bool]]:
-    """The events of each window of the stream as last published, and whether it is marked."""
-    messages = read(setting.bootstrap, setting.windows_topic, within_s=TIMEOUT_S)
+def _lossy_windows(env: Environment) -> dict[WindowKey, tuple[int, bool]]:
+    """Return the published count of each window of the lossy stream, and whether it is marked."""
+    messages = read(env.bootstrap, env.windows_topic, within_s=TIMEOUT_S)
     results = [result for result in map(PublishedRevision.read, messages) if result.key[0] == LOSSY]
     return {key: (sum(each.counts), is_marked(each.document)) for key, each in final_results(results).items()}
 
 
 def is_marked(document: dict[str, object]) -> bool:
-    """Whether a result says that it may hold too few or too many events."""
+    """Return whether a result is marked for too few or too many events."""
     return bool(document["events_lost"] or document["counted_twice"] or document["incomplete"])
 
 
-def _await_committed(setting: ChaosSetting, topic: str, offset: int) -> None:
-    """Wait until COUNT has committed an offset, or a later one."""
-    consumer = Consumer({"bootstrap.servers": setting.bootstrap, "group.id": setting.group, "log_level": 0})
+def _await_committed(env: Environment, topic: str, offset: int) -> None:
+    """Wait until COUNT has committed this offset or a later one."""
+    consumer = Consumer({"bootstrap.servers": env.bootstrap, "group.id": env.group, "log_level": 0})
 
     def is_committed() -> bool:
-        with suppress(KafkaException):  # the coordinator is not there at the moment
-            [at] = consumer.committed([TopicPartition(topic, 0)], timeout=2.0)
-            return at.error is None and at.offset >= offset
+        with suppress(KafkaException):  # the coordinator is unavailable
+            [committed] = consumer.committed([TopicPartition(topic, 0)], timeout=2.0)
+            return committed.error is None and committed.offset >= offset
         return False
 
     try:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import read_json
-from driftgauge.events.reader import BaselineContract, read_exact, read_fast
+from driftgauge.events.native import read_exact, read_fast
 from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.rows import BaselineContract
+from driftgauge.events.vectors import F32
 from tests.examples import examples
 
 CUT_MS = 2**40
@@ -189,7 +191,7 @@ def test_number_is_parsed_as_double_and_rounded_to_float32(numbers):
     # Only a number with a fraction or an exponent has a negative zero.
     doubles = [float(number if set(number) & set(".eE") else int(number)) for number in numbers]
     with np.errstate(over="ignore"):
-        assert exact == (*STREAMS["images"], 1, np.array(doubles).astype("<f4").tobytes(), None, None)
+        assert exact == (*STREAMS["images"], F32, 1, np.array(doubles).astype("<f4").tobytes(), None, None)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4, 5, 6, 127, 128, 512])
@@ -200,7 +202,7 @@ def test_fast_path_accepts_base64_of_any_length(dimension):
     ).encode()
     contract = build_contract("s", dimension)
     streams = {"s": (contract,)}
-    expected = contract, 1, vector, None, None
+    expected = contract, F32, 1, vector, None, None
     assert read_fast(read_json(raw), raw, streams) == read_exact(read_json(raw), streams) == expected
 
 
@@ -240,7 +242,7 @@ def test_both_paths_read_event_id_and_segments(fields, event_id, segments):
     raw = json.dumps({"stream": "images", "timestamp": 1, "embedding": [1, 2, 3, 4], **fields}).encode()
     fast, exact = both_ways(raw)
     assert fast == exact
-    assert fast[3:] == (event_id, segments)
+    assert fast[4:] == (event_id, segments)
 
 
 @pytest.mark.parametrize(

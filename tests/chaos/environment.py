@@ -1,4 +1,4 @@
-"""The surroundings of a chaos run: topics, baselines and the configuration that all replicas share."""
+"""The environment of a chaos run: topics, baselines and the configuration of all replicas."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
+from tests.chaos.expected_counts import WINDOWS_MS
 from tests.chaos.profiles import SOCKET_TIMEOUT_S, BrokerRole, Profile
-from tests.chaos.truth import WINDOWS_MS
 from tests.chaos.workload import CENTRES, PARTITIONS, START_MS, STREAMS, blobs
 
-REFERENCE: Final = 2_000
+BASELINE_EVENTS: Final = 2_000
 SHARDS: Final = 4
 TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class ChaosSetting:
-    """What there is before the first replica starts.
+class Environment:
+    """What exists before the first replica starts.
 
     Attributes:
         bootstrap: The brokers' addresses.
-        group: The group of COUNT.
+        group: The consumer group of COUNT.
         events_topic, windows_topic, dead_letters_topic, partials_topic, changelog_topic: The topics.
         config: The configuration file.
         centroids: Each stream's (k, d) centroids.
-        baseline_counts: The (k,) events of each cluster in each stream's baseline.
+        baseline_counts: The (k,) cluster counts of each stream's baseline.
     """
 
     bootstrap: str
@@ -56,16 +56,16 @@ class ChaosSetting:
         }
 
 
-def make_setting(
+def set_up_environment(
     folder: Path, bootstrap: str, profile: Profile, further: Mapping[str, str] | None = None
-) -> ChaosSetting:
-    """Make the events topic, the baselines and the configuration.
+) -> Environment:
+    """Create the events topic, the baselines and the configuration.
 
     Args:
-        folder: Where files go.
+        folder: The folder of the files.
         bootstrap: The brokers' addresses.
-        profile: What the run does.
-        further: Further events topics, which exist, by the one stream that each carries.
+        profile: The disruptions, which determine the time-outs.
+        further: Existing further events topics, by the one stream that each carries.
     """
     name = f"chaos-{uuid4().hex[:8]}"
     events = f"{name}.events"
@@ -92,7 +92,7 @@ def make_setting(
     }
     config = folder / "driftgauge.yaml"
     config.write_text(yaml.safe_dump(tree))
-    return ChaosSetting(
+    return Environment(
         bootstrap=bootstrap,
         group=name,
         events_topic=events,
@@ -112,17 +112,17 @@ def _stream(stream: str) -> dict[str, object]:
         "baseline": f"{stream}.safetensors",
         "windows": list(WINDOWS_MS[stream]),
         "allowed_disorder": "5s" if stream == "live" else "30s",
-        # A partition that an outage has held up may come minutes of event time after the others.
+        # After an outage a partition may lag the others by minutes of event time.
         "allowed_lateness": "30m",
         "idle_timeout": "5s",
     }
 
 
 def _fit(folder: Path, stream: str, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Fit and save a stream's baseline; return its centroids and its counts."""
+    """Fit and save a stream's baseline; return its centroids and cluster counts."""
     random = np.random.default_rng(seed)
     baseline = fit_baseline(
-        blobs(random.integers(len(CENTRES), size=REFERENCE), random),
+        blobs(random.integers(len(CENTRES), size=BASELINE_EVENTS), random),
         stream=stream,
         model_version=None,
         clusters=len(CENTRES),

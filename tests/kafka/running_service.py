@@ -12,7 +12,8 @@ import orjson
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.decoder import BaselineContract, Decoder
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.rows import BaselineContract
 from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
@@ -55,7 +56,7 @@ def build_settings(kafka: dict[str, object], *, windows: str, letters: str, even
     )
 
 
-class Running:
+class RunningService:
     """A service that runs until it is stopped or fails.
 
     Attributes:
@@ -91,10 +92,10 @@ class Running:
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,
         )
-        self._thread = threading.Thread(target=self._guarded_run)
+        self._thread = threading.Thread(target=self._run_guarded)
         self._thread.start()
 
-    def _guarded_run(self) -> None:
+    def _run_guarded(self) -> None:
         try:
             self._service.run(self.stopping)
         except Exception as error:  # noqa: BLE001 - the test asserts it
@@ -159,13 +160,13 @@ class Running:
     def await_counts(self, expected: dict[tuple[str, int], int]) -> None:
         found: list[object] = []
 
-        def are_so() -> bool:
+        def are_equal() -> bool:
             assert self.failure is None, self.failure
             found[:] = [self.counts()]
             return found == [expected]
 
         try:
-            self.cluster.await_that(are_so, "the counts")
+            self.cluster.await_that(are_equal, "the counts")
         except AssertionError as error:
             error.add_note(f"expected {expected}, found {found}")
             raise

@@ -1,4 +1,4 @@
-"""A thread that runs beside a chaos run."""
+"""Base class of the background threads of a chaos run."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 
-class Background(ABC):
-    """Runs `_run` in a thread as long as the context lasts; `_run` returns soon after `_done` is set."""
+class BackgroundThread(ABC):
+    """Runs `_run` in a thread while the context is open; `_run` returns soon after `_done` is set."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
@@ -29,7 +29,7 @@ class Background(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """What the thread does."""
+        """The body of the thread."""
 
-    def _close(self) -> None:  # noqa: B027 - not everyone has something to close
-        """Close what the thread used, once it has ended."""
+    def _close(self) -> None:  # noqa: B027 - optional
+        """Release the thread's resources, after the thread has ended."""

@@ -1,4 +1,4 @@
-"""Every check passes on what is right and names each thing that is not."""
+"""Tests that every check passes on correct records and reports each wrong one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +9,7 @@ import pytest
 from confluent_kafka import Message
 from deploy.demo.scrape import Scrape
 
-from tests.chaos.gauges import check_gauges, expected_gauges
-from tests.chaos.results import PublishedRevision, final_results
-from tests.chaos.verdict import (
+from tests.chaos.checks import (
     Check,
     check_dead_letters,
     check_log,
@@ -19,14 +17,16 @@ from tests.chaos.verdict import (
     check_revisions,
     check_unmarked,
 )
-from tests.chaos.workload import PARTITIONS, Fault, Recipe, Workload
+from tests.chaos.gauges import check_gauges, expected_gauges
+from tests.chaos.results import PublishedRevision, final_results
+from tests.chaos.workload import PARTITIONS, Fault, Workload, WorkloadSpec
 
 TOPIC = "events"
 
 
 @pytest.fixture(scope="module")
 def workload() -> Workload:
-    return Workload.make(Recipe(seed=2, events=3_000, seconds=30.0, live_from_ms=1_800_000_000_000))
+    return Workload.make(WorkloadSpec(seed=2, events=3_000, seconds=30.0, live_from_ms=1_800_000_000_000))
 
 
 def as_written(workload: Workload) -> list[Message]:
@@ -105,29 +105,29 @@ def swap(items: Listing) -> Listing:
 
 @pytest.mark.parametrize("change", [drop, repeat, swap])
 def test_changed_log_fails(workload: Workload, tmp_path: Path, change: Callable[[Listing], Listing]) -> None:
-    right = as_written(workload)
-    check, paths = check_log(right, workload, tmp_path)
+    correct = as_written(workload)
+    check, paths = check_log(correct, workload, tmp_path)
     assert check.passed
     assert sum(len(path.read_bytes().splitlines()) for path in paths) == (~workload.late).sum()
-    assert not check_log(change(right), workload, tmp_path)[0].passed
+    assert not check_log(change(correct), workload, tmp_path)[0].passed
 
 
 @pytest.mark.parametrize("change", [drop, repeat])
 def test_changed_dead_letters_fail(workload: Workload, change: Callable[[Listing], Listing]) -> None:
-    right = letters(workload)
-    assert check_dead_letters(right, workload, TOPIC).passed
-    assert len(check_dead_letters(change(right), workload, TOPIC).mismatches) == 1
+    correct = letters(workload)
+    assert check_dead_letters(correct, workload, TOPIC).passed
+    assert len(check_dead_letters(change(correct), workload, TOPIC).mismatches) == 1
 
 
-def test_dead_letters_of_sound_events_or_wrong_reason_fail(workload: Workload) -> None:
-    right = letters(workload)
-    sound = Message(partition=0, offset=int(np.argmin(workload.fault[workload.partition == 0])), value=b"{}")
-    assert not check_dead_letters([*right, letter(sound, "late")], workload, TOPIC).passed
-    source = dict(right[0].headers() or [])
+def test_dead_letters_of_valid_events_or_wrong_reason_fail(workload: Workload) -> None:
+    correct = letters(workload)
+    valid = Message(partition=0, offset=int(np.argmin(workload.fault[workload.partition == 0])), value=b"{}")
+    assert not check_dead_letters([*correct, letter(valid, "late")], workload, TOPIC).passed
+    source = dict(correct[0].headers() or [])
     offset = int(source["driftgauge.offset"])
     partition = int(source["driftgauge.partition"])
-    late = letter(Message(partition=partition, offset=offset, value=right[0].value()), "late")
-    assert not check_dead_letters([late, *right[1:]], workload, TOPIC).passed
+    late = letter(Message(partition=partition, offset=offset, value=correct[0].value()), "late")
+    assert not check_dead_letters([late, *correct[1:]], workload, TOPIC).passed
 
 
 KEY = ("alpha", "1m", 0)
@@ -143,7 +143,7 @@ KEY = ("alpha", "1m", 0)
         [result(), result(revision=1, counts=(2, 9))],
         [PublishedRevision("alpha/1m/another", result().document)],
     ],
-    ids=["twice", "no first", "a hole", "backwards", "an event taken back", "another key"],
+    ids=["twice", "no first", "a gap", "backwards", "a decreased count", "another key"],
 )
 def test_wrong_revisions_fail(wrong: list[PublishedRevision]) -> None:
     assert check_revisions([result(), result(LATER), result(revision=1, counts=(4, 1))]).passed
@@ -167,10 +167,10 @@ def test_marked_window_fails(mark: dict[str, Any], passes: bool) -> None:
 def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:
     """One replica shows what was published, with changes by the metric's name; another shows a metric too."""
     final = final_results([result(), result(LATER, revision=1)])
-    right = expected_gauges(final)
-    wrong = {series: changes.get(series[0], value) for series, value in right.items()}
+    correct = expected_gauges(final)
+    wrong = {series: changes.get(series[0], value) for series, value in correct.items()}
     shown = {series: value for series, value in wrong.items() if value is not None}
-    others = {series: value for series, value in right.items() if series[0] == other}
+    others = {series: value for series, value in correct.items() if series[0] == other}
     return check_gauges({"replica-1": Scrape("", shown), "replica-2": Scrape("", others)}, final)
 
 

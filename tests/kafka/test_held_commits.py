@@ -4,8 +4,8 @@ from itertools import count
 
 import pytest
 
-from tests.kafka.frames import ApiKey, ProtocolRequest
-from tests.kafka.held import HeldCommit, Order
+from tests.kafka.held_commits import Action, HeldCommit
+from tests.kafka.protocol import ApiKey, ProtocolRequest
 
 CLIENT = b"\x00\x07rdkafka"
 NUMBERS = count(1)
@@ -45,67 +45,69 @@ def test_parse_of_truncated_request_fails() -> None:
         ProtocolRequest.parse(frame(26, 1, END)[:-3])
 
 
-def orders(*requests: ProtocolRequest) -> list[Order]:
+def actions(*requests: ProtocolRequest) -> list[Action]:
     held = HeldCommit()
-    return [held.order(request) for request in requests]
+    return [held.next_action(request) for request in requests]
 
 
-def ask(api: int, transactional_id: str | None = "txn", *, commits: bool = False) -> ProtocolRequest:
+def build(api: int, transactional_id: str | None = "txn", *, commits: bool = False) -> ProtocolRequest:
     return ProtocolRequest(api, next(NUMBERS), transactional_id, commits)
 
 
 def test_held_commit_is_delivered_between_records_of_next_transaction() -> None:
-    assert orders(
-        ask(ApiKey.PRODUCE),
-        ask(ApiKey.END_TXN, commits=True),
-        ask(ApiKey.END_TXN, commits=True),  # again
-        ask(ApiKey.ADD_PARTITIONS_TO_TXN),
-        ask(ApiKey.PRODUCE),
-        ask(ApiKey.PRODUCE),
-        ask(ApiKey.PRODUCE),
+    assert actions(
+        build(ApiKey.PRODUCE),
+        build(ApiKey.END_TXN, commits=True),
+        build(ApiKey.END_TXN, commits=True),  # again
+        build(ApiKey.ADD_PARTITIONS_TO_TXN),
+        build(ApiKey.PRODUCE),
+        build(ApiKey.PRODUCE),
+        build(ApiKey.PRODUCE),
     ) == [
-        Order.FORWARD,
-        Order.HOLD,
-        Order.FORWARD,
-        Order.FORWARD,
-        Order.FORWARD,
-        Order.DELIVER_HELD_FIRST,
-        Order.FORWARD,
+        Action.FORWARD,
+        Action.HOLD,
+        Action.FORWARD,
+        Action.FORWARD,
+        Action.FORWARD,
+        Action.DELIVER_HELD_FIRST,
+        Action.FORWARD,
     ]
 
 
 def test_held_commit_is_delivered_before_offsets_of_next_transaction() -> None:
-    *_, last = orders(
-        ask(ApiKey.END_TXN, commits=True),
-        ask(ApiKey.END_TXN, commits=True),
-        ask(ApiKey.INIT_PRODUCER_ID),
-        ask(ApiKey.PRODUCE),
-        ask(ApiKey.ADD_OFFSETS_TO_TXN),
+    *_, last = actions(
+        build(ApiKey.END_TXN, commits=True),
+        build(ApiKey.END_TXN, commits=True),
+        build(ApiKey.INIT_PRODUCER_ID),
+        build(ApiKey.PRODUCE),
+        build(ApiKey.ADD_OFFSETS_TO_TXN),
     )
-    assert last is Order.DELIVER_HELD_FIRST
+    assert last is Action.DELIVER_HELD_FIRST
 
 
 def test_aborts_and_other_producers_are_not_held() -> None:
-    assert set(orders(ask(ApiKey.END_TXN), ask(ApiKey.PRODUCE, None), ask(3, None))) == {Order.FORWARD}
-    assert orders(
-        ask(ApiKey.END_TXN, commits=True),
-        ask(ApiKey.END_TXN, "other", commits=True),
-        ask(ApiKey.PRODUCE),
-        ask(ApiKey.PRODUCE),
-    ) == [Order.HOLD, Order.FORWARD, Order.FORWARD, Order.FORWARD]
+    assert set(actions(build(ApiKey.END_TXN), build(ApiKey.PRODUCE, None), build(3, None))) == {
+        Action.FORWARD
+    }
+    assert actions(
+        build(ApiKey.END_TXN, commits=True),
+        build(ApiKey.END_TXN, "other", commits=True),
+        build(ApiKey.PRODUCE),
+        build(ApiKey.PRODUCE),
+    ) == [Action.HOLD, Action.FORWARD, Action.FORWARD, Action.FORWARD]
 
 
 def test_only_answer_after_delivery_counts() -> None:
     held = HeldCommit()
     for request in (
-        ask(ApiKey.END_TXN, commits=True),
-        ask(ApiKey.END_TXN, commits=True),
-        ask(ApiKey.PRODUCE),
+        build(ApiKey.END_TXN, commits=True),
+        build(ApiKey.END_TXN, commits=True),
+        build(ApiKey.PRODUCE),
     ):
-        held.order(request)
-    held.note_answer()
+        held.next_action(request)
+    held.record_answer()
     assert not held.was_delivered
-    held.order(ask(ApiKey.PRODUCE))
+    held.next_action(build(ApiKey.PRODUCE))
     assert held.wait_until_due(0)
-    held.note_answer()
+    held.record_answer()
     assert held.was_delivered

@@ -1,8 +1,8 @@
-"""`driftgauge` with a fault of its own, or with trouble in the midst of a commit, or with both.
+"""`driftgauge` with a mutation, an injected failure, or both.
 
-    python mutated.py MUTATION TROUBLE ARGUMENTS…
+    python mutant.py MUTATION FAILURE ARGUMENTS…
 
-A mutation takes one guard out of the service; trouble is what the guard is there for. Either may be "none".
+A mutation removes one guard of the service; the failure is the one it guards against. Either may be "none".
 """
 
 import os
@@ -28,40 +28,40 @@ from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.transaction import Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer  # noqa: E402
 
-# Trouble comes to one replica, in the commits of these numbers.
-TROUBLED: Final = "replica-1"
-TROUBLES: Final = (8, 16)
-# So often a partial is left out.
+# The replica and the numbers of its commits in which a failure is injected.
+FAILING_REPLICA: Final = "replica-1"
+FAILING_COMMITS: Final = (8, 16)
+# One in this many calls omits the partials.
 EVERY_CALLS: Final = 8
-# Longer than the group's session, and shorter than a transaction may be open.
+# Longer than the group's session timeout, and shorter than the transaction timeout.
 STOPPED_S: Final = 6
 ABORT_S: Final = 5.0
 
 
 def no_group_metadata() -> None:
-    """Offsets are committed in the name of a consumer that is no member: no generation is asked for."""
-    strangers: dict[int, Consumer] = {}
+    """Commit offsets with the metadata of a consumer that is no group member, so without a generation."""
+    outsiders: dict[int, Consumer] = {}
     make, bind = client.consumer, Transaction.bind
 
     def make_both(properties: client.KafkaProperties, group: str) -> Consumer:
         consumer = make(properties, group)
-        strangers[id(consumer)] = make(properties, group)
+        outsiders[id(consumer)] = make(properties, group)
         return consumer
 
-    def bind_stranger(self: Transaction, consumer: Consumer) -> None:
-        stranger = strangers[id(consumer)]
-        # Without the member's id the service itself refuses the commit.
-        nobody = SimpleNamespace(
-            consumer_group_metadata=stranger.consumer_group_metadata, memberid=consumer.memberid
+    def bind_outsider(self: Transaction, consumer: Consumer) -> None:
+        outsider = outsiders[id(consumer)]
+        # The service itself refuses to commit without a member id.
+        mixed = SimpleNamespace(
+            consumer_group_metadata=outsider.consumer_group_metadata, memberid=consumer.memberid
         )
-        bind(self, cast("Consumer", nobody))
+        bind(self, cast("Consumer", mixed))
 
     client.consumer = make_both
-    Transaction.bind = bind_stranger
+    Transaction.bind = bind_outsider
 
 
 def read_uncommitted() -> None:
-    """Consumers are shown what is in open and aborted transactions."""
+    """Read the records of open and aborted transactions."""
 
     class Uncommitted(Consumer):
         def __init__(self, properties: dict[str, Any], **named: Any) -> None:
@@ -70,23 +70,23 @@ def read_uncommitted() -> None:
     client.Consumer = Uncommitted  # type: ignore[attr-defined]
 
 
-def restore_without_the_end() -> None:
-    """A shard is restored from what of its changelog has come so far."""
+def restore_before_end() -> None:
+    """Restore a shard from the part of its changelog read so far."""
     ChangelogReader.has_reached = lambda *_: True
 
 
 def progress_not_last() -> None:
-    """The parts of a commit are written in another order."""
+    """Write the parts of a commit in reverse order."""
     encode = count_worker.encode_commit  # type: ignore[attr-defined]
     count_worker.encode_commit = lambda *arguments: encode(*arguments)[::-1]  # type: ignore[attr-defined]
 
 
-def progress_without_its_partial() -> None:
-    """Now and then a shard is told of progress, and not of what was counted on the way."""
+def progress_without_partials() -> None:
+    """Write some commits with their progress and without their counts."""
     encode = count_worker.encode_commit  # type: ignore[attr-defined]
     calls = 0
 
-    def forget(
+    def omit_partials(
         commit: Any, shards: int, panes: Sequence[PaneDelta], examples: Any, *others: Any
     ) -> list[bytes]:
         nonlocal calls
@@ -95,32 +95,32 @@ def progress_without_its_partial() -> None:
             panes, examples = (), ()
         return encode(commit, shards, panes, examples, *others)
 
-    count_worker.encode_commit = forget  # type: ignore[attr-defined]
+    count_worker.encode_commit = omit_partials  # type: ignore[attr-defined]
 
 
 def producer_not_replaced() -> None:
-    """A producer goes on after it lost a connection in the midst of a transaction."""
+    """Keep a producer that lost a connection during a transaction."""
     TransactionalProducer.is_suspect = property(lambda self: self._producer is None)
 
 
 def stop_in_commit() -> None:
-    """The process stands still when all records are with the brokers, and the offsets are not."""
+    """Suspend the process after the records of a commit are delivered and before its offsets are."""
 
     def stop(_: Transaction) -> None:
         subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
-        # To this thread: it must not go on until the signal has come round to it.
+        # The signal is sent to this thread, so that the thread stops at once.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     _before_offsets(stop)
 
 
 def abort_in_commit() -> None:
-    """The transaction is aborted when all records are with the brokers."""
+    """Abort the transaction after its records are delivered."""
     _before_offsets(_abort)
 
 
 def abort_after_loss() -> None:
-    """The transaction after a lost connection is aborted, when all its records are with the brokers."""
+    """Abort the transaction after a lost connection, after its records are delivered."""
     begin, deliver = Transaction.begin, Transaction._deliver
     follows_loss: dict[int, bool] = {}
 
@@ -128,7 +128,7 @@ def abort_after_loss() -> None:
         self._producer.client.poll(0)
         lost = self._producer._is_suspect
         begin(self, bound_s)
-        # A producer that was not replaced has lost it all the same, but once.
+        # A producer that was not replaced keeps the flag: clear it, so that the loss counts once.
         self._producer._is_suspect = False
         follows_loss[id(self)] = lost
 
@@ -147,21 +147,21 @@ def _abort(transaction: Transaction) -> None:
     raise TransactionAborted(message)
 
 
-def _before_offsets(trouble: Callable[[Transaction], None]) -> None:
-    """Let the troubled replica's COUNT have trouble in some commits, when their records are delivered."""
-    if os.environ.get("DRIFTGAUGE_REPLICA") != TROUBLED:
+def _before_offsets(fail: Callable[[Transaction], None]) -> None:
+    """Inject a failure into some commits of the failing replica's COUNT, after the records' delivery."""
+    if os.environ.get("DRIFTGAUGE_REPLICA") != FAILING_REPLICA:
         return
     deliver, commits = Transaction._deliver, 0
 
-    def deliver_and_more(self: Transaction, deadline_s: float) -> None:
+    def deliver_and_fail(self: Transaction, deadline_s: float) -> None:
         nonlocal commits
         deliver(self, deadline_s)
         if self.producer.endswith(".count"):
             commits += 1
-            if commits in TROUBLES:
-                trouble(self)
+            if commits in FAILING_COMMITS:
+                fail(self)
 
-    Transaction._deliver = deliver_and_more
+    Transaction._deliver = deliver_and_fail
 
 
 CHANGES: Final = {
@@ -169,9 +169,9 @@ CHANGES: Final = {
     for change in (
         no_group_metadata,
         read_uncommitted,
-        restore_without_the_end,
+        restore_before_end,
         progress_not_last,
-        progress_without_its_partial,
+        progress_without_partials,
         producer_not_replaced,
         stop_in_commit,
         abort_in_commit,

@@ -1,4 +1,4 @@
-"""Whole commits that continue each other pass; whatever else the partials may hold is named."""
+"""Tests that consecutive complete commits pass the chain check and that other partials fail it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +9,8 @@ from deploy.demo.scrape import Scrape
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, Partial, PartitionProgress, Progress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
-from tests.chaos.chain import Chain, check_chain_counters, check_partials
-from tests.chaos.verdict import Check
+from tests.chaos.checks import Check
+from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
 
 TOPIC = "events"
 SCHEME = Scheme("0123", 60_000, (), ((OUTLIERS, 1), (CLUSTER_COUNTS, 2), (COORDINATE_SUMS, 1)))
@@ -22,7 +22,7 @@ def progress(start: int, end: int, *, begins: bool = False, partition: int = 0) 
 
 
 def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bool = False) -> list[Part]:
-    """Two parts: so many events of one pane, and the progress."""
+    """Return two parts of a commit: the events of one pane, and the progress."""
     id_ = CommitId(producer, 0, number)
     values = np.array([9, end - start, 0, -5])
     delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
@@ -30,8 +30,8 @@ def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bo
     return [partial, Progress(id_, 1, 2, 1, (progress(start, end, begins=begins),))]
 
 
-def verify(parts: list[Part], end: int = 30) -> tuple[Check, Chain]:
-    chain = Chain(TOPIC)
+def verify(parts: list[Part], end: int = 30) -> tuple[Check, ProgressChain]:
+    chain = ProgressChain(TOPIC)
     for offset, part in enumerate(parts):
         chain.take(0, offset, part)
     return chain.finish({0: end}, 1), chain
@@ -85,7 +85,7 @@ def test_broken_chain_fails(wrong: list[Part]) -> None:
 
 
 def test_missing_shard_fails() -> None:
-    chain = Chain(TOPIC)
+    chain = ProgressChain(TOPIC)
     for offset, part in enumerate([*FIRST, *SECOND, *THIRD]):
         chain.take(0, offset, part)
     assert not chain.finish({0: 30}, 2).passed

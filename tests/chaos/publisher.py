@@ -1,4 +1,4 @@
-"""The process that publishes a workload at an even pace, and makes it itself rather than be sent it."""
+"""A process that generates a workload and publishes it at a constant rate."""
 
 import multiprocessing
 import signal
@@ -9,28 +9,28 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from tests.chaos.workload import Recipe, Workload
+from tests.chaos.workload import Workload, WorkloadSpec
 
 TICK_S: Final = 0.02
 START_S: Final = 90.0
 LONGEST_OUTAGE_S: Final = 300.0
 
 
-class Publishing:
-    """A process of its own that sends the workload; a context manager that ends it."""
+class PublisherProcess:
+    """A child process that publishes the workload; a context manager that kills it."""
 
     def __init__(self, workload: Workload, bootstrap: str, topic: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(
             target=_publish,
-            args=(workload.recipe, bootstrap, topic, answers),
+            args=(workload.spec, bootstrap, topic, answers),
             daemon=True,
         )
         self._process.start()
         answers.close()
 
-    def __enter__(self) -> "Publishing":
+    def __enter__(self) -> "PublisherProcess":
         return self
 
     def __exit__(
@@ -43,7 +43,7 @@ class Publishing:
         self._process.join()
 
     def wait_for_start(self) -> float:
-        """The moment, by the monotonic clock, when the first event is sent."""
+        """Return when the first event was sent, by the monotonic clock."""
         started_s: float = self._answer(START_S)
         return started_s
 
@@ -52,7 +52,7 @@ class Publishing:
         return self._process.is_alive()
 
     def wait_for_end(self, within_s: float) -> None:
-        """Wait until the broker has every event; AssertionError where it has refused one."""
+        """Wait until the broker has acknowledged all events; AssertionError if it rejected one."""
         problem = self._answer(within_s)
         assert problem == "", problem
 
@@ -61,14 +61,14 @@ class Publishing:
         try:
             return self._answers.recv()
         except EOFError:
-            raise AssertionError("the publisher died; it says why on stderr") from None
+            raise AssertionError("the publisher died; see its stderr") from None
 
 
-def _publish(recipe: Recipe, bootstrap: str, topic: str, answers: Connection) -> None:
-    """Send everything in order; answers when it begins, and at the end what went wrong, if anything."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
-    workload = Workload.make(recipe)
-    events, seconds = recipe.events, recipe.seconds
+def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection) -> None:
+    """Publish all events in order; send the start time, and at the end the first error or an empty string."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills this process
+    workload = Workload.make(spec)
+    events, seconds = spec.events, spec.seconds
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -78,7 +78,7 @@ def _publish(recipe: Recipe, bootstrap: str, topic: str, answers: Connection) ->
             "queue.buffering.max.messages": events,
             "message.timeout.ms": int(LONGEST_OUTAGE_S * 1_000),
             "reconnect.backoff.max.ms": 500,
-            "log_level": 0,  # refused connections are part of the run
+            "log_level": 0,  # refused connections are expected
         }
     )
     failures: list[str] = []
@@ -88,16 +88,16 @@ def _publish(recipe: Recipe, bootstrap: str, topic: str, answers: Connection) ->
             failures.append(error.str())
 
     producer.list_topics(topic, timeout=10.0)
-    # No live event may be sent before its time.
-    time.sleep(max(0.0, recipe.live_from_ms / 1_000 - time.time()))
+    # No live event may be sent before its event time.
+    time.sleep(max(0.0, spec.live_from_ms / 1_000 - time.time()))
     started_s = time.monotonic()
     answers.send(started_s)
     row = 0
     while row < events and not failures:
         due = min(events, int((time.monotonic() - started_s) / seconds * events) + 1)
         for due_row in range(row, due):
-            place = int(workload.partition[due_row])
-            producer.produce(topic, workload.value(due_row), partition=place, on_delivery=delivered)
+            partition = int(workload.partition[due_row])
+            producer.produce(topic, workload.value(due_row), partition=partition, on_delivery=delivered)
         row = due
         producer.poll(TICK_S)
     unsent = producer.flush(LONGEST_OUTAGE_S)

@@ -1,10 +1,10 @@
-"""Commits that the relay holds back: until the next transaction, or until they are let go."""
+"""Commits that the relay holds: until the next transaction, or until a test releases them."""
 
 import threading
 from enum import Enum
 from typing import Final
 
-from tests.kafka.frames import ApiKey, ProtocolRequest
+from tests.kafka.protocol import ApiKey, ProtocolRequest
 
 ANSWER_S: Final = 5.0
 HOLD_S: Final = 60.0
@@ -12,18 +12,18 @@ HOLD_S: Final = 60.0
 _NEXT_PARTS: Final = {ApiKey.PRODUCE, ApiKey.ADD_OFFSETS_TO_TXN, ApiKey.END_TXN}
 
 
-class Order(Enum):
-    """What to do with a request."""
+class Action(Enum):
+    """The relay's action on a request."""
 
-    FORWARD = "pass it on"
+    FORWARD = "forward it"
     HOLD = "hold it until it is due"
-    DELIVER_HELD_FIRST = "deliver the held commit, and pass this request on after its answer"
+    DELIVER_HELD_FIRST = "deliver the held commit, and forward this request after its answer"
 
 
 class HeldCommit:
     """Decides which commit of a transactional producer is held, and when it is delivered.
 
-    The first commit is held. The client sends it again, the relay passes that one on, and the next
+    The first commit is held. The client sends it again, the relay forwards that one, and the next
     transaction begins. After the first records of that transaction the held commit is delivered, before
     further records and offsets: under the same epoch it commits those first records.
 
@@ -44,26 +44,26 @@ class HeldCommit:
         """Whether the broker has answered the held commit."""
         return self._is_answered.is_set()
 
-    def order(self, request: ProtocolRequest) -> Order:
-        """Return the order for the next request."""
+    def next_action(self, request: ProtocolRequest) -> Action:
+        """Return the action for a request; call it for each request in turn."""
         with self._lock:
             if self.transactional_id is None:
                 if request.commits:
                     self.transactional_id = request.transactional_id
-                    return Order.HOLD
+                    return Action.HOLD
             elif request.transactional_id == self.transactional_id and not self._is_due.is_set():
-                return self._order_of_the_same(request.api)
-            return Order.FORWARD
+                return self._action_of_producer(request.api)
+            return Action.FORWARD
 
-    def _order_of_the_same(self, api: int) -> Order:
+    def _action_of_producer(self, api: int) -> Action:
         if not self._was_repeated:
             self._was_repeated = api == ApiKey.END_TXN
         elif self._has_records and api in _NEXT_PARTS:
             self._is_due.set()
-            return Order.DELIVER_HELD_FIRST
+            return Action.DELIVER_HELD_FIRST
         else:
             self._has_records |= api == ApiKey.PRODUCE
-        return Order.FORWARD
+        return Action.FORWARD
 
     def wait_until_due(self, within_s: float) -> bool:
         """Wait until the held commit is due; return False after the time-out."""
@@ -73,28 +73,28 @@ class HeldCommit:
         """Wait until the broker has answered the held commit; return False after the time-out."""
         return self._is_answered.wait(within_s)
 
-    def note_answer(self) -> None:
-        """Note an answer on the held commit's connection; earlier answers belong to other requests."""
+    def record_answer(self) -> None:
+        """Record an answer on the held commit's connection; earlier answers belong to other requests."""
         if self._is_due.is_set():
             self._is_answered.set()
 
 
-class StoppedCommits:
-    """Holds all commits of producers with one suffix of transactional ids, until all are let go."""
+class BlockedCommits:
+    """Holds all commits of producers with one suffix of transactional ids, until `release`."""
 
     def __init__(self, id_suffix: str) -> None:
         self._id_suffix = id_suffix
         self._has_arrived = threading.Event()
-        self._are_let_go = threading.Event()
+        self._is_released = threading.Event()
 
-    def pass_when_let_go(self, request: ProtocolRequest) -> None:
-        """Return at once, or for a commit to be held, when it is let go."""
+    def wait_for_release(self, request: ProtocolRequest) -> None:
+        """Block while the request is a commit of these producers and is not released."""
         if request.commits and (request.transactional_id or "").endswith(self._id_suffix):
             self._has_arrived.set()
-            self._are_let_go.wait(HOLD_S)
+            self._is_released.wait(HOLD_S)
 
-    def wait_until_one_has_come(self) -> None:
+    def wait_until_blocked(self) -> None:
         assert self._has_arrived.wait(HOLD_S), "no commit has arrived"
 
-    def let_go(self) -> None:
-        self._are_let_go.set()
+    def release(self) -> None:
+        self._is_released.set()

@@ -1,7 +1,7 @@
-"""The chain of progress in the partials, verified by a reader that shares only the records' decoder.
+"""Verifies the chain of progress in the partials topic; it shares only the record decoder with the service.
 
-What it reads is committed, so it must find whole commits only, each continuing the one before it on
-every source partition, and all together every sound event once.
+A reader of committed records must find complete commits only. Each commit must continue its predecessor on
+every source partition, and together the commits must hold every valid event once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,8 @@ from deploy.demo.scrape import Scrape
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress, Progress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, Statistic
 from driftgauge.core.durations import format_duration
-from tests.chaos.truth import Counts, WindowKey
-from tests.chaos.verdict import Check
+from tests.chaos.checks import Check
+from tests.chaos.expected_counts import Counts, WindowKey
 
 COUNTERS = ("gap", "overlap", "orphans")
 
@@ -23,41 +23,41 @@ Source = tuple[str, str, int]
 
 
 @dataclass
-class _Shard:
-    """What one partition of the partials says."""
+class _ShardProgress:
+    """The progress read from one partition of the partials topic."""
 
     ends: dict[Source, int] = field(default_factory=dict)
     unfinished: dict[CommitId, list[Part]] = field(default_factory=dict)
 
 
-class Chain:
-    """Reads the parts of commits in the order of each shard.
+class ProgressChain:
+    """Reads the parts of commits, in offset order within each shard.
 
     Attributes:
-        check: That each commit is whole and continues the one before.
+        check: Each commit is complete and continues its predecessor.
     """
 
     def __init__(self, topic: str) -> None:
-        """Begin; nothing is asked of other events topics."""
+        """Start an empty chain of one events topic; other events topics are ignored."""
         self._topic = topic
         self.check = Check("chain of progress in the partials: no gap, no overlap, no orphan")
-        self._shards: dict[int, _Shard] = {}
+        self._shards: dict[int, _ShardProgress] = {}
         self._counts: dict[WindowKey, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def take(self, shard: int, offset: int, part: Part) -> None:
-        """Read the part that stands at an offset of a shard."""
-        place = f"shard {shard} offset {offset}, {part.commit}"
-        state = self._shards.setdefault(shard, _Shard())
+        """Read the part at an offset of a shard."""
+        position = f"shard {shard} offset {offset}, {part.commit}"
+        state = self._shards.setdefault(shard, _ShardProgress())
         parts = state.unfinished.setdefault(part.commit, [])
-        self.check.compare(f"place of the part at {place}", part.index, len(parts))
+        self.check.compare(f"index of the part at {position}", part.index, len(parts))
         parts.append(part)
         if len(parts) == part.parts:
             del state.unfinished[part.commit]
-            self.check.compare(f"progress comes last at {place}", isinstance(part, Progress), expected=True)
-            self._apply(state, parts, place)
+            self.check.compare(f"progress is last at {position}", isinstance(part, Progress), expected=True)
+            self._apply(state, parts, position)
 
     def finish(self, ends: Mapping[int, int], shards: int) -> Check:
-        """Return the check, when all is read: every shard must have come to the ends of the sources."""
+        """Return the check after the last part: every shard must have reached the source partitions' ends."""
         self.check.compare("shards", sorted(self._shards), list(range(shards)))
         for shard, state in sorted(self._shards.items()):
             for commit in state.unfinished:
@@ -65,69 +65,71 @@ class Chain:
             found = {
                 partition: end for (_, topic, partition), end in state.ends.items() if topic == self._topic
             }
-            self.check.compare(f"shard {shard} was told of all partitions, up to", found, dict(ends))
+            self.check.compare(f"progress of all partitions in shard {shard}, up to", found, dict(ends))
         return self.check
 
     def counts(self) -> dict[WindowKey, Counts]:
-        """The events of each pane by cluster; a pane is a window of its stream's smallest size."""
+        """Return each pane's events by cluster; a pane is a window of its stream's smallest size."""
         return {key: tuple(each.tolist()) for key, each in self._counts.items()}
 
-    def _apply(self, state: _Shard, parts: list[Part], place: str) -> None:
+    def _apply(self, state: _ShardProgress, parts: list[Part], position: str) -> None:
         for part in parts:
             if isinstance(part, Progress):
                 for progress in part.partitions:
-                    self._continue(state, progress, place)
+                    self._continue(state, progress, position)
             else:
                 for delta in part.panes:
-                    self._add(delta, place)
+                    self._add(delta, position)
 
-    def _continue(self, state: _Shard, progress: PartitionProgress, place: str) -> None:
+    def _continue(self, state: _ShardProgress, progress: PartitionProgress, position: str) -> None:
         topic, partition = progress.partition
         if topic != self._topic:
             return
         source = progress.topic_id, topic, partition
         known = state.ends.get(source)
-        said = (progress.begins, None if progress.begins else progress.start)
-        self.check.compare(f"{topic}[{partition}] begins, from, at {place}", said, (known is None, known))
-        self.check.compare(f"records lost of {topic}[{partition}] at {place}", progress.lost, 0)
+        actual = (progress.begins, None if progress.begins else progress.start)
+        self.check.compare(
+            f"{topic}[{partition}] begins, start, at {position}", actual, (known is None, known)
+        )
+        self.check.compare(f"records lost of {topic}[{partition}] at {position}", progress.lost, 0)
         state.ends[source] = progress.end
 
-    def _add(self, delta: PaneDelta, place: str) -> None:
+    def _add(self, delta: PaneDelta, position: str) -> None:
         if delta.segment is not None or delta.first[0][0] != self._topic:
             return
         counts = delta.values[cluster_slice(delta.scheme.statistics)]
         key = delta.stream, format_duration(delta.scheme.pane_ms), delta.start_ms
-        self.check.compare(f"events of {key} at {place}", int(counts.sum()), delta.events)
+        self.check.compare(f"events of {key} at {position}", int(counts.sum()), delta.events)
         self._counts[key] = self._counts[key] + counts if key in self._counts else counts
 
 
 def cluster_slice(statistics: Iterable[Statistic]) -> slice:
-    """Where in a tally the events of each cluster stand."""
+    """Return the slice of a tally that holds the events of each cluster."""
     start = 0
     for name, length in statistics:
         if name == CLUSTER_COUNTS:
             return slice(start, start + length)
         start += length
-    raise AssertionError("a tally does not count the events of each cluster")
+    raise AssertionError("the tally has no cluster counts")
 
 
-def check_partials(found: Mapping[WindowKey, Counts], truth: Mapping[WindowKey, Counts]) -> Check:
-    """The partials hold every sound event once, late or not.
+def check_partials(found: Mapping[WindowKey, Counts], all_counts: Mapping[WindowKey, Counts]) -> Check:
+    """Check that the partials hold every valid event once, late or not.
 
     Args:
         found: The events of each pane by cluster.
-        truth: Those of every window, late ones among them.
+        all_counts: The events of every window by cluster, late events included.
     """
-    check = Check("partials hold every sound event once")
-    expected = {key: counts for key, counts in truth.items() if key[:2] in {each[:2] for each in found}}
-    check.compare("streams", {key[0] for key in found}, {key[0] for key in truth})
+    check = Check("partials hold every valid event once")
+    expected = {key: counts for key, counts in all_counts.items() if key[:2] in {each[:2] for each in found}}
+    check.compare("streams", {key[0] for key in found}, {key[0] for key in all_counts})
     for key in sorted(expected.keys() | found.keys()):
         check.compare(key, found.get(key), expected.get(key))
     return check
 
 
 def check_chain_counters(scrapes: Mapping[str, Scrape], shards: int) -> Check:
-    """Each shard's owner, and no other replica, shows that the chain was never broken."""
+    """Check that each shard's owner, and no other replica, shows its chain counters, all zero."""
     check = Check("owners' counters of gaps, overlaps and orphans")
     for counter in COUNTERS:
         name = f"driftgauge_partials_{counter}_total"

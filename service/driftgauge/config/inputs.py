@@ -1,0 +1,140 @@
+"""The settings of inputs: the encoding of a topic's records, and where an event's fields stand in them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from driftgauge.config.fields import NOT_EMPTY, Section
+from driftgauge.config.paths import check_path
+
+__all__ = ["Condition", "InputSettings", "Source", "TimeSource", "VectorSettings", "VectorSource"]
+
+
+class Source(Section):
+    """Where a field stands in a record: exactly one of these. A text is the short form of `path`.
+
+    Attributes:
+        path: A path into the decoded value, such as payload.items[0].id or outputs[name=embedding].data.
+        header: The name of a header; of several the last.
+        record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
+        constant: The same text for every event.
+    """
+
+    path: str | None = None
+    header: str | None = None
+    record: Literal["key", "value", "timestamp"] | None = None
+    constant: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, source: object) -> object:
+        return {"path": source} if isinstance(source, str) else source
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str | None) -> str | None:
+        if path is not None:
+            check_path(path)
+        return path
+
+    @model_validator(mode="after")
+    def _require_one(self) -> Self:
+        places = (self.path, self.header, self.record, self.constant)
+        if sum(place is not None for place in places) != 1:
+            message = "give exactly one of path, header, record and constant"
+            raise ValueError(message)
+        return self
+
+
+class TimeSource(Source):
+    """Where the event time stands.
+
+    Attributes:
+        unit: The unit of a number; a text may also be an RFC 3339 date-time.
+    """
+
+    unit: Literal["s", "ms", "us", "ns"] = "ms"
+
+
+class VectorSource(Source):
+    """Where a vector stands, or several of one record.
+
+    A list holds numbers, or lists of numbers, which are several vectors. Bytes, and text as base64, hold
+    little-endian numbers. Text that starts with [ is a list in JSON, as pgvector writes one.
+
+    Attributes:
+        dtype: The type of a number in bytes.
+        scale, zero_point: An int8 q stands for scale x (q - zero_point).
+        shape: The path of the shape, as in the Open Inference Protocol: all but the last axis count vectors.
+    """
+
+    dtype: Literal["f32", "f16", "bf16", "f64", "int8"] = "f32"
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    zero_point: Annotated[int, Field(ge=-128, le=127)] = 0
+    shape: str | None = None
+
+    @field_validator("shape")
+    @classmethod
+    def _check_shape(cls, path: str | None) -> str | None:
+        return cls._check_path(path)
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Self:
+        if self.dtype != "int8" and {"scale", "zero_point"} & self.model_fields_set:
+            message = "scale and zero_point belong to dtype int8"
+            raise ValueError(message)
+        return self
+
+
+class VectorSettings(Section):
+    """A vector of each record, and its stream."""
+
+    stream: Source
+    embedding: VectorSource
+
+
+class Condition(Source):
+    """A condition on a record: the value of the source is one of these.
+
+    Attributes:
+        values: The values; `in` in the file.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    values: Annotated[tuple[str | int | bool, ...], Field(strict=False, alias="in"), NOT_EMPTY]
+
+
+class InputSettings(Section):
+    """How the records of one topic are read.
+
+    Attributes:
+        encoding: The encoding of values: JSON; bytes, which are the vector; Avro or Protobuf behind a schema
+            registry; CloudEvents; or the Open Inference Protocol's ModelInferResponse in Protobuf.
+        where: Conditions that a record must meet; others are filtered, which is no error.
+        timestamp: The event time; by default the record's timestamp.
+        event_id: The event's id; by default, and where it is missing, topic-partition-offset.
+        model_version: The model's version, if it stands in the record.
+        segments: The segments by key.
+        vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
+    """
+
+    encoding: Literal["json", "bytes", "avro", "protobuf", "cloudevents", "inference"] = "json"
+    where: Annotated[tuple[Condition, ...], Field(strict=False)] = ()
+    timestamp: TimeSource = TimeSource(record="timestamp")
+    event_id: Source | None = None
+    model_version: Source | None = None
+    segments: dict[str, Source] = Field(default_factory=dict)
+    vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_vectors(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict) or not {"stream", "embedding"} & settings.keys():
+            return settings
+        if "vectors" in settings:
+            message = "stream and embedding are the short form of vectors; give one of them"
+            raise ValueError(message)
+        fields = {name: value for name, value in settings.items() if name not in {"stream", "embedding"}}
+        short = {name: settings[name] for name in ("stream", "embedding") if name in settings}
+        return {**fields, "vectors": [short]}

@@ -1,0 +1,59 @@
+"""Paths into decoded values: names with dots, list indices, list items chosen by a field's value."""
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Choice", "Step", "check_path", "parse_path"]
+
+_NAME = r"[^.\[\]=\"\s]+"
+_STEP = re.compile(
+    rf'(?P<dot>\.)?(?:(?P<name>{_NAME})|\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]+)"\]'
+    rf"|\[(?P<field>{_NAME})=(?P<value>[^\]]+)\])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A step to the first item of a list of which a field has this text as its value."""
+
+    field: str
+    value: str
+
+
+Step = str | int | Choice
+"""A step of a path: a field's name, a list's index, or a choice."""
+
+
+def parse_path(text: str) -> tuple[Step, ...]:
+    """Return the steps of a path such as `payload.items[0].id` or `outputs[name=embedding]["x.y"]`.
+
+    Raises:
+        ValueError: The text is no path.
+    """
+    steps: list[Step] = []
+    position = 0
+    while position < len(text):
+        found = _STEP.match(text, position)
+        # A name that is not the first follows a dot, and a bracket never does.
+        if found is None or bool(found["dot"]) != (found["name"] is not None and bool(steps)):
+            break
+        if found["index"] is not None:
+            steps.append(int(found["index"]))
+        elif found["field"] is not None:
+            steps.append(Choice(found["field"], found["value"]))
+        else:
+            steps.append(found["name"] or found["quoted"])
+        position = found.end()
+    if not steps or position < len(text):
+        message = f'{text!r} is no path; write names, dots and brackets, such as a.b[0]["x.y"][name=c].d'
+        raise ValueError(message)
+    return tuple(steps)
+
+
+def check_path(text: str) -> None:
+    """Check a path.
+
+    Raises:
+        ValueError: As `parse_path`.
+    """
+    parse_path(text)

@@ -1,0 +1,94 @@
+"""Deserializers of values that need no schema: JSON, bytes, CloudEvents."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from driftgauge.events.array_parser import ArrayParser
+from driftgauge.events.contract import read_json
+from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError, Reason
+
+__all__ = ["ArrayDeserializer", "deserialize_bytes", "deserialize_cloudevent", "deserialize_json"]
+
+_STRUCTURED = "application/cloudevents+json"
+_PREFIX = "ce_"
+
+
+def deserialize_json(record: RawRecord) -> object:
+    """Return the JSON value of a record.
+
+    Raises:
+        EventError: It is not strict JSON.
+    """
+    return read_json(record.value() or b"")
+
+
+class ArrayDeserializer:
+    """Returns JSON values whose array of numbers at a path of names may be doubles, see `ArrayParser`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._parser = ArrayParser(names)
+
+    def __call__(self, record: RawRecord) -> object:
+        """Return the JSON value of a record.
+
+        Raises:
+            EventError: It is not strict JSON.
+        """
+        raw = record.value() or b""
+        value = self._parser.parse(raw)
+        return read_json(raw) if value is None else value
+
+
+def deserialize_bytes(record: RawRecord) -> object:
+    """Return the bytes of a record."""
+    return record.value()
+
+
+def deserialize_cloudevent(record: RawRecord) -> object:
+    """Return a CloudEvent as a mapping of its attributes, and `data`.
+
+    In structured mode the value is the whole event in JSON. In binary mode attributes are headers with the
+    prefix ce_, and the value is the data (CloudEvents 1.0, Kafka protocol binding). Data of a JSON content
+    type is decoded; other data is bytes.
+
+    Raises:
+        EventError: The record is no CloudEvent, or its JSON is not strict.
+    """
+    headers = _text_headers(record)
+    content_type = headers.get("content-type", "")
+    raw = record.value() or b""
+    if content_type.lower().startswith(_STRUCTURED):
+        structured = read_json(raw)
+        if not isinstance(structured, dict):
+            raise EventError(Reason.INVALID, "event: a structured CloudEvent is no JSON object")
+        data = structured.get("data_base64", structured.get("data"))
+        return {**structured, "data": data}
+    attributes = {name[len(_PREFIX) :]: text for name, text in headers.items() if name.startswith(_PREFIX)}
+    if "specversion" not in attributes:
+        raise EventError(Reason.INVALID, "event: neither a structured CloudEvent nor one with ce_ headers")
+    event: dict[str, Any] = {**attributes, "datacontenttype": content_type}
+    event["data"] = read_json(raw) if _is_json(content_type) else raw
+    return event
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    # Data without a content type is JSON (CloudEvents 1.0, datacontenttype).
+    return media_type in {"", "application/json", "text/json"} or media_type.endswith("+json")
+
+
+def _text_headers(record: RawRecord) -> dict[str, str]:
+    """Return the headers that are UTF-8, names in lower case."""
+    try:
+        headers = record.headers() or ()
+    except SystemError:
+        # The client fails on a header name that is not UTF-8, which brokers accept.
+        return {}
+    texts = {}
+    for name, value in headers:
+        try:
+            texts[name.lower()] = value if isinstance(value, str) else (value or b"").decode()
+        except UnicodeDecodeError:
+            continue
+    return texts

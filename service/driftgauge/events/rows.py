@@ -1,0 +1,98 @@
+"""Rows: well-formed events as readers hand them to the decoder, and what a baseline requires of them."""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
+from driftgauge.events.records import RawRecord
+from driftgauge.events.vectors import VectorFormat
+
+__all__ = ["BaselineContract", "Reader", "Row", "Schedule", "has_valid_options", "in_force"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BaselineContract:
+    """The requirements of a baseline on the events of its stream while it is in force.
+
+    Attributes:
+        stream: The stream's name.
+        baseline: The baseline's key.
+        dimension: The length of a vector.
+        model_version: The model's version; None if the baseline has none.
+        metric: The distance metric; a zero vector has no direction under cosine.
+        from_ms: The event time from which the baseline is in force; 0, the earliest event time, for a
+            stream's first.
+        size: Bytes of a float32 vector.
+        base64_length: Characters of a float32 vector in base64.
+        pack: Packs numbers into a vector; struct.error for other values, OverflowError beyond float32.
+    """
+
+    stream: str
+    baseline: str
+    dimension: int
+    model_version: str | None
+    metric: DistanceMetric
+    from_ms: int = 0
+    size: int = field(init=False)
+    base64_length: int = field(init=False)
+    pack: Callable[..., bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        packing = struct.Struct(f"<{self.dimension}f")
+        object.__setattr__(self, "size", packing.size)
+        object.__setattr__(self, "base64_length", -(-packing.size // 3) * 4)
+        object.__setattr__(self, "pack", packing.pack)
+
+
+Schedule: TypeAlias = tuple[BaselineContract, ...]
+"""The contracts of a stream's baselines, newest first."""
+
+Row: TypeAlias = tuple[
+    BaselineContract, VectorFormat, int, bytes | memoryview, str | None, dict[str, str] | None
+]
+"""A well-formed event: contract, format of the vector, event time in ms, vector, id, segments.
+
+The decoder checks the values per batch, so the vector may hold non-finite numbers here.
+"""
+
+
+class Reader(Protocol):
+    """Reads the events of a record."""
+
+    def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...] | None:
+        """Return the record's events, None if the configuration filters the record out.
+
+        Raises:
+            EventError: The record is refused as a whole.
+            SchemaPending: The record cannot be read yet.
+        """
+
+
+def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:
+    """Return the contract of the baseline in force at an event time."""
+    return next(contract for contract in schedule if contract.from_ms <= time_ms)
+
+
+def has_valid_options(
+    version: object, event_id: object, segments: object, expected: BaselineContract
+) -> bool:
+    """Return whether the optional fields are certainly valid.
+
+    `type(x) is` rather than isinstance, which is slower and takes a bool for an int.
+    """
+    if version is not None and not (_is_short(version) and expected.model_version in (None, version)):
+        return False
+    if event_id is not None and not _is_short(event_id):
+        return False
+    if segments is None:
+        return True
+    if type(segments) is not dict or len(segments) > MAX_SEGMENTS:
+        return False
+    return all(map(_is_short, segments)) and all(map(_is_short, segments.values()))
+
+
+def _is_short(value: object) -> bool:
+    return type(value) is str and len(value) <= MAX_TEXT

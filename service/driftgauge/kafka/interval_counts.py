@@ -1,0 +1,64 @@
+"""The counts of one commit interval that the metrics report after its commit: events, records, losses."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from driftgauge.core.partition import Partition
+from driftgauge.events.decoder import Decoded
+from driftgauge.events.records import Records
+from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.telemetry.metrics import RecordOutcome
+
+__all__ = ["IntervalCounts"]
+
+
+@dataclass(slots=True)
+class IntervalCounts:
+    """Counts since the last commit.
+
+    Attributes:
+        accepted: Events by stream.
+        rejected: Records by configured stream, None where they name none, and reason.
+        records: Records by topic and outcome.
+        lost: Records that Kafka deleted before they were read, by topic.
+    """
+
+    accepted: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
+    records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    def add(
+        self,
+        records: Records,
+        decoded: Decoded,
+        rejections: Sequence[Rejection],
+        partitions: Mapping[int, Partition],
+    ) -> None:
+        """Count a batch of records.
+
+        Args:
+            records: The records.
+            decoded: What they were decoded to.
+            rejections: The refused records, those among them that no cluster could be found for.
+            partitions: The partitions by code.
+        """
+        for rejection in rejections:
+            self.rejected[rejection.stream, rejection.reason] += 1
+        refused = np.array([rejection.row for rejection in rejections], dtype=np.intp)
+        for batch in decoded.batches:
+            self.accepted[batch.stream] += len(batch) - int(np.isin(batch.row, refused).sum())
+        filtered = np.array(decoded.filtered, dtype=np.intp)
+        is_accepted = np.ones(len(records.raw), dtype=np.bool_)
+        is_accepted[[*decoded.pending, *decoded.filtered, *refused.tolist()]] = False
+        for outcome, codes in (
+            (RecordOutcome.ACCEPTED, records.partition[is_accepted]),
+            (RecordOutcome.FILTERED, records.partition[filtered]),
+            (RecordOutcome.REJECTED, records.partition[refused]),
+        ):
+            for code, number in enumerate(np.bincount(codes).tolist()):
+                if number:
+                    self.records[partitions[code][0], outcome] += number

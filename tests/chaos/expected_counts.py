@@ -1,0 +1,83 @@
+"""The expected window counts, computed from the events without the service's code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.chaos.workload import LOSSY, STREAMS, Fault, Workload
+
+REPLAYED_WINDOWS: Mapping[str, int] = {"1m": 60_000, "5m": 300_000}
+# Short windows, so that a run does not wait long for the last one.
+LIVE_WINDOWS: Mapping[str, int] = {"10s": 10_000, "30s": 30_000}
+WINDOWS_MS: Mapping[str, Mapping[str, int]] = {
+    stream: LIVE_WINDOWS if stream == "live" else REPLAYED_WINDOWS for stream in (*STREAMS, LOSSY)
+}
+
+# Least difference between the squared distances to the two nearest centroids.
+MARGIN = 1.0
+
+WindowKey = tuple[str, str, int]
+"""Stream, window size, start in ms."""
+
+Counts = tuple[int, ...]
+"""Events of each cluster."""
+
+SeriesKey = tuple[str, str]
+"""Stream, window size."""
+
+
+@dataclass(frozen=True)
+class ExpectedCounts:
+    """The cluster counts expected in every window.
+
+    Attributes:
+        on_time: Without late events.
+        all: With late events.
+    """
+
+    on_time: Mapping[WindowKey, Counts]
+    all: Mapping[WindowKey, Counts]
+
+    @classmethod
+    def of(cls, workload: Workload, centroids: Mapping[str, NDArray[np.float32]]) -> "ExpectedCounts":
+        """Count a workload's valid events, given each stream's (k, d) centroids."""
+        valid = workload.fault == Fault.NONE
+        return cls(
+            on_time=count_expected(workload, centroids, valid & ~workload.late),
+            all=count_expected(workload, centroids, valid),
+        )
+
+
+def count_expected(
+    workload: Workload, centroids: Mapping[str, NDArray[np.float32]], selected: NDArray[np.bool_]
+) -> dict[WindowKey, Counts]:
+    """Return the cluster counts of every window over the events selected by an (n,) mask."""
+    counts: dict[WindowKey, Counts] = {}
+    for number, stream in enumerate(STREAMS):
+        rows = (workload.stream == number) & selected
+        cluster = nearest(workload.vectors[rows], centroids[stream])
+        for window, size_ms in WINDOWS_MS[stream].items():
+            numbers = count_cells(workload.time_ms[rows] // size_ms, cluster, len(centroids[stream]))
+            counts |= {(stream, window, slot * size_ms): each for slot, each in numbers.items()}
+    return counts
+
+
+def count_cells(slot: NDArray[np.int64], cluster: NDArray[np.intp], clusters: int) -> dict[int, Counts]:
+    """Return the cluster counts of each time slot, from the (n,) slots and clusters of the events."""
+    first = slot.min()
+    table = np.bincount((slot - first) * clusters + cluster)
+    table = np.append(table, np.zeros(-len(table) % clusters, dtype=np.int64)).reshape(-1, clusters)
+    rows = np.flatnonzero(table.any(axis=1)).tolist()
+    return {int(first + row): tuple(table[row].tolist()) for row in rows}
+
+
+def nearest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the (n,) nearest of (k, d) centroids; AssertionError if rounding could change the result."""
+    differences = vectors[:, np.newaxis].astype(np.float64) - centroids.astype(np.float64)
+    distances = np.square(differences).sum(axis=2)
+    first, second = np.partition(distances, 1, axis=1)[:, :2].T
+    assert (second - first).min() > MARGIN, "a vector lies between two centroids"
+    cluster: NDArray[np.intp] = distances.argmin(axis=1)
+    return cluster

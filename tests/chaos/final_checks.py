@@ -1,0 +1,96 @@
+"""Runs the final checks on the topics' records and the replicas' metrics."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+from confluent_kafka import Message
+from deploy.demo.scrape import Scrape
+
+from driftgauge.records.partials import decode_part
+from tests.chaos.checks import (
+    Check,
+    check_dead_letters,
+    check_log,
+    check_replay,
+    check_revisions,
+    check_unmarked,
+)
+from tests.chaos.committed_reader import CommittedReader, check_reads
+from tests.chaos.count_checks import check_counts, check_late, check_nothing_closed_early, late_totals
+from tests.chaos.divergence import check_divergences
+from tests.chaos.environment import SHARDS, Environment
+from tests.chaos.expected_counts import ExpectedCounts
+from tests.chaos.gauges import check_gauges
+from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
+from tests.chaos.results import PublishedRevision, final_results
+from tests.chaos.verdict_checks import check_verdicts, level_of
+from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
+from tests.integration.service import driftgauge
+from tests.kafka.records import read
+
+REPLAY_TIMEOUT_S: Final = 300.0
+READ_TIMEOUT_S: Final = 180.0
+
+
+def run_checks(
+    env: Environment,
+    folder: Path,
+    workload: Workload,
+    expected: ExpectedCounts,
+    scrapes: Mapping[str, Scrape],
+    reader: CommittedReader,
+) -> list[Check]:
+    """Check topics and metrics against the expected counts and `driftgauge replay`."""
+    log, paths = check_log(_read(env, env.events_topic), workload, folder)
+    written = _read(env, env.windows_topic)
+    results = _results(written)
+    final = final_results(results)
+    counts = {key: result.counts for key, result in final.items()}
+    parts = _read(env, env.partials_topic)
+    return [
+        log,
+        check_counts(counts, expected),
+        check_late(counts, late_totals(scrapes.values()), expected),
+        check_revisions(results),
+        check_unmarked(results),
+        check_divergences(results, env.baseline_counts),
+        check_verdicts(results, level_of(env.centroids)),
+        check_nothing_closed_early(results, STREAMS[LIVE]),
+        check_dead_letters(_read(env, env.dead_letters_topic), workload, env.events_topic),
+        check_gauges(scrapes, final),
+        *_check_chain(parts, env, workload, expected),
+        check_chain_counters(scrapes, SHARDS),
+        check_reads(reader.seen, reader.problems, [*written, *parts]),
+        check_replay(final_results(_replay(env, paths)), final, expected.on_time),
+    ]
+
+
+def _check_chain(
+    parts: Sequence[Message], env: Environment, workload: Workload, expected: ExpectedCounts
+) -> tuple[Check, Check]:
+    chain = ProgressChain(env.events_topic)
+    for message in parts:
+        chain.take(message.partition() or 0, message.offset() or 0, decode_part(message.value() or b""))
+    return chain.finish(workload.ends, SHARDS), check_partials(chain.counts(), expected.all)
+
+
+def read_results(env: Environment) -> list[PublishedRevision]:
+    """Return every revision of every window of the workload's streams."""
+    return _results(_read(env, env.windows_topic))
+
+
+def _results(messages: Sequence[Message]) -> list[PublishedRevision]:
+    results = [PublishedRevision.read(message) for message in messages]
+    return [result for result in results if result.key[0] != LOSSY]
+
+
+def _read(env: Environment, topic: str) -> list[Message]:
+    return list(read(env.bootstrap, topic, within_s=READ_TIMEOUT_S))
+
+
+def _replay(env: Environment, paths: list[Path]) -> list[PublishedRevision]:
+    done = driftgauge("replay", "--json", "--config", env.config, *paths, timeout_s=REPLAY_TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    return [PublishedRevision("", orjson.loads(line)) for line in done.stdout.splitlines()]

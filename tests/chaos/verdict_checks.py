@@ -1,0 +1,88 @@
+"""Recomputes each verdict and slow drift from the published history, without the service's code."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+from tests.chaos.checks import Check, field_at
+from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
+from tests.chaos.results import PublishedRevision
+
+YEAR_MS = 365.25 * 86_400_000
+# Half of the default smallest drift.
+MIN_EXCESS = 0.005
+MIN_SHIFT = 0.025
+
+
+def level_of(streams: Iterable[str]) -> float:
+    """Return the level for one false page a year over the windows of all streams and sizes."""
+    return 1 / sum(YEAR_MS / size_ms for stream in streams for size_ms in WINDOWS_MS[stream].values())
+
+
+History = tuple[tuple[bool, ...], float]
+"""Whether each of the two previous windows was significant and large, and the slow drift statistic."""
+
+EMPTY: History = ((), 0.0)
+
+
+@dataclass
+class _Series:
+    """The history of one stream and window size."""
+
+    end_ms: int = 0
+    history: History = EMPTY
+    judged_with: dict[WindowKey, History] = field(default_factory=dict)
+
+    def history_before(self, result: PublishedRevision) -> History:
+        """Return a window's history; a window without a result or score counts as not significant."""
+        recent, slow = self.history
+        start_ms = result.key[2]
+        missing = min((start_ms - self.end_ms) // (result.end_ms - start_ms), 2)
+        return (*recent, *[False] * missing)[-2:], slow
+
+
+def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
+    """Check that every verdict follows from the windows complete before it, whichever replica closed them."""
+    check = Check("verdicts follow from the previous windows")
+    series: defaultdict[tuple[str, str], _Series] = defaultdict(_Series)
+    for result in sorted(results, key=lambda result: (result.written_ms, result.end_ms, result.revision)):
+        document = result.document
+        what = f"revision {result.revision} of {result.key}"
+        is_incomplete = bool(document["incomplete"]) or document["incomplete_reason"] is not None
+        if is_incomplete or document["p_value"] is None:
+            verdict = "incomplete" if is_incomplete else "insufficient"
+            actual = document["verdict"], document["slow_drift"]
+            check.compare(f"verdict and slow drift of {what}", actual, (verdict, None))
+            continue
+        of_stream = series[result.key[:2]]
+        is_first = result.key not in of_stream.judged_with and result.end_ms > of_stream.end_ms
+        history = of_stream.history_before(result) if is_first else EMPTY
+        recent, slow = of_stream.judged_with.setdefault(result.key, history)
+        is_significant = document["p_value"] < level and (
+            document["js_excess"] >= MIN_EXCESS or field_at(document, "mean_shift.excess") >= MIN_SHIFT
+        )
+        limit = field_at(document, "slow_drift.limit")
+        slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)
+        actual_slow = field_at(document, "slow_drift.statistic")
+        check.compare(f"slow drift of {what}", round(actual_slow, 9), round(slow, 9))
+        verdict = _verdict((*recent, is_significant), has_slow_drift=actual_slow >= limit)
+        # Whether there were enough events for `ok` is not checked here.
+        actual_verdict = "ok" if document["verdict"] == "insufficient" else document["verdict"]
+        check.compare(f"verdict of {what}", actual_verdict, verdict)
+        if is_first:
+            of_stream.end_ms = result.end_ms
+            of_stream.history = (*recent, is_significant)[-2:], slow
+    return check
+
+
+def _evidence(p_value: float) -> float:
+    """Return the normal quantile of 1 - p, clipped to 4 either side."""
+    far = NormalDist().cdf(-4)
+    return -NormalDist().inv_cdf(min(max(p_value, far), 1 - far))
+
+
+def _verdict(significant: tuple[bool, ...], *, has_slow_drift: bool) -> str:
+    if sum(significant) > 1:
+        return "drift"
+    return "warning" if significant[-1] or has_slow_drift else "ok"

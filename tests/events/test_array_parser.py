@@ -1,0 +1,124 @@
+"""The parser of texts with one long array: what is read by it, the contract accepts with the same bits."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from driftgauge.events.array_parser import ArrayParser
+from driftgauge.events.contract import read_json
+from driftgauge.events.native import read_exact, read_fast
+from driftgauge.events.rejection import EventError
+from tests.events.test_native import NUMBERS, STREAMS, VALUES, near_events
+from tests.examples import examples
+
+PARSER = ArrayParser(["embedding"])
+
+
+def read(raw):
+    """Return the event with its vector as float32 bytes, None where the fast path is not sure."""
+    document = PARSER.parse(raw)
+    row = None if document is None else read_fast(document, raw, STREAMS)
+    return row and normalize(row)
+
+
+def normalize(row):
+    contract, number, time_ms, vector, event_id, segments = row
+    return contract, time_ms, number.to_float32(bytes(vector)).tobytes(), event_id, segments
+
+
+@settings(max_examples=examples(3_000))
+@given(near_events())
+def test_exact_path_accepts_events_with_equal_bits(raw):
+    row = read(raw)
+    if row is not None:
+        assert row == normalize(read_exact(read_json(raw), STREAMS))
+
+
+@settings(max_examples=examples(1_000))
+@given(st.lists(NUMBERS | st.sampled_from(["true", "[1]", "null"]), min_size=4, max_size=5), VALUES)
+def test_any_array_is_read_as_by_exact_path_or_not_at_all(items, extra):
+    raw = f'{{"stream":"images","timestamp":1,"embedding":[{",".join(items)}],"a":{extra}}}'.encode()
+    row = read(raw)
+    try:
+        exact = normalize(read_exact(read_json(raw), STREAMS))
+    except EventError:
+        assert row is None
+    else:
+        assert row in (None, exact)
+
+
+@settings(max_examples=examples(300))
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
+def test_usual_event_is_accepted_with_all_options(numbers):
+    fields = {"event_id": "e", "segments": {"country": "de"}, "model_version": "2025-10"}
+    raw = json.dumps({"stream": "images", "timestamp": 1, "embedding": numbers, **fields}).encode()
+    row = read(raw)
+    assert row is not None
+    assert row[1:] == (1, np.array(numbers, "<f4").tobytes(), "e", {"country": "de"})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"embedding":[1,2,3]}',
+        b'{"stream":"images","timestamp":1,"embedding":[[1,2],[3,4]]}',
+        b'\xef\xbb\xbf{"stream":"images","timestamp":1,"embedding":[1,2,3,4]}',
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"note":"\\ud800"}',
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3,1e400]}',
+        b'{"stream":{"a":1},"timestamp":1,"embedding":[1,2,3,4]}',
+        b'{"stream":"images","timestamp":1,"embedding":"AAAA"}',
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3]}',
+        b'{"stream":"images","timestamp":1,"a":{"embedding":[1,2,3,4]}}',
+        b'{"stream":"images","timestamp":1,"a\\"embedding":[1,2,3,4]}',
+        b'{"stream":"images","timestamp":1,"a"embedding":[1,2,3,4]}',
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4]',
+        b'[{"stream":"images","timestamp":1,"embedding":[1,2,3,4]}]',
+    ],
+)
+def test_text_of_which_only_a_full_parse_can_tell_is_left_to_it(raw):
+    assert read(raw) is None
+
+
+LISTS = st.lists(st.integers(-9, 9) | st.floats(-9, 9), max_size=3)
+NOISE = st.recursive(
+    st.none() | st.text(alphabet='ab"[]:\\é', max_size=4) | LISTS,
+    lambda inner: st.dictionaries(st.sampled_from(["a", "b", 'a"b']), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@st.composite
+def objects(draw, needed, noise):
+    """Draw an object with a needed member and other ones, in any order."""
+    members = {**draw(st.dictionaries(st.sampled_from(["x", "b", 'x"b', "ab"]), noise, max_size=3)), **needed}
+    return {name: members[name] for name in draw(st.permutations(sorted(members)))}
+
+
+@settings(max_examples=examples(1_000))
+@given(st.data(), LISTS, st.booleans())
+def test_any_value_parses_to_the_same_or_is_left_to_full_parse(data, numbers, ascii_only):
+    """The names of the path stand in strings, in nested objects, and in longer names."""
+    value = data.draw(objects({"a": data.draw(objects({"b": numbers}, NOISE))}, NOISE))
+    document = ArrayParser(["a", "b"]).parse(json.dumps(value, ensure_ascii=ascii_only).encode())
+    event("left" if document is None else "parsed")
+    if document is not None:
+        assert np.frombuffer(document["a"]["b"]).tolist() == numbers
+        assert {**document, "a": {**document["a"], "b": numbers}} == value
+
+
+def test_array_at_nested_path_is_cut():
+    document = ArrayParser(["a", "b"]).parse(b'{"b": [7], "a": {"c": [1], "b" : [1, 2.5, -3]}}')
+    assert document is None, "the first array of that name is another"
+    document = ArrayParser(["a", "b"]).parse(b'{"a": {"c": [1], "b" : [1, 2.5, -3]}, "b": [7]}')
+    assert np.frombuffer(document["a"]["b"]).tolist() == [1, 2.5, -3]
+    assert document["b"] == [7]
+
+
+def test_parser_goes_on_after_refusal():
+    sound = b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4]}'
+    assert read(b'{"stream":"images","timestamp":1,"embedding":[1,2,3,true]}') is None
+    assert read(sound) is not None
+    assert read(sound) is not None
