@@ -14,7 +14,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import read_native
 from driftgauge.events.records import Records
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
 from driftgauge.events.rows import BaselineContract, Reader, Schedule
 from driftgauge.events.vectors import F32, VectorFormat
 
@@ -215,9 +215,8 @@ def _refuse_whole_records(
     batches: list[EventBatch], rejections: list[Rejection]
 ) -> tuple[list[EventBatch], list[Rejection]]:
     """Drop the events of refused records, and keep the first rejection of each record."""
-    order = list(Reason)
     first: dict[int, Rejection] = {}
-    for rejection in sorted(rejections, key=lambda rejection: order.index(rejection.reason)):
+    for rejection in sorted(rejections, key=lambda rejection: precedence(rejection.reason)):
         first.setdefault(rejection.row, rejection)
     refused = np.array(list(first))
     return [batch.filter(~np.isin(batch.row, refused)) for batch in batches], list(first.values())
