@@ -5,10 +5,10 @@ So both accept and refuse the same, with the same bits and for the same reasons.
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from driftgauge.config.inputs import InputSettings
+from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.mapped_fields import TextField, VectorField, require
@@ -203,19 +203,38 @@ class MappedReader:
             EventError: A vector is missing, or neither a list nor bytes nor text.
         """
         found: list[MappedVector] = []
+        for _, vectors in self.each_vector(record, value, streams, event_id):
+            if isinstance(vectors, EventError):
+                raise vectors
+            found += vectors
+        return found
+
+    def each_vector(
+        self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
+    ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
+        """Yield each vector of the mapping with the vectors that it finds in a record, or their fault."""
+        number = 0
         for source, stream in zip(self._vectors, streams, strict=True):
             try:
                 embedding = source.embedding(record, value)
                 vectors, are_many = source.split(embedding, value)
             except EventError as error:
                 error.stream = stream
-                raise
+                yield source.settings, error
+                continue
             # The record's text does not show what a list holds that comes from a text within it.
             text = record.value() if self._is_json and type(embedding) is list else None
-            for vector in vectors:
-                own_id = f"{event_id}#{len(found)}" if are_many or len(streams) > 1 else event_id
-                found.append(MappedVector(stream, own_id, vector, source.number, text))
-        return found
+            ids = [event_id]
+            if are_many or len(streams) > 1:
+                ids = [f"{event_id}#{number + place}" for place in range(len(vectors))]
+            number += len(vectors)
+            yield (
+                source.settings,
+                [
+                    MappedVector(stream, own_id, vector, source.number, text)
+                    for own_id, vector in zip(ids, vectors, strict=True)
+                ],
+            )
 
 
 def _read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str, Schedule]) -> Row:

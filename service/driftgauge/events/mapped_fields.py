@@ -42,11 +42,12 @@ class VectorField:
     """One of the vectors of a record, and its stream.
 
     Attributes:
+        settings: The settings.
         number: The format of numbers in bytes.
     """
 
     def __init__(self, settings: VectorSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._stream = TextField("stream", settings.stream)
         self._get = compile_source(settings.embedding)
         embedding = settings.embedding
@@ -63,7 +64,7 @@ class VectorField:
         Raises:
             EventError: The name is missing or no text.
         """
-        return require(self._stream(record, value), "stream", self._settings.stream)
+        return require(self._stream(record, value), "stream", self.settings.stream)
 
     def embedding(self, record: RawRecord, value: object) -> object:
         """Return the vector, or the vectors, as the record has them.
@@ -71,7 +72,7 @@ class VectorField:
         Raises:
             EventError: There is none.
         """
-        return require(self._get(record, value), "embedding", self._settings.embedding)
+        return require(self._get(record, value), "embedding", self.settings.embedding)
 
     def split(self, embedding: object, value: object) -> tuple[Sequence[list[object] | bytes], bool]:
         """Return the vectors, and whether there may be several; see `split_vectors`.
@@ -81,7 +82,7 @@ class VectorField:
         """
         shape = None
         if self._shape is not None and (shape := self._shape(value)) is None:
-            where = self._settings.embedding.shape
+            where = self.settings.embedding.shape
             raise EventError(Reason.INVALID, f"embedding: its shape is missing ({where})")
         return split_vectors(embedding, self.number, shape)
 
