@@ -149,3 +149,9 @@ def test_inputs_name_topics_that_are_read(problems):
 def test_constant_stream_must_be_configured(problems):
     message = problems(with_inputs(orders={**VALID, "stream": {"constant": "imagse"}}))
     assert "inputs.orders: no such streams: imagse; add them to streams" in message
+
+
+def test_environment_sets_inputs_as_json(load):
+    text = f"{MINIMAL}topics: {{events: [embeddings, orders]}}\n"
+    settings = load(text, DRIFTGAUGE_INPUTS='{"orders": {"stream": "s", "embedding": "v"}}')
+    assert settings.inputs["orders"].vectors[0].stream.path == "s"
