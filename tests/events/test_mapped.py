@@ -2,11 +2,14 @@
 
 import base64
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from driftgauge.events import decoder as decoder_module
+from driftgauge.events import mapped as mapped_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, refuse, value
@@ -204,3 +207,57 @@ def test_bool_is_no_number_wherever_the_list_stands(path, hide, odd):
     rejection = refuse({**IMAGES, "embedding": path}, StoredRecord(raw, "", 0, 0, None, headers, TIME_MS))
     assert rejection.reason is Reason.INVALID
     assert "embedding.0" in rejection.detail
+
+
+def test_last_of_duplicate_keys_wins():
+    ((*_, vector, _),) = accept({**IMAGES, "embedding": "v"}, b'{"v": [1], "v": [1, 2, 3, 4]}')
+    assert vector == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("vector", "reason"),
+    [
+        ([1, 2, 3, 4], None),
+        ([1], Reason.WRONG_DIMENSION),
+        ([], Reason.INVALID),
+        ([1e39, 0, 0, 0], Reason.NON_FINITE),
+    ],
+)
+def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, vector, reason):
+    """Otherwise a record of a megabyte takes minutes, and the consumer loses its membership."""
+    calls = Counter()
+
+    def count(module, name):
+        original = getattr(module, name)
+
+        def counted(*arguments):
+            calls[name] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    for module, name in (
+        (mapped_module, "may_hold_bool"),
+        (mapped_module, "read_exact"),
+        (decoder_module, "_fault"),
+    ):
+        count(module, name)
+    decoded = decode({**IMAGES, "embedding": "v"}, value(v=[vector] * 500))
+    assert [rejection.reason for rejection in decoded.rejections] == ([] if reason is None else [reason])
+    assert sum(map(len, decoded.batches)) == (500 if reason is None else 0)
+    judged = {None: None, Reason.NON_FINITE: "_fault"}.get(reason, "read_exact")
+    # A number beyond float32 cannot be packed, so the exact path reads each such vector.
+    expected = {"read_exact": 500} if reason is Reason.NON_FINITE else {}
+    assert calls == {"may_hold_bool": 1, **expected, **({judged: 1} if judged else {})}
+
+
+@pytest.mark.parametrize(("length", "is_accepted"), [(253, True), (254, False)])
+def test_ids_of_all_vectors_must_be_short(length, is_accepted):
+    """An id with a number of two digits is longer than those before."""
+    for dimension, reason in ((4, None), (3, Reason.WRONG_DIMENSION)):
+        raw = value(id="e" * length, v=[[1] * dimension] * 11)
+        decoded = decode({**IMAGES, "embedding": "v", "event_id": "id"}, raw)
+        expected = reason if is_accepted else Reason.INVALID
+        assert [rejection.reason for rejection in decoded.rejections] == (
+            [] if expected is None else [expected]
+        )

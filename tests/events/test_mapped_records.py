@@ -196,7 +196,7 @@ def test_valid_record_is_accepted(encoding):
 
 
 @pytest.mark.parametrize("encoding", sorted(VALID_RECORDS))
-@settings(max_examples=examples(1_500))
+@settings(max_examples=examples(500))
 @given(data=st.data())
 def test_any_record_is_accepted_filtered_or_rejected_as_a_whole(encoding, data):
     mapping, valid, _ = VALID_RECORDS[encoding]

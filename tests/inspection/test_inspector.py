@@ -207,7 +207,7 @@ def test_record_whose_schema_is_missing_is_pending(fitted, monkeypatch):
 
 
 @pytest.mark.parametrize("encoding", [*sorted(VALID_RECORDS), None])
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(150))
 @given(data=st.data())
 def test_any_record_is_described_once(tmp_path_factory, encoding, data):
     folder = tmp_path_factory.mktemp("config")

@@ -181,9 +181,15 @@ class Decoder:
         if contract.metric is DistanceMetric.COSINE:
             sound &= vectors.any(axis=1)
         if not sound.all():
+            refused_row = -1
             for i in np.flatnonzero(~sound).tolist():
+                # Of a record's many events the first that is not finite is enough: no reason comes before.
+                if columns.row[i] == refused_row:
+                    continue
                 reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
                 rejections.append(Rejection(columns.row[i], reason, detail, contract.stream))
+                if reason is Reason.NON_FINITE:
+                    refused_row = columns.row[i]
         batch = EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,

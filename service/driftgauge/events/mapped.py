@@ -53,14 +53,14 @@ class MappedVector(NamedTuple):
         event_id: The event id.
         items: The numbers, as a list of any values or as bytes.
         number: The format of numbers in bytes.
-        text: The JSON text that holds the list; None where it stands in no such text.
+        may_hold_bool: The list may hold a bool, which struct takes for a number.
     """
 
     stream: str
     event_id: str
     items: list[object] | bytes
     number: VectorFormat
-    text: bytes | None
+    may_hold_bool: bool
 
 
 class MappedReader:
@@ -108,6 +108,9 @@ class MappedReader:
             error.stream = error.stream or stream
             raise
         for vector in vectors:
+            if fault is not None and vector.stream == fault.stream and _is_well_formed(vector):
+                # Its stream has failed for a reason that comes no later than any of this vector's.
+                continue
             try:
                 rows.append(_read_row(vector, fields, schedules))
             except EventError as error:
@@ -222,8 +225,10 @@ class MappedReader:
                 error.stream = stream
                 yield source.settings, error
                 continue
-            # The record's text does not show what a list holds that comes from a text within it.
-            text = record.value() if self._is_json and type(embedding) is list else None
+            # The record's text does not show what a list holds that comes from a text within it. The text is
+            # searched once, not for each of its vectors.
+            is_shown = self._is_json and type(embedding) is list
+            may_be_bool = not is_shown or may_hold_bool(record.value() or b"")
             ids = [event_id]
             if are_many or len(streams) > 1:
                 ids = [f"{event_id}#{number + place}" for place in range(len(vectors))]
@@ -231,10 +236,20 @@ class MappedReader:
             yield (
                 source.settings,
                 [
-                    MappedVector(stream, own_id, vector, source.number, text)
+                    MappedVector(stream, own_id, vector, source.number, may_be_bool)
                     for own_id, vector in zip(ids, vectors, strict=True)
                 ],
             )
+
+
+def _is_well_formed(vector: MappedVector) -> bool:
+    """Return whether a vector is certainly not invalid, if another one of its record is not."""
+    if len(vector.event_id) > MAX_TEXT:
+        return False
+    items = vector.items
+    if isinstance(items, bytes):
+        return len(items) > 0 and len(items) % vector.number.size == 0
+    return len(items) > 0 and _NUMBERS.issuperset(map(type, items))
 
 
 def _read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str, Schedule]) -> Row:
@@ -243,7 +258,7 @@ def _read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str
     Raises:
         EventError: As `read_exact`.
     """
-    stream, event_id, items, number, text = vector
+    stream, event_id, items, number, may_be_bool = vector
     schedule = schedules.get(stream)
     if schedule is not None:
         expected = in_force(schedule, fields.time_ms)
@@ -256,8 +271,7 @@ def _read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str
                     packed = expected.pack(*items)
                 except (struct.error, OverflowError):
                     packed = b""
-                may_hold_others = text is None or may_hold_bool(text)
-                if packed and not (may_hold_others and not _NUMBERS.issuperset(map(type, items))):
+                if packed and not (may_be_bool and not _NUMBERS.issuperset(map(type, items))):
                     return expected, F32, fields.time_ms, packed, event_id, fields.segments
     if isinstance(items, bytes):
         if len(items) % number.size:

@@ -127,7 +127,7 @@ def _round_down(value: float, unit: str) -> int:
     """
     value_us = value * _US[unit]
     if not 0 <= value_us < inf:
-        message = f"{value} {unit} is no time"
+        message = "no number from 0 on that is finite"
         raise ValueError(message)
     return round(value_us) // _MS_US
 

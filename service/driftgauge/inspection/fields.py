@@ -138,7 +138,7 @@ def find_native_fields(record: RawRecord) -> FoundFields:
         found.add_fault("vector", error.detail, name)
         return found
     event_id = _to_text(document.get("event_id")) or "none"
-    event = MappedVector(str(document.get("stream")), event_id, items, F32, None)
+    event = MappedVector(str(document.get("stream")), event_id, items, F32, may_hold_bool=True)
     found.add_event(event, "stream", "event_id", name)
     return found
 
