@@ -38,9 +38,11 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
         InputError: The file cannot be read, or a line is no record.
     """
     if path.name.endswith(_RECORDS):
+        # The file is read to its end, and closed, before a line may be refused.
+        lines = list(read_lines(path))
         return [
             _parse_record(line, f"{path}, line {number}", topic, now_ms, place)
-            for place, (number, line) in enumerate(read_lines(path))
+            for place, (number, line) in enumerate(lines)
         ]
     if path.name.endswith(_VALUES):
         values = [line for _, line in read_lines(path)]
