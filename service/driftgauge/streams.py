@@ -15,7 +15,14 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
 
-__all__ = ["ConfiguredStream", "build_decoder", "load_streams", "to_reference"]
+__all__ = [
+    "ConfiguredStream",
+    "build_contracts",
+    "build_decoder",
+    "load_available_streams",
+    "load_streams",
+    "to_reference",
+]
 
 # Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the expansions
 # behind the noise floor are inaccurate (Biometrics 10(4), 1954).
@@ -43,8 +50,19 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
     Raises:
         ConfigError: Lists every baseline that cannot be used.
     """
+    streams, problems = load_available_streams(settings)
+    if problems:
+        message = "baselines cannot be used:"
+        raise ConfigError(
+            message, [f"streams.{name}: {problem}" for name, listed in problems.items() for problem in listed]
+        )
+    return streams
+
+
+def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], dict[str, list[str]]]:
+    """Return the streams whose baselines can all be used, and the problems of the others by name."""
     streams = []
-    problems: list[str] = []
+    problems: dict[str, list[str]] = {}
     sizes_ms = [size_ms for stream in settings.streams for size_ms in stream.windows]
     level = window_level(settings.alarms.false_pages_per_year, sizes_ms)
     for stream in settings.streams:
@@ -53,13 +71,10 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
             try:
                 baselines.append(_load(listed, stream))
             except BaselineError as error:
-                problems.append(f"streams.{stream.name}: {error}")
+                problems.setdefault(stream.name, []).append(str(error))
         if len(baselines) == len(stream.baselines):
             streams.append(ConfiguredStream(_to_spec(stream, baselines, level), tuple(baselines), stream))
-    if problems:
-        message = "baselines cannot be used:"
-        raise ConfigError(message, problems)
-    return streams
+    return streams, problems
 
 
 def build_decoder(
@@ -72,22 +87,23 @@ def build_decoder(
         lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
         inputs: The settings of topics whose records are not in the service's own contract.
     """
-    return Decoder(
-        (
-            BaselineContract(
-                stream=stream.spec.name,
-                baseline=scheduled.reference.key,
-                dimension=baseline.centroids.dimension,
-                model_version=baseline.metadata.model_version,
-                metric=baseline.centroids.metric,
-                from_ms=scheduled.from_ms or 0,
-            )
-            for stream in streams
-            for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
-        ),
-        lead_ms=lead_ms,
-        readers=build_readers(inputs),
-    )
+    return Decoder(build_contracts(streams), lead_ms=lead_ms, readers=build_readers(inputs))
+
+
+def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContract]:
+    """Return the requirements of each baseline of each stream."""
+    return [
+        BaselineContract(
+            stream=stream.spec.name,
+            baseline=scheduled.reference.key,
+            dimension=baseline.centroids.dimension,
+            model_version=baseline.metadata.model_version,
+            metric=baseline.centroids.metric,
+            from_ms=scheduled.from_ms or 0,
+        )
+        for stream in streams
+        for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
+    ]
 
 
 def to_reference(baseline: Baseline) -> Reference:

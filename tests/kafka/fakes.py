@@ -63,3 +63,29 @@ class RecordingTransaction:
             return False
         self.sent.append(ProducedRecord(topic, partition, key, value, list(headers or [])))
         return True
+
+
+class AssignmentLog:
+    """A consumer that logs its incremental assignments.
+
+    Attributes:
+        log: The calls: "assign" with topic, index, offset and leader epoch of each partition; "unassign" with
+            topic and index.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, list[tuple[str | int, ...]]]] = []
+
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.log.append(
+            ("assign", [(each.topic, each.partition, each.offset, each.leader_epoch) for each in partitions])
+        )
+
+    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.log.append(("unassign", [(each.topic, each.partition) for each in partitions]))
+
+    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        return -1001, -1001
+
+    def seek(self, partition: TopicPartition) -> None:
+        pass

@@ -17,11 +17,12 @@ member = partial(client.consumer, group="g")
 CLIENTS = (
     member,
     client.changelog_consumer,
+    client.groupless_consumer,
     client.producer,
     transactional_producer,
     client.admin,
 )
-CONSUMERS = (member, client.changelog_consumer)
+CONSUMERS = (member, client.changelog_consumer, client.groupless_consumer)
 # Properties of one kind of client only that operators are likely to set.
 ONE_SIDED = {
     "acks": "all",

@@ -29,18 +29,30 @@ def kafka() -> Sequence[Panel]:
         draw(
             "Partitions and shards",
             "For each topic the number of assigned partitions (driftgauge_consumer_assigned_partitions), of"
-            " stopped ones among them (driftgauge_consumer_stopped_partitions), and of partitions that a"
-            " replica could not write to (driftgauge_unwritable_partitions).",
+            " stopped ones among them (driftgauge_consumer_stopped_partitions), of those that wait for a"
+            " schema (driftgauge_schema_waiting_partitions), and of partitions that a replica could not write"
+            " to (driftgauge_unwritable_partitions).",
             {
                 f"{{{{topic}}}}: {name}": f"{over} by (topic) (driftgauge_{metric}_partitions{{{OF_SOURCE}}})"
                 for name, over, metric in (
                     ("assigned", "sum", "consumer_assigned"),
                     ("stopped", "sum", "consumer_stopped"),
+                    ("waiting for a schema", "sum", "schema_waiting"),
                     ("unwritable", "max", "unwritable"),
                 )
             },
             unit="none",
             steps=True,
+        ),
+        draw(
+            "Records read",
+            "driftgauge_records_total per second, at the time of the commit. A filtered record does not meet"
+            " the conditions of its topic's mapping; a rejected one is a dead letter.",
+            {
+                "{{topic}}: {{outcome}}": "sum by (topic, outcome) "
+                f"(rate(driftgauge_records_total{{{OF_INSTANCE}}}[$__rate_interval]))"
+            },
+            unit="ops",
         ),
         draw(
             "Stalled stable offsets",

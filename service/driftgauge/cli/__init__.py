@@ -5,6 +5,7 @@ import sys
 import click
 
 from driftgauge.cli.baseline import baseline_group
+from driftgauge.cli.events import events_group
 from driftgauge.cli.kafka import kafka_group
 from driftgauge.cli.plan import plan_command
 from driftgauge.cli.publish import publish_command
@@ -33,6 +34,7 @@ def cli() -> None:
 for command in (
     serve_command,
     config_group,
+    events_group,
     baseline_group,
     replay_command,
     backtest_command,

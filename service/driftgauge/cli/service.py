@@ -7,6 +7,7 @@ import click
 import orjson
 
 from driftgauge.app import check, serve
+from driftgauge.cli.inspection import inspect
 from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.schedule import describe_schedule
 from driftgauge.clock import SYSTEM_CLOCK
@@ -41,9 +42,30 @@ def config_group() -> None:
 
 @config_group.command("check")
 @config_option
-def _check(config_path: Path) -> None:
-    """Check the configuration and all its baselines; print the settings in force, with secrets masked."""
+@click.option(
+    "--sample",
+    type=FILE,
+    help="Instead of the settings, show what the service makes of the records in this file: "
+    "*.records.jsonl holds records as `kcat -J` prints them, other *.jsonl values, any other file one value.",
+)
+@click.option("--topic", help="The topic of the sample.  [default: the only events topic]")
+@click.pass_context
+def _check(ctx: click.Context, config_path: Path, sample: Path | None, topic: str | None) -> None:
+    """Check the configuration and all its baselines; print the settings in force, with secrets masked.
+
+    With --sample, show field by field what becomes of some records. No baseline is needed: without one,
+    dimension and model version are not checked. Exits with 1 if a record is refused.
+    """
     settings = read_settings(config_path)
+    if sample is not None:
+        from driftgauge.inspection.samples import read_sample
+
+        now_ms = SYSTEM_CLOCK.wall_ms()
+        is_sound = inspect(settings, topic, lambda named: read_sample(sample, named, now_ms))
+        ctx.exit(0 if is_sound else 1)
+    if topic is not None:
+        message = "--topic names the topic of a sample; add --sample, or leave it out"
+        raise ConfigError(message)
     streams = check(settings)
     click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
     now_ms = SYSTEM_CLOCK.wall_ms()

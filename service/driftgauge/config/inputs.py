@@ -2,12 +2,25 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from driftgauge.config.fields import NOT_EMPTY, Section
 from driftgauge.config.paths import check_path
 
 __all__ = ["Condition", "InputSettings", "Source", "TimeSource", "VectorSettings", "VectorSource"]
+
+# As in an event; a record with more, or longer, would always be refused.
+_MAX_SEGMENTS = 16
+_MAX_TEXT = 256
+# Float32 represents the scale, and its products with all int8 numbers.
+_MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
 
 class Source(Section):
@@ -45,6 +58,14 @@ class Source(Section):
             raise ValueError(message)
         return self
 
+    @model_serializer(mode="wrap")
+    def _leave_out_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The class's serializer covers subclasses, whose aliases the handler applies.
+        fields = {info.serialization_alias or name: name for name, info in type(self).model_fields.items()}
+        return {
+            name: value for name, value in serialize(self).items() if fields[name] in self.model_fields_set
+        }
+
 
 class TimeSource(Source):
     """Where the event time stands.
@@ -54,6 +75,13 @@ class TimeSource(Source):
     """
 
     unit: Literal["s", "ms", "us", "ns"] = "ms"
+
+    @model_validator(mode="after")
+    def _check_unit(self) -> Self:
+        if self.record == "timestamp" and self.unit != "ms":
+            message = "the record's timestamp is in ms; leave unit out"
+            raise ValueError(message)
+        return self
 
 
 class VectorSource(Source):
@@ -69,7 +97,7 @@ class VectorSource(Source):
     """
 
     dtype: Literal["f32", "f16", "bf16", "f64", "int8"] = "f32"
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    scale: Annotated[float, Field(ge=_MIN_SCALE, le=_MAX_SCALE)] = 1.0
     zero_point: Annotated[int, Field(ge=-128, le=127)] = 0
     shape: str | None = None
 
@@ -124,7 +152,9 @@ class InputSettings(Section):
     timestamp: TimeSource = TimeSource(record="timestamp")
     event_id: Source | None = None
     model_version: Source | None = None
-    segments: dict[str, Source] = Field(default_factory=dict)
+    segments: Annotated[
+        dict[Annotated[str, Field(max_length=_MAX_TEXT)], Source], Field(max_length=_MAX_SEGMENTS)
+    ] = Field(default_factory=dict)
     vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
 
     @model_validator(mode="before")
@@ -138,3 +168,17 @@ class InputSettings(Section):
         fields = {name: value for name, value in settings.items() if name not in {"stream", "embedding"}}
         short = {name: settings[name] for name in ("stream", "embedding") if name in settings}
         return {**fields, "vectors": [short]}
+
+    @model_validator(mode="after")
+    def _check_bytes(self) -> Self:
+        if self.encoding != "bytes":
+            return self
+        optional = (self.event_id, self.model_version)
+        sources = [*self.where, self.timestamp, *self.segments.values(), *filter(None, optional)]
+        sources += [source for vector in self.vectors for source in (vector.stream, vector.embedding)]
+        paths = [source.path for source in sources if source.path is not None]
+        paths += [each.embedding.shape for each in self.vectors if each.embedding.shape is not None]
+        if paths:
+            message = f"encoding bytes has no paths ({', '.join(paths)}); use record: value or headers"
+            raise ValueError(message)
+        return self

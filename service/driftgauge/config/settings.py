@@ -125,6 +125,12 @@ class Settings(BaseSettings, Section):
         if unknown:
             message = f"inputs name topics that are not read: {', '.join(unknown)}; add them to topics.events"
             raise ValueError(message)
+        watched = {stream.name for stream in self.streams}
+        for topic, settings in self.inputs.items():
+            constants = {vector.stream.constant for vector in settings.vectors} - {None}
+            if missing := sorted(map(str, constants - watched)):
+                message = f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams"
+                raise ValueError(message)
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import NativeReader
 from driftgauge.events.records import Records
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
 from driftgauge.events.rows import BaselineContract, Reader, Row, Schedule
 from driftgauge.events.vectors import F32, are_finite, to_matrix
 
@@ -172,9 +172,15 @@ class Decoder:
         if contract.metric is DistanceMetric.COSINE:
             valid &= vectors.any(axis=1)
         if not valid.all():
+            refused_row = -1
             for i in np.flatnonzero(~valid).tolist():
+                # Of a record's many events the first that is not finite is enough: no reason comes before.
+                if collected.rows[i] == refused_row:
+                    continue
                 reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
                 rejections.append(Rejection(collected.rows[i], reason, detail, contract.stream))
+                if reason is Reason.NON_FINITE:
+                    refused_row = collected.rows[i]
         batch = EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
@@ -206,9 +212,8 @@ def _refuse_whole_records(
     batches: list[EventBatch], rejections: list[Rejection]
 ) -> tuple[list[EventBatch], list[Rejection]]:
     """Drop the events of refused records, and keep the first rejection of each record."""
-    order = list(Reason)
     first: dict[int, Rejection] = {}
-    for rejection in sorted(rejections, key=lambda rejection: order.index(rejection.reason)):
+    for rejection in sorted(rejections, key=lambda rejection: precedence(rejection.reason)):
         first.setdefault(rejection.row, rejection)
     refused = np.array(list(first))
     return [batch.filter(~np.isin(batch.row, refused)) for batch in batches], list(first.values())

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pybase64 import b64decode
+
 from driftgauge.events.array_parser import ArrayParser
 from driftgauge.events.contract import read_json
 from driftgauge.events.records import RawRecord
@@ -48,9 +50,9 @@ def deserialize_bytes(record: RawRecord) -> object:
 def deserialize_cloudevent(record: RawRecord) -> object:
     """Return a CloudEvent as a mapping of its attributes, and `data`.
 
-    In structured mode the value is the whole event in JSON. In binary mode attributes are headers with the
-    prefix ce_, and the value is the data (CloudEvents 1.0, Kafka protocol binding). Data of a JSON content
-    type is decoded; other data is bytes.
+    In structured mode the value is the whole event in JSON, with binary data in base64. In binary mode
+    attributes are headers with the prefix ce_, and the value is the data (CloudEvents 1.0, JSON format and
+    Kafka protocol binding). Data of a JSON content type is decoded; other data is bytes.
 
     Raises:
         EventError: The record is no CloudEvent, or its JSON is not strict.
@@ -60,16 +62,28 @@ def deserialize_cloudevent(record: RawRecord) -> object:
     raw = record.value() or b""
     if content_type.lower().startswith(_STRUCTURED):
         structured = read_json(raw)
-        if not isinstance(structured, dict):
-            raise EventError(Reason.INVALID, "event: a structured CloudEvent is no JSON object")
-        data = structured.get("data_base64", structured.get("data"))
-        return {**structured, "data": data}
+        if not isinstance(structured, dict) or "specversion" not in structured:
+            raise EventError(Reason.INVALID, "event: no JSON object with specversion, as structured mode has")
+        encoded = structured.get("data_base64")
+        return structured if encoded is None else {**structured, "data": _decode_data(encoded, structured)}
     attributes = {name[len(_PREFIX) :]: text for name, text in headers.items() if name.startswith(_PREFIX)}
     if "specversion" not in attributes:
         raise EventError(Reason.INVALID, "event: neither a structured CloudEvent nor one with ce_ headers")
     event: dict[str, Any] = {**attributes, "datacontenttype": content_type}
     event["data"] = read_json(raw) if _is_json(content_type) else raw
     return event
+
+
+def _decode_data(encoded: object, event: dict[str, Any]) -> object:
+    try:
+        data = b64decode(encoded, validate=True) if isinstance(encoded, str) else None
+    except ValueError:
+        data = None
+    if data is None:
+        raise EventError(Reason.INVALID, "data_base64: no base64")
+    content_type = event.get("datacontenttype")
+    # Binary data without a content type is not JSON (CloudEvents 1.0, JSON event format).
+    return read_json(data) if isinstance(content_type, str) and _is_json(content_type) else data
 
 
 def _is_json(content_type: str) -> bool:
@@ -87,8 +101,10 @@ def _text_headers(record: RawRecord) -> dict[str, str]:
         return {}
     texts = {}
     for name, value in headers:
+        if value is None:
+            continue
         try:
-            texts[name.lower()] = value if isinstance(value, str) else (value or b"").decode()
+            texts[name.lower()] = value if isinstance(value, str) else value.decode()
         except UnicodeDecodeError:
             continue
     return texts

@@ -5,31 +5,24 @@ So both accept and refuse the same, with the same bits and for the same reasons.
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from driftgauge.config.inputs import Condition, InputSettings, Source, VectorSettings
+from driftgauge.config.inputs import InputSettings, VectorSettings
+from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.contract import MAX_TEXT
+from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.native import may_hold_bool, read_exact
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.rejection import EventError, Reason, precedence
 from driftgauge.events.rows import Row, Schedule, has_valid_options, in_force
-from driftgauge.events.sources import (
-    Getter,
-    compile_path,
-    compile_source,
-    describe_source,
-    read_time,
-    to_text,
-)
-from driftgauge.events.vectors import F32, F64, VectorFormat, split_vectors
+from driftgauge.events.sources import compile_source, describe_source, read_time
+from driftgauge.events.vectors import F32, F64, VectorFormat
 
-__all__ = ["Deserializer", "MappedFields", "MappedReader"]
+__all__ = ["Deserializer", "MappedFields", "MappedReader", "MappedVector"]
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
-
-_Found = TypeVar("_Found")
 
 _NUMBERS = {int, float}
 # An id made of a long topic's name keeps its end, and has room for the number of a vector.
@@ -52,218 +45,250 @@ class MappedFields(NamedTuple):
     segments: dict[str, str] | None
 
 
+class MappedVector(NamedTuple):
+    """A vector of a record.
+
+    Attributes:
+        stream: The stream's name.
+        event_id: The event id.
+        items: The numbers, as a list of any values or as bytes.
+        number: The format of numbers in bytes.
+        may_hold_bool: The list may hold a bool, which struct takes for a number.
+    """
+
+    stream: str
+    event_id: str
+    items: list[object] | bytes | memoryview
+    number: VectorFormat
+    may_hold_bool: bool
+
+
 class MappedReader:
-    """Reads the events of a topic's records by its mapping; a `Reader`."""
+    """Reads the events of a topic's records by its mapping; a `Reader`.
+
+    Attributes:
+        settings: The mapping.
+    """
 
     def __init__(self, settings: InputSettings, deserialize: Deserializer) -> None:
-        self._settings = settings
+        self.settings = settings
+        self._is_json = settings.encoding == "json"
         self._deserialize = deserialize
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
-        conditions = [_Condition(condition) for condition in settings.where]
+        conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
         self._after = [each for each in conditions if each.needs_value]
         self._time = compile_source(settings.timestamp)
-        self._event_id = _Text("event_id", settings.event_id)
-        self._model_version = _Text("model_version", settings.model_version)
-        self._segments = {key: _Text(f"segments.{key}", source) for key, source in settings.segments.items()}
-        self._vectors = [_Vector(vector) for vector in settings.vectors]
+        self._event_id = TextField("event_id", settings.event_id)
+        self._model_version = TextField("model_version", settings.model_version)
+        self._segments = {
+            key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
+        }
+        self._vectors = [VectorField(vector) for vector in settings.vectors]
 
     def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...] | None:
         """Return the record's events, None if a condition filters the record out; see `Reader`."""
         value = self.decode(record)
-        if value is None:
+        if type(value) is Unmet:
             return None
-        stream: str | None = None
         rows: list[Row] = []
+        fault: EventError | None = None
+        stream: str | None = None
         try:
-            streams = [vector.stream(record, value) for vector in self._vectors]
+            streams = self.streams(record, value)
             stream = streams[0]
-            fields = self.fields(record, value)
-            for vector, stream in zip(self._vectors, streams, strict=True):
-                vectors, are_many = vector.split(record, value)
-                if are_many or len(streams) > 1:
-                    ids = [f"{fields.event_id}#{len(rows) + i}" for i in range(len(vectors))]
-                else:
-                    ids = [fields.event_id]
-                for each, event_id in zip(vectors, ids, strict=True):
-                    rows.append(_read_row(stream, fields, event_id, each, vector.number, record, schedules))
+            fields = MappedFields(
+                self.time_ms(record, value),
+                self.event_id(record, value),
+                self.model_version(record, value),
+                self.segments(record, value),
+            )
+            vectors = self.vectors(record, value, streams, fields.event_id)
         except EventError as error:
-            error.stream = stream
+            error.stream = error.stream or stream
             raise
+        for vector in vectors:
+            if fault is not None and vector.stream == fault.stream and _is_well_formed(vector):
+                # Its stream has failed for a reason that comes no later than any of this vector's.
+                continue
+            try:
+                rows.append(_read_row(vector, fields, schedules))
+            except EventError as error:
+                error.stream = vector.stream
+                # What is invalid was found before what does not fit the baseline, if by another vector.
+                if fault is None or precedence(error.reason) < precedence(fault.reason):
+                    fault = error
+                if error.reason is Reason.INVALID:
+                    break
+        if fault is not None:
+            raise fault
         return tuple(rows)
 
-    def decode(self, record: RawRecord) -> object | None:
-        """Return the decoded value of a record, None if a condition filters the record out.
+    def decode(self, record: RawRecord) -> object:
+        """Return the decoded value of a record, or the condition that filters the record out as `Unmet`.
 
         Raises:
             EventError: The value cannot be decoded.
             SchemaPending: The value cannot be decoded yet.
         """
         for condition in self._before:
-            if not condition.is_met(record, None):
-                return None
-        if record.value() is None:
-            # A tombstone has no field, so it meets no condition on one.
-            if self._after:
-                return None
+            if (unmet := condition.check(record, None)) is not None:
+                return unmet
+        is_tombstone = record.value() is None
+        value = None if is_tombstone else self._deserialize(record)
+        # Neither a tombstone nor null has a field, so they meet no condition on one.
+        for condition in self._after:
+            if (unmet := condition.check(record, value)) is not None:
+                return unmet
+        if is_tombstone:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
-        value = self._deserialize(record)
         if value is None:
             raise EventError(Reason.INVALID, "value: null")
-        for condition in self._after:
-            if not condition.is_met(record, value):
-                return None
         return value
 
-    def fields(self, record: RawRecord, value: object) -> MappedFields:
-        """Return the fields that the record's events share.
+    def streams(self, record: RawRecord, value: object) -> list[str]:
+        """Return the stream of each vector of the mapping.
 
         Raises:
-            EventError: A field is missing or has a wrong value.
+            EventError: A name is missing or no text.
         """
-        segments: dict[str, str] | None = None
-        if self._segments:
-            found = ((key, text(record, value)) for key, text in self._segments.items())
-            segments = {key: each for key, each in found if each is not None}
-        event_id = self._event_id(record, value)
-        if event_id is None:
-            event_id = f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
-        return MappedFields(
-            self._read_time(record, value), event_id, self._model_version(record, value), segments
-        )
+        return [vector.stream(record, value) for vector in self._vectors]
 
-    def _read_time(self, record: RawRecord, value: object) -> int:
-        source = self._settings.timestamp
-        found = _require(self._time(record, value), "timestamp", source)
+    def time_ms(self, record: RawRecord, value: object) -> int:
+        """Return the event time, milliseconds since the epoch.
+
+        Raises:
+            EventError: The time is missing or no time.
+        """
+        source = self.settings.timestamp
+        found = require(self._time(record, value), "timestamp", source)
         try:
             return read_time(source, found)
         except ValueError as error:
             raise EventError(Reason.INVALID, f"timestamp: {error} ({describe_source(source)})") from None
 
-
-class _Condition:
-    """A condition on a record."""
-
-    def __init__(self, condition: Condition) -> None:
-        self._get = compile_source(condition)
-        self._values = frozenset(map(to_text, condition.values))
-        self.needs_value = condition.path is not None or condition.record == "value"
-
-    def is_met(self, record: RawRecord, value: object) -> bool:
-        try:
-            return to_text(self._get(record, value)) in self._values
-        except ValueError:
-            return False
-
-
-class _Text:
-    """An optional field that is text."""
-
-    def __init__(self, name: str, source: Source | None) -> None:
-        self._name = name
-        self._source = source
-        self._get: Getter = (lambda record, value: None) if source is None else compile_source(source)
-
-    def __call__(self, record: RawRecord, value: object) -> str | None:
-        """Return the field, None if it is missing.
+    def event_id(self, record: RawRecord, value: object) -> str:
+        """Return the event id; topic-partition-offset where it is missing.
 
         Raises:
-            EventError: The field is no text.
+            EventError: The id is no text.
         """
-        found = self._get(record, value)
-        if found is None or type(found) is str:
-            return found
-        try:
-            return to_text(found)
-        except ValueError as error:
-            where = describe_source(self._source) if self._source is not None else ""
-            raise EventError(Reason.INVALID, f"{self._name}: {error} ({where})") from None
+        event_id = self._event_id(record, value)
+        if event_id is None:
+            return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
+        return event_id
 
-
-class _Vector:
-    """One of the vectors of a record, and its stream."""
-
-    def __init__(self, settings: VectorSettings) -> None:
-        self._settings = settings
-        self._stream = _Text("stream", settings.stream)
-        self._get = compile_source(settings.embedding)
-        embedding = settings.embedding
-        self._shape = None if embedding.shape is None else compile_path(embedding.shape)
-        self.number = (
-            F32
-            if embedding.dtype == "f32"
-            else VectorFormat(embedding.dtype, embedding.scale, embedding.zero_point)
-        )
-
-    def stream(self, record: RawRecord, value: object) -> str:
-        """Return the stream's name.
+    def model_version(self, record: RawRecord, value: object) -> str | None:
+        """Return the model's version; None where it is missing.
 
         Raises:
-            EventError: The name is missing or no text.
+            EventError: The version is no text.
         """
-        return _require(self._stream(record, value), "stream", self._settings.stream)
+        return self._model_version(record, value)
 
-    def split(
-        self, record: RawRecord, value: object
-    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
-        """Return the vectors, and whether there may be several; see `split_vectors`."""
-        embedding = self._settings.embedding
-        found = _require(self._get(record, value), "embedding", embedding)
-        shape = None
-        if self._shape is not None and (shape := self._shape(value)) is None:
-            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({embedding.shape})")
-        return split_vectors(found, self.number, shape)
+    def segments(self, record: RawRecord, value: object) -> dict[str, str] | None:
+        """Return the segments by key, without those that are missing; None if the mapping has none.
+
+        Raises:
+            EventError: The value of a segment is no text.
+        """
+        if not self._segments:
+            return None
+        found = ((key, text(record, value)) for key, text in self._segments.items())
+        return {key: each for key, each in found if each is not None}
+
+    def vectors(
+        self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
+    ) -> list[MappedVector]:
+        """Return the vectors of a record, each with its stream and event id.
+
+        Raises:
+            EventError: A vector is missing, or neither a list nor bytes nor text.
+        """
+        found: list[MappedVector] = []
+        for _, vectors in self.each_vector(record, value, streams, event_id):
+            if isinstance(vectors, EventError):
+                raise vectors
+            found += vectors
+        return found
+
+    def each_vector(
+        self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
+    ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
+        """Yield each vector of the mapping with the vectors that it finds in a record, or their fault."""
+        number = 0
+        for source, stream in zip(self._vectors, streams, strict=True):
+            try:
+                embedding = source.embedding(record, value)
+                vectors, are_many = source.split(embedding, value)
+            except EventError as error:
+                error.stream = stream
+                yield source.settings, error
+                continue
+            # The record's text does not show what a list holds that comes from a text within it. The text is
+            # searched once, not for each of its vectors.
+            is_shown = self._is_json and type(embedding) is list
+            may_be_bool = not is_shown or may_hold_bool(record.value() or b"")
+            ids = [event_id]
+            if are_many or len(streams) > 1:
+                ids = [f"{event_id}#{number + place}" for place in range(len(vectors))]
+            number += len(vectors)
+            yield (
+                source.settings,
+                [
+                    MappedVector(stream, own_id, vector, _format(vector, source.number), may_be_bool)
+                    for own_id, vector in zip(ids, vectors, strict=True)
+                ],
+            )
 
 
-def _read_row(
-    stream: str,
-    fields: MappedFields,
-    event_id: str,
-    vector: list[object] | bytes | memoryview,
-    number: VectorFormat,
-    record: RawRecord,
-    schedules: Mapping[str, Schedule],
-) -> Row:
-    """Return an event: by the fast path where it is certainly one, else by the contract itself."""
-    if isinstance(vector, memoryview):
-        number = F64
+def _format(items: list[object] | bytes | memoryview, number: VectorFormat) -> VectorFormat:
+    """Return the format of a vector's numbers: those that `ArrayParser` read are doubles."""
+    return F64 if isinstance(items, memoryview) else number
+
+
+def _is_well_formed(vector: MappedVector) -> bool:
+    """Return whether a vector is certainly not invalid, if another one of its record is not."""
+    if len(vector.event_id) > MAX_TEXT:
+        return False
+    items = vector.items
+    if not isinstance(items, list):
+        return len(items) > 0 and len(items) % vector.number.size == 0
+    return len(items) > 0 and _NUMBERS.issuperset(map(type, items))
+
+
+def _read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str, Schedule]) -> Row:
+    """Return an event: by the fast path where it is certainly one, else by the contract itself.
+
+    Raises:
+        EventError: As `read_exact`.
+    """
+    stream, event_id, items, number, may_be_bool = vector
     schedule = schedules.get(stream)
     if schedule is not None:
         expected = in_force(schedule, fields.time_ms)
         if has_valid_options(fields.model_version, event_id, fields.segments, expected):
-            if not isinstance(vector, list):
-                if len(vector) == expected.dimension * number.size:
-                    return expected, number, fields.time_ms, vector, event_id, fields.segments
-            elif len(vector) == expected.dimension:
+            if not isinstance(items, list):
+                if len(items) == expected.dimension * number.size:
+                    return expected, number, fields.time_ms, items, event_id, fields.segments
+            elif len(items) == expected.dimension:
                 try:
-                    packed = expected.pack(*vector)
+                    packed = expected.pack(*items)
                 except (struct.error, OverflowError):
                     packed = b""
-                raw = record.value() or b""
-                if packed and (not may_hold_bool(raw) or _NUMBERS.issuperset(map(type, vector))):
+                if packed and not (may_be_bool and not _NUMBERS.issuperset(map(type, items))):
                     return expected, F32, fields.time_ms, packed, event_id, fields.segments
-    if not isinstance(vector, list):
-        if len(vector) % number.size:
-            detail = f"embedding: {len(vector)} bytes are no whole number of {number.dtype}"
+    if not isinstance(items, list):
+        if len(items) % number.size:
+            detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"
             raise EventError(Reason.INVALID, detail)
-        vector = number.to_float32(vector).tolist()
+        items = number.to_float32(items).tolist()
     event = {
         "stream": stream,
         "timestamp": fields.time_ms,
-        "embedding": vector,
+        "embedding": items,
         "model_version": fields.model_version,
         "event_id": event_id,
         "segments": fields.segments,
     }
     return read_exact(event, schedules)
-
-
-def _require(value: _Found | None, field: str, source: Source) -> _Found:
-    """Return a field's value.
-
-    Raises:
-        EventError: The field is missing.
-    """
-    if value is None:
-        raise EventError(Reason.INVALID, f"{field}: missing ({describe_source(source)})")
-    return value

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EventError", "Reason", "Rejection", "SchemaPending"]
+__all__ = ["EventError", "Reason", "Rejection", "SchemaPending", "precedence"]
 
 
 class Reason(StrEnum):
@@ -35,6 +35,14 @@ class Reason(StrEnum):
 
     FUTURE = "future"
     """The event time is further ahead of the record's time or of the reader's clock than allowed."""
+
+
+_PRECEDENCE = {reason: place for place, reason in enumerate(Reason)}
+
+
+def precedence(reason: Reason) -> int:
+    """Return the place of a reason in the order of precedence."""
+    return _PRECEDENCE[reason]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Sources of an event's fields: where they stand in a record, compiled to functions."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 from typing import TypeAlias
 from uuid import UUID
 
@@ -17,9 +19,13 @@ Getter: TypeAlias = Callable[[RawRecord, object], object]
 """Returns the field of a record, given the record and its decoded value; None where the field is missing."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# How many of the unit a millisecond has; of seconds it is a thousandth.
-_PER_MS = {"us": 1_000, "ns": 1_000_000}
-_S_MS = 1_000
+# The nanoseconds of each unit.
+_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_MS_NS = 1_000_000
+# The microseconds of each unit; a double holds the seconds of our days to a quarter of a microsecond.
+_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_MS_US = 1_000
+_DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 
 
 def compile_source(source: Source) -> Getter:
@@ -43,7 +49,7 @@ def compile_source(source: Source) -> Getter:
 def compile_path(text: str) -> Callable[[object], object]:
     """Return the function that follows a path into a value, and returns None where the path ends early."""
     steps = parse_path(text)
-    names = [step for step in steps if isinstance(step, str)]
+    names = tuple(step for step in steps if isinstance(step, str))
     if len(names) == len(steps):
         # Mappings are what most values consist of, and this loop takes half the time of the other one.
         return partial(_follow_names, names)
@@ -86,8 +92,8 @@ def read_time(source: TimeSource, value: object) -> int:
 
     Args:
         source: Where the value came from, and the unit of a number.
-        value: A whole number, in seconds also one with a fraction; the same as text; an RFC 3339 date-time;
-            or a datetime, as Avro's logical types give. Digits below a millisecond are truncated.
+        value: A number, whole or with a fraction; the same as text; an RFC 3339 date-time; or a datetime, as
+            Avro's logical types give. Digits below a millisecond are truncated.
 
     Raises:
         ValueError: The value is none of these, or not within the years 1970 to 9999.
@@ -95,24 +101,35 @@ def read_time(source: TimeSource, value: object) -> int:
     if isinstance(value, bytes):
         value = to_text(value)
     if isinstance(value, str):
-        if not value.isascii() or not value.isdigit():
+        decimal = _DECIMAL.fullmatch(value)
+        if decimal is None:
             return read_timestamp(value)
-        value = int(value)
+        whole, fraction = decimal[1], decimal[2] or ""
+        unit_ns = _NS[source.unit]
+        value_ns = int(whole) * unit_ns + int(fraction.ljust(9, "0")) * unit_ns // _NS["s"]
+        return read_timestamp(value_ns // _MS_NS)
     if isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
         return read_timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
-    if source.record == "timestamp" or source.unit == "ms":
-        return read_timestamp(value)
-    if type(value) is float and source.unit == "s":
-        # A NaN or an infinity is refused by int().
-        try:
-            return read_timestamp(int(value * _S_MS))
-        except OverflowError as error:
-            raise ValueError(str(error)) from None
+    if type(value) is float:
+        return read_timestamp(_round_down(value, source.unit))
     if type(value) is not int:
-        message = f"no whole number, but {type(value).__name__}"
+        message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
         raise ValueError(message)
-    return read_timestamp(value * _S_MS if source.unit == "s" else value // _PER_MS[source.unit])
+    return read_timestamp(value if source.unit == "ms" else value * _NS[source.unit] // _MS_NS)
+
+
+def _round_down(value: float, unit: str) -> int:
+    """Return whole milliseconds; a decimal fraction such as .001 counts although no double is equal to it.
+
+    Raises:
+        ValueError: The value is negative or not finite.
+    """
+    value_us = value * _US[unit]
+    if not 0 <= value_us < inf:
+        message = "no number from 0 on that is finite"
+        raise ValueError(message)
+    return round(value_us) // _MS_US
 
 
 def _get_header(name: str, record: RawRecord, _: object) -> object:
@@ -130,9 +147,9 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
 
 
 def _follow_names(names: Sequence[str], value: object) -> object:
-    for name in names:
+    for place, name in enumerate(names):
         if type(value) is not dict:
-            return _follow(names, value)
+            return _follow(names[place:], value)
         value = value.get(name)
     return value
 

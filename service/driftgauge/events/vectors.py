@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -14,6 +14,8 @@ from driftgauge.events.rejection import EventError, Reason
 
 __all__ = ["F32", "F64", "VectorFormat", "are_finite", "split_vectors", "to_matrix"]
 
+# As many as numpy once allowed; a product of more takes long.
+_MAX_AXES = 32
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
 
@@ -47,7 +49,8 @@ class VectorFormat:
                 steps = np.frombuffer(raw, np.int8).astype(np.float32) - np.float32(self.zero_point)
                 return steps * np.float32(self.scale)
             case "f16" | "f64":
-                with np.errstate(over="ignore"):
+                # A signalling NaN is invalid for the conversion, and becomes NaN like any other.
+                with np.errstate(over="ignore", invalid="ignore"):
                     return np.frombuffer(raw, "<f2" if self.dtype == "f16" else "<f8").astype(np.float32)
 
 
@@ -94,7 +97,8 @@ def split_vectors(
         value: A list, a list of lists, bytes, doubles as `ArrayParser` gives them, base64, or a list in JSON
             text.
         number: The format of numbers in bytes.
-        shape: The shape of the value; None: a vector, or one for each list within the list.
+        shape: The shape of the value, which is flat or nested accordingly; all but the last axis count
+            vectors. None: a vector, or one for each list within the list.
 
     Raises:
         EventError: The value is none of these, or does not have the shape.
@@ -106,7 +110,7 @@ def split_vectors(
             Reason.INVALID, f"embedding: neither a list nor bytes nor text, but {type(value).__name__}"
         )
     if shape is not None:
-        return _cut(value, number, shape), True
+        return _cut(value, number, _check_shape(shape)), True
     if isinstance(value, list) and value and type(value[0]) is list:
         if not all(type(vector) is list for vector in value):
             raise EventError(Reason.INVALID, "embedding: lists and other values are mixed")
@@ -123,14 +127,39 @@ def _parse_text(text: str) -> object:
 
 
 def _cut(
-    value: bytes | memoryview | list[object], number: VectorFormat, shape: object
-) -> list[list[object] | bytes | memoryview]:
-    if type(shape) is not list or not shape or not all(type(axis) is int and axis >= 0 for axis in shape):
-        raise EventError(Reason.INVALID, "embedding: its shape is no list of whole numbers")
+    value: bytes | memoryview | list[object], number: VectorFormat, shape: list[int]
+) -> Sequence[list[object] | bytes | memoryview]:
+    if isinstance(value, list) and value and type(value[0]) is list:
+        return _unnest(value, shape)
     number = F64 if isinstance(value, memoryview) else number
     length = shape[-1] * (1 if isinstance(value, list) else number.size)
     vectors = prod(shape[:-1])
     if len(value) != vectors * length:
-        detail = f"embedding: {len(value)} items or bytes, its shape {shape} needs {vectors * length}"
+        unit = "numbers" if isinstance(value, list) else "bytes"
+        detail = f"embedding: {len(value)} {unit}, its shape needs {vectors * length}"
         raise EventError(Reason.INVALID, detail)
     return [value[length * i : length * (i + 1)] for i in range(vectors)]
+
+
+def _unnest(value: list[object], shape: list[int]) -> list[list[object] | bytes]:
+    """Return the innermost lists of a list that nests as its shape says."""
+    lists: list[Any] = [value]
+    for axis in shape[:-1]:
+        if not all(type(each) is list and len(each) == axis for each in lists):
+            raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")
+        lists = [inner for each in lists for inner in each]
+    if not all(type(each) is list and len(each) == shape[-1] for each in lists):
+        raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")
+    return lists
+
+
+def _check_shape(shape: object) -> list[int]:
+    """Return a shape of 1 to 32 axes that leaves every vector a number.
+
+    An empty vector would make vectors of no bytes, as many as the other axes say.
+    """
+    if type(shape) is list and 1 <= len(shape) <= _MAX_AXES and all(type(axis) is int for axis in shape):
+        *counts, dimension = shape
+        if dimension >= 1 and all(count >= 0 for count in counts):
+            return shape
+    raise EventError(Reason.INVALID, "embedding: its shape is no list of whole numbers, the last at least 1")

@@ -15,6 +15,7 @@ __all__ = [
     "admin",
     "changelog_consumer",
     "consumer",
+    "groupless_consumer",
     "producer",
     "property_problems",
     "transactional_producer",
@@ -104,6 +105,11 @@ def consumer(properties: KafkaProperties, group: str) -> Consumer:
 
 def changelog_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer without a group that reads partitions from their beginning."""
+    return groupless_consumer(properties)
+
+
+def groupless_consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
     return _consumer(properties, {"auto.offset.reset": "earliest"})
 
 

@@ -1,0 +1,41 @@
+"""`driftgauge events`: look at the records of an events topic."""
+
+from pathlib import Path
+
+import click
+
+from driftgauge.cli.inspection import inspect
+from driftgauge.cli.options import config_option, read_settings
+
+__all__ = ["events_group"]
+
+# More records than an operator reads, and little memory.
+_MOST = 10_000
+
+
+@click.group("events")
+def events_group() -> None:
+    """Look at the records of an events topic."""
+
+
+@events_group.command("peek")
+@config_option
+@click.option("--topic", required=True, help="The topic, one of topics.events.")
+@click.option(
+    "--last",
+    "number",
+    type=click.IntRange(1, _MOST),
+    default=10,
+    show_default=True,
+    help="Number of records, the last by their timestamps.",
+)
+def _peek(config_path: Path, topic: str, number: int) -> None:
+    """Show field by field what the service makes of a topic's last records.
+
+    Joins no group, commits nothing, and needs no baseline: without one, dimension and model version are not
+    checked.
+    """
+    from driftgauge.kafka.tail import read_last
+
+    settings = read_settings(config_path)
+    inspect(settings, topic, lambda named: read_last(settings, named, number))

@@ -1,0 +1,46 @@
+"""Conditions on records, and what becomes of a record that meets not all of them."""
+
+from dataclasses import dataclass
+
+from driftgauge.config.inputs import Condition
+from driftgauge.events.records import RawRecord
+from driftgauge.events.sources import compile_source, to_text
+
+__all__ = ["RecordCondition", "Unmet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """The condition of the configuration that filters a record out.
+
+    Attributes:
+        condition: The condition.
+        found: The record's value; None where the record has none.
+    """
+
+    condition: Condition
+    found: object
+
+
+class RecordCondition:
+    """A condition of the configuration, ready to be checked.
+
+    Attributes:
+        needs_value: The condition is on the decoded value.
+    """
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._get = compile_source(condition)
+        self._values = frozenset(map(to_text, condition.values))
+        self.needs_value = condition.path is not None or condition.record == "value"
+
+    def check(self, record: RawRecord, value: object) -> Unmet | None:
+        """Return None if a record meets the condition. A value that is missing or no text meets none."""
+        found = self._get(record, value)
+        try:
+            if to_text(found) in self._values:
+                return None
+        except ValueError:
+            pass
+        return Unmet(self._condition, found)

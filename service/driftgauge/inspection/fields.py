@@ -1,0 +1,176 @@
+"""The fields of a record, each as the mapping or the service's own contract finds it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from driftgauge.config.inputs import Source
+from driftgauge.events.contract import read_json
+from driftgauge.events.mapped import MappedReader, MappedVector
+from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError
+from driftgauge.events.sources import describe_source
+from driftgauge.events.timestamps import format_timestamp, read_timestamp
+from driftgauge.events.vectors import F32, VectorFormat, split_vectors
+
+__all__ = ["Field", "FoundFields", "find_mapped_fields", "find_native_fields"]
+
+_SHOWN_EVENTS = 3
+_SHOWN_NUMBERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a record, in words.
+
+    Attributes:
+        name: The field's name.
+        text: Its value, or what is wrong with it.
+        source: Where it stands.
+    """
+
+    name: str
+    text: str
+    source: str
+
+
+@dataclass(slots=True)
+class FoundFields:
+    """What was found in a record.
+
+    Attributes:
+        fields: The fields, of the first events only where the record has many.
+        dimensions: The stream and the number of dimensions of each event.
+    """
+
+    fields: list[Field] = field(default_factory=list)
+    dimensions: list[tuple[str, int]] = field(default_factory=list)
+
+    def find(self, name: str, source: str, read: Callable[[], str | None]) -> str | None:
+        """Add a field that `read` returns, None where it is missing; return it."""
+        try:
+            text = read()
+        except (EventError, ValueError) as error:
+            self.add_fault(name, error.detail if isinstance(error, EventError) else str(error), source)
+            return None
+        self.fields.append(Field(name, "none" if text is None else _printable(text), source))
+        return text
+
+    def add_fault(self, name: str, detail: str, source: str) -> None:
+        """Add a field that is missing or wrong."""
+        self.fields.append(Field(name, f"wrong: {detail}", source))
+
+    def add_event(self, event: MappedVector, stream_source: str, id_source: str, source: str) -> None:
+        """Add an event's stream, id and vector."""
+        dimension = len(event.items) // (1 if isinstance(event.items, list) else event.number.size)
+        self.dimensions.append((event.stream, dimension))
+        if len(self.dimensions) > _SHOWN_EVENTS:
+            return
+        self.fields += [
+            Field("stream", _printable(event.stream), stream_source),
+            Field("event id", _printable(event.event_id), id_source),
+            Field("vector", _describe_vector(event.items, event.number), source),
+        ]
+
+
+def find_mapped_fields(reader: MappedReader, record: RawRecord, value: object) -> FoundFields:
+    """Return the fields of a record with a mapping, given its decoded value."""
+    found = FoundFields()
+    settings = reader.settings
+    found.find(
+        "timestamp",
+        describe_source(settings.timestamp),
+        lambda: format_timestamp(reader.time_ms(record, value)),
+    )
+    found.find(
+        "model version", _describe(settings.model_version), lambda: reader.model_version(record, value)
+    )
+    sources = ", ".join(map(describe_source, settings.segments.values()))
+    found.find(
+        "segments", sources or "not mapped", lambda: _describe_segments(reader.segments(record, value))
+    )
+    id_source = "topic, partition and offset" if settings.event_id is None else _describe(settings.event_id)
+    try:
+        event_id = reader.event_id(record, value)
+    except EventError as error:
+        event_id = ""
+        found.add_fault("event id", error.detail, id_source)
+    try:
+        streams = reader.streams(record, value)
+    except EventError as error:
+        streams = [""] * len(settings.vectors)
+        found.add_fault(
+            "stream", error.detail, ", ".join(describe_source(v.stream) for v in settings.vectors)
+        )
+    # One vector of the mapping after the other, so that a wrong one does not hide the others.
+    for vector, parts in reader.each_vector(record, value, streams, event_id):
+        source = describe_source(vector.embedding)
+        if isinstance(parts, EventError):
+            found.add_fault("vector", parts.detail, source)
+            continue
+        for event in parts:
+            found.add_event(event, describe_source(vector.stream), id_source, source)
+    return found
+
+
+def find_native_fields(record: RawRecord) -> FoundFields:
+    """Return the fields of a record in the service's own contract; none where it is no JSON object."""
+    found = FoundFields()
+    try:
+        document = read_json(record.value() or b"")
+    except EventError:
+        return found
+    if not isinstance(document, dict):
+        return found
+    found.find("timestamp", "timestamp", lambda: format_timestamp(read_timestamp(document.get("timestamp"))))
+    for name in ("model_version", "segments"):
+        content = document.get(name)
+        text = _describe_segments(content) if isinstance(content, dict) else content
+        found.find(name.replace("_", " "), name, partial(_to_text, text))
+    name = "embedding" if document.get("embedding") is not None else "embedding_b64"
+    # The contract has one vector, so a list of lists is a vector whose items are lists.
+    content = [document[name]] if name == "embedding" else document.get(name)
+    try:
+        (items, *_), _ = split_vectors(content, F32, None)
+    except EventError as error:
+        found.add_fault("vector", error.detail, name)
+        return found
+    event_id = _to_text(document.get("event_id")) or "none"
+    event = MappedVector(str(document.get("stream")), event_id, items, F32, may_hold_bool=True)
+    found.add_event(event, "stream", "event_id", name)
+    return found
+
+
+def _to_text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _describe(source: Source | None) -> str:
+    return "not mapped" if source is None else describe_source(source)
+
+
+def _describe_segments(segments: dict[str, str] | None) -> str | None:
+    return ", ".join(f"{key}={value}" for key, value in segments.items()) if segments else None
+
+
+def _describe_vector(items: list[object] | bytes | memoryview, number: VectorFormat) -> str:
+    if isinstance(items, list):
+        odd = [type(each).__name__ for each in items if type(each) not in {int, float}]
+        if odd:
+            return f"{len(items)} items, among them {odd[0]}"
+        with np.errstate(over="ignore"):
+            numbers = np.array(items, np.float64).astype(np.float32)
+    elif len(items) % number.size:
+        return f"{len(items)} bytes, no whole number of {number.dtype}"
+    else:
+        numbers = number.to_float32(items)
+    first = ", ".join(f"{each:.4g}" for each in numbers[:_SHOWN_NUMBERS].tolist())
+    more = ", …" if len(numbers) > _SHOWN_NUMBERS else ""
+    norm = float(np.linalg.norm(numbers.astype(np.float64)))
+    return f"{len(numbers)} numbers: {first}{more}; norm {norm:.4g}"
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)

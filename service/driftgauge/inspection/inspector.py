@@ -1,0 +1,113 @@
+"""The inspector: judges single records of a topic as the service does, and shows their fields."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftgauge.config import Settings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.conditions import Unmet
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.records import NO_TIMESTAMP, RawRecord, Records
+from driftgauge.events.rejection import EventError, Rejection, SchemaPending
+from driftgauge.events.rows import BaselineContract
+from driftgauge.inspection.fields import FoundFields, find_mapped_fields, find_native_fields
+from driftgauge.streams import build_contracts, load_available_streams
+
+__all__ = ["InspectedRecord", "Inspector"]
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedRecord:
+    """What the service makes of a record.
+
+    Attributes:
+        record: The record.
+        events: The number of accepted events.
+        rejection: Why the record is refused; None if it is not.
+        unmet: The condition that filters it out; None if none does.
+        is_pending: The record's schema is not known yet.
+        found: The record's fields.
+        unchecked: The streams without a baseline: dimension and model version were not checked.
+    """
+
+    record: RawRecord
+    events: int
+    rejection: Rejection | None
+    unmet: Unmet | None
+    is_pending: bool
+    found: FoundFields
+    unchecked: tuple[str, ...]
+
+
+class Inspector:
+    """Judges records of a topic by the configuration, and by the baselines where there are any.
+
+    Attributes:
+        problems: Why streams have no usable baselines, by stream.
+    """
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        streams, self.problems = load_available_streams(settings)
+        self._lead_ms = settings.allowed_lead
+        self._contracts = build_contracts(streams)
+        self._without_baseline = {stream.name for stream in settings.streams} - {
+            contract.stream for contract in self._contracts
+        }
+        inputs = {name: each for name, each in settings.inputs.items() if name == topic}
+        self._readers = build_readers(inputs)
+        self._reader: MappedReader | None = self._readers.get(topic)
+
+    def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
+        """Return what the service makes of a record that is read at wall time `now_ms`."""
+        found, unmet = FoundFields(), None
+        if self._reader is None:
+            found = find_native_fields(record)
+        else:
+            try:
+                value = self._reader.decode(record)
+            except (EventError, SchemaPending):
+                # The decoder reports both.
+                pass
+            else:
+                if isinstance(value, Unmet):
+                    unmet = value
+                else:
+                    found = find_mapped_fields(self._reader, record, value)
+        unchecked = self._unchecked(found.dimensions)
+        decoder = Decoder(
+            [*self._contracts, *unchecked.values()], lead_ms=self._lead_ms, readers=self._readers
+        )
+        kind, stamp_ms = record.timestamp()
+        credible_ms = now_ms if kind == NO_TIMESTAMP else min(stamp_ms, now_ms)
+        decoded = decoder.decode(
+            Records(
+                [record],
+                np.zeros(1, np.int32),
+                np.array([record.offset() or 0], np.int64),
+                np.array([credible_ms], np.int64),
+            )
+        )
+        return InspectedRecord(
+            record,
+            sum(map(len, decoded.batches)),
+            next(iter(decoded.rejections), None),
+            unmet,
+            bool(decoded.pending),
+            found,
+            tuple(stream for stream, _ in found.dimensions if stream in unchecked),
+        )
+
+    def _unchecked(self, dimensions: Iterable[tuple[str, int]]) -> dict[str, BaselineContract]:
+        """Return a contract for each stream without a baseline, which requires what the record has."""
+        first = dict.fromkeys(self._without_baseline, 1)
+        for stream, dimension in dimensions:
+            if stream in first and first[stream] == 1:
+                first[stream] = max(dimension, 1)
+        return {
+            stream: BaselineContract(stream, "none", dimension, None, DistanceMetric.EUCLIDEAN)
+            for stream, dimension in first.items()
+        }

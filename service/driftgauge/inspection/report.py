@@ -1,0 +1,87 @@
+"""The report on inspected records, as text."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from driftgauge.core.partition import name_partition
+from driftgauge.events.conditions import Unmet
+from driftgauge.events.records import NO_TIMESTAMP, RawRecord
+from driftgauge.events.rejection import Reason
+from driftgauge.events.sources import describe_source, to_text
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
+from driftgauge.inspection.inspector import InspectedRecord
+
+__all__ = ["describe_record", "describe_summary"]
+
+
+def describe_record(inspected: InspectedRecord) -> str:
+    """Return lines about a record: where it stands, what became of it, and its fields."""
+    lines = [f"{_name(inspected.record)}: {_outcome(inspected)}"]
+    lines += [f"  {each.name:<13}  {each.text}  ({each.source})" for each in inspected.found.fields]
+    shown = sum(each.name == "vector" for each in inspected.found.fields)
+    if (more := len(inspected.found.dimensions) - shown) > 0:
+        lines.append(f"  and {more} more {_events(more)}")
+    return "\n".join(lines)
+
+
+def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]) -> str:
+    """Return lines about all records: the streams that have no baseline yet, and the numbers by outcome.
+
+    Args:
+        inspected: The records.
+        problems: Why streams have no usable baselines, by stream.
+    """
+    unchecked = sorted({stream for each in inspected for stream in each.unchecked})
+    lines = [
+        f"stream {stream}: no baseline yet, so dimension and model version were not checked"
+        f" ({'; '.join(problems[stream])})"
+        for stream in unchecked
+    ]
+    reasons = Counter(each.rejection.reason for each in inspected if each.rejection is not None)
+    filtered = sum(each.unmet is not None for each in inspected)
+    pending = sum(each.is_pending for each in inspected)
+    accepted = len(inspected) - reasons.total() - filtered - pending
+    events = sum(each.events for each in inspected)
+    refused = f"{reasons.total()} refused"
+    if reasons:
+        listed = (f"{reasons[reason]} {reason}" for reason in Reason if reasons[reason])
+        refused += f" ({', '.join(listed)})"
+    summary = (
+        f"{len(inspected)} {'record' if len(inspected) == 1 else 'records'}: "
+        f"{accepted} accepted ({events} {_events(events)}), {filtered} filtered, {refused}"
+    )
+    lines.append(summary + (f", {pending} without a schema yet" if pending else ""))
+    return "\n".join(lines)
+
+
+def _name(record: RawRecord) -> str:
+    where = f"{name_partition((record.topic() or '', record.partition() or 0))}@{record.offset()}"
+    kind, time_ms = record.timestamp()
+    has_time = kind != NO_TIMESTAMP and 0 <= time_ms <= LAST_MS
+    return f"{where}, {format_timestamp(time_ms)}" if has_time else where
+
+
+def _outcome(inspected: InspectedRecord) -> str:
+    if inspected.unmet is not None:
+        return f"filtered, {_describe_unmet(inspected.unmet)}"
+    if inspected.rejection is not None:
+        return f"refused, {inspected.rejection.reason}: {inspected.rejection.detail}"
+    if inspected.is_pending:
+        return "not read: the schema registry has not answered for its schema; check the registry"
+    return f"accepted, {inspected.events} {_events(inspected.events)}"
+
+
+def _describe_unmet(unmet: Unmet) -> str:
+    listed = ", ".join(map(to_text, unmet.condition.values))
+    where = describe_source(unmet.condition)
+    if unmet.found is None:
+        return f"{where} is missing, not one of: {listed}"
+    try:
+        found = repr(to_text(unmet.found))
+    except ValueError as error:
+        found = str(error)
+    return f"{where} is {found}, not one of: {listed}"
+
+
+def _events(number: int) -> str:
+    return "event" if number == 1 else "events"

@@ -1,0 +1,263 @@
+"""Tests of `driftgauge.events.mapped`."""
+
+import base64
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.events import decoder as decoder_module
+from driftgauge.events import mapped as mapped_module
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rejection import Reason
+from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, refuse, value
+
+
+def test_fields_stand_anywhere():
+    mapping = {
+        "stream": "model.name",
+        "embedding": "outputs[name=embedding].data",
+        "timestamp": {"path": "time", "unit": "s"},
+        "event_id": {"record": "key"},
+        "model_version": {"header": "version"},
+        "segments": {"country": "user.country", "paid": "user.paid", "shop": "user.shop", "age": "user.age"},
+    }
+    raw = value(
+        model={"name": "images"},
+        outputs=[{"name": "logits", "data": [1]}, {"name": "embedding", "data": [1, 2, 3, 4]}],
+        time=TIME_MS / 1_000 + 0.25,
+        user={"country": "de", "paid": True, "shop": 17, "age": None},
+    )
+    record = StoredRecord(raw, stored_key=b"k-1", stored_headers=[("version", b"v1")])
+    segments = {"country": "de", "paid": "true", "shop": "17"}
+    assert accept(mapping, record) == [("images", "k-1", TIME_MS + 250, [1, 2, 3, 4], segments)]
+
+
+def test_missing_id_is_topic_partition_and_offset():
+    mapping = {**IMAGES, "embedding": "v", "event_id": "id"}
+    for raw in (value(v=[1, 2, 3, 4]), value(v=[1, 2, 3, 4], id=None)):
+        record = StoredRecord(raw, stored_partition=3, stored_ms=TIME_MS)
+        ((_, event_id, *_),) = accept(mapping, record)
+        assert event_id == f"{TOPIC}-3-0"
+
+
+def test_number_is_an_id():
+    ((_, event_id, *_),) = accept({**IMAGES, "embedding": "v", "event_id": "id"}, value(v=[1, 2, 3, 4], id=7))
+    assert event_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("field", "source", "raw", "detail"),
+    [
+        ("stream", "s", value(v=[1]), "stream: missing (s)"),
+        ("stream", "s", value(v=[1], s=1.5), "stream: neither text nor a whole number, but float (s)"),
+        ("stream", "s", value(v=[1], s=["images"]), "stream: neither text nor a whole number, but list (s)"),
+        ("stream", {"record": "key"}, value(v=[1]), "stream: not UTF-8 (the record's key)"),
+        ("timestamp", "t", value(v=[1]), "timestamp: missing (t)"),
+        ("timestamp", "t", value(v=[1], t=None), "timestamp: missing (t)"),
+        ("timestamp", "t", value(v=[1], t=True), "timestamp: neither a number nor an RFC 3339 date-time, but "
+         "bool (t)"),
+        ("timestamp", "t", value(v=[1], t=10**18), "timestamp: not within the years 1970 to 9999, UTC (a "
+         "number is taken as epoch milliseconds) (t)"),
+        ("event_id", {"header": "h"}, value(v=[1]), "event_id: not UTF-8 (header h)"),
+        ("event_id", "i", value(v=[1], i={"a": 1}), "event_id: neither text nor a whole number, but "
+         "dict (i)"),
+        ("model_version", "m", value(v=[1], m=1.0), "model_version: neither text nor a whole number, but "
+         "float (m)"),
+        ("segments", {"k": "k"}, value(v=[1], k=[1]), "segments.k: neither text nor a whole number, but list "
+         "(k)"),
+        ("embedding", "e", value(v=[1]), "embedding: missing (e)"),
+        ("embedding", "e", value(e=None), "embedding: missing (e)"),
+        ("embedding", {"path": "e", "shape": "s"}, value(e=[1]), "embedding: its shape is missing (s)"),
+        ("embedding", "e", value(e={}), "embedding: neither a list nor bytes nor text, but dict"),
+        ("embedding", "e", value(e=[]), "embedding: List should have at least 1 item after "
+         "validation, not 0"),
+    ],
+)  # fmt: skip
+def test_detail_names_field_and_source(field, source, raw, detail):
+    mapping = {**IMAGES, "embedding": "v", field: source}
+    record = StoredRecord(raw, stored_key=b"\xff", stored_headers=[("h", b"\xff")], stored_ms=TIME_MS)
+    rejection = refuse(mapping, record)
+    assert (rejection.reason, rejection.detail) == (Reason.INVALID, detail)
+    assert rejection.stream == (None if field == "stream" else "images")
+
+
+def test_bool_as_stream_is_not_configured():
+    rejection = refuse({"stream": "s", "embedding": "v"}, value(s=True, v=[1]))
+    assert (rejection.reason, rejection.stream) == (Reason.UNKNOWN_STREAM, None)
+
+
+WHERE = {**IMAGES, "embedding": "after.v", "where": [{"path": "op", "in": ["c", 1, True]}]}
+
+
+@pytest.mark.parametrize("op", ["c", "1", 1, True, "true"])
+def test_record_that_meets_conditions_is_read(op):
+    assert accept(WHERE, value(op=op, after={"v": [1, 2, 3, 4]}))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [None, b"null", b"5", b"[]", value(), value(op="d"), value(op=None), value(op=1.0), value(op=["c"])],
+)
+def test_record_that_does_not_is_filtered(raw):
+    decoded = decode(WHERE, raw)
+    assert decoded == replace(decoded, batches=(), rejections=(), filtered=(0,), pending=())
+
+
+def test_condition_on_header_is_checked_before_the_value_is_decoded():
+    mapping = {**IMAGES, "embedding": "v", "where": [{"header": "type", "in": ["a"]}]}
+    assert decode(mapping, StoredRecord(b"{", stored_headers=[("type", b"b")])).filtered == (0,)
+    assert decode(mapping, StoredRecord(b"{", stored_headers=[("type", b"\xff")])).filtered == (0,)
+    rejection = refuse(mapping, StoredRecord(b"{", stored_headers=[("type", b"a")]))
+    assert rejection.reason is Reason.UNDECODABLE
+
+
+def test_tombstone_and_null_are_refused_without_a_condition_on_the_value():
+    mapping = {**IMAGES, "embedding": "v", "where": [{"record": "key", "in": ["k"]}]}
+    assert refuse(mapping, StoredRecord(None, stored_key=b"k")).reason is Reason.UNDECODABLE
+    assert refuse(mapping, StoredRecord(b"null", stored_key=b"k")).detail == "value: null"
+
+
+BATCH = {**IMAGES, "event_id": "id", "embedding": {"path": "v", "shape": "shape"}}
+
+
+@pytest.mark.parametrize("vectors", [[1, 2, 3, 4, 5, 6, 7, 8], [[1, 2, 3, 4], [5, 6, 7, 8]]])
+def test_vectors_of_a_record_are_numbered(vectors):
+    events = accept(BATCH, value(id="e", v=vectors, shape=[2, 4]))
+    assert [(event_id, vector[0]) for _, event_id, _, vector, _ in events] == [("e#0", 1), ("e#1", 5)]
+
+
+def test_record_without_vectors_is_accepted_without_events():
+    assert accept(BATCH, value(v=[], shape=[0, 4])) == []
+
+
+def test_vectors_of_several_streams_are_numbered_through():
+    mapping = {
+        "vectors": [
+            {"stream": {"constant": "images"}, "embedding": "i"},
+            {"stream": "s", "embedding": {"path": "t", "dtype": "f16"}},
+        ]
+    }
+    halves = base64.b64encode(np.array([1, 2], "<f2").tobytes()).decode()
+    events = accept(mapping, value(i=[[1, 2, 3, 4], [5, 6, 7, 8]], s="texts", t=halves))
+    assert [(stream, event_id) for stream, event_id, *_ in events] == [
+        ("images", "orders-0-0#0"),
+        ("images", "orders-0-0#1"),
+        ("texts", "orders-0-0#2"),
+    ]
+
+
+TWO = {"vectors": [{"stream": "s", "embedding": "v"}, {"stream": "t", "embedding": "w"}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "stream"),
+    [
+        ({"s": "other"}, Reason.UNKNOWN_STREAM, None),
+        ({"t": "other"}, Reason.UNKNOWN_STREAM, None),
+        ({"v": [1]}, Reason.WRONG_DIMENSION, "images"),
+        ({"w": [1]}, Reason.WRONG_DIMENSION, "texts"),
+        ({"v": [1], "t": "other"}, Reason.UNKNOWN_STREAM, None),
+        ({"v": [1], "w": [True, 1]}, Reason.INVALID, "texts"),
+        ({"s": "other", "w": "?"}, Reason.INVALID, "texts"),
+        ({"s": "other", "w": [None, 1]}, Reason.INVALID, "texts"),
+        ({"v": [1, 2, 3, 1e39], "w": [1]}, Reason.WRONG_DIMENSION, "texts"),
+        ({"v": [1, 2, 3, 1e39], "w": [0, 0]}, Reason.NON_FINITE, "images"),
+        ({"w": [0, 0]}, Reason.ZERO_VECTOR, "texts"),
+        ({"v": [[1, 2, 3, 4], [1, 2, 3, 1e39]]}, Reason.NON_FINITE, "images"),
+        ({"v": [[1, 2, 3], [1, 2, "3", 4]]}, Reason.INVALID, "images"),
+    ],
+)
+def test_record_is_refused_as_a_whole_for_its_first_reason(fields, reason, stream):
+    rejection = refuse(TWO, value(**{"s": "images", "t": "texts", "v": [1, 2, 3, 4], "w": [1, 2], **fields}))
+    assert (rejection.reason, rejection.stream) == (reason, stream)
+
+
+def test_event_is_checked_by_baseline_in_force_at_its_time():
+    mapping = {"stream": {"constant": "moved"}, "embedding": "v", "timestamp": "t"}
+    before, after = value(v=[1, 2, 3, 4], t=TIME_MS - 1), value(v=[1, 2], t=TIME_MS)
+    decoded = decode(mapping, before, after)
+    assert [batch.baseline for batch in decoded.batches] == ["first", "second"]
+
+
+def test_bytes_are_the_vector():
+    mapping = {**IMAGES, "encoding": "bytes", "embedding": {"record": "value", "dtype": "bf16"}}
+    raw = (np.array([1, -2, 0.5, 4], "<f4").view("<u4") >> 16).astype("<u2").tobytes()
+    ((_, _, _, vector, _),) = accept(mapping, raw)
+    assert vector == [1, -2, 0.5, 4]
+    assert refuse(mapping, raw[:-1]).detail == "embedding: 7 bytes are no whole number of bf16"
+    assert refuse(mapping, raw[:-2]).reason is Reason.WRONG_DIMENSION
+    assert refuse(mapping, b"").reason is Reason.INVALID
+
+
+# What hides a list from a search of the record's text.
+HIDDEN = [
+    ("v", lambda text: (b'{"v":' + json.dumps(text).encode() + b"}", [])),
+    ("v", lambda text: (b'{"v":"' + "".join(f"\\u{ord(each):04x}" for each in text).encode() + b'"}', [])),
+    ("v", lambda text: (b'{"v":' + text.encode() + b"}", [])),
+]
+
+
+@pytest.mark.parametrize(("path", "hide"), HIDDEN)
+@pytest.mark.parametrize("odd", ["true", "false"])
+def test_bool_is_no_number_wherever_the_list_stands(path, hide, odd):
+    raw, headers = hide(f"[{odd},2,3,4]")
+    rejection = refuse({**IMAGES, "embedding": path}, StoredRecord(raw, "", 0, 0, None, headers, TIME_MS))
+    assert rejection.reason is Reason.INVALID
+    assert "embedding.0" in rejection.detail
+
+
+def test_last_of_duplicate_keys_wins():
+    ((*_, vector, _),) = accept({**IMAGES, "embedding": "v"}, b'{"v": [1], "v": [1, 2, 3, 4]}')
+    assert vector == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("vector", "reason"),
+    [
+        ([1, 2, 3, 4], None),
+        ([1], Reason.WRONG_DIMENSION),
+        ([], Reason.INVALID),
+        ([1e39, 0, 0, 0], Reason.NON_FINITE),
+    ],
+)
+def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, vector, reason):
+    """Otherwise a record of a megabyte takes minutes, and the consumer loses its membership."""
+    calls = Counter()
+
+    def count(module, name):
+        original = getattr(module, name)
+
+        def counted(*arguments):
+            calls[name] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    for module, name in (
+        (mapped_module, "may_hold_bool"),
+        (mapped_module, "read_exact"),
+        (decoder_module, "_fault"),
+    ):
+        count(module, name)
+    decoded = decode({**IMAGES, "embedding": "v"}, value(v=[vector] * 500))
+    assert [rejection.reason for rejection in decoded.rejections] == ([] if reason is None else [reason])
+    assert sum(map(len, decoded.batches)) == (500 if reason is None else 0)
+    judged = {None: None, Reason.NON_FINITE: "_fault"}.get(reason, "read_exact")
+    # A number beyond float32 cannot be packed, so the exact path reads each such vector.
+    expected = {"read_exact": 500} if reason is Reason.NON_FINITE else {}
+    assert calls == {"may_hold_bool": 1, **expected, **({judged: 1} if judged else {})}
+
+
+@pytest.mark.parametrize(("length", "is_accepted"), [(253, True), (254, False)])
+def test_ids_of_all_vectors_must_be_short(length, is_accepted):
+    """An id with a number of two digits is longer than those before."""
+    for dimension, reason in ((4, None), (3, Reason.WRONG_DIMENSION)):
+        raw = value(id="e" * length, v=[[1] * dimension] * 11)
+        decoded = decode({**IMAGES, "embedding": "v", "event_id": "id"}, raw)
+        expected = reason if is_accepted else Reason.INVALID
+        assert [rejection.reason for rejection in decoded.rejections] == (
+            [] if expected is None else [expected]
+        )

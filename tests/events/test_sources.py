@@ -1,0 +1,194 @@
+"""Tests of `driftgauge.events.sources`."""
+
+import contextlib
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import Source, TimeSource
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.sources import compile_path, compile_source, describe_source, read_time, to_text
+from driftgauge.events.timestamps import LAST_MS
+
+MONDAY_MS = 1_762_128_000_000
+MONDAY_S = MONDAY_MS // 1_000
+VALUE = {
+    "a": {"b": {"c": 1}, "list": [10, {"id": "x"}], "null": None, "text": "abc"},
+    "x.y": 2,
+    "outputs": [{"name": "logits", "data": 3}, 7, {"name": "embedding", "data": 4}, {"name": 5, "data": 6}],
+}
+
+
+class OtherMapping(dict):
+    """A mapping that is no plain dict."""
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("a.b.c", 1),
+        ("a.list[0]", 10),
+        ("a.list[1].id", "x"),
+        ('["x.y"]', 2),
+        ("outputs[name=embedding].data", 4),
+        ("outputs[name=5].data", 6),
+        ("outputs[name=none].data", None),
+        ("outputs[nothing=none]", None),
+        ("a.list[2]", None),
+        ("a.list[99999999999999999999]", None),
+        ("a.list.id", None),
+        ("a.null", None),
+        ("a.null.b", None),
+        ("a.text.b", None),
+        ("a.text[0]", None),
+        ("a[0]", None),
+        ("a.b[c=1]", None),
+        ("a.b.c.d", None),
+        ("missing.b", None),
+    ],
+)
+def test_path_is_followed_until_it_ends(path, found):
+    assert compile_path(path)(VALUE) == found
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", b"bytes", [], [VALUE], True])
+@pytest.mark.parametrize("path", ["a", "a.b", "a[0]", "a[x=y]"])
+def test_path_into_other_values_is_missing(path, value):
+    assert compile_path(path)(value) is None
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_path_goes_on_within_mapping_that_is_no_dict(depth):
+    value = 1
+    for place, name in enumerate(["c", "b", "a"]):
+        value = OtherMapping({name: value}) if place == depth else {name: value}
+    assert compile_path("a.b.c")(value) == 1
+
+
+def get(stored=None, value=None, /, **source):
+    return compile_source(Source(**source))(stored or StoredRecord(b""), value)
+
+
+def test_sources_read_key_value_timestamp_and_constant():
+    record = StoredRecord(b"v", stored_key=b"\xff", stored_ms=5)
+    assert get(record, record="key") == b"\xff"
+    assert get(record, {"a": 1}, record="value") == {"a": 1}
+    assert get(record, record="timestamp") == 5
+    assert get(StoredRecord(b"v"), record="timestamp") is None
+    assert get(StoredRecord(b"v"), record="key") is None
+    assert get(record, constant="c") == "c"
+
+
+def test_header_is_last_of_its_name_and_exact():
+    record = StoredRecord(b"", stored_headers=[("a", b"1"), ("A", b"2"), ("a", b"3"), ("n", None)])
+    assert get(record, header="a") == b"3"
+    assert get(record, header="A") == b"2"
+    assert get(record, header="n") is None
+    assert get(record, header="b") is None
+
+
+@pytest.mark.parametrize("error", [SystemError, None])
+def test_headers_that_client_cannot_read_are_missing(error):
+    class Record(StoredRecord):
+        def headers(self):
+            if error:
+                raise error
+
+    assert get(Record(b""), header="a") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("t", "t"),
+        ("", ""),
+        (b"\xc3\xa9", "é"),
+        (7, "7"),
+        (-(2**63), "-9223372036854775808"),
+        (True, "true"),
+        (False, "false"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    ],
+)
+def test_text_of_value(value, text):
+    assert to_text(value) == text
+
+
+@pytest.mark.parametrize("value", [b"\xff", 1.0, None, [], {}, ["a"]])
+def test_other_values_are_no_text(value):
+    with pytest.raises(ValueError, match=r"not UTF-8|neither text nor a whole number"):
+        to_text(value)
+
+
+def test_sources_are_described():
+    assert describe_source(Source(path="a[0]")) == "a[0]"
+    assert describe_source(Source(header="h")) == "header h"
+    assert describe_source(Source(record="key")) == "the record's key"
+    assert describe_source(Source(constant="c")) == "constant 'c'"
+
+
+def time(value, unit="ms"):
+    return read_time(TimeSource(path="t", unit=unit), value)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value"),
+    [
+        ("ms", MONDAY_MS + 250),
+        ("ms", float(MONDAY_MS + 250)),
+        ("ms", MONDAY_MS + 250.999),
+        ("ms", str(MONDAY_MS + 250)),
+        ("ms", b"1762128000250"),
+        ("s", MONDAY_S + 0.25),
+        ("s", f"{MONDAY_S}.25"),
+        ("s", f"{MONDAY_S}.250999999999999999999"),
+        ("us", MONDAY_MS * 1_000 + 250_999),
+        ("us", float(MONDAY_MS * 1_000 + 250_999)),
+        ("ns", MONDAY_MS * 1_000_000 + 250_999_999),
+        ("ns", str(MONDAY_MS * 1_000_000 + 250_999_999)),
+        ("ns", "2025-11-03T00:00:00.250Z"),
+        ("s", b"2025-11-03T01:00:00.2509+01:00"),
+        ("ns", datetime(2025, 11, 3, 0, 0, 0, 250_999, UTC)),
+        ("s", datetime(2025, 11, 3, 0, 0, 0, 250_000)),  # noqa: DTZ001 - Avro's local timestamps have no zone
+        ("ms", datetime(2025, 11, 3, 2, 0, 0, 250_000, timezone(timedelta(hours=2)))),
+    ],
+)
+def test_time_in_every_form(unit, value):
+    assert time(value, unit) == MONDAY_MS + 250
+
+
+@given(st.integers(0, LAST_MS))
+def test_decimal_seconds_are_exact_to_the_millisecond(time_ms):
+    seconds, fraction = divmod(time_ms, 1_000)
+    assert time(f"{seconds}.{fraction:03}", "s") == time_ms
+    # A double holds 53 bits: of the last millennia, no fraction of a millisecond.
+    if time_ms < 2**42:
+        assert time(time_ms / 1_000, "s") == time_ms
+    assert time(float(time_ms)) == time_ms
+    assert time(time_ms * 1_000_000, "ns") == time_ms
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        True, None, [], {}, "", "x", b"\xff", -1, "-1", "1e9", "1.", ".5", "٣", "1_000", " 1", "1" * 5_000,
+        float("nan"), float("inf"), -1.0, 1e300, 1e308, 2**63 * 10**9, "2025-11-03", "2025-11-03T00:00:00",
+        datetime(1969, 12, 31, tzinfo=UTC),
+    ],
+)  # fmt: skip
+def test_other_values_are_no_time(unit, value):
+    with pytest.raises(ValueError, match=r"\w"):
+        time(value, unit)
+
+
+@given(
+    st.sampled_from(["s", "ms", "us", "ns"]),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.datetimes()),
+)
+def test_any_value_is_a_time_or_a_value_error(unit, value):
+    with contextlib.suppress(ValueError):
+        assert 0 <= time(value, unit) <= LAST_MS

@@ -1,0 +1,233 @@
+"""Tests of `driftgauge.inspection.inspector` and of its report."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rejection import Reason, SchemaPending
+from driftgauge.inspection.inspector import Inspector
+from driftgauge.inspection.report import describe_record, describe_summary
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.events import build_event
+from tests.events.mapped import value
+from tests.events.test_mapped_records import VALID_RECORDS, near_records
+from tests.examples import examples
+
+TOPIC = "orders"
+NOW_MS = MONDAY_MS + HOUR_MS
+MAPPING = {
+    "where": [{"path": "op", "in": ["c", 1]}],
+    "stream": {"constant": "images"},
+    "embedding": "v",
+    "timestamp": "t",
+    "event_id": "id",
+    "model_version": "m",
+    "segments": {"country": "country"},
+}
+
+
+def build(folder, mapping=None):
+    inputs = {} if mapping is None else {TOPIC: mapping}
+    return Inspector(settings_in(folder, topics={"events": [TOPIC]}, inputs=inputs), TOPIC)
+
+
+def inspect(inspector, *values):
+    return [
+        inspector.inspect(
+            each if isinstance(each, StoredRecord) else StoredRecord(each, TOPIC, 2, 17, stored_ms=NOW_MS),
+            NOW_MS,
+        )
+        for each in values
+    ]
+
+
+def lines(inspector, content):
+    (inspected,) = inspect(inspector, content)
+    return describe_record(inspected).split("\n")
+
+
+@pytest.fixture
+def unfitted(tmp_path):
+    """A stream with a mapping, and without a baseline."""
+    return build(tmp_path, MAPPING)
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    """The same with a baseline of 4 dimensions."""
+    save_baseline(tmp_path, model_version="m1")
+    return build(tmp_path, MAPPING)
+
+
+SOUND = {"op": "c", "t": MONDAY_MS + 250, "id": 7, "m": "m1", "country": "de", "v": [3, 4, 0, 0]}
+
+
+def test_accepted_record_is_shown_field_by_field(fitted):
+    assert lines(fitted, value(**SOUND)) == [
+        "orders[2]@17, 2025-11-03T01:00:00Z: accepted, 1 event",
+        "  timestamp      2025-11-03T00:00:00.250Z  (t)",
+        "  model version  m1  (m)",
+        "  segments       country=de  (country)",
+        "  stream         images  (constant 'images')",
+        "  event id       7  (id)",
+        "  vector         4 numbers: 3, 4, 0, 0; norm 5  (v)",
+    ]
+
+
+def test_missing_fields_are_shown_as_none(fitted):
+    found = lines(fitted, value(op=1, t=MONDAY_MS, v=[1, 2, 3, 4]))
+    assert "  model version  none  (m)" in found
+    assert "  segments       none  (country)" in found
+    assert "  event id       orders-2-17  (id)" in found
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "line"),
+    [
+        (
+            {"v": [1]},
+            "refused, wrong_dimension: embedding: 1 numbers, the baseline has 4",
+            "1 numbers: 1; norm 1",
+        ),
+        ({"m": "m2"}, "refused, wrong_model: model_version: 'm2', the baseline's is 'm1'", "m2  (m)"),
+        (
+            {"v": "?"},
+            "refused, invalid: embedding: neither base64 nor",
+            "wrong: embedding: neither base64 nor",
+        ),
+        ({"v": [1, None]}, "refused, invalid: embedding.1", "2 items, among them NoneType"),
+        ({"t": "x", "v": []}, "refused, invalid: timestamp: not an RFC 3339", "wrong: timestamp: not an RFC"),
+        ({"id": 1.5}, "refused, invalid: event_id: neither text", "wrong: event_id: neither text"),
+        ({"country": []}, "refused, invalid: segments.country: neither", "wrong: segments.country: neither"),
+        ({"t": NOW_MS + 300_001}, "refused, future: timestamp: 300001 ms ahead", "2025-11-03T01:05:00.001Z"),
+        ({"v": [1e39, 0, 0, 0]}, "refused, non_finite: embedding.0: inf", "inf, 0, 0, 0; norm inf"),
+        ({"id": "a\nb"}, "accepted, 1 event", "event id       'a\\nb'"),
+    ],
+)
+def test_outcome_and_field_name_what_is_wrong(fitted, fields, outcome, line):
+    first, *others = lines(fitted, value(**{**SOUND, **fields}))
+    assert outcome in first
+    assert any(line in other for other in others)
+
+
+@pytest.mark.parametrize(
+    ("content", "condition"),
+    [
+        (value(op="d"), "op is 'd', not one of: c, 1"),
+        (value(op=2), "op is '2', not one of: c, 1"),
+        (value(), "op is missing, not one of: c, 1"),
+        (value(op=[1]), "op is neither text nor a whole number, but list, not one of: c, 1"),
+        (None, "op is missing, not one of: c, 1"),
+    ],
+)
+def test_filtered_record_names_condition(fitted, content, condition):
+    assert lines(fitted, content) == [f"orders[2]@17, 2025-11-03T01:00:00Z: filtered, {condition}"]
+
+
+def test_undecodable_record_has_no_fields(fitted):
+    (line,) = lines(fitted, b"{")
+    assert line.startswith("orders[2]@17, 2025-11-03T01:00:00Z: refused, undecodable: ")
+
+
+def test_without_baseline_dimension_and_version_are_not_checked(unfitted):
+    inspected = inspect(unfitted, value(**{**SOUND, "v": [1, 2], "m": "m9"}), value(**{**SOUND, "v": [1e39]}))
+    assert [each.events for each in inspected] == [1, 0]
+    note, summary = describe_summary(inspected, unfitted.problems).split("\n")
+    assert note.startswith(
+        "stream images: no baseline yet, so dimension and model version were not checked ("
+    )
+    assert "cannot read the baseline: No such file" in note
+    assert summary == "2 records: 1 accepted (1 event), 0 filtered, 1 refused (1 non_finite)"
+
+
+def test_without_baseline_vectors_of_a_stream_have_one_dimension(unfitted):
+    (inspected,) = inspect(unfitted, value(**{**SOUND, "v": [[1, 2], [3]]}))
+    assert inspected.rejection.reason is Reason.WRONG_DIMENSION
+
+
+def test_stream_that_is_not_configured_is_unknown(tmp_path):
+    inspector = build(tmp_path, {**MAPPING, "stream": "s"})
+    found = inspect(inspector, value(**SOUND, s="other"), value(**SOUND))
+    assert [each.rejection.reason for each in found] == [Reason.UNKNOWN_STREAM, Reason.INVALID]
+
+
+def test_only_first_of_many_events_are_shown(fitted):
+    found = lines(fitted, value(**{**SOUND, "v": [[1, 2, 3, 4]] * 9}))
+    assert found[0].endswith("accepted, 9 events")
+    assert sum("vector" in line for line in found) == 3
+    assert found[-1] == "  and 6 more events"
+
+
+def test_record_in_the_service_contract_is_shown(tmp_path):
+    save_baseline(tmp_path)
+    inspector = build(tmp_path)
+    assert lines(inspector, build_event(MONDAY_MS, 1, event_id="e", segments={"country": "de"})) == [
+        "orders[2]@17, 2025-11-03T01:00:00Z: accepted, 1 event",
+        "  timestamp      2025-11-03T00:00:00Z  (timestamp)",
+        "  model version  none  (model_version)",
+        "  segments       country=de  (segments)",
+        "  stream         images  (stream)",
+        "  event id       e  (event_id)",
+        "  vector         4 numbers: 0.1, 0.9, 0.1, 0.1; norm 0.9165  (embedding)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (None, "refused, undecodable: no value (a tombstone)"),
+        (b"[]", "refused, invalid: event"),
+        (b"{}", "refused, invalid: stream"),
+        (value(stream="images", timestamp=1, embedding=[[1], [2]]), "2 items, among them list"),
+        (value(stream="images", timestamp=1, embedding="x"), "1 items, among them str"),
+        (value(stream="images", timestamp=1, embedding_b64="?"), "wrong: embedding: neither base64"),
+        (
+            value(stream="images", timestamp=1, embedding_b64="AACAPw=="),
+            "1 numbers: 1; norm 1  (embedding_b64)",
+        ),
+    ],
+)
+def test_other_records_in_the_service_contract_are_shown(tmp_path, content, part):
+    assert part in "\n".join(lines(build(tmp_path), content))
+
+
+def test_record_whose_schema_is_missing_is_pending(fitted, monkeypatch):
+    def wait(*_):
+        raise SchemaPending
+
+    monkeypatch.setattr(fitted._reader, "_deserialize", wait)
+    inspected = inspect(fitted, value(**SOUND))
+    assert "not read: the schema registry has not answered" in describe_record(inspected[0])
+    assert describe_summary(inspected, {}) == (
+        "1 record: 0 accepted (0 events), 0 filtered, 0 refused, 1 without a schema yet"
+    )
+
+
+@pytest.mark.parametrize("encoding", [*sorted(VALID_RECORDS), None])
+@settings(max_examples=examples(150))
+@given(data=st.data())
+def test_any_record_is_described_once(tmp_path_factory, encoding, data):
+    folder = tmp_path_factory.mktemp("config")
+    mapping, valid, _ = VALID_RECORDS[encoding or "json"]
+    inspector = build(folder, mapping if encoding else None)
+    records = data.draw(st.lists(near_records(valid), max_size=3))
+    inspected = inspect(inspector, *(replace(record, stored_topic=TOPIC) for record in records))
+    assert all(describe_record(each) for each in inspected)
+    for each in inspected:
+        assert (each.rejection is not None) + (each.unmet is not None) + each.is_pending <= 1
+        assert each.events == 0 or (each.rejection is None and each.unmet is None)
+    assert f"{len(records)} record" in describe_summary(inspected, inspector.problems)
+
+
+def test_summary_lists_reasons_in_order_of_precedence(fitted):
+    inspected = inspect(fitted, b"{", value(op="d"), value(**{**SOUND, "v": [1]}), b"}", value(**SOUND))
+    assert describe_summary(inspected, {}) == (
+        "5 records: 1 accepted (1 event), 1 filtered, 3 refused (2 undecodable, 1 wrong_dimension)"
+    )
+    assert json.dumps(fitted.problems) == "{}"

@@ -1,0 +1,88 @@
+"""Tests of `driftgauge.inspection.samples`."""
+
+import gzip
+import json
+
+import pytest
+
+from driftgauge.errors import InputError
+from driftgauge.inspection.samples import read_sample
+
+NOW_MS = 1_762_128_000_000
+
+
+def read(path, content):
+    path.write_bytes(content)
+    return read_sample(path, "orders", NOW_MS)
+
+
+def test_file_is_the_value_of_one_record(tmp_path):
+    (record,) = read(tmp_path / "value.json", b'{\n "a": 1\n}\n')
+    assert record.value() == b'{\n "a": 1\n}\n'
+    assert (record.topic(), record.partition(), record.offset()) == ("orders", 0, 0)
+    assert (record.key(), list(record.headers()), record.timestamp()) == (None, [], (1, NOW_MS))
+    (record,) = read(tmp_path / "value.bin.gz", gzip.compress(b"\xff\n"))
+    assert record.value() == b"\xff\n"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_line_is_a_value(tmp_path, name):
+    content = b'{"a": 1}\n\nnot json\n'
+    records = read(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
+    assert [(record.value(), record.offset()) for record in records] == [(b'{"a": 1}', 0), (b"not json", 1)]
+
+
+def read_one(tmp_path, **record):
+    (found,) = read(tmp_path / "a.records.jsonl", json.dumps(record).encode())
+    return found
+
+
+def test_record_is_read_as_kcat_prints_it(tmp_path):
+    record = read_one(
+        tmp_path, topic="t", partition=3, offset=17, tstype="create", ts=5, broker=1,
+        headers=["a", "é", "a", None], key="k", payload='{"a":1}',
+    )  # fmt: skip
+    assert (record.topic(), record.partition(), record.offset()) == ("orders", 3, 17)
+    assert list(record.headers()) == [("a", "é".encode()), ("a", None)]
+    assert (record.key(), record.value(), record.timestamp()) == (b"k", b'{"a":1}', (1, 5))
+
+
+def test_record_may_hold_json_bytes_and_mapped_headers(tmp_path):
+    record = read_one(tmp_path, payload={"a": [1.5]}, key=7, headers={"a": "b"})
+    assert (record.value(), record.key(), list(record.headers())) == (b'{"a":[1.5]}', b"7", [("a", b"b")])
+    assert record.timestamp() == (1, NOW_MS)
+    record = read_one(tmp_path, payload_base64="/wA=", key_base64="/w==")
+    assert (record.value(), record.key()) == (b"\xff\0", b"\xff")
+    assert read_one(tmp_path, payload=None).value() is None
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        (b"{", "unexpected end of data"),
+        (b"[]", "no object with payload"),
+        (b'{"value": 1}', "no object with payload"),
+        (b'{"payload_base64": "?"}', "base64"),
+        (b'{"payload": 1, "ts": "5"}', "ts is no whole number"),
+        (b'{"payload": 1, "partition": true}', "partition is no whole number"),
+        (b'{"payload": 1, "headers": ["a"]}', "neither a mapping nor a list of names and texts"),
+        (b'{"payload": 1, "headers": "ab"}', "neither a mapping nor a list of names and texts"),
+        (b'{"payload": 1, "headers": {"a": 5}}', "the value of a header is no text"),
+    ],
+)
+def test_other_line_is_an_input_error_with_its_number(tmp_path, line, part):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "a.records.jsonl", b'\n{"payload": 1}\n' + line)
+    assert f"{tmp_path / 'a.records.jsonl'}, line 3 is no record as `kcat -J` prints it" in str(caught.value)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.records.jsonl", "a.gz"])
+def test_missing_file_is_an_input_error(tmp_path, name):
+    with pytest.raises(InputError, match=r"cannot be read \(No such file"):
+        read_sample(tmp_path / name, "orders", NOW_MS)
+
+
+def test_damaged_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / "a.gz", gzip.compress(b"abc")[:-3])

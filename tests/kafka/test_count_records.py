@@ -1,0 +1,241 @@
+"""COUNT's books of records: accepted, filtered, rejected, and those that wait for a schema."""
+
+import json
+from unittest.mock import MagicMock, Mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.rejection import Reason, SchemaPending
+from driftgauge.events.rows import BaselineContract
+from driftgauge.kafka.count_worker import CountWorker
+from driftgauge.kafka.offset_barrier import Start
+from driftgauge.kafka.topic_watch import EventsTopic
+from driftgauge.telemetry.metrics import RecordOutcome
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.builders.clocks import MONDAY_MS, ManualClock
+from tests.builders.messages import TOPIC, FakeMessage
+from tests.builders.references import CLUSTERS
+from tests.examples import examples
+from tests.kafka.fakes import AssignmentLog
+from tests.kafka.running_service import SPECS, STREAM, build_settings
+
+FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
+MAPPING = {"where": [{"path": "op", "in": ["c"]}], "stream": {"constant": STREAM}, "embedding": "v"}
+ACCEPTED, FILTERED, REJECTED = RecordOutcome
+
+
+class MappedRecord(FakeMessage):
+    """A message with a leader epoch, as a poll brings it."""
+
+    def leader_epoch(self):
+        return 3
+
+
+class Letters:
+    """Keeps the rejected rows of each batch."""
+
+    def __init__(self):
+        self.rejections = []
+        self.is_full = False
+
+    def add(self, messages, rejections):
+        self.rejections += rejections
+
+    def write(self):
+        pass
+
+    def clear(self):
+        pass
+
+
+class Worker:
+    """A count worker of two partitions without a broker.
+
+    Attributes:
+        unknown: Values whose schema is not known yet.
+    """
+
+    def __init__(self):
+        self.unknown: set[bytes] = set()
+        self.clock, self.consumer, self.letters = ManualClock(), AssignmentLog(), Letters()
+        self.telemetry = MagicMock(spec=RoleTelemetry)
+        contracts = [
+            BaselineContract(
+                spec.name, spec.baselines[0].reference.key, CLUSTERS, None, DistanceMetric.EUCLIDEAN
+            )
+            for spec in SPECS
+        ]
+        (reader,) = build_readers({TOPIC: InputSettings.model_validate(MAPPING)}).values()
+        topics = Mock(known={TOPIC: EventsTopic("id", 2)})
+        self.transaction = Mock(producer="p", epoch=0)
+        self.worker = CountWorker(
+            build_settings(
+                {"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC
+            ),
+            SPECS,
+            Decoder(contracts, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
+            consumer=self.consumer,
+            admin=Mock(),
+            transaction=self.transaction,
+            letters=self.letters,
+            topics=topics,
+            guard=Mock(),
+            telemetry=self.telemetry,
+            clock=self.clock.clock,
+            max_partial_bytes=100_000,
+        )
+        for partition in (FIRST, SECOND):
+            self.worker._sources.add(
+                partition, Start(0, 0, begins=True, lost=0, leader_epoch=3), "id", MONDAY_MS
+            )
+
+    def _read_with(self, reader):
+        def read(record, schedules):
+            if record.value() in self.unknown:
+                raise SchemaPending
+            return reader(record, schedules)
+
+        return read
+
+    def process(self, *values, partition=0, offset=0):
+        """Process values at consecutive offsets of a partition."""
+        self.worker.process(
+            [
+                MappedRecord(content, partition=partition, offset=offset + place)
+                for place, content in enumerate(values)
+            ]
+        )
+
+    def position(self, partition=FIRST):
+        return self.worker._sources.find(*partition).position
+
+    def commit(self):
+        """Commit, and return the records by outcome and the events by outcome, as telemetry gets them."""
+        self.worker._commit(1.0)
+        (records,) = self.telemetry.records_read.call_args.args
+        accepted, rejected, _ = self.telemetry.counted.call_args.args
+        return (
+            {outcome: number for (_, outcome), number in records.items() if number},
+            (sum(accepted.values()), sum(rejected.values())),
+        )
+
+
+@pytest.fixture
+def worker():
+    return Worker()
+
+
+def content(*vectors, op="c"):
+    return json.dumps({"op": op, "v": vectors[0] if len(vectors) == 1 else vectors}).encode()
+
+
+UNIT = [1.0, *[0.0] * (CLUSTERS - 1)]
+SOUND, TWO = content(UNIT), content(UNIT, UNIT)
+# Its products overflow float32, which only counting finds.
+LARGEST = 3.4028234663852886e38
+OVERFLOWING = content(UNIT, [-LARGEST, LARGEST, *[0.0] * (CLUSTERS - 2)])
+
+
+def test_records_are_reported_by_outcome_and_events_by_number(worker):
+    worker.process(SOUND, TWO, content(UNIT, op="d"), b"{", content(UNIT, [1.0]), None, OVERFLOWING)
+    records, events = worker.commit()
+    assert records == {ACCEPTED: 2, FILTERED: 2, REJECTED: 3}
+    assert events == (3, 3)
+    assert sorted(rejection.row for rejection in worker.letters.rejections) == [3, 4, 6]
+    assert worker.position() == 7
+
+
+def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):
+    worker.process(OVERFLOWING)
+    (rejection,) = worker.letters.rejections
+    assert (rejection.reason, rejection.stream) == (Reason.NON_FINITE, STREAM)
+    assert worker.commit() == ({REJECTED: 1}, (0, 1))
+
+
+def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(SOUND, b"unknown", SOUND, b"{", offset=4)
+    worker.process(SOUND, partition=1, offset=8)
+    assert (worker.position(FIRST), worker.position(SECOND)) == (5, 9)
+    assert worker.consumer.log == [("unassign", [FIRST])]
+    assert worker.letters.rejections == []
+    records, _ = worker.commit()
+    assert records == {ACCEPTED: 2}
+    assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
+
+
+def test_first_record_of_a_batch_without_schema_leaves_the_position(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(b"unknown", SOUND)
+    assert worker.position() == 0
+    assert worker.commit() == ({}, (0, 0))
+
+
+def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(b"unknown", SOUND)
+    worker.process(SOUND, offset=2)
+    assert worker.position() == 0
+    worker.unknown = set()
+    worker.clock.advance(1)
+    worker.worker._paused.resume()
+    assert worker.consumer.log == [("unassign", [FIRST]), ("assign", [(*FIRST, 0, 3)])]
+    worker.process(b"unknown", SOUND, SOUND)
+    assert worker.position() == 3
+    assert worker.commit()[0] == {ACCEPTED: 2, REJECTED: 1}
+
+
+def test_rewind_assigns_paused_partitions_again(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(SOUND, b"unknown")
+    worker.worker.rewind()
+    assert worker.consumer.log[1:] == [
+        ("unassign", [SECOND]),
+        ("assign", [(*FIRST, 0, None), (*SECOND, 0, None)]),
+    ]
+    assert list(worker.worker._paused) == []
+    assert worker.commit() == ({}, (0, 0))
+
+
+def test_dropped_partition_is_not_unassigned_while_paused(worker):
+    worker.unknown = {b"unknown"}
+    worker.process(b"unknown")
+    worker.worker.drop([FIRST, SECOND])
+    assert worker.consumer.log == [("unassign", [FIRST]), ("unassign", [SECOND])]
+    worker.clock.advance(5)
+    worker.worker._paused.resume()
+    assert len(worker.consumer.log) == 2
+
+
+VALUES = st.sampled_from(
+    [SOUND, TWO, content(UNIT, op="d"), b"{", None, content([1.0]), OVERFLOWING, b"null"]
+)
+
+
+@settings(max_examples=examples(100))
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 1), VALUES | st.binary(max_size=5)), max_size=8), max_size=3
+    )
+)
+def test_records_read_are_accepted_filtered_or_rejected(batches):
+    worker = Worker()
+    offsets = [0, 0]
+    for batch in batches:
+        messages = []
+        for partition, each in batch:
+            messages.append(MappedRecord(each, partition=partition, offset=offsets[partition]))
+            offsets[partition] += 1
+        worker.worker.process(messages)
+    records, (_, rejected) = worker.commit()
+    assert sum(records.values()) == sum(offsets)
+    assert records.get(REJECTED, 0) == rejected == len(worker.letters.rejections)
+    assert [worker.position(FIRST), worker.position(SECOND)] == offsets
+    assert np.all(np.array(list(records.values()), int) >= 0)

@@ -1,0 +1,69 @@
+"""Tests of `driftgauge.kafka.paused_partitions`."""
+
+import pytest
+
+from driftgauge.kafka.offset_barrier import Start
+from driftgauge.kafka.paused_partitions import PausedPartitions
+from driftgauge.kafka.source_partitions import SourcePartitions
+from tests.builders.clocks import ManualClock
+from tests.builders.messages import TOPIC
+from tests.kafka.fakes import AssignmentLog
+
+FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def consumer():
+    return AssignmentLog()
+
+
+@pytest.fixture
+def sources():
+    sources = SourcePartitions()
+    for partition in (FIRST, SECOND):
+        sources.add(partition, Start(5, 5, begins=False, lost=0, leader_epoch=3), "id", 0)
+    return sources
+
+
+@pytest.fixture
+def paused(consumer, clock):
+    return PausedPartitions(consumer, clock.clock)
+
+
+def test_paused_partition_is_taken_from_client_and_returned_at_its_position(paused, sources, consumer, clock):
+    first = sources.find(*FIRST)
+    paused.pause([first])
+    assert (FIRST in paused, SECOND in paused, len(paused), list(paused)) == (True, False, 1, [FIRST])
+    first.read_to(9)
+    first.leader_epoch = 4
+    paused.resume()
+    assert consumer.log == [("unassign", [FIRST])]
+    clock.advance(1)
+    paused.resume()
+    assert consumer.log[1:] == [("assign", [(*FIRST, 9, 4)])]
+    assert list(paused) == []
+
+
+def test_each_partition_has_its_own_pause(paused, sources, consumer, clock):
+    paused.pause([sources.find(*FIRST)])
+    clock.advance(0.6)
+    paused.pause([sources.find(*SECOND)])
+    clock.advance(0.6)
+    paused.resume()
+    assert list(paused) == [SECOND]
+    clock.advance(0.6)
+    paused.resume()
+    assert [name for name, _ in consumer.log] == ["unassign", "unassign", "assign", "assign"]
+
+
+def test_forgotten_partition_is_left_to_the_caller(paused, sources, consumer, clock):
+    paused.pause([sources.find(*FIRST), sources.find(*SECOND)])
+    paused.forget([FIRST, (TOPIC, 7)])
+    clock.advance(5)
+    paused.resume()
+    assert consumer.log[1:] == [("assign", [(*SECOND, 5, 3)])]
