@@ -14,6 +14,7 @@ from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
+from driftgauge.events.schemas import SchemaSource
 
 __all__ = ["ConfiguredStream", "build_decoder", "load_streams", "to_reference"]
 
@@ -63,7 +64,10 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
 
 
 def build_decoder(
-    streams: Iterable[ConfiguredStream], lead_ms: int, inputs: Mapping[str, InputSettings]
+    streams: Iterable[ConfiguredStream],
+    lead_ms: int,
+    inputs: Mapping[str, InputSettings],
+    schemas: SchemaSource | None = None,
 ) -> Decoder:
     """Return the decoder that checks each event against the baseline in force at its time.
 
@@ -71,6 +75,10 @@ def build_decoder(
         streams: The streams.
         lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
         inputs: The settings of topics whose records are not in the service's own contract.
+        schemas: Where schemas come from, for encodings that need them.
+
+    Raises:
+        ConfigError: An encoding lacks its library, or the source of schemas.
     """
     return Decoder(
         (
@@ -86,7 +94,7 @@ def build_decoder(
             for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
         ),
         lead_ms=lead_ms,
-        readers=build_readers(inputs),
+        readers=build_readers(inputs, schemas),
     )
 
 

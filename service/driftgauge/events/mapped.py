@@ -32,6 +32,8 @@ Deserializer = Callable[[RawRecord], object]
 _Found = TypeVar("_Found")
 
 _NUMBERS = {int, float}
+# The text of a JSON value tells cheaply whether a list can hold a bool.
+_JSON = frozenset({"json", "cloudevents"})
 # An id made of a long topic's name keeps its end, and has room for the number of a vector.
 _LONGEST_ID = MAX_TEXT - 16
 
@@ -85,8 +87,10 @@ class MappedReader:
                     ids = [f"{fields.event_id}#{len(rows) + i}" for i in range(len(vectors))]
                 else:
                     ids = [fields.event_id]
+                number = vector.number
+                json = record.value() if self._settings.encoding in _JSON else None
                 for each, event_id in zip(vectors, ids, strict=True):
-                    rows.append(_read_row(stream, fields, event_id, each, vector.number, record, schedules))
+                    rows.append(_read_row(stream, fields, event_id, each, number, json, schedules))
         except EventError as error:
             error.stream = stream
             raise
@@ -219,10 +223,13 @@ def _read_row(
     event_id: str,
     vector: list[object] | bytes,
     number: VectorFormat,
-    record: RawRecord,
+    json: bytes | None,
     schedules: Mapping[str, Schedule],
 ) -> Row:
-    """Return an event: by the fast path where it is certainly one, else by the contract itself."""
+    """Return an event: by the fast path where it is certainly one, else by the contract itself.
+
+    `json` is the record's value where it is JSON.
+    """
     schedule = schedules.get(stream)
     if schedule is not None:
         expected = in_force(schedule, fields.time_ms)
@@ -235,8 +242,8 @@ def _read_row(
                     packed = expected.pack(*vector)
                 except (struct.error, OverflowError):
                     packed = b""
-                raw = record.value() or b""
-                if packed and (not may_hold_bool(raw) or _NUMBERS.issuperset(map(type, vector))):
+                has_bools = json is None or may_hold_bool(json)
+                if packed and (not has_bools or _NUMBERS.issuperset(map(type, vector))):
                     return expected, F32, fields.time_ms, packed, event_id, fields.segments
     if isinstance(vector, bytes):
         if len(vector) % number.size:

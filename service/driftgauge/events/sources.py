@@ -8,6 +8,7 @@ from uuid import UUID
 
 from driftgauge.config.inputs import Source, TimeSource
 from driftgauge.config.paths import Choice, Step, parse_path
+from driftgauge.events.messages import is_message, take_field, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.timestamps import read_timestamp
 
@@ -87,7 +88,8 @@ def read_time(source: TimeSource, value: object) -> int:
     Args:
         source: Where the value came from, and the unit of a number.
         value: A whole number, in seconds also one with a fraction; the same as text; an RFC 3339 date-time;
-            or a datetime, as Avro's logical types give. Digits below a millisecond are truncated.
+            a datetime, as Avro's logical types give; or Protobuf's Timestamp. Digits below a millisecond are
+            truncated.
 
     Raises:
         ValueError: The value is none of these, or not within the years 1970 to 9999.
@@ -101,6 +103,8 @@ def read_time(source: TimeSource, value: object) -> int:
     if isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
         return read_timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
+    if (stamp_ms := timestamp_ms(value)) is not None:
+        return read_timestamp(stamp_ms)
     if source.record == "timestamp" or source.unit == "ms":
         return read_timestamp(value)
     if type(value) is float and source.unit == "s":
@@ -130,9 +134,9 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
 
 
 def _follow_names(names: Sequence[str], value: object) -> object:
-    for name in names:
+    for i, name in enumerate(names):
         if type(value) is not dict:
-            return _follow(names, value)
+            return _follow(names[i:], value)
         value = value.get(name)
     return value
 
@@ -149,8 +153,7 @@ def _take(step: Step, value: object) -> object:
     if isinstance(step, str):
         if isinstance(value, Mapping):
             return value.get(step)
-        # A Protobuf message has its fields as attributes; other values have no fields.
-        return getattr(value, step, None) if hasattr(value, "DESCRIPTOR") else None
+        return take_field(value, step) if is_message(value) else None
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return None
     if isinstance(step, Choice):
