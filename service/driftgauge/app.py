@@ -94,7 +94,7 @@ def _schema_registry(settings: Settings) -> Iterator[SchemaRegistry | None]:
     if not any(each.needs_registry for each in settings.inputs.values()):
         yield None
         return
-    with SchemaRegistry(connect(settings.schema_registry), SYSTEM_CLOCK) as schemas:
+    with connect(settings.schema_registry) as client, SchemaRegistry(client, SYSTEM_CLOCK) as schemas:
         yield schemas
 
 
