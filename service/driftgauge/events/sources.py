@@ -1,7 +1,7 @@
 """Sources of an event's fields: where they stand in a record, compiled to functions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -21,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # How many of the unit a millisecond has; of seconds it is a thousandth.
 _PER_MS = {"us": 1_000, "ns": 1_000_000}
 _S_MS = 1_000
+_DAY_MS = 86_400_000
 
 
 def compile_source(source: Source) -> Getter:
@@ -94,17 +95,19 @@ def read_time(source: TimeSource, value: object) -> int:
     Raises:
         ValueError: The value is none of these, or not within the years 1970 to 9999.
     """
-    if isinstance(value, bytes):
-        value = to_text(value)
-    if isinstance(value, str):
-        if not value.isascii() or not value.isdigit():
-            return read_timestamp(value)
-        value = int(value)
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return read_timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
-    if (stamp_ms := timestamp_ms(value)) is not None:
-        return read_timestamp(stamp_ms)
+    # Most times are whole numbers, which take the way past the other tests.
+    if type(value) is not int:
+        if isinstance(value, bytes):
+            value = to_text(value)
+        if isinstance(value, str):
+            if not value.isascii() or not value.isdigit():
+                return read_timestamp(value)
+            value = int(value)
+        elif isinstance(value, datetime):
+            since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH
+            return read_timestamp(since.days * _DAY_MS + since.seconds * _S_MS + since.microseconds // 1_000)
+        elif (stamp_ms := timestamp_ms(value)) is not None:
+            return read_timestamp(stamp_ms)
     if source.record == "timestamp" or source.unit == "ms":
         return read_timestamp(value)
     if type(value) is float and source.unit == "s":
@@ -134,10 +137,13 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
 
 
 def _follow_names(names: Sequence[str], value: object) -> object:
-    for i, name in enumerate(names):
-        if type(value) is not dict:
-            return _follow(names[i:], value)
-        value = value.get(name)
+    for name in names:
+        if type(value) is dict:
+            value = value.get(name)
+        elif value is None:
+            return None
+        else:
+            value = _take_field(name, value)
     return value
 
 
@@ -151,19 +157,28 @@ def _follow(steps: Sequence[Step], value: object) -> object:
 
 def _take(step: Step, value: object) -> object:
     if isinstance(step, str):
-        if isinstance(value, Mapping):
-            return value.get(step)
-        return take_field(value, step) if is_message(value) else None
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return _take_field(step, value)
+    if type(value) is not list and (not isinstance(value, Sequence) or isinstance(value, str | bytes)):
         return None
     if isinstance(step, Choice):
-        chosen = (item for item in value if _is_chosen(step, item))
-        return next(chosen, None)
+        for item in value:
+            if _is_chosen(step, item):
+                return item
+        return None
     return value[step] if step < len(value) else None
+
+
+def _take_field(name: str, value: object) -> object:
+    # Mappings come last: the test of an abstract class takes longer than all others.
+    if type(value) is dict:
+        return value.get(name)
+    if is_message(value):
+        return take_field(value, name)
+    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def _is_chosen(choice: Choice, item: object) -> bool:
     try:
-        return to_text(_take(choice.field, item)) == choice.value
+        return to_text(_take_field(choice.field, item)) == choice.value
     except ValueError:
         return False
