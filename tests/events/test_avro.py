@@ -68,7 +68,7 @@ def test_event_is_read_by_mapping(embedding):
     assert (event_id, segments) == (str(uuid.UUID(int=5)), {"country": "de"})
 
 
-@pytest.mark.parametrize(("item", "value"), [("boolean", True), ("string", "1"), ("null", None)])
+@pytest.mark.parametrize(("item", "value"), [("boolean", True), ("string", "1"), (["null", "int"], None)])
 def test_list_of_other_values_than_numbers_is_invalid(item, value):
     schema = {
         "type": "record",
@@ -138,6 +138,25 @@ def test_unusable_schema_is_reported_with_each_record(schema, detail):
     deserialize = AvroDeserializer(Schemas(_7=schema))
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
+
+
+NOTHING = {"type": "record", "name": "N", "fields": [{"name": "x", "type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    "items", ["null", NOTHING, {"type": "fixed", "name": "F", "size": 0}, {"type": "null"}]
+)
+def test_array_of_items_without_bytes_is_refused(items):
+    schema = {
+        "type": "record",
+        "name": "E",
+        "fields": [
+            {"name": "m", "type": ["null", {"type": "map", "values": {"type": "array", "items": items}}]}
+        ],
+    }
+    # Ten bytes that name 2^40 items.
+    detail = undecodable(deserializer(schema), framed(b"\x02\x02\x02x\x80\x80\x80\x80\x80\x40"))
+    assert "items that take no bytes" in detail
 
 
 def test_type_that_is_used_twice_is_not_recursive():

@@ -1,7 +1,7 @@
 """The deserializer of Avro behind a schema registry."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -54,7 +54,7 @@ def _parse(schema: Schema) -> Any:
     """Return a schema as fastavro reads it.
 
     Raises:
-        UnusableSchema: It is no Avro schema, or recursive.
+        UnusableSchema: It is no Avro schema, or a small record of it could exhaust the process.
     """
     named: dict[str, Any] = {}
     try:
@@ -67,6 +67,10 @@ def _parse(schema: Schema) -> Any:
     if _is_recursive(parsed, named, ()):
         # fastavro decodes nested records on the C stack, which a hostile record would overflow.
         message = "it is recursive, and a record could nest too deep"
+        raise UnusableSchema(message)
+    if any(_is_empty(items, named) for items in _items(parsed, named)):
+        # A record of some bytes could name any number of them.
+        message = "it has an array of items that take no bytes"
         raise UnusableSchema(message)
     return parsed
 
@@ -89,3 +93,33 @@ def _is_recursive(schema: Any, named: Mapping[str, Any], within: tuple[str, ...]
     if kind in {"array", "map"}:
         return _is_recursive(schema["items" if kind == "array" else "values"], named, within)
     return isinstance(kind, dict | list) and _is_recursive(kind, named, within)
+
+
+def _items(schema: Any, named: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the types of the items of all arrays within a type that is not recursive."""
+    if isinstance(schema, list):
+        inner = schema
+    elif isinstance(schema, str):
+        inner = [named[schema]] if schema in named else []
+    elif schema["type"] == "array":
+        yield schema["items"]
+        inner = [schema["items"]]
+    elif schema["type"] == "map":
+        inner = [schema["values"]]
+    elif schema["type"] in _NAMED:
+        inner = [field["type"] for field in schema.get("fields", ())]
+    else:
+        inner = [schema["type"]] if isinstance(schema["type"], dict | list) else []
+    for each in inner:
+        yield from _items(each, named)
+
+
+def _is_empty(schema: Any, named: Mapping[str, Any]) -> bool:
+    """Say whether the values of a type that is not recursive take no bytes."""
+    if isinstance(schema, list):
+        return False
+    if isinstance(schema, str):
+        return schema == "null" or (schema in named and _is_empty(named[schema], named))
+    if schema["type"] in {"record", "error"}:
+        return all(_is_empty(field["type"], named) for field in schema["fields"])
+    return bool(schema["type"] == "null" or schema.get("size") == 0)
