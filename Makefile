@@ -76,7 +76,7 @@ generate: $(STAMP) ## Write the generated files: schemas, the metrics reference,
 lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra registry --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --constraints requirements.lock --quiet \
 	  --output-file deploy/docker/requirements.lock
 	@echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
@@ -86,6 +86,7 @@ lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject
 .PHONY: bench
 bench: $(STAMP) ## Measure decoding, the core, the whole service, its delay and the size of its state
 	@$(BIN)/python tests/bench/decoder.py
+	@$(BIN)/python -m tests.bench.encodings
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
 	@$(BIN)/python tests/bench/latency.py

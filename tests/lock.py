@@ -13,12 +13,19 @@ ROOT = Path(__file__).parent.parent
 MAIN = "requirements.lock"
 IMAGE = "deploy/docker/requirements.lock"
 BUILD = "deploy/docker/build.lock"
+# The extras that the image has.
+IMAGE_EXTRAS = ("registry",)
 
 
 def pins(lock: str) -> set[tuple[str, str]]:
     """Return the names and versions in a lock; a name may have several versions."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.MULTILINE)
     return {(canonicalize_name(name), version) for name, version in found}
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    """Return the names of requirements."""
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
 
 
 def problems(wanted: Iterable[str], lock: str) -> list[str]:
@@ -45,12 +52,14 @@ def main() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project, build = document["project"], document["build-system"]["requires"]
     dependencies = project["dependencies"]
-    extras = [wanted for extra in project["optional-dependencies"].values() for wanted in extra]
-    unwanted = {canonicalize_name(Requirement(wanted).name) for wanted in extras}
+    optional = project["optional-dependencies"]
+    extras = [wanted for extra in optional.values() for wanted in extra]
+    image = [*dependencies, *(wanted for extra in IMAGE_EXTRAS for wanted in optional[extra])]
+    unwanted = names(extras) - names(image)
     locks = {path: (ROOT / path).read_text() for path in (MAIN, IMAGE, BUILD)}
     found = {
         MAIN: problems([*dependencies, *extras], locks[MAIN]),
-        IMAGE: problems(dependencies, locks[IMAGE]) + disagreements(locks[IMAGE], locks[MAIN], unwanted),
+        IMAGE: problems(image, locks[IMAGE]) + disagreements(locks[IMAGE], locks[MAIN], unwanted),
         BUILD: problems(build, locks[BUILD]) + disagreements(locks[BUILD], locks[MAIN], ()),
     }
     lines = [f"\n  - {path}: {problem}" for path, listed in found.items() for problem in listed]

@@ -3,7 +3,8 @@
 import logging
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from threadpoolctl import threadpool_limits
@@ -11,7 +12,10 @@ from threadpoolctl import threadpool_limits
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
+from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
+from driftgauge.kafka.registry_client import connect, registry_problems
+from driftgauge.kafka.schema_registry import SchemaRegistry
 from driftgauge.kafka.service import Service
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -27,12 +31,15 @@ _log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> list[ConfiguredStream]:
-    """Return the configured streams, with librdkafka's properties and all baselines checked without a broker.
+    """Return the configured streams; all properties and baselines are checked, without a broker or registry.
 
     Raises:
         ConfigError: Lists every problem found.
     """
     problems = property_problems(settings.kafka)
+    problems += missing_libraries(settings.inputs.values())
+    if settings.schema_registry:
+        problems += registry_problems(settings.schema_registry)
     try:
         streams = load_streams(settings)
     except ConfigError as error:
@@ -69,19 +76,29 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     server = MetricsServer(settings.http.host, settings.http.port, telemetry.registry, health)
     server.start()
     try:
-        service = Service(
-            settings,
-            [stream.spec for stream in streams],
-            build_decoder(streams, settings.allowed_lead, settings.inputs),
-            roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
-            clock=SYSTEM_CLOCK,
-        )
         # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with _schema_registry(settings) as schemas, threadpool_limits(limits=1, user_api="blas"):
+            service = Service(
+                settings,
+                [stream.spec for stream in streams],
+                build_decoder(streams, settings.allowed_lead, settings.inputs, schemas),
+                roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
+                clock=SYSTEM_CLOCK,
+            )
             service.run(stopping)
         _log.info("stopped")
     finally:
         server.stop()
+
+
+@contextmanager
+def _schema_registry(settings: Settings) -> Iterator[SchemaRegistry | None]:
+    """Yield the running client of the schema registry, None where no input needs one."""
+    if not any(each.needs_registry for each in settings.inputs.values()):
+        yield None
+        return
+    with connect(settings.schema_registry) as client, SchemaRegistry(client, SYSTEM_CLOCK) as schemas:
+        yield schemas
 
 
 def _watched(stream: ConfiguredStream) -> WatchedStream:

@@ -14,6 +14,7 @@ from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
+from driftgauge.events.schemas import SchemaSource
 
 __all__ = [
     "ConfiguredStream",
@@ -78,7 +79,10 @@ def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], 
 
 
 def build_decoder(
-    streams: Iterable[ConfiguredStream], lead_ms: int, inputs: Mapping[str, InputSettings]
+    streams: Iterable[ConfiguredStream],
+    lead_ms: int,
+    inputs: Mapping[str, InputSettings],
+    schemas: SchemaSource | None = None,
 ) -> Decoder:
     """Return the decoder that checks each event against the baseline in force at its time.
 
@@ -86,8 +90,12 @@ def build_decoder(
         streams: The streams.
         lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
         inputs: The settings of topics whose records are not in the service's own contract.
+        schemas: Where schemas come from, for encodings that need them.
+
+    Raises:
+        ConfigError: An encoding lacks its library, or the source of schemas.
     """
-    return Decoder(build_contracts(streams), lead_ms=lead_ms, readers=build_readers(inputs))
+    return Decoder(build_contracts(streams), lead_ms=lead_ms, readers=build_readers(inputs, schemas))
 
 
 def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContract]:

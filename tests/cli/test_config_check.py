@@ -67,6 +67,20 @@ def test_config_check_reports_properties_and_baselines_together(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_config_check_reports_registry_properties_without_a_registry(tmp_path):
+    mapping = {"encoding": "avro", "stream": "stream", "embedding": "vector"}
+    inputs = {"embeddings": mapping}
+    registry = {"url": "http://127.0.0.1:1", "basic.auth.user.info": "user:hunter2"}
+    save_baseline(tmp_path)
+    config = write_config(tmp_path, inputs=inputs, schema_registry=registry)
+    assert run("config", "check", "--config", config).returncode == 0
+    config = write_config(tmp_path, inputs=inputs, schema_registry={**registry, "no.such.property": 1})
+    done = run("config", "check", "--config", config)
+    assert done.returncode == 2
+    assert "schema_registry: Unrecognized properties: no.such.property" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
 def test_invalid_configuration_reports_all_problems_and_exits_with_2(tmp_path):
     config = write_config(tmp_path, {"windows": [5]}, nope=1)
     done = run("serve", "--config", config)

@@ -12,6 +12,8 @@ from fnmatch import fnmatch
 from importlib.metadata import distribution
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy/docker"
 LOCK = DOCKER / "requirements.lock"
@@ -61,8 +63,12 @@ def stage(name: str) -> list[Instruction]:
 
 
 def locked() -> list[str]:
-    """The distribution names in the image's lock, without duplicates."""
-    return list(dict.fromkeys(re.findall(r"(?m)^([a-z0-9-]+)==", LOCK.read_text())))
+    """The distribution names in the image's lock for this platform, without duplicates."""
+    lines = re.findall(r"(?m)^([a-z0-9-]+==[^\\\n]+)", LOCK.read_text())
+    requirements = [Requirement(line) for line in lines]
+    return list(
+        dict.fromkeys(each.name for each in requirements if each.marker is None or each.marker.evaluate())
+    )
 
 
 def context() -> list[Path]:

@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.deploy.dockerfile import PROJECT, locked
+from tests.lock import IMAGE_EXTRAS
 
 PERMISSIVE = {
     "0BSD",
@@ -17,6 +18,7 @@ PERMISSIVE = {
     "CC0-1.0",
     "ISC",
     "MIT",
+    "MIT-0",
     "PSF-2.0",
     "Zlib",
 }
@@ -24,26 +26,32 @@ CLASSIFIED = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
 }
-# A copyleft by file; the image has its files unchanged.
-ACCEPTED = {"orjson": {"MPL-2.0"}}
+# A copyleft by file; the image has their files unchanged.
+ACCEPTED = {"certifi": {"MPL-2.0"}, "orjson": {"MPL-2.0"}}
 
 
 def needed(requirements):
     """The names of all distributions that requirements need here, directly or indirectly."""
     found = set()
-    waiting = [Requirement(text) for text in requirements]
+    waiting = [(Requirement(text), "") for text in requirements]
     while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
-            found.add(name)
-            waiting += map(Requirement, requires(name) or ())
-    return found
+        requirement, extra = waiting.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for wanted in ("", *requirement.extras):
+            pair = canonicalize_name(requirement.name), wanted
+            if pair not in found:
+                found.add(pair)
+                waiting += [(Requirement(text), wanted) for text in requires(pair[0]) or ()]
+    return {name for name, _ in found}
 
 
 def test_image_lock_equals_dependencies_of_service():
-    assert set(locked()) == needed(PROJECT["dependencies"])
+    extras = [wanted for extra in IMAGE_EXTRAS for wanted in PROJECT["optional-dependencies"][extra]]
+    assert set(locked()) == needed([*PROJECT["dependencies"], *extras])
 
 
 def licences(expression, classifiers, text=None):
@@ -51,7 +59,7 @@ def licences(expression, classifiers, text=None):
     if expression:
         return set(re.findall(r"[A-Za-z0-9.+-]+", expression)) - {"AND", "OR", "WITH"}
     named = [entry.split(" :: ")[-1] for entry in classifiers if entry.startswith("License ::")]
-    return {CLASSIFIED.get(name, name) for name in named} or {text or "unknown"}
+    return {CLASSIFIED.get(name, name) for name in named or [text or "unknown"]}
 
 
 @pytest.mark.parametrize("name", locked())

@@ -8,7 +8,7 @@ import yaml
 
 from driftgauge.inspection.samples import read_sample
 from tests.integration.case import Case
-from tests.integration.service import ServiceProcess, driftgauge
+from tests.integration.service import ReplicaProcess, driftgauge
 
 pytestmark = pytest.mark.broker
 
@@ -38,7 +38,7 @@ def publish_sample(case: Case, path: Path) -> int:
     return len(records)
 
 
-def outcomes(service: ServiceProcess, topic: str) -> tuple[int, ...]:
+def outcomes(service: ReplicaProcess, topic: str) -> tuple[int, ...]:
     scrape = service.scrape()
     values = (scrape.value("driftgauge_records_total", topic=topic, outcome=outcome) for outcome in OUTCOMES)
     return tuple(int(value or 0) for value in values)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -55,37 +56,48 @@ def find_java() -> str:
 def fetch_jars(version: str | None = None) -> Path:
     """Returns the folder of the jars of a version of Kafka (None: pom.xml's); fetches missing jars.
 
-    The folder's name has the version and the hash of pom.xml. A complete folder is renamed into place, so an
-    interrupted copy is never used, and a running broker never loses its jars.
     Raises BrokerUnavailable.
     """
     version = version or kafka_version()
-    jars = TARGET / f"libs-{version}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
-    TARGET.mkdir(exist_ok=True)
-    with (TARGET / "lock").open("w") as lock:
-        # Test runs share Maven's repository, so one run waits until the other's Maven has ended.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars.is_dir():
-            partial = TARGET / "libs.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            copy_jars(partial, version)
-            partial.rename(jars)
-    return jars
+    return fetch(f"libs-{version}", POM, lambda folder: copy_jars(folder, version))
 
 
 def copy_jars(folder: Path, version: str) -> None:
     """Copies the jars of a version of Kafka into `folder` by Maven. Raises BrokerUnavailable."""
+    arguments = (f"-Dkafka.version={version}", "dependency:copy-dependencies", "-DincludeScope=runtime")
+    run_maven(f"the jars of Kafka {version}", POM, folder, arguments)
+
+
+def fetch(name: str, pom: Path, fill: Callable[[Path], None]) -> Path:
+    """Returns a folder of dependencies of a pom.xml; a missing one is filled first.
+
+    The folder's name has the given name and the hash of the pom. A complete folder is renamed into place, so
+    an interrupted copy is never used, and a running process never loses its jars.
+    Raises BrokerUnavailable.
+    """
+    folder = TARGET / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    TARGET.mkdir(exist_ok=True)
+    with (TARGET / "lock").open("w") as lock:
+        # Test runs share Maven's repository, so one run waits until the other's Maven has ended.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            partial = TARGET / "libs.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            fill(partial)
+            partial.rename(folder)
+    return folder
+
+
+def run_maven(what: str, pom: Path, folder: Path, arguments: Sequence[str]) -> None:
+    """Runs Maven to put what a pom.xml names into a folder; `what` describes it. Raises BrokerUnavailable."""
     maven = shutil.which("mvn")
     if maven is None:
         raise BrokerUnavailable(
-            f"The Kafka broker's jars come from Maven, and there is no mvn on the PATH. {REMEDY}"
+            f"{what[0].upper()}{what[1:]} come from Maven, and there is no mvn on the PATH. {REMEDY}"
         )
     command = [
-        *(maven, "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(POM)),
-        f"-Dkafka.version={version}",
-        "dependency:copy-dependencies",
-        "-DincludeScope=runtime",
-        f"-DoutputDirectory={folder}",
+        *(maven, "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(pom)),
+        *(*arguments, f"-DoutputDirectory={folder}"),
     ]
     try:
         result = subprocess.run(
@@ -99,12 +111,12 @@ def copy_jars(folder: Path, version: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise BrokerUnavailable(
-            f"Maven did not fetch the jars of Kafka {version} within {MAVEN_TIMEOUT_S:.0f} s: check "
+            f"Maven did not fetch {what} within {MAVEN_TIMEOUT_S:.0f} s: check "
             f"the network and run `{' '.join(command)}`."
         ) from None
     if result.returncode != 0:
         tail = "\n".join(result.stdout.splitlines()[-MAVEN_TAIL_LINES:])
         raise BrokerUnavailable(
-            f"Maven could not fetch the jars of Kafka {version}: check the network, then run "
+            f"Maven could not fetch {what}: check the network, then run "
             f"`{' '.join(command)}`. It said:\n{tail}"
         )

@@ -14,16 +14,22 @@ __all__ = ["ENV_PREFIX", "TextSource", "read_secrets"]
 ENV_PREFIX = "DRIFTGAUGE_"
 _SECRETS_DIR = f"{ENV_PREFIX}SECRETS_DIR"
 
+# The properties of clients, whose names have dots.
+_PROPERTIES = frozenset({"kafka", "schema_registry"})
 # A variable can set one key of these settings, which are mappings.
 _SECTIONS = frozenset(
-    {"kafka", *(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section))}
+    {
+        *_PROPERTIES,
+        *(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)),
+    }
 )
 
 
 class TextSource(EnvSettingsSource):
     """Settings from named texts: `HTTP__PORT`, with or without the prefix, sets `http.port`.
 
-    Below `kafka` an underscore means a dot: `KAFKA__SASL_PASSWORD` sets `sasl.password`.
+    Below `kafka` and `schema_registry` an underscore means a dot: `KAFKA__SASL_PASSWORD` sets
+    `sasl.password`.
 
     Attributes:
         problems: One for each name that leads to no key.
@@ -38,7 +44,7 @@ class TextSource(EnvSettingsSource):
             if step and (section not in _SECTIONS or "__" in key):
                 self.problems.append(f"{name}: names no setting; set a list as a whole, in JSON")
                 continue
-            self.env_vars[section + step + (key.replace("_", ".") if section == "kafka" else key)] = text
+            self.env_vars[section + step + (key.replace("_", ".") if section in _PROPERTIES else key)] = text
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return the list or mapping of a JSON text; other text unchanged, for validation."""

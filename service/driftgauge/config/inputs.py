@@ -157,6 +157,11 @@ class InputSettings(Section):
     ] = Field(default_factory=dict)
     vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
 
+    @property
+    def needs_registry(self) -> bool:
+        """Whether the schemas of the records are in a schema registry."""
+        return self.encoding in {"avro", "protobuf"}
+
     @model_validator(mode="before")
     @classmethod
     def _list_vectors(cls, settings: Any) -> Any:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.properties import is_secret, property_faults
+from driftgauge.config.registry import mask_registry_property, registry_faults
 from driftgauge.config.stream import StreamSettings
 
 __all__ = ["AlarmSettings", "HttpSettings", "Settings", "TopicSettings"]
@@ -78,6 +79,7 @@ class Settings(BaseSettings, Section):
         kafka: The librdkafka properties of every client.
         topics: The topics read and written.
         inputs: By topic, how the records of an events topic are read that are not in the service's contract.
+        schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
         streams: The streams watched, each named once.
         shards: The number of shards that the streams are spread over; part of the internal topics' names.
         http: The address at which metrics and health are served.
@@ -94,6 +96,7 @@ class Settings(BaseSettings, Section):
     kafka: dict[str, str | int | float | bool]
     topics: TopicSettings = TopicSettings()
     inputs: dict[Topic, InputSettings] = Field(default_factory=dict)
+    schema_registry: dict[str, str | int | float | bool] = Field(default_factory=dict)
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
     http: HttpSettings = HttpSettings()
@@ -108,6 +111,13 @@ class Settings(BaseSettings, Section):
         if isinstance(kafka, dict) and (faults := property_faults(kafka)):
             raise ValueError("; ".join(faults))
         return kafka
+
+    @field_validator("schema_registry", mode="before")
+    @classmethod
+    def _check_registry(cls, properties: object) -> object:
+        if isinstance(properties, dict) and properties and (faults := registry_faults(properties)):
+            raise ValueError("; ".join(faults))
+        return properties
 
     @field_validator("streams")
     @classmethod
@@ -131,6 +141,12 @@ class Settings(BaseSettings, Section):
             if missing := sorted(map(str, constants - watched)):
                 message = f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams"
                 raise ValueError(message)
+        registered = sorted(topic for topic, settings in self.inputs.items() if settings.needs_registry)
+        if registered and not self.schema_registry:
+            message = (
+                f"the schemas of {', '.join(registered)} are in a schema registry; set schema_registry.url"
+            )
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")
@@ -168,6 +184,10 @@ class Settings(BaseSettings, Section):
     @field_serializer("kafka")
     def _mask_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
         return {name: "***" if is_secret(name) else value for name, value in kafka.items()}
+
+    @field_serializer("schema_registry")
+    def _mask_credentials(self, properties: dict[str, Any]) -> dict[str, Any]:
+        return {name: mask_registry_property(name, value) for name, value in properties.items()}
 
     def __repr__(self) -> str:
         return f"Settings({self.model_dump(mode='json')})"

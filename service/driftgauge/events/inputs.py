@@ -1,9 +1,11 @@
 """The readers of topics, each built from the topic's settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.paths import parse_path
+from driftgauge.errors import ConfigError
 from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import (
     ArrayDeserializer,
@@ -12,25 +14,86 @@ from driftgauge.events.deserializers import (
     deserialize_json,
 )
 from driftgauge.events.mapped import Deserializer, MappedReader
+from driftgauge.events.schemas import SchemaSource
 
-__all__ = ["build_readers"]
+__all__ = ["build_readers", "missing_libraries"]
 
 _DESERIALIZERS: Mapping[str, Deserializer] = {
     "json": deserialize_json,
     "bytes": deserialize_bytes,
     "cloudevents": deserialize_cloudevent,
 }
+_LIBRARIES = {"avro": "fastavro", "protobuf": "google.protobuf", "inference": "google.protobuf"}
+_REMEDY = "pip install driftgauge[registry]"
 
 
-def _deserializer(settings: InputSettings) -> Deserializer:
-    if settings.encoding == "json" and IS_AVAILABLE and len(settings.vectors) == 1:
-        path = settings.vectors[0].embedding.path
-        names = [step for step in parse_path(path) if isinstance(step, str)] if path is not None else []
-        if path is not None and len(names) == len(parse_path(path)):
-            return ArrayDeserializer(names)
-    return _DESERIALIZERS[settings.encoding]
+def build_readers(
+    inputs: Mapping[str, InputSettings], schemas: SchemaSource | None = None
+) -> dict[str, MappedReader]:
+    """Return the readers of the topics that have a mapping, by topic.
+
+    Args:
+        inputs: The settings by topic.
+        schemas: Where schemas come from, for encodings that need them.
+
+    Raises:
+        ConfigError: A library is not installed, or there is no source of schemas.
+    """
+    if problems := missing_libraries(inputs.values()):
+        message = "inputs cannot be read:"
+        raise ConfigError(message, problems)
+    return {
+        topic: MappedReader(settings, _deserializer(topic, settings, schemas))
+        for topic, settings in inputs.items()
+    }
 
 
-def build_readers(inputs: Mapping[str, InputSettings]) -> dict[str, MappedReader]:
-    """Return the readers of the topics that have a mapping, by topic."""
-    return {topic: MappedReader(settings, _deserializer(settings)) for topic, settings in inputs.items()}
+def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:
+    """Return a problem for each encoding whose library is not installed."""
+    encodings = dict.fromkeys(settings.encoding for settings in inputs)
+    return [
+        f"inputs: encoding {encoding} needs the extra registry; {_REMEDY}"
+        for encoding in encodings
+        if (library := _LIBRARIES.get(encoding)) is not None and not _is_installed(library)
+    ]
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:
+        # Its parent package is missing.
+        return False
+
+
+def _deserializer(topic: str, settings: InputSettings, schemas: SchemaSource | None) -> Deserializer:
+    """Return the deserializer of an encoding; its library is imported only where it is used."""
+    if settings.encoding == "inference":
+        from driftgauge.events.inference import deserialize_inference  # noqa: PLC0415
+
+        return deserialize_inference
+    if not settings.needs_registry:
+        names = _array_names(settings)
+        return ArrayDeserializer(names) if names and IS_AVAILABLE else _DESERIALIZERS[settings.encoding]
+    if schemas is None:
+        message = (
+            f"inputs.{topic}: encoding {settings.encoding} needs a schema registry; set schema_registry.url"
+        )
+        raise ConfigError(message)
+    if settings.encoding == "avro":
+        from driftgauge.events.avro import AvroDeserializer  # noqa: PLC0415
+
+        return AvroDeserializer(schemas)
+    from driftgauge.events.protobuf import ProtobufDeserializer  # noqa: PLC0415
+
+    return ProtobufDeserializer(schemas)
+
+
+def _array_names(settings: InputSettings) -> list[str]:
+    """Return the names on the path to the only vector in JSON; empty where `ArrayParser` cannot follow it."""
+    path = settings.vectors[0].embedding.path
+    if settings.encoding != "json" or len(settings.vectors) > 1 or path is None:
+        return []
+    steps = parse_path(path)
+    names = [step for step in steps if isinstance(step, str)]
+    return names if len(names) == len(steps) else []

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from typing import TypeAlias
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from driftgauge.config.inputs import Source, TimeSource
 from driftgauge.config.paths import Choice, Step, parse_path
+from driftgauge.events.messages import is_message, take_field, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.timestamps import read_timestamp
 
@@ -26,6 +27,7 @@ _MS_NS = 1_000_000
 _US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _MS_US = 1_000
 _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
+_DAY_MS = 86_400_000
 
 
 def compile_source(source: Source) -> Getter:
@@ -92,31 +94,37 @@ def read_time(source: TimeSource, value: object) -> int:
 
     Args:
         source: Where the value came from, and the unit of a number.
-        value: A number, whole or with a fraction; the same as text; an RFC 3339 date-time; or a datetime, as
-            Avro's logical types give. Digits below a millisecond are truncated.
+        value: A number, whole or with a fraction; the same as text; an RFC 3339 date-time; a datetime, as
+            Avro's logical types give; or Protobuf's Timestamp. Digits below a millisecond are truncated.
 
     Raises:
         ValueError: The value is none of these, or not within the years 1970 to 9999.
     """
-    if isinstance(value, bytes):
-        value = to_text(value)
-    if isinstance(value, str):
-        decimal = _DECIMAL.fullmatch(value)
-        if decimal is None:
-            return read_timestamp(value)
-        whole, fraction = decimal[1], decimal[2] or ""
-        unit_ns = _NS[source.unit]
-        value_ns = int(whole) * unit_ns + int(fraction.ljust(9, "0")) * unit_ns // _NS["s"]
-        return read_timestamp(value_ns // _MS_NS)
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return read_timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
-    if type(value) is float:
-        return read_timestamp(_round_down(value, source.unit))
+    # Most times are whole numbers, which take the way past the other tests.
     if type(value) is not int:
+        if isinstance(value, bytes):
+            value = to_text(value)
+        if isinstance(value, str):
+            return _read_text(value, source.unit)
+        if isinstance(value, datetime):
+            since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH
+            return read_timestamp(since.days * _DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000)
+        if type(value) is float:
+            return read_timestamp(_round_down(value, source.unit))
+        if (stamp_ms := timestamp_ms(value)) is not None:
+            return read_timestamp(stamp_ms)
         message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
         raise ValueError(message)
     return read_timestamp(value if source.unit == "ms" else value * _NS[source.unit] // _MS_NS)
+
+
+def _read_text(text: str, unit: str) -> int:
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is None:
+        return read_timestamp(text)
+    whole, fraction = decimal[1], decimal[2] or ""
+    value_ns = int(whole) * _NS[unit] + int(fraction.ljust(9, "0")) * _NS[unit] // _NS["s"]
+    return read_timestamp(value_ns // _MS_NS)
 
 
 def _round_down(value: float, unit: str) -> int:
@@ -147,10 +155,13 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
 
 
 def _follow_names(names: Sequence[str], value: object) -> object:
-    for place, name in enumerate(names):
-        if type(value) is not dict:
-            return _follow(names[place:], value)
-        value = value.get(name)
+    for name in names:
+        if type(value) is dict:
+            value = value.get(name)
+        elif value is None:
+            return None
+        else:
+            value = _take_field(name, value)
     return value
 
 
@@ -164,20 +175,28 @@ def _follow(steps: Sequence[Step], value: object) -> object:
 
 def _take(step: Step, value: object) -> object:
     if isinstance(step, str):
-        if isinstance(value, Mapping):
-            return value.get(step)
-        # A Protobuf message has its fields as attributes; other values have no fields.
-        return getattr(value, step, None) if hasattr(value, "DESCRIPTOR") else None
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return _take_field(step, value)
+    if type(value) is not list and (not isinstance(value, Sequence) or isinstance(value, str | bytes)):
         return None
     if isinstance(step, Choice):
-        chosen = (item for item in value if _is_chosen(step, item))
-        return next(chosen, None)
+        for item in value:
+            if _is_chosen(step, item):
+                return item
+        return None
     return value[step] if step < len(value) else None
+
+
+def _take_field(name: str, value: object) -> object:
+    # Mappings come last: the test of an abstract class takes longer than all others.
+    if type(value) is dict:
+        return value.get(name)
+    if is_message(value):
+        return take_field(value, name)
+    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def _is_chosen(choice: Choice, item: object) -> bool:
     try:
-        return to_text(_take(choice.field, item)) == choice.value
+        return to_text(_take_field(choice.field, item)) == choice.value
     except ValueError:
         return False

@@ -1,0 +1,125 @@
+"""The deserializer of Avro behind a schema registry."""
+
+import json
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from typing import Any
+
+from fastavro import parse_schema, schemaless_reader
+
+from driftgauge.events.readers import ReaderCache, UnusableSchema
+from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.schemas import PAYLOAD, Schema, SchemaSource, read_schema_id
+
+__all__ = ["AvroDeserializer"]
+
+_NAMED = frozenset({"record", "error", "enum", "fixed"})
+
+
+class AvroDeserializer:
+    """Decodes records with the schemas that they were written with; a `Deserializer`.
+
+    Records are mappings; logical types become datetime, UUID or Decimal.
+    """
+
+    def __init__(self, schemas: SchemaSource) -> None:
+        self._schemas: ReaderCache[Any] = ReaderCache(schemas, "AVRO", _parse)
+
+    def __call__(self, record: RawRecord) -> object:
+        """Return a record's decoded value.
+
+        Raises:
+            EventError: The value cannot be decoded.
+            SchemaPending: Its schema is not known yet.
+        """
+        raw = record.value() or b""
+        schema_id = read_schema_id(raw)
+        schema = self._schemas.get(schema_id)
+        # BytesIO shares the memory of bytes.
+        source = BytesIO(raw)
+        source.seek(PAYLOAD)
+        try:
+            value = schemaless_reader(source, schema, None)
+        except Exception as error:  # noqa: BLE001 - fastavro documents no set of errors
+            detail = f"value: no Avro of schema {schema_id} ({type(error).__name__}: {error})"
+            raise EventError(Reason.UNDECODABLE, detail) from None
+        if surplus := len(raw) - source.tell():
+            detail = f"value: {surplus} bytes follow the Avro of schema {schema_id}"
+            raise EventError(Reason.UNDECODABLE, detail)
+        return value
+
+
+def _parse(schema: Schema) -> Any:
+    """Return a schema as fastavro reads it.
+
+    Raises:
+        UnusableSchema: It is no Avro schema, or a small record of it could exhaust the process.
+    """
+    named: dict[str, Any] = {}
+    try:
+        for _, text in schema.references:
+            parse_schema(_load(text), named)
+        parsed = parse_schema(_load(schema.text), named)
+    except Exception as error:  # noqa: BLE001 - the registry's text may be anything
+        message = f"no Avro schema ({type(error).__name__}: {error})"
+        raise UnusableSchema(message) from None
+    if _is_recursive(parsed, named, ()):
+        # fastavro decodes nested records on the C stack, which a hostile record would overflow.
+        message = "it is recursive, and a record could nest too deep"
+        raise UnusableSchema(message)
+    if any(_is_empty(items, named) for items in _items(parsed, named)):
+        # A record of some bytes could name any number of them.
+        message = "it has an array of items that take no bytes"
+        raise UnusableSchema(message)
+    return parsed
+
+
+def _load(text: str) -> Any:
+    """Return a schema's JSON; the name of a primitive type may stand without quotes."""
+    return json.loads(text) if text.lstrip()[:1] in {"{", "[", '"'} else text.strip()
+
+
+def _is_recursive(schema: Any, named: Mapping[str, Any], within: tuple[str, ...]) -> bool:
+    """Say whether a type contains itself; `within` are the names of the types around it."""
+    if isinstance(schema, list):
+        return any(_is_recursive(branch, named, within) for branch in schema)
+    if isinstance(schema, str):
+        return schema in within or (schema in named and _is_recursive(named[schema], named, within))
+    kind = schema["type"]
+    if kind in _NAMED:
+        inner = (*within, schema["name"])
+        return any(_is_recursive(field["type"], named, inner) for field in schema.get("fields", ()))
+    if kind in {"array", "map"}:
+        return _is_recursive(schema["items" if kind == "array" else "values"], named, within)
+    return isinstance(kind, dict | list) and _is_recursive(kind, named, within)
+
+
+def _items(schema: Any, named: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the types of the items of all arrays within a type that is not recursive."""
+    if isinstance(schema, list):
+        inner = schema
+    elif isinstance(schema, str):
+        inner = [named[schema]] if schema in named else []
+    elif schema["type"] == "array":
+        yield schema["items"]
+        inner = [schema["items"]]
+    elif schema["type"] == "map":
+        inner = [schema["values"]]
+    elif schema["type"] in _NAMED:
+        inner = [field["type"] for field in schema.get("fields", ())]
+    else:
+        inner = [schema["type"]] if isinstance(schema["type"], dict | list) else []
+    for each in inner:
+        yield from _items(each, named)
+
+
+def _is_empty(schema: Any, named: Mapping[str, Any]) -> bool:
+    """Say whether the values of a type that is not recursive take no bytes."""
+    if isinstance(schema, list):
+        return False
+    if isinstance(schema, str):
+        return schema == "null" or (schema in named and _is_empty(named[schema], named))
+    if schema["type"] in {"record", "error"}:
+        return all(_is_empty(field["type"], named) for field in schema["fields"])
+    return bool(schema["type"] == "null" or schema.get("size") == 0)

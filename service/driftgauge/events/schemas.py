@@ -1,0 +1,94 @@
+"""Schemas of a schema registry, and the framing that names a record's schema."""
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Literal, Protocol, TypeAlias
+
+from driftgauge.events.rejection import EventError, Reason
+
+__all__ = ["PAYLOAD", "Schema", "SchemaKind", "SchemaSource", "read_message_indexes", "read_schema_id"]
+
+SchemaKind: TypeAlias = Literal["AVRO", "PROTOBUF"]
+"""The type of a schema, as the registry names it."""
+
+PAYLOAD = 5
+"""Where the payload begins, for Avro; for Protobuf the message indexes are before it."""
+
+_FRAME = Struct(">BI")
+# An int64 takes ten bytes of seven bits; messages of Protobuf are nested at most this deep.
+_MAX_VARINT = 10
+_MAX_DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema with those that it refers to.
+
+    Attributes:
+        text: The schema: Avro in JSON, or a FileDescriptorProto in base64.
+        references: The schemas that it refers to, directly or not, each after those that it refers to itself:
+            names and texts. A name is that of an Avro type or of an imported Protobuf file.
+    """
+
+    text: str
+    references: tuple[tuple[str, str], ...] = ()
+
+
+class SchemaSource(Protocol):
+    """Where schemas come from."""
+
+    def find(self, schema_id: int, kind: SchemaKind) -> Schema | None:
+        """Return the schema with this id, None while it is not known yet; never waits.
+
+        Raises:
+            EventError: There is no such schema, or it is of another type.
+        """
+
+
+def read_schema_id(raw: bytes) -> int:
+    """Return the schema id of a record in the framing of Confluent's serializers.
+
+    Raises:
+        EventError: The record has no such framing.
+    """
+    if len(raw) < PAYLOAD:
+        detail = f"value: {len(raw)} bytes, too short for a magic byte and a schema id"
+        raise EventError(Reason.UNDECODABLE, detail)
+    magic, schema_id = _FRAME.unpack_from(raw)
+    if magic != 0:
+        detail = f"value: its magic byte is {magic}, not 0; a schema registry's serializer did not write it"
+        raise EventError(Reason.UNDECODABLE, detail)
+    return int(schema_id)
+
+
+def read_message_indexes(raw: bytes) -> tuple[tuple[int, ...], int]:
+    """Return where a Protobuf record's type is in its file, and where the payload begins.
+
+    The first index is of a message in the file, each other one of a message within the one before.
+
+    Raises:
+        EventError: The record has no such indexes.
+    """
+    # Most records have the first message of the file, for which a single 0 stands.
+    if raw[PAYLOAD : PAYLOAD + 1] == b"\0":
+        return (0,), PAYLOAD + 1
+    count, position = _read_varint(raw, PAYLOAD)
+    if not 0 < count <= _MAX_DEPTH:
+        raise EventError(Reason.UNDECODABLE, f"value: {count} message indexes")
+    indexes = []
+    for _ in range(count):
+        index, position = _read_varint(raw, position)
+        if index < 0:
+            raise EventError(Reason.UNDECODABLE, f"value: its message index {index} is negative")
+        indexes.append(index)
+    return tuple(indexes), position
+
+
+def _read_varint(raw: bytes, start: int) -> tuple[int, int]:
+    """Return a zigzag varint, and the position after it."""
+    value = 0
+    for i, byte in enumerate(raw[start : start + _MAX_VARINT]):
+        value |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
+            return (value >> 1) ^ -(value & 1), start + i + 1
+    raise EventError(Reason.UNDECODABLE, "value: ends within its message indexes, or one has over ten bytes")

@@ -1,0 +1,163 @@
+"""What decoding costs by encoding, all in turns in one process: `python -m tests.bench.encodings`."""
+
+import base64
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+from tests.events.schema_records import AVRO, Embedded, Schemas, avro_schema, protobuf_file, serialized
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inference import response_class
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rows import BaselineContract
+from driftgauge.events.schemas import Schema
+
+EVENTS = 1_000  # the size of a usual poll
+REPEATS = 25
+NOON_MS = 1_762_171_200_000
+STREAM = "resnet18-fc1"
+AT = {"stream": "stream", "timestamp": "at"}
+TENSOR = {"path": "outputs[name=embedding].data", "shape": "outputs[name=embedding].shape"}
+INFERENCE = {"stream": {"constant": STREAM}, "event_id": "id", "embedding": TENSOR}
+INPUTS = {
+    "JSON, mapped": {
+        "encoding": "json",
+        "stream": "stream",
+        "embedding": "embedding_b64",
+        "timestamp": "timestamp",
+    },
+    "bytes": {"encoding": "bytes", "stream": {"constant": STREAM}, "embedding": {"record": "value"}},
+    "Avro": {"encoding": "avro", **AT, "embedding": "vector"},
+    "Avro, list": {"encoding": "avro", **AT, "embedding": "numbers"},
+    "Protobuf": {"encoding": "protobuf", **AT, "embedding": "vector"},
+    "Protobuf, list": {"encoding": "protobuf", **AT, "embedding": "numbers"},
+    "inference, raw": {"encoding": "inference", **INFERENCE},
+    "inference, list": {"encoding": "inference", **INFERENCE},
+}
+CONTEXT = SerializationContext("embeddings", MessageField.VALUE)
+
+
+def avro_type(vector: str) -> dict[str, Any]:
+    """The type of a record with a stream, a time and the vector in this field."""
+    return {**AVRO, "fields": [each for each in AVRO["fields"] if each["name"] in {"stream", "at", vector}]}
+
+
+def avro_values(vectors: np.ndarray, *, lists: bool) -> list[bytes]:
+    vector = "numbers" if lists else "vector"
+    client = SchemaRegistryClient.new_client({"url": "mock://"})
+    write = AvroSerializer(client, orjson.dumps(avro_type(vector)).decode())
+    event = {"stream": STREAM, "at": datetime.fromtimestamp(NOON_MS / 1_000, UTC)}
+    return [write({**event, vector: each.tolist() if lists else each.tobytes()}, CONTEXT) for each in vectors]
+
+
+def protobuf_values(vectors: np.ndarray, *, lists: bool) -> list[bytes]:
+    write = ProtobufSerializer(Embedded, SchemaRegistryClient.new_client({"url": "mock://"}))
+    values = []
+    for each in vectors:
+        message = Embedded(stream=STREAM)
+        message.at.FromMilliseconds(NOON_MS)
+        if lists:
+            message.numbers.extend(each)
+        else:
+            message.vector = each.tobytes()
+        values.append(write(message, CONTEXT))
+    return values
+
+
+def inference_values(vectors: np.ndarray, *, lists: bool) -> list[bytes]:
+    values = []
+    for each in vectors:
+        response = response_class(model_name="encoder", id="0193")
+        output = response.outputs.add(name="embedding", datatype="FP32", shape=[1, len(each)])
+        if lists:
+            output.contents.fp32_contents.extend(each)
+        else:
+            response.raw_output_contents.append(each.tobytes())
+        values.append(response.SerializeToString())
+    return values
+
+
+def base64_values(vectors: np.ndarray) -> list[bytes]:
+    return [
+        orjson.dumps(
+            {
+                "stream": STREAM,
+                "timestamp": NOON_MS,
+                "embedding_b64": base64.b64encode(each.tobytes()).decode(),
+            }
+        )
+        for each in vectors
+    ]
+
+
+SCHEMAS = {
+    "Avro": avro_schema(avro_type("vector")),
+    "Avro, list": avro_schema(avro_type("numbers")),
+    **dict.fromkeys(["Protobuf", "Protobuf, list"], Schema(serialized(protobuf_file()))),
+}
+
+
+def to_records(topic: str, values: Iterable[bytes]) -> Records:
+    raw = [StoredRecord(value, topic, stored_ms=NOON_MS) for value in values]
+    return Records(
+        raw=raw,
+        partition=np.zeros(len(raw), np.int32),
+        offset=np.arange(len(raw), dtype=np.int64),
+        credible_ms=np.full(len(raw), NOON_MS, np.int64),
+    )
+
+
+def main() -> None:
+    generator = np.random.default_rng(0)
+    inputs = {name: InputSettings.model_validate(settings) for name, settings in INPUTS.items()}
+    for dimension in (128, 512):
+        vectors = generator.standard_normal((EVENTS, dimension), np.float32)
+        values = {
+            "JSON, the service's own contract": base64_values(vectors),
+            "JSON, mapped": base64_values(vectors),
+            "bytes": [each.tobytes() for each in vectors],
+            "Avro": avro_values(vectors, lists=False),
+            "Avro, list": avro_values(vectors, lists=True),
+            "Protobuf": protobuf_values(vectors, lists=False),
+            "Protobuf, list": protobuf_values(vectors, lists=True),
+            "inference, raw": inference_values(vectors, lists=False),
+            "inference, list": inference_values(vectors, lists=True),
+        }
+        readers = {}
+        for name, settings in inputs.items():
+            schemas = Schemas()
+            schemas.schemas = {1: SCHEMAS.get(name)}
+            readers |= build_readers({name: settings}, schemas)
+        contract = BaselineContract(STREAM, "first", dimension, None, DistanceMetric.EUCLIDEAN)
+        decoder = Decoder([contract], lead_ms=0, readers=readers)
+        records = {name: to_records(name, each) for name, each in values.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in records}
+        for _ in range(REPEATS):
+            for name, batch in records.items():
+                start = time.process_time()
+                decoded = decoder.decode(batch)
+                seconds[name].append(time.process_time() - start)
+                if sum(map(len, decoded.batches)) != EVENTS:
+                    sys.exit(f"{name}: events were refused: {decoded.rejections[:1]}")
+        sys.stdout.write(f"{dimension} numbers, us of processor time an event: median (minimum), ratio\n")
+        first = statistics.median(next(iter(seconds.values()))) / EVENTS * 1e6
+        for name, each in seconds.items():
+            median, least = (value / EVENTS * 1e6 for value in (statistics.median(each), min(each)))
+            sys.stdout.write(f"  {name:34} {median:7.2f} ({least:6.2f}) {median / first:6.2f}\n")
+
+
+if __name__ == "__main__":
+    main()

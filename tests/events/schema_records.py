@@ -1,0 +1,138 @@
+"""Schemas, and records in the framing of a schema registry."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import fastavro
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.schemas import Schema
+
+ID = 7
+AVRO: dict[str, Any] = {
+    "type": "record",
+    "name": "Embedded",
+    "namespace": "shop.search",
+    "fields": [
+        {"name": "stream", "type": "string"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "id", "type": {"type": "string", "logicalType": "uuid"}},
+        {"name": "vector", "type": "bytes"},
+        {"name": "numbers", "type": ["null", {"type": "array", "items": "float"}]},
+        {"name": "segments", "type": {"type": "map", "values": "string"}},
+    ],
+}
+SCALARS = descriptor_pb2.FieldDescriptorProto.Type
+
+
+class Schemas:
+    """A source of schemas: those given by id; None is not known yet, others do not exist."""
+
+    def __init__(self, **schemas):
+        self.schemas = {int(name[1:]): schema for name, schema in schemas.items()}
+        self.asked = []
+
+    def find(self, schema_id, kind):
+        self.asked.append((schema_id, kind))
+        if schema_id not in self.schemas:
+            raise EventError(Reason.UNDECODABLE, f"value: schema {schema_id} is unknown")
+        return self.schemas[schema_id]
+
+
+def framed(payload, schema_id=ID, magic=0):
+    return bytes([magic]) + schema_id.to_bytes(4, "big") + payload
+
+
+def stored(raw):
+    return StoredRecord(raw, "embeddings", 3, 880)
+
+
+def avro_schema(schema, *references):
+    return Schema(json.dumps(schema), tuple((name, json.dumps(text)) for name, text in references))
+
+
+def avro(value, schema=AVRO):
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), value)
+    return buffer.getvalue()
+
+
+def add_field(message, name, number, kind, *, repeated=False, optional=False):
+    """Add a field; `kind` is a scalar's name, or a message's or an enum's full name with a dot before it."""
+    field = message.field.add(name=name, number=number, label=3 if repeated else 1)
+    if kind[0] == ".":
+        field.type_name = kind
+    else:
+        field.type = SCALARS.Value(f"TYPE_{kind.upper()}")
+    if optional:
+        field.proto3_optional = True
+        field.oneof_index = len(message.oneof_decl)
+        message.oneof_decl.add(name=f"_{name}")
+    return field
+
+
+def add_map(message, name, number, key, value, scope):
+    entry = message.nested_type.add(name=f"{name.title()}Entry")
+    entry.options.map_entry = True
+    add_field(entry, "key", 1, key)
+    add_field(entry, "value", 2, value)
+    add_field(message, name, number, f"{scope}.{entry.name}", repeated=True)
+
+
+def protobuf_file():
+    """The file of shop.search.Embedded, with two more messages: Other, and Embedded.Inner."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="embedded.proto",
+        package="shop.search",
+        syntax="proto3",
+        dependency=["google/protobuf/timestamp.proto", "confluent/meta.proto"],
+    )
+    kinds = file.enum_type.add(name="Kind")
+    for number, name in enumerate(("UNKNOWN", "IMAGE", "TEXT")):
+        kinds.value.add(name=name, number=number)
+    message = file.message_type.add(name="Embedded")
+    inner = message.nested_type.add(name="Inner")
+    add_field(inner, "stream", 1, "string")
+    add_field(message, "stream", 1, "string")
+    add_field(message, "at", 2, ".google.protobuf.Timestamp")
+    add_field(message, "vector", 3, "bytes")
+    add_field(message, "numbers", 4, "float", repeated=True)
+    add_map(message, "segments", 5, "string", "string", ".shop.search.Embedded")
+    add_map(message, "codes", 6, "int32", ".shop.search.Kind", ".shop.search.Embedded")
+    add_field(message, "kind", 7, ".shop.search.Kind")
+    add_field(message, "count", 8, "int64")
+    add_field(message, "note", 9, "string", optional=True)
+    add_field(message, "inner", 10, ".shop.search.Embedded.Inner")
+    add_field(message, "inners", 11, ".shop.search.Embedded.Inner", repeated=True)
+    add_field(message, "kinds", 12, ".shop.search.Kind", repeated=True)
+    add_field(message, "flags", 13, "bool", repeated=True)
+    other = file.message_type.add(name="Other")
+    add_field(other, "stream", 1, "string")
+    return file
+
+
+def serialized(file):
+    """A file as the registry gives it, where the serialized format is asked for."""
+    return base64.b64encode(file.SerializeToString()).decode()
+
+
+def classes():
+    """The classes of the messages by name, in a pool of their own."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    file = protobuf_file()
+    del file.dependency[1:]
+    pool.Add(file)
+    names = ("Embedded", "Other", "Embedded.Inner")
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"shop.search.{name}"))
+        for name in names
+    }
+
+
+CLASSES = classes()
+Embedded = CLASSES["Embedded"]

@@ -1,0 +1,199 @@
+"""Avro behind a schema registry."""
+
+import json
+import uuid
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.avro import AvroDeserializer
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.rejection import EventError, Reason, SchemaPending
+from driftgauge.events.rows import BaselineContract
+from driftgauge.events.schemas import Schema
+from tests.events.schema_records import AVRO, ID, Schemas, avro, avro_schema, framed, stored
+
+NOON = datetime(2025, 11, 3, 12, tzinfo=UTC)
+NOON_MS = 1_762_171_200_000
+VECTOR = np.array([0.5, -1.25, 3, 0.1], "<f4")
+VALUE = {
+    "stream": "clicks",
+    "at": NOON,
+    "id": uuid.UUID(int=5),
+    "vector": VECTOR.tobytes(),
+    "numbers": [0.5, -1.25, 3.0],
+    "segments": {"country": "de"},
+}
+MAPPING = {
+    "encoding": "avro",
+    "stream": "stream",
+    "embedding": "vector",
+    "timestamp": "at",
+    "event_id": "id",
+    "segments": {"country": "segments.country"},
+}
+CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
+
+
+def deserializer(schema=AVRO, *references):
+    return AvroDeserializer(Schemas(_7=avro_schema(schema, *references)))
+
+
+def undecodable(deserialize, raw):
+    with pytest.raises(EventError) as caught:
+        deserialize(stored(raw))
+    assert caught.value.reason is Reason.UNDECODABLE
+    return caught.value.detail
+
+
+def test_value_is_decoded():
+    assert deserializer()(stored(framed(avro(VALUE)))) == VALUE
+
+
+@pytest.mark.parametrize("embedding", ["vector", "numbers"])
+def test_event_is_read_by_mapping(embedding):
+    inputs = {"embeddings": InputSettings.model_validate(MAPPING | {"embedding": embedding})}
+    reader = build_readers(inputs, Schemas(_7=avro_schema(AVRO)))["embeddings"]
+    value = VALUE | {"numbers": VECTOR.tolist()}
+    ((contract, _, time_ms, vector, event_id, segments),) = reader(
+        stored(framed(avro(value))), {"clicks": (CONTRACT,)}
+    )
+    assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    assert (event_id, segments) == (str(uuid.UUID(int=5)), {"country": "de"})
+
+
+@pytest.mark.parametrize(("item", "value"), [("boolean", True), ("string", "1"), (["null", "int"], None)])
+def test_list_of_other_values_than_numbers_is_invalid(item, value):
+    schema = {
+        "type": "record",
+        "name": "E",
+        "fields": [{"name": "v", "type": {"type": "array", "items": item}}],
+    }
+    mapping = {"encoding": "avro", "stream": {"constant": "clicks"}, "embedding": "v"}
+    mapping["timestamp"] = {"constant": "2025-11-03T12:00:00Z"}
+    readers = build_readers({"t": InputSettings.model_validate(mapping)}, Schemas(_7=avro_schema(schema)))
+    with pytest.raises(EventError) as caught:
+        readers["t"](stored(framed(avro({"v": [value] * 4}, schema))), {"clicks": (CONTRACT,)})
+    assert caught.value.reason is Reason.INVALID
+
+
+def test_schema_is_asked_for_once():
+    schemas = Schemas(_7=avro_schema(AVRO))
+    deserialize = AvroDeserializer(schemas)
+    for _ in range(3):
+        deserialize(stored(framed(avro(VALUE))))
+    assert schemas.asked == [(ID, "AVRO")]
+
+
+def test_schema_that_is_not_known_yet_is_pending():
+    schemas = Schemas(_7=None)
+    deserialize = AvroDeserializer(schemas)
+    with pytest.raises(SchemaPending):
+        deserialize(stored(framed(avro(VALUE))))
+    schemas.schemas[ID] = avro_schema(AVRO)
+    assert deserialize(stored(framed(avro(VALUE)))) == VALUE
+
+
+def test_referenced_schemas_are_used():
+    kind = {"type": "enum", "name": "Kind", "namespace": "shop", "symbols": ["IMAGE", "TEXT"]}
+    item = {"type": "record", "name": "Item", "namespace": "shop", "fields": [{"name": "k", "type": "Kind"}]}
+    schema = {"type": "record", "name": "E", "fields": [{"name": "item", "type": "shop.Item"}]}
+    deserialize = deserializer(schema, ("shop.Kind", kind), ("shop.Item", item))
+    assert deserialize(stored(framed(b"\x02"))) == {"item": {"k": "TEXT"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "detail"),
+    [
+        (Schema("nonsense"), "schema 7 cannot be used: no Avro schema"),
+        (Schema('{"type": "record"}'), "no Avro schema"),
+        (Schema("[" * 100_000), "no Avro schema"),
+        (
+            avro_schema({"type": "record", "name": "E", "fields": [{"name": "x", "type": "shop.Gone"}]}),
+            "no Avro schema",
+        ),
+        (
+            avro_schema({"type": "record", "name": "E", "fields": [{"name": "x", "type": ["null", "E"]}]}),
+            "it is recursive",
+        ),
+        (
+            avro_schema(
+                {
+                    "type": "record",
+                    "name": "E",
+                    "fields": [{"name": "x", "type": {"type": "map", "values": "E"}}],
+                }
+            ),
+            "it is recursive",
+        ),
+    ],
+)
+def test_unusable_schema_is_reported_with_each_record(schema, detail):
+    deserialize = AvroDeserializer(Schemas(_7=schema))
+    for _ in range(2):
+        assert detail in undecodable(deserialize, framed(b"\0"))
+
+
+NOTHING = {"type": "record", "name": "N", "fields": [{"name": "x", "type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    "items", ["null", NOTHING, {"type": "fixed", "name": "F", "size": 0}, {"type": "null"}]
+)
+def test_array_of_items_without_bytes_is_refused(items):
+    schema = {
+        "type": "record",
+        "name": "E",
+        "fields": [
+            {"name": "m", "type": ["null", {"type": "map", "values": {"type": "array", "items": items}}]}
+        ],
+    }
+    # Ten bytes that name 2^40 items.
+    detail = undecodable(deserializer(schema), framed(b"\x02\x02\x02x\x80\x80\x80\x80\x80\x40"))
+    assert "items that take no bytes" in detail
+
+
+def test_type_that_is_used_twice_is_not_recursive():
+    point = {"type": "record", "name": "P", "fields": [{"name": "x", "type": "int"}]}
+    schema = {
+        "type": "record",
+        "name": "E",
+        "fields": [{"name": "a", "type": point}, {"name": "b", "type": "P"}],
+    }
+    assert deserializer(schema)(stored(framed(b"\x02\x04"))) == {"a": {"x": 1}, "b": {"x": 2}}
+
+
+def test_surplus_bytes_are_undecodable():
+    assert "2 bytes follow the Avro of schema 7" in undecodable(deserializer(), framed(avro(VALUE) + b"ab"))
+
+
+def test_strict_prefix_is_undecodable():
+    deserialize, raw = deserializer(), framed(avro(VALUE))
+    for end in range(len(raw)):
+        undecodable(deserialize, raw[:end])
+
+
+def test_unknown_schema_is_undecodable():
+    assert "schema 8 is unknown" in undecodable(deserializer(), framed(avro(VALUE), 8))
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_changed_record_is_decoded_or_undecodable(data):
+    raw = bytearray(framed(avro(VALUE)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(EventError):
+        assert deserializer()(stored(bytes(raw))).keys() == VALUE.keys()
+
+
+@pytest.mark.parametrize("text", ['"bytes"', "bytes", json.dumps({"type": "bytes"})])
+def test_primitive_schema_is_decoded(text):
+    deserialize = AvroDeserializer(Schemas(_7=Schema(text)))
+    assert deserialize(stored(framed(b"\x04ab"))) == b"ab"

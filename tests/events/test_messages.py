@@ -1,0 +1,85 @@
+"""Fields of Protobuf messages."""
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from driftgauge.config.inputs import TimeSource
+from driftgauge.events.messages import is_message, take_field
+from driftgauge.events.sources import compile_path, read_time
+from tests.events.schema_records import CLASSES, Embedded
+
+FIELDS = [field.name for field in Embedded.DESCRIPTOR.fields]
+
+
+@pytest.mark.parametrize("name", [*FIELDS, "nothing", "SerializeToString", "DESCRIPTOR"])
+def test_unset_or_unknown_field_is_missing(name):
+    assert take_field(Embedded(), name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("stream", "clicks", "clicks"),
+        ("vector", b"ab", b"ab"),
+        ("count", -3, -3),
+        ("note", "", ""),
+        ("numbers", [0.5, 3], [0.5, 3.0]),
+        ("flags", [True, False], [True, False]),
+        ("kind", 1, "IMAGE"),
+        ("kind", 99, 99),
+        ("kinds", [1, 2, 99], ["IMAGE", "TEXT", 99]),
+        ("segments", {"country": "de"}, {"country": "de"}),
+        ("codes", {7: 2, -1: 0}, {"7": "TEXT", "-1": "UNKNOWN"}),
+    ],
+)
+def test_field_that_is_set_is_found(name, value, found):
+    taken = take_field(Embedded(**{name: value}), name)
+    assert taken == found
+    assert type(taken) is type(found)
+
+
+def test_vector_is_exactly_bytes_or_a_list():
+    message = Embedded(vector=b"ab", numbers=[1])
+    assert type(take_field(message, "vector")) is bytes
+    assert type(take_field(message, "numbers")) is list
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("inner.stream", "clicks"),
+        ("inners[1].stream", "views"),
+        ("inners[stream=views].stream", "views"),
+        ("inners[2].stream", None),
+        ("segments.country", "de"),
+        ('codes["7"]', "IMAGE"),
+        ("numbers[0]", 0.5),
+        ("stream.stream", None),
+        ("inner.inner", None),
+    ],
+)
+def test_paths_lead_through_messages(path, found):
+    inner = CLASSES["Embedded.Inner"]
+    message = Embedded(
+        inner=inner(stream="clicks"),
+        inners=[inner(stream="clicks"), inner(stream="views")],
+        segments={"country": "de"},
+        codes={7: 1},
+        numbers=[0.5],
+    )
+    assert compile_path(path)(message) == found
+    assert compile_path(f"outer.{path}")({"outer": message}) == found
+
+
+def test_timestamp_is_a_time():
+    source = TimeSource(path="at", unit="s")
+    assert read_time(source, Timestamp(seconds=1_762_171_200, nanos=123_999_999)) == 1_762_171_200_123
+    with pytest.raises(ValueError, match="1970"):
+        read_time(source, Timestamp(seconds=-1))
+    with pytest.raises(ValueError, match="neither a number nor"):
+        read_time(source, Embedded())
+
+
+def test_other_values_are_no_messages():
+    assert not is_message({"stream": "clicks"})
+    assert is_message(Embedded())

@@ -1,0 +1,178 @@
+"""Protobuf behind a schema registry."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.messages import take_field
+from driftgauge.events.protobuf import ProtobufDeserializer
+from driftgauge.events.rejection import EventError, Reason, SchemaPending
+from driftgauge.events.rows import BaselineContract
+from driftgauge.events.schemas import Schema
+from driftgauge.events.sources import compile_path
+from tests.events.schema_records import (
+    CLASSES,
+    ID,
+    Embedded,
+    Schemas,
+    add_field,
+    framed,
+    protobuf_file,
+    serialized,
+    stored,
+)
+
+NOON_MS = 1_762_171_200_000
+VECTOR = np.array([0.5, -1.25, 3, 0.1], "<f4")
+CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
+
+
+def embedded():
+    message = Embedded(stream="clicks", vector=VECTOR.tobytes(), numbers=VECTOR, segments={"country": "de"})
+    message.at.FromMilliseconds(NOON_MS)
+    return message
+
+
+def deserializer(*references):
+    return ProtobufDeserializer(Schemas(_7=Schema(serialized(protobuf_file()), references)))
+
+
+def record(message, indexes=b"\0"):
+    return stored(framed(indexes + message.SerializeToString()))
+
+
+def undecodable(deserialize, raw):
+    with pytest.raises(EventError) as caught:
+        deserialize(stored(raw))
+    assert caught.value.reason is Reason.UNDECODABLE
+    return caught.value.detail
+
+
+def test_value_is_decoded():
+    message = embedded()
+    decoded = deserializer()(record(message))
+    assert decoded.SerializeToString() == message.SerializeToString()
+
+
+@pytest.mark.parametrize("embedding", ["vector", "numbers"])
+def test_event_is_read_by_mapping(embedding):
+    mapping = {
+        "encoding": "protobuf",
+        "stream": "stream",
+        "embedding": embedding,
+        "timestamp": "at",
+        "segments": {"country": "segments.country", "device": "segments.device"},
+    }
+    inputs = {"embeddings": InputSettings.model_validate(mapping)}
+    reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
+    ((contract, _, time_ms, vector, event_id, segments),) = reader(
+        record(embedded()), {"clicks": (CONTRACT,)}
+    )
+    assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    assert (event_id, segments) == ("embeddings-3-880", {"country": "de"})
+
+
+def test_list_of_bools_is_invalid():
+    mapping = {"encoding": "protobuf", "stream": "stream", "embedding": "flags", "timestamp": "at"}
+    inputs = {"embeddings": InputSettings.model_validate(mapping)}
+    reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
+    message = embedded()
+    message.flags.extend([True] * 4)
+    with pytest.raises(EventError) as caught:
+        reader(record(message), {"clicks": (CONTRACT,)})
+    assert caught.value.reason is Reason.INVALID
+
+
+@pytest.mark.parametrize(
+    ("indexes", "name"),
+    [(b"\0", "Embedded"), (b"\2\2", "Other"), (b"\4\0\0", "Embedded.Inner"), (b"\2\0", "Embedded")],
+)
+def test_message_is_chosen_by_its_indexes(indexes, name):
+    decoded = deserializer()(record(CLASSES[name](stream="clicks"), indexes))
+    assert decoded.DESCRIPTOR.full_name == f"shop.search.{name}"
+    assert decoded.stream == "clicks"
+
+
+@pytest.mark.parametrize(
+    ("indexes", "detail"),
+    [(b"\2\4", "no message [2]"), (b"\4\2\0", "no message [1, 0]"), (b"", "ends within its message indexes")],
+)
+def test_message_that_the_schema_lacks_is_undecodable(indexes, detail):
+    assert detail in undecodable(deserializer(), framed(indexes))
+
+
+def test_schema_is_asked_for_once():
+    schemas = Schemas(_7=None)
+    deserialize = ProtobufDeserializer(schemas)
+    with pytest.raises(SchemaPending):
+        deserialize(record(embedded()))
+    schemas.schemas[ID] = Schema(serialized(protobuf_file()))
+    for _ in range(3):
+        assert take_field(deserialize(record(embedded())), "stream") == "clicks"
+    assert schemas.asked == [(ID, "PROTOBUF")] * 2
+
+
+def importing_file(*dependencies, public=()):
+    """A file whose only message has a field of the type shop.Point."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="main.proto", package="shop", syntax="proto3", dependency=dependencies, public_dependency=public
+    )
+    add_field(file.message_type.add(name="Main"), "point", 1, ".shop.Point")
+    return file
+
+
+def point_file(name="point.proto"):
+    file = descriptor_pb2.FileDescriptorProto(name=name, package="shop", syntax="proto3")
+    add_field(file.message_type.add(name="Point"), "x", 1, "int32")
+    return file
+
+
+def test_imported_files_are_used_under_the_name_of_their_reference():
+    points = descriptor_pb2.FileDescriptorProto(
+        name="x", syntax="proto3", dependency=["gone.proto", "shop/point.proto"], public_dependency=[0, 1]
+    )
+    main = importing_file("shop/points.proto")
+    references = (
+        ("shop/point.proto", serialized(point_file("default"))),
+        ("shop/points.proto", serialized(points)),
+    )
+    deserialize = ProtobufDeserializer(Schemas(_7=Schema(serialized(main), references)))
+    assert compile_path("point.x")(deserialize(stored(framed(b"\0\n\2\10\5")))) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ('syntax = "proto3"; message E {}', "no serialized descriptor, but perhaps the source"),
+        ("eA==", "no serialized descriptor"),
+        (serialized(importing_file("point.proto")), "its descriptors are incomplete"),
+    ],
+)
+def test_unusable_schema_is_reported_with_each_record(text, detail):
+    deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)))
+    for _ in range(2):
+        assert detail in undecodable(deserialize, framed(b"\0"))
+
+
+def test_strict_prefix_is_undecodable_or_a_message():
+    deserialize, raw = deserializer(), record(embedded()).value()
+    for end in range(6):
+        undecodable(deserialize, raw[:end])
+    for end in range(6, len(raw)):
+        with suppress(EventError):
+            assert type(deserialize(stored(raw[:end]))).__name__ == "Embedded"
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+def test_any_payload_is_decoded_or_undecodable(payload):
+    deserialize = deserializer()
+    with suppress(EventError):
+        assert type(deserialize(stored(framed(b"\0" + payload)))).__name__ == "Embedded"

@@ -1,0 +1,242 @@
+"""The schema registry's client in its background thread."""
+
+import logging
+import threading
+
+import pytest
+from confluent_kafka.schema_registry import Schema as RegisteredSchema
+from confluent_kafka.schema_registry import SchemaReference
+from confluent_kafka.schema_registry._sync.mock_schema_registry_client import MockSchemaRegistryClient
+from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.schemas import Schema
+from driftgauge.kafka.schema_registry import SchemaRegistry
+from tests.builders.clocks import ManualClock
+from tests.waiting import wait_for
+
+TEXT = '{"type": "record", "name": "E", "fields": []}'
+AWAY = ConnectionError("refused")
+NOT_FOUND = SchemaRegistryError(404, 40403, "Schema 7 not found")
+
+
+class Client:
+    """The library's own mock client, which also raises errors, and notes what it is asked for."""
+
+    def __init__(self):
+        self.mock = MockSchemaRegistryClient({"url": "mock://"})
+        self.error = None
+        self.asked = []
+
+    def get_schema(self, schema_id, subject_name=None, fmt=None):
+        self.asked.append((schema_id, fmt))
+        if self.error is not None:
+            raise self.error
+        return self.mock.get_schema(schema_id, subject_name, fmt)
+
+    def get_version(self, subject_name, version, deleted=False, fmt=None):
+        self.asked.append((subject_name, version, deleted, fmt))
+        return self.mock.get_version(subject_name, version, deleted, fmt)
+
+
+@pytest.fixture
+def client():
+    return Client()
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def registry(client, clock):
+    return SchemaRegistry(client, clock.clock)
+
+
+def register(client, text=TEXT, kind="AVRO", references=(), subject="embeddings-value"):
+    return client.mock.register_schema(subject, RegisteredSchema(text, kind, list(references)))
+
+
+def unknown(registry, schema_id, kind="AVRO"):
+    with pytest.raises(EventError) as caught:
+        registry.find(schema_id, kind)
+    assert caught.value.reason is Reason.UNDECODABLE
+    return caught.value.detail
+
+
+def give_up(registry, clock, schema_id):
+    """Let the registry become unknown; returns the seconds that this takes."""
+    assert registry.find(schema_id, "AVRO") is None
+    waited_s = 0.0
+    while (wait_s := registry.step()) is not None:
+        waited_s += wait_s
+        clock.advance(wait_s)
+    return waited_s
+
+
+def test_schema_is_fetched_once(registry, client):
+    schema_id = register(client)
+    for _ in range(2):
+        assert registry.find(schema_id, "AVRO") is None
+    assert registry.step() == 0
+    assert registry.find(schema_id, "AVRO") == Schema(TEXT)
+    assert registry.step() is None
+    assert client.asked == [(schema_id, None)]
+
+
+def test_protobuf_is_asked_for_in_serialized_format(registry, client):
+    schema_id = register(client, "CgF4", "PROTOBUF")
+    registry.find(schema_id, "PROTOBUF")
+    registry.step()
+    assert registry.find(schema_id, "PROTOBUF") == Schema("CgF4")
+    assert client.asked == [(schema_id, "serialized")]
+
+
+def test_referenced_schemas_come_in_order_of_their_use(registry, client):
+    def refer(name, version=1):
+        return SchemaReference(f"shop.{name}", name, version)
+
+    register(client, "color", "AVRO", (), "Color")
+    register(client, "point", "AVRO", [refer("Color")], "Point")
+    register(client, "line", "AVRO", [refer("Point"), refer("Color")], "Line")
+    schema_id = register(client, TEXT, "AVRO", [refer("Line"), refer("Point")])
+    registry.find(schema_id, "AVRO")
+    registry.step()
+    references = (("shop.Color", "color"), ("shop.Point", "point"), ("shop.Line", "line"))
+    assert registry.find(schema_id, "AVRO") == Schema(TEXT, references)
+    assert client.asked[1:] == [(name, 1, True, None) for name in ("Line", "Point", "Color")]
+
+
+@pytest.mark.parametrize(
+    ("registered", "expected"), [("JSON", "AVRO"), ("AVRO", "PROTOBUF"), ("JSON", "PROTOBUF")]
+)
+def test_schema_of_another_type_is_refused(registry, client, registered, expected):
+    schema_id = register(client, TEXT, registered)
+    registry.find(schema_id, expected)
+    registry.step()
+    detail = f"is of the type {registered}, not {expected}; correct the encoding"
+    assert detail in unknown(registry, schema_id, expected)
+
+
+def test_unknown_schema_is_asked_for_three_times_within_seconds(registry, client, clock):
+    assert give_up(registry, clock, 7) == 3
+    assert client.asked == [(7, None)] * 3
+    assert "schema 7 is unknown to the schema registry" in unknown(registry, 7)
+
+
+def test_schema_that_appears_between_tries_is_found(registry, client, clock):
+    assert registry.find(1, "AVRO") is None
+    assert registry.step() == 0
+    register(client)
+    clock.advance(registry.step())
+    registry.step()
+    assert registry.find(1, "AVRO") == Schema(TEXT)
+
+
+def test_unknown_schema_is_asked_for_again_after_a_minute_without_a_wait(registry, client, clock):
+    give_up(registry, clock, 1)
+    clock.advance(59)
+    unknown(registry, 1)
+    assert registry.step() is None
+    clock.advance(1)
+    unknown(registry, 1)
+    assert registry.step() == 0
+    assert registry.step() is None
+    assert len(client.asked) == 4
+    register(client)
+    clock.advance(60)
+    unknown(registry, 1)
+    registry.step()
+    assert registry.find(1, "AVRO") == Schema(TEXT)
+
+
+def test_many_unknown_schemas_are_asked_for_once_each(registry, client, clock):
+    for schema_id in range(100):
+        give_up(registry, clock, schema_id)
+    client.asked.clear()
+    assert give_up(registry, clock, 100) == 0
+    assert client.asked == [(100, None)]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (AWAY, "check that the schema registry runs"),
+        (SchemaRegistryError(500, 50001, "Error in the backend data store"), "check the schema registry"),
+        (SchemaRegistryError(401, 40101, "Unauthorized"), "credentials"),
+        (SchemaRegistryError(403, 40301, "Forbidden"), "credentials"),
+        (OAuthTokenError("hunter2 is wrong"), "credentials"),
+        (SchemaRegistryError(404, -1, "Unknown Schema Registry Error: b'<html>'"), "check the path"),
+        (SchemaRegistryError(404, 404, "HTTP 404 Not Found"), "check the path"),
+        (KeyError("schema"), "check that the schema registry runs"),
+    ],
+)
+def test_schema_is_not_known_yet_while_registry_fails(registry, client, clock, caplog, error, remedy):
+    caplog.set_level(logging.INFO)
+    schema_id = register(client)
+    client.error = error
+    for _ in range(12):
+        assert registry.find(schema_id, "AVRO") is None
+        clock.advance(registry.step())
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert remedy in warning.remedy
+    assert "hunter2" not in warning.error
+    client.error = None
+    while registry.find(schema_id, "AVRO") is None:
+        clock.advance(registry.step())
+    assert caplog.messages[1:] == ["the schema registry gives schemas again"]
+
+
+def test_pauses_of_an_outage_grow_and_are_logged_once_a_minute(registry, client, clock, caplog):
+    client.error = AWAY
+    registry.find(1, "AVRO")
+    pauses = []
+    while sum(pauses) < 119:
+        registry.step()
+        pauses.append(registry.step())
+        clock.advance(pauses[-1])
+    assert pauses[:6] == [1, 2, 4, 8, 10, 10]
+    assert len(caplog.records) == 2
+
+
+def test_new_schema_waits_for_the_pause_of_an_outage(registry, client, clock):
+    client.error = AWAY
+    registry.find(1, "AVRO")
+    registry.step()
+    registry.find(2, "AVRO")
+    assert registry.step() == 1
+    assert client.asked == [(1, None)]
+
+
+def test_missing_reference_makes_the_schema_unknown(registry, client, clock):
+    schema_id = register(client, TEXT, "AVRO", [SchemaReference("shop.Gone", "Gone", 1)])
+    give_up(registry, clock, schema_id)
+    assert "is unknown" in unknown(registry, schema_id)
+
+
+def test_thread_fetches_while_the_caller_goes_on(client):
+    schema_id = register(client)
+    released = threading.Event()
+    fetch = client.get_schema
+
+    def get_schema(*args, **options):
+        assert released.wait(10)
+        return fetch(*args, **options)
+
+    client.get_schema = get_schema
+    with SchemaRegistry(client, SYSTEM_CLOCK) as registry:
+        assert registry.find(schema_id, "AVRO") is None
+        released.set()
+        wait_for("the schema", lambda: registry.find(schema_id, "AVRO") == Schema(TEXT), within_s=10)
+    assert not [each for each in threading.enumerate() if each.name == "schema-registry"]
+
+
+def test_thread_ends_during_an_outage(client):
+    client.error = AWAY
+    with SchemaRegistry(client, SYSTEM_CLOCK) as registry:
+        assert registry.find(7, "AVRO") is None
+        wait_for("a request", lambda: client.asked, within_s=10)
+    assert not [each for each in threading.enumerate() if each.name == "schema-registry"]
