@@ -88,8 +88,8 @@ def test_proto_file_names_the_fields_of_the_record():
 
 
 def section():
-    """The section of schemas/README.md on encodings."""
-    return README.read_text().partition("\n## Encodings\n")[2].partition("\n## ")[0]
+    """The section of schemas/README.md on encodings with schemas."""
+    return README.read_text().partition("\n### Avro, Protobuf, inference\n")[2].partition("\n## ")[0]
 
 
 def examples():

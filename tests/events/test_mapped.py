@@ -10,6 +10,7 @@ import pytest
 
 from driftgauge.events import decoder as decoder_module
 from driftgauge.events import mapped as mapped_module
+from driftgauge.events import mapped_rows as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, refuse, value
@@ -238,7 +239,7 @@ def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, ve
 
     for module, name in (
         (mapped_module, "may_hold_bool"),
-        (mapped_module, "read_exact"),
+        (rows_module, "read_exact"),
         (decoder_module, "_fault"),
     ):
         count(module, name)

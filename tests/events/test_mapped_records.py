@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events import mapped as mapped_module
+from driftgauge.events import mapped_rows as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, accept, decode, value
@@ -56,7 +56,7 @@ def test_mapped_event_is_judged_as_event_of_the_contract(way, items, stream, tim
     }
     with pytest.MonkeyPatch.context() as patch:
         if way == "exact":
-            patch.setattr(mapped_module, "has_valid_options", lambda *_: False)
+            patch.setattr(rows_module, "has_valid_options", lambda *_: False)
         found = decode(mapping, nested.encode())
     expected = decode(None, native.encode())
     if form == "text" and expected.rejections and expected.rejections[0].reason is Reason.UNDECODABLE:

@@ -1,66 +1,26 @@
-"""Reading of records by a mapping from the configuration, wherever an event's fields stand.
+"""Reading of records by a mapping from the configuration, wherever an event's fields stand."""
 
-What the fast path is not sure of becomes an event of the service's own contract, which `read_exact` judges.
-So both accept and refuse the same, with the same bits and for the same reasons.
-"""
-
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.mapped_fields import TextField, VectorField, require
-from driftgauge.events.native import may_hold_bool, read_exact
+from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
+from driftgauge.events.native import may_hold_bool
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, precedence
-from driftgauge.events.rows import Row, Schedule, has_valid_options, in_force
+from driftgauge.events.rows import Row, Schedule
 from driftgauge.events.sources import compile_source, describe_source, read_time
-from driftgauge.events.vectors import F32, F64, VectorFormat
+from driftgauge.events.vectors import F64
 
-__all__ = ["Deserializer", "MappedFields", "MappedReader", "MappedVector"]
+__all__ = ["Deserializer", "MappedReader"]
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
 
-_NUMBERS = {int, float}
 # An id made of a long topic's name keeps its end, and has room for the number of a vector.
 _LONGEST_ID = MAX_TEXT - 16
-
-
-class MappedFields(NamedTuple):
-    """The fields that the events of a record share.
-
-    Attributes:
-        time_ms: The event time, milliseconds since the epoch.
-        event_id: The event id.
-        model_version: The model's version; None if the mapping has none, or the record.
-        segments: The segments by key; None if the mapping has none.
-    """
-
-    time_ms: int
-    event_id: str
-    model_version: str | None
-    segments: dict[str, str] | None
-
-
-class MappedVector(NamedTuple):
-    """A vector of a record.
-
-    Attributes:
-        stream: The stream's name.
-        event_id: The event id.
-        items: The numbers, as a list of any values or as bytes.
-        number: The format of numbers in bytes.
-        may_hold_bool: The list may hold a bool, which struct takes for a number.
-    """
-
-    stream: str
-    event_id: str
-    items: list[object] | bytes | memoryview
-    number: VectorFormat
-    may_hold_bool: bool
 
 
 class MappedReader:
@@ -108,11 +68,11 @@ class MappedReader:
             error.stream = error.stream or stream
             raise
         for vector in vectors:
-            if fault is not None and vector.stream == fault.stream and _is_well_formed(vector):
+            if fault is not None and vector.stream == fault.stream and is_well_formed(vector):
                 # Its stream has failed for a reason that comes no later than any of this vector's.
                 continue
             try:
-                rows.append(_read_row(vector, fields, schedules))
+                rows.append(read_row(vector, fields, schedules))
             except EventError as error:
                 error.stream = vector.stream
                 # What is invalid was found before what does not fit the baseline, if by another vector.
@@ -229,6 +189,8 @@ class MappedReader:
             # searched once, not for each of its vectors.
             is_shown = self._is_json and type(embedding) is list
             may_be_bool = not is_shown or may_hold_bool(record.value() or b"")
+            # Numbers that `ArrayParser` read are doubles.
+            number_format = F64 if isinstance(embedding, memoryview) else source.number
             ids = [event_id]
             if are_many or len(streams) > 1:
                 ids = [f"{event_id}#{number + place}" for place in range(len(vectors))]
@@ -236,59 +198,7 @@ class MappedReader:
             yield (
                 source.settings,
                 [
-                    MappedVector(stream, own_id, vector, _format(vector, source.number), may_be_bool)
+                    MappedVector(stream, own_id, vector, number_format, may_be_bool)
                     for own_id, vector in zip(ids, vectors, strict=True)
                 ],
             )
-
-
-def _format(items: list[object] | bytes | memoryview, number: VectorFormat) -> VectorFormat:
-    """Return the format of a vector's numbers: those that `ArrayParser` read are doubles."""
-    return F64 if isinstance(items, memoryview) else number
-
-
-def _is_well_formed(vector: MappedVector) -> bool:
-    """Return whether a vector is certainly not invalid, if another one of its record is not."""
-    if len(vector.event_id) > MAX_TEXT:
-        return False
-    items = vector.items
-    if not isinstance(items, list):
-        return len(items) > 0 and len(items) % vector.number.size == 0
-    return len(items) > 0 and _NUMBERS.issuperset(map(type, items))
-
-
-def _read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str, Schedule]) -> Row:
-    """Return an event: by the fast path where it is certainly one, else by the contract itself.
-
-    Raises:
-        EventError: As `read_exact`.
-    """
-    stream, event_id, items, number, may_be_bool = vector
-    schedule = schedules.get(stream)
-    if schedule is not None:
-        expected = in_force(schedule, fields.time_ms)
-        if has_valid_options(fields.model_version, event_id, fields.segments, expected):
-            if not isinstance(items, list):
-                if len(items) == expected.dimension * number.size:
-                    return expected, number, fields.time_ms, items, event_id, fields.segments
-            elif len(items) == expected.dimension:
-                try:
-                    packed = expected.pack(*items)
-                except (struct.error, OverflowError):
-                    packed = b""
-                if packed and not (may_be_bool and not _NUMBERS.issuperset(map(type, items))):
-                    return expected, F32, fields.time_ms, packed, event_id, fields.segments
-    if not isinstance(items, list):
-        if len(items) % number.size:
-            detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"
-            raise EventError(Reason.INVALID, detail)
-        items = number.to_float32(items).tolist()
-    event = {
-        "stream": stream,
-        "timestamp": fields.time_ms,
-        "embedding": items,
-        "model_version": fields.model_version,
-        "event_id": event_id,
-        "segments": fields.segments,
-    }
-    return read_exact(event, schedules)

@@ -8,7 +8,8 @@ import numpy as np
 
 from driftgauge.config.inputs import Source
 from driftgauge.events.contract import read_json
-from driftgauge.events.mapped import MappedReader, MappedVector
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.mapped_rows import MappedVector
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import describe_source
