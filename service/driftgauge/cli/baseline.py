@@ -84,7 +84,14 @@ def _fit(
     if not out.parent.is_dir():
         message = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(message)
-    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
+    read = read_vectors(
+        source,
+        array=array,
+        stream=stream,
+        model_version=model_version,
+        progress=progress,
+        keys={choice.key for choice in segments},
+    )
     baseline = fit_baseline(
         read.vectors,
         stream=stream,
