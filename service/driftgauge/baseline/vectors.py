@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.recorded import read_events
+from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
 from driftgauge.errors import InputError
 
 __all__ = ["read_vectors"]
 
 # The axes of an array of vectors.
 MATRIX = 2
+
+# The rows whose values are checked at once.
+BLOCK_ROWS = 8_192
 
 # The most invalid rows that an error names.
 MAX_NAMED = 5
@@ -31,17 +35,19 @@ def read_vectors(
     model_version: str | None = None,
     progress: Callable[[str], None],
     keys: Collection[str] | None = None,
+    columns: TableColumns | None = None,
 ) -> VectorSet:
     """Return the vectors of a file; the suffix of the name determines the format.
 
     Args:
-        path: A .npy, .npz, .jsonl or .jsonl.gz file.
+        path: A .npy, .npz, .jsonl, .jsonl.gz, .parquet, .arrow, .feather or .ipc file.
         array: The array of a .npz file; required if several arrays are two-dimensional.
         stream: The stream to read from a .jsonl file; required if the file has several.
-        model_version: From a .jsonl file, read only events of this version or without one; for the other
-            formats, the version to record for the vectors.
+        model_version: From a .jsonl file, and a table with a version column, read only events of this version
+            or without one; for the other formats, the version to record for the vectors.
         progress: Receives a line every few seconds of reading events.
         keys: The segment keys of events to keep; None keeps all.
+        columns: The columns of a Parquet or Arrow file to read; None reads the only one with vectors.
 
     Raises:
         InputError: The file cannot be read or used; the message states the position and the remedy.
@@ -60,7 +66,17 @@ def read_vectors(
         return VectorSet(_as_vectors(path, contents), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return read_events(path, stream, model_version, progress, keys)
-    message = f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file"
+    if path.suffix in TABLE_SUFFIXES:
+        try:
+            from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra
+        except ModuleNotFoundError as error:
+            message = f"{path}: reading it needs pyarrow; install driftgauge[parquet]"
+            raise InputError(message) from error
+        return read_table(path, columns or TableColumns(), model_version, progress)
+    message = (
+        f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file, or one of "
+        f"{', '.join(TABLE_SUFFIXES)}"
+    )
     raise InputError(message)
 
 
@@ -99,8 +115,11 @@ def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
         message = f"{path}: the array holds {array.dtype}; if these are embeddings, save them as float32"
         raise InputError(message)
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected below
-        vectors = array.astype(np.float32)
-    invalid_rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        vectors = array.astype(np.float32, copy=False)
+    # In blocks, since the flags of all numbers would take a quarter of their memory.
+    blocks = range(0, len(vectors), BLOCK_ROWS)
+    finite = [np.isfinite(vectors[start : start + BLOCK_ROWS]).all(axis=1) for start in blocks]
+    invalid_rows = np.flatnonzero(~np.concatenate(finite))
     if len(invalid_rows):
         rows = ", ".join(str(row) for row in invalid_rows[:MAX_NAMED])
         message = (
