@@ -132,6 +132,20 @@ class MappedReader:
             self._read_time(record, value), event_id, self._model_version(record, value), segments
         )
 
+    def dimensions(self, record: RawRecord, value: object) -> dict[str, int]:
+        """Return the length of the record's vectors by stream; of several of one stream, the first.
+
+        Raises:
+            EventError: A stream or a vector is missing or has a wrong type.
+        """
+        lengths: dict[str, int] = {}
+        for vector in self._vectors:
+            first = next(iter(vector.split(record, value)[0]), None)
+            if first is not None:
+                size = vector.number.size if isinstance(first, bytes) else 1
+                lengths.setdefault(vector.stream(record, value), len(first) // size)
+        return lengths
+
     def _read_time(self, record: RawRecord, value: object) -> int:
         source = self._settings.timestamp
         found = _require(self._time(record, value), "timestamp", source)
