@@ -1,0 +1,138 @@
+"""One run of each engine of the throughput benchmark, in a process of its own, with its time an event."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient, NewTopic
+from tests.bench.input_case import Case
+from tests.bench.service import ports, scrape
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+QUIX = "3.28.1"
+GUARANTEES = {"quix": "at-least-once", "quix exactly-once": "exactly-once"}
+LIMIT_S = 120
+POLL_S = 0.2
+INSTALL_S = 300
+
+Spent = Mapping[str, float]
+"""Microseconds an event: `processor` and `wall`."""
+
+
+def quix_python(cache: Path) -> tuple[Path | None, str]:
+    """Return the interpreter of quix-streams' environment in the cache folder, or None and the reason."""
+    folder = cache / f"quix-{QUIX}"
+    python, stamp = folder / "bin" / "python", folder / ".installed"
+    if not stamp.exists():
+        pins = [f"{name}=={version(name)}" for name in ("numpy", "orjson", "pybase64")]
+        try:
+            venv.create(folder, with_pip=True, clear=True)
+            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run(
+                [*install, f"quixstreams=={QUIX}", *pins],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_S,
+            )
+            stamp.touch()
+        except (OSError, subprocess.SubprocessError) as error:
+            output = getattr(error, "stderr", None) or str(error)
+            return None, str(output).strip().splitlines()[-1]
+    return python, ""
+
+
+def run_consumers(bootstrap: str, case: Case) -> dict[str, Spent]:
+    """Return the time of raw consumption, the floor, and the plain consumer."""
+    arguments = [bootstrap, case.topic, case.encoding, str(case.events), str(case.matrices)]
+    spent = _run([sys.executable, HERE / "input_consumers.py", *arguments])
+    return {name: _an_event(each, case.events) for name, each in spent.items()}
+
+
+def run_quix(python: Path, bootstrap: str, case: Case, engine: str, events: int, run: str) -> Spent:
+    """Return the time of quix-streams on some of the events."""
+    arguments = [bootstrap, case.topic, case.encoding, str(events), str(case.matrices)]
+    command = [python, HERE / "input_quix.py", *arguments, GUARANTEES[engine], f"quix-{run}"]
+    return _an_event(_run(command), events)
+
+
+def run_service(bootstrap: str, case: Case, run: str) -> dict[str, float]:
+    """Return the time of the service, both roles in one process, and its stages and memory.
+
+    The time is from the assignment of the partitions to the commit of the last event, by the service's own
+    metrics; wall time is overstated by up to a commit interval of 1 s.
+    """
+    group = f"{case.topic}-{run}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    topics = [NewTopic(f"{group}.{name}", 1) for name in ("windows", "dead-letters")]
+    for created in admin.create_topics(topics).values():
+        created.result(30)
+    config = case.config(bootstrap, group)
+    log_path = config.with_suffix(".log")
+    with log_path.open("w") as log:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "driftgauge", "serve", "--config", config], stderr=log, env=_environment()
+        )
+        try:
+            first, last = _watch(log_path, case)
+        finally:
+            service.terminate()
+            service.wait(30)
+    spent = {name: (last[name] - first.get(name, 0.0)) / case.events * 1e6 for name in last}
+    return {
+        "processor": spent["process_cpu_seconds_total"],
+        "wall": spent["time"],
+        "memory": last["process_resident_memory_bytes"] / 2**20,
+        **{
+            stage: spent[f"driftgauge_batch_duration_seconds_sum {stage}"]
+            for stage in ("decode", "count", "commit", "apply", "close", "write")
+        },
+    }
+
+
+def _watch(log: Path, case: Case) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what the service exports, and when, as it begins to read and once all events are counted."""
+    first: dict[str, float] = {}
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        # Rarely once it reads, since an answer takes processor time.
+        time.sleep(POLL_S if first else POLL_S / 10)
+        port = next((port for line in log.read_text().splitlines() for port in ports(line)), None)
+        if port is None:
+            continue
+        sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(port, case.topic)}
+        if sample["driftgauge_consumer_assigned_partitions"] and not first:
+            first = sample
+        if sample["driftgauge_events_total"] == case.events:
+            return first, sample
+    sys.exit(f"not all of {case.events} events were counted in {LIMIT_S} s; see {log}")
+
+
+def _run(command: list[str | Path]) -> dict:
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        env=_environment(),
+    )
+    if done.returncode:
+        sys.exit(f"{command[1]} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of all engines: one BLAS thread, so that products do not compete for cores."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def _an_event(spent: Spent, events: int) -> Spent:
+    return {name: seconds / events * 1e6 for name, seconds in spent.items()}
