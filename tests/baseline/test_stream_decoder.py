@@ -109,6 +109,14 @@ def test_only_version_is_learned(settings: InputSettings | None) -> None:
     assert tested.model_version == "v1"
 
 
+def test_version_is_not_learned_from_faulty_record() -> None:
+    tested = decoder(PAIR)
+    assert len(tested.decode(records([pair([1, 2], [1])])).batches[0]) == 1
+    decoded = tested.decode(records([{"at": NOW_MS, "image": [1, 2], "text": True, "model": "v1"}]))
+    assert decoded.batches == ()
+    assert tested.model_version is None
+
+
 def test_second_version_needs_choice() -> None:
     values = [native([1, 2], model_version="v1"), native([3, 4], model_version="v2"), native([5, 6])]
     with pytest.raises(

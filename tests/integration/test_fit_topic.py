@@ -71,6 +71,8 @@ def produce(bootstrap: str, topic: str, name: str | None = None) -> None:
         if number % 100 == 0:
             for other in others:
                 producer.produce(topic, orjson.dumps(other), timestamp=time_ms, partition=0)
+            # Records of today, long after the range, must not end it.
+            producer.produce(topic, orjson.dumps(others[0]), partition=0)
     if name is not None:
         producer.commit_transaction(30)
     assert producer.flush(30) == 0

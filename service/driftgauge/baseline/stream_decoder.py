@@ -104,15 +104,15 @@ class StreamDecoder:
         unknown = []
         for rejection in rejections:
             record = records.raw[rejection.row]
-            if rejection.reason is Reason.WRONG_MODEL and not self._chosen:
-                self._learn_version(record)
+            if rejection.reason is Reason.WRONG_MODEL and not self._chosen and self._learn_version(record):
                 return True
             # In the service's own contract, a record of another stream holds nothing else.
             if rejection.reason is Reason.UNKNOWN_STREAM and self._reader is not None:
                 unknown.append(record)
         return bool(unknown) and self._learn_dimensions(self._outlines(unknown))
 
-    def _learn_version(self, record: RawRecord) -> None:
+    def _learn_version(self, record: RawRecord) -> bool:
+        """Learn the version of this stream's events; return False if the record has another fault as well."""
         for each in self._outlines([record]):
             if self.model_version is not None:
                 message = (
@@ -121,7 +121,9 @@ class StreamDecoder:
                 )
                 raise InputError(message)
             self.model_version = each.model_version
-        self._decoder = self._build()
+            self._decoder = self._build()
+            return True
+        return False
 
     def _outlines(self, raw: Iterable[RawRecord]) -> Iterator[Outline]:
         for record in raw:
