@@ -88,8 +88,13 @@ bench: $(STAMP) ## Measure decoding, the core, the whole service, its delay and 
 	@$(BIN)/python tests/bench/decoder.py
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
+	@$(BIN)/python tests/bench/inputs.py
 	@$(BIN)/python tests/bench/latency.py
 	@$(BIN)/python tests/bench/state.py
+
+.PHONY: inputs
+inputs: $(STAMP) ## Measure reading by encoding and dimension against other engines, on a real broker (10 minutes; ARGS)
+	@$(BIN)/python tests/bench/inputs.py $(ARGS)
 
 .PHONY: scale
 scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, 500 partitions, up to 50 replicas (10 minutes)

@@ -26,6 +26,10 @@ Spent = Mapping[str, float]
 """Microseconds an event: `processor` and `wall`."""
 
 
+class EngineError(Exception):
+    """A run of an engine has failed; the message is the last line of its output."""
+
+
 def quix_python(cache: Path) -> tuple[Path | None, str]:
     """Return the interpreter of quix-streams' environment in the cache folder, or None and the reason."""
     folder = cache / f"quix-{QUIX}"
@@ -116,16 +120,19 @@ def _watch(log: Path, case: Case) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def _run(command: list[str | Path]) -> dict:
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-        env=_environment(),
-    )
-    if done.returncode:
-        sys.exit(f"{command[1]} failed:\n{done.stderr}")
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=True,
+            env=_environment(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"no end within {LIMIT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        raise EngineError(error.stderr.strip().splitlines()[-1]) from error
     return json.loads(done.stdout)
 
 

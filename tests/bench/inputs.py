@@ -23,7 +23,14 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench.input_case import Case, prepare  # noqa: E402
-from tests.bench.input_engines import GUARANTEES, quix_python, run_consumers, run_quix, run_service  # noqa: E402
+from tests.bench.input_engines import (  # noqa: E402
+    GUARANTEES,
+    EngineError,
+    quix_python,
+    run_consumers,
+    run_quix,
+    run_service,
+)
 from tests.bench.input_profile import profile  # noqa: E402
 from tests.bench.input_report import draw, floor_line, table  # noqa: E402
 from tests.bench.input_values import ENCODINGS  # noqa: E402
@@ -50,10 +57,10 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    deadline = time.monotonic() + options.minutes * 60
     python, reason = (None, "left out") if options.no_quix else quix_python(options.cache)
     if python is None:
         say(f"quix-streams is skipped: {reason}")
+    deadline = time.monotonic() + options.minutes * 60
     with Broker() as broker, tempfile.TemporaryDirectory() as folder:
         cases = [
             Case(encoding, dimension, int(events_of(dimension) * options.share), Path(folder))
@@ -92,7 +99,12 @@ def measure(bootstrap: str, case: Case, run: str, python: Path | None, engines: 
         for engine, guarantee in GUARANTEES.items():
             group = f"{case.topic}-{guarantee}-{run}"
             events = case.events // QUIX_SHARE
-            engines.setdefault(engine, []).append(run_quix(python, bootstrap, case, engine, events, group))
+            try:
+                spent = run_quix(python, bootstrap, case, engine, events, group)
+            except EngineError as error:
+                say(f"{case.title}, {engine}: left out of this round: {error}")
+            else:
+                engines.setdefault(engine, []).append(spent)
 
 
 def events_of(dimension: int) -> int:
