@@ -17,7 +17,14 @@ from tests.bench.service import ports, scrape
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 QUIX = "3.28.1"
-GUARANTEES = {"quix": "at-least-once", "quix exactly-once": "exactly-once"}
+QUIX_ENGINES = {
+    "quix": ("at-least-once", "memory"),
+    "quix exactly-once": ("exactly-once", "memory"),
+    "quix windows": ("at-least-once", "windows"),
+    "quix windows exactly-once": ("exactly-once", "windows"),
+}
+"""The guarantee and the job of each."""
+
 LIMIT_S = 120
 POLL_S = 0.2
 INSTALL_S = 300
@@ -63,7 +70,7 @@ def run_consumers(bootstrap: str, case: Case) -> dict[str, Spent]:
 def run_quix(python: Path, bootstrap: str, case: Case, engine: str, events: int, run: str) -> Spent:
     """Return the time of quix-streams on some of the events."""
     arguments = [bootstrap, case.topic, case.encoding, str(events), str(case.matrices)]
-    command = [python, HERE / "input_quix.py", *arguments, GUARANTEES[engine], f"quix-{run}"]
+    command = [python, HERE / "input_quix.py", *arguments, *QUIX_ENGINES[engine], f"quix-{run}"]
     return _an_event(_run(command), events)
 
 

@@ -1,7 +1,11 @@
-"""quix-streams on the same topic: the nearest centroid of each event, counted in windows of an hour.
+"""quix-streams on the same topic: the nearest centroid of each event, counted in memory or in windows.
 
 A process in an environment of its own, since quix-streams pins an older client. Its arguments are BOOTSTRAP
-TOPIC ENCODING EVENTS MATRICES GUARANTEE GROUP; prints a JSON object of processor and wall time, in seconds.
+TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints an object of processor and wall time, in seconds.
+
+The job `memory` is the least that the engine can do, and loses its counts with the process. The job `windows`
+keeps counts by cluster in windows of an hour, in the engine's state with a changelog, and sends on each closed
+window.
 """
 
 import json
@@ -25,7 +29,7 @@ def processor_s() -> float:
 
 
 def main() -> None:
-    bootstrap, topic, encoding, events, path, guarantee, group = sys.argv[1:]
+    bootstrap, topic, encoding, events, path, guarantee, job, group = sys.argv[1:]
     read = ENCODINGS[encoding].read
     with np.load(path) as matrices:
         centroids = matrices["centroids"]
@@ -67,10 +71,14 @@ def main() -> None:
             consumer_extra_config={"fetch.queue.backoff.ms": 20},
         )
         source = application.topic(topic, value_deserializer="bytes", key_deserializer="bytes")
-        target = application.topic(f"{group}.windows", value_serializer="json")
         stream = application.dataframe(source).apply(assign)
-        stream = stream.tumbling_window(HOUR_MS, grace_ms=HOUR_MS).reduce(add, first).final()
-        stream.to_topic(target, key=lambda _: b"bench")
+        if job == "windows":
+            target = application.topic(f"{group}.windows", value_serializer="json")
+            stream = stream.tumbling_window(HOUR_MS, grace_ms=HOUR_MS).reduce(add, first).final()
+            stream.to_topic(target, key=lambda _: b"bench")
+        else:
+            counts = [0] * len(centroids)
+            stream.update(lambda cluster: add(counts, cluster))
         application.run()
     (processor, wall), (processor_end, wall_end) = marks
     share = int(events) / (int(events) - first_event)

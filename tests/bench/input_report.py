@@ -13,6 +13,8 @@ ENGINES = {
     "plain": "consumer with scikit-learn",
     "quix": "quix-streams, at least once",
     "quix exactly-once": "quix-streams, exactly once",
+    "quix windows": "with windows, at least once",
+    "quix windows exactly-once": "with windows, exactly once",
 }
 COLOURS = {
     "raw": "#c7c7c7",
@@ -21,6 +23,8 @@ COLOURS = {
     "plain": "#7aa6c9",
     "quix": "#1f5f99",
     "quix exactly-once": "#123a5e",
+    "quix windows": "#5c8f6b",
+    "quix windows exactly-once": "#2f5a3c",
 }
 
 Runs = Mapping[Case, Mapping[str, Sequence[Mapping[str, float]]]]
@@ -61,7 +65,11 @@ def table(runs: Runs) -> str:
 
 
 def _ratios(runs: Runs) -> list[str]:
-    others = ("plain", "quix", "quix exactly-once")
+    others = [
+        name
+        for name in ENGINES
+        if name not in {"raw", "floor", "service"} and any(engines.get(name) for engines in runs.values())
+    ]
     lines = [
         f"| processor time over driftgauge's | {' | '.join(ENGINES[name] for name in others)} "
         "| driftgauge above consuming | memory, MiB |",

@@ -8,8 +8,8 @@ The service runs as in production: both roles, transactions, all statistics, win
 - floor: consuming, reading the values into a matrix, its float32 products with centroids and components.
 - consumer with scikit-learn: consuming, reading, `KMeans.predict` a batch, a histogram; no windows, no
   transactions.
-- quix-streams: reading, the nearest centroid of each event, counts in windows of an hour; on fewer events,
-  without its start and end.
+- quix-streams: reading, the nearest centroid of each event, a histogram in memory; on fewer events, without
+  its start and end. With --quix-windows also counts in windows of an hour, in its state.
 """
 
 import argparse
@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.bench.input_case import Case, prepare  # noqa: E402
 from tests.bench.input_engines import (  # noqa: E402
-    GUARANTEES,
+    QUIX_ENGINES,
     EngineError,
     quix_python,
     run_consumers,
@@ -50,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9, help="no round starts after them (default: 9)")
     parser.add_argument("--share", type=float, default=1, help="of the events, for a short run (default: 1)")
     parser.add_argument("--no-quix", action="store_true", help="leave quix-streams out")
+    parser.add_argument("--quix-windows", action="store_true", help="also quix-streams with its windows")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"for environments (default: {CACHE})")
     parser.add_argument("--out", type=Path, help="folder for the table and the picture")
     return parser.parse_args()
@@ -76,7 +77,7 @@ def main() -> None:
                 say(f"only {number} of {options.rounds} rounds fit into {options.minutes:g} minutes")
                 break
             for case in cases:
-                measure(broker.bootstrap, case, f"{number}", python, runs[case])
+                measure(broker.bootstrap, case, f"{number}", python, runs[case], windows=options.quix_windows)
                 if number == 0:
                     say(floor_line(case, runs[case]))
             took = time.monotonic() - started
@@ -91,13 +92,17 @@ def main() -> None:
         draw(runs, options.out / "inputs.png")
 
 
-def measure(bootstrap: str, case: Case, run: str, python: Path | None, engines: dict[str, list]) -> None:
+def measure(
+    bootstrap: str, case: Case, run: str, python: Path | None, engines: dict[str, list], *, windows: bool
+) -> None:
     for name, spent in run_consumers(bootstrap, case).items():
         engines.setdefault(name, []).append(spent)
     engines.setdefault("service", []).append(run_service(bootstrap, case, run))
     if python is not None:
-        for engine, guarantee in GUARANTEES.items():
-            group = f"{case.topic}-{guarantee}-{run}"
+        for engine in QUIX_ENGINES:
+            if "windows" in engine and not windows:
+                continue
+            group = f"{case.topic}-{engine.replace(' ', '-')}-{run}"
             events = case.events // QUIX_SHARE
             try:
                 spent = run_quix(python, bootstrap, case, engine, events, group)
