@@ -44,7 +44,7 @@ def run(
     consumer.assign([TopicPartition(topic, index, 0) for index in partitions])
     seen = 0
     while seen < events:
-        messages = consumer.consume(BATCH, 1)
+        messages = consumer.consume(min(BATCH, events - seen), 1)
         seen += len(messages)
         process(messages)
         if time.monotonic() - began_wall > LIMIT_S:

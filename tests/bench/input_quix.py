@@ -1,11 +1,10 @@
 """quix-streams on the same topic: the nearest centroid of each event, counted in memory or in windows.
 
 A process in an environment of its own, since quix-streams pins an older client. Its arguments are BOOTSTRAP
-TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints an object of processor and wall time, in seconds.
+TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints processor and wall time in seconds, as JSON.
 
-The job `memory` is the least that the engine can do, and loses its counts with the process. The job `windows`
-keeps counts by cluster in windows of an hour, in the engine's state with a changelog, and sends on each closed
-window.
+The job `memory` is the least that the engine can do; its counts end with the process. The job `windows` keeps
+counts by cluster in windows of an hour, in the engine's state with a changelog, and publishes closed windows.
 """
 
 import json
