@@ -76,7 +76,7 @@ generate: $(STAMP) ## Write the generated files: schemas, the metrics reference,
 lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra registry --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra registry --extra simdjson --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --constraints requirements.lock --quiet \
 	  --output-file deploy/docker/requirements.lock
 	@echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes \
@@ -89,8 +89,13 @@ bench: $(STAMP) ## Measure decoding, the core, the whole service, its delay and 
 	@$(BIN)/python -m tests.bench.encodings
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
+	@$(BIN)/python tests/bench/inputs.py
 	@$(BIN)/python tests/bench/latency.py
 	@$(BIN)/python tests/bench/state.py
+
+.PHONY: inputs
+inputs: $(STAMP) ## Measure reading by encoding and dimension against other engines, on a real broker (10 minutes; ARGS)
+	@$(BIN)/python tests/bench/inputs.py $(ARGS)
 
 .PHONY: scale
 scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, 500 partitions, up to 50 replicas (10 minutes)

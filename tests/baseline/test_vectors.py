@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 import json
 import pickle
 import zipfile
@@ -11,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftgauge.baseline import vectors as module
-from driftgauge.baseline.vectors import VectorSet, read_vectors
+from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
@@ -245,10 +244,3 @@ def test_read_takes_model_version_from_later_event(tmp_path: Path) -> None:
 def test_read_rejects_vectors_of_different_lengths(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 2: the embedding has 3 numbers, and the events before have 2"):
         read(jsonl(tmp_path, event([1, 2]), event([1, 2, 3])))
-
-
-def test_read_reports_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PROGRESS_EVENTS", 2)
-    output = io.StringIO()
-    read_vectors(jsonl(tmp_path, *[event([1, 2])] * 5), progress=output.write)
-    assert output.getvalue() == "2 events read4 events read"

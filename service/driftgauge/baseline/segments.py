@@ -95,7 +95,10 @@ def find_members(
     if not choices:
         return ()
     if labels is None:
-        message = "only events carry segments; fit on a .jsonl or .jsonl.gz file, or leave out --segment"
+        message = (
+            "only events carry segments; fit on a .jsonl or .jsonl.gz file, a table with a column of the key "
+            "or a topic, or leave out --segment"
+        )
         raise InputError(message)
     keys = [choice.key for choice in choices]
     if len(set(keys)) < len(keys):

@@ -1,8 +1,7 @@
-"""Reading files of embedding vectors: .npy, .npz, and recorded events in .jsonl or .jsonl.gz."""
+"""Reading files of embedding vectors; the suffix of a file's name says how it is read."""
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,38 +10,21 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.recorded import read_events
+from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
 from driftgauge.errors import InputError
-from driftgauge.events.decoder import ParsedEvent, parse_event
-from driftgauge.events.files import read_lines
-from driftgauge.events.rejection import Rejection
 
-__all__ = ["VectorSet", "read_vectors"]
+__all__ = ["read_vectors"]
 
 # The axes of an array of vectors.
 MATRIX = 2
 
-# Events between two lines of progress, which take a few seconds.
-PROGRESS_EVENTS = 100_000
+# The rows whose values are checked at once.
+BLOCK_ROWS = 8_192
 
 # The most invalid rows that an error names.
 MAX_NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class VectorSet:
-    """The vectors of a file, row i of every column one vector.
-
-    Attributes:
-        vectors: (n, d) float32, finite; n and d at least 1.
-        times_ms: (n,) int64, event times in milliseconds since the epoch; None where the file has none.
-        model_version: The version of the embedding model, where the file or the caller names one.
-        segments: n mappings, the segment keys and values of each event; None where the file has no events.
-    """
-
-    vectors: NDArray[np.float32]
-    times_ms: NDArray[np.int64] | None
-    model_version: str | None
-    segments: tuple[Mapping[str, str], ...] | None
 
 
 def read_vectors(
@@ -52,16 +34,20 @@ def read_vectors(
     stream: str | None = None,
     model_version: str | None = None,
     progress: Callable[[str], None],
+    keys: Collection[str] | None = None,
+    columns: TableColumns | None = None,
 ) -> VectorSet:
     """Return the vectors of a file; the suffix of the name determines the format.
 
     Args:
-        path: A .npy, .npz, .jsonl or .jsonl.gz file.
+        path: A .npy, .npz, .jsonl, .jsonl.gz, .parquet, .arrow, .feather or .ipc file.
         array: The array of a .npz file; required if several arrays are two-dimensional.
         stream: The stream to read from a .jsonl file; required if the file has several.
-        model_version: From a .jsonl file, read only events of this version or without one; for the other
-            formats, the version to record for the vectors.
-        progress: Receives a line for every 100,000 events read.
+        model_version: From a .jsonl file, and a table with a version column, read only events of this version
+            or without one; for the other formats, the version to record for the vectors.
+        progress: Receives a line every few seconds of reading events.
+        keys: The segment keys of events to keep; None keeps all.
+        columns: The columns of a Parquet or Arrow file to read; None reads the only one with vectors.
 
     Raises:
         InputError: The file cannot be read or used; the message states the position and the remedy.
@@ -79,8 +65,18 @@ def read_vectors(
             raise InputError(message) from error
         return VectorSet(_as_vectors(path, contents), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return _read_events(path, stream, model_version, progress)
-    message = f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file"
+        return read_events(path, stream, model_version, progress, keys)
+    if path.suffix in TABLE_SUFFIXES:
+        try:
+            from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra
+        except ModuleNotFoundError as error:
+            message = f"{path}: reading it needs pyarrow; install driftgauge[parquet]"
+            raise InputError(message) from error
+        return read_table(path, columns or TableColumns(), model_version, progress)
+    message = (
+        f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file, or one of "
+        f"{', '.join(TABLE_SUFFIXES)}"
+    )
     raise InputError(message)
 
 
@@ -119,8 +115,11 @@ def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
         message = f"{path}: the array holds {array.dtype}; if these are embeddings, save them as float32"
         raise InputError(message)
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected below
-        vectors = array.astype(np.float32)
-    invalid_rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        vectors = array.astype(np.float32, copy=False)
+    # In blocks, since the flags of all numbers would take a quarter of their memory.
+    blocks = range(0, len(vectors), BLOCK_ROWS)
+    finite = [np.isfinite(vectors[start : start + BLOCK_ROWS]).all(axis=1) for start in blocks]
+    invalid_rows = np.flatnonzero(~np.concatenate(finite))
     if len(invalid_rows):
         rows = ", ".join(str(row) for row in invalid_rows[:MAX_NAMED])
         message = (
@@ -129,57 +128,3 @@ def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
         )
         raise InputError(message)
     return vectors
-
-
-def _read_events(
-    path: Path, stream: str | None, model_version: str | None, progress: Callable[[str], None]
-) -> VectorSet:
-    """Return the vectors of one stream's events, in the order of the file."""
-    kept: list[ParsedEvent] = []
-    streams: set[str] = set()
-    version = model_version
-    for where, event in _parsed(path, progress):
-        streams.add(event.stream)
-        if stream is None and len(streams) > 1:
-            message = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
-            raise InputError(message)
-        if stream not in (None, event.stream):
-            continue
-        # As in the service, an event without a version matches every version.
-        if event.model_version is not None and event.model_version != version:
-            if model_version is not None:
-                continue
-            if version is not None:
-                message = (
-                    f"{where}: model version {event.model_version!r} after {version!r}; choose one "
-                    f"with --model-version"
-                )
-                raise InputError(message)
-            version = event.model_version
-        if kept and len(event.vector) != len(kept[0].vector):
-            message = (
-                f"{where}: the embedding has {len(event.vector)} numbers, and the events before have "
-                f"{len(kept[0].vector)}; remove the events of another length"
-            )
-            raise InputError(message)
-        kept.append(event)
-    if not kept:
-        asked = "" if stream is None else f" of stream {stream!r}"
-        asked += "" if model_version is None else f" of model version {model_version!r}"
-        message = f"{path}: no event{asked}; streams in the file: {', '.join(sorted(streams)) or 'none'}"
-        raise InputError(message)
-    times_ms = np.array([event.time_ms for event in kept], dtype=np.int64)
-    segments = tuple(event.segments for event in kept)
-    return VectorSet(np.stack([event.vector for event in kept]), times_ms, version, segments)
-
-
-def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:
-    """Yield the events of a file, each with its file and line number."""
-    for number, line in read_lines(path):
-        event = parse_event(line)
-        if isinstance(event, Rejection):
-            message = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"
-            raise InputError(message)
-        yield f"{path}, line {number}", event
-        if number % PROGRESS_EVENTS == 0:
-            progress(f"{number:,} events read")

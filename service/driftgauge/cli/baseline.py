@@ -1,12 +1,14 @@
 """`driftgauge baseline`: fit, show and compare frozen baselines."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
 from driftgauge.baseline.segments import SegmentChoice
-from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH, array_option, progress
+from driftgauge.cli.fit_sources import Selection, read_source, source_options
+from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH, progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
@@ -20,7 +22,7 @@ def baseline_group() -> None:
 
 
 @baseline_group.command("fit")
-@click.argument("source", metavar="INPUT", type=FILE)
+@source_options
 @click.option("--stream", required=True, help="The stream that the baseline is for.")
 @click.option("--out", type=FILE, required=True, help="The file to write.")
 @click.option(
@@ -30,7 +32,6 @@ def baseline_group() -> None:
     show_default=True,
     help="Number of k-means clusters.",
 )
-@array_option
 @click.option(
     "--metric",
     type=click.Choice([metric.value for metric in DistanceMetric]),
@@ -54,16 +55,14 @@ def baseline_group() -> None:
     multiple=True,
     help="Also monitor these values of a segment key; all other values count as other. Repeatable.",
 )
-@click.option("--training-set", is_flag=True, help="INPUT comes from the model's training data.")
+@click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
 )
 def _fit(
-    source: Path,
     stream: str,
     out: Path,
     clusters: int,
-    array: str | None,
     metric: str,
     model_version: str | None,
     window_ms: int,
@@ -71,20 +70,26 @@ def _fit(
     *,
     training_set: bool,
     seed: int,
+    **source: Any,
 ) -> None:
-    """Fit a baseline on the vectors in INPUT: .npy, .npz, or events in .jsonl or .jsonl.gz."""
+    """Fit a baseline on the vectors in INPUT, or on the events of a Kafka topic (--topic).
+
+    INPUT is .npy or .npz, events in .jsonl or .jsonl.gz, Parquet (.parquet) or Arrow (.arrow, .feather,
+    .ipc). A topic is read once, without a consumer group: its records are decoded as the service decodes
+    them, and those with an event time of the range are taken.
+    """
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.report import describe
     from driftgauge.baseline.segments import find_members
-    from driftgauge.baseline.vectors import read_vectors
     from driftgauge.baseline.windows import Traffic
 
     if not out.parent.is_dir():
         message = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(message)
-    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
+    keys = tuple(choice.key for choice in segments)
+    read = read_source(Selection(stream, model_version, DistanceMetric(metric), keys), **source)
     baseline = fit_baseline(
         read.vectors,
         stream=stream,

@@ -114,6 +114,18 @@ class MappedReader:
         """
         return [vector.stream(record, value) for vector in self._vectors]
 
+    def dimensions(self, record: RawRecord, value: object) -> dict[str, int]:
+        """Return the length of the record's vectors by stream; of several of one stream, the first.
+
+        Raises:
+            EventError: A stream or a vector is missing or has a wrong type.
+        """
+        lengths: dict[str, int] = {}
+        for vector in self.vectors(record, value, self.streams(record, value), ""):
+            size = 1 if isinstance(vector.items, list) else vector.number.size
+            lengths.setdefault(vector.stream, len(vector.items) // size)
+        return lengths
+
     def time_ms(self, record: RawRecord, value: object) -> int:
         """Return the event time, milliseconds since the epoch.
 

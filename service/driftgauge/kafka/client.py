@@ -18,6 +18,7 @@ __all__ = [
     "groupless_consumer",
     "producer",
     "property_problems",
+    "range_consumer",
     "transactional_producer",
     "uncommitted_consumer",
 ]
@@ -116,6 +117,11 @@ def groupless_consumer(properties: KafkaProperties) -> Consumer:
 def uncommitted_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer without a group that reads uncommitted records too, from the beginning."""
     return _consumer(properties, {"auto.offset.reset": "earliest", "isolation.level": "read_uncommitted"})
+
+
+def range_consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer without a group that reads partitions from given offsets."""
+    return _consumer(properties, {})
 
 
 def _consumer(properties: KafkaProperties, purpose: KafkaProperties) -> Consumer:

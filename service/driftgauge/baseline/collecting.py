@@ -1,0 +1,107 @@
+"""Collecting vectors from a source, with their times, segments and model version, in one growing matrix."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Collector", "VectorSet"]
+
+# The matrix grows by this share, and by this many rows at least. NumPy writes zeros into new rows, so rows
+# that stay unused take memory.
+GROWTH = 1 / 16
+LEAST_GROWTH = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSet:
+    """The vectors of a source, row i of every column one vector.
+
+    Attributes:
+        vectors: (n, d) float32, finite; n and d at least 1.
+        times_ms: (n,) int64, event times in milliseconds since the epoch; None where the source has none.
+        model_version: The version of the embedding model, where the source or the caller names one.
+        segments: n mappings, the segment keys and values of each event; None where the source has no events.
+    """
+
+    vectors: NDArray[np.float32]
+    times_ms: NDArray[np.int64] | None
+    model_version: str | None
+    segments: tuple[Mapping[str, str], ...] | None
+
+
+class Collector:
+    """Collects vectors of one length in a matrix that is never copied.
+
+    Where the number of vectors is known, the matrix is allocated once. Otherwise it grows in place: for
+    blocks of this size the C library moves pages, and not their contents.
+    """
+
+    def __init__(self, dimension: int, capacity: int = 0, keys: Collection[str] | None = None) -> None:
+        """Create an empty collection.
+
+        Args:
+            dimension: d.
+            capacity: The number of vectors, where it is known. Memory is taken as the rows are written.
+            keys: The segment keys to keep; None keeps all.
+        """
+        self._matrix = np.empty((capacity, dimension), np.float32)
+        self._times_ms: list[NDArray[np.int64]] = []
+        self._keys = keys
+        self._segments: list[Mapping[str, str]] = []
+        # Events share the mapping of their values: a million mappings of their own would take 200 MB.
+        self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector, d."""
+        return self._matrix.shape[1]
+
+    def add(
+        self,
+        vectors: NDArray[np.float32],
+        times_ms: NDArray[np.int64] | None = None,
+        segments: Sequence[Mapping[str, str] | None] | None = None,
+    ) -> None:
+        """Append n vectors.
+
+        Args:
+            vectors: (n, d) float32.
+            times_ms: (n,) int64, milliseconds since the epoch; for all additions, or for none.
+            segments: n mappings; for all additions, or for none.
+        """
+        end = self._count + len(vectors)
+        if end > len(self._matrix):
+            rows = max(end, int(end * (1 + GROWTH)), len(self._matrix) + LEAST_GROWTH)
+            # No view of the matrix exists before `finish`.
+            self._matrix.resize((rows, self.dimension), refcheck=False)
+        self._matrix[self._count : end] = vectors
+        self._count = end
+        if times_ms is not None:
+            self._times_ms.append(times_ms)
+        if segments is not None:
+            self._segments += [self._share(labels or {}) for labels in segments]
+
+    def finish(self, model_version: str | None) -> VectorSet:
+        """Return all vectors; the collector is empty afterwards."""
+        matrix = self._matrix
+        matrix.resize((self._count, self.dimension), refcheck=False)
+        times_ms = np.concatenate(self._times_ms) if self._times_ms else None
+        segments = tuple(self._segments) if self._segments else None
+        self._matrix, self._count = np.empty((0, self.dimension), np.float32), 0
+        self._times_ms, self._segments = [], []
+        return VectorSet(matrix, times_ms, model_version, segments)
+
+    def _share(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        kept = (
+            labels.items()
+            if self._keys is None
+            else [item for item in labels.items() if item[0] in self._keys]
+        )
+        items = tuple(kept)
+        return self._shared.setdefault(items, dict(items))

@@ -1,0 +1,127 @@
+"""Selecting the events of a range of event time, and counting all others."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import InputError
+from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.events.timestamps import format_timestamp
+
+__all__ = ["EventSelection", "TopicEvents"]
+
+# From this share of the slack on, later records probably hold events of the range as well.
+_LATE_SHARE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEvents:
+    """The events to read.
+
+    Attributes:
+        topic: The topic.
+        stream: The stream.
+        from_ms: The first event time, milliseconds since the epoch.
+        until_ms: The event time before which the range ends.
+        slack_ms: How much earlier and later records are read than the range of event time.
+        model_version: The version to read; None reads the only one.
+        metric: The metric of the baseline.
+        keys: The segment keys to keep.
+    """
+
+    topic: str
+    stream: str
+    from_ms: int
+    until_ms: int
+    slack_ms: int
+    model_version: str | None
+    metric: DistanceMetric
+    keys: Collection[str] = ()
+
+
+class EventSelection:
+    """The events in the range, and the numbers of all others."""
+
+    def __init__(self, wanted: TopicEvents) -> None:
+        self.records = 0
+        self._wanted = wanted
+        self._collector: Collector | None = None
+        self._before = self._after = self._filtered = self._other = 0
+        self._refused: Counter[Reason] = Counter()
+        self._example = ""
+        self._latest_ms = 0
+
+    def add(self, batch: EventBatch, records: Sequence[RawRecord]) -> None:
+        """Add the events of a batch that are in the range."""
+        before = batch.time_ms < self._wanted.from_ms
+        after = batch.time_ms >= self._wanted.until_ms
+        self._before += int(before.sum())
+        self._after += int(after.sum())
+        inside = ~(before | after)
+        if not inside.all():
+            batch = batch.filter(inside)
+        if not len(batch):
+            return
+        if self._collector is None:
+            self._collector = Collector(batch.vectors.shape[1], keys=self._wanted.keys)
+        self._collector.add(batch.vectors, batch.time_ms, batch.segments or [None] * len(batch))
+        self._latest_ms = max(self._latest_ms, *(records[row].timestamp()[1] for row in batch.row.tolist()))
+
+    def count(self, records: Sequence[RawRecord], filtered: int, rejections: Sequence[Rejection]) -> None:
+        """Count the records of a batch."""
+        self.records += len(records)
+        self._filtered += filtered
+        for rejection in rejections:
+            if rejection.reason is Reason.UNKNOWN_STREAM or (
+                rejection.reason is Reason.WRONG_MODEL and self._wanted.model_version is not None
+            ):
+                self._other += 1
+                continue
+            self._refused[rejection.reason] += 1
+            if not self._example:
+                record = records[rejection.row]
+                where = f"{record.topic()}[{record.partition()}]@{record.offset()}"
+                self._example = f"{where}: {rejection.reason}: {rejection.detail}"
+
+    def report(self, progress: Callable[[str], None]) -> None:
+        """Report what was read, and what of it was left out."""
+        wanted = self._wanted
+        span = f"{format_timestamp(wanted.from_ms)} to {format_timestamp(wanted.until_ms)}"
+        count = 0 if self._collector is None else len(self._collector)
+        progress(
+            f"{self.records:,} records read: {count:,} events of stream {wanted.stream} from {span}; "
+            f"outside: {self._before:,} before, {self._after:,} after; {self._other:,} records of other "
+            f"streams or versions, {self._filtered:,} filtered, {self._refused.total():,} refused"
+        )
+        if self._refused:
+            reasons = ", ".join(f"{number:,} {reason}" for reason, number in self._refused.most_common())
+            progress(f"warning: the service refuses some of these records: {reasons}; {self._example}")
+        late_ms = self._latest_ms - wanted.until_ms
+        if late_ms > _LATE_SHARE * wanted.slack_ms:
+            late = format_duration(late_ms // 1_000 * 1_000)
+            progress(
+                f"warning: events of the range were recorded up to {late} after its end, almost as late as "
+                f"the records that were read; give a longer --slack"
+            )
+
+    def finish(self, model_version: str | None) -> VectorSet:
+        """Return the events in the range.
+
+        Raises:
+            InputError: There is none.
+        """
+        wanted = self._wanted
+        if self._collector is None:
+            version = "" if wanted.model_version is None else f" of model version {wanted.model_version!r}"
+            message = (
+                f"topic {wanted.topic} holds no event of stream {wanted.stream!r}{version} in this range; "
+                f"check --stream, --from and --until, and the topic's inputs in the configuration; if the "
+                f"events were recorded much later than they happened, give a longer --slack"
+            )
+            raise InputError(message)
+        return self._collector.finish(model_version)

@@ -1,0 +1,94 @@
+"""Reading vectors from recorded events in .jsonl or .jsonl.gz files."""
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.baseline.reading import ReadingProgress
+from driftgauge.errors import InputError
+from driftgauge.events.decoder import ParsedEvent, parse_event
+from driftgauge.events.files import read_lines
+from driftgauge.events.rejection import Rejection
+
+__all__ = ["read_events"]
+
+# Events that are added to the matrix at once.
+BLOCK_EVENTS = 512
+
+
+def read_events(
+    path: Path,
+    stream: str | None,
+    model_version: str | None,
+    progress: Callable[[str], None],
+    keys: Collection[str] | None = None,
+) -> VectorSet:
+    """Return the vectors of one stream's events, in the order of the file; see `read_vectors`."""
+    streams: set[str] = set()
+    version = model_version
+    block: list[ParsedEvent] = []
+    collector: Collector | None = None
+    for where, event in _parsed(path, progress):
+        streams.add(event.stream)
+        if stream is None and len(streams) > 1:
+            message = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
+            raise InputError(message)
+        if stream not in (None, event.stream):
+            continue
+        # As in the service, an event without a version matches every version.
+        if event.model_version is not None and event.model_version != version:
+            if model_version is not None:
+                continue
+            if version is not None:
+                message = (
+                    f"{where}: model version {event.model_version!r} after {version!r}; choose one "
+                    f"with --model-version"
+                )
+                raise InputError(message)
+            version = event.model_version
+        if collector is None:
+            collector = Collector(len(event.vector), keys=keys)
+        if len(event.vector) != collector.dimension:
+            message = (
+                f"{where}: the embedding has {len(event.vector)} numbers, and the events before have "
+                f"{collector.dimension}; remove the events of another length"
+            )
+            raise InputError(message)
+        block.append(event)
+        if len(block) == BLOCK_EVENTS:
+            _add(collector, block)
+            block = []
+    if collector is None:
+        asked = "" if stream is None else f" of stream {stream!r}"
+        asked += "" if model_version is None else f" of model version {model_version!r}"
+        message = f"{path}: no event{asked}; streams in the file: {', '.join(sorted(streams)) or 'none'}"
+        raise InputError(message)
+    if block:
+        _add(collector, block)
+    return collector.finish(version)
+
+
+def _add(collector: Collector, events: list[ParsedEvent]) -> None:
+    collector.add(
+        np.stack([event.vector for event in events]),
+        np.array([event.time_ms for event in events], np.int64),
+        [event.segments for event in events],
+    )
+
+
+def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:
+    """Yield the events of a file, each with its file and line number."""
+    # The length of a compressed file says little about its lines.
+    size = path.stat().st_size if path.suffix != ".gz" and path.is_file() else 0
+    reading = ReadingProgress(progress, "lines")
+    read = 0
+    for number, line in read_lines(path):
+        event = parse_event(line)
+        if isinstance(event, Rejection):
+            message = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"
+            raise InputError(message)
+        yield f"{path}, line {number}", event
+        read += len(line) + 1
+        reading.report(number, min(read / size, 1.0) if size else None)

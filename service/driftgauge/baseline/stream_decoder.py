@@ -1,0 +1,135 @@
+"""Decoding the events of a stream that has no baseline yet, by the readers and checks of the service."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.errors import InputError
+from driftgauge.events.contract import MAX_TEXT
+from driftgauge.events.decoder import Decoded, Decoder
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.outline import Outline, outline
+from driftgauge.events.records import RawRecord, Records
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rows import BaselineContract
+
+__all__ = ["StreamDecoder"]
+
+# A version that no event has, because it is too long: every event with a version is refused at first, and
+# the first of them says which version it is.
+_NO_VERSION = "-" * (MAX_TEXT + 1)
+
+
+class StreamDecoder:
+    """Decodes records, and learns dimension and model version of one stream's events from them.
+
+    The dimension is the most frequent one of the first records that hold the stream. Without a chosen
+    version, all events must have the same version, or none.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        topic: str,
+        reader: MappedReader | None,
+        *,
+        metric: DistanceMetric,
+        model_version: str | None,
+        lead_ms: int,
+    ) -> None:
+        """Create a decoder of one topic's records.
+
+        Args:
+            stream: The stream.
+            topic: The topic.
+            reader: The reader of the topic; None where the topic is in the service's own contract.
+            metric: The metric of the baseline; under cosine, zero vectors are refused.
+            model_version: The version to read; None reads the only one.
+            lead_ms: How far an event's time may be ahead of its record.
+        """
+        self.stream = stream
+        self.model_version = model_version
+        self._chosen = model_version is not None
+        self._readers = {} if reader is None else {topic: reader}
+        self._reader = reader
+        self._metric = metric
+        self._lead_ms = lead_ms
+        # A record's events are accepted together, so other streams in records of this one are also expected.
+        self._dimensions: dict[str, int] = {}
+        self._decoder = self._build()
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of the stream's vectors; None before the first of its events."""
+        return self._dimensions.get(self.stream)
+
+    def decode(self, records: Records) -> Decoded:
+        """Return the decoded records, the batches of this stream only.
+
+        Raises:
+            InputError: The events have several model versions, and none is chosen.
+        """
+        if self.dimension is None:
+            self._learn_dimensions(self._outlines(records.raw))
+        decoded = self._decoder.decode(records)
+        while self._learn_from(records, decoded.rejections):
+            decoded = self._decoder.decode(records)
+        batches = tuple(batch for batch in decoded.batches if batch.stream == self.stream)
+        return Decoded(batches, decoded.rejections, decoded.filtered, decoded.pending)
+
+    def _build(self) -> Decoder:
+        contracts = []
+        for stream, dimension in self._dimensions.items():
+            version = (self.model_version or _NO_VERSION) if stream == self.stream else None
+            contracts.append(BaselineContract(stream, "", dimension, version, self._metric))
+        return Decoder(contracts, lead_ms=self._lead_ms, readers=self._readers)
+
+    def _learn_dimensions(self, outlines: Iterable[Outline]) -> bool:
+        """Learn the dimensions of this stream's records; return whether any is new."""
+        known = len(self._dimensions)
+        found: dict[str, Counter[int]] = {}
+        for each in outlines:
+            if self.stream in each.dimensions:
+                for stream, dimension in each.dimensions.items():
+                    found.setdefault(stream, Counter())[dimension] += 1
+        for stream, dimensions in found.items():
+            self._dimensions.setdefault(stream, dimensions.most_common(1)[0][0])
+        if len(self._dimensions) == known:
+            return False
+        self._decoder = self._build()
+        return True
+
+    def _learn_from(self, records: Records, rejections: Iterable[Rejection]) -> bool:
+        """Learn from refused records what their events need; return whether to decode again."""
+        unknown = []
+        for rejection in rejections:
+            record = records.raw[rejection.row]
+            if rejection.reason is Reason.WRONG_MODEL and not self._chosen and self._learn_version(record):
+                return True
+            # In the service's own contract, a record of another stream holds nothing else.
+            if rejection.reason is Reason.UNKNOWN_STREAM and self._reader is not None:
+                unknown.append(record)
+        return bool(unknown) and self._learn_dimensions(self._outlines(unknown))
+
+    def _learn_version(self, record: RawRecord) -> bool:
+        """Learn the version of this stream's events; return False if the record has another fault as well."""
+        for each in self._outlines([record]):
+            if self.model_version is not None:
+                message = (
+                    f"{record.topic()}[{record.partition()}]@{record.offset()}: model version "
+                    f"{each.model_version!r} after {self.model_version!r}; choose one with --model-version"
+                )
+                raise InputError(message)
+            self.model_version = each.model_version
+            self._decoder = self._build()
+            return True
+        return False
+
+    def _outlines(self, raw: Iterable[RawRecord]) -> Iterator[Outline]:
+        for record in raw:
+            try:
+                found = outline(record, self._reader)
+            except (EventError, SchemaPending):
+                continue
+            if found is not None:
+                yield found

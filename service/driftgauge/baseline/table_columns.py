@@ -1,0 +1,161 @@
+"""Columns of Arrow record batches as arrays: vectors, event times, versions and segments.
+
+Only this module and `tables` import pyarrow, which is an extra.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import LAST_MS, parse_timestamp
+from driftgauge.events.vectors import VectorFormat
+
+__all__ = ["holds_vectors", "to_labels", "to_times", "to_vectors"]
+
+_PER_MS = {"us": 1_000, "ns": 1_000_000}
+_S_MS = 1_000
+
+
+def holds_vectors(kind: Any) -> bool:
+    """Return whether a column of this type can hold vectors: lists of floats, or bytes."""
+    kind = _storage(kind)
+    return _is_float_list(kind) or _is_bytes(kind)
+
+
+def to_vectors(column: Any, number: VectorFormat, where: Callable[[int], str]) -> NDArray[np.float32]:
+    """Return the vectors of a column as (n, d) float32, all finite; a view where the column holds float32.
+
+    Args:
+        column: n lists of floats, or n byte strings.
+        number: The format of numbers in bytes.
+        where: Returns the position of a row, for messages.
+
+    Raises:
+        InputError: A vector is missing, not finite, or of another length than the others.
+    """
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if column.null_count:
+        message = f"{where(_first(pc.is_null(column)))}: the vector is null; remove the rows without vectors"
+        raise InputError(message)
+    is_bytes = _is_bytes(column.type)
+    if is_bytes:
+        rows = column.to_pylist()
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    else:
+        lengths = np.asarray(pc.list_value_length(column))
+    length = int(lengths[0])
+    if (lengths != length).any():
+        row = int((lengths != length).argmax())
+        unit = "bytes" if is_bytes else "numbers"
+        message = (
+            f"{where(row)}: the vector has {lengths[row]} {unit}, and the rows before have {length}; "
+            f"remove the vectors of another length"
+        )
+        raise InputError(message)
+    if length == 0 or (is_bytes and length % number.size):
+        message = f"{where(0)}: {length} bytes or numbers are no vector of {number.dtype}"
+        raise InputError(message)
+    vectors = number.to_float32(b"".join(rows)) if is_bytes else _flat(column, length, where)
+    vectors = vectors.reshape(len(column), -1)
+    sound = np.isfinite(vectors).all(axis=1)
+    if not sound.all():
+        message = (
+            f"{where(int(sound.argmin()))}: the vector holds NaN, infinity or a value too large for float32; "
+            f"remove or repair it"
+        )
+        raise InputError(message)
+    return vectors
+
+
+def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.int64]:
+    """Return the event times of a column, (n,) int64, milliseconds since the epoch.
+
+    Args:
+        column: n timestamps (without a zone, UTC), whole numbers, or RFC 3339 date-times.
+        unit: The unit of whole numbers: s, ms, us or ns.
+        where: Returns the position of a row, for messages.
+
+    Raises:
+        InputError: A time is missing, or none of these.
+    """
+    if column.null_count:
+        message = f"{where(_first(pc.is_null(column)))}: the time is null; remove the rows without a time"
+        raise InputError(message)
+    if pa.types.is_timestamp(column.type):
+        times_ms = np.asarray(column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64()))
+    elif pa.types.is_integer(column.type):
+        numbers = np.asarray(column).astype(np.int64)
+        times_ms = numbers * _S_MS if unit == "s" else numbers // _PER_MS.get(unit, 1)
+    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        times_ms = np.array(
+            [_parse(text, row, where) for row, text in enumerate(column.to_pylist())], np.int64
+        )
+    else:
+        message = f"{where(0)}: times of type {column.type}; give timestamps, whole numbers or RFC 3339 text"
+        raise InputError(message)
+    valid = (times_ms >= 0) & (times_ms <= LAST_MS)
+    if not valid.all():
+        message = (
+            f"{where(int(valid.argmin()))}: the time is not within the years 1970 to 9999; check its unit"
+        )
+        raise InputError(message)
+    return times_ms
+
+
+def to_labels(column: Any) -> list[str | None]:
+    """Return a column as text, None where it is null.
+
+    Raises:
+        InputError: The column's values have no text.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        labels: list[str | None] = column.cast(pa.string()).to_pylist()
+    except pa.ArrowException as error:
+        message = f"values of type {column.type} are no text ({error})"
+        raise InputError(message) from error
+    return labels
+
+
+def _flat(column: Any, length: int, where: Callable[[int], str]) -> NDArray[np.float32]:
+    numbers = column.flatten()
+    if numbers.null_count:
+        row = _first(pc.is_null(numbers)) // length
+        message = f"{where(row)}: a number of the vector is null; remove or repair it"
+        raise InputError(message)
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
+        return np.asarray(numbers).astype(np.float32, copy=False)
+
+
+def _parse(text: str, row: int, where: Callable[[int], str]) -> int:
+    try:
+        return parse_timestamp(text)
+    except ValueError as error:
+        message = f"{where(row)}: the time is {error}"
+        raise InputError(message) from None
+
+
+def _first(mask: Any) -> int:
+    return int(np.asarray(mask).argmax())
+
+
+def _storage(kind: Any) -> Any:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _is_float_list(kind: Any) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and pa.types.is_floating(kind.value_type))
+
+
+def _is_bytes(kind: Any) -> bool:
+    return bool(
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    )

@@ -1,0 +1,33 @@
+"""Which columns of a table are read, and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from driftgauge.events.vectors import F32, VectorFormat
+
+__all__ = ["TABLE_SUFFIXES", "TableColumns"]
+
+TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
+"""The suffixes of the names of Parquet and Arrow files."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumns:
+    """The columns of a table that are read.
+
+    Attributes:
+        vector: The vectors; None takes the only column that can hold vectors.
+        number: The format of numbers in a column of bytes.
+        time: The event times; None reads none.
+        time_unit: The unit of times that are whole numbers.
+        version: The model version of each row; None reads none.
+        segments: The column of each segment key.
+    """
+
+    vector: str | None = None
+    number: VectorFormat = F32
+    time: str | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    version: str | None = None
+    segments: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,192 @@
+"""Reading vectors from Parquet and Arrow files in batches, with pyarrow of the extra `parquet`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+
+from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.baseline.reading import ReadingProgress
+from driftgauge.baseline.table_columns import holds_vectors, to_labels, to_times, to_vectors
+from driftgauge.baseline.table_layout import TableColumns
+from driftgauge.errors import InputError
+
+__all__ = ["read_table"]
+
+# Rows that are read at once: 8,192 of 1,536 floats take 50 MB.
+BATCH_ROWS = 8_192
+# Bytes that are read from a column at once. Without a buffer pyarrow reads a whole row group's column, which
+# is all vectors of a file of a million rows.
+BUFFER_BYTES = 1 << 20
+
+
+def read_table(
+    path: Path, columns: TableColumns, model_version: str | None, progress: Callable[[str], None]
+) -> VectorSet:
+    """Return the vectors of a Parquet or Arrow file, in the order of the file.
+
+    The file is read in batches, and each vector is written once, so the memory is that of the vectors and of
+    one batch. A batch of an Arrow file is as large as its writer made it.
+
+    Args:
+        path: A file with one of `table_layout.TABLE_SUFFIXES`.
+        columns: The columns to read.
+        model_version: With a version column, read only rows of this version or without one; else the version
+            to record.
+        progress: Receives a line every few seconds.
+
+    Raises:
+        InputError: The file or a column cannot be read or used.
+    """
+    try:
+        with ExitStack() as stack:
+            schema, rows, batches = _open(path, stack)
+            return _collect(path, schema, rows, batches, columns, model_version, progress)
+    except (OSError, pa.ArrowException) as error:
+        message = f"{path}: cannot be read ({error}); name a complete Parquet or Arrow file"
+        raise InputError(message) from error
+
+
+_Batches = Callable[[list[str]], Iterator[Any]]
+
+
+def _open(path: Path, stack: ExitStack) -> tuple[Any, int | None, _Batches]:
+    """Return a file's schema, its number of rows where known, and a function to read some columns."""
+    if path.suffix == ".parquet":
+        parquet = stack.enter_context(
+            pa.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        )
+        return (
+            parquet.schema_arrow,
+            parquet.metadata.num_rows,
+            lambda names: parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False),
+        )
+    # Not memory-mapped, since the pages of the file would count as memory beside the vectors.
+    source = stack.enter_context(pa.OSFile(str(path)))
+    try:
+        file = stack.enter_context(pa.ipc.open_file(source))
+    except pa.ArrowInvalid:
+        source.seek(0)
+        stream = stack.enter_context(pa.ipc.open_stream(source))
+        return stream.schema, None, lambda names: (batch.select(names) for batch in stream)
+    batches = (file.get_batch(index) for index in range(file.num_record_batches))
+    return file.schema, None, lambda names: (batch.select(names) for batch in batches)
+
+
+def _collect(
+    path: Path,
+    schema: Any,
+    rows: int | None,
+    read: _Batches,
+    columns: TableColumns,
+    model_version: str | None,
+    progress: Callable[[str], None],
+) -> VectorSet:
+    vector = _vector_column(path, schema, columns.vector)
+    others = [
+        name for name in (columns.time, columns.version, *columns.segments.values()) if name is not None
+    ]
+    for name in others:
+        if name not in schema.names:
+            message = f"{path}: no column {name!r}; the columns are {_list(schema)}"
+            raise InputError(message)
+    versions = _Versions(model_version)
+    reading = ReadingProgress(progress, "rows", rows)
+    collector: Collector | None = None
+    number = 0
+    for large in read(list(dict.fromkeys([vector, *others]))):
+        for start in range(0, large.num_rows, BATCH_ROWS):
+            batch = large.slice(start, BATCH_ROWS)
+            first, number = number, number + batch.num_rows
+
+            def where(row: int, first: int = first) -> str:
+                return f"{path}, row {first + row} (counted from 0)"
+
+            if columns.version is not None:
+                batch = versions.select(batch, columns.version, where)
+            if not batch.num_rows:
+                continue
+            block = to_vectors(batch[vector], columns.number, where)
+            if collector is None:
+                collector = Collector(block.shape[1], rows or 0)
+            if block.shape[1] != collector.dimension:
+                message = (
+                    f"{where(0)}: the vector has {block.shape[1]} numbers, and the rows before have "
+                    f"{collector.dimension}; remove the vectors of another length"
+                )
+                raise InputError(message)
+            times_ms = (
+                None if columns.time is None else to_times(batch[columns.time], columns.time_unit, where)
+            )
+            collector.add(block, times_ms, _segments(batch, columns.segments))
+            reading.report(number)
+    if collector is None:
+        asked = "" if model_version is None else f" of model version {model_version!r}"
+        message = f"{path}: no rows{asked}; give a file that has some"
+        raise InputError(message)
+    return collector.finish(versions.version)
+
+
+def _vector_column(path: Path, schema: Any, chosen: str | None) -> str:
+    candidates: list[str] = [entry.name for entry in schema if holds_vectors(entry.type)]
+    if chosen is None and len(candidates) == 1:
+        return candidates[0]
+    if chosen is not None and chosen in candidates:
+        return chosen
+    if chosen is None and candidates:
+        listed = ", ".join(candidates)
+        message = f"{path}: several columns can hold vectors; choose one with --vector-column: {listed}"
+    elif chosen is not None and chosen not in schema.names:
+        message = f"{path}: no column {chosen!r}; the columns are {_list(schema)}"
+    else:
+        message = f"{path}: vectors must be lists of floats, or bytes; the columns are {_list(schema)}"
+    raise InputError(message)
+
+
+def _list(schema: Any) -> str:
+    return ", ".join(f"{entry.name} ({entry.type})" for entry in schema)
+
+
+def _segments(batch: Any, segments: Mapping[str, str]) -> list[Mapping[str, str]] | None:
+    """Return the segments of each row; a null is a row without a value of the key."""
+    if not segments:
+        return None
+    columns = [to_labels(batch[name]) for name in segments.values()]
+    return [
+        {key: value for key, value in zip(segments, values, strict=True) if value is not None}
+        for values in zip(*columns, strict=True)
+    ]
+
+
+class _Versions:
+    """The model version of the rows: the chosen one, or the only one."""
+
+    def __init__(self, chosen: str | None) -> None:
+        self._chosen = chosen
+        self.version = chosen
+
+    def select(self, batch: Any, column: str, where: Callable[[int], str]) -> Any:
+        """Return the rows of the version, and those without one, which match every version.
+
+        Raises:
+            InputError: The rows have several versions, and none is chosen.
+        """
+        labels = to_labels(batch[column])
+        for row, label in enumerate(labels):
+            if label is None or label == self.version:
+                continue
+            if self.version is None:
+                self.version = label
+            elif self._chosen is None:
+                message = (
+                    f"{where(row)}: model version {label!r} after {self.version!r}; choose one with "
+                    f"--model-version"
+                )
+                raise InputError(message)
+        if all(label is None or label == self.version for label in labels):
+            return batch
+        return batch.filter(pa.array([label is None or label == self.version for label in labels]))

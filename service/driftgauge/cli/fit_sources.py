@@ -1,0 +1,186 @@
+"""The sources of `driftgauge baseline fit`: a file, or a range of a Kafka topic."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.event_range import TopicEvents
+from driftgauge.baseline.table_layout import TableColumns
+from driftgauge.cli.options import DURATION, FILE, TIME, array_option, progress, read_settings
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.errors import InputError
+from driftgauge.events.vectors import VectorFormat
+
+__all__ = ["Selection", "read_source", "source_options"]
+
+_OPTIONS = (
+    click.argument("source", metavar="[INPUT]", type=FILE, required=False),
+    array_option,
+    click.option(
+        "--topic", help="Read events from this Kafka topic instead of INPUT; needs --config, --from."
+    ),
+    click.option("--config", "config_path", type=FILE, help="The YAML configuration file, for --topic."),
+    click.option("--from", "from_ms", type=TIME, help="First event time to read from the topic, RFC 3339."),
+    click.option(
+        "--until",
+        "until_ms",
+        type=TIME,
+        help="Event time before which the events of the topic end, RFC 3339.  [default: now]",
+    ),
+    click.option(
+        "--slack",
+        "slack_ms",
+        type=DURATION,
+        default="1h",
+        show_default=True,
+        help="How much earlier and later records are read, since record times differ from event times.",
+    ),
+    click.option(
+        "--vector-column", help="The vectors' column.  [default: the only one of float lists or bytes]"
+    ),
+    click.option(
+        "--vector-dtype",
+        type=click.Choice(["f32", "f16", "bf16", "f64"]),
+        default="f32",
+        show_default=True,
+        help="The type of numbers in a column of bytes, little-endian.",
+    ),
+    click.option("--time-column", help="The column of event times; without it, there are none."),
+    click.option(
+        "--time-unit",
+        type=click.Choice(["s", "ms", "us", "ns"]),
+        default="ms",
+        show_default=True,
+        help="The unit of event times that are whole numbers.",
+    ),
+    click.option("--version-column", help="The column of model versions."),
+    click.option(
+        "--segment-column",
+        "segment_columns",
+        metavar="KEY=COLUMN",
+        multiple=True,
+        help="The column of a segment key.  [default: the column of the key's name]  Repeatable.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The events of a source to read.
+
+    Attributes:
+        stream: The stream.
+        model_version: The version; None reads the only one.
+        metric: The metric of the baseline.
+        keys: The keys of the segments.
+    """
+
+    stream: str
+    model_version: str | None
+    metric: DistanceMetric
+    keys: tuple[str, ...]
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument and options that name a source."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_source(
+    selection: Selection,
+    *,
+    source: Path | None,
+    array: str | None,
+    topic: str | None,
+    config_path: Path | None,
+    from_ms: int | None,
+    until_ms: int | None,
+    slack_ms: int,
+    vector_column: str | None,
+    vector_dtype: Literal["f32", "f16", "bf16", "f64"],
+    time_column: str | None,
+    time_unit: Literal["s", "ms", "us", "ns"],
+    version_column: str | None,
+    segment_columns: tuple[str, ...],
+) -> VectorSet:
+    """Return the vectors of the source that the options name.
+
+    Raises:
+        InputError: The options name no source or two, or the source cannot be used.
+    """
+    if (source is None) == (topic is None):
+        message = "name either INPUT, a file, or --topic with --config and --from"
+        raise InputError(message)
+    if topic is not None:
+        return _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms)
+    if config_path or from_ms is not None or until_ms is not None:
+        message = "--config, --from and --until belong to --topic; leave them out, or name a topic"
+        raise InputError(message)
+    assert source is not None  # noqa: S101 - checked above
+    from driftgauge.baseline.vectors import read_vectors
+
+    columns = TableColumns(
+        vector_column,
+        VectorFormat(vector_dtype),
+        time_column,
+        time_unit,
+        version_column,
+        _segment_columns(selection.keys, segment_columns),
+    )
+    return read_vectors(
+        source,
+        array=array,
+        stream=selection.stream,
+        model_version=selection.model_version,
+        progress=progress,
+        keys=selection.keys,
+        columns=columns,
+    )
+
+
+def _read_topic(
+    selection: Selection,
+    topic: str,
+    config_path: Path | None,
+    from_ms: int | None,
+    until_ms: int | None,
+    slack_ms: int,
+) -> VectorSet:
+    if config_path is None or from_ms is None:
+        message = "--topic needs --config, the configuration file, and --from, the first event time"
+        raise InputError(message)
+    until_ms = SYSTEM_CLOCK.wall_ms() if until_ms is None else until_ms
+    if until_ms <= from_ms:
+        message = "--until must be later than --from; give a range of event time"
+        raise InputError(message)
+    from driftgauge.kafka.topic_vectors import read_topic
+
+    wanted = TopicEvents(
+        topic,
+        selection.stream,
+        from_ms,
+        until_ms,
+        slack_ms,
+        selection.model_version,
+        selection.metric,
+        selection.keys,
+    )
+    return read_topic(read_settings(config_path), wanted, SYSTEM_CLOCK, progress)
+
+
+def _segment_columns(keys: tuple[str, ...], named: tuple[str, ...]) -> dict[str, str]:
+    columns = {key: key for key in keys}
+    for text in named:
+        key, separator, column = text.partition("=")
+        if key not in columns or not (separator and column):
+            message = f"--segment-column {text}: write KEY=COLUMN with the key of a --segment"
+            raise InputError(message)
+        columns[key] = column
+    return columns

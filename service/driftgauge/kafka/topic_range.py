@@ -1,0 +1,182 @@
+"""Reading a range of a topic once, by record time, without a consumer group and without commits."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    IsolationLevel,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from driftgauge.core.partition import Partition, name_partition
+from driftgauge.errors import BrokerError, InputError
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
+from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+
+__all__ = ["PartitionRange", "TopicRange"]
+
+_POLL_RECORDS = 1_000
+_POLL_S = 0.5
+# A partition without a leader moves within a failover, 12 s.
+_IDLE_S = 60.0
+# So many records in a row, all later than the range, show that the partition has passed it.
+_LATER_RECORDS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRange:
+    """The offsets of a partition that may be read, the first inclusive, the last exclusive."""
+
+    index: int
+    start: int
+    stop: int
+
+
+class TopicRange:
+    """The records of a topic between two record times, up to the end of each partition at the start.
+
+    Partitions are read one after the other, so that the same log gives the same order of records. Records of
+    open and aborted transactions are left out. Record times need not be in order: a partition has passed the
+    range once many records in a row are later. The first later record alone would not do, since a producer
+    with a wrong clock, or the marker of a transaction, would end the range.
+
+    Attributes:
+        topic: The topic.
+        partitions: The offsets of each partition that has any.
+        offsets: About how many offsets will be read.
+    """
+
+    def __init__(self, properties: KafkaProperties, topic: str, from_ms: int, until_ms: int) -> None:
+        """Find the offsets.
+
+        Args:
+            properties: librdkafka's properties.
+            topic: The topic.
+            from_ms: The first record time, milliseconds since the epoch.
+            until_ms: The record time before which the range ends.
+
+        Raises:
+            AuthorizationError: The cluster does not let this client read the topic.
+            BrokerError: The cluster does not answer.
+            InputError: The topic is missing.
+        """
+        self.topic = topic
+        client = admin(properties)
+        count = count_partitions(client, [topic]).get(topic)
+        if count is None:
+            require_visible(client, [topic])
+            message = f"topic {topic} does not exist; name a topic of the cluster with --topic"
+            raise InputError(message)
+        self._consumer = range_consumer(properties)
+        indices = range(count)
+        ends = _stable_ends(client, topic, indices)
+        starts = self._offsets_at(max(from_ms, 0), ends)
+        stops = self._offsets_at(max(until_ms, 0), ends)
+        self._until_ms = until_ms
+        self.partitions = tuple(
+            PartitionRange(index, starts[index], ends[index])
+            for index in indices
+            if starts[index] < ends[index]
+        )
+        self.offsets = sum(max(min(stops[each.index], each.stop) - each.start, 0) for each in self.partitions)
+
+    def __enter__(self) -> "TopicRange":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._consumer.close()
+
+    def batches(self) -> Iterator[list[Message]]:
+        """Yield the records, partition by partition, in the order of their offsets.
+
+        Raises:
+            AuthorizationError: The cluster does not let this client read the topic.
+            BrokerError: The cluster does not answer, or has deleted records of the range.
+        """
+        for partition in self.partitions:
+            yield from _read(self._consumer, self.topic, partition, self._until_ms)
+
+    def _offsets_at(self, time_ms: int, ends: dict[int, int]) -> dict[int, int]:
+        """Return each partition's first offset of a record at this time or later, else its end."""
+        asked = [TopicPartition(self.topic, index, time_ms) for index in ends]
+        try:
+            found = self._consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise failure(error.args[0], f"the offsets of {self.topic} by time are unknown") from error
+        for each in found:
+            if each.error is not None:
+                where = name_partition((self.topic, each.partition))
+                raise failure(each.error, f"the offsets of {where} by time are unknown")
+        return {each.partition: ends[each.partition] if each.offset < 0 else each.offset for each in found}
+
+
+def _stable_ends(client: AdminClient, topic: str, indices: range) -> dict[int, int]:
+    """Return the ends of the partitions before their first open transactions."""
+    latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    pending = client.list_offsets(
+        {TopicPartition(topic, index): latest for index in indices},
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=REQUEST_TIMEOUT_S,
+    )
+    ends = {}
+    for partition, future in pending.items():
+        try:
+            ends[partition.partition] = int(future.result().offset)
+        except KafkaException as error:
+            where = name_partition((topic, partition.partition))
+            raise failure(error.args[0], f"the end of {where} is unknown", right="grant Describe") from error
+    return ends
+
+
+def _read(
+    consumer: Consumer, topic: str, partition: PartitionRange, until_ms: int
+) -> Iterator[list[Message]]:
+    at = (topic, partition.index)
+    consumer.assign([TopicPartition(topic, partition.index, partition.start)])
+    position, later = partition.start, 0
+
+    def read_to(ended: Partition, end: int) -> None:
+        nonlocal position
+        if ended == at:
+            position = max(position, end)
+
+    active_s = time.monotonic()
+    while position < partition.stop and later < _LATER_RECORDS:
+        records, lost = sort_messages(consumer.consume(_POLL_RECORDS, _POLL_S), read_to)
+        if lost:
+            message = (
+                f"Kafka deleted records of {name_partition(at)} from offset {position} on before they were "
+                f"read; run again, with a later --from if the topic's retention has passed it"
+            )
+            raise BrokerError(message)
+        now_s = time.monotonic()
+        if records:
+            active_s = now_s
+            position = max(position, (records[-1].offset() or 0) + 1)
+            is_later = [_is_later(record, until_ms) for record in records]
+            # Records in a row at the end of this batch, and those before if the whole batch is later.
+            run = next((i for i, each in enumerate(reversed(is_later)) if not each), None)
+            later = later + len(records) if run is None else run
+            yield [
+                record
+                for record, late in zip(records, is_later, strict=True)
+                if not late and (record.offset() or 0) < partition.stop
+            ]
+        elif now_s - active_s > _IDLE_S:
+            message = (
+                f"{name_partition(at)} gave no records for {_IDLE_S:g} s at offset {position}, before "
+                f"{partition.stop}; check the brokers and run again"
+            )
+            raise BrokerError(message)
+
+
+def _is_later(record: Message, until_ms: int) -> bool:
+    kind, time_ms = record.timestamp()
+    return kind != TIMESTAMP_NOT_AVAILABLE and time_ms >= until_ms

@@ -1,0 +1,93 @@
+"""Reading the vectors of a stream from a range of an events topic, to fit a baseline on."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from confluent_kafka import Message
+
+from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.event_range import EventSelection, TopicEvents
+from driftgauge.baseline.reading import ReadingProgress
+from driftgauge.baseline.stream_decoder import StreamDecoder
+from driftgauge.clock import Clock
+from driftgauge.config import Settings
+from driftgauge.errors import BrokerError
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import NO_TIMESTAMP, Records
+from driftgauge.kafka.topic_range import TopicRange
+
+__all__ = ["read_topic"]
+
+_PENDING_S = 60.0
+_RETRY_S = 0.2
+
+
+def read_topic(
+    settings: Settings, wanted: TopicEvents, clock: Clock, progress: Callable[[str], None]
+) -> VectorSet:
+    """Return the vectors of a stream's events in a range of event time, ordered by partition and offset.
+
+    The topic is read once, without a group and without commits, to its end at the start of the run.
+
+    Raises:
+        InputError: The topic is missing, or holds no event of the stream in the range.
+        ServiceError: Kafka does not answer, or does not let this client read.
+    """
+    reader = build_readers(settings.inputs).get(wanted.topic)
+    decoder = StreamDecoder(
+        wanted.stream,
+        wanted.topic,
+        reader,
+        metric=wanted.metric,
+        model_version=wanted.model_version,
+        lead_ms=settings.allowed_lead,
+    )
+    selection = EventSelection(wanted)
+    first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
+    with TopicRange(settings.kafka, wanted.topic, first_ms, last_ms) as span:
+        progress(
+            f"reading about {span.offsets:,} offsets of {len(span.partitions)} partitions of {wanted.topic}"
+        )
+        reading = ReadingProgress(progress, "records", span.offsets, clock)
+        for messages in span.batches():
+            _decode(decoder, messages, selection, clock)
+            reading.report(selection.records)
+    selection.report(progress)
+    return selection.finish(decoder.model_version)
+
+
+def _decode(
+    decoder: StreamDecoder, messages: Sequence[Message], selection: EventSelection, clock: Clock
+) -> None:
+    """Decode messages, again where a schema is not known yet."""
+    started_s = clock.monotonic_s()
+    waiting = list(messages)
+    while waiting:
+        decoded = decoder.decode(_to_records(waiting, clock.wall_ms()))
+        selection.count(waiting, len(decoded.filtered), decoded.rejections)
+        for batch in decoded.batches:
+            selection.add(batch, waiting)
+        waiting = [waiting[row] for row in decoded.pending]
+        selection.records -= len(waiting)
+        if waiting:
+            if clock.monotonic_s() - started_s > _PENDING_S:
+                first = waiting[0]
+                message = (
+                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry did not "
+                    f"give the schema within {_PENDING_S:g} s; check the registry and run again"
+                )
+                raise BrokerError(message)
+            time.sleep(_RETRY_S)
+
+
+def _to_records(messages: Sequence[Message], now_ms: int) -> Records:
+    """Return the messages of one partition as columns."""
+    stamps = [message.timestamp() for message in messages]
+    credible = [now_ms if kind == NO_TIMESTAMP else min(time_ms, now_ms) for kind, time_ms in stamps]
+    return Records(
+        raw=messages,
+        partition=np.zeros(len(messages), np.int32),
+        offset=np.array([message.offset() for message in messages], np.int64),
+        credible_ms=np.array(credible, np.int64),
+    )

@@ -1,0 +1,129 @@
+"""Tests of `driftgauge.baseline.stream_decoder`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from driftgauge.baseline.stream_decoder import StreamDecoder
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.errors import InputError
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rejection import Reason
+
+NOW_MS = 1_762_128_000_000
+PAIR = InputSettings.model_validate(
+    {
+        "timestamp": "at",
+        "model_version": "model",
+        "vectors": [
+            {"stream": {"constant": "images"}, "embedding": "image"},
+            {"stream": {"constant": "texts"}, "embedding": "text"},
+        ],
+    }
+)
+
+
+def native(vector: list[float], stream: str = "images", **more: Any) -> dict[str, Any]:
+    return {"stream": stream, "timestamp": NOW_MS, "embedding": vector, **more}
+
+
+def pair(image: list[float], text: list[float], **more: Any) -> dict[str, Any]:
+    return {"at": NOW_MS, "image": image, "text": text, **more}
+
+
+def records(values: Iterable[dict[str, Any] | bytes]) -> Records:
+    raw = [
+        StoredRecord(
+            value if isinstance(value, bytes) else orjson.dumps(value), "embeddings", 3, 100 + number
+        )
+        for number, value in enumerate(values)
+    ]
+    rows = len(raw)
+    return Records(raw, np.zeros(rows, np.int32), np.arange(rows), np.full(rows, NOW_MS))
+
+
+def decoder(settings: InputSettings | None = None, *, version: str | None = None) -> StreamDecoder:
+    readers = {} if settings is None else build_readers({"embeddings": settings})
+    return StreamDecoder(
+        "images",
+        "embeddings",
+        readers.get("embeddings"),
+        metric=DistanceMetric.EUCLIDEAN,
+        model_version=version,
+        lead_ms=0,
+    )
+
+
+def test_events_without_baseline_are_decoded() -> None:
+    values = [native([1, 2]), native([3, 4, 5], "texts"), b"{", native([5, 6], segments={"country": "de"})]
+    decoded = decoder().decode(records(values))
+    (batch,) = decoded.batches
+    np.testing.assert_array_equal(batch.vectors, [[1, 2], [5, 6]])
+    assert batch.segments == (None, {"country": "de"})
+    assert [each.reason for each in decoded.rejections] == [Reason.UNKNOWN_STREAM, Reason.UNDECODABLE]
+
+
+def test_most_frequent_length_is_dimension() -> None:
+    decoded = decoder().decode(records([native([1, 2, 3]), native([1, 2]), native([3, 4])]))
+    np.testing.assert_array_equal(decoded.batches[0].vectors, [[1, 2], [3, 4]])
+    assert decoded.rejections[0].reason is Reason.WRONG_DIMENSION
+
+
+def test_dimension_is_learned_from_later_batch() -> None:
+    tested = decoder()
+    assert tested.decode(records([native([1], "texts")])).batches == ()
+    assert tested.dimension is None
+    assert len(tested.decode(records([native([1, 2])])).batches[0]) == 1
+    assert tested.dimension == 2
+
+
+def test_other_streams_of_same_records_are_accepted() -> None:
+    decoded = decoder(PAIR).decode(records([pair([1, 2], [3, 4, 5]), pair([6, 7], [8, 9, 10])]))
+    (batch,) = decoded.batches
+    np.testing.assert_array_equal(batch.vectors, [[1, 2], [6, 7]])
+    assert decoded.rejections == ()
+
+
+def test_fault_in_other_stream_refuses_whole_record() -> None:
+    decoded = decoder(PAIR).decode(records([pair([1, 2], [3, 4, 5]), pair([6, 7], [8, 1e39, 10])]))
+    np.testing.assert_array_equal(decoded.batches[0].vectors, [[1, 2]])
+    assert decoded.rejections[0].reason is Reason.NON_FINITE
+
+
+@pytest.mark.parametrize("settings", [None, PAIR])
+def test_only_version_is_learned(settings: InputSettings | None) -> None:
+    values = (
+        [native([1, 2]), native([3, 4], model_version="v1")]
+        if settings is None
+        else [pair([1, 2], [1]), pair([3, 4], [1], model="v1")]
+    )
+    tested = decoder(settings)
+    assert len(tested.decode(records(values[:1])).batches[0]) == 1
+    assert tested.model_version is None
+    assert len(tested.decode(records(values)).batches[0]) == 2
+    assert tested.model_version == "v1"
+
+
+def test_version_is_not_learned_from_faulty_record() -> None:
+    tested = decoder(PAIR)
+    assert len(tested.decode(records([pair([1, 2], [1])])).batches[0]) == 1
+    decoded = tested.decode(records([{"at": NOW_MS, "image": [1, 2], "text": True, "model": "v1"}]))
+    assert decoded.batches == ()
+    assert tested.model_version is None
+
+
+def test_second_version_needs_choice() -> None:
+    values = [native([1, 2], model_version="v1"), native([3, 4], model_version="v2"), native([5, 6])]
+    with pytest.raises(
+        InputError,
+        match=r"embeddings\[3\]@101: model version 'v2' after 'v1'; choose one with --model-version",
+    ):
+        decoder().decode(records(values))
+    chosen = decoder(version="v2").decode(records(values))
+    np.testing.assert_array_equal(chosen.batches[0].vectors, [[3, 4], [5, 6]])
+    assert chosen.rejections[0].reason is Reason.WRONG_MODEL

@@ -1,0 +1,189 @@
+"""Tests of `driftgauge.baseline.tables`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+
+from driftgauge.baseline import tables
+from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.table_layout import TableColumns
+from driftgauge.baseline.vectors import read_vectors
+from driftgauge.errors import InputError
+from driftgauge.events.vectors import VectorFormat
+
+VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
+LISTS = VECTORS.tolist()
+TIMES = [5_000, 2_000, 3_000, 4_000]
+
+
+def parquet(folder: Path, columns: dict[str, Any], **options: Any) -> Path:
+    path = folder / "vectors.parquet"
+    pa.parquet.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def read(path: Path, model_version: str | None = None, **columns: Any) -> VectorSet:
+    return read_vectors(
+        path, model_version=model_version, progress=lambda _: None, columns=TableColumns(**columns)
+    )
+
+
+def vectors_of(kind: pa.DataType) -> pa.Array:
+    return pa.array(LISTS, kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.float32()),
+        pa.list_(pa.float64()),
+        pa.list_(pa.float16()),
+        pa.large_list(pa.float32()),
+        pa.list_(pa.float32(), 3),
+    ],
+    ids=str,
+)
+def test_read_takes_lists_of_floats(tmp_path: Path, kind: pa.DataType) -> None:
+    result = read(parquet(tmp_path, {"id": [1, 2, 3, 4], "embedding": vectors_of(kind)}))
+    np.testing.assert_array_equal(result.vectors, VECTORS)
+    assert result.vectors.dtype == np.float32
+    assert (result.times_ms, result.model_version, result.segments) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(12)], ids=str)
+def test_read_takes_bytes_of_floats(tmp_path: Path, kind: pa.DataType) -> None:
+    column = pa.array([row.astype("<f4").tobytes() for row in VECTORS], kind)
+    np.testing.assert_array_equal(read(parquet(tmp_path, {"v": column})).vectors, VECTORS)
+
+
+def test_read_takes_bytes_of_halves(tmp_path: Path) -> None:
+    column = pa.array([row.astype("<f2").tobytes() for row in VECTORS])
+    result = read(parquet(tmp_path, {"v": column}), number=VectorFormat("f16"))
+    np.testing.assert_array_equal(result.vectors, VECTORS)
+
+
+@pytest.mark.parametrize("suffix", [".feather", ".arrow", ".ipc"])
+def test_read_takes_arrow_files(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"vectors{suffix}"
+    pa.feather.write_feather(pa.table({"v": LISTS}), str(path), chunksize=3)
+    np.testing.assert_array_equal(read(path).vectors, VECTORS)
+
+
+def test_read_takes_arrow_stream(tmp_path: Path) -> None:
+    path, table = tmp_path / "vectors.arrow", pa.table({"v": LISTS})
+    with pa.ipc.new_stream(str(path), table.schema) as stream:
+        stream.write_table(table)
+    np.testing.assert_array_equal(read(path).vectors, VECTORS)
+
+
+def test_read_keeps_order_over_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BATCH_ROWS", 3)
+    vectors = np.random.default_rng(0).normal(size=(50, 4)).astype("f4")
+    path = parquet(tmp_path, {"v": list(vectors)}, row_group_size=7)
+    np.testing.assert_array_equal(read(path).vectors, vectors)
+
+
+@pytest.mark.parametrize(
+    ("column", "unit"),
+    [
+        (pa.array(TIMES, pa.timestamp("ms")), "ms"),
+        (pa.array([time * 1_000_000 for time in TIMES], pa.timestamp("ns", "Europe/Berlin")), "ms"),
+        (pa.array(TIMES), "ms"),
+        (pa.array([5, 2, 3, 4], pa.int32()), "s"),
+        (pa.array([time * 1_000 for time in TIMES]), "us"),
+        (pa.array([datetime.fromtimestamp(time / 1_000, UTC).isoformat() for time in TIMES]), "ms"),
+    ],
+)
+def test_read_takes_times(tmp_path: Path, column: pa.Array, unit: str) -> None:
+    result = read(parquet(tmp_path, {"v": LISTS, "at": column}), time="at", time_unit=unit)
+    assert result.times_ms is not None
+    assert result.times_ms.tolist() == TIMES
+
+
+def test_read_takes_segments(tmp_path: Path) -> None:
+    countries = pa.array(["de", None, "fr", "de"]).dictionary_encode()
+    path = parquet(tmp_path, {"v": LISTS, "land": countries, "tablet": [True, False, True, True]})
+    assert read(path, segments={"country": "land", "tablet": "tablet"}).segments == (
+        {"country": "de", "tablet": "true"},
+        {"tablet": "false"},
+        {"country": "fr", "tablet": "true"},
+        {"country": "de", "tablet": "true"},
+    )
+
+
+def test_read_of_several_versions_needs_choice(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"v": LISTS, "model": [None, "v1", "v2", "v1"], "at": TIMES})
+    with pytest.raises(InputError, match=r"row 2 \(counted from 0\): model version 'v2' after 'v1'"):
+        read(path, version="model")
+    chosen = read(path, "v1", version="model", time="at")
+    np.testing.assert_array_equal(chosen.vectors, VECTORS[[0, 1, 3]])
+    assert chosen.times_ms is not None
+    assert chosen.times_ms.tolist() == [5_000, 2_000, 4_000]
+    assert chosen.model_version == "v1"
+
+
+def test_read_takes_only_version(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"v": LISTS, "model": [None, "v1", None, "v1"]})
+    assert read(path, version="model").model_version == "v1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([[1.0, 2.0], None], r"row 1 \(counted from 0\): the vector is null"),
+        ([[1.0, 2.0], [1.0, None]], r"row 1 .*a number of the vector is null"),
+        ([[1.0, 2.0], [float("nan"), 1.0]], r"row 1 .*NaN, infinity or a value too large"),
+        ([[1.0, 2.0], [1e39, 1.0]], r"row 1 .*NaN, infinity or a value too large"),
+        ([[1.0, 2.0], [1.0]], r"row 1 .*has 1 numbers, and the rows before have 2"),
+        (pa.array([[], []], pa.list_(pa.float32())), r"row 0 .*no vector"),
+        ([b"12345", b"12345"], r"row 0 .*no vector of f32"),
+        ([[1, 2], [3, 4]], r"must be lists of floats, or bytes; the columns are v \(list<element: int64>\)"),
+        ([], r"must be lists of floats, or bytes"),
+    ],
+)
+def test_read_refuses_unusable_vectors(tmp_path: Path, rows: Any, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        read(parquet(tmp_path, {"v": rows}))
+
+
+@pytest.mark.parametrize(
+    ("times", "fault"),
+    [
+        ([1, None, 3, 4], "row 1 .*the time is null"),
+        ([1, -2, 3, 4], "row 1 .*not within the years 1970 to 9999; check its unit"),
+        (["noon"] * 4, "row 0 .*not an RFC 3339 date-time"),
+        ([0.5] * 4, "row 0 .*times of type double; give timestamps"),
+    ],
+)
+def test_read_refuses_unusable_times(tmp_path: Path, times: list[Any], fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        read(parquet(tmp_path, {"v": LISTS, "at": times}), time="at")
+
+
+def test_read_of_several_vector_columns_needs_choice(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"a": LISTS, "b": (VECTORS + 1).tolist()})
+    with pytest.raises(InputError, match="choose one with --vector-column: a, b"):
+        read(path)
+    np.testing.assert_array_equal(read(path, vector="b").vectors, VECTORS + 1)
+
+
+@pytest.mark.parametrize("columns", [{"vector": "w"}, {"time": "w"}, {"segments": {"key": "w"}}])
+def test_read_of_missing_column_lists_columns(tmp_path: Path, columns: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"no column 'w'; the columns are v \(list"):
+        read(parquet(tmp_path, {"v": LISTS}), **columns)
+
+
+@pytest.mark.parametrize("name", ["vectors.parquet", "vectors.arrow"])
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more", None])
+def test_read_of_damaged_file_names_it(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: cannot be read .*name a complete Parquet or Arrow file"):
+        read(tmp_path / name)

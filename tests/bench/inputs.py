@@ -1,0 +1,130 @@
+"""How fast events are read, by encoding and dimension, against other engines: `python tests/bench/inputs.py`.
+
+Every engine reads the same topics on a real broker, each in a process of its own, in turns within one run.
+Measured is the processor time an event of the whole process, librdkafka's threads included, and wall time.
+The service runs as in production: both roles, transactions, all statistics, windows of an hour and a day.
+
+- consuming: confluent-kafka's consumer, values untouched.
+- floor: consuming, reading the values into a matrix, its float32 products with centroids and components.
+- consumer with scikit-learn: consuming, reading, `KMeans.predict` a batch, a histogram; no windows, no
+  transactions.
+- quix-streams: reading, the nearest centroid of each event, a histogram in memory; on fewer events, without
+  its start and end. With --quix-windows also counts in windows of an hour, in its state.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench.input_case import Case, prepare  # noqa: E402
+from tests.bench.input_engines import (  # noqa: E402
+    QUIX_ENGINES,
+    EngineError,
+    quix_python,
+    run_consumers,
+    run_quix,
+    run_service,
+)
+from tests.bench.input_profile import profile  # noqa: E402
+from tests.bench.input_report import draw, floor_line, table  # noqa: E402
+from tests.bench.input_values import ENCODINGS  # noqa: E402
+from tests.kafka.broker import Broker  # noqa: E402
+
+# Some seconds' worth of the service: of JSON, and of what is read faster.
+EVENTS = {128: 160_000, 512: 80_000, 1_536: 32_000}
+FAST_FACTOR = 2.5
+# The other engines read a part of the events; nothing of theirs is shared by many.
+CONSUMERS_SHARE = 3
+QUIX_SHARE = 10
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=list(ENCODINGS))
+    parser.add_argument("--dimensions", nargs="+", type=int, default=list(EVENTS))
+    parser.add_argument("--rounds", type=int, default=3, help="turns of every engine (default: 3)")
+    parser.add_argument("--minutes", type=float, default=9, help="no round starts after them (default: 9)")
+    parser.add_argument("--share", type=float, default=1, help="of the events, for a short run (default: 1)")
+    parser.add_argument("--no-quix", action="store_true", help="leave quix-streams out")
+    parser.add_argument("--quix-windows", action="store_true", help="also quix-streams with its windows")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"for environments (default: {CACHE})")
+    parser.add_argument("--out", type=Path, help="folder for the table and the picture")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    python, reason = (None, "left out") if options.no_quix else quix_python(options.cache)
+    if python is None:
+        say(f"quix-streams is skipped: {reason}")
+    deadline = time.monotonic() + options.minutes * 60
+    with Broker() as broker, tempfile.TemporaryDirectory() as folder:
+        cases = [
+            Case(encoding, dimension, int(events_of(encoding, dimension) * options.share), Path(folder))
+            for dimension in options.dimensions
+            for encoding in options.encodings
+        ]
+        prepare(broker.bootstrap, cases)
+        runs: dict[Case, dict[str, list]] = {case: {} for case in cases}
+        took = 0.0
+        for number in range(options.rounds):
+            started = time.monotonic()
+            if number and started + took > deadline:
+                say(f"only {number} of {options.rounds} rounds fit into {options.minutes:g} minutes")
+                break
+            for case in cases:
+                measure(broker.bootstrap, case, f"{number}", python, runs[case], windows=options.quix_windows)
+                if number == 0:
+                    say(floor_line(case, runs[case]))
+            took = time.monotonic() - started
+        report = table(runs)
+        say(f"\n{report}\n")
+        profiles = [profile(broker.bootstrap, case, runs[case]) for case in cases]
+    say("\n".join(profiles))
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "inputs.md").write_text(f"{report}\n")
+        (options.out / "inputs-profile.txt").write_text("\n".join(profiles) + "\n")
+        draw(runs, options.out / "inputs.png")
+
+
+def measure(
+    bootstrap: str, case: Case, run: str, python: Path | None, engines: dict[str, list], *, windows: bool
+) -> None:
+    for name, spent in run_consumers(bootstrap, case, case.events // CONSUMERS_SHARE).items():
+        engines.setdefault(name, []).append(spent)
+    engines.setdefault("service", []).append(run_service(bootstrap, case, run))
+    if python is not None:
+        for engine in QUIX_ENGINES:
+            if "windows" in engine and not windows:
+                continue
+            group = f"{case.topic}-{engine.replace(' ', '-')}-{run}"
+            events = case.events // QUIX_SHARE
+            try:
+                spent = run_quix(python, bootstrap, case, engine, events, group)
+            except EngineError as error:
+                say(f"{case.title}, {engine}: left out of this round: {error}")
+            else:
+                engines.setdefault(engine, []).append(spent)
+
+
+def events_of(encoding: str, dimension: int) -> float:
+    """Return the number of events of a case; of a dimension not listed, as many floats as of 512."""
+    events = EVENTS.get(dimension, EVENTS[512] * 512 // dimension)
+    return events if encoding == "json" else events * FAST_FACTOR
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

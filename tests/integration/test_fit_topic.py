@@ -1,0 +1,149 @@
+"""`baseline fit` from a range of a topic, on a real broker."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import yaml
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from driftgauge.baseline.artifact import load
+from driftgauge.events.timestamps import format_timestamp
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.cli.command import run
+
+pytestmark = pytest.mark.broker
+
+HOURS = 48
+AN_HOUR = 60
+RANGE = ("--from", format_timestamp(MONDAY_MS), "--until", format_timestamp(MONDAY_MS + 2 * DAY_MS))
+INPUT: dict[str, Any] = {
+    "timestamp": {"path": "meta.at"},
+    "segments": {"country": "meta.country"},
+    "where": [{"path": "kind", "in": ["response"]}],
+    "stream": {"path": "model"},
+    "embedding": "outputs[0].data",
+}
+
+
+def events() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield times and mapped events of two days, and of an hour before and after them."""
+    random = np.random.default_rng(0)
+    for hour in range(-1, HOURS + 1):
+        for i in range(AN_HOUR):
+            time_ms = MONDAY_MS + hour * HOUR_MS + i * 1_000
+            vector = np.eye(4)[random.integers(4)] + random.normal(scale=0.1, size=4)
+            meta = {"at": time_ms, "country": ["de", "fr"][i % 2]}
+            value = {
+                "kind": "response",
+                "model": "images",
+                "meta": meta,
+                "outputs": [{"data": vector.tolist()}],
+            }
+            yield time_ms, value
+
+
+def produce(bootstrap: str, topic: str, name: str | None = None) -> None:
+    """Send the events with record times of their own, and some that are no events of the stream."""
+    # Without idempotence a retry changes the order of records.
+    transactional = {"enable.idempotence": True} if name is None else {"transactional.id": name}
+    producer = Producer({"bootstrap.servers": bootstrap, **transactional})
+    if name is not None:
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        # Records of an aborted transaction, which nobody must read.
+        for time_ms, value in events():
+            producer.produce(topic, orjson.dumps(value), timestamp=time_ms, partition=1)
+        producer.abort_transaction(30)
+        producer.begin_transaction()
+    others = [
+        {"kind": "request"},
+        {"kind": "response", "model": "texts", "meta": {"at": 1}},
+        {"kind": "response"},
+    ]
+    for number, (time_ms, value) in enumerate(events()):
+        producer.produce(topic, orjson.dumps(value), timestamp=time_ms, partition=number % 3)
+        if number % 100 == 0:
+            for other in others:
+                producer.produce(topic, orjson.dumps(other), timestamp=time_ms, partition=0)
+            # Records of today, long after the range, must not end it.
+            producer.produce(topic, orjson.dumps(others[0]), partition=0)
+    if name is not None:
+        producer.commit_transaction(30)
+    assert producer.flush(30) == 0
+
+
+@pytest.mark.parametrize("is_transactional", [False, True])
+def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is_transactional: bool) -> None:
+    topic = f"fit-{is_transactional}".lower()
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    # The events are of last year, and retention would delete them by their record times.
+    admin.create_topics([NewTopic(topic, 4, config={"retention.ms": "-1"})])[topic].result(30)
+    produce(bootstrap, topic, "fit" if is_transactional else None)
+    config = tmp_path / "driftgauge.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "kafka": {"bootstrap.servers": bootstrap, "group.id": f"group-{topic}"},
+                "topics": {"events": [topic]},
+                "inputs": {topic: INPUT},
+                "streams": [{"name": "images", "baseline": "missing.safetensors", "windows": ["1h"]}],
+            }
+        )
+    )
+    arguments = ("--stream", "images", "--clusters", 4, "--segment", "country=de,fr")
+    out = tmp_path / "topic.safetensors"
+    fit = run("baseline", "fit", "--topic", topic, "--config", config, *RANGE, *arguments, "--out", out)
+    assert fit.returncode == 0, fit.stderr
+    assert "2,880 events of stream images" in fit.stderr
+    assert "outside: 60 before, 60 after" in fit.stderr
+    assert "30 filtered, 60 refused" in fit.stderr
+    assert "windows of 1h held out: counts vary" in fit.stderr
+    assert f"group-{topic}" not in {group.group_id for group in admin.list_consumer_groups().result(30).valid}
+
+    # The same events in the order of partitions and offsets give the same baseline from a file.
+    chosen = [
+        (number % 3, value["meta"], value["outputs"][0]["data"])
+        for number, (time_ms, value) in enumerate(events())
+        if MONDAY_MS <= time_ms < MONDAY_MS + 2 * DAY_MS
+    ]
+    lines = [
+        json.dumps(
+            {
+                "stream": "images",
+                "timestamp": meta["at"],
+                "embedding": vector,
+                "segments": {"country": meta["country"]},
+            }
+        )
+        for _, meta, vector in sorted(chosen, key=lambda each: each[0])
+    ]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    same = tmp_path / "file.safetensors"
+    assert run("baseline", "fit", tmp_path / "events.jsonl", *arguments, "--out", same).returncode == 0
+    assert load(out).identity == load(same).identity
+
+    empty = run(
+        *("baseline", "fit", "--topic", topic, "--config", config, "--from", "2020-01-01T00:00:00Z"),
+        *("--until", "2020-01-02T00:00:00Z", *arguments, "--out", out),
+    )
+    assert empty.returncode == 2
+    assert f"topic {topic} holds no event of stream 'images' in this range" in empty.stderr
+
+
+def test_fit_on_missing_topic_exits_with_2(tmp_path: Path, bootstrap: str) -> None:
+    config = tmp_path / "driftgauge.yaml"
+    stream = {"name": "images", "baseline": "missing.safetensors", "windows": ["1h"]}
+    kafka = {"bootstrap.servers": bootstrap, "group.id": "fit-missing"}
+    config.write_text(yaml.safe_dump({"kafka": kafka, "streams": [stream]}))
+    done = run(
+        *("baseline", "fit", "--topic", "no-such-topic", "--config", config, *RANGE, "--stream", "images"),
+        *("--out", tmp_path / "out.safetensors"),
+    )
+    assert done.returncode == 2
+    assert "topic no-such-topic does not exist" in done.stderr
