@@ -28,6 +28,7 @@ def write(path: Path, rows: int, dimension: int, row_group: int) -> None:
     schema = pa.schema(
         [("embedding", pa.list_(pa.float32())), ("at", pa.timestamp("ms")), ("country", pa.string())]
     )
+    pending: list[pa.RecordBatch] = []
     with pa.parquet.ParquetWriter(path, schema, use_dictionary=["country"], compression="none") as file:
         for start in range(0, rows, BLOCK_ROWS):
             count = min(BLOCK_ROWS, rows - start)
@@ -39,14 +40,18 @@ def write(path: Path, rows: int, dimension: int, row_group: int) -> None:
                 pa.array(MONDAY_MS + np.arange(start, start + count) * SPACING_MS, pa.timestamp("ms")),
                 pa.array(np.array(COUNTRIES)[random.integers(len(COUNTRIES), size=count)]),
             ]
-            file.write_batch(pa.record_batch(columns, schema=schema), row_group_size=row_group)
+            pending.append(pa.record_batch(columns, schema=schema))
+            # Each call starts a row group, so a row group is written at once.
+            if (start + count) % row_group == 0 or start + count == rows:
+                file.write_table(pa.Table.from_batches(pending), row_group_size=row_group)
+                pending = []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dimension", type=int, default=512)
-    parser.add_argument("--row-group", type=int, default=1_000_000, help="rows in a row group of the file")
+    parser.add_argument("--row-group", type=int, default=1_000_000, help="rows in a row group")
     parser.add_argument("--metric", choices=["euclidean", "cosine"], default="euclidean")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
