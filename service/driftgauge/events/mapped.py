@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
-from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
+from driftgauge.events.mapped_single import SingleVectorReader, default_id
 from driftgauge.events.native import may_hold_bool
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, precedence
@@ -18,9 +18,6 @@ __all__ = ["Deserializer", "MappedReader"]
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
-
-# An id made of a long topic's name keeps its end, and has room for the number of a vector.
-_LONGEST_ID = MAX_TEXT - 16
 
 
 class MappedReader:
@@ -45,12 +42,16 @@ class MappedReader:
             key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
         }
         self._vectors = [VectorField(vector) for vector in settings.vectors]
+        is_single = len(settings.vectors) == 1 and settings.vectors[0].embedding.shape is None
+        self._single = SingleVectorReader(settings) if is_single else None
 
     def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...] | None:
         """Return the record's events, None if a condition filters the record out; see `Reader`."""
         value = self.decode(record)
         if type(value) is Unmet:
             return None
+        if self._single is not None and (row := self._single.read(record, value, schedules)) is not None:
+            return (row,)
         rows: list[Row] = []
         fault: EventError | None = None
         stream: str | None = None
@@ -146,9 +147,7 @@ class MappedReader:
             EventError: The id is no text.
         """
         event_id = self._event_id(record, value)
-        if event_id is None:
-            return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
-        return event_id
+        return default_id(record) if event_id is None else event_id
 
     def model_version(self, record: RawRecord, value: object) -> str | None:
         """Return the model's version; None where it is missing.

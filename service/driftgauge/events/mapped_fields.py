@@ -7,7 +7,7 @@ from driftgauge.config.inputs import Source, VectorSettings
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.sources import Getter, compile_path, compile_source, describe_source, to_text
-from driftgauge.events.vectors import F32, VectorFormat, split_vectors
+from driftgauge.events.vectors import split_vectors, to_format
 
 __all__ = ["TextField", "VectorField", "require"]
 
@@ -52,11 +52,7 @@ class VectorField:
         self._get = compile_source(settings.embedding)
         embedding = settings.embedding
         self._shape = None if embedding.shape is None else compile_path(embedding.shape)
-        self.number = (
-            F32
-            if embedding.dtype == "f32"
-            else VectorFormat(embedding.dtype, embedding.scale, embedding.zero_point)
-        )
+        self.number = to_format(embedding)
 
     def stream(self, record: RawRecord, value: object) -> str:
         """Return the stream's name.

@@ -10,9 +10,10 @@ import orjson
 from numpy.typing import NDArray
 from pybase64 import b64decode
 
+from driftgauge.config.inputs import VectorSource
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["F32", "F64", "VectorFormat", "are_finite", "split_vectors", "to_matrix"]
+__all__ = ["F32", "F64", "VectorFormat", "are_finite", "split_vectors", "to_format", "to_matrix"]
 
 # As many as numpy once allowed; a product of more takes long.
 _MAX_AXES = 32
@@ -59,6 +60,11 @@ F32 = VectorFormat("f32")
 
 F64 = VectorFormat("f64")
 """The format of vectors whose numbers a JSON parser has left as doubles."""
+
+
+def to_format(source: VectorSource) -> VectorFormat:
+    """Return the format of the numbers of a mapped vector in bytes."""
+    return F32 if source.dtype == "f32" else VectorFormat(source.dtype, source.scale, source.zero_point)
 
 
 def to_matrix(

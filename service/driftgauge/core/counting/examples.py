@@ -91,6 +91,7 @@ def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, 
 
 def _rank(name: str | None) -> int:
     """Return the rank of an event by its name; -1 where the event is no example."""
-    if not name or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
+    if not name or not name.isprintable():
         return -1
-    return zlib.crc32(name.encode())
+    encoded = name.encode()
+    return zlib.crc32(encoded) if len(encoded) <= MAX_NAME_BYTES else -1

@@ -1,0 +1,92 @@
+"""The short path for records with one vector: the general path accepts the same, with the same bits."""
+
+import base64
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.deserializers import deserialize_json
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.mapped_single import SingleVectorReader
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rejection import EventError
+from driftgauge.events.rows import BaselineContract
+
+CUT_MS = 1_000
+SCHEDULES = {
+    "images": (
+        BaselineContract("images", "new", 2, "v2", DistanceMetric.EUCLIDEAN, CUT_MS),
+        BaselineContract("images", "old", 3, None, DistanceMetric.EUCLIDEAN),
+    )
+}
+SETTINGS = InputSettings.model_validate(
+    {
+        "stream": "s",
+        "embedding": {"path": "v", "dtype": "f16"},
+        "timestamp": "t",
+        "event_id": "id",
+        "model_version": "m",
+        "segments": {"country": "c"},
+    }
+)
+TEXT = st.none() | st.sampled_from(["", "e", "e" * 300]) | st.integers(0, 9) | st.booleans()
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "s": st.sampled_from(["images", "nobody", 7, None]),
+        "v": st.binary(min_size=4, max_size=6).map(lambda raw: base64.b64encode(raw).decode())
+        | st.sampled_from(["[1,2]", "=", "AAAA=", [1, 2], None, {}]),
+        "t": st.sampled_from(
+            [0, CUT_MS - 1, CUT_MS, -1, True, 1.5, "1000", "2025-11-03T00:00:00Z", None, 2**70]
+        ),
+        "id": TEXT,
+        "m": st.sampled_from(["v2", "v1", 2, None]),
+        "c": TEXT,
+    },
+)
+
+
+RECORD = StoredRecord(b"{}", "topic", 3, 7)
+
+
+def read(value):
+    return SingleVectorReader(SETTINGS).read(RECORD, value, SCHEDULES)
+
+
+@given(VALUES)
+def test_general_path_accepts_events_of_short_path_with_equal_bits(value):
+    short = read(value)
+    general = MappedReader(SETTINGS, lambda _: value)
+    general._single = None
+    try:
+        rows = general(RECORD, SCHEDULES)
+    except EventError:
+        assert short is None
+        return
+    if short is not None:
+        assert [row[:1] + row[2:] for row in rows] == [short[:1] + short[2:]]
+        assert rows[0][1].dtype == short[1].dtype
+
+
+@pytest.mark.parametrize(("time_ms", "dimension"), [(CUT_MS - 1, 3), (CUT_MS, 2)])
+def test_usual_record_is_accepted(time_ms, dimension):
+    vector = np.arange(dimension, dtype="<f2").tobytes()
+    text = base64.b64encode(vector).decode()
+    value = {"s": "images", "v": text, "t": time_ms, "m": "v2", "c": "de"}
+    row = read(value)
+    assert row is not None
+    contract, number, *rest = row
+    assert (contract.dimension, number.dtype) == (dimension, "f16")
+    assert rest == [time_ms, vector, "topic-3-7", {"country": "de"}]
+
+
+def test_reader_takes_short_path():
+    value = {"s": "images", "v": base64.b64encode(bytes(4)).decode(), "t": CUT_MS, "m": "v2"}
+    reader = MappedReader(SETTINGS, deserialize_json)
+    general = reader._single
+    assert general is not None
+    assert general.read(RECORD, value, SCHEDULES) is not None
