@@ -110,9 +110,14 @@ def test_any_value_parses_to_the_same_or_is_left_to_full_parse(data, numbers, as
 
 
 def test_array_at_nested_path_is_cut():
-    document = ArrayParser(["a", "b"]).parse(b'{"b": [7], "a": {"c": [1], "b" : [1, 2.5, -3]}}')
-    assert document is None, "the first array of that name is another"
-    document = ArrayParser(["a", "b"]).parse(b'{"a": {"c": [1], "b" : [1, 2.5, -3]}, "b": [7]}')
+    parser = ArrayParser(["a", "b"])
+    texts = (
+        b'{"b": [7], "a": {"c": [1], "b" : [1, 2.5, -3]}}',
+        b'{"a": {"c": [1], "b" : [1, 2.5, -3]}, "b": [7]}',
+    )
+    first, document, _ = (parser.parse(text) for text in (*texts, texts[0]))
+    assert np.frombuffer(first["a"]["b"]).tolist() == [1, 2.5, -3], "the first array of that name is another"
+    assert first["b"] == [7]
     assert np.frombuffer(document["a"]["b"]).tolist() == [1, 2.5, -3]
     assert document["b"] == [7]
 

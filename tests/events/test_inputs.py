@@ -5,8 +5,11 @@ import sys
 import pytest
 
 from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import build_readers, missing_libraries
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rows import BaselineContract
 from tests.events.schema_records import Schemas
 
 ENCODINGS = ["json", "bytes", "avro", "protobuf", "cloudevents", "inference"]
@@ -53,3 +56,20 @@ def test_other_encodings_need_no_extra(monkeypatch):
     for library in ("fastavro", "google.protobuf"):
         monkeypatch.setitem(sys.modules, library, None)
     assert missing_libraries(inputs("json", "bytes", "cloudevents").values()) == []
+
+
+def test_numbers_of_vector_are_other_fields_as_well():
+    """A parser that leaves the vector's numbers as bytes must not be used where a path leads into it."""
+    settings = InputSettings.model_validate(
+        {
+            "stream": {"constant": "images"},
+            "embedding": "v",
+            "event_id": "v[0]",
+            "where": [{"path": "v[1]", "in": [2]}],
+        }
+    )
+    reader = build_readers({"topic": settings})["topic"]
+    contract = BaselineContract("images", "b", 2, None, DistanceMetric.EUCLIDEAN)
+    record = StoredRecord(b'{"v": [1, 2]}', stored_ms=1)
+    ((*_, event_id, _),) = reader(record, {"images": (contract,)}) or ((),)
+    assert event_id == "1"

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from driftgauge.config.inputs import InputSettings
 from driftgauge.events import decoder as decoder_module
 from driftgauge.events import mapped as mapped_module
 from driftgauge.events import mapped_rows as rows_module
+from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rejection import Reason
+from driftgauge.events.rejection import EventError, Reason
 from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, refuse, value
 
 
@@ -262,3 +264,21 @@ def test_ids_of_all_vectors_must_be_short(length, is_accepted):
         assert [rejection.reason for rejection in decoded.rejections] == (
             [] if expected is None else [expected]
         )
+
+
+def test_condition_on_attribute_filters_payload_that_cannot_be_decoded():
+    settings = InputSettings.model_validate(
+        {
+            "encoding": "cloudevents",
+            "where": [{"path": "type", "in": ["response"]}],
+            "stream": {"constant": "images"},
+            "embedding": "data.v",
+        }
+    )
+    reader = build_readers({"topic": settings})["topic"]
+    version = ("ce_specversion", b"1.0")
+    request = StoredRecord(b"{bad", stored_headers=[version, ("ce_type", b"request")], stored_ms=1)
+    response = StoredRecord(b"{bad", stored_headers=[version, ("ce_type", b"response")], stored_ms=1)
+    assert reader(request, {}) is None
+    with pytest.raises(EventError):
+        reader(response, {})

@@ -90,3 +90,14 @@ def test_reader_takes_short_path():
     general = reader._single
     assert general is not None
     assert general.read(RECORD, value, SCHEDULES) is not None
+
+
+@pytest.mark.parametrize("field", ["s", "id", "m", "c"])
+def test_text_may_be_bytes_or_number(field):
+    """Headers and keys are bytes, and ids are numbers as often as text."""
+    value = {"s": "images", "v": base64.b64encode(bytes(4)).decode(), "t": CUT_MS, "m": "v2", "c": "de"}
+    texts = {"s": b"images", "id": 7, "m": b"v2", "c": True}
+    row = read({**value, field: texts[field]})
+    assert row is not None
+    if field == "id":
+        assert row[4] == "7"

@@ -156,3 +156,9 @@ def test_any_value_is_split_or_invalid(value, shape):
         assert reason is Reason.INVALID
     else:
         assert all(type(vector) in {list, bytes} for vector in vectors)
+
+
+@pytest.mark.parametrize(("value", "shape"), [([[1.0]] * 10_001, None), (bytes(10_001), [10_001, 1])])
+def test_too_many_vectors_in_a_record_are_refused_before_they_are_cut(value, shape):
+    with pytest.raises(EventError, match="more than 10,000 vectors"):
+        split_vectors(value, VectorFormat("int8"), shape)

@@ -200,7 +200,7 @@ def test_rewind_assigns_paused_partitions_again(worker):
         ("unassign", [SECOND]),
         ("assign", [(*FIRST, 0, None), (*SECOND, 0, None)]),
     ]
-    assert list(worker.worker._paused) == []
+    assert worker.worker._paused.waiting == set()
     assert worker.commit() == ({}, (0, 0))
 
 

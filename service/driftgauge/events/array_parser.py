@@ -34,6 +34,7 @@ class ArrayParser:
         *self._parents, self._name = names
         self._pattern = re.compile(re.escape(orjson.dumps(self._name)) + rb"[ \t\n\r]*:[ \t\n\r]*\[")
         self._parser: Any = simdjson.Parser()
+        self._index = 0  # of the last array at the path, among all of its name
 
     def parse(self, raw: bytes) -> Any | None:
         """Return the value of a text, with the array as the bytes of little-endian doubles.
@@ -41,10 +42,16 @@ class ArrayParser:
         Returns:
             None where the text has no flat array of numbers at the path, or may be no JSON.
         """
-        found = self._pattern.search(raw)
-        if found is None:
-            return None
-        start = found.end() - 1
+        ends = [found.end() for found in self._pattern.finditer(raw)]
+        # A change of a row holds it before and after: what was right last time is tried first.
+        for index in sorted(range(len(ends)), key=lambda index: index != self._index):
+            document = self._parse(raw, ends[index] - 1)
+            if document is not None:
+                self._index = index
+                return document
+        return None
+
+    def _parse(self, raw: bytes, start: int) -> Any | None:
         end = raw.find(b"]", start) + 1
         try:
             # A nested array is cut at the first bracket, and is then no array.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from driftgauge.config.inputs import Condition
+from driftgauge.config.paths import parse_path
 from driftgauge.events.records import RawRecord
 from driftgauge.events.sources import compile_source, to_text
 
@@ -27,6 +28,7 @@ class RecordCondition:
 
     Attributes:
         needs_value: The condition is on the decoded value.
+        is_on_attribute: Of a CloudEvent, the condition is not on its data.
     """
 
     def __init__(self, condition: Condition) -> None:
@@ -34,6 +36,7 @@ class RecordCondition:
         self._get = compile_source(condition)
         self._values = frozenset(map(to_text, condition.values))
         self.needs_value = condition.path is not None or condition.record == "value"
+        self.is_on_attribute = condition.path is not None and parse_path(condition.path)[0] != "data"
 
     def check(self, record: RawRecord, value: object) -> Unmet | None:
         """Return None if a record meets the condition. A value that is missing or no text meets none."""

@@ -10,7 +10,13 @@ from driftgauge.events.contract import read_json
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["ArrayDeserializer", "deserialize_bytes", "deserialize_cloudevent", "deserialize_json"]
+__all__ = [
+    "ArrayDeserializer",
+    "deserialize_bytes",
+    "deserialize_cloudevent",
+    "deserialize_json",
+    "read_attributes",
+]
 
 _STRUCTURED = "application/cloudevents+json"
 _PREFIX = "ce_"
@@ -57,21 +63,27 @@ def deserialize_cloudevent(record: RawRecord) -> object:
     Raises:
         EventError: The record is no CloudEvent, or its JSON is not strict.
     """
-    headers = _text_headers(record)
-    content_type = headers.get("content-type", "")
     raw = record.value() or b""
-    if content_type.lower().startswith(_STRUCTURED):
+    attributes = read_attributes(record)
+    if attributes is None:
         structured = read_json(raw)
         if not isinstance(structured, dict) or "specversion" not in structured:
             raise EventError(Reason.INVALID, "event: no JSON object with specversion, as structured mode has")
         encoded = structured.get("data_base64")
         return structured if encoded is None else {**structured, "data": _decode_data(encoded, structured)}
-    attributes = {name[len(_PREFIX) :]: text for name, text in headers.items() if name.startswith(_PREFIX)}
     if "specversion" not in attributes:
         raise EventError(Reason.INVALID, "event: neither a structured CloudEvent nor one with ce_ headers")
-    event: dict[str, Any] = {**attributes, "datacontenttype": content_type}
-    event["data"] = read_json(raw) if _is_json(content_type) else raw
-    return event
+    return {**attributes, "data": read_json(raw) if _is_json(attributes["datacontenttype"]) else raw}
+
+
+def read_attributes(record: RawRecord) -> dict[str, Any] | None:
+    """Return the attributes of a CloudEvent in binary mode; None in structured mode."""
+    headers = _text_headers(record)
+    content_type = headers.get("content-type", "")
+    if content_type.lower().startswith(_STRUCTURED):
+        return None
+    attributes = {name[len(_PREFIX) :]: text for name, text in headers.items() if name.startswith(_PREFIX)}
+    return {**attributes, "datacontenttype": content_type}
 
 
 def _decode_data(encoded: object, event: dict[str, Any]) -> object:

@@ -90,10 +90,17 @@ def _deserializer(topic: str, settings: InputSettings, schemas: SchemaSource | N
 
 
 def _array_names(settings: InputSettings) -> list[str]:
-    """Return the names on the path to the only vector in JSON; empty where `ArrayParser` cannot follow it."""
-    path = settings.vectors[0].embedding.path
-    if settings.encoding != "json" or len(settings.vectors) > 1 or path is None:
+    """Return the names on the path to the only vector in JSON; empty where `ArrayParser` cannot serve it."""
+    vector = settings.vectors[0]
+    if settings.encoding != "json" or len(settings.vectors) > 1 or vector.embedding.path is None:
         return []
-    steps = parse_path(path)
+    steps = parse_path(vector.embedding.path)
+    optional = (settings.event_id, settings.model_version)
+    others = [vector.stream, settings.timestamp, *settings.where, *settings.segments.values()]
+    others += [source for source in optional if source is not None]
+    paths = [parse_path(source.path) for source in others if source.path is not None]
+    # Another field may be a number of the vector, which is no list of numbers after that parser.
+    if any(path[: len(steps)] == steps for path in paths):
+        return []
     names = [step for step in steps if isinstance(step, str)]
     return names if len(names) == len(steps) else []

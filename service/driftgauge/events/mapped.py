@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
+from driftgauge.events.deserializers import read_attributes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
 from driftgauge.events.mapped_single import SingleVectorReader, default_id
@@ -35,6 +36,9 @@ class MappedReader:
         conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
         self._after = [each for each in conditions if each.needs_value]
+        # KServe logs requests and responses: what a condition on an attribute filters out is not decoded.
+        self._on_attributes = [each for each in self._after if each.is_on_attribute]
+        self._reads_attributes = settings.encoding == "cloudevents" and bool(self._on_attributes)
         self._time = compile_source(settings.timestamp)
         self._event_id = TextField("event_id", settings.event_id)
         self._model_version = TextField("model_version", settings.model_version)
@@ -95,6 +99,10 @@ class MappedReader:
         for condition in self._before:
             if (unmet := condition.check(record, None)) is not None:
                 return unmet
+        if self._reads_attributes and (attributes := read_attributes(record)) is not None:
+            for condition in self._on_attributes:
+                if (unmet := condition.check(record, attributes)) is not None:
+                    return unmet
         is_tombstone = record.value() is None
         value = None if is_tombstone else self._deserialize(record)
         # Neither a tombstone nor null has a field, so they meet no condition on one.

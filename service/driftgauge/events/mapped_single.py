@@ -8,7 +8,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import Row, Schedule, has_valid_options, in_force
-from driftgauge.events.sources import compile_source, read_time
+from driftgauge.events.sources import compile_source, read_time, to_text
 from driftgauge.events.vectors import F64, to_format
 
 __all__ = ["SingleVectorReader", "default_id"]
@@ -39,15 +39,21 @@ class SingleVectorReader:
 
     def read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> Row | None:
         """Return the event of a record, given its decoded value, if it certainly is one, else None."""
-        stream = self._stream(record, value)
-        if type(stream) is not str or (schedule := schedules.get(stream)) is None:
-            return None
         vector, number = self._vector(record, value), self._number
+        segments: dict[str, str] | None = None
         try:
+            stream = _to_text(self._stream(record, value))
+            event_id = None if self._event_id is None else _to_text(self._event_id(record, value))
+            version = None if self._version is None else _to_text(self._version(record, value))
+            if self._segments:
+                found = ((key, _to_text(get(record, value))) for key, get in self._segments.items())
+                segments = {key: text for key, text in found if text is not None}
             if type(vector) is str and not vector.startswith("["):
                 vector = b64decode(vector, validate=True)
             time_ms = read_time(self._time_source, self._time(record, value))
         except ValueError:
+            return None
+        if stream is None or (schedule := schedules.get(stream)) is None:
             return None
         if type(vector) is memoryview:
             # `ArrayParser` read the numbers as doubles.
@@ -57,14 +63,11 @@ class SingleVectorReader:
         expected = schedule[0] if time_ms >= schedule[0].from_ms else in_force(schedule, time_ms)
         if len(vector) != expected.dimension * number.size:
             return None
-        event_id = None if self._event_id is None else self._event_id(record, value)
-        version = None if self._version is None else self._version(record, value)
-        segments: dict[str, str] | None = None
-        if self._segments:
-            found = ((key, get(record, value)) for key, get in self._segments.items())
-            # Values that are no text fail the check below.
-            segments = {key: text for key, text in found if text is not None}  # type: ignore[misc]
         if not has_valid_options(version, event_id, segments, expected):
             return None
         own_id = default_id(record) if event_id is None else event_id
-        return expected, number, time_ms, vector, own_id, segments  # type: ignore[return-value]
+        return expected, number, time_ms, vector, own_id, segments
+
+
+def _to_text(found: object) -> str | None:
+    return found if found is None or type(found) is str else to_text(found)

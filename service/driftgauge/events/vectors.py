@@ -17,6 +17,8 @@ __all__ = ["F32", "F64", "VectorFormat", "are_finite", "split_vectors", "to_form
 
 # As many as numpy once allowed; a product of more takes long.
 _MAX_AXES = 32
+# With a number a vector, a record of a megabyte would take seconds, and its member would leave the group.
+_MAX_VECTORS = 10_000
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
 
@@ -118,6 +120,7 @@ def split_vectors(
     if shape is not None:
         return _cut(value, number, _check_shape(shape)), True
     if isinstance(value, list) and value and type(value[0]) is list:
+        _check_number(len(value))
         if not all(type(vector) is list for vector in value):
             raise EventError(Reason.INVALID, "embedding: lists and other values are mixed")
         return value, True
@@ -159,6 +162,11 @@ def _unnest(value: list[object], shape: list[int]) -> list[list[object] | bytes]
     return lists
 
 
+def _check_number(vectors: int) -> None:
+    if vectors > _MAX_VECTORS:
+        raise EventError(Reason.INVALID, f"embedding: more than {_MAX_VECTORS:,} vectors in one record")
+
+
 def _check_shape(shape: object) -> list[int]:
     """Return a shape of 1 to 32 axes that leaves every vector a number.
 
@@ -167,5 +175,6 @@ def _check_shape(shape: object) -> list[int]:
     if type(shape) is list and 1 <= len(shape) <= _MAX_AXES and all(type(axis) is int for axis in shape):
         *counts, dimension = shape
         if dimension >= 1 and all(count >= 0 for count in counts):
+            _check_number(prod(counts))
             return shape
     raise EventError(Reason.INVALID, "embedding: its shape is no list of whole numbers, the last at least 1")

@@ -148,6 +148,7 @@ class CountWorker:
         """Stop counting these partitions, without a commit."""
         self._stop(partitions)
         self._pending.remove(partitions)
+        self._telemetry.waiting_for_schema(self._paused.waiting)
 
     def rewind(self) -> None:
         """Discard the uncommitted counts, and read their events again."""
@@ -253,6 +254,7 @@ class CountWorker:
         for code in np.unique(records.partition[is_read]).tolist():
             last = int(np.flatnonzero(is_read & (records.partition == code))[-1])
             source = self._sources.by_code(code)
+            self._paused.waiting.discard(source.partition)
             source.read_to(int(records.offset[last]) + 1)
             epoch = messages[last].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
@@ -318,7 +320,7 @@ class CountWorker:
         )
         self._telemetry.counted(counts.accepted, counts.rejected, counts.lost)
         self._telemetry.records_read(counts.records)
-        self._telemetry.waiting_for_schema(self._paused)
+        self._telemetry.waiting_for_schema(self._paused.waiting)
         for source in self._sources:
             topic, index = source.partition
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)
