@@ -55,7 +55,9 @@ def decoder(settings: InputSettings | None = None, *, version: str | None = None
         readers.get("embeddings"),
         metric=DistanceMetric.EUCLIDEAN,
         model_version=version,
-        lead_ms=0,
+        from_ms=NOW_MS - 1_000,
+        until_ms=NOW_MS + 1_000,
+        lead_ms=5_000,
     )
 
 
@@ -127,3 +129,30 @@ def test_second_version_needs_choice() -> None:
     chosen = decoder(version="v2").decode(records(values))
     np.testing.assert_array_equal(chosen.batches[0].vectors, [[3, 4], [5, 6]])
     assert chosen.rejections[0].reason is Reason.WRONG_MODEL
+
+
+@pytest.mark.parametrize("settings", [None, PAIR])
+@pytest.mark.parametrize("outside_ms", [NOW_MS - 1_001, NOW_MS + 1_000])
+@pytest.mark.parametrize("comes_first", [False, True])
+def test_version_and_dimension_are_learned_from_range_only(
+    settings: InputSettings | None, outside_ms: int, comes_first: bool
+) -> None:
+    if settings is None:
+        old = native([1, 2, 3], timestamp=outside_ms, model_version="v1")
+        same = native([7, 8], timestamp=outside_ms, model_version="v1")
+        new = native([4, 5], model_version="v2")
+    else:
+        old = pair([1, 2, 3], [1], at=outside_ms, model="v1")
+        same = pair([7, 8], [1], at=outside_ms, model="v1")
+        new = pair([4, 5], [1], model="v2")
+    tested = decoder(settings)
+    if comes_first:
+        (batch,) = tested.decode(records([old])).batches
+        assert batch.time_ms.tolist() == [outside_ms]
+        assert tested.dimension is None
+    decoded = tested.decode(records([old, old, new, same]))
+    assert (tested.model_version, tested.dimension) == ("v2", 2)
+    vectors = {batch.time_ms[0]: batch.vectors.tolist() for batch in decoded.batches}
+    assert vectors == {NOW_MS: [[4, 5]], outside_ms: [[7, 8]]}
+    # A vector of another length outside the range is another model's, and no fault.
+    assert {each.reason for each in decoded.rejections} == {Reason.WRONG_MODEL}

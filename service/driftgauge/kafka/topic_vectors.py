@@ -56,6 +56,8 @@ def _read(
         reader,
         metric=wanted.metric,
         model_version=wanted.model_version,
+        from_ms=wanted.from_ms,
+        until_ms=wanted.until_ms,
         lead_ms=settings.allowed_lead,
     )
     selection = EventSelection(wanted)
