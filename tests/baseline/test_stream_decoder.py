@@ -12,7 +12,8 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.records import RawRecord, Records, StoredRecord
 from driftgauge.events.rejection import Reason
 
 NOW_MS = 1_762_128_000_000
@@ -156,3 +157,38 @@ def test_version_and_dimension_are_learned_from_range_only(
     assert vectors == {NOW_MS: [[4, 5]], outside_ms: [[7, 8]]}
     # A vector of another length outside the range is another model's, and no fault.
     assert {each.reason for each in decoded.rejections} == {Reason.WRONG_MODEL}
+
+
+ROUTED = {"timestamp": "at", "stream": "name", "embedding": "v"}
+TWO_SOURCES = {
+    "timestamp": "at",
+    "vectors": [
+        {"stream": {"constant": "images"}, "embedding": "image"},
+        {"stream": "name", "embedding": "v"},
+    ],
+}
+
+
+def test_records_of_other_streams_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = decoder(InputSettings.model_validate(ROUTED))
+    ours = {"at": NOW_MS, "name": "images", "v": [1, 2]}
+    others = [{"at": NOW_MS, "name": f"s{number}", "v": [1]} for number in range(3)]
+    tested.decode(records([ours]))
+    decoded = []
+    decode = MappedReader.decode
+
+    def note(reader: MappedReader, record: RawRecord) -> object:
+        decoded.append(record)
+        return decode(reader, record)
+
+    monkeypatch.setattr(MappedReader, "decode", note)
+    for _ in range(2):
+        assert len(tested.decode(records([ours, *others])).rejections) == 3
+    assert len(decoded) == 8
+
+
+def test_new_stream_beside_this_one_is_learned_later() -> None:
+    tested = decoder(InputSettings.model_validate(TWO_SOURCES))
+    for name in ("a", "b"):
+        value = {"at": NOW_MS, "image": [1, 2], "name": name, "v": [1]}
+        assert len(tested.decode(records([value])).batches[0]) == 1

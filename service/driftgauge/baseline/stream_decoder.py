@@ -62,6 +62,10 @@ class StreamDecoder:
         self._from_ms = max(from_ms, 0)
         self._until_ms = until_ms
         self._lead_ms = lead_ms
+        # Only a mapping with several sources of stream names finds other streams beside this one.
+        self._has_several = reader is not None and any(
+            vector.stream != reader.settings.vectors[0].stream for vector in reader.settings.vectors
+        )
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
         # Before the first event in the range, dimensions are those of events outside, to count these.
@@ -135,8 +139,7 @@ class StreamDecoder:
             record = records.raw[rejection.row]
             if rejection.reason is Reason.WRONG_MODEL and not self._chosen and self._learn_version(record):
                 return True
-            # In the service's own contract, a record of another stream holds nothing else.
-            if rejection.reason is Reason.UNKNOWN_STREAM and self._reader is not None:
+            if rejection.reason is Reason.UNKNOWN_STREAM and self._is_learned and self._has_several:
                 unknown.append(record)
         return self._learn_dimensions(
             each
