@@ -13,7 +13,7 @@ from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import NO_TIMESTAMP, RawRecord, Records
+from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import EventError, Rejection, SchemaPending
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
@@ -109,14 +109,12 @@ class Inspector:
         decoder = Decoder(
             [*self._contracts, *unchecked.values()], lead_ms=self._lead_ms, readers=self._readers
         )
-        kind, stamp_ms = record.timestamp()
-        credible_ms = now_ms if kind == NO_TIMESTAMP else min(stamp_ms, now_ms)
         decoded = decoder.decode(
             Records(
                 [record],
                 np.zeros(1, np.int32),
                 np.array([record.offset() or 0], np.int64),
-                np.array([credible_ms], np.int64),
+                credible_ms([record], now_ms),
             )
         )
         return InspectedRecord(

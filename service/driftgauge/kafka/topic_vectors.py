@@ -15,7 +15,7 @@ from driftgauge.config import Settings
 from driftgauge.errors import BrokerError
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import NO_TIMESTAMP, Records
+from driftgauge.events.records import Records, credible_ms
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.topic_range import TopicRange
 
@@ -107,11 +107,9 @@ def _decode(
 
 def _to_records(messages: Sequence[Message], now_ms: int) -> Records:
     """Return the messages of one partition as columns."""
-    stamps = [message.timestamp() for message in messages]
-    credible = [now_ms if kind == NO_TIMESTAMP else min(time_ms, now_ms) for kind, time_ms in stamps]
     return Records(
         raw=messages,
         partition=np.zeros(len(messages), np.int32),
         offset=np.array([message.offset() for message in messages], np.int64),
-        credible_ms=np.array(credible, np.int64),
+        credible_ms=credible_ms(messages, now_ms),
     )
