@@ -3,8 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from importlib.metadata import version
 
 from threadpoolctl import threadpool_limits
@@ -14,8 +13,8 @@ from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
-from driftgauge.kafka.registry_client import connect, registry_problems
-from driftgauge.kafka.schema_registry import SchemaRegistry
+from driftgauge.kafka.registry_client import registry_problems
+from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
@@ -76,8 +75,11 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     server = MetricsServer(settings.http.host, settings.http.port, telemetry.registry, health)
     server.start()
     try:
-        # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
-        with _schema_registry(settings) as schemas, threadpool_limits(limits=1, user_api="blas"):
+        with (
+            open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK) as schemas,
+            # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
+            threadpool_limits(limits=1, user_api="blas"),
+        ):
             service = Service(
                 settings,
                 [stream.spec for stream in streams],
@@ -89,16 +91,6 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         _log.info("stopped")
     finally:
         server.stop()
-
-
-@contextmanager
-def _schema_registry(settings: Settings) -> Iterator[SchemaRegistry | None]:
-    """Yield the running client of the schema registry, None where no input needs one."""
-    if not any(each.needs_registry for each in settings.inputs.values()):
-        yield None
-        return
-    with connect(settings.schema_registry) as client, SchemaRegistry(client, SYSTEM_CLOCK) as schemas:
-        yield schemas
 
 
 def _watched(stream: ConfiguredStream) -> WatchedStream:

@@ -12,7 +12,8 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.records import RawRecord, Records, StoredRecord
 from driftgauge.events.rejection import Reason
 
 NOW_MS = 1_762_128_000_000
@@ -55,7 +56,9 @@ def decoder(settings: InputSettings | None = None, *, version: str | None = None
         readers.get("embeddings"),
         metric=DistanceMetric.EUCLIDEAN,
         model_version=version,
-        lead_ms=0,
+        from_ms=NOW_MS - 1_000,
+        until_ms=NOW_MS + 1_000,
+        lead_ms=5_000,
     )
 
 
@@ -127,3 +130,65 @@ def test_second_version_needs_choice() -> None:
     chosen = decoder(version="v2").decode(records(values))
     np.testing.assert_array_equal(chosen.batches[0].vectors, [[3, 4], [5, 6]])
     assert chosen.rejections[0].reason is Reason.WRONG_MODEL
+
+
+@pytest.mark.parametrize("settings", [None, PAIR])
+@pytest.mark.parametrize("outside_ms", [NOW_MS - 1_001, NOW_MS + 1_000])
+@pytest.mark.parametrize("comes_first", [False, True])
+def test_version_and_dimension_are_learned_from_range_only(
+    settings: InputSettings | None, outside_ms: int, comes_first: bool
+) -> None:
+    if settings is None:
+        old = native([1, 2, 3], timestamp=outside_ms, model_version="v1")
+        same = native([7, 8], timestamp=outside_ms, model_version="v1")
+        new = native([4, 5], model_version="v2")
+    else:
+        old = pair([1, 2, 3], [1], at=outside_ms, model="v1")
+        same = pair([7, 8], [1], at=outside_ms, model="v1")
+        new = pair([4, 5], [1], model="v2")
+    tested = decoder(settings)
+    if comes_first:
+        (batch,) = tested.decode(records([old])).batches
+        assert batch.time_ms.tolist() == [outside_ms]
+        assert tested.dimension is None
+    decoded = tested.decode(records([old, old, new, same]))
+    assert (tested.model_version, tested.dimension) == ("v2", 2)
+    vectors = {batch.time_ms[0]: batch.vectors.tolist() for batch in decoded.batches}
+    assert vectors == {NOW_MS: [[4, 5]], outside_ms: [[7, 8]]}
+    # A vector of another length outside the range is another model's, and no fault.
+    assert {each.reason for each in decoded.rejections} == {Reason.WRONG_MODEL}
+
+
+ROUTED = {"timestamp": "at", "stream": "name", "embedding": "v"}
+TWO_SOURCES = {
+    "timestamp": "at",
+    "vectors": [
+        {"stream": {"constant": "images"}, "embedding": "image"},
+        {"stream": "name", "embedding": "v"},
+    ],
+}
+
+
+def test_records_of_other_streams_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = decoder(InputSettings.model_validate(ROUTED))
+    ours = {"at": NOW_MS, "name": "images", "v": [1, 2]}
+    others = [{"at": NOW_MS, "name": f"s{number}", "v": [1]} for number in range(3)]
+    tested.decode(records([ours]))
+    decoded = []
+    decode = MappedReader.decode
+
+    def note(reader: MappedReader, record: RawRecord) -> object:
+        decoded.append(record)
+        return decode(reader, record)
+
+    monkeypatch.setattr(MappedReader, "decode", note)
+    for _ in range(2):
+        assert len(tested.decode(records([ours, *others])).rejections) == 3
+    assert len(decoded) == 8
+
+
+def test_new_stream_beside_this_one_is_learned_later() -> None:
+    tested = decoder(InputSettings.model_validate(TWO_SOURCES))
+    for name in ("a", "b"):
+        value = {"at": NOW_MS, "image": [1, 2], "name": name, "v": [1]}
+        assert len(tested.decode(records([value])).batches[0]) == 1

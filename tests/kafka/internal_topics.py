@@ -86,7 +86,7 @@ class InternalTopicsCluster(TopicOwner):
 
     def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
         """Return key and value of every record in partition 0 that is not compacted away, in order."""
-        reader = client.changelog_consumer(self.properties)
+        reader = client.groupless_consumer(self.properties)
         reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         records: list[tuple[bytes | None, bytes | None]] = []
         while True:

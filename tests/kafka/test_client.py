@@ -16,13 +16,12 @@ transactional_producer = partial(client.transactional_producer, transactional_id
 member = partial(client.consumer, group="g")
 CLIENTS = (
     member,
-    client.changelog_consumer,
     client.groupless_consumer,
     client.producer,
     transactional_producer,
     client.admin,
 )
-CONSUMERS = (member, client.changelog_consumer, client.groupless_consumer)
+CONSUMERS = (member, client.groupless_consumer)
 # Properties of one kind of client only that operators are likely to set.
 ONE_SIDED = {
     "acks": "all",
@@ -193,13 +192,13 @@ def test_problem_does_not_quote_secret(name):
     assert "hunter2" not in problem
 
 
-def test_changelog_consumer_reads_whole_partition_without_group(broker):
+def test_groupless_consumer_reads_whole_partition_without_group(broker):
     properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own"}
     producer = client.producer(properties)
     for number in range(3):
         producer.produce("table", b"%d" % number, partition=0)
     assert producer.flush(10) == 0
-    reader = client.changelog_consumer(
+    reader = client.groupless_consumer(
         {**properties, "enable.partition.eof": False, "auto.offset.reset": "error"}
     )
     reader.assign([TopicPartition("table", 0, OFFSET_BEGINNING)])

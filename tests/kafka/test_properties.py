@@ -62,7 +62,7 @@ def test_wrong_property_hides_conflicts():
     "make",
     [
         partial(client.consumer, group="g"),
-        client.changelog_consumer,
+        client.groupless_consumer,
         client.producer,
         partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None),
         client.admin,

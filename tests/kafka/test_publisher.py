@@ -178,7 +178,7 @@ def test_broker_gets_every_event_with_current_timestamps():
         properties = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         publication = spread(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
         publish(client.producer(properties), publication, rate=None)
-        reader = client.changelog_consumer(properties)
+        reader = client.groupless_consumer(properties)
         reader.incremental_assign([TopicPartition("events", index, OFFSET_BEGINNING) for index in range(4)])
         records = []
         for _ in range(100):

@@ -77,9 +77,7 @@ class EventSelection:
         self.records += len(records)
         self._filtered += filtered
         for rejection in rejections:
-            if rejection.reason is Reason.UNKNOWN_STREAM or (
-                rejection.reason is Reason.WRONG_MODEL and self._wanted.model_version is not None
-            ):
+            if rejection.reason in {Reason.UNKNOWN_STREAM, Reason.WRONG_MODEL}:
                 self._other += 1
                 continue
             self._refused[rejection.reason] += 1

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
@@ -23,8 +24,9 @@ _NO_VERSION = "-" * (MAX_TEXT + 1)
 class StreamDecoder:
     """Decodes records, and learns dimension and model version of one stream's events from them.
 
-    The dimension is the most frequent one of the first records that hold the stream. Without a chosen
-    version, all events must have the same version, or none.
+    Both are learned from events in the range only: an older model may have made those before it. The
+    dimension is the most frequent one of the first such records. Without a chosen version, all events in the
+    range must have the same version, or none. Events outside the range may have any version.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class StreamDecoder:
         *,
         metric: DistanceMetric,
         model_version: str | None,
+        from_ms: int,
+        until_ms: int,
         lead_ms: int,
     ) -> None:
         """Create a decoder of one topic's records.
@@ -45,6 +49,8 @@ class StreamDecoder:
             reader: The reader of the topic; None where the topic is in the service's own contract.
             metric: The metric of the baseline; under cosine, zero vectors are refused.
             model_version: The version to read; None reads the only one.
+            from_ms: The first event time of the range, milliseconds since the epoch.
+            until_ms: The event time before which the range ends.
             lead_ms: How far an event's time may be ahead of its record.
         """
         self.stream = stream
@@ -53,49 +59,76 @@ class StreamDecoder:
         self._readers = {} if reader is None else {topic: reader}
         self._reader = reader
         self._metric = metric
+        self._from_ms = max(from_ms, 0)
+        self._until_ms = until_ms
         self._lead_ms = lead_ms
+        # Only a mapping with several sources of stream names finds other streams beside this one.
+        self._has_several = reader is not None and any(
+            vector.stream != reader.settings.vectors[0].stream for vector in reader.settings.vectors
+        )
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
+        # Before the first event in the range, dimensions are those of events outside, to count these.
+        self._is_learned = False
         self._decoder = self._build()
 
     @property
     def dimension(self) -> int | None:
-        """The length of the stream's vectors; None before the first of its events."""
-        return self._dimensions.get(self.stream)
+        """The length of the stream's vectors; None before the first of its events in the range."""
+        return self._dimensions.get(self.stream) if self._is_learned else None
 
     def decode(self, records: Records) -> Decoded:
         """Return the decoded records, the batches of this stream only.
 
         Raises:
-            InputError: The events have several model versions, and none is chosen.
+            InputError: The events in the range have several model versions, and none is chosen.
         """
-        if self.dimension is None:
-            self._learn_dimensions(self._outlines(records.raw))
+        if not self._is_learned:
+            self._learn_first_dimensions(records.raw)
         decoded = self._decoder.decode(records)
         while self._learn_from(records, decoded.rejections):
             decoded = self._decoder.decode(records)
         batches = tuple(batch for batch in decoded.batches if batch.stream == self.stream)
-        return Decoded(batches, decoded.rejections, decoded.filtered, decoded.pending)
+        rejections = tuple(
+            replace(each, reason=Reason.WRONG_MODEL)
+            if each.reason is Reason.WRONG_DIMENSION and self._is_outside(records.raw[each.row])
+            else each
+            for each in decoded.rejections
+        )
+        return Decoded(batches, rejections, decoded.filtered, decoded.pending)
 
     def _build(self) -> Decoder:
         contracts = []
         for stream, dimension in self._dimensions.items():
-            version = (self.model_version or _NO_VERSION) if stream == self.stream else None
-            contracts.append(BaselineContract(stream, "", dimension, version, self._metric))
+            if stream != self.stream:
+                contracts.append(BaselineContract(stream, "", dimension, None, self._metric))
+                continue
+            version = self.model_version or _NO_VERSION
+            # Of several contracts from one time on, the first is in force.
+            for expected, start_ms in ((version, self._from_ms), (None, self._until_ms), (None, 0)):
+                contracts.append(BaselineContract(stream, "", dimension, expected, self._metric, start_ms))
         return Decoder(contracts, lead_ms=self._lead_ms, readers=self._readers)
+
+    def _learn_first_dimensions(self, raw: Iterable[RawRecord]) -> None:
+        """Learn the dimensions from events in the range; before there is one, from those outside."""
+        outlines = [each for each in self._outlines(raw) if self.stream in each.dimensions]
+        inside = [each for each in outlines if self._holds(each.time_ms)]
+        if inside:
+            self._dimensions.clear()
+            self._is_learned = True
+        self._learn_dimensions(inside or outlines)
 
     def _learn_dimensions(self, outlines: Iterable[Outline]) -> bool:
         """Learn the dimensions of this stream's records; return whether any is new."""
-        known = len(self._dimensions)
         found: dict[str, Counter[int]] = {}
         for each in outlines:
-            if self.stream in each.dimensions:
-                for stream, dimension in each.dimensions.items():
+            for stream, dimension in each.dimensions.items():
+                if stream not in self._dimensions:
                     found.setdefault(stream, Counter())[dimension] += 1
-        for stream, dimensions in found.items():
-            self._dimensions.setdefault(stream, dimensions.most_common(1)[0][0])
-        if len(self._dimensions) == known:
+        if not found:
             return False
+        for stream, dimensions in found.items():
+            self._dimensions[stream] = dimensions.most_common(1)[0][0]
         self._decoder = self._build()
         return True
 
@@ -106,10 +139,13 @@ class StreamDecoder:
             record = records.raw[rejection.row]
             if rejection.reason is Reason.WRONG_MODEL and not self._chosen and self._learn_version(record):
                 return True
-            # In the service's own contract, a record of another stream holds nothing else.
-            if rejection.reason is Reason.UNKNOWN_STREAM and self._reader is not None:
+            if rejection.reason is Reason.UNKNOWN_STREAM and self._is_learned and self._has_several:
                 unknown.append(record)
-        return bool(unknown) and self._learn_dimensions(self._outlines(unknown))
+        return self._learn_dimensions(
+            each
+            for each in self._outlines(unknown)
+            if self.stream in each.dimensions and self._holds(each.time_ms)
+        )
 
     def _learn_version(self, record: RawRecord) -> bool:
         """Learn the version of this stream's events; return False if the record has another fault as well."""
@@ -124,6 +160,12 @@ class StreamDecoder:
             self._decoder = self._build()
             return True
         return False
+
+    def _holds(self, time_ms: int) -> bool:
+        return self._from_ms <= time_ms < self._until_ms
+
+    def _is_outside(self, record: RawRecord) -> bool:
+        return any(not self._holds(each.time_ms) for each in self._outlines([record]))
 
     def _outlines(self, raw: Iterable[RawRecord]) -> Iterator[Outline]:
         for record in raw:

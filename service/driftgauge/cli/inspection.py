@@ -13,7 +13,7 @@ __all__ = ["inspect"]
 
 
 def inspect(settings: Settings, topic: str | None, read: Callable[[str], Sequence[RawRecord]]) -> bool:
-    """Print what the service makes of a topic's records; return whether none is refused.
+    """Print what the service makes of a topic's records; return whether all are read and none is refused.
 
     Args:
         settings: The configuration.
@@ -25,6 +25,7 @@ def inspect(settings: Settings, topic: str | None, read: Callable[[str], Sequenc
     """
     from driftgauge.inspection.inspector import Inspector
     from driftgauge.inspection.report import describe_record, describe_summary
+    from driftgauge.kafka.schema_registry import open_schema_registry
 
     listed = ", ".join(settings.topics.events)
     if topic is None and len(settings.topics.events) > 1:
@@ -34,11 +35,11 @@ def inspect(settings: Settings, topic: str | None, read: Callable[[str], Sequenc
     if topic not in settings.topics.events:
         message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
         raise ConfigError(message)
-    inspector = Inspector(settings, topic)
-    inspected = []
-    for record in read(topic):
-        each = inspector.inspect(record, SYSTEM_CLOCK.wall_ms())
+    inputs = [each for name, each in settings.inputs.items() if name == topic]
+    with open_schema_registry(settings, inputs, SYSTEM_CLOCK) as schemas:
+        inspector = Inspector(settings, topic, schemas)
+        inspected = inspector.inspect_all(read(topic), SYSTEM_CLOCK)
+    for each in inspected:
         click.echo(describe_record(each))
-        inspected.append(each)
     click.echo(describe_summary(inspected, inspector.problems))
-    return all(each.rejection is None for each in inspected)
+    return all(each.rejection is None and not each.is_pending for each in inspected)

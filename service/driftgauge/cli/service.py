@@ -54,7 +54,8 @@ def _check(ctx: click.Context, config_path: Path, sample: Path | None, topic: st
     """Check the configuration and all its baselines; print the settings in force, with secrets masked.
 
     With --sample, show field by field what becomes of some records. No baseline is needed: without one,
-    dimension and model version are not checked. Exits with 1 if a record is refused.
+    dimension and model version are not checked. Exits with 1 if a record is refused or its
+    schema is not available.
     """
     settings = read_settings(config_path)
     if sample is not None:

@@ -1,4 +1,4 @@
-"""Outlines of records: streams, lengths and version of their events, where no baseline tells them."""
+"""Outlines of records: time, streams, lengths and version of their events, where no baseline tells them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,10 +17,12 @@ class Outline(NamedTuple):
     """What a record's events are, before their values are checked.
 
     Attributes:
+        time_ms: The event time, milliseconds since the epoch.
         dimensions: The length of the vectors by stream; of several vectors of one stream, the first.
         model_version: The model's version; None if the record has none.
     """
 
+    time_ms: int
     dimensions: Mapping[str, int]
     model_version: str | None
 
@@ -38,8 +40,11 @@ def outline(record: RawRecord, reader: MappedReader | None) -> Outline | None:
     """
     if reader is None:
         event = validate_event(read_json(record.value() or b""))
-        return Outline({event.stream: len(event.packed_vector()) // _FLOAT_BYTES}, event.model_version)
+        dimension = len(event.packed_vector()) // _FLOAT_BYTES
+        return Outline(event.timestamp, {event.stream: dimension}, event.model_version)
     value = reader.decode(record)
     if type(value) is Unmet:
         return None
-    return Outline(reader.dimensions(record, value), reader.model_version(record, value))
+    return Outline(
+        reader.time_ms(record, value), reader.dimensions(record, value), reader.model_version(record, value)
+    )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord"]
+__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord", "credible_ms"]
 
 Headers = Sequence[tuple[str, str | bytes | None]]
 
@@ -98,3 +98,18 @@ class Records:
     partition: NDArray[np.int32]
     offset: NDArray[np.int64]
     credible_ms: NDArray[np.int64]
+
+
+def credible_ms(raw: Sequence[RawRecord], now_ms: int) -> NDArray[np.int64]:
+    """Return up to which time each record's event times are credible, (n,) int64, milliseconds UTC.
+
+    That is the earlier of the record's timestamp and the reader's clock, because a producer with a wrong
+    clock may have set the timestamp.
+
+    Args:
+        raw: n records.
+        now_ms: The reader's clock, milliseconds since the epoch.
+    """
+    stamps = np.array([record.timestamp() for record in raw], dtype=np.int64).reshape(-1, 2)
+    is_known = stamps[:, 0] != NO_TIMESTAMP
+    return np.where(is_known, np.minimum(stamps[:, 1], now_ms), now_ms)

@@ -1,23 +1,30 @@
 """The inspector: judges single records of a topic as the service does, and shows their fields."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import NO_TIMESTAMP, RawRecord, Records
+from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import EventError, Rejection, SchemaPending
 from driftgauge.events.rows import BaselineContract
+from driftgauge.events.schemas import SchemaSource
 from driftgauge.inspection.fields import FoundFields, find_mapped_fields, find_native_fields
 from driftgauge.streams import build_contracts, load_available_streams
 
 __all__ = ["InspectedRecord", "Inspector"]
+
+# An unknown schema is asked for three times within 3 s, and a request takes up to 5 s.
+_PATIENCE_S = 9.0
+_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,17 @@ class Inspector:
         problems: Why streams have no usable baselines, by stream.
     """
 
-    def __init__(self, settings: Settings, topic: str) -> None:
+    def __init__(self, settings: Settings, topic: str, schemas: SchemaSource | None = None) -> None:
+        """Create an inspector of one topic's records.
+
+        Args:
+            settings: The configuration.
+            topic: The topic.
+            schemas: Where schemas come from, for encodings that need them.
+
+        Raises:
+            ConfigError: A library is not installed, or there is no source of schemas.
+        """
         streams, self.problems = load_available_streams(settings)
         self._lead_ms = settings.allowed_lead
         self._contracts = build_contracts(streams)
@@ -58,8 +75,19 @@ class Inspector:
             contract.stream for contract in self._contracts
         }
         inputs = {name: each for name, each in settings.inputs.items() if name == topic}
-        self._readers = build_readers(inputs)
+        self._readers = build_readers(inputs, schemas)
         self._reader: MappedReader | None = self._readers.get(topic)
+
+    def inspect_all(self, records: Sequence[RawRecord], clock: Clock) -> list[InspectedRecord]:
+        """Return what the service makes of records; wait some seconds for the schemas that they need."""
+        inspected = [self.inspect(record, clock.wall_ms()) for record in records]
+        deadline_s = clock.monotonic_s() + _PATIENCE_S
+        while any(each.is_pending for each in inspected) and clock.monotonic_s() < deadline_s:
+            time.sleep(_RETRY_S)
+            inspected = [
+                self.inspect(each.record, clock.wall_ms()) if each.is_pending else each for each in inspected
+            ]
+        return inspected
 
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
@@ -81,14 +109,12 @@ class Inspector:
         decoder = Decoder(
             [*self._contracts, *unchecked.values()], lead_ms=self._lead_ms, readers=self._readers
         )
-        kind, stamp_ms = record.timestamp()
-        credible_ms = now_ms if kind == NO_TIMESTAMP else min(stamp_ms, now_ms)
         decoded = decoder.decode(
             Records(
                 [record],
                 np.zeros(1, np.int32),
                 np.array([record.offset() or 0], np.int64),
-                np.array([credible_ms], np.int64),
+                credible_ms([record], now_ms),
             )
         )
         return InspectedRecord(

@@ -13,7 +13,6 @@ from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, ConnectionWatc
 __all__ = [
     "KafkaProperties",
     "admin",
-    "changelog_consumer",
     "consumer",
     "groupless_consumer",
     "producer",
@@ -102,11 +101,6 @@ _TRANSACTION_OWNED: KafkaProperties = {
 def consumer(properties: KafkaProperties, group: str) -> Consumer:
     """Return a consumer of the group."""
     return _consumer(properties, {"group.id": group})
-
-
-def changelog_consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer without a group that reads partitions from their beginning."""
-    return groupless_consumer(properties)
 
 
 def groupless_consumer(properties: KafkaProperties) -> Consumer:

@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
+from confluent_kafka import KafkaError, Message
 
 from driftgauge.core.partition import Partition, name_partition
 from driftgauge.errors import AuthorizationError, BrokerError
-from driftgauge.events.records import Records
+from driftgauge.events.records import Records, credible_ms
 from driftgauge.kafka.calls import AUTHORIZATION
 
 __all__ = ["sort_messages", "to_records"]
@@ -75,20 +75,15 @@ def to_records(
     """Return those of n messages whose partitions have codes, and the same as columns.
 
     Messages fetched before their partition was dropped or paused may still arrive.
-
-    An event time is credible up to the earlier of its record's timestamp and this replica's clock, because
-    a producer with a wrong clock may have set that timestamp.
     """
     # By their type, messages may name no partition.
     found = [codes.get((message.topic(), message.partition()), -1) for message in messages]  # type: ignore[arg-type]
     if -1 in found:
         messages = [message for message, code in zip(messages, found, strict=True) if code >= 0]
         found = [code for code in found if code >= 0]
-    stamps = np.array([message.timestamp() for message in messages], dtype=np.int64).reshape(-1, 2)
-    is_known = stamps[:, 0] != TIMESTAMP_NOT_AVAILABLE
     return messages, Records(
         raw=messages,
         partition=np.array(found, dtype=np.int32),
         offset=np.array([message.offset() for message in messages], dtype=np.int64),
-        credible_ms=np.where(is_known, np.minimum(stamps[:, 1], now_ms), now_ms),
+        credible_ms=credible_ms(messages, now_ms),
     )

@@ -36,7 +36,7 @@ def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
     resharded = settings.model_copy(update={"shards": shards})
     _require_stopped(admin, settings)
     _require_drained(settings)
-    with closing(client.changelog_consumer(settings.kafka)) as consumer:
+    with closing(client.groupless_consumer(settings.kafka)) as consumer:
         contents = _read(consumer, settings.changelog_topic, settings.shards, clock)
         if not all(contents):
             message = f"a shard of {settings.changelog_topic} holds no state; there is nothing to rewrite yet"

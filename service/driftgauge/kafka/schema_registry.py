@@ -2,15 +2,20 @@
 
 import logging
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias
 
 from driftgauge.clock import Clock
+from driftgauge.config import Settings
+from driftgauge.config.inputs import InputSettings
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema, SchemaKind
+from driftgauge.kafka.registry_client import connect
 from driftgauge.kafka.registry_errors import describe, is_unknown, remedy
 
-__all__ = ["RegistryClient", "SchemaRegistry"]
+__all__ = ["RegistryClient", "SchemaRegistry", "open_schema_registry"]
 
 _log = logging.getLogger(__name__)
 
@@ -200,3 +205,24 @@ class SchemaRegistry:
             _log.info("the schema registry gives schemas again")
         self._pause_s = self._resume_s = 0.0
         self._logged_s = None
+
+
+@contextmanager
+def open_schema_registry(
+    settings: Settings, inputs: Iterable[InputSettings], clock: Clock
+) -> Iterator[SchemaRegistry | None]:
+    """Yield the running schema registry, None where no input needs one.
+
+    Args:
+        settings: The configuration.
+        inputs: The settings of the topics that are read.
+        clock: The clock of retries and pauses.
+
+    Raises:
+        ConfigError: The extra is not installed, or the client refuses a property.
+    """
+    if not any(each.needs_registry for each in inputs):
+        yield None
+        return
+    with connect(settings.schema_registry) as client, SchemaRegistry(client, clock) as schemas:
+        yield schemas

@@ -193,7 +193,7 @@ class Service:
                 topics = list(settings.topics.events)
             else:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
-                changelog = client.changelog_consumer(settings.kafka)
+                changelog = client.groupless_consumer(settings.kafka)
                 stack.callback(changelog.close)
                 worker = WindowWorker(
                     settings,

@@ -14,7 +14,9 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.errors import BrokerError
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.records import NO_TIMESTAMP, Records
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.records import Records, credible_ms
+from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.topic_range import TopicRange
 
 __all__ = ["read_topic"]
@@ -32,15 +34,30 @@ def read_topic(
 
     Raises:
         InputError: The topic is missing, or holds no event of the stream in the range.
-        ServiceError: Kafka does not answer, or does not let this client read.
+        ConfigError: A library or a property of the schema registry is missing or wrong.
+        ServiceError: Kafka or the schema registry does not answer, or does not let this client read.
     """
-    reader = build_readers(settings.inputs).get(wanted.topic)
+    inputs = {topic: each for topic, each in settings.inputs.items() if topic == wanted.topic}
+    with open_schema_registry(settings, inputs.values(), clock) as schemas:
+        reader = build_readers(inputs, schemas).get(wanted.topic)
+        return _read(settings, wanted, reader, clock, progress)
+
+
+def _read(
+    settings: Settings,
+    wanted: TopicEvents,
+    reader: MappedReader | None,
+    clock: Clock,
+    progress: Callable[[str], None],
+) -> VectorSet:
     decoder = StreamDecoder(
         wanted.stream,
         wanted.topic,
         reader,
         metric=wanted.metric,
         model_version=wanted.model_version,
+        from_ms=wanted.from_ms,
+        until_ms=wanted.until_ms,
         lead_ms=settings.allowed_lead,
     )
     selection = EventSelection(wanted)
@@ -60,7 +77,11 @@ def read_topic(
 def _decode(
     decoder: StreamDecoder, messages: Sequence[Message], selection: EventSelection, clock: Clock
 ) -> None:
-    """Decode messages, again where a schema is not known yet."""
+    """Decode messages, again where a schema is not known yet.
+
+    Raises:
+        BrokerError: The schema registry gave no schema for a minute.
+    """
     started_s = clock.monotonic_s()
     waiting = list(messages)
     while waiting:
@@ -68,14 +89,17 @@ def _decode(
         selection.count(waiting, len(decoded.filtered), decoded.rejections)
         for batch in decoded.batches:
             selection.add(batch, waiting)
+        if len(decoded.pending) < len(waiting):
+            # A batch may need several schemas, and each may take some tries.
+            started_s = clock.monotonic_s()
         waiting = [waiting[row] for row in decoded.pending]
         selection.records -= len(waiting)
         if waiting:
             if clock.monotonic_s() - started_s > _PENDING_S:
                 first = waiting[0]
                 message = (
-                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry did not "
-                    f"give the schema within {_PENDING_S:g} s; check the registry and run again"
+                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
+                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
                 )
                 raise BrokerError(message)
             time.sleep(_RETRY_S)
@@ -83,11 +107,9 @@ def _decode(
 
 def _to_records(messages: Sequence[Message], now_ms: int) -> Records:
     """Return the messages of one partition as columns."""
-    stamps = [message.timestamp() for message in messages]
-    credible = [now_ms if kind == NO_TIMESTAMP else min(time_ms, now_ms) for kind, time_ms in stamps]
     return Records(
         raw=messages,
         partition=np.zeros(len(messages), np.int32),
         offset=np.array([message.offset() for message in messages], np.int64),
-        credible_ms=np.array(credible, np.int64),
+        credible_ms=credible_ms(messages, now_ms),
     )

@@ -1,0 +1,91 @@
+"""Tests of `driftgauge.kafka.topic_vectors` without a broker."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline.event_range import TopicEvents
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.errors import BrokerError
+from driftgauge.events.inputs import build_readers
+from driftgauge.kafka import topic_vectors
+from driftgauge.kafka.topic_vectors import read_topic
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.messages import FakeMessage
+from tests.events.schema_records import ID, avro, framed
+from tests.kafka.registry_server import serve_schemas
+
+SCHEMA = {
+    "type": "record",
+    "name": "Embedded",
+    "fields": [{"name": "vector", "type": {"type": "array", "items": "float"}}],
+}
+AVRO = {"encoding": "avro", "stream": {"constant": "images"}, "embedding": "vector"}
+ALWAYS = 1_000_000
+
+
+def messages(*vectors):
+    values = [framed(avro({"vector": vector}, SCHEMA)) for vector in vectors]
+    return [FakeMessage(value, offset=offset) for offset, value in enumerate(values)]
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    def read(batches, url, **inputs):
+        class Range:
+            offsets = sum(map(len, batches))
+            partitions = (0,)
+
+            def __enter__(self):
+                return SimpleNamespace(
+                    offsets=self.offsets, partitions=self.partitions, batches=lambda: iter(batches)
+                )
+
+            def __exit__(self, *_):
+                pass
+
+        monkeypatch.setattr(topic_vectors, "TopicRange", lambda *_: Range())
+        settings = settings_in(
+            tmp_path,
+            topics={"events": ["embeddings", *inputs]},
+            inputs={"embeddings": AVRO, **inputs},
+            schema_registry={"url": url},
+        )
+        wanted = TopicEvents(
+            *("embeddings", "images", MONDAY_MS, MONDAY_MS + HOUR_MS, 0, None, DistanceMetric.EUCLIDEAN)
+        )
+        return read_topic(settings, wanted, SYSTEM_CLOCK, lambda _: None)
+
+    return read
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_records_in_avro_wait_for_their_schema(read, failures):
+    with serve_schemas({ID: SCHEMA}, failures=failures) as url:
+        found = read([messages([1, 2], [3, 4]), messages([5, 6])], url)
+    np.testing.assert_array_equal(found.vectors, [[1, 2], [3, 4], [5, 6]])
+
+
+def test_silent_registry_is_reported(read, monkeypatch):
+    monkeypatch.setattr(topic_vectors, "_PENDING_S", 0.3)
+    with (
+        serve_schemas({}, failures=ALWAYS) as url,
+        pytest.raises(BrokerError, match=r"embeddings\[0\]@0: the schema registry has not answered"),
+    ):
+        read([messages([1, 2])], url)
+
+
+def test_only_reader_of_read_topic_is_built(read, monkeypatch):
+    built = []
+
+    def build(inputs, *schemas):
+        built.extend(inputs)
+        return build_readers(inputs, *schemas)
+
+    monkeypatch.setattr(topic_vectors, "build_readers", build)
+    with serve_schemas({ID: SCHEMA}) as url:
+        read([messages([1, 2])], url, other={**AVRO, "encoding": "protobuf"})
+    assert built == ["embeddings"]
