@@ -25,7 +25,7 @@ def publish(cluster, number, time_ms=0, stream=STREAM):
 
 
 def close_windows(cluster):
-    """Publish an build_event far ahead to every partition, which closes the open windows."""
+    """Publish an event far ahead to every partition, which closes the open windows."""
     publish(cluster, 1, time_ms=50_000)
 
 
