@@ -13,7 +13,7 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.builders.batches import build_batch
+from tests.builders.batches import build_batch, partitions_of
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import FIRST
 
@@ -79,10 +79,6 @@ class Shard:
         self.state = restored(self.specs, self.topics, self.kept)
         self.next_offset = self.state.position.offset
 
-    def partitions(self) -> list[Partition]:
-        """Return all partitions of all topics."""
-        return [(topic, index) for topic, size in self.sizes.items() for index in range(size)]
-
     def read(
         self,
         *events: tuple[int, int],
@@ -122,7 +118,7 @@ class Shard:
         names = {code: at for at, code in self._codes.items()}
         delta = self._counter.take(names, 1).get(0, ShardDelta())
         progress = []
-        for at in self.partitions():
+        for at in partitions_of(self.sizes):
             if at in map(named, unread):
                 assert not self._reads[at]
                 continue

@@ -7,9 +7,8 @@ from itertools import count, islice
 import numpy as np
 import orjson
 import pytest
-from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.config import EVENTS_TOPIC, write_config
 from deploy.demo.digits import ImageQuality
-from deploy.demo.embedded_broker import EmbeddedBroker
 from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
 from deploy.demo.source import TrafficSource
 
@@ -45,12 +44,6 @@ def test_live_periods_are_contiguous_within_days():
     starts = [start_ms for start_ms, _ in islice(live_periods(NOON_MS + 47_300, MINUTE_MS), 100)]
     assert starts[0] == NOON_MS + 47_000
     assert set(np.diff(starts)) == {1_000}
-
-
-@pytest.fixture
-def broker():
-    with EmbeddedBroker(TOPICS) as broker:
-        yield broker
 
 
 @pytest.fixture

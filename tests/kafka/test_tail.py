@@ -4,17 +4,10 @@ import pytest
 
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.tail import read_last
-from tests.kafka.cluster import Cluster
 from tests.kafka.running_service import build_settings
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
 
 
 def read(cluster, number, topic=None):
