@@ -118,8 +118,8 @@ class SimulatedGroup:
         worker.send(number)
 
     def fail(self, member: int) -> None:
-        """Let a COUNT member lose its uncommitted counts."""
-        self._of(self.counting, member).lose()
+        """Let a COUNT member discard its uncommitted counts."""
+        self._of(self.counting, member).discard()
 
     def apply(self, member: int, number: int) -> None:
         """Let a WINDOWS member apply this many records without a commit."""
@@ -132,7 +132,7 @@ class SimulatedGroup:
         worker.close()
 
     def restore(self, member: int) -> None:
-        """Let a WINDOWS member lose its uncommitted state."""
+        """Let a WINDOWS member discard its uncommitted state."""
         self._of(self.closing, member).restore()
 
     def wait(self, steps: int) -> None:
@@ -157,7 +157,7 @@ class SimulatedGroup:
             if is_handed_over:
                 member.commit()
             else:
-                member.lose()
+                member.discard()
         for member, partitions in zip(self.counting, held, strict=True):
             member.hold(partitions)
 
@@ -179,13 +179,13 @@ class SimulatedGroup:
             self.logs[topic, size] = []
         self.rebalance_count(holders, True)
 
-    def lose(self, partition: int, number: int) -> None:
+    def delete(self, partition: int, number: int) -> None:
         """Let retention delete this many uncommitted events; the partition's owner notices at once."""
         at = self._at(partition)
         first = max(self.committed.get(at, 0), self.begins[at])
         for member in self.counting:
             if at in member.held:
-                member.lose()
+                member.discard()
         deleted = self.logs[at][first : first + number]
         self.lost += deleted
         # A loss does not mark a stream without a counted event on the topic.

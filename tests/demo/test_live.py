@@ -29,15 +29,15 @@ def days(now_ms, number):
 
 
 def test_live_weeks_last_seven_days_and_repeat_after_third():
-    told = days(NOON_MS, 28)
+    found = days(NOON_MS, 28)
     weeks = [ImageQuality.CLEAN, ImageQuality.BLURRED, ImageQuality.DARKENED, ImageQuality.CLEAN]
-    assert told == {day: {weeks[day // 7]} for day in range(28)}
+    assert found == {day: {weeks[day // 7]} for day in range(28)}
 
 
 def test_current_day_is_first_of_week():
-    told = days(NOON_MS + 47_300, 8)
-    assert told[0] == told[6] == {ImageQuality.CLEAN}
-    assert told[7] == {ImageQuality.BLURRED}
+    found = days(NOON_MS + 47_300, 8)
+    assert found[0] == found[6] == {ImageQuality.CLEAN}
+    assert found[7] == {ImageQuality.BLURRED}
 
 
 def test_live_periods_are_contiguous_within_days():

@@ -20,7 +20,7 @@ ABORTED = {2, 3, 6}
 def publish(cluster, number, time_ms=0, stream=STREAM):
     """Publish a number of events within one second to each partition."""
     for partition in range(cluster.partitions):
-        values = [build_event(MONDAY_MS + time_ms + place, stream=stream) for place in range(number)]
+        values = [build_event(MONDAY_MS + time_ms + index, stream=stream) for index in range(number)]
         cluster.publish(*values, partition=partition)
 
 
