@@ -57,7 +57,7 @@ def test_records_of_an_open_transaction_are_not_shown(cluster):
 
 def test_deleted_records_are_not_waited_for(cluster):
     cluster.publish(*(b"%d" % number for number in range(10)))
-    cluster.forget(0, before=8)
+    cluster.delete_records(0, before=8)
     assert read(cluster, 5) == [b"8", b"9"]
 
 
