@@ -62,7 +62,7 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/python tests/lock.py
 
 .PHONY: format
-format: $(STAMP) ## Format the code and mend what lint can
+format: $(STAMP) ## Format the code and fix what lint can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

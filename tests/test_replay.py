@@ -87,7 +87,7 @@ def test_windows_close_during_replay_in_order(replay, tmp_path):
 
 def test_order_of_files_does_not_change_results(replay, tmp_path):
     times_ms, clusters = columns(3_000)
-    # One file a day, and one with every third build_event of all days.
+    # One file a day, and one with every third event of all days.
     part = np.where(np.arange(3_000) % 3 == 0, 3, (times_ms - MONDAY_MS) // DAY_MS)
     paths = [
         write_events(

@@ -1,4 +1,4 @@
-"""The whole service on the embedded broker: every published build_event is counted once and exported."""
+"""The whole service on the embedded broker: every published event is counted once and exported."""
 
 import json
 from collections import Counter
@@ -36,7 +36,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
         for hour in range(HOURS)
         for offset_ms, cluster in sorted(zip(offsets_ms[hour], clusters[hour], strict=True))
     ]
-    # An build_event after the last hour on each partition closes all earlier windows.
+    # An event after the last hour on each partition closes all earlier windows.
     closing = [build_event(MONDAY_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
 
     with EmbeddedBroker(TOPICS) as broker:
@@ -47,7 +47,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
         with ReplicaProcess(config, tmp_path / "serve.log") as service:
             service.wait_until_ready()
             producer = client.producer(kafka)
-            for number, value in enumerate([*events, b"no build_event", *closing]):
+            for number, value in enumerate([*events, b"not an event", *closing]):
                 producer.produce(EVENTS_TOPIC, value, partition=number % PARTITIONS)
             assert producer.flush(WITHIN_S) == 0
             end_s = (MONDAY_MS + HOURS * HOUR_MS) / 1_000
@@ -74,5 +74,5 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
     assert scrape.value("driftgauge_window_js_divergence", **IMAGES) == pytest.approx(divergence)
     counted = {outcome: number for outcome, number in scrape.outcomes().items() if number}
     assert counted == {"accepted": len(events) + len(closing), "undecodable": 1}
-    assert letters == [b"no build_event"]
+    assert letters == [b"not an event"]
     assert service.is_running() is False

@@ -25,7 +25,6 @@ from tests.bench.population import (  # noqa: E402
     EMBEDDINGS,
     HOUR_MS,
     Population,
-    say,
     spec,
 )
 from tests.bench.verdict_pages import (  # noqa: E402
@@ -37,6 +36,7 @@ from tests.bench.verdict_pages import (  # noqa: E402
     upper_bound,
     whole_stream,
 )
+from tests.output import say  # noqa: E402
 
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments, project  # noqa: E402

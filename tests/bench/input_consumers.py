@@ -5,7 +5,6 @@ processor time and wall time, in seconds, by engine.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,15 +13,10 @@ import numpy as np
 from confluent_kafka import Consumer, Message, TopicPartition
 from sklearn.cluster import KMeans
 from tests.bench.input_values import ENCODINGS
+from tests.bench.processor_time import processor_s
 
 BATCH = 1_000
 LIMIT_S = 120
-
-
-def processor_s() -> float:
-    """Return the processor time of this process, librdkafka's threads included."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def run(

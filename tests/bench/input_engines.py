@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.bench.input_case import Case
-from tests.bench.service import scrape
+from tests.bench.service import watch
 from tests.integration.service import ReplicaProcess
 
 HERE = Path(__file__).parent
@@ -95,7 +94,7 @@ def run_service(bootstrap: str, case: Case, run: str) -> dict[str, float]:
         created.result(30)
     config = case.config(bootstrap, group)
     with ReplicaProcess(config, config.with_suffix(".log")) as service:
-        first, last = _watch(service, case)
+        first, last = watch(service, case.topic, case.events, interval_s=POLL_S, from_commit=True)
         service.stop()
     events = last["driftgauge_events_total"] - first["driftgauge_events_total"]
     spent = {name: (last[name] - first.get(name, 0.0)) / events * 1e6 for name in last}
@@ -108,24 +107,6 @@ def run_service(bootstrap: str, case: Case, run: str) -> dict[str, float]:
             for stage in ("decode", "count", "commit", "apply", "close", "write")
         },
     }
-
-
-def _watch(service: ReplicaProcess, case: Case) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what the service exports, and when, at its first commit and once all events are counted."""
-    first: dict[str, float] = {}
-    deadline = time.monotonic() + LIMIT_S
-    while time.monotonic() < deadline:
-        # Not more often, since an answer takes processor time.
-        time.sleep(POLL_S)
-        sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(service, case.topic)}
-        counted = sample["driftgauge_events_total"]
-        if not sample["driftgauge_consumer_assigned_partitions"]:
-            continue
-        if not first or (first["driftgauge_events_total"] == 0 < counted <= case.events / 2):
-            first = sample
-        if counted == case.events:
-            return first, sample
-    sys.exit(f"not all of {case.events} events were counted in {LIMIT_S} s:\n{service.log_tail()}")
 
 
 def _run(command: list[str | Path]) -> dict:

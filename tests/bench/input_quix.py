@@ -8,7 +8,6 @@ counts by cluster in windows of an hour, in the engine's state with a changelog,
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -17,14 +16,9 @@ from typing import Any
 import numpy as np
 from quixstreams import Application
 from tests.bench.input_values import ENCODINGS
+from tests.bench.processor_time import processor_s
 
 HOUR_MS = 3_600_000
-
-
-def processor_s() -> float:
-    """Return the processor time of this process, librdkafka's threads included."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:

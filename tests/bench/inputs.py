@@ -35,6 +35,7 @@ from tests.bench.input_profile import profile  # noqa: E402
 from tests.bench.input_report import draw, floor_line, table  # noqa: E402
 from tests.bench.input_values import ENCODINGS  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
+from tests.output import say  # noqa: E402
 
 # Some seconds' worth of the service: of JSON, and of what is read faster.
 EVENTS = {128: 160_000, 512: 80_000, 1_536: 32_000}
@@ -119,11 +120,6 @@ def events_of(encoding: str, dimension: int) -> float:
     """Return the number of events of a case; of a dimension not listed, as many floats as of 512."""
     events = EVENTS.get(dimension, EVENTS[512] * 512 // dimension)
     return events if encoding == "json" else events * FAST_FACTOR
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

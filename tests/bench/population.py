@@ -1,6 +1,5 @@
 """The population of the verdict measurements: windows, baselines and the stream's configuration."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +104,3 @@ def judge(
         has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
     )
     return score, verdict, after
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

@@ -28,15 +28,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from driftgauge.baseline.fitting import fit_baseline, split_indices
-from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.statistics.combination import combine
-from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.mean_shift import MeanShiftNull
-from driftgauge.core.windows.result import MAX_MOVERS
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
 
-EMBEDDINGS = Path(__file__).parents[2] / "../shared/data/cifar10-resnet18-fc1.npz"
+from tests.output import say  # noqa: E402
+
+from driftgauge.baseline.fitting import fit_baseline, split_indices  # noqa: E402
+from driftgauge.core.counting.assignment import Centroids  # noqa: E402
+from driftgauge.core.statistics.combination import combine  # noqa: E402
+from driftgauge.core.statistics.divergence import js_contributions  # noqa: E402
+from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402
+from driftgauge.core.statistics.mean_shift import MeanShiftNull  # noqa: E402
+from driftgauge.core.windows.result import MAX_MOVERS  # noqa: E402
+
+EMBEDDINGS = ROOT / "../shared/data/cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
 CLASSES = 10
 COUNTS = (200, 1_000)
@@ -208,11 +213,6 @@ def interval(values: NDArray[np.float64]) -> str:
     """Return the mean with the half width of its 95 % interval."""
     width = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
     return f"{values.mean():.3f} +-{width:.3f}"
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

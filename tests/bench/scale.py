@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from tests.bench.scale_broker import CHANGELOG, PARTIALS, serve  # noqa: E402
 from tests.bench.scale_replica import build_numbered_reference, build_specs  # noqa: E402
 from tests.bench.scale_simulation import ScaleSetting, measure, trace  # noqa: E402
+from tests.output import say  # noqa: E402
 
 from driftgauge.core.spec import StreamSpec  # noqa: E402
 
@@ -29,11 +30,6 @@ PROCESSOR = (
     "WINDOWS: event time, ms",
     "WINDOWS: write and show, ms",
 )
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def print_table(found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:

@@ -76,16 +76,31 @@ def measure(bootstrap: str, folder: Path, dimension: int, *, as_base64: bool) ->
     report(f"{dimension} numbers, {'base64' if as_base64 else 'JSON array'}", first, last)
 
 
-def watch(service: ReplicaProcess, topic: str, events: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the metrics and the time at the assignment and after the last counted event."""
+def watch(
+    service: ReplicaProcess, topic: str, events: int, *, interval_s: float = 0.25, from_commit: bool = False
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics and the time, first at the assignment and last when all events are counted.
+
+    Args:
+        service: The replica that reads the topic.
+        topic: The events topic.
+        events: The number of its events.
+        interval_s: The time between scrapes, each of which takes processor time.
+        from_commit: Whether the first metrics are those after the first commit, unless this commit has more
+            than half of the events.
+    """
     first: dict[str, float] = {}
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        time.sleep(0.25)
+        time.sleep(interval_s)
         sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **scrape(service, topic)}
-        if sample["driftgauge_consumer_assigned_partitions"] and not first:
+        if not sample["driftgauge_consumer_assigned_partitions"]:
+            continue
+        counted = sample["driftgauge_events_total"]
+        is_first_commit = bool(first) and first["driftgauge_events_total"] == 0 < counted <= events / 2
+        if not first or (from_commit and is_first_commit):
             first = sample
-        if sample["driftgauge_events_total"] == events:
+        if counted == events:
             return first, sample
     sys.exit(f"not all of {events} events were counted in {LIMIT_S} s:\n{service.log_tail()}")
 

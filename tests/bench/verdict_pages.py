@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, rel_entr
-from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Population, say, spec
+from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Population, spec
+from tests.output import say
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, HOUR_MS, Population, judge, say, spec, tallies
+from tests.bench.population import CLUSTERS, HOUR_MS, Population, judge, spec, tallies
+from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.windows.result import Verdict, VerdictMemory

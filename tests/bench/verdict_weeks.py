@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, DAY_MS, judge, say, spec, tallies
+from tests.bench.population import CLUSTERS, DAY_MS, judge, spec, tallies
+from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.windows.result import VerdictMemory

@@ -1,7 +1,7 @@
 """Builders of event batches and tallies, and the histograms and windows that events imply."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,11 @@ def at(hours: float, cluster: int = 0) -> tuple[int, int]:
 def build_partitions(number: int) -> list[Partition]:
     """Return the partitions of a topic."""
     return [("embeddings", index) for index in range(number)]
+
+
+def partitions_of(sizes: Mapping[str, int]) -> list[Partition]:
+    """Return all partitions of topics with these numbers of partitions."""
+    return [(topic, index) for topic, size in sizes.items() for index in range(size)]
 
 
 HOME, AWAY = build_partitions(2)

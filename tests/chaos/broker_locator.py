@@ -1,8 +1,8 @@
 """Finds brokers by their current role: partition leader, coordinator, controller."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -100,13 +100,15 @@ class BrokerLocator:
 
     def _describe(self, topic: str) -> TopicMetadata:
         client = AdminClient({"bootstrap.servers": self._cluster.bootstrap, "log_level": 0})
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
+
+        def described() -> TopicMetadata | None:
+            with suppress(KafkaException):  # the brokers are unavailable
                 return client.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
+            return None
+
+        found = wait_for(f"the metadata of {topic}", described, within_s=TIMEOUT_S)
+        assert found is not None
+        return found
 
 
 def java_hash(text: str) -> int:

@@ -23,6 +23,7 @@ from tests.chaos.report import summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
 from tests.kafka.nodes import KafkaCluster  # noqa: E402
+from tests.output import say  # noqa: E402
 
 PROGRAM: Final = str(Path(__file__).with_name("mutant.py"))
 EVENTS, SECONDS, SEED = 10_000, 25.0, 1
@@ -101,11 +102,9 @@ def main() -> None:
                 is_right = passed == (trial.mutation == NONE)
                 unexpected += not is_right
                 say(f"{'ok  ' if is_right else 'WRONG'} {trial.name}: {'passed' if passed else 'failed'}")
-                say(
-                    "\n".join(
-                        f"    {line}" for line in report.splitlines() if prints(line, is_right=is_right)
-                    )
-                )
+                for line in report.splitlines():
+                    if prints(line, is_right=is_right):
+                        say(f"    {line}")
     except BrokerUnavailable as reason:
         sys.exit(str(reason))
     sys.exit(1 if unexpected else 0)
@@ -114,12 +113,6 @@ def main() -> None:
 def prints(line: str, *, is_right: bool) -> bool:
     """Return whether to print a line of the report: all lines if unexpected, else those of failed checks."""
     return not is_right or line.startswith("FAIL")
-
-
-def say(text: str) -> None:
-    if text:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
 
 
 if __name__ == "__main__":

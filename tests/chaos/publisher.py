@@ -7,9 +7,10 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Producer
 
 from tests.chaos.workload import Workload, WorkloadSpec
+from tests.kafka.delivery_failures import DeliveryFailures
 
 TICK_S: Final = 0.02
 START_S: Final = 90.0
@@ -81,12 +82,7 @@ def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection
             "log_level": 0,  # refused connections are expected
         }
     )
-    failures: list[str] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failures.append(error.str())
-
+    failures = DeliveryFailures()
     producer.list_topics(topic, timeout=10.0)
     # No live event may be sent before its event time.
     time.sleep(max(0.0, spec.live_from_ms / 1_000 - time.time()))
@@ -97,10 +93,11 @@ def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection
         due = min(events, int((time.monotonic() - started_s) / seconds * events) + 1)
         for due_row in range(row, due):
             partition = int(workload.partition[due_row])
-            producer.produce(topic, workload.value(due_row), partition=partition, on_delivery=delivered)
+            producer.produce(topic, workload.value(due_row), partition=partition, on_delivery=failures.note)
         row = due
         producer.poll(TICK_S)
     unsent = producer.flush(LONGEST_OUTAGE_S)
+    problems = [error.str() for error in failures]
     if unsent:
-        failures.append(f"{unsent:,} events were not delivered within {LONGEST_OUTAGE_S:g} s")
-    answers.send(failures[0] if failures else "")
+        problems.append(f"{unsent:,} events were not delivered within {LONGEST_OUTAGE_S:g} s")
+    answers.send(problems[0] if problems else "")

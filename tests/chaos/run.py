@@ -21,6 +21,7 @@ from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
 from tests.chaos.report import heading, line, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
+from tests.output import say  # noqa: E402
 
 # Logs are kept after a slower recovery.
 SLOW_S = 30.0
@@ -60,11 +61,6 @@ def main() -> None:
         say(f"logs are kept: a recovery took longer than {SLOW_S:g} s")
     else:
         shutil.rmtree(folder)
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

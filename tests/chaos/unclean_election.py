@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.demo.scrape import Scrape
 
@@ -23,6 +23,7 @@ from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
+from tests.kafka.delivery_failures import DeliveryFailures
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
 from tests.kafka.records import read
@@ -72,18 +73,13 @@ class UncleanTopic:
 
     def publish(self, events: int) -> None:
         """Publish a number of events, a second of event time apart."""
-        failures: list[str] = []
-
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failures.append(error.str())
-
+        failures = DeliveryFailures()
         producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "log_level": 0})
         vector = [0.0] * DIMENSION
         for number in range(len(self.sent), len(self.sent) + events):
             time_ms = START_MS + number * STEP_MS
             event = {"stream": LOSSY, "timestamp": time_ms, "embedding": vector, "event_id": str(number)}
-            producer.produce(self.name, orjson.dumps(event), partition=0, on_delivery=delivered)
+            producer.produce(self.name, orjson.dumps(event), partition=0, on_delivery=failures.note)
             self.sent.append(time_ms)
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == [], failures[0]

@@ -88,7 +88,7 @@ def test_source_has_exactly_one_place(source):
         ({"where": [{"path": "op", "in": [1.5]}]}, "where"),
         ({"where": [{"path": "op", "values": ["c"]}]}, "Extra inputs"),
         ({"vector": "v"}, "Extra inputs"),
-        ({"segments": {f"key{place}": "a" for place in range(MAX_SEGMENTS + 1)}}, "segments"),
+        ({"segments": {f"key{index}": "a" for index in range(MAX_SEGMENTS + 1)}}, "segments"),
         ({"segments": {"k" * (MAX_TEXT + 1): "a"}}, "segments"),
         ({"encoding": "bytes"}, r"encoding bytes has no paths (vector)"),
         ({"encoding": "bytes", "embedding": {"record": "value", "shape": "s"}}, "has no paths (s)"),
@@ -114,7 +114,7 @@ def test_bytes_take_fields_from_headers_and_key():
 
 
 def test_limits_of_segments_are_those_of_an_event():
-    assert len(read(segments={f"key{place}": "a" for place in range(MAX_SEGMENTS)}).segments) == MAX_SEGMENTS
+    assert len(read(segments={f"key{index}": "a" for index in range(MAX_SEGMENTS)}).segments) == MAX_SEGMENTS
     assert read(segments={"k" * MAX_TEXT: "a"})
 
 

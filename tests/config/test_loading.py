@@ -171,8 +171,10 @@ def test_problem_of_file_quotes_no_secret(load, text):
     with pytest.raises(ConfigError) as caught:
         load(text)
     # Of the traceback only what it says of errors: its source lines are this test's own.
-    told = "".join(line for error in chain(caught.value) for line in traceback.format_exception_only(error))
-    assert SECRET not in told
+    printed = "".join(
+        line for error in chain(caught.value) for line in traceback.format_exception_only(error)
+    )
+    assert SECRET not in printed
 
 
 def chain(error):

@@ -16,6 +16,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.window import Window
+from tests.builders.batches import partitions_of
 from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.core.group_members import ALL, CountMember, GroupEvent, SimulatedTransaction, WindowsMember
 from tests.core.shard import restored, written
@@ -63,7 +64,7 @@ class SimulatedGroup:
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
         topics = [spec.name for spec in specs] if has_own_topics else ["embeddings"]
         self.sizes = dict.fromkeys(topics, partitions)
-        self.logs: dict[Partition, list[GroupEvent]] = {at: [] for at in self.partitions}
+        self.logs: dict[Partition, list[GroupEvent]] = {at: [] for at in partitions_of(self.sizes)}
         self.begins: Counter[Partition] = Counter()
         self.unreadable: set[Partition] = set()
         self.committed: dict[Partition, int] = {}
@@ -117,8 +118,8 @@ class SimulatedGroup:
         worker.send(number)
 
     def fail(self, member: int) -> None:
-        """Let a COUNT member lose its uncommitted counts."""
-        self._of(self.counting, member).lose()
+        """Let a COUNT member discard its uncommitted counts."""
+        self._of(self.counting, member).discard()
 
     def apply(self, member: int, number: int) -> None:
         """Let a WINDOWS member apply this many records without a commit."""
@@ -131,7 +132,7 @@ class SimulatedGroup:
         worker.close()
 
     def restore(self, member: int) -> None:
-        """Let a WINDOWS member lose its uncommitted state."""
+        """Let a WINDOWS member discard its uncommitted state."""
         self._of(self.closing, member).restore()
 
     def wait(self, steps: int) -> None:
@@ -150,13 +151,13 @@ class SimulatedGroup:
     def rebalance_count(self, holders: Sequence[int], is_handed_over: bool) -> None:
         """Give source partition i to member `holders[i]`; counts are committed first, or lost."""
         held: list[list[Partition]] = [[] for _ in self.counting]
-        for index, at in enumerate(self.partitions):
+        for index, at in enumerate(partitions_of(self.sizes)):
             held[holders[index % len(holders)] % len(held)].append(at)
         for member in self.counting:
             if is_handed_over:
                 member.commit()
             else:
-                member.lose()
+                member.discard()
         for member, partitions in zip(self.counting, held, strict=True):
             member.hold(partitions)
 
@@ -178,19 +179,19 @@ class SimulatedGroup:
             self.logs[topic, size] = []
         self.rebalance_count(holders, True)
 
-    def lose(self, partition: int, number: int) -> None:
+    def delete(self, partition: int, number: int) -> None:
         """Let retention delete this many uncommitted events; the partition's owner notices at once."""
         at = self._at(partition)
         first = max(self.committed.get(at, 0), self.begins[at])
         for member in self.counting:
             if at in member.held:
-                member.lose()
+                member.discard()
         deleted = self.logs[at][first : first + number]
         self.lost += deleted
         # A loss does not mark a stream without a counted event on the topic.
         counted = [
             event
-            for other in self.partitions
+            for other in partitions_of(self.sizes)
             for event in self.logs[other][: self.committed.get(other, 0)]
             if other[0] == at[0] and event not in self.lost
         ]
@@ -247,11 +248,6 @@ class SimulatedGroup:
                 self._watermarks[stream, name] = value
 
     @property
-    def partitions(self) -> list[Partition]:
-        """All source partitions."""
-        return [(topic, index) for topic, size in self.sizes.items() for index in range(size)]
-
-    @property
     def states(self) -> list[ShardState]:
         """The shards' states, restored from their changelogs."""
         return [
@@ -274,7 +270,8 @@ class SimulatedGroup:
         return CountMember(self, producer, self._epochs[producer], skew_ms)
 
     def _at(self, number: int) -> Partition:
-        return self.partitions[number % len(self.partitions)]
+        partitions = partitions_of(self.sizes)
+        return partitions[number % len(partitions)]
 
     @staticmethod
     def _of(members: Sequence[_Member], number: int) -> _Member:

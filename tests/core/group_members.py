@@ -151,8 +151,8 @@ class CountMember:
             self.begin()
         self.end(is_committed=True)
 
-    def lose(self) -> None:
-        """Lose the counts that are not committed."""
+    def discard(self) -> None:
+        """Discard the counts that are not committed."""
         self.end(is_committed=False)
         self.hold(self.held)
 

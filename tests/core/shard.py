@@ -13,7 +13,7 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
-from tests.builders.batches import build_batch
+from tests.builders.batches import build_batch, partitions_of
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import FIRST
 
@@ -44,7 +44,7 @@ class Shard:
 
     Attributes:
         log: The partials: (append time, part), or None for a control record.
-        kept: The compacted changelog.
+        changelog: The compacted changelog.
         ends: The group's committed offset of each source partition.
         late: The number of late events, by stream and size.
         chain_errors: The shard's messages about a broken chain.
@@ -61,7 +61,7 @@ class Shard:
         self.sizes = dict.fromkeys(topics, partitions)
         self.ids = {topic: f"{topic}-1" for topic in topics}
         self.log: list[tuple[int, bytes] | None] = []
-        self.kept: dict[bytes, bytes] = {}
+        self.changelog: dict[bytes, bytes] = {}
         self.ends: dict[Partition, int] = {}
         self.since_ms: dict[Partition, int] = {}
         self.late: Counter[tuple[str, int]] = Counter()
@@ -76,12 +76,8 @@ class Shard:
         self._counter = IntervalCounter(self.specs)
         self._reads: Counter[Partition] = Counter()
         self._codes: dict[Partition, int] = {}
-        self.state = restored(self.specs, self.topics, self.kept)
+        self.state = restored(self.specs, self.topics, self.changelog)
         self.next_offset = self.state.position.offset
-
-    def partitions(self) -> list[Partition]:
-        """Return all partitions of all topics."""
-        return [(topic, index) for topic, size in self.sizes.items() for index in range(size)]
 
     def read(
         self,
@@ -122,7 +118,7 @@ class Shard:
         names = {code: at for at, code in self._codes.items()}
         delta = self._counter.take(names, 1).get(0, ShardDelta())
         progress = []
-        for at in self.partitions():
+        for at in partitions_of(self.sizes):
             if at in map(named, unread):
                 assert not self._reads[at]
                 continue
@@ -169,9 +165,9 @@ class Shard:
         assert changes[-1][0] == encode_key(PositionKey())
         for key, value in changes:
             if value is None:
-                self.kept.pop(key, None)
+                self.changelog.pop(key, None)
             else:
-                self.kept[key] = value
+                self.changelog[key] = value
         for stream, state in self.state.streams.items():
             watermark_ms, before = state.status.watermark_ms, self._watermarks.get(stream)
             assert before is None or watermark_ms >= before, "a watermark went back"

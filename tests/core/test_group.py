@@ -74,7 +74,7 @@ def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
         "rebalance_count": [holders, st.booleans()],
         "rebalance_windows": [holders, st.booleans()],
         "grow": [holders],
-        "lose": [partition, st.integers(1, 4)],
+        "delete": [partition, st.integers(1, 4)],
         "stick": [partition],
     }
     named = {name: st.tuples(st.just(name), *arguments) for name, arguments in steps.items()}
@@ -139,7 +139,7 @@ def test_group_counts_each_event_or_reports_it_late(plan, shape):
             assert counted[spec.name, size_ms] + group.late[spec.name, size_ms] == written[spec.name]
 
 
-@simulation(plans("lose", behind_ms=DISORDER_MS), shapes())
+@simulation(plans("delete", behind_ms=DISORDER_MS), shapes())
 def test_group_marks_windows_with_lost_events(plan, shape):
     group = run(plan, shape, specs(2))
     check_counts(group)

@@ -7,7 +7,6 @@ import threading
 import pytest
 from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
 from deploy.demo.days import check
-from deploy.demo.embedded_broker import EmbeddedBroker
 from deploy.demo.errors import DemoError
 from deploy.demo.service_process import ServiceProcess
 
@@ -25,12 +24,6 @@ STREAM: dict[str, object] = {
     "idle_timeout": "5s",
 }
 COUNTED = {"accepted": 21_000}
-
-
-@pytest.fixture
-def broker():
-    with EmbeddedBroker(TOPICS) as broker:
-        yield broker
 
 
 def test_configuration_is_valid_for_service(tmp_path):

@@ -9,7 +9,6 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from urllib.request import urlopen
 
 import pytest
@@ -19,6 +18,7 @@ from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.core.windows.result import Verdict
 from tests.deploy.dockerfile import ROOT
+from tests.waiting import wait_for
 
 # A command of the README that takes half a minute; the smoke test covers the service.
 pytestmark = pytest.mark.stack
@@ -106,12 +106,13 @@ def wait_for_traffic(printed):
     """Return a scrape of the printed address, as soon as it shows live events."""
     url = re.search(r"Metrics: (http://127\.0\.0\.1:\d+/metrics)\n", printed)
     assert url, printed
-    deadline_s = monotonic() + 120
-    while True:
+
+    def live_scrape():
         with urlopen(url[1], timeout=300) as answer:
             scrape = Scrape.parse(answer.read().decode())
-        if scrape.value(**FRESH) or monotonic() > deadline_s:
-            return scrape
+        return scrape if scrape.value(**FRESH) else None
+
+    return wait_for("live events on /metrics", live_scrape, within_s=120)
 
 
 def test_ctrl_c_exits_with_0_and_ends_all_processes(finished):

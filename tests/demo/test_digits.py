@@ -21,8 +21,8 @@ def one_pixel(row=4, column=4, brightness=1.0):
 def centre(images):
     """Return where the light of each image is centred: (n,) rows and columns."""
     total = images.pixels.sum(axis=(1, 2))
-    places = np.arange(SIDE)
-    return images.pixels.sum(axis=2) @ places / total, images.pixels.sum(axis=1) @ places / total
+    positions = np.arange(SIDE)
+    return images.pixels.sum(axis=2) @ positions / total, images.pixels.sum(axis=1) @ positions / total
 
 
 def test_split_depends_on_seed_only(split):
@@ -68,17 +68,17 @@ def test_shifts_depend_on_generator_only(split):
 @given(st.integers(0, 2**32))
 def test_shift_is_at_most_half_a_pixel_per_axis(seed):
     shifted = shift_randomly(one_pixel(), np.zeros(50, np.intp), np.random.default_rng(seed))
-    for place in centre(shifted):
-        assert np.abs(place - 4).max() <= 0.5 + 1e-9
+    for centres in centre(shifted):
+        assert np.abs(centres - 4).max() <= 0.5 + 1e-9
     assert shifted.pixels.sum(axis=(1, 2)) == pytest.approx(np.ones(50)), "no light is lost inside"
 
 
 def test_shifts_cover_half_a_pixel_on_every_side():
     shifted = shift_randomly(one_pixel(), np.zeros(2_000, np.intp), np.random.default_rng(0))
-    for place in centre(shifted):
-        assert place.min() < 3.51
-        assert place.max() > 4.49
-        assert place.mean() == pytest.approx(4, abs=0.03)
+    for centres in centre(shifted):
+        assert centres.min() < 3.51
+        assert centres.max() > 4.49
+        assert centres.mean() == pytest.approx(4, abs=0.03)
 
 
 @settings(max_examples=examples(25))

@@ -2,13 +2,13 @@
 
 import socket
 from contextlib import suppress
-from time import monotonic
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
+from tests.waiting import wait_for
 
 PATIENCE_S = 120.0
 
@@ -52,11 +52,12 @@ def events():
 
 
 def read_until(condition, *members):
-    deadline_s = monotonic() + PATIENCE_S
-    while not condition():
-        assert monotonic() < deadline_s, [member.held for member in members]
+    def is_met():
         for member in members:
             member.read()
+        return condition()
+
+    wait_for(lambda: f"members that hold {[member.held for member in members]}", is_met, within_s=PATIENCE_S)
 
 
 def test_group_reads_published_events(events):

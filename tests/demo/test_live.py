@@ -7,9 +7,8 @@ from itertools import count, islice
 import numpy as np
 import orjson
 import pytest
-from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.config import EVENTS_TOPIC, write_config
 from deploy.demo.digits import ImageQuality
-from deploy.demo.embedded_broker import EmbeddedBroker
 from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
 from deploy.demo.source import TrafficSource
 
@@ -30,27 +29,21 @@ def days(now_ms, number):
 
 
 def test_live_weeks_last_seven_days_and_repeat_after_third():
-    told = days(NOON_MS, 28)
+    found = days(NOON_MS, 28)
     weeks = [ImageQuality.CLEAN, ImageQuality.BLURRED, ImageQuality.DARKENED, ImageQuality.CLEAN]
-    assert told == {day: {weeks[day // 7]} for day in range(28)}
+    assert found == {day: {weeks[day // 7]} for day in range(28)}
 
 
 def test_current_day_is_first_of_week():
-    told = days(NOON_MS + 47_300, 8)
-    assert told[0] == told[6] == {ImageQuality.CLEAN}
-    assert told[7] == {ImageQuality.BLURRED}
+    found = days(NOON_MS + 47_300, 8)
+    assert found[0] == found[6] == {ImageQuality.CLEAN}
+    assert found[7] == {ImageQuality.BLURRED}
 
 
 def test_live_periods_are_contiguous_within_days():
     starts = [start_ms for start_ms, _ in islice(live_periods(NOON_MS + 47_300, MINUTE_MS), 100)]
     assert starts[0] == NOON_MS + 47_000
     assert set(np.diff(starts)) == {1_000}
-
-
-@pytest.fixture
-def broker():
-    with EmbeddedBroker(TOPICS) as broker:
-        yield broker
 
 
 @pytest.fixture

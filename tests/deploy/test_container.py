@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic, sleep
 
 import pytest
 from packaging.requirements import Requirement
@@ -30,6 +29,7 @@ from tests.deploy.dockerfile import (
 from tests.kafka.node import free_ports
 from tests.needed import skip_or_fail
 from tests.processes import run_command
+from tests.waiting import wait_for
 
 BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"
 UID = 65_532
@@ -276,9 +276,12 @@ def test_process_1_is_alive_without_broker_and_ends_on_sigterm(prepared):
         try:
             health = only("HEALTHCHECK").words[1:]
             asked = (*health, "--url", f"http://127.0.0.1:{port}")
-            deadline_s = monotonic() + 120
-            while (answer := prepared.run(*asked)).returncode and monotonic() < deadline_s:
-                sleep(0.2)
+
+            def successful_answer():
+                answer = prepared.run(*asked)
+                return None if answer.returncode else answer
+
+            answer = wait_for("the health check to succeed", successful_answer, within_s=120)
             unready = prepared.run(*asked, "--ready")
             (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             os.kill(int(first), signal.SIGTERM)

@@ -142,9 +142,9 @@ def test_panel_ids_are_unique_and_panels_do_not_overlap():
         numbers = [panel["id"] for panel in flat(each)]
         assert len(numbers) == len(set(numbers))
         for panel in flat(each):
-            place = panel["gridPos"]
-            assert place["x"] >= 0
-            assert place["x"] + place["w"] <= 24, panel["title"]
+            grid = panel["gridPos"]
+            assert grid["x"] >= 0
+            assert grid["x"] + grid["w"] <= 24, panel["title"]
         for one, other in combinations(flat(each), 2):
             assert not overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
 

@@ -44,13 +44,13 @@ def accept(mapping, record):
     return [
         (
             batch.stream,
-            batch.event_ids[place],
-            int(batch.time_ms[place]),
-            batch.vectors[place].tolist(),
-            batch.segments[place] if batch.segments else None,
+            batch.event_ids[row],
+            int(batch.time_ms[row]),
+            batch.vectors[row].tolist(),
+            batch.segments[row] if batch.segments else None,
         )
         for batch in decoded.batches
-        for place in range(len(batch))
+        for row in range(len(batch))
     ]
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import fastavro
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
 from driftgauge.events.records import StoredRecord
@@ -49,6 +50,14 @@ def framed(payload, schema_id=ID, magic=0):
 
 def stored(raw):
     return StoredRecord(raw, "embeddings", 3, 880)
+
+
+def undecodable(deserialize, raw):
+    """Return the detail of the rejection of an undecodable record."""
+    with pytest.raises(EventError) as caught:
+        deserialize(stored(raw))
+    assert caught.value.reason is Reason.UNDECODABLE
+    return caught.value.detail
 
 
 def avro_schema(schema, *references):

@@ -17,7 +17,7 @@ from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
-from tests.events.schema_records import AVRO, ID, Schemas, avro, avro_schema, framed, stored
+from tests.events.schema_records import AVRO, ID, Schemas, avro, avro_schema, framed, stored, undecodable
 
 NOON = datetime(2025, 11, 3, 12, tzinfo=UTC)
 NOON_MS = 1_762_171_200_000
@@ -43,13 +43,6 @@ CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN
 
 def deserializer(schema=AVRO, *references):
     return AvroDeserializer(Schemas(_7=avro_schema(schema, *references)))
-
-
-def undecodable(deserialize, raw):
-    with pytest.raises(EventError) as caught:
-        deserialize(stored(raw))
-    assert caught.value.reason is Reason.UNDECODABLE
-    return caught.value.detail
 
 
 def test_value_is_decoded():

@@ -16,7 +16,7 @@ FILES = sorted((SCHEMAS / "golden" / "mapped").glob("*.json"))
 TOPIC = "mapped"
 
 
-def to_record(place, golden):
+def to_record(index, golden):
     value = golden.get("value_base64", "")
     if "value" in golden:
         raw = json.dumps(golden["value"]).encode()
@@ -24,7 +24,7 @@ def to_record(place, golden):
         raw = None if value is None else base64.b64decode(value)
     headers = [(header, text.encode()) for header, text in golden.get("headers", {}).items()]
     key = golden["key"].encode() if "key" in golden else None
-    return StoredRecord(raw, TOPIC, 0, place, key, headers)
+    return StoredRecord(raw, TOPIC, 0, index, key, headers)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -32,8 +32,8 @@ def test_golden_record_becomes_its_events(path):
     golden = json.loads(path.read_text("utf-8"))
     readers = build_readers({TOPIC: InputSettings.model_validate(golden["mapping"])})
     decoder = Decoder(CONTRACTS, lead_ms=0, readers=readers)
-    for place, expected in enumerate(golden["records"]):
-        records = replace(build_records([b""], LATEST_MS), raw=[to_record(place, expected)])
+    for index, expected in enumerate(golden["records"]):
+        records = replace(build_records([b""], LATEST_MS), raw=[to_record(index, expected)])
         decoded = decoder.decode(records)
         found: dict[str, object] = {}
         if decoded.filtered:
@@ -43,7 +43,7 @@ def test_golden_record_becomes_its_events(path):
         else:
             found = {"events": [event for batch in decoded.batches for event in to_events(batch)]}
         outcome = {key: expected[key] for key in ("events", "filtered", "refused") if key in expected}
-        assert found == outcome, f"record {place}"
+        assert found == outcome, f"record {index}"
 
 
 def to_events(batch):

@@ -68,7 +68,7 @@ TEXTS_OF_BYTES = st.one_of(
     st.binary(max_size=20).map(lambda raw: base64.b64encode(raw).decode()),
     st.binary(min_size=16, max_size=16).map(lambda raw: base64.b64encode(raw).decode()),
     st.builds(
-        lambda raw, place, piece: raw[:place] + piece + raw[place + 1 :],
+        lambda raw, offset, piece: raw[:offset] + piece + raw[offset + 1 :],
         st.binary(min_size=16, max_size=16).map(lambda raw: base64.b64encode(raw).decode()),
         st.integers(0, 24),
         st.sampled_from(["", "=", "==", "-", "_", "\n", "é", "\0", "A"]),
@@ -159,20 +159,20 @@ def mutated(draw, raw):
     """Draw bytes near some bytes: truncated, flipped, overwritten, with pieces inserted, or doubled."""
     raw = bytearray(raw)
     for _ in range(draw(st.integers(0, 3))):
-        place = draw(st.integers(0, len(raw)))
+        offset = draw(st.integers(0, len(raw)))
         match draw(st.sampled_from(["cut", "flip", "insert", "replace", "repeat", "drop"])):
             case "cut":
-                del raw[place:]
-            case "flip" if place < len(raw):
-                raw[place] ^= 1 << draw(st.integers(0, 7))
+                del raw[offset:]
+            case "flip" if offset < len(raw):
+                raw[offset] ^= 1 << draw(st.integers(0, 7))
             case "insert":
-                raw[place:place] = draw(PIECES | st.binary(max_size=3))
+                raw[offset:offset] = draw(PIECES | st.binary(max_size=3))
             case "replace":
-                raw[place : place + draw(st.integers(1, 8))] = draw(PIECES)
+                raw[offset : offset + draw(st.integers(1, 8))] = draw(PIECES)
             case "repeat":
-                raw[place:place] = raw[max(0, place - draw(st.integers(1, 40))) : place]
+                raw[offset:offset] = raw[max(0, offset - draw(st.integers(1, 40))) : offset]
             case "drop":
-                del raw[place : place + draw(st.integers(1, 8))]
+                del raw[offset : offset + draw(st.integers(1, 8))]
     return bytes(raw)
 
 

@@ -77,9 +77,9 @@ def in_base64(size):
     )
 
 
-def overwrite(text, place, piece):
-    place %= len(text)
-    return text[:place] + piece + text[place + len(piece) :]
+def overwrite(text, offset, piece):
+    offset %= len(text)
+    return text[:offset] + piece + text[offset + len(piece) :]
 
 
 TIMES = st.integers(0, 3 * CUT_MS).map(str) | one_of(
@@ -133,16 +133,16 @@ def near_events(draw):
 
 def damage(members, draw):
     name = draw(st.sampled_from(sorted(FAULTS)))
-    places = [place for place, member in enumerate(members) if member[0] == name]
+    indices = [index for index, member in enumerate(members) if member[0] == name]
     kind = draw(one_of("fault value broken drop append escape"))
-    if kind == "append" or not places:
+    if kind == "append" or not indices:
         members.append((name, draw(FAULTS[name] | VALUES)))
     elif kind == "drop":
-        del members[places[0]]
+        del members[indices[0]]
     elif kind == "escape":
-        members[places[0]] = (f"\\u{ord(name[0]):04x}{name[1:]}", members[places[0]][1])
+        members[indices[0]] = (f"\\u{ord(name[0]):04x}{name[1:]}", members[indices[0]][1])
     else:
-        members[places[0]] = (name, draw({"fault": FAULTS[name], "value": VALUES, "broken": BROKEN}[kind]))
+        members[indices[0]] = (name, draw({"fault": FAULTS[name], "value": VALUES, "broken": BROKEN}[kind]))
 
 
 def with_key(member):
@@ -246,12 +246,12 @@ def test_both_paths_read_event_id_and_segments(fields, event_id, segments):
 
 
 @pytest.mark.parametrize(
-    ("time_ms", "place"),
+    ("time_ms", "index"),
     [(0, 2), (CUT_MS - 1, 2), (CUT_MS, 1), (2 * CUT_MS - 1, 1), (2 * CUT_MS, 0), (3 * CUT_MS, 0)],
 )
-def test_event_is_checked_by_baseline_in_force_at_its_time(time_ms, place):
-    contract = STREAMS["moved"][place]
-    other = STREAMS["moved"][place - 1]
+def test_event_is_checked_by_baseline_in_force_at_its_time(time_ms, index):
+    contract = STREAMS["moved"][index]
+    other = STREAMS["moved"][index - 1]
     document = {"stream": "moved", "timestamp": time_ms, "embedding": [1] * contract.dimension}
     if contract.model_version is not None:
         document["model_version"] = contract.model_version

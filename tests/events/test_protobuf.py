@@ -27,6 +27,7 @@ from tests.events.schema_records import (
     protobuf_file,
     serialized,
     stored,
+    undecodable,
 )
 
 NOON_MS = 1_762_171_200_000
@@ -46,13 +47,6 @@ def deserializer(*references):
 
 def record(message, indexes=b"\0"):
     return stored(framed(indexes + message.SerializeToString()))
-
-
-def undecodable(deserialize, raw):
-    with pytest.raises(EventError) as caught:
-        deserialize(stored(raw))
-    assert caught.value.reason is Reason.UNDECODABLE
-    return caught.value.detail
 
 
 def test_value_is_decoded():

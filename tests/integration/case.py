@@ -1,5 +1,6 @@
 """The topics, groups, baselines and configuration of one test on the real broker."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,6 @@ import yaml
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
-    KafkaError,
     Message,
     Producer,
     TopicPartition,
@@ -29,6 +29,7 @@ from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
 from tests.integration.service import DRIFTGAUGE, ReplicaProcess
+from tests.kafka.delivery_failures import DeliveryFailures
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
 
@@ -197,16 +198,13 @@ class Case:
     ) -> None:
         """Send events without a rate limit; if `keyed`, each stream goes to one partition."""
         producer = self.producer()
-        failures: list[KafkaError] = []
-
-        def note(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failures.append(error)
-
+        failures = DeliveryFailures()
         for event in events:
             placed = {} if event.partition is None else {"partition": event.partition}
             key = event.stream if keyed else None
-            producer.produce(topic or self.events_topic, event.value, key, on_delivery=note, **placed)
+            producer.produce(
+                topic or self.events_topic, event.value, key, on_delivery=failures.note, **placed
+            )
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
         assert failures == []
@@ -224,10 +222,19 @@ class Case:
 
     def closing_events(self) -> list[SourceEvent]:
         """Return one event of each stream on each partition, at a time beyond all windows."""
-        partitions = self.partitions or 0
-        return [
-            event for stream in self.streams for event in on_every_partition(stream, CLOSING_MS, partitions)
-        ]
+        return [event for stream in self.streams for event in self.on_every_partition(CLOSING_MS, stream)]
+
+    def on_every_partition(self, time_ms: int, stream: str = "alpha") -> list[SourceEvent]:
+        """Return one event of a stream on each partition."""
+        return on_every_partition(stream, time_ms, self.partitions or 0)
+
+    def kill_at_random_points(self, kills: int, random: np.random.Generator, *, within_s: float) -> None:
+        """Start a replica, and kill it at a random time after it is ready, this many times."""
+        for _ in range(kills):
+            with self.serve() as service:
+                service.wait_until_ready()
+                time.sleep(random.uniform(0, within_s))
+                service.kill()
 
     def counts_of(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
         """Return the number of events in each window."""

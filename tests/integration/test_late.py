@@ -1,6 +1,5 @@
 """Late events: counted plus late events equal the sent events, through kills."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,11 +49,7 @@ def test_counted_and_late_events_equal_sent_events_after_kills(tmp_path: Path, b
         for event, is_old in zip(events, old, strict=True)
     ]
     with publishing(case, events, rate=600):
-        for _ in range(KILLS):
-            with case.serve() as service:
-                service.wait_until_ready()
-                time.sleep(random.uniform(0, 1.0))
-                service.kill()
+        case.kill_at_random_points(KILLS, random, within_s=1.0)
     with case.serve() as service:
         service.wait_for("all to be read", lambda: case.positions() == case.ends())
         service.wait_for("the third day", lambda: watermark_ms(service) >= START_MS + 50 * HOUR_MS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.case import MINUTE_MS, START_MS, Case, SourceEvent, on_every_partition
+from tests.integration.case import MINUTE_MS, START_MS, Case
 from tests.integration.service import ReplicaProcess
 from tests.waiting import wait_for
 
@@ -21,10 +21,6 @@ OWN_TIMEOUTS = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
 # The service's session and transaction timeouts, and the interval at which the tests' broker aborts
 # expired transactions.
 SESSION_S, TRANSACTION_S, SCAN_S = 13.0, 13.0, 5.0
-
-
-def on_all_partitions(time_ms: int) -> list[SourceEvent]:
-    return on_every_partition("alpha", time_ms, PARTITIONS)
 
 
 class Crash:
@@ -41,12 +37,12 @@ class Crash:
 
     def prepare(self) -> None:
         self._victim.wait_until_ready()
-        self._case.publish(on_all_partitions(START_MS))
+        self._case.publish(self._case.on_every_partition(START_MS))
         self._victim.wait_for("the first to be counted", lambda: self._victim.counted() == PARTITIONS)
 
     def order_pause(self) -> None:
         self._order.write_text(f"commit_transaction {self._case.partials_topic}")
-        self._case.publish(on_all_partitions(START_MS + 1))
+        self._case.publish(self._case.on_every_partition(START_MS + 1))
 
     def kill(self) -> None:
         """Kill the replica and start a successor, with the same name if there is one."""
@@ -54,7 +50,7 @@ class Crash:
         self._victim.kill()
         self._killed_s = time.monotonic()
         self.successor = self._running.enter_context(self._case.serve(self._replica))
-        self._case.publish(on_all_partitions(START_MS + 2))
+        self._case.publish(self._case.on_every_partition(START_MS + 2))
         self._ends = self._case.ends()
 
     def wait_until_recovered(self) -> float:
@@ -96,12 +92,12 @@ def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
             "both to share",
             lambda: leaving.assigned_partitions() == staying.assigned_partitions() == PARTITIONS / 2,
         )
-        case.publish(on_all_partitions(START_MS))
+        case.publish(case.on_every_partition(START_MS))
         wait_for("both to count", lambda: leaving.counted() == staying.counted() == PARTITIONS / 2)
 
         terminated_s = time.monotonic()
         leaving.stop()
-        case.publish(on_all_partitions(START_MS + 1))
+        case.publish(case.on_every_partition(START_MS + 1))
         ends = case.ends()
         wait_for("all to be counted", lambda: case.positions() == ends)
         took_s = time.monotonic() - terminated_s
@@ -120,7 +116,7 @@ def test_thousand_panes_are_restored_within_five_seconds(tmp_path: Path, bootstr
     )
     minutes = 1_000 // PARTITIONS
     events = [
-        event for minute in range(minutes) for event in on_all_partitions(START_MS + minute * MINUTE_MS)
+        event for minute in range(minutes) for event in case.on_every_partition(START_MS + minute * MINUTE_MS)
     ]
     with case.serve() as service:
         case.publish(events)

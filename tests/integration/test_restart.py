@@ -1,6 +1,5 @@
 """Restarts after kills and stops at any point: each event counts once, each result appears once."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +56,7 @@ def test_kills_at_random_points_keep_counts_exact(tmp_path: Path, bootstrap: str
     random = np.random.default_rng(5)
 
     with publishing(case, with_rejected(events, every=50), rate=500):
-        for _ in range(KILLS):
-            with case.serve() as service:
-                service.wait_until_ready()
-                time.sleep(random.uniform(0, 1.5))
-                service.kill()
+        case.kill_at_random_points(KILLS, random, within_s=1.5)
     case.close_windows()
     with case.serve() as service:
         case.wait_for_counts(service, case.counts_of(events))

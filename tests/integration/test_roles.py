@@ -14,9 +14,7 @@ from tests.integration.case import (
     SHARDS,
     START_MS,
     Case,
-    SourceEvent,
     make_events,
-    on_every_partition,
 )
 from tests.integration.gauges import newest_result, wait_until_shown, window_gauges
 from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
@@ -30,10 +28,6 @@ PARTITIONS = 4
 # Generous for a busy machine: the stated bounds are 3 s and 1 s.
 SEEN_WITHIN_S = 8.0
 COUNTS_WITHIN_S = 4.0
-
-
-def on_all_partitions(time_ms: int) -> list[SourceEvent]:
-    return on_every_partition("alpha", time_ms, PARTITIONS)
 
 
 def assert_role(service: ReplicaProcess, own: str, other: str) -> None:
@@ -93,12 +87,12 @@ def test_event_reaches_gauge_within_two_commits(tmp_path: Path, bootstrap: str) 
     took_s = []
     with case.serve() as service:
         service.wait_until_ready()
-        case.publish(on_all_partitions(START_MS))
+        case.publish(case.on_every_partition(START_MS))
         service.wait_for("the first to be counted", lambda: service.counted() == PARTITIONS)
         for minute in range(1, 6):
             start_ms = START_MS + minute * MINUTE_MS
             sent_s = time.monotonic()
-            case.publish(on_all_partitions(start_ms))
+            case.publish(case.on_every_partition(start_ms))
             service.wait_for(
                 "the window before to be shown",
                 lambda at=start_ms: newest_result(service, "alpha", "1m") == at / 1000,
@@ -113,11 +107,11 @@ def test_count_continues_at_once_after_assignment(tmp_path: Path, bootstrap: str
     with case.serve("a", role="count") as leaving, case.serve("b", role="count") as staying:
         for counter in (leaving, staying):
             counter.wait_for("its share", lambda replica=counter: replica.assigned_partitions() == 2)
-        case.publish(on_all_partitions(START_MS))
+        case.publish(case.on_every_partition(START_MS))
         wait_for("both to count", lambda: leaving.counted() + staying.counted() == PARTITIONS)
         leaving.stop()
         staying.wait_for("all partitions to be assigned", lambda: staying.assigned_partitions() == PARTITIONS)
-        case.publish(on_all_partitions(START_MS + 1))
+        case.publish(case.on_every_partition(START_MS + 1))
         staying.wait_for("all to be counted", lambda: counted_later(staying) == PARTITIONS)
         waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("restored")]
     _log.info("COUNT counted %s s after assignments", waited_s)

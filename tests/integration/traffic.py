@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Producer
 
 from tests.integration.case import TIMEOUT_S, Case, SourceEvent
+from tests.kafka.delivery_failures import DeliveryFailures
 
 FLUSH_S = 60.0
 
@@ -34,11 +35,7 @@ def publishing(case: Case, events: Iterable[SourceEvent], *, rate: float) -> Ite
     The end of the context waits until all are delivered.
     """
     producer = case.producer(**{"enable.idempotence": 1})
-    failures: list[KafkaError] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failures.append(error)
+    failures = DeliveryFailures()
 
     def send() -> None:
         started = time.monotonic()
@@ -47,7 +44,7 @@ def publishing(case: Case, events: Iterable[SourceEvent], *, rate: float) -> Ite
             if ahead_s > 0:
                 producer.poll(ahead_s)
             placed = {} if event.partition is None else {"partition": event.partition}
-            producer.produce(case.events_topic, event.value, on_delivery=delivered, **placed)
+            producer.produce(case.events_topic, event.value, on_delivery=failures.note, **placed)
 
     thread = threading.Thread(target=send)
     thread.start()

@@ -3,12 +3,20 @@
 import pytest
 
 from tests.kafka.cluster import Cluster
+from tests.kafka.internal_topics import InternalTopicsCluster
 from tests.kafka.slow_admin import SlowAdmin
 
 
 @pytest.fixture
 def cluster(bootstrap):
     with Cluster(bootstrap) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def internal(bootstrap):
+    """The test's topics, those of the service included."""
+    with InternalTopicsCluster(bootstrap) as cluster:
         yield cluster
 
 

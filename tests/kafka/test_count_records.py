@@ -1,4 +1,4 @@
-"""COUNT's books of records: accepted, filtered, rejected, and those that wait for a schema."""
+"""COUNT's counts of records: accepted, filtered, rejected, and those that wait for a schema."""
 
 import json
 from unittest.mock import MagicMock, Mock
@@ -108,8 +108,8 @@ class Worker:
         """Process values at consecutive offsets of a partition."""
         self.worker.process(
             [
-                MappedRecord(content, partition=partition, offset=offset + place)
-                for place, content in enumerate(values)
+                MappedRecord(content, partition=partition, offset=offset + index)
+                for index, content in enumerate(values)
             ]
         )
 

@@ -20,12 +20,12 @@ ABORTED = {2, 3, 6}
 def publish(cluster, number, time_ms=0, stream=STREAM):
     """Publish a number of events within one second to each partition."""
     for partition in range(cluster.partitions):
-        values = [build_event(MONDAY_MS + time_ms + place, stream=stream) for place in range(number)]
+        values = [build_event(MONDAY_MS + time_ms + index, stream=stream) for index in range(number)]
         cluster.publish(*values, partition=partition)
 
 
 def close_windows(cluster):
-    """Publish an build_event far ahead to every partition, which closes the open windows."""
+    """Publish an event far ahead to every partition, which closes the open windows."""
     publish(cluster, 1, time_ms=50_000)
 
 

@@ -16,38 +16,32 @@ from tests.kafka.topic_owner import TIMEOUT_S
 pytestmark = pytest.mark.broker
 
 
-@pytest.fixture
-def cluster(bootstrap):
-    with InternalTopicsCluster(bootstrap) as cluster:
-        yield cluster
-
-
-def test_internal_topics_are_created_with_partitions_and_settings(cluster):
-    cluster.prepare()
-    for topic, wanted in ((cluster.partials, PARTIALS_SETTINGS), (cluster.changelog, CHANGELOG_SETTINGS)):
-        assert cluster.count_partitions(topic) == SHARDS
-        settings = cluster.settings(topic)
+def test_internal_topics_are_created_with_partitions_and_settings(internal):
+    internal.prepare()
+    for topic, wanted in ((internal.partials, PARTIALS_SETTINGS), (internal.changelog, CHANGELOG_SETTINGS)):
+        assert internal.count_partitions(topic) == SHARDS
+        settings = internal.settings(topic)
         assert {name: settings[name] for name in wanted} == wanted
 
 
-def test_prepare_again_changes_no_settings(cluster):
-    cluster.prepare()
-    before = cluster.settings(cluster.partials), cluster.settings(cluster.changelog)
-    cluster.commit_events()
-    cluster.commit_partials()
-    cluster.prepare()
-    assert (cluster.settings(cluster.partials), cluster.settings(cluster.changelog)) == before
+def test_prepare_again_changes_no_settings(internal):
+    internal.prepare()
+    before = internal.settings(internal.partials), internal.settings(internal.changelog)
+    internal.commit_events()
+    internal.commit_partials()
+    internal.prepare()
+    assert (internal.settings(internal.partials), internal.settings(internal.changelog)) == before
 
 
-def test_three_replicas_create_internal_topics_at_once(cluster):
+def test_three_replicas_create_internal_topics_at_once(internal):
     barrier = threading.Barrier(3)
 
     def prepare():
-        admin = client.admin(cluster.properties)
-        count, windows = (client.consumer(cluster.properties, group) for group in ("a", "b"))
+        admin = client.admin(internal.properties)
+        count, windows = (client.consumer(internal.properties, group) for group in ("a", "b"))
         barrier.wait(TIMEOUT_S)
         try:
-            cluster.prepare(admin, count=count, windows=windows)
+            internal.prepare(admin, count=count, windows=windows)
         finally:
             count.close()
             windows.close()
@@ -55,89 +49,93 @@ def test_three_replicas_create_internal_topics_at_once(cluster):
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(prepare) for _ in range(3)]:
             future.result(TIMEOUT_S)
-    assert cluster.count_partitions(cluster.partials) == cluster.count_partitions(cluster.changelog) == SHARDS
+    assert (
+        internal.count_partitions(internal.partials)
+        == internal.count_partitions(internal.changelog)
+        == SHARDS
+    )
 
 
-def test_topics_created_and_used_by_another_replica_are_not_lost(cluster):
-    stale = StaleAdmin(cluster.admin)
-    cluster.prepare()
-    cluster.commit_events()
-    cluster.commit_partials()
-    cluster.prepare(stale)
+def test_topics_created_and_used_by_another_replica_are_not_lost(internal):
+    stale = StaleAdmin(internal.admin)
+    internal.prepare()
+    internal.commit_events()
+    internal.commit_partials()
+    internal.prepare(stale)
 
 
 @pytest.mark.parametrize("which", ["partials", "changelog"])
-def test_internal_topic_with_other_partition_count_is_refused(cluster, which):
-    topic = getattr(cluster, which)
-    cluster.create(topic, SHARDS + 1, cleanup_policy="compact")
+def test_internal_topic_with_other_partition_count_is_refused(internal, which):
+    topic = getattr(internal, which)
+    internal.create(topic, SHARDS + 1, cleanup_policy="compact")
     with pytest.raises(StateError, match=rf"{topic} has 3 partitions and must have 2, one a shard"):
-        cluster.prepare()
+        internal.prepare()
 
 
-def test_lost_changelog_is_refused_and_not_created(cluster):
-    cluster.prepare()
-    cluster.commit_partials()
-    cluster.delete(cluster.changelog)
-    with pytest.raises(StateError, match=rf"{cluster.changelog} is missing, yet .* --delete-offsets"):
-        cluster.prepare()
-    assert cluster.count_partitions(cluster.changelog) == 0
+def test_lost_changelog_is_refused_and_not_created(internal):
+    internal.prepare()
+    internal.commit_partials()
+    internal.delete(internal.changelog)
+    with pytest.raises(StateError, match=rf"{internal.changelog} is missing, yet .* --delete-offsets"):
+        internal.prepare()
+    assert internal.count_partitions(internal.changelog) == 0
 
 
-def test_changelog_is_created_again_before_first_commit(cluster):
-    cluster.prepare()
-    cluster.commit_events()
-    cluster.delete(cluster.changelog)
-    cluster.prepare()
-    assert cluster.count_partitions(cluster.changelog) == SHARDS
+def test_changelog_is_created_again_before_first_commit(internal):
+    internal.prepare()
+    internal.commit_events()
+    internal.delete(internal.changelog)
+    internal.prepare()
+    assert internal.count_partitions(internal.changelog) == SHARDS
 
 
 @pytest.mark.parametrize("changelog_too", [False, True])
-def test_lost_partials_are_refused_and_not_created(cluster, changelog_too):
-    cluster.prepare()
-    cluster.commit_events()
-    cluster.delete(cluster.partials)
-    known = f"its changelog {cluster.changelog} is there"
+def test_lost_partials_are_refused_and_not_created(internal, changelog_too):
+    internal.prepare()
+    internal.commit_events()
+    internal.delete(internal.partials)
+    known = f"its changelog {internal.changelog} is there"
     if changelog_too:
-        cluster.delete(cluster.changelog)
+        internal.delete(internal.changelog)
         known = "the group has read events"
-    with pytest.raises(StateError, match=rf"{cluster.partials} is missing, yet {known}: .*kafka reshard"):
-        cluster.prepare()
-    assert cluster.count_partitions(cluster.partials) == 0
+    with pytest.raises(StateError, match=rf"{internal.partials} is missing, yet {known}: .*kafka reshard"):
+        internal.prepare()
+    assert internal.count_partitions(internal.partials) == 0
 
 
-def test_offsets_of_another_group_do_not_matter(cluster):
-    non_member = client.consumer(cluster.properties, f"{cluster.group}-2")
-    non_member.commit(offsets=[TopicPartition(cluster.events, 1, 7)], asynchronous=False)
+def test_offsets_of_another_group_do_not_matter(internal):
+    non_member = client.consumer(internal.properties, f"{internal.group}-2")
+    non_member.commit(offsets=[TopicPartition(internal.events, 1, 7)], asynchronous=False)
     non_member.close()
-    cluster.prepare()
+    internal.prepare()
 
 
 @pytest.mark.parametrize("ending", ["commit", "abort"])
-def test_prepare_fails_until_open_transaction_on_offsets_ends(cluster, ending, monkeypatch):
+def test_prepare_fails_until_open_transaction_on_offsets_ends(internal, ending, monkeypatch):
     monkeypatch.setattr(lost_topics, "_TIMEOUT_S", 0.2)
-    producer = cluster.producer()
+    producer = internal.producer()
     producer.begin_transaction()
     producer.send_offsets_to_transaction(
-        [TopicPartition(cluster.events, 1, 7)], cluster.count.consumer_group_metadata(), TIMEOUT_S
+        [TopicPartition(internal.events, 1, 7)], internal.count.consumer_group_metadata(), TIMEOUT_S
     )
-    with pytest.raises(BrokerError, match=f"offsets of topic {cluster.events} are unknown"):
-        cluster.prepare()
-    assert cluster.count_partitions(cluster.partials) == 0
+    with pytest.raises(BrokerError, match=f"offsets of topic {internal.events} are unknown"):
+        internal.prepare()
+    assert internal.count_partitions(internal.partials) == 0
     if ending == "commit":
         producer.commit_transaction(TIMEOUT_S)
         with pytest.raises(StateError, match="is missing, yet the group has read events"):
-            cluster.prepare()
+            internal.prepare()
     else:
         producer.abort_transaction(TIMEOUT_S)
-        cluster.prepare()
+        internal.prepare()
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-def test_changelog_with_deleting_policy_is_refused(cluster, policy):
-    cluster.create(cluster.partials, SHARDS, **PARTIALS_SETTINGS)
-    cluster.create(cluster.changelog, SHARDS, cleanup_policy=policy)
+def test_changelog_with_deleting_policy_is_refused(internal, policy):
+    internal.create(internal.partials, SHARDS, **PARTIALS_SETTINGS)
+    internal.create(internal.changelog, SHARDS, cleanup_policy=policy)
     with pytest.raises(StateError, match=rf"has cleanup.policy={policy}: .* Set it to compact"):
-        cluster.prepare()
+        internal.prepare()
 
 
 @pytest.mark.parametrize(
@@ -149,17 +147,17 @@ def test_changelog_with_deleting_policy_is_refused(cluster, policy):
         ("message.timestamp.type", "CreateTime"),
     ],
 )
-def test_partials_with_unsafe_settings_are_refused(cluster, setting, value):
-    cluster.create(cluster.partials, SHARDS, **{**PARTIALS_SETTINGS, setting: value})
-    with pytest.raises(StateError, match=rf"{cluster.partials} has {setting}={value} \(must be .*\): "):
-        cluster.prepare()
+def test_partials_with_unsafe_settings_are_refused(internal, setting, value):
+    internal.create(internal.partials, SHARDS, **{**PARTIALS_SETTINGS, setting: value})
+    with pytest.raises(StateError, match=rf"{internal.partials} has {setting}={value} \(must be .*\): "):
+        internal.prepare()
 
 
 @pytest.mark.parametrize("retention_ms", ["-1", "700000000"])
-def test_partials_with_longer_retention_keep_their_settings(cluster, retention_ms):
-    cluster.create(cluster.partials, SHARDS, **{**PARTIALS_SETTINGS, "retention.ms": retention_ms})
-    cluster.prepare()
-    assert cluster.settings(cluster.partials)["retention.ms"] == retention_ms
+def test_partials_with_longer_retention_keep_their_settings(internal, retention_ms):
+    internal.create(internal.partials, SHARDS, **{**PARTIALS_SETTINGS, "retention.ms": retention_ms})
+    internal.prepare()
+    assert internal.settings(internal.partials)["retention.ms"] == retention_ms
 
 
 def test_first_start_on_new_cluster_waits_for_coordinator(kafka_broker):

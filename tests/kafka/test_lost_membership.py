@@ -20,6 +20,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
+from tests.output import say
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -82,11 +83,6 @@ class RestartingWorker:
             say(f"{during}: refused")
         else:
             say(f"{during}: committed")
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def run_member(bootstrap: str) -> None:

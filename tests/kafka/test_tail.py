@@ -4,17 +4,10 @@ import pytest
 
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.tail import read_last
-from tests.kafka.cluster import Cluster
 from tests.kafka.running_service import build_settings
 from tests.kafka.topic_owner import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
 
 
 def read(cluster, number, topic=None):
@@ -64,7 +57,7 @@ def test_records_of_an_open_transaction_are_not_shown(cluster):
 
 def test_deleted_records_are_not_waited_for(cluster):
     cluster.publish(*(b"%d" % number for number in range(10)))
-    cluster.forget(0, before=8)
+    cluster.delete_records(0, before=8)
     assert read(cluster, 5) == [b"8", b"9"]
 
 

@@ -12,18 +12,11 @@ from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, lost_topics, metadata, topics
 from driftgauge.kafka.internal_topics import InternalTopics
 from tests.kafka.internal_topics import (
-    InternalTopicsCluster,
     MultiBrokerAdmin,
     StaleAdmin,
 )
 
 LONG_S = 120.0
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with InternalTopicsCluster(bootstrap) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -35,46 +28,46 @@ def short_timeouts(monkeypatch):
 
 
 @pytest.mark.broker
-def test_missing_topics_are_created_with_default_partitions(cluster):
-    names = [cluster.events, cluster.partials]
-    topics.create_missing_topics(cluster.admin, names, 1)
-    cluster.await_that(lambda: metadata.missing_topics(cluster.admin, names) == [], "the topics")
-    assert cluster.count_partitions(cluster.partials) == 4, "as the broker is configured"
-    topics.create_missing_topics(cluster.admin, names, 1)
-    assert cluster.count_partitions(cluster.events) == 3
+def test_missing_topics_are_created_with_default_partitions(internal):
+    names = [internal.events, internal.partials]
+    topics.create_missing_topics(internal.admin, names, 1)
+    internal.await_that(lambda: metadata.missing_topics(internal.admin, names) == [], "the topics")
+    assert internal.count_partitions(internal.partials) == 4, "as the broker is configured"
+    topics.create_missing_topics(internal.admin, names, 1)
+    assert internal.count_partitions(internal.events) == 3
 
 
 @pytest.mark.broker
-def test_topic_created_concurrently_raises_no_error(cluster):
-    stale = StaleAdmin(cluster.admin)
-    cluster.create(cluster.partials, 5)
-    topics.create_missing_topics(stale, [cluster.partials], 1)
-    assert cluster.count_partitions(cluster.partials) == 5
+def test_topic_created_concurrently_raises_no_error(internal):
+    stale = StaleAdmin(internal.admin)
+    internal.create(internal.partials, 5)
+    topics.create_missing_topics(stale, [internal.partials], 1)
+    assert internal.count_partitions(internal.partials) == 5
 
 
 @pytest.mark.broker
-def test_refused_topic_raises_broker_error_with_remedy(cluster):
+def test_refused_topic_raises_broker_error_with_remedy(internal):
     with pytest.raises(BrokerError, match=r"topic no/topic is missing and cannot be created .*; create it"):
-        topics.create_missing_topics(cluster.admin, ["no/topic"], 1)
+        topics.create_missing_topics(internal.admin, ["no/topic"], 1)
     with pytest.raises(BrokerError, match=r"cannot be created \(.*replication factor"):
-        topics.create_missing_topics(cluster.admin, [cluster.partials], 9)
+        topics.create_missing_topics(internal.admin, [internal.partials], 9)
 
 
 @pytest.mark.broker
-def test_replication_factor_defaults_to_that_of_events(cluster, caplog):
-    assert topics.replication_factor(cluster.admin, [cluster.events], None) == 1
-    assert topics.replication_factor(cluster.admin, [cluster.events], 3) == 3
+def test_replication_factor_defaults_to_that_of_events(internal, caplog):
+    assert topics.replication_factor(internal.admin, [internal.events], None) == 1
+    assert topics.replication_factor(internal.admin, [internal.events], 3) == 3
     with pytest.raises(BrokerError, match="topic nowhere is missing; create it"):
-        topics.replication_factor(cluster.admin, ["nowhere"], None)
+        topics.replication_factor(internal.admin, ["nowhere"], None)
     assert caplog.records == []
 
 
 @pytest.mark.broker
-def test_one_replica_on_several_brokers_logs_warning(cluster, caplog):
-    several = MultiBrokerAdmin(cluster.admin, brokers=3)
-    assert topics.replication_factor(several, [cluster.events], 2) == 2
+def test_one_replica_on_several_brokers_logs_warning(internal, caplog):
+    several = MultiBrokerAdmin(internal.admin, brokers=3)
+    assert topics.replication_factor(several, [internal.events], 2) == 2
     assert caplog.records == []
-    assert topics.replication_factor(several, [cluster.events], None) == 1
+    assert topics.replication_factor(several, [internal.events], None) == 1
     assert [(line.levelno, line.getMessage()) for line in caplog.records] == [
         (logging.WARNING, "topics have one replica: a broker that is away stops what depends on it")
     ]

@@ -23,6 +23,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.waiting import wait_for
+
 pytestmark = pytest.mark.broker
 
 TIMEOUT_S = 30.0
@@ -144,10 +146,12 @@ def error_of(call: Callable[[], object]) -> KafkaError:
 def join(client: Consumer, topic: str) -> None:
     """Subscribe, and wait until the member owns a partition."""
     client.subscribe([topic])
-    deadline = time.monotonic() + TIMEOUT_S
-    while not client.assignment():
-        assert time.monotonic() < deadline, f"no assignment in {TIMEOUT_S:.0f} s"
+
+    def assigned() -> list[TopicPartition]:
         client.poll(0.1)
+        return client.assignment()
+
+    wait_for(f"an assignment of {topic}", assigned, within_s=TIMEOUT_S)
 
 
 def test_marker_of_committed_transaction_takes_an_offset(bootstrap: str, topic: str) -> None:

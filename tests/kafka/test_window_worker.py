@@ -30,7 +30,7 @@ def cluster(bootstrap):
 def publish(cluster, number, time_ms=0):
     """Publish `number` events of one second of each stream."""
     for stream in (STREAM, OTHER):
-        cluster.publish(*(build_event(MONDAY_MS + time_ms + place, stream=stream) for place in range(number)))
+        cluster.publish(*(build_event(MONDAY_MS + time_ms + index, stream=stream) for index in range(number)))
 
 
 def publish_partials(running, shard, *parts):

@@ -1,4 +1,4 @@
-"""The settings of inputs: the encoding of a topic's records, and where an event's fields stand in them."""
+"""The settings of inputs: the encoding of a topic's records, and where an event's fields are in them."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +24,7 @@ _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
 
 class Source(Section):
-    """Where a field stands in a record: exactly one of these. A text is the short form of `path`.
+    """Where a field is in a record: exactly one of these. A text is the short form of `path`.
 
     Attributes:
         path: A path into the decoded value, such as payload.items[0].id or outputs[name=embedding].data.
@@ -52,8 +52,8 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        places = (self.path, self.header, self.record, self.constant)
-        if sum(place is not None for place in places) != 1:
+        sources = (self.path, self.header, self.record, self.constant)
+        if sum(source is not None for source in sources) != 1:
             message = "give exactly one of path, header, record and constant"
             raise ValueError(message)
         return self
@@ -68,7 +68,7 @@ class Source(Section):
 
 
 class TimeSource(Source):
-    """Where the event time stands.
+    """Where the event time is.
 
     Attributes:
         unit: The unit of a number; a text may also be an RFC 3339 date-time.
@@ -85,7 +85,7 @@ class TimeSource(Source):
 
 
 class VectorSource(Source):
-    """Where a vector stands, or several of one record.
+    """Where a vector is, or several of one record.
 
     A list holds numbers, or lists of numbers, which are several vectors. Bytes, and text as base64, hold
     little-endian numbers. Text that starts with [ is a list in JSON, as pgvector writes one.
@@ -142,7 +142,7 @@ class InputSettings(Section):
         where: Conditions that a record must meet; others are filtered, which is no error.
         timestamp: The event time; by default the record's timestamp.
         event_id: The event's id; by default, and where it is missing, topic-partition-offset.
-        model_version: The model's version, if it stands in the record.
+        model_version: The model's version, if it is in the record.
         segments: The segments by key.
         vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
     """

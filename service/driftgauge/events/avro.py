@@ -81,7 +81,7 @@ def _load(text: str) -> Any:
 
 
 def _is_recursive(schema: Any, named: Mapping[str, Any], within: tuple[str, ...]) -> bool:
-    """Say whether a type contains itself; `within` are the names of the types around it."""
+    """Return whether a type contains itself; `within` are the names of the types around it."""
     if isinstance(schema, list):
         return any(_is_recursive(branch, named, within) for branch in schema)
     if isinstance(schema, str):
@@ -115,7 +115,7 @@ def _items(schema: Any, named: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _is_empty(schema: Any, named: Mapping[str, Any]) -> bool:
-    """Say whether the values of a type that is not recursive take no bytes."""
+    """Return whether the values of a type that is not recursive take no bytes."""
     if isinstance(schema, list):
         return False
     if isinstance(schema, str):

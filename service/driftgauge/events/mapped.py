@@ -1,4 +1,4 @@
-"""Reading of records by a mapping from the configuration, wherever an event's fields stand."""
+"""Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -212,7 +212,7 @@ class MappedReader:
             number_format = F64 if isinstance(embedding, memoryview) else source.number
             ids = [event_id]
             if are_many or len(streams) > 1:
-                ids = [f"{event_id}#{number + place}" for place in range(len(vectors))]
+                ids = [f"{event_id}#{number + index}" for index in range(len(vectors))]
             number += len(vectors)
             yield (
                 source.settings,

@@ -123,7 +123,7 @@ def _pack_vector(
 
 
 def may_hold_bool(raw: bytes) -> bool:
-    """Say whether an array in the JSON text can hold a bool, which struct takes for a number.
+    """Return whether an array in the JSON text can hold a bool, which struct takes for a number.
 
     Searching for single bytes costs a tenth of looking at the type of every number.
     """

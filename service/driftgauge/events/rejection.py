@@ -37,11 +37,11 @@ class Reason(StrEnum):
     """The event time is further ahead of the record's time or of the reader's clock than allowed."""
 
 
-_PRECEDENCE = {reason: place for place, reason in enumerate(Reason)}
+_PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
 
 
 def precedence(reason: Reason) -> int:
-    """Return the place of a reason in the order of precedence."""
+    """Return the rank of a reason; the lower of two has precedence."""
     return _PRECEDENCE[reason]
 
 

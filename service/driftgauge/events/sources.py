@@ -1,4 +1,4 @@
-"""Sources of an event's fields: where they stand in a record, compiled to functions."""
+"""Sources of an event's fields: where they are in a record, compiled to functions."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

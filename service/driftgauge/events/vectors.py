@@ -1,4 +1,4 @@
-"""Vectors as they stand in records: numbers in bytes of several types, lists, base64."""
+"""Vectors as records hold them: numbers in bytes of several types, lists, base64."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorFormat:
-    """How a number of a vector stands in bytes, little-endian; hashed by identity, for each event is.
+    """How bytes hold a number of a vector, little-endian; hashed by identity, once for each event.
 
     Attributes:
         dtype: The type of a number.

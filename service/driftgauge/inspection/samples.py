@@ -41,8 +41,8 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
         # The file is read to its end, and closed, before a line may be refused.
         lines = list(read_lines(path))
         return [
-            _parse_record(line, f"{path}, line {number}", topic, now_ms, place)
-            for place, (number, line) in enumerate(lines)
+            _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
+            for offset, (number, line) in enumerate(lines)
         ]
     if path.name.endswith(_VALUES):
         values = [line for _, line in read_lines(path)]
@@ -53,17 +53,17 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
             reason = getattr(error, "strerror", None) or error
             message = f"{path} cannot be read ({reason}); name a file of sample records"
             raise InputError(message) from error
-    return [StoredRecord(value, topic, 0, place, stored_ms=now_ms) for place, value in enumerate(values)]
+    return [StoredRecord(value, topic, 0, offset, stored_ms=now_ms) for offset, value in enumerate(values)]
 
 
-def _parse_record(line: bytes, where: str, topic: str, now_ms: int, place: int) -> StoredRecord:
+def _parse_record(line: bytes, where: str, topic: str, now_ms: int, offset: int) -> StoredRecord:
     try:
         record = _read_object(line)
         return StoredRecord(
             _read_content(record, "payload"),
             topic,
             _read_whole(record, "partition", 0),
-            _read_whole(record, "offset", place),
+            _read_whole(record, "offset", offset),
             _read_content(record, "key"),
             _read_headers(record.get("headers")),
             _read_whole(record, "ts", now_ms),

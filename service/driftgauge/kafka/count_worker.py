@@ -39,7 +39,7 @@ __all__ = ["CountWorker"]
 _IDLE_COMMIT_MS = 2_000
 # The bound of the commit before partitions that have lost their position are started again.
 _LOST_COMMIT_S = 10.0
-_OVERFLOWN = "no nearest centroid: its products overflow float32"
+_OVERFLOW = "no nearest centroid: its products overflow float32"
 
 
 class CountWorker:
@@ -245,7 +245,7 @@ class CountWorker:
             decoded = self._decoder.decode(records)
         with self._telemetry.timed(Stage.COUNT):
             refused = self._counter.count(decoded.batches, now_ms)
-        overflown = [Rejection(row, Reason.NON_FINITE, _OVERFLOWN, stream) for row, stream in refused.items()]
+        overflown = [Rejection(row, Reason.NON_FINITE, _OVERFLOW, stream) for row, stream in refused.items()]
         rejections = [*decoded.rejections, *overflown]
         self._letters.add(messages, rejections)
         self._counts.add(records, decoded, rejections, self._sources.names)

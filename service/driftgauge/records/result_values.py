@@ -120,7 +120,7 @@ _EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(stri
 
 def encode_result(result: WindowResult) -> bytes:
     """Return the bytes of a result, with the fields that its next revision and the gauges need."""
-    kept = _Result(
+    model = _Result(
         result=to_record(result),
         baseline_counts=tuple(result.baseline_counts.tolist()),
         published_ms=result.published_ms,
@@ -128,28 +128,28 @@ def encode_result(result: WindowResult) -> bytes:
         slow_limit=result.slow_drift_limit,
         recall=None if result.memory is None else _VerdictMemory.of(result.memory),
     )
-    return kept.model_dump_json().encode()
+    return model.model_dump_json().encode()
 
 
 def decode_result(content: bytes) -> WindowResult:
     """Return the window result; ValueError if the content is not one."""
-    kept = _Result.model_validate_json(content)
-    counts = [cluster.count for cluster in kept.result.clusters]
-    require(len(kept.baseline_counts) == len(counts), "the number of clusters differs from the baseline's")
-    require(any(kept.baseline_counts) and any(counts), "the window or the baseline has no events")
+    model = _Result.model_validate_json(content)
+    counts = [cluster.count for cluster in model.result.clusters]
+    require(len(model.baseline_counts) == len(counts), "the number of clusters differs from the baseline's")
+    require(any(model.baseline_counts) and any(counts), "the window or the baseline has no events")
     return from_record(
-        kept.result,
-        baseline_counts=kept.baseline_counts,
-        published_ms=kept.published_ms,
-        superseded=None if kept.superseded is None else Verdict(kept.superseded),
-        slow_drift_limit=kept.slow_limit,
-        memory=None if kept.recall is None else kept.recall.to_memory(),
+        model.result,
+        baseline_counts=model.baseline_counts,
+        published_ms=model.published_ms,
+        superseded=None if model.superseded is None else Verdict(model.superseded),
+        slow_drift_limit=model.slow_limit,
+        memory=None if model.recall is None else model.recall.to_memory(),
     )
 
 
 def encode_history(history: VerdictHistory) -> bytes:
     """Return the bytes of a verdict history."""
-    kept = _History(
+    model = _History(
         baseline=history.baseline_id,
         end_ms=history.end_ms,
         recall=_VerdictMemory.of(history.memory),
@@ -161,19 +161,19 @@ def encode_history(history: VerdictHistory) -> bytes:
             for (key, value), clean in history.segments.items()
         ),
     )
-    return kept.model_dump_json().encode()
+    return model.model_dump_json().encode()
 
 
 def decode_history(content: bytes) -> VerdictHistory:
     """Return the verdict history; ValueError if the content is not one."""
-    kept = _History.model_validate_json(content)
+    model = _History.model_validate_json(content)
     return VerdictHistory(
-        kept.baseline,
-        kept.end_ms,
-        kept.recall.to_memory(),
-        kept.warm_up,
-        kept.clean.to_estimator(kept.components),
-        {(each.key, each.value): each.clean.to_estimator(kept.components) for each in kept.segments},
+        model.baseline,
+        model.end_ms,
+        model.recall.to_memory(),
+        model.warm_up,
+        model.clean.to_estimator(model.components),
+        {(each.key, each.value): each.clean.to_estimator(model.components) for each in model.segments},
     )
 
 

@@ -80,9 +80,9 @@ def encode_position(position: ShardPosition) -> bytes:
 
 def decode_position(content: bytes) -> ShardPosition:
     """Return the shard's position; ValueError if the content is not one."""
-    kept = _Position.model_validate_json(content)
-    producers = {(each.producer, each.epoch): (each.commit, each.log_ms) for each in kept.producers}
-    return ShardPosition(**{**dict(kept), "producers": producers})
+    model = _Position.model_validate_json(content)
+    producers = {(each.producer, each.epoch): (each.commit, each.log_ms) for each in model.producers}
+    return ShardPosition(**{**dict(model), "producers": producers})
 
 
 def encode_status(status: StreamStatus) -> bytes:
@@ -108,18 +108,18 @@ def encode_status(status: StreamStatus) -> bytes:
 
 def decode_status(content: bytes) -> StreamStatus:
     """Return the stream's status; ValueError if the content is not one."""
-    kept = _Status.model_validate_json(content)
+    model = _Status.model_validate_json(content)
     converted = {
-        "given_up": frozenset((each.topic, each.partition) for each in kept.given_up),
+        "given_up": frozenset((each.topic, each.partition) for each in model.given_up),
         "losses": tuple(
-            DataLoss((each.topic, each.partition), each.from_ms, each.to_ms) for each in kept.losses
+            DataLoss((each.topic, each.partition), each.from_ms, each.to_ms) for each in model.losses
         ),
-        "late": {each.size_ms: each.count for each in kept.late},
-        "closed": {(each.size_ms, Verdict(each.verdict)): each.count for each in kept.closed},
-        "revised": {each.size_ms: each.count for each in kept.revised},
-        "alarms": frozenset(kept.alarms),
+        "late": {each.size_ms: each.count for each in model.late},
+        "closed": {(each.size_ms, Verdict(each.verdict)): each.count for each in model.closed},
+        "revised": {each.size_ms: each.count for each in model.revised},
+        "alarms": frozenset(model.alarms),
     }
-    return StreamStatus(**{**dict(kept), **converted})
+    return StreamStatus(**{**dict(model), **converted})
 
 
 def _dump(model: type[RecordModel], value: ShardPosition | StreamStatus, **rows: object) -> bytes:

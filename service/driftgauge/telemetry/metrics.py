@@ -13,7 +13,7 @@ from driftgauge.clock import Clock
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.registry import Registry
+from driftgauge.telemetry.metrics_registry import MetricsRegistry
 from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.window_collector import WindowCollector
 
@@ -52,7 +52,7 @@ class Telemetry:
         clock: Clock,
     ) -> None:
         """Create the metrics, with counters at 0 for every possible label set except those of streams."""
-        self.registry = Registry()
+        self.registry = MetricsRegistry()
         self.health = health
         self.clock = clock
         self.stream_names = frozenset(watched.spec.name for watched in streams)

@@ -155,7 +155,7 @@ def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard.restart()
     shard.read(at(2))
     assert summarize_counts(shard.commit()) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))]
-    assert not [key for key in shard.kept if b"sources" in key and b"/1" in key]
+    assert not [key for key in shard.changelog if b"sources" in key and b"/1" in key]
 
 
 def test_missing_topic_id_does_not_hide_recreated_topic(shard):

@@ -140,7 +140,7 @@ def test_final_panes_and_results_are_purged_except_newest():
     for hour in range(20):
         shard.read(at(hour), event_ids=[f"event-{hour}"])
         shard.commit()
-    kept = sorted(key for key in shard.kept)
+    kept = sorted(key for key in shard.changelog)
     assert len([key for key in kept if key.startswith(b"pane")]) <= 3, kept
     assert len([key for key in kept if key.startswith(b"examples")]) <= 3
     assert len([key for key in kept if key.startswith(b"published")]) <= 4

@@ -124,9 +124,9 @@ def test_unknown_stream_is_purged_after_retention_of_partials():
     shard.close()
     shard.now_ms += 7 * DAY_MS
     shard.commit()
-    assert [key for key in shard.kept if key.startswith(b"pane")] != []
+    assert [key for key in shard.changelog if key.startswith(b"pane")] != []
     shard.commit(after_ms=2 * HOUR_MS)
-    assert [key for key in shard.kept if key.startswith(b"pane")] == []
+    assert [key for key in shard.changelog if key.startswith(b"pane")] == []
 
 
 def test_panes_of_unknown_scheme_are_purged_with_windows():

@@ -56,10 +56,10 @@ def test_event_time_is_written_in_blocks_of_partitions():
     assert shard.state.streams["images"].times[EVENTS][:, 0].tolist() == [
         MONDAY_MS + index for index in range(2 * BLOCK + 1)
     ]
-    before = dict(shard.kept)
+    before = dict(shard.changelog)
     shard.read((MONDAY_MS + 999, 0), partition=BLOCK)
     shard.commit(unread=[index for index in range(2 * BLOCK + 1) if index != BLOCK])
-    changed = [key for key, value in shard.kept.items() if before.get(key) != value]
+    changed = [key for key, value in shard.changelog.items() if before.get(key) != value]
     assert len([key for key in changed if b"/0" in key or b"/2" in key]) == 0
 
 

@@ -29,7 +29,7 @@ def test_partition_unread_for_day_delays_only_its_streams():
     begun_ms = shard.now_ms
     for _ in range(DAY_MS // step_ms):
         results += step(both[0], unread=[both[1]])
-        largest = max(largest, len(shard.kept))
+        largest = max(largest, len(shard.changelog))
     texts = [result for result in results if result.stream == "texts"]
     assert len(texts) == (shard.now_ms - MONDAY_MS) // MINUTE_MS - 1
     assert {(result.revision, result.verdict is Verdict.INCOMPLETE) for result in texts} == {(0, False)}
@@ -48,7 +48,7 @@ def test_partition_unread_for_day_delays_only_its_streams():
     assert history.end_ms == images[-1].window.end_ms
     # A day has 1,440 panes; the state holds only those of an hour of waiting.
     assert largest < 2 * (60 + 10 + 10) + 40
-    assert len(shard.kept) < 60
+    assert len(shard.changelog) < 60
     # The partition returns, and holds windows again once it has caught up.
     shard.read(*[(begun_ms + each * MINUTE_MS, 1) for each in range(1_400)], partition=both[1])
     late_before = shard.late["images", MINUTE_MS]

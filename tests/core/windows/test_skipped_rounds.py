@@ -46,7 +46,7 @@ def test_skipped_rounds_change_nothing(plan, unread, first, number):
                 skipped += closer._can_skip(shard.state.sources, shard.state.position.log_ms)
                 if not is_skipped:
                     shard.state.streams[stream].has_changed = True
-            seen.append(([plain(result) for result in shard.close()], dict(shard.kept)))
+            seen.append(([plain(result) for result in shard.close()], dict(shard.changelog)))
         kept.append(seen)
     assert kept[0] == kept[1]
     event("skipped" if skipped else "nothing skipped")

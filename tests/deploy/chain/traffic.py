@@ -7,13 +7,13 @@ from types import TracebackType
 
 import numpy as np
 import orjson
-from confluent_kafka import KafkaError, Message
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import find_members, parse_choice
 from tests.integration.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, TIMEOUT_S, Case
+from tests.kafka.delivery_failures import DeliveryFailures
 
 __all__ = ["COUNTRIES", "PARTITIONS", "REJECTED_RECORDS", "LiveTraffic", "SegmentedCase"]
 
@@ -87,7 +87,7 @@ class LiveTraffic:
         self._rejected_due = threading.Event()
         self._stopping = threading.Event()
         self._producer = case.producer()
-        self._failures: list[KafkaError] = []
+        self._failures = DeliveryFailures()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "LiveTraffic":
@@ -122,7 +122,7 @@ class LiveTraffic:
         while not self._stopping.wait(max(started + hour * TICK_S - time.monotonic(), 0)):
             for partition, value in self._hour(hour):
                 self._producer.produce(
-                    self._case.events_topic, value, partition=partition, on_delivery=self._note
+                    self._case.events_topic, value, partition=partition, on_delivery=self._failures.note
                 )
             self._producer.poll(0)
             hour += 1
@@ -139,7 +139,3 @@ class LiveTraffic:
             self._rejected_due.clear()
             yield from ((0, value) for value in (*REJECTED_RECORDS.values(), _LATE))
             yield 0, event("alpha", start_ms - 2 * HOUR_MS, _VECTOR, 0)
-
-    def _note(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            self._failures.append(error)

@@ -1,7 +1,7 @@
 """Transactions of a plain producer like those of the service, on a cluster of two nodes."""
 
-import time
 import uuid
+from contextlib import suppress
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
@@ -119,15 +119,15 @@ class Installation:
 
     def offset(self, topic, partition, isolation):
         at = TopicPartition(topic, partition)
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
+
+        def listed():
             asked = self.admin.list_offsets({at: OffsetSpec.latest()}, isolation_level=isolation)
-            try:
-                return asked[at].result(TIMEOUT_S).offset
-            except KafkaException:
-                # A node that has just started may not know yet that it is the leader.
-                assert time.monotonic() < deadline, f"no offset of {topic}[{partition}]"
-                time.sleep(0.1)
+            # A node that has just started may not know yet that it is the leader.
+            with suppress(KafkaException):
+                return asked[at].result(TIMEOUT_S)
+            return None
+
+        return wait_for(f"the offset of {topic}[{partition}]", listed, within_s=TIMEOUT_S).offset
 
     def hangs(self, topic, partition=0):
         """Whether the stable offset is below the high watermark."""

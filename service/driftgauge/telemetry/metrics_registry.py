@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Metric
 
-__all__ = ["Registry"]
+__all__ = ["MetricsRegistry"]
 
 
-class Registry(CollectorRegistry):
+class MetricsRegistry(CollectorRegistry):
     """A registry without the `_created` series that prometheus_client adds to counters and histograms.
 
     prometheus_client's own switch for these series applies to the whole process.
