@@ -156,7 +156,7 @@ class CountWorker:
         self._counts = IntervalCounts()
         for source in self._sources:
             source.rewind()
-            self._counts.lost[source.partition[0]] += source.missing
+            self._counts.add_loss(source.partition, source.loss)
         read = [source for source in self._sources if source.partition not in self._paused]
         self._consumer.incremental_unassign([assignment(source) for source in read])
         self._paused.forget([source.partition for source in self._sources])
@@ -209,7 +209,7 @@ class CountWorker:
             # Without records lost to retention, the log was truncated and has grown again.
             if source.partition in self._lost_positions and not (source.lost or source.begins):
                 source.resume_after_truncation(self._lost_positions[source.partition])
-            self._counts.lost[source.partition[0]] += source.missing
+            self._counts.add_loss(source.partition, source.loss)
         self._lost_positions = {
             partition: end for partition, end in self._lost_positions.items() if partition not in starts
         }

@@ -12,6 +12,7 @@ from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
 from driftgauge.telemetry.metrics import NO_STREAM, RecordOutcome, Telemetry
+from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
@@ -25,6 +26,14 @@ _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = (
     "a transaction does not end; run driftgauge kafka transactions list, and see the runbook "
     "DriftgaugeTransactionHanging"
+)
+_RETENTION_REMEDY = (
+    "raise the topic's retention.ms and retention.bytes above the longest outage; if replicas were behind, "
+    "run more of them; see the runbook DriftgaugeRecordsLost"
+)
+_TRUNCATION_REMEDY = (
+    "give the topic three replicas, min.insync.replicas=2 and unclean.leader.election.enable=false; if the "
+    "offset was set by hand, nothing is to be repaired; see the runbook DriftgaugeRecordsLost"
 )
 
 
@@ -203,21 +212,17 @@ class RoleTelemetry:
         self,
         accepted: Mapping[str, int],
         rejected: Mapping[tuple[str | None, Reason], int],
-        lost: Mapping[str, int],
+        lost: Mapping[Partition, RecordLoss],
     ) -> None:
-        """Count the records of a commit: accepted, rejected, and deleted by Kafka before they were read."""
+        """Count the records of a commit: accepted, rejected, and lost before they were read; log losses."""
         for stream, number in accepted.items():
             self._metrics.events.labels(stream, "accepted").inc(number)
         for (named, reason), number in rejected.items():
             label = named if named in self._stream_names else NO_STREAM
             self._metrics.events.labels(label, reason).inc(number)
-        for topic, number in lost.items():
-            self._metrics.records_lost.labels(topic).inc(number)
-            if number:
-                _log.error(
-                    "Kafka deleted records before they were read; the windows concerned are marked",
-                    extra={"topic": topic, "records": number},
-                )
+        for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
+            self._metrics.records_lost.labels(partition[0]).inc(loss.records)
+            self._log_loss(partition, loss)
 
     def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
         """Count the records of a commit by topic and outcome."""
@@ -252,6 +257,26 @@ class RoleTelemetry:
     def closed(self, shard: int, round_: RoundResult) -> None:
         """Log the round of a shard: windows, late events and breaks in its chain of partials."""
         log_round(shard, round_)
+
+    def _log_loss(self, partition: Partition, loss: RecordLoss) -> None:
+        if loss.is_truncated:
+            self._log_event(
+                logging.ERROR,
+                "the log was truncated, so records may be unread; the windows concerned are marked",
+                partition=f"{name_partition(partition)}@{loss.start}",
+                records=f"at least {loss.records}",
+                remedy=_TRUNCATION_REMEDY,
+            )
+        else:
+            self._log_event(
+                logging.ERROR,
+                "Kafka deleted records before they were read; the windows concerned are marked",
+                partition=name_partition(partition),
+                records=loss.records,
+                first_offset=loss.start,
+                last_offset=loss.last,
+                remedy=_RETENTION_REMEDY,
+            )
 
     def _log_event(self, level: int, message: str, **details: object) -> None:
         _log.log(level, message, extra={"role": self._role, **details})
