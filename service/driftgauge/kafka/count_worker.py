@@ -80,7 +80,12 @@ class CountWorker:
         self._sources = SourcePartitions()
         self._ends = EndOffsets(self._sources, admin, clock, interval_ms=settings.commit_interval)
         self._pending = PendingPartitions(
-            topics, consumer=consumer, admin=admin, telemetry=telemetry, clock=clock
+            topics,
+            group=settings.group,
+            consumer=consumer,
+            admin=admin,
+            telemetry=telemetry,
+            clock=clock,
         )
         self._paused = PausedPartitions(consumer, clock)
         # Pending partitions that lost their position, with the offset of the truncation where known.
@@ -96,7 +101,9 @@ class CountWorker:
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
         ends: list[tuple[Partition, int]] = []
-        records, lost = sort_messages(messages, lambda partition, end: ends.append((partition, end)))
+        records, lost = sort_messages(
+            messages, lambda partition, end: ends.append((partition, end)), group=self._settings.group
+        )
         if records:
             self._count(records)
         # A partition may have been paused before its end.

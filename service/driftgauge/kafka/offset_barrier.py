@@ -8,8 +8,8 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.rights import reading_denied
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import AUTHORIZATION
 
@@ -50,9 +50,10 @@ class CommittedOffsets:
     A previous owner that was paused between sending its offsets and committing can still commit.
     """
 
-    def __init__(self, consumer: Consumer, clock: Clock) -> None:
+    def __init__(self, consumer: Consumer, clock: Clock, group: str) -> None:
         self._consumer = consumer
         self._clock = clock
+        self._group = group
         self.waiting_for = ""
         """The reason for the wait, for the log."""
 
@@ -95,8 +96,8 @@ class CommittedOffsets:
             AuthorizationError: The error is a missing right, which waiting does not resolve.
         """
         if error.code() in AUTHORIZATION:
-            message = f"the group's offsets must not be read ({error.str()}); check the client's rights"
-            raise AuthorizationError(message)
+            what = f"the committed offsets of the group {self._group}"
+            raise reading_denied(error, what, group=self._group)
         self.waiting_for = f"the group's committed offsets ({error.str()})"
 
 

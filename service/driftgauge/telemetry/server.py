@@ -129,7 +129,12 @@ def _application(registry: CollectorRegistry, health: Health) -> Starlette:
         if not alive:
             _log.error(
                 "no poll within the bound; the process must be restarted",
-                extra={"since_poll_seconds": since_poll_s},
+                extra={
+                    "roles": health.overdue(),
+                    "since_poll_seconds": since_poll_s,
+                    "remedy": "let a supervisor restart it by /livez; if this repeats, look for pauses and "
+                    "throttling of the process",
+                },
             )
         return JSONResponse(
             {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
