@@ -58,7 +58,12 @@ def sort_messages(
         elif error.code() in _POSITION_LOST:
             _log.error(
                 "the log no longer holds the consumer's position; the partition is started again",
-                extra={"partition": name_partition(at), "offset": message.offset(), "error": error.str()},
+                extra={
+                    "partition": name_partition(at),
+                    "offset": message.offset(),
+                    "error": error.str(),
+                    "remedy": "compare retention with the lag; see the runbook DriftgaugeRecordsLost",
+                },
             )
             truncated = _TRUNCATED_AT.search(error.str())
             lost[at] = int(truncated[1]) if truncated else None

@@ -148,7 +148,12 @@ def _start(
     if committed is not None and topic_id and committed.metadata and committed.metadata != topic_id:
         _log.error(
             "the topic was deleted and created again; the new one is read from its beginning",
-            extra={"partition": where, "committed": committed.offset, "begin": begin},
+            extra={
+                "partition": where,
+                "committed": committed.offset,
+                "begin": begin,
+                "remedy": "none; events that were unread when the topic was deleted are lost",
+            },
         )
         committed = None
     if committed is None:
@@ -158,7 +163,13 @@ def _start(
         _log.error(
             "the log ends before the committed offset: Kafka lost records, or the offset was set by hand; "
             "reading continues at the log's end",
-            extra={"partition": where, "committed": committed.offset, "end": end},
+            extra={
+                "partition": where,
+                "committed": committed.offset,
+                "end": end,
+                "remedy": "if no one set it, give the topic three replicas, min.insync.replicas=2 and "
+                "unclean.leader.election.enable=false",
+            },
         )
         return Start(end, end, begins=False, lost=0, leader_epoch=_NONE, is_truncated=True)
     epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch

@@ -136,11 +136,17 @@ class Service:
                 missing = self._prepare_topics()
             except BrokerError as error:
                 telemetry.set_ready(is_ready=False)
-                _log.warning("waiting for the cluster", extra={"error": str(error)})
+                _log.warning(
+                    "waiting for the cluster",
+                    extra={"error": str(error), "remedy": "check kafka.bootstrap.servers and the brokers"},
+                )
             else:
                 if not missing:
                     return True
-                _log.warning("waiting for topics to be created", extra={"missing": missing})
+                _log.warning(
+                    "waiting for topics to be created",
+                    extra={"missing": missing, "remedy": "create them, or correct topics.events"},
+                )
             stopping.wait(_TOPIC_RETRY_S)
         return False
 

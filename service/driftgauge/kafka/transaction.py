@@ -294,7 +294,11 @@ class Transaction:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError._FENCED:
                 raise
-            _log.warning("abort failed; a new producer aborts the transaction", extra={"error": str(error)})
+            remedy = "none; if this repeats, check the brokers"
+            _log.warning(
+                "abort failed; a new producer aborts the transaction",
+                extra={"transactional_id": self.producer, "error": str(error), "remedy": remedy},
+            )
 
     def _raise_undelivered(self) -> NoReturn:
         """Raise an error that names the partitions that did not take the aborted transaction's records.

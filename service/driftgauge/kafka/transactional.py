@@ -119,7 +119,11 @@ class TransactionalProducer:
             if _is_busy(error):
                 _log.warning(
                     "transactional id is busy; the producer uses another one",
-                    extra={"transactional_id": self.transactional_id, "error": str(error)},
+                    extra={
+                        "transactional_id": self.transactional_id,
+                        "error": str(error),
+                        "remedy": "check for partitions of its last transaction that have no leader",
+                    },
                 )
                 self.leave_id()
             elif isinstance(error.__cause__, KafkaException):

@@ -239,7 +239,11 @@ class WindowWorker:
         except BrokerError as error:
             _log.warning(
                 "cannot check whether a changelog is writable; the shard still waits",
-                extra={"partition": name_partition(partition), "error": str(error)},
+                extra={
+                    "partition": name_partition(partition),
+                    "error": str(error),
+                    "remedy": "check the brokers",
+                },
             )
             is_writable = False
         if is_writable:
@@ -253,7 +257,10 @@ class WindowWorker:
         self._reader.end(shard)
         self._shards[shard] = _Stopped(reason)
         self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
-        _log.error("shard stopped; the others go on", extra={"shard": shard, "reason": reason})
+        remedy = "do what the reason says, or see the runbook DriftgaugePartitionsStopped; then restart"
+        _log.error(
+            "shard stopped; the others go on", extra={"shard": shard, "reason": reason, "remedy": remedy}
+        )
 
     def _unwritable_changelogs(self) -> list[Partition]:
         topic = self._settings.changelog_topic

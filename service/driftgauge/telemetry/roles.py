@@ -87,7 +87,12 @@ class RoleTelemetry:
     def aborted(self, error: str) -> None:
         """Count and log an aborted transaction, whose work is repeated."""
         self._metrics.commits.labels(self._role, "aborted").inc()
-        self._log_event(logging.WARNING, "transaction aborted", error=error)
+        self._log_event(
+            logging.WARNING,
+            "transaction aborted",
+            error=error,
+            remedy="none: its work is repeated; if this repeats, do what the error says",
+        )
 
     def session_lost(self, error: str, pause_s: float) -> None:
         """Count and log the loss of the Kafka clients; until new ones work, the role holds no partition."""
@@ -97,7 +102,11 @@ class RoleTelemetry:
         for topic in self._topics_with_stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
         self._log_event(
-            logging.ERROR, "session lost; the Kafka clients are replaced", error=error, pause_s=pause_s
+            logging.ERROR,
+            "session lost; the Kafka clients are replaced",
+            error=error,
+            pause_s=pause_s,
+            remedy="do what the error says; if this repeats, see the runbook DriftgaugeSessionsLost",
         )
 
     def unwritable(self, partitions: Collection[Partition]) -> None:
@@ -113,6 +122,7 @@ class RoleTelemetry:
                 logging.ERROR,
                 "partitions cannot be written to; nothing is lost, the role waits for them",
                 partitions=name_partitions(found),
+                remedy="repair their brokers; see the runbook DriftgaugePartitionsUnwritable",
             )
         self._unwritable = found
 
@@ -135,7 +145,12 @@ class RoleTelemetry:
         self._set_held(self._held - set(partitions))
         # The next assignment, even an empty one, makes the role ready again.
         self.set_ready(is_ready=False)
-        self._log_event(logging.WARNING, "partitions lost", partitions=name_partitions(partitions))
+        self._log_event(
+            logging.WARNING,
+            "partitions lost",
+            partitions=name_partitions(partitions),
+            remedy="none: the role joins its group again; if this repeats, look for pauses of this process",
+        )
 
     def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
         """Set the offset from the brokers' clock, ms (None: unknown), and the readiness condition for it."""

@@ -90,7 +90,14 @@ class MetricsServer:
         self._server.should_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
-            _log.warning("http server still busy", extra={"host": self._host, "port": self._port})
+            _log.warning(
+                "http server still busy; the process ends without it",
+                extra={
+                    "host": self._host,
+                    "port": self._port,
+                    "remedy": "none; if the process does not end, look for a client with a slow request",
+                },
+            )
 
     def _listen(self) -> socket.socket:
         try:
@@ -110,7 +117,14 @@ class MetricsServer:
             self._server.run(sockets=[self._socket])
         except Exception:  # noqa: BLE001 - logged with its traceback
             # /livez no longer answers, so the supervisor restarts the process.
-            _log.exception("http server failed")
+            _log.exception(
+                "http server failed; /metrics, /livez and /readyz no longer answer",
+                extra={
+                    "host": self._host,
+                    "port": self._port,
+                    "remedy": "let a supervisor restart the process; if this repeats, report the traceback",
+                },
+            )
 
 
 def _application(registry: CollectorRegistry, health: Health) -> Starlette:
