@@ -26,6 +26,7 @@ from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests.builders.batches import AWAY, HOME
@@ -147,7 +148,7 @@ def build_busy_telemetry() -> Telemetry:
     count.session_lost("an outage", 0.5)
     count.assigned(held, held)
     count.restored(0.5, held)
-    count.counted({"images": 100}, {}, {EVENTS: 7})
+    count.counted({"images": 100}, {}, {HOME: RecordLoss(7, 0)})
     count.partitions_known({EVENTS: 2})
     count.read_to(EVENTS, 0, position=90, end=100)
     count.clock_is_off(120, is_off=False)

@@ -50,7 +50,9 @@ class TruncatedLog:
         kept = self.events[:300] + self.events[300 + LOST :]
         self.case.wait_for_counts(service, self.case.counts_of(kept))
         (entry,) = service.logged(LOSS)
-        assert entry["records"] == LOST
+        assert (entry["partition"], entry["records"]) == (f"{self.case.events_topic}[0]", LOST)
+        assert (entry["first_offset"], entry["last_offset"]) == (300, 300 + LOST - 1)
+        assert "retention" in str(entry["remedy"])
         metric = service.scrape().value("driftgauge_records_lost_total", topic=self.case.events_topic)
         assert metric == LOST
         final = sorted(self.case.final_results().items())

@@ -78,6 +78,7 @@ class Cluster(TopicOwner):
             partial(client.transactional_producer, {**self.properties, **properties}),
             name or f"{self.group}-{uuid.uuid4().hex}",
             SYSTEM_CLOCK,
+            group=self.group,
         )
 
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:

@@ -14,6 +14,7 @@ from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.intake import sort_messages, to_records
 from tests.builders.messages import TOPIC, FakeMessage
 
+GROUP = "driftgauge"
 NOW_MS = 1_762_128_000_000
 
 
@@ -25,7 +26,7 @@ def ends():
 
 @pytest.fixture
 def sort(ends):
-    return lambda messages: sort_messages(messages, lambda *at: ends.append(at))
+    return lambda messages: sort_messages(messages, lambda *at: ends.append(at), group=GROUP)
 
 
 def error_event(code, **parts):
@@ -78,18 +79,22 @@ AUTHORIZATION = [
 @pytest.mark.parametrize("code", AUTHORIZATION)
 def test_authorization_error_names_partition_and_remedy(sort, code):
     with pytest.raises(
-        AuthorizationError, match=r"embeddings\[1\] must not be read \(.*\); check the client's rights"
+        AuthorizationError, match=r"not allowed to read embeddings\[1\] \(.*\); (check|grant) "
     ):
         sort([error_event(code, partition=1)])
 
 
 def test_authorization_error_without_topic_names_cluster(sort):
-    with pytest.raises(AuthorizationError, match="the cluster must not be read"):
+    with pytest.raises(
+        AuthorizationError, match=f"not allowed to read from the cluster .*; grant Read on the group {GROUP}$"
+    ):
         sort([error_event(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None)])
 
 
 def test_fatal_error_event_raises_broker_error(sort):
-    with pytest.raises(BrokerError, match="the consumer failed for good"):
+    with pytest.raises(
+        BrokerError, match=f"the consumer of the group {GROUP} failed for good .*check the brokers"
+    ):
         sort([error_event(KafkaError._STATE, topic=None, fatal=True)])
 
 
@@ -98,8 +103,9 @@ def test_other_error_event_is_logged_and_records_are_kept(sort, caplog):
     kept = FakeMessage(offset=1)
     assert sort([error_event(KafkaError._TRANSPORT), kept]) == ([kept], {})
     (line,) = caplog.records
-    assert line.getMessage() == "broker notice"
-    assert line.topic == TOPIC
+    assert line.getMessage() == "the Kafka client reports an error and tries again"
+    assert (line.topic, line.partition, line.group) == (TOPIC, 0, GROUP)
+    assert line.remedy
 
 
 def test_columns_hold_records_of_read_partitions_with_codes_and_offsets():

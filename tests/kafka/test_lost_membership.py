@@ -88,7 +88,9 @@ class RestartingWorker:
 def run_member(bootstrap: str) -> None:
     properties = {"bootstrap.servers": bootstrap}
     consumer = client.consumer({**properties, "session.timeout.ms": round(1000 * SESSION_TIMEOUT_S)}, TOPIC)
-    transaction = Transaction(partial(client.transactional_producer, properties), TOPIC, SYSTEM_CLOCK)
+    transaction = Transaction(
+        partial(client.transactional_producer, properties), TOPIC, SYSTEM_CLOCK, group=TOPIC
+    )
     transaction.start(COMMIT_S)
     session = Session(
         [TOPIC],

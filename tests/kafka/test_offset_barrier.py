@@ -11,6 +11,7 @@ from tests.kafka.fakes import OffsetConsumer
 from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
+GROUP = "driftgauge"
 PARTITIONS = [(TOPIC, index) for index in range(4)]
 
 
@@ -32,7 +33,7 @@ class StartFinder:
     def __init__(self, clock, consumer, logs, ids=None):
         self.clock, self.consumer, self.logs = clock, consumer, logs
         self.admin = SlowAdmin()
-        self.offsets = CommittedOffsets(consumer, clock.clock)
+        self.offsets = CommittedOffsets(consumer, clock.clock, GROUP)
         self.ids = {TOPIC: "id-1"} if ids is None else ids
         self._answered = 0
 
@@ -119,7 +120,7 @@ def test_pending_offset_does_not_delay_other_partitions(clock, pending):
 def test_waiting_for_names_client_error(clock):
     consumer = OffsetConsumer({0: (1, "")})
     consumer.error = KafkaError.COORDINATOR_LOAD_IN_PROGRESS
-    offsets = CommittedOffsets(consumer, clock.clock)
+    offsets = CommittedOffsets(consumer, clock.clock, GROUP)
     steps = offsets.fetch(PARTITIONS[:1])
     next(steps)
     assert offsets.waiting_for.startswith("the group's committed offsets (")
@@ -130,7 +131,7 @@ def test_waiting_for_names_client_error(clock):
 def test_fetch_asks_twice_per_second_at_most(clock):
     consumer = OffsetConsumer({0: (1, "")})
     consumer.pending = {0}
-    steps = CommittedOffsets(consumer, clock.clock).fetch(PARTITIONS[:1])
+    steps = CommittedOffsets(consumer, clock.clock, GROUP).fetch(PARTITIONS[:1])
     for _ in range(10):
         next(steps)
     assert len(consumer.asked) == 1
@@ -142,5 +143,8 @@ def test_fetch_asks_twice_per_second_at_most(clock):
 def test_fetch_without_right_raises_authorization_error(clock):
     consumer = OffsetConsumer({})
     consumer.error = KafkaError.GROUP_AUTHORIZATION_FAILED
-    with pytest.raises(AuthorizationError, match="check the client's rights"):
-        next(CommittedOffsets(consumer, clock.clock).fetch(PARTITIONS[:1]))
+    with pytest.raises(
+        AuthorizationError,
+        match=f"not allowed to read the committed offsets of the group {GROUP} .*; grant Read on the group",
+    ):
+        next(CommittedOffsets(consumer, clock.clock, GROUP).fetch(PARTITIONS[:1]))

@@ -72,7 +72,17 @@ def test_failure_is_logged_once_until_next_answer(admin, offsets, caplog):
                     admin.answer(request, where, 7)
         offsets.collect()
     lines = [(line.getMessage(), line.partitions, line.error) for line in caplog.records]
-    assert lines == [("offsets unknown", ["embeddings[0]", "embeddings[1]"], "why")] * 2
+    assert (
+        lines
+        == [
+            (
+                "Kafka does not tell the offsets of some partitions; they are asked for again",
+                ["embeddings[0]", "embeddings[1]"],
+                "why",
+            )
+        ]
+        * 2
+    )
 
 
 def test_failed_partition_is_requested_separately_next_time(admin, offsets):

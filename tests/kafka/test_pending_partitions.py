@@ -40,6 +40,7 @@ class Barrier:
         self.telemetry = Mock(spec=RoleTelemetry)
         self.pending = PendingPartitions(
             self.topics,
+            group="driftgauge",
             consumer=self.consumer,
             admin=self.admin,
             telemetry=self.telemetry,

@@ -8,6 +8,7 @@ from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import StreamTime
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions, assignment
+from driftgauge.telemetry.record_loss import RecordLoss
 
 FIRST, SECOND = ("embeddings", 0), ("embeddings", 1)
 
@@ -55,6 +56,16 @@ def test_progress_covers_records_since_last_commit(sources):
     source.commit()
     again = source.progress(4)
     assert (again.start, again.end, again.lost) == (60, 60, 0)
+
+
+def test_loss_names_offsets_until_commit(sources):
+    source = add(sources, at=start(880, lost=120))
+    assert source.loss == RecordLoss(120, 880)
+    assert source.loss.last == 999
+    source.rewind()
+    assert source.loss == RecordLoss(120, 880)
+    source.commit()
+    assert source.loss is None
 
 
 def test_first_progress_without_committed_offset_begins(sources):
@@ -146,5 +157,6 @@ def test_unknown_truncation_marks_records_missing(sources, end):
     source.resume_after_truncation(end)
     assert (source.committed, source.position) == (300, 300)
     assert source.progress(1).lost == 1
+    assert source.loss == RecordLoss(1, 300, is_truncated=True)
     source.commit()
     assert source.progress(1).lost == 0

@@ -64,7 +64,9 @@ def test_call_that_requires_abort_aborts(step):
     error = make_error(KafkaError.INVALID_PRODUCER_ID_MAPPING, txn_requires_abort=True)
     producer = FakeProducer(**{step: [error]})
     transaction, _ = started(producer)
-    with pytest.raises(TransactionAborted, match=rf"{step} was refused \(why\)") as aborted:
+    with pytest.raises(
+        TransactionAborted, match=rf"{step} was refused \(why\) for the transactional id id; .* repeats"
+    ) as aborted:
         commit(transaction)
     assert aborted.value.unwritable == frozenset()
     assert producer.calls[-1] == "abort_transaction"
@@ -84,7 +86,7 @@ def test_call_that_requires_abort_aborts(step):
 def test_permanent_failure_loses_client_without_further_calls(step, error):
     producer = FakeProducer(**{step: [error]})
     transaction, _ = started(producer)
-    with pytest.raises(ClientLost, match=rf"{step} failed for good \(why\)"):
+    with pytest.raises(ClientLost, match=rf"{step} failed for good \(why\) for the transactional id id; "):
         commit(transaction)
     assert transaction.state is State.LOST
     transaction.abort(BOUND_S)
@@ -203,7 +205,7 @@ def test_former_member_commits_no_offsets(later_id):
     member.member_id = later_id
     transaction.begin(BOUND_S)
     assert transaction.produce("t", 0, b"k", b"v")
-    with pytest.raises(TransactionAborted, match="lost its place in its group"):
+    with pytest.raises(TransactionAborted, match=r"lost its place in its group group, .* repeats"):
         transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)
     assert transaction.state is State.CLOSED
     assert not set(COMMIT_STEPS) & set(producer.calls)

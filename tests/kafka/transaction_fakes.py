@@ -122,7 +122,7 @@ def unstarted_transaction(
 ) -> tuple[Transaction, ProducerFactory]:
     """Return a transaction; its clock advances by a second at every reading unless one is given."""
     factory = ProducerFactory(*producers)
-    return Transaction(factory, "id", Clock(clock_ms, monotonic or count().__next__)), factory
+    return Transaction(factory, "id", Clock(clock_ms, monotonic or count().__next__), group="group"), factory
 
 
 def started(*producers: FakeProducer, **clocks: Callable[[], float]) -> tuple[Transaction, ProducerFactory]:

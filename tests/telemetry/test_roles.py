@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
+from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
@@ -289,9 +290,24 @@ def test_clock_offset_is_exported_and_ends_readiness(count, value, health):
 
 
 def test_lost_records_are_counted_and_logged(count, value, caplog):
-    count.counted({}, {}, {EVENTS: 42, "others": 0})
-    assert value("records_lost_total", topic=EVENTS) == 42
-    assert [(r.levelname, r.topic, r.records) for r in caplog.records] == [("ERROR", EVENTS, 42)]
+    count.counted({}, {}, {(EVENTS, 3): RecordLoss(120, 880), (EVENTS, 1): RecordLoss(2, 7)})
+    assert value("records_lost_total", topic=EVENTS) == 122
+    assert [(r.levelname, r.role, r.partition, r.records) for r in caplog.records] == [
+        ("ERROR", "count", f"{EVENTS}[1]", 2),
+        ("ERROR", "count", f"{EVENTS}[3]", 120),
+    ]
+    assert [(r.first_offset, r.last_offset) for r in caplog.records] == [(7, 8), (880, 999)]
+    assert all("retention" in r.remedy for r in caplog.records)
+
+
+def test_truncated_log_is_counted_and_logged_without_offsets(count, value, caplog):
+    count.counted({}, {}, {(EVENTS, 3): RecordLoss(1, 300, is_truncated=True)})
+    assert value("records_lost_total", topic=EVENTS) == 1
+    (line,) = caplog.records
+    assert (line.partition, line.records) == (f"{EVENTS}[3]@300", "at least 1")
+    assert "truncated" in line.getMessage()
+    assert "min.insync.replicas" in line.remedy
+    assert not hasattr(line, "first_offset")
 
 
 def test_shard_is_exported_while_held(windows, value):

@@ -113,6 +113,7 @@ def test_livez_fails_and_logs_without_recent_poll(get, clock, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "no poll within the bound; the process must be restarted"
     ]
+    assert caplog.records[0].roles == ["count", "windows"]
 
 
 def test_readyz_lists_missing_conditions(get, health):

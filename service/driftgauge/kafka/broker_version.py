@@ -46,7 +46,10 @@ def require_transactions(properties: KafkaProperties) -> None:
         return
     probe.poll(0)
     if not versions.highest:
-        _log.warning("the brokers' version is not checked: the client does not report it")
+        _log.warning(
+            "the brokers' version is not checked: the client does not report it",
+            extra={"remedy": "make sure that the brokers run Kafka 2.5 or later"},
+        )
         return
     old = [
         f"{name} v{known}" for name in _NEEDED if (known := versions.highest.get(name, -1)) < _NEEDED[name]

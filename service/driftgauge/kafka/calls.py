@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from driftgauge.errors import ClientLost
 
-__all__ = ["AUTHORIZATION", "CALL_S", "HANGING_S", "insist"]
+__all__ = ["AUTHORIZATION", "CALL_S", "CLIENT_ERROR_REMEDY", "HANGING_S", "insist"]
 
 AUTHORIZATION = frozenset(
     {
@@ -22,6 +22,9 @@ AUTHORIZATION = frozenset(
     }
 )
 """Error codes that only the operator can resolve, by granting rights."""
+
+CLIENT_ERROR_REMEDY = "none if it ends by itself; else check the brokers, and that the topic exists"
+"""The remedy for an error that a consumer reports and after which it continues by itself."""
 
 CALL_S = 2.0
 """The longest timeout of one call, which keeps the caller's bound."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from driftgauge.core.windows.changelog import Key, Value
-from driftgauge.errors import AuthorizationError, BrokerError, StateError
-from driftgauge.kafka.calls import AUTHORIZATION
+from driftgauge.errors import BrokerError, StateError
+from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
+from driftgauge.kafka.rights import reading_denied
 from driftgauge.records.changelog import decode
 
 __all__ = ["ChangelogReader"]
@@ -103,9 +104,14 @@ class ChangelogReader:
         """Log an error of the consumer that passes by itself; raise the others."""
         where = f"{self._topic}[{shard}]"
         if error.code() in AUTHORIZATION:
-            message = f"reading {where} is not allowed ({error.str()}); check the client's rights"
-            raise AuthorizationError(message)
+            raise reading_denied(error, where, topic=self._topic)
         if error.fatal():
-            message = f"the changelog reader of {where} failed for good ({error.str()})"
+            message = (
+                f"the changelog reader of {where} failed for good ({error.str()}); a new one replaces it; if "
+                "this repeats, check the brokers"
+            )
             raise BrokerError(message)
-        _log.warning("broker notice", extra={"error": error.str(), "partition": where})
+        _log.warning(
+            "the Kafka client reports an error and tries again",
+            extra={"error": error.str(), "partition": where, "remedy": CLIENT_ERROR_REMEDY},
+        )

@@ -80,7 +80,12 @@ class CountWorker:
         self._sources = SourcePartitions()
         self._ends = EndOffsets(self._sources, admin, clock, interval_ms=settings.commit_interval)
         self._pending = PendingPartitions(
-            topics, consumer=consumer, admin=admin, telemetry=telemetry, clock=clock
+            topics,
+            group=settings.group,
+            consumer=consumer,
+            admin=admin,
+            telemetry=telemetry,
+            clock=clock,
         )
         self._paused = PausedPartitions(consumer, clock)
         # Pending partitions that lost their position, with the offset of the truncation where known.
@@ -96,7 +101,9 @@ class CountWorker:
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
         ends: list[tuple[Partition, int]] = []
-        records, lost = sort_messages(messages, lambda partition, end: ends.append((partition, end)))
+        records, lost = sort_messages(
+            messages, lambda partition, end: ends.append((partition, end)), group=self._settings.group
+        )
         if records:
             self._count(records)
         # A partition may have been paused before its end.
@@ -157,7 +164,7 @@ class CountWorker:
         self._counts = IntervalCounts()
         for source in self._sources:
             source.rewind()
-            self._counts.lost[source.partition[0]] += source.missing
+            self._counts.add_loss(source.partition, source.loss)
         read = [source for source in self._sources if source.partition not in self._paused]
         self._consumer.incremental_unassign([assignment(source) for source in read])
         self._paused.forget([source.partition for source in self._sources])
@@ -210,7 +217,7 @@ class CountWorker:
             # Without records lost to retention, the log was truncated and has grown again.
             if source.partition in self._lost_positions and not (source.lost or source.begins):
                 source.resume_after_truncation(self._lost_positions[source.partition])
-            self._counts.lost[source.partition[0]] += source.missing
+            self._counts.add_loss(source.partition, source.loss)
         self._lost_positions = {
             partition: end for partition, end in self._lost_positions.items() if partition not in starts
         }

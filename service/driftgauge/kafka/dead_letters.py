@@ -103,7 +103,7 @@ class DeadLetters:
             added.append(("driftgauge.omitted", b"the headers, for a name among them is not UTF-8"))
         letter = _DeadLetter(message.key(), message.value(), headers, added)
         if letter.size + _FRAME_BYTES > self._max_bytes or not self._send(letter):
-            self._send(_omit_content(letter))
+            self._send(_omit_content(letter, self._topic))
 
     def _send(self, letter: _DeadLetter) -> bool:
         self._largest_bytes = max(self._largest_bytes, letter.size)
@@ -111,9 +111,17 @@ class DeadLetters:
         return self._transaction.produce(self._topic, ANY, letter.key, letter.value, headers)
 
 
-def _omit_content(letter: _DeadLetter) -> _DeadLetter:
-    """Return the letter without its content, with a header that reports the omitted bytes."""
+def _omit_content(letter: _DeadLetter, topic: str) -> _DeadLetter:
+    """Return the letter without its content, with a header that reports the omitted bytes; log it."""
     omitted = f"{letter.size} bytes of key, value and headers"
     source = {name: value.decode() for name, value in letter.added}
-    _log.warning("dead letter cut, for it is too large for its topic", extra={"omitted": omitted, **source})
+    _log.warning(
+        "dead letter cut because it is too large for its topic; its source still holds the record",
+        extra={
+            "topic": topic,
+            "omitted": omitted,
+            **source,
+            "remedy": f"raise max.message.bytes of {topic}, and message.max.bytes under kafka; then restart",
+        },
+    )
     return _DeadLetter(None, None, [], [*letter.added, ("driftgauge.omitted", omitted.encode())])

@@ -8,9 +8,10 @@ import numpy as np
 from confluent_kafka import KafkaError, Message
 
 from driftgauge.core.partition import Partition, name_partition
-from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.errors import BrokerError
 from driftgauge.events.records import Records, credible_ms
-from driftgauge.kafka.calls import AUTHORIZATION
+from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
+from driftgauge.kafka.rights import reading_denied
 
 __all__ = ["sort_messages", "to_records"]
 
@@ -23,7 +24,10 @@ _POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNC
 
 
 def sort_messages(
-    messages: Sequence[Message], read_to: Callable[[Partition, int], None]
+    messages: Sequence[Message],
+    read_to: Callable[[Partition, int], None],
+    *,
+    group: str | None = None,
 ) -> tuple[list[Message], dict[Partition, int | None]]:
     """Return the records, and the partitions whose log no longer holds the consumer's position.
 
@@ -33,6 +37,7 @@ def sort_messages(
     Args:
         messages: The messages of one poll.
         read_to: Called with each partition whose end was reached, and the end offset.
+        group: The consumer's group, for messages; None where it has none.
 
     Raises:
         BrokerError: The consumer failed for good; a new one may be able to read.
@@ -53,19 +58,35 @@ def sort_messages(
         elif error.code() in _POSITION_LOST:
             _log.error(
                 "the log no longer holds the consumer's position; the partition is started again",
-                extra={"partition": name_partition(at), "offset": message.offset(), "error": error.str()},
+                extra={
+                    "partition": name_partition(at),
+                    "offset": message.offset(),
+                    "error": error.str(),
+                    "remedy": "compare retention with the lag; see the runbook DriftgaugeRecordsLost",
+                },
             )
             truncated = _TRUNCATED_AT.search(error.str())
             lost[at] = int(truncated[1]) if truncated else None
         elif error.code() in AUTHORIZATION:
-            where = name_partition(at) if message.topic() else "the cluster"
-            text = f"{where} must not be read ({error.str()}); check the client's rights"
-            raise AuthorizationError(text)
+            where = name_partition(at) if message.topic() else "from the cluster"
+            raise reading_denied(error, where, topic=message.topic(), group=group)
         elif error.fatal():
-            text = f"the consumer failed for good ({error.str()})"
+            who, remedy = "the consumer", "run the command again"
+            if group:
+                who, remedy = f"{who} of the group {group}", "the replica makes a new one"
+            text = f"{who} failed for good ({error.str()}); {remedy}; if this repeats, check the brokers"
             raise BrokerError(text)
         else:
-            _log.warning("broker notice", extra={"error": error.str(), "topic": message.topic()})
+            _log.warning(
+                "the Kafka client reports an error and tries again",
+                extra={
+                    "error": error.str(),
+                    "topic": message.topic(),
+                    "partition": index,
+                    "group": group,
+                    "remedy": CLIENT_ERROR_REMEDY,
+                },
+            )
     return records, lost
 
 

@@ -11,6 +11,7 @@ from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.telemetry.metrics import RecordOutcome
+from driftgauge.telemetry.record_loss import RecordLoss
 
 __all__ = ["IntervalCounts"]
 
@@ -23,13 +24,18 @@ class IntervalCounts:
         accepted: Events by stream.
         rejected: Records by configured stream, None where they name none, and reason.
         records: Records by topic and outcome.
-        lost: Records that Kafka deleted before they were read, by topic.
+        lost: Losses of records before they were read, by partition.
     """
 
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
-    lost: Counter[str] = field(default_factory=Counter)
+    lost: dict[Partition, RecordLoss] = field(default_factory=dict)
+
+    def add_loss(self, partition: Partition, loss: RecordLoss | None) -> None:
+        """Note a partition's loss since its last commit, if there is one."""
+        if loss is not None:
+            self.lost[partition] = loss
 
     def add(
         self,

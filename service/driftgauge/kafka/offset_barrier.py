@@ -8,8 +8,8 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.errors import AuthorizationError
 from driftgauge.kafka.offsets import LogOffsets
+from driftgauge.kafka.rights import reading_denied
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import AUTHORIZATION
 
@@ -50,9 +50,10 @@ class CommittedOffsets:
     A previous owner that was paused between sending its offsets and committing can still commit.
     """
 
-    def __init__(self, consumer: Consumer, clock: Clock) -> None:
+    def __init__(self, consumer: Consumer, clock: Clock, group: str) -> None:
         self._consumer = consumer
         self._clock = clock
+        self._group = group
         self.waiting_for = ""
         """The reason for the wait, for the log."""
 
@@ -95,8 +96,8 @@ class CommittedOffsets:
             AuthorizationError: The error is a missing right, which waiting does not resolve.
         """
         if error.code() in AUTHORIZATION:
-            message = f"the group's offsets must not be read ({error.str()}); check the client's rights"
-            raise AuthorizationError(message)
+            what = f"the committed offsets of the group {self._group}"
+            raise reading_denied(error, what, group=self._group)
         self.waiting_for = f"the group's committed offsets ({error.str()})"
 
 
@@ -147,7 +148,12 @@ def _start(
     if committed is not None and topic_id and committed.metadata and committed.metadata != topic_id:
         _log.error(
             "the topic was deleted and created again; the new one is read from its beginning",
-            extra={"partition": where, "committed": committed.offset, "begin": begin},
+            extra={
+                "partition": where,
+                "committed": committed.offset,
+                "begin": begin,
+                "remedy": "none; events that were unread when the topic was deleted are lost",
+            },
         )
         committed = None
     if committed is None:
@@ -157,7 +163,13 @@ def _start(
         _log.error(
             "the log ends before the committed offset: Kafka lost records, or the offset was set by hand; "
             "reading continues at the log's end",
-            extra={"partition": where, "committed": committed.offset, "end": end},
+            extra={
+                "partition": where,
+                "committed": committed.offset,
+                "end": end,
+                "remedy": "if no one set it, give the topic three replicas, min.insync.replicas=2 and "
+                "unclean.leader.election.enable=false",
+            },
         )
         return Start(end, end, begins=False, lost=0, leader_epoch=_NONE, is_truncated=True)
     epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch

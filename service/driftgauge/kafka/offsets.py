@@ -85,8 +85,13 @@ class LogOffsets:
         # During an outage a request fails every second, so only new failures are logged.
         if unknown.keys() - self._slow:
             _log.warning(
-                "offsets unknown",
-                extra={"partitions": name_partitions(unknown), "error": next(iter(unknown.values()))},
+                "Kafka does not tell the offsets of some partitions; they are asked for again",
+                extra={
+                    "partitions": name_partitions(unknown),
+                    "error": next(iter(unknown.values())),
+                    "consequence": "a partition or shard that is being started waits; others continue",
+                    "remedy": "check the partitions' leaders, and this client's right to Describe",
+                },
             )
         self._slow = (self._slow - offsets.keys()) | unknown.keys()
         if unknown:

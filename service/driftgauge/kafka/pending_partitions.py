@@ -21,6 +21,7 @@ class PendingPartitions:
         self,
         topics: TopicWatch,
         *,
+        group: str,
         consumer: Consumer,
         admin: SharedAdmin,
         telemetry: RoleTelemetry,
@@ -30,7 +31,7 @@ class PendingPartitions:
         self._admin = admin
         self._telemetry = telemetry
         self._clock = clock
-        self._offsets = CommittedOffsets(consumer, clock)
+        self._offsets = CommittedOffsets(consumer, clock, group)
         self._partitions: list[Partition] = []
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
         self._topic_ids: Mapping[str, str] = {}

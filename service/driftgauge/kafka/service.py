@@ -73,6 +73,7 @@ class Service:
                 partial(client.transactional_producer, settings.kafka),
                 f"driftgauge.{settings.group}.{name}.{role.value}",
                 clock,
+                group=_group(settings, role),
             )
             for role in roles
         }
@@ -135,11 +136,17 @@ class Service:
                 missing = self._prepare_topics()
             except BrokerError as error:
                 telemetry.set_ready(is_ready=False)
-                _log.warning("waiting for the cluster", extra={"error": str(error)})
+                _log.warning(
+                    "waiting for the cluster",
+                    extra={"error": str(error), "remedy": "check kafka.bootstrap.servers and the brokers"},
+                )
             else:
                 if not missing:
                     return True
-                _log.warning("waiting for topics to be created", extra={"missing": missing})
+                _log.warning(
+                    "waiting for topics to be created",
+                    extra={"missing": missing, "remedy": "create them, or correct topics.events"},
+                )
             stopping.wait(_TOPIC_RETRY_S)
         return False
 
@@ -158,8 +165,7 @@ class Service:
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
             admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
-            group = settings.group if role is Role.COUNT else settings.windows_group
-            consumer = client.consumer(settings.kafka, group)
+            consumer = client.consumer(settings.kafka, _group(settings, role))
             transaction = self._transactions[role]
             stack.callback(transaction.close)
             transaction.start(_START_S)
@@ -209,3 +215,8 @@ class Service:
             yield Session(
                 topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
             )
+
+
+def _group(settings: Settings, role: Role) -> str:
+    """Return the consumer group of a role."""
+    return settings.group if role is Role.COUNT else settings.windows_group

@@ -159,10 +159,13 @@ class Session:
         except KafkaException as error:
             # Any call raises this once a client has failed permanently.
             cause: KafkaError = error.args[0]
-            message = f"a Kafka client failed ({cause.str()})"
+            message = (
+                f"a Kafka client of the role that reads {', '.join(self._topics)} failed ({cause.str()})"
+            )
             if cause.code() in AUTHORIZATION:
-                message = f"{message}; check the client's rights"
+                message = f"{message}; check the client's rights on its topics and its group"
                 raise AuthorizationError(message) from error
+            message = f"{message}; new clients replace it; if this repeats, check the brokers"
             raise ClientLost(message) from error
 
     def _work(self, stopping: threading.Event) -> None:
@@ -253,7 +256,9 @@ class Session:
             self._transaction.abort(_ABORT_S)
             self._must_rewind = True
         except (BrokerError, KafkaException) as error:
-            self._failure = ClientLost(f"uncommitted work could not be dropped ({error})")
+            self._failure = ClientLost(
+                f"uncommitted work could not be dropped ({error}); new clients replace these"
+            )
 
     def _handle_callbacks(self) -> tuple[SessionState, bool]:
         """Do what callbacks left to do; return the next state, and whether the worker was rewound.

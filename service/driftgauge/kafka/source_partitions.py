@@ -8,6 +8,7 @@ from confluent_kafka import TopicPartition
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import Start
+from driftgauge.telemetry.record_loss import RecordLoss
 
 __all__ = ["SourcePartition", "SourcePartitions", "assignment"]
 
@@ -53,6 +54,13 @@ class SourcePartition:
     def missing(self) -> int:
         """The least number of records missing after `committed`."""
         return max(self.lost, int(self.is_truncated))
+
+    @property
+    def loss(self) -> RecordLoss | None:
+        """The loss of records after `committed`; None where there is none."""
+        if not self.missing:
+            return None
+        return RecordLoss(self.missing, self.committed, is_truncated=not self.lost)
 
     def read_to(self, position: int) -> None:
         """Record that all records before `position` have been read."""

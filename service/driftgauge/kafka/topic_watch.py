@@ -69,7 +69,14 @@ class TopicQuery:
             try:
                 described = future.result()
             except KafkaException as error:
-                _log.warning("topic unknown", extra={"topic": topic, "error": error.args[0].str()})
+                _log.warning(
+                    "Kafka does not describe an events topic; its new partitions wait, and it is asked again",
+                    extra={
+                        "topic": topic,
+                        "error": error.args[0].str(),
+                        "remedy": "check that the topic exists, and that this client may Describe it",
+                    },
+                )
                 self._admin.renew()
             else:
                 found[topic] = EventsTopic(_uuid_hex(described.topic_id), len(described.partitions))

@@ -14,10 +14,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import name_partitions
-from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
+from driftgauge.errors import ClientLost, TransactionAborted
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
+from driftgauge.kafka.transaction_errors import call_denied, call_failed, call_refused, membership_lost
 from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
 __all__ = ["ANY", "AUTHORIZATION", "BEGIN_S", "Headers", "State", "Transaction", "produce_or_abort"]
@@ -28,12 +29,6 @@ _log = logging.getLogger(__name__)
 _QUEUE_ATTEMPTS: Final = 10
 _QUEUE_WAIT_S: Final = 1.0
 _FLUSH_S: Final = 0.2
-
-# Brokers report both causes by the same error.
-_FENCED: Final = (
-    "; the transaction was open for longer than transaction.timeout.ms, or another process uses this "
-    "replica's name"
-)
 
 BEGIN_S: Final = 5.0
 """How long a new producer may take before a commit: a member that does not poll holds up its group."""
@@ -69,7 +64,11 @@ class Transaction:
         make_producer: MakeProducer,
         transactional_id: str,
         clock: Clock,
+        *,
+        group: str,
     ) -> None:
+        """Start without a producer; `group` is the group of the bound consumers, for messages."""
+        self._group = group
         self._producer = TransactionalProducer(make_producer, transactional_id, clock)
         self._clock = clock
         self._state = State.LOST
@@ -203,8 +202,7 @@ class Transaction:
         member = self._group_metadata()
         if member is None:
             self.abort(CALL_S)
-            message = "this consumer has lost its place in its group; others may own its partitions"
-            raise TransactionAborted(message)
+            raise membership_lost(self._group)
         producer = self._producer.client
         self._call(
             "send_offsets_to_transaction",
@@ -296,7 +294,11 @@ class Transaction:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError._FENCED:
                 raise
-            _log.warning("abort failed; a new producer aborts the transaction", extra={"error": str(error)})
+            remedy = "none; if this repeats, check the brokers"
+            _log.warning(
+                "abort failed; a new producer aborts the transaction",
+                extra={"transactional_id": self.producer, "error": str(error), "remedy": remedy},
+            )
 
     def _raise_undelivered(self) -> NoReturn:
         """Raise an error that names the partitions that did not take the aborted transaction's records.
@@ -360,20 +362,17 @@ class Transaction:
         cause: KafkaError = error.args[0]
         was_open = self._state is State.OPEN
         if cause.code() in AUTHORIZATION:
-            message = f"{name} is not allowed ({cause.str()}); check the client's rights"
-            raise AuthorizationError(message) from error
+            raise call_denied(name, self.producer, cause) from error
         # In a failed transaction `produce` reports only the wrong state.
         has_failed = cause.txn_requires_abort() or (name == "produce" and cause.code() == KafkaError._STATE)
         if not was_open or cause.fatal() or not has_failed:
             self._state = State.LOST
-            is_fenced = cause.code() == KafkaError._FENCED
-            message = f"{name} failed for good ({cause.str()}){_FENCED if is_fenced else ''}"
-            raise ClientLost(message, is_fenced=is_fenced) from error
+            raise call_failed(name, self.producer, cause) from error
+        transactional_id = self.producer
         self._abort_or_leave()
         if self._deliveries.failed:
             self._raise_undelivered()
-        message = f"{name} was refused ({cause.str()})"
-        raise TransactionAborted(message) from error
+        raise call_refused(name, transactional_id, cause) from error
 
     def _require(self, state: State) -> None:
         if self._state is not state:

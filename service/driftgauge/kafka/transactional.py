@@ -7,8 +7,9 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from driftgauge.clock import Clock
-from driftgauge.errors import AuthorizationError, ClientLost
+from driftgauge.errors import ClientLost
 from driftgauge.kafka.calls import AUTHORIZATION, insist
+from driftgauge.kafka.transaction_errors import call_denied, call_failed
 
 __all__ = ["MakeProducer", "TransactionalProducer"]
 
@@ -16,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 MakeProducer = Callable[[str, Callable[[KafkaError], None]], Producer]
 """Returns a producer of a transactional id that reports its errors to a callback."""
+
+_INIT: Final = "init_transactions"
 
 # After these a client may have repeated a request, and the first one may still reach a broker.
 _LOST_CONNECTION: Final = frozenset(
@@ -106,7 +109,7 @@ class TransactionalProducer:
         self._is_suspect = False
         try:
             insist(
-                "init_transactions",
+                _INIT,
                 pending.init_transactions,
                 bound_s,
                 monotonic=self._clock.monotonic_s,
@@ -116,7 +119,11 @@ class TransactionalProducer:
             if _is_busy(error):
                 _log.warning(
                     "transactional id is busy; the producer uses another one",
-                    extra={"transactional_id": self.transactional_id, "error": str(error)},
+                    extra={
+                        "transactional_id": self.transactional_id,
+                        "error": str(error),
+                        "remedy": "check for partitions of its last transaction that have no leader",
+                    },
                 )
                 self.leave_id()
             elif isinstance(error.__cause__, KafkaException):
@@ -125,10 +132,8 @@ class TransactionalProducer:
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() in AUTHORIZATION:
-                message = f"init_transactions is not allowed ({cause.str()}); check the client's rights"
-                raise AuthorizationError(message) from error
-            message = f"init_transactions failed for good ({cause.str()})"
-            raise ClientLost(message) from error
+                raise call_denied(_INIT, self.transactional_id, cause) from error
+            raise call_failed(_INIT, self.transactional_id, cause) from error
         self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
         self._producer = pending
 

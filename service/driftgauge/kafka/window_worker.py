@@ -37,6 +37,10 @@ _log = logging.getLogger(__name__)
 _RETRY_S = 5.0
 # Asking for an offset in an open transaction takes 0.2 s, so one step asks for few of them.
 _RESTORE_S = 0.3
+_FAULT_REMEDY = (
+    "restart the replica; if the shard stops there again, keep a copy of the partials and the changelog, and "
+    "report the logged traceback"
+)
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class WindowWorker:
 
     def process(self, messages: Sequence[Message]) -> None:
         """Apply the partials of a poll."""
-        records, lost = sort_messages(messages, self._read_to)
+        records, lost = sort_messages(messages, self._read_to, group=self._settings.windows_group)
         with self._telemetry.timed(Stage.APPLY):
             for message in records:
                 self._apply(message)
@@ -190,7 +194,7 @@ class WindowWorker:
             state,
             partials=self._settings.partials_topic,
             changelog=self._settings.changelog_topic,
-            offsets=CommittedOffsets(self._consumer, self._clock),
+            offsets=CommittedOffsets(self._consumer, self._clock, self._settings.windows_group),
             reader=self._reader,
             admin=self._admin,
             clock=self._clock,
@@ -235,7 +239,11 @@ class WindowWorker:
         except BrokerError as error:
             _log.warning(
                 "cannot check whether a changelog is writable; the shard still waits",
-                extra={"partition": name_partition(partition), "error": str(error)},
+                extra={
+                    "partition": name_partition(partition),
+                    "error": str(error),
+                    "remedy": "check the brokers",
+                },
             )
             is_writable = False
         if is_writable:
@@ -249,7 +257,10 @@ class WindowWorker:
         self._reader.end(shard)
         self._shards[shard] = _Stopped(reason)
         self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
-        _log.error("shard stopped; the others go on", extra={"shard": shard, "reason": reason})
+        remedy = "do what the reason says, or see the runbook DriftgaugePartitionsStopped; then restart"
+        _log.error(
+            "shard stopped; the others go on", extra={"shard": shard, "reason": reason, "remedy": remedy}
+        )
 
     def _unwritable_changelogs(self) -> list[Partition]:
         topic = self._settings.changelog_topic
@@ -279,10 +290,11 @@ class WindowWorker:
         try:
             running.state.apply(offset, message.timestamp()[1], part)
         except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-            _log.exception("a partial could not be applied", extra={"shard": shard, "offset": offset})
-            self._stop(
-                shard, f"{message.topic()}[{shard}]@{offset} could not be applied; see the log before this"
+            where = f"{message.topic()}[{shard}]@{offset}"
+            _log.exception(
+                "a partial could not be applied", extra={"partial": where, "remedy": _FAULT_REMEDY}
             )
+            self._stop(shard, f"{where} could not be applied; {_FAULT_REMEDY}")
 
     def _check_shards(self, shards: int) -> None:
         """Refuse partials of another number of shards, which distributes streams over shards differently.
@@ -349,8 +361,11 @@ class WindowWorker:
             try:
                 rounds[shard] = running.state.close_windows(budget)
             except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-                _log.exception("windows could not be closed", extra={"shard": shard})
-                self._stop(shard, "its windows could not be closed; see the log before this")
+                where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
+                _log.exception(
+                    "windows could not be closed", extra={"partials_up_to": where, "remedy": _FAULT_REMEDY}
+                )
+                self._stop(shard, f"its windows up to {where} could not be closed; {_FAULT_REMEDY}")
         return rounds
 
     def _write(self, shard: int, state: ShardState, round_: RoundResult) -> None:

@@ -83,6 +83,11 @@ class Health:
         """Return the longest time since the last poll (or the start) of any role, ms."""
         return self._now_ms() - min(self._polled_ms.values())
 
+    def overdue(self) -> list[Role]:
+        """Return the roles that did not poll within the bound, sorted."""
+        earliest_ms = self._now_ms() - self._poll_bound_ms
+        return sorted(role for role, polled_ms in self._polled_ms.items() if polled_ms < earliest_ms)
+
     def is_alive(self) -> bool:
         """Return whether every role polled within the bound."""
         return self.since_poll_ms() <= self._poll_bound_ms

@@ -12,6 +12,7 @@ from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
 from driftgauge.telemetry.metrics import NO_STREAM, RecordOutcome, Telemetry
+from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
@@ -25,6 +26,14 @@ _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = (
     "a transaction does not end; run driftgauge kafka transactions list, and see the runbook "
     "DriftgaugeTransactionHanging"
+)
+_RETENTION_REMEDY = (
+    "raise the topic's retention.ms and retention.bytes above the longest outage; if replicas were behind, "
+    "run more of them; see the runbook DriftgaugeRecordsLost"
+)
+_TRUNCATION_REMEDY = (
+    "give the topic three replicas, min.insync.replicas=2 and unclean.leader.election.enable=false; if the "
+    "offset was set by hand, nothing is to be repaired; see the runbook DriftgaugeRecordsLost"
 )
 
 
@@ -78,7 +87,12 @@ class RoleTelemetry:
     def aborted(self, error: str) -> None:
         """Count and log an aborted transaction, whose work is repeated."""
         self._metrics.commits.labels(self._role, "aborted").inc()
-        self._log_event(logging.WARNING, "transaction aborted", error=error)
+        self._log_event(
+            logging.WARNING,
+            "transaction aborted",
+            error=error,
+            remedy="none: its work is repeated; if this repeats, do what the error says",
+        )
 
     def session_lost(self, error: str, pause_s: float) -> None:
         """Count and log the loss of the Kafka clients; until new ones work, the role holds no partition."""
@@ -88,7 +102,11 @@ class RoleTelemetry:
         for topic in self._topics_with_stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
         self._log_event(
-            logging.ERROR, "session lost; the Kafka clients are replaced", error=error, pause_s=pause_s
+            logging.ERROR,
+            "session lost; the Kafka clients are replaced",
+            error=error,
+            pause_s=pause_s,
+            remedy="do what the error says; if this repeats, see the runbook DriftgaugeSessionsLost",
         )
 
     def unwritable(self, partitions: Collection[Partition]) -> None:
@@ -104,6 +122,7 @@ class RoleTelemetry:
                 logging.ERROR,
                 "partitions cannot be written to; nothing is lost, the role waits for them",
                 partitions=name_partitions(found),
+                remedy="repair their brokers; see the runbook DriftgaugePartitionsUnwritable",
             )
         self._unwritable = found
 
@@ -126,7 +145,12 @@ class RoleTelemetry:
         self._set_held(self._held - set(partitions))
         # The next assignment, even an empty one, makes the role ready again.
         self.set_ready(is_ready=False)
-        self._log_event(logging.WARNING, "partitions lost", partitions=name_partitions(partitions))
+        self._log_event(
+            logging.WARNING,
+            "partitions lost",
+            partitions=name_partitions(partitions),
+            remedy="none: the role joins its group again; if this repeats, look for pauses of this process",
+        )
 
     def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
         """Set the offset from the brokers' clock, ms (None: unknown), and the readiness condition for it."""
@@ -203,21 +227,17 @@ class RoleTelemetry:
         self,
         accepted: Mapping[str, int],
         rejected: Mapping[tuple[str | None, Reason], int],
-        lost: Mapping[str, int],
+        lost: Mapping[Partition, RecordLoss],
     ) -> None:
-        """Count the records of a commit: accepted, rejected, and deleted by Kafka before they were read."""
+        """Count the records of a commit: accepted, rejected, and lost before they were read; log losses."""
         for stream, number in accepted.items():
             self._metrics.events.labels(stream, "accepted").inc(number)
         for (named, reason), number in rejected.items():
             label = named if named in self._stream_names else NO_STREAM
             self._metrics.events.labels(label, reason).inc(number)
-        for topic, number in lost.items():
-            self._metrics.records_lost.labels(topic).inc(number)
-            if number:
-                _log.error(
-                    "Kafka deleted records before they were read; the windows concerned are marked",
-                    extra={"topic": topic, "records": number},
-                )
+        for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
+            self._metrics.records_lost.labels(partition[0]).inc(loss.records)
+            self._log_loss(partition, loss)
 
     def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
         """Count the records of a commit by topic and outcome."""
@@ -252,6 +272,26 @@ class RoleTelemetry:
     def closed(self, shard: int, round_: RoundResult) -> None:
         """Log the round of a shard: windows, late events and breaks in its chain of partials."""
         log_round(shard, round_)
+
+    def _log_loss(self, partition: Partition, loss: RecordLoss) -> None:
+        if loss.is_truncated:
+            self._log_event(
+                logging.ERROR,
+                "the log was truncated, so records may be unread; the windows concerned are marked",
+                partition=f"{name_partition(partition)}@{loss.start}",
+                records=f"at least {loss.records}",
+                remedy=_TRUNCATION_REMEDY,
+            )
+        else:
+            self._log_event(
+                logging.ERROR,
+                "Kafka deleted records before they were read; the windows concerned are marked",
+                partition=name_partition(partition),
+                records=loss.records,
+                first_offset=loss.start,
+                last_offset=loss.last,
+                remedy=_RETENTION_REMEDY,
+            )
 
     def _log_event(self, level: int, message: str, **details: object) -> None:
         _log.log(level, message, extra={"role": self._role, **details})

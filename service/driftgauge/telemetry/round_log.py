@@ -11,6 +11,11 @@ __all__ = ["log_round"]
 
 _log = logging.getLogger(__name__)
 
+_CHAIN_REMEDY = (
+    "find out who reset offsets, deleted records or aborted a transaction; see the runbooks "
+    "DriftgaugePartialsGap, DriftgaugePartialsOverlap and DriftgaugePartialsOrphans"
+)
+
 
 def log_round(shard: int, round_: RoundResult) -> None:
     """Log a round: closed and revised windows, late events, and breaks in the chain of partials."""
@@ -25,12 +30,13 @@ def log_round(shard: int, round_: RoundResult) -> None:
                 "window": format_duration(late.size_ms),
                 "events": late.number,
                 "first": f"{name_partition(partition)}@{offset}",
+                "remedy": "raise allowed_lateness of the stream, or correct the producer's timestamps",
             },
         )
     for error in round_.chain_errors:
         _log.error(
             "the partials do not continue what was counted; the windows concerned are marked",
-            extra={"shard": shard, "found": error},
+            extra={"shard": shard, "found": error, "remedy": _CHAIN_REMEDY},
         )
 
 

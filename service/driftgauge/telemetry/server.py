@@ -90,7 +90,14 @@ class MetricsServer:
         self._server.should_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
-            _log.warning("http server still busy", extra={"host": self._host, "port": self._port})
+            _log.warning(
+                "http server still busy; the process ends without it",
+                extra={
+                    "host": self._host,
+                    "port": self._port,
+                    "remedy": "none; if the process does not end, look for a client with a slow request",
+                },
+            )
 
     def _listen(self) -> socket.socket:
         try:
@@ -110,7 +117,14 @@ class MetricsServer:
             self._server.run(sockets=[self._socket])
         except Exception:  # noqa: BLE001 - logged with its traceback
             # /livez no longer answers, so the supervisor restarts the process.
-            _log.exception("http server failed")
+            _log.exception(
+                "http server failed; /metrics, /livez and /readyz no longer answer",
+                extra={
+                    "host": self._host,
+                    "port": self._port,
+                    "remedy": "let a supervisor restart the process; if this repeats, report the traceback",
+                },
+            )
 
 
 def _application(registry: CollectorRegistry, health: Health) -> Starlette:
@@ -129,7 +143,12 @@ def _application(registry: CollectorRegistry, health: Health) -> Starlette:
         if not alive:
             _log.error(
                 "no poll within the bound; the process must be restarted",
-                extra={"since_poll_seconds": since_poll_s},
+                extra={
+                    "roles": health.overdue(),
+                    "since_poll_seconds": since_poll_s,
+                    "remedy": "let a supervisor restart it by /livez; if this repeats, look for pauses and "
+                    "throttling of the process",
+                },
             )
         return JSONResponse(
             {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503

@@ -1,0 +1,36 @@
+"""The errors for rights that the cluster denies, with the right that is missing."""
+
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from driftgauge.errors import AuthorizationError
+
+__all__ = ["missing_right", "reading_denied"]
+
+_LOGIN: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+
+
+def missing_right(error: KafkaError, *, topic: str | None = None, group: str | None = None) -> str:
+    """Return the remedy for a denied read.
+
+    Args:
+        error: The error; its code is one of `calls.AUTHORIZATION`.
+        topic: The topic that is read, if known.
+        group: The consumer's group, if it has one.
+    """
+    if error.code() in _LOGIN:
+        return "check the login: sasl.* and ssl.* under kafka"
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED and group:
+        return f"grant Read on the group {group}"
+    if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and topic:
+        return f"grant Read and Describe on the topic {topic}"
+    return "check the client's rights"
+
+
+def reading_denied(
+    error: KafkaError, what: str, *, topic: str | None = None, group: str | None = None
+) -> AuthorizationError:
+    """Return the error to raise where this client is not allowed to read; arguments as `missing_right`."""
+    remedy = missing_right(error, topic=topic, group=group)
+    return AuthorizationError(f"this client is not allowed to read {what} ({error.str()}); {remedy}")
