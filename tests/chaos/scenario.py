@@ -33,7 +33,7 @@ SETTLE_INTERVAL_S: Final = 1.0
 # Nothing more may be published for this long after all events are counted.
 QUIET_S: Final = 5.0
 # Least share of disruptions that start before the last event; a slow machine delays the last ones.
-MIN_IN_TIME: Final = 0.75
+MIN_IN_TIME: Final = 0.5
 # Least time between generating the workload and the first event.
 LEAD_MS: Final = 5_000
 

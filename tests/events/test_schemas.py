@@ -13,7 +13,7 @@ from driftgauge.events.schemas import read_message_indexes, read_schema_id
 from tests.events.schema_records import framed
 
 
-@given(st.integers(0, 2**32 - 1), st.binary())
+@given(st.integers(1, 2**31 - 1), st.binary())
 def test_schema_id_is_read(schema_id, payload):
     assert read_schema_id(framed(payload, schema_id)) == schema_id
 
@@ -25,6 +25,9 @@ def test_schema_id_is_read(schema_id, payload):
         (b"\0\0\0\0", "4 bytes, too short"),
         (b"\x01\0\0\0\7x", "its magic byte is 1, not 0"),
         (b'{"stream": 1}', "its magic byte is 123, not 0"),
+        (b"\0\0\0\0\0{}", "its schema id is 0, which no schema registry gives"),
+        (b"\0\x80\0\0\0{}", "its schema id is 2147483648, which no"),
+        (b"\0\xff\xff\xff\xff{}", "its schema id is 4294967295, which no"),
     ],
 )
 def test_value_without_framing_is_undecodable(raw, detail):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
@@ -126,8 +126,20 @@ class Cluster(TopicOwner):
     def committed(self) -> dict[int, int]:
         """Return the group's committed offsets of the events topic, by partition."""
         requested = [TopicPartition(self.events, partition) for partition in range(self.partitions)]
+        answers: list[TopicPartition] = []
+
+        def is_answered() -> bool:
+            try:
+                answers[:] = consumer.committed(requested, timeout=TIMEOUT_S)
+            except KafkaException as error:
+                # After a restart the broker may take a moment to load its groups.
+                if error.args[0].code() != KafkaError.NOT_COORDINATOR:
+                    raise
+                return False
+            return True
+
         with self.non_member() as consumer:
-            answers = consumer.committed(requested, timeout=TIMEOUT_S)
+            self.await_that(is_answered, "the group's coordinator")
         return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
 
     def members(self) -> int:

@@ -49,6 +49,15 @@ def test_paused_partition_is_taken_from_client_and_returned_at_its_position(paus
     assert (FIRST in paused, paused.waiting) == (False, {FIRST}), "no record has been read since"
 
 
+@pytest.mark.parametrize("epoch", [3, -1])
+def test_position_is_validated_again_after_pause(paused, sources, epoch):
+    first = sources.find(*FIRST)
+    first.leader_epoch, first.is_validated = epoch, True
+    paused.pause([first])
+    # The client cannot validate a position without an epoch.
+    assert first.is_validated == (epoch < 0)
+
+
 def test_each_partition_has_its_own_pause(paused, sources, consumer, clock):
     paused.pause([sources.find(*FIRST)])
     clock.advance(0.6)

@@ -11,7 +11,7 @@ import pytest
 
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.registry_client import connect, registry_problems
-from driftgauge.kafka.registry_errors import is_unknown, remedy
+from driftgauge.kafka.registry_errors import is_unknown, is_unreachable, remedy
 
 URL = "https://registry.example"
 
@@ -128,6 +128,7 @@ def test_answers_are_told_apart(answering, status, body, unknown, cure):
     with connect({"url": answering.url}) as client, pytest.raises(Exception) as caught:  # noqa: PT011
         client.get_schema(7)
     assert is_unknown(caught.value) == unknown
+    assert not is_unreachable(caught.value)
     assert cure in remedy(caught.value)
 
 
@@ -135,4 +136,5 @@ def test_registry_that_is_away_is_not_an_unknown_schema():
     with connect({"url": "http://127.0.0.1:1"}) as client, pytest.raises(Exception) as caught:  # noqa: PT011
         client.get_schema(7)
     assert not is_unknown(caught.value)
+    assert is_unreachable(caught.value)
     assert "check that the schema registry runs" in remedy(caught.value)

@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 
 TEXT = '{"type": "record", "name": "E", "fields": []}'
 AWAY = ConnectionError("refused")
-NOT_FOUND = SchemaRegistryError(404, 40403, "Schema 7 not found")
+PLAIN_404 = SchemaRegistryError(404, 404, "HTTP 404 Not Found")
 
 
 class Client:
@@ -27,12 +27,15 @@ class Client:
     def __init__(self):
         self.mock = MockSchemaRegistryClient({"url": "mock://"})
         self.error = None
+        self.errors = {}
         self.asked = []
 
     def get_schema(self, schema_id, subject_name=None, fmt=None):
         self.asked.append((schema_id, fmt))
         if self.error is not None:
             raise self.error
+        if schema_id in self.errors:
+            raise self.errors[schema_id]
         return self.mock.get_schema(schema_id, subject_name, fmt)
 
     def get_version(self, subject_name, version, deleted=False, fmt=None):
@@ -209,6 +212,78 @@ def test_new_schema_waits_for_the_pause_of_an_outage(registry, client, clock):
     registry.find(2, "AVRO")
     assert registry.step() == 1
     assert client.asked == [(1, None)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SchemaRegistryError(500, 50001, "Error"),
+        SchemaRegistryError(403, 40301, "Forbidden"),
+        KeyError("schema"),
+    ],
+)
+def test_failing_schema_does_not_delay_others(registry, client, clock, caplog, error):
+    caplog.set_level(logging.INFO)
+    client.errors[7] = error
+    registry.find(7, "AVRO")
+    registry.step()
+    schema_id = register(client)
+    registry.find(schema_id, "AVRO")
+    assert registry.step() == 0
+    assert registry.find(schema_id, "AVRO") == Schema(TEXT)
+    pauses = []
+    for _ in range(6):
+        pauses.append(registry.step())
+        clock.advance(pauses[-1])
+        registry.step()
+    assert pauses == [1, 2, 4, 8, 10, 10]
+    assert [record.schema_id for record in caplog.records] == [7]
+    del client.errors[7]
+    clock.advance(10)
+    registry.step()
+    assert caplog.messages[1:] == ["the schema registry gives schemas again"]
+
+
+def test_schema_that_times_out_does_not_delay_others_for_ever(registry, client, clock):
+    client.errors[7] = AWAY
+    registry.find(7, "AVRO")
+    registry.step()
+    schema_id = register(client)
+    registry.find(schema_id, "AVRO")
+    clock.advance(registry.step())
+    registry.step()
+    assert registry.find(schema_id, "AVRO") == Schema(TEXT)
+
+
+def test_plain_404_is_unknown_while_registry_answers_for_others(registry, client, clock):
+    client.errors[7] = PLAIN_404
+    schema_id = register(client)
+    registry.find(7, "AVRO")
+    registry.step()
+    registry.find(schema_id, "AVRO")
+    waited_s = 0.0
+    while (wait_s := registry.step()) is not None and waited_s < 60:
+        waited_s += wait_s
+        clock.advance(wait_s)
+    assert waited_s == 3
+    assert client.asked.count((7, None)) == 3
+    assert "is unknown" in unknown(registry, 7)
+    clock.advance(60)
+    unknown(registry, 7)
+    registry.step()
+    assert registry.step() is None
+    assert client.asked.count((7, None)) == 4
+
+
+def test_plain_404_is_no_answer_where_registry_answered_only_before(registry, client, clock):
+    schema_id = register(client)
+    registry.find(schema_id, "AVRO")
+    registry.step()
+    client.error = PLAIN_404
+    registry.find(7, "AVRO")
+    for _ in range(12):
+        clock.advance(registry.step())
+        assert registry.find(7, "AVRO") is None
 
 
 def test_missing_reference_makes_the_schema_unknown(registry, client, clock):

@@ -15,6 +15,8 @@ PAYLOAD = 5
 """Where the payload begins, for Avro; for Protobuf the message indexes are before it."""
 
 _FRAME = Struct(">BI")
+# Registries number schemas from 1 with a signed int, and give no error code for an id beyond that.
+_MAX_ID = 2**31 - 1
 # An int64 takes ten bytes of seven bits; messages of Protobuf are nested at most this deep.
 _MAX_VARINT = 10
 _MAX_DEPTH = 100
@@ -49,7 +51,7 @@ def read_schema_id(raw: bytes) -> int:
     """Return the schema id of a record in the framing of Confluent's serializers.
 
     Raises:
-        EventError: The record has no such framing.
+        EventError: The record has no such framing, or no registry gives its schema id.
     """
     if len(raw) < PAYLOAD:
         detail = f"value: {len(raw)} bytes, too short for a magic byte and a schema id"
@@ -57,6 +59,9 @@ def read_schema_id(raw: bytes) -> int:
     magic, schema_id = _FRAME.unpack_from(raw)
     if magic != 0:
         detail = f"value: its magic byte is {magic}, not 0; a schema registry's serializer did not write it"
+        raise EventError(Reason.UNDECODABLE, detail)
+    if not 0 < schema_id <= _MAX_ID:
+        detail = f"value: its schema id is {schema_id}, which no schema registry gives"
         raise EventError(Reason.UNDECODABLE, detail)
     return int(schema_id)
 

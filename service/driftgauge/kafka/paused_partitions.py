@@ -34,8 +34,11 @@ class PausedPartitions:
         """Stop reading these partitions."""
         until_s = self._clock.monotonic_s() + _RETRY_S
         self._consumer.incremental_unassign([TopicPartition(*source.partition) for source in sources])
-        self._paused |= {source.partition: (source, until_s) for source in sources}
-        self.waiting.update(source.partition for source in sources)
+        for source in sources:
+            self._paused[source.partition] = source, until_s
+            # The log may be truncated meanwhile; the client cannot validate a position without an epoch.
+            source.is_validated = source.leader_epoch < 0
+            self.waiting.add(source.partition)
 
     def resume(self) -> None:
         """Read the partitions whose pause has ended."""

@@ -1,10 +1,11 @@
 """The meaning of errors of the schema registry's client, by attributes: its classes come with an extra."""
 
-__all__ = ["describe", "is_unknown", "remedy"]
+__all__ = ["describe", "is_not_found", "is_unknown", "is_unreachable", "remedy"]
 
 _NOT_FOUND = 404
 _UNAUTHORIZED = (401, 403)
 _TOKEN_ERROR = "OAuthTokenError"  # noqa: S105 - the name of a class
+_CONNECTION_ERRORS = frozenset({"TransportError", "OSError", _TOKEN_ERROR})
 _LONGEST_TEXT = 200
 
 
@@ -13,10 +14,18 @@ def is_unknown(error: Exception) -> bool:
 
     Its error codes are 404 and two digits; without one another server has answered.
     """
-    if getattr(error, "http_status_code", None) != _NOT_FOUND:
-        return False
     code = getattr(error, "error_code", None)
-    return isinstance(code, int) and code // 100 == _NOT_FOUND
+    return is_not_found(error) and isinstance(code, int) and code // 100 == _NOT_FOUND
+
+
+def is_not_found(error: Exception) -> bool:
+    """Return whether a server answers 404, whether or not it is a registry."""
+    return getattr(error, "http_status_code", None) == _NOT_FOUND
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Return whether no request can succeed: the registry or its token endpoint cannot be reached."""
+    return any(each.__name__ in _CONNECTION_ERRORS for each in type(error).__mro__)
 
 
 def describe(error: Exception) -> str:

@@ -13,7 +13,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema, SchemaKind
 from driftgauge.kafka.registry_client import connect
-from driftgauge.kafka.registry_errors import describe, is_unknown, remedy
+from driftgauge.kafka.registry_errors import describe, is_not_found, is_unknown, is_unreachable, remedy
 
 __all__ = ["RegistryClient", "SchemaRegistry", "open_schema_registry"]
 
@@ -57,17 +57,22 @@ class _Request:
     Attributes:
         due_s: The monotonic time of the next try.
         tries: How many tries are left.
+        failures: How many tries have failed, other than by an answer that the schema is unknown.
+        answers: How many answers the registry had given at the first failure.
     """
 
     due_s: float
     tries: int
+    failures: int = 0
+    answers: int = 0
 
 
 class SchemaRegistry:
     """Finds schemas by their id; a `SchemaSource`.
 
     An id that the registry does not know is asked for three times, then it is unknown; after a minute it is
-    asked for again. While the registry is away or denies access, schemas are not known yet.
+    asked for again. While the registry is away, no schema is asked for. A schema that the registry denies or
+    fails to give is not known yet; it has pauses of its own, so that others do not wait for it.
     """
 
     def __init__(self, client: RegistryClient, clock: Clock) -> None:
@@ -80,6 +85,7 @@ class SchemaRegistry:
         self._unknown: dict[_Key, float] = {}
         self._requests: dict[_Key, _Request] = {}
         self._is_closed = False
+        self._answers = 0
         # While the registry is away.
         self._pause_s = 0.0
         self._resume_s = 0.0
@@ -130,16 +136,20 @@ class SchemaRegistry:
             found = self._fetch(*key)
         except Exception as error:  # noqa: BLE001 - the thread must survive whatever a server answers
             if is_unknown(error):
-                self._answered()
+                self._answers += 1
                 self._miss(key)
+            elif is_not_found(error) and self._is_given_up(key):
+                self._give_up(key)
             else:
-                self._fail(error)
-            return 0.0
-        self._answered()
-        with self._changed:
-            self._found[key] = found
-            del self._requests[key]
-            self._unknown.pop(key, None)
+                self._fail(key, error)
+                return 0.0
+        else:
+            self._answers += 1
+            with self._changed:
+                self._found[key] = found
+                del self._requests[key]
+                self._unknown.pop(key, None)
+        self._recover()
         return 0.0
 
     def _run(self) -> None:
@@ -181,30 +191,57 @@ class SchemaRegistry:
             request.tries -= 1
             if request.tries:
                 request.due_s = now_s + _RETRY_S * (_TRIES - request.tries)
+                request.failures = 0
                 return
+        self._give_up(key)
+
+    def _is_given_up(self, key: _Key) -> bool:
+        """Return whether a schema that is not found, without a registry's error code, is unknown.
+
+        The path of the URL may be wrong instead, unless the registry answers for other schemas meanwhile.
+        """
+        request = self._requests[key]
+        is_answering = self._answers > request.answers and request.failures > 0
+        return key in self._unknown or (is_answering and request.failures + 1 >= _TRIES)
+
+    def _give_up(self, key: _Key) -> None:
+        """Let a schema be unknown for a while."""
+        with self._changed:
             del self._requests[key]
             self._unknown.pop(key, None)
-            self._unknown[key] = now_s + _ASK_AGAIN_S
+            self._unknown[key] = self._clock.monotonic_s() + _ASK_AGAIN_S
             while len(self._unknown) > _MAX_UNKNOWN:
                 del self._unknown[next(iter(self._unknown))]
 
-    def _fail(self, error: Exception) -> None:
-        """Pause all requests, longer each time."""
+    def _fail(self, key: _Key, error: Exception) -> None:
+        """Ask for a schema again later, longer each time; pause all requests if the registry is away."""
         now_s = self._clock.monotonic_s()
-        self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-        self._resume_s = now_s + self._pause_s
+        with self._changed:
+            request = self._requests[key]
+            if not request.failures:
+                request.answers = self._answers
+            request.failures += 1
+            if is_unreachable(error):
+                self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+                self._resume_s = request.due_s = now_s + self._pause_s
+            else:
+                self._pause_s = self._resume_s = 0.0
+                request.due_s = now_s + min(_FIRST_PAUSE_S * 2 ** (request.failures - 1), _LONGEST_PAUSE_S)
         if self._logged_s is None or now_s - self._logged_s >= _LOG_INTERVAL_S:
             self._logged_s = now_s
             _log.warning(
                 "the schema registry gives no schemas; the partitions that need them wait",
-                extra={"error": describe(error), "remedy": remedy(error)},
+                extra={"schema_id": key[0], "error": describe(error), "remedy": remedy(error)},
             )
 
-    def _answered(self) -> None:
-        if self._logged_s is not None:
-            _log.info("the schema registry gives schemas again")
+    def _recover(self) -> None:
+        """End the pause of an outage, and report its end unless other schemas still fail."""
         self._pause_s = self._resume_s = 0.0
-        self._logged_s = None
+        with self._changed:
+            is_failing = any(request.failures for request in self._requests.values())
+        if self._logged_s is not None and not is_failing:
+            _log.info("the schema registry gives schemas again")
+            self._logged_s = None
 
 
 @contextmanager
