@@ -29,6 +29,7 @@ def test_other_encoding_requires_no_registry(load, encoding):
 @pytest.mark.parametrize(
     ("properties", "problem"),
     [
+        ({"url": f"https://user:p@{SECRET}@a"}, "schema_registry: url must hold no user and password"),
         ({"timeout": 1}, "schema_registry: url is missing"),
         ({"url": "registry:8081"}, "schema_registry: url must start with http:// or https://"),
         ({"url": f"https://a,{SECRET}"}, "schema_registry: url must start with http:// or https://"),
@@ -48,8 +49,8 @@ def test_faulty_property_is_reported_without_its_value(problems, properties, pro
         ("bearer.auth.token", SECRET),
         ("bearer.auth.client.secret", SECRET),
         ("ssl.key.password", SECRET),
-        ("url", f"https://user:{SECRET}@registry,https://user:{SECRET}@other"),
         ("proxy", f"http://user:{SECRET}@proxy:3128"),
+        ("proxy", f"http://user:p/{SECRET}@x@proxy:3128"),
     ],
 )
 def test_secret_is_masked_in_output_and_kept_in_use(load, name, value):

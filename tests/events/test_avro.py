@@ -5,6 +5,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import fastavro
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.avro import AvroDeserializer
+from driftgauge.events.avro import AvroDeserializer, _is_empty, _is_recursive, _items
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
@@ -190,3 +191,17 @@ def test_changed_record_is_decoded_or_undecodable(data):
 def test_primitive_schema_is_decoded(text):
     deserialize = AvroDeserializer(Schemas(_7=Schema(text)))
     assert deserialize(stored(framed(b"\x04ab"))) == b"ab"
+
+
+def test_schema_of_many_nested_types_is_checked_in_time_linear_in_their_number():
+    """Each record has two fields of the next one: expanded, they are 2^40 types."""
+    schema: object = {"type": "record", "name": "R0", "fields": [{"name": "v", "type": "bytes"}]}
+    for number in range(1, 41):
+        fields = [{"name": "a", "type": schema}, {"name": "b", "type": f"R{number - 1}"}]
+        schema = {"type": "record", "name": f"R{number}", "fields": fields}
+    walked: set[str] = set()
+    parsed = fastavro.parse_schema(schema, named := {})
+    assert not _is_recursive(parsed, named, set(), walked)
+    assert len(walked) == 41
+    assert sum(1 for _ in _items(parsed, named, set())) == 0
+    assert not _is_empty(parsed, named, {})

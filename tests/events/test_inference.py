@@ -44,7 +44,7 @@ def response(*, raw):
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_response_is_a_mapping(raw):
-    data = (b"\1\0\0\0x", VECTORS.tobytes()) if raw else ([b"x"], VECTORS.ravel().tolist())
+    data = (None, VECTORS.tobytes()) if raw else ([b"x"], VECTORS.ravel().tolist())
     outputs = [
         {"name": "label", "datatype": "BYTES", "shape": [1], "parameters": {}, "data": data[0]},
         {
@@ -62,6 +62,25 @@ def test_response_is_a_mapping(raw):
         "parameters": {"sent": 5},
         "outputs": outputs,
     }
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [
+        ("FP32", b"12345678"),
+        ("FP64", memoryview(b"12345678")),
+        ("INT32", None),
+        ("BOOL", None),
+        ("BYTES", None),
+    ],
+)
+def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
+    """Four bytes of a whole number would pass for a float."""
+    message = response_class()
+    message.outputs.add(name="embedding", datatype=datatype, shape=[1])
+    message.raw_output_contents.append(b"12345678")
+    decoded = deserialize_inference(stored(message.SerializeToString()))
+    assert decoded["outputs"][0]["data"] == data
 
 
 @pytest.mark.parametrize("raw", [True, False])

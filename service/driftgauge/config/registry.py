@@ -8,8 +8,8 @@ from driftgauge.config.properties import is_secret
 __all__ = ["mask_registry_property", "registry_faults"]
 
 _CREDENTIALS_PROPERTY = "basic.auth.user.info"
-# The credentials within an address, such as https://user:password@registry.
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s,]*@")
+# The credentials within a proxy's address; a password may hold any character.
+_CREDENTIALS = re.compile(r"(?<=://)[^\s,]*@")
 _ADDRESS = re.compile(r"https?://[^\s,]+")
 
 
@@ -28,6 +28,8 @@ def registry_faults(properties: Mapping[str, object]) -> list[str]:
         faults.append("url is missing")
     elif not isinstance(url, str) or not all(_ADDRESS.fullmatch(each.strip()) for each in url.split(",")):
         faults.append("url must start with http:// or https:// (several addresses: with commas between them)")
+    elif "@" in url:
+        faults.append("url must hold no user and password; set basic.auth.user.info")
     faults += [
         f"{name} must be text, a number, true or false"
         for name, value in properties.items()

@@ -64,11 +64,11 @@ def _parse(schema: Schema) -> Any:
     except Exception as error:  # noqa: BLE001 - the registry's text may be anything
         message = f"no Avro schema ({type(error).__name__}: {error})"
         raise UnusableSchema(message) from None
-    if _is_recursive(parsed, named, ()):
+    if _is_recursive(parsed, named, set(), set()):
         # fastavro decodes nested records on the C stack, which a hostile record would overflow.
         message = "it is recursive, and a record could nest too deep"
         raise UnusableSchema(message)
-    if any(_is_empty(items, named) for items in _items(parsed, named)):
+    if any(_is_empty(items, named, {}) for items in _items(parsed, named, set())):
         # A record of some bytes could name any number of them.
         message = "it has an array of items that take no bytes"
         raise UnusableSchema(message)
@@ -80,46 +80,71 @@ def _load(text: str) -> Any:
     return json.loads(text) if text.lstrip()[:1] in {"{", "[", '"'} else text.strip()
 
 
-def _is_recursive(schema: Any, named: Mapping[str, Any], within: tuple[str, ...]) -> bool:
-    """Return whether a type contains itself; `within` are the names of the types around it."""
+def _is_recursive(schema: Any, named: Mapping[str, Any], within: set[str], done: set[str]) -> bool:
+    """Return whether a type contains itself.
+
+    Args:
+        schema: The type.
+        named: The named types.
+        within: The names of the types around it.
+        done: The names of types that do not contain themselves; each is walked once.
+    """
     if isinstance(schema, list):
-        return any(_is_recursive(branch, named, within) for branch in schema)
+        return any(_is_recursive(branch, named, within, done) for branch in schema)
     if isinstance(schema, str):
-        return schema in within or (schema in named and _is_recursive(named[schema], named, within))
+        if schema in within:
+            return True
+        return schema in named and schema not in done and _is_recursive(named[schema], named, within, done)
     kind = schema["type"]
     if kind in _NAMED:
-        inner = (*within, schema["name"])
-        return any(_is_recursive(field["type"], named, inner) for field in schema.get("fields", ()))
+        name = schema["name"]
+        within.add(name)
+        found = any(_is_recursive(field["type"], named, within, done) for field in schema.get("fields", ()))
+        within.discard(name)
+        done.add(name)
+        return found
     if kind in {"array", "map"}:
-        return _is_recursive(schema["items" if kind == "array" else "values"], named, within)
-    return isinstance(kind, dict | list) and _is_recursive(kind, named, within)
+        return _is_recursive(schema["items" if kind == "array" else "values"], named, within, done)
+    return isinstance(kind, dict | list) and _is_recursive(kind, named, within, done)
 
 
-def _items(schema: Any, named: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the types of the items of all arrays within a type that is not recursive."""
+def _items(schema: Any, named: Mapping[str, Any], done: set[str]) -> Iterator[Any]:
+    """Yield the types of the items of all arrays within a type that is not recursive.
+
+    Args:
+        schema: The type.
+        named: The named types.
+        done: The names of the types that were walked; each is walked once.
+    """
     if isinstance(schema, list):
         inner = schema
     elif isinstance(schema, str):
-        inner = [named[schema]] if schema in named else []
+        inner = [named[schema]] if schema in named and schema not in done else []
+        done.add(schema)
     elif schema["type"] == "array":
         yield schema["items"]
         inner = [schema["items"]]
     elif schema["type"] == "map":
         inner = [schema["values"]]
     elif schema["type"] in _NAMED:
+        done.add(schema["name"])
         inner = [field["type"] for field in schema.get("fields", ())]
     else:
         inner = [schema["type"]] if isinstance(schema["type"], dict | list) else []
     for each in inner:
-        yield from _items(each, named)
+        yield from _items(each, named, done)
 
 
-def _is_empty(schema: Any, named: Mapping[str, Any]) -> bool:
-    """Return whether the values of a type that is not recursive take no bytes."""
+def _is_empty(schema: Any, named: Mapping[str, Any], known: dict[str, bool]) -> bool:
+    """Return whether the values of a type that is not recursive take no bytes; `known` says so by name."""
     if isinstance(schema, list):
         return False
     if isinstance(schema, str):
-        return schema == "null" or (schema in named and _is_empty(named[schema], named))
+        if schema not in named:
+            return schema == "null"
+        if schema not in known:
+            known[schema] = _is_empty(named[schema], named, known)
+        return known[schema]
     if schema["type"] in {"record", "error"}:
-        return all(_is_empty(field["type"], named) for field in schema["fields"])
+        return all(_is_empty(field["type"], named, known) for field in schema["fields"])
     return bool(schema["type"] == "null" or schema.get("size") == 0)

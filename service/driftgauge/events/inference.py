@@ -35,12 +35,15 @@ _CONTENTS_BY_DATATYPE = {
 _PARAMETERS = {"bool_param": "bool", "int64_param": "int64", "string_param": "string"}
 _PARAMETERS |= {"double_param": "double", "uint64_param": "uint64"}
 
+# FP64 is read as doubles; other integers than INT8 are no vectors, and their bytes would pass for floats.
+_RAW_DATATYPES = frozenset({"FP32", "FP16", "BF16", "INT8"})
+
 
 def deserialize_inference(record: RawRecord) -> dict[str, object]:
     """Return a ModelInferResponse as a mapping: model_name, model_version, id, parameters, outputs.
 
-    An output has name, datatype, shape, parameters, and its numbers as `data`: bytes where the response has
-    raw contents, else a list.
+    An output has name, datatype, shape, parameters, and its numbers as `data`: bytes or doubles where the
+    response has raw contents, else a list. Raw contents of other types than floats and INT8 are missing.
 
     Raises:
         EventError: The value is no ModelInferResponse.
@@ -65,11 +68,18 @@ def deserialize_inference(record: RawRecord) -> dict[str, object]:
                 "datatype": output.datatype,
                 "shape": output.shape[:],
                 "parameters": _read_parameters(output.parameters),
-                "data": raw[i] if raw else _read_contents(output),
+                "data": _read_raw(output.datatype, raw[i]) if raw else _read_contents(output),
             }
             for i, output in enumerate(response.outputs)
         ],
     }
+
+
+def _read_raw(datatype: str, raw: bytes) -> bytes | memoryview | None:
+    """Return a tensor's raw contents: doubles, or bytes in the dtype of the mapping; None for other types."""
+    if datatype == "FP64":
+        return memoryview(raw)
+    return raw if datatype in _RAW_DATATYPES else None
 
 
 def _read_contents(output: Any) -> list[object] | None:
