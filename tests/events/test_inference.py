@@ -1,6 +1,7 @@
 """Responses of the Open Inference Protocol."""
 
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
     message = response_class()
     message.outputs.add(name="embedding", datatype=datatype, shape=[1])
     message.raw_output_contents.append(b"12345678")
-    decoded = deserialize_inference(stored(message.SerializeToString()))
+    decoded: Any = deserialize_inference(stored(message.SerializeToString()))
     assert decoded["outputs"][0]["data"] == data
 
 
