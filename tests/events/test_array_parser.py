@@ -29,7 +29,7 @@ def normalize(row):
     return contract, time_ms, number.to_float32(bytes(vector)).tobytes(), event_id, segments
 
 
-@settings(max_examples=examples(3_000))
+@settings(max_examples=examples(1_000))
 @given(near_events())
 def test_exact_path_accepts_events_with_equal_bits(raw):
     row = read(raw)
@@ -37,7 +37,7 @@ def test_exact_path_accepts_events_with_equal_bits(raw):
         assert row == normalize(read_exact(read_json(raw), STREAMS))
 
 
-@settings(max_examples=examples(1_000))
+@settings(max_examples=examples(400))
 @given(st.lists(NUMBERS | st.sampled_from(["true", "[1]", "null"]), min_size=4, max_size=5), VALUES)
 def test_any_array_is_read_as_by_exact_path_or_not_at_all(items, extra):
     raw = f'{{"stream":"images","timestamp":1,"embedding":[{",".join(items)}],"a":{extra}}}'.encode()
@@ -97,7 +97,7 @@ def objects(draw, needed, noise):
     return {name: members[name] for name in draw(st.permutations(sorted(members)))}
 
 
-@settings(max_examples=examples(1_000))
+@settings(max_examples=examples(400))
 @given(st.data(), LISTS, st.booleans())
 def test_any_value_parses_to_the_same_or_is_left_to_full_parse(data, numbers, ascii_only):
     """The names of the path stand in strings, in nested objects, and in longer names."""
