@@ -11,6 +11,7 @@ from driftgauge.core.windows.shard import ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 
 SHARDS = 4
@@ -59,7 +60,7 @@ def test_mishaps_sum_losses_aborts_and_lost_sessions(service):
     service.windows.committed()
     assert set(service.scrape().mishaps().values()) == {0}
     for lost in (40, 2):
-        service.count.counted({}, {}, {"embeddings": lost})
+        service.count.counted({}, {}, {("embeddings", 0): RecordLoss(lost, 0)})
     for shard, (gaps, overlaps) in enumerate([(1, 2), (4, 0)]):
         state = ShardState([], ["embeddings"], SHARDS)
         state.position = replace(state.position, gaps=gaps, overlaps=overlaps)
