@@ -6,7 +6,13 @@ from typing import TypeVar
 from driftgauge.config.inputs import Source, VectorSettings
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.sources import Getter, compile_path, compile_source, describe_source, to_text
+from driftgauge.events.sources import (
+    Getter,
+    compile_path,
+    compile_source,
+    describe_source,
+    to_optional_text,
+)
 from driftgauge.events.vectors import split_vectors, to_format
 
 __all__ = ["TextField", "VectorField", "require"]
@@ -28,11 +34,8 @@ class TextField:
         Raises:
             EventError: The field is no text.
         """
-        found = self._get(record, value)
-        if found is None or type(found) is str:
-            return found
         try:
-            return to_text(found)
+            return to_optional_text(self._get(record, value))
         except ValueError as error:
             where = describe_source(self._source) if self._source is not None else ""
             raise EventError(Reason.INVALID, f"{self._name}: {error} ({where})") from None

@@ -8,7 +8,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import Row, Schedule, has_valid_options, in_force
-from driftgauge.events.sources import compile_source, read_time, to_text
+from driftgauge.events.sources import compile_source, read_time, to_optional_text
 from driftgauge.events.vectors import F64, to_format
 
 __all__ = ["SingleVectorReader", "default_id"]
@@ -42,11 +42,11 @@ class SingleVectorReader:
         vector, number = self._vector(record, value), self._number
         segments: dict[str, str] | None = None
         try:
-            stream = _to_text(self._stream(record, value))
-            event_id = None if self._event_id is None else _to_text(self._event_id(record, value))
-            version = None if self._version is None else _to_text(self._version(record, value))
+            stream = to_optional_text(self._stream(record, value))
+            event_id = None if self._event_id is None else to_optional_text(self._event_id(record, value))
+            version = None if self._version is None else to_optional_text(self._version(record, value))
             if self._segments:
-                found = ((key, _to_text(get(record, value))) for key, get in self._segments.items())
+                found = ((key, to_optional_text(get(record, value))) for key, get in self._segments.items())
                 segments = {key: text for key, text in found if text is not None}
             if type(vector) is str and not vector.startswith("["):
                 vector = b64decode(vector, validate=True)
@@ -67,7 +67,3 @@ class SingleVectorReader:
             return None
         own_id = default_id(record) if event_id is None else event_id
         return expected, number, time_ms, vector, own_id, segments
-
-
-def _to_text(found: object) -> str | None:
-    return found if found is None or type(found) is str else to_text(found)

@@ -14,7 +14,15 @@ from driftgauge.events.messages import is_message, take_field, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.timestamps import read_timestamp
 
-__all__ = ["Getter", "compile_path", "compile_source", "describe_source", "read_time", "to_text"]
+__all__ = [
+    "Getter",
+    "compile_path",
+    "compile_source",
+    "describe_source",
+    "read_time",
+    "to_optional_text",
+    "to_text",
+]
 
 Getter: TypeAlias = Callable[[RawRecord, object], object]
 """Returns the field of a record, given the record and its decoded value; None where the field is missing."""
@@ -87,6 +95,15 @@ def to_text(value: object) -> str:
         return str(value)
     message = f"neither text nor a whole number, but {type(value).__name__}"
     raise ValueError(message)
+
+
+def to_optional_text(value: object) -> str | None:
+    """Return a field as text, None if it is missing.
+
+    Raises:
+        ValueError: As `to_text`.
+    """
+    return value if value is None or type(value) is str else to_text(value)
 
 
 def read_time(source: TimeSource, value: object) -> int:
