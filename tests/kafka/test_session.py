@@ -199,6 +199,18 @@ def test_unknown_commit_is_settled_within_group(harness, consumer, worker):
     assert harness.telemetry.aborted.call_count == 1
 
 
+def test_abort_with_lost_producer_is_settled_without_partitions(harness, consumer, worker):
+    fail_commit(harness, worker, ClientLost("not yet"), None)
+    worker.errors["step"] = [TransactionAborted("no answer")]
+    worker.commits = False
+    consumer.poll(assign=[FIRST])
+    consumer.poll(revoke=[FIRST])
+    consumer.poll()
+    harness.run()
+    assert [call.kwargs["is_ready"] for call in harness.telemetry.set_ready.call_args_list] == [False, True]
+    assert harness.transaction.start.call_count == 2
+
+
 def test_unknown_commit_in_hand_over_is_settled(harness, consumer, worker):
     worker.errors["hand_over"] = [ClientLost("no answer")]
     harness.transaction.state = None

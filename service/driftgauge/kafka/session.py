@@ -2,7 +2,7 @@
 
     Joining ------> Working <------> HandingOver ------> Closed
        assigned     ^     |     revoked, stopped
-          settled   |     v   commit in doubt
+          settled   |     v   producer lost
                     Settling
 
 The worker keeps the states of assigned partitions. COUNT's partitions wait for their offsets, then they are
@@ -58,10 +58,10 @@ class Working:
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """The outcome of the last commit is unknown until a new producer settles it.
+    """The producer was lost, and a new one settles its last transaction.
 
     Attributes:
-        since_s: When the outcome became unknown, in monotonic seconds.
+        since_s: When the producer was lost, in monotonic seconds.
         aborts: How many of the last transactions failed in a row.
     """
 
@@ -290,12 +290,20 @@ class Session:
         if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
-        self._telemetry.set_ready(is_ready=False)
         self._worker.reset()
+        return self._start_settling(error, state)
+
+    def _start_settling(self, error: BrokerError, state: SessionState) -> Settling:
+        """Report the role as not ready until there is a producer again.
+
+        Raises:
+            ClientLost: Too many transactions failed.
+        """
+        self._telemetry.set_ready(is_ready=False)
         return Settling(self._clock.monotonic_s(), _count_failure(error, state))
 
     def _settle(self, state: Settling) -> Settling | Working:
-        """Let a new producer settle the commit whose outcome is unknown.
+        """Let a new producer settle the last transaction.
 
         Raises:
             ClientLost: The new producer has not started within 60 s; a new session is needed.
@@ -318,7 +326,12 @@ class Session:
         self._telemetry.aborted(str(error))
         self._worker.handle_abort(error)
         self._worker.rewind()
-        return state if isinstance(state, Settling) else Working(_count_failure(error, state))
+        if isinstance(state, Settling):
+            return state
+        if self._transaction.state is State.LOST:
+            # A role without partitions begins no transaction, and would never ask for a new producer.
+            return self._start_settling(error, state)
+        return Working(_count_failure(error, state))
 
 
 def _count_failure(error: BrokerError, state: SessionState) -> int:
