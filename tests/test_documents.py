@@ -97,8 +97,9 @@ def find_unknown(command: click.Command, words: list[str]) -> Iterator[str]:
     """Yield the subcommand or the options that a command line names and the command does not have."""
     if isinstance(command, click.Group):
         name, *rest = words or [""]
-        if name in command.commands:
-            yield from find_unknown(command.commands[name], rest)
+        found = command.get_command(click.Context(command), name)
+        if found is not None:
+            yield from find_unknown(found, rest)
         elif re.fullmatch("[a-z]+", name):
             yield name
         return

@@ -1,5 +1,6 @@
 """All commands: their help, what they import, and usage errors."""
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -18,8 +19,10 @@ def modules_loaded_by(statement):
 def command_paths(group, path=()):
     """Yield the arguments that name each command and group."""
     yield path
-    for name, command in getattr(group, "commands", {}).items():
-        yield from command_paths(command, (*path, name))
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            yield from command_paths(group.get_command(context, name), (*path, name))
 
 
 @pytest.mark.parametrize("path", list(command_paths(cli)), ids=" ".join)
@@ -62,7 +65,13 @@ def test_module_runs_as_command():
     assert done.stdout.startswith("driftgauge, version ")
 
 
-@pytest.mark.parametrize("module", ["driftgauge.app", "driftgauge.cli"])
+def test_health_loads_no_kafka_client_and_no_arrays():
+    loaded = modules_loaded_by("from driftgauge.cli import cli; cli.get_command(None, 'health')")
+    assert {"driftgauge.cli", "driftgauge.telemetry"} <= loaded
+    assert not {"confluent_kafka", "numpy", "pydantic", "scipy"} & loaded
+
+
+@pytest.mark.parametrize("module", ["driftgauge.app", "driftgauge.cli.service"])
 def test_serving_imports_no_heavy_libraries(module):
     loaded = modules_loaded_by(f"import {module}")
     assert {"driftgauge", "confluent_kafka", "numpy"} <= loaded

@@ -114,7 +114,7 @@ def parse(arguments, command=cli):
     """The click context of a command line of driftgauge or the demo, parsed and not run."""
     words = list(arguments)
     while isinstance(command, click.Group) and words:
-        command = command.commands[words.pop(0)]
+        command = command.get_command(click.Context(command), words.pop(0))
     assert not isinstance(command, click.Group)
     return command.make_context("ours", words)
 

@@ -1,19 +1,41 @@
 """Command line interface: each command parses options and calls the module that does the work."""
 
 import sys
+from importlib import import_module
+from typing import Final
 
 import click
 
-from driftgauge.cli.baseline import baseline_group
-from driftgauge.cli.events import events_group
-from driftgauge.cli.kafka import kafka_group
-from driftgauge.cli.plan import plan_command
-from driftgauge.cli.publish import publish_command
-from driftgauge.cli.recorded import backtest_command, replay_command
-from driftgauge.cli.service import config_group, health_command, serve_command
 from driftgauge.errors import DriftgaugeError
 
 __all__ = ["cli", "main"]
+
+_COMMANDS: Final = {
+    "serve": "service:serve_command",
+    "config": "service:config_group",
+    "events": "events:events_group",
+    "baseline": "baseline:baseline_group",
+    "replay": "recorded:replay_command",
+    "backtest": "recorded:backtest_command",
+    "publish": "publish:publish_command",
+    "plan": "plan:plan_command",
+    "health": "health:health_command",
+    "kafka": "kafka:kafka_group",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for: all of them take seconds of a processor."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f"driftgauge.cli.{module}"), name)
+        return command
 
 
 def main() -> None:
@@ -25,22 +47,7 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-@click.group()
+@click.group(cls=_LazyGroup)
 @click.version_option(package_name="driftgauge")
 def cli() -> None:
     """Watch embedding drift in real time: from a Kafka topic to a Prometheus gauge."""
-
-
-for command in (
-    serve_command,
-    config_group,
-    events_group,
-    baseline_group,
-    replay_command,
-    backtest_command,
-    publish_command,
-    plan_command,
-    health_command,
-    kafka_group,
-):
-    cli.add_command(command)

@@ -1,4 +1,4 @@
-"""`driftgauge serve`, `driftgauge config check` and `driftgauge health`."""
+"""`driftgauge serve` and `driftgauge config check`."""
 
 import sys
 from pathlib import Path
@@ -11,13 +11,12 @@ from driftgauge.cli.inspection import inspect
 from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.schedule import describe_schedule
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import HttpSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
-__all__ = ["config_group", "health_command", "serve_command"]
+__all__ = ["config_group", "serve_command"]
 
 
 @click.command("serve")
@@ -82,22 +81,3 @@ def _check(ctx: click.Context, config_path: Path, sample: Path | None, topic: st
             click.echo(f"  {line}")
         warnings += sum(line.startswith("warning: ") for line in lines)
     click.echo(f"{config_path}: {f'{warnings} warnings' if warnings else 'no problem found'}")
-
-
-@click.command("health")
-@click.option("--config", "config_path", type=FILE, help="Probe the service of this configuration.")
-@click.option("--url", help="Probe the service at this URL.  [default: http://127.0.0.1:9464]")
-@click.option("--ready", is_flag=True, help="Probe readiness instead of liveness.")
-@click.pass_context
-def health_command(ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool) -> None:
-    """Probe a running service; exit with 0 if it is alive, otherwise with 1."""
-    from driftgauge.telemetry.probe import local_url, probe
-
-    if config_path is not None and url is not None:
-        message = "--config and --url both name a service; give only one"
-        raise ConfigError(message)
-    if url is None:
-        url = local_url(HttpSettings() if config_path is None else read_settings(config_path).http)
-    is_healthy, line = probe(url, ready=ready)
-    click.echo(line)
-    ctx.exit(0 if is_healthy else 1)

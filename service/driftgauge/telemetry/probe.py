@@ -4,8 +4,6 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
-from driftgauge.config import HttpSettings
-
 __all__ = ["local_url", "probe"]
 
 _TIMEOUT_S = 3.0
@@ -14,10 +12,10 @@ _MAX_BODY_BYTES = 1_000
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
 
 
-def local_url(http: HttpSettings) -> str:
-    """Return the URL of a service with these settings on its own machine; the port must not be 0."""
-    host = _LOOPBACK.get(http.host, http.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
+def local_url(host: str, port: int) -> str:
+    """Return the URL, on its own machine, of a service that listens there; the port must not be 0."""
+    host = _LOOPBACK.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def probe(url: str, *, ready: bool) -> tuple[bool, str]:
