@@ -11,6 +11,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscop
 
 # One BLAS thread: the products are small, and a number measured should mean one core.
 export OMP_NUM_THREADS ?= 1
+# Without bytecode each of the tests' processes compiles the whole service again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the targets

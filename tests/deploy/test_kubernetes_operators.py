@@ -7,8 +7,6 @@ import shutil
 
 import pytest
 import yaml
-from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
-from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
 from driftgauge.config import load_settings
 from driftgauge.telemetry.catalogue import METRICS
@@ -31,9 +29,6 @@ from tests.processes import run_required
 
 pytestmark = pytest.mark.stack
 
-MODELS = {
-    model.__name__: model for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
-}
 README = (FOLDER / "README.md").read_text()
 # The labels that the operator adds to every target, and usual external labels. External labels replace a
 # metric's own label where one query covers several Prometheus servers, as with Thanos.
@@ -61,12 +56,24 @@ def lost(written, kept, path=""):
     return [] if written == kept else [path]
 
 
+@pytest.fixture(scope="module")
+def models():
+    """The operators' models by kind; loading them takes seconds, which other tests need not spend."""
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication  # noqa: PLC0415
+    from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor  # noqa: PLC0415
+
+    return {
+        model.__name__: model
+        for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
+    }
+
+
 @pytest.mark.parametrize("where", [MONITORING, PRODUCTION, KEDA])
-def test_every_custom_resource_matches_model_of_operator(where):
+def test_every_custom_resource_matches_model_of_operator(where, models):
     custom = [entry for entry in render(where) if entry["apiVersion"].startswith(OPERATORS)]
     assert custom
     for entry in custom:
-        model = MODELS[entry["kind"]].model_validate(entry)
+        model = models[entry["kind"]].model_validate(entry)
         assert lost(entry, model.model_dump(mode="json", by_alias=True, exclude_unset=True)) == []
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.kafka.jars import fetch_jars, find_java
+from tests.kafka.jars import POM, fetch, fetch_jars, find_java, kafka_version
 from tests.kafka.node import HOST, LOG4J, Node, PortTakenError, free_ports
 
 BROKER: Final = "broker"
@@ -29,6 +29,9 @@ CONTROLLER: Final = "controller"
 COMBINED: Final = "broker,controller"
 
 PORT_ATTEMPTS: Final = 3
+
+# Loading the classes of a node from an archive (JEP 350) halves the processor time of its start.
+ARCHIVE: Final = "kafka.jsa"
 
 SETTINGS: Final[Mapping[str, str | int]] = {
     "controller.listener.names": "CONTROLLER",
@@ -120,12 +123,18 @@ class KafkaCluster:
         Raises BrokerUnavailable without Java, Maven or the jars, PortTakenError if the given port is in use,
         NodeError if a node exits or does not answer in 60 s.
         """
+        java, jars = find_java(), fetch_jars(self._version)
+        name = f"classes-{self._version or kafka_version()}"
+        classes = fetch(name, POM, lambda folder: _record_classes(folder, java, jars))
+        self._run([java, f"-XX:SharedArchiveFile={classes / ARCHIVE}"], jars)
+
+    def _run(self, java: Sequence[str], jars: Path) -> None:
         self.close()
         jvm = [
-            find_java(),
+            *java,
             f"-Xmx{self._heap_mib}m",
             *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOG4J}"),
-            *("-cp", f"{fetch_jars(self._version)}/*"),
+            *("-cp", f"{jars}/*"),
         ]
         for attempt in range(1, PORT_ATTEMPTS + 1):
             try:
@@ -183,3 +192,14 @@ class KafkaCluster:
             node.launch()
         for node in self.nodes.values():
             node.await_answer()
+
+
+def _record_classes(folder: Path, java: str, jars: Path) -> None:
+    """Creates a folder with the archive of the classes that a node loads; the JVM writes it as it ends."""
+    folder.mkdir()
+    cluster = KafkaCluster([COMBINED])
+    try:
+        cluster._run([java, f"-XX:ArchiveClassesAtExit={folder / ARCHIVE}"], jars)
+        cluster.nodes[1].stop()
+    finally:
+        cluster.close()
