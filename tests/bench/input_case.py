@@ -7,6 +7,8 @@ import numpy as np
 import yaml
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from tests.bench.input_framed import FRAMED
 from tests.bench.input_values import ENCODINGS, STREAM
 
 from driftgauge.baseline.artifact import load, save
@@ -24,16 +26,22 @@ class Case:
     """An encoding and a dimension, with their topic.
 
     Attributes:
-        encoding: A key of `ENCODINGS`.
+        encoding: A key of `ENCODINGS` or `FRAMED`.
         dimension: The length of a vector.
         events: The number of events in the topic.
         folder: Where the baseline and the configuration are.
+        registry: The URL of the schema registry, for an encoding of `FRAMED`.
     """
 
     encoding: str
     dimension: int
     events: int
     folder: Path
+    registry: str | None = None
+
+    @property
+    def is_framed(self) -> bool:
+        return self.encoding in FRAMED
 
     @property
     def topic(self) -> str:
@@ -54,8 +62,9 @@ class Case:
 
     def config(self, bootstrap: str, group: str) -> Path:
         """Write the service's configuration for one run, and return its file."""
-        settings = ENCODINGS[self.encoding].settings
+        settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
         document = {
+            "schema_registry": {"url": self.registry} if self.is_framed else None,
             "kafka": {"bootstrap.servers": bootstrap, "group.id": group},
             "topics": {
                 "events": [self.topic],
@@ -109,7 +118,10 @@ def _draw(case: Case) -> np.ndarray:
 
 def _publish(bootstrap: str, case: Case, vectors: np.ndarray) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 1_000_000})
-    write = ENCODINGS[case.encoding].write
+    if case.is_framed:
+        write = FRAMED[case.encoding].make_write(SchemaRegistryClient({"url": case.registry}), case.topic)
+    else:
+        write = ENCODINGS[case.encoding].write
     for number in range(case.events):
         time_ms = START_MS + number * 2 * DAY_MS // case.events
         value = write(vectors[number % DISTINCT], time_ms)

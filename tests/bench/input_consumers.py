@@ -1,7 +1,7 @@
 """Engines without a service: raw consumption, the floor, and a plain consumer with scikit-learn.
 
 A process of its own, with the arguments BOOTSTRAP TOPIC ENCODING EVENTS MATRICES; prints a JSON object of
-processor time and wall time, in seconds, by engine.
+processor time and wall time, in seconds, by engine. Of encodings that only the service reads: consumption.
 """
 
 import json
@@ -50,6 +50,9 @@ def run(
 
 def main() -> None:
     bootstrap, topic, encoding, events, path = sys.argv[1:]
+    if encoding not in ENCODINGS:
+        sys.stdout.write(json.dumps({"raw": run(bootstrap, topic, int(events), lambda messages: None)}))
+        return
     read = ENCODINGS[encoding].read
     with np.load(path) as matrices:
         centroids, components = matrices["centroids"], matrices["components"]

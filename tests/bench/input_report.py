@@ -36,7 +36,9 @@ def median(runs: Sequence[Mapping[str, float]], measure: str) -> float | None:
 
 
 def floor_line(case: Case, engines: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    raw, floor = median(engines["raw"], "processor"), median(engines["floor"], "processor")
+    raw, floor = median(engines["raw"], "processor"), median(engines.get("floor", ()), "processor")
+    if floor is None:
+        return f"{case.title}: consuming {raw:.1f} us of processor time an event"
     return (
         f"{case.title}: floor {floor:.1f} us of processor time an event, of which consuming {raw:.1f}, "
         f"reading the values and the matrix products {floor - raw:.1f}"

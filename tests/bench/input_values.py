@@ -1,7 +1,6 @@
 """How values hold a vector, by encoding: shared by all engines, so that engines are compared and not parsers.
 
-The environment of quix-streams also runs this module, so it imports NumPy, orjson and pybase64 alone. Avro
-and Protobuf would be two more entries of `ENCODINGS`.
+The environment of quix-streams also runs this module, so it imports NumPy, orjson and pybase64 alone.
 """
 
 from collections.abc import Callable

@@ -17,6 +17,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -31,12 +32,15 @@ from tests.bench.input_engines import (  # noqa: E402
     run_quix,
     run_service,
 )
+from tests.bench.input_framed import FRAMED  # noqa: E402
 from tests.bench.input_profile import profile  # noqa: E402
 from tests.bench.input_report import draw, floor_line, table  # noqa: E402
 from tests.bench.input_values import ENCODINGS  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
+from tests.kafka.registry import Registry  # noqa: E402
 from tests.output import say  # noqa: E402
 
+ALL = [*ENCODINGS, *FRAMED]
 # Some seconds' worth of the service: of JSON, and of what is read faster.
 EVENTS = {128: 160_000, 512: 80_000, 1_536: 32_000}
 FAST_FACTOR = 2.5
@@ -48,7 +52,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftg
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=list(ENCODINGS))
+    parser.add_argument("--encodings", nargs="+", choices=ALL, default=ALL)
     parser.add_argument("--dimensions", nargs="+", type=int, default=list(EVENTS))
     parser.add_argument("--rounds", type=int, default=3, help="turns of every engine (default: 3)")
     parser.add_argument("--minutes", type=float, default=9, help="no round starts after them (default: 9)")
@@ -66,9 +70,14 @@ def main() -> None:
     if python is None:
         say(f"quix-streams is skipped: {reason}")
     deadline = time.monotonic() + options.minutes * 60
-    with Broker() as broker, tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        broker = stack.enter_context(Broker())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        registry = None
+        if FRAMED.keys() & set(options.encodings):
+            registry = stack.enter_context(Registry()).url
         cases = [
-            Case(encoding, dimension, int(events_of(encoding, dimension) * options.share), Path(folder))
+            Case(encoding, dimension, int(events_of(encoding, dimension) * options.share), folder, registry)
             for dimension in options.dimensions
             for encoding in options.encodings
         ]
@@ -87,7 +96,7 @@ def main() -> None:
             took = time.monotonic() - started
         report = table(runs)
         say(f"\n{report}\n")
-        profiles = [profile(broker.bootstrap, case, runs[case]) for case in cases]
+        profiles = [profile(broker.bootstrap, case, runs[case]) for case in cases if not case.is_framed]
     say("\n".join(profiles))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -102,7 +111,7 @@ def measure(
     for name, spent in run_consumers(bootstrap, case, case.events // CONSUMERS_SHARE).items():
         engines.setdefault(name, []).append(spent)
     engines.setdefault("service", []).append(run_service(bootstrap, case, run))
-    if python is not None:
+    if python is not None and not case.is_framed:
         for engine in QUIX_ENGINES:
             if "windows" in engine and not windows:
                 continue
