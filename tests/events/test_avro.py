@@ -102,6 +102,18 @@ def test_referenced_schemas_are_used():
     assert deserialize(stored(framed(b"\x02"))) == {"item": {"k": "TEXT"}}
 
 
+def test_union_of_referenced_types_is_decoded():
+    # Confluent's registry keeps topics with events of several types so.
+    inner = {"type": "record", "name": "In", "namespace": "shop", "fields": [{"name": "x", "type": "long"}]}
+    fields = [{"name": "i", "type": "shop.In"}, {"name": "j", "type": ["null", "shop.In"]}]
+    outer = {"type": "record", "name": "Out", "namespace": "shop", "fields": fields}
+    references = [("shop.In", inner), ("shop.Out", outer)]
+    deserialize = deserializer(["shop.In", "shop.Out"], *references)
+    assert deserialize(stored(framed(b"\x00\x02"))) == {"x": 1}
+    assert deserialize(stored(framed(b"\x02\x02\x02\x04"))) == {"i": {"x": 1}, "j": {"x": 2}}
+    assert deserializer("shop.Out", *references)(stored(framed(b"\x02\x00"))) == {"i": {"x": 1}, "j": None}
+
+
 @pytest.mark.parametrize(
     ("schema", "detail"),
     [

@@ -15,6 +15,8 @@ from driftgauge.events.schemas import PAYLOAD, Schema, SchemaSource, read_schema
 __all__ = ["AvroDeserializer"]
 
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
+# A record of one field adds no bytes. Only in a record fastavro finds the types of other schemas.
+_WRAPPER = "driftgauge_wrapper"
 
 
 class AvroDeserializer:
@@ -40,7 +42,7 @@ class AvroDeserializer:
         source = BytesIO(raw)
         source.seek(PAYLOAD)
         try:
-            value = schemaless_reader(source, schema, None)
+            value = schemaless_reader(source, schema, None)["value"]  # type: ignore[call-overload, index]
         except Exception as error:  # noqa: BLE001 - fastavro documents no set of errors
             detail = f"value: no Avro of schema {schema_id} ({type(error).__name__}: {error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
@@ -60,7 +62,8 @@ def _parse(schema: Schema) -> Any:
     try:
         for _, text in schema.references:
             parse_schema(_load(text), named)
-        parsed = parse_schema(_load(schema.text), named)
+        field = {"name": "value", "type": _load(schema.text)}
+        parsed = parse_schema({"type": "record", "name": _WRAPPER, "fields": [field]}, named)
     except Exception as error:  # noqa: BLE001 - the registry's text may be anything
         message = f"no Avro schema ({type(error).__name__}: {error})"
         raise UnusableSchema(message) from None
