@@ -75,6 +75,8 @@ def test_source_has_exactly_one_place(source):
         ({"stream": {"record": "offset"}}, "'key', 'value' or 'timestamp'"),
         ({"embedding": {"path": "v", "dtype": "f8"}}, "'f32', 'f16', 'bf16', 'f64' or 'int8'"),
         ({"embedding": {"path": "v", "shape": "a[x]"}}, "is no path"),
+        ({"embedding": {"path": "v", "shape": "s", "dimension": 4}}, "give only one"),
+        ({"embedding": {"path": "v", "dimension": 0}}, "greater than or equal to 1"),
         ({"embedding": {"path": "v", "scale": 0.5}}, "scale and zero_point belong to dtype int8"),
         ({"embedding": {"path": "v", "dtype": "int8", "scale": 0}}, "scale"),
         ({"embedding": {"path": "v", "dtype": "int8", "scale": 1e300}}, "scale"),

@@ -132,6 +132,18 @@ def test_vectors_of_a_record_are_numbered(vectors):
     assert [(event_id, vector[0]) for _, event_id, _, vector, _ in events] == [("e#0", 1), ("e#1", 5)]
 
 
+def test_bytes_hold_several_vectors_of_dimension():
+    mapping = {
+        "encoding": "bytes",
+        "stream": {"constant": "images"},
+        "timestamp": {"record": "timestamp"},
+        "embedding": {"record": "value", "dimension": 4},
+    }
+    vectors = np.arange(1, 9, dtype="<f4").reshape(2, 4)
+    events = accept(mapping, vectors.tobytes())
+    assert [list(vector) for _, _, _, vector, _ in events] == vectors.tolist()
+
+
 def test_record_without_vectors_is_accepted_without_events():
     assert accept(BATCH, value(v=[], shape=[0, 4])) == []
 

@@ -94,12 +94,14 @@ class VectorSource(Source):
         dtype: The type of a number in bytes.
         scale, zero_point: An int8 q stands for scale x (q - zero_point).
         shape: The path of the shape, as in the Open Inference Protocol: all but the last axis count vectors.
+        dimension: The length of a vector, where bytes or a flat list hold vectors one after another.
     """
 
     dtype: Literal["f32", "f16", "bf16", "f64", "int8"] = "f32"
     scale: Annotated[float, Field(ge=_MIN_SCALE, le=_MAX_SCALE)] = 1.0
     zero_point: Annotated[int, Field(ge=-128, le=127)] = 0
     shape: str | None = None
+    dimension: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("shape")
     @classmethod
@@ -107,11 +109,19 @@ class VectorSource(Source):
         return cls._check_path(path)
 
     @model_validator(mode="after")
-    def _check_scale(self) -> Self:
+    def _check_together(self) -> Self:
         if self.dtype != "int8" and {"scale", "zero_point"} & self.model_fields_set:
             message = "scale and zero_point belong to dtype int8"
             raise ValueError(message)
+        if self.shape is not None and self.dimension is not None:
+            message = "shape and dimension both say how vectors are cut; give only one"
+            raise ValueError(message)
         return self
+
+    @property
+    def may_be_several(self) -> bool:
+        """Whether bytes or a flat list may hold several vectors."""
+        return self.shape is not None or self.dimension is not None
 
 
 class VectorSettings(Section):

@@ -46,7 +46,7 @@ class MappedReader:
             key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
         }
         self._vectors = [VectorField(vector) for vector in settings.vectors]
-        is_single = len(settings.vectors) == 1 and settings.vectors[0].embedding.shape is None
+        is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._single = SingleVectorReader(settings) if is_single else None
 
     def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...] | None:

@@ -85,7 +85,7 @@ class VectorField:
         if self._shape is not None and (shape := self._shape(value)) is None:
             where = self.settings.embedding.shape
             raise EventError(Reason.INVALID, f"embedding: its shape is missing ({where})")
-        return split_vectors(embedding, self.number, shape)
+        return split_vectors(embedding, self.number, shape, self.settings.embedding.dimension)
 
 
 def require(value: _Found | None, field: str, source: Source) -> _Found:

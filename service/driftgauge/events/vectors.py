@@ -97,7 +97,7 @@ def are_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def split_vectors(
-    value: object, number: VectorFormat, shape: object | None
+    value: object, number: VectorFormat, shape: object | None, dimension: int | None = None
 ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
     """Return the vectors of a value, each as a list or as bytes, and whether there may be several.
 
@@ -107,9 +107,10 @@ def split_vectors(
         number: The format of numbers in bytes.
         shape: The shape of the value, which is flat or nested accordingly; all but the last axis count
             vectors. None: a vector, or one for each list within the list.
+        dimension: Without a shape, the dimension of vectors that stand one after another; None: one vector.
 
     Raises:
-        EventError: The value is none of these, or does not have the shape.
+        EventError: The value is none of these, or does not have the shape or the dimension.
     """
     if type(value) is str:
         value = _parse_text(value)
@@ -117,6 +118,10 @@ def split_vectors(
         raise EventError(
             Reason.INVALID, f"embedding: neither a list nor bytes nor text, but {type(value).__name__}"
         )
+    if dimension is not None:
+        unit = _size_of_number(value, number)
+        is_nested = isinstance(value, list) and bool(value) and type(value[0]) is list
+        shape = [len(value) if is_nested else len(value) // (dimension * unit), dimension]
     if shape is not None:
         return _cut(value, number, _check_shape(shape)), True
     if isinstance(value, list) and value and type(value[0]) is list:
@@ -140,14 +145,20 @@ def _cut(
 ) -> Sequence[list[object] | bytes | memoryview]:
     if isinstance(value, list) and value and type(value[0]) is list:
         return _unnest(value, shape)
-    number = F64 if isinstance(value, memoryview) else number
-    length = shape[-1] * (1 if isinstance(value, list) else number.size)
+    length = shape[-1] * _size_of_number(value, number)
     vectors = prod(shape[:-1])
     if len(value) != vectors * length:
         unit = "numbers" if isinstance(value, list) else "bytes"
         detail = f"embedding: {len(value)} {unit}, its shape needs {vectors * length}"
         raise EventError(Reason.INVALID, detail)
     return [value[length * i : length * (i + 1)] for i in range(vectors)]
+
+
+def _size_of_number(value: bytes | memoryview | list[object], number: VectorFormat) -> int:
+    """Return how much of the value's length a number takes."""
+    if isinstance(value, list):
+        return 1
+    return (F64 if isinstance(value, memoryview) else number).size
 
 
 def _unnest(value: list[object], shape: list[int]) -> list[list[object] | bytes]:
