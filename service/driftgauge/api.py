@@ -23,6 +23,7 @@ from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.result import (
     HistogramScore,
     Score,
@@ -45,6 +46,7 @@ __all__ = [
     "BaselineMetadata",
     "Centroids",
     "ConfigError",
+    "Detectable",
     "DistanceMetric",
     "DriftgaugeError",
     "HistogramScore",
@@ -76,7 +78,7 @@ __all__ = [
     "score_vectors",
 ]
 
-# The level decides verdicts only, and a score has none.
+# The level decides verdicts, of which a score has none, and what is detectable.
 _LEVEL = 0.01
 
 
@@ -116,8 +118,9 @@ def score_counts(
 def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms: int | None = None) -> Score:
     """Return the drift of one window's vectors from a baseline: divergence, mean shift and p-values.
 
-    The numbers are those of the service for a window with these vectors and without a warm-up. A verdict
-    also needs the windows before; see `build_replay`.
+    The numbers are those of the service for a window with these vectors and without a warm-up, but for
+    `detectable`, which is that of a level of 0.01: the service's depends on its alarm budget. A verdict also
+    needs the windows before; see `build_replay`.
 
     Args:
         baseline: The baseline.

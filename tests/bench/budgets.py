@@ -130,7 +130,7 @@ class PageCounter:
         verdicts: list[Verdict] = []
         for window, found in enumerate(self.found):
             recent = tuple(self.found[max(window - 2, 0) : window])
-            verdicts.append(decide(recent, is_significant_and_large=found, has_power=True))
+            verdicts.append(decide(recent, is_significant_and_large=found))
         return count_pages(verdicts)
 
 

@@ -83,9 +83,7 @@ def tallies(clusters: NDArray[np.intp], coordinates: NDArray[np.int64]) -> list[
     return [Tally(row, CLUSTERS) for row in values]
 
 
-def judge(
-    scorer: WindowScorer, tally: Tally, memory: VerdictMemory, *, has_power: bool
-) -> tuple[Score, Verdict, VerdictMemory]:
+def judge(scorer: WindowScorer, tally: Tally, memory: VerdictMemory) -> tuple[Score, Verdict, VerdictMemory]:
     """Return a window's score and verdict, and the memory after it."""
     score = scorer.score(tally)
     assert score is not None
@@ -100,7 +98,6 @@ def judge(
     verdict = decide(
         memory.recent,
         is_significant_and_large=is_significant_and_large,
-        has_power=has_power,
         has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
     )
     return score, verdict, after

@@ -125,7 +125,7 @@ def one_year(
                 score = scorer.score(Tally(values, CLUSTERS))
                 found = score is not None and scorer.is_significant_and_large(score)
             number_found += found
-            verdicts.append(decide(memory.recent, is_significant_and_large=found, has_power=True))
+            verdicts.append(decide(memory.recent, is_significant_and_large=found))
             memory = VerdictMemory((*memory.recent, found)[-2:])
     warnings = sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
     return count_pages(verdicts), number_found, warnings

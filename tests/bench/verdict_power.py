@@ -78,7 +78,7 @@ def runs(
         windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
         memory, found, warned, delay = VerdictMemory(), [], None, None
         for number, tally in enumerate(tallies(population.clusters[windows], coordinates[windows]), start=1):
-            score, verdict, memory = judge(scorer, tally, memory, has_power=True)
+            score, verdict, memory = judge(scorer, tally, memory)
             found.append(scorer.is_significant_and_large(score))
             if verdict is not Verdict.OK and warned is None:
                 warned = number

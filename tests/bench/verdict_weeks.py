@@ -30,8 +30,7 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
         coordinates = reference.projection.coordinates(vectors).reshape(7, 1_000, -1)
         said = []
         for tally in tallies(clusters, coordinates):
-            has_power = scorer.has_power(tally.count)
-            score, verdict, memory = judge(scorer, tally, memory, has_power=has_power)
+            score, verdict, memory = judge(scorer, tally, memory)
             said.append(
                 f"{verdict} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, p {score.p_value:.0e})"
             )

@@ -1,11 +1,14 @@
 """Golden changelog records: the key, the value and the bytes of each kind, as schemas/ shows them."""
 
+import math
+
 import numpy as np
 import pytest
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.changelog import (
     DataLoss,
     EventTimeKey,
@@ -36,7 +39,7 @@ RESULT = (
     '"end":"2025-11-03T01:00:00Z","revision":2,"count":320,"verdict":"drift","js_divergence":0.125,'
     '"js_distance":0.375,"noise_floor":0.03125,"js_excess":0.09375,"js_p_value":1e-9,"mean_shift":'
     '{"t2":80.0,"p_value":1e-12,"excess":0.25,"centroid_distance":1.5,"centroid_p_value":1e-10,'
-    '"components":[0.75,0.25]},"p_value":1e-11,"calibrated":true,"novelty":0.0625,"slow_drift":'
+    '"components":[0.75,0.25]},"p_value":1e-11,"calibrated":true,"novelty":0.0625,"detectable":{"js_divergence":0.015625,"mean_shift":null},"slow_drift":'
     '{"statistic":4.0,"limit":6.5},"baseline":"sha256:' + IDENTITY + '",'
     '"incomplete":[],"incomplete_reason":null,"events_lost":false,"counted_twice":true,"clusters":[{"id":0,"count":80,"share":0.25,"baseline_share":0.5,'
     '"js_contribution":0.0625},{"id":1,"count":240,"share":0.75,"baseline_share":0.5,"js_contribution":0.0625}],'
@@ -114,6 +117,7 @@ GOLDEN = {
                 ),
                 p_value=1e-11,
                 novelty=0.0625,
+                detectable=Detectable(0.015625, math.inf),
                 calibrated=True,
             ),
             verdict=Verdict.DRIFT,

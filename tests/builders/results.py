@@ -12,6 +12,7 @@ from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -41,6 +42,7 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         ),
         "p_value": 0.23,
         "novelty": 0.0125,
+        "detectable": Detectable(0.02, 0.04),
         "calibrated": True,
     }
     return Score(**{**fields, **changes})

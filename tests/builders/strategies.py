@@ -1,5 +1,7 @@
 """Hypothesis strategies for the values that the core passes on to be published or stored."""
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -7,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
@@ -35,6 +38,9 @@ def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(np.float64, size, elements=FLOATS)
 
 
+SIZES = st.floats(0, 1) | st.just(math.inf)
+
+
 def scores(clusters: int) -> st.SearchStrategy[Score]:
     """Return a strategy of scores over `clusters` clusters."""
     return st.builds(
@@ -56,6 +62,7 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
         ),
         p_value=FLOATS,
         novelty=FLOATS,
+        detectable=st.builds(Detectable, SIZES, SIZES),
         calibrated=st.booleans(),
     )
 

@@ -1,12 +1,16 @@
 """The metrics of the newest closed window: score, verdict, clusters, segments, state."""
 
+import math
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.result import Verdict
 from tests.builders.batches import AWAY, HOME
 from tests.builders.results import build_result, build_score, build_segment, build_small_segment
+from tests.builders.specs import ALARM
 from tests.builders.telemetry import EVENTS, HOURLY, exported_names
 
 SCORE_GAUGES = {
@@ -70,6 +74,21 @@ def test_calibration_is_exported(close, exported):
     for number, calibrated in enumerate([True, False]):
         close(number=number, score=build_score((10, 20, 30, 40), calibrated=calibrated))
         assert exported("window_calibrated", **HOURLY) == calibrated
+
+
+def test_detectable_drift_is_relative_to_smallest_worth_finding(close, exported):
+    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, math.inf)))
+    shown = {kind: exported("window_detectable_ratio", **HOURLY, kind=kind) for kind in ("mix", "shift")}
+    assert shown == {"mix": 0.03 / ALARM.js_divergence, "shift": math.inf}
+    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, 0.5)), number=2)
+    assert exported("window_detectable_ratio", **HOURLY, kind="shift") == 0.5 / ALARM.mean_shift
+
+
+def test_window_that_was_not_scored_could_show_no_drift(close, exported):
+    close((1, 1, 1, 1))
+    assert {exported("window_detectable_ratio", **HOURLY, kind=kind) for kind in ("mix", "shift")} == {
+        math.inf
+    }
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

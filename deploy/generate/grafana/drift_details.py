@@ -22,7 +22,7 @@ UNSCORED = " The panel has a gap where the newest window was not scored."
 
 def evidence() -> Sequence[Panel]:
     """Return the panels of the evidence beside the divergence."""
-    return (_mean_shift(), _slow_drift(), _novelty())
+    return (_mean_shift(), _slow_drift(), _novelty(), _detectable())
 
 
 def quality() -> Sequence[Panel]:
@@ -157,4 +157,18 @@ def _novelty() -> Panel:
         unit="percentunit",
         steps=True,
         line_at=0.01,
+    )
+
+
+def _detectable() -> Panel:
+    return draw(
+        "Least detectable drift",
+        "driftgauge_window_detectable_ratio: the least drift that 80 % of windows with this event count find,"
+        " over the configured smallest drift. Above the dashed line drift worth finding may be missed."
+        + LATER
+        + UNSCORED,
+        {"{{kind}}": f"max by (kind) (driftgauge_window_detectable_ratio{{{OF_WINDOW}}})"},
+        unit="none",
+        steps=True,
+        line_at=1,
     )

@@ -32,6 +32,7 @@ __all__ = [
     "MAX_TEXT",
     "STREAM_NAME",
     "ClusterRecord",
+    "DetectableRecord",
     "Event",
     "ExampleRecord",
     "MeanShiftRecord",
@@ -190,6 +191,16 @@ class MeanShiftRecord(_Record):
     """Each component's share of the squared Mahalanobis length; the shares sum to 1."""
 
 
+class DetectableRecord(_Record):
+    """The least drift that four of five windows of this count find; null where they find none."""
+
+    js_divergence: Finite | None
+    """A change of the mix of clusters, as `js_divergence` without noise."""
+
+    mean_shift: Finite | None
+    """A shift of all events, as `excess` in the mean shift."""
+
+
 class SlowDriftRecord(_Record):
     """Small evidence accumulated over windows."""
 
@@ -277,8 +288,9 @@ class WindowRecord(_Record):
 
     verdict: VerdictName
     """drift: two of the last three windows are significant and large. warning: only this window is, or there
-    is slow drift. ok: no drift, and drift worth finding would have been found. insufficient: too few events
-    for ok. incomplete: partitions are missing, or `incomplete_reason` names another fault of the counts."""
+    is slow drift. ok: no drift was found; `detectable` says how small a drift would have been. insufficient:
+    too few events to be scored. incomplete: partitions are missing, or `incomplete_reason` names another
+    fault of the counts."""
 
     js_divergence: Finite | None
     """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; not the distance. Null if the window
@@ -309,6 +321,9 @@ class WindowRecord(_Record):
     novelty: Finite | None
     """The share of events further from their centroid than 99 % of the baseline's; about 0.01 without
     drift. Null if the window is not scored."""
+
+    detectable: DetectableRecord | None = None
+    """The least drift that a window of this count finds. Null if the window is not scored."""
 
     slow_drift: SlowDriftRecord | None
     """The slow drift up to this window. Null if the window is incomplete or not scored."""

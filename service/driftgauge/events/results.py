@@ -1,5 +1,6 @@
 """Conversion between window results and their published records."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,10 +8,12 @@ import numpy as np
 
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import (
     ClusterRecord,
+    DetectableRecord,
     ExampleRecord,
     MeanShiftRecord,
     PartitionRecord,
@@ -34,6 +37,7 @@ _OF_SCORE = (
     "calibrated",
     "novelty",
 )
+_OF_DETECTABLE = ("js_divergence", "mean_shift")
 _OF_SHIFT = ("t2", "p_value", "excess", "centroid_distance", "centroid_p_value")
 _OF_SEGMENT = (
     "count",
@@ -60,9 +64,13 @@ def result_record(result: WindowResult) -> bytes:
 def to_record(result: WindowResult) -> WindowRecord:
     """Return the record of a result."""
     score = result.score
-    scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, "mean_shift"))
+    scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, "mean_shift", "detectable"))
     if score is not None:
-        scored = {**_fields(score, _OF_SCORE), "mean_shift": _shift_record(score.mean_shift)}
+        scored = {
+            **_fields(score, _OF_SCORE),
+            "mean_shift": _shift_record(score.mean_shift),
+            "detectable": _detectable_record(score.detectable),
+        }
     return WindowRecord(
         **scored,
         **_fields(result, _OF_WINDOW),
@@ -141,6 +149,17 @@ def _shift_record(shift: MeanShift) -> MeanShiftRecord:
     return MeanShiftRecord(**_fields(shift, _OF_SHIFT), components=tuple(shift.shares.tolist()))
 
 
+def _detectable_record(detectable: Detectable) -> DetectableRecord:
+    sizes = _fields(detectable, _OF_DETECTABLE)
+    return DetectableRecord(**{name: size if math.isfinite(size) else None for name, size in sizes.items()})
+
+
+def _detectable(record: DetectableRecord | None) -> Detectable:
+    # Records of earlier versions do not say what was detectable.
+    sizes = dict.fromkeys(_OF_DETECTABLE) if record is None else _fields(record, _OF_DETECTABLE)
+    return Detectable(**{name: math.inf if size is None else size for name, size in sizes.items()})
+
+
 def _segment_record(result: SegmentResult) -> SegmentRecord:
     key, value = result.segment
     return SegmentRecord(**_fields(result, _OF_SEGMENT), key=key, value=value, verdict=result.verdict.value)
@@ -159,6 +178,7 @@ def _score(record: WindowRecord) -> Score | None:
         mean_shift=MeanShift(
             **_fields(shift, _OF_SHIFT), shares=np.array(shift.components, dtype=np.float64)
         ),
+        detectable=_detectable(record.detectable),
     )
 
 

@@ -1,5 +1,6 @@
 """Metrics of the newest closed window: score, verdict, clusters, segments, state."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -41,6 +42,21 @@ def _segment_verdicts(view: StreamView) -> Samples:
     for labels, segment in view.segments():
         for verdict in Verdict:
             yield (*labels, verdict), verdict is segment.verdict
+
+
+def _detectable_ratios(view: StreamView) -> Samples:
+    """Yield the least detectable size of each kind over the smallest worth finding."""
+    alarm = view.watched.spec.alarm
+    for window, result in view.newest():
+        sizes = {"mix": math.inf, "shift": math.inf}
+        if result.score is not None:
+            found = result.score.detectable
+            sizes = {
+                "mix": found.js_divergence / alarm.js_divergence,
+                "shift": found.mean_shift / alarm.mean_shift,
+            }
+        for kind, size in sizes.items():
+            yield (window, kind), size
 
 
 def _missing_partitions(view: StreamView) -> Samples:
@@ -137,11 +153,20 @@ _SCORE_METRICS = (
 
 _VERDICT_METRICS = (
     Metric(
+        "driftgauge_window_detectable_ratio",
+        (*_WINDOW, "kind"),
+        "ratio, 0 or more",
+        "The least drift that four of five windows with this event count find, over the configured"
+        " smallest_drift. Kinds: mix (of the clusters), shift (of all events). Above 1 drift worth finding"
+        " may go unseen; +Inf where the window was not scored.",
+        _detectable_ratios,
+    ),
+    Metric(
         "driftgauge_window_verdict",
         (*_WINDOW, "verdict"),
         "1 or 0",
         "1 for the verdict of the newest closed window, 0 for the others. Verdicts: ok, warning, drift,"
-        " insufficient (too few events to exclude drift), incomplete (partitions are missing, or the counts"
+        " insufficient (too few events to be scored), incomplete (partitions are missing, or the counts"
         " are in doubt).",
         _verdicts,
     ),

@@ -16,7 +16,7 @@ from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, CalibratedOverdispersion, Overdispersion
-from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.power import POWER, Sensitivity
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.builders.batches import build_tally
@@ -154,24 +154,23 @@ def test_each_statistic_is_large_from_its_own_floor():
 
 
 @pytest.mark.parametrize("overdispersion", [None, RELATED])
-def test_power_begins_at_least_count(overdispersion):
+def test_score_states_least_drift_of_its_count(overdispersion):
     here = build_scorer(overdispersion=overdispersion)
     sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, BASELINE_COUNT, overdispersion)
-    least = sensitivity.least_count(ALARM.level, ALARM.js_divergence, ALARM.mean_shift)
-    assert [here.has_power(count) for count in (1, least - 1, least, 10 * least)] == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    found = here.score(tally(500, 250, 170, 80)).detectable
+    assert found == sensitivity.detectable(1_000, ALARM.level)
+    power = sensitivity.js_divergence_power(1_000, ALARM.level, found.js_divergence)
+    assert power == pytest.approx(POWER, abs=1e-6)
+    power = sensitivity.mean_shift_power(1_000, ALARM.level, found.mean_shift)
+    assert power == pytest.approx(POWER, abs=1e-6)
 
 
-def test_overdispersion_raises_least_count_and_p_values():
+def test_overdispersion_raises_detectable_drift_and_p_values():
     alike, related = build_scorer(), build_scorer(overdispersion=RELATED)
-    least = [next(n for n in range(1, 10**4) if here.has_power(n)) for here in (alike, related)]
-    assert 2 * least[0] < least[1]
     seen = tally(450, 270, 190, 90)
     scores = [here.score(seen) for here in (alike, related)]
+    for name in ("js_divergence", "mean_shift"):
+        assert 2 * getattr(scores[0].detectable, name) < getattr(scores[1].detectable, name)
     assert scores[0].js_divergence == scores[1].js_divergence
     for name in ("js_p_value", "p_value", "noise_floor"):
         assert getattr(scores[0], name) < getattr(scores[1], name)
@@ -190,8 +189,14 @@ def test_noise_floor_is_mean_divergence_of_bursts(means):
     assert scored.js_excess == scored.js_divergence - scored.noise_floor
 
 
-def test_small_baseline_has_no_power():
-    assert not build_scorer(FIRST).has_power(10**9)
+def test_window_of_few_events_finds_no_change_of_mix():
+    found = build_scorer(min_events=1).score(tally(1, 0, 0, 0)).detectable
+    assert found.js_divergence == math.inf
+
+
+def test_small_baseline_hides_drift_worth_finding_from_any_window():
+    found = build_scorer(FIRST).score(tally(*(10**6 * FIRST.counts // FIRST.counts.sum()))).detectable
+    assert found.js_divergence > ALARM.js_divergence or found.mean_shift > ALARM.mean_shift
 
 
 def test_slow_drift_limit_is_rarer_than_level():
@@ -355,15 +360,6 @@ def test_segments_of_incomplete_window_are_scored_not_judged():
     assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
     assert results[0].p_value < ALARM.level
     assert found == {NAMES[0]: True}
-
-
-def test_segment_has_power_at_its_part_of_level():
-    sensitivity = Sensitivity.of(CLUSTERS, COMPONENTS, 20_000, None)
-    level = ALARM.level / 2 / len(NAMES)
-    least = sensitivity.least_count(level, ALARM.js_divergence, ALARM.mean_shift)
-    for events, verdict in ((least - 40, Verdict.INSUFFICIENT), (least + 40, Verdict.OK)):
-        (result, *_), _ = by_country().judge_segments({NAMES[0]: of(NAMES[0], events)}, {})
-        assert result.verdict is verdict
 
 
 def test_no_segment_keys_give_no_segments():

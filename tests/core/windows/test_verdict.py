@@ -22,7 +22,7 @@ NEVER_SLOW = 1e9
 @pytest.mark.parametrize("found", list(product([False, True], repeat=3)))
 def test_two_of_three_windows_are_drift_one_alone_warns(found):
     *recent, is_significant_and_large = found
-    verdict = decide(tuple(recent), is_significant_and_large=is_significant_and_large, has_power=True)
+    verdict = decide(tuple(recent), is_significant_and_large=is_significant_and_large)
     if sum(found) >= 2:
         assert verdict is Verdict.DRIFT
     else:
@@ -40,29 +40,17 @@ def test_two_of_three_windows_are_drift_one_alone_warns(found):
     ],
 )
 def test_first_windows_are_judged_with_fewer_before(recent, is_significant_and_large, verdict):
-    assert decide(recent, is_significant_and_large=is_significant_and_large, has_power=True) is verdict
+    assert decide(recent, is_significant_and_large=is_significant_and_large) is verdict
 
 
-@pytest.mark.parametrize("recent", [(), (False, False), (True, False), (False, True)])
-def test_quiet_window_without_power_is_insufficient(recent):
-    assert decide(recent, is_significant_and_large=False, has_power=False) is Verdict.INSUFFICIENT
-
-
-@pytest.mark.parametrize(("recent", "verdict"), [((False,), Verdict.WARNING), ((True,), Verdict.DRIFT)])
-def test_significant_window_is_judged_without_power(recent, verdict):
-    assert decide(recent, is_significant_and_large=True, has_power=False) is verdict
-
-
-@pytest.mark.parametrize("has_power", [True, False])
 @pytest.mark.parametrize(
     ("recent", "is_significant_and_large"), [((), False), ((True, False), False), ((), True)]
 )
-def test_slow_drift_alone_warns(recent, is_significant_and_large, has_power):
+def test_slow_drift_alone_warns(recent, is_significant_and_large):
     assert (
         decide(
             recent,
             is_significant_and_large=is_significant_and_large,
-            has_power=has_power,
             has_slow_drift=True,
         )
         is Verdict.WARNING
@@ -70,9 +58,7 @@ def test_slow_drift_alone_warns(recent, is_significant_and_large, has_power):
 
 
 def test_slow_drift_does_not_lower_drift():
-    assert (
-        decide((True,), is_significant_and_large=True, has_power=True, has_slow_drift=True) is Verdict.DRIFT
-    )
+    assert decide((True,), is_significant_and_large=True, has_slow_drift=True) is Verdict.DRIFT
 
 
 def entered(
@@ -100,7 +86,7 @@ def test_consecutive_verdicts_depend_on_last_three_windows(found):
     memory = VerdictMemory()
     for number, is_significant_and_large in enumerate(found):
         is_drift = sum(found[max(number - 2, 0) : number + 1]) >= 2
-        verdict = decide(memory.recent, is_significant_and_large=is_significant_and_large, has_power=True)
+        verdict = decide(memory.recent, is_significant_and_large=is_significant_and_large)
         assert (verdict is Verdict.DRIFT) is is_drift
         memory = entered(memory, is_significant_and_large=is_significant_and_large)
 
@@ -169,7 +155,6 @@ def test_segment_verdicts_depend_on_last_three_windows(steps):
             verdict = decide(
                 memory.segments.get(segment, ()),
                 is_significant_and_large=is_significant_and_large,
-                has_power=True,
             )
             assert (verdict is Verdict.DRIFT) is is_drift
         history = history.add(window, entered(memory, segments=found))

@@ -20,7 +20,6 @@ from tests.builders.batches import build_bursts, build_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, RICH
 from tests.builders.results import hour_window, plain
-from tests.builders.specs import build_spec
 from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
 DRIFT = Verdict.DRIFT
@@ -110,13 +109,15 @@ def test_baseline_overdispersion_applies_until_warm_up_ends():
     related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
     reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)
     tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
-    expected = plain(
-        WindowScorer(build_spec(reference=reference), reference, related, calibrated=True).score(tally)
-    )
-    assert plain(JudgedStream(reference=reference).judge(0, ODD).score) == expected
+
+    def expect(stream):
+        return plain(WindowScorer(stream.spec, reference, related, calibrated=True).score(tally))
+
+    stream = JudgedStream(reference=reference)
+    assert plain(stream.judge(0, ODD).score) == expect(stream)
     stream = build_warmed_up(reference=reference)
-    assert plain(stream.judge(2, ODD).score) == expected
-    assert plain(stream.judge(FIRST_AFTER, ODD).score) != expected
+    assert plain(stream.judge(2, ODD).score) == expect(stream)
+    assert plain(stream.judge(FIRST_AFTER, ODD).score) != expect(stream)
 
 
 def test_baseline_overdispersion_of_other_size_is_not_calibrated():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr
@@ -10,7 +11,7 @@ from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 
-__all__ = ["POWER", "Sensitivity", "js_divergence_power", "mean_shift_power"]
+__all__ = ["POWER", "Detectable", "Sensitivity", "js_divergence_power", "mean_shift_power"]
 
 POWER = 0.8
 """The target power: the probability that a window with drift worth finding is significant."""
@@ -76,6 +77,19 @@ def mean_shift_power(noncentrality: float, components: int, baseline_count: floa
 
 
 @dataclass(frozen=True, slots=True)
+class Detectable:
+    """The least drift that a window finds with the target power; infinity where it finds none.
+
+    Attributes:
+        js_divergence: The base-2 divergence of a change of mix between clusters that hold many events.
+        mean_shift: The squared Mahalanobis length of a shift of all events along the components.
+    """
+
+    js_divergence: float
+    mean_shift: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sensitivity:
     """The power of the tests against one baseline, and the least drift and sample size for it.
 
@@ -120,19 +134,27 @@ class Sensitivity:
         noncentrality = self._effective(count, self.means_inflation) * mean_shift
         return mean_shift_power(noncentrality, self.components, self.baseline_count, level / _TESTS)
 
+    def detectable(self, count: int, level: float) -> Detectable:
+        """Return the least drift that a window of `count` events, 1 or more, finds with the target power."""
+        js_divergence = self.least_js_divergence(count, level)
+        return Detectable(
+            js_divergence if js_divergence <= 1 else math.inf, self.least_mean_shift(count, level)
+        )
+
     def least_js_divergence(self, count: int, level: float) -> float:
         """Return the least base-2 divergence that a window finds with the target power.
 
         The result is above 1, the largest divergence, where no divergence is found.
         """
-        return self._js_needed(level) / self._effective(count, self.counts_inflation)
+        return _js_needed(self.clusters, level) / self._effective(count, self.counts_inflation)
 
     def least_mean_shift(self, count: int, level: float) -> float:
         """Return the least shift, its squared Mahalanobis length, that is found with the target power.
 
         Infinity where no shift is found.
         """
-        return self._shift_needed(level) / self._effective(count, self.means_inflation)
+        needed = _shift_needed(self.components, self.baseline_count, level)
+        return needed / self._effective(count, self.means_inflation)
 
     def least_count(self, level: float, js_divergence: float, mean_shift: float) -> int | None:
         """Return the fewest events with which either drift is found with the target power.
@@ -145,24 +167,12 @@ class Sensitivity:
 
     def least_js_divergence_count(self, level: float, js_divergence: float) -> int | None:
         """Return the fewest events with which the histogram finds a divergence; None as in `least_count`."""
-        return self._count(self._js_needed(level) / js_divergence, self.counts_inflation)
+        return self._count(_js_needed(self.clusters, level) / js_divergence, self.counts_inflation)
 
     def least_mean_shift_count(self, level: float, mean_shift: float) -> int | None:
         """Return the fewest events with which the mean finds a shift; None as in `least_count`."""
-        return self._count(self._shift_needed(level) / mean_shift, self.means_inflation)
-
-    def _js_needed(self, level: float) -> float:
-        """Return the product of effective count and divergence that has the target power."""
-        return (
-            _noncentrality(lambda value: js_divergence_power(value, self.clusters, level / _TESTS))
-            / _JS_SCALE
-        )
-
-    def _shift_needed(self, level: float) -> float:
-        """Return the product of effective count and shift that has the target power."""
-        return _noncentrality(
-            lambda value: mean_shift_power(value, self.components, self.baseline_count, level / _TESTS)
-        )
+        needed = _shift_needed(self.components, self.baseline_count, level)
+        return self._count(needed / mean_shift, self.means_inflation)
 
     def _effective(self, count: int, inflation: float) -> float:
         """Return nm/(n+m) of a window, divided by the overdispersion."""
@@ -172,6 +182,19 @@ class Sensitivity:
         """Return the least count of a window with this effective count, or None where no count has it."""
         remainder = 1 / (effective * inflation) - 1 / self.baseline_count
         return math.ceil(1 / remainder) if remainder > 0 else None
+
+
+# Every window asks, and a search takes half a millisecond.
+@lru_cache(maxsize=1_024)
+def _js_needed(clusters: int, level: float) -> float:
+    """Return the product of effective count and divergence that has the target power."""
+    return _noncentrality(lambda value: js_divergence_power(value, clusters, level / _TESTS)) / _JS_SCALE
+
+
+@lru_cache(maxsize=1_024)
+def _shift_needed(components: int, baseline_count: float, level: float) -> float:
+    """Return the product of effective count and shift that has the target power."""
+    return _noncentrality(lambda value: mean_shift_power(value, components, baseline_count, level / _TESTS))
 
 
 def _noncentrality(power: Callable[[float], float]) -> float:

@@ -75,7 +75,6 @@ class WindowJudge:
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
-                has_power=scorer.has_power(tally.count),
                 has_slow_drift=slow_drift >= scorer.slow_drift_limit,
             )
         if after is not None and is_next:

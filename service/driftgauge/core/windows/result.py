@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.windows.window import Window
 
 __all__ = [
@@ -29,11 +30,11 @@ class Verdict(StrEnum):
     """The verdict of a window.
 
     Attributes:
-        OK: No drift, and the window had the power to show drift worth finding.
+        OK: No drift was found; `Score.detectable` says how small a drift would have been.
         WARNING: Drift in this window alone so far, or small evidence accumulated over many windows.
         DRIFT: Significant and large drift in two of the last three windows. A window that was empty or not
             scored counts as one without drift; so does one in which the segment was empty or not scored.
-        INSUFFICIENT: Too few events to rule out drift.
+        INSUFFICIENT: Too few events to be scored.
         INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.
     """
 
@@ -83,11 +84,13 @@ class Score(HistogramScore):
         p_value: The combined p-value of the divergence and of the mean shift's two tests.
         novelty: The share of the events beyond the distance from their centroid within which 99 % of the
             baseline's events lie.
+        detectable: The least drift that a window of this count finds with the target power.
     """
 
     mean_shift: MeanShift
     p_value: float
     novelty: float
+    detectable: Detectable
 
 
 @dataclass(frozen=True, slots=True)

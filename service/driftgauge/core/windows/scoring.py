@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
-from driftgauge.core.spec import Alarm, StreamSpec
+from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.cusum import threshold
@@ -65,7 +65,6 @@ class WindowScorer:
             np.zeros(reference.components),
             np.diag(reference.projection.variances),
             overdispersion,
-            spec.alarm,
             self._level,
         )
         self._overdispersion = overdispersion
@@ -88,10 +87,6 @@ class WindowScorer:
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
         return score.p_value < self._level and self._is_large(score)
-
-    def has_power(self, count: int) -> bool:
-        """Return whether a window of this many events has the power to show drift worth finding."""
-        return count >= self._whole.least_count
 
     def judge_segments(
         self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
@@ -137,7 +132,6 @@ class WindowScorer:
                 verdict = decide(
                     recent.get(segment, ()),
                     is_significant_and_large=significant_and_large[segment],
-                    has_power=count >= self._segment_scorers[segment].least_count,
                 )
             results.append(
                 SegmentResult(
@@ -170,7 +164,6 @@ class WindowScorer:
                 reference.mean,
                 reference.covariance,
                 self._overdispersion if own is None else own.overdispersion,
-                self._alarm,
                 self._level / len(self._segment_references),
             )
         shift = self._projection.shift(tally.sums, tally.count)
@@ -188,7 +181,6 @@ class _ReferenceScorer:
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
         overdispersion: Overdispersion | None,
-        alarm: Alarm,
         level: float,
     ) -> None:
         self._counts = counts
@@ -198,10 +190,8 @@ class _ReferenceScorer:
         # The null's inflation includes a margin for its tail, which the expected divergence must not include.
         self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / inflation
         self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion)
-        sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
-        least = sensitivity.least_count(level, alarm.js_divergence, alarm.mean_shift)
-        self.least_count = math.inf if least is None else least
-        """The fewest events with which drift worth finding is significant at the level."""
+        self._sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
+        self._level = level
 
     def score_histogram(self, counts: NDArray[np.int64], *, calibrated: bool) -> HistogramScore:
         contributions = js_contributions(counts, self._counts)
@@ -233,4 +223,5 @@ class _ReferenceScorer:
             mean_shift=mean_shift,
             p_value=combine([histogram.js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]),
             novelty=tally.outliers / tally.count,
+            detectable=self._sensitivity.detectable(tally.count, self._level),
         )

@@ -97,21 +97,20 @@ def _update_segments(
 
 
 def decide(
-    recent: tuple[bool, ...], *, is_significant_and_large: bool, has_power: bool, has_slow_drift: bool = False
+    recent: tuple[bool, ...], *, is_significant_and_large: bool, has_slow_drift: bool = False
 ) -> Verdict:
-    """Return the verdict of a complete window.
+    """Return the verdict of a complete window that was scored.
 
     Args:
         recent: Whether each of the windows before was significant and large, oldest first.
         is_significant_and_large: Whether this window is.
-        has_power: Whether the window would have shown drift of the smallest size worth finding.
         has_slow_drift: Whether the statistic of slow drift has reached its limit.
     """
     if sum((*recent, is_significant_and_large)[-_RECENT_WINDOWS:]) >= _DRIFT_WINDOWS:
         return Verdict.DRIFT
     if is_significant_and_large or has_slow_drift:
         return Verdict.WARNING
-    return Verdict.OK if has_power else Verdict.INSUFFICIENT
+    return Verdict.OK
 
 
 def update_memory(
