@@ -4,7 +4,7 @@ import math
 
 from hypothesis import settings
 
-DEVELOPMENT, FULL = 25, 100
+DEVELOPMENT, FULL = 16, 64
 """Examples of a property without a number of its own, by profile."""
 
 

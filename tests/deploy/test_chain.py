@@ -22,7 +22,11 @@ from tests.processes import run_required
 pytestmark = pytest.mark.stack
 
 TICKETS, PAGE = "tickets", "page"
-ABSENT_WHERE_ALL_IS_WELL = ("driftgauge_stable_offset_stalled_seconds", "driftgauge_unwritable_partitions")
+ABSENT_WHERE_ALL_IS_WELL = (
+    "driftgauge_schema_waiting_partitions",
+    "driftgauge_stable_offset_stalled_seconds",
+    "driftgauge_unwritable_partitions",
+)
 
 # Several times the duration on two idle cores.
 SOON_S = 40.0
