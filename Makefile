@@ -43,10 +43,10 @@ demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images,
 test: $(STAMP) ## Run the unit tests and a smoke test of the whole service; no Java, no network (ARGS=FILE for one file)
 	@$(PYTEST) -m "not broker and not stack" $(ARGS)
 
-# Four workers, because these tests mostly wait.
+# Three workers, because these tests mostly wait.
 .PHONY: test-broker
 test-broker: $(STAMP) ## Run the tests on a real Kafka broker, a short chaos run included (needs Java 17 and Maven; ARGS)
-	@$(PYTEST) --numprocesses 4 -m broker $(ARGS)
+	@$(PYTEST) --numprocesses 3 -m broker $(ARGS)
 
 .PHONY: test-stack
 test-stack: $(STAMP) ## Run deploy/ and the README on real Prometheus, Alertmanager, kubectl and Kafka (needs all of them; ARGS)
@@ -110,6 +110,7 @@ evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on sim
 	@$(BIN)/python tests/bench/tails.py
 	@$(BIN)/python tests/bench/bursts.py
 	@$(BIN)/python tests/bench/power.py
+	@$(BIN)/python tests/bench/candidates.py
 	@$(BIN)/python tests/bench/verdicts.py
 	@$(BIN)/python tests/bench/budgets.py
 

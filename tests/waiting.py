@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PATIENCE_S = 300.0
-POLL_INTERVAL_S = 0.05
+POLL_INTERVAL_S = 0.1
+# A look may scrape a service or read a whole topic; without pauses that would take most of the machine.
+LOOKS_SHARE = 0.2
 
 _Found = TypeVar("_Found")
 
@@ -21,9 +23,12 @@ def wait_for(
         within_s: The time-out.
     """
     deadline = time.monotonic() + within_s
+    looked = time.monotonic()
     while not (found := look()):
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             what = condition if isinstance(condition, str) else condition()
             raise AssertionError(f"waited {within_s:g} s for {what}")
-        time.sleep(POLL_INTERVAL_S)
+        time.sleep(max(POLL_INTERVAL_S, (now - looked) * (1 / LOOKS_SHARE - 1)))
+        looked = time.monotonic()
     return found

@@ -215,9 +215,7 @@ def images(splits: int) -> Iterator[Split]:
                 "clean": Case(live, draw),
                 "spread x 1.1": Case(mean + (live - mean) * np.float32(1.1), draw),
                 "spread x 0.9": Case(mean + (live - mean) * np.float32(0.9), draw),
-                "2 % outliers": Case(
-                    np.where(far[:, None], mean + (live - mean) * np.float32(FAR), live), draw
-                ),
+                "2 % outliers": Case(mean + (live - mean) * far, draw),
                 "noise": Case(
                     live + (0.5 * deviation * random.standard_normal(live.shape)).astype(np.float32), draw
                 ),

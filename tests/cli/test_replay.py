@@ -28,7 +28,7 @@ def test_replay_prints_records_that_match_schema(config, events):
         sum(cluster["js_contribution"] for cluster in records[0]["clusters"])
     )
     assert records[1]["js_divergence"] is None
-    assert [record["verdict"] for record in records] == ["insufficient"] * 3
+    assert [record["verdict"] for record in records] == ["ok", "insufficient", "ok"]
     assert [record["p_value"] is None for record in records] == [False, True, False]
     # The end of a file completes its partition, so no window misses a partition or loses events.
     assert {(len(record["incomplete"]), record["events_lost"]) for record in records} == {(0, False)}
@@ -37,13 +37,13 @@ def test_replay_prints_records_that_match_schema(config, events):
 def test_replay_without_json_prints_one_line_per_window(config, events):
     done = run("replay", events, "--config", config)
     hour, few, day = done.stdout.splitlines()
-    assert hour.startswith("images 1h 2025-11-03T00:00:00Z revision 0: insufficient; 20 events, JSD 0.")
+    assert hour.startswith("images 1h 2025-11-03T00:00:00Z revision 0: ok; 20 events, JSD 0.")
     assert "(noise floor 0." in hour
     assert re.search(r", mean shift -?0\.\d{4}, p [\d.e-]+$", hour)
     assert few == (
         "images 1h 2025-11-03T01:00:00Z revision 0: insufficient; 4 events, too few events to be scored"
     )
-    assert day.startswith("images 1d 2025-11-03T00:00:00Z revision 0: insufficient; 24 events, JSD 0.")
+    assert day.startswith("images 1d 2025-11-03T00:00:00Z revision 0: ok; 24 events, JSD 0.")
 
 
 def test_replay_reports_rejected_events_on_stderr(config, events):

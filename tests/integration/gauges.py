@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from math import copysign
+from math import copysign, inf
 from typing import Any
 
 from deploy.demo.scrape import Scrape
 
+from driftgauge.config.stream import SmallestDrift
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 from tests.integration.case import WindowKey
@@ -20,6 +21,7 @@ _CONFIGURED = {
     "driftgauge_window_overdue_seconds",
     "driftgauge_window_slow_drift_limit",
 }
+_KINDS = {"mix": "js_divergence", "shift": "mean_shift"}
 _VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 _MEASURED = {
     name
@@ -108,6 +110,10 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
     for name in ("centroid_distance", "centroid_p_value"):
         yield name, {}, shift.get(name)
     yield "novelty_ratio", {}, record["novelty"]
+    for kind, name in _KINDS.items():
+        size = (record["detectable"] or {}).get(name)
+        smallest = getattr(SmallestDrift(), name)
+        yield "detectable_ratio", {"kind": kind}, inf if size is None else size / smallest
     yield "slow_drift", {}, (record["slow_drift"] or {}).get("statistic")
     yield "events", {}, record["count"]
     yield "complete", {}, not record["incomplete"]

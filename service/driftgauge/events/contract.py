@@ -322,7 +322,7 @@ class WindowRecord(_Record):
     """The share of events further from their centroid than 99 % of the baseline's; about 0.01 without
     drift. Null if the window is not scored."""
 
-    detectable: DetectableRecord | None = None
+    detectable: DetectableRecord | None
     """The least drift that a window of this count finds. Null if the window is not scored."""
 
     slow_drift: SlowDriftRecord | None

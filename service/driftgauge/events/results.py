@@ -154,9 +154,8 @@ def _detectable_record(detectable: Detectable) -> DetectableRecord:
     return DetectableRecord(**{name: size if math.isfinite(size) else None for name, size in sizes.items()})
 
 
-def _detectable(record: DetectableRecord | None) -> Detectable:
-    # Records of earlier versions do not say what was detectable.
-    sizes = dict.fromkeys(_OF_DETECTABLE) if record is None else _fields(record, _OF_DETECTABLE)
+def _detectable(record: DetectableRecord) -> Detectable:
+    sizes = _fields(record, _OF_DETECTABLE)
     return Detectable(**{name: math.inf if size is None else size for name, size in sizes.items()})
 
 
@@ -167,7 +166,7 @@ def _segment_record(result: SegmentResult) -> SegmentRecord:
 
 def _score(record: WindowRecord) -> Score | None:
     shift, scored = record.mean_shift, _fields(record, _OF_SCORE)
-    if shift is None or None in scored.values():
+    if shift is None or record.detectable is None or None in scored.values():
         return None
     contributions = [
         0.0 if cluster.js_contribution is None else cluster.js_contribution for cluster in record.clusters

@@ -138,9 +138,11 @@ def test_window_enters_history_when_revision_is_scored():
     assert stream.history.memory.recent == (True, True)
 
 
-def test_quiet_small_window_is_insufficient_and_enters():
+def test_quiet_small_window_is_ok_and_says_what_it_could_not_show():
     stream = JudgedStream()
-    assert stream.verdict(0, FEW) is Verdict.INSUFFICIENT
+    result = stream.judge(0, FEW)
+    assert result.verdict is Verdict.OK
+    assert result.score.detectable.js_divergence > 0.1
     assert stream.history.memory.recent == (False,)
 
 
