@@ -127,3 +127,16 @@ def test_parser_goes_on_after_refusal():
     assert read(b'{"stream":"images","timestamp":1,"embedding":[1,2,3,true]}') is None
     assert read(sound) is not None
     assert read(sound) is not None
+
+
+def test_text_with_many_arrays_of_the_name_is_parsed_a_few_times_only(monkeypatch):
+    parsed = []
+
+    def loads(raw):
+        parsed.append(raw)
+        return json.loads(raw)
+
+    monkeypatch.setattr("driftgauge.events.array_parser.orjson.loads", loads)
+    nested = b",".join([b'{"embedding":[1]}'] * 1_000)
+    assert ArrayParser(["embedding"]).parse(b'{"a":[' + nested + b"]}") is None
+    assert len(parsed) == 3

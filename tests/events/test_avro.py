@@ -146,6 +146,27 @@ def test_unusable_schema_is_reported_with_each_record(schema, detail):
         assert detail in undecodable(deserialize, framed(b"\0"))
 
 
+def test_decimal_stays_bytes():
+    # To decode a decimal of n bytes takes time quadratic in n.
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 40, "scale": 2}
+    schema = {"type": "record", "name": "E", "fields": [{"name": "d", "type": ["null", decimal]}]}
+    assert deserializer(schema)(stored(framed(b"\x02\x04ab"))) == {"d": b"ab"}
+
+
+@pytest.mark.parametrize("time_ms", [10**15, -5 * 10**14, 2**62])
+def test_time_beyond_all_dates_is_invalid(time_ms):
+    at = {"type": "long", "logicalType": "timestamp-millis"}
+    schema = {"type": "record", "name": "E", "fields": [{"name": "at", "type": at}]}
+    zigzag, encoded = (time_ms << 1) ^ (time_ms >> 63), bytearray()
+    while zigzag >= 128:
+        encoded.append(zigzag & 127 | 128)
+        zigzag >>= 7
+    raw = framed(bytes([*encoded, zigzag]))
+    with pytest.raises(EventError) as caught:
+        deserializer(schema)(stored(raw))
+    assert caught.value.reason is Reason.INVALID
+
+
 NOTHING = {"type": "record", "name": "N", "fields": [{"name": "x", "type": "null"}]}
 
 

@@ -161,6 +161,10 @@ def test_many_unknown_schemas_are_asked_for_once_each(registry, client, clock):
     client.asked.clear()
     assert give_up(registry, clock, 100) == 0
     assert client.asked == [(100, None)]
+    clock.advance(3_700)
+    client.asked.clear()
+    give_up(registry, clock, 101)
+    assert client.asked == [(101, None)] * 3, "those of long ago say nothing of the next"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -19,6 +20,9 @@ __all__ = ["IS_AVAILABLE", "ArrayParser"]
 
 IS_AVAILABLE = find_spec("simdjson") is not None
 """Whether simdjson is installed; it is an extra."""
+
+# Each try parses the whole text, so a text with many arrays of the name, made to be slow, is left to orjson.
+_MOST_TRIES = 3
 
 # The value in place of the array; a producer cannot know it.
 _PLACEHOLDER = secrets.token_hex(16)
@@ -40,9 +44,10 @@ class ArrayParser:
         """Return the value of a text, with the array as the bytes of little-endian doubles.
 
         Returns:
-            None where the text has no flat array of numbers at the path, or may be no JSON.
+            None where none of the first three arrays of the name is a flat array of numbers at the path, or
+            the text may be no JSON.
         """
-        ends = [found.end() for found in self._pattern.finditer(raw)]
+        ends = [found.end() for found in islice(self._pattern.finditer(raw), _MOST_TRIES)]
         # A change of a row holds it before and after: what was right last time is tried first.
         for index in sorted(range(len(ends)), key=lambda index: index != self._index):
             document = self._parse(raw, ends[index] - 1)

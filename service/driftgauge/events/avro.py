@@ -22,7 +22,7 @@ _WRAPPER = "driftgauge_wrapper"
 class AvroDeserializer:
     """Decodes records with the schemas that they were written with; a `Deserializer`.
 
-    Records are mappings; logical types become datetime, UUID or Decimal.
+    Records are mappings; logical types become datetime or UUID.
     """
 
     def __init__(self, schemas: SchemaSource) -> None:
@@ -43,6 +43,9 @@ class AvroDeserializer:
         source.seek(PAYLOAD)
         try:
             value = schemaless_reader(source, schema, None)["value"]  # type: ignore[call-overload, index]
+        except OverflowError:
+            detail = f"value: a time beyond the years 1 to 9999 (schema {schema_id})"
+            raise EventError(Reason.INVALID, detail) from None
         except Exception as error:  # noqa: BLE001 - fastavro documents no set of errors
             detail = f"value: no Avro of schema {schema_id} ({type(error).__name__}: {error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
@@ -61,8 +64,8 @@ def _parse(schema: Schema) -> Any:
     named: dict[str, Any] = {}
     try:
         for _, text in schema.references:
-            parse_schema(_load(text), named)
-        field = {"name": "value", "type": _load(schema.text)}
+            parse_schema(_without_decimals(_load(text)), named)
+        field = {"name": "value", "type": _without_decimals(_load(schema.text))}
         parsed = parse_schema({"type": "record", "name": _WRAPPER, "fields": [field]}, named)
     except Exception as error:  # noqa: BLE001 - the registry's text may be anything
         message = f"no Avro schema ({type(error).__name__}: {error})"
@@ -81,6 +84,18 @@ def _parse(schema: Schema) -> Any:
 def _load(text: str) -> Any:
     """Return a schema's JSON; the name of a primitive type may stand without quotes."""
     return json.loads(text) if text.lstrip()[:1] in {"{", "[", '"'} else text.strip()
+
+
+def _without_decimals(schema: Any) -> Any:
+    """Return a schema in which a decimal is its bytes: to decode one takes time quadratic in its length."""
+    if isinstance(schema, list):
+        return [_without_decimals(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _without_decimals(value) for name, value in schema.items()}
+    if kept.get("logicalType") == "decimal":
+        del kept["logicalType"]
+    return kept
 
 
 def _is_recursive(schema: Any, named: Mapping[str, Any], within: set[str], done: set[str]) -> bool:

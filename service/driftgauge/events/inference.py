@@ -4,7 +4,7 @@ Seldon Core 2 and MLServer write a ModelInferResponse (version 2, grpc_predict_v
 outputs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
@@ -35,15 +35,20 @@ _CONTENTS_BY_DATATYPE = {
 _PARAMETERS = {"bool_param": "bool", "int64_param": "int64", "string_param": "string"}
 _PARAMETERS |= {"double_param": "double", "uint64_param": "uint64"}
 
-# FP64 is read as doubles; other integers than INT8 are no vectors, and their bytes would pass for floats.
-_RAW_DATATYPES = frozenset({"FP32", "FP16", "BF16", "INT8"})
+# Bytes of another type would pass for numbers of the mapping's.
+_RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
 
 
-def deserialize_inference(record: RawRecord) -> dict[str, object]:
+def deserialize_inference(dtypes: Collection[str], record: RawRecord) -> dict[str, object]:
     """Return a ModelInferResponse as a mapping: model_name, model_version, id, parameters, outputs.
 
     An output has name, datatype, shape, parameters, and its numbers as `data`: bytes or doubles where the
-    response has raw contents, else a list. Raw contents of other types than floats and INT8 are missing.
+    response has raw contents, else a list.
+
+    Args:
+        dtypes: The types of numbers that the mapping expects; raw contents of others but FP64, which are
+            read as doubles, are missing.
+        record: The record.
 
     Raises:
         EventError: The value is no ModelInferResponse.
@@ -52,6 +57,7 @@ def deserialize_inference(record: RawRecord) -> dict[str, object]:
         response = response_class.FromString(record.value() or b"")
     except DecodeError as error:
         raise EventError(Reason.UNDECODABLE, f"value: no ModelInferResponse ({error})") from None
+    expected = {_RAW_DATATYPES[dtype] for dtype in dtypes}
     raw = response.raw_output_contents
     if raw and len(raw) != len(response.outputs):
         detail = f"value: {len(raw)} raw contents, but {len(response.outputs)} outputs"
@@ -68,18 +74,18 @@ def deserialize_inference(record: RawRecord) -> dict[str, object]:
                 "datatype": output.datatype,
                 "shape": output.shape[:],
                 "parameters": _read_parameters(output.parameters),
-                "data": _read_raw(output.datatype, raw[i]) if raw else _read_contents(output),
+                "data": _read_raw(output.datatype, raw[i], expected) if raw else _read_contents(output),
             }
             for i, output in enumerate(response.outputs)
         ],
     }
 
 
-def _read_raw(datatype: str, raw: bytes) -> bytes | memoryview | None:
+def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> bytes | memoryview | None:
     """Return a tensor's raw contents: doubles, or bytes in the dtype of the mapping; None for other types."""
     if datatype == "FP64":
         return memoryview(raw)
-    return raw if datatype in _RAW_DATATYPES else None
+    return raw if datatype in expected else None
 
 
 def _read_contents(output: Any) -> list[object] | None:

@@ -1,6 +1,7 @@
 """The readers of topics, each built from the topic's settings."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.util import find_spec
 
 from driftgauge.config.inputs import InputSettings
@@ -71,7 +72,7 @@ def _deserializer(topic: str, settings: InputSettings, schemas: SchemaSource | N
     if settings.encoding == "inference":
         from driftgauge.events.inference import deserialize_inference  # noqa: PLC0415
 
-        return deserialize_inference
+        return partial(deserialize_inference, {vector.embedding.dtype for vector in settings.vectors})
     if not settings.needs_registry:
         names = _array_names(settings)
         return ArrayDeserializer(names) if names and IS_AVAILABLE else _DESERIALIZERS[settings.encoding]

@@ -112,4 +112,5 @@ def credible_ms(raw: Sequence[RawRecord], now_ms: int) -> NDArray[np.int64]:
     """
     stamps = np.array([record.timestamp() for record in raw], dtype=np.int64).reshape(-1, 2)
     is_known = stamps[:, 0] != NO_TIMESTAMP
-    return np.where(is_known, np.minimum(stamps[:, 1], now_ms), now_ms)
+    # A time before 1970 would overflow the differences of times.
+    return np.where(is_known, np.clip(stamps[:, 1], 0, now_ms), now_ms)

@@ -119,9 +119,7 @@ def split_vectors(
             Reason.INVALID, f"embedding: neither a list nor bytes nor text, but {type(value).__name__}"
         )
     if dimension is not None:
-        unit = _size_of_number(value, number)
-        is_nested = isinstance(value, list) and bool(value) and type(value[0]) is list
-        shape = [len(value) if is_nested else len(value) // (dimension * unit), dimension]
+        shape = [_count_vectors(value, number, dimension), dimension]
     if shape is not None:
         return _cut(value, number, _check_shape(shape)), True
     if isinstance(value, list) and value and type(value[0]) is list:
@@ -152,6 +150,18 @@ def _cut(
         detail = f"embedding: {len(value)} {unit}, its shape needs {vectors * length}"
         raise EventError(Reason.INVALID, detail)
     return [value[length * i : length * (i + 1)] for i in range(vectors)]
+
+
+def _count_vectors(value: bytes | memoryview | list[object], number: VectorFormat, dimension: int) -> int:
+    """Return how many vectors of a dimension stand one after another, or how many lists there are."""
+    if isinstance(value, list) and value and type(value[0]) is list:
+        return len(value)
+    count, rest = divmod(len(value), dimension * _size_of_number(value, number))
+    if rest or not count:
+        unit = "numbers" if isinstance(value, list) else "bytes"
+        detail = f"embedding: {len(value)} {unit} are no whole number of vectors of {dimension} numbers"
+        raise EventError(Reason.INVALID, detail)
+    return count
 
 
 def _size_of_number(value: bytes | memoryview | list[object], number: VectorFormat) -> int:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol, Self, TypeAlias
 
 from driftgauge.clock import Clock
@@ -24,8 +25,10 @@ _Key: TypeAlias = tuple[int, SchemaKind]
 # A schema may be registered just before its first record, and a registry's replicas follow its leader.
 _TRIES = 3
 _RETRY_S = 1.0
-# Records that no serializer wrote name a new schema each, so many unknown ids are asked for once only.
+# Records that no serializer wrote name a new schema each, so after many unknown ids within an hour the next
+# ones are asked for once only.
 _MANY_UNKNOWN = 100
+_MANY_WITHIN_S = 3_600.0
 _ASK_AGAIN_S = 60.0
 _MAX_UNKNOWN = 10_000
 _FIRST_PAUSE_S = 1.0
@@ -115,7 +118,7 @@ class SchemaRegistry:
         with self._changed:
             until_s = self._unknown.get(key)
             if (until_s is None or now_s >= until_s) and key not in self._requests:
-                is_patient = until_s is None and len(self._unknown) < _MANY_UNKNOWN
+                is_patient = until_s is None and not self._are_many_unknown(now_s)
                 self._requests[key] = _Request(now_s, _TRIES if is_patient else 1)
                 self._changed.notify()
         if until_s is None:
@@ -194,6 +197,11 @@ class SchemaRegistry:
                 request.failures = 0
                 return
         self._give_up(key)
+
+    def _are_many_unknown(self, now_s: float) -> bool:
+        """Return whether many ids have lately turned out to be unknown."""
+        latest = islice(reversed(self._unknown.values()), _MANY_UNKNOWN - 1, _MANY_UNKNOWN)
+        return any(until_s > now_s - _MANY_WITHIN_S for until_s in latest)
 
     def _is_given_up(self, key: _Key) -> bool:
         """Return whether a schema that is not found, without a registry's error code, is unknown.
