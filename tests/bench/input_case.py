@@ -64,7 +64,7 @@ class Case:
         """Write the service's configuration for one run, and return its file."""
         settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
         document = {
-            "schema_registry": {"url": self.registry} if self.is_framed else None,
+            "schema_registry": {"url": self.registry} if self.is_framed else {},
             "kafka": {"bootstrap.servers": bootstrap, "group.id": group},
             "topics": {
                 "events": [self.topic],

@@ -68,7 +68,7 @@ def quix_python(cache: Path) -> tuple[Path | None, str]:
 
 
 def run_consumers(bootstrap: str, case: Case, events: int) -> dict[str, Spent]:
-    """Return the time of raw consumption, the floor, and the plain consumer, on some of the events."""
+    """Return the time of raw consumption, the floor, and the plain consumer."""
     arguments = [bootstrap, case.topic, case.encoding, str(events), str(case.matrices)]
     spent = _run([sys.executable, HERE / "input_consumers.py", *arguments])
     return {name: _an_event(each, events) for name, each in spent.items()}
