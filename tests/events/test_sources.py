@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import Source, TimeSource
@@ -160,6 +160,7 @@ def test_time_in_every_form(unit, value):
     assert time(value, unit) == MONDAY_MS + 250
 
 
+@example(186_169_572_190_113)
 @given(st.integers(0, LAST_MS))
 def test_decimal_seconds_are_exact_to_the_millisecond(time_ms):
     seconds, fraction = divmod(time_ms, 1_000)

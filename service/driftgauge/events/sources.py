@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from math import inf
+from math import inf, modf
 from typing import TypeAlias
 from uuid import UUID
 
@@ -34,6 +34,7 @@ _MS_NS = 1_000_000
 # The microseconds of each unit; a double holds the seconds of our days to a quarter of a microsecond.
 _US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _MS_US = 1_000
+_US_NS = 1_000
 _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 _DAY_MS = 86_400_000
 
@@ -150,11 +151,12 @@ def _round_down(value: float, unit: str) -> int:
     Raises:
         ValueError: The value is negative or not finite.
     """
-    value_us = value * _US[unit]
-    if not 0 <= value_us < inf:
+    if not 0 <= value < inf:
         message = "no number from 0 on that is finite"
         raise ValueError(message)
-    return round(value_us) // _MS_US
+    # The whole part is exact, and may be larger than a product of doubles is.
+    fraction, whole = modf(value)
+    return (int(whole) * _NS[unit] // _US_NS + round(fraction * _US[unit])) // _MS_US
 
 
 def _get_header(name: str, record: RawRecord, _: object) -> object:
