@@ -89,6 +89,7 @@ lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject
 bench: $(STAMP) ## Measure decoding, the core, the whole service, its delay and the size of its state
 	@$(BIN)/python tests/bench/decoder.py
 	@$(BIN)/python -m tests.bench.encodings
+	@$(BIN)/python tests/bench/mutated.py
 	@$(BIN)/python tests/bench/core.py
 	@$(BIN)/python tests/bench/service.py
 	@$(BIN)/python tests/bench/inputs.py
