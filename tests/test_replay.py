@@ -210,7 +210,7 @@ def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl", lines)
     results = list(replay(windows=["1h"], segments=["country"]).run([path]))
     assert [result.count for result in results] == [1_000] * 7
-    assert [result.verdict for result in results] == ["insufficient"] * 4 + ["warning", "drift", "drift"]
+    assert [result.verdict for result in results] == ["ok"] * 4 + ["warning", "drift", "drift"]
     assert [result.score.movers for result in results] == [()] * 4 + [(0, 3)] * 3
     for hour, result in enumerate(results):
         counts = {segment.segment: segment.count for segment in result.segments}
