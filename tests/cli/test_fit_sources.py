@@ -58,6 +58,7 @@ def test_baseline_of_table_equals_baseline_of_events(tmp_path, columns):
         ((), "name either INPUT, a file, or --topic with --config and --from"),
         (("a.npy", "--topic", "t"), "name either INPUT, a file, or --topic with --config and --from"),
         (("a.npy", "--from", MONDAY), "--config, --from and --until belong to --topic"),
+        (("--topic", "t", "--time-column", "at"), "--array and the options of columns belong to INPUT"),
         (("--topic", "t"), "--topic needs --config, the configuration file, and --from"),
         (
             (

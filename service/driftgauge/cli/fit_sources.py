@@ -119,6 +119,10 @@ def read_source(
         message = "name either INPUT, a file, or --topic with --config and --from"
         raise InputError(message)
     if topic is not None:
+        # Options with a default are not seen here; alone they change nothing.
+        if array or vector_column or time_column or version_column or segment_columns:
+            message = "--array and the options of columns belong to INPUT; a topic is read by its mapping"
+            raise InputError(message)
         return _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms)
     if config_path or from_ms is not None or until_ms is not None:
         message = "--config, --from and --until belong to --topic; leave them out, or name a topic"
