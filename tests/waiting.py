@@ -6,8 +6,8 @@ from typing import TypeVar
 
 PATIENCE_S = 300.0
 POLL_INTERVAL_S = 0.1
-# A look may scrape a service or read a whole topic; without pauses that would take most of the machine.
-LOOKS_SHARE = 0.2
+# A look may scrape a service or read a whole topic, so it pauses for as long as it took, but not for longer.
+LONGEST_PAUSE_S = 0.5
 
 _Found = TypeVar("_Found")
 
@@ -29,6 +29,6 @@ def wait_for(
         if now > deadline:
             what = condition if isinstance(condition, str) else condition()
             raise AssertionError(f"waited {within_s:g} s for {what}")
-        time.sleep(max(POLL_INTERVAL_S, (now - looked) * (1 / LOOKS_SHARE - 1)))
+        time.sleep(min(max(POLL_INTERVAL_S, now - looked), LONGEST_PAUSE_S))
         looked = time.monotonic()
     return found
