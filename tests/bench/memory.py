@@ -66,7 +66,8 @@ def prepare(bootstrap: str, folder: Path) -> Path:
         NewTopic(f"{TOPIC}.windows", 1),
         NewTopic(f"{TOPIC}.dead-letters", 1),
     ]
-    for created in AdminClient({"bootstrap.servers": bootstrap}).create_topics(topics).values():
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for created in admin.create_topics(topics).values():
         created.result(30)
     document = {
         "kafka": {"bootstrap.servers": bootstrap, "group.id": TOPIC},
