@@ -1,12 +1,13 @@
-"""Power of candidate statistics on real embeddings: `python tests/bench/candidates.py`, about six minutes.
+"""Power of candidate statistics on real embeddings: `python tests/bench/candidates.py`, about seven minutes.
 
 Which statistics should a tally hold? All candidates are additive: a window's statistic is a function of the
 mean of a vector of features of its events. Each split halves the vectors: on one half the baseline is fitted
 as the service does, windows are drawn from the other. Every statistic's threshold is its 99 % quantile on
 clean windows of the other half, so all have the same false alarm rate, and none needs a null yet.
 
-"all" combines candidates: each statistic becomes a p-value by its rank among half of the clean windows, the
-p-values are combined as the service combines its own (Cauchy), and the threshold comes from the other half.
+The last rows combine candidates: each statistic becomes a p-value by its rank among half of the clean
+windows, the p-values are combined as the service combines its own (Cauchy), and the threshold comes from the
+other half.
 MMD is as in `power.py`. Cases are 200 events a window. Images: CIFAR-10 through ResNet-18, spread about the
 mean of all images times 1.1 and 0.9, 2 % of events moved five times as far from the mean, noise of half a
 standard deviation along every axis, one image repeated in 5 % of events, a class doubled, and the milder

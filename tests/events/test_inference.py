@@ -56,7 +56,7 @@ def test_response_is_a_mapping(raw):
             "data": data[1],
         },
     ]
-    assert deserialize_inference({"f32"}, stored(response(raw=raw))) == {
+    assert deserialize_inference({"FP32"}, stored(response(raw=raw))) == {
         "model_name": "encoder",
         "model_version": "2025-10",
         "id": "0193",
@@ -82,7 +82,7 @@ def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
     message = response_class()
     message.outputs.add(name="embedding", datatype=datatype, shape=[1])
     message.raw_output_contents.append(b"12345678")
-    decoded: Any = deserialize_inference({"f32"}, stored(message.SerializeToString()))
+    decoded: Any = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
     assert decoded["outputs"][0]["data"] == data
 
 
@@ -112,7 +112,7 @@ def test_contents_are_taken_by_datatype(datatype, field, value):
     message = response_class()
     output = message.outputs.add(name="x", datatype=datatype, shape=[1])
     getattr(output.contents, field).append(value)
-    value_read = deserialize_inference({"f32"}, stored(message.SerializeToString()))
+    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
     assert compile_path("outputs[0].data[0]")(value_read) == value
 
 
@@ -120,19 +120,19 @@ def test_contents_are_taken_by_datatype(datatype, field, value):
 def test_output_without_contents_has_no_data(datatype):
     message = response_class()
     message.outputs.add(name="x", datatype=datatype)
-    value_read = deserialize_inference({"f32"}, stored(message.SerializeToString()))
+    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
     assert compile_path("outputs[0].data")(value_read) is None
 
 
 def test_raw_contents_that_do_not_match_the_outputs_are_undecodable():
     message = response_class(raw_output_contents=[b"x"])
     with pytest.raises(EventError, match="1 raw contents, but 0 outputs") as caught:
-        deserialize_inference({"f32"}, stored(message.SerializeToString()))
+        deserialize_inference({"FP32"}, stored(message.SerializeToString()))
     assert caught.value.reason is Reason.UNDECODABLE
 
 
 def test_empty_fields_are_missing():
-    value = deserialize_inference({"f32"}, stored(b""))
+    value = deserialize_inference({"FP32"}, stored(b""))
     nothing = {"model_name": None, "model_version": None, "id": None}
     assert value == {**nothing, "parameters": {}, "outputs": []}
 
@@ -142,11 +142,11 @@ def test_strict_prefix_is_undecodable_or_a_response(raw):
     whole = response(raw=raw)
     for end in range(len(whole)):
         with suppress(EventError):
-            assert "outputs" in deserialize_inference({"f32"}, stored(whole[:end]))
+            assert "outputs" in deserialize_inference({"FP32"}, stored(whole[:end]))
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_value_is_decoded_or_undecodable(raw):
     with suppress(EventError):
-        assert "outputs" in deserialize_inference({"f32"}, stored(raw))
+        assert "outputs" in deserialize_inference({"FP32"}, stored(raw))

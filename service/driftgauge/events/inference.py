@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["deserialize_inference", "response_class"]
+__all__ = ["RAW_DATATYPES", "deserialize_inference", "response_class"]
 
 _PACKAGE = "inference"
 # The numbers of the fields of InferTensorContents, and the datatypes of tensors that they hold.
@@ -36,18 +36,19 @@ _PARAMETERS = {"bool_param": "bool", "int64_param": "int64", "string_param": "st
 _PARAMETERS |= {"double_param": "double", "uint64_param": "uint64"}
 
 # Bytes of another type would pass for numbers of the mapping's.
-_RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
+RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
+"""The datatype of raw contents by the dtype of a mapping."""
 
 
-def deserialize_inference(dtypes: Collection[str], record: RawRecord) -> dict[str, object]:
+def deserialize_inference(datatypes: Collection[str], record: RawRecord) -> dict[str, object]:
     """Return a ModelInferResponse as a mapping: model_name, model_version, id, parameters, outputs.
 
     An output has name, datatype, shape, parameters, and its numbers as `data`: bytes or doubles where the
     response has raw contents, else a list.
 
     Args:
-        dtypes: The types of numbers that the mapping expects; raw contents of others but FP64, which are
-            read as doubles, are missing.
+        datatypes: The datatypes of raw contents that the mapping expects; others but FP64, which are read as
+            doubles, are missing.
         record: The record.
 
     Raises:
@@ -57,7 +58,6 @@ def deserialize_inference(dtypes: Collection[str], record: RawRecord) -> dict[st
         response = response_class.FromString(record.value() or b"")
     except DecodeError as error:
         raise EventError(Reason.UNDECODABLE, f"value: no ModelInferResponse ({error})") from None
-    expected = {_RAW_DATATYPES[dtype] for dtype in dtypes}
     raw = response.raw_output_contents
     if raw and len(raw) != len(response.outputs):
         detail = f"value: {len(raw)} raw contents, but {len(response.outputs)} outputs"
@@ -74,7 +74,7 @@ def deserialize_inference(dtypes: Collection[str], record: RawRecord) -> dict[st
                 "datatype": output.datatype,
                 "shape": output.shape[:],
                 "parameters": _read_parameters(output.parameters),
-                "data": _read_raw(output.datatype, raw[i], expected) if raw else _read_contents(output),
+                "data": _read_raw(output.datatype, raw[i], datatypes) if raw else _read_contents(output),
             }
             for i, output in enumerate(response.outputs)
         ],

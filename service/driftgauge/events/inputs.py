@@ -70,9 +70,10 @@ def _is_installed(library: str) -> bool:
 def _deserializer(topic: str, settings: InputSettings, schemas: SchemaSource | None) -> Deserializer:
     """Return the deserializer of an encoding; its library is imported only where it is used."""
     if settings.encoding == "inference":
-        from driftgauge.events.inference import deserialize_inference  # noqa: PLC0415
+        from driftgauge.events.inference import RAW_DATATYPES, deserialize_inference  # noqa: PLC0415
 
-        return partial(deserialize_inference, {vector.embedding.dtype for vector in settings.vectors})
+        datatypes = {RAW_DATATYPES[vector.embedding.dtype] for vector in settings.vectors}
+        return partial(deserialize_inference, datatypes)
     if not settings.needs_registry:
         names = _array_names(settings)
         return ArrayDeserializer(names) if names and IS_AVAILABLE else _DESERIALIZERS[settings.encoding]
