@@ -6,8 +6,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# A file's tests share what they start, so a worker takes a whole file.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# A file's tests share what they start, so a worker takes a whole file. The third worker works while tests wait.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # One BLAS thread: the products are small, and a number measured should mean one core.
 export OMP_NUM_THREADS ?= 1
@@ -46,11 +46,11 @@ test: $(STAMP) ## Run the unit tests and a smoke test of the whole service; no J
 # Three workers, because these tests mostly wait.
 .PHONY: test-broker
 test-broker: $(STAMP) ## Run the tests on a real Kafka broker, a short chaos run included (needs Java 17 and Maven; ARGS)
-	@$(PYTEST) --numprocesses 3 -m broker $(ARGS)
+	@$(PYTEST) -m broker $(ARGS)
 
 .PHONY: test-stack
 test-stack: $(STAMP) ## Run deploy/ and the README on real Prometheus, Alertmanager, kubectl and Kafka (needs all of them; ARGS)
-	@$(PYTEST) -m stack $(ARGS)
+	@$(PYTEST) --numprocesses 2 -m stack $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Check format, lint, types, imports and generated files

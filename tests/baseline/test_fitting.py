@@ -99,7 +99,7 @@ def test_identity_ignores_number_of_threads() -> None:
         run_python(
             code, env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         ).stdout
-        for threads in ("1", "2", "3")
+        for threads in ("1", "3")
     }
     assert len(identities) == 1
     assert identities.pop().startswith("sha256:")

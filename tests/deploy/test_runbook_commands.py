@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def commands(page: Path, program: str) -> Iterator[list[str]]:
                 yield [first, *rest]
 
 
+@cache
 def logged_fields() -> dict[str, set[str]]:
     """The fields of each log message; for a message logged in several places, their common fields."""
     found: dict[str, set[str]] = {}
