@@ -43,7 +43,7 @@ def test_spec_has_settings_and_baseline(tmp_path):
     assert spec.sizes_ms == (3_600_000, 86_400_000)
     assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
     assert (spec.incomplete_ms, spec.give_up_ms, spec.min_events) == (240_000, 300_000, 5)
-    assert reference.radii.tolist() == pytest.approx([0.2] * CLUSTERS)
+    assert reference.radii.tolist() == pytest.approx([0.3] * CLUSTERS)
     np.testing.assert_array_equal(reference.projection.mean, baseline.mean)
     np.testing.assert_array_equal(reference.projection.components, baseline.components)
     np.testing.assert_array_equal(reference.projection.variances, baseline.variances)

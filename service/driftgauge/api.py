@@ -22,8 +22,11 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
+from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import (
     HistogramScore,
     Score,
@@ -49,10 +52,13 @@ __all__ = [
     "Detectable",
     "DistanceMetric",
     "DriftgaugeError",
+    "Evidence",
     "HistogramScore",
     "InputError",
+    "Kind",
     "MeanShift",
     "Members",
+    "Novelty",
     "Overdispersion",
     "ParsedEvent",
     "Partition",
@@ -64,6 +70,9 @@ __all__ = [
     "Segment",
     "SegmentReference",
     "SegmentResult",
+    "Spread",
+    "SpreadChange",
+    "SpreadMoments",
     "Traffic",
     "Verdict",
     "VerdictMemory",
@@ -143,13 +152,15 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
+    coordinates, spreads = reference.projection.measure(rows)
     (values,) = tally_batch(
         np.zeros(len(rows), dtype=np.intp),
         1,
         reference.centroids.clusters,
         cluster=clusters,
         outliers=reference.are_outliers(rows, clusters),
-        coordinates=reference.projection.coordinates(rows),
+        coordinates=coordinates,
+        spreads=spreads,
     )
     scorer = _build_scorer(baseline, reference, window_ms)
     # One event is enough by the scorer's specification, so the score is never missing.
@@ -183,7 +194,7 @@ def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | Non
         incomplete_ms=0,
         give_up_ms=0,
         min_events=1,
-        alarm=Alarm(_LEVEL, smallest.js_divergence, smallest.mean_shift),
+        alarm=Alarm(_LEVEL, smallest.js_divergence, smallest.mean_shift, smallest.novelty, smallest.spread),
     )
     is_calibrated = window_ms is not None and window_ms == reference.overdispersion_ms
     return WindowScorer(spec, reference, reference.overdispersion, calibrated=is_calibrated)

@@ -121,7 +121,11 @@ def to_reference(baseline: Baseline) -> Reference:
         centroids=baseline.centroids,
         counts=baseline.counts,
         radii=baseline.radii,
-        projection=Projection(baseline.mean, baseline.components, baseline.variances),
+        projection=Projection(
+            baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])
+        ),
+        cluster_means=baseline.cluster_means,
+        spreads=baseline.spreads,
         overdispersion=baseline.overdispersion,
         overdispersion_ms=baseline.metadata.window_ms,
         segments=baseline.segments,
@@ -171,6 +175,8 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
             level=level,
             js_divergence=stream.smallest_drift.js_divergence,
             mean_shift=stream.smallest_drift.mean_shift,
+            novelty=stream.smallest_drift.novelty,
+            spread=stream.smallest_drift.spread,
             warm_up=None if stream.warm_up is None else (stream.warm_up.start, stream.warm_up.end),
             segment_keys=stream.segments,
         ),

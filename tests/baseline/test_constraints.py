@@ -76,7 +76,11 @@ def test_baseline_accepts_strongest_possible_overdispersion(full_baseline: Basel
 
 
 def test_baseline_rejects_too_many_components(baseline: Baseline) -> None:
-    many = {"components": np.ones((33, 8), np.float32), "variances": np.ones(33)}
+    many = {
+        "cluster_means": np.zeros((6, 33)),
+        "components": np.ones((33, 8), np.float32),
+        "variances": np.ones(33),
+    }
     with pytest.raises(BaselineError, match="the baseline has 33 components; the maximum is 32"):
         dataclasses.replace(baseline, **many)
 

@@ -105,11 +105,12 @@ def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.Monk
     observed(numbers, ids, vectors)
     reference = moments(vectors, np.arange(200))
     assert len(calls) == 4
-    for (counts, rest_counts, shift, rest), number in zip(calls, (0, 1, 3, 4), strict=True):
+    for (counts, rest_counts, shift, rest, distances), number in zip(calls, (0, 1, 3, 4), strict=True):
         inside = numbers == number
         assert counts.tolist() == np.bincount(ids[inside], minlength=6).tolist()
         assert rest_counts.tolist() == np.bincount(ids[~inside], minlength=6).tolist()
         assert rest == (~inside).sum()
+        assert not distances.any(), "they were not measured"
         difference = vectors[inside].mean(axis=0, dtype=float) - vectors[~inside].mean(axis=0, dtype=float)
         np.testing.assert_allclose(
             shift, reference.components @ difference / np.sqrt(reference.variances), rtol=1e-4, atol=1e-6

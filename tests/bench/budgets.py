@@ -3,7 +3,8 @@
 The population is the CIFAR-10 embeddings, without drift. It simulates 200 years of hourly windows. Each year
 has its own baselines and its own overdispersion, measured on 200 clean windows. A window is a random sum of
 cells, and each cell is the sum over 50 events drawn once; there are enough cells that windows rarely repeat
-one. A page is a window, or a segment of one, whose verdict becomes drift.
+one. A page is a window, or a segment of one, whose verdict becomes drift. Novelty and spread are not tested
+here, since segments have neither; `verdicts.py pages` tests them.
 """
 
 import sys
@@ -112,7 +113,7 @@ def estimate(
 
 def to_tally(values: NDArray[np.int64]) -> Tally:
     """Return the tally of cluster counts and sums, (k + r,)."""
-    return Tally(np.insert(values, CLUSTERS, 0), CLUSTERS)
+    return Tally(np.concatenate([values[:CLUSTERS], [0], values[CLUSTERS:], np.zeros(4, np.int64)]), CLUSTERS)
 
 
 class PageCounter:

@@ -23,6 +23,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric  # noq
 from driftgauge.core.counting.batch import EventBatch  # noqa: E402
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta  # noqa: E402
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress  # noqa: E402
+from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS  # noqa: E402
 from driftgauge.core.counting.tally import Tally, tally_batch  # noqa: E402
 from driftgauge.core.local import parts_of  # noqa: E402
 from driftgauge.core.reference import Reference  # noqa: E402
@@ -68,9 +69,17 @@ def tally_events(random: np.random.Generator, groups: int, title: str) -> None:
     outliers = random.random(EVENTS) < 0.01
     coordinates = random.integers(-(2**20), 2**20, size=(EVENTS, COMPONENTS))
 
+    spreads = random.integers(2**17, size=(EVENTS, SPREADS))
+
     def step() -> None:
         tally_batch(
-            group, int(group.max()) + 1, CLUSTERS, cluster=cluster, outliers=outliers, coordinates=coordinates
+            group,
+            int(group.max()) + 1,
+            CLUSTERS,
+            cluster=cluster,
+            outliers=outliers,
+            coordinates=coordinates,
+            spreads=spreads,
         )
 
     measure(f"tally, {title}", step, per=EVENTS, unit="event")
@@ -84,7 +93,7 @@ def count_batch(random: np.random.Generator, clusters: int, dimension: int) -> N
     batch = draw_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
     cluster = reference.centroids.assign(batch.vectors)
     size = f"k={clusters} d={dimension} r={reference.components}"
-    project, outliers = reference.projection.coordinates, reference.are_outliers
+    project, outliers = reference.projection.measure, reference.are_outliers
     measure(f"project, {size}", lambda: project(batch.vectors), per=EVENTS, unit="event")
     measure(f"novelty, {size}", lambda: outliers(batch.vectors, cluster), per=EVENTS, unit="event")
     names = [f"5f0c7d1e-{number:08x}" for number in range(EVENTS)]
@@ -119,7 +128,9 @@ def score_window(random: np.random.Generator, clusters: int) -> None:
 
     def draw(events: int) -> Tally:
         counts = random.multinomial(events, shares)
-        return Tally(np.concatenate([counts, np.zeros(1 + COMPONENTS, np.int64)]), clusters)
+        spreads = np.full(SPREADS, events / SPREAD_STEP, np.int64)
+        sums = np.zeros(1 + COMPONENTS, np.int64)
+        return Tally(np.concatenate([counts, sums, spreads, np.zeros(SPREADS, np.int64)]), clusters)
 
     for keys in ((), ("country",)):
         spec = build_hourly("judged", reference, segment_keys=keys)

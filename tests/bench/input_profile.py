@@ -43,7 +43,7 @@ def profile(bootstrap: str, case: Case, engines: Mapping[str, Sequence[Mapping[s
             "decoding": _measure(lambda: decoder.decode(records)),
             "assigning to clusters": _measure(lambda: reference.centroids.assign(batch.vectors)),
             "distances, for novelty": _measure(lambda: reference.are_outliers(batch.vectors, clusters)),
-            "projecting on components": _measure(lambda: reference.projection.coordinates(batch.vectors)),
+            "projecting on components": _measure(lambda: reference.projection.measure(batch.vectors)),
         }
         counting = _measure(lambda: counter.count([batch], last_ms))
         stages["counting, the rest"] = counting - sum(list(stages.values())[1:])

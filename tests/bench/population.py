@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import moments
+from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.spreads import measure_spreads
+from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import decide, update_memory
@@ -21,6 +24,8 @@ from driftgauge.core.windows.verdict import decide, update_memory
 EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
 CLASSES = 10
+_SMALLEST = SmallestDrift()
+SMALLEST = _SMALLEST.js_divergence, _SMALLEST.mean_shift, _SMALLEST.novelty, _SMALLEST.spread
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
@@ -38,19 +43,58 @@ class Population:
     clusters: NDArray[np.intp]
     centroids: Centroids
 
-    def reference(self, rows: NDArray[np.intp], overdispersion: Overdispersion | None = None) -> Reference:
-        """Return the baseline of some rows."""
+    def reference(self, rows: NDArray[np.intp], fitted: NDArray[np.intp] | None = None) -> Reference:
+        """Return the baseline of some rows.
+
+        Args:
+            rows: The rows of the reference vectors.
+            fitted: The rows that the spreads are measured on; None: without spreads and radii, so that
+                novelty and spread are not tested.
+        """
         found = moments(self.vectors, rows)
+        radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
+        spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
+        if fitted is not None:
+            own = self.clusters[rows]
+            distances = self.centroids.distances(self.vectors[rows], own)
+            radii = np.array(
+                [np.quantile(distances[own == cluster], RADIUS_LEVEL) for cluster in range(CLUSTERS)],
+                np.float32,
+            )
+            components, residual = measure_spreads(self.vectors, fitted, found, self.centroids, radii)
+            spreads = _moments(components), _moments(residual)
+        coordinates = project(self.vectors, rows, found)
+        means = [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
         return Reference(
             baseline_id="sha256:bench",
             centroids=self.centroids,
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
-            radii=np.full(CLUSTERS, np.inf, dtype=np.float32),
-            projection=Projection(found.mean, found.components, found.variances),
-            overdispersion=overdispersion,
+            radii=radii,
+            projection=Projection(found.mean, found.components, found.variances, found.residual),
+            cluster_means=np.stack(means),
+            spreads=spreads,
+            overdispersion=None,
             overdispersion_ms=None,
             segments=(),
         )
+
+    def tallies(self, reference: Reference) -> NDArray[np.int64]:
+        """Return the tally of each vector by itself, (N, k + 1 + r + 4) int64; a window's is their sum."""
+        coordinates, spreads = reference.projection.measure(self.vectors)
+        return tally_batch(
+            np.arange(len(self.vectors)),
+            len(self.vectors),
+            CLUSTERS,
+            cluster=self.clusters,
+            outliers=reference.are_outliers(self.vectors, self.clusters),
+            coordinates=coordinates,
+            spreads=spreads,
+        )
+
+
+def _moments(row: NDArray[np.float64]) -> SpreadMoments | None:
+    count, *others = row.tolist()
+    return SpreadMoments(int(count), *others) if count else None
 
 
 def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
@@ -65,22 +109,8 @@ def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
         incomplete_ms=0,
         give_up_ms=0,
         min_events=5 * CLUSTERS,
-        alarm=Alarm(level=window_level(budget, [size_ms]), js_divergence=0.01, mean_shift=0.05),
+        alarm=Alarm(window_level(budget, [size_ms]), *SMALLEST),
     )
-
-
-def tallies(clusters: NDArray[np.intp], coordinates: NDArray[np.int64]) -> list[Tally]:
-    """Return the tally of each window; the columns are (windows, n) and (windows, n, r)."""
-    windows, count = clusters.shape
-    values = tally_batch(
-        np.repeat(np.arange(windows), count),
-        windows,
-        CLUSTERS,
-        cluster=clusters.ravel(),
-        outliers=np.zeros(windows * count, dtype=np.bool_),
-        coordinates=coordinates.reshape(windows * count, -1),
-    )
-    return [Tally(row, CLUSTERS) for row in values]
 
 
 def judge(scorer: WindowScorer, tally: Tally, memory: VerdictMemory) -> tuple[Score, Verdict, VerdictMemory]:

@@ -19,6 +19,7 @@ from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
+from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import decide
@@ -102,33 +103,36 @@ def one_year(
     known: bool,
 ) -> tuple[int, int, int]:
     """Return the pages, the windows found, and the windows that warn or page, of one year."""
-    rows = draw(rng, (baseline_count // count, count)).ravel()
-    reference = population.reference(rows)
-    projection = reference.projection
-    coordinates = projection.coordinates(population.vectors)
-    overdispersion = (
-        measure(reference, population, coordinates, draw(rng, (CLEAN_WINDOWS, count))) if known else None
-    )
+    rows, fitted = (draw(rng, (baseline_count // count, count)).ravel() for _ in range(2))
+    reference = population.reference(rows, fitted)
+    tallies = population.tallies(reference)
+    overdispersion = measure(reference, tallies, draw(rng, (CLEAN_WINDOWS, count))) if known else None
+    distances = DistanceTests(reference, overdispersion)
     stream_spec = spec(reference, size_ms)
     scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=known)
     screen = Screen(whole_stream(reference), overdispersion, count, SCREEN * stream_spec.alarm.level)
     verdicts: list[Verdict] = []
     memory, number_found = VerdictMemory(), 0
     for chunk in np.array_split(draw(rng, (windows, count)), max(1, windows * count // 200_000)):
-        clusters = population.clusters[chunk]
-        sums = coordinates[chunk].sum(axis=1)
-        counts = np.apply_along_axis(np.bincount, 1, clusters, minlength=CLUSTERS)
-        for window, suspicious in enumerate(screen.suspects(counts, projection.shift(sums, count))):
+        windowed = [Tally(tallies[window].sum(axis=0), CLUSTERS) for window in chunk]
+        counts, sums = (np.stack([getattr(each, name) for each in windowed]) for name in ("counts", "sums"))
+        suspects = screen.suspects(counts, reference.projection.shift(sums, count))
+        for tally, suspicious in zip(windowed, suspects, strict=True):
             found = False
-            if suspicious:
-                values = np.concatenate([counts[window], [0], sums[window]])
-                score = scorer.score(Tally(values, CLUSTERS))
+            if suspicious or least_p_value(distances, tally) < SCREEN * stream_spec.alarm.level:
+                score = scorer.score(tally)
                 found = score is not None and scorer.is_significant_and_large(score)
             number_found += found
             verdicts.append(decide(memory.recent, is_significant_and_large=found))
             memory = VerdictMemory((*memory.recent, found)[-2:])
     warnings = sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
     return count_pages(verdicts), number_found, warnings
+
+
+def least_p_value(distances: DistanceTests, tally: Tally) -> float:
+    """Return the least p-value of novelty and spread."""
+    changes = [change.p_value for change in distances.spread(tally).changes if change is not None]
+    return min(distances.novelty(tally).p_value, *changes)
 
 
 def count_pages(verdicts: list[Verdict]) -> int:
@@ -138,17 +142,18 @@ def count_pages(verdicts: list[Verdict]) -> int:
 
 
 def measure(
-    reference: Reference, population: Population, coordinates: NDArray[np.int64], rows: NDArray[np.intp]
+    reference: Reference, tallies: NDArray[np.int64], rows: NDArray[np.intp]
 ) -> Overdispersion | None:
     """Return the overdispersion measured on separate clean windows, rows (windows, n)."""
-    clean = OverdispersionEstimator.empty(reference.components)
+    clean, distances = OverdispersionEstimator.empty(reference.components), DistanceTests(reference, None)
     for window in rows:
-        shift = reference.projection.shift(coordinates[window].sum(axis=0), len(window))
+        tally = Tally(tallies[window].sum(axis=0), CLUSTERS)
         clean = clean.add(
-            np.bincount(population.clusters[window], minlength=CLUSTERS),
+            tally.counts,
             reference.counts,
-            shift / reference.projection.deviations,
+            reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations,
             int(reference.counts.sum()),
+            distances.standardized(tally),
         )
     return clean.overdispersion()
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, HOUR_MS, Population, judge, spec, tallies
+from tests.bench.population import CLUSTERS, HOUR_MS, Population, judge, spec
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.streams import to_reference
@@ -73,11 +74,13 @@ def runs(
     population = Population(data[name], baseline.centroids.assign(data[name]), baseline.centroids)
     reference = to_reference(baseline)
     scorer = WindowScorer(spec(reference, HOUR_MS), reference, None, calibrated=False)
-    coordinates = reference.projection.coordinates(population.vectors)
+    tallies = population.tallies(reference)
     for _ in range(RUNS):
         windows = np.stack([rng.choice(theirs, count, replace=False) for _ in range(LONGEST)])
         memory, found, warned, delay = VerdictMemory(), [], None, None
-        for number, tally in enumerate(tallies(population.clusters[windows], coordinates[windows]), start=1):
+        for number, tally in enumerate(
+            (Tally(tallies[rows].sum(axis=0), CLUSTERS) for rows in windows), start=1
+        ):
             score, verdict, memory = judge(scorer, tally, memory)
             found.append(scorer.is_significant_and_large(score))
             if verdict is not Verdict.OK and warned is None:

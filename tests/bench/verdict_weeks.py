@@ -2,10 +2,11 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench.population import CLUSTERS, DAY_MS, judge, spec, tallies
+from tests.bench.population import CLUSTERS, DAY_MS, Population, judge, spec
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.windows.result import VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.streams import to_reference
@@ -26,12 +27,13 @@ def weeks(data: dict[str, NDArray[np.float32]]) -> None:
     memory = VerdictMemory()
     for week, name in enumerate(("test", "blurred", "darkened"), start=1):
         vectors = data[name][:7_000]
-        clusters = baseline.centroids.assign(vectors).reshape(7, 1_000)
-        coordinates = reference.projection.coordinates(vectors).reshape(7, 1_000, -1)
+        population = Population(vectors, baseline.centroids.assign(vectors), baseline.centroids)
+        days = population.tallies(reference).reshape(7, 1_000, -1).sum(axis=1)
         said = []
-        for tally in tallies(clusters, coordinates):
-            score, verdict, memory = judge(scorer, tally, memory)
+        for day in days:
+            score, verdict, memory = judge(scorer, Tally(day, CLUSTERS), memory)
             said.append(
-                f"{verdict} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, p {score.p_value:.0e})"
+                f"{verdict} {score.kind or ''} ({score.js_excess:.3f}, {score.mean_shift.excess:.2f}, "
+                f"{score.novelty.excess:.3f}, {score.spread.excess:.2f}, p {score.p_value:.0e})"
             )
         say(f"  week {week}, {name}: " + "; ".join(said))

@@ -26,7 +26,7 @@ SEGMENTS = (
 # Of the events of `build_event`, in this mix.
 MEAN = np.array([0.42, 0.34, 0.26, 0.18])
 NEAR = build_reference(
-    radii=np.full(CLUSTERS, 0.2, dtype=np.float32),
+    radii=np.full(CLUSTERS, 0.3, dtype=np.float32),
     projection=Projection(MEAN, np.eye(CLUSTERS, dtype=np.float32)[:2], np.array([0.2, 0.1])),
 )
 
@@ -52,6 +52,11 @@ def build_baseline(
         "mean": reference.projection.mean,
         "components": reference.projection.components,
         "variances": reference.projection.variances,
+        "residual": np.array([reference.projection.residual]),
+        "cluster_means": reference.cluster_means[:clusters],
+        "spread_moments": np.array(
+            [np.zeros(5) if each is None else dataclasses.astuple(each) for each in reference.spreads]
+        ),
         "overdispersion": None,
         "segments": (),
     }

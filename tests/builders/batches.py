@@ -34,10 +34,10 @@ HOME, AWAY = build_partitions(2)
 
 
 def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:
-    """Return the tally of this number of unit vectors of each cluster, (k + 1 + r,) int64."""
+    """Return the tally of this number of unit vectors of each cluster, (k + 1 + r + 4,) int64."""
     clusters = np.array(counts, dtype=np.int64)
-    coordinates = reference.projection.coordinates(reference.centroids.values)
-    return np.concatenate([clusters, [outliers], clusters @ coordinates])
+    coordinates, spreads = reference.projection.measure(reference.centroids.values)
+    return np.concatenate([clusters, [outliers], clusters @ coordinates, clusters @ spreads, [0, 0]])
 
 
 def build_bursts(number: int) -> tuple[int, ...]:

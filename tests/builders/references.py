@@ -9,6 +9,7 @@ import numpy as np
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.spread import SpreadMoments
 from tests.builders.clocks import HOUR_MS
 
 CLUSTERS = 4
@@ -27,6 +28,8 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
         "counts": np.rint(SHARES * count).astype(np.int64),
         "radii": np.full(CLUSTERS, 0.5, dtype=np.float32),
         "projection": build_projection(shift),
+        "cluster_means": np.zeros((CLUSTERS, COMPONENTS)),
+        "spreads": (None, None),
         "overdispersion": None,
         "overdispersion_ms": HOUR_MS if changes.get("overdispersion") else None,
         "segments": (),
@@ -45,7 +48,7 @@ def build_projection(shift: int = 0) -> Projection:
 def build_segment_reference(key: str, value: str, *counts: int) -> SegmentReference:
     """Return a segment with this number of unit vectors of each cluster."""
     projection = build_projection()
-    along = projection.coordinates(np.eye(CLUSTERS, dtype=np.float32)) * projection.step
+    along = projection.measure(np.eye(CLUSTERS, dtype=np.float32))[0] * projection.step
     mean = np.average(along, axis=0, weights=counts)
     covariance = np.cov(along, rowvar=False, fweights=counts)
     return SegmentReference(key, value, np.array(counts), mean, covariance)
@@ -67,7 +70,17 @@ def build_random_reference(
         counts=counts,
         radii=np.full(clusters, 2 * dimension**0.5, np.float32),
         projection=Projection(
-            np.zeros(dimension), directions[:components].astype(np.float32), np.ones(components)
+            np.zeros(dimension),
+            directions[:components].astype(np.float32),
+            np.ones(components),
+            float(dimension - components),
+        ),
+        cluster_means=np.zeros((clusters, components)),
+        spreads=(
+            SpreadMoments(50_000, 1.0, 2 / components, 8**0.5 / components**0.5, 0.02),
+            SpreadMoments(50_000, 1.0, 2 / dimension, 8**0.5 / dimension**0.5, 0.02)
+            if dimension > components
+            else None,
         ),
         overdispersion=None,
         overdispersion_ms=None,

@@ -12,7 +12,10 @@ from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.evidence import Evidence
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -40,9 +43,12 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
             excess=-0.004,
             shares=np.array([0.75, 0.25]),
         ),
+        "novelty": Novelty(share=0.0125, excess=0.0025, p_value=0.37),
+        "spread": Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), SpreadChange(-0.07, 0.02, 0.05, 0.43)),
         "p_value": 0.23,
-        "novelty": 0.0125,
-        "detectable": Detectable(0.02, 0.04),
+        "evidence": Evidence(0.4, 0.3, 0.2, 0.1),
+        "kind": None,
+        "detectable": Detectable(0.02, 0.04, 0.03, 0.08),
         "calibrated": True,
     }
     return Score(**{**fields, **changes})

@@ -8,8 +8,11 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.overdispersion import DISTANCES, OverdispersionEstimator
 from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
@@ -39,6 +42,7 @@ def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
 
 
 SIZES = st.floats(0, 1) | st.just(math.inf)
+CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, FLOATS, FLOATS)
 
 
 def scores(clusters: int) -> st.SearchStrategy[Score]:
@@ -60,9 +64,12 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
             excess=FLOATS,
             shares=st.integers(1, 4).flatmap(vectors),
         ),
+        novelty=st.builds(Novelty, FLOATS, FLOATS, FLOATS),
+        spread=st.builds(Spread, CHANGES, CHANGES),
         p_value=FLOATS,
-        novelty=FLOATS,
-        detectable=st.builds(Detectable, SIZES, SIZES),
+        evidence=st.builds(Evidence, FLOATS, FLOATS, FLOATS, FLOATS),
+        kind=st.none() | st.sampled_from(Kind),
+        detectable=st.builds(Detectable, SIZES, SIZES, SIZES, SIZES),
         calibrated=st.booleans(),
     )
 
@@ -127,6 +134,7 @@ def histories(draw: st.DrawFn) -> VerdictHistory:
         st.integers(1, 2**31),
         st.floats(0, 1e100),
         shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
+        arrays.arrays(np.float64, DISTANCES, elements=st.floats(0, 1e100)),
     )
     clean = draw(st.just(OverdispersionEstimator.empty(components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))

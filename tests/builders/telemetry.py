@@ -21,6 +21,7 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
+from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
@@ -32,7 +33,7 @@ from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests.builders.batches import AWAY, HOME
 from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
 from tests.builders.references import build_reference
-from tests.builders.results import build_result, build_segment, build_small_segment
+from tests.builders.results import build_result, build_score, build_segment, build_small_segment
 from tests.builders.specs import DEFAULTS, build_schedule, build_spec
 
 FITTED_MS = 1_700_000_000_500
@@ -125,7 +126,11 @@ def build_shard(
 def build_busy_shard() -> ShardState:
     """Return a shard for which every window gauge has a series."""
     return build_shard(
-        build_result(missing=(HOME,), published_ms=DAY_MS * 2),
+        build_result(
+            missing=(HOME,),
+            published_ms=DAY_MS * 2,
+            score=build_score((10, 20, 30, 40), kind=Kind.MIX),
+        ),
         build_result(size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2),
         panes=[DAY_MS * 2],
         watermark_ms=DAY_MS * 2 - 30_000,

@@ -69,6 +69,8 @@ def result(
         "p_value": 0.02,
         "calibrated": False,
         "novelty": 0.03,
+        "novelty_excess": 0.02,
+        "novelty_p_value": 0.04,
         "slow_drift": {"statistic": 1.5, "limit": 6.0},
         "verdict": "ok",
         "segments": [],

@@ -13,6 +13,8 @@ YEAR_MS = 365.25 * 86_400_000
 # Half of the default smallest drift.
 MIN_EXCESS = 0.005
 MIN_SHIFT = 0.025
+MIN_NOVELTY = 0.01
+MIN_SPREAD = 0.05
 
 
 def level_of(streams: Iterable[str]) -> float:
@@ -60,7 +62,10 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
         history = of_stream.history_before(result) if is_first else EMPTY
         recent, slow = of_stream.judged_with.setdefault(result.key, history)
         is_significant = document["p_value"] < level and (
-            document["js_excess"] >= MIN_EXCESS or field_at(document, "mean_shift.excess") >= MIN_SHIFT
+            document["js_excess"] >= MIN_EXCESS
+            or field_at(document, "mean_shift.excess") >= MIN_SHIFT
+            or document["novelty_excess"] >= MIN_NOVELTY
+            or max(change["excess"] for change in document["spread"].values() if change) >= MIN_SPREAD
         )
         limit = field_at(document, "slow_drift.limit")
         slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)

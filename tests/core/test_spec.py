@@ -68,7 +68,13 @@ def test_scheme_holds_fields_of_spec_and_baseline():
         OTHER.key,
         30 * MINUTE_MS,
         ("country", "device"),
-        (("cluster_counts", CLUSTERS), ("outliers", 1), ("coordinate_sums", COMPONENTS)),
+        (
+            ("cluster_counts", CLUSTERS),
+            ("outliers", 1),
+            ("coordinate_sums", COMPONENTS),
+            ("spread_sums", 2),
+            ("outlier_spread_sums", 2),
+        ),
     )
     assert np.shape(build_tally(1, 2, 3, 4)) == (scheme.length,)
     assert spec.scheme(FIRST) != scheme

@@ -99,10 +99,11 @@ def test_every_catalogue_metric_is_on_some_dashboard():
     drawn = {
         promql.source(selector.name) for _, expr in expressions() for selector, _ in promql.selectors(expr)
     }
-    # A square root, a label of the alerts, and the inputs of a p-value and of an excess.
+    # A square root, a label of the alerts, and the inputs of p-values and of excesses.
     elsewhere = {
         *("driftgauge_window_js_distance", "driftgauge_alarm_severity_info"),
         *("driftgauge_window_mean_shift_t2", "driftgauge_window_centroid_distance"),
+        "driftgauge_window_novelty_ratio",
     }
     assert set(METRICS) - drawn == elsewhere
 

@@ -35,6 +35,8 @@ WINDOW = {
     "mean_shift_t2": 20,
     "centroid_distance": 1.5,
     "novelty_ratio": 2**-8,
+    "novelty_excess_ratio": 2**-10,
+    "novelty_p_value": 2**-11,
     "slow_drift": 6,
     "slow_drift_limit": 8,
     "calibrated": 1,
@@ -48,7 +50,13 @@ WINDOW = {
     "closed_timestamp_seconds": 260,
     "overdue_seconds": 80,
 }
-ALARM = {"p_value": 2**-3, "js_excess": 2**-9, "mean_shift_excess": 0.25}
+ALARM = {
+    "p_value": 2**-3,
+    "js_excess": 2**-9,
+    "mean_shift_excess": 0.25,
+    "novelty_excess_ratio": 2**-12,
+    "spread_excess_ratio": 2**-13,
+}
 
 NEWEST = "Newest windows of all streams"
 CLUSTERS = "Clusters by contribution"
@@ -74,12 +82,18 @@ SHOWN = {
     ("p-values", "divergence"): (2**-5, "sci"),
     ("p-values", "T2"): (2**-6, "sci"),
     ("p-values", "centroid distance"): (2**-7, "sci"),
+    ("p-values", "novelty"): (2**-11, "sci"),
+    ("p-values", "spread"): (2**-9, "sci"),
     ("p-values", "significant below"): (2**-3, "sci"),
     ("Mean shift", "excess"): (2, "none"),
     ("Mean shift", "large above"): (0.25, "none"),
     ("Slow drift", "evidence"): (6, "none"),
     ("Slow drift", "warning above"): (8, "none"),
-    ("Novelty", "novelty"): (2**-8, "percentunit"),
+    ("Novelty", "excess"): (2**-10, "percentunit"),
+    ("Novelty", "large above"): (2**-12, "percentunit"),
+    ("Spread", "{{part}}"): (2**-14, "percentunit"),
+    ("Spread", "large above"): (2**-13, "percentunit"),
+    ("Kind of drift", "{{kind}}"): (2**-15, "percentunit"),
     ("Least detectable drift", "{{kind}}"): (1.5, "none"),
     (CLUSTERS, "contribution"): (1, "percentunit"),
     (CLUSTERS, "share now"): (0.75, "percentunit"),
@@ -130,6 +144,10 @@ def gauges(replica: Mapping[str, str] = REPLICA, **other: float) -> list[dict[st
         *(series(f"driftgauge_{name}", value, **of_stream) for name, value in levels.items()),
         series("driftgauge_alarm_active", 1, **of_window),
         series("driftgauge_window_detectable_ratio", 1.5, **of_window, kind="mix"),
+        series("driftgauge_window_spread_change_ratio", 2**-14, **of_window, part="residual"),
+        series("driftgauge_window_spread_p_value", 2**-8, **of_window, part="components"),
+        series("driftgauge_window_spread_p_value", 2**-9, **of_window, part="residual"),
+        series("driftgauge_window_evidence_ratio", 2**-15, **of_window, kind="novelty"),
         series("driftgauge_window_missing_partition", 1, **of_window, topic="embeddings", partition="3"),
         series("driftgauge_window_cluster_signed_js_contribution", -0.25, **of_window, **cluster),
         series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),

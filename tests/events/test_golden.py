@@ -6,10 +6,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from driftgauge.events.contract import WindowRecord, read_json
+from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.native import read_exact, read_fast
 from driftgauge.events.rejection import Reason
+from driftgauge.events.window_record import WindowRecord
 from tests.builders.events import INVALID, SCHEDULES, SCHEMAS, VALID, WINDOW_RESULTS, decode, name, reason
 
 BY_CONTRACT_ALONE = {Reason.UNDECODABLE, Reason.INVALID, Reason.NON_FINITE}

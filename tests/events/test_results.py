@@ -1,6 +1,7 @@
 """Conversion of window results to records: the golden window results, from counts to JSON."""
 
 import json
+import math
 from functools import partial
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.window import Window
-from driftgauge.events.contract import WindowRecord
 from driftgauge.events.results import from_record, result_key, result_record, to_record
+from driftgauge.events.window_record import WindowRecord
 from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.builders.events import WINDOW_RESULTS, name
 from tests.builders.results import (
@@ -56,7 +61,7 @@ RESULTS = {
                 shares=np.array([0.96875, 0.03125]),
             ),
             p_value=0.0304,
-            novelty=0.013,
+            novelty=Novelty(0.013, 0.003, 0.18),
             calibrated=False,
         ),
         slow_drift=1.375,
@@ -81,7 +86,9 @@ RESULTS = {
                 shares=np.array([1.0, 0.0]),
             ),
             p_value=4.4e-70,
-            novelty=0.0,
+            novelty=Novelty(0.0, -0.0101, 0.94),
+            kind=Kind.MIX,
+            evidence=Evidence(1.0, 0.0, 0.0, 0.0),
         ),
         missing=(("backfill", 0), ("embeddings", 11)),
         events_lost=True,
@@ -106,7 +113,11 @@ RESULTS = {
                 shares=np.array([0.25, 0.75]),
             ),
             p_value=6.6e-84,
-            novelty=0.0875,
+            novelty=Novelty(0.0875, 0.0774, 1.5e-41),
+            spread=Spread(SpreadChange(0.21, 0.19, 0.2, 3.5e-17), None),
+            kind=Kind.SHIFT,
+            evidence=Evidence(0.25, 0.75, 0.0, 0.0),
+            detectable=Detectable(0.02, math.inf, 0.03, 0.08),
         ),
         verdict=Verdict.DRIFT,
         slow_drift=13.5,

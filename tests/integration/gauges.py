@@ -21,7 +21,7 @@ _CONFIGURED = {
     "driftgauge_window_overdue_seconds",
     "driftgauge_window_slow_drift_limit",
 }
-_KINDS = {"mix": "js_divergence", "shift": "mean_shift"}
+_KINDS = {"mix": "js_divergence", "shift": "mean_shift", "novelty": "novelty", "spread": "spread"}
 _VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 _MEASURED = {
     name
@@ -109,7 +109,7 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
         yield f"mean_shift_{name}", {}, shift.get(name)
     for name in ("centroid_distance", "centroid_p_value"):
         yield name, {}, shift.get(name)
-    yield "novelty_ratio", {}, record["novelty"]
+    yield from _kinds(record)
     for kind, name in _KINDS.items():
         size = (record["detectable"] or {}).get(name)
         smallest = getattr(SmallestDrift(), name)
@@ -133,6 +133,18 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
         yield "segment_adjusted_p_value", labels, segment["adjusted_p_value"]
         for verdict in _VERDICTS:
             yield "segment_verdict", {**labels, "verdict": verdict}, verdict == segment["verdict"]
+
+
+def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
+    yield "novelty_ratio", {}, record["novelty"]
+    yield "novelty_excess_ratio", {}, record["novelty_excess"]
+    yield "novelty_p_value", {}, record["novelty_p_value"]
+    for part, change in (record["spread"] or {}).items():
+        for name, field in (("change_ratio", "change"), ("p_value", "p_value")):
+            yield f"spread_{name}", {"part": part}, change and change[field]
+    if record["kind"] is not None:
+        for kind, share in record["evidence"].items():
+            yield "evidence_ratio", {"kind": kind}, share
 
 
 def signed_contribution(cluster: dict[str, Any]) -> float | None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import POWER, Sensitivity
+from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.target_power import POWER
 from driftgauge.errors import ConfigError
 from driftgauge.planning.plan import make_plan, resolve_sensitivity
 from tests.builders.baselines import build_baseline
@@ -100,7 +101,7 @@ def test_divergences_above_one_are_none():
 
 
 def test_needs_compare_requested_clusters_with_others():
-    needs = make_plan(build_request(1_180, clusters=60)).needs
+    needs = make_plan(build_request(1_210, clusters=60)).needs
     assert [need.clusters for need in needs] == [5, 10, 20, 50, 60]
     counts = [need.least_count for need in needs]
     assert counts == sorted(set(counts))

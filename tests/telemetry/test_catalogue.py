@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from driftgauge.core.windows.evidence import Kind
 from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
@@ -16,7 +17,7 @@ from driftgauge.telemetry.metric import MetricType
 from driftgauge.telemetry.metrics_table import render_table, replace_table
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.results import build_result, build_segment
+from tests.builders.results import build_result, build_score, build_segment
 from tests.builders.telemetry import (
     IMAGES,
     SHARDS,
@@ -93,7 +94,10 @@ def test_replace_changes_only_text_between_markers():
 
 def test_metrics_reference_counts_series_of_stream():
     segments = build_segment("de"), build_segment("other")
-    results = [build_result(size_ms=size_ms, segments=segments) for size_ms in (HOUR_MS, DAY_MS)]
+    results = [
+        build_result(size_ms=size_ms, segments=segments, score=build_score((10, 20, 30, 40), kind=Kind.MIX))
+        for size_ms in (HOUR_MS, DAY_MS)
+    ]
     telemetry = build_telemetry()
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))
     labels = [

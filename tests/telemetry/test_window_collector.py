@@ -33,6 +33,8 @@ ALWAYS = {
     "driftgauge_alarm_p_value",
     "driftgauge_alarm_js_excess",
     "driftgauge_alarm_mean_shift_excess",
+    "driftgauge_alarm_novelty_excess_ratio",
+    "driftgauge_alarm_spread_excess_ratio",
     "driftgauge_alarm_severity_info",
     "driftgauge_baseline_info",
     "driftgauge_baseline_created_timestamp_seconds",

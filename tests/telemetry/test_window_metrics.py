@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import Verdict
 from tests.builders.batches import AWAY, HOME
 from tests.builders.results import build_result, build_score, build_segment, build_small_segment
@@ -26,7 +28,9 @@ SCORE_GAUGES = {
     "window_centroid_p_value": lambda score: score.mean_shift.centroid_p_value,
     "window_p_value": lambda score: score.p_value,
     "window_calibrated": lambda score: score.calibrated,
-    "window_novelty_ratio": lambda score: score.novelty,
+    "window_novelty_ratio": lambda score: score.novelty.share,
+    "window_novelty_excess_ratio": lambda score: score.novelty.excess,
+    "window_novelty_p_value": lambda score: score.novelty.p_value,
 }
 SEGMENT_GAUGES = (
     "window_segment_events",
@@ -77,18 +81,40 @@ def test_calibration_is_exported(close, exported):
 
 
 def test_detectable_drift_is_relative_to_smallest_worth_finding(close, exported):
-    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, math.inf)))
-    shown = {kind: exported("window_detectable_ratio", **HOURLY, kind=kind) for kind in ("mix", "shift")}
-    assert shown == {"mix": 0.03 / ALARM.js_divergence, "shift": math.inf}
-    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, 0.5)), number=2)
+    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, math.inf, 0.04, 0.06)))
+    shown = {kind: exported("window_detectable_ratio", **HOURLY, kind=kind) for kind in map(str, Kind)}
+    assert shown == {
+        "mix": 0.03 / ALARM.js_divergence,
+        "shift": math.inf,
+        "novelty": 0.04 / ALARM.novelty,
+        "spread": 0.06 / ALARM.spread,
+    }
+    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, 0.5, 0.04, 0.06)), number=2)
     assert exported("window_detectable_ratio", **HOURLY, kind="shift") == 0.5 / ALARM.mean_shift
 
 
 def test_window_that_was_not_scored_could_show_no_drift(close, exported):
     close((1, 1, 1, 1))
-    assert {exported("window_detectable_ratio", **HOURLY, kind=kind) for kind in ("mix", "shift")} == {
-        math.inf
-    }
+    assert {exported("window_detectable_ratio", **HOURLY, kind=str(kind)) for kind in Kind} == {math.inf}
+
+
+def test_spread_of_each_part_is_exported(close, exported):
+    close(score=build_score((10, 20, 30, 40), spread=Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), None)))
+    for name, value in (("change_ratio", 0.06), ("p_value", 0.41)):
+        shown = [
+            exported(f"window_spread_{name}", **HOURLY, part=part) for part in ("components", "residual")
+        ]
+        assert shown == [value, None]
+
+
+def test_evidence_of_significant_window_is_exported(close, exported):
+    def shown():
+        return [exported("window_evidence_ratio", **HOURLY, kind=str(kind)) for kind in Kind]
+
+    close()
+    assert shown() == [None] * 4
+    close(score=build_score((10, 20, 30, 40), kind=Kind.MIX), number=2)
+    assert shown() == [0.4, 0.3, 0.2, 0.1]
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

@@ -155,15 +155,18 @@ def _p_values() -> Panel:
         "divergence": "driftgauge_window_js_p_value",
         "T2": "driftgauge_window_mean_shift_p_value",
         "centroid distance": "driftgauge_window_centroid_p_value",
+        "novelty": "driftgauge_window_novelty_p_value",
     }
-    drawn = {
-        name: f"clamp_min({gauge(metric, OF_WINDOW)}, {_LEAST_P_VALUE})" for name, metric in parts.items()
-    }
+    gauges = {name: gauge(metric, OF_WINDOW) for name, metric in parts.items()}
+    gauges["spread"] = f"min(driftgauge_window_spread_p_value{{{OF_WINDOW}}})"
+    drawn = {name: f"clamp_min({expression}, {_LEAST_P_VALUE})" for name, expression in gauges.items()}
     return draw(
         "p-values",
         "The probability of a window this extreme without drift. The verdict uses driftgauge_window_p_value,"
-        " which combines driftgauge_window_js_p_value, driftgauge_window_mean_shift_p_value and"
-        " driftgauge_window_centroid_p_value. A window is significant below the dashed line,"
+        " which combines driftgauge_window_js_p_value, driftgauge_window_mean_shift_p_value,"
+        " driftgauge_window_centroid_p_value, driftgauge_window_novelty_p_value and"
+        " driftgauge_window_spread_p_value, of which the least is drawn. A window is significant below the"
+        " dashed line,"
         " driftgauge_alarm_p_value. The panel draws smaller values as 1e-12. Without calibration p-values may"
         " be too small." + LATER + UNSCORED,
         {**drawn, "significant below": gauge("driftgauge_alarm_p_value", OF_STREAM)},

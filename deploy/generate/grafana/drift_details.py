@@ -22,7 +22,7 @@ UNSCORED = " The panel has a gap where the newest window was not scored."
 
 def evidence() -> Sequence[Panel]:
     """Return the panels of the evidence beside the divergence."""
-    return (_mean_shift(), _slow_drift(), _novelty(), _detectable())
+    return (_kinds(), _mean_shift(), _novelty(), _spread(), _slow_drift(), _detectable())
 
 
 def quality() -> Sequence[Panel]:
@@ -148,15 +148,50 @@ def _slow_drift() -> Panel:
     )
 
 
+def _kinds() -> Panel:
+    return draw(
+        "Kind of drift",
+        "driftgauge_window_evidence_ratio: the share of each kind in the evidence; the largest names the"
+        " drift. Mix: the clusters' shares changed. Shift: the events moved. Novelty: some events lie where"
+        " the baseline has none. Spread: the events lie further from the baseline's mean, or nearer."
+        + LATER
+        + " The panel has a gap where the newest window is not significant.",
+        {"{{kind}}": f"max by (kind) (driftgauge_window_evidence_ratio{{{OF_WINDOW}}})"},
+        unit="percentunit",
+        steps=True,
+    )
+
+
 def _novelty() -> Panel:
     return draw(
         "Novelty",
-        "driftgauge_window_novelty_ratio: the share of events further from their centroid than 99 % of the"
-        " baseline's vectors. Without drift the share is about 1 %, the dashed line." + LATER + UNSCORED,
-        {"novelty": gauge("driftgauge_window_novelty_ratio", OF_WINDOW)},
+        "driftgauge_window_novelty_excess_ratio: driftgauge_window_novelty_ratio, the share of events beyond"
+        " the radius of their cluster, less its expectation of about 1 %. A window is large above the dashed"
+        " line, driftgauge_alarm_novelty_excess_ratio." + LATER + UNSCORED,
+        {
+            "excess": gauge("driftgauge_window_novelty_excess_ratio", OF_WINDOW),
+            "large above": gauge("driftgauge_alarm_novelty_excess_ratio", OF_STREAM),
+        },
         unit="percentunit",
         steps=True,
-        line_at=0.01,
+        series={"excess": fixed("blue"), "large above": limit()},
+    )
+
+
+def _spread() -> Panel:
+    return draw(
+        "Spread",
+        "driftgauge_window_spread_change_ratio: how much further from the baseline's mean the events lie, by"
+        " their mean squared distance along the leading components and in the residual. 21 % means that all"
+        " distances grew by a tenth. A window is large where a change less that of a clean window is beyond"
+        " the dashed line, driftgauge_alarm_spread_excess_ratio, in either direction." + LATER + UNSCORED,
+        {
+            "{{part}}": f"max by (part) (driftgauge_window_spread_change_ratio{{{OF_WINDOW}}})",
+            "large above": gauge("driftgauge_alarm_spread_excess_ratio", OF_STREAM),
+        },
+        unit="percentunit",
+        steps=True,
+        series={"large above": limit()},
     )
 
 

@@ -11,20 +11,24 @@ from driftgauge.errors import BaselineError
 
 __all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
 
-# Every array: its dtype, and its axes by letter; an axis has one length throughout.
+# Every array: its dtype, and its axes by letter or length; an axis has one length throughout.
 LAYOUT: dict[str, tuple[str, str]] = {
     "centroids": ("float32", "kd"),
+    "cluster_means": ("float64", "kr"),
     "components": ("float32", "rd"),
     "counts": ("int64", "k"),
     "distance_quantiles": ("float32", "kq"),
     "mean": ("float64", "d"),
     "quantile_levels": ("float64", "q"),
+    "residual": ("float64", "1"),
+    "spread_moments": ("float64", "25"),
     "variances": ("float64", "r"),
 }
 
 # Optional groups of arrays: a file holds all arrays of a group, or none.
 OVERDISPERSION: dict[str, tuple[str, str]] = {
     "dependence_counts": ("float64", "1"),
+    "dependence_distances": ("float64", "3"),
     "dependence_means": ("float64", "rr"),
     "dependence_windows": ("int64", "1"),
 }
@@ -57,7 +61,7 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     if arrays.keys() != layout.keys():
         message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
         raise BaselineError(message)
-    sizes = {"1": 1}
+    sizes = {length: int(length) for length in "1235"}
     for name, (dtype, axes) in layout.items():
         array = arrays[name]
         for axis, size in zip(axes, array.shape, strict=False):
@@ -91,6 +95,9 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
             arrays["distance_quantiles"], 0, np.inf
         ),
         "the variances must be positive": (arrays["variances"] > 0).all(),
+        "the residual must be 0 or more": arrays["residual"][0] >= 0,
+        "the spread moments must be all 0, or have a count of 2 or more, a positive mean and variance, and 0 "
+        "to the mean from outliers": all(_are_moments(row) for row in arrays["spread_moments"]),
         "the centroids of the cosine metric must be of unit length": (
             metric is not DistanceMetric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
         ),
@@ -103,6 +110,9 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
             "the overdispersion of the means must be a covariance matrix": _is_covariance(
                 arrays["dependence_means"]
             ),
+            "the overdispersion of the distances must be 1 or more": (
+                arrays["dependence_distances"] >= 1
+            ).all(),
         }
     if arrays.keys() >= SEGMENTS.keys():
         counts = arrays["segment_counts"]
@@ -126,6 +136,13 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
     for requirement, holds in requirements.items():
         if not holds:
             raise BaselineError(requirement)
+
+
+def _are_moments(row: NDArray[np.float64]) -> bool:
+    """Return whether count, mean, variance, skewness and outliers' part of one spread are possible."""
+    count, mean, variance, _, outliers = row.tolist()
+    is_known = count >= 2 and count == int(count) and mean > 0 and variance > 0 and 0 <= outliers <= mean  # noqa: PLR2004
+    return is_known or not row.any()
 
 
 def _is_increasing(array: NDArray[Any], lowest: float, highest: float) -> bool:

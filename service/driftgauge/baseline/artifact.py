@@ -25,7 +25,8 @@ from driftgauge.baseline.segments import check_segments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
+from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
 
 __all__ = ["Baseline", "BaselineMetadata", "load", "parse", "save", "serialize"]
@@ -54,6 +55,12 @@ class Baseline:
         mean: (d,) float64, of the reference vectors, not normalised under either metric.
         components: (r, d) float32, unit principal components of the same vectors, the leading first.
         variances: (r,) float64, positive, the variance along each component.
+        residual: (1,) float64, the variance in all other directions together.
+        cluster_means: (k, r) float64, the mean of each cluster's vectors along the components, relative to
+            the mean.
+        spread_moments: (2, 5) float64, the fields of `SpreadMoments`, of the spread along the components and
+            of that of the residual, over the vectors that the centroids were fitted on; zeros where a spread
+            does not vary.
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
@@ -73,6 +80,9 @@ class Baseline:
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    cluster_means: NDArray[np.float64]
+    spread_moments: NDArray[np.float64]
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     identity: str = field(init=False)
@@ -113,6 +123,15 @@ class Baseline:
     def radii(self) -> NDArray[np.float32]:
         """The 99 % quantiles of the distance between centroids and their vectors, (k,) float32."""
         return self.distances(0.99)
+
+    @property
+    def spreads(self) -> tuple[SpreadMoments | None, SpreadMoments | None]:
+        """The moments of the spread along the components, and of the residual; None: it does not vary."""
+        components, residual = (
+            SpreadMoments(int(count), *moments) if count else None
+            for count, *moments in self.spread_moments.tolist()
+        )
+        return components, residual
 
     def distances(self, level: float) -> NDArray[np.float32]:
         """Return each cluster's distance quantile at one of the quantile levels, (k,) float32."""
@@ -215,7 +234,10 @@ def parse(content: bytes) -> Baseline:
     overdispersion = None
     if arrays.keys() >= OVERDISPERSION.keys():
         overdispersion = _overdispersion(
-            arrays["dependence_windows"][0], arrays["dependence_counts"][0], arrays["dependence_means"]
+            arrays["dependence_windows"][0],
+            arrays["dependence_counts"][0],
+            arrays["dependence_means"],
+            arrays["dependence_distances"],
         )
     segments = (
         SegmentReference(
@@ -228,6 +250,7 @@ def parse(content: bytes) -> Baseline:
                 arrays["segment_dependence_windows"][index],
                 arrays["segment_dependence_counts"][index],
                 arrays["segment_dependence_means"][index],
+                np.ones(DISTANCES),
             ),
         )
         for index, name in enumerate(header.segments)
@@ -242,10 +265,10 @@ def parse(content: bytes) -> Baseline:
 
 
 def _overdispersion(
-    windows: np.int64, counts: np.float64, means: NDArray[np.float64]
+    windows: np.int64, counts: np.float64, means: NDArray[np.float64], distances: NDArray[np.float64]
 ) -> Overdispersion | None:
     """Return the overdispersion, or None where it was measured on no windows."""
-    return Overdispersion(int(windows), float(counts), means) if windows else None
+    return Overdispersion(int(windows), float(counts), means, distances) if windows else None
 
 
 def _parse_header(content: bytes) -> ArtifactHeader:
@@ -280,6 +303,7 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     arrays["centroids"] = baseline.centroids.values
     if (overdispersion := baseline.overdispersion) is not None:
         arrays["dependence_counts"] = np.array([overdispersion.counts], np.float64)
+        arrays["dependence_distances"] = overdispersion.distances
         arrays["dependence_means"] = overdispersion.means
         arrays["dependence_windows"] = np.array([overdispersion.windows], np.int64)
     if segments := baseline.segments:

@@ -18,6 +18,7 @@ from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
+from driftgauge.baseline.spreads import measure_spreads, spreads_of
 from driftgauge.baseline.windows import (
     Traffic,
     measure_overdispersion,
@@ -29,6 +30,7 @@ from driftgauge.baseline.windows import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.errors import BaselineError
 
 __all__ = ["Provenance", "fit_baseline", "split_indices"]
@@ -41,7 +43,7 @@ _log = logging.getLogger(__name__)
 FIT_SHARE = 0.5
 MAX_FIT = 100_000
 
-QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, RADIUS_LEVEL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,14 +140,23 @@ def fit_baseline(
         progress("counting the held-out vectors")
         ids, distances = _measure(centroids, vectors, reference_rows)
         counts = _count(ids, clusters)
+        quantiles = np.stack(
+            [np.quantile(distances[ids == cluster], QUANTILE_LEVELS) for cluster in range(clusters)]
+        ).astype(np.float32)
+        radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows)
         coordinates = project(vectors, reference_rows, reference)
+        spread_moments = measure_spreads(vectors, fit_rows, reference, centroids, radii)
         numbers = windows = None
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
             if by_windows is not None:
                 numbers = traffic.numbers[reference_rows]
-                windows = observe(numbers, ids, coordinates / np.sqrt(reference.variances), clusters)
+                lengths = np.column_stack(
+                    [distances > radii[ids], spreads_of(vectors, reference_rows, reference)]
+                )
+                standardized = coordinates / np.sqrt(reference.variances)
+                windows = observe(numbers, ids, standardized, clusters, lengths)
         overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, coordinates, clusters, progress)
         # Where the whole stream has too few windows of enough events, every segment has too few.
@@ -160,12 +171,13 @@ def fit_baseline(
         centroids=centroids,
         counts=counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
-        distance_quantiles=np.stack(
-            [np.quantile(distances[ids == cluster], QUANTILE_LEVELS) for cluster in range(clusters)]
-        ).astype(np.float32),
+        distance_quantiles=quantiles,
         mean=reference.mean,
         components=reference.components,
         variances=reference.variances,
+        residual=np.array([reference.residual]),
+        cluster_means=np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)]),
+        spread_moments=spread_moments,
         overdispersion=overdispersion,
         segments=segments,
     )

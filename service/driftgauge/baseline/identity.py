@@ -11,7 +11,7 @@ from driftgauge.baseline.metadata import BaselineMetadata, SegmentName
 
 __all__ = ["FORMAT_VERSION", "identity_of"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def identity_of(

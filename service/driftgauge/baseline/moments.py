@@ -24,11 +24,13 @@ class Moments:
         components: (r, d) float32, unit principal components, the leading first, with the
             sign that makes the largest entry positive.
         variances: (r,) float64, the variance along each component.
+        residual: The variance in all other directions together; 0 where they hold none.
     """
 
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
+    residual: float
 
 
 def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
@@ -65,7 +67,10 @@ def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
         raise BaselineError(message)
     directions = directions[:rank]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
-    return Moments(mean, (directions * np.sign(largest)).astype(np.float32), variances[:rank].copy())
+    left = variances[rank:]
+    residual = float(left[left > rounding].sum())
+    components = (directions * np.sign(largest)).astype(np.float32)
+    return Moments(mean, components, variances[:rank].copy(), residual)
 
 
 def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:

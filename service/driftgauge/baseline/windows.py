@@ -1,5 +1,6 @@
 """Event-time windows of the vectors: splitting by whole windows, and their overdispersion."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,12 @@ from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
+from driftgauge.core.statistics.overdispersion import (
+    DISTANCES,
+    MIN_WINDOWS,
+    Overdispersion,
+    OverdispersionEstimator,
+)
 
 __all__ = [
     "Traffic",
@@ -91,6 +97,7 @@ def observe(
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
     clusters: int,
+    distances: NDArray[np.float64] | None = None,
 ) -> OverdispersionEstimator:
     """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
 
@@ -106,17 +113,26 @@ def observe(
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
+        distances: (m, 3) float64, whether each is an outlier, and its spreads; None: they are not measured.
     """
+    if distances is None:
+        distances = np.zeros((len(numbers), DISTANCES))
+    deviations = distances.std(axis=0)
+    deviations[deviations == 0] = np.inf
+    numbers_of = np.hstack([coordinates, (distances - distances.mean(axis=0)) / deviations])
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
-    sums = np.stack([np.bincount(numbers, weights=column) for column in coordinates.T], axis=1)
+    sums = np.stack([np.bincount(numbers, weights=column) for column in numbers_of.T], axis=1)
     total, whole = counts.sum(axis=0), len(numbers)
     windows = OverdispersionEstimator.empty(coordinates.shape[1])
     for index in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
         rest = whole - int(sizes[index])
-        # All coordinates sum to zero, so the sum of the rest is minus the sum of the window.
+        # All numbers sum to zero, so the sum of the rest is minus the sum of the window.
         shift = sums[index] / sizes[index] + sums[index] / rest
-        windows = windows.add(counts[index], total - counts[index], shift, rest)
+        error = math.sqrt(1 / sizes[index] + 1 / rest)
+        windows = windows.add(
+            counts[index], total - counts[index], shift[:-DISTANCES], rest, shift[-DISTANCES:] / error
+        )
     return windows
 
 

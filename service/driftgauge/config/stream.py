@@ -27,10 +27,14 @@ class SmallestDrift(Section):
     Attributes:
         js_divergence: Base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.
         mean_shift: Squared Mahalanobis length of the shift of the mean.
+        novelty: Share of events beyond the radius of their cluster, above that of clean windows.
+        spread: Relative change of the mean squared distance from the baseline's mean.
     """
 
     js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
     mean_shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    novelty: Annotated[float, Field(gt=0, le=1)] = 0.02
+    spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
 
 
 class WarmUp(Section):

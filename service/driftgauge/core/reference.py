@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.spread import SpreadMoments
 
 __all__ = ["OTHER", "Reference", "Segment", "SegmentReference"]
 
@@ -66,6 +67,10 @@ class Reference:
         counts: (k,) int64, its histogram.
         radii: (k,) float32, the distance from its centroid within which 99 % of a cluster's vectors lie.
         projection: Its mean and its r leading components.
+        cluster_means: (k, r) float64, the mean of each cluster along the components, relative to the
+            baseline's mean.
+        spreads: The moments of the spread along the components and of that of the residual; None: it does
+            not vary.
         overdispersion: The overdispersion of its windows; None: unknown.
         overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
             one.
@@ -77,6 +82,8 @@ class Reference:
     counts: NDArray[np.int64]
     radii: NDArray[np.float32]
     projection: Projection
+    cluster_means: NDArray[np.float64]
+    spreads: tuple[SpreadMoments | None, SpreadMoments | None]
     overdispersion: Overdispersion | None
     overdispersion_ms: int | None
     segments: tuple[SegmentReference, ...]

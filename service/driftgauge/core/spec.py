@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from math import gcd
 
-from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
+from driftgauge.core.counting.projection import SPREADS
+from driftgauge.core.counting.scheme import (
+    CLUSTER_COUNTS,
+    COORDINATE_SUMS,
+    OUTLIER_SPREAD_SUMS,
+    OUTLIERS,
+    SPREAD_SUMS,
+    Scheme,
+)
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.budget import split_level
 
@@ -21,6 +29,9 @@ class Alarm:
         level: The probability that a window without drift is significant, itself or any of its segments.
         js_divergence: The smallest base-2 Jensen-Shannon divergence worth finding.
         mean_shift: The smallest shift of the mean worth finding, its squared Mahalanobis length.
+        novelty: The smallest share of events worth finding beyond the radius of their cluster, above that of
+            a clean window.
+        spread: The smallest relative change of the mean squared distance worth finding.
         warm_up: Start and end, event time in ms, of the period that the operator declares clean, whose
             windows calibrate the overdispersion; None: the baseline's overdispersion is used.
         segment_keys: The keys by which events are also judged in segments.
@@ -29,6 +40,8 @@ class Alarm:
     level: float
     js_divergence: float
     mean_shift: float
+    novelty: float
+    spread: float
     warm_up: tuple[int, int] | None = None
     segment_keys: tuple[str, ...] = ()
 
@@ -41,6 +54,16 @@ class Alarm:
     def mean_shift_excess_floor(self) -> float:
         """The least squared shift of the mean above its expectation at which a window's drift is large."""
         return _FLOOR_SHARE * self.mean_shift
+
+    @property
+    def novelty_excess_floor(self) -> float:
+        """The least share of outliers above its expectation at which a window's drift is large."""
+        return _FLOOR_SHARE * self.novelty
+
+    @property
+    def spread_excess_floor(self) -> float:
+        """The least change of spread above that of a clean window at which a window's drift is large."""
+        return _FLOOR_SHARE * self.spread
 
     @property
     def overall_level(self) -> float:
@@ -115,6 +138,8 @@ class StreamSpec:
                 (CLUSTER_COUNTS, reference.centroids.clusters),
                 (OUTLIERS, 1),
                 (COORDINATE_SUMS, reference.components),
+                (SPREAD_SUMS, SPREADS),
+                (OUTLIER_SPREAD_SUMS, SPREADS),
             ),
         )
 

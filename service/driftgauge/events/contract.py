@@ -1,4 +1,4 @@
-"""The contract, version 1: the models of events and window results.
+"""The contract of events, version 1.
 
 An event is strict JSON (RFC 8259, UTF-8 without byte order mark) as orjson parses it. Where the RFC leaves a
 choice: the last of duplicate keys wins; a lone surrogate, a number beyond a double's range and nesting deeper
@@ -6,11 +6,11 @@ than 1,024 are refused. A number is parsed as a double and then rounded to float
 means absent. Base64 is RFC 4648's standard alphabet with padding; unused bits in its last character are
 ignored.
 
-`schemas/` is generated from the two models (see `schema`).
+`schemas/` is generated from this model and from `window_record` (see `schema`).
 """
 
 from binascii import a2b_base64
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import numpy as np
 import orjson
@@ -31,15 +31,7 @@ __all__ = [
     "MAX_SEGMENTS",
     "MAX_TEXT",
     "STREAM_NAME",
-    "ClusterRecord",
-    "DetectableRecord",
     "Event",
-    "ExampleRecord",
-    "MeanShiftRecord",
-    "PartitionRecord",
-    "SegmentRecord",
-    "SlowDriftRecord",
-    "WindowRecord",
     "read_json",
     "validate_event",
 ]
@@ -58,16 +50,11 @@ _FLOATS_BASE64 = (
     r"(?:[A-Za-z0-9+/]{16})*"
     r"(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{11}=|[A-Za-z0-9+/]{6}==)"
 )
-_UTC_DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z"
 
 # In some regular expression dialects, Python's among them, $ also matches before a final newline.
 _ONE_LINE: dict[str, object] = {"not": {"pattern": "\\n"}}
 
 ShortText = Annotated[str, Field(max_length=MAX_TEXT)]
-Count = Annotated[int, Field(ge=0)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete"]
-UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
 
 class Event(BaseModel):
@@ -143,220 +130,6 @@ class Event(BaseModel):
             return a2b_base64(self.embedding_b64)
         with np.errstate(over="ignore"):
             return np.array(self.embedding, np.float64).astype("<f4").tobytes()
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
-
-
-class ClusterRecord(_Record):
-    """One cluster of a window."""
-
-    id: Count
-    """The cluster's number in the baseline."""
-
-    count: Count
-    """Events of the window in this cluster."""
-
-    share: Finite
-    """The cluster's share of the window's events, 0 to 1."""
-
-    baseline_share: Finite
-    """The cluster's share of the baseline's events, 0 to 1."""
-
-    js_contribution: Finite | None
-    """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
-
-
-class MeanShiftRecord(_Record):
-    """The shift of the mean of a window's vectors along the baseline's leading components."""
-
-    t2: Finite
-    """Hotelling's T2 of the shift."""
-
-    p_value: Finite
-    """The probability, without drift, of a T2 at least as large."""
-
-    excess: Finite
-    """The size of the shift, independent of the count: its squared Mahalanobis length less the
-    expectation without drift. Below 0 if the shift is smaller than noise."""
-
-    centroid_distance: Finite
-    """The Euclidean length of the shift, in the units of the vectors."""
-
-    centroid_p_value: Finite
-    """The probability, without drift, of a centroid distance at least as large."""
-
-    components: tuple[Finite, ...]
-    """Each component's share of the squared Mahalanobis length; the shares sum to 1."""
-
-
-class DetectableRecord(_Record):
-    """The least drift that four of five windows of this count find; null where they find none."""
-
-    js_divergence: Finite | None
-    """A change of the mix of clusters, as `js_divergence` without noise."""
-
-    mean_shift: Finite | None
-    """A shift of all events, as `excess` in the mean shift."""
-
-
-class SlowDriftRecord(_Record):
-    """Small evidence accumulated over windows."""
-
-    statistic: Finite
-    """The CUSUM of the windows' evidence, 0 or more."""
-
-    limit: Finite
-    """The value from which the statistic warns."""
-
-
-class ExampleRecord(_Record):
-    """Some events of a cluster."""
-
-    cluster: Count
-    """The cluster."""
-
-    event_ids: tuple[str, ...]
-    """The `event_id`s of the events."""
-
-
-class SegmentRecord(_Record):
-    """A window's events of one segment, compared with the baseline's; scores are null if not scored."""
-
-    key: str
-    """The segment's key, such as country."""
-
-    value: str
-    """The key's value for these events; other for all values without a segment."""
-
-    count: Count
-    """Events counted."""
-
-    js_divergence: Finite | None
-    """As in the window."""
-
-    js_excess: Finite | None
-    """As in the window."""
-
-    mean_shift_excess: Finite | None
-    """As `excess` in the window's mean shift."""
-
-    p_value: Finite | None
-    """As in the window, for this segment alone."""
-
-    adjusted_p_value: Finite | None
-    """The p-value adjusted for the number of segments (Benjamini-Hochberg)."""
-
-    calibrated: bool | None
-    """As in the window: whether the overdispersion of this segment's own events is known."""
-
-    verdict: VerdictName
-    """As in the window."""
-
-
-class PartitionRecord(_Record):
-    """A partition of an events topic."""
-
-    topic: str
-    """The topic."""
-
-    partition: Count
-    """The index of the partition."""
-
-
-class WindowRecord(_Record):
-    """The result of one window; a higher revision of the same stream, window and start replaces it."""
-
-    stream: str
-    """The embedding stream."""
-
-    window: str
-    """The window's length, such as 1h."""
-
-    start: UtcDateTime
-    """Event time at which the window starts, UTC, inclusive."""
-
-    end: UtcDateTime
-    """Event time at which the window ends, UTC, exclusive."""
-
-    revision: Count
-    """0 when the window closes; one higher each time its counts or other fields change."""
-
-    count: Count
-    """Events counted."""
-
-    verdict: VerdictName
-    """drift: two of the last three windows are significant and large. warning: only this window is, or there
-    is slow drift. ok: no drift was found; `detectable` says how small a drift would have been. insufficient:
-    too few events to be scored. incomplete: partitions are missing, or `incomplete_reason` names another
-    fault of the counts."""
-
-    js_divergence: Finite | None
-    """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; not the distance. Null if the window
-    has too few events to be scored."""
-
-    js_distance: Finite | None
-    """The divergence's square root. Null if the window is not scored."""
-
-    noise_floor: Finite | None
-    """The expected divergence without drift, for this count. Null if the window is not scored."""
-
-    js_excess: Finite | None
-    """The divergence less the noise floor; below 0 if it is smaller than noise. Null if not scored."""
-
-    js_p_value: Finite | None
-    """The probability, without drift, of a divergence at least as large. Null if the window is not scored."""
-
-    mean_shift: MeanShiftRecord | None
-    """The shift of the mean. Null if the window is not scored."""
-
-    p_value: Finite | None
-    """The combined p-value of divergence and mean shift. Null if the window is not scored."""
-
-    calibrated: bool | None
-    """Whether the overdispersion by related events is measured. If it is guessed or unknown, p-values may be
-    too small where events come in bursts. Null if the window is not scored."""
-
-    novelty: Finite | None
-    """The share of events further from their centroid than 99 % of the baseline's; about 0.01 without
-    drift. Null if the window is not scored."""
-
-    detectable: DetectableRecord | None
-    """The least drift that a window of this count finds. Null if the window is not scored."""
-
-    slow_drift: SlowDriftRecord | None
-    """The slow drift up to this window. Null if the window is incomplete or not scored."""
-
-    baseline: Annotated[str, Field(pattern="^sha256:[0-9a-f]+$")]
-    """The identity of the baseline."""
-
-    incomplete: tuple[PartitionRecord, ...]
-    """The partitions that had not passed the window's end at publication; a higher revision follows when
-    they have. Empty if none is missing."""
-
-    incomplete_reason: str | None = None
-    """Why the verdict is incomplete although `incomplete` names no partition: counted_twice, or
-    counted_otherwise (under a baseline, pane length or segments other than those in force). Null otherwise.
-    Later versions may add reasons."""
-
-    events_lost: bool
-    """Whether Kafka may have deleted events of the window before they were read."""
-
-    counted_twice: bool = False
-    """Whether events of the window may have been counted twice."""
-
-    clusters: tuple[ClusterRecord, ...]
-    """Every cluster of the baseline, by id."""
-
-    movers: tuple[Count, ...]
-    """The clusters with the largest contributions to the divergence, three at most, the largest first."""
-
-    examples: tuple[ExampleRecord, ...]
-    """Some events of the movers, if events have an `event_id`."""
-
-    segments: tuple[SegmentRecord, ...]
-    """Every configured segment."""
 
 
 def read_json(raw: bytes) -> object:

@@ -8,20 +8,26 @@ import numpy as np
 
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
-from driftgauge.events.contract import (
+from driftgauge.events.timestamps import format_timestamp, parse_timestamp
+from driftgauge.events.window_record import (
     ClusterRecord,
     DetectableRecord,
+    EvidenceRecord,
     ExampleRecord,
     MeanShiftRecord,
     PartitionRecord,
     SegmentRecord,
     SlowDriftRecord,
+    SpreadChangeRecord,
+    SpreadRecord,
     WindowRecord,
 )
-from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 
 __all__ = ["from_record", "result_key", "result_record", "to_record"]
 
@@ -35,9 +41,20 @@ _OF_SCORE = (
     "js_p_value",
     "p_value",
     "calibrated",
-    "novelty",
 )
-_OF_DETECTABLE = ("js_divergence", "mean_shift")
+_SCORE_OBJECTS = (
+    "mean_shift",
+    "novelty",
+    "novelty_excess",
+    "novelty_p_value",
+    "spread",
+    "evidence",
+    "kind",
+    "detectable",
+)
+_OF_SPREAD = ("change", "outliers", "excess", "p_value")
+_KINDS = tuple(kind.value for kind in Kind)
+_OF_DETECTABLE = ("js_divergence", "mean_shift", "novelty", "spread")
 _OF_SHIFT = ("t2", "p_value", "excess", "centroid_distance", "centroid_p_value")
 _OF_SEGMENT = (
     "count",
@@ -64,11 +81,17 @@ def result_record(result: WindowResult) -> bytes:
 def to_record(result: WindowResult) -> WindowRecord:
     """Return the record of a result."""
     score = result.score
-    scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, "mean_shift", "detectable"))
+    scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, *_SCORE_OBJECTS))
     if score is not None:
         scored = {
             **_fields(score, _OF_SCORE),
             "mean_shift": _shift_record(score.mean_shift),
+            "novelty": score.novelty.share,
+            "novelty_excess": score.novelty.excess,
+            "novelty_p_value": score.novelty.p_value,
+            "spread": _spread_record(score.spread),
+            "evidence": EvidenceRecord(**_fields(score.evidence, _KINDS)),
+            "kind": None if score.kind is None else score.kind.value,
             "detectable": _detectable_record(score.detectable),
         }
     return WindowRecord(
@@ -159,6 +182,23 @@ def _detectable(record: DetectableRecord) -> Detectable:
     return Detectable(**{name: math.inf if size is None else size for name, size in sizes.items()})
 
 
+def _spread_record(spread: Spread) -> SpreadRecord:
+    components, residual = (
+        None if change is None else SpreadChangeRecord(**_fields(change, _OF_SPREAD))
+        for change in spread.changes
+    )
+    return SpreadRecord(components=components, residual=residual)
+
+
+def _spread(record: SpreadRecord) -> Spread:
+    return Spread(
+        *(
+            None if change is None else SpreadChange(**_fields(change, _OF_SPREAD))
+            for change in (record.components, record.residual)
+        )
+    )
+
+
 def _segment_record(result: SegmentResult) -> SegmentRecord:
     key, value = result.segment
     return SegmentRecord(**_fields(result, _OF_SEGMENT), key=key, value=value, verdict=result.verdict.value)
@@ -166,7 +206,16 @@ def _segment_record(result: SegmentResult) -> SegmentRecord:
 
 def _score(record: WindowRecord) -> Score | None:
     shift, scored = record.mean_shift, _fields(record, _OF_SCORE)
-    if shift is None or record.detectable is None or None in scored.values():
+    if (
+        shift is None
+        or record.novelty is None
+        or record.novelty_excess is None
+        or record.novelty_p_value is None
+        or record.detectable is None
+        or record.spread is None
+        or record.evidence is None
+        or None in scored.values()
+    ):
         return None
     contributions = [
         0.0 if cluster.js_contribution is None else cluster.js_contribution for cluster in record.clusters
@@ -177,6 +226,10 @@ def _score(record: WindowRecord) -> Score | None:
         mean_shift=MeanShift(
             **_fields(shift, _OF_SHIFT), shares=np.array(shift.components, dtype=np.float64)
         ),
+        novelty=Novelty(record.novelty, record.novelty_excess, record.novelty_p_value),
+        spread=_spread(record.spread),
+        evidence=Evidence(**_fields(record.evidence, _KINDS)),
+        kind=None if record.kind is None else Kind(record.kind),
         detectable=_detectable(record.detectable),
     )
 

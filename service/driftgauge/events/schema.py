@@ -12,7 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from driftgauge.events.contract import Event, WindowRecord
+from driftgauge.events.contract import Event
+from driftgauge.events.window_record import WindowRecord
 
 __all__ = ["json_schemas", "main"]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.budget import MAX_LEVEL
-from driftgauge.core.statistics.power import POWER
+from driftgauge.core.statistics.target_power import POWER
 from driftgauge.planning.plan import ClusterNeed, Plan, WindowCandidate
 
 __all__ = ["as_json", "describe"]

@@ -9,11 +9,11 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.projection import MAX_COMPONENTS
-from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.statistics.overdispersion import DISTANCES, OverdispersionEstimator
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.events.contract import Finite, VerdictName, WindowRecord
 from driftgauge.events.results import from_record, to_record
+from driftgauge.events.window_record import Finite, VerdictName, WindowRecord
 from driftgauge.records.model import RecordModel
 from driftgauge.records.record_errors import require
 
@@ -80,6 +80,10 @@ class _Estimator(RecordModel):
     windows: Annotated[int, Field(ge=0, le=_MAX_WINDOWS)]
     chi_squared: Annotated[_NotNegative, Field(le=_MAX_SUM)]
     products: str  # base64 of (r, r) little-endian float64; empty without windows
+    distances: Annotated[
+        tuple[Annotated[_NotNegative, Field(le=_MAX_SUM)], ...],
+        Field(min_length=DISTANCES, max_length=DISTANCES),
+    ]
 
     @classmethod
     def of(cls, clean: OverdispersionEstimator) -> "_Estimator":
@@ -88,16 +92,18 @@ class _Estimator(RecordModel):
             windows=clean.windows,
             chi_squared=clean.chi_squared,
             products=products if clean.windows else "",
+            distances=tuple(clean.distances.tolist()),
         )
 
     def to_estimator(self, components: int) -> OverdispersionEstimator:
         if not self.windows:
-            require(not self.products and not self.chi_squared, "there are sums without windows")
+            has_sums = self.products or self.chi_squared or any(self.distances)
+            require(not has_sums, "there are sums without windows")
             return OverdispersionEstimator.empty(components)
         values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
         products = values.reshape(components, components).astype(np.float64)
         require(_is_sum_of_squares(products), "the matrix is no sum of outer products of shifts")
-        return OverdispersionEstimator(self.windows, self.chi_squared, products)
+        return OverdispersionEstimator(self.windows, self.chi_squared, products, np.array(self.distances))
 
 
 class _SegmentEstimator(_Segment):

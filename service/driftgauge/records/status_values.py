@@ -8,7 +8,7 @@ from pydantic import Field
 
 from driftgauge.core.windows.changelog import DataLoss, ShardPosition, StreamStatus
 from driftgauge.core.windows.result import Verdict
-from driftgauge.events.contract import VerdictName
+from driftgauge.events.window_record import VerdictName
 from driftgauge.records.model import RecordModel
 
 __all__ = ["decode_position", "decode_status", "encode_position", "encode_status"]

@@ -108,16 +108,29 @@ LIMIT_METRICS = (
     stream_metric(
         "driftgauge_alarm_js_excess",
         "none, 0 to 1",
-        "A window is large where driftgauge_window_js_excess reaches this floor, or"
-        " driftgauge_window_mean_shift_excess reaches driftgauge_alarm_mean_shift_excess.",
+        "A window is large where driftgauge_window_js_excess reaches this floor, or another excess its own.",
         lambda view: view.watched.spec.alarm.js_excess_floor,
     ),
     stream_metric(
         "driftgauge_alarm_mean_shift_excess",
         "squared standard deviations",
-        "A window is large where driftgauge_window_mean_shift_excess reaches this floor, or"
-        " driftgauge_window_js_excess reaches driftgauge_alarm_js_excess.",
+        "A window is large where driftgauge_window_mean_shift_excess reaches this floor, or another excess"
+        " its own.",
         lambda view: view.watched.spec.alarm.mean_shift_excess_floor,
+    ),
+    stream_metric(
+        "driftgauge_alarm_novelty_excess_ratio",
+        "ratio, 0 to 1",
+        "A window is large where driftgauge_window_novelty_excess_ratio reaches this floor, or another"
+        " excess its own.",
+        lambda view: view.watched.spec.alarm.novelty_excess_floor,
+    ),
+    stream_metric(
+        "driftgauge_alarm_spread_excess_ratio",
+        "ratio, 0 or more",
+        "A window is large where the size of driftgauge_window_spread_change_ratio, less that of a clean"
+        " window, reaches this floor, or another excess its own.",
+        lambda view: view.watched.spec.alarm.spread_excess_floor,
     ),
     Metric(
         "driftgauge_alarm_severity_info",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.statistics.spread import SpreadChange
+from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.telemetry.metric import Metric, Samples, newest_window_metric, score_metric, segment_metric
 from driftgauge.telemetry.snapshot import StreamView
@@ -14,6 +16,7 @@ __all__ = ["WINDOW_METRICS"]
 
 _WINDOW = ("stream", "window")
 _CLUSTER = (*_WINDOW, "cluster_id")
+_SPREAD_PARTS = ("components", "residual")
 
 
 def _signed_contributions(result: WindowResult) -> Sequence[float]:
@@ -48,15 +51,31 @@ def _detectable_ratios(view: StreamView) -> Samples:
     """Yield the least detectable size of each kind over the smallest worth finding."""
     alarm = view.watched.spec.alarm
     for window, result in view.newest():
-        sizes = {"mix": math.inf, "shift": math.inf}
+        sizes = dict.fromkeys(Kind, math.inf)
         if result.score is not None:
             found = result.score.detectable
             sizes = {
-                "mix": found.js_divergence / alarm.js_divergence,
-                "shift": found.mean_shift / alarm.mean_shift,
+                Kind.MIX: found.js_divergence / alarm.js_divergence,
+                Kind.SHIFT: found.mean_shift / alarm.mean_shift,
+                Kind.NOVELTY: found.novelty / alarm.novelty,
+                Kind.SPREAD: found.spread / alarm.spread,
             }
         for kind, size in sizes.items():
             yield (window, kind), size
+
+
+def _evidence(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        if result.score is not None and result.score.kind is not None:
+            for kind in Kind:
+                yield (window, kind), getattr(result.score.evidence, kind.value)
+
+
+def _spreads(view: StreamView, value_of: Callable[[SpreadChange], float]) -> Samples:
+    for window, result in view.newest():
+        if result.score is not None:
+            for part, change in zip(_SPREAD_PARTS, result.score.spread.changes, strict=True):
+                yield (window, part), None if change is None else value_of(change)
 
 
 def _missing_partitions(view: StreamView) -> Samples:
@@ -132,7 +151,8 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_p_value",
         "probability",
-        "Combined p-value of the divergence, T2 and the centroid distance. The verdict uses this value.",
+        "Combined p-value of the divergence, T2, the centroid distance, novelty and spread. The verdict uses"
+        " this value.",
         lambda score: score.p_value,
     ),
     score_metric(
@@ -145,9 +165,38 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_novelty_ratio",
         "ratio, 0 to 1",
-        "Share of the events further from their centroid than 99 % of the baseline's vectors. About 0.01"
-        " without drift.",
-        lambda score: score.novelty,
+        "Share of the events beyond the radius of their cluster, within which 99 % of the baseline's vectors"
+        " lie. About 0.01 without drift.",
+        lambda score: score.novelty.share,
+    ),
+    score_metric(
+        "driftgauge_window_novelty_excess_ratio",
+        "ratio, -1 to 1",
+        "driftgauge_window_novelty_ratio minus its expectation without drift.",
+        lambda score: score.novelty.excess,
+    ),
+    score_metric(
+        "driftgauge_window_novelty_p_value",
+        "probability",
+        "p-value of the novelty: the probability of a share this high without drift.",
+        lambda score: score.novelty.p_value,
+    ),
+    Metric(
+        "driftgauge_window_spread_change_ratio",
+        (*_WINDOW, "part"),
+        "ratio, -1 or more",
+        "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1. Parts:"
+        " components (the leading ones), residual (all other directions). Absent where the window was not"
+        " scored, or where the baseline has no such part.",
+        lambda view: _spreads(view, lambda change: change.change),
+    ),
+    Metric(
+        "driftgauge_window_spread_p_value",
+        (*_WINDOW, "part"),
+        "probability",
+        "p-value of the spread: the probability of a change this large without drift. Absent as the change"
+        " is.",
+        lambda view: _spreads(view, lambda change: change.p_value),
     ),
 )
 
@@ -157,9 +206,19 @@ _VERDICT_METRICS = (
         (*_WINDOW, "kind"),
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, over the configured"
-        " smallest_drift. Kinds: mix (of the clusters), shift (of all events). Above 1 drift worth finding"
-        " may go unseen; +Inf where the window was not scored.",
+        " smallest_drift. Kinds: mix (of the clusters), shift (of all events), novelty, spread. Above 1"
+        " drift worth finding may go unseen; +Inf where the window was not scored.",
         _detectable_ratios,
+    ),
+    Metric(
+        "driftgauge_window_evidence_ratio",
+        (*_WINDOW, "kind"),
+        "ratio, 0 to 1",
+        "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
+        " drift. Kinds: mix (the clusters' shares changed), shift (the events moved), novelty (some events"
+        " lie where the baseline has none), spread (the events lie further apart, or nearer). Absent where"
+        " the window is not significant.",
+        _evidence,
     ),
     Metric(
         "driftgauge_window_verdict",

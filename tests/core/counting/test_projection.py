@@ -1,13 +1,14 @@
 """Coordinates along the components: the same bits in any batch, and close to those in float64."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.projection import Projection
+from driftgauge.core.counting.projection import SPREAD_STEP, Projection
 from tests.examples import examples
 
 VECTORS = 1_000
@@ -39,9 +40,9 @@ PROJECTIONS = {dimension: build_turned_projection(dimension) for dimension in DI
 def test_coordinates_are_same_in_batch_of_any_size(dimension, size):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection)
-    parts = [projection.coordinates(vectors[start : start + size]) for start in range(0, VECTORS, size)]
+    parts = [projection.measure(vectors[start : start + size])[0] for start in range(0, VECTORS, size)]
     assert parts[0].dtype == np.int64
-    np.testing.assert_array_equal(np.concatenate(parts), projection.coordinates(vectors))
+    np.testing.assert_array_equal(np.concatenate(parts), projection.measure(vectors)[0])
 
 
 @settings(max_examples=examples(30))
@@ -50,16 +51,16 @@ def test_coordinates_are_independent_of_order_and_split(dimension, seed, cuts):
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, number=200)
     order = np.random.default_rng(seed).permutation(200)
-    parts = [projection.coordinates(part) for part in np.split(vectors[order], sorted(cuts)) if len(part)]
-    np.testing.assert_array_equal(np.concatenate(parts), projection.coordinates(vectors)[order])
+    parts = [projection.measure(part)[0] for part in np.split(vectors[order], sorted(cuts)) if len(part)]
+    np.testing.assert_array_equal(np.concatenate(parts), projection.measure(vectors)[0][order])
 
 
 def test_coordinates_are_independent_of_memory_layout():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)
-    expected = projection.coordinates(vectors)
-    np.testing.assert_array_equal(projection.coordinates(np.asfortranarray(vectors)), expected)
-    np.testing.assert_array_equal(projection.coordinates(np.repeat(vectors, 2, axis=0)[::2]), expected)
+    expected = projection.measure(vectors)[0]
+    np.testing.assert_array_equal(projection.measure(np.asfortranarray(vectors))[0], expected)
+    np.testing.assert_array_equal(projection.measure(np.repeat(vectors, 2, axis=0)[::2])[0], expected)
 
 
 @settings(max_examples=examples(30))
@@ -68,8 +69,8 @@ def test_coordinate_sums_of_partitions_sum_to_total(dimension, partitions, seed)
     projection = PROJECTIONS[dimension]
     vectors = build_vectors(projection, number=200)
     partition = np.random.default_rng(seed).integers(partitions, size=200)
-    sums = [projection.coordinates(vectors[partition == code]).sum(axis=0) for code in range(partitions)]
-    np.testing.assert_array_equal(sum(sums), projection.coordinates(vectors).sum(axis=0))
+    sums = [projection.measure(vectors[partition == code])[0].sum(axis=0) for code in range(partitions)]
+    np.testing.assert_array_equal(sum(sums), projection.measure(vectors)[0].sum(axis=0))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -82,7 +83,7 @@ def test_coordinates_match_float_projection_within_rounding(dimension, scale):
     # Half a step for each number of a vector, along a component of unit length to within a thousandth; 2^-21
     # for each number of a component; half a step for the result.
     bound = 0.5005 * math.sqrt(dimension) + np.abs(centred).sum(axis=1) / projection.step * 2.0**-21 + 0.5
-    error = np.abs(projection.coordinates(vectors) - exact)
+    error = np.abs(projection.measure(vectors)[0] - exact)
     assert (error <= bound[:, None]).all()
     # In standard deviations of the leading component, the unit of the tests: a ten-thousandth.
     assert error.max() * projection.step < 1e-4 * math.sqrt(projection.variances[0])
@@ -100,7 +101,7 @@ def test_coordinates_match_integer_arithmetic(dimension, spread):
     weights = np.rint(projection.components * 2.0**20)
     exact = steps.astype(np.int64) @ weights.astype(np.int64).T
     assert np.abs(exact).max() < 2**53
-    np.testing.assert_array_equal(projection.coordinates(vectors), np.rint(exact / 2**20))
+    np.testing.assert_array_equal(projection.measure(vectors)[0], np.rint(exact / 2**20))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -117,7 +118,7 @@ def test_coordinates_clip_extreme_numbers(dimension):
     deviation = math.sqrt(projection.variances[0])
     vectors = np.tile(projection.mean.astype(np.float32), (3, 1))
     vectors[:, 0] += np.float32([3e38, 1e30, -3e38])
-    far, less_far, opposite = projection.coordinates(vectors).astype(np.float64) * projection.step
+    far, less_far, opposite = projection.measure(vectors)[0].astype(np.float64) * projection.step
     np.testing.assert_array_equal(far, less_far)
     reached = far / projection.components[:, 0] / deviation
     np.testing.assert_allclose(reached, reached[0], rtol=1e-3)
@@ -130,9 +131,9 @@ def test_coordinates_of_clipped_vectors_are_same_in_any_batch(dimension):
     projection = PROJECTIONS[dimension]
     random = np.random.default_rng(3)
     vectors = (random.choice([-1.0, 1.0], (300, dimension)) * 3e38).astype(np.float32)
-    whole = projection.coordinates(vectors)
+    whole = projection.measure(vectors)[0]
     for size in (1, 7):
-        parts = [projection.coordinates(vectors[start : start + size]) for start in range(0, 300, size)]
+        parts = [projection.measure(vectors[start : start + size])[0] for start in range(0, 300, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
     # No sum of a billion of them overflows.
     assert np.abs(whole).max() < 2**63 / 10**9
@@ -140,13 +141,57 @@ def test_coordinates_of_clipped_vectors_are_same_in_any_batch(dimension):
 
 def test_coordinates_of_mean_are_near_zero():
     projection = build_turned_projection(128)
-    assert np.abs(projection.coordinates(projection.mean.astype(np.float32)[None])).max() <= 6
+    assert np.abs(projection.measure(projection.mean.astype(np.float32)[None])[0]).max() <= 6
 
 
 def test_shift_is_mean_coordinate_in_embedding_units():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)
-    shift = projection.shift(projection.coordinates(vectors).sum(axis=0), VECTORS)
+    shift = projection.shift(projection.measure(vectors)[0].sum(axis=0), VECTORS)
     expected = (vectors.mean(axis=0, dtype=np.float64) - projection.mean) @ projection.components.T
     np.testing.assert_allclose(shift, expected, atol=1e-5)
     np.testing.assert_array_equal(projection.deviations**2, np.sqrt(projection.variances) ** 2)
+
+
+def build_residual_projection():
+    """Two components of four, which leave a variance of 0.5."""
+    return Projection(np.zeros(4), np.eye(4, dtype=np.float32)[:2], np.array([4.0, 1.0]), 0.5)
+
+
+def test_spreads_are_mean_squares_relative_to_baseline():
+    vectors = np.array([[2, 1, 0.5, 0.5], [4, 0, 0, 0], [0, 3, 1, -2], [0, 0, 0, 0]], np.float32)
+    _, spreads = build_residual_projection().measure(vectors)
+    assert spreads.dtype == np.int64
+    np.testing.assert_allclose(spreads * SPREAD_STEP, [[1, 1], [2, 0], [4.5, 10], [0, 0]], atol=0.02)
+
+
+@pytest.mark.parametrize("factor", [100, 1e6, 1e30])
+def test_spread_of_one_event_is_at_most_16(factor):
+    _, spreads = build_residual_projection().measure(np.full((1, 4), factor, np.float32))
+    assert (spreads * SPREAD_STEP).tolist() == [[16, 16]]
+
+
+def test_projection_that_leaves_nothing_has_no_residual_spread():
+    projection = Projection(np.zeros(4), np.eye(4, dtype=np.float32)[:2], np.array([4.0, 1.0]))
+    _, spreads = projection.measure(np.ones((3, 4), np.float32))
+    assert spreads[:, 1].tolist() == [0, 0, 0]
+    assert (spreads[:, 0] > 0).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_spreads_are_same_in_batch_of_any_size(dimension, size):
+    residual = 3.0 if dimension > 32 else 0.0
+    projection = replace(PROJECTIONS[dimension], residual=residual)
+    vectors = build_vectors(projection)
+    parts = [projection.measure(vectors[start : start + size])[1] for start in range(0, VECTORS, size)]
+    np.testing.assert_array_equal(np.concatenate(parts), projection.measure(vectors)[1])
+
+
+def test_mean_spreads_of_normal_vectors_are_one():
+    random = np.random.default_rng(0)
+    deviations = np.sqrt(1 / np.arange(1, 129))
+    leading, others = np.split(np.square(deviations), [32])
+    projection = Projection(np.zeros(128), np.eye(128, dtype=np.float32)[:32], leading, float(others.sum()))
+    _, spreads = projection.measure((random.standard_normal((20_000, 128)) * deviations).astype(np.float32))
+    np.testing.assert_allclose(spreads.mean(axis=0) * SPREAD_STEP, [1, 1], atol=0.01)

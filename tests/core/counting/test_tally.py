@@ -11,12 +11,14 @@ CLUSTERS = 3
 GROUPS = 4
 # Beyond 2^53 a double cannot represent every integer.
 COORDINATES = st.integers(-(2**58), 2**58)
+SPREAD = st.integers(0, 2**20)
 EVENTS = st.lists(
     st.tuples(
         st.integers(0, GROUPS - 1),
         st.integers(0, CLUSTERS - 1),
         st.booleans(),
         st.tuples(COORDINATES, COORDINATES),
+        st.tuples(SPREAD, SPREAD),
     ),
     min_size=1,
     max_size=30,
@@ -24,7 +26,7 @@ EVENTS = st.lists(
 
 
 def tally(events):
-    """Group -> the values of its tally, of (group, cluster, is_outlier, coordinates) events."""
+    """Group -> the values of its tally, of (group, cluster, is_outlier, coordinates, spreads) events."""
     numbers, group = np.unique([event[0] for event in events], return_inverse=True)
     values = tally_batch(
         group,
@@ -33,6 +35,7 @@ def tally(events):
         cluster=np.array([event[1] for event in events], dtype=np.intp),
         outliers=np.array([event[2] for event in events], dtype=np.bool_),
         coordinates=np.array([event[3] for event in events], dtype=np.int64),
+        spreads=np.array([event[4] for event in events], dtype=np.int64),
     )
     assert values.dtype == np.int64
     return dict(zip(numbers.tolist(), values, strict=True))
@@ -41,12 +44,14 @@ def tally(events):
 def one_by_one(events):
     """Group -> its values, counted event by event in Python integers."""
     values = {}
-    for group, cluster, is_outlier, coordinates in events:
-        its = values.setdefault(group, [0] * (CLUSTERS + 1 + len(coordinates)))
+    for group, cluster, is_outlier, coordinates, spreads in events:
+        its = values.setdefault(group, [0] * (CLUSTERS + 1 + 2 + 4))
         its[cluster] += 1
         its[CLUSTERS] += is_outlier
-        for component, coordinate in enumerate(coordinates):
-            its[CLUSTERS + 1 + component] += coordinate
+        for place, number in enumerate((*coordinates, *spreads), start=CLUSTERS + 1):
+            its[place] += number
+        for place, number in enumerate(spreads, start=CLUSTERS + 1 + 2 + 2):
+            its[place] += is_outlier * number
     return values
 
 
@@ -71,11 +76,12 @@ def test_tally_batch_is_independent_of_order_and_split(events, cut, random):
 
 
 def test_tally_names_parts_of_values():
-    seen = Tally(np.array([4, 0, 2, 5, -70, 900], dtype=np.int64), 3)
+    seen = Tally(np.array([4, 0, 2, 5, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3)
     assert seen.counts.tolist() == [4, 0, 2]
     assert (seen.count, seen.outliers) == (6, 5)
     assert (type(seen.count), type(seen.outliers)) == (int, int)
     assert seen.sums.tolist() == [-70, 900]
+    assert (seen.spreads.tolist(), seen.outlier_spreads.tolist()) == ([60, 70], [6, 7])
 
 
 @pytest.mark.parametrize("components", [1, 32])
@@ -85,7 +91,8 @@ def test_tally_batch_has_columns_for_every_statistic(components):
         1,
         CLUSTERS,
         cluster=np.array([0, 2]),
-        outliers=np.array([False, False]),
+        outliers=np.array([False, True]),
         coordinates=np.ones((2, components), dtype=np.int64),
+        spreads=np.array([[3, 4], [5, 6]]),
     )
-    assert values.tolist() == [[1, 0, 1, 0, *[2] * components]]
+    assert values.tolist() == [[1, 0, 1, 1, *[2] * components, 8, 10, 5, 6]]

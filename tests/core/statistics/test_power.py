@@ -12,7 +12,8 @@ from scipy.special import chdtrc, chdtri, chndtrinc, fdtrc
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import POWER, Sensitivity, js_divergence_power, mean_shift_power
+from driftgauge.core.statistics.power import Sensitivity, js_divergence_power, mean_shift_power
+from driftgauge.core.statistics.target_power import POWER
 from tests.examples import examples
 
 HOURLY = 1 / 8_766
@@ -56,14 +57,14 @@ def shares_at(js_divergence, shares, random):
 def test_least_count_of_histogram_matches_noncentral_chi_squared(clusters, at_a_tenth, at_half_of_that):
     # 80 % power at a level of .001 for the test alone, against an infinite baseline.
     sensitivity = Sensitivity(clusters, components=1)
-    assert sensitivity.least_js_divergence_count(0.003, 0.1**2) == at_a_tenth
-    assert sensitivity.least_js_divergence_count(0.003, 0.05**2) == at_half_of_that
+    assert sensitivity.least_js_divergence_count(0.004, 0.1**2) == at_a_tenth
+    assert sensitivity.least_js_divergence_count(0.004, 0.05**2) == at_half_of_that
 
 
 @given(st.integers(2, 500), LEVELS)
 def test_least_divergence_matches_scipys_inverse(clusters, level):
     least = Sensitivity(clusters, components=1).least_js_divergence(1, level)
-    expected = chndtrinc(chdtri(clusters - 1, level / 3), clusters - 1, 1 - POWER)
+    expected = chndtrinc(chdtri(clusters - 1, level / 4), clusters - 1, 1 - POWER)
     assert least * 8 * math.log(2) == pytest.approx(expected, rel=1e-9)
 
 
@@ -109,7 +110,7 @@ def test_simulated_windows_of_least_count_have_target_power(inflation):
         null = DivergenceNull(baseline_counts, inflation).at(inflation * bursts)
         for counts in inflation * random.multinomial(bursts, drifted, size=100):
             divergence = js_contributions(counts, baseline_counts).sum()
-            found.append(null.p_value(divergence) < HOURLY / 3)
+            found.append(null.p_value(divergence) < HOURLY / 4)
     mean, error = rate(found)
     # Windows of one baseline are correlated, which adds about as much as their own sampling.
     assert mean == pytest.approx(POWER, abs=2 * error)
@@ -140,8 +141,9 @@ def test_combination_has_target_power_if_one_test_sees_drift():
     sensitivity = Sensitivity(clusters=20, components=32)
     count = sensitivity.least_js_divergence_count(HOURLY, 0.01)
     statistics = random.noncentral_chisquare(19, 8 * math.log(2) * count * 0.01, size=20_000)
-    p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 2))])
-    combined = 0.5 - np.arctan(np.tan((0.5 - p_values) * np.pi).mean(axis=1)) / np.pi
+    p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 5))])
+    weights = np.array([4, 4, 4, 2, 1, 1]) / 16
+    combined = 0.5 - np.arctan(np.tan((0.5 - p_values) * np.pi) @ weights) / np.pi
     mean, error = rate(combined < HOURLY)
     assert mean == pytest.approx(POWER, abs=error)
 

@@ -49,14 +49,21 @@ class Accumulator:
     def add(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
         """Count n events with their clusters, (n,)."""
         outliers = self._reference.are_outliers(batch.vectors, cluster)
-        coordinates = self._reference.projection.coordinates(batch.vectors)
+        coordinates, spreads = self._reference.projection.measure(batch.vectors)
         everything = np.zeros(len(batch), dtype=np.intp)
-        self._add(batch, everything, cluster, outliers, coordinates)
+        self._add(batch, everything, cluster, outliers, coordinates, spreads)
         for key in self._numbers:
             segment = self._segment_numbers(batch, key)
             mask = segment >= 0
             if mask.any():
-                self._add(batch.filter(mask), segment[mask], cluster[mask], outliers[mask], coordinates[mask])
+                self._add(
+                    batch.filter(mask),
+                    segment[mask],
+                    cluster[mask],
+                    outliers[mask],
+                    coordinates[mask],
+                    spreads[mask],
+                )
         if batch.event_ids:
             self._examples.add(batch.time_ms, cluster, batch.event_ids)
 
@@ -86,6 +93,7 @@ class Accumulator:
         cluster: NDArray[np.intp],
         outliers: NDArray[np.bool_],
         coordinates: NDArray[np.int64],
+        spreads: NDArray[np.int64],
     ) -> None:
         # One number for pane and segment, since np.unique on pairs takes fifteen times as long.
         numbers = batch.time_ms // self._scheme.pane_ms * len(self._segments) + segment
@@ -97,6 +105,7 @@ class Accumulator:
             cluster=cluster,
             outliers=outliers,
             coordinates=coordinates,
+            spreads=spreads,
         )
         for key, row, added in zip(keys.tolist(), rows.tolist(), tallies, strict=True):
             pane, number = divmod(key, len(self._segments))

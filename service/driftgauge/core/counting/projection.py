@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_COMPONENTS", "Projection"]
+__all__ = ["MAX_COMPONENTS", "SPREADS", "SPREAD_STEP", "Projection"]
 
 # On CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32 components found the mean shifts that the full
 # distance found; more components would only add noise.
@@ -17,6 +17,19 @@ _EXACT_BITS = 53
 _COMPONENT_BITS = 20
 # Steps in one standard deviation along the leading component.
 _STEP_BITS = 18
+
+SPREADS = 2
+"""The number of an event's spreads: along the components, and of the residual."""
+SPREAD_STEP = 2.0**-16
+"""The step of a spread in fixed point, relative to the baseline's mean spread."""
+# One event counts as this many typical ones at most: a single wild vector must not decide a window.
+_MOST_SPREAD = 16.0
+# Squares have twice the digits, so coordinates lose these bits first: 2^-9 of a standard deviation is kept.
+_SQUARE_BITS = _STEP_BITS - 9
+# Steps in one standard deviation of a component before it is squared, and the most of them: 2^11 deviations
+# are beyond the largest spread along 32 components.
+_STANDARDIZED = 2.0**9
+_MOST_STANDARDIZED = 2.0**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +45,8 @@ class Projection:
         mean: (d,) float64, the mean of the baseline's reference vectors.
         components: (r, d) float32, of unit length.
         variances: (r,) float64, the baseline's variance along each component, the largest first.
+        residual: The mean squared length of what the components leave of the baseline's vectors, less their
+            mean; 0 where they leave nothing.
         step: The embedding units of one step of a coordinate: 2^-19 to 2^-18 standard deviations along the
             leading component.
     """
@@ -39,9 +54,13 @@ class Projection:
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
+    residual: float = 0.0
     step: float = field(init=False)
     _weights: NDArray[np.float64] = field(init=False, repr=False)
     _limit: float = field(init=False, repr=False)
+    _per_deviation: NDArray[np.float64] = field(init=False, repr=False)
+    _per_components: float = field(init=False, repr=False)
+    _per_residual: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         deviation = math.sqrt(float(self.variances[0]))
@@ -53,12 +72,22 @@ class Projection:
         norm_bits = _EXACT_BITS - _COMPONENT_BITS - 1
         limit = 2.0 ** (norm_bits - math.ceil(math.log2(dimension) / 2))
         object.__setattr__(self, "_limit", limit)
+        object.__setattr__(self, "_per_deviation", _STANDARDIZED * self.step / self.deviations)
+        object.__setattr__(self, "_per_components", 1 / (len(self.variances) * _STANDARDIZED**2))
+        unit = self.step * 2.0**_SQUARE_BITS
+        object.__setattr__(self, "_per_residual", unit**2 / self.residual if self.residual > 0 else 0.0)
 
-    def coordinates(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the (n, r) int64 coordinates, in steps from the mean, of (n, d) float32 finite vectors.
+    def measure(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the coordinates and the spreads of (n, d) float32 finite vectors.
 
         Each number of a vector is clipped at some hundred standard deviations from the mean (the limit
         depends on d).
+        The spread along the components is the mean of the squared coordinates in standard deviations, that
+        of the residual its squared length over the baseline's mean. Both are about 1 on average, at most
+        16, and 0 for a residual where the components leave none.
+
+        Returns:
+            The (n, r) int64 coordinates in steps from the mean, and the (n, 2) int64 spreads in 2^-16ths.
         """
         steps = vectors - self.mean
         steps *= 1 / self.step
@@ -66,7 +95,27 @@ class Projection:
         np.rint(steps, out=steps)
         exact = steps @ self._weights
         exact *= 2.0**-_COMPONENT_BITS
-        return np.rint(exact, out=exact).astype(np.int64)
+        np.rint(exact, out=exact)
+        return exact.astype(np.int64), self._spreads(steps, exact)
+
+    def _spreads(self, steps: NDArray[np.float64], coordinates: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the spreads of vectors, (n, 2) int64; `steps`, their (n, d) whole numbers, are overwritten.
+
+        All sums are of squares of whole numbers and stay below 2^53, so they are exact in any order.
+        """
+        spreads = np.zeros((len(steps), SPREADS))
+        standardized = np.rint(coordinates * self._per_deviation)
+        np.clip(standardized, -_MOST_STANDARDIZED, _MOST_STANDARDIZED, out=standardized)
+        spreads[:, 0] = np.einsum("nr,nr->n", standardized, standardized) * self._per_components
+        if self.residual > 0:
+            steps *= 2.0**-_SQUARE_BITS
+            np.rint(steps, out=steps)
+            held = np.rint(coordinates * 2.0**-_SQUARE_BITS)
+            left = np.einsum("nd,nd->n", steps, steps) - np.einsum("nr,nr->n", held, held)
+            spreads[:, 1] = np.maximum(left, 0.0) * self._per_residual
+        np.minimum(spreads, _MOST_SPREAD, out=spreads)
+        spreads *= 1 / SPREAD_STEP
+        return np.rint(spreads, out=spreads).astype(np.int64)
 
     @property
     def deviations(self) -> NDArray[np.float64]:

@@ -5,7 +5,15 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["CLUSTER_COUNTS", "COORDINATE_SUMS", "OUTLIERS", "Scheme", "Statistic"]
+__all__ = [
+    "CLUSTER_COUNTS",
+    "COORDINATE_SUMS",
+    "OUTLIERS",
+    "OUTLIER_SPREAD_SUMS",
+    "SPREAD_SUMS",
+    "Scheme",
+    "Statistic",
+]
 
 CLUSTER_COUNTS = "cluster_counts"
 """The number of events of each cluster, k integers."""
@@ -13,6 +21,10 @@ OUTLIERS = "outliers"
 """The number of events beyond the radius of their cluster, one integer."""
 COORDINATE_SUMS = "coordinate_sums"
 """The sums of the events' fixed-point coordinates along the baseline's components, r integers."""
+SPREAD_SUMS = "spread_sums"
+"""The sums of the events' fixed-point spreads, along the components and of the residual, two integers."""
+OUTLIER_SPREAD_SUMS = "outlier_spread_sums"
+"""The same of the events beyond the radius of their cluster."""
 
 Statistic = tuple[str, int]
 """A statistic's name, and its number of integers in a tally."""

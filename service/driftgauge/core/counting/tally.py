@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.projection import SPREADS
+
 __all__ = ["Tally", "tally_batch"]
 
 
@@ -13,8 +15,9 @@ class Tally:
     """The additive statistics of events: the tallies of any split of the events add up to the same.
 
     Attributes:
-        values: (k + 1 + r,) int64: the number of events of each cluster, the number beyond their cluster's
-            radius, and the sum of the events' coordinates along each component, in fixed point.
+        values: (k + 1 + r + 4,) int64: the number of events of each cluster, the number of outliers (events
+            beyond their cluster's radius), the sum of the events' coordinates along each component, in fixed
+            point, the sums of their two spreads, and the sums of the outliers' spreads.
         clusters: k, the number of clusters.
     """
 
@@ -39,7 +42,17 @@ class Tally:
     @property
     def sums(self) -> NDArray[np.int64]:
         """(r,) int64, the sum of the events' coordinates along the components; see `Projection`."""
-        return self.values[self.clusters + 1 :]
+        return self.values[self.clusters + 1 : -2 * SPREADS]
+
+    @property
+    def spreads(self) -> NDArray[np.int64]:
+        """(2,) int64, the sums of the events' spreads; see `Projection.measure`."""
+        return self.values[-2 * SPREADS : -SPREADS]
+
+    @property
+    def outlier_spreads(self) -> NDArray[np.int64]:
+        """(2,) int64, the sums of the outliers' spreads."""
+        return self.values[-SPREADS:]
 
 
 def tally_batch(
@@ -50,8 +63,9 @@ def tally_batch(
     cluster: NDArray[np.intp],
     outliers: NDArray[np.bool_],
     coordinates: NDArray[np.int64],
+    spreads: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return the values of the tallies of several groups of n events, (groups, k + 1 + r) int64.
+    """Return the values of the tallies of several groups of n events, (groups, k + 1 + r + 4) int64.
 
     Args:
         group: (n,), the group of each event, from 0; none of the groups is empty.
@@ -60,13 +74,15 @@ def tally_batch(
         cluster: (n,), the cluster of each event.
         outliers: (n,), whether each event lies beyond its cluster's radius.
         coordinates: (n, r) int64, the coordinates of each event along the components.
+        spreads: (n, 2) int64, the spreads of each event.
     """
     counts = np.bincount(group * clusters + cluster, minlength=groups * clusters)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
-    tallies = np.empty((groups, clusters + 1 + coordinates.shape[1]), dtype=np.int64)
+    own = np.hstack([coordinates, spreads, spreads * outliers[:, None]])
+    tallies = np.empty((groups, clusters + 1 + own.shape[1]), dtype=np.int64)
     tallies[:, :clusters] = counts.reshape(groups, clusters)
     tallies[:, clusters] = np.bincount(group[outliers], minlength=groups)
     # The sums are of integers, so they do not depend on the order.
-    tallies[:, clusters + 1 :] = np.add.reduceat(coordinates[order], starts, axis=0)
+    tallies[:, clusters + 1 :] = np.add.reduceat(own[order], starts, axis=0)
     return tallies

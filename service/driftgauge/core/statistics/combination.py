@@ -4,21 +4,40 @@ import math
 import sys
 from collections.abc import Sequence
 
-__all__ = ["combine"]
+__all__ = [
+    "CENTROID_WEIGHT",
+    "JS_WEIGHT",
+    "NOVELTY_WEIGHT",
+    "SPREAD_WEIGHT",
+    "T2_WEIGHT",
+    "TOTAL_WEIGHT",
+    "combine",
+]
+
+# The weights of a window's p-values. Those of novelty and spread are small, since their evidence is mostly
+# overwhelming, while that of a slight change of mix or of the mean is not.
+JS_WEIGHT = 1.0
+T2_WEIGHT = 1.0
+CENTROID_WEIGHT = 1.0
+NOVELTY_WEIGHT = 0.5
+SPREAD_WEIGHT = 0.25
+"""The weight of each of the two spreads."""
+TOTAL_WEIGHT = JS_WEIGHT + T2_WEIGHT + CENTROID_WEIGHT + NOVELTY_WEIGHT + 2 * SPREAD_WEIGHT
+"""Where one test alone is significant, the combined p-value is its own times this over its weight."""
 
 # The Cauchy variable of a p-value near 1 is as large, and negative, as that of one near 0, so it would
 # cancel a significant test. Truncated at 0.99, it cancels p-values of 0.01 or more only.
 _GREATEST = 0.99
 
 
-def combine(p_values: Sequence[float]) -> float:
+def combine(p_values: Sequence[float], weights: Sequence[float] | None = None) -> float:
     """Return the combined p-value of tests that need not be independent, above 0 and at most 0.99.
 
-    Each p-value becomes a Cauchy variable tan(pi (1/2 - p)). Their mean is a Cauchy variable too, in the
-    tail nearly so under any dependence of the tests. Where one of t tests alone is significant, the
-    result is t times its p-value. P-values above 0.99 count as 0.99, which makes the result smaller: at a
-    level of 1 % three independent tests then reject 1.003 %. On windows of image embeddings, whose
-    three p-values are correlated by 0.4 to 0.5, they reject 1.1 %.
+    Each p-value becomes a Cauchy variable tan(pi (1/2 - p)). Their weighted mean is a Cauchy variable too, in
+    the tail nearly so under any dependence of the tests. Where one test alone is significant, the result is
+    its p-value over its share of the weights. P-values above 0.99 count as 0.99, which makes the result
+    smaller: at a level of 1 % three independent tests then reject 1.003 %. On windows of image embeddings,
+    whose first three p-values are correlated by 0.4 to 0.5, these reject 1.1 %.
 
     Sources: Y. Liu and J. Xie, Cauchy combination test, Journal of the American Statistical
     Association 115, 2020; for the truncation Y. Fang, G. C. Tseng and C. Chang, Heavy-tailed
@@ -26,6 +45,7 @@ def combine(p_values: Sequence[float]) -> float:
 
     Args:
         p_values: One or more, 0 to 1. A p-value of 0 counts as the smallest positive normal number.
+        weights: The weight of each, above 0; None: all are equal.
 
     Raises:
         ValueError: There is no p-value, or one is outside 0 to 1.
@@ -36,5 +56,9 @@ def combine(p_values: Sequence[float]) -> float:
     smallest = sys.float_info.min
     bounded = [min(max(p_value, smallest), _GREATEST) for p_value in p_values]
     # The mean of 1/tan(pi p), largest first, divided by its size so that nothing overflows.
-    mean = math.fsum(1 / math.tan(math.pi * p_value) / len(bounded) for p_value in bounded)
+    weights = [1.0] * len(bounded) if weights is None else weights
+    total = math.fsum(weights)
+    mean = math.fsum(
+        weight / total / math.tan(math.pi * p_value) for p_value, weight in zip(bounded, weights, strict=True)
+    )
     return max(math.atan2(1, mean) / math.pi, smallest)

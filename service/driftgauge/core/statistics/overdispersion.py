@@ -1,13 +1,19 @@
 """Overdispersion: the variation of windows relative to windows of independent events."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
-__all__ = ["MIN_WINDOWS", "CalibratedOverdispersion", "Overdispersion", "OverdispersionEstimator"]
+__all__ = [
+    "DISTANCES",
+    "MIN_WINDOWS",
+    "CalibratedOverdispersion",
+    "Overdispersion",
+    "OverdispersionEstimator",
+]
 
 MIN_WINDOWS = 20
 """The least number of clean windows from which overdispersion is estimated.
@@ -17,6 +23,9 @@ For 15 kinds of correlation of 32 components, among them bursts and single direc
 times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at a level of 1 %, and
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
+
+DISTANCES = 3
+"""The number of means of distances: the share of outliers, and the spreads along components and residual."""
 
 # The weight of an empty cluster: Jeffreys' prior for shares.
 _PRIOR = 0.5
@@ -35,11 +44,15 @@ class Overdispersion:
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
+        distances: (3,) float64, the variance relative to independent events of the number of outliers, of
+            the mean spread along the components and of that of the residual; each 1 or more. Ones where they
+            are not measured.
     """
 
     windows: int
     counts: float
     means: NDArray[np.float64]
+    distances: NDArray[np.float64] = field(default_factory=lambda: np.ones(DISTANCES))
 
     def inflation(self, clusters: int) -> float:
         """Return the divisor of the counts that makes the tail of their divergence right, 1 or more.
@@ -91,11 +104,14 @@ class OverdispersionEstimator:
         chi_squared: The sum over windows of Pearson's X2 over its expectation for independent events.
         products: (r, r) float64, the sum of outer products of the windows' shifts, each over its
             standard error for independent events.
+        distances: (3,) float64, the sums of squares of the windows' mean distances, each over its standard
+            error for independent events.
     """
 
     windows: int
     chi_squared: float
     products: NDArray[np.float64]
+    distances: NDArray[np.float64] = field(default_factory=lambda: np.zeros(DISTANCES))
 
     @classmethod
     def empty(cls, components: int) -> "OverdispersionEstimator":
@@ -108,6 +124,7 @@ class OverdispersionEstimator:
         baseline_counts: NDArray[np.int64],
         shift: NDArray[np.float64],
         baseline_count: int,
+        distances: NDArray[np.float64] | None = None,
     ) -> "OverdispersionEstimator":
         """Return the estimator with one more window.
 
@@ -120,6 +137,8 @@ class OverdispersionEstimator:
                 the baseline's standard deviations (of its covariance's Cholesky factor, where the
                 covariance is not diagonal).
             baseline_count: m, the baseline's events.
+            distances: (3,) float64, the number of outliers and the mean spreads, each less its expectation,
+                in standard errors for independent events; None: they are not measured.
         """
         count = int(counts.sum())
         spread = 1 / count + 1 / baseline_count
@@ -130,6 +149,7 @@ class OverdispersionEstimator:
             self.windows + 1,
             self.chi_squared + distance / ((len(counts) - 1) * spread),
             self.products + np.outer(shift, shift) / spread,
+            self.distances if distances is None else self.distances + np.square(distances),
         )
 
     def overdispersion(self) -> Overdispersion | None:
@@ -147,7 +167,12 @@ class OverdispersionEstimator:
         variances *= max(len(variances) / variances.sum(), 1.0)
         means = _shrink(correlations, self.windows) * np.sqrt(np.outer(variances, variances))
         np.fill_diagonal(means, variances)
-        return Overdispersion(self.windows, max(self.chi_squared / self.windows, 1.0), means)
+        return Overdispersion(
+            self.windows,
+            max(self.chi_squared / self.windows, 1.0),
+            means,
+            np.maximum(self.distances / self.windows, 1.0),
+        )
 
 
 def _shrink(correlations: NDArray[np.float64], windows: int) -> NDArray[np.float64]:

@@ -8,21 +8,19 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 
+from driftgauge.core.statistics.combination import JS_WEIGHT, T2_WEIGHT, TOTAL_WEIGHT
 from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.target_power import POWER
 
-__all__ = ["POWER", "Detectable", "Sensitivity", "js_divergence_power", "mean_shift_power"]
-
-POWER = 0.8
-"""The target power: the probability that a window with drift worth finding is significant."""
+__all__ = ["Detectable", "Sensitivity", "js_divergence_power", "mean_shift_power"]
 
 # 8 ln 2 times the effective count and the base-2 divergence is chi-squared.
 _JS_SCALE = 8 * math.log(2)
 
-# The verdict combines three p-values. Where one test alone is significant, its p-value must be a third of
-# the level: the Cauchy combination of a small p-value and two unremarkable ones is 3 p (Y. Liu and J. Xie,
-# Cauchy combination test, Journal of the American Statistical Association 115, 2020).
-_TESTS = 3
+# A test that alone is significant must be so at its share of the level; see `combine`.
+_JS_SHARE = JS_WEIGHT / TOTAL_WEIGHT
+_T2_SHARE = T2_WEIGHT / TOTAL_WEIGHT
 
 # At this non-centrality every test has full power, except against a baseline of one or two events more than
 # components, for which the distribution cannot be computed much further.
@@ -83,10 +81,14 @@ class Detectable:
     Attributes:
         js_divergence: The base-2 divergence of a change of mix between clusters that hold many events.
         mean_shift: The squared Mahalanobis length of a shift of all events along the components.
+        novelty: The share of events that lie beyond the radius of their cluster, above the expected one.
+        spread: The relative growth of all squared distances from the baseline's mean.
     """
 
     js_divergence: float
     mean_shift: float
+    novelty: float
+    spread: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +129,12 @@ class Sensitivity:
     def js_divergence_power(self, count: int, level: float, js_divergence: float) -> float:
         """Return the power of a window's histogram test at a base-2 divergence, 0 to 1."""
         noncentrality = _JS_SCALE * self._effective(count, self.counts_inflation) * js_divergence
-        return js_divergence_power(noncentrality, self.clusters, level / _TESTS)
+        return js_divergence_power(noncentrality, self.clusters, level * _JS_SHARE)
 
     def mean_shift_power(self, count: int, level: float, mean_shift: float) -> float:
         """Return the power of a window's mean test at a shift, its squared Mahalanobis length, 0 to 1."""
         noncentrality = self._effective(count, self.means_inflation) * mean_shift
-        return mean_shift_power(noncentrality, self.components, self.baseline_count, level / _TESTS)
-
-    def detectable(self, count: int, level: float) -> Detectable:
-        """Return the least drift that a window of `count` events, 1 or more, finds with the target power."""
-        js_divergence = self.least_js_divergence(count, level)
-        return Detectable(
-            js_divergence if js_divergence <= 1 else math.inf, self.least_mean_shift(count, level)
-        )
+        return mean_shift_power(noncentrality, self.components, self.baseline_count, level * _T2_SHARE)
 
     def least_js_divergence(self, count: int, level: float) -> float:
         """Return the least base-2 divergence that a window finds with the target power.
@@ -188,13 +183,15 @@ class Sensitivity:
 @lru_cache(maxsize=1_024)
 def _js_needed(clusters: int, level: float) -> float:
     """Return the product of effective count and divergence that has the target power."""
-    return _noncentrality(lambda value: js_divergence_power(value, clusters, level / _TESTS)) / _JS_SCALE
+    return _noncentrality(lambda value: js_divergence_power(value, clusters, level * _JS_SHARE)) / _JS_SCALE
 
 
 @lru_cache(maxsize=1_024)
 def _shift_needed(components: int, baseline_count: float, level: float) -> float:
     """Return the product of effective count and shift that has the target power."""
-    return _noncentrality(lambda value: mean_shift_power(value, components, baseline_count, level / _TESTS))
+    return _noncentrality(
+        lambda value: mean_shift_power(value, components, baseline_count, level * _T2_SHARE)
+    )
 
 
 def _noncentrality(power: Callable[[float], float]) -> float:

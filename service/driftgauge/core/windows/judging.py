@@ -9,6 +9,7 @@ from driftgauge.core.statistics.overdispersion import (
     OverdispersionEstimator,
 )
 from driftgauge.core.windows.completeness import Completeness
+from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
@@ -125,6 +126,7 @@ class WindowJudge:
             reference.counts,
             shift / reference.projection.deviations,
             int(reference.counts.sum()),
+            DistanceTests(reference, None).standardized(tally),
         )
         segments = dict(history.segments)
         for part in reference.segments_by(self._spec.alarm.segment_keys):

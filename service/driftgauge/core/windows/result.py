@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.spread import Spread
+from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.window import Window
 
 __all__ = [
@@ -81,15 +84,20 @@ class Score(HistogramScore):
 
     Attributes:
         mean_shift: The shift of the mean.
-        p_value: The combined p-value of the divergence and of the mean shift's two tests.
-        novelty: The share of the events beyond the distance from their centroid within which 99 % of the
-            baseline's events lie.
+        novelty: The share of the events beyond the radius of their cluster.
+        spread: The changes of the mean squared distance from the baseline's mean.
+        p_value: The combined p-value of all tests.
+        evidence: The share of each kind of drift in the evidence.
+        kind: The kind of the drift; None where the window is not significant.
         detectable: The least drift that a window of this count finds with the target power.
     """
 
     mean_shift: MeanShift
+    novelty: Novelty
+    spread: Spread
     p_value: float
-    novelty: float
+    evidence: Evidence
+    kind: Kind | None
     detectable: Detectable
 
 

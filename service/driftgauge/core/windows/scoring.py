@@ -1,7 +1,8 @@
-"""The window scorer: divergence, mean shift and p-values of tallies against one baseline."""
+"""The window scorer: the tests of tallies against one baseline, and their combination."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 import numpy as np
@@ -11,13 +12,23 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.budget import benjamini_hochberg
-from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.combination import (
+    CENTROID_WEIGHT,
+    JS_WEIGHT,
+    NOVELTY_WEIGHT,
+    SPREAD_WEIGHT,
+    T2_WEIGHT,
+    TOTAL_WEIGHT,
+    combine,
+)
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.mean_shift import MeanShift, MeanShiftNull
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
-from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.power import Detectable, Sensitivity
+from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.result import HistogramScore, Score, SegmentResult, Verdict
 from driftgauge.core.windows.verdict import decide
 
@@ -65,8 +76,9 @@ class WindowScorer:
             np.zeros(reference.components),
             np.diag(reference.projection.variances),
             overdispersion,
-            self._level,
         )
+        self._distances = DistanceTests(reference, overdispersion)
+        self._attribution = EvidenceAttribution(reference)
         self._overdispersion = overdispersion
         self._segment_overdispersions = segments
         self._segment_scorers: dict[Segment, _ReferenceScorer] = {}
@@ -78,7 +90,30 @@ class WindowScorer:
         if tally.count < self._min_events:
             return None
         shift = self._projection.shift(tally.sums, tally.count)
-        return self._whole.score(tally, shift, calibrated=self._calibrated)
+        histogram = self.score_histogram(tally.counts)
+        mean_shift = self._whole.test_mean(shift, tally.count)
+        novelty, spread = self._distances.novelty(tally), self._distances.spread(tally)
+        weighted = [
+            (histogram.js_p_value, JS_WEIGHT),
+            (mean_shift.p_value, T2_WEIGHT),
+            (mean_shift.centroid_p_value, CENTROID_WEIGHT),
+            (novelty.p_value, NOVELTY_WEIGHT),
+            *((change.p_value, SPREAD_WEIGHT) for change in spread.changes if change is not None),
+        ]
+        p_value = combine(*zip(*weighted, strict=True))
+        evidence = self._attribution.evidence(
+            tally.counts, shift, histogram.js_p_value, mean_shift, novelty, spread
+        )
+        return Score(
+            **{each.name: getattr(histogram, each.name) for each in fields(histogram)},
+            mean_shift=mean_shift,
+            novelty=novelty,
+            spread=spread,
+            p_value=p_value,
+            evidence=evidence,
+            kind=evidence.kind if p_value < self._level else None,
+            detectable=self._detectable(tally.count),
+        )
 
     def score_histogram(self, counts: NDArray[np.int64]) -> HistogramScore:
         """Return the score of a histogram alone, (k,) with one event at least."""
@@ -86,7 +121,12 @@ class WindowScorer:
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
-        return score.p_value < self._level and self._is_large(score)
+        is_large = (
+            self._is_large(score.js_excess, score.mean_shift)
+            or score.novelty.excess >= self._alarm.novelty_excess_floor
+            or score.spread.excess >= self._alarm.spread_excess_floor
+        )
+        return score.p_value < self._level and is_large
 
     def judge_segments(
         self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
@@ -118,7 +158,7 @@ class WindowScorer:
             )
         )
         significant_and_large = {
-            segment: adjusted[segment] <= self._level and self._is_large(score)
+            segment: adjusted[segment] <= self._level and self._is_large(score.js_excess, score.mean_shift)
             for segment, score in scores.items()
         }
         results = []
@@ -148,28 +188,52 @@ class WindowScorer:
             )
         return tuple(results), significant_and_large
 
-    def _is_large(self, score: Score) -> bool:
+    def _is_large(self, js_excess: float, mean_shift: MeanShift) -> bool:
         return (
-            score.js_excess >= self._alarm.js_excess_floor
-            or score.mean_shift.excess >= self._alarm.mean_shift_excess_floor
+            js_excess >= self._alarm.js_excess_floor
+            or mean_shift.excess >= self._alarm.mean_shift_excess_floor
         )
 
-    def _score_segment(self, segment: Segment, tally: Tally) -> Score:
+    def _detectable(self, count: int) -> Detectable:
+        js_divergence = self._whole.sensitivity.least_js_divergence(count, self._level)
+        return Detectable(
+            js_divergence=js_divergence if js_divergence <= 1 else math.inf,
+            mean_shift=self._whole.sensitivity.least_mean_shift(count, self._level),
+            novelty=self._distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
+            spread=self._distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
+        )
+
+    def _score_segment(self, segment: Segment, tally: Tally) -> "_SegmentScore":
         own = self._segment_overdispersions.get(segment)
         if segment not in self._segment_scorers:
             reference = self._segment_references[segment]
-            # Benjamini-Hochberg tests the smallest p-value of all segments at this part of the level.
             self._segment_scorers[segment] = _ReferenceScorer(
                 reference.counts,
                 reference.mean,
                 reference.covariance,
                 self._overdispersion if own is None else own.overdispersion,
-                self._level / len(self._segment_references),
             )
         shift = self._projection.shift(tally.sums, tally.count)
         # The overdispersion of the whole stream may be too low for a segment with longer bursts.
         is_calibrated = own is not None and own.calibrated
-        return self._segment_scorers[segment].score(tally, shift, calibrated=is_calibrated)
+        scorer = self._segment_scorers[segment]
+        histogram = scorer.score_histogram(tally.counts, calibrated=is_calibrated)
+        mean_shift = scorer.test_mean(shift, tally.count)
+        p_values = [histogram.js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]
+        return _SegmentScore(
+            histogram.js_divergence, histogram.js_excess, mean_shift, combine(p_values), is_calibrated
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _SegmentScore:
+    """What a segment is judged by: radii and spreads of its own it has none."""
+
+    js_divergence: float
+    js_excess: float
+    mean_shift: MeanShift
+    p_value: float
+    calibrated: bool
 
 
 class _ReferenceScorer:
@@ -181,7 +245,6 @@ class _ReferenceScorer:
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
         overdispersion: Overdispersion | None,
-        level: float,
     ) -> None:
         self._counts = counts
         self._mean = mean
@@ -190,8 +253,7 @@ class _ReferenceScorer:
         # The null's inflation includes a margin for its tail, which the expected divergence must not include.
         self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / inflation
         self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion)
-        self._sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
-        self._level = level
+        self.sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
 
     def score_histogram(self, counts: NDArray[np.int64], *, calibrated: bool) -> HistogramScore:
         contributions = js_contributions(counts, self._counts)
@@ -209,19 +271,5 @@ class _ReferenceScorer:
             calibrated=calibrated,
         )
 
-    def score(self, tally: Tally, shift: NDArray[np.float64], *, calibrated: bool) -> Score:
-        histogram = self.score_histogram(tally.counts, calibrated=calibrated)
-        mean_shift = self._mean_null.test(shift - self._mean, tally.count)
-        return Score(
-            js_divergence=histogram.js_divergence,
-            js_distance=histogram.js_distance,
-            contributions=histogram.contributions,
-            noise_floor=histogram.noise_floor,
-            js_excess=histogram.js_excess,
-            js_p_value=histogram.js_p_value,
-            calibrated=histogram.calibrated,
-            mean_shift=mean_shift,
-            p_value=combine([histogram.js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]),
-            novelty=tally.outliers / tally.count,
-            detectable=self._sensitivity.detectable(tally.count, self._level),
-        )
+    def test_mean(self, shift: NDArray[np.float64], count: int) -> MeanShift:
+        return self._mean_null.test(shift - self._mean, count)

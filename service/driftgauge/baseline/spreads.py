@@ -1,0 +1,49 @@
+"""The spreads of vectors about the reference, and their moments over vectors that it was not fitted on."""
+
+from dataclasses import astuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.baseline.moments import Moments, blocks
+from driftgauge.core.counting.assignment import Centroids
+from driftgauge.core.counting.projection import SPREAD_STEP, Projection
+from driftgauge.core.statistics.spread import SpreadMoments
+
+__all__ = ["measure_spreads", "spreads_of"]
+
+
+def spreads_of(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments
+) -> NDArray[np.float64]:
+    """Return the spreads of m rows of (n, d) float32 vectors as the service measures them, (m, 2) float64."""
+    projection = Projection(reference.mean, reference.components, reference.variances, reference.residual)
+    measured = [projection.measure(vectors[block])[1] for block in blocks(rows)]
+    spreads: NDArray[np.float64] = np.concatenate(measured) * np.float64(SPREAD_STEP)
+    return spreads
+
+
+def measure_spreads(
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    reference: Moments,
+    centroids: Centroids,
+    radii: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Return the moments of both spreads over some rows, (2, 5) float64; zeros where one does not vary.
+
+    Args:
+        vectors: (n, d) float32.
+        rows: The numbers of rows that the reference was not computed from.
+        reference: The mean and the components.
+        centroids: The centroids of the k clusters.
+        radii: (k,) float32, the radius of each cluster.
+    """
+    spreads = spreads_of(vectors, rows, reference)
+    are_outliers = []
+    for block in blocks(rows):
+        ids = centroids.assign(vectors[block])
+        are_outliers.append(centroids.distances(vectors[block], ids) > radii[ids])
+    outliers = np.concatenate(are_outliers)
+    found = [SpreadMoments.of(column, outliers) for column in spreads.T]
+    return np.array([np.zeros(5) if each is None else astuple(each) for each in found])

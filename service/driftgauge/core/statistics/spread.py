@@ -1,0 +1,187 @@
+"""The tests of spread: whether events lie further from the baseline's mean than its vectors, or nearer."""
+
+import math
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from driftgauge.core.statistics.heavy_tail import student_p_value, student_quantile
+from driftgauge.core.statistics.target_power import POWER
+
+__all__ = ["Spread", "SpreadChange", "SpreadMoments", "SpreadNull"]
+
+# The mean absolute value of a standard normal variable.
+_MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
+_POWER_QUANTILE = float(ndtri(POWER))
+# Below this the cube root loses digits, and the gamma distribution is normal.
+_LEAST_SKEWNESS = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadMoments:
+    """The distribution of one spread over vectors on which the components were not fitted.
+
+    On those on which they were, the residual is shorter than that of new events.
+
+    Attributes:
+        count: The number of vectors, m.
+        mean: The mean of the spread, above 0.
+        variance: Its variance, above 0.
+        skewness: Its third standardized moment.
+        outliers: The part of the mean that comes from vectors beyond the radius of their cluster.
+    """
+
+    count: int
+    mean: float
+    variance: float
+    skewness: float
+    outliers: float
+
+    @classmethod
+    def of(cls, spreads: NDArray[np.float64], outliers: NDArray[np.bool_]) -> "SpreadMoments | None":
+        """Return the moments of m vectors; None where all spreads are the same.
+
+        Args:
+            spreads: (m,) float64.
+            outliers: (m,), which of the vectors lie beyond the radius of their cluster.
+        """
+        mean, variance = float(spreads.mean()), float(spreads.var(ddof=1))
+        if not variance > 0:
+            return None
+        skewness = float(np.power(spreads - mean, 3).mean()) / variance**1.5
+        return cls(len(spreads), mean, variance, skewness, float(spreads[outliers].sum()) / len(spreads))
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadChange:
+    """The change of a window's mean spread, and its test.
+
+    Attributes:
+        change: The mean over the baseline's, less 1: 0.21 where all distances grew by a tenth.
+        outliers: The part of the change that comes from events beyond the radius of their cluster.
+        excess: The size of the change less the expectation of a clean window.
+        p_value: The probability of as large a change or larger, in either direction, without drift.
+    """
+
+    change: float
+    outliers: float
+    excess: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The changes of a window's spreads.
+
+    Attributes:
+        components: The change of the mean squared distance along the components; None where the baseline's
+            does not vary.
+        residual: The same of what the components leave; None also where they leave nothing.
+    """
+
+    components: SpreadChange | None
+    residual: SpreadChange | None
+
+    @property
+    def changes(self) -> tuple[SpreadChange | None, SpreadChange | None]:
+        """Both changes."""
+        return self.components, self.residual
+
+    @property
+    def excess(self) -> float:
+        """The larger excess; 0 without any."""
+        return max((change.excess for change in self.changes if change is not None), default=0.0)
+
+
+class SpreadNull:
+    """The null distribution of the mean of one spread over a window's events.
+
+    It is a shifted gamma distribution with the mean, variance and skewness of a mean of n events less a mean
+    of the baseline's m: exact for squared lengths of normal vectors, and near for any whose tails the three
+    moments describe. A cube root makes it normal (E. B. Wilson and M. M. Hilferty, Proceedings of the
+    National Academy of Sciences 17, 1931). Overdispersion divides the events: both bursts and their skewness
+    are those of n / phi events.
+    """
+
+    def __init__(self, moments: SpreadMoments, overdispersion: float, windows: float) -> None:
+        """Prepare the distribution.
+
+        Args:
+            moments: The baseline's moments.
+            overdispersion: phi, the variance of the mean relative to independent events, 1 or more.
+            windows: The clean windows behind the overdispersion; infinite where it is known.
+        """
+        self._moments = moments
+        self._count = moments.count
+        self._overdispersion = overdispersion
+        self._windows = windows
+
+    def standard_error(self, count: int) -> float:
+        """Return the standard error of the change of a window of n events."""
+        variance = self._moments.variance * self._overdispersion * (1 / count + 1 / self._count)
+        return math.sqrt(variance) / self._moments.mean
+
+    def standardized(self, mean: float, count: int) -> float:
+        """Return the change of a window's mean spread, in standard errors."""
+        return (mean / self._moments.mean - 1) / self.standard_error(count)
+
+    def test(self, mean: float, outliers: float, count: int) -> SpreadChange:
+        """Return the change of a window of n events.
+
+        Args:
+            mean: The mean spread.
+            outliers: The part of it that comes from outliers.
+            count: n.
+        """
+        change = mean / self._moments.mean - 1
+        error = self.standard_error(count)
+        normal = _normal(change / error, self._skewness(count))
+        one_sided = student_p_value(max(float(ndtr(-abs(normal))), sys.float_info.min), self._windows)
+        return SpreadChange(
+            change=change,
+            outliers=(outliers - self._moments.outliers) / self._moments.mean,
+            excess=abs(change) - _MEAN_ABSOLUTE * error,
+            p_value=min(2 * one_sided, 1.0),
+        )
+
+    def least_change(self, count: int, level: float) -> float:
+        """Return the least growth of all squared distances that a window finds with the target power.
+
+        Infinity where no growth is found.
+
+        Args:
+            count: n, 1 or more.
+            level: The level of this test alone.
+        """
+        error = self.standard_error(count)
+        normal = -student_quantile(level / 2, self._windows)
+        found = _standardized(normal, self._skewness(count)) * error
+        # The noise grows with the distances.
+        remaining = 1 - _POWER_QUANTILE * error
+        return (found + _POWER_QUANTILE * error) / remaining if remaining > 0 else math.inf
+
+    def _skewness(self, count: int) -> float:
+        one, other = 1 / count, 1 / self._count
+        spread = one + other
+        shape = (one * one - other * other) / (spread * math.sqrt(spread))
+        return self._moments.skewness * math.sqrt(self._overdispersion) * shape
+
+
+def _normal(standardized: float, skewness: float) -> float:
+    """Return the normal variable of a gamma variable with mean 0, variance 1 and this skewness."""
+    if abs(skewness) < _LEAST_SKEWNESS:
+        return standardized
+    # Below 0 lies what the gamma variable cannot reach.
+    root: float = math.cbrt(max(skewness * standardized / 2 + 1, 0.0))
+    return 6 / skewness * (root - 1) + skewness / 6
+
+
+def _standardized(normal: float, skewness: float) -> float:
+    """Return the inverse of `_normal`."""
+    if abs(skewness) < _LEAST_SKEWNESS:
+        return normal
+    root = skewness / 6 * (normal - skewness / 6) + 1
+    return 2 / skewness * (root * root * root - 1)

@@ -1,0 +1,63 @@
+"""The tests of how far a window's events lie: novelty and spread."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.projection import SPREAD_STEP
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.reference import Reference
+from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
+from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
+from driftgauge.core.statistics.spread import Spread, SpreadNull
+
+__all__ = ["DistanceTests"]
+
+
+class DistanceTests:
+    """The tests of novelty and spread against one baseline."""
+
+    def __init__(self, reference: Reference, overdispersion: Overdispersion | None) -> None:
+        """Prepare the null distributions; without overdispersion, events are independent."""
+        inflations, windows = [1.0] * DISTANCES, math.inf
+        if overdispersion is not None:
+            inflations, windows = overdispersion.distances.tolist(), overdispersion.windows
+        self._novelty = NoveltyNull(reference.counts, inflations[0], windows)
+        self._spreads = tuple(
+            None if moments is None else SpreadNull(moments, inflation, windows)
+            for moments, inflation in zip(reference.spreads, inflations[1:], strict=True)
+        )
+
+    def novelty(self, tally: Tally) -> Novelty:
+        """Return the novelty of a window."""
+        return self._novelty.test(tally.outliers, tally.counts)
+
+    def spread(self, tally: Tally) -> Spread:
+        """Return the changes of a window's spreads."""
+        means, outliers = (
+            sums * SPREAD_STEP / tally.count for sums in (tally.spreads, tally.outlier_spreads)
+        )
+        return Spread(
+            *(
+                None if null is None else null.test(mean, part, tally.count)
+                for null, mean, part in zip(self._spreads, means.tolist(), outliers.tolist(), strict=True)
+            )
+        )
+
+    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+        """Return outliers and spreads less their expectations, in standard errors, (3,); 0: no test."""
+        means = (tally.spreads * SPREAD_STEP / tally.count).tolist()
+        spreads = (
+            0.0 if null is None else null.standardized(mean, tally.count)
+            for null, mean in zip(self._spreads, means, strict=True)
+        )
+        return np.array([self._novelty.standardized(tally.outliers, tally.counts), *spreads])
+
+    def least_novelty(self, count: int, level: float) -> float:
+        """Return the least excess of novelty that a window finds; see `NoveltyNull.least_excess`."""
+        return self._novelty.least_excess(count, level)
+
+    def least_spread(self, count: int, level: float) -> float:
+        """Return the least growth of all squared distances that a window finds by one of the spreads."""
+        return min((null.least_change(count, level) for null in self._spreads if null), default=math.inf)

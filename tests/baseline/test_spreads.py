@@ -1,0 +1,59 @@
+"""Tests of `driftgauge.baseline.spreads`."""
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline.moments import moments
+from driftgauge.baseline.spreads import measure_spreads, spreads_of
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.spread import SpreadMoments
+
+
+def drawn(count: int, dimension: int) -> np.ndarray:
+    return np.random.default_rng(dimension).normal(size=(count, dimension)).astype(np.float32)
+
+
+def test_spreads_are_mean_squares_of_rows() -> None:
+    vectors, rows = drawn(600, 40), np.arange(100, 600)
+    reference = moments(vectors, rows)
+    found = spreads_of(vectors, rows, reference)
+    centred = vectors[rows] - reference.mean
+    along = centred @ reference.components.T.astype(np.float64)
+    left = np.square(centred).sum(axis=1) - np.square(along).sum(axis=1)
+    np.testing.assert_allclose(found[:, 0], (np.square(along) / reference.variances).mean(axis=1), rtol=0.02)
+    np.testing.assert_allclose(found[:, 1], left / reference.residual, rtol=0.02, atol=0.02)
+    # On the rows that the reference was computed from, both are 1 on average.
+    np.testing.assert_allclose(found.mean(axis=0), 1, rtol=0.01)
+
+
+def test_residual_of_other_vectors_is_longer() -> None:
+    vectors = drawn(600, 40)
+    reference = moments(vectors, np.arange(300))
+    assert spreads_of(vectors, np.arange(300, 600), reference)[:, 1].mean() > 1.2
+
+
+def test_moments_are_those_of_given_rows() -> None:
+    vectors, rows = drawn(600, 40), np.arange(300, 600)
+    reference = moments(vectors, np.arange(300))
+    centroids = Centroids(vectors[:3], DistanceMetric.EUCLIDEAN)
+    radii = np.full(3, 9.0, np.float32)
+    spreads = spreads_of(vectors, rows, reference)
+    ids = centroids.assign(vectors[rows])
+    outliers = centroids.distances(vectors[rows], ids) > 9
+    assert 0 < outliers.sum() < 300
+    expected = [SpreadMoments.of(column, outliers) for column in spreads.T]
+    found = measure_spreads(vectors, rows, reference, centroids, radii)
+    np.testing.assert_array_equal(found, [astuple(each) for each in expected])
+
+
+@pytest.mark.parametrize("dimension", [2, 32])
+def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
+    vectors = drawn(200, dimension)
+    reference = moments(vectors, np.arange(100))
+    centroids = Centroids(vectors[:2], DistanceMetric.EUCLIDEAN)
+    found = measure_spreads(vectors, np.arange(100, 200), reference, centroids, np.ones(2, np.float32))
+    assert reference.residual == 0
+    assert found[0, 0] == 100
+    assert not found[1].any()

@@ -1,0 +1,138 @@
+"""The test of novelty: against simulated baselines and windows, and the exact beta-binomial tail."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import betabinom, nbinom
+
+from driftgauge.core.statistics.novelty import RADIUS_LEVEL, NoveltyNull, expected_outliers
+from driftgauge.core.statistics.target_power import POWER
+
+TEN = np.full(10, 300, dtype=np.int64)
+
+
+def null(baseline_counts=TEN, overdispersion=1.0, windows=math.inf):
+    return NoveltyNull(baseline_counts, overdispersion, windows)
+
+
+def draw_outliers(random, baseline_count, count, size):
+    """The outliers of windows of one cluster, each against its own baseline of exponential distances."""
+    radii = np.quantile(random.exponential(size=(size, baseline_count)), RADIUS_LEVEL, axis=1)
+    return (random.exponential(size=(size, count)) > radii[:, None]).sum(axis=1)
+
+
+@pytest.mark.parametrize(("baseline_count", "count"), [(300, 40), (500, 200), (2_000, 100)])
+def test_expected_outliers_are_those_of_simulated_baselines(baseline_count, count):
+    outliers = draw_outliers(np.random.default_rng(baseline_count), baseline_count, count, 8_000)
+    mean, variance = expected_outliers(np.array([count]), np.array([baseline_count]))
+    # Four standard errors of the mean, and as many of a variance whose kurtosis is below 10.
+    assert outliers.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / 8_000))
+    assert outliers.var() == pytest.approx(variance, rel=4 * math.sqrt(10 / 8_000))
+
+
+def test_moments_of_clusters_add_up():
+    counts = np.array([5, 0, 90])
+    each = [expected_outliers(counts[[own]], TEN[[own]]) for own in range(3)]
+    assert expected_outliers(counts, TEN[:3]) == pytest.approx(np.sum(each, axis=0))
+
+
+@pytest.mark.parametrize(("baseline_count", "count"), [(300, 200), (5_000, 1_000), (20_000, 200)])
+def test_p_value_of_one_cluster_is_near_beta_binomial_tail(baseline_count, count):
+    beyond = baseline_count * (1 - RADIUS_LEVEL) + RADIUS_LEVEL
+    exact = betabinom(count, beyond, baseline_count + 1 - beyond)
+    here = null(np.array([baseline_count]))
+    for level in (0.1, 1e-2, 1e-4, 1e-7):
+        outliers = int(exact.isf(level)) + 1
+        expected = exact.sf(outliers - 1) - exact.pmf(outliers) / 2
+        # Above, never far below.
+        assert 0.85 * expected < here.test(outliers, np.array([count])).p_value < 1.7 * expected
+
+
+def test_level_holds_for_mixes_other_than_baselines():
+    # Half of the events in one of ten clusters; against 400 baselines, 50 windows each.
+    random = np.random.default_rng(4)
+    counts = np.array([100, *[11] * 9])
+    here = null()
+    p_values = []
+    for _ in range(400):
+        radii = np.quantile(random.gamma(3, size=(10, 300)), RADIUS_LEVEL, axis=1)
+        for _ in range(50):
+            outliers = sum(
+                int((random.gamma(3, size=count) > radius).sum())
+                for count, radius in zip(counts, radii, strict=True)
+            )
+            p_values.append(here.test(outliers, counts).p_value)
+    for level in (0.1, 0.01):
+        assert 0.5 * level < np.mean(np.array(p_values) < level) < 1.3 * level
+    # The mean of a discrete p-value is one half where exactly as many count half.
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.02)
+
+
+def test_level_holds_for_bursts_of_outliers():
+    # Odd users send five outliers each; 200 windows measure the overdispersion, which is about 5.
+    random = np.random.default_rng(5)
+    counts, big = np.full(10, 100), np.full(10, 10**6)
+    mean, variance = expected_outliers(counts, big)
+    clean = 5 * random.poisson(mean / 5, 200)
+    overdispersion = float(np.mean(np.square(clean - mean)) / variance)
+    assert 3 < overdispersion < 7
+    plain, aware = (null(big, value, windows) for value, windows in ((1.0, math.inf), (overdispersion, 200)))
+    windows = 5 * random.poisson(mean / 5, 4_000)
+    rates = [
+        np.mean([here.test(int(outliers), counts).p_value < 0.01 for outliers in windows])
+        for here in (plain, aware)
+    ]
+    assert rates[0] > 0.1
+    assert rates[1] < 0.02
+
+
+def test_estimated_overdispersion_makes_tail_heavier():
+    counts = np.full(10, 200)
+    p_values = [null(windows=windows).test(60, counts).p_value for windows in (20, 100, math.inf)]
+    assert p_values == sorted(p_values, reverse=True)
+    assert p_values[0] > 3 * p_values[2]
+
+
+@given(st.integers(0, 400), st.integers(1, 100), st.floats(1, 20))
+def test_p_value_falls_with_outliers(outliers, count, overdispersion):
+    here = null(overdispersion=overdispersion)
+    counts = np.full(10, count)
+    fewer, more = (here.test(number, counts) for number in (outliers, outliers + 1))
+    assert 0 < more.p_value <= fewer.p_value < 1
+    assert more.share > fewer.share
+    assert more.excess - fewer.excess == pytest.approx(1 / (10 * count))
+
+
+def test_excess_is_share_less_expectation():
+    mean, _ = expected_outliers(np.full(10, 50), TEN)
+    found = null().test(25, np.full(10, 50))
+    assert (found.share, found.excess) == (0.05, pytest.approx((25 - mean) / 500))
+
+
+def test_standardized_number_has_unit_variance():
+    outliers = draw_outliers(np.random.default_rng(6), 300, 200, 4_000)
+    here = null(np.array([300]))
+    values = [here.standardized(int(number), np.array([200])) for number in outliers]
+    assert np.mean(values) == pytest.approx(0, abs=0.07)
+    assert np.var(values) == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize(("count", "level"), [(200, 1e-3), (1_000, 1e-5), (20_000, 1e-5)])
+def test_least_excess_has_target_power(count, level):
+    here = null(10 * TEN)
+    excess = here.least_excess(count, level)
+    counts = np.full(10, count // 10)
+    mean, variance = expected_outliers(counts, 10 * TEN)
+    planted = mean + excess * count
+    size = planted / (variance / mean - 1) if variance > mean else 1e9
+    random = np.random.default_rng(7)
+    drawn = nbinom(size, size / (size + planted)).rvs(4_000, random_state=random)
+    found = np.mean([here.test(int(outliers), counts).p_value < level for outliers in drawn])
+    assert found == pytest.approx(POWER, abs=0.06)
+
+
+def test_window_of_one_event_finds_no_novelty():
+    assert null().least_excess(1, 1e-4) == math.inf

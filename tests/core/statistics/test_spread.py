@@ -1,0 +1,144 @@
+"""The tests of spread: exact for normal vectors, of the right level for heavy tails and bursts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2, norm
+
+from driftgauge.core.statistics.heavy_tail import student_p_value
+from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments, SpreadNull
+from driftgauge.core.statistics.target_power import POWER
+
+COMPONENTS = 32
+# The mean of 32 squared standard normal coordinates: chi-squared over its degrees of freedom.
+NORMAL = SpreadMoments(10**9, 1.0, 2 / COMPONENTS, math.sqrt(8 / COMPONENTS), 0.02)
+
+
+def null(moments=NORMAL, overdispersion=1.0, windows=math.inf):
+    return SpreadNull(moments, overdispersion, windows)
+
+
+@pytest.mark.parametrize("count", [5, 200, 10_000])
+def test_p_value_of_normal_vectors_is_exact(count):
+    here = null()
+    for level in (0.1, 1e-2, 1e-4, 1e-7, 1e-12):
+        degrees = COMPONENTS * count
+        for value in (chi2.isf(level, degrees), chi2.ppf(level, degrees)):
+            found = here.test(value / degrees, 0.02, count).p_value
+            assert found == pytest.approx(2 * level, rel=0.25 if count == 5 else 0.02)
+
+
+@pytest.mark.parametrize("tail", [5.0, 1.0])
+def test_level_holds_for_heavy_tails(tail):
+    # Gamma variables with a skewness of 0.9 and 2; each pair has its own baseline.
+    random = np.random.default_rng(int(tail))
+    p_values = []
+    for _ in range(200):
+        reference = random.gamma(tail, size=2_000)
+        here = null(SpreadMoments.of(reference, np.zeros(2_000, bool)))
+        p_values += [
+            here.test(float(mean), 0.0, 100).p_value
+            for mean in random.gamma(tail, size=(50, 100)).mean(axis=1)
+        ]
+    assert np.mean(np.array(p_values) < 0.1) == pytest.approx(0.1, abs=0.02)
+    assert np.mean(np.array(p_values) < 0.01) == pytest.approx(0.01, abs=0.005)
+
+
+def test_level_holds_with_estimated_overdispersion():
+    # Bursts of five equal events; each of 100 overdispersions is measured on 20 windows.
+    random = np.random.default_rng(3)
+    count, found = 200, []
+
+    def draw(windows):
+        return random.chisquare(COMPONENTS, (windows, count // 5)).mean(axis=1) / COMPONENTS
+
+    for _ in range(100):
+        plain = null()
+        clean = [plain.standardized(float(mean), count) for mean in draw(20)]
+        aware = null(overdispersion=max(float(np.mean(np.square(clean))), 1.0), windows=20)
+        found += [
+            (plain.test(m, 0.0, count).p_value, aware.test(m, 0.0, count).p_value) for m in draw(100).tolist()
+        ]
+    rates = (np.array(found) < 0.01).mean(axis=0)
+    assert rates[0] > 0.15
+    assert rates[1] < 0.015
+
+
+@given(st.floats(0.5, 2), st.integers(1, 10**6), st.floats(-0.5, 3), st.floats(1, 20))
+def test_p_value_falls_with_size_of_change(mean, count, skewness, overdispersion):
+    moments = SpreadMoments(10_000, 1.0, 0.5, skewness, 0.0)
+    here = null(moments, overdispersion, 50)
+    near, far = (here.test(value, 0.0, count) for value in (mean, 1 + 1.5 * (mean - 1)))
+    assert 0 < far.p_value <= 1
+    # A skewed mean has its median beside 0.
+    assert far.p_value <= near.p_value or near.p_value > 0.8
+    assert near.change == pytest.approx(mean - 1)
+
+
+def test_change_and_excess_are_relative_to_baseline():
+    moments = SpreadMoments(1_000, 2.0, 1.0, 0.0, 0.5)
+    found = null(moments).test(2.6, 0.9, 100)
+    error = math.sqrt(1 / 100 + 1 / 1_000) / 2
+    assert found.change == pytest.approx(0.3)
+    assert found.outliers == pytest.approx(0.2)
+    assert found.excess == pytest.approx(0.3 - math.sqrt(2 / math.pi) * error)
+    assert found.p_value == pytest.approx(2 * norm.sf(0.3 / error), rel=1e-6)
+    assert null(moments).test(1.4, 0.9, 100).excess == pytest.approx(found.excess)
+
+
+def test_excess_of_clean_windows_is_zero_on_average():
+    means = np.random.default_rng(4).chisquare(COMPONENTS * 200, 4_000) / (COMPONENTS * 200)
+    excesses = [null().test(float(mean), 0.0, 200).excess for mean in means]
+    assert np.mean(excesses) == pytest.approx(0, abs=4 * np.std(excesses) / math.sqrt(4_000))
+
+
+@pytest.mark.parametrize(("count", "level"), [(100, 1e-3), (1_000, 1e-6)])
+def test_least_change_has_target_power(count, level):
+    change = null().least_change(count, level)
+    degrees = COMPONENTS * count
+    means = (1 + change) * np.random.default_rng(5).chisquare(degrees, 4_000) / degrees
+    found = np.mean([null().test(float(mean), 0.0, count).p_value < level for mean in means])
+    assert found == pytest.approx(POWER, abs=0.03)
+
+
+def test_window_of_few_events_with_heavy_tails_finds_no_change():
+    assert null(SpreadMoments(1_000, 1.0, 4.0, 3.0, 0.0)).least_change(1, 1e-4) == math.inf
+
+
+def test_moments_of_equal_spreads_are_none():
+    assert SpreadMoments.of(np.full(10, 0.7), np.zeros(10, bool)) is None
+
+
+def test_moments_are_those_of_values():
+    values = np.random.default_rng(6).gamma(2, size=1_000)
+    found = SpreadMoments.of(values, values > 5)
+    assert (found.count, found.mean) == (1_000, pytest.approx(values.mean()))
+    assert found.variance == pytest.approx(values.var(ddof=1))
+    assert found.skewness == pytest.approx(np.mean(((values - values.mean()) / values.std()) ** 3), rel=0.01)
+    assert found.outliers == pytest.approx(values[values > 5].sum() / 1_000)
+
+
+def test_spreads_excess_is_the_larger():
+    small, large = (SpreadChange(0.1, 0.0, excess, 0.5) for excess in (0.05, 0.08))
+    assert Spread(small, large).excess == 0.08
+    assert Spread(large, None).excess == 0.08
+    assert Spread(None, None).excess == 0
+
+
+@pytest.mark.parametrize("windows", [20, 200])
+def test_student_p_value_is_that_of_estimated_deviation(windows):
+    random = np.random.default_rng(windows)
+    deviations = np.sqrt(random.chisquare(windows, 20_000) / windows)
+    p_values = [
+        student_p_value(float(norm.sf(z)), windows) for z in random.standard_normal(20_000) / deviations
+    ]
+    for level in (0.1, 0.01):
+        assert np.mean(np.array(p_values) < level) == pytest.approx(level, rel=0.2)
+
+
+def test_student_p_value_with_known_deviation_is_unchanged():
+    assert student_p_value(0.03, math.inf) == 0.03
+    assert 0 < student_p_value(1e-308, 20) < student_p_value(0.5, 20) < student_p_value(1.0, 20) < 1

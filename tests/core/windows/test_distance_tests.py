@@ -1,0 +1,64 @@
+"""The tests of novelty and spread on tallies: which sums they read, and with which overdispersion."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.core.counting.projection import SPREAD_STEP
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.statistics.novelty import NoveltyNull
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.spread import Spread, SpreadMoments, SpreadNull
+from driftgauge.core.windows.distance_tests import DistanceTests
+from tests.builders.references import COMPONENTS, RICH
+
+COUNTS = np.array([400, 300, 200, 100])
+MOMENTS = SpreadMoments(50_000, 1.0, 0.5, 1.0, 0.03), SpreadMoments(40_000, 1.2, 0.25, 0.5, 0.04)
+REFERENCE = replace(RICH, spreads=MOMENTS)
+RELATED = Overdispersion(40, 3.0, np.eye(COMPONENTS), np.array([2.0, 3.0, 4.0]))
+
+
+def tally(outliers=15, spreads=(1.1, 1.3), parts=(0.05, 0.06)):
+    """A tally of a thousand events with these mean spreads, and with these parts of them from outliers."""
+    sums = np.rint(1_000 * np.array([*spreads, *parts]) / SPREAD_STEP).astype(np.int64)
+    return Tally(np.concatenate([COUNTS, [outliers], np.zeros(COMPONENTS, np.int64), sums]), len(COUNTS))
+
+
+@pytest.mark.parametrize(("overdispersion", "windows"), [(None, math.inf), (RELATED, 40)])
+def test_tests_read_sums_of_tally(overdispersion, windows):
+    here = DistanceTests(REFERENCE, overdispersion)
+    inflations = [1.0, 1.0, 1.0] if overdispersion is None else [2.0, 3.0, 4.0]
+    novelty = NoveltyNull(RICH.counts, inflations[0], windows)
+    components, residual = (
+        SpreadNull(moments, inflation, windows)
+        for moments, inflation in zip(MOMENTS, inflations[1:], strict=True)
+    )
+    assert here.novelty(tally()) == novelty.test(15, COUNTS)
+    found = here.spread(tally())
+    for change, expected in zip(
+        found.changes,
+        (components.test(1.1, 0.05, 1_000), residual.test(1.3, 0.06, 1_000)),
+        strict=True,
+    ):
+        assert change.change == pytest.approx(expected.change, abs=1e-6)
+        assert change.outliers == pytest.approx(expected.outliers, abs=1e-6)
+        assert change.p_value == pytest.approx(expected.p_value, rel=1e-3)
+    assert here.least_novelty(1_000, 1e-4) == novelty.least_excess(1_000, 1e-4)
+    least = [each.least_change(1_000, 1e-4) for each in (components, residual)]
+    assert here.least_spread(1_000, 1e-4) == min(least)
+
+
+def test_standardized_values_are_in_standard_errors():
+    values = DistanceTests(REFERENCE, None).standardized(tally())
+    errors = [math.sqrt(each.variance * (1 / 1_000 + 1 / each.count)) for each in MOMENTS]
+    assert values[1:] == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
+    assert values[0] == NoveltyNull(RICH.counts, 1.0, math.inf).standardized(15, COUNTS)
+
+
+def test_baseline_without_spread_has_no_test():
+    here = DistanceTests(RICH, None)
+    assert here.spread(tally()) == Spread(None, None)
+    assert here.standardized(tally())[1:].tolist() == [0, 0]
+    assert here.least_spread(1_000, 1e-4) == math.inf

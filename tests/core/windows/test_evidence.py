@@ -1,0 +1,96 @@
+"""The evidence by kind: findings of the mean that are a change of mix, and of the spread that are novelty."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.evidence import Evidence, EvidenceAttribution, Kind
+from tests.builders.references import COMPONENTS, RICH
+
+# Two clusters far from the mean along the first component, two along the second.
+MEANS = RICH.projection.deviations * np.array([[1.5, 0], [-1.5, 0], [0, 1.5], [0, -1.5]])
+REFERENCE = replace(RICH, counts=np.full(4, 25_000), cluster_means=MEANS)
+QUIET = np.full(4, 250)
+NOTHING = 0.5
+
+
+def attribute(
+    counts=QUIET, shift=(0.0, 0.0), *, js=NOTHING, mean=NOTHING, novelty=NOTHING, changes=(None, None)
+):
+    """The evidence of a window; the shift is in standard deviations along the components."""
+    moved = MeanShift(1.0, mean, 1.0, mean, 0.0, np.ones(COMPONENTS) / COMPONENTS)
+    return EvidenceAttribution(REFERENCE).evidence(
+        np.array(counts),
+        np.array(shift) * REFERENCE.projection.deviations,
+        js,
+        moved,
+        Novelty(0.0, 0.0, novelty),
+        Spread(*changes),
+    )
+
+
+def change(size, outliers, p_value):
+    return SpreadChange(size, outliers, abs(size), p_value)
+
+
+@given(*[st.floats(1e-308, 1)] * 4, st.floats(-1, 1), st.floats(-1, 1))
+def test_shares_sum_to_one(js, mean, novelty, spread, size, outliers):
+    found = attribute(js=js, mean=mean, novelty=novelty, changes=(change(size, outliers, spread), None))
+    assert found.mix + found.shift + found.novelty + found.spread == pytest.approx(1)
+    assert min(found.mix, found.shift, found.novelty, found.spread) >= 0
+
+
+def test_strongest_test_names_kind():
+    assert attribute(js=1e-9).kind is Kind.MIX
+    assert attribute(shift=(0.5, 0.5), mean=1e-9).kind is Kind.SHIFT
+    assert attribute(novelty=1e-9).kind is Kind.NOVELTY
+    assert attribute(changes=(None, change(0.3, 0.0, 1e-9))).kind is Kind.SPREAD
+
+
+def test_weights_decide_between_equal_p_values():
+    found = attribute(
+        shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=(change(0.3, 0.0, 1e-6),) * 2
+    )
+    assert (found.mix, found.shift) == (pytest.approx(1 / 4), pytest.approx(2 / 4))
+    assert (found.novelty, found.spread) == (pytest.approx(1 / 8), pytest.approx(1 / 8))
+
+
+def test_shift_that_clusters_shares_explain_is_change_of_mix():
+    # A tenth of the events more in the first cluster and less in the second moves the mean by 0.3 deviations.
+    moved = np.array([350, 150, 250, 250])
+    assert attribute(moved, (0.3, 0.0), mean=1e-9).kind is Kind.MIX
+    assert attribute(moved, (-0.3, 0.0), mean=1e-9).kind is Kind.SHIFT
+    assert attribute(moved, (0.3, 0.8), mean=1e-9).kind is Kind.SHIFT
+    assert attribute(QUIET, (0.3, 0.0), mean=1e-9).kind is Kind.SHIFT
+
+
+def test_noise_does_not_hide_change_of_mix():
+    # The noise within the clusters is half a deviation an event.
+    random = np.random.default_rng(0)
+    kinds = []
+    for _ in range(200):
+        counts = random.multinomial(100, [0.4, 0.1, 0.25, 0.25])
+        shift = (counts / 100) @ (MEANS / REFERENCE.projection.deviations)
+        shift = shift + random.standard_normal(2) / 20
+        kinds.append(attribute(counts, tuple(shift), mean=1e-9).kind)
+    assert kinds.count(Kind.MIX) > 180
+
+
+def test_spread_that_comes_from_outliers_is_novelty():
+    found = attribute(changes=(change(0.4, 0.3, 1e-9), None))
+    assert found.novelty == pytest.approx(0.75, abs=1e-6)
+    assert found.spread == pytest.approx(0.25, abs=1e-6)
+    # Fewer outliers do not explain a growth, and more of them no shrinking.
+    assert attribute(changes=(change(0.4, -0.3, 1e-9), None)).kind is Kind.SPREAD
+    assert attribute(changes=(change(-0.4, 0.3, 1e-9), None)).kind is Kind.SPREAD
+    assert attribute(changes=(change(0.0, 0.3, 1e-9), None)).kind is Kind.SPREAD
+
+
+def test_kind_has_largest_share():
+    assert Evidence(0.1, 0.2, 0.4, 0.3).kind is Kind.NOVELTY
