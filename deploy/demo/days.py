@@ -10,9 +10,10 @@ from deploy.demo.errors import DemoError
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 
-__all__ = ["DAY_MS", "TABLE_HEAD", "Day", "check", "table_row", "week_rows"]
+__all__ = ["DAY_MS", "EVENTS_PER_DAY", "TABLE_HEAD", "Day", "check", "table_row", "week_rows"]
 
 DAY_MS = 86_400_000
+EVENTS_PER_DAY = 1_000
 
 TABLE_HEAD = "  day         images     events  divergence  noise floor  accuracy  verdict"
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import click
 from confluent_kafka import Producer
 from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
-from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
+from deploy.demo.days import EVENTS_PER_DAY, TABLE_HEAD, check, table_row, week_rows
 from deploy.demo.embedded_broker import EmbeddedBroker
 from deploy.demo.live import LIVE_STREAM, publish_live
 from deploy.demo.picture import draw
 from deploy.demo.service_process import ServiceProcess
 from deploy.demo.source import CLUSTERS, TrafficSource, train_source
-from deploy.demo.weeks import DAYS, DISORDER, EVENTS_PER_DAY, STREAM, WINDOW, publish_days
+from deploy.demo.weeks import DAYS, DISORDER, STREAM, WINDOW, publish_days
 
 from driftgauge.baseline.artifact import Baseline, save
 from driftgauge.clock import SYSTEM_CLOCK

@@ -4,18 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from deploy.demo.days import DAY_MS, EVENTS_PER_DAY
 from deploy.demo.digits import DigitImages, ImageQuality, degrade, shift_randomly, split_digits
 from deploy.demo.network import MODEL_VERSION, Network, train
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.windows import Traffic
 
 __all__ = ["CLUSTERS", "TrafficSource", "load_source", "train_source"]
 
 CLUSTERS = 10
 
 _SEED = 0
-_SHIFTS_PER_IMAGE = 20
+# Enough days to measure the overdispersion, so that results are calibrated.
+_SHIFTS_PER_IMAGE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,9 @@ class TrafficSource:
         return degrade(shift_randomly(self.images, rows, self.rng), quality)
 
     def fit(self, stream: str, created_ms: int) -> Baseline:
-        """Return a stream's baseline, fitted on all images, each with several shifts."""
-        rows = np.tile(np.arange(len(self.images.labels)), _SHIFTS_PER_IMAGE)
+        """Return a stream's baseline, fitted on days without drift: all images, each with several shifts."""
+        rows = self.rng.permutation(np.tile(np.arange(len(self.images.labels)), _SHIFTS_PER_IMAGE))
+        days = Traffic(np.arange(len(rows)) // EVENTS_PER_DAY, DAY_MS)
         return fit_baseline(
             self.network.embed(shift_randomly(self.images, rows, self.rng)),
             stream=stream,
@@ -42,6 +46,7 @@ class TrafficSource:
             seed=_SEED,
             created_ms=created_ms,
             progress=lambda _: None,
+            provenance=Provenance(days),
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Producer
 from deploy.demo.config import EVENTS_TOPIC
-from deploy.demo.days import DAY_MS, Day
+from deploy.demo.days import DAY_MS, EVENTS_PER_DAY, Day
 from deploy.demo.digits import ImageQuality
 from deploy.demo.errors import DemoError
 from deploy.demo.live import DAYS_PER_WEEK
@@ -18,12 +18,11 @@ from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.kafka.publisher import Publication, publish
 
-__all__ = ["DAYS", "DISORDER", "EVENTS_PER_DAY", "STREAM", "WINDOW", "publish_days"]
+__all__ = ["DAYS", "DISORDER", "STREAM", "WINDOW", "publish_days"]
 
 STREAM = "digits"
 WINDOW = "1d"
 DAYS = len(ImageQuality) * DAYS_PER_WEEK
-EVENTS_PER_DAY = 1_000
 DISORDER = "1h"
 
 _DISORDER_MS = 3_600_000

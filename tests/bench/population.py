@@ -128,6 +128,7 @@ def judge(scorer: WindowScorer, tally: Tally, memory: VerdictMemory) -> tuple[Sc
     verdict = decide(
         memory.recent,
         is_significant_and_large=is_significant_and_large,
+        is_overwhelming=scorer.is_overwhelming(score),
         has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
     )
     return score, verdict, after

@@ -118,12 +118,15 @@ def one_year(
         counts, sums = (np.stack([getattr(each, name) for each in windowed]) for name in ("counts", "sums"))
         suspects = screen.suspects(counts, reference.projection.shift(sums, count))
         for tally, suspicious in zip(windowed, suspects, strict=True):
-            found = False
+            found = overwhelming = False
             if suspicious or least_p_value(distances, tally) < SCREEN * stream_spec.alarm.level:
                 score = scorer.score(tally)
-                found = score is not None and scorer.is_significant_and_large(score)
+                assert score is not None
+                found, overwhelming = scorer.is_significant_and_large(score), scorer.is_overwhelming(score)
             number_found += found
-            verdicts.append(decide(memory.recent, is_significant_and_large=found))
+            verdicts.append(
+                decide(memory.recent, is_significant_and_large=found, is_overwhelming=overwhelming)
+            )
             memory = VerdictMemory((*memory.recent, found)[-2:])
     warnings = sum(verdict in {Verdict.DRIFT, Verdict.WARNING} for verdict in verdicts)
     return count_pages(verdicts), number_found, warnings

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 from tests.bench.population import CLUSTERS, DAY_MS, Population, judge, spec
 from tests.output import say
 
-from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.windows import Traffic
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.windows.result import VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
@@ -14,16 +15,18 @@ from driftgauge.streams import to_reference
 
 def weeks(data: dict[str, NDArray[np.float32]]) -> None:
     say("The three weeks: baseline on `train`, windows of 1d of 1,000 events, budget 1 page a year")
+    train = np.random.default_rng(0).permutation(data["train"])
     baseline = fit_baseline(
-        data["train"],
+        train,
         stream="bench",
         model_version=None,
         clusters=CLUSTERS,
         created_ms=0,
         progress=lambda _: None,
+        provenance=Provenance(Traffic(np.arange(len(train)) // 1_000, DAY_MS)),
     )
     reference = to_reference(baseline)
-    scorer = WindowScorer(spec(reference, DAY_MS), reference, None, calibrated=False)
+    scorer = WindowScorer(spec(reference, DAY_MS), reference, reference.overdispersion, calibrated=True)
     memory = VerdictMemory()
     for week, name in enumerate(("test", "blurred", "darkened"), start=1):
         vectors = data[name][:7_000]

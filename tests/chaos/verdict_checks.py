@@ -1,9 +1,10 @@
 """Recomputes each verdict and slow drift from the published history, without the service's code."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Any
 
 from tests.chaos.checks import Check, field_at
 from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
@@ -61,22 +62,33 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
         is_first = result.key not in of_stream.judged_with and result.end_ms > of_stream.end_ms
         history = of_stream.history_before(result) if is_first else EMPTY
         recent, slow = of_stream.judged_with.setdefault(result.key, history)
-        is_significant = document["p_value"] < level and (
-            document["js_excess"] >= MIN_EXCESS
-            or field_at(document, "mean_shift.excess") >= MIN_SHIFT
-            or document["novelty_excess"] >= MIN_NOVELTY
-            or max(change["excess"] for change in document["spread"].values() if change) >= MIN_SPREAD
-        )
+        is_significant = document["p_value"] < level and _size(document) >= 1
         limit = field_at(document, "slow_drift.limit")
         slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)
         actual_slow = field_at(document, "slow_drift.statistic")
         check.compare(f"slow drift of {what}", round(actual_slow, 9), round(slow, 9))
+        is_overwhelming = (
+            document["calibrated"] and document["p_value"] < level / 100 and _size(document) >= 2
+        )
         verdict = _verdict((*recent, is_significant), has_slow_drift=actual_slow >= limit)
+        if is_overwhelming:
+            verdict = "drift"
         check.compare(f"verdict of {what}", document["verdict"], verdict)
         if is_first:
             of_stream.end_ms = result.end_ms
             of_stream.history = (*recent, is_significant)[-2:], slow
     return check
+
+
+def _size(document: Mapping[str, Any]) -> float:
+    """Return the largest excess over what is large."""
+    spreads = [change["excess"] for change in document["spread"].values() if change]
+    return max(
+        document["js_excess"] / MIN_EXCESS,
+        field_at(document, "mean_shift.excess") / MIN_SHIFT,
+        document["novelty_excess"] / MIN_NOVELTY,
+        max(spreads, default=0.0) / MIN_SPREAD,
+    )
 
 
 def _evidence(p_value: float) -> float:

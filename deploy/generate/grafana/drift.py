@@ -75,7 +75,8 @@ def _all_streams() -> Sequence[Panel]:
         states(
             VERDICTS,
             "driftgauge_window_verdict: the verdict of the newest closed window of each stream and size."
-            " drift: two of the last three windows are significant and large. warning: this window alone is,"
+            " drift: two of the last three windows are significant and large, or a calibrated one is so"
+            " by far. warning: this window alone is,"
             " or small evidence has added up over many windows. insufficient: too few events to be"
             " drift. incomplete: partitions are missing, or the counts are in doubt." + LATER,
             {"{{stream}} {{window}}": verdict_code("driftgauge_window_verdict", OF_SOURCE, *labels)},

@@ -65,6 +65,17 @@ class Alarm:
         """The least change of spread above that of a clean window at which a window's drift is large."""
         return _FLOOR_SHARE * self.spread
 
+    def size(
+        self, js_excess: float, mean_shift_excess: float, novelty_excess: float = 0, spread_excess: float = 0
+    ) -> float:
+        """Return the largest excess over its floor; a window's drift is large from 1 on."""
+        return max(
+            js_excess / self.js_excess_floor,
+            mean_shift_excess / self.mean_shift_excess_floor,
+            novelty_excess / self.novelty_excess_floor,
+            spread_excess / self.spread_excess_floor,
+        )
+
     @property
     def overall_level(self) -> float:
         """The level of the test of all of a window's events, beside those of its segments."""

@@ -57,7 +57,8 @@ def test_weights_decide_between_equal_p_values():
     found = attribute(
         shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=(change(0.3, 0.0, 1e-6),) * 2
     )
-    assert (found.mix, found.shift) == (pytest.approx(1 / 4), pytest.approx(2 / 4))
+    # The divergence of events that moved counts for the shift.
+    assert (found.mix, found.shift) == (0, pytest.approx(3 / 4))
     assert (found.novelty, found.spread) == (pytest.approx(1 / 8), pytest.approx(1 / 8))
 
 
@@ -68,6 +69,13 @@ def test_shift_that_clusters_shares_explain_is_change_of_mix():
     assert attribute(moved, (-0.3, 0.0), mean=1e-9).kind is Kind.SHIFT
     assert attribute(moved, (0.3, 0.8), mean=1e-9).kind is Kind.SHIFT
     assert attribute(QUIET, (0.3, 0.0), mean=1e-9).kind is Kind.SHIFT
+
+
+def test_divergence_of_events_that_moved_is_shift():
+    moved = np.array([350, 150, 250, 250])
+    assert attribute(moved, (0.3, 0.8), js=1e-20, mean=1e-9).kind is Kind.SHIFT
+    assert attribute(moved, (0.3, 0.8), js=1e-20, mean=0.02).kind is Kind.MIX
+    assert attribute(moved, (0.3, 0.0), js=1e-20, mean=1e-9).kind is Kind.MIX
 
 
 def test_noise_does_not_hide_change_of_mix():

@@ -15,10 +15,10 @@ from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
-from driftgauge.core.statistics.novelty import NoveltyNull
+from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.power import Sensitivity
-from driftgauge.core.statistics.spread import Spread
+from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.target_power import POWER
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
@@ -162,6 +162,40 @@ def test_each_statistic_is_large_from_its_own_floor():
         assert not build_scorer(**{**others, name: math.nextafter(floor, NEVER)}).is_significant_and_large(
             scored
         )
+
+
+def test_novelty_and_spread_are_large_from_their_own_floors():
+    here = build_scorer()
+    quiet = replace(
+        here.score(tally(400, 300, 200, 100)),
+        p_value=1e-9,
+        js_excess=-0.1,
+        novelty=Novelty(0.0, -0.1, 0.5),
+        spread=Spread(None, None),
+    )
+    assert not here.is_significant_and_large(quiet)
+    for change, floor in (
+        (lambda size: {"novelty": Novelty(size, size, 1e-9)}, ALARM.novelty / 2),
+        (lambda size: {"spread": Spread(None, SpreadChange(size, 0.0, size, 1e-9))}, ALARM.spread / 2),
+    ):
+        assert here.is_significant_and_large(replace(quiet, **change(floor)))
+        assert not here.is_significant_and_large(replace(quiet, **change(0.99 * floor)))
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "rarity", "size", "is_overwhelming"),
+    [(True, 101, 2, True), (True, 99, 2, False), (True, 101, 1.99, False), (False, 101, 2, False)],
+)
+def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, size, is_overwhelming):
+    here = build_scorer()
+    scored = replace(
+        here.score(tally(400, 300, 200, 100)),
+        calibrated=calibrated,
+        p_value=ALARM.level / rarity,
+        js_excess=size * ALARM.js_divergence / 2,
+    )
+    assert here.is_overwhelming(scored) is is_overwhelming
+    assert here.is_significant_and_large(scored)
 
 
 @pytest.mark.parametrize("overdispersion", [None, RELATED])

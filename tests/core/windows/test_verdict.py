@@ -57,6 +57,11 @@ def test_slow_drift_alone_warns(recent, is_significant_and_large):
     )
 
 
+@pytest.mark.parametrize("recent", [(), (False, False), (True,)])
+def test_overwhelming_window_is_drift_by_itself(recent):
+    assert decide(recent, is_significant_and_large=True, is_overwhelming=True) is Verdict.DRIFT
+
+
 def test_slow_drift_does_not_lower_drift():
     assert decide((True,), is_significant_and_large=True, has_slow_drift=True) is Verdict.DRIFT
 

@@ -15,10 +15,11 @@ __all__ = ["DivergenceDistribution", "DivergenceNull", "noise_floor"]
 _LEAST_P_VALUE = float(np.finfo(np.float64).tiny)
 
 # The grid of a cluster's counts: its size, its reach in standard deviations to either side of the mean, and
-# its extra reach upwards, which covers the tail of counts of mean 0.
-_COUNTS = 160
-_REACH = 10.0
-_UPWARDS = 36.0
+# its extra reach upwards, which covers the tail of counts of mean 0. With 160 counts and a reach of 10,
+# p-values differ by 1 % at 1e-2 and by at most 4 % at 1e-7, for 2 to 300 clusters.
+_COUNTS = 64
+_REACH = 5.5
+_UPWARDS = 16.0
 
 # The gamma approximation needs a variance and a skewness above zero: the least, the variance as a multiple
 # of the squared mean.
@@ -141,7 +142,7 @@ class DivergenceNull:
         varying = np.maximum(np.square(variances) / np.square(own_variances).sum(axis=1), 2.0)
         remaining = 1 - 1 / varying
         variances = np.maximum(variances * remaining, _LEAST_VARIANCE * np.square(means))
-        thirds = _total(free * np.power(parts, 3)).ravel() * remaining
+        thirds = _total(free * np.square(parts) * parts).ravel() * remaining
         skewnesses = np.maximum(thirds / variances**1.5, _LEAST_SKEWNESS)
         # The fraction of an event that `whole` drops scales the divergence as it scales the noise floor.
         shrink = (1 / effective + self._per_event) / (1 / whole + self._per_event)

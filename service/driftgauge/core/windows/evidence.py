@@ -26,6 +26,9 @@ __all__ = ["Evidence", "EvidenceAttribution", "Kind"]
 # blurred.
 _EXPLAINED = 0.6
 
+# Below this p-value of the mean the events moved, and they change their clusters as they move.
+_MOVED = 0.01
+
 
 class Kind(StrEnum):
     """The kind of a window's drift.
@@ -65,9 +68,10 @@ class Evidence:
 class EvidenceAttribution:
     """Attributes the tests' evidence to kinds.
 
-    A test does not name a kind by itself: a change of mix moves the mean, and outliers spread the events. So
-    the evidence of the mean is that of the mix where the clusters' shares explain the shift, and the evidence
-    of the spread is that of novelty as far as the change comes from outliers.
+    A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix, and
+    outliers spread the events. So the evidence of mean and divergence is that of a change of mix where the
+    clusters' shares explain the shift, and otherwise that of a shift. The evidence of the spread is that of
+    novelty as far as the change comes from outliers.
     """
 
     def __init__(self, reference: Reference) -> None:
@@ -100,8 +104,9 @@ class EvidenceAttribution:
             spread: The tests of the spread.
         """
         of_mean = Kind.MIX if self._explained(counts, shift) >= _EXPLAINED else Kind.SHIFT
+        has_moved = min(mean_shift.p_value, mean_shift.centroid_p_value) < _MOVED
         found = [
-            (Kind.MIX, JS_WEIGHT, js_p_value),
+            (of_mean if has_moved else Kind.MIX, JS_WEIGHT, js_p_value),
             (of_mean, T2_WEIGHT, mean_shift.p_value),
             (of_mean, CENTROID_WEIGHT, mean_shift.centroid_p_value),
             (Kind.NOVELTY, NOVELTY_WEIGHT, novelty.p_value),

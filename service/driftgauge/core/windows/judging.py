@@ -76,6 +76,7 @@ class WindowJudge:
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
+                is_overwhelming=scorer.is_overwhelming(score),
                 has_slow_drift=slow_drift >= scorer.slow_drift_limit,
             )
         if after is not None and is_next:

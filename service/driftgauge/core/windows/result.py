@@ -35,7 +35,8 @@ class Verdict(StrEnum):
     Attributes:
         OK: No drift was found; `Score.detectable` says how small a drift would have been.
         WARNING: Drift in this window alone so far, or small evidence accumulated over many windows.
-        DRIFT: Significant and large drift in two of the last three windows. A window that was empty or not
+        DRIFT: Significant and large drift in two of the last three windows, or overwhelming drift in a
+            calibrated window. A window that was empty or not
             scored counts as one without drift; so does one in which the segment was empty or not scored.
         INSUFFICIENT: Too few events to be scored.
         INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.

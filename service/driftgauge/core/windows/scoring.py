@@ -38,6 +38,11 @@ __all__ = ["WindowScorer"]
 # on image embeddings, the mean run length is 0.63 times that of uniform p-values (simulated).
 _SLOW_DRIFT_MARGIN = 2.0
 
+# A window is overwhelming where its p-value is this much below its level, and its drift this many times as
+# large as it must be.
+_OVERWHELMING_RARITY = 100
+_OVERWHELMING_SIZE = 2
+
 _NO_SEGMENTS: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
 
 
@@ -121,12 +126,16 @@ class WindowScorer:
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
-        is_large = (
-            self._is_large(score.js_excess, score.mean_shift)
-            or score.novelty.excess >= self._alarm.novelty_excess_floor
-            or score.spread.excess >= self._alarm.spread_excess_floor
-        )
-        return score.p_value < self._level and is_large
+        return score.p_value < self._level and self._size(score) >= 1
+
+    def is_overwhelming(self, score: Score) -> bool:
+        """Return whether a window's evidence is beyond the alarm budget by itself.
+
+        Chance makes windows as significant as that a hundred times more rarely than the budget allows pages,
+        and only a calibrated window's p-value is known to hold that far.
+        """
+        is_beyond = score.p_value < self._level / _OVERWHELMING_RARITY
+        return score.calibrated and is_beyond and self._size(score) >= _OVERWHELMING_SIZE
 
     def judge_segments(
         self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
@@ -158,7 +167,8 @@ class WindowScorer:
             )
         )
         significant_and_large = {
-            segment: adjusted[segment] <= self._level and self._is_large(score.js_excess, score.mean_shift)
+            segment: adjusted[segment] <= self._level
+            and self._alarm.size(score.js_excess, score.mean_shift.excess) >= 1
             for segment, score in scores.items()
         }
         results = []
@@ -188,10 +198,9 @@ class WindowScorer:
             )
         return tuple(results), significant_and_large
 
-    def _is_large(self, js_excess: float, mean_shift: MeanShift) -> bool:
-        return (
-            js_excess >= self._alarm.js_excess_floor
-            or mean_shift.excess >= self._alarm.mean_shift_excess_floor
+    def _size(self, score: Score) -> float:
+        return self._alarm.size(
+            score.js_excess, score.mean_shift.excess, score.novelty.excess, score.spread.excess
         )
 
     def _detectable(self, count: int) -> Detectable:

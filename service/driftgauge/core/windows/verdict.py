@@ -97,16 +97,21 @@ def _update_segments(
 
 
 def decide(
-    recent: tuple[bool, ...], *, is_significant_and_large: bool, has_slow_drift: bool = False
+    recent: tuple[bool, ...],
+    *,
+    is_significant_and_large: bool,
+    is_overwhelming: bool = False,
+    has_slow_drift: bool = False,
 ) -> Verdict:
     """Return the verdict of a complete window that was scored.
 
     Args:
         recent: Whether each of the windows before was significant and large, oldest first.
         is_significant_and_large: Whether this window is.
+        is_overwhelming: Whether its evidence is beyond the budget by itself; no other window is needed then.
         has_slow_drift: Whether the statistic of slow drift has reached its limit.
     """
-    if sum((*recent, is_significant_and_large)[-_RECENT_WINDOWS:]) >= _DRIFT_WINDOWS:
+    if is_overwhelming or sum((*recent, is_significant_and_large)[-_RECENT_WINDOWS:]) >= _DRIFT_WINDOWS:
         return Verdict.DRIFT
     if is_significant_and_large or has_slow_drift:
         return Verdict.WARNING
