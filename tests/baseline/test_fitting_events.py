@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.segments import SegmentChoice, find_members
-from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_windows
+from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_whole
 from tests.builders.baselines import draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS
 
@@ -16,7 +16,7 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
     lines: list[str] = []
     baseline = fit(vectors, provenance=Provenance(traffic), progress=lines.append)
-    split = split_windows(traffic, 3_000, 0)
+    split = split_whole(traffic.numbers, 3_000, 0)
     assert split is not None
     _, held_out = split
     ids = baseline.centroids.assign(vectors[held_out])

@@ -5,10 +5,12 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
+from driftgauge.baseline.fitting import split_indices
 from driftgauge.baseline.moments import moments
 from driftgauge.baseline.spreads import measure_spreads, spreads_of
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.spread import SpreadMoments
+from tests.builders.baselines import fit
 
 
 def drawn(count: int, dimension: int) -> np.ndarray:
@@ -57,3 +59,23 @@ def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     assert reference.residual == 0
     assert found[0, 0] == 100
     assert not found[1].any()
+
+
+def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() -> None:
+    vectors = drawn(2_000, 40)
+    baseline = fit(vectors, clusters=3)
+    fitted, rows = split_indices(len(vectors), 0)
+    reference = moments(vectors, rows)
+    expected = measure_spreads(vectors, fitted, reference, baseline.centroids, baseline.radii)
+    np.testing.assert_array_equal(baseline.spread_moments, expected)
+    assert baseline.residual.tolist() == [reference.residual]
+    along = (vectors[rows] - reference.mean) @ reference.components.T.astype(np.float64)
+    ids = baseline.centroids.assign(vectors[rows])
+    for cluster, mean in enumerate(baseline.cluster_means):
+        np.testing.assert_allclose(mean, along[ids == cluster].mean(axis=0), atol=1e-6)
+
+
+def test_fit_on_few_long_vectors_warns_of_residual() -> None:
+    lines: list[str] = []
+    fit(drawn(80, 384), clusters=2, progress=lines.append)
+    assert [line for line in lines if "change of spread outside the leading components" in line]

@@ -17,7 +17,7 @@ from driftgauge.baseline.windows import (
     measure_segments,
     observe,
     report_ratio,
-    split_windows,
+    split_whole,
 )
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 from tests.builders.baselines import silent
@@ -37,13 +37,11 @@ def test_traffic_aligns_windows_to_epoch() -> None:
     share=st.floats(0.05, 0.5),
     seed=st.integers(0, 2**40),
 )
-def test_split_windows_keeps_windows_whole_and_meets_target(
-    sizes: list[int], share: float, seed: int
-) -> None:
+def test_split_whole_keeps_windows_whole_and_meets_target(sizes: list[int], share: float, seed: int) -> None:
     # In an order that has nothing to do with the windows.
     numbers = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     target = int(share * len(numbers))
-    split = split_windows(Traffic(numbers, HOUR_MS), target, seed)
+    split = split_whole(numbers, target, seed)
     if max(sizes) > len(numbers) / 4:
         assert split is None
         return
@@ -58,17 +56,17 @@ def test_split_windows_keeps_windows_whole_and_meets_target(
     assert first_alone or abs(len(fitted) - target) <= max(sizes) / 2
 
 
-def test_split_windows_is_random_and_repeatable() -> None:
+def test_split_whole_is_random_and_repeatable() -> None:
     traffic = Traffic(np.repeat(np.arange(LEAST_WINDOWS), 10), HOUR_MS)
-    splits = [split_windows(traffic, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
+    splits = [split_whole(traffic.numbers, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
     first, again, other = (split[0].tolist() for split in splits if split is not None)
     assert first == again
     assert first != other
 
 
-def test_split_windows_of_too_few_windows_returns_none() -> None:
+def test_split_whole_of_too_few_windows_returns_none() -> None:
     numbers = np.repeat(np.arange(LEAST_WINDOWS - 1), 10)
-    assert split_windows(Traffic(numbers, HOUR_MS), 100, 0) is None
+    assert split_whole(numbers, 100, 0) is None
 
 
 def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:
@@ -231,3 +229,14 @@ def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
         "segment k=a has 15 events or more in 19 held-out windows; 20 are needed: the overdispersion of the "
         "whole stream is used, and the segment's p-values are not calibrated"
     ]
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_observe_estimates_overdispersion_of_distances(length: int) -> None:
+    random = np.random.default_rng(length)
+    lengths = np.repeat(random.normal(size=(12_000, 3)), length, axis=0)
+    numbers = np.arange(len(lengths)) // (200 * length)
+    ids = np.arange(len(lengths)) % 6
+    found = observe(numbers, ids, lengths[:, :2], 6, lengths).overdispersion()
+    assert found is not None
+    assert found.distances == pytest.approx(np.full(3, length), rel=0.5)

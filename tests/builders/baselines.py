@@ -55,7 +55,7 @@ def build_baseline(
         "residual": np.array([reference.projection.residual]),
         "cluster_means": reference.cluster_means[:clusters],
         "spread_moments": np.array(
-            [np.zeros(5) if each is None else dataclasses.astuple(each) for each in reference.spreads]
+            [np.zeros(6) if each is None else dataclasses.astuple(each) for each in reference.spreads]
         ),
         "overdispersion": None,
         "segments": (),
@@ -68,6 +68,7 @@ def build_baseline(
         metric=metric,
         fitted_count=1_000,
         reference_count=int(counts.sum()),
+        groups=None,
         window_ms=HOUR_MS if changes.get("overdispersion") else None,
         training_set=False,
         stability=None,

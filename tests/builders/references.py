@@ -77,8 +77,8 @@ def build_random_reference(
         ),
         cluster_means=np.zeros((clusters, components)),
         spreads=(
-            SpreadMoments(50_000, 1.0, 2 / components, 8**0.5 / components**0.5, 0.02),
-            SpreadMoments(50_000, 1.0, 2 / dimension, 8**0.5 / dimension**0.5, 0.02)
+            SpreadMoments(50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components, 0.02),
+            SpreadMoments(50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension, 0.02)
             if dimension > components
             else None,
         ),

@@ -62,16 +62,13 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
         is_first = result.key not in of_stream.judged_with and result.end_ms > of_stream.end_ms
         history = of_stream.history_before(result) if is_first else EMPTY
         recent, slow = of_stream.judged_with.setdefault(result.key, history)
-        is_significant = document["p_value"] < level and _size(document) >= 1
+        is_significant = document["p_value"] < level and _size(document, level) >= 1
         limit = field_at(document, "slow_drift.limit")
         slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)
         actual_slow = field_at(document, "slow_drift.statistic")
         check.compare(f"slow drift of {what}", round(actual_slow, 9), round(slow, 9))
-        is_overwhelming = (
-            document["calibrated"] and document["p_value"] < level / 100 and _size(document) >= 2
-        )
         verdict = _verdict((*recent, is_significant), has_slow_drift=actual_slow >= limit)
-        if is_overwhelming:
+        if document["calibrated"] and _is_overwhelming(document, level):
             verdict = "drift"
         check.compare(f"verdict of {what}", document["verdict"], verdict)
         if is_first:
@@ -80,15 +77,24 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
     return check
 
 
-def _size(document: Mapping[str, Any]) -> float:
-    """Return the largest excess over what is large."""
-    spreads = [change["excess"] for change in document["spread"].values() if change]
-    return max(
-        document["js_excess"] / MIN_EXCESS,
-        field_at(document, "mean_shift.excess") / MIN_SHIFT,
-        document["novelty_excess"] / MIN_NOVELTY,
-        max(spreads, default=0.0) / MIN_SPREAD,
-    )
+def _size(document: Mapping[str, Any], level: float) -> float:
+    """Return the largest excess over what is large; novelty and spread must be significant by themselves."""
+    changes = [change for change in document["spread"].values() if change]
+    spreads = [change["excess"] for change in changes if change["p_value"] < level]
+    novelty = document["novelty_excess"] if document["novelty_p_value"] < level else 0.0
+    return max(_first_size(document), novelty / MIN_NOVELTY, max(spreads, default=0.0) / MIN_SPREAD)
+
+
+def _first_size(document: Mapping[str, Any]) -> float:
+    return max(document["js_excess"] / MIN_EXCESS, field_at(document, "mean_shift.excess") / MIN_SHIFT)
+
+
+def _is_overwhelming(document: Mapping[str, Any], level: float) -> bool:
+    shift = document["mean_shift"]
+    p_values = document["js_p_value"], shift["p_value"], shift["centroid_p_value"]
+    # For small p-values the Cauchy combination is the harmonic mean.
+    combined = len(p_values) / sum(1 / max(p_value, 1e-300) for p_value in p_values)
+    return max(combined, document["p_value"]) < level / 100 and _first_size(document) >= 2
 
 
 def _evidence(p_value: float) -> float:

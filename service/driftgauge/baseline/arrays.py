@@ -21,7 +21,7 @@ LAYOUT: dict[str, tuple[str, str]] = {
     "mean": ("float64", "d"),
     "quantile_levels": ("float64", "q"),
     "residual": ("float64", "1"),
-    "spread_moments": ("float64", "25"),
+    "spread_moments": ("float64", "26"),
     "variances": ("float64", "r"),
 }
 
@@ -44,6 +44,15 @@ SEGMENTS: dict[str, tuple[str, str]] = {
 # Normalising in float32 leaves lengths this close to 1.
 UNIT_TOLERANCE = 1e-4
 
+# Bounds of the spread moments: a spread is a multiple of 2^-16, and 16 at most.
+_SPREAD_RULE = (
+    "the spread moments must be all 0, or a count of 2 or more, a mean of 1e-5 to 16, a variance of at most "
+    "256, a kurtosis of 1 or more, and a part from outliers of at most the mean"
+)
+_LEAST_MOMENTS_COUNT = 2
+_LEAST_MEAN = 1e-5
+_MOST_SPREAD = 16.0
+
 # Rounding leaves a symmetric matrix this asymmetric, relative to its largest entry.
 SYMMETRY_TOLERANCE = 1e-9
 
@@ -61,7 +70,7 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     if arrays.keys() != layout.keys():
         message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
         raise BaselineError(message)
-    sizes = {length: int(length) for length in "1235"}
+    sizes = {length: int(length) for length in "1236"}
     for name, (dtype, axes) in layout.items():
         array = arrays[name]
         for axis, size in zip(axes, array.shape, strict=False):
@@ -96,8 +105,7 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
         ),
         "the variances must be positive": (arrays["variances"] > 0).all(),
         "the residual must be 0 or more": arrays["residual"][0] >= 0,
-        "the spread moments must be all 0, or have a count of 2 or more, a positive mean and variance, and 0 "
-        "to the mean from outliers": all(_are_moments(row) for row in arrays["spread_moments"]),
+        _SPREAD_RULE: all(_are_moments(row) for row in arrays["spread_moments"]),
         "the centroids of the cosine metric must be of unit length": (
             metric is not DistanceMetric.COSINE or (np.abs(lengths - 1) <= UNIT_TOLERANCE).all()
         ),
@@ -139,9 +147,17 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
 
 
 def _are_moments(row: NDArray[np.float64]) -> bool:
-    """Return whether count, mean, variance, skewness and outliers' part of one spread are possible."""
-    count, mean, variance, _, outliers = row.tolist()
-    is_known = count >= 2 and count == int(count) and mean > 0 and variance > 0 and 0 <= outliers <= mean  # noqa: PLR2004
+    """Return whether the fields of one spread's `SpreadMoments` are possible."""
+    count, mean, variance, _, kurtosis, outliers = row.tolist()
+    # No spread is above 16, and a kurtosis is 1 at least.
+    is_known = (
+        count >= _LEAST_MOMENTS_COUNT
+        and count == int(count)
+        and _LEAST_MEAN <= mean <= _MOST_SPREAD
+        and 0 < variance <= _MOST_SPREAD**2
+        and kurtosis >= 1 - SYMMETRY_TOLERANCE
+        and 0 <= outliers <= mean
+    )
     return is_known or not row.any()
 
 

@@ -58,7 +58,7 @@ class Baseline:
         residual: (1,) float64, the variance in all other directions together.
         cluster_means: (k, r) float64, the mean of each cluster's vectors along the components, relative to
             the mean.
-        spread_moments: (2, 5) float64, the fields of `SpreadMoments`, of the spread along the components and
+        spread_moments: (2, 6) float64, the fields of `SpreadMoments`, of the spread along the components and
             of that of the residual, over the vectors that the centroids were fitted on; zeros where a spread
             does not vary.
         overdispersion: The overdispersion of windows of related events; None where it is not known.
@@ -99,9 +99,11 @@ class Baseline:
                 f"but the arrays have {actual}"
             )
             raise BaselineError(message)
-        if (metadata.window_ms is None) != (self.overdispersion is None):
+        stated_sources = (metadata.window_ms is not None) + (metadata.groups is not None)
+        if stated_sources != (self.overdispersion is not None):
             message = (
-                "the metadata must state the length of windows if and only if the overdispersion is known"
+                "the metadata must state the length of windows or the number of groups, one of them if the "
+                "overdispersion is known and none if not"
             )
             raise BaselineError(message)
         if self.overdispersion is None and any(

@@ -76,7 +76,11 @@ def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
             f"per vector; one was measured on {overdispersion.windows:,} windows of {count:,} vectors"
         )
         raise BaselineError(message)
-    most = max(overdispersion.counts, float(np.diag(overdispersion.means).max()))
+    most = max(
+        overdispersion.counts,
+        float(np.diag(overdispersion.means).max()),
+        float(overdispersion.distances.max()),
+    )
     if most > float(count) ** 2:
         message = (
             f"windows of {count:,} vectors cannot vary {most:g} times as much as windows of independent ones"

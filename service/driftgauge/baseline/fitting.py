@@ -14,18 +14,19 @@ from threadpoolctl import threadpool_limits
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.checks import check_vectors, named, or_fewer
 from driftgauge.baseline.clustering import find_centroids, measure_stability
+from driftgauge.baseline.groups import measure_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
-from driftgauge.baseline.spreads import measure_spreads, spreads_of
+from driftgauge.baseline.spreads import measure_spreads, report_spreads, spreads_of
 from driftgauge.baseline.windows import (
     Traffic,
     measure_overdispersion,
     measure_segments,
     observe,
     report_ratio,
-    split_windows,
+    split_whole,
 )
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
@@ -54,11 +55,14 @@ class Provenance:
         traffic: Their event-time windows; None where the times are not known.
         members: The members of each segment.
         training_set: Whether the model was trained on the data behind them.
+        groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
+            windows of `traffic` are used instead where they are enough.
     """
 
     traffic: Traffic | None = None
     members: tuple[Members, ...] = ()
     training_set: bool = False
+    groups: NDArray[np.intp] | None = None
 
 
 _UNKNOWN = Provenance()
@@ -102,8 +106,7 @@ def fit_baseline(
     check_vectors(vectors, clusters, metric)
     traffic = provenance.traffic
     target = min(int(len(vectors) * FIT_SHARE), MAX_FIT)
-    by_windows = None if traffic is None else split_windows(traffic, target, seed)
-    fit_rows, reference_rows = by_windows or split_indices(len(vectors), seed)
+    fit_rows, reference_rows, numbers, groups = _split(len(vectors), provenance, target, seed, progress)
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
     try:
@@ -116,6 +119,7 @@ def fit_baseline(
             fitted_count=len(fit_rows),
             reference_count=len(reference_rows),
             window_ms=None,
+            groups=None,
             training_set=provenance.training_set,
             stability=None,
             seed=seed,
@@ -147,17 +151,16 @@ def fit_baseline(
         reference = moments(vectors, reference_rows)
         coordinates = project(vectors, reference_rows, reference)
         spread_moments = measure_spreads(vectors, fit_rows, reference, centroids, radii)
-        numbers = windows = None
+        report_spreads(spread_moments, reference, progress)
+        standardized = coordinates / np.sqrt(reference.variances)
+        lengths = np.column_stack([distances > radii[ids], spreads_of(vectors, reference_rows, reference)])
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
-            if by_windows is not None:
-                numbers = traffic.numbers[reference_rows]
-                lengths = np.column_stack(
-                    [distances > radii[ids], spreads_of(vectors, reference_rows, reference)]
-                )
-                standardized = coordinates / np.sqrt(reference.variances)
-                windows = observe(numbers, ids, standardized, clusters, lengths)
-        overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
+        if groups is not None:
+            overdispersion = measure_groups(groups, ids, standardized, lengths)
+        else:
+            windows = None if numbers is None else observe(numbers, ids, standardized, clusters, lengths)
+            overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, coordinates, clusters, progress)
         # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
@@ -165,9 +168,12 @@ def fit_baseline(
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed)
         progress(f"stability {stability_reading(stability)}")
-    window_ms = None if traffic is None or overdispersion is None else traffic.window_ms
+    by_windows = None if traffic is None or numbers is None else traffic.window_ms
+    by_groups = None if groups is None or overdispersion is None else overdispersion.windows
+    window_ms = None if overdispersion is None else by_windows
+    measured = {"stability": stability, "window_ms": window_ms, "groups": by_groups}
     return Baseline(
-        metadata=metadata.model_copy(update={"stability": stability, "window_ms": window_ms}),
+        metadata=metadata.model_copy(update=measured),
         centroids=centroids,
         counts=counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
@@ -191,6 +197,29 @@ def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.i
     shuffled = np.random.default_rng(seed).permutation(count)
     fitted = min(int(count * FIT_SHARE), MAX_FIT)
     return np.sort(shuffled[:fitted]), np.sort(shuffled[fitted:])
+
+
+def _split(
+    count: int, provenance: Provenance, target: int, seed: int, progress: Callable[[str], None]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
+    """Split the rows by whole windows, else by whole groups, else at random.
+
+    Returns:
+        The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the
+        groups, where it is by groups, from 0 without gaps.
+    """
+    traffic, groups = provenance.traffic, provenance.groups
+    if traffic is not None and (rows := split_whole(traffic.numbers, target, seed)) is not None:
+        return *rows, traffic.numbers[rows[1]], None
+    if groups is not None:
+        if (rows := split_whole(groups, target, seed)) is not None:
+            return *rows, None, np.unique(groups[rows[1]], return_inverse=True)[1]
+        sizes = np.bincount(groups)
+        progress(
+            f"warning: the groups are not used: there are {len(sizes):,}, and the largest holds "
+            f"{sizes.max() / count:.0%} of the vectors; give 40 groups or more, none with more than a quarter"
+        )
+    return *split_indices(count, seed), None, None
 
 
 def _count(ids: NDArray[np.intp], clusters: int) -> NDArray[np.int64]:

@@ -21,7 +21,8 @@ class BaselineMetadata(BaseModel):
         fitted_count: The number of vectors that the centroids were fitted on.
         reference_count: m, the number of reference vectors, which is the sum of the histogram.
         window_ms: The length of the windows on which the overdispersion was measured; None where the
-            overdispersion is not known.
+            overdispersion is not known, or was measured on groups.
+        groups: The number of groups on which the overdispersion was measured; None where it was not.
         training_set: Whether the model was trained on the data behind the vectors.
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.
@@ -40,6 +41,7 @@ class BaselineMetadata(BaseModel):
     fitted_count: int = Field(ge=1)
     reference_count: int = Field(ge=1)
     window_ms: int | None = Field(ge=1)
+    groups: int | None = Field(ge=1)
     training_set: bool
     stability: float | None = Field(ge=-1, le=1)
     seed: int = Field(ge=0)

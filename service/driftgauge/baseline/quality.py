@@ -80,7 +80,8 @@ def notes(baseline: Baseline) -> list[str]:
     if baseline.overdispersion is None:
         weaknesses.append(
             "The overdispersion is not known: p-values are not calibrated for bursts of related events, "
-            "which make clean windows look like drift. Fit on events with timestamps from many windows."
+            "which make clean windows look like drift. Fit on events with timestamps from many windows, or "
+            "name the group of each vector."
         )
     if tiny := tiny_clusters(baseline):
         listed = ", ".join(map(str, tiny[:_MAX_NAMED])) + (", …" if len(tiny) > _MAX_NAMED else "")

@@ -106,9 +106,11 @@ def _paragraph(label: str, text: str) -> str:
 
 def _overdispersion(baseline: Baseline) -> str:
     overdispersion, window_ms = baseline.overdispersion, baseline.metadata.window_ms
-    if overdispersion is None or window_ms is None:
+    if overdispersion is None:
         return "not known"
     reading = quality.overdispersion_reading(overdispersion)
+    if window_ms is None:
+        return f"{reading}; measured on {overdispersion.windows} groups"
     return f"{reading}; measured on {overdispersion.windows} windows of {format_duration(window_ms)}"
 
 

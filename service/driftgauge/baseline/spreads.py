@@ -1,5 +1,6 @@
 """The spreads of vectors about the reference, and their moments over vectors that it was not fitted on."""
 
+from collections.abc import Callable
 from dataclasses import astuple
 
 import numpy as np
@@ -10,7 +11,10 @@ from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import SPREAD_STEP, Projection
 from driftgauge.core.statistics.spread import SpreadMoments
 
-__all__ = ["measure_spreads", "spreads_of"]
+__all__ = ["measure_spreads", "report_spreads", "spreads_of"]
+
+# From this mean on, the residual of new vectors has little to do with that of the reference.
+_LARGE_MEAN = 4.0
 
 
 def spreads_of(
@@ -30,7 +34,7 @@ def measure_spreads(
     centroids: Centroids,
     radii: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Return the moments of both spreads over some rows, (2, 5) float64; zeros where one does not vary.
+    """Return the moments of both spreads over some rows, (2, 6) float64; zeros where one does not vary.
 
     Args:
         vectors: (n, d) float32.
@@ -46,4 +50,17 @@ def measure_spreads(
         are_outliers.append(centroids.distances(vectors[block], ids) > radii[ids])
     outliers = np.concatenate(are_outliers)
     found = [SpreadMoments.of(column, outliers) for column in spreads.T]
-    return np.array([np.zeros(5) if each is None else astuple(each) for each in found])
+    return np.array([np.zeros(6) if each is None else astuple(each) for each in found])
+
+
+def report_spreads(
+    spread_moments: NDArray[np.float64], reference: Moments, progress: Callable[[str], None]
+) -> None:
+    """Report a warning where the spread of the residual cannot be tested, or hardly."""
+    count, mean = spread_moments[1, :2].tolist()
+    if reference.residual > 0 and (count == 0 or mean > _LARGE_MEAN):
+        progress(
+            "warning: a change of spread outside the leading components will hardly be seen: the reference "
+            "is too small for the length of its vectors, or one number varies much more than all others; "
+            "give more vectors, or scale that number"
+        )

@@ -24,7 +24,7 @@ __all__ = [
     "measure_segments",
     "observe",
     "report_ratio",
-    "split_windows",
+    "split_whole",
 ]
 
 # Bursts are visible in windows of five events per cluster on average. Smaller windows hide bursts: in a
@@ -66,16 +66,17 @@ class Traffic:
         return f"windows of {format_duration(self.window_ms)}"
 
 
-def split_windows(
-    traffic: Traffic, target: int, seed: int
+def split_whole(
+    numbers: NDArray[np.intp], target: int, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
-    """Split n rows at random by whole windows: the rows to fit on, the rows to count, both sorted.
+    """Split n rows at random by whole windows or groups: the rows to fit on, the rows to count, both sorted.
 
-    Whole windows keep bursts together. A split by single events would put two or three events of a burst
-    of five on each side, and the windows of either side would seem to vary less than they do.
+    Whole windows keep bursts together, and whole groups what belongs together. A split by single
+    events would put two or three events of a burst of five on each side, and the windows of either side would
+    seem to vary less than they do.
 
     Args:
-        traffic: The windows of the rows.
+        numbers: (n,), the window or group of each row, from 0 without gaps.
         target: The number of rows to fit on, at most half; met to within half a window.
         seed: The seed of the choice of windows.
 
@@ -83,12 +84,12 @@ def split_windows(
         The rows, or None where the windows are too few to measure the overdispersion, or where one
         holds more than a quarter of the rows.
     """
-    sizes = traffic.sizes
-    if len(sizes) < LEAST_WINDOWS or sizes.max() > MAX_WINDOW_SHARE * len(traffic.numbers):
+    sizes = np.bincount(numbers)
+    if len(sizes) < LEAST_WINDOWS or sizes.max() > MAX_WINDOW_SHARE * len(numbers):
         return None
     order = np.random.default_rng(seed).permutation(len(sizes))
     cumulative = np.cumsum(sizes[order])
-    is_fitted = np.isin(traffic.numbers, order[: int(np.abs(cumulative - target).argmin()) + 1])
+    is_fitted = np.isin(numbers, order[: int(np.abs(cumulative - target).argmin()) + 1])
     return np.flatnonzero(is_fitted), np.flatnonzero(~is_fitted)
 
 

@@ -55,6 +55,12 @@ def baseline_group() -> None:
     multiple=True,
     help="Also monitor these values of a segment key; all other values count as other. Repeatable.",
 )
+@click.option(
+    "--group",
+    metavar="KEY",
+    help="The segment key whose values group related vectors, such as document or user, for vectors "
+    "without times.",
+)
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
@@ -67,6 +73,7 @@ def _fit(
     model_version: str | None,
     window_ms: int,
     segments: tuple[SegmentChoice, ...],
+    group: str | None,
     *,
     training_set: bool,
     seed: int,
@@ -81,6 +88,7 @@ def _fit(
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
+    from driftgauge.baseline.groups import number_groups
     from driftgauge.baseline.report import describe
     from driftgauge.baseline.segments import find_members
     from driftgauge.baseline.windows import Traffic
@@ -88,7 +96,7 @@ def _fit(
     if not out.parent.is_dir():
         message = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(message)
-    keys = tuple(choice.key for choice in segments)
+    keys = (*(choice.key for choice in segments), *([] if group is None else [group]))
     read = read_source(Selection(stream, model_version, DistanceMetric(metric), keys), **source)
     baseline = fit_baseline(
         read.vectors,
@@ -101,6 +109,7 @@ def _fit(
         progress=progress,
         provenance=Provenance(
             traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
+            groups=None if group is None else number_groups(read.segments, group),
             members=find_members(read.segments, segments),
             training_set=training_set,
         ),

@@ -84,10 +84,10 @@ class DetectableRecord(_Record):
     mean_shift: Finite | None
     """A shift of all events, as `excess` in the mean shift."""
 
-    novelty: Finite | None
+    novelty: Finite | None = None
     """A share of novel events, as `novelty_excess`."""
 
-    spread: Finite | None
+    spread: Finite | None = None
     """A growth of all squared distances, as `change` in the spread."""
 
 
@@ -256,19 +256,20 @@ class WindowRecord(_Record):
     """The share of events beyond the radius of their cluster, within which 99 % of the baseline's lie; about
     0.01 without drift. Null if the window is not scored."""
 
-    novelty_excess: Finite | None
+    novelty_excess: Finite | None = None
     """The novelty less its expectation without drift. Null if the window is not scored."""
 
-    novelty_p_value: Finite | None
-    """The probability, without drift, of a novelty at least as high. Null if the window is not scored."""
+    novelty_p_value: Finite | None = None
+    """The probability, without drift, of a higher novelty, and half of that of exactly this one. Null if the
+    window is not scored."""
 
-    spread: SpreadRecord | None
+    spread: SpreadRecord | None = None
     """The changes of spread. Null if the window is not scored."""
 
-    evidence: EvidenceRecord | None
+    evidence: EvidenceRecord | None = None
     """The evidence by kind of drift. Null if the window is not scored."""
 
-    kind: KindName | None
+    kind: KindName | None = None
     """The kind of drift with the largest share of the evidence. Null if the window is not scored, or not
     significant. Later versions may add kinds."""
 

@@ -178,7 +178,8 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_novelty_p_value",
         "probability",
-        "p-value of the novelty: the probability of a share this high without drift.",
+        "p-value of the novelty: the probability of a higher share without drift, and half of that of this"
+        " one.",
         lambda score: score.novelty.p_value,
     ),
     Metric(
@@ -216,8 +217,8 @@ _VERDICT_METRICS = (
         "ratio, 0 to 1",
         "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
         " drift. Kinds: mix (the clusters' shares changed), shift (the events moved), novelty (some events"
-        " lie where the baseline has none), spread (the events lie further apart, or nearer). Absent where"
-        " the window is not significant.",
+        " lie where the baseline has none), spread (they lie further from the baseline's mean, or"
+        " nearer). Absent where the window is not significant.",
         _evidence,
     ),
     Metric(

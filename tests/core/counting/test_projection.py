@@ -1,7 +1,6 @@
 """Coordinates along the components: the same bits in any batch, and close to those in float64."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,14 +177,27 @@ def test_projection_that_leaves_nothing_has_no_residual_spread():
     assert (spreads[:, 0] > 0).all()
 
 
+def build_spread_projection(dimension):
+    """A projection whose components and residual are those of `build_vectors`."""
+    turned = PROJECTIONS[dimension]
+    variance = float(turned.variances[0])
+    residual = variance * max(dimension - 32, 0)
+    return Projection(turned.mean, turned.components, np.full(len(turned.components), variance), residual)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_spreads_are_same_in_batch_of_any_size(dimension, size):
-    residual = 3.0 if dimension > 32 else 0.0
-    projection = replace(PROJECTIONS[dimension], residual=residual)
+def test_spreads_are_same_in_batch_of_any_size_order_and_layout(dimension, size):
+    projection = build_spread_projection(dimension)
     vectors = build_vectors(projection)
+    _, expected = projection.measure(vectors)
+    assert (expected < 16 / SPREAD_STEP).mean() > 0.99
+    assert dimension <= 32 or len(np.unique(expected[:, 1])) > 100
     parts = [projection.measure(vectors[start : start + size])[1] for start in range(0, VECTORS, size)]
-    np.testing.assert_array_equal(np.concatenate(parts), projection.measure(vectors)[1])
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+    order = np.random.default_rng(size).permutation(VECTORS)
+    np.testing.assert_array_equal(projection.measure(vectors[order])[1], expected[order])
+    np.testing.assert_array_equal(projection.measure(np.asfortranarray(vectors))[1], expected)
 
 
 def test_mean_spreads_of_normal_vectors_are_one():

@@ -191,3 +191,13 @@ def test_inflation_corrects_tail_for_bursts_of_topic():
             rare = np.sort(divergences)[-int(20 * level * len(divergences)) :]
             rate = sum(null.p_value(value) < level for value in rare) / len(divergences)
             assert low * level < rate < high * level
+
+
+def test_overdispersion_of_distances_is_mean_square_and_at_least_one():
+    clean = OverdispersionEstimator.empty(2)
+    random = np.random.default_rng(0)
+    for _ in range(400):
+        values = random.standard_normal(3) * np.sqrt([0.5, 4.0, 9.0])
+        clean = clean.add(np.array([50, 50]), np.array([500, 500]), np.zeros(2), 1_000, values)
+    assert clean.overdispersion().distances == pytest.approx([1.0, 4.0, 9.0], rel=0.3)
+    assert clean.overdispersion().distances[0] == 1

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from driftgauge.core.statistics.heavy_tail import student_p_value
 from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments, SpreadNull
-from driftgauge.core.statistics.target_power import POWER
+from driftgauge.core.statistics.student import student_p_value
 
 COMPONENTS = 32
 # The mean of 32 squared standard normal coordinates: chi-squared over its degrees of freedom.
-NORMAL = SpreadMoments(10**9, 1.0, 2 / COMPONENTS, math.sqrt(8 / COMPONENTS), 0.02)
+NORMAL = SpreadMoments(10**9, 1.0, 2 / COMPONENTS, math.sqrt(8 / COMPONENTS), 3 + 12 / COMPONENTS, 0.02)
 
 
 def null(moments=NORMAL, overdispersion=1.0, windows=math.inf):
@@ -28,7 +28,7 @@ def test_p_value_of_normal_vectors_is_exact(count):
         degrees = COMPONENTS * count
         for value in (chi2.isf(level, degrees), chi2.ppf(level, degrees)):
             found = here.test(value / degrees, 0.02, count).p_value
-            assert found == pytest.approx(2 * level, rel=0.25 if count == 5 else 0.02)
+            assert found == pytest.approx(2 * level, rel=1e-3)
 
 
 @pytest.mark.parametrize("tail", [5.0, 1.0])
@@ -69,7 +69,7 @@ def test_level_holds_with_estimated_overdispersion():
 
 @given(st.floats(0.5, 2), st.integers(1, 10**6), st.floats(-0.5, 3), st.floats(1, 20))
 def test_p_value_falls_with_size_of_change(mean, count, skewness, overdispersion):
-    moments = SpreadMoments(10_000, 1.0, 0.5, skewness, 0.0)
+    moments = SpreadMoments(10_000, 1.0, 0.5, skewness, 3.0, 0.0)
     here = null(moments, overdispersion, 50)
     near, far = (here.test(value, 0.0, count) for value in (mean, 1 + 1.5 * (mean - 1)))
     assert 0 < far.p_value <= 1
@@ -79,9 +79,9 @@ def test_p_value_falls_with_size_of_change(mean, count, skewness, overdispersion
 
 
 def test_change_and_excess_are_relative_to_baseline():
-    moments = SpreadMoments(1_000, 2.0, 1.0, 0.0, 0.5)
+    moments = SpreadMoments(10**9, 2.0, 1.0, 0.0, 3.0, 0.5)
     found = null(moments).test(2.6, 0.9, 100)
-    error = math.sqrt(1 / 100 + 1 / 1_000) / 2
+    error = math.sqrt(1 / 100) / 2
     assert found.change == pytest.approx(0.3)
     assert found.outliers == pytest.approx(0.2)
     assert found.excess == pytest.approx(0.3 - math.sqrt(2 / math.pi) * error)
@@ -96,16 +96,14 @@ def test_excess_of_clean_windows_is_zero_on_average():
 
 
 @pytest.mark.parametrize(("count", "level"), [(100, 1e-3), (1_000, 1e-6)])
-def test_least_change_has_target_power(count, level):
-    change = null().least_change(count, level)
+@pytest.mark.parametrize("power", [0.3, 0.8])
+def test_power_is_share_of_windows_found(count, level, power):
+    here = null()
+    change = brentq(lambda size: here.power(size, count, level) - power, 0, 5)
     degrees = COMPONENTS * count
     means = (1 + change) * np.random.default_rng(5).chisquare(degrees, 4_000) / degrees
-    found = np.mean([null().test(float(mean), 0.0, count).p_value < level for mean in means])
-    assert found == pytest.approx(POWER, abs=0.03)
-
-
-def test_window_of_few_events_with_heavy_tails_finds_no_change():
-    assert null(SpreadMoments(1_000, 1.0, 4.0, 3.0, 0.0)).least_change(1, 1e-4) == math.inf
+    found = np.mean([here.test(float(mean), 0.0, count).p_value < level for mean in means])
+    assert found == pytest.approx(power, abs=0.04)
 
 
 def test_moments_of_equal_spreads_are_none():
@@ -118,7 +116,31 @@ def test_moments_are_those_of_values():
     assert (found.count, found.mean) == (1_000, pytest.approx(values.mean()))
     assert found.variance == pytest.approx(values.var(ddof=1))
     assert found.skewness == pytest.approx(np.mean(((values - values.mean()) / values.std()) ** 3), rel=0.01)
+    assert found.kurtosis == pytest.approx(np.mean(((values - values.mean()) / values.std()) ** 4), rel=0.01)
     assert found.outliers == pytest.approx(values[values > 5].sum() / 1_000)
+
+
+@pytest.mark.parametrize("skewness", [0.01, 1.0, 10.0, 30.0, -10.0])
+def test_window_like_baseline_is_not_significant_at_any_skewness(skewness):
+    for count, overdispersion in ((1, 1.0), (1, 1e4), (100, 50.0)):
+        here = null(SpreadMoments(10_000, 1.0, 0.5, skewness, skewness**2 + 3, 0.0), overdispersion)
+        assert here.test(1.0, 0.0, count).p_value > 0.03
+
+
+@pytest.mark.parametrize("skewness", [-3.0, 0.5, 10.0])
+def test_overdispersion_does_not_lower_p_value(skewness):
+    moments = SpreadMoments(10_000, 1.0, 0.5, skewness, skewness**2 + 3, 0.0)
+    p_values = [null(moments, phi).test(1.5, 0.0, 100).p_value for phi in (1.0, 2.0, 4.0, 8.0)]
+    assert p_values == sorted(p_values)
+
+
+def test_few_vectors_make_tail_heavier():
+    p_values = [
+        null(SpreadMoments(count, 1.0, 0.5, 1.0, kurtosis, 0.0)).test(1.4, 0.0, 10_000).p_value
+        for count, kurtosis in ((200, 30.0), (200, 3.0), (10**6, 3.0))
+    ]
+    assert p_values[0] > 10 * p_values[1] > 0
+    assert p_values[1] > p_values[2]
 
 
 def test_spreads_excess_is_the_larger():

@@ -11,11 +11,15 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.novelty import NoveltyNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadMoments, SpreadNull
+from driftgauge.core.statistics.target_power import POWER
 from driftgauge.core.windows.distance_tests import DistanceTests
 from tests.builders.references import COMPONENTS, RICH
 
 COUNTS = np.array([400, 300, 200, 100])
-MOMENTS = SpreadMoments(50_000, 1.0, 0.5, 1.0, 0.03), SpreadMoments(40_000, 1.2, 0.25, 0.5, 0.04)
+MOMENTS = (
+    SpreadMoments(50_000, 1.0, 0.5, 1.0, 4.0, 0.03),
+    SpreadMoments(40_000, 1.2, 0.25, 0.5, 3.5, 0.04),
+)
 REFERENCE = replace(RICH, spreads=MOMENTS)
 RELATED = Overdispersion(40, 3.0, np.eye(COMPONENTS), np.array([2.0, 3.0, 4.0]))
 
@@ -46,8 +50,9 @@ def test_tests_read_sums_of_tally(overdispersion, windows):
         assert change.outliers == pytest.approx(expected.outliers, abs=1e-6)
         assert change.p_value == pytest.approx(expected.p_value, rel=1e-3)
     assert here.least_novelty(1_000, 1e-4) == novelty.least_excess(1_000, 1e-4)
-    least = [each.least_change(1_000, 1e-4) for each in (components, residual)]
-    assert here.least_spread(1_000, 1e-4) == min(least)
+    found = here.least_spread(1_000, 1e-4)
+    powers = [each.power(found, 1_000, 1e-4) for each in (components, residual)]
+    assert 1 - (1 - powers[0]) * (1 - powers[1]) == pytest.approx(POWER, abs=1e-4)
 
 
 def test_standardized_values_are_in_standard_errors():

@@ -1,5 +1,6 @@
 """The evidence by kind: findings of the mean that are a change of mix, and of the spread that are novelty."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ def attribute(
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
     moved = MeanShift(1.0, mean, 1.0, mean, 0.0, np.ones(COMPONENTS) / COMPONENTS)
-    return EvidenceAttribution(REFERENCE).evidence(
+    return EvidenceAttribution(REFERENCE, math.inf).evidence(
         np.array(counts),
         np.array(shift) * REFERENCE.projection.deviations,
         js,
@@ -53,13 +54,42 @@ def test_strongest_test_names_kind():
     assert attribute(changes=(None, change(0.3, 0.0, 1e-9))).kind is Kind.SPREAD
 
 
-def test_weights_decide_between_equal_p_values():
-    found = attribute(
-        shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=(change(0.3, 0.0, 1e-6),) * 2
-    )
+def test_equal_p_values_have_equal_shares():
+    changes = (change(0.3, 0.0, 1e-6), change(0.2, 0.0, 1e-3))
+    found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes)
     # The divergence of events that moved counts for the shift.
-    assert (found.mix, found.shift) == (0, pytest.approx(3 / 4))
-    assert (found.novelty, found.spread) == (pytest.approx(1 / 8), pytest.approx(1 / 8))
+    assert (found.mix, found.shift) == (0, pytest.approx(2 / 4))
+    assert (found.novelty, found.spread) == (pytest.approx(1 / 4), pytest.approx(1 / 4))
+
+
+def test_shares_are_in_proportion_to_logarithms():
+    found = attribute(js=1e-40, novelty=1e-20)
+    assert 2 < found.mix / found.novelty < 2.2
+
+
+def test_smallest_p_values_name_shift():
+    least = np.finfo(float).tiny
+    assert attribute(shift=(0.5, 0.5), js=least, mean=least).kind is Kind.SHIFT
+
+
+def test_mean_that_outliers_move_is_novelty():
+    changes = (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))
+    found = attribute(shift=(0.5, 0.5), js=1e-20, mean=1e-60, novelty=1e-9, changes=changes)
+    assert found.kind is Kind.NOVELTY
+    # Where most of the change of spread is that of all events, they moved.
+    changes = (change(0.01, 0.0, 0.4), change(0.3, 0.1, 1e-9))
+    assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=1e-9, changes=changes).kind is Kind.SHIFT
+    assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=0.02, changes=changes).kind is Kind.SHIFT
+
+
+def test_students_tails_do_not_hide_novelty():
+    """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
+    moved = MeanShift(1.0, 1e-9, 1.0, 1e-9, 0.0, np.ones(COMPONENTS) / COMPONENTS)
+    shift = np.array([0.5, 0.5]) * REFERENCE.projection.deviations
+    novelty = Novelty(0.1, 0.09, 1e-6)
+    for windows, kind in ((20, Kind.NOVELTY), (math.inf, Kind.SHIFT)):
+        attribution = EvidenceAttribution(REFERENCE, windows)
+        assert attribution.evidence(QUIET, shift, 0.5, moved, novelty, Spread(None, None)).kind is kind
 
 
 def test_shift_that_clusters_shares_explain_is_change_of_mix():

@@ -8,24 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, CalibratedOverdispersion, Overdispersion
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.statistics.power import Sensitivity
-from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
 from driftgauge.core.statistics.target_power import POWER
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.batches import build_tally
-from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, build_reference, build_segment_reference
+from driftgauge.core.windows.distance_tests import DistanceTests
+from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, build_reference
 from tests.builders.results import plain
-from tests.builders.specs import ALARM, build_spec
+from tests.builders.specs import ALARM
+from tests.core.windows.scorers import build_scorer, tally
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)
@@ -33,23 +32,6 @@ NULL = DivergenceNull(RICH.counts, 1.0)
 NEVER = 1e9  # a floor that no score reaches
 
 RELATED = Overdispersion(200, 3.0, np.diag([4.0, 2.0]))
-
-
-def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, **alarm):
-    return WindowScorer(
-        build_spec(reference=reference, min_events=min_events, alarm=replace(ALARM, **alarm)),
-        reference,
-        overdispersion,
-        calibrated=overdispersion is not None,
-    )
-
-
-def tally(*counts, outliers=0, sums=None):
-    """A tally of unit vectors, or one with other sums."""
-    values = build_tally(*counts, reference=RICH, outliers=outliers)
-    if sums is not None:
-        values[CLUSTERS + 1 : -4] = sums
-    return Tally(values, CLUSTERS)
 
 
 COUNTS = st.lists(st.integers(0, 500), min_size=CLUSTERS, max_size=CLUSTERS).filter(any)
@@ -192,10 +174,15 @@ def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, si
         here.score(tally(400, 300, 200, 100)),
         calibrated=calibrated,
         p_value=ALARM.level / rarity,
+        js_p_value=ALARM.level / rarity / 3,
         js_excess=size * ALARM.js_divergence / 2,
     )
     assert here.is_overwhelming(scored) is is_overwhelming
     assert here.is_significant_and_large(scored)
+    # Outliers alone, however many, wait for another window.
+    novel = replace(scored, p_value=1e-99, js_p_value=0.5, js_excess=0.0, novelty=Novelty(0.9, 0.9, 1e-99))
+    assert not here.is_overwhelming(novel)
+    assert here.is_significant_and_large(novel)
 
 
 @pytest.mark.parametrize("overdispersion", [None, RELATED])
@@ -244,167 +231,31 @@ def test_small_baseline_hides_drift_worth_finding_from_any_window():
 
 
 def test_slow_drift_limit_is_rarer_than_level():
-    assert build_scorer(level=1e-4).slow_drift_limit == threshold(20_000)
+    assert build_scorer(level=1e-4).slow_drift_limit == threshold(25_000)
 
 
-# Segments whose shares are far from those of the whole.
-NAMES = [("country", "de"), ("country", "fr"), ("country", "es"), ("country", "other")]
-SHARES = {
-    NAMES[0]: (0.1, 0.2, 0.3, 0.4),
-    NAMES[1]: (0.4, 0.4, 0.1, 0.1),
-    NAMES[2]: (0.25, 0.25, 0.25, 0.25),
-    NAMES[3]: (0.7, 0.1, 0.1, 0.1),
-}
-SEGMENTED = replace(
-    RICH,
-    segments=tuple(
-        build_segment_reference(*name, *(round(20_000 * share) for share in shares))
-        for name, shares in SHARES.items()
-    ),
-)
+MOMENTS = SpreadMoments(50_000, 1.0, 0.5, 1.0, 4.0, 0.03), SpreadMoments(40_000, 1.2, 0.25, 0.5, 3.5, 0.04)
 
 
-def by_country(**changes):
-    return build_scorer(SEGMENTED, segment_keys=("country",), **changes)
-
-
-def of(segment, events=1_000, moved=0):
-    """A tally of a segment with some events moved from its third cluster to its fourth."""
-    counts = [round(events * share) for share in SHARES[segment]]
-    return tally(*(counts + np.array([0, 0, -moved, moved])))
-
-
-def test_segment_is_compared_with_own_baseline_segment():
-    results, found = by_country().judge_segments({name: of(name) for name in NAMES}, {})
-    assert [result.segment for result in results] == NAMES
-    for result in results:
-        assert result.count == 1_000
-        assert result.js_divergence == pytest.approx(0, abs=1e-12)
-        assert result.js_excess < 0
-        assert result.mean_shift_excess < 0
-        assert result.p_value > 0.5
-        assert result.verdict is Verdict.OK
-    assert found == dict.fromkeys(NAMES, False)
-
-
-def test_segment_score_equals_score_against_own_baseline():
-    name, part = NAMES[0], SEGMENTED.segments[0]
-    seen = of(name, moved=80)
-    ((result, *_), _) = by_country().judge_segments({name: seen}, {})
-    null = DivergenceNull(part.counts, 1.0).at(seen.count)
-    divergence = math.fsum(js_contributions(seen.counts, part.counts))
-    shift = RICH.projection.shift(seen.sums, seen.count) - part.mean
-    mean_shift = MeanShiftNull(part.covariance, 20_000, None).test(shift, seen.count)
-    assert result.js_divergence == divergence
-    assert result.js_excess == divergence - null.expected
-    assert result.mean_shift_excess == mean_shift.excess
-    assert result.p_value == combine(
-        [null.p_value(divergence), mean_shift.p_value, mean_shift.centroid_p_value]
+def test_spreads_count_in_combination_and_detectable():
+    reference = replace(RICH, spreads=MOMENTS)
+    values = tally(430, 280, 200, 90, outliers=11).values.copy()
+    values[-4:-2] = np.rint(np.array([1_060, 1_180]) / SPREAD_STEP)
+    here = build_scorer(reference)
+    scored = here.score(Tally(values, CLUSTERS))
+    components, residual = scored.spread.changes
+    assert (components.p_value, residual.p_value) != (1, 1)
+    assert scored.p_value == combine(
+        [
+            scored.js_p_value,
+            scored.mean_shift.p_value,
+            scored.mean_shift.centroid_p_value,
+            scored.novelty.p_value,
+            components.p_value,
+            residual.p_value,
+        ],
+        [1.0, 1.0, 1.0, 0.5, 0.25, 0.25],
     )
-
-
-def test_segment_uses_own_overdispersion_or_that_of_whole():
-    own, whole = (Overdispersion(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
-    tallies = {name: of(name, moved=45) for name in NAMES}
-    known = {
-        NAMES[0]: CalibratedOverdispersion(own, calibrated=True),
-        NAMES[1]: CalibratedOverdispersion(own, calibrated=False),
-    }
-    alarm = replace(ALARM, segment_keys=("country",))
-    spec = build_spec(reference=SEGMENTED, alarm=alarm)
-
-    def p_values(overdispersion, segments):
-        here = WindowScorer(spec, SEGMENTED, overdispersion, calibrated=True, segments=segments)
-        return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
-
-    found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
-    assert found[0] == (as_own[0][0], True)
-    assert found[1] == (as_own[1][0], False)
-    assert found[2:] == as_whole[2:]
-    assert as_own[0][0] > as_whole[0][0]
-    assert not any(is_calibrated for _, is_calibrated in as_whole)
-
-
-def test_segment_p_values_are_adjusted_for_their_number():
-    tallies = {name: of(name, moved=moved) for name, moved in zip(NAMES, (45, 0, 80, 30), strict=True)}
-    results, _ = by_country().judge_segments(tallies, {})
-    p_values = [result.p_value for result in results]
-    assert [result.adjusted_p_value for result in results] == benjamini_hochberg(p_values).tolist()
-    assert len(set(p_values)) == 4
-
-
-def test_segment_is_significant_up_to_half_of_level():
-    tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
-    (result, *_), _ = by_country().judge_segments(tallies, {})
-    assert result.adjusted_p_value == pytest.approx(4 * result.p_value)
-    for level, is_significant_and_large in (
-        (2 * result.adjusted_p_value, True),
-        (1.99 * result.adjusted_p_value, False),
-    ):
-        assert level / 2 > result.p_value
-        results, found = by_country(level=level).judge_segments(tallies, {})
-        assert found == dict.fromkeys(NAMES, False) | {NAMES[0]: is_significant_and_large}
-        assert (results[0].verdict is Verdict.WARNING) is is_significant_and_large
-
-
-def test_significant_but_small_segment_is_ok():
-    tallies = {NAMES[0]: of(NAMES[0], 20_000, moved=1_000)}
-    (result, *_), found = by_country().judge_segments(tallies, {})
-    assert result.adjusted_p_value < 1e-6
-    assert (found, result.verdict) == ({NAMES[0]: False}, Verdict.OK)
-
-
-def test_segments_leave_half_of_level_to_whole():
-    seen = tally(500, 250, 170, 80)
-    scored = build_scorer().score(seen)
-    for level, alone, beside in ((1.5, True, False), (2.5, True, True)):
-        assert build_scorer(level=level * scored.p_value).is_significant_and_large(scored) is alone
-        assert by_country(level=level * scored.p_value).is_significant_and_large(scored) is beside
-
-
-def test_small_segments_are_not_scored_or_adjusted_for():
-    tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1], 10)}
-    results, found = by_country(min_events=11).judge_segments(tallies, {})
-    assert [result.count for result in results] == [1_000, 10, 0, 0]
-    assert results[0].adjusted_p_value == results[0].p_value
-    for result in results[1:]:
-        assert result.verdict is Verdict.INSUFFICIENT
-        assert {
-            result.js_divergence,
-            result.js_excess,
-            result.mean_shift_excess,
-            result.p_value,
-            result.adjusted_p_value,
-        } == {None}
-    assert found == {NAMES[0]: True}
-
-
-@pytest.mark.parametrize(
-    ("recent", "verdict"),
-    [
-        ((), Verdict.WARNING),
-        ((True,), Verdict.DRIFT),
-        ((True, False), Verdict.DRIFT),
-        ((False, False), Verdict.WARNING),
-    ],
-)
-def test_segment_drift_needs_two_of_three_windows(recent, verdict):
-    tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1])}
-    results, _ = by_country().judge_segments(tallies, {NAMES[0]: recent, NAMES[2]: (True, True)})
-    assert [result.verdict for result in results] == [
-        verdict,
-        Verdict.OK,
-        Verdict.INSUFFICIENT,
-        Verdict.INSUFFICIENT,
-    ]
-
-
-def test_segments_of_incomplete_window_are_scored_not_judged():
-    results, found = by_country().judge_segments({NAMES[0]: of(NAMES[0], moved=80)}, None)
-    assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
-    assert results[0].p_value < ALARM.level
-    assert found == {NAMES[0]: True}
-
-
-def test_no_segment_keys_give_no_segments():
-    assert build_scorer(SEGMENTED).judge_segments({NAMES[0]: of(NAMES[0])}, {}) == ((), {})
+    tests = DistanceTests(reference, None)
+    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level / 8)
+    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level / 16)

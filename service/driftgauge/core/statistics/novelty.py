@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, ndtr
 
-from driftgauge.core.statistics.heavy_tail import student_p_value, student_quantile
+from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
 __all__ = ["RADIUS_LEVEL", "Novelty", "NoveltyNull", "expected_outliers"]
@@ -29,8 +29,8 @@ class Novelty:
     Attributes:
         share: The share, 0 to 1.
         excess: The share less its expectation without drift.
-        p_value: The probability of as many events or more without drift, in (0, 1); half of the probability
-            of exactly as many counts.
+        p_value: The probability of more events without drift and half of that of exactly as many (mid-p), in
+            (0, 1).
     """
 
     share: float
@@ -65,6 +65,10 @@ class NoveltyNull:
 
     It is negative binomial, with the mean and the variance of `expected_outliers`, the variance times the
     overdispersion: counts of rare events whose rate varies from window to window, as with bursts of them.
+
+    The overdispersion phi is an estimate from W windows. Squares of rare bursts vary more than those of
+    normal variables: with a mean of mu a window, the kurtosis is about 3 + phi / mu, and the estimate has
+    2 W / (2 + phi / mu) degrees of freedom.
     """
 
     def __init__(self, baseline_counts: NDArray[np.int64], overdispersion: float, windows: float) -> None:
@@ -95,8 +99,11 @@ class NoveltyNull:
         return Novelty(
             share=outliers / count,
             excess=(outliers - mean) / count,
-            p_value=student_p_value(p_value, self._windows),
+            p_value=student_p_value(p_value, self._degrees(mean)),
         )
+
+    def _degrees(self, mean: float) -> float:
+        return 2 * self._windows / (2 + self._overdispersion / mean)
 
     def least_excess(self, count: int, level: float) -> float:
         """Return the least share above the expected one that a window finds with the target power.
@@ -111,7 +118,7 @@ class NoveltyNull:
         counts = count * self._baseline_counts / self._baseline_counts.sum()
         mean, variance = expected_outliers(counts, self._baseline_counts)
         variance = max(variance * self._overdispersion, mean * (1 + _LEAST_SURPLUS))
-        exact = float(ndtr(student_quantile(level, self._windows)))
+        exact = float(ndtr(student_quantile(level, self._degrees(mean))))
         # Half of a number: the p-value counts half of the probability of exactly as many.
         number = _halve(lambda number: _tail(number + 0.5, mean, variance) <= exact, mean, float(count))
         # The variance stays in proportion to the mean.

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
 
-from driftgauge.core.statistics.heavy_tail import student_p_value, student_quantile
-from driftgauge.core.statistics.target_power import POWER
+from driftgauge.core.statistics.student import student_p_value, student_quantile
 
 __all__ = ["Spread", "SpreadChange", "SpreadMoments", "SpreadNull"]
 
 # The mean absolute value of a standard normal variable.
 _MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
-_POWER_QUANTILE = float(ndtri(POWER))
-# Below this the cube root loses digits, and the gamma distribution is normal.
+# Below this the gamma distribution is normal to five digits.
 _LEAST_SKEWNESS = 1e-4
 
 
@@ -31,6 +29,7 @@ class SpreadMoments:
         mean: The mean of the spread, above 0.
         variance: Its variance, above 0.
         skewness: Its third standardized moment.
+        kurtosis: Its fourth standardized moment.
         outliers: The part of the mean that comes from vectors beyond the radius of their cluster.
     """
 
@@ -38,6 +37,7 @@ class SpreadMoments:
     mean: float
     variance: float
     skewness: float
+    kurtosis: float
     outliers: float
 
     @classmethod
@@ -51,8 +51,10 @@ class SpreadMoments:
         mean, variance = float(spreads.mean()), float(spreads.var(ddof=1))
         if not variance > 0:
             return None
-        skewness = float(np.power(spreads - mean, 3).mean()) / variance**1.5
-        return cls(len(spreads), mean, variance, skewness, float(spreads[outliers].sum()) / len(spreads))
+        standardized = (spreads - mean) / math.sqrt(variance)
+        skewness, kurtosis = (float(np.power(standardized, order).mean()) for order in (3, 4))
+        part = float(spreads[outliers].sum()) / len(spreads)
+        return cls(len(spreads), mean, variance, skewness, kurtosis, part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,10 @@ class SpreadNull:
 
     It is a shifted gamma distribution with the mean, variance and skewness of a mean of n events less a mean
     of the baseline's m: exact for squared lengths of normal vectors, and near for any whose tails the three
-    moments describe. A cube root makes it normal (E. B. Wilson and M. M. Hilferty, Proceedings of the
-    National Academy of Sciences 17, 1931). Overdispersion divides the events: both bursts and their skewness
-    are those of n / phi events.
+    moments describe. The overdispersion divides the events: bursts and their skewness are those of n / phi.
+
+    The variance is an estimate: from m vectors with 2 m / (kurtosis - 1) degrees of freedom, and its
+    overdispersion from W windows with W. The inverses add up.
     """
 
     def __init__(self, moments: SpreadMoments, overdispersion: float, windows: float) -> None:
@@ -117,7 +120,7 @@ class SpreadNull:
         self._moments = moments
         self._count = moments.count
         self._overdispersion = overdispersion
-        self._windows = windows
+        self._degrees = 1 / (1 / windows + max(moments.kurtosis - 1, 0.0) / (2 * moments.count))
 
     def standard_error(self, count: int) -> float:
         """Return the standard error of the change of a window of n events."""
@@ -138,8 +141,8 @@ class SpreadNull:
         """
         change = mean / self._moments.mean - 1
         error = self.standard_error(count)
-        normal = _normal(change / error, self._skewness(count))
-        one_sided = student_p_value(max(float(ndtr(-abs(normal))), sys.float_info.min), self._windows)
+        tail = _tail(change / error, self._skewness(count))
+        one_sided = student_p_value(tail, self._degrees)
         return SpreadChange(
             change=change,
             outliers=(outliers - self._moments.outliers) / self._moments.mean,
@@ -147,41 +150,41 @@ class SpreadNull:
             p_value=min(2 * one_sided, 1.0),
         )
 
-    def least_change(self, count: int, level: float) -> float:
-        """Return the least growth of all squared distances that a window finds with the target power.
-
-        Infinity where no growth is found.
+    def power(self, change: float, count: int, level: float) -> float:
+        """Return the probability that a window finds a growth of all squared distances.
 
         Args:
+            change: The growth, 0 or more.
             count: n, 1 or more.
             level: The level of this test alone.
         """
         error = self.standard_error(count)
-        normal = -student_quantile(level / 2, self._windows)
-        found = _standardized(normal, self._skewness(count)) * error
+        tail = float(ndtr(student_quantile(level / 2, self._degrees)))
+        found = _quantile(tail, self._skewness(count)) * error
         # The noise grows with the distances.
-        remaining = 1 - _POWER_QUANTILE * error
-        return (found + _POWER_QUANTILE * error) / remaining if remaining > 0 else math.inf
+        return float(ndtr((change - found) / (error * (1 + change))))
 
     def _skewness(self, count: int) -> float:
         one, other = 1 / count, 1 / self._count
         spread = one + other
         shape = (one * one - other * other) / (spread * math.sqrt(spread))
-        return self._moments.skewness * math.sqrt(self._overdispersion) * shape
+        # A window of n events is one burst at most.
+        return self._moments.skewness * math.sqrt(min(self._overdispersion, count)) * shape
 
 
-def _normal(standardized: float, skewness: float) -> float:
-    """Return the normal variable of a gamma variable with mean 0, variance 1 and this skewness."""
+def _tail(standardized: float, skewness: float) -> float:
+    """Return the lesser tail probability of a gamma variable with mean 0, variance 1 and this skewness."""
     if abs(skewness) < _LEAST_SKEWNESS:
-        return standardized
-    # Below 0 lies what the gamma variable cannot reach.
-    root: float = math.cbrt(max(skewness * standardized / 2 + 1, 0.0))
-    return 6 / skewness * (root - 1) + skewness / 6
+        return max(float(ndtr(-abs(standardized))), sys.float_info.min)
+    shape = 4 / skewness**2
+    value = max(shape + math.copysign(math.sqrt(shape), skewness) * standardized, 0.0)
+    return max(float(min(gammainc(shape, value), gammaincc(shape, value))), sys.float_info.min)
 
 
-def _standardized(normal: float, skewness: float) -> float:
-    """Return the inverse of `_normal`."""
+def _quantile(tail: float, skewness: float) -> float:
+    """Return the value that such a variable exceeds with this probability."""
     if abs(skewness) < _LEAST_SKEWNESS:
-        return normal
-    root = skewness / 6 * (normal - skewness / 6) + 1
-    return 2 / skewness * (root * root * root - 1)
+        return -float(ndtri(tail))
+    shape = 4 / skewness**2
+    value = float(gammainccinv(shape, tail) if skewness > 0 else gammaincinv(shape, tail))
+    return math.copysign(1.0, skewness) * (value - shape) / math.sqrt(shape)

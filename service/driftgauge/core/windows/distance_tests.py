@@ -11,8 +11,13 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
 from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadNull
+from driftgauge.core.statistics.target_power import POWER
 
 __all__ = ["DistanceTests"]
+
+# A spread is 16 at most.
+_MOST_GROWTH = 15.0
+_HALVINGS = 30
 
 
 class DistanceTests:
@@ -59,5 +64,23 @@ class DistanceTests:
         return self._novelty.least_excess(count, level)
 
     def least_spread(self, count: int, level: float) -> float:
-        """Return the least growth of all squared distances that a window finds by one of the spreads."""
-        return min((null.least_change(count, level) for null in self._spreads if null), default=math.inf)
+        """Return the least growth of all squared distances that a window finds by one of the spreads.
+
+        The spreads are taken as independent. Infinity where no growth up to the largest spread is found.
+
+        Args:
+            count: n, 1 or more.
+            level: The level of each test alone.
+        """
+        nulls = [null for null in self._spreads if null is not None]
+
+        def missed(change: float) -> float:
+            return math.prod(1 - null.power(change, count, level) for null in nulls)
+
+        low, high = 0.0, _MOST_GROWTH
+        if missed(high) > 1 - POWER:
+            return math.inf
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if missed(middle) > 1 - POWER else (low, middle)
+        return high

@@ -8,16 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.reference import Reference
-from driftgauge.core.statistics.combination import (
-    CENTROID_WEIGHT,
-    JS_WEIGHT,
-    NOVELTY_WEIGHT,
-    SPREAD_WEIGHT,
-    T2_WEIGHT,
-)
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.spread import Spread
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.statistics.student import student_quantile
 
 __all__ = ["Evidence", "EvidenceAttribution", "Kind"]
 
@@ -26,8 +20,11 @@ __all__ = ["Evidence", "EvidenceAttribution", "Kind"]
 # blurred.
 _EXPLAINED = 0.6
 
-# Below this p-value of the mean the events moved, and they change their clusters as they move.
-_MOVED = 0.01
+# Below this p-value a test by itself has seen something.
+_SEEN = 0.01
+# A change of spread that comes from outliers by this share is theirs.
+_MOSTLY = 0.5
+_NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
 class Kind(StrEnum):
@@ -68,14 +65,24 @@ class Evidence:
 class EvidenceAttribution:
     """Attributes the tests' evidence to kinds.
 
-    A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix, and
-    outliers spread the events. So the evidence of mean and divergence is that of a change of mix where the
-    clusters' shares explain the shift, and otherwise that of a shift. The evidence of the spread is that of
-    novelty as far as the change comes from outliers.
+    A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
+    and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
+    where the change of spread comes mostly from outliers; else that of a change of mix where the clusters'
+    shares explain the shift; else that of a shift. The evidence of the spread is that of novelty as far as
+    the change comes from outliers.
+
+    Evidence is the square of a test's normal quantile, about -2 ln p. Novelty and spread have Student's
+    tails, which would make them weak beside the divergence and the mean; their quantiles are Student's.
     """
 
-    def __init__(self, reference: Reference) -> None:
-        """Prepare the attribution against a baseline."""
+    def __init__(self, reference: Reference, windows: float) -> None:
+        """Prepare the attribution.
+
+        Args:
+            reference: The baseline.
+            windows: The clean windows behind the overdispersion; infinite without.
+        """
+        self._windows = windows
         self._counts = reference.counts
         self._shares = reference.counts / reference.counts.sum()
         self._deviations = reference.projection.deviations
@@ -104,25 +111,25 @@ class EvidenceAttribution:
             spread: The tests of the spread.
         """
         of_mean = Kind.MIX if self._explained(counts, shift) >= _EXPLAINED else Kind.SHIFT
-        has_moved = min(mean_shift.p_value, mean_shift.centroid_p_value) < _MOVED
-        found = [
-            (of_mean if has_moved else Kind.MIX, JS_WEIGHT, js_p_value),
-            (of_mean, T2_WEIGHT, mean_shift.p_value),
-            (of_mean, CENTROID_WEIGHT, mean_shift.centroid_p_value),
-            (Kind.NOVELTY, NOVELTY_WEIGHT, novelty.p_value),
-        ]
-        for change in spread.changes:
-            if change is not None:
-                share = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
-                found.append((Kind.NOVELTY, share * SPREAD_WEIGHT, change.p_value))
-                found.append((Kind.SPREAD, (1 - share) * SPREAD_WEIGHT, change.p_value))
-        # Relative to the least p-value, since the inverse of 1e-308 is not finite.
-        least = min(p_value for _, _, p_value in found)
+        p_value = min(mean_shift.p_value, mean_shift.centroid_p_value)
+        has_moved = p_value < _SEEN
+        js, mean = _strength(js_p_value, math.inf), _strength(p_value, math.inf)
+        changes = [change for change in spread.changes if change is not None]
+        change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
+        from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
+        if novelty.p_value < _SEEN and change.p_value < _SEEN and from_outliers >= _MOSTLY:
+            # Events where the baseline has none also move the mean, and come at the cost of all clusters.
+            has_moved, of_mean = True, Kind.NOVELTY
+        beyond, spread_strength = (
+            _strength(each, self._windows) for each in (novelty.p_value, change.p_value)
+        )
         sums = dict.fromkeys(Kind, 0.0)
-        for kind, weight, p_value in found:
-            sums[kind] += weight * (least / p_value)
+        sums[of_mean if has_moved else Kind.MIX] += js
+        sums[of_mean] += mean
+        sums[Kind.NOVELTY] += beyond + from_outliers * spread_strength
+        sums[Kind.SPREAD] += (1 - from_outliers) * spread_strength
         total = math.fsum(sums.values())
-        return Evidence(*(each / total for each in sums.values()))
+        return Evidence(*(each / total if total else 1 / len(Kind) for each in sums.values()))
 
     def _explained(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
         """Return the share of the squared shift that the clusters' shares explain, both less noise."""
@@ -133,3 +140,7 @@ class EvidenceAttribution:
         whole = float(standardized @ standardized) - len(standardized) * noise
         unexplained = float(left @ left) - self._within * noise
         return 1 - unexplained / whole if whole > 0 else 0.0
+
+
+def _strength(p_value: float, windows: float) -> float:
+    return max(-student_quantile(p_value, windows), 0.0) ** 2

@@ -26,4 +26,5 @@ def student_p_value(p_value: float, windows: float) -> float:
 
 def student_quantile(p_value: float, windows: float) -> float:
     """Return the lower quantile of Student's distribution with W degrees of freedom, normal if infinite."""
-    return float(ndtri(p_value) if math.isinf(windows) else stdtrit(windows, p_value))
+    bounded = min(max(p_value, sys.float_info.min), 1 - sys.float_info.epsilon)
+    return float(ndtri(bounded) if math.isinf(windows) else stdtrit(windows, bounded))

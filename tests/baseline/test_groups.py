@@ -1,0 +1,91 @@
+"""Tests of `driftgauge.baseline.groups`, and of a fit with groups."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driftgauge.baseline.artifact import load, save
+from driftgauge.baseline.fitting import Provenance
+from driftgauge.baseline.groups import measure_groups, number_groups
+from driftgauge.baseline.report import describe
+from driftgauge.baseline.windows import Traffic
+from driftgauge.errors import BaselineError, InputError
+from tests.builders.baselines import draw_bursts, fit
+from tests.builders.clocks import HOUR_MS
+
+
+def test_groups_are_numbered_by_value_of_key() -> None:
+    labels = [{"doc": "a"}, {"doc": "b", "x": "1"}, {}, {"doc": "a"}, {"x": "1"}]
+    assert number_groups(labels, "doc").tolist() == [0, 1, 2, 0, 3]
+
+
+@pytest.mark.parametrize("labels", [None, [{}, {"other": "1"}]])
+def test_missing_key_is_reported_with_remedy(labels: list[dict[str, str]] | None) -> None:
+    with pytest.raises(InputError, match="no vector has a group 'doc'; name a segment key"):
+        number_groups(labels, "doc")
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
+    # Groups of equal vectors: a mean varies as that of one vector a group.
+    random = np.random.default_rng(size)
+    ids = np.repeat(random.integers(5, size=2_000), size)
+    columns = np.repeat(random.normal(size=(2_000, 9)), size, axis=0)
+    coordinates, lengths = columns[:, :6], columns[:, 6:]
+    found = measure_groups(np.repeat(np.arange(2_000), size), ids, coordinates, lengths)
+    assert found is not None
+    assert found.windows == 2_000
+    assert found.counts == pytest.approx(size, rel=0.1)
+    assert np.diag(found.means) == pytest.approx(np.full(6, size), rel=0.2)
+    assert found.distances == pytest.approx(np.full(3, size), rel=0.2)
+
+
+def test_few_groups_have_no_overdispersion() -> None:
+    ids = np.arange(190) % 5
+    columns = np.random.default_rng(0).normal(size=(190, 6))
+    assert measure_groups(np.arange(190) // 10, ids, columns, columns[:, :3]) is None
+
+
+def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path) -> None:
+    vectors = draw_bursts(6_000, 5)
+    baseline = fit(vectors, provenance=Provenance(groups=np.arange(6_000) // 5))
+    assert baseline.overdispersion is not None
+    assert baseline.overdispersion.counts == pytest.approx(5, rel=0.4)
+    assert baseline.metadata.groups == baseline.overdispersion.windows
+    # Whole groups are held out.
+    assert baseline.metadata.reference_count == 5 * baseline.metadata.groups
+    assert baseline.metadata.window_ms is None
+    assert f"measured on {baseline.metadata.groups} groups" in " ".join(
+        describe(baseline, tmp_path / "x").split()
+    )
+    save(baseline, tmp_path / "grouped.safetensors")
+    assert load(tmp_path / "grouped.safetensors").identity == baseline.identity
+
+
+def test_windows_are_used_where_they_are_enough() -> None:
+    traffic = Traffic(np.arange(6_000) // 100, HOUR_MS)
+    known = Provenance(traffic, groups=np.arange(6_000) // 5)
+    baseline = fit(draw_bursts(6_000, 5), provenance=known)
+    assert (baseline.metadata.window_ms, baseline.metadata.groups) == (HOUR_MS, None)
+    few = Provenance(Traffic(np.arange(6_000) // 3_000, HOUR_MS), groups=np.arange(6_000) // 5)
+    baseline = fit(draw_bursts(6_000, 5), provenance=few)
+    assert baseline.metadata.window_ms is None
+    assert baseline.metadata.groups is not None
+
+
+def test_too_few_groups_are_reported_and_not_used() -> None:
+    lines: list[str] = []
+    known = Provenance(groups=np.arange(6_000) // 200)
+    baseline = fit(draw_bursts(6_000, 5), provenance=known, progress=lines.append)
+    assert baseline.overdispersion is None
+    (warning,) = [line for line in lines if "groups are not used" in line]
+    assert "there are 30, and the largest holds 3%" in warning
+
+
+def test_baseline_states_windows_or_groups() -> None:
+    baseline = fit(draw_bursts(6_000, 5), provenance=Provenance(groups=np.arange(6_000) // 5))
+    both = baseline.metadata.model_copy(update={"window_ms": HOUR_MS})
+    with pytest.raises(BaselineError, match="length of windows or the number of groups"):
+        dataclasses.replace(baseline, metadata=both)
