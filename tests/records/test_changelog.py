@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,17 +162,24 @@ def without(value, *names):
     return [without(each, *names) for each in value] if isinstance(value, list) else value
 
 
+def read_json(key, document):
+    """Return the value of a record with this JSON."""
+    return decode(encode_key(key), b"\x01" + json.dumps(document).encode())[1]
+
+
 def test_records_before_novelty_and_spread_are_read():
     """The version is the same, so a restart must not stop a shard."""
     later = "novelty_excess", "novelty_p_value", "spread", "evidence", "kind"
+    result: Any
+    history: Any
     key, result, *_ = GOLDEN["published"]
     document = without(json.loads(encode_value(result)[1:]), *later)
-    _, read = decode(encode_key(key), b"\x01" + json.dumps(document).encode())
+    read = read_json(key, document)
     assert read.score is None, "the score lacks tests; the next revision has them"
     assert (read.verdict, read.counts.tolist()) == (result.verdict, result.counts.tolist())
     key, history, *_ = GOLDEN["history"]
     document = without(json.loads(encode_value(history)[1:]), "distances")
-    _, read = decode(encode_key(key), b"\x01" + json.dumps(document).encode())
+    read = read_json(key, document)
     assert (read.memory, read.end_ms) == (history.memory, history.end_ms)
     # Clean windows that do not calibrate all tests count as not seen.
     assert read.clean.windows == 0

@@ -48,10 +48,10 @@ def one_by_one(events):
         its = values.setdefault(group, [0] * (CLUSTERS + 1 + 2 + 4))
         its[cluster] += 1
         its[CLUSTERS] += is_outlier
-        for place, number in enumerate((*coordinates, *spreads), start=CLUSTERS + 1):
-            its[place] += number
-        for place, number in enumerate(spreads, start=CLUSTERS + 1 + 2 + 2):
-            its[place] += is_outlier * number
+        for column, number in enumerate((*coordinates, *spreads), start=CLUSTERS + 1):
+            its[column] += number
+        for column, number in enumerate(spreads, start=CLUSTERS + 1 + 2 + 2):
+            its[column] += is_outlier * number
     return values
 
 

@@ -55,11 +55,21 @@ def test_strongest_test_names_kind():
 
 
 def test_equal_p_values_have_equal_shares():
-    changes = (change(0.3, 0.0, 1e-6), change(0.2, 0.0, 1e-3))
+    changes = (change(0.3, 0.15, 1e-6), change(0.2, 0.0, 1e-3))
+    found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes)
+    # Half of the spread comes from outliers, and so they moved the mean.
+    assert (found.mix, found.shift) == (0, 0)
+    assert (found.novelty, found.spread) == (pytest.approx(3 / 4), pytest.approx(1 / 4))
+    changes = (change(0.3, 0.0, 0.5), change(0.2, 0.0, 0.5))
     found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes)
     # The divergence of events that moved counts for the shift.
-    assert (found.mix, found.shift) == (0, pytest.approx(2 / 4))
-    assert (found.novelty, found.spread) == (pytest.approx(1 / 4), pytest.approx(1 / 4))
+    assert (found.mix, found.shift) == (0, pytest.approx(2 / 3))
+    assert (found.novelty, found.spread) == (pytest.approx(1 / 3), 0)
+
+
+def test_outliers_of_events_that_all_lie_further_out_are_spread():
+    found = attribute(novelty=1e-20, changes=(change(0.3, 0.05, 1e-9), None))
+    assert found.spread == pytest.approx(5 / 6)
 
 
 def test_shares_are_in_proportion_to_logarithms():

@@ -68,8 +68,8 @@ class EvidenceAttribution:
     A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
     and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
     where the change of spread comes mostly from outliers; else that of a change of mix where the clusters'
-    shares explain the shift; else that of a shift. The evidence of the spread is that of novelty as far as
-    the change comes from outliers.
+    shares explain the shift; else that of a shift. The evidence of spread and outliers is that of novelty as
+    far as the change of spread comes from outliers.
 
     Evidence is the square of a test's normal quantile, about -2 ln p. Novelty and spread have Student's
     tails, which would make them weak beside the divergence and the mean; their quantiles are Student's.
@@ -126,8 +126,13 @@ class EvidenceAttribution:
         sums = dict.fromkeys(Kind, 0.0)
         sums[of_mean if has_moved else Kind.MIX] += js
         sums[of_mean] += mean
-        sums[Kind.NOVELTY] += beyond + from_outliers * spread_strength
-        sums[Kind.SPREAD] += (1 - from_outliers) * spread_strength
+        if change.p_value < _SEEN:
+            # Where all events lie further out, more of them lie beyond the radius.
+            sums[Kind.NOVELTY] += from_outliers * (beyond + spread_strength)
+            sums[Kind.SPREAD] += (1 - from_outliers) * (beyond + spread_strength)
+        else:
+            sums[Kind.NOVELTY] += beyond
+            sums[Kind.SPREAD] += spread_strength
         total = math.fsum(sums.values())
         return Evidence(*(each / total if total else 1 / len(Kind) for each in sums.values()))
 
