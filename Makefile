@@ -113,6 +113,7 @@ evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on sim
 	@$(BIN)/python tests/bench/power.py
 	@$(BIN)/python tests/bench/candidates.py
 	@$(BIN)/python tests/bench/kinds.py
+	@$(BIN)/python tests/bench/slow_drift.py
 	@$(BIN)/python tests/bench/verdicts.py
 	@$(BIN)/python tests/bench/budgets.py
 
