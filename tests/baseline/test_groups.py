@@ -17,14 +17,16 @@ from tests.builders.clocks import HOUR_MS
 
 
 def test_groups_are_numbered_by_value_of_key() -> None:
+    lines: list[str] = []
     labels = [{"doc": "a"}, {"doc": "b", "x": "1"}, {}, {"doc": "a"}, {"x": "1"}]
-    assert number_groups(labels, "doc").tolist() == [0, 1, 2, 0, 3]
+    assert number_groups(labels, "doc", lines.append).tolist() == [0, 1, 2, 0, 3]
+    assert lines == ["warning: 40.0% of the vectors have no doc; each is a group of its own"]
 
 
 @pytest.mark.parametrize("labels", [None, [{}, {"other": "1"}]])
 def test_missing_key_is_reported_with_remedy(labels: list[dict[str, str]] | None) -> None:
     with pytest.raises(InputError, match="no vector has a group 'doc'; name a segment key"):
-        number_groups(labels, "doc")
+        number_groups(labels, "doc", lambda _: None)
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -42,6 +44,30 @@ def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
     assert found.distances == pytest.approx(np.full(3, size), rel=0.2)
 
 
+def test_large_groups_count_as_fewer() -> None:
+    sizes = np.r_[[300] * 30, [1] * 1_000]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    columns = np.random.default_rng(2).normal(size=(len(groups), 9))
+    found = measure_groups(groups, np.arange(len(groups)) % 5, columns[:, :6], columns[:, 6:])
+    assert found is not None
+    assert found.windows == 30
+    # Independent vectors in groups of any size.
+    assert np.diag(found.means) == pytest.approx(np.ones(6), rel=0.8)
+
+
+def test_each_group_is_compared_with_others() -> None:
+    # Compared with the whole, which contains them, groups of a twenty-fifth vary by as much less.
+    ratios = []
+    for seed in range(200):
+        columns = np.random.default_rng(seed).normal(size=(400, 4))
+        columns -= columns.mean(axis=0)
+        found = measure_groups(np.arange(400) // 16, np.arange(400) % 5, columns, columns[:, :3])
+        assert found is not None
+        ratios.append(np.diag(found.means).mean())
+    # The variances are 1, but their least sum is that of independent vectors, which adds some per cent.
+    assert np.mean(ratios) == pytest.approx(1.06, abs=0.06)
+
+
 def test_few_groups_have_no_overdispersion() -> None:
     ids = np.arange(190) % 5
     columns = np.random.default_rng(0).normal(size=(190, 6))
@@ -57,7 +83,7 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     # Whole groups are held out.
     assert baseline.metadata.reference_count == 5 * baseline.metadata.groups
     assert baseline.metadata.window_ms is None
-    assert f"measured on {baseline.metadata.groups} groups" in " ".join(
+    assert f"groups worth {baseline.metadata.groups} of one size" in " ".join(
         describe(baseline, tmp_path / "x").split()
     )
     save(baseline, tmp_path / "grouped.safetensors")
@@ -73,6 +99,25 @@ def test_windows_are_used_where_they_are_enough() -> None:
     baseline = fit(draw_bursts(6_000, 5), provenance=few)
     assert baseline.metadata.window_ms is None
     assert baseline.metadata.groups is not None
+
+
+def test_groups_are_used_where_windows_have_few_events() -> None:
+    # A hundred windows, but each of fewer than five events a cluster.
+    known = Provenance(Traffic(np.arange(6_000) // 60, HOUR_MS), groups=np.arange(6_000) // 5)
+    lines: list[str] = []
+    baseline = fit(draw_bursts(6_000, 5), clusters=20, provenance=known, progress=lines.append)
+    assert baseline.metadata.window_ms is None
+    assert baseline.metadata.groups == 600
+    assert [line for line in lines if line.startswith("groups, worth 600 of one size: counts vary")]
+
+
+def test_groups_worth_too_few_are_reported() -> None:
+    sizes = [1_200] * 4 + [32] * 37
+    known = Provenance(groups=np.repeat(np.arange(41), sizes))
+    lines: list[str] = []
+    baseline = fit(draw_bursts(sum(sizes), 4), seed=2, provenance=known, progress=lines.append)
+    assert baseline.overdispersion is None
+    assert [line for line in lines if "worth fewer than 20 groups" in line]
 
 
 def test_too_few_groups_are_reported_and_not_used() -> None:

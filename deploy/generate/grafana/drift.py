@@ -78,7 +78,7 @@ def _all_streams() -> Sequence[Panel]:
             " drift: two of the last three windows are significant and large, or a calibrated one is so"
             " by far. warning: this window alone is,"
             " or small evidence has added up over many windows. insufficient: too few events to be"
-            " drift. incomplete: partitions are missing, or the counts are in doubt." + LATER,
+            " scored. incomplete: partitions are missing, or the counts are in doubt." + LATER,
             {"{{stream}} {{window}}": verdict_code("driftgauge_window_verdict", OF_SOURCE, *labels)},
             names=VERDICT_TEXTS,
             leads_to=to_field,

@@ -47,7 +47,8 @@ UNIT_TOLERANCE = 1e-4
 # Bounds of the spread moments: a spread is a multiple of 2^-16, and 16 at most.
 _SPREAD_RULE = (
     "the spread moments must be all 0, or a count of 2 or more, a mean of 1e-5 to 16, a variance of at most "
-    "256, a kurtosis of 1 or more, and a part from outliers of at most the mean"
+    "256, a kurtosis from 1 plus the square of the skewness to the count, and a part from outliers of at "
+    "most the mean"
 )
 _LEAST_MOMENTS_COUNT = 2
 _LEAST_MEAN = 1e-5
@@ -148,14 +149,15 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
 
 def _are_moments(row: NDArray[np.float64]) -> bool:
     """Return whether the fields of one spread's `SpreadMoments` are possible."""
-    count, mean, variance, _, kurtosis, outliers = row.tolist()
-    # No spread is above 16, and a kurtosis is 1 at least.
+    count, mean, variance, skewness, kurtosis, outliers = row.tolist()
+    # No spread is above 16.
     is_known = (
         count >= _LEAST_MOMENTS_COUNT
         and count == int(count)
         and _LEAST_MEAN <= mean <= _MOST_SPREAD
         and 0 < variance <= _MOST_SPREAD**2
-        and kurtosis >= 1 - SYMMETRY_TOLERANCE
+        and 1 + skewness**2 <= kurtosis * (1 + SYMMETRY_TOLERANCE)
+        and kurtosis <= count * (1 + SYMMETRY_TOLERANCE)
         and 0 <= outliers <= mean
     )
     return is_known or not row.any()

@@ -127,8 +127,9 @@ def _facts(baseline: Baseline) -> dict[str, str]:
         "training set": "yes" if metadata.training_set else "no",
         "overdispersion": (
             "not known"
-            if overdispersion is None or window_ms is None
-            else f"{overdispersion.counts:.2f}, windows of {format_duration(window_ms)}"
+            if overdispersion is None
+            else f"{overdispersion.counts:.2f}, "
+            + ("groups" if window_ms is None else f"windows of {format_duration(window_ms)}")
         ),
         "segments": f"{len(baseline.segments)}",
     }
@@ -148,6 +149,7 @@ def _record(baseline: Baseline) -> dict[str, object]:
         "reference_count": metadata.reference_count,
         "training_set": metadata.training_set,
         "window_ms": metadata.window_ms,
+        "groups": metadata.groups,
         "over_dispersion": None if overdispersion is None else overdispersion.counts,
         "segments": [{"key": segment.key, "value": segment.value} for segment in baseline.segments],
     }

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.checks import check_vectors, named, or_fewer
 from driftgauge.baseline.clustering import find_centroids, measure_stability
-from driftgauge.baseline.groups import measure_groups
+from driftgauge.baseline.groups import measure_groups, report_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.quality import stability_reading
@@ -22,6 +22,7 @@ from driftgauge.baseline.segments import Members, check_members, reference_segme
 from driftgauge.baseline.spreads import measure_spreads, report_spreads, spreads_of
 from driftgauge.baseline.windows import (
     Traffic,
+    has_enough_windows,
     measure_overdispersion,
     measure_segments,
     observe,
@@ -56,7 +57,7 @@ class Provenance:
         members: The members of each segment.
         training_set: Whether the model was trained on the data behind them.
         groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
-            windows of `traffic` are used instead where they are enough.
+            windows of `traffic` are used instead where enough of them have enough events.
     """
 
     traffic: Traffic | None = None
@@ -106,7 +107,9 @@ def fit_baseline(
     check_vectors(vectors, clusters, metric)
     traffic = provenance.traffic
     target = min(int(len(vectors) * FIT_SHARE), MAX_FIT)
-    fit_rows, reference_rows, numbers, groups = _split(len(vectors), provenance, target, seed, progress)
+    fit_rows, reference_rows, numbers, groups = _split(
+        len(vectors), provenance, clusters, target, seed, progress
+    )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
     try:
@@ -158,6 +161,7 @@ def fit_baseline(
             report_ratio(traffic, len(reference_rows), progress)
         if groups is not None:
             overdispersion = measure_groups(groups, ids, standardized, lengths)
+            report_groups(overdispersion, progress)
         else:
             windows = None if numbers is None else observe(numbers, ids, standardized, clusters, lengths)
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
@@ -200,17 +204,27 @@ def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.i
 
 
 def _split(
-    count: int, provenance: Provenance, target: int, seed: int, progress: Callable[[str], None]
+    count: int,
+    provenance: Provenance,
+    clusters: int,
+    target: int,
+    seed: int,
+    progress: Callable[[str], None],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
-    """Split the rows by whole windows, else by whole groups, else at random.
+    """Split the rows by whole windows, by whole groups where windows are too few, else at random.
 
     Returns:
         The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the
         groups, where it is by groups, from 0 without gaps.
     """
     traffic, groups = provenance.traffic, provenance.groups
-    if traffic is not None and (rows := split_whole(traffic.numbers, target, seed)) is not None:
-        return *rows, traffic.numbers[rows[1]], None
+    by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
+    if traffic is not None and by_windows is not None:
+        numbers = traffic.numbers[by_windows[1]]
+        if groups is None or has_enough_windows(numbers, clusters):
+            if groups is not None:
+                progress(f"{traffic.name} measure the overdispersion; the groups are not used")
+            return *by_windows, numbers, None
     if groups is not None:
         if (rows := split_whole(groups, target, seed)) is not None:
             return *rows, None, np.unique(groups[rows[1]], return_inverse=True)[1]
@@ -219,6 +233,8 @@ def _split(
             f"warning: the groups are not used: there are {len(sizes):,}, and the largest holds "
             f"{sizes.max() / count:.0%} of the vectors; give 40 groups or more, none with more than a quarter"
         )
+        if by_windows is not None and traffic is not None:
+            return *by_windows, traffic.numbers[by_windows[1]], None
     return *split_indices(count, seed), None, None
 
 

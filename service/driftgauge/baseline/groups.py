@@ -1,20 +1,27 @@
 """Groups of related vectors, such as the paragraphs of a document: their numbers and overdispersion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
+from driftgauge.baseline.quality import overdispersion_reading
+from driftgauge.core.statistics.overdispersion import (
+    MIN_WINDOWS,
+    Overdispersion,
+    OverdispersionEstimator,
+)
 from driftgauge.errors import InputError
 
-__all__ = ["measure_groups", "number_groups"]
+__all__ = ["measure_groups", "number_groups", "report_groups"]
 
 
-def number_groups(labels: Sequence[Mapping[str, str]] | None, key: str) -> NDArray[np.intp]:
+def number_groups(
+    labels: Sequence[Mapping[str, str]] | None, key: str, progress: Callable[[str], None]
+) -> NDArray[np.intp]:
     """Return the group of each of n vectors by a segment key, (n,), from 0 without gaps.
 
-    A vector without the key is a group of its own.
+    A vector without the key is a group of its own; their share is a warning.
 
     Raises:
         InputError: No vector has the key; the message states the remedy.
@@ -25,6 +32,11 @@ def number_groups(labels: Sequence[Mapping[str, str]] | None, key: str) -> NDArr
             f"this name (or --segment-column {key}=COLUMN), or leave out --group"
         )
         raise InputError(message)
+    alone = sum(key not in own for own in labels)
+    if alone:
+        progress(
+            f"warning: {alone / len(labels):.1%} of the vectors have no {key}; each is a group of its own"
+        )
     numbers: dict[str | int, int] = {}
     own = (labels_of.get(key, row) for row, labels_of in enumerate(labels))
     return np.fromiter((numbers.setdefault(name, len(numbers)) for name in own), np.intp, len(labels))
@@ -36,12 +48,15 @@ def measure_groups(
     coordinates: NDArray[np.float64],
     lengths: NDArray[np.float64],
 ) -> Overdispersion | None:
-    """Return the overdispersion by groups; None where there are fewer than 20.
+    """Return the overdispersion by groups; None where they are as few as 20 equal ones, or fewer.
 
     The design effect of a sample of whole groups: the variance of a mean, from the squared sum of each
     group's deviations, over that of independent vectors (L. Kish, Survey Sampling, Wiley, 1965). It divides
     the events of baseline and window: a baseline of few groups is uncertain however large the window, and a
-    window is taken to hold groups as large as the baseline's.
+    window is taken to hold groups as large as the baseline's. Each group is compared with the others.
+
+    Large groups count most, so the estimate is as uncertain as one from fewer groups of one size:
+    (sum of s^2)^2 / sum of s^4, with s the sizes. That is the number of windows that it states.
 
     Args:
         groups: (m,), the group of each reference vector, from 0.
@@ -49,23 +64,41 @@ def measure_groups(
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
         lengths: (m, 3) float64, whether it is an outlier, and its spreads.
     """
-    count, number = len(groups), int(groups.max()) + 1
+    sizes = np.bincount(groups).astype(np.float64)
+    count = len(groups)
     shares = np.bincount(ids) / count
-    clusters = np.zeros((number, len(shares)))
+    clusters = np.zeros((len(sizes), len(shares)))
     np.add.at(clusters, (groups, ids), 1)
-    clusters -= np.bincount(groups)[:, None] * shares
+    clusters -= sizes[:, None] * shares
     deviations = lengths.std(axis=0)
     deviations[deviations == 0] = np.inf
     sums, distances = (
         np.stack([np.bincount(groups, weights=column) for column in columns.T], axis=1)
         for columns in (coordinates, (lengths - lengths.mean(axis=0)) / deviations)
     )
+    # A group's deviation from the whole, which contains it, is 1 - s/m times that from the others, and has
+    # 1 - s/m times the variance of independent vectors.
+    weights = 1 / (1 - sizes / count)
+    effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
     # Sums over groups, as the estimator's are over windows.
-    scale = number / count
+    scale = effective / count
     estimator = OverdispersionEstimator(
-        number,
-        float((np.square(clusters) / shares).sum()) / (len(shares) - 1) * scale,
-        np.asarray(sums.T @ sums * scale, np.float64),
-        np.square(distances).sum(axis=0) * scale,
+        effective,
+        float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) * scale,
+        np.asarray((sums * weights[:, None]).T @ sums * scale, np.float64),
+        weights @ np.square(distances) * scale,
     )
     return estimator.overdispersion()
+
+
+def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str], None]) -> None:
+    """Report what the groups show; too few are a warning."""
+    if overdispersion is None:
+        progress(
+            f"warning: the overdispersion is not known: the held-out groups are worth fewer than "
+            f"{MIN_WINDOWS} groups of one size; give more groups, or smaller ones"
+        )
+    else:
+        progress(
+            f"groups, worth {overdispersion.windows} of one size: {overdispersion_reading(overdispersion)}"
+        )

@@ -22,7 +22,8 @@ class BaselineMetadata(BaseModel):
         reference_count: m, the number of reference vectors, which is the sum of the histogram.
         window_ms: The length of the windows on which the overdispersion was measured; None where the
             overdispersion is not known, or was measured on groups.
-        groups: The number of groups on which the overdispersion was measured; None where it was not.
+        groups: The number of groups of one size that the groups are worth, on which the overdispersion was
+            measured; None where it was not.
         training_set: Whether the model was trained on the data behind the vectors.
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.

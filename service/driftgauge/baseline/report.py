@@ -110,7 +110,7 @@ def _overdispersion(baseline: Baseline) -> str:
         return "not known"
     reading = quality.overdispersion_reading(overdispersion)
     if window_ms is None:
-        return f"{reading}; measured on {overdispersion.windows} groups"
+        return f"{reading}; measured on groups worth {overdispersion.windows} of one size"
     return f"{reading}; measured on {overdispersion.windows} windows of {format_duration(window_ms)}"
 
 

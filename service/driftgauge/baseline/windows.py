@@ -20,6 +20,7 @@ from driftgauge.core.statistics.overdispersion import (
 
 __all__ = [
     "Traffic",
+    "has_enough_windows",
     "measure_overdispersion",
     "measure_segments",
     "observe",
@@ -135,6 +136,12 @@ def observe(
             counts[index], total - counts[index], shift[:-DISTANCES], rest, shift[-DISTANCES:] / error
         )
     return windows
+
+
+def has_enough_windows(numbers: NDArray[np.intp], clusters: int) -> bool:
+    """Return whether the overdispersion of k clusters can be measured on the windows of m vectors, (m,)."""
+    sizes = np.bincount(numbers)
+    return int((sizes >= EVENTS_PER_CLUSTER * clusters).sum()) >= MIN_WINDOWS
 
 
 def measure_overdispersion(

@@ -109,7 +109,7 @@ def _fit(
         progress=progress,
         provenance=Provenance(
             traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
-            groups=None if group is None else number_groups(read.segments, group),
+            groups=None if group is None else number_groups(read.segments, group, progress),
             members=find_members(read.segments, segments),
             training_set=training_set,
         ),

@@ -219,11 +219,12 @@ class WindowRecord(_Record):
     """Events counted."""
 
     verdict: VerdictName
-    """drift: two of the last three windows are significant and large, or this one is calibrated and its drift
-    overwhelming: its p-value below a hundredth of the level, its size at least twice what is large. warning:
-    only this window is significant and large, or there is slow drift. ok: no drift was found; `detectable`
-    says how small a drift would have been. insufficient: too few events to be scored. incomplete: partitions
-    are missing, or `incomplete_reason` names another fault of the counts."""
+    """drift: two of the last three windows are significant and large, or this one is calibrated and its
+    divergence and mean shift are overwhelming: their combined p-value below a hundredth of the level, one of
+    them at least twice as large as large. warning: only this window is significant and large, or there is
+    slow drift. ok: no drift was found; `detectable` says how small a drift would have been. insufficient: too
+    few events to be scored. incomplete: partitions are missing, or `incomplete_reason` names another fault of
+    the counts."""
 
     js_divergence: Finite | None
     """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; not the distance. Null if the window

@@ -26,9 +26,12 @@ def test_p_value_of_normal_vectors_is_exact(count):
     here = null()
     for level in (0.1, 1e-2, 1e-4, 1e-7, 1e-12):
         degrees = COMPONENTS * count
-        for value in (chi2.isf(level, degrees), chi2.ppf(level, degrees)):
-            found = here.test(value / degrees, 0.02, count).p_value
-            assert found == pytest.approx(2 * level, rel=1e-3)
+        upper, lower = (
+            here.test(value(level, degrees) / degrees, 0.02, count).p_value for value in (chi2.isf, chi2.ppf)
+        )
+        assert upper == pytest.approx(2 * level, rel=2e-3)
+        # The lower tail is that of the normal variable, which is heavier.
+        assert lower > 1.99 * level
 
 
 @pytest.mark.parametrize("tail", [5.0, 1.0])
@@ -106,6 +109,12 @@ def test_power_is_share_of_windows_found(count, level, power):
     assert found == pytest.approx(power, abs=0.04)
 
 
+def test_moments_of_two_equal_halves_are_those_of_a_coin():
+    found = SpreadMoments.of(np.repeat([0.5, 1.5], 10), np.zeros(20, bool))
+    assert found.kurtosis == 1
+    assert 0 < null(found).test(1.4, 0.0, 100).p_value < 0.01
+
+
 def test_moments_of_equal_spreads_are_none():
     assert SpreadMoments.of(np.full(10, 0.7), np.zeros(10, bool)) is None
 
@@ -127,11 +136,30 @@ def test_window_like_baseline_is_not_significant_at_any_skewness(skewness):
         assert here.test(1.0, 0.0, count).p_value > 0.03
 
 
-@pytest.mark.parametrize("skewness", [-3.0, 0.5, 10.0])
-def test_overdispersion_does_not_lower_p_value(skewness):
+@pytest.mark.parametrize("mean", [0.5, 0.68, 1.5])
+@pytest.mark.parametrize("skewness", [-3.0, 0.5, 5.0, 10.0])
+def test_overdispersion_does_not_lower_p_value(skewness, mean):
     moments = SpreadMoments(10_000, 1.0, 0.5, skewness, skewness**2 + 3, 0.0)
-    p_values = [null(moments, phi).test(1.5, 0.0, 100).p_value for phi in (1.0, 2.0, 4.0, 8.0)]
+    p_values = [null(moments, phi).test(mean, 0.0, 100).p_value for phi in (1.0, 2.0, 4.0, 8.0, 50.0)]
     assert p_values == sorted(p_values)
+
+
+@pytest.mark.parametrize("burst", [5, 20])
+def test_level_holds_below_bound_of_gamma_distribution(burst):
+    # One event in a hundred counts as sixteen; means without any lie below what the gamma variable reaches.
+    random = np.random.default_rng(burst)
+
+    def draw(shape):
+        wild = random.random(shape) < 0.01
+        return np.where(wild, 16.0, random.normal(0.85, 0.3, shape))
+
+    moments = SpreadMoments.of(draw(100_000), np.zeros(100_000, bool))
+    here = null(moments, float(burst))
+    p_values = [
+        here.test(mean, 0.0, 100).p_value for mean in draw((4_000, 100 // burst)).mean(axis=1).tolist()
+    ]
+    assert min(p_values) > 1e-7
+    assert np.mean(np.array(p_values) < 1e-3) < 0.02
 
 
 def test_few_vectors_make_tail_heavier():

@@ -1,6 +1,5 @@
 """The evidence by kind: findings of the mean that are a change of mix, and of the spread that are novelty."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence, EvidenceAttribution, Kind
 from tests.builders.references import COMPONENTS, RICH
@@ -22,11 +22,18 @@ NOTHING = 0.5
 
 
 def attribute(
-    counts=QUIET, shift=(0.0, 0.0), *, js=NOTHING, mean=NOTHING, novelty=NOTHING, changes=(None, None)
+    counts=QUIET,
+    shift=(0.0, 0.0),
+    *,
+    js=NOTHING,
+    mean=NOTHING,
+    novelty=NOTHING,
+    changes=(None, None),
+    overdispersion=None,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
     moved = MeanShift(1.0, mean, 1.0, mean, 0.0, np.ones(COMPONENTS) / COMPONENTS)
-    return EvidenceAttribution(REFERENCE, math.inf).evidence(
+    return EvidenceAttribution(REFERENCE, overdispersion).evidence(
         np.array(counts),
         np.array(shift) * REFERENCE.projection.deviations,
         js,
@@ -97,8 +104,9 @@ def test_students_tails_do_not_hide_novelty():
     moved = MeanShift(1.0, 1e-9, 1.0, 1e-9, 0.0, np.ones(COMPONENTS) / COMPONENTS)
     shift = np.array([0.5, 0.5]) * REFERENCE.projection.deviations
     novelty = Novelty(0.1, 0.09, 1e-6)
-    for windows, kind in ((20, Kind.NOVELTY), (math.inf, Kind.SHIFT)):
-        attribution = EvidenceAttribution(REFERENCE, windows)
+    calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
+    for overdispersion, kind in ((calibrated, Kind.NOVELTY), (None, Kind.SHIFT)):
+        attribution = EvidenceAttribution(REFERENCE, overdispersion)
         assert attribution.evidence(QUIET, shift, 0.5, moved, novelty, Spread(None, None)).kind is kind
 
 
@@ -118,15 +126,17 @@ def test_divergence_of_events_that_moved_is_shift():
     assert attribute(moved, (0.3, 0.0), js=1e-20, mean=1e-9).kind is Kind.MIX
 
 
-def test_noise_does_not_hide_change_of_mix():
-    # The noise within the clusters is half a deviation an event.
+@pytest.mark.parametrize("burst", [1, 5])
+def test_noise_does_not_hide_change_of_mix(burst):
+    # The noise within the clusters is half a deviation an event; events come in bursts of equal ones.
     random = np.random.default_rng(0)
+    overdispersion = None if burst == 1 else Overdispersion(200, burst, burst * np.eye(COMPONENTS))
     kinds = []
     for _ in range(200):
-        counts = random.multinomial(100, [0.4, 0.1, 0.25, 0.25])
-        shift = (counts / 100) @ (MEANS / REFERENCE.projection.deviations)
+        counts = burst * random.multinomial(100, [0.4, 0.1, 0.25, 0.25])
+        shift = (counts / counts.sum()) @ (MEANS / REFERENCE.projection.deviations)
         shift = shift + random.standard_normal(2) / 20
-        kinds.append(attribute(counts, tuple(shift), mean=1e-9).kind)
+        kinds.append(attribute(counts, tuple(shift), mean=1e-9, overdispersion=overdispersion).kind)
     assert kinds.count(Kind.MIX) > 180
 
 

@@ -145,3 +145,13 @@ def test_restart_keeps_calibration():
     seen = [stream.judge(FIRST_AFTER, MOVED) for stream in (steady, restarted)]
     assert seen[0].score.calibrated
     assert plain(seen[0]) == plain(seen[1])
+
+
+def test_window_declared_clean_is_not_drift_by_itself():
+    related = Overdispersion(50, 1.0, np.eye(COMPONENTS))
+    reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)
+    during, without = (
+        JudgedStream(reference=reference, warm_up=warm_up).judge(2, (4_000, 10, 10, 10))
+        for warm_up in (WARM_UP, None)
+    )
+    assert (during.verdict, without.verdict) == (Verdict.WARNING, DRIFT)

@@ -68,7 +68,8 @@ class NoveltyNull:
 
     The overdispersion phi is an estimate from W windows. Squares of rare bursts vary more than those of
     normal variables: with a mean of mu a window, the kurtosis is about 3 + phi / mu, and the estimate has
-    2 W / (2 + phi / mu) degrees of freedom.
+    2 W / (2 + phi / mu) degrees of freedom. Clean windows have an expectation of one outlier or more, mostly;
+    so mu is taken as 1.
     """
 
     def __init__(self, baseline_counts: NDArray[np.int64], overdispersion: float, windows: float) -> None:
@@ -81,7 +82,7 @@ class NoveltyNull:
         """
         self._baseline_counts = baseline_counts
         self._overdispersion = overdispersion
-        self._windows = windows
+        self._degrees = 2 * windows / (2 + overdispersion)
 
     def standardized(self, outliers: int, counts: NDArray[np.int64]) -> float:
         """Return the number of outliers less its expectation, in standard errors."""
@@ -99,11 +100,8 @@ class NoveltyNull:
         return Novelty(
             share=outliers / count,
             excess=(outliers - mean) / count,
-            p_value=student_p_value(p_value, self._degrees(mean)),
+            p_value=student_p_value(p_value, self._degrees),
         )
-
-    def _degrees(self, mean: float) -> float:
-        return 2 * self._windows / (2 + self._overdispersion / mean)
 
     def least_excess(self, count: int, level: float) -> float:
         """Return the least share above the expected one that a window finds with the target power.
@@ -118,7 +116,7 @@ class NoveltyNull:
         counts = count * self._baseline_counts / self._baseline_counts.sum()
         mean, variance = expected_outliers(counts, self._baseline_counts)
         variance = max(variance * self._overdispersion, mean * (1 + _LEAST_SURPLUS))
-        exact = float(ndtr(student_quantile(level, self._degrees(mean))))
+        exact = float(ndtr(student_quantile(level, self._degrees)))
         # Half of a number: the p-value counts half of the probability of exactly as many.
         number = _halve(lambda number: _tail(number + 0.5, mean, variance) <= exact, mean, float(count))
         # The variance stays in proportion to the mean.

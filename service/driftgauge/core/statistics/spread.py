@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
+from scipy.special import gammaincc, gammainccinv, ndtr, ndtri
 
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 
@@ -14,8 +14,8 @@ __all__ = ["Spread", "SpreadChange", "SpreadMoments", "SpreadNull"]
 
 # The mean absolute value of a standard normal variable.
 _MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
-# Below this the gamma distribution is normal to five digits.
-_LEAST_SKEWNESS = 1e-4
+# Below this the gamma distribution is normal to three digits, and its functions lose as many.
+_LEAST_SKEWNESS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,10 @@ class SpreadMoments:
         mean, variance = float(spreads.mean()), float(spreads.var(ddof=1))
         if not variance > 0:
             return None
-        standardized = (spreads - mean) / math.sqrt(variance)
+        standardized = (spreads - mean) / spreads.std()
         skewness, kurtosis = (float(np.power(standardized, order).mean()) for order in (3, 4))
+        # The least kurtosis of any distribution, which rounding may miss.
+        kurtosis = max(kurtosis, 1 + skewness**2)
         part = float(spreads[outliers].sum()) / len(spreads)
         return cls(len(spreads), mean, variance, skewness, kurtosis, part)
 
@@ -102,8 +104,9 @@ class SpreadNull:
     """The null distribution of the mean of one spread over a window's events.
 
     It is a shifted gamma distribution with the mean, variance and skewness of a mean of n events less a mean
-    of the baseline's m: exact for squared lengths of normal vectors, and near for any whose tails the three
-    moments describe. The overdispersion divides the events: bursts and their skewness are those of n / phi.
+    of the baseline's m: its upper tail is exact for squared lengths of normal vectors, and near for any whose
+    tails the three moments describe. The overdispersion phi divides the events: bursts and their skewness are
+    those of n / phi.
 
     The variance is an estimate: from m vectors with 2 m / (kurtosis - 1) degrees of freedom, and its
     overdispersion from W windows with W. The inverses add up.
@@ -120,7 +123,8 @@ class SpreadNull:
         self._moments = moments
         self._count = moments.count
         self._overdispersion = overdispersion
-        self._degrees = 1 / (1 / windows + max(moments.kurtosis - 1, 0.0) / (2 * moments.count))
+        inverse = 1 / windows + (moments.kurtosis - 1) / (2 * moments.count)
+        self._degrees = 1 / inverse if inverse > 0 else math.inf
 
     def standard_error(self, count: int) -> float:
         """Return the standard error of the change of a window of n events."""
@@ -173,18 +177,21 @@ class SpreadNull:
 
 
 def _tail(standardized: float, skewness: float) -> float:
-    """Return the lesser tail probability of a gamma variable with mean 0, variance 1 and this skewness."""
-    if abs(skewness) < _LEAST_SKEWNESS:
+    """Return the lesser tail probability of a gamma variable with mean 0, variance 1 and this skewness.
+
+    On the side where the gamma variable has a bound, the tail is that of the normal variable: means of bursts
+    reach beyond the bound.
+    """
+    if abs(skewness) < _LEAST_SKEWNESS or standardized * skewness <= 0:
         return max(float(ndtr(-abs(standardized))), sys.float_info.min)
     shape = 4 / skewness**2
-    value = max(shape + math.copysign(math.sqrt(shape), skewness) * standardized, 0.0)
-    return max(float(min(gammainc(shape, value), gammaincc(shape, value))), sys.float_info.min)
+    tail = float(gammaincc(shape, shape + math.sqrt(shape) * abs(standardized)))
+    return max(min(tail, 0.5), sys.float_info.min)
 
 
 def _quantile(tail: float, skewness: float) -> float:
-    """Return the value that such a variable exceeds with this probability."""
-    if abs(skewness) < _LEAST_SKEWNESS:
+    """Return the value above 0 that such a variable exceeds with this probability."""
+    if skewness < _LEAST_SKEWNESS:
         return -float(ndtri(tail))
     shape = 4 / skewness**2
-    value = float(gammainccinv(shape, tail) if skewness > 0 else gammaincinv(shape, tail))
-    return math.copysign(1.0, skewness) * (value - shape) / math.sqrt(shape)
+    return (float(gammainccinv(shape, tail)) - shape) / math.sqrt(shape)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.student import student_quantile
 
@@ -71,25 +72,23 @@ class EvidenceAttribution:
     shares explain the shift; else that of a shift. The evidence of spread and outliers is that of novelty as
     far as the change of spread comes from outliers.
 
-    Evidence is the square of a test's normal quantile, about -2 ln p. Novelty and spread have Student's
-    tails, which would make them weak beside the divergence and the mean; their quantiles are Student's.
+    Evidence is the square of a test's normal quantile, about -2 ln p. The tails of novelty and spread are
+    heavier by the clean windows, which would make them weak beside the divergence and the mean: their
+    quantiles are Student's with as many degrees of freedom.
     """
 
-    def __init__(self, reference: Reference, windows: float) -> None:
-        """Prepare the attribution.
-
-        Args:
-            reference: The baseline.
-            windows: The clean windows behind the overdispersion; infinite without.
-        """
-        self._windows = windows
+    def __init__(self, reference: Reference, overdispersion: Overdispersion | None) -> None:
+        """Prepare the attribution against a baseline; without overdispersion, events are independent."""
+        self._windows = math.inf if overdispersion is None else overdispersion.windows
         self._counts = reference.counts
         self._shares = reference.counts / reference.counts.sum()
         self._deviations = reference.projection.deviations
         self._cluster_means = reference.cluster_means / self._deviations
-        # The variance of an event within its cluster, summed over the components.
         between = float(self._shares @ np.square(self._cluster_means).sum(axis=1))
-        self._within = max(len(self._deviations) - between, 0.0)
+        # The variance of a mean times its count, summed over the components: of events, and within clusters.
+        components = len(self._deviations)
+        self._whole = float(components if overdispersion is None else np.trace(overdispersion.means))
+        self._within = max(1 - between / components, 0.0) * self._whole
 
     def evidence(
         self,
@@ -142,7 +141,7 @@ class EvidenceAttribution:
         noise = 1 / count + 1 / int(self._counts.sum())
         standardized = shift / self._deviations
         left = standardized - (counts / count - self._shares) @ self._cluster_means
-        whole = float(standardized @ standardized) - len(standardized) * noise
+        whole = float(standardized @ standardized) - self._whole * noise
         unexplained = float(left @ left) - self._within * noise
         return 1 - unexplained / whole if whole > 0 else 0.0
 

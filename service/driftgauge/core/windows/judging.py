@@ -76,7 +76,8 @@ class WindowJudge:
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
-                is_overwhelming=scorer.is_overwhelming(score),
+                # What is declared clean pages by no single window.
+                is_overwhelming=not self._is_warm_up(window) and scorer.is_overwhelming(score),
                 has_slow_drift=slow_drift >= scorer.slow_drift_limit,
             )
         if after is not None and is_next:
