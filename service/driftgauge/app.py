@@ -16,13 +16,12 @@ from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
-from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
+from driftgauge.streams import ConfiguredStream, build_decoder, load_streams, watch
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import count_messages
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import MetricsServer
-from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 
 __all__ = ["check", "serve"]
 
@@ -60,7 +59,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     health = Health(roles, SYSTEM_CLOCK)
     telemetry = Telemetry(
         version("driftgauge"),
-        [_watched(stream) for stream in streams],
+        [watch(stream) for stream in streams],
         settings.topics.events,
         settings.partials_topic,
         health,
@@ -91,18 +90,3 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         _log.info("stopped")
     finally:
         server.stop()
-
-
-def _watched(stream: ConfiguredStream) -> WatchedStream:
-    """Return the stream as the telemetry exports it."""
-    return WatchedStream(
-        stream.spec,
-        tuple(
-            WatchedBaseline(
-                scheduled.reference, artifact.metadata.model_version, artifact.metadata.created_ms
-            )
-            for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
-        ),
-        stream.settings.drift_severity,
-        stream.settings.overdue_after,
-    )

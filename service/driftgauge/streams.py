@@ -15,6 +15,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
+from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 
 __all__ = [
     "ConfiguredStream",
@@ -23,6 +24,7 @@ __all__ = [
     "load_available_streams",
     "load_streams",
     "to_reference",
+    "watch",
 ]
 
 # Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the expansions
@@ -129,6 +131,21 @@ def to_reference(baseline: Baseline) -> Reference:
         overdispersion=baseline.overdispersion,
         overdispersion_ms=baseline.metadata.window_ms,
         segments=baseline.segments,
+    )
+
+
+def watch(stream: ConfiguredStream) -> WatchedStream:
+    """Return the stream as the telemetry exports it."""
+    return WatchedStream(
+        stream.spec,
+        tuple(
+            WatchedBaseline(
+                scheduled.reference, artifact.metadata.model_version, artifact.metadata.created_ms
+            )
+            for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
+        ),
+        stream.settings.drift_severity,
+        stream.settings.overdue_after,
     )
 
 

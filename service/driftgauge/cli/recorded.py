@@ -1,5 +1,6 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from driftgauge.events.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from driftgauge.replay import Replay
+    from driftgauge.streams import ConfiguredStream
 
 __all__ = ["backtest_command", "replay_command"]
 
@@ -24,16 +26,44 @@ __all__ = ["backtest_command", "replay_command"]
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one window-result record per line.")
-def replay_command(files: tuple[Path, ...], config_path: Path, *, as_json: bool) -> None:
+@click.option(
+    "--openmetrics",
+    "history",
+    type=FILE,
+    help="Also write the gauges of the windows, with event times, for `promtool tsdb create-blocks-from"
+    " openmetrics`.",
+)
+@click.option(
+    "--label",
+    "labels",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A label of these gauges.  [default: job=driftgauge]  Repeatable.",
+)
+def replay_command(
+    files: tuple[Path, ...],
+    config_path: Path,
+    history: Path | None,
+    labels: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
     """Process recorded events (.jsonl, .jsonl.gz; each file is one partition) as the service does."""
     from driftgauge.replay import Replay
     from driftgauge.streams import load_streams
 
+    own_labels = _read_labels(labels)
     settings = read_settings(config_path)
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
+    streams = load_streams(settings)
+    replay = Replay(streams, lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
+    results = []
     for result in replay.run(files):
         click.echo(result_record(result) if as_json else _format_result(result))
+        if history is not None:
+            results.append(result)
     _report_excluded(replay)
+    if history is not None:
+        _write_history(results, streams, history, own_labels)
 
 
 @click.command("backtest")
@@ -71,6 +101,31 @@ def backtest_command(
 
         draw(timelines, drift_ms, picture)
         progress(f"drew {picture}")
+
+
+def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
+    wrong = [label for label in labels if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*=.*", label)]
+    if wrong:
+        message = f"--label {wrong[0]}: write NAME=VALUE, such as job=driftgauge"
+        raise InputError(message)
+    return dict(label.split("=", 1) for label in labels) or {"job": "driftgauge"}
+
+
+def _write_history(
+    results: list[WindowResult], streams: "list[ConfiguredStream]", path: Path, labels: dict[str, str]
+) -> None:
+    from driftgauge.history import write_history
+    from driftgauge.streams import watch
+
+    try:
+        with path.open("wb") as file:
+            number = write_history(results, map(watch, streams), file, labels)
+    except OSError as error:
+        message = (
+            f"{path}: cannot write the gauges: {error.strerror}; name a file in a folder you may write to"
+        )
+        raise InputError(message) from error
+    progress(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 
 def _report_excluded(replay: "Replay") -> None:

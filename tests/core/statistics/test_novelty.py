@@ -52,14 +52,14 @@ def test_p_value_of_one_cluster_is_near_beta_binomial_tail(baseline_count, count
 
 
 def test_level_holds_for_mixes_other_than_baselines():
-    # Half of the events in one of ten clusters; against 400 baselines, 50 windows each.
+    # Half of the events in one of ten clusters; against 200 baselines, 40 windows each.
     random = np.random.default_rng(4)
     counts = np.array([100, *[11] * 9])
     here = null()
     p_values = []
-    for _ in range(400):
+    for _ in range(200):
         radii = np.quantile(random.gamma(3, size=(10, 300)), RADIUS_LEVEL, axis=1)
-        for _ in range(50):
+        for _ in range(40):
             outliers = sum(
                 int((random.gamma(3, size=count) > radius).sum())
                 for count, radius in zip(counts, radii, strict=True)
@@ -68,7 +68,7 @@ def test_level_holds_for_mixes_other_than_baselines():
     for level in (0.1, 0.01):
         assert 0.5 * level < np.mean(np.array(p_values) < level) < 1.3 * level
     # The mean of a discrete p-value is one half where exactly as many count half.
-    assert np.mean(p_values) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.03)
 
 
 def test_level_holds_for_bursts_of_outliers():

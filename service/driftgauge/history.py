@@ -1,0 +1,137 @@
+"""The gauges of past windows as OpenMetrics text with event times, to backfill a Prometheus server."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from driftgauge.core.windows.changelog import StreamStatus
+from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metric import Metric, MetricType
+from driftgauge.telemetry.snapshot import StreamSnapshot, StreamView, WatchedStream
+
+__all__ = ["write_history"]
+
+# Prometheus shows a sample for five minutes.
+_STEP_MS = 4 * 60_000
+_S_MS = 1_000
+
+# Of a replay they say when it ran, and what it has read.
+_OF_RUN = {
+    "driftgauge_window_closed_timestamp_seconds",
+    "driftgauge_window_overdue_seconds",
+    "driftgauge_windows_open",
+    "driftgauge_watermark_timestamp_seconds",
+}
+_METRICS = [
+    metric
+    for metric in METRICS.values()
+    if metric.samples is not None and metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
+]
+_CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT}
+_END = b"# EOF\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a scrape shows from the end of a window until the end of the next one.
+
+    Attributes:
+        view: The stream with this window as its newest, and its size as the only one.
+        times_ms: The times of scrapes, event time, ms.
+    """
+
+    view: StreamView
+    times_ms: range
+
+
+def write_history(
+    results: Iterable[WindowResult],
+    streams: Iterable[WatchedStream],
+    file: BinaryIO,
+    labels: Mapping[str, str],
+) -> int:
+    """Write the gauges of results as scrapes every four minutes would have shown them; return their number.
+
+    A window is shown from its end, without the delay of its closing, by its last revision. All series of a
+    metric stand together and in order, as OpenMetrics requires.
+
+    Args:
+        results: The results, of any streams and in any order.
+        streams: The streams.
+        file: Receives the text.
+        labels: Labels of every series, such as the job of the scraped ones.
+    """
+    shown = _shown(results, {watched.spec.name: watched for watched in streams})
+    number = 0
+    for metric in _METRICS:
+        family = GaugeMetricFamily(metric.name, metric.documentation, labels=[*metric.labels, *labels])
+        for names, points in sorted(_points(metric, shown).items()):
+            for time_ms, value in sorted(points.items()):
+                family.add_metric([*names, *labels.values()], value, timestamp=time_ms / _S_MS)
+                number += 1
+        file.write(_render(family))
+    file.write(_END)
+    return number
+
+
+def _shown(results: Iterable[WindowResult], streams: Mapping[str, WatchedStream]) -> list[_Shown]:
+    last = {(result.stream, result.window.size_ms, result.window.end_ms): result for result in results}
+    by_size: defaultdict[tuple[str, int], list[WindowResult]] = defaultdict(list)
+    for (stream, size_ms, _), result in sorted(last.items(), key=lambda item: item[0]):
+        by_size[stream, size_ms].append(result)
+    return [each for (stream, _), windows in by_size.items() for each in _scrapes(streams[stream], windows)]
+
+
+def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_Shown]:
+    """Yield what is shown of windows of one size, in order of event time."""
+    size_ms = windows[0].window.size_ms
+    watched = replace(watched, spec=replace(watched.spec, sizes_ms=(size_ms,)))
+    has_alarm = False
+    for result, following in zip(windows, [*windows[1:], None], strict=True):
+        if result.verdict in _CONCLUSIVE:
+            has_alarm = result.verdict is Verdict.DRIFT
+        status = StreamStatus(alarms=frozenset({size_ms} if has_alarm else ()))
+        end_ms = result.window.end_ms
+        until_ms = end_ms + size_ms if following is None else min(following.window.end_ms, end_ms + size_ms)
+        view = StreamView(
+            watched,
+            StreamSnapshot(status, {size_ms: result}, {}),
+            watched.baseline_at(result.window.start_ms),
+        )
+        yield _Shown(view, range(end_ms, until_ms, _STEP_MS))
+
+
+def _points(metric: Metric, shown: Iterable[_Shown]) -> dict[tuple[str, ...], dict[int, float]]:
+    """Return the values by time of each series, by its labels; windows of several sizes share a stream's."""
+    assert metric.samples is not None  # noqa: S101 - chosen so
+    points: defaultdict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
+    for each in shown:
+        stream = each.view.watched.spec.name
+        for labels, value in metric.samples(each.view):
+            if value is not None:
+                points[stream, *labels].update(dict.fromkeys(each.times_ms, float(value)))
+    return points
+
+
+class _One(Collector):
+    """A collector of one family."""
+
+    def __init__(self, family: GaugeMetricFamily) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the family."""
+        yield self._family
+
+
+def _render(family: GaugeMetricFamily) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_One(family))
+    rendered: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return rendered.removesuffix(_END)

@@ -1,0 +1,115 @@
+"""The gauges of past windows as OpenMetrics text: what a Prometheus server would have scraped."""
+
+import io
+import math
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from driftgauge.core.windows.result import Verdict
+from driftgauge.history import write_history
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.results import build_result, build_score
+from tests.builders.telemetry import build_watched
+
+STEP_S = 240
+HOUR_S, DAY_S = HOUR_MS // 1000, DAY_MS // 1000
+
+
+def written(*results, labels=None):
+    """The samples of each series: (name, labels) -> [(time, value)]."""
+    file = io.BytesIO()
+    number = write_history(results, [build_watched("images")], file, labels or {"job": "driftgauge"})
+    text = file.getvalue().decode()
+    assert text.endswith("# EOF\n")
+    series = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            series.setdefault((sample.name, frozenset(sample.labels.items())), []).append(
+                (float(sample.timestamp), sample.value)
+            )
+    assert sum(map(len, series.values())) == number
+    return series
+
+
+def named(series, name, **labels):
+    """The samples of the only series of a name with these labels."""
+    (found,) = (
+        points for (own, items), points in series.items() if own == name and items >= set(labels.items())
+    )
+    return found
+
+
+HOURLY = {"stream": "images", "window": "1h", "job": "driftgauge"}
+
+
+def test_window_is_shown_from_its_end_until_next_one():
+    results = [
+        build_result(number=number, score=build_score((10, 20, 30, 40), js_p_value=number / 10))
+        for number in (1, 2)
+    ]
+    points = named(written(*results), "driftgauge_window_js_p_value", **HOURLY)
+    assert points == [
+        *((2 * HOUR_S + step, 0.1) for step in range(0, HOUR_S, STEP_S)),
+        *((3 * HOUR_S + step, 0.2) for step in range(0, HOUR_S, STEP_S)),
+    ]
+
+
+def test_gap_between_windows_is_not_filled():
+    points = named(
+        written(build_result(number=1), build_result(number=9)), "driftgauge_window_events", **HOURLY
+    )
+    times = [time for time, _ in points]
+    assert 3 * HOUR_S - STEP_S in times
+    assert not [time for time in times if 3 * HOUR_S <= time < 10 * HOUR_S]
+
+
+def test_last_revision_is_shown():
+    first, second = build_result((10, 20, 30, 40)), build_result((20, 20, 30, 40), revision=1)
+    for order in ((first, second), (first, first, second)):
+        points = named(written(*order), "driftgauge_window_events", **HOURLY)
+        assert {value for _, value in points} == {110}
+
+
+def test_alarm_lasts_until_conclusive_window():
+    verdicts = [Verdict.OK, Verdict.DRIFT, Verdict.INSUFFICIENT, Verdict.OK]
+    results = [
+        build_result(number=number, verdict=verdict) for number, verdict in enumerate(verdicts, start=1)
+    ]
+    points = dict(named(written(*results), "driftgauge_alarm_active", **HOURLY))
+    assert [points[(number + 1) * HOUR_S] for number in range(1, 5)] == [0, 1, 1, 0]
+
+
+def test_configuration_is_shown_once_beside_windows_of_two_sizes():
+    series = written(build_result(number=23), build_result(size_ms=DAY_MS, number=0))
+    points = named(series, "driftgauge_alarm_p_value", stream="images")
+    times = [time for time, _ in points]
+    assert times == sorted(set(times))
+    assert times[0] == DAY_S
+    assert times[-1] == 2 * DAY_S - STEP_S
+    assert len(named(series, "driftgauge_window_min_events", **HOURLY)) == HOUR_S // STEP_S
+
+
+def test_series_have_given_labels_and_no_time_of_run():
+    series = written(build_result(), labels={"job": "a", "cluster": 'b "c"'})
+    assert all({("job", "a"), ("cluster", 'b "c"')} <= labels for _, labels in series)
+    names = {name for name, _ in series}
+    assert "driftgauge_window_verdict" in names
+    assert "driftgauge_baseline_info" in names
+    assert not names & {"driftgauge_window_closed_timestamp_seconds", "driftgauge_windows_open"}
+    assert not [name for name in names if name.endswith("_total")]
+
+
+def test_infinite_value_is_written():
+    series = written(build_result((1, 1, 1, 1)))
+    assert named(series, "driftgauge_window_detectable_ratio", kind="mix", **HOURLY)[0][1] == math.inf
+
+
+def test_no_results_give_empty_text():
+    assert written() == {}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_order_of_results_does_not_matter(order):
+    results = [build_result(number=number) for number in (1, 2, 3)]
+    assert written(*results[::order]) == written(*results)
