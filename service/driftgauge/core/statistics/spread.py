@@ -170,8 +170,8 @@ class SpreadNull:
 
     def _skewness(self, count: int) -> float:
         one, other = 1 / count, 1 / self._count
-        spread = one + other
-        shape = (one * one - other * other) / (spread * math.sqrt(spread))
+        noise = one + other
+        shape = (one * one - other * other) / (noise * math.sqrt(noise))
         # A window of n events is one burst at most.
         return self._moments.skewness * math.sqrt(min(self._overdispersion, count)) * shape
 
