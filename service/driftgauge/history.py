@@ -70,12 +70,18 @@ def write_history(
     shown = _shown(results, {watched.spec.name: watched for watched in streams})
     number = 0
     for metric in _METRICS:
-        family = GaugeMetricFamily(metric.name, metric.documentation, labels=[*metric.labels, *labels])
-        for names, points in sorted(_points(metric, shown).items()):
+        names = [*metric.labels, *labels]
+        file.write(_render(GaugeMetricFamily(metric.name, metric.documentation, labels=names)))
+        # One series at a time, since a year of them takes gigabytes.
+        for values, spans in sorted(_spans(metric, shown).items()):
+            family = GaugeMetricFamily(metric.name, metric.documentation, labels=names)
+            points = {time_ms: value for times_ms, value in spans for time_ms in times_ms}
             for time_ms, value in sorted(points.items()):
-                family.add_metric([*names, *labels.values()], value, timestamp=time_ms / _S_MS)
-                number += 1
-        file.write(_render(family))
+                family.add_metric([*values, *labels.values()], value, timestamp=time_ms / _S_MS)
+            number += len(points)
+            file.writelines(
+                line for line in _render(family).splitlines(keepends=True) if not line.startswith(b"#")
+            )
     file.write(_END)
     return number
 
@@ -107,16 +113,16 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
         yield _Shown(view, range(end_ms, until_ms, _STEP_MS))
 
 
-def _points(metric: Metric, shown: Iterable[_Shown]) -> dict[tuple[str, ...], dict[int, float]]:
-    """Return the values by time of each series, by its labels; windows of several sizes share a stream's."""
+def _spans(metric: Metric, shown: Iterable[_Shown]) -> dict[tuple[str, ...], list[tuple[range, float]]]:
+    """Return the times and values of each series, by its labels; sizes share a stream's own series."""
     assert metric.samples is not None  # noqa: S101 - chosen so
-    points: defaultdict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
+    spans: defaultdict[tuple[str, ...], list[tuple[range, float]]] = defaultdict(list)
     for each in shown:
         stream = each.view.watched.spec.name
         for labels, value in metric.samples(each.view):
             if value is not None:
-                points[stream, *labels].update(dict.fromkeys(each.times_ms, float(value)))
-    return points
+                spans[stream, *labels].append((each.times_ms, float(value)))
+    return spans
 
 
 class _One(Collector):
