@@ -8,7 +8,7 @@ import pytest
 
 from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.groups import measure_groups, number_groups
+from driftgauge.baseline.groups import measure_groups, number_groups, report_groups
 from driftgauge.baseline.report import describe
 from driftgauge.baseline.windows import Traffic
 from driftgauge.errors import BaselineError, InputError
@@ -111,13 +111,20 @@ def test_groups_are_used_where_windows_have_few_events() -> None:
     assert [line for line in lines if line.startswith("groups, worth 600 of one size: counts vary")]
 
 
-def test_groups_worth_too_few_are_reported() -> None:
-    sizes = [1_200] * 4 + [32] * 37
-    known = Provenance(groups=np.repeat(np.arange(41), sizes))
+def test_groups_of_which_few_are_large_count_as_twenty() -> None:
+    groups = np.repeat(np.arange(41), [1_200] * 4 + [32] * 37)
+    columns = np.random.default_rng(3).normal(size=(len(groups), 6))
+    found = measure_groups(groups, np.arange(len(groups)) % 5, columns, columns[:, :3])
+    assert found is not None
+    assert found.windows == 20
+
+
+def test_too_few_held_out_groups_are_reported() -> None:
     lines: list[str] = []
-    baseline = fit(draw_bursts(sum(sizes), 4), seed=2, provenance=known, progress=lines.append)
-    assert baseline.overdispersion is None
-    assert [line for line in lines if "worth fewer than 20 groups" in line]
+    report_groups(None, lines.append)
+    assert lines == [
+        "warning: the overdispersion is not known: fewer than 20 groups are held out; give more groups"
+    ]
 
 
 def test_too_few_groups_are_reported_and_not_used() -> None:

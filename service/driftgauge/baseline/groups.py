@@ -48,7 +48,7 @@ def measure_groups(
     coordinates: NDArray[np.float64],
     lengths: NDArray[np.float64],
 ) -> Overdispersion | None:
-    """Return the overdispersion by groups; None where they are as few as 20 equal ones, or fewer.
+    """Return the overdispersion by groups; None where there are fewer than 20.
 
     The design effect of a sample of whole groups: the variance of a mean, from the squared sum of each
     group's deviations, over that of independent vectors (L. Kish, Survey Sampling, Wiley, 1965). It divides
@@ -56,7 +56,8 @@ def measure_groups(
     window is taken to hold groups as large as the baseline's. Each group is compared with the others.
 
     Large groups count most, so the estimate is as uncertain as one from fewer groups of one size:
-    (sum of s^2)^2 / sum of s^4, with s the sizes. That is the number of windows that it states.
+    (sum of s^2)^2 / sum of s^4, with s the sizes. That is the number of windows that it states, at least 20:
+    a few articles of most of the paragraphs would otherwise leave a baseline without any correction.
 
     Args:
         groups: (m,), the group of each reference vector, from 0.
@@ -80,6 +81,8 @@ def measure_groups(
     # 1 - s/m times the variance of independent vectors.
     weights = 1 / (1 - sizes / count)
     effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
+    if len(sizes) >= MIN_WINDOWS:
+        effective = max(effective, MIN_WINDOWS)
     # Sums over groups, as the estimator's are over windows.
     scale = effective / count
     estimator = OverdispersionEstimator(
@@ -95,8 +98,8 @@ def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str
     """Report what the groups show; too few are a warning."""
     if overdispersion is None:
         progress(
-            f"warning: the overdispersion is not known: the held-out groups are worth fewer than "
-            f"{MIN_WINDOWS} groups of one size; give more groups, or smaller ones"
+            f"warning: the overdispersion is not known: fewer than {MIN_WINDOWS} groups are held out; "
+            "give more groups"
         )
     else:
         progress(
