@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection
 from importlib.metadata import version
 
+from starlette.routing import BaseRoute
 from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
@@ -14,16 +15,21 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.registry_client import registry_problems
+from driftgauge.kafka.results_reader import ResultReader
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
+from driftgauge.page.health import page_health_routes
+from driftgauge.page.results import Results
+from driftgauge.page.site import Site
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams, watch
+from driftgauge.telemetry.endpoints import service_routes
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import count_messages
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.server import MetricsServer
+from driftgauge.telemetry.server import HttpServer
 
-__all__ = ["check", "serve"]
+__all__ = ["check", "serve", "serve_page"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,12 +74,14 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     )
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
-    stopping = threading.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: stopping.set())
-    server = MetricsServer(settings.http.host, settings.http.port, telemetry.registry, health)
+    stopping = _stopped_by_signals()
+    reader, routes = _page(settings)
+    routes = [*service_routes(telemetry.registry, health), *(routes if settings.page.enabled else [])]
+    server = HttpServer(settings.http.host, settings.http.port, routes)
     server.start()
     try:
+        if settings.page.enabled:
+            reader.start()
         with (
             open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK) as schemas,
             # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
@@ -90,3 +98,56 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         _log.info("stopped")
     finally:
         server.stop()
+        if settings.page.enabled:
+            reader.stop()
+
+
+def serve_page(settings: Settings) -> None:
+    """Serve the page alone until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
+    """
+    if problems := property_problems(settings.kafka):
+        message = "the configuration cannot be used; correct:"
+        raise ConfigError(message, problems)
+    stopping = _stopped_by_signals()
+    reader, routes = _page(settings)
+    server = HttpServer(settings.http.host, settings.http.port, [*page_health_routes(reader), *routes])
+    server.start()
+    try:
+        reader.start()
+        stopping.wait()
+        _log.info("stopped")
+    finally:
+        server.stop()
+        reader.stop()
+
+
+def _page(settings: Settings) -> tuple[ResultReader, list[BaseRoute]]:
+    """Return the page's routes, and the reader that brings it the results once it is started."""
+    results = Results(settings.page.max_windows)
+    reader = ResultReader(
+        settings.kafka,
+        settings.topics.windows,
+        results.receive,
+        SYSTEM_CLOCK,
+        history_ms=settings.page.history,
+    )
+    results.source = reader
+    site = Site(
+        results,
+        settings.page,
+        smallest={stream.name: stream.smallest_drift for stream in settings.streams},
+        dead_letters=settings.topics.dead_letters,
+        clock_ms=SYSTEM_CLOCK.wall_ms,
+    )
+    return reader, site.routes()
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stopping = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stopping.set())
+    return stopping

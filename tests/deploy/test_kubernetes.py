@@ -14,6 +14,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.kafka import calls, client, session
 from driftgauge.telemetry import health, server
+from driftgauge.telemetry.endpoints import service_routes
 from tests.deploy.dockerfile import PROJECT
 from tests.deploy.manifests import (
     BASE,
@@ -190,9 +191,8 @@ def test_replicas_are_at_least_two_and_at_most_partitions(where):
 
 def answers(paths):
     """The status codes of a server that is alive and not ready."""
-    metrics = server.MetricsServer(
-        "127.0.0.1", 0, CollectorRegistry(), health.Health(health.Role, SYSTEM_CLOCK)
-    )
+    routes = service_routes(CollectorRegistry(), health.Health(health.Role, SYSTEM_CLOCK))
+    metrics = server.HttpServer("127.0.0.1", 0, routes)
     metrics.start()
     codes = {}
     try:

@@ -13,8 +13,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import ConfigError
+from driftgauge.telemetry.endpoints import service_routes
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.server import MetricsServer
+from driftgauge.telemetry.server import HttpServer
 from tests.builders.results import build_result
 from tests.builders.telemetry import BOTH, build_telemetry, make_ready, show_busy_shard
 
@@ -58,7 +59,7 @@ def health(clock):
 
 @pytest.fixture
 def server(telemetry, health):
-    server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
+    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
     server.start()
     yield server
     server.stop()
@@ -193,20 +194,20 @@ def test_requests_are_not_logged(get, caplog):
 
 
 def test_port_in_use_raises_error_that_names_setting(server, telemetry, health):
-    second = MetricsServer("127.0.0.1", server.port, telemetry.registry, health)
+    second = HttpServer("127.0.0.1", server.port, service_routes(telemetry.registry, health))
     with pytest.raises(ConfigError, match=rf"127\.0\.0\.1 port {server.port}: .*http\.port"):
         second.start()
 
 
 def test_foreign_address_raises_error_that_names_setting(telemetry, health):
-    foreign = MetricsServer("192.0.2.1", 0, telemetry.registry, health)
+    foreign = HttpServer("192.0.2.1", 0, service_routes(telemetry.registry, health))
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 port 0: .*http\.host"):
         foreign.start()
 
 
 def test_server_keeps_signal_handlers(telemetry, health):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
+    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
     server.start()
     try:
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
@@ -215,11 +216,11 @@ def test_server_keeps_signal_handlers(telemetry, health):
 
 
 def test_stop_frees_port_despite_silent_peer(telemetry, health):
-    server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
+    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)):
         server.stop()
-        again = MetricsServer("127.0.0.1", server.port, telemetry.registry, health)
+        again = HttpServer("127.0.0.1", server.port, service_routes(telemetry.registry, health))
         again.start()
         again.stop()
     assert again.port == server.port
@@ -228,7 +229,7 @@ def test_stop_frees_port_despite_silent_peer(telemetry, health):
 def test_stop_does_not_wait_for_hanging_rendering(telemetry, health):
     hanging = HangingCollector()
     telemetry.registry.register(hanging)
-    server = MetricsServer("127.0.0.1", 0, telemetry.registry, health)
+    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as peer:
         peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -12,6 +12,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS: Final = {
     "serve": "service:serve_command",
+    "page": "service:page_command",
     "config": "service:config_group",
     "events": "events:events_group",
     "baseline": "baseline:baseline_group",

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import orjson
 
-from driftgauge.app import check, serve
+from driftgauge.app import check, serve, serve_page
 from driftgauge.cli.inspection import inspect
 from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.schedule import describe_schedule
@@ -16,7 +16,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
-__all__ = ["config_group", "serve_command"]
+__all__ = ["config_group", "page_command", "serve_command"]
 
 
 @click.command("serve")
@@ -32,6 +32,14 @@ def serve_command(config_path: Path, role: str) -> None:
     """Run the service until SIGTERM: consume events, count, compare, export metrics."""
     configure_logging(as_json=not sys.stderr.isatty())
     serve(read_settings(config_path), tuple(Role) if role == "all" else (Role(role),))
+
+
+@click.command("page")
+@config_option
+def page_command(config_path: Path) -> None:
+    """Serve the page alone until SIGTERM: what the window results of all streams say, for a browser."""
+    configure_logging(as_json=not sys.stderr.isatty())
+    serve_page(read_settings(config_path))
 
 
 @click.group("config")

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
 from driftgauge.config.inputs import InputSettings
+from driftgauge.config.page import PageSettings
 from driftgauge.config.properties import is_secret, property_faults
 from driftgauge.config.registry import mask_registry_property, registry_faults
 from driftgauge.config.stream import StreamSettings
@@ -66,7 +67,7 @@ class AlarmSettings(Section):
 
 
 class HttpSettings(Section):
-    """The address at which metrics and health are served."""
+    """The address at which metrics, health and the page are served."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
@@ -82,7 +83,8 @@ class Settings(BaseSettings, Section):
         schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
         streams: The streams watched, each named once.
         shards: The number of shards that the streams are spread over; part of the internal topics' names.
-        http: The address at which metrics and health are served.
+        http: The address at which metrics, health and the page are served.
+        page: What the page shows.
         alarms: The alarm budget.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
         commit_interval: The time between commits, ms.
@@ -100,6 +102,7 @@ class Settings(BaseSettings, Section):
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
     http: HttpSettings = HttpSettings()
+    page: PageSettings = PageSettings()
     alarms: AlarmSettings = AlarmSettings()
     allowed_lead: Duration = 300_000
     commit_interval: CommitInterval = 1_000

@@ -51,6 +51,12 @@ class ClusterRecord(_Record):
     js_contribution: Finite | None
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
 
+    name: str | None = None
+    """The cluster's name: its labels, or its terms. Null if the baseline has none."""
+
+    position: tuple[Finite, Finite] | None = None
+    """The centroid along the baseline's two leading components, in standard deviations. Null if unknown."""
+
 
 class MeanShiftRecord(_Record):
     """The shift of the mean of a window's vectors along the baseline's leading components."""
@@ -151,6 +157,9 @@ class ExampleRecord(_Record):
 
     event_ids: tuple[str, ...]
     """The `event_id`s of the events."""
+
+    baseline_event_ids: tuple[str, ...] = ()
+    """The `event_id`s of the baseline's events nearest to the centroid."""
 
 
 class SegmentRecord(_Record):
@@ -282,6 +291,9 @@ class WindowRecord(_Record):
 
     baseline: Annotated[str, Field(pattern="^sha256:[0-9a-f]+$")]
     """The identity of the baseline."""
+
+    baseline_created: UtcDateTime | None = None
+    """The time of the baseline's fit, UTC. Null if unknown."""
 
     incomplete: tuple[PartitionRecord, ...]
     """The partitions that had not passed the window's end at publication; a higher revision follows when

@@ -1,22 +1,17 @@
-"""HTTP server: /metrics for Prometheus, /livez and /readyz for a supervisor."""
+"""The HTTP server of the process, in a thread of its own."""
 
-import gzip
 import logging
 import socket
+from collections.abc import Sequence
 from threading import Event, Thread
 
 import uvicorn
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
 from driftgauge.errors import ConfigError, ServiceError
-from driftgauge.telemetry.health import Health
 
-__all__ = ["MetricsServer"]
+__all__ = ["HttpServer"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,20 +34,20 @@ class _Server(uvicorn.Server):
         self.accepting.set()
 
 
-class MetricsServer:
-    """Serves metrics and health from a thread of its own.
+class HttpServer:
+    """Serves routes from a thread of its own.
 
     Outside the main thread uvicorn does not change signal handlers. One event loop serves all
-    connections, so a silent peer blocks no other. A thread pool renders metrics, so /livez and
-    /readyz answer even while a rendering hangs.
+    connections, so a silent peer blocks no other. A thread pool runs endpoints that are plain functions,
+    so /livez and /readyz answer even while a rendering hangs.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute]) -> None:
         """Configure the server; port 0 takes any free port."""
         self._host = host
         self._port = port
         config = uvicorn.Config(
-            _application(registry, health),
+            Starlette(routes=list(routes)),
             http="h11",
             ws="none",
             lifespan="off",
@@ -107,7 +102,7 @@ class MetricsServer:
             return socket.create_server(address[:2], family=family)
         except OSError as error:
             message = (
-                f"cannot serve metrics on {self._host} port {self._port}: {error.strerror}; "
+                f"cannot serve HTTP on {self._host} port {self._port}: {error.strerror}; "
                 "set http.host to an address of this machine and http.port to a free port (0 takes any)"
             )
             raise ConfigError(message) from error
@@ -125,37 +120,3 @@ class MetricsServer:
                     "remedy": "let a supervisor restart the process; if this repeats, report the traceback",
                 },
             )
-
-
-def _application(registry: CollectorRegistry, health: Health) -> Starlette:
-    def metrics(request: Request) -> Response:  # not async, so Starlette runs it in its thread pool
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = encode(registry)
-        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if gzip_accepted(request.headers.get("accept-encoding", "")):
-            body = gzip.compress(body)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, headers=headers)
-
-    async def livez(_: Request) -> Response:
-        alive = health.is_alive()
-        since_poll_s = health.since_poll_ms() / 1000
-        if not alive:
-            _log.error(
-                "no poll within the bound; the process must be restarted",
-                extra={
-                    "roles": health.overdue(),
-                    "since_poll_seconds": since_poll_s,
-                    "remedy": "let a supervisor restart it by /livez; if this repeats, look for pauses and "
-                    "throttling of the process",
-                },
-            )
-        return JSONResponse(
-            {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
-        )
-
-    async def readyz(_: Request) -> Response:
-        missing = health.missing()
-        return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
-
-    return Starlette(routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)])

@@ -1,0 +1,79 @@
+"""The settings of the page."""
+
+import re
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, Field
+
+from driftgauge.config.fields import PositiveDuration, Section
+
+__all__ = ["PageSettings"]
+
+_HISTORY_MS = 31 * 86_400_000
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+_KNOWN = {"stream", "event_id"}
+
+
+def _check_template(url: str) -> str:
+    """Return a URL template; raise ValueError for one that a page must not link to."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or _PLACEHOLDER.search(parts.netloc):
+        message = "write an http or https URL with a fixed host, such as https://images.example/{event_id}"
+        raise ValueError(message)
+    if re.search(r"[\s;,'\"<>\\]", parts.netloc):
+        message = "the host has characters that a URL's host does not have"
+        raise ValueError(message)
+    placeholders = set(_PLACEHOLDER.findall(url))
+    if "event_id" not in placeholders or placeholders - _KNOWN:
+        message = "the URL takes {event_id}, and may take {stream}; it takes nothing else"
+        raise ValueError(message)
+    return url
+
+
+UrlTemplate = Annotated[str, AfterValidator(_check_template)]
+
+
+class PageSettings(Section):
+    """The page that shows the window results.
+
+    Attributes:
+        enabled: Whether `serve` serves the page.
+        history: How old, by their Kafka records, the results are that it shows.
+        max_windows: The number of windows of all streams that it keeps; the oldest go first. A window takes
+            90 bytes.
+        path_prefix: A path under which the page stands as well, for an ingress that passes its path on.
+        example_url: Where an event can be looked at, with {event_id} and perhaps {stream}; None: ids are
+            text.
+        thumbnail_url: Where the picture of an event is, likewise; None: no pictures.
+    """
+
+    enabled: bool = True
+    history: PositiveDuration = _HISTORY_MS
+    max_windows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 400_000
+    path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    example_url: UrlTemplate | None = None
+    thumbnail_url: UrlTemplate | None = None
+
+    @property
+    def thumbnail_origin(self) -> str | None:
+        """The only origin that pictures come from, as a content security policy names it."""
+        if self.thumbnail_url is None:
+            return None
+        parts = urlsplit(self.thumbnail_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def example_link(self, stream: str, event_id: str) -> str | None:
+        """Return where an event can be looked at."""
+        return _fill(self.example_url, stream, event_id)
+
+    def thumbnail_link(self, stream: str, event_id: str) -> str | None:
+        """Return where the picture of an event is."""
+        return _fill(self.thumbnail_url, stream, event_id)
+
+
+def _fill(template: str | None, stream: str, event_id: str) -> str | None:
+    if template is None:
+        return None
+    values = {"stream": stream, "event_id": event_id}
+    return _PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), template)

@@ -1,0 +1,227 @@
+"""The reader of the topic of window results: the records of the last weeks, and single ones by offset."""
+
+import logging
+import threading
+from collections import OrderedDict
+from contextlib import closing
+from typing import Final, Protocol
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+
+from driftgauge.clock import Clock
+from driftgauge.core.partition import Partition
+from driftgauge.errors import BrokerError, ServiceError
+from driftgauge.kafka import client
+from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
+from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.metadata import failure
+
+__all__ = ["Receiver", "ResultReader"]
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 500
+_POLL_S = 0.2
+# How often new partitions are looked for.
+_REFRESH_S: Final = 30.0
+_PAUSE_S: Final = 2.0
+_STOP_S: Final = 5.0
+# A record arrives within a round trip, or its broker is away.
+_FETCH_S: Final = 5.0
+# The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
+_KEPT_BYTES = 8_000_000
+
+
+class Receiver(Protocol):
+    """Takes the records of the topic, partition by partition in the order of their offsets."""
+
+    def __call__(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
+        """Take a record: its value, and its Kafka timestamp."""
+
+
+class _RecentValues:
+    """The values of the newest records, which people look at most, by partition and offset."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, at: tuple[int, int]) -> bytes | None:
+        with self._lock:
+            return self._values.get(at)
+
+    def put(self, at: tuple[int, int], value: bytes) -> None:
+        with self._lock:
+            self._bytes += len(value) - len(self._values.pop(at, b""))
+            self._values[at] = value
+            while self._bytes > _KEPT_BYTES:
+                self._bytes -= len(self._values.popitem(last=False)[1])
+
+
+class ResultReader:
+    """Reads the topic of window results in a thread of its own, without a consumer group.
+
+    The thread goes on through outages. Each replica reads all results, so each shows all streams.
+
+    Attributes:
+        topic: The topic.
+        error: Why the topic cannot be read at the moment; None where it can be.
+        is_level: Whether everything that the topic held at the start has been read.
+    """
+
+    def __init__(
+        self, properties: KafkaProperties, topic: str, receive: Receiver, clock: Clock, *, history_ms: int
+    ) -> None:
+        """Read records that are at most `history_ms` old at the start, and all later ones."""
+        self.topic = topic
+        self.error: str | None = None
+        self.is_level = False
+        self._properties = properties
+        self._receive = receive
+        self._clock = clock
+        self._since_ms = max(clock.wall_ms() - history_ms, 0)
+        self._positions: dict[int, int] = {}
+        self._at_end: set[int] = set()
+        self._recent = _RecentValues()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        self._fetching = threading.Lock()
+        self._fetcher: Consumer | None = None
+
+    def start(self) -> None:
+        """Start to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading, and close the clients."""
+        self._stopping.set()
+        self._thread.join(_STOP_S)
+        with self._fetching:
+            self._close_fetcher()
+
+    def fetch(self, partition: int, offset: int) -> bytes | None:
+        """Return the value of a record; None where the topic no longer holds it.
+
+        Raises:
+            BrokerError: The record cannot be read now.
+            AuthorizationError: The cluster does not let this client read.
+        """
+        value = self._recent.get((partition, offset))
+        if value is not None:
+            return value
+        with self._fetching:
+            try:
+                value = self._fetch(partition, offset)
+            except BaseException:
+                self._close_fetcher()
+                raise
+        if value is not None:
+            self._recent.put((partition, offset), value)
+        return value
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with closing(client.groupless_consumer(self._properties)) as consumer:
+                    self._read(consumer)
+            except (ServiceError, KafkaException) as error:
+                self.error = str(error)
+                _log.warning(
+                    "the page cannot read the window results; it tries again",
+                    extra={"topic": self.topic, "error": str(error), "remedy": CLIENT_ERROR_REMEDY},
+                )
+                self._stopping.wait(_PAUSE_S)
+
+    def _read(self, consumer: Consumer) -> None:
+        refreshed_s: float | None = None
+        partitions = 0
+        self._at_end.clear()
+        while not self._stopping.is_set():
+            now_s = self._clock.monotonic_s()
+            if refreshed_s is None or now_s - refreshed_s > _REFRESH_S:
+                found = self._count_partitions(consumer)
+                if found > partitions:
+                    self._assign(consumer, range(partitions, found))
+                    partitions = found
+                refreshed_s = now_s if found else now_s - _REFRESH_S + _PAUSE_S
+            messages, lost = sort_messages(consumer.consume(_BATCH, _POLL_S), self._reach_end)
+            if lost:
+                self._positions.clear()
+                message = f"the log of {self.topic} was truncated; it is read again"
+                raise BrokerError(message)
+            for record in messages:
+                self._take(record)
+            self.is_level = self.is_level or 0 < partitions <= len(self._at_end)
+
+    def _count_partitions(self, consumer: Consumer) -> int:
+        """Return the number of partitions; 0 where the topic does not exist yet."""
+        try:
+            known = consumer.list_topics(self.topic, timeout=REQUEST_TIMEOUT_S).topics[self.topic]
+        except KafkaException as error:
+            raise failure(error.args[0], f"topic {self.topic} cannot be looked up") from error
+        self.error = None if known.partitions else f"topic {self.topic} does not exist yet"
+        return len(known.partitions)
+
+    def _assign(self, consumer: Consumer, partitions: range) -> None:
+        """Begin to read partitions where this reader stopped, or at the first record of the history."""
+        asked = [TopicPartition(self.topic, index, self._since_ms) for index in partitions]
+        try:
+            found = consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise failure(error.args[0], f"the offsets of {self.topic} by time are unknown") from error
+        for each in found:
+            # Without a record so young, the offset is -1, which means the end.
+            each.offset = self._positions.get(each.partition, each.offset if each.offset >= 0 else OFFSET_END)
+        consumer.incremental_assign(found)
+
+    def _take(self, record: Message) -> None:
+        partition, offset, value = record.partition() or 0, record.offset() or 0, record.value()
+        self._positions[partition] = offset + 1
+        if value is None:
+            return
+        try:
+            self._receive(value, partition=partition, offset=offset, published_ms=record.timestamp()[1])
+        except ValueError as error:
+            _log.warning(
+                "a record is not shown",
+                extra={
+                    "topic": self.topic,
+                    "partition": partition,
+                    "offset": offset,
+                    "error": str(error),
+                    "remedy": "let nothing but driftgauge write to the topic of window results",
+                },
+            )
+        else:
+            self._recent.put((partition, offset), value)
+
+    def _reach_end(self, partition: Partition, end: int) -> None:
+        self._positions[partition[1]] = end
+        self._at_end.add(partition[1])
+
+    def _fetch(self, partition: int, offset: int) -> bytes | None:
+        if self._fetcher is None:
+            self._fetcher = client.range_consumer(self._properties)
+        self._fetcher.assign([TopicPartition(self.topic, partition, offset)])
+        end = 0
+
+        def reach_end(_: Partition, found: int) -> None:
+            nonlocal end
+            end = found
+
+        until_s = self._clock.monotonic_s() + _FETCH_S
+        while self._clock.monotonic_s() < until_s:
+            messages, lost = sort_messages(self._fetcher.consume(1, _POLL_S), reach_end)
+            if messages:
+                return messages[0].value() if messages[0].offset() == offset else None
+            if lost or end > offset:
+                return None
+        message = f"{self.topic}[{partition}]@{offset} was not read within {_FETCH_S:g} s; check the brokers"
+        raise BrokerError(message)
+
+    def _close_fetcher(self) -> None:
+        if self._fetcher is not None:
+            self._fetcher.close()
+            self._fetcher = None

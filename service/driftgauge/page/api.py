@@ -1,0 +1,107 @@
+"""The page's API: the same windows as JSON and CSV."""
+
+import csv
+import io
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import version
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from driftgauge.errors import ServiceError
+from driftgauge.page.api_records import (
+    MAX_LAST,
+    Problem,
+    SeriesRecords,
+    SummaryRecord,
+    openapi,
+    series_record,
+    summary_records,
+)
+from driftgauge.page.overview import Overview
+from driftgauge.page.queries import MissingWindowError, read_last, read_query
+from driftgauge.page.results import Results
+
+__all__ = ["api_routes"]
+
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+# A spreadsheet takes a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Endpoint = Callable[[Request], Response]
+
+
+def api_routes(results: Results, overview: Overview) -> list[BaseRoute]:
+    """Return the routes below /api/v1."""
+
+    def streams(_: Request) -> Response:
+        cells = [cell for row in overview.rows() for cell in row.cells]
+        return _json(SeriesRecords(series=tuple(map(series_record, cells))))
+
+    def windows(request: Request) -> Response:
+        query = read_query(results.history, request.query_params)
+        rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
+        return _json(summary_records(query.series, rows))
+
+    def windows_csv(request: Request) -> Response:
+        query = read_query(results.history, request.query_params)
+        rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
+        records = summary_records(query.series, rows)
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["stream", "window", *SummaryRecord.model_fields])
+        for record in records.windows:
+            writer.writerow([_cell(records.stream), records.window, *record.model_dump().values()])
+        headers = {**_HEADERS, "Content-Disposition": 'attachment; filename="windows.csv"'}
+        return Response(text.getvalue(), media_type="text/csv", headers=headers)
+
+    def window(request: Request) -> Response:
+        query = read_query(results.history, request.query_params)
+        if query.at_ms is None:
+            message = "at: name the start of a window, RFC 3339"
+            raise ValueError(message)
+        return _json(results.whole(query.row(query.at_ms)))
+
+    description = openapi(version("driftgauge"))
+
+    def describe(_: Request) -> Response:
+        return JSONResponse(description, headers=_HEADERS)
+
+    endpoints: dict[str, Endpoint] = {
+        "/streams": streams,
+        "/windows": windows,
+        "/windows.csv": windows_csv,
+        "/window": window,
+        "/openapi.json": describe,
+    }
+    return [Route(path, _answered(endpoint)) for path, endpoint in endpoints.items()]
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with its errors as answers."""
+
+    @wraps(endpoint)
+    def answer(request: Request) -> Response:
+        try:
+            return endpoint(request)
+        except MissingWindowError as error:
+            return _json(Problem(error=str(error)), 404)
+        except ValueError as error:
+            return _json(Problem(error=str(error)), 400)
+        except ServiceError as error:
+            return _json(Problem(error=str(error)), 503)
+
+    return answer
+
+
+def _json(record: BaseModel, status: int = 200) -> Response:
+    return Response(
+        record.model_dump_json(), status_code=status, media_type="application/json", headers=_HEADERS
+    )
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,291 @@
+"""The geometry of the charts: numbers over time, the map of the centroids, the small line of the overview."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.events.window_record import ClusterRecord
+from driftgauge.page.summary import VERDICTS
+from driftgauge.page.words import format_number
+
+__all__ = [
+    "Band",
+    "Bubble",
+    "Chart",
+    "ClusterMap",
+    "Hit",
+    "Tick",
+    "chart",
+    "cluster_map",
+    "sparkline",
+]
+
+WIDTH = 960
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 24
+_HEADROOM = 1.08
+_MAX_DOTS = 120
+_TICKS_X = 8
+_S_MS = 1_000
+_TIME_STEPS_MS = tuple(
+    round(hours * 3_600_000)
+    for hours in (1 / 60, 1 / 12, 0.25, 0.5, 1, 3, 6, 12, 24, 48, 168, 336, 672, 2_016, 8_760)
+)
+_DAY_MS = 86_400_000
+_MAP_SIZE = 420
+_MAP_MARGIN = 36
+# A cluster of all events fills a fifth of the map's width.
+_MAP_RADIUS = 84
+_LEAST_RADIUS = 2.0
+SPARK_WIDTH, SPARK_HEIGHT = 160, 28
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of windows with the same verdict: its left edge and width."""
+
+    verdict: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The area of a window, which leads to it: its left edge and width, and the window's start, ms."""
+
+    start_ms: int
+    x: float
+    width: float
+    verdict: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick of an axis: its position, and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart of a number over time; all lengths are in units of the drawing.
+
+    Attributes:
+        width, height: The size of the drawing.
+        left, top, bottom, right: The edges of the plot within it.
+        bands: The verdicts behind it.
+        hits: The areas of the windows.
+        line: The path of the number; windows without it, and missing windows, break it.
+        dots: The points of the number, where there are few.
+        floor: The path of the noise, or empty.
+        limits: The paths of what is large, or empty.
+        zero: The height of zero.
+        x_ticks, y_ticks: The ticks of the axes.
+    """
+
+    width: int
+    height: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    bands: tuple[Band, ...]
+    hits: tuple[Hit, ...]
+    line: str
+    dots: tuple[tuple[float, float], ...]
+    floor: str
+    limits: tuple[str, ...]
+    zero: float
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """A cluster on the map: its centre, its radii now and in the baseline, and how its share changed."""
+
+    cluster: ClusterRecord
+    x: float
+    y: float
+    radius: float
+    baseline_radius: float
+    change: str
+    is_named: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMap:
+    """The centroids along the baseline's two leading components, the largest first."""
+
+    size: int
+    bubbles: tuple[Bubble, ...]
+
+
+def chart(
+    rows: NDArray[np.void],
+    size_ms: int,
+    values: NDArray[np.float64],
+    *,
+    floor: NDArray[np.float64] | None = None,
+    limits: Sequence[NDArray[np.float64]] = (),
+    height: int = 240,
+) -> Chart:
+    """Return the chart of a number of n windows, at least one.
+
+    Args:
+        rows: (n,) of `SUMMARY`, by start.
+        size_ms: The windows' length, ms.
+        values: (n,) float64, the number of each window; NaN where it has none.
+        floor: (n,) float64, what noise alone makes of it.
+        limits: (n,) float64 each, from where on it is large.
+        height: The height of the drawing.
+    """
+    starts = rows["start_ms"].astype(np.float64)
+    first, span = starts[0], starts[-1] + size_ms - starts[0]
+    scale = (WIDTH - _LEFT - _RIGHT) / span
+    left = _LEFT + (starts - first) * scale
+    wide = size_ms * scale
+    drawn = [values, *([] if floor is None else [floor]), *limits]
+    finite = np.concatenate([each[np.isfinite(each)] for each in drawn])
+    low, high = _extent(finite)
+    bottom = height - _BOTTOM
+    unit = (bottom - _TOP) / (high - low)
+
+    def path(line: NDArray[np.float64]) -> str:
+        return _path(left + wide / 2, bottom - (line - low) * unit, gaps=np.diff(starts) > 1.5 * size_ms)
+
+    middle, heights = left + wide / 2, bottom - (values - low) * unit
+    shown = np.isfinite(values)
+    return Chart(
+        WIDTH,
+        height,
+        _LEFT,
+        _TOP,
+        WIDTH - _RIGHT,
+        bottom,
+        tuple(_bands(rows, left, wide)),
+        tuple(
+            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], format_number(value))
+            for start, x, verdict, value in zip(
+                starts, left, rows["verdict"].tolist(), values.tolist(), strict=True
+            )
+        ),
+        path(values),
+        tuple((_round(x), _round(y)) for x, y in zip(middle[shown], heights[shown], strict=True))
+        if len(rows) <= _MAX_DOTS
+        else (),
+        "" if floor is None else path(floor),
+        tuple(path(limit) for limit in limits),
+        _round(bottom + low * unit),
+        _time_ticks(first, span, scale),
+        tuple(Tick(_round(bottom - (tick - low) * unit), f"{tick:g}") for tick in _nice_ticks(low, high)),
+    )
+
+
+def sparkline(rows: NDArray[np.void], size_ms: int) -> tuple[str, tuple[Band, ...]]:
+    """Return the small path of the divergences of n windows, and the alarms behind it; empty without any."""
+    values = rows["js_divergence"]
+    if not np.isfinite(values).any():
+        return "", ()
+    starts = rows["start_ms"].astype(np.float64)
+    scale = SPARK_WIDTH / (starts[-1] + size_ms - starts[0])
+    left = (starts - starts[0]) * scale
+    high = float(np.nanmax(values)) or 1.0
+    heights = SPARK_HEIGHT - 2 - values / high * (SPARK_HEIGHT - 4)
+    bands = [band for band in _bands(rows, left, size_ms * scale) if band.verdict != "ok"]
+    return _path(left + size_ms * scale / 2, heights, np.diff(starts) > 1.5 * size_ms), tuple(bands)
+
+
+def cluster_map(clusters: Iterable[ClusterRecord], named: Sequence[int]) -> ClusterMap | None:
+    """Return the map of the clusters that have positions; None where none has.
+
+    Args:
+        clusters: The clusters of a window.
+        named: The clusters whose names are written beside them.
+    """
+    placed = [cluster for cluster in clusters if cluster.position is not None]
+    if not placed:
+        return None
+    positions = np.array([cluster.position for cluster in placed], dtype=np.float64)
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    # One scale for both axes: distances on the map are distances along the components.
+    span = max(float((high - low).max()), 1e-9)
+    inner = _MAP_SIZE - 2 * _MAP_MARGIN
+    scaled = _MAP_MARGIN + (positions - low + (span - (high - low)) / 2) / span * inner
+    bubbles = [
+        Bubble(
+            cluster,
+            _round(x),
+            _round(_MAP_SIZE - y),
+            _radius(cluster.share),
+            _radius(cluster.baseline_share),
+            "more" if cluster.share > cluster.baseline_share else "less",
+            cluster.id in named,
+        )
+        for cluster, (x, y) in zip(placed, scaled.tolist(), strict=True)
+    ]
+    return ClusterMap(_MAP_SIZE, tuple(sorted(bubbles, key=lambda bubble: -bubble.radius)))
+
+
+def _radius(share: float) -> float:
+    return _round(max(_MAP_RADIUS * math.sqrt(share), _LEAST_RADIUS))
+
+
+def _extent(finite: NDArray[np.float64]) -> tuple[float, float]:
+    low = min(float(finite.min(initial=0.0)), 0.0) * _HEADROOM
+    high = max(float(finite.max(initial=0.0)), 0.0) * _HEADROOM
+    return (low, high) if high > low else (0.0, 1.0)
+
+
+def _bands(rows: NDArray[np.void], left: NDArray[np.float64], wide: float) -> Iterable[Band]:
+    """Yield the stretches of equal verdicts; a gap between windows ends one."""
+    verdicts = rows["verdict"]
+    ends = (np.diff(verdicts.astype(np.int64)) != 0) | (np.diff(left) > 1.5 * wide)
+    edges = [0, *(np.flatnonzero(ends) + 1).tolist(), len(rows)]
+    for begin, end in pairwise(edges):
+        yield Band(VERDICTS[verdicts[begin]], _round(left[begin]), _round(left[end - 1] + wide - left[begin]))
+
+
+def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_]) -> str:
+    parts = []
+    is_down = False
+    for at, (across, up) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
+        if up != up:  # noqa: PLR0124 - NaN, a window without this number
+            is_down = False
+            continue
+        if at and gaps[at - 1]:
+            is_down = False
+        parts.append(f"{'L' if is_down else 'M'}{across:.1f} {up:.1f}")
+        is_down = True
+    return "".join(parts)
+
+
+def _nice_ticks(low: float, high: float) -> list[float]:
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _time_ticks(first: float, span: float, scale: float) -> tuple[Tick, ...]:
+    step = next((each for each in _TIME_STEPS_MS if span / each <= _TICKS_X), _TIME_STEPS_MS[-1])
+    pattern = "%-d %b" if step >= _DAY_MS else "%H:%M"
+    ticks = []
+    at = math.ceil(first / step) * step
+    while at <= first + span:
+        moment = datetime.fromtimestamp(at / _S_MS, UTC)
+        is_day = step < _DAY_MS and at % _DAY_MS == 0
+        text = f"{moment.day} {moment:%b}" if is_day or pattern == "%-d %b" else f"{moment:%H:%M}"
+        ticks.append(Tick(_round(_LEFT + (at - first) * scale), text))
+        at += step
+    return tuple(ticks)
+
+
+def _round(value: float) -> float:
+    return round(float(value), 1)

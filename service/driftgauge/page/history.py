@@ -1,0 +1,103 @@
+"""The history of windows that the page shows: the newest revision of each, within a fixed memory."""
+
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.page.summary import SUMMARY, Series
+
+__all__ = ["WindowHistory"]
+
+_FIRST_ROWS = 64
+# Copying a series when it is full costs a quarter of its rows in unused memory at most.
+_GROWTH = 1.25
+# The oldest part of the longest series goes at once, so that it is rare.
+_DROPPED = 0.1
+
+
+class _Rows:
+    """The summaries of one series, by start."""
+
+    def __init__(self) -> None:
+        self._rows = np.empty(_FIRST_ROWS, SUMMARY)
+        self.number = 0
+        self.changes = 0
+
+    def view(self) -> NDArray[np.void]:
+        """Return the rows, (n,), as they are; they change with the next one."""
+        return self._rows[: self.number]
+
+    def put(self, row: NDArray[np.void]) -> int:
+        """Add a row, or replace an older revision of its window; return by how many the rows grew."""
+        rows = self.view()
+        at = int(np.searchsorted(rows["start_ms"], row["start_ms"]))
+        if at < self.number and rows[at]["start_ms"] == row["start_ms"]:
+            # After a restart of the state a window's revisions begin again, so the record's order decides.
+            if rows[at]["published_ms"] <= row["published_ms"]:
+                rows[at] = row
+            return 0
+        if self.number == len(self._rows):
+            grown = np.empty(max(int(self.number * _GROWTH), _FIRST_ROWS), SUMMARY)
+            grown[: self.number] = rows
+            self._rows = grown
+        self._rows[at + 1 : self.number + 1] = self._rows[at : self.number]
+        self._rows[at] = row
+        self.number += 1
+        return 1
+
+    def drop(self, number: int) -> None:
+        """Remove the oldest rows, and their memory."""
+        self._rows = self.view()[number:].copy()
+        self.number -= number
+
+
+class WindowHistory:
+    """The newest windows by series; one thread adds, and others read.
+
+    Attributes:
+        version: Grows with every change, so that what was drawn of the history can be kept until then.
+    """
+
+    def __init__(self, max_windows: int) -> None:
+        """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
+        self._max_windows = max_windows
+        self._rows: dict[Series, _Rows] = {}
+        self._number = 0
+        self._lock = Lock()
+        self.version = 0
+
+    def add(self, series: Series, row: NDArray[np.void]) -> None:
+        """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision."""
+        with self._lock:
+            rows = self._rows.setdefault(series, _Rows())
+            self._number += rows.put(row)
+            rows.changes += 1
+            if self._number > self._max_windows:
+                longest = max(self._rows.values(), key=lambda each: each.number)
+                dropped = max(int(longest.number * _DROPPED), 1)
+                longest.drop(dropped)
+                longest.changes += 1
+                self._number -= dropped
+            self.version += 1
+
+    def series(self) -> list[Series]:
+        """Return every series that has windows, by stream and size."""
+        with self._lock:
+            return sorted(series for series, rows in self._rows.items() if rows.number)
+
+    def windows(self, series: Series, last: int | None = None) -> NDArray[np.void]:
+        """Return the last windows of a series by start, (n,) of `SUMMARY`; all with None; none if unknown."""
+        with self._lock:
+            rows = self._rows.get(series)
+            if rows is None:
+                return np.empty(0, SUMMARY)
+            return rows.view()[-last if last else None :].copy()
+
+    def changes(self, series: Series) -> int:
+        """Return how often the windows of a known series have changed."""
+        with self._lock:
+            return self._rows[series].changes
+
+    def __len__(self) -> int:
+        return self._number

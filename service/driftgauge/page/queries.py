@@ -1,0 +1,108 @@
+"""What a request asks for: the parameters in its URL, checked against the history."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.datastructures import QueryParams
+
+from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import parse_timestamp
+from driftgauge.page.history import WindowHistory
+from driftgauge.page.summary import Series
+
+__all__ = ["MissingWindowError", "WindowQuery", "read_last", "read_query"]
+
+_DEFAULT_LAST = 200
+
+
+class MissingWindowError(InputError):
+    """There is no such stream, size or window; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowQuery:
+    """A stream and size, and perhaps windows of it.
+
+    Attributes:
+        series: The stream and size.
+        sizes: All sizes of the stream, as text.
+        rows: (n,) of `SUMMARY`, its windows, by start.
+        at_ms: The start of the chosen window, ms; None for the newest.
+        compare_ms: The start of another window, ms; None for none.
+    """
+
+    series: Series
+    sizes: tuple[str, ...]
+    rows: NDArray[np.void]
+    at_ms: int | None
+    compare_ms: int | None
+
+    def row(self, start_ms: int) -> NDArray[np.void]:
+        """Return the summary of the window that starts at this time, () of `SUMMARY`.
+
+        Raises:
+            MissingWindowError: There is none.
+        """
+        at = int(np.searchsorted(self.rows["start_ms"], start_ms))
+        if at == len(self.rows) or self.rows[at]["start_ms"] != start_ms:
+            size = format_duration(self.series.size_ms)
+            message = f"{self.series.stream} has no window of {size} that starts then"
+            raise MissingWindowError(message)
+        row: NDArray[np.void] = self.rows[at]
+        return row
+
+
+def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
+    """Return what the parameters stream, window, at and compare ask for.
+
+    Without a window, the smallest size is taken.
+
+    Raises:
+        MissingWindowError: There is no such stream or size.
+        ValueError: A parameter cannot be read; the message names it.
+    """
+    stream = parameters.get("stream")
+    if not stream:
+        message = "stream: name a stream"
+        raise ValueError(message)
+    sizes_ms = [series.size_ms for series in history.series() if series.stream == stream]
+    size_ms = _parsed(parameters, "window", parse_duration)
+    if not sizes_ms or size_ms not in (None, *sizes_ms):
+        window = "" if size_ms is None else f" of {format_duration(size_ms)}"
+        message = f"there is no window{window} of a stream {stream} yet"
+        raise MissingWindowError(message)
+    series = Series(stream, sizes_ms[0] if size_ms is None else size_ms)
+    return WindowQuery(
+        series,
+        tuple(map(format_duration, sizes_ms)),
+        history.windows(series),
+        _parsed(parameters, "at", parse_timestamp),
+        _parsed(parameters, "compare", parse_timestamp),
+    )
+
+
+def read_last(parameters: QueryParams, largest: int) -> int:
+    """Return how many windows the parameter `last` asks for, 200 without it.
+
+    Raises:
+        ValueError: It is no whole number from 1 to `largest`.
+    """
+    text = parameters.get("last", str(_DEFAULT_LAST))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= largest and len(text) <= 9):  # noqa: PLR2004
+        message = f"last: {text!r} is no whole number from 1 to {largest:,}"
+        raise ValueError(message)
+    return int(text)
+
+
+def _parsed(parameters: QueryParams, name: str, parse: Callable[[str], int]) -> int | None:
+    text = parameters.get(name)
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        message = f"{name}: {error}"
+        raise ValueError(message) from error

@@ -1,0 +1,77 @@
+"""The page's HTML: templates with their filters, and the files that they refer to."""
+
+from functools import cache
+from importlib.metadata import version as version_of
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from driftgauge.core.durations import format_duration
+from driftgauge.events.timestamps import format_timestamp, parse_timestamp
+from driftgauge.page.summary import VERDICTS
+from driftgauge.page.words import (
+    KIND_WORDS,
+    VERDICT_WORDS,
+    format_moment,
+    format_number,
+    format_p_value,
+    format_percent,
+    format_signed_percent,
+)
+
+__all__ = ["STATIC_TYPES", "render", "static_file"]
+
+STATIC_TYPES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+"""The files that the page refers to, and their types."""
+
+# A verdict has a sign of its own, for eyes that do not tell its colours apart.
+_SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲", "insufficient": "…", "incomplete": "◌"}
+_DAY_MS = 86_400_000
+
+
+def render(template: str, **values: object) -> str:
+    """Return a template's HTML; every value in it is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def static_file(name: str) -> bytes:
+    """Return the content of a file that the page refers to."""
+    return files("driftgauge.page").joinpath("static", name).read_bytes()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("driftgauge.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "moment": format_moment,
+        "timestamp": format_timestamp,
+        "time_ms": parse_timestamp,
+        "number": format_number,
+        "percent": format_percent,
+        "signed_percent": format_signed_percent,
+        "p_value": format_p_value,
+        "days": _days,
+    }
+    environment.globals |= {
+        "version": version_of("driftgauge"),
+        "symbols": _SYMBOLS,
+        "verdicts": VERDICTS,
+        "verdict_words": VERDICT_WORDS,
+        "kind_words": KIND_WORDS,
+    }
+    return environment
+
+
+def _days(duration_ms: int) -> str:
+    """Return a duration in whole days, or as it is below a day."""
+    days = duration_ms // _DAY_MS
+    if abs(duration_ms) < _DAY_MS:
+        return format_duration(max(duration_ms, 0) // 1_000 * 1_000)
+    return f"{days:,} day{'' if days == 1 else 's'}"

@@ -1,0 +1,77 @@
+"""The window results behind the page: the history of all, and each one whole from its topic."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from driftgauge.events.window_record import WindowRecord
+from driftgauge.page.history import WindowHistory
+from driftgauge.page.queries import MissingWindowError
+from driftgauge.page.summary import read_summary
+
+__all__ = ["ResultSource", "Results"]
+
+
+class ResultSource(Protocol):
+    """Where the records of window results are, as `kafka.results_reader` reads them."""
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+
+    @property
+    def error(self) -> str | None:
+        """Why the topic cannot be read at the moment; None where it can be."""
+
+    @property
+    def is_level(self) -> bool:
+        """Whether everything that the topic held at the start has been read."""
+
+    def fetch(self, partition: int, offset: int) -> bytes | None:
+        """Return a record's value, or None where the topic no longer holds it; raise a ServiceError."""
+
+
+class Results:
+    """The windows that the page shows.
+
+    Attributes:
+        history: The summaries of all windows.
+        source: Where the whole results are; set once it is open.
+    """
+
+    source: ResultSource
+
+    def __init__(self, max_windows: int) -> None:
+        self.history = WindowHistory(max_windows)
+
+    def receive(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
+        """Add a record of the topic to the history.
+
+        Raises:
+            ValueError: It is no window result.
+        """
+        self.history.add(*read_summary(value, partition=partition, offset=offset, published_ms=published_ms))
+
+    def whole(self, row: NDArray[np.void]) -> WindowRecord:
+        """Return the result of a summary, () of `SUMMARY`.
+
+        Raises:
+            MissingWindowError: The topic no longer holds it, or holds something else.
+            ServiceError: The topic cannot be read now.
+        """
+        value = self.source.fetch(int(row["partition"]), int(row["offset"]))
+        if value is None:
+            message = (
+                f"the topic {self.source.topic} no longer holds this window's details, so only its numbers "
+                "over time remain; a longer retention.ms of the topic keeps them"
+            )
+            raise MissingWindowError(message)
+        try:
+            return WindowRecord.model_validate_json(value)
+        except ValidationError as error:
+            message = (
+                f"the record of this window breaks the contract of window results: {error.errors()[0]['msg']}"
+            )
+            raise MissingWindowError(message) from error

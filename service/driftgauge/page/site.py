@@ -1,0 +1,226 @@
+"""The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from driftgauge.config.page import PageSettings
+from driftgauge.config.stream import SmallestDrift
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import ServiceError
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.page.answers import AnswerCache
+from driftgauge.page.api import api_routes
+from driftgauge.page.overview import Overview, StreamRow
+from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
+from driftgauge.page.rendering import STATIC_TYPES, render, static_file
+from driftgauge.page.results import Results
+from driftgauge.page.story import ALARMS, current_run
+from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
+
+__all__ = ["Site"]
+
+_MAX_SHOWN = 1_000
+_MINUTE_MS = 60_000
+_STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+
+class Site:
+    """The page over some results."""
+
+    def __init__(
+        self,
+        results: Results,
+        settings: PageSettings,
+        *,
+        smallest: Mapping[str, SmallestDrift],
+        dead_letters: str | None,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        """Show results.
+
+        Args:
+            results: The results.
+            settings: The settings of the page.
+            smallest: What is large, by stream, where the configuration names the stream.
+            dead_letters: The topic of dead letters.
+            clock_ms: The wall clock.
+        """
+        self._results = results
+        self._settings = settings
+        self._smallest = smallest
+        self._dead_letters = dead_letters
+        self._clock_ms = clock_ms
+        self._overview = Overview(results.history)
+        self._headers = {
+            "Content-Security-Policy": _security_policy(settings.thumbnail_origin),
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+        self._answers = AnswerCache(self._headers)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes, at the root and below the configured prefix."""
+        # Plain functions, which Starlette runs in its thread pool: they render, and may wait for Kafka.
+        routes: list[BaseRoute] = [
+            Route("/", self._page),
+            Route("/static/{name}", self._static),
+            Mount("/api/v1", routes=api_routes(self._results, self._overview)),
+        ]
+        prefix = self._settings.path_prefix
+        if not prefix:
+            return routes
+        last = prefix.rsplit("/", 1)[-1]
+
+        def add_slash(request: Request) -> Response:
+            # Relative, so that it holds whatever stands before this path at the ingress.
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(f"{last}/{query}")
+
+        return [*routes, Route(prefix, add_slash), Mount(prefix, routes=routes)]
+
+    def _page(self, request: Request) -> Response:
+        source = self._results.source
+        now_ms = self._clock_ms() // _MINUTE_MS * _MINUTE_MS
+        state = (self._results.history.version, source.error, source.is_level, now_ms)
+        try:
+            if "stream" not in request.query_params:
+                return self._answers.answer(request, state, lambda: self._render_overview(request, now_ms))
+            query = read_query(self._results.history, request.query_params)
+            shown = read_last(request.query_params, _MAX_SHOWN)
+            return self._answers.answer(request, state, lambda: self._render_stream(query, shown, now_ms))
+        except MissingWindowError as error:
+            return self._message("Nothing to show", str(error), 404)
+        except ValueError as error:
+            return self._message("The address is wrong", str(error), 400)
+
+    def _render_overview(self, request: Request, now_ms: int) -> str:
+        query, verdict = (request.query_params.get(name, "") for name in ("q", "verdict"))
+        every = self._overview.rows()
+        rows = [
+            row for row in every if query.casefold() in row.stream.casefold() and verdict in ("", row.verdict)
+        ]
+        return render(
+            "overview.html",
+            **self._common(),
+            rows=rows,
+            query=query,
+            verdict=verdict,
+            filtered=bool(query or verdict),
+            headline=_headline(every),
+            alarms=sum(row.verdict in ALARMS for row in every),
+            windows=len(self._results.history),
+            history=format_duration(self._settings.history),
+            now_ms=now_ms,
+        )
+
+    def _render_stream(self, query: WindowQuery, shown: int, now_ms: int) -> str:
+        series = query.series
+        page = stream_page(
+            series,
+            query.rows,
+            shown=shown,
+            at_ms=query.at_ms,
+            smallest=self._smallest.get(series.stream),
+        )
+        if page is None:
+            message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
+            raise MissingWindowError(message)
+        whole, missing = self._detail(query, int(page.chosen["start_ms"]))
+        other = None if query.compare_ms is None else self._detail(query, query.compare_ms)[0]
+        published_ms = int(query.rows["published_ms"].max())
+        is_silent = next(
+            cell.is_silent(now_ms)
+            for row in self._overview.rows()
+            for cell in row.cells
+            if cell.series == series
+        )
+        return render(
+            "stream.html",
+            **self._common(),
+            page=page,
+            sizes=query.sizes,
+            detail=whole,
+            missing=missing,
+            other=other,
+            shown=shown,
+            silent_ms=published_ms if is_silent else None,
+            link=lambda start_ms: _link(page, shown, start_ms),
+            link_shown=lambda number: _link(page, number, query.at_ms),
+            dimensions=None,
+        )
+
+    def _detail(self, query: WindowQuery, start_ms: int) -> tuple[WindowDetail | None, str]:
+        """Return a window in detail, or why there is none."""
+        row = query.row(start_ms)
+        try:
+            record = self._results.whole(row)
+        except (MissingWindowError, ServiceError) as error:
+            message = str(error)
+            return None, f"{message[0].upper()}{message[1:]}."
+        run = current_run(query.rows[query.rows["start_ms"] <= start_ms])
+        assert run is not None  # noqa: S101 - it ends with this window
+        shown = detail(
+            record,
+            run,
+            size_ms=query.series.size_ms,
+            published_ms=int(row["published_ms"]),
+            settings=self._settings,
+        )
+        return shown, ""
+
+    def _common(self) -> dict[str, object]:
+        source = self._results.source
+        return {
+            "topic": source.topic,
+            "problem": source.error,
+            "is_level": source.is_level,
+            "dead_letters": self._dead_letters,
+        }
+
+    def _message(self, title: str, text: str, status: int) -> Response:
+        body = render("message.html", title=title, text=f"{text[0].upper()}{text[1:]}.")
+        return Response(body, status_code=status, media_type="text/html", headers=self._headers)
+
+    def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC_TYPES:
+            return Response("not found", status_code=404, media_type="text/plain")
+        return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
+
+
+def _link(page: StreamPage, shown: int, start_ms: int | None) -> str:
+    """Return the link to a window; without a start, to the newest."""
+    parts = {"stream": page.series.stream, "window": page.size, "last": str(shown)}
+    if start_ms is not None:
+        parts["at"] = format_timestamp(start_ms)
+    return f"?{urlencode(parts)}"
+
+
+def _headline(rows: list[StreamRow]) -> str:
+    numbers = {
+        verdict: sum(row.verdict == verdict for row in rows)
+        for verdict in ("drift", "warning", "incomplete", "insufficient", "ok")
+    }
+    streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
+    if numbers["ok"] == len(rows):
+        return f"No drift found in {streams}"
+    words = {
+        "drift": "with drift",
+        "warning": "with possible drift",
+        "incomplete": "incomplete",
+        "insufficient": "with too few events",
+    }
+    (first, text), *others = [(numbers[verdict], text) for verdict, text in words.items() if numbers[verdict]]
+    return "".join([f"{first:,} of {streams} {text}", *(f", {number:,} {text}" for number, text in others)])
+
+
+def _security_policy(pictures: str | None) -> str:
+    images = "'self'" if pictures is None else f"'self' {pictures}"
+    return (
+        f"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src {images}; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )

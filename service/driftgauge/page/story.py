@@ -1,0 +1,157 @@
+"""What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.durations import format_duration
+from driftgauge.events.window_record import ClusterRecord, WindowRecord
+from driftgauge.page.summary import VERDICTS
+from driftgauge.page.words import (
+    KIND_WORDS,
+    describe_odds,
+    format_moment,
+    format_number,
+    format_percent,
+)
+
+__all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell"]
+
+ALARMS = ("warning", "drift")
+"""The verdicts that say that the events changed."""
+
+_CONCLUSIVE = ("ok", *ALARMS)
+# A cluster that moved by less is not worth a sentence.
+_NAMED_PART = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The last windows of a series that say the same.
+
+    Attributes:
+        verdict: The verdict of the newest window.
+        windows: The number of windows with this verdict, or an alarm where it is an alarm.
+        since_ms: The start of the first of them, event time, ms.
+        before: Whether there are windows before them.
+    """
+
+    verdict: str
+    windows: int
+    since_ms: int
+    before: bool
+
+
+def current_run(rows: NDArray[np.void]) -> Run | None:
+    """Return the run that the last of n windows, (n,) of `SUMMARY`, ends; None without windows.
+
+    Windows without a conclusion, which are incomplete or have too few events, do not end a run.
+    """
+    if not len(rows):
+        return None
+    verdicts = [VERDICTS[number] for number in rows["verdict"].tolist()]
+    last = verdicts[-1]
+    same = ALARMS if last in ALARMS else (last,)
+    first, windows = len(rows) - 1, 0
+    for at in range(len(rows) - 1, -1, -1):
+        if verdicts[at] in same:
+            first, windows = at, windows + 1
+        elif last not in _CONCLUSIVE or verdicts[at] in _CONCLUSIVE:
+            break
+    return Run(last, windows, int(rows[first]["start_ms"]), first > 0)
+
+
+def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
+    """Return the story of a window in a few sentences, and of the run that it ends."""
+    if record.verdict == "incomplete":
+        return [*_why_incomplete(record), "Nothing is concluded from an incomplete window."]
+    if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
+        return [f"The window has {record.count:,} events, too few to be scored."]
+    if record.verdict == "ok":
+        return [_since(record, run, size_ms), _what(record), *_could_have_seen(record)]
+    return [_since(record, run, size_ms), _how_sure(record), _what(record), *_where(record)]
+
+
+def cluster_name(cluster: ClusterRecord) -> str:
+    """Return "cluster 7 (truck)", or "cluster 7" where it has no name."""
+    return f"cluster {cluster.id}" + (f" ({cluster.name})" if cluster.name else "")
+
+
+def _why_incomplete(record: WindowRecord) -> list[str]:
+    reasons = []
+    if record.incomplete:
+        named = ", ".join(f"{each.topic}[{each.partition}]" for each in record.incomplete[:3])
+        more = f" and {len(record.incomplete) - 3} more" if len(record.incomplete) > 3 else ""  # noqa: PLR2004
+        reasons.append(f"The events of {named}{more} are not all read.")
+    if record.events_lost:
+        reasons.append("Kafka deleted events before they were read.")
+    if record.counted_twice:
+        reasons.append("Some events may have been counted twice.")
+    elif record.incomplete_reason is not None:
+        reasons.append(f"The counts are in doubt: {record.incomplete_reason.replace('_', ' ')}.")
+    return reasons
+
+
+def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
+    windows = f"{run.windows:,} windows of {format_duration(size_ms)}"
+    if record.verdict == "ok":
+        return (
+            f"The last {windows} look like the baseline."
+            if run.windows > 1
+            else "The window looks like the baseline."
+        )
+    since = format_moment(run.since_ms)
+    opening = "Since" if run.before else "Since the first window shown,"
+    length = f" ({windows})" if run.windows > 1 else ""
+    return f"{opening} {since} the events of {record.stream} differ from the baseline{length}."
+
+
+def _how_sure(record: WindowRecord) -> str:
+    assert record.p_value is not None  # noqa: S101 - the window is scored
+    odds = describe_odds(record.p_value)
+    sure = f"Chance alone makes a window so extreme {odds}"
+    if record.calibrated:
+        return f"{sure}."
+    return (
+        f"{sure} if events are independent; how much bursts vary these windows is not measured, so it may be "
+        "more often."
+    )
+
+
+def _could_have_seen(record: WindowRecord) -> list[str]:
+    if record.detectable is None or record.detectable.js_divergence is None:
+        return []
+    return [
+        f"Four of five windows with a change of mix of {format_number(record.detectable.js_divergence)} or "
+        "more would have been found."
+    ]
+
+
+def _what(record: WindowRecord) -> str:
+    noise = record.noise_floor or 0.0
+    divergence = (
+        f"The divergence is {format_number(record.js_divergence)}; noise alone makes {format_number(noise)}."
+    )
+    if record.kind is None or record.evidence is None:
+        return divergence
+    share = format_percent(getattr(record.evidence, record.kind))
+    return f"{record.kind.capitalize()}: {KIND_WORDS[record.kind]} ({share} of the evidence). {divergence}"
+
+
+def _where(record: WindowRecord) -> list[str]:
+    if not record.js_divergence:
+        return []
+    moved = [record.clusters[cluster] for cluster in record.movers if cluster < len(record.clusters)]
+    named = [
+        cluster for cluster in moved if (cluster.js_contribution or 0.0) >= _NAMED_PART * record.js_divergence
+    ]
+    if not named:
+        return []
+    parts = [
+        f"{cluster_name(cluster)} went from {format_percent(cluster.baseline_share)} of the events to "
+        f"{format_percent(cluster.share)}"
+        for cluster in named
+    ]
+    sentence = ", ".join(parts)
+    return [f"{sentence[0].upper()}{sentence[1:]}."]

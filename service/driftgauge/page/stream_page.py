@@ -1,0 +1,226 @@
+"""What the page shows of one stream: its story, its windows over time, and one window in detail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.config.page import PageSettings
+from driftgauge.config.stream import SmallestDrift
+from driftgauge.core.durations import format_duration
+from driftgauge.events.timestamps import parse_timestamp
+from driftgauge.events.window_record import ClusterRecord, ExampleRecord, WindowRecord
+from driftgauge.page.chart import Chart, ClusterMap, chart, cluster_map
+from driftgauge.page.story import Run, current_run, tell
+from driftgauge.page.summary import Series
+
+__all__ = ["ClusterRow", "EventLink", "NamedChart", "StreamPage", "WindowDetail", "detail", "stream_page"]
+
+_SMALL_HEIGHT = 120
+
+
+@dataclass(frozen=True, slots=True)
+class NamedChart:
+    """A chart with its title, and what it shows in a sentence."""
+
+    title: str
+    text: str
+    chart: Chart
+
+
+@dataclass(frozen=True, slots=True)
+class EventLink:
+    """An event: its id, and where it and its picture can be looked at."""
+
+    event_id: str
+    url: str | None
+    thumbnail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """A cluster of a window, with events of it now and in the baseline."""
+
+    cluster: ClusterRecord
+    part: float | None
+    now: tuple[EventLink, ...]
+    before: tuple[EventLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDetail:
+    """One window.
+
+    Attributes:
+        record: Its result.
+        start_ms, end_ms: Its bounds, event time, ms.
+        published_ms: When it was published, ms.
+        story: What happened, in sentences.
+        clusters: Its clusters, by contribution.
+        map: The map of its clusters, if their positions are known.
+    """
+
+    record: WindowRecord
+    start_ms: int
+    end_ms: int
+    published_ms: int
+    story: tuple[str, ...]
+    clusters: tuple[ClusterRow, ...]
+    map: ClusterMap | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """A stream and size.
+
+    Attributes:
+        series: The stream and size.
+        size: The size as text.
+        run: What the windows up to the chosen one say.
+        rows: (n,) of `SUMMARY`, the windows shown, by start.
+        charts: Their charts, the divergence first; empty if none is scored.
+        chosen: () of `SUMMARY`, the chosen window.
+        is_newest: Whether it is the newest.
+        earlier_ms, later_ms: The starts of its neighbours, ms; None where there is none.
+    """
+
+    series: Series
+    size: str
+    run: Run
+    rows: NDArray[np.void]
+    charts: tuple[NamedChart, ...]
+    chosen: NDArray[np.void]
+    is_newest: bool
+    earlier_ms: int | None
+    later_ms: int | None
+
+
+def stream_page(
+    series: Series,
+    rows: NDArray[np.void],
+    *,
+    shown: int,
+    at_ms: int | None,
+    smallest: SmallestDrift | None,
+) -> StreamPage | None:
+    """Return what is shown of a series; None where it has no window, or none that starts at `at_ms`.
+
+    Args:
+        series: The stream and size.
+        rows: (n,) of `SUMMARY`, all its windows, by start.
+        shown: How many of them the charts show.
+        at_ms: The start of the chosen window, ms; None for the newest.
+        smallest: What is large, where the configuration names it.
+    """
+    if not len(rows):
+        return None
+    at = len(rows) - 1
+    if at_ms is not None:
+        at = int(np.searchsorted(rows["start_ms"], at_ms))
+        if at == len(rows) or rows[at]["start_ms"] != at_ms:
+            return None
+    run = current_run(rows[: at + 1])
+    assert run is not None  # noqa: S101 - there is the chosen window
+    # The chosen window is in the charts, also where it is an old one.
+    end = max(len(rows) if at >= len(rows) - shown else at + 1 + shown // 2, at + 1)
+    window = rows[max(min(end, len(rows)) - shown, 0) : end]
+    return StreamPage(
+        series,
+        format_duration(series.size_ms),
+        run,
+        window,
+        _charts(window, series.size_ms, smallest),
+        rows[at],
+        at == len(rows) - 1,
+        int(rows[at - 1]["start_ms"]) if at else None,
+        int(rows[at + 1]["start_ms"]) if at + 1 < len(rows) else None,
+    )
+
+
+def detail(
+    record: WindowRecord, run: Run, *, size_ms: int, published_ms: int, settings: PageSettings
+) -> WindowDetail:
+    """Return one window as it is shown."""
+    start_ms = parse_timestamp(record.start)
+    examples = {example.cluster: example for example in record.examples}
+    total = record.js_divergence or 0.0
+    ordered = sorted(record.clusters, key=lambda each: (-(each.js_contribution or 0.0), -each.share))
+    return WindowDetail(
+        record,
+        start_ms,
+        parse_timestamp(record.end),
+        published_ms,
+        tuple(tell(record, run, size_ms)),
+        tuple(
+            ClusterRow(
+                cluster,
+                None if cluster.js_contribution is None or not total else cluster.js_contribution / total,
+                *_links(record.stream, examples.get(cluster.id), settings),
+            )
+            for cluster in ordered
+        ),
+        cluster_map(record.clusters, record.movers),
+    )
+
+
+def _links(
+    stream: str, example: ExampleRecord | None, settings: PageSettings
+) -> tuple[tuple[EventLink, ...], tuple[EventLink, ...]]:
+    if example is None:
+        return (), ()
+    now, before = (
+        tuple(
+            EventLink(each, settings.example_link(stream, each), settings.thumbnail_link(stream, each))
+            for each in ids
+        )
+        for ids in (example.event_ids, example.baseline_event_ids)
+    )
+    return now, before
+
+
+def _charts(rows: NDArray[np.void], size_ms: int, smallest: SmallestDrift | None) -> tuple[NamedChart, ...]:
+    divergence, floor = rows["js_divergence"], rows["noise_floor"]
+    if not np.isfinite(divergence).any():
+        return ()
+
+    def limits(*values: float) -> list[NDArray[np.float64]]:
+        return [np.full(len(rows), value) for value in values]
+
+    charts = [
+        NamedChart(
+            "Divergence",
+            "How much the shares of the clusters differ from the baseline's, 0 to 1. "
+            "Dashed: what noise alone makes. Dotted: large.",
+            chart(
+                rows,
+                size_ms,
+                divergence,
+                floor=floor,
+                limits=[] if smallest is None else [floor + smallest.js_divergence],
+            ),
+        )
+    ]
+    others: Mapping[str, tuple[str, str, list[NDArray[np.float64]]]] = {
+        "mean_shift": (
+            "Mean shift",
+            "How far the events moved in one direction, less what noise makes.",
+            [] if smallest is None else limits(smallest.mean_shift),
+        ),
+        "novelty_excess": (
+            "Novelty",
+            "The share of events where the baseline has none, less the expected one.",
+            [] if smallest is None else limits(smallest.novelty),
+        ),
+        "spread": (
+            "Spread",
+            "The change of the mean squared distance from the baseline's mean.",
+            [] if smallest is None else limits(smallest.spread, -smallest.spread),
+        ),
+    }
+    for field, (title, text, large) in others.items():
+        values = rows[field].astype(np.float64)
+        if np.isfinite(values).any():
+            drawn = chart(rows, size_ms, values, limits=large, height=_SMALL_HEIGHT)
+            charts.append(NamedChart(title, text, drawn))
+    return tuple(charts)

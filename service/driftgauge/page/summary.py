@@ -1,0 +1,151 @@
+"""The summary of a window: what the page keeps of a window result, in 90 bytes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from driftgauge.core.durations import parse_duration
+from driftgauge.events.timestamps import parse_timestamp
+
+__all__ = [
+    "CALIBRATED",
+    "COUNTED_TWICE",
+    "EVENTS_LOST",
+    "KINDS",
+    "SUMMARY",
+    "VERDICTS",
+    "Series",
+    "read_summary",
+]
+
+VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
+"""The verdicts, by their number in a summary."""
+
+KINDS = (None, "mix", "shift", "novelty", "spread")
+"""The kinds of drift, by their number in a summary; a kind of a later version is None."""
+
+CALIBRATED, EVENTS_LOST, COUNTED_TWICE = 1, 2, 4
+"""The bits of `flags`."""
+
+SUMMARY = np.dtype(
+    [
+        ("start_ms", np.int64),
+        ("published_ms", np.int64),
+        ("offset", np.int64),
+        ("partition", np.int32),
+        ("revision", np.int32),
+        ("count", np.int64),
+        ("js_divergence", np.float64),
+        ("noise_floor", np.float64),
+        ("p_value", np.float64),
+        ("mean_shift", np.float32),
+        ("novelty_excess", np.float32),
+        ("spread", np.float32),
+        ("slow_drift", np.float32),
+        ("detectable_js", np.float32),
+        ("missing", np.uint16),
+        ("verdict", np.uint8),
+        ("kind", np.uint8),
+        ("flags", np.uint8),
+        ("baseline", np.uint8),
+    ]
+)
+"""The fields of a summary; a number that the result lacks is NaN.
+
+`slow_drift` is the statistic over its limit, `spread` the larger of both changes, and `baseline` the end of
+the baseline's identity, which tells neighbouring windows of different baselines apart.
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """The windows of one stream and size.
+
+    Attributes:
+        stream: The stream.
+        size_ms: The windows' length, ms.
+    """
+
+    stream: str
+    size_ms: int
+
+
+def read_summary(
+    value: bytes, *, partition: int, offset: int, published_ms: int
+) -> tuple[Series, NDArray[np.void]]:
+    """Return the series of a result's record, and its summary, () of `SUMMARY`.
+
+    Args:
+        value: The record's value, by the contract of window results, version 1.
+        partition: The partition that the record is read from.
+        offset: Its offset.
+        published_ms: Its Kafka timestamp.
+
+    Raises:
+        ValueError: The value is no window result.
+    """
+    try:
+        record = orjson.loads(value)
+        series = Series(_text(record["stream"]), parse_duration(record["window"]))
+        row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        message = f"not a window result: {type(error).__name__}: {error}"
+        raise ValueError(message) from error
+    return series, row
+
+
+def _fields(record: dict[str, object], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
+    kind = record.get("kind")
+    incomplete = record["incomplete"]
+    identity = _text(record["baseline"])
+    return (
+        parse_timestamp(_text(record["start"])),
+        published_ms,
+        offset,
+        partition,
+        record["revision"],
+        record["count"],
+        _number(record["js_divergence"]),
+        _number(record["noise_floor"]),
+        _number(record["p_value"]),
+        _number(_within(record["mean_shift"], "excess")),
+        _number(record.get("novelty_excess")),
+        _spread(record.get("spread")),
+        _slow_drift(record["slow_drift"]),
+        _number(_within(record["detectable"], "js_divergence")),
+        min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
+        VERDICTS.index(_text(record["verdict"])),
+        KINDS.index(kind) if kind in KINDS else 0,
+        CALIBRATED * (record["calibrated"] is True)
+        + EVENTS_LOST * (record["events_lost"] is True)
+        + COUNTED_TWICE * (record.get("counted_twice") is True),
+        int(identity[-2:], 16),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        message = f"{value!r} is not a text"
+        raise TypeError(message)
+    return value
+
+
+def _number(value: object) -> float:
+    return float("nan") if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _within(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _spread(value: object) -> float:
+    changes = [_number(_within(_within(value, part), "change")) for part in ("components", "residual")]
+    known = [change for change in changes if change == change]  # noqa: PLR0124 - leaves NaN out
+    return max(known, key=abs, default=float("nan"))
+
+
+def _slow_drift(value: object) -> float:
+    statistic, limit = _within(value, "statistic"), _within(value, "limit")
+    return float("nan") if not statistic or not limit else _number(statistic) / _number(limit)

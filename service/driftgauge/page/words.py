@@ -1,0 +1,99 @@
+"""Verdicts, kinds, times and numbers in words, as the page and the report show them."""
+
+import math
+from datetime import UTC, datetime
+
+__all__ = [
+    "KIND_WORDS",
+    "VERDICT_WORDS",
+    "describe_odds",
+    "format_moment",
+    "format_number",
+    "format_p_value",
+    "format_percent",
+    "format_signed_percent",
+]
+
+VERDICT_WORDS = {
+    "ok": "No drift found",
+    "warning": "Possible drift",
+    "drift": "Drift",
+    "insufficient": "Too few events",
+    "incomplete": "Incomplete",
+}
+"""A verdict as a headline."""
+
+KIND_WORDS = {
+    "mix": "the clusters' shares changed",
+    "shift": "the events moved in one direction",
+    "novelty": "some events lie where the baseline has none",
+    "spread": "all events lie further from the baseline's mean, or nearer",
+}
+"""What happened to the events, by the kind of drift."""
+
+_MISSING = "–"  # noqa: RUF001 - a dash stands for no number
+_S_MS = 1_000
+_LARGEST_ODDS = 1e15
+_SCALES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+_SMALL = 1e-4
+_THOUSAND = 1_000
+
+
+def format_moment(time_ms: int) -> str:
+    """Return a time in UTC such as "10 Nov 2025, 06:00 UTC", with seconds where there are any."""
+    moment = datetime.fromtimestamp(time_ms / _S_MS, UTC)
+    clock = f"{moment:%H:%M:%S}" if time_ms % 60_000 else f"{moment:%H:%M}"
+    return f"{moment.day} {moment:%b %Y}, {clock} UTC"
+
+
+def format_number(value: float | None) -> str:
+    """Return a number with three significant digits; a dash for a missing one."""
+    if value is None or math.isnan(value):
+        return _MISSING
+    if value == 0:
+        return "0"
+    if abs(value) < _SMALL:
+        return f"{value:.1e}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(digits, 6)}f}"
+
+
+def format_percent(share: float | None) -> str:
+    """Return a share as a percentage, with a digit after the point below 10 %; a dash for a missing one."""
+    if share is None or math.isnan(share):
+        return _MISSING
+    percent = 100 * share
+    if 0 < percent < 0.05:  # noqa: PLR2004 - would be shown as none
+        return "< 0.1 %"
+    return f"{percent:.1f} %" if 0 < abs(percent) < 9.95 else f"{percent:.0f} %"  # noqa: PLR2004 - rounds to 10
+
+
+def format_signed_percent(change: float) -> str:
+    """Return a relative change as a percentage with its sign."""
+    return f"{100 * change:+.1f} %"
+
+
+def format_p_value(p_value: float | None) -> str:
+    """Return a p-value with two significant digits; a dash for a missing one."""
+    if p_value is None or math.isnan(p_value):
+        return _MISSING
+    return f"{p_value:.2g}" if p_value >= _SMALL else f"{p_value:.0e}"
+
+
+def describe_odds(p_value: float) -> str:
+    """Return how often chance alone makes so extreme a window, such as "once in 2 million windows"."""
+    odds = _LARGEST_ODDS if p_value <= 1 / _LARGEST_ODDS else 1 / p_value
+    if odds >= _LARGEST_ODDS:
+        return "less than once in 1,000 trillion windows"
+    for scale, name in _SCALES:
+        if odds >= scale:
+            return f"once in {_two_digits(odds / scale)} {name} windows"
+    if odds < 2:  # noqa: PLR2004 - more often than every second
+        return "in most windows"
+    return f"once in {_two_digits(odds)} windows"
+
+
+def _two_digits(number: float) -> str:
+    if number >= _THOUSAND:
+        return f"{round(number, -math.floor(math.log10(number)) + 1):,.0f}"
+    return f"{float(f'{number:.2g}'):g}"

@@ -1,0 +1,52 @@
+"""The endpoints /metrics for Prometheus, and /livez and /readyz for a supervisor."""
+
+import gzip
+import logging
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from driftgauge.telemetry.health import Health
+
+__all__ = ["service_routes"]
+
+_log = logging.getLogger(__name__)
+
+
+def service_routes(registry: CollectorRegistry, health: Health) -> list[BaseRoute]:
+    """Return the routes of the service: its metrics, whether it is alive, and whether it is ready."""
+
+    def metrics(request: Request) -> Response:  # not async, so Starlette runs it in its thread pool
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        body = encode(registry)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if gzip_accepted(request.headers.get("accept-encoding", "")):
+            body = gzip.compress(body)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+    async def livez(_: Request) -> Response:
+        alive = health.is_alive()
+        since_poll_s = health.since_poll_ms() / 1000
+        if not alive:
+            _log.error(
+                "no poll within the bound; the process must be restarted",
+                extra={
+                    "roles": health.overdue(),
+                    "since_poll_seconds": since_poll_s,
+                    "remedy": "let a supervisor restart it by /livez; if this repeats, look for pauses and "
+                    "throttling of the process",
+                },
+            )
+        return JSONResponse(
+            {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
+        )
+
+    async def readyz(_: Request) -> Response:
+        missing = health.missing()
+        return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
+
+    return [Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]
