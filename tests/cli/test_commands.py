@@ -38,6 +38,7 @@ def test_command_line_has_exactly_documented_commands():
     assert {" ".join(path) for path in command_paths(cli)} == {
         "",
         "serve",
+        "page",
         "replay",
         "publish",
         "plan",

@@ -133,7 +133,18 @@ def test_copied_files_exist_and_build_context_is_copied():
     assert {Path("service/driftgauge/app.py"), Path("deploy/demo/__main__.py")} <= set(sent)
     for file in sent:
         assert any(file == Path(source) or Path(source) in file.parents for source in sources), file
-        assert file.suffix in {".py", ".typed", ".toml", ".md", ".lock", ""}, file
+        assert file.suffix in {
+            ".py",
+            ".typed",
+            ".html",
+            ".css",
+            ".js",
+            ".svg",
+            ".toml",
+            ".md",
+            ".lock",
+            "",
+        }, file
 
 
 def test_final_stage_copies_only_build_result():
@@ -220,7 +231,9 @@ def image() -> Iterator[Image]:
 def test_wheel_holds_package_and_licence_without_tests(tmp_path):
     with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
         held = set(wheel.namelist())
-    modules = {str(path.relative_to(ROOT / "service")) for path in (ROOT / "service").rglob("*.py")}
+    page = ROOT / "service/driftgauge/page"
+    sources = [*(ROOT / "service").rglob("*.py"), *page.glob("templates/*"), *page.glob("static/*")]
+    modules = {str(path.relative_to(ROOT / "service")) for path in sources}
     info = f"driftgauge-{PROJECT['version']}.dist-info"
     files = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     assert held == modules | {"driftgauge/py.typed"} | {f"{info}/{file}" for file in files}

@@ -28,6 +28,8 @@ __all__ = [
 WIDTH = 960
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 24
 _HEADROOM = 1.08
+# Numbers that differ by less are drawn as zeros.
+_LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
 _TICKS_X = 8
 _S_MS = 1_000
@@ -240,7 +242,7 @@ def _radius(share: float) -> float:
 def _extent(finite: NDArray[np.float64]) -> tuple[float, float]:
     low = min(float(finite.min(initial=0.0)), 0.0) * _HEADROOM
     high = max(float(finite.max(initial=0.0)), 0.0) * _HEADROOM
-    return (low, high) if high > low else (0.0, 1.0)
+    return (low, high) if high - low > _LEAST_SPAN else (0.0, 1.0)
 
 
 def _bands(rows: NDArray[np.void], left: NDArray[np.float64], wide: float) -> Iterable[Band]:
@@ -274,14 +276,13 @@ def _nice_ticks(low: float, high: float) -> list[float]:
 
 
 def _time_ticks(first: float, span: float, scale: float) -> tuple[Tick, ...]:
-    step = next((each for each in _TIME_STEPS_MS if span / each <= _TICKS_X), _TIME_STEPS_MS[-1])
-    pattern = "%-d %b" if step >= _DAY_MS else "%H:%M"
+    longest = _TIME_STEPS_MS[-1] * math.ceil(span / _TIME_STEPS_MS[-1] / _TICKS_X)
+    step = next((each for each in _TIME_STEPS_MS if span / each <= _TICKS_X), longest)
     ticks = []
     at = math.ceil(first / step) * step
     while at <= first + span:
         moment = datetime.fromtimestamp(at / _S_MS, UTC)
-        is_day = step < _DAY_MS and at % _DAY_MS == 0
-        text = f"{moment.day} {moment:%b}" if is_day or pattern == "%-d %b" else f"{moment:%H:%M}"
+        text = f"{moment:%H:%M}" if at % _DAY_MS else f"{moment.day} {moment:%b}"
         ticks.append(Tick(_round(_LEFT + (at - first) * scale), text))
         at += step
     return tuple(ticks)

@@ -1,7 +1,7 @@
 """The codec of the changelog's window results, verdict histories and examples: JSON, once per window."""
 
 import base64
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,15 @@ class _History(RecordModel):
     segments: Annotated[tuple[_SegmentEstimator, ...], AfterValidator(_require_distinct)]
 
 
+# The baseline holds these, so that the changelog need not.
+_OF_BASELINE: dict[str, Any] = {
+    "result": {
+        "baseline_created": True,
+        "clusters": {"__all__": {"name", "position"}},
+        "examples": {"__all__": {"baseline_event_ids"}},
+    }
+}
+
 _EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(strict=True))
 
 
@@ -141,7 +150,7 @@ def encode_result(result: WindowResult) -> bytes:
         slow_limit=result.slow_drift_limit,
         recall=None if result.memory is None else _VerdictMemory.of(result.memory),
     )
-    return model.model_dump_json().encode()
+    return model.model_dump_json(exclude=_OF_BASELINE).encode()
 
 
 def decode_result(content: bytes) -> WindowResult:

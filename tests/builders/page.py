@@ -1,0 +1,105 @@
+"""Builders for the page: records of window results, their summaries, and a source that holds them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import BrokerError
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.events.window_record import WindowRecord
+from driftgauge.page.results import Results
+from driftgauge.page.summary import SUMMARY, Series, read_summary
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+
+_GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"
+_NOT_SCORED = dict.fromkeys(
+    (
+        "js_divergence",
+        "js_distance",
+        "noise_floor",
+        "js_excess",
+        "js_p_value",
+        "mean_shift",
+        "p_value",
+        "calibrated",
+        "novelty",
+        "novelty_excess",
+        "novelty_p_value",
+        "spread",
+        "evidence",
+        "kind",
+        "detectable",
+        "slow_drift",
+    )
+)
+
+
+def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_MS, **changes: Any) -> Any:
+    """Return the record of the hour with this number since a Monday, as a JSON tree."""
+    start_ms = MONDAY_MS + number * size_ms
+    tree = orjson.loads(_GOLDEN.read_bytes())
+    tree |= {
+        "window": format_duration(size_ms),
+        "start": format_timestamp(start_ms),
+        "end": format_timestamp(start_ms + size_ms),
+        "verdict": verdict,
+    }
+    if verdict == "insufficient":
+        tree |= _NOT_SCORED
+    return tree | changes
+
+
+def build_record(number: int = 0, verdict: str = "drift", **changes: Any) -> WindowRecord:
+    """Return a record, as `record_tree`."""
+    return WindowRecord.model_validate_json(orjson.dumps(record_tree(number, verdict, **changes)))
+
+
+def build_row(number: int = 0, verdict: str = "drift", **changes: Any) -> NDArray[np.void]:
+    """Return the summary of a record, () of `SUMMARY`, published in the order of the numbers."""
+    value = orjson.dumps(record_tree(number, verdict, **changes))
+    return read_summary(value, partition=0, offset=number, published_ms=MONDAY_MS + number)[1]
+
+
+def build_rows(*verdicts: str) -> NDArray[np.void]:
+    """Return the summaries of one hour after another, (n,) of `SUMMARY`."""
+    rows = np.empty(len(verdicts), SUMMARY)
+    for number, verdict in enumerate(verdicts):
+        rows[number] = build_row(number, verdict)
+    return rows
+
+
+class MadeSource:
+    """A topic of window results in memory."""
+
+    def __init__(self) -> None:
+        self.topic = "driftgauge.windows"
+        self.error: str | None = None
+        self.is_level = True
+        self.values: list[bytes | None] = []
+
+    def fetch(self, partition: int, offset: int) -> bytes | None:
+        """Return a record's value."""
+        assert partition == 0
+        if self.error is not None:
+            raise BrokerError(self.error)
+        return self.values[offset]
+
+
+class MadeResults(Results):
+    """Results whose topic is in memory."""
+
+    def __init__(self, max_windows: int = 10_000) -> None:
+        super().__init__(max_windows)
+        self.source = self.made = MadeSource()
+
+    def publish(self, number: int = 0, verdict: str = "drift", **changes: Any) -> Series:
+        """Publish a record, as `record_tree`, a second after the one before; return its series."""
+        value = orjson.dumps(record_tree(number, verdict, **changes))
+        offset = len(self.made.values)
+        self.made.values.append(value)
+        self.receive(value, partition=0, offset=offset, published_ms=MONDAY_MS + offset * 1_000)
+        return read_summary(value, partition=0, offset=offset, published_ms=0)[0]

@@ -1,0 +1,75 @@
+"""Tests of `driftgauge.page.answers`."""
+
+import gzip
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from driftgauge.page.answers import AnswerCache
+
+
+def request(query="", **headers):
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode(), "headers": named}
+    return Request(scope | {"server": ("localhost", 80), "scheme": "http", "app": Starlette()})
+
+
+class Renderer:
+    def __init__(self):
+        self.number = 0
+
+    def __call__(self):
+        self.number += 1
+        return f"<p>rendering {self.number}</p>"
+
+
+@pytest.fixture
+def cache():
+    return AnswerCache({"X-Own": "yes"})
+
+
+def test_answer_is_kept_while_state_is_the_same(cache):
+    render = Renderer()
+    bodies = [cache.answer(request(), state, render).body for state in (1, 1, 2, 2)]
+    assert bodies == [b"<p>rendering 1</p>"] * 2 + [b"<p>rendering 2</p>"] * 2
+
+
+def test_each_query_has_its_own_answer(cache):
+    render = Renderer()
+    assert cache.answer(request("a=1"), 1, render).body != cache.answer(request("a=2"), 1, render).body
+
+
+def test_failed_rendering_is_not_kept(cache):
+    def fail():
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        cache.answer(request(), 1, fail)
+    assert cache.answer(request(), 1, Renderer()).body == b"<p>rendering 1</p>"
+
+
+def test_answer_is_compressed_where_browser_accepts_it(cache):
+    plain = cache.answer(request(), 1, Renderer())
+    packed = cache.answer(request(accept_encoding="gzip, br"), 1, Renderer())
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+    assert packed.headers["x-own"] == "yes"
+
+
+def test_unchanged_answer_is_not_sent_again(cache):
+    render = Renderer()
+    tag = cache.answer(request(), 1, render).headers["etag"]
+    assert cache.answer(request(if_none_match=tag), 1, render).status_code == 304
+    assert cache.answer(request(if_none_match=tag), 2, render).status_code == 200
+
+
+def test_oldest_answers_are_dropped(cache):
+    render = Renderer()
+    for number in range(65):
+        cache.answer(request(f"n={number}"), 1, render)
+    cache.answer(request("n=64"), 1, render)
+    assert render.number == 65
+    cache.answer(request("n=0"), 1, render)
+    assert render.number == 66

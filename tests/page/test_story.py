@@ -1,0 +1,103 @@
+"""Tests of `driftgauge.page.story`."""
+
+import pytest
+
+from driftgauge.page.story import Run, cluster_name, current_run, tell
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.page import build_record, build_rows
+
+RUN = Run("drift", 3, MONDAY_MS, before=True)
+
+
+def cluster(number, share, baseline_share, contribution, name=None):
+    return {
+        "id": number,
+        "count": round(1_000 * share),
+        "share": share,
+        "baseline_share": baseline_share,
+        "js_contribution": contribution,
+        "name": name,
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "since", "windows"),
+    [
+        (["ok", "ok", "drift"], 2, 1),
+        (["ok", "warning", "drift", "drift"], 1, 3),
+        (["drift", "ok", "drift", "incomplete", "insufficient", "drift"], 2, 2),
+        (["drift", "ok", "incomplete", "ok"], 1, 2),
+        (["ok", "insufficient", "insufficient"], 1, 2),
+        (["incomplete", "insufficient"], 1, 1),
+        (["drift"], 0, 1),
+    ],
+)
+def test_run_ends_with_newest_window(verdicts, since, windows):
+    run = current_run(build_rows(*verdicts))
+    assert run == Run(verdicts[-1], windows, MONDAY_MS + since * HOUR_MS, before=since > 0)
+
+
+def test_no_windows_have_no_run():
+    assert current_run(build_rows()) is None
+
+
+def test_drift_is_told_with_start_odds_kind_and_clusters():
+    clusters = [
+        cluster(0, 0.58, 0.6, 0.0001),
+        cluster(1, 0.12, 0.3, 0.03, "truck, automobile"),
+        cluster(2, 0.3, 0.1, 0.0365),
+    ]
+    record = build_record(clusters=clusters, movers=[2, 1, 0], js_divergence=0.0666)
+    assert tell(record, RUN, HOUR_MS) == [
+        "Since 3 Nov 2025, 00:00 UTC the events of resnet18-fc1 differ from the baseline (3 windows of 1h).",
+        "Chance alone makes a window so extreme less than once in 1,000 trillion windows.",
+        "Shift: the events moved in one direction (75 % of the evidence). The divergence is 0.0666; noise "
+        "alone makes 0.000700.",
+        "Cluster 2 went from 10 % of the events to 30 %, cluster 1 (truck, automobile) went from 30 % of the "
+        "events to 12 %.",
+    ]
+
+
+def test_drift_from_first_window_on_says_so():
+    (since, *_) = tell(build_record(), Run("drift", 1, MONDAY_MS, before=False), HOUR_MS)
+    assert since.startswith("Since the first window shown, 3 Nov 2025, 00:00 UTC the events")
+    assert since.endswith("baseline.")
+
+
+def test_uncalibrated_window_says_that_odds_are_too_good():
+    assert "may be more often" in tell(build_record(calibrated=False), RUN, HOUR_MS)[1]
+
+
+def test_sound_window_says_what_it_could_have_seen():
+    record = build_record(0, "ok", kind=None)
+    assert tell(record, Run("ok", 4, MONDAY_MS, before=False), HOUR_MS) == [
+        "The last 4 windows of 1h look like the baseline.",
+        "The divergence is 0.0666; noise alone makes 0.000700.",
+        "Four of five windows with a change of mix of 0.0200 or more would have been found.",
+    ]
+
+
+def test_unscored_window_says_how_few_events_it_has():
+    record = build_record(0, "insufficient", count=17)
+    story = tell(record, Run("insufficient", 1, MONDAY_MS, before=False), HOUR_MS)
+    assert story == ["The window has 17 events, too few to be scored."]
+
+
+def test_incomplete_window_says_why():
+    missing = [{"topic": "embeddings", "partition": number} for number in range(5)]
+    run = Run("incomplete", 1, MONDAY_MS, before=False)
+    record = build_record(0, "incomplete", incomplete=missing, events_lost=True)
+    assert tell(record, run, HOUR_MS) == [
+        "The events of embeddings[0], embeddings[1], embeddings[2] and 2 more are not all read.",
+        "Kafka deleted events before they were read.",
+        "Nothing is concluded from an incomplete window.",
+    ]
+    twice = build_record(0, "incomplete", counted_twice=True, incomplete_reason="counted_twice")
+    assert tell(twice, run, HOUR_MS)[0] == "Some events may have been counted twice."
+    otherwise = build_record(0, "incomplete", incomplete_reason="counted_otherwise")
+    assert tell(otherwise, run, HOUR_MS)[0] == "The counts are in doubt: counted otherwise."
+
+
+def test_cluster_is_named_by_number_and_name():
+    named, unnamed = build_record(clusters=[cluster(7, 1, 1, 0, "truck"), cluster(8, 0, 0, 0)]).clusters
+    assert [cluster_name(named), cluster_name(unnamed)] == ["cluster 7 (truck)", "cluster 8"]

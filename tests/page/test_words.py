@@ -1,0 +1,91 @@
+"""Tests of `driftgauge.page.words`."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.events.window_record import WindowRecord
+from driftgauge.page import words
+from driftgauge.page.summary import KINDS, VERDICTS
+from tests.builders.clocks import MONDAY_MS
+
+
+def test_every_verdict_and_kind_has_words():
+    assert tuple(words.VERDICT_WORDS) == VERDICTS
+    assert (None, *words.KIND_WORDS) == KINDS
+    assert WindowRecord.model_fields["kind"].default is None
+
+
+def test_moments_have_seconds_only_where_there_are_any():
+    assert words.format_moment(MONDAY_MS) == "3 Nov 2025, 00:00 UTC"
+    assert words.format_moment(MONDAY_MS + 3_605_000) == "3 Nov 2025, 01:00:05 UTC"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00203, "0.00203"),
+        (0.126, "0.126"),
+        (5.2, "5.20"),
+        (1234.5, "1,234"),
+        (0, "0"),
+        (1e-05, "1.0e-05"),
+        (-0.07, "-0.0700"),
+        (None, "–"),  # noqa: RUF001 - as shown
+        (math.nan, "–"),  # noqa: RUF001 - as shown
+    ],
+)
+def test_numbers_have_three_significant_digits(value, text):
+    assert words.format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.05, "5.0 %"),
+        (0.183, "18 %"),
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.0996, "10 %"),
+        (0.0004, "< 0.1 %"),
+        (None, "–"),  # noqa: RUF001 - as shown
+        (-0.02, "-2.0 %"),
+    ],
+)
+def test_shares_are_percentages(share, text):
+    assert words.format_percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [(0.59, "0.59"), (1e-3, "0.001"), (2.4e-9, "2e-09"), (None, "–")],  # noqa: RUF001
+)
+def test_p_values_have_one_or_two_digits(p_value, text):
+    assert words.format_p_value(p_value) == text
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [
+        (0.7, "in most windows"),
+        (0.04, "once in 25 windows"),
+        (1e-3, "once in 1,000 windows"),
+        (2.5e-5, "once in 40,000 windows"),
+        (3e-7, "once in 3.3 million windows"),
+        (7e-13, "once in 1.4 trillion windows"),
+        (0.0, "less than once in 1,000 trillion windows"),
+    ],
+)
+def test_odds_are_said_in_words(p_value, text):
+    assert words.describe_odds(p_value) == text
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_any_p_value_has_odds(first, second):
+    assert words.describe_odds(min(first, second)).endswith("windows")
+
+
+def test_changes_have_a_sign():
+    assert [words.format_signed_percent(change) for change in (0.21, -0.05)] == ["+21.0 %", "-5.0 %"]
