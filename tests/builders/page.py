@@ -1,5 +1,8 @@
 """Builders for the page: records of window results, their summaries, and a source that holds them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +10,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from driftgauge.config.page import PageSettings
+from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.results import Results
+from driftgauge.page.site import Site
 from driftgauge.page.summary import SUMMARY, Series, read_summary
+from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 
 _GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"
@@ -103,3 +110,33 @@ class MadeResults(Results):
         self.made.values.append(value)
         self.receive(value, partition=0, offset=offset, published_ms=MONDAY_MS + offset * 1_000)
         return read_summary(value, partition=0, offset=offset, published_ms=0)[0]
+
+
+@contextmanager
+def serving(results: Results, now_ms: int = MONDAY_MS, **settings: Any) -> Iterator[HttpServer]:
+    """Serve the page over some results on a free loopback port, with settings as in the configuration."""
+    site = Site(
+        results,
+        PageSettings(**settings),
+        smallest={"resnet18-fc1": SmallestDrift()},
+        dead_letters="driftgauge.dead-letters",
+        clock_ms=lambda: now_ms,
+    )
+    server = HttpServer("127.0.0.1", 0, site.routes())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def get(server: HttpServer, path: str, **headers: str) -> tuple[HTTPResponse, str]:
+    """Return the response to a GET, and its body, without following redirects."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=300)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers=named)
+        response = connection.getresponse()
+        return response, response.read().decode()
+    finally:
+        connection.close()

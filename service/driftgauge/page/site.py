@@ -150,7 +150,6 @@ class Site:
             silent_ms=published_ms if is_silent else None,
             link=lambda start_ms: _link(page, shown, start_ms),
             link_shown=lambda number: _link(page, number, query.at_ms),
-            dimensions=None,
         )
 
     def _detail(self, query: WindowQuery, start_ms: int) -> tuple[WindowDetail | None, str]:
