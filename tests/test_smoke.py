@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,16 @@ IMAGES = {"stream": "images", "window": "1h"}
 WITHIN_S = 300.0
 
 
+def shown_by(process: ReplicaProcess) -> Any:
+    """Return the first hours' windows that a process shows on its page."""
+
+    def read() -> Any:
+        return json.loads(process.get("/api/v1/windows?stream=images")[1]).get("windows", ())[:HOURS]
+
+    process.wait_for("the page to show all windows", lambda: len(read()) == HOURS)
+    return read()
+
+
 def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> None:
     baseline = save_baseline(tmp_path)
     random = np.random.default_rng(1)
@@ -44,8 +55,13 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
         stream = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"], "min_events": 5}
         stream |= {"allowed_disorder": "1h"}
         kafka = write_config(config, bootstrap=broker.bootstrap, streams=[stream])
-        with ReplicaProcess(config, tmp_path / "serve.log") as service:
+        with (
+            ReplicaProcess(config, tmp_path / "serve.log") as service,
+            # The embedded broker knows no offsets by time, so this process is there before the results.
+            ReplicaProcess(config, tmp_path / "page.log", role=None) as page,
+        ):
             service.wait_until_ready()
+            page.wait_until_ready()
             producer = client.producer(kafka)
             for number, value in enumerate([*events, b"not an event", *closing]):
                 producer.produce(EVENTS_TOPIC, value, partition=number % PARTITIONS)
@@ -56,6 +72,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
                 lambda: service.scrape().value("driftgauge_window_end_timestamp_seconds", **IMAGES) == end_s,
             )
             scrape = service.scrape()
+            pages = [shown_by(process) for process in (service, page)]
             results = [
                 json.loads(message.value() or b"")
                 for message in read(broker.bootstrap, WINDOWS_TOPIC, within_s=WITHIN_S)
@@ -64,6 +81,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
                 message.value() for message in read(broker.bootstrap, DEAD_LETTERS_TOPIC, within_s=WITHIN_S)
             ]
             service.stop()
+            page.stop()
 
     assert Counter({result["start"]: result["count"] for result in results}) == {
         f"2025-11-03T{hour:02}:00:00Z": PER_HOUR for hour in range(HOURS)
@@ -72,6 +90,10 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
     divergence = jensenshannon(last, baseline.counts, base=2) ** 2
     assert scrape.value("driftgauge_window_events", **IMAGES) == PER_HOUR
     assert scrape.value("driftgauge_window_js_divergence", **IMAGES) == pytest.approx(divergence)
+    shown, alone = pages
+    assert shown == alone
+    assert [window["count"] for window in shown] == [PER_HOUR] * HOURS
+    assert shown[-1]["js_divergence"] == pytest.approx(divergence)
     counted = {outcome: number for outcome, number in scrape.outcomes().items() if number}
     assert counted == {"accepted": len(events) + len(closing), "undecodable": 1}
     assert letters == [b"not an event"]

@@ -1,4 +1,4 @@
-"""A process of `driftgauge serve`: start, scrape, wait, stop, kill."""
+"""A process of `driftgauge serve` or `driftgauge page`: start, scrape, wait, stop, kill."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class ReplicaProcess:
         log: Path,
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] = DRIFTGAUGE,
-        role: str = "all",
+        role: str | None = "all",
     ) -> None:
         """Start the service.
 
@@ -55,12 +55,13 @@ class ReplicaProcess:
             log: The file of its log.
             settings: Environment variables, which override the configuration.
             program: Python's arguments that name the program.
-            role: The value of `--role`.
+            role: The value of `--role`; None for the page alone.
         """
         self._log = log
+        command = ["page"] if role is None else ["serve", "--role", role]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *program, "serve", "--config", str(config), "--role", role],
+                [sys.executable, *program, *command, "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -204,19 +204,22 @@ class ResultReader:
     def _fetch(self, partition: int, offset: int) -> bytes | None:
         if self._fetcher is None:
             self._fetcher = client.range_consumer(self._properties)
-        self._fetcher.assign([TopicPartition(self.topic, partition, offset)])
-        end = 0
-
-        def reach_end(_: Partition, found: int) -> None:
-            nonlocal end
-            end = found
-
+        at = TopicPartition(self.topic, partition, offset)
+        try:
+            first, end = self._fetcher.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise failure(error.args[0], f"{self.topic}[{partition}]@{offset} cannot be read") from error
+        if not first <= offset < end:
+            return None
+        self._fetcher.assign([at])
+        # Nothing is delivered where compaction removed the record, and all after it.
+        ends: list[int] = []
         until_s = self._clock.monotonic_s() + _FETCH_S
         while self._clock.monotonic_s() < until_s:
-            messages, lost = sort_messages(self._fetcher.consume(1, _POLL_S), reach_end)
+            messages, lost = sort_messages(self._fetcher.consume(1, _POLL_S), lambda _, end: ends.append(end))
             if messages:
                 return messages[0].value() if messages[0].offset() == offset else None
-            if lost or end > offset:
+            if lost or ends:
                 return None
         message = f"{self.topic}[{partition}]@{offset} was not read within {_FETCH_S:g} s; check the brokers"
         raise BrokerError(message)

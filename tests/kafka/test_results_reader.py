@@ -1,0 +1,205 @@
+"""The reader of window results on a real broker."""
+
+import logging
+import uuid
+from contextlib import contextmanager
+
+import pytest
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.errors import BrokerError
+from driftgauge.kafka import client
+from driftgauge.kafka.results_reader import ResultReader
+from tests.builders.clocks import DAY_MS, ManualClock
+from tests.kafka.relay import Relay
+from tests.kafka.topic_owner import TIMEOUT_S
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.broker
+
+# Two refreshes of the reader's partitions; a manual clock passes them at once.
+REFRESHED_S = 60.0
+
+
+class Received:
+    """The records that a reader has passed on."""
+
+    def __init__(self):
+        self.records = []
+
+    def __call__(self, value, *, partition, offset, published_ms):
+        if value == b"not a result":
+            message = "it is no window result"
+            raise ValueError(message)
+        self.records.append((value, partition, offset, published_ms))
+
+    @property
+    def values(self):
+        return [value for value, *_ in self.records]
+
+
+@contextmanager
+def reading(cluster, receive, topic=None, *, clock=SYSTEM_CLOCK, history_ms=DAY_MS, **properties):
+    reader = ResultReader(
+        {**cluster.properties, **properties}, topic or cluster.events, receive, clock, history_ms=history_ms
+    )
+    reader.start()
+    try:
+        yield reader
+    finally:
+        reader.stop()
+
+
+@pytest.fixture
+def received():
+    return Received()
+
+
+def test_all_results_are_passed_on_and_then_each_new_one(cluster, received):
+    cluster.publish(b"1", b"2", partition=0)
+    cluster.publish(b"3", partition=1)
+    with reading(cluster, received) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+        assert sorted(received.values) == [b"1", b"2", b"3"]
+        cluster.publish(b"4", partition=1)
+        wait_for("the new result", lambda: b"4" in received.values)
+        assert [record[:3] for record in received.records if record[1] == 1] == [(b"3", 1, 0), (b"4", 1, 1)]
+        assert cluster.members() == 0
+    assert cluster.committed() == {}
+
+
+def test_empty_topic_is_read_to_its_end(cluster, received):
+    with reading(cluster, received) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+        assert reader.error is None
+    assert received.records == []
+
+
+def test_results_older_than_history_are_left_out(cluster, received):
+    producer = client.producer(cluster.properties)
+    now_ms = SYSTEM_CLOCK.wall_ms()
+    for age in (3, 2, 0):
+        producer.produce(cluster.events, b"%d" % age, partition=0, timestamp=now_ms - age * DAY_MS)
+    producer.produce(cluster.events, b"old", partition=1, timestamp=now_ms - 2 * DAY_MS)
+    assert producer.flush(TIMEOUT_S) == 0
+    with reading(cluster, received, history_ms=DAY_MS) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+        assert received.values == [b"0"]
+        cluster.publish(b"new", partition=1)
+        wait_for("the new result", lambda: b"new" in received.values)
+
+
+def test_only_committed_results_are_shown(cluster, received):
+    writer = cluster.writer()
+    for value, ends in ((b"aborted", writer.abort_transaction), (b"committed", writer.commit_transaction)):
+        writer.begin_transaction()
+        writer.produce(cluster.events, value, partition=0)
+        ends(TIMEOUT_S)
+    with reading(cluster, received) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+    assert received.values == [b"committed"]
+
+
+def test_other_records_are_logged_and_passed_over(cluster, received, caplog):
+    cluster.publish(b"not a result", b"1")
+    with caplog.at_level(logging.WARNING), reading(cluster, received) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+    assert received.values == [b"1"]
+    (logged,) = [record for record in caplog.records if record.message == "a record is not shown"]
+    assert (logged.partition, logged.offset, logged.error) == (0, 0, "it is no window result")
+
+
+@pytest.fixture
+def old_results(cluster):
+    """The offsets of results in partition 1 that are older than a reader's history."""
+    producer = client.producer(cluster.properties)
+    now_ms = SYSTEM_CLOCK.wall_ms()
+    for number in range(9):
+        producer.produce(cluster.events, b"%d" % number, partition=1, timestamp=now_ms - 2 * DAY_MS)
+    assert producer.flush(TIMEOUT_S) == 0
+
+
+@pytest.mark.usefixtures("old_results")
+def test_result_is_fetched_by_its_offset(cluster, received):
+    with reading(cluster, received) as reader:
+        assert [reader.fetch(1, offset) for offset in (7, 0, 7)] == [b"7", b"0", b"7"]
+    assert received.records == []
+
+
+@pytest.mark.usefixtures("old_results")
+def test_deleted_result_is_not_there(cluster, received, caplog):
+    cluster.delete_records(1, before=8)
+    with reading(cluster, received) as reader:
+        assert [reader.fetch(1, offset) for offset in (7, 8, 9)] == [None, b"8", None]
+    assert caplog.records == []
+
+
+@pytest.mark.usefixtures("old_results")
+def test_outage_of_a_fetch_is_told(cluster, received):
+    with (
+        Relay(cluster.bootstrap) as relay,
+        reading(cluster, received, **{"bootstrap.servers": relay.bootstrap}) as reader,
+    ):
+        assert reader.fetch(1, 7) == b"7"
+        relay.cut()
+        with pytest.raises(BrokerError, match=r"\[1\]@6 cannot be read"):
+            reader.fetch(1, 6)
+        relay.reconnect()
+        assert reader.fetch(1, 6) == b"6"
+
+
+def test_result_seen_by_reader_outlives_its_record(cluster, received):
+    cluster.publish(b"1", b"2")
+    with reading(cluster, received) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+        cluster.delete_records(0, before=2)
+        assert reader.fetch(0, 0) == b"1"
+
+
+def test_topic_is_read_once_it_exists(cluster, received):
+    topic = f"results-{uuid.uuid4().hex}"
+    with reading(cluster, received, topic) as reader:
+        wait_for("the missing topic to be told", lambda: reader.error)
+        assert reader.error == f"topic {topic} does not exist yet"
+        assert not reader.is_level
+        cluster.create(topic, 1)
+        wait_for("the topic to be read", lambda: reader.is_level)
+        assert reader.error is None
+    cluster.delete(topic)
+
+
+def test_added_partitions_are_read(cluster, received):
+    manual = ManualClock(SYSTEM_CLOCK.wall_ms())
+    cluster.publish(b"1")
+    with reading(cluster, received, clock=manual.clock) as reader:
+        wait_for("the topic's end", lambda: reader.is_level)
+        cluster.grow(cluster.events, 3)
+        cluster.publish(b"2", partition=2)
+
+        def is_read():
+            manual.advance(REFRESHED_S)
+            return b"2" in received.values
+
+        wait_for("the new partition's result", is_read)
+    assert received.values == [b"1", b"2"]
+
+
+def test_outage_is_told_and_survived(cluster, received):
+    manual = ManualClock(SYSTEM_CLOCK.wall_ms())
+    cluster.publish(b"1")
+    with (
+        Relay(cluster.bootstrap) as relay,
+        reading(cluster, received, clock=manual.clock, **{"bootstrap.servers": relay.bootstrap}) as reader,
+    ):
+        wait_for("the topic's end", lambda: reader.is_level)
+        relay.cut()
+
+        def is_told():
+            manual.advance(REFRESHED_S)
+            return reader.error
+
+        assert "cannot be looked up" in wait_for("the outage to be told", is_told)
+        relay.reconnect()
+        cluster.publish(b"2")
+        wait_for("the next result", lambda: received.values == [b"1", b"2"])
+        wait_for("the end of the outage to be told", lambda: reader.error is None)
