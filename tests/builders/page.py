@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.summary import SUMMARY, Series, read_summary
 from driftgauge.telemetry.server import HttpServer
-from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
 
 _GOLDEN = Path(__file__).parents[2] / "schemas/golden/window-results/drift-with-segments-and-examples.json"
 _NOT_SCORED = dict.fromkeys(
@@ -114,13 +115,16 @@ class MadeResults(Results):
 
 @contextmanager
 def serving(results: Results, now_ms: int = MONDAY_MS, **settings: Any) -> Iterator[HttpServer]:
-    """Serve the page over some results on a free loopback port, with settings as in the configuration."""
+    """Serve the page over some results on a free loopback port, with settings as in the configuration.
+
+    The clock advances by a second a look, so that no answer is kept.
+    """
     site = Site(
         results,
         PageSettings(**settings),
         smallest={"resnet18-fc1": SmallestDrift()},
         dead_letters="driftgauge.dead-letters",
-        clock_ms=lambda: now_ms,
+        clock_ms=count(now_ms, SECOND_MS).__next__,
     )
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()

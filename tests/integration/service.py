@@ -83,6 +83,11 @@ class ReplicaProcess:
             exc.add_note(f"{self._log} ends with:\n{self.log_tail()}")
 
     @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         """The HTTP port, read from the log."""
         if self._port is None:

@@ -25,19 +25,23 @@ class Renderer:
 
 
 @pytest.fixture
-def cache():
-    return AnswerCache({"X-Own": "yes"})
+def cache(clock):
+    return AnswerCache({"X-Own": "yes"}, lambda: clock.wall_ms)
 
 
-def test_answer_is_kept_while_state_is_the_same(cache):
+@pytest.mark.parametrize("direction", [1, -1])
+def test_answer_is_kept_for_a_second(cache, clock, direction):
     render = Renderer()
-    bodies = [cache.answer(request(), state, render).body for state in (1, 1, 2, 2)]
+    bodies = []
+    for _ in range(4):
+        bodies.append(cache.answer(request(), render).body)
+        clock.advance(direction * 0.5)
     assert bodies == [b"<p>rendering 1</p>"] * 2 + [b"<p>rendering 2</p>"] * 2
 
 
 def test_each_query_has_its_own_answer(cache):
     render = Renderer()
-    assert cache.answer(request("a=1"), 1, render).body != cache.answer(request("a=2"), 1, render).body
+    assert cache.answer(request("a=1"), render).body != cache.answer(request("a=2"), render).body
 
 
 def test_failed_rendering_is_not_kept(cache):
@@ -45,31 +49,32 @@ def test_failed_rendering_is_not_kept(cache):
         raise LookupError
 
     with pytest.raises(LookupError):
-        cache.answer(request(), 1, fail)
-    assert cache.answer(request(), 1, Renderer()).body == b"<p>rendering 1</p>"
+        cache.answer(request(), fail)
+    assert cache.answer(request(), Renderer()).body == b"<p>rendering 1</p>"
 
 
 def test_answer_is_compressed_where_browser_accepts_it(cache):
-    plain = cache.answer(request(), 1, Renderer())
-    packed = cache.answer(request(accept_encoding="gzip, br"), 1, Renderer())
+    plain = cache.answer(request(), Renderer())
+    packed = cache.answer(request(accept_encoding="gzip, br"), Renderer())
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == plain.body
     assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
     assert packed.headers["x-own"] == "yes"
 
 
-def test_unchanged_answer_is_not_sent_again(cache):
-    render = Renderer()
-    tag = cache.answer(request(), 1, render).headers["etag"]
-    assert cache.answer(request(if_none_match=tag), 1, render).status_code == 304
-    assert cache.answer(request(if_none_match=tag), 2, render).status_code == 200
+def test_unchanged_answer_is_not_sent_again(cache, clock):
+    bodies = iter(["same", "same", "other"])
+    tag = cache.answer(request(), bodies.__next__).headers["etag"]
+    for status in (304, 200):
+        clock.advance(1)
+        assert cache.answer(request(if_none_match=tag), bodies.__next__).status_code == status
 
 
 def test_oldest_answers_are_dropped(cache):
     render = Renderer()
     for number in range(65):
-        cache.answer(request(f"n={number}"), 1, render)
-    cache.answer(request("n=64"), 1, render)
+        cache.answer(request(f"n={number}"), render)
+    cache.answer(request("n=64"), render)
     assert render.number == 65
-    cache.answer(request("n=0"), 1, render)
+    cache.answer(request("n=0"), render)
     assert render.number == 66

@@ -79,11 +79,11 @@ def test_window_is_the_published_record(api):
         (f"windows?{STREAM}&last=10001", 400, "last: '10001' is no whole number from 1 to 10,000"),
         ("windows?stream=none", 404, "there is no window of a stream none yet"),
         ("windows.csv?stream=none", 404, "there is no window of a stream none yet"),
-        (f"window?{STREAM}", 400, "at: name the start of a window, RFC 3339"),
+        (f"window?{STREAM}", 400, "at: name a time, RFC 3339 or epoch milliseconds"),
         (
-            f"window?{STREAM}&at=2025-11-03T02:30:00Z",
+            f"window?{STREAM}&at=2025-11-02T02:30:00Z",
             404,
-            "resnet18-fc1 has no window of 1h that starts then",
+            "at: resnet18-fc1 has no window of 1h that starts then or before",
         ),
     ],
 )

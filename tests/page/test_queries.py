@@ -39,9 +39,25 @@ def test_size_and_windows_are_read(history):
         compare="2025-11-03T02:00:00Z",
     )
     assert query.series.size_ms == DAY_MS
-    assert query.at_ms == MONDAY_MS
-    assert query.compare_ms == MONDAY_MS + 2 * HOUR_MS
+    assert query.at_ms == query.compare_ms == MONDAY_MS
     assert query.row(MONDAY_MS)["start_ms"] == MONDAY_MS
+
+
+@pytest.mark.parametrize(
+    "time", ["2025-11-03T01:00:00Z", "2025-11-03T01:59:59.999Z", str(MONDAY_MS + HOUR_MS), "1762132500000"]
+)
+def test_time_names_window_that_holds_it(history, time):
+    query = ask(history, stream="resnet18-fc1", at=time, compare=time)
+    assert query.at_ms == query.compare_ms == MONDAY_MS + HOUR_MS
+
+
+def test_time_after_all_windows_names_the_last(history):
+    assert ask(history, stream="resnet18-fc1", at="2030-01-01T00:00:00Z").at_ms == MONDAY_MS + 2 * HOUR_MS
+
+
+def test_time_before_all_windows_names_none(history):
+    with pytest.raises(MissingWindowError, match=r"^at: resnet18-fc1 has no window of 1h that starts then"):
+        ask(history, stream="resnet18-fc1", at="2025-11-02T23:59:59Z")
 
 
 def test_empty_parameters_are_absent_ones(history):
@@ -69,6 +85,8 @@ def test_unknown_start_is_missing(history, start_ms):
         ({"stream": "s", "window": "week"}, "window"),
         ({"stream": "resnet18-fc1", "at": "Monday"}, "at"),
         ({"stream": "resnet18-fc1", "compare": "x"}, "compare"),
+        ({"stream": "resnet18-fc1", "at": "9" * 5_000}, "at"),
+        ({"stream": "resnet18-fc1", "at": "-1"}, "at"),
     ],
 )
 def test_wrong_parameter_is_named(history, parameters, named):

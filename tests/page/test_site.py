@@ -100,8 +100,8 @@ def test_two_windows_stand_side_by_side(page):
     [
         ("?stream=none", 404, "There is no window of a stream none yet."),
         (f"{STREAM}&window=5m", 404, "There is no window of 5m of a stream resnet18-fc1 yet."),
-        (f"{STREAM}&at=2025-11-04T00:00:00Z", 404, "no window of 1h that starts then."),
-        (f"{STREAM}&compare=2025-11-04T00:00:00Z", 404, "no window of 1h that starts then."),
+        (f"{STREAM}&at=2025-11-02T00:00:00Z", 404, "no window of 1h that starts then or before."),
+        (f"{STREAM}&compare=2025-11-02T00:00:00Z", 404, "no window of 1h that starts then or before."),
         (f"{STREAM}&window=x", 400, "Window: "),
         (f"{STREAM}&at=yesterday", 400, "At: "),
         (f"{STREAM}&last=0", 400, "Last: '0' is no whole number from 1 to 1,000."),

@@ -31,6 +31,8 @@ _STOP_S: Final = 5.0
 _FETCH_S: Final = 5.0
 # The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
 _KEPT_BYTES = 8_000_000
+# By default the client fetches 64 MB ahead; the page has to do with less.
+_AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096}
 
 
 class Receiver(Protocol):
@@ -124,7 +126,7 @@ class ResultReader:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with closing(client.groupless_consumer(self._properties)) as consumer:
+                with closing(client.groupless_consumer({**self._properties, **_AHEAD})) as consumer:
                     self._read(consumer)
             except (ServiceError, KafkaException) as error:
                 self.error = str(error)

@@ -1,8 +1,8 @@
-"""Answers that are kept until what they show changes, so that a page that many look at costs little."""
+"""Answers that are kept for a second, so that a page that many look at costs little."""
 
 import gzip
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
@@ -13,35 +13,38 @@ from starlette.responses import Response
 __all__ = ["AnswerCache"]
 
 _KEPT = 64
+_FRESH_MS = 1_000
 _COMPRESSION = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    state: Hashable
-    body: bytes
+    made_ms: int
     packed: bytes
     tag: str
 
 
 class AnswerCache:
-    """The last answers by URL, each for one state of what it shows."""
+    """The last answers by URL; one is at most a second old."""
 
-    def __init__(self, headers: dict[str, str]) -> None:
-        """Keep answers that have these headers."""
+    def __init__(self, headers: dict[str, str], clock_ms: Callable[[], int]) -> None:
+        """Keep answers that have these headers, by this wall clock."""
         self._headers = headers
+        self._clock_ms = clock_ms
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._lock = Lock()
 
-    def answer(self, request: Request, state: Hashable, render: Callable[[], str]) -> Response:
-        """Return the answer to a request; it is rendered again only where the state is another one."""
+    def answer(self, request: Request, render: Callable[[], str]) -> Response:
+        """Return the answer to a request, rendered again if it is no longer fresh."""
         key = f"{request.url.path}?{request.url.query}"
+        now_ms = self._clock_ms()
         with self._lock:
             kept = self._answers.get(key)
-        if kept is None or kept.state != state:
+        # The wall clock may be set back.
+        if kept is None or abs(now_ms - kept.made_ms) >= _FRESH_MS:
             body = render().encode()
             tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-            kept = _Answer(state, body, gzip.compress(body, _COMPRESSION), tag)
+            kept = _Answer(now_ms, gzip.compress(body, _COMPRESSION), tag)
             with self._lock:
                 self._answers[key] = kept
                 self._answers.move_to_end(key)
@@ -51,7 +54,6 @@ class AnswerCache:
         if request.headers.get("if-none-match") == kept.tag:
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(
-                kept.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type="text/html"
-            )
-        return Response(kept.body, headers=headers, media_type="text/html")
+            headers["Content-Encoding"] = "gzip"
+            return Response(kept.packed, headers=headers, media_type="text/html")
+        return Response(gzip.decompress(kept.packed), headers=headers, media_type="text/html")

@@ -61,7 +61,7 @@ def api_routes(results: Results, overview: Overview) -> list[BaseRoute]:
     def window(request: Request) -> Response:
         query = read_query(results.history, request.query_params)
         if query.at_ms is None:
-            message = "at: name the start of a window, RFC 3339"
+            message = "at: name a time, RFC 3339 or epoch milliseconds"
             raise ValueError(message)
         return _json(results.whole(query.row(query.at_ms)))
 

@@ -205,7 +205,10 @@ def openapi(version: str) -> dict[str, Any]:
     stream = _parameter("stream", "The stream.", {"type": "string", "minLength": 1}, required=True)
     window = _parameter("window", "The windows' length, such as 1h.", {"type": "string"}, required=True)
     at = _parameter(
-        "at", "The window's start, RFC 3339.", {"type": "string", "format": "date-time"}, required=True
+        "at",
+        "A time, RFC 3339 or epoch milliseconds: the last window that starts at it or before.",
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}]},
+        required=True,
     )
     last = _parameter(
         "last",

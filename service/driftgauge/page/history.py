@@ -53,11 +53,7 @@ class _Rows:
 
 
 class WindowHistory:
-    """The newest windows by series; one thread adds, and others read.
-
-    Attributes:
-        version: Grows with every change, so that what was drawn of the history can be kept until then.
-    """
+    """The newest windows by series; one thread adds, and others read."""
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
@@ -65,7 +61,6 @@ class WindowHistory:
         self._rows: dict[Series, _Rows] = {}
         self._number = 0
         self._lock = Lock()
-        self.version = 0
 
     def add(self, series: Series, row: NDArray[np.void]) -> None:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision."""
@@ -79,7 +74,6 @@ class WindowHistory:
                 longest.drop(dropped)
                 longest.changes += 1
                 self._number -= dropped
-            self.version += 1
 
     def series(self) -> list[Series]:
         """Return every series that has windows, by stream and size."""

@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.errors import InputError
-from driftgauge.events.timestamps import parse_timestamp
+from driftgauge.events.timestamps import read_timestamp
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.summary import Series
 
@@ -58,10 +58,11 @@ class WindowQuery:
 def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
     """Return what the parameters stream, window, at and compare ask for.
 
-    Without a window, the smallest size is taken.
+    Without a window, the smallest size is taken. A time names the last window that starts at it or before, so
+    that alerts and dashboards, which know only when they saw something, can link to it.
 
     Raises:
-        MissingWindowError: There is no such stream or size.
+        MissingWindowError: There is no such stream or size, or no window so old.
         ValueError: A parameter cannot be read; the message names it.
     """
     stream = parameters.get("stream")
@@ -75,12 +76,20 @@ def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
         message = f"there is no window{window} of a stream {stream} yet"
         raise MissingWindowError(message)
     series = Series(stream, sizes_ms[0] if size_ms is None else size_ms)
+    rows = history.windows(series)
+
+    def start_ms(name: str) -> int | None:
+        if (time_ms := _parsed(parameters, name, _parse_time)) is None:
+            return None
+        after = int(np.searchsorted(rows["start_ms"], time_ms, side="right"))
+        if not after:
+            size = format_duration(series.size_ms)
+            message = f"{name}: {stream} has no window of {size} that starts then or before"
+            raise MissingWindowError(message)
+        return int(rows[after - 1]["start_ms"])
+
     return WindowQuery(
-        series,
-        tuple(map(format_duration, sizes_ms)),
-        history.windows(series),
-        _parsed(parameters, "at", parse_timestamp),
-        _parsed(parameters, "compare", parse_timestamp),
+        series, tuple(map(format_duration, sizes_ms)), rows, start_ms("at"), start_ms("compare")
     )
 
 
@@ -95,6 +104,10 @@ def read_last(parameters: QueryParams, largest: int) -> int:
         message = f"last: {text!r} is no whole number from 1 to {largest:,}"
         raise ValueError(message)
     return int(text)
+
+
+def _parse_time(text: str) -> int:
+    return read_timestamp(int(text) if text.isascii() and text.isdigit() else text)
 
 
 def _parsed(parameters: QueryParams, name: str, parse: Callable[[str], int]) -> int | None:

@@ -1,7 +1,8 @@
 """The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
 
 from collections.abc import Callable, Mapping
-from urllib.parse import urlencode
+from functools import cache
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -24,7 +25,6 @@ from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream
 __all__ = ["Site"]
 
 _MAX_SHOWN = 1_000
-_MINUTE_MS = 60_000
 _STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -60,7 +60,7 @@ class Site:
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }
-        self._answers = AnswerCache(self._headers)
+        self._answers = AnswerCache(self._headers, clock_ms)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes, at the root and below the configured prefix."""
@@ -83,21 +83,18 @@ class Site:
         return [*routes, Route(prefix, add_slash), Mount(prefix, routes=routes)]
 
     def _page(self, request: Request) -> Response:
-        source = self._results.source
-        now_ms = self._clock_ms() // _MINUTE_MS * _MINUTE_MS
-        state = (self._results.history.version, source.error, source.is_level, now_ms)
         try:
             if "stream" not in request.query_params:
-                return self._answers.answer(request, state, lambda: self._render_overview(request, now_ms))
+                return self._answers.answer(request, lambda: self._render_overview(request))
             query = read_query(self._results.history, request.query_params)
             shown = read_last(request.query_params, _MAX_SHOWN)
-            return self._answers.answer(request, state, lambda: self._render_stream(query, shown, now_ms))
+            return self._answers.answer(request, lambda: self._render_stream(query, shown))
         except MissingWindowError as error:
             return self._message("Nothing to show", str(error), 404)
         except ValueError as error:
             return self._message("The address is wrong", str(error), 400)
 
-    def _render_overview(self, request: Request, now_ms: int) -> str:
+    def _render_overview(self, request: Request) -> str:
         query, verdict = (request.query_params.get(name, "") for name in ("q", "verdict"))
         every = self._overview.rows()
         rows = [
@@ -114,10 +111,10 @@ class Site:
             alarms=sum(row.verdict in ALARMS for row in every),
             windows=len(self._results.history),
             history=format_duration(self._settings.history),
-            now_ms=now_ms,
+            now_ms=self._clock_ms(),
         )
 
-    def _render_stream(self, query: WindowQuery, shown: int, now_ms: int) -> str:
+    def _render_stream(self, query: WindowQuery, shown: int) -> str:
         series = query.series
         page = stream_page(
             series,
@@ -133,7 +130,7 @@ class Site:
         other = None if query.compare_ms is None else self._detail(query, query.compare_ms)[0]
         published_ms = int(query.rows["published_ms"].max())
         is_silent = next(
-            cell.is_silent(now_ms)
+            cell.is_silent(self._clock_ms())
             for row in self._overview.rows()
             for cell in row.cells
             if cell.series == series
@@ -148,8 +145,8 @@ class Site:
             other=other,
             shown=shown,
             silent_ms=published_ms if is_silent else None,
-            link=lambda start_ms: _link(page, shown, start_ms),
-            link_shown=lambda number: _link(page, number, query.at_ms),
+            link=_links(page, shown),
+            link_shown=lambda number: _links(page, number)(query.at_ms),
         )
 
     def _detail(self, query: WindowQuery, start_ms: int) -> tuple[WindowDetail | None, str]:
@@ -191,12 +188,16 @@ class Site:
         return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
 
 
-def _link(page: StreamPage, shown: int, start_ms: int | None) -> str:
-    """Return the link to a window; without a start, to the newest."""
-    parts = {"stream": page.series.stream, "window": page.size, "last": str(shown)}
-    if start_ms is not None:
-        parts["at"] = format_timestamp(start_ms)
-    return f"?{urlencode(parts)}"
+def _links(page: StreamPage, shown: int) -> Callable[[int | None], str]:
+    """Return a function that returns the link to the window with a start, or with None to the newest."""
+    series = urlencode({"stream": page.series.stream, "window": page.size, "last": str(shown)})
+
+    # Every chart and the table link to the same windows.
+    @cache
+    def link(start_ms: int | None) -> str:
+        return f"?{series}" if start_ms is None else f"?{series}&at={quote(format_timestamp(start_ms))}"
+
+    return link
 
 
 def _headline(rows: list[StreamRow]) -> str:
