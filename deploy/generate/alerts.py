@@ -31,6 +31,12 @@ _DASHBOARDS = {
     "&var-stream={{ $labels.stream }}&var-window={{ $labels.window }}",
     "service": f"/d/driftgauge-service{_SELECTION}",
 }
+# The address of the page is not known here. The window is the one that holds the time.
+_PAGE = (
+    f"{_WINDOW}?stream={{{{ urlquery $labels.stream }}}}&window={{{{ $labels.window }}}}"
+    "{{ with query (printf `driftgauge_window_end_timestamp_seconds%s * 1000 - 1` $window) }}"
+    '&at={{ . | first | value | printf "%.0f" }}{{ end }}'
+)
 
 
 @cache
@@ -78,6 +84,7 @@ def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]
                 "summary": alert["summary"],
                 "description": alert["description"],
                 "dashboard": _DASHBOARDS[dashboard],
+                **({"page": _PAGE} if dashboard == "drift" else {}),
                 "runbook_url": f"{_RUNBOOKS}/{alert['alert']}.md",
             },
         }

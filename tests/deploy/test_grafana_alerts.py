@@ -18,7 +18,7 @@ COMMITTED = PROVISIONING / "alerting/driftgauge.yml"
 GROUP = "driftgauge-drift"
 
 # A label, or a condition on a label.
-TEMPLATE = re.compile(r"\$labels\.\w+|if \$labels\.\w+|end")
+TEMPLATE = re.compile(r"(?:urlquery )?\$labels\.\w+|if \$labels\.\w+|end")
 
 OF_STREAM = {**REPLICA, "stream": "clicks"}
 OF_WINDOW = {**OF_STREAM, "window": "1h"}

@@ -21,6 +21,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.stack
 
 GRAFANA = "http://localhost:3000"
+PAGE = "http://localhost:9464/"
 
 
 class ReceivedMessages(JsonReceiver):
@@ -101,13 +102,14 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
 
     description = drift["exp_annotations"]["description"]
     dashboard = GRAFANA + drift["exp_annotations"]["dashboard"]
+    window = PAGE + drift["exp_annotations"]["page"]
     runbook = drift["exp_annotations"]["runbook_url"]
     (ticket,) = received.messages["/slack"][0]["attachments"]
     assert ticket["title"] == f"[firing] clicks: {drift['exp_annotations']['summary']} (and 1 more)"
     assert ticket["title_link"] == dashboard
     assert ticket["text"].splitlines()[:3] == [
         f"*DriftgaugeDrift* is firing. {description}",
-        f"<{dashboard}|Dashboard> <{runbook}|Runbook>",
+        f"<{dashboard}|Dashboard> <{window}|Window> <{runbook}|Runbook>",
         f"*DriftgaugeLagGrowing* is firing. {description}",
     ]
     page = received.messages["/pagerduty"][0]
@@ -117,6 +119,7 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     assert page["payload"]["custom_details"]["alerts"].splitlines() == [
         f"DriftgaugeDrift is firing. {description}",
         f"Dashboard: {dashboard}",
+        f"Window: {window}",
         f"Runbook: {runbook}",
     ]
     assert "trials" not in json.dumps(received.messages)

@@ -28,6 +28,7 @@ _PANELS = {
 }
 
 # Unlike Prometheus's templates, Grafana's cannot query times and top movers.
+_PAGE = "?stream={{ urlquery $labels.stream }}&window={{ $labels.window }}"
 _DESCRIPTION = (
     "Stream {{ $labels.stream }}, windows of {{ $labels.window }}"
     "{{ if $labels.segment }}, segment {{ $labels.segment }} = {{ $labels.value }}{{ end }}: drift."
@@ -74,7 +75,7 @@ def _rule(rule: dict[str, Any]) -> dict[str, object]:
         # Since Grafana 12. Earlier versions ignore the key and resolve at once.
         **({"keepFiringFor": rule["keep_firing_for"]} if "keep_firing_for" in rule else {}),
         "labels": rule["labels"],
-        "annotations": rule["annotations"] | {"description": _DESCRIPTION} | panel,
+        "annotations": rule["annotations"] | {"description": _DESCRIPTION, "page": _PAGE} | panel,
         "isPaused": False,
     }
 

@@ -13,7 +13,17 @@ from grafana_foundation_sdk.builders import dashboard as d
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard
 
-__all__ = ["DRIFT", "SERVICE", "alert_table", "drift_url", "panel_id", "render", "variable"]
+__all__ = [
+    "DRIFT",
+    "PAGE_LINK",
+    "SERVICE",
+    "alert_table",
+    "drift_url",
+    "page_variable",
+    "panel_id",
+    "render",
+    "variable",
+]
 
 DRIFT = "driftgauge-drift"
 SERVICE = "driftgauge-service"
@@ -22,6 +32,21 @@ _DEPLOY = "https://github.com/driftgauge/driftgauge/blob/main/deploy"
 _SELECTION = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *SOURCE))
 
 Variable = Builder[dashboard.VariableModel]
+
+PAGE_LINK = link(
+    "Show this window", "${page}?stream=${stream:percentencode}&window=${window}&at=${__value.time}"
+)
+"""The link to driftgauge's own page, where a dashboard has `page_variable`, a stream and a window."""
+
+
+def page_variable() -> Variable:
+    """Return the variable with the address of driftgauge's own page."""
+    return (
+        d.TextBoxVariable("page")
+        .label("Page")
+        .description("The address of driftgauge's own page, which the divergence links to.")
+        .default_value("http://localhost:9464/")
+    )
 
 
 def drift_url(stream: str, window: str | None = None) -> str:

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from deploy.generate.grafana.dashboards import DRIFT, SERVICE, drift_url, render, variable
+from deploy.generate.grafana.dashboards import (
+    DRIFT,
+    PAGE_LINK,
+    SERVICE,
+    drift_url,
+    page_variable,
+    render,
+    variable,
+)
 from deploy.generate.grafana.drift_clusters import contributions, movers
 from deploy.generate.grafana.drift_details import LATER, UNSCORED, evidence, quality, segments
 from deploy.generate.grafana.fields import VERDICT_TEXTS, Panel, fixed, limit, link
@@ -49,6 +57,7 @@ def dashboard() -> dict[str, Any]:
                 f"driftgauge_window_duration_seconds{{{OF_STREAM}}}",
                 "For all panels below the first row.",
             ),
+            page_variable(),
         ),
         # An alert without a stream, such as DriftgaugeDown, concerns every stream.
         alerts_selector=f'{OF_SOURCE}, stream=~"$stream|"',
@@ -133,7 +142,9 @@ def _divergence() -> Panel:
         "driftgauge_window_js_divergence: the Jensen-Shannon divergence, base 2, from 0 to 1, between the"
         " histograms of each window and of the baseline. Without drift it is about the noise floor"
         " (driftgauge_window_noise_floor), not 0. A window is large above the dashed line, which is the noise"
-        " floor plus driftgauge_alarm_js_excess." + LATER + UNSCORED,
+        " floor plus driftgauge_alarm_js_excess. A click shows the window on driftgauge's own page."
+        + LATER
+        + UNSCORED,
         {
             "divergence": gauge("driftgauge_window_js_divergence", OF_WINDOW),
             "noise floor": floor,
@@ -147,6 +158,7 @@ def _divergence() -> Panel:
             "noise floor": {**fixed("#8e8e8e"), "custom.fillOpacity": 25},
             "large above": limit(),
         },
+        leads_to=PAGE_LINK,
     )
 
 

@@ -30,9 +30,9 @@ _STOP_S: Final = 5.0
 # A record arrives within a round trip, or its broker is away.
 _FETCH_S: Final = 5.0
 # The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
-_KEPT_BYTES = 8_000_000
-# By default the client fetches 64 MB ahead; the page has to do with less.
-_AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096}
+_KEPT_BYTES = 4_000_000
+# By default the client fetches 64 MB ahead, and a fetch of 1 MB may be ten times as much when decompressed.
+_AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
 
 
 class Receiver(Protocol):
