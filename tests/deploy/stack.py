@@ -16,7 +16,7 @@ OURS = {
     for name, service in SERVICES.items()
     if service["image"].startswith(("driftgauge:", "driftgauge-demo:"))
 }
-DEMO = {name: service for name, service in OURS.items() if name != "driftgauge"}
+DEMO = {name: service for name, service in OURS.items() if service["image"].startswith("driftgauge-demo:")}
 
 
 def mounts(name: str) -> Iterator[tuple[str, str, str]]:

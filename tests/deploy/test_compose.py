@@ -33,7 +33,9 @@ def test_every_image_has_exact_tag(name):
 
 
 def test_images_match_project_version_and_tested_kafka():
-    assert SERVICES["driftgauge"]["image"] == f"driftgauge:{PROJECT['version']}"
+    assert {SERVICES[name]["image"] for name in ("driftgauge", "page")} == {
+        f"driftgauge:{PROJECT['version']}"
+    }
     assert {service["image"] for service in DEMO.values()} == {f"driftgauge-demo:{PROJECT['version']}"}
     assert DEMO.keys() == {"prepare", "producer"}
     assert {SERVICES[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{kafka_version()}"}
@@ -47,9 +49,10 @@ def test_one_service_builds_each_image_and_no_other_service_pulls_it():
         assert (DOCKER / build["context"]).resolve() == ROOT
         assert ROOT / build["dockerfile"] == DOCKER / "Dockerfile"
         assert build.get("target") == target
-    # No registry has this image, or it has a different one.
-    assert SERVICES["producer"]["pull_policy"] == "never"
-    assert "prepare" in awaited("producer")
+    for name, builder in (("page", "driftgauge"), ("producer", "prepare")):
+        # No registry has this image, or it has a different one.
+        assert SERVICES[name]["pull_policy"] == "never"
+        assert builder in awaited(name)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -66,7 +69,7 @@ def test_every_service_is_confined(name):
 
 def test_every_port_is_published_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {"alertmanager", "prometheus", "grafana"}
+    assert published.keys() == {"page", "alertmanager", "prometheus", "grafana"}
     for ports in published.values():
         for port in ports:
             assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)
@@ -134,17 +137,18 @@ def test_stack_waits_for_readiness_and_image_checks_liveness():
     (image,) = (step.words for step in stage("service") if step.name == "HEALTHCHECK")
     assert image == ["driftgauge", "health"]
     assert not parse(image[1:]).params["ready"]
-    kind, program, *arguments = SERVICES["driftgauge"]["healthcheck"]["test"]
-    assert (kind, program) == ("CMD", "driftgauge")
-    assert arguments[0] == "health"
-    assert parse(arguments).params["ready"]
-    for name in OURS.keys() - {"driftgauge"}:
+    for name in ("driftgauge", "page"):
+        kind, program, *arguments = SERVICES[name]["healthcheck"]["test"]
+        assert (kind, program) == ("CMD", "driftgauge")
+        assert arguments[0] == "health"
+        assert parse(arguments).params["ready"]
+    for name in DEMO:
         assert OURS[name]["healthcheck"] == {"disable": True}
 
 
-# The measured maximum in MiB: the service while it read a backlog of vectors of 512 numbers, the others with
-# these commands.
-HELD_MIB = {"driftgauge": 210, "prepare": 205, "producer": 163}
+# The measured maximum in MiB: the service while it read a backlog of vectors of 512 numbers, the page with
+# 60,000 windows, the others with these commands.
+HELD_MIB = {"driftgauge": 210, "page": 133, "prepare": 205, "producer": 163}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -129,11 +129,13 @@ class ResultReader:
                 with closing(client.groupless_consumer({**self._properties, **_AHEAD})) as consumer:
                     self._read(consumer)
             except (ServiceError, KafkaException) as error:
+                # A missing right may last for days, and one line says it.
+                if str(error) != self.error:
+                    _log.warning(
+                        "the page cannot read the window results; it tries again",
+                        extra={"topic": self.topic, "error": str(error), "remedy": CLIENT_ERROR_REMEDY},
+                    )
                 self.error = str(error)
-                _log.warning(
-                    "the page cannot read the window results; it tries again",
-                    extra={"topic": self.topic, "error": str(error), "remedy": CLIENT_ERROR_REMEDY},
-                )
                 self._stopping.wait(_PAUSE_S)
 
     def _read(self, consumer: Consumer) -> None:
