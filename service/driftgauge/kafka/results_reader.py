@@ -1,8 +1,7 @@
-"""The reader of the topic of window results: the records of the last weeks, and single ones by offset."""
+"""The reader of the topic of window results: the records of the last weeks, and later ones as they come."""
 
 import logging
 import threading
-from collections import OrderedDict
 from contextlib import closing
 from typing import Final, Protocol
 
@@ -16,6 +15,7 @@ from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import failure
+from driftgauge.kafka.result_fetcher import ResultFetcher
 
 __all__ = ["Receiver", "ResultReader"]
 
@@ -27,10 +27,6 @@ _POLL_S = 0.2
 _REFRESH_S: Final = 30.0
 _PAUSE_S: Final = 2.0
 _STOP_S: Final = 5.0
-# A record arrives within a round trip, or its broker is away.
-_FETCH_S: Final = 5.0
-# The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
-_KEPT_BYTES = 4_000_000
 # By default the client fetches 64 MB ahead, and a fetch of 1 MB may be ten times as much when decompressed.
 _AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
 
@@ -40,26 +36,6 @@ class Receiver(Protocol):
 
     def __call__(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
         """Take a record: its value, and its Kafka timestamp."""
-
-
-class _RecentValues:
-    """The values of the newest records, which people look at most, by partition and offset."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, at: tuple[int, int]) -> bytes | None:
-        with self._lock:
-            return self._values.get(at)
-
-    def put(self, at: tuple[int, int], value: bytes) -> None:
-        with self._lock:
-            self._bytes += len(value) - len(self._values.pop(at, b""))
-            self._values[at] = value
-            while self._bytes > _KEPT_BYTES:
-                self._bytes -= len(self._values.popitem(last=False)[1])
 
 
 class ResultReader:
@@ -86,11 +62,9 @@ class ResultReader:
         self._since_ms = max(clock.wall_ms() - history_ms, 0)
         self._positions: dict[int, int] = {}
         self._at_end: set[int] = set()
-        self._recent = _RecentValues()
+        self._fetcher = ResultFetcher(properties, topic, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
-        self._fetching = threading.Lock()
-        self._fetcher: Consumer | None = None
 
     def start(self) -> None:
         """Start to read."""
@@ -100,8 +74,7 @@ class ResultReader:
         """Stop reading, and close the clients."""
         self._stopping.set()
         self._thread.join(_STOP_S)
-        with self._fetching:
-            self._close_fetcher()
+        self._fetcher.close()
 
     def fetch(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record; None where the topic no longer holds it.
@@ -110,18 +83,7 @@ class ResultReader:
             BrokerError: The record cannot be read now.
             AuthorizationError: The cluster does not let this client read.
         """
-        value = self._recent.get((partition, offset))
-        if value is not None:
-            return value
-        with self._fetching:
-            try:
-                value = self._fetch(partition, offset)
-            except BaseException:
-                self._close_fetcher()
-                raise
-        if value is not None:
-            self._recent.put((partition, offset), value)
-        return value
+        return self._fetcher.fetch(partition, offset)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -199,36 +161,8 @@ class ResultReader:
                 },
             )
         else:
-            self._recent.put((partition, offset), value)
+            self._fetcher.keep(partition, offset, value)
 
     def _reach_end(self, partition: Partition, end: int) -> None:
         self._positions[partition[1]] = end
         self._at_end.add(partition[1])
-
-    def _fetch(self, partition: int, offset: int) -> bytes | None:
-        if self._fetcher is None:
-            self._fetcher = client.range_consumer(self._properties)
-        at = TopicPartition(self.topic, partition, offset)
-        try:
-            first, end = self._fetcher.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise failure(error.args[0], f"{self.topic}[{partition}]@{offset} cannot be read") from error
-        if not first <= offset < end:
-            return None
-        self._fetcher.assign([at])
-        # Nothing is delivered where compaction removed the record, and all after it.
-        ends: list[int] = []
-        until_s = self._clock.monotonic_s() + _FETCH_S
-        while self._clock.monotonic_s() < until_s:
-            messages, lost = sort_messages(self._fetcher.consume(1, _POLL_S), lambda _, end: ends.append(end))
-            if messages:
-                return messages[0].value() if messages[0].offset() == offset else None
-            if lost or ends:
-                return None
-        message = f"{self.topic}[{partition}]@{offset} was not read within {_FETCH_S:g} s; check the brokers"
-        raise BrokerError(message)
-
-    def _close_fetcher(self) -> None:
-        if self._fetcher is not None:
-            self._fetcher.close()
-            self._fetcher = None

@@ -72,7 +72,9 @@ class TopicRange:
         count = count_partitions(client, [topic]).get(topic)
         if count is None:
             require_visible(client, [topic])
-            message = f"topic {topic} does not exist; name a topic of the cluster with --topic"
+            message = (
+                f"topic {topic} does not exist; name a topic of the cluster, or check kafka.bootstrap.servers"
+            )
             raise InputError(message)
         self._consumer = range_consumer(properties)
         indices = range(count)

@@ -1,0 +1,114 @@
+"""Single records of the topic of window results, by their offsets."""
+
+import threading
+from collections import OrderedDict
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from driftgauge.clock import Clock
+from driftgauge.errors import BrokerError
+from driftgauge.kafka import client
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
+from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.metadata import failure
+
+__all__ = ["ResultFetcher"]
+
+_POLL_S = 0.2
+# A record arrives within a round trip, or its broker is away.
+_FETCH_S: Final = 5.0
+# The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
+_KEPT_BYTES = 4_000_000
+
+
+class _RecentValues:
+    """The values of the newest records, which people look at most, by partition and offset."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, at: tuple[int, int]) -> bytes | None:
+        with self._lock:
+            return self._values.get(at)
+
+    def put(self, at: tuple[int, int], value: bytes) -> None:
+        with self._lock:
+            self._bytes += len(value) - len(self._values.pop(at, b""))
+            self._values[at] = value
+            while self._bytes > _KEPT_BYTES:
+                self._bytes -= len(self._values.popitem(last=False)[1])
+
+
+class ResultFetcher:
+    """Reads records by their offsets, without a consumer group; several threads may ask."""
+
+    def __init__(self, properties: KafkaProperties, topic: str, clock: Clock) -> None:
+        """Read records of a topic; the first read connects."""
+        self._properties = properties
+        self._topic = topic
+        self._clock = clock
+        self._recent = _RecentValues()
+        self._fetching = threading.Lock()
+        self._consumer: Consumer | None = None
+
+    def keep(self, partition: int, offset: int, value: bytes) -> None:
+        """Keep a value that was read otherwise, as one of the newest."""
+        self._recent.put((partition, offset), value)
+
+    def fetch(self, partition: int, offset: int) -> bytes | None:
+        """Return the value of a record; None where the topic no longer holds it.
+
+        Raises:
+            BrokerError: The record cannot be read now.
+            AuthorizationError: The cluster does not let this client read.
+        """
+        value = self._recent.get((partition, offset))
+        if value is not None:
+            return value
+        with self._fetching:
+            try:
+                value = self._fetch(partition, offset)
+            except BaseException:
+                self._close()
+                raise
+        if value is not None:
+            self.keep(partition, offset, value)
+        return value
+
+    def close(self) -> None:
+        """Close the client."""
+        with self._fetching:
+            self._close()
+
+    def _fetch(self, partition: int, offset: int) -> bytes | None:
+        if self._consumer is None:
+            self._consumer = client.range_consumer(self._properties)
+        at = TopicPartition(self._topic, partition, offset)
+        try:
+            first, end = self._consumer.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise failure(error.args[0], f"{self._topic}[{partition}]@{offset} cannot be read") from error
+        if not first <= offset < end:
+            return None
+        self._consumer.assign([at])
+        # Nothing is delivered where compaction removed the record, and all after it.
+        ends: list[int] = []
+        until_s = self._clock.monotonic_s() + _FETCH_S
+        while self._clock.monotonic_s() < until_s:
+            messages, lost = sort_messages(
+                self._consumer.consume(1, _POLL_S), lambda _, end: ends.append(end)
+            )
+            if messages:
+                return messages[0].value() if messages[0].offset() == offset else None
+            if lost or ends:
+                return None
+        message = f"{self._topic}[{partition}]@{offset} was not read within {_FETCH_S:g} s; check the brokers"
+        raise BrokerError(message)
+
+    def _close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
