@@ -130,7 +130,7 @@ def test_map_places_clusters_by_position_and_size_by_share():
     large, small = drawn.bubbles
     assert (large.cluster.id, small.cluster.id) == (1, 0)
     assert (large.change, small.change) == ("more", "less")
-    assert (large.is_named, small.is_named) == (True, False)
+    assert (large.label_y, small.label_y) == (large.y + 4.7, None)
     assert large.radius == pytest.approx(3 * small.radius, abs=0.2)
     assert large.baseline_radius == small.radius
     # One scale for both axes, and up is up.

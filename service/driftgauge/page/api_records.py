@@ -22,6 +22,8 @@ __all__ = [
     "SummaryRecord",
     "SummaryRecords",
     "openapi",
+    "series_record",
+    "summary_records",
 ]
 
 MAX_LAST = 10_000
@@ -46,8 +48,8 @@ class SummaryRecord(_Record):
     revision: Count
     """The revision."""
 
-    published: UtcDateTime
-    """When the revision was published, UTC."""
+    published: UtcDateTime | None
+    """When the revision was published, UTC; null where that is unknown, such as in a file of results."""
 
     count: Count
     """Events counted."""
@@ -146,12 +148,12 @@ class Problem(_Record):
 
 def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
     """Return the record of a summary, () of `SUMMARY`."""
-    start_ms, flags = int(row["start_ms"]), int(row["flags"])
+    start_ms, published_ms, flags = int(row["start_ms"]), int(row["published_ms"]), int(row["flags"])
     return SummaryRecord(
         start=format_timestamp(start_ms),
         end=format_timestamp(start_ms + size_ms),
         revision=int(row["revision"]),
-        published=format_timestamp(int(row["published_ms"])),
+        published=format_timestamp(published_ms) if published_ms > 0 else None,
         count=int(row["count"]),
         verdict=VERDICTS[row["verdict"]],
         kind=KINDS[row["kind"]],

@@ -1,7 +1,7 @@
 """The geometry of the charts: numbers over time, the map of the centroids, the small line of the overview."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -38,11 +38,15 @@ _TIME_STEPS_MS = tuple(
     for hours in (1 / 60, 1 / 12, 0.25, 0.5, 1, 3, 6, 12, 24, 48, 168, 336, 672, 2_016, 8_760)
 )
 _DAY_MS = 86_400_000
+_WEEK_MS = 7 * _DAY_MS
+_MONDAY_MS = 4 * _DAY_MS
 _MAP_SIZE = 420
 _MAP_MARGIN = 36
 # A cluster of all events fills a fifth of the map's width.
 _MAP_RADIUS = 84
 _LEAST_RADIUS = 2.0
+# The name of three classes.
+_LABEL_WIDTH, _LABEL_HEIGHT = 130, 14
 SPARK_WIDTH, SPARK_HEIGHT = 160, 28
 
 
@@ -110,7 +114,15 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """A cluster on the map: its centre, its radii now and in the baseline, and how its share changed."""
+    """A cluster on the map.
+
+    Attributes:
+        cluster: The cluster.
+        x, y: Its centre.
+        radius, baseline_radius: Its radii now and in the baseline.
+        change: Whether its share is `more` or `less`.
+        label_y: The base line of its name, which is centred; None where the name is left out.
+    """
 
     cluster: ClusterRecord
     x: float
@@ -118,7 +130,7 @@ class Bubble:
     radius: float
     baseline_radius: float
     change: str
-    is_named: bool
+    label_y: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +232,35 @@ def cluster_map(clusters: Iterable[ClusterRecord], named: Sequence[int]) -> Clus
     span = max(float((high - low).max()), 1e-9)
     inner = _MAP_SIZE - 2 * _MAP_MARGIN
     scaled = _MAP_MARGIN + (positions - low + (span - (high - low)) / 2) / span * inner
+    centres = {
+        cluster.id: (x, _MAP_SIZE - y) for cluster, (x, y) in zip(placed, scaled.tolist(), strict=True)
+    }
+    labels = _label_heights({each: centre for each, centre in centres.items() if each in named})
     bubbles = [
         Bubble(
             cluster,
-            _round(x),
-            _round(_MAP_SIZE - y),
+            _round(centres[cluster.id][0]),
+            _round(centres[cluster.id][1]),
             _radius(cluster.share),
             _radius(cluster.baseline_share),
             "more" if cluster.share > cluster.baseline_share else "less",
-            cluster.id in named,
+            labels.get(cluster.id),
         )
-        for cluster, (x, y) in zip(placed, scaled.tolist(), strict=True)
+        for cluster in placed
     ]
     return ClusterMap(_MAP_SIZE, tuple(sorted(bubbles, key=lambda bubble: -bubble.radius)))
+
+
+def _label_heights(centres: Mapping[int, tuple[float, float]]) -> dict[int, float]:
+    """Return the heights of names at these centres; a name that would cover one above it moves down."""
+    heights: dict[int, float] = {}
+    for cluster, (x, y) in sorted(centres.items(), key=lambda each: each[1][1]):
+        height = y + _LABEL_HEIGHT / 3
+        for other, above in heights.items():
+            if abs(x - centres[other][0]) < _LABEL_WIDTH:
+                height = max(height, above + _LABEL_HEIGHT)
+        heights[cluster] = _round(height)
+    return heights
 
 
 def _radius(share: float) -> float:
@@ -278,8 +306,10 @@ def _nice_ticks(low: float, high: float) -> list[float]:
 def _time_ticks(first: float, span: float, scale: float) -> tuple[Tick, ...]:
     longest = _TIME_STEPS_MS[-1] * math.ceil(span / _TIME_STEPS_MS[-1] / _TICKS_X)
     step = next((each for each in _TIME_STEPS_MS if span / each <= _TICKS_X), longest)
+    # Weeks begin on Mondays; the epoch began on a Thursday.
+    origin = _MONDAY_MS if step % _WEEK_MS == 0 else 0
     ticks = []
-    at = math.ceil(first / step) * step
+    at = math.ceil((first - origin) / step) * step + origin
     while at <= first + span:
         moment = datetime.fromtimestamp(at / _S_MS, UTC)
         text = f"{moment:%H:%M}" if at % _DAY_MS else f"{moment.day} {moment:%b}"

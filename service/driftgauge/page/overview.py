@@ -11,9 +11,11 @@ from driftgauge.page.history import WindowHistory
 from driftgauge.page.story import Run, current_run
 from driftgauge.page.summary import KINDS, Series
 
-__all__ = ["Overview", "SizeCell", "StreamRow"]
+__all__ = ["URGENCY", "Overview", "SizeCell", "StreamRow"]
 
-_URGENCY = ("drift", "warning", "incomplete", "insufficient", "ok")
+URGENCY = ("drift", "warning", "incomplete", "insufficient", "ok")
+"""The verdicts, the most urgent first."""
+
 _SPARK_WINDOWS = 60
 # A series that has brought no window for three of its own lengths, and a while, is silent.
 _SILENT_SIZES = 3
@@ -80,10 +82,10 @@ class Overview:
         for series in self._history.series():
             cells.setdefault(series.stream, []).append(self._cell(series))
         rows = [
-            StreamRow(stream, min((cell.run.verdict for cell in found), key=_URGENCY.index), tuple(found))
+            StreamRow(stream, min((cell.run.verdict for cell in found), key=URGENCY.index), tuple(found))
             for stream, found in cells.items()
         ]
-        return sorted(rows, key=lambda row: (_URGENCY.index(row.verdict), row.stream))
+        return sorted(rows, key=lambda row: (URGENCY.index(row.verdict), row.stream))
 
     def _cell(self, series: Series) -> SizeCell:
         changes = self._history.changes(series)

@@ -15,7 +15,7 @@ from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
-from driftgauge.page.overview import Overview, StreamRow
+from driftgauge.page.overview import URGENCY, Overview, StreamRow
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
@@ -201,10 +201,7 @@ def _links(page: StreamPage, shown: int) -> Callable[[int | None], str]:
 
 
 def _headline(rows: list[StreamRow]) -> str:
-    numbers = {
-        verdict: sum(row.verdict == verdict for row in rows)
-        for verdict in ("drift", "warning", "incomplete", "insufficient", "ok")
-    }
+    numbers = {verdict: sum(row.verdict == verdict for row in rows) for verdict in URGENCY}
     streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
     if numbers["ok"] == len(rows):
         return f"No drift found in {streams}"

@@ -1,6 +1,6 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from driftgauge.page.words import (
     format_percent,
 )
 
-__all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell"]
+__all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell", "whole_run"]
 
 ALARMS = ("warning", "drift")
 """The verdicts that say that the events changed."""
@@ -35,12 +35,14 @@ class Run:
         windows: The number of windows with this verdict, or an alarm where it is an alarm.
         since_ms: The start of the first of them, event time, ms.
         before: Whether there are windows before them.
+        until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
     """
 
     verdict: str
     windows: int
     since_ms: int
     before: bool
+    until_ms: int | None = None
 
 
 def current_run(rows: NDArray[np.void]) -> Run | None:
@@ -60,6 +62,28 @@ def current_run(rows: NDArray[np.void]) -> Run | None:
         elif last not in _CONCLUSIVE or verdicts[at] in _CONCLUSIVE:
             break
     return Run(last, windows, int(rows[first]["start_ms"]), first > 0)
+
+
+def whole_run(rows: NDArray[np.void], at: int) -> Run:
+    """Return the run of alarms that holds one of n windows, (n,) of `SUMMARY`.
+
+    Without an alarm in that window, the run is the one that ends with it.
+    """
+    run = current_run(rows[: at + 1])
+    assert run is not None  # noqa: S101 - it ends with this window
+    if run.verdict not in ALARMS:
+        return run
+    last, until_ms = at, None
+    for later in range(at + 1, len(rows)):
+        verdict = VERDICTS[rows["verdict"][later]]
+        if verdict in ALARMS:
+            last = later
+        elif verdict in _CONCLUSIVE:
+            until_ms = int(rows["start_ms"][later])
+            break
+    whole = current_run(rows[: last + 1])
+    assert whole is not None  # noqa: S101 - it holds this window
+    return replace(whole, until_ms=until_ms)
 
 
 def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
@@ -102,8 +126,11 @@ def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
             else "The window looks like the baseline."
         )
     since = format_moment(run.since_ms)
-    opening = "Since" if run.before else "Since the first window shown,"
     length = f" ({windows})" if run.windows > 1 else ""
+    if run.until_ms is not None:
+        until = format_moment(run.until_ms)
+        return f"From {since} to {until} the events of {record.stream} differed from the baseline{length}."
+    opening = "Since" if run.before else "Since the first window shown,"
     return f"{opening} {since} the events of {record.stream} differ from the baseline{length}."
 
 

@@ -55,7 +55,7 @@ class WindowDetail:
     Attributes:
         record: Its result.
         start_ms, end_ms: Its bounds, event time, ms.
-        published_ms: When it was published, ms.
+        published_ms: When it was published, ms; None where unknown.
         story: What happened, in sentences.
         clusters: Its clusters, by contribution.
         map: The map of its clusters, if their positions are known.
@@ -64,7 +64,7 @@ class WindowDetail:
     record: WindowRecord
     start_ms: int
     end_ms: int
-    published_ms: int
+    published_ms: int | None
     story: tuple[str, ...]
     clusters: tuple[ClusterRow, ...]
     map: ClusterMap | None
@@ -139,7 +139,7 @@ def stream_page(
 
 
 def detail(
-    record: WindowRecord, run: Run, *, size_ms: int, published_ms: int, settings: PageSettings
+    record: WindowRecord, run: Run, *, size_ms: int, published_ms: int | None, settings: PageSettings
 ) -> WindowDetail:
     """Return one window as it is shown."""
     start_ms = parse_timestamp(record.start)

@@ -81,7 +81,7 @@ def read_summary(
         value: The record's value, by the contract of window results, version 1.
         partition: The partition that the record is read from.
         offset: Its offset.
-        published_ms: Its Kafka timestamp.
+        published_ms: Its Kafka timestamp; 0 where it has none.
 
     Raises:
         ValueError: The value is no window result.
