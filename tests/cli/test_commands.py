@@ -40,6 +40,7 @@ def test_command_line_has_exactly_documented_commands():
         "serve",
         "page",
         "replay",
+        "report",
         "publish",
         "plan",
         "backtest",

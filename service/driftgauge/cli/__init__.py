@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "events": "events:events_group",
     "baseline": "baseline:baseline_group",
     "replay": "recorded:replay_command",
+    "report": "report:report_command",
     "backtest": "recorded:backtest_command",
     "publish": "publish:publish_command",
     "plan": "plan:plan_command",

@@ -1,0 +1,92 @@
+"""`driftgauge report`: what happened to a stream, as one file for a ticket."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, config_option, progress, read_settings
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.errors import InputError
+
+__all__ = ["report_command"]
+
+
+@click.command("report")
+@click.argument("files", type=FILE, nargs=-1)
+@config_option
+@click.option("--topic", "from_topic", is_flag=True, help="Read the topic of window results, not files.")
+@click.option("--stream", help="The stream.  [default: that with the most urgent verdict of any window]")
+@click.option(
+    "--window", "size_ms", type=WINDOW_LENGTH, help="The windows' length.  [default: chosen likewise]"
+)
+@click.option(
+    "--at",
+    "at_ms",
+    type=TIME,
+    help="A time in the window to tell of, RFC 3339.  [default: where the last drift began; without drift the"
+    " newest window]",
+)
+@click.option("--out", type=FILE, help="Write the report into this HTML file.")
+@click.option("--png", type=FILE, help="Draw the windows over time into this PNG file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def report_command(
+    files: tuple[Path, ...],
+    config_path: Path,
+    stream: str | None,
+    size_ms: int | None,
+    at_ms: int | None,
+    out: Path | None,
+    png: Path | None,
+    *,
+    from_topic: bool,
+    as_json: bool,
+) -> None:
+    """Tell what happened to a stream, in one HTML file that loads nothing: for a ticket.
+
+    FILES hold window results, one a line, as `replay --json` prints them; or recorded events, which are
+    replayed.
+    """
+    from driftgauge.report.contents import build_report
+    from driftgauge.report.document import render_report
+    from driftgauge.report.reading import read_files, topic_results
+
+    if from_topic == bool(files):
+        message = "name FILES of window results or events, or --topic for the topic of window results"
+        raise click.UsageError(message)
+    if out is None and png is None and not as_json:
+        message = "nothing to write; name a file with --out or --png, or print --json"
+        raise click.UsageError(message)
+    settings = read_settings(config_path)
+    source = (
+        topic_results(settings, SYSTEM_CLOCK)
+        if from_topic
+        else nullcontext(read_files(files, settings, SYSTEM_CLOCK))
+    )
+    with source as material:
+        report = build_report(material, settings, stream=stream, size_ms=size_ms, at_ms=at_ms)
+    for note in report.notes:
+        progress(f"note: {note}")
+    if out is not None:
+        html = render_report(
+            report, dead_letters=settings.topics.dead_letters, made_ms=SYSTEM_CLOCK.wall_ms()
+        )
+        _write(out, html)
+    if png is not None:
+        from driftgauge.report.picture import draw_timeline
+
+        draw_timeline(report.page, png)
+        progress(f"drew {png}")
+    if as_json:
+        from driftgauge.report.record import report_record
+
+        click.echo(report_record(report).model_dump_json())
+
+
+def _write(path: Path, html: str) -> None:
+    try:
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        message = f"{path}: cannot write the report: {error.strerror}; choose a folder that you can write to"
+        raise InputError(message) from error
+    progress(f"wrote {path}, {len(html.encode()) / 1e6:.2f} MB")

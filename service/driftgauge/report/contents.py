@@ -1,0 +1,232 @@
+"""What a report says: one stream and size, the window that tells most, and what to do next."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.config import Settings
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.events.window_record import WindowRecord
+from driftgauge.page.overview import URGENCY
+from driftgauge.page.story import ALARMS, Run, whole_run
+from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
+from driftgauge.page.summary import VERDICTS, Series
+from driftgauge.page.words import KIND_WORDS, format_moment, format_number
+from driftgauge.report.advice import next_steps
+from driftgauge.report.reading import Material
+
+__all__ = ["OtherSeries", "Report", "build_report"]
+
+_SHOWN = 750
+"""A month of hours, which leaves the file below 2 MB."""
+_MAX_NAMED = 10
+# The strongest window is shown too where its divergence is so many times that of the chosen one.
+_STRONGER = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSeries:
+    """A stream and size that the report leaves out.
+
+    Attributes:
+        series: The stream and size.
+        size: The size as text.
+        verdict: The most urgent verdict of its windows.
+        found: The number of windows with this verdict.
+        windows: The number of its windows.
+    """
+
+    series: Series
+    size: str
+    verdict: str
+    found: int
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened to a stream.
+
+    Attributes:
+        page: Its windows over time.
+        run: The run of alarms around the chosen window; of another window the run that ends with it.
+        chosen: The chosen window.
+        strongest: The window of the run with the highest divergence, where it is much higher.
+        story: What happened: since when, what, and how sure that is, a paragraph each.
+        steps: What to do next, in sentences.
+        others: The other streams and sizes, the most urgent first.
+        origin: Where the results come from.
+        notes: What was left out, in sentences.
+    """
+
+    page: StreamPage
+    run: Run
+    chosen: WindowDetail
+    strongest: WindowDetail | None
+    story: tuple[str, ...]
+    steps: tuple[str, ...]
+    others: tuple[OtherSeries, ...]
+    origin: str
+    notes: tuple[str, ...]
+
+
+def build_report(
+    material: Material, settings: Settings, *, stream: str | None, size_ms: int | None, at_ms: int | None
+) -> Report:
+    """Return the report of a stream and size.
+
+    Without a stream or size, that with the most urgent verdict of any window is taken: of several the first
+    stream by name, and its smallest size. Without a time, the window is the first with drift of the last
+    run of alarms with drift; else the first warning of the last run; else the newest that is ok; else the
+    newest.
+
+    Args:
+        material: The results.
+        settings: The configuration, which says what is large and where events can be looked at.
+        stream: The stream.
+        size_ms: The windows' length, ms.
+        at_ms: A time in the window, event time, ms.
+
+    Raises:
+        InputError: There is no such stream, size or window.
+        ServiceError: The topic cannot be read now.
+    """
+    history = material.results.history
+    ranked = sorted(
+        (_other(each, history.windows(each)) for each in history.series()),
+        key=lambda each: URGENCY.index(each.verdict),
+    )
+    series = _choose_series(ranked, stream, size_ms, material)
+    rows = history.windows(series)
+    at = _choose_window(rows) if at_ms is None else _window_at(series, rows, at_ms)
+    run = whole_run(rows, at)
+    smallest = next((each.smallest_drift for each in settings.streams if each.name == series.stream), None)
+    page = stream_page(series, rows, shown=_SHOWN, at_ms=int(rows["start_ms"][at]), smallest=smallest)
+    assert page is not None  # noqa: S101 - the chosen window is among the rows
+    # A report loads nothing, so it shows no pictures.
+    shown_as = settings.page.model_copy(update={"thumbnail_url": None})
+
+    def whole(row: NDArray[np.void]) -> WindowDetail:
+        published_ms = int(row["published_ms"])
+        return detail(
+            material.results.whole(row),
+            run,
+            size_ms=series.size_ms,
+            published_ms=published_ms if published_ms > 0 else None,
+            settings=shown_as,
+        )
+
+    chosen = whole(rows[at])
+    above = _strongest(rows, at, run)
+    strongest = None if above is None else whole(rows[above])
+    return Report(
+        page,
+        run,
+        chosen,
+        # The report's own story has said since when, and how sure.
+        None if strongest is None else replace(strongest, story=strongest.story[2:]),
+        _tell(chosen, strongest),
+        next_steps(chosen.record, run, series.size_ms),
+        tuple(each for each in ranked if each.series != series),
+        material.origin,
+        material.notes,
+    )
+
+
+def _other(series: Series, rows: NDArray[np.void]) -> OtherSeries:
+    numbers = np.bincount(rows["verdict"], minlength=len(VERDICTS)).tolist()
+    found = dict(zip(VERDICTS, numbers, strict=True))
+    verdict = next(each for each in URGENCY if found[each])
+    return OtherSeries(series, format_duration(series.size_ms), verdict, found[verdict], len(rows))
+
+
+def _choose_series(
+    ranked: list[OtherSeries], stream: str | None, size_ms: int | None, material: Material
+) -> Series:
+    matching = (
+        each.series
+        for each in ranked
+        if stream in (None, each.series.stream) and size_ms in (None, each.series.size_ms)
+    )
+    if (chosen := next(matching, None)) is not None:
+        return chosen
+    if not ranked:
+        message = f"there is no window in {material.origin}; check the files, or the streams' names"
+        raise InputError(message)
+    asked = ("" if size_ms is None else f" of {format_duration(size_ms)}") + (
+        "" if stream is None else f" of the stream {stream}"
+    )
+    named = ", ".join(f"{each.series.stream} {each.size}" for each in ranked[:_MAX_NAMED])
+    more = f" and {len(ranked) - _MAX_NAMED} more" if len(ranked) > _MAX_NAMED else ""
+    message = f"there is no window{asked} in {material.origin}; choose one of: {named}{more}"
+    raise InputError(message)
+
+
+def _choose_window(rows: NDArray[np.void]) -> int:
+    verdicts = [VERDICTS[number] for number in rows["verdict"].tolist()]
+    for verdict in reversed(ALARMS):
+        if verdict in verdicts:
+            last = len(verdicts) - 1 - verdicts[::-1].index(verdict)
+            since = int(np.searchsorted(rows["start_ms"], whole_run(rows, last).since_ms))
+            return verdicts.index(verdict, since)
+    return max((at for at, verdict in enumerate(verdicts) if verdict == "ok"), default=len(rows) - 1)
+
+
+def _window_at(series: Series, rows: NDArray[np.void], at_ms: int) -> int:
+    at = int(np.searchsorted(rows["start_ms"], at_ms, side="right")) - 1
+    if at >= 0 and at_ms < rows["start_ms"][at] + series.size_ms:
+        return at
+    first, last = (format_timestamp(int(rows["start_ms"][each])) for each in (0, -1))
+    message = (
+        f"{series.stream} has no window of {format_duration(series.size_ms)} at {format_timestamp(at_ms)}; "
+        f"its windows start from {first} to {last}"
+    )
+    raise InputError(message)
+
+
+def _strongest(rows: NDArray[np.void], at: int, run: Run) -> int | None:
+    """Return the window of a run of alarms whose divergence is highest, where it is much higher."""
+    within = np.isin(rows["verdict"], [VERDICTS.index(alarm) for alarm in ALARMS])
+    within &= rows["start_ms"] >= run.since_ms
+    if run.until_ms is not None:
+        within &= rows["start_ms"] < run.until_ms
+    if not within[at]:
+        return None
+    divergences = np.where(within, np.nan_to_num(rows["js_divergence"]), 0.0)
+    highest = int(divergences.argmax())
+    return highest if divergences[highest] >= _STRONGER * divergences[at] > 0 else None
+
+
+def _tell(chosen: WindowDetail, strongest: WindowDetail | None) -> tuple[str, ...]:
+    """Return the story of the chosen window, and of the strongest one of its run."""
+    if chosen.record.verdict not in ALARMS:
+        return chosen.story
+    since, sure, *what = chosen.story
+    return (
+        " ".join((since, *_tell_strongest(strongest, chosen.record.kind))),
+        " ".join((*what, *_tell_segments(chosen.record))),
+        sure,
+    )
+
+
+def _tell_strongest(strongest: WindowDetail | None, known_kind: str | None) -> tuple[str, ...]:
+    if strongest is None:
+        return ()
+    record = strongest.record
+    kind = "" if record.kind in (None, known_kind) else f" ({record.kind}: {KIND_WORDS[record.kind]})"
+    return (
+        f"The strongest window is that of {format_moment(strongest.start_ms)}, with a divergence of "
+        f"{format_number(record.js_divergence)}{kind}.",
+    )
+
+
+def _tell_segments(record: WindowRecord) -> tuple[str, ...]:
+    drifting = [f"{each.key} = {each.value}" for each in record.segments if each.verdict in ALARMS]
+    if not drifting:
+        return ()
+    named = ", ".join(drifting[:_MAX_NAMED])
+    more = f" and {len(drifting) - _MAX_NAMED} more" if len(drifting) > _MAX_NAMED else ""
+    return (f"Segments that differ by themselves: {named}{more}.",)

@@ -1,0 +1,163 @@
+"""Where a report's windows come from: files of window results, recorded events, or the topic of results."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import orjson
+
+from driftgauge.clock import Clock
+from driftgauge.config import Settings
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import InputError
+from driftgauge.events.files import read_lines
+from driftgauge.events.results import result_record
+from driftgauge.kafka.result_fetcher import ResultFetcher
+from driftgauge.kafka.topic_range import TopicRange
+from driftgauge.page.results import Results
+from driftgauge.replay import Replay
+from driftgauge.streams import load_streams
+
+__all__ = ["Material", "read_files", "topic_results"]
+
+_LINES = (".jsonl", ".jsonl.gz")
+# A producer's clock may be ahead, and a record of the future is a result all the same.
+_AHEAD_MS = 365 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The window results that a report is made of.
+
+    Attributes:
+        results: The results.
+        origin: Where they come from, in words.
+        notes: What was left out, in sentences.
+    """
+
+    results: Results
+    origin: str
+    notes: tuple[str, ...]
+
+
+class _Whole:
+    """Results that were read to their end, and that `fetch` reads again one by one."""
+
+    error: str | None = None
+    is_level = True
+
+    def __init__(self, topic: str, fetch: Callable[[int, int], bytes | None]) -> None:
+        self.topic = topic
+        self.fetch = fetch
+
+
+class _Receiver:
+    """Adds records to results, and counts those that are none."""
+
+    def __init__(self, settings: Settings, source: _Whole) -> None:
+        self.results = Results(settings.page.max_windows)
+        self.results.source = source
+        self._refused = 0
+        self._first = ""
+
+    def receive(self, value: bytes, where: str, partition: int, offset: int, published_ms: int = 0) -> None:
+        try:
+            self.results.receive(value, partition=partition, offset=offset, published_ms=published_ms)
+        except ValueError as error:
+            self._refused += 1
+            self._first = self._first or f"{where}: {error}"
+
+    def notes(self) -> tuple[str, ...]:
+        if not self._refused:
+            return ()
+        number = "1 record was" if self._refused == 1 else f"{self._refused:,} records were"
+        return (f"{number} left out, because they are no window results; the first is {self._first}.",)
+
+
+def read_files(paths: Sequence[Path], settings: Settings, clock: Clock) -> Material:
+    """Return the window results in some files, or those that a replay of the events in them gives.
+
+    Of several revisions of a window the last in the order of the files holds.
+
+    Raises:
+        InputError: A file cannot be read, or some hold results and others events.
+        ConfigError: A baseline cannot be loaded; only a replay needs them.
+    """
+    with_results = [path for path in paths if _holds_results(path)]
+    if not with_results:
+        return _replay(paths, settings, clock)
+    if len(with_results) < len(paths):
+        other = next(path for path in paths if path not in with_results)
+        message = f"{with_results[0]} holds window results, and {other} does not; give files of one kind"
+        raise InputError(message)
+
+    def fetch(partition: int, number: int) -> bytes | None:
+        return next((line for at, line in read_lines(paths[partition]) if at == number), None)
+
+    receiver = _Receiver(settings, _Whole(_names(paths), fetch))
+    for partition, path in enumerate(paths):
+        for number, line in read_lines(path):
+            receiver.receive(line, f"{path} line {number}", partition, number)
+    return Material(receiver.results, f"window results in {_names(paths)}", receiver.notes())
+
+
+@contextmanager
+def topic_results(settings: Settings, clock: Clock) -> Iterator[Material]:
+    """Read the results of the page's `history` from their topic, once and without a consumer group.
+
+    Raises:
+        InputError: The topic is missing.
+        AuthorizationError: The cluster does not let this client read the topic.
+        BrokerError: The cluster does not answer.
+    """
+    topic, now_ms = settings.topics.windows, clock.wall_ms()
+    with closing(ResultFetcher(settings.kafka, topic, clock)) as fetcher:
+        receiver = _Receiver(settings, _Whole(topic, fetcher.fetch))
+        since_ms = now_ms - settings.page.history
+        with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS) as span:
+            for messages in span.batches():
+                for message in messages:
+                    partition, offset = message.partition() or 0, message.offset() or 0
+                    if (value := message.value()) is not None:
+                        where = f"{topic}[{partition}]@{offset}"
+                        receiver.receive(value, where, partition, offset, message.timestamp()[1])
+        origin = f"the topic {topic}, of the last {format_duration(settings.page.history)}"
+        yield Material(receiver.results, origin, receiver.notes())
+
+
+def _replay(paths: Sequence[Path], settings: Settings, clock: Clock) -> Material:
+    values: list[bytes] = []
+    receiver = _Receiver(settings, _Whole(_names(paths), lambda _, number: values[number]))
+    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms)
+    for number, result in enumerate(replay.run(paths)):
+        values.append(result_record(result))
+        receiver.receive(values[-1], f"result {number}", 0, number)
+    rejected = [
+        f"{number:,} events of {stream or 'no known stream'} were refused: {reason.replace('_', ' ')}."
+        for (stream, reason), number in sorted(replay.rejected.items(), key=str)
+        if number
+    ]
+    late = [
+        f"{number:,} events of {stream} came too late for their windows of {format_duration(size_ms)}."
+        for (stream, size_ms), number in sorted(replay.late.items())
+        if number
+    ]
+    return Material(receiver.results, f"a replay of {_names(paths)}", (*rejected, *late))
+
+
+def _holds_results(path: Path) -> bool:
+    """Return whether the first line of a file is a window result."""
+    if not path.name.endswith(_LINES):
+        return False
+    try:
+        record = orjson.loads(next(line for _, line in islice(read_lines(path), 1)))
+    except (StopIteration, ValueError):
+        return False
+    return isinstance(record, dict) and "verdict" in record
+
+
+def _names(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:3])
+    return f"{names} and {len(paths) - 3} more files" if len(paths) > 3 else names  # noqa: PLR2004
