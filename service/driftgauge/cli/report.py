@@ -64,9 +64,9 @@ def report_command(
         else nullcontext(read_files(files, settings, SYSTEM_CLOCK))
     )
     with source as material:
+        for note in material.notes:
+            progress(note)
         report = build_report(material, settings, stream=stream, size_ms=size_ms, at_ms=at_ms)
-    for note in report.notes:
-        progress(f"note: {note}")
     if out is not None:
         html = render_report(
             report, dead_letters=settings.topics.dead_letters, made_ms=SYSTEM_CLOCK.wall_ms()

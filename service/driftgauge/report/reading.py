@@ -72,8 +72,7 @@ class _Receiver:
     def notes(self) -> tuple[str, ...]:
         if not self._refused:
             return ()
-        number = "1 record was" if self._refused == 1 else f"{self._refused:,} records were"
-        return (f"{number} left out, because they are no window results; the first is {self._first}.",)
+        return (f"Records that are no window results: {self._refused:,}; the first is {self._first}.",)
 
 
 def read_files(paths: Sequence[Path], settings: Settings, clock: Clock) -> Material:
@@ -100,7 +99,7 @@ def read_files(paths: Sequence[Path], settings: Settings, clock: Clock) -> Mater
     for partition, path in enumerate(paths):
         for number, line in read_lines(path):
             receiver.receive(line, f"{path} line {number}", partition, number)
-    return Material(receiver.results, f"window results in {_names(paths)}", receiver.notes())
+    return Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
 
 
 @contextmanager
@@ -123,7 +122,7 @@ def topic_results(settings: Settings, clock: Clock) -> Iterator[Material]:
                     if (value := message.value()) is not None:
                         where = f"{topic}[{partition}]@{offset}"
                         receiver.receive(value, where, partition, offset, message.timestamp()[1])
-        origin = f"the topic {topic}, of the last {format_duration(settings.page.history)}"
+        origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
         yield Material(receiver.results, origin, receiver.notes())
 
 
@@ -135,16 +134,16 @@ def _replay(paths: Sequence[Path], settings: Settings, clock: Clock) -> Material
         values.append(result_record(result))
         receiver.receive(values[-1], f"result {number}", 0, number)
     rejected = [
-        f"{number:,} events of {stream or 'no known stream'} were refused: {reason.replace('_', ' ')}."
+        f"Refused events of {stream or 'no known stream'}, {reason.replace('_', ' ')}: {number:,}."
         for (stream, reason), number in sorted(replay.rejected.items(), key=str)
         if number
     ]
     late = [
-        f"{number:,} events of {stream} came too late for their windows of {format_duration(size_ms)}."
+        f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: {number:,}."
         for (stream, size_ms), number in sorted(replay.late.items())
         if number
     ]
-    return Material(receiver.results, f"a replay of {_names(paths)}", (*rejected, *late))
+    return Material(receiver.results, f"the replay of {_names(paths)}", (*rejected, *late))
 
 
 def _holds_results(path: Path) -> bool:
