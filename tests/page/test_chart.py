@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.page.chart import WIDTH, chart, cluster_map, sparkline
+from driftgauge.page.summary import SUMMARY
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.page import build_record, build_row, build_rows
 
@@ -144,3 +145,19 @@ def test_clusters_without_positions_have_no_map():
 def test_single_position_is_drawn():
     drawn = cluster_map(build_record(clusters=[cluster(0, [3, 3], 1, 1)]).clusters, [])
     assert len(drawn.bubbles) == 1
+
+
+def test_names_that_would_cover_each_other_move_down():
+    clusters = [cluster(0, [0, 0], 0.3, 0.3), cluster(1, [0.01, 0], 0.3, 0.3), cluster(2, [9, 0], 0.4, 0.4)]
+    drawn = cluster_map(build_record(clusters=clusters).clusters, [0, 1, 2])
+    near, shifted, apart = sorted(drawn.bubbles, key=lambda bubble: bubble.x)
+    assert near.label_y == apart.label_y
+    assert shifted.label_y == pytest.approx(near.label_y + 14)
+
+
+def test_weeks_begin_on_mondays():
+    rows = np.empty(21, SUMMARY)
+    for number in range(21):
+        rows[number] = build_row(number, "ok", size_ms=DAY_MS)
+    drawn = chart(rows, DAY_MS, rows["js_divergence"])
+    assert [tick.text for tick in drawn.x_ticks] == ["3 Nov", "10 Nov", "17 Nov", "24 Nov"]

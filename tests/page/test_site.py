@@ -1,39 +1,14 @@
 """Tests of `driftgauge.page.site`: the page over HTTP."""
 
-from html.parser import HTMLParser
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 
 from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.html import HOSTILE, Elements
 from tests.builders.page import MadeResults, get, record_tree, serving
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}javascript:alert(1)"
 STREAM = "?stream=resnet18-fc1"
-
-
-class Elements(HTMLParser):
-    """The elements and the text of a page."""
-
-    def __init__(self, body):
-        super().__init__()
-        self.tags = []
-        self.texts = []
-        self.feed(body)
-        self.text = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def every(self, tag, attribute):
-        return [
-            attributes[attribute]
-            for found, attributes in self.tags
-            if found == tag and attribute in attributes
-        ]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftgauge.page.story import Run, cluster_name, current_run, tell
+from driftgauge.page.story import Run, cluster_name, current_run, tell, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.page import build_record, build_rows
 
@@ -101,3 +101,27 @@ def test_incomplete_window_says_why():
 def test_cluster_is_named_by_number_and_name():
     named, unnamed = build_record(clusters=[cluster(7, 1, 1, 0, "truck"), cluster(8, 0, 0, 0)]).clusters
     assert [cluster_name(named), cluster_name(unnamed)] == ["cluster 7 (truck)", "cluster 8"]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "at", "run"),
+    [
+        (["ok", "drift", "warning", "ok", "drift"], 1, ("warning", 2, 1, 3)),
+        (["ok", "drift", "incomplete", "drift", "insufficient"], 3, ("drift", 2, 1, None)),
+        (["ok", "drift", "incomplete", "ok"], 1, ("drift", 1, 1, 3)),
+        (["ok", "ok", "ok"], 1, ("ok", 2, 0, None)),
+    ],
+)
+def test_whole_run_goes_on_after_the_window(verdicts, at, run):
+    whole = whole_run(build_rows(*verdicts), at)
+    verdict, windows, since, until = run
+    until_ms = None if until is None else MONDAY_MS + until * HOUR_MS
+    assert whole == Run(verdict, windows, MONDAY_MS + since * HOUR_MS, since > 0, until_ms)
+
+
+def test_run_that_ended_is_told_in_the_past():
+    ended = Run("drift", 3, MONDAY_MS, before=True, until_ms=MONDAY_MS + 4 * HOUR_MS)
+    assert tell(build_record(), ended, HOUR_MS)[0] == (
+        "From 3 Nov 2025, 00:00 UTC to 3 Nov 2025, 04:00 UTC the events of resnet18-fc1 differed from the "
+        "baseline (3 windows of 1h)."
+    )

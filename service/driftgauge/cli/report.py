@@ -73,9 +73,10 @@ def report_command(
         )
         _write(out, html)
     if png is not None:
-        from driftgauge.report.picture import draw_timeline
+        from driftgauge.backtest.picture import draw
+        from driftgauge.report.timeline import build_timeline
 
-        draw_timeline(report.page, png)
+        draw([build_timeline(report.page)], None, png)
         progress(f"drew {png}")
     if as_json:
         from driftgauge.report.record import report_record

@@ -1,36 +1,29 @@
-"""The timeline of a report as a picture, drawn as a backtest's."""
+"""The windows of a report as a timeline, which a picture of a backtest shows."""
 
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from driftgauge.backtest.picture import draw
 from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from driftgauge.page.stream_page import StreamPage
 from driftgauge.page.summary import VERDICTS
 
-__all__ = ["draw_timeline"]
+__all__ = ["build_timeline"]
 
 
-def draw_timeline(page: StreamPage, path: Path) -> None:
-    """Draw the windows of a stream and size over time into a PNG file.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
+def build_timeline(page: StreamPage) -> Timeline:
+    """Return the windows that a page shows over time."""
     size_ms = page.series.size_ms
     points = tuple(_point(row, size_ms) for row in page.rows)
-    draw([Timeline(page.series.stream, size_ms, None, points)], None, path)
+    return Timeline(page.series.stream, size_ms, None, points)
 
 
 def _point(row: "np.void", size_ms: int) -> WindowPoint:
     def number(name: str) -> float | None:
-        value: Any = row[name]
-        return None if math.isnan(value) else float(value)
+        value = float(row[name])
+        return None if math.isnan(value) else value
 
     return WindowPoint(
         window=Window(size_ms, int(row["start_ms"])),

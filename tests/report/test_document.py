@@ -1,0 +1,175 @@
+"""Tests of `driftgauge.report.document`: the HTML of a report."""
+
+import base64
+import hashlib
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from driftgauge.report.document import render_report
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.html import HOSTILE, Elements
+from tests.builders.page import MadeResults, record_tree
+from tests.builders.reports import STREAM, report_of, report_on
+
+MADE_MS = MONDAY_MS + 60_000
+# What loads something, runs something or sends something.
+ACTIVE = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "audio", "video", "button"}
+URLS = {"src", "srcset", "action", "data", "poster", "background", "formaction", "xlink:href"}
+
+
+def html_of(report):
+    return render_report(report, dead_letters="driftgauge.dead-letters", made_ms=MADE_MS)
+
+
+def read(report):
+    return Elements(html_of(report))
+
+
+def assert_inert(shown):
+    assert not {tag for tag, _ in shown.tags} & ACTIVE
+    for tag, attributes in shown.tags:
+        assert not URLS & set(attributes)
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        if "href" in attributes:
+            assert tag == "a"
+    assert all(link == "#main" or urlsplit(link).scheme == "https" for link in shown.every("a", "href"))
+
+
+def with_map(number, verdict="drift", clusters=3):
+    """Return a record whose clusters have positions."""
+    tree = record_tree(number, verdict)
+    shares = {"share": 1 / clusters, "baseline_share": 1 / clusters, "js_contribution": 0.02}
+    tree["clusters"] = [
+        {"id": each, "count": 1, "name": f"name {each}", "position": [each, each % 7], **shares}
+        for each in range(clusters)
+    ]
+    return tree
+
+
+def test_report_tells_its_story_and_loads_nothing():
+    results = MadeResults()
+    for number in range(3):
+        results.publish(number, "ok")
+    results.publish(**{"number": 3, "verdict": "drift", **with_map(3)})
+    urls = {"example_url": "https://a.example/{event_id}", "thumbnail_url": "https://b.example/{event_id}"}
+    report = report_on(results, page=urls)
+    shown = read(report)
+    assert_inert(shown)
+    assert "▲ Drift since 3 Nov 2025, 03:00 UTC" in shown.text
+    for sentence in (*report.story, *report.steps):
+        assert sentence in shown.text
+    for heading in (
+        "What to do next",
+        "Over time",
+        "Clusters",
+        "Map",
+        "Segments",
+        "How complete",
+        "Baseline",
+    ):
+        assert heading in shown.texts
+    assert "b.example" not in html_of(report)
+    assert "?stream=resnet18-fc1&window=1h&at=2025-11-03T03%3A00%3A00Z" in shown.text
+    assert "Made 3 Nov 2025, 00:01 UTC by driftgauge" in shown.text
+    assert "from the window results in a.jsonl" in shown.text
+
+
+def test_security_policy_lets_through_the_style_alone():
+    html = html_of(report_of("drift"))
+    (policy,) = [
+        attributes["content"]
+        for _, attributes in Elements(html).tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
+    assert html.index("Content-Security-Policy") < html.index("<style>")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_hostile_names_are_text():
+    tree = with_map(0)
+    tree["clusters"][0]["name"] = HOSTILE
+    tree["examples"] = [{"cluster": 0, "event_ids": [HOSTILE], "baseline_event_ids": [HOSTILE]}]
+    tree["segments"][0] |= {"key": HOSTILE, "value": HOSTILE, "verdict": "drift"}
+    tree["incomplete"] = [{"topic": HOSTILE, "partition": 0}]
+    tree["incomplete_reason"] = HOSTILE
+    results = MadeResults()
+    results.publish(**{"number": 0, **tree, "stream": HOSTILE})
+    results.publish(**{"number": 0, **tree, "stream": f"z{HOSTILE}"})
+    report = report_on(results, (HOSTILE,), page={"example_url": "https://a.example/{stream}/{event_id}"})
+    html = html_of(report)
+    shown = Elements(html)
+    assert_inert(shown)
+    assert sum(HOSTILE in text for text in shown.texts) > 8
+    assert "{{ 7*7 }}" in html
+    assert f"Drift: {HOSTILE}" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "parts"),
+    [
+        (["ok"], ["No drift found", "The window looks like the baseline.", "Nothing needs to be done."]),
+        (["drift"], ["Drift in all windows", "Since the first window shown"]),
+        (
+            ["ok", "drift", "ok"],
+            ["Drift from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 02:00 UTC", "differed from"],
+        ),
+        (["insufficient"] * 3, ["Too few events", "None of these windows has enough events to be scored."]),
+        (["incomplete"], ["Incomplete", "Nothing is concluded from an incomplete window."]),
+    ],
+)
+def test_every_state_has_words(verdicts, parts):
+    shown = read(report_of(*verdicts))
+    assert_inert(shown)
+    for part in parts:
+        assert part in shown.text
+
+
+def test_many_other_streams_are_listed_up_to_a_limit():
+    results = MadeResults()
+    for number in range(53):
+        results.publish(0, "ok", stream=f"s{number:02}")
+    results.publish(0, "drift")
+    text = read(report_on(results)).text
+    assert text.index("s00") < text.index("s49")
+    assert "s50" not in text
+    assert "3 more are left out here" in text
+
+
+def test_strongest_window_and_notes_are_shown():
+    results = MadeResults()
+    results.publish(0, "drift")
+    results.publish(1, "drift", js_divergence=0.5)
+    shown = read(report_on(results, ("Refused events of a, undecodable: 3.",)))
+    assert "The strongest window, of 3 Nov 2025, 01:00 UTC" in shown.text
+    assert "Refused events of a, undecodable: 3." in shown.text
+
+
+def test_unknown_publication_is_not_told():
+    results = MadeResults()
+    results.publish(0)
+    assert "Revision 0, published" in read(report_on(results)).text
+    unknown = MadeResults()
+    unknown.made.values = results.made.values
+    unknown.receive(unknown.made.values[0], partition=0, offset=0, published_ms=0)
+    assert "Revision 0." in read(report_on(unknown)).text
+
+
+def test_large_report_stays_below_2_mb():
+    results = MadeResults()
+    for number in range(1_000):
+        results.publish(number, "ok" if number < 500 else "drift", stream=STREAM)
+    for number, divergence in ((700, 0.1), (999, 0.9)):
+        tree = with_map(number, clusters=300) | {"js_divergence": divergence}
+        for each in tree["clusters"]:
+            each["name"] = "w" * 80
+        tree["segments"] = [{**tree["segments"][0], "value": f"segment {each}"} for each in range(200)]
+        results.publish(number, **tree)
+    html = html_of(report_on(results, at_ms=MONDAY_MS + 700 * 3_600_000))
+    assert "The strongest window" in html
+    assert 500_000 < len(html.encode()) < 2_000_000

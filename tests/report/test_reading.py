@@ -1,0 +1,150 @@
+"""Tests of `driftgauge.report.reading`."""
+
+import gzip
+
+import orjson
+import pytest
+from confluent_kafka import Producer
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.errors import InputError
+from driftgauge.report.reading import read_files, topic_results
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.events import build_event, write_events
+from tests.builders.page import record_tree
+from tests.builders.reports import build_settings, write_results
+from tests.kafka.cluster import Cluster
+
+
+def read(*paths, settings=None):
+    return read_files(paths, settings or build_settings(), SYSTEM_CLOCK)
+
+
+def records_of(material):
+    """Return the whole result of every window."""
+    history = material.results.history
+    return [material.results.whole(row) for series in history.series() for row in history.windows(series)]
+
+
+def test_results_of_all_files_are_read(tmp_path):
+    first = write_results(tmp_path / "a.jsonl", "ok", "drift")
+    second = tmp_path / "b.jsonl.gz"
+    second.write_bytes(gzip.compress(b"\n" + orjson.dumps(record_tree(2, "warning"))))
+    material = read(first, second)
+    assert [record.verdict for record in records_of(material)] == ["ok", "drift", "warning"]
+    assert material.origin == "the window results in a.jsonl, b.jsonl.gz"
+    assert material.notes == ()
+
+
+def test_last_revision_holds(tmp_path):
+    first = write_results(tmp_path / "a.jsonl", "ok", count=1)
+    second = write_results(tmp_path / "b.jsonl", "ok", count=2, revision=1)
+    (record,) = records_of(read(first, second))
+    assert (record.count, record.revision) == (2, 1)
+
+
+def test_many_files_are_counted_rather_than_named(tmp_path):
+    paths = [write_results(tmp_path / f"{number}.jsonl", "ok") for number in range(5)]
+    assert read(*paths).origin == "the window results in 0.jsonl, 1.jsonl, 2.jsonl and 2 more files"
+
+
+def test_other_lines_are_left_out_and_counted(tmp_path):
+    path = write_results(tmp_path / "a.jsonl", "ok", "ok")
+    path.write_bytes(path.read_bytes() + b'{"stream": "a"}\n{"stre')
+    material = read(path)
+    assert len(records_of(material)) == 2
+    (note,) = material.notes
+    assert note.startswith("Records that are no window results: 2; the first is ")
+    assert "a.jsonl line 3: not a window result" in note
+
+
+def test_results_and_events_do_not_mix(tmp_path):
+    results = write_results(tmp_path / "a.jsonl", "ok")
+    events = write_events(tmp_path / "b.jsonl", [build_event(MONDAY_MS)])
+    with pytest.raises(InputError, match=r"a\.jsonl holds window results, and .*b\.jsonl does not"):
+        read(events, results)
+
+
+def test_events_are_replayed(tmp_path):
+    save_baseline(tmp_path)
+    events = [build_event(MONDAY_MS + number, number % 2, event_id=f"e{number}") for number in range(20)]
+    path = write_events(
+        tmp_path / "events.jsonl.gz",
+        [*events, b"{", build_event(MONDAY_MS + 4 * HOUR_MS), build_event(MONDAY_MS + HOUR_MS, stream="x")],
+    )
+    material = read(path, settings=settings_in(tmp_path, {"windows": ["1h"]}))
+    assert [(record.window, record.count) for record in records_of(material)] == [("1h", 20), ("1h", 1)]
+    assert material.origin == "the replay of events.jsonl.gz"
+    assert material.notes == (
+        "Refused events of no known stream, undecodable: 1.",
+        "Refused events of no known stream, unknown stream: 1.",
+    )
+
+
+def test_late_events_of_a_replay_are_counted(tmp_path):
+    save_baseline(tmp_path)
+    lines = [build_event(MONDAY_MS + 9 * HOUR_MS)] * 1_000 + [build_event(MONDAY_MS)] * 2
+    path = write_events(tmp_path / "events.jsonl", lines)
+    material = read(path, settings=settings_in(tmp_path, {"windows": ["1h"]}))
+    assert material.notes == ("Events of images that came too late for their windows of 1h: 2.",)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]\n", b"\xff\xfe\n"])
+def test_other_files_are_taken_for_events(tmp_path, content):
+    save_baseline(tmp_path)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    material = read(path, settings=settings_in(tmp_path))
+    assert material.origin == "the replay of a.jsonl"
+    assert records_of(material) == []
+
+
+def test_missing_file_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / "absent.jsonl")
+
+
+def test_file_of_another_form_is_an_error(tmp_path):
+    save_baseline(tmp_path)
+    path = tmp_path / "a.png"
+    path.write_bytes(b'{"verdict": "ok"}')
+    with pytest.raises(InputError, match="not a file of events"):
+        read(path, settings=settings_in(tmp_path))
+
+
+@pytest.mark.broker
+def test_topic_is_read_to_its_end_without_a_group(bootstrap):
+    with Cluster(bootstrap) as cluster:
+        settings = build_settings()
+        settings = settings.model_copy(
+            update={
+                "kafka": cluster.properties,
+                "topics": settings.topics.model_copy(update={"windows": cluster.windows}),
+            }
+        )
+        producer = Producer({"bootstrap.servers": bootstrap})
+        now_ms = SYSTEM_CLOCK.wall_ms()
+        old_ms = now_ms - 40 * 86_400_000
+        producer.produce(cluster.windows, orjson.dumps(record_tree(0, "drift")), timestamp=old_ms)
+        for number, verdict in enumerate(["ok", "drift"], start=1):
+            producer.produce(cluster.windows, orjson.dumps(record_tree(number, verdict)), timestamp=now_ms)
+        producer.produce(cluster.windows, b"nonsense")
+        producer.produce(cluster.windows, None, key=b"a")
+        assert producer.flush(30) == 0
+        with topic_results(settings, SYSTEM_CLOCK) as material:
+            assert [record.verdict for record in records_of(material)] == ["ok", "drift"]
+            (series,) = material.results.history.series()
+            published = set(material.results.history.windows(series)["published_ms"].tolist())
+        assert published == {now_ms}
+        assert material.origin == f"the last 31d of the topic {cluster.windows}"
+        (note,) = material.notes
+        assert f"no window results: 1; the first is {cluster.windows}[0]@3: " in note
+        assert cluster.members() == 0
+        missing = settings.topics.model_copy(update={"windows": f"{cluster.windows}-missing"})
+        with (
+            pytest.raises(InputError, match="does not exist"),
+            topic_results(settings.model_copy(update={"topics": missing}), SYSTEM_CLOCK),
+        ):
+            pass
