@@ -71,7 +71,7 @@ def test_report_tells_its_story_and_loads_nothing():
     ):
         assert heading in shown.texts
     assert "b.example" not in html_of(report)
-    assert "?stream=resnet18-fc1&window=1h&at=2025-11-03T03%3A00%3A00Z" in shown.text
+    assert "?stream=resnet18-fc1&window=1h&at=2025-11-03T03:00:00Z" in shown.text
     assert "Made 3 Nov 2025, 00:01 UTC by driftgauge" in shown.text
     assert "from the window results in a.jsonl" in shown.text
 

@@ -11,6 +11,7 @@ def test_record_has_the_facts_of_the_report():
     for number, verdict in enumerate(["ok", "drift", "drift", "ok"]):
         results.publish(number, verdict, js_divergence=0.1 * (number + 1))
     results.publish(0, "ok", size_ms=2 * HOUR_MS)
+    results.publish(1, "warning", size_ms=2 * HOUR_MS)
     report = report_on(results, ("A note.",))
     record = report_record(report)
     assert (record.stream, record.window, record.verdict) == (STREAM, "1h", "drift")
@@ -20,8 +21,8 @@ def test_record_has_the_facts_of_the_report():
     assert record.chosen == build_record(1, "drift", js_divergence=0.2)
     assert record.strongest == build_record(2, "drift", js_divergence=0.1 * 3)
     assert [each.verdict for each in record.windows] == ["ok", "drift", "drift", "ok"]
-    assert [(each.stream, each.window, each.verdict, each.windows) for each in record.others] == [
-        (STREAM, "2h", "ok", 1)
+    assert [tuple(other.model_dump().values()) for other in record.others] == [
+        (STREAM, "2h", "warning", 1, 2)
     ]
     assert (record.origin, record.notes) == ("the window results in a.jsonl", ("A note.",))
     assert ReportRecord.model_validate_json(record.model_dump_json()) == record

@@ -32,7 +32,7 @@ def render_report(report: Report, *, dead_letters: str, made_ms: int) -> str:
         # It is the project's own file, and the policy lets no other style through.
         style=Markup(style),  # noqa: S704
         policy=_security_policy(style),
-        query=urlencode({"stream": series.stream, "window": report.page.size, "at": start}),
+        query=urlencode({"stream": series.stream, "window": report.page.size, "at": start}, safe=":"),
         others=report.others[:_MAX_OTHERS],
         more=max(len(report.others) - _MAX_OTHERS, 0),
         dead_letters=dead_letters,

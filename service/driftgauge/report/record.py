@@ -26,8 +26,11 @@ class OtherRecord(_Record):
     verdict: VerdictName
     """The most urgent verdict of its windows."""
 
-    windows: int
+    found: int
     """The number of windows with this verdict."""
+
+    windows: int
+    """The number of its windows."""
 
 
 class ReportRecord(_Record):
@@ -92,7 +95,13 @@ def report_record(report: Report) -> ReportRecord:
         strongest=None if report.strongest is None else report.strongest.record,
         windows=summary_records(page.series, page.rows).windows,
         others=tuple(
-            OtherRecord(stream=each.series.stream, window=each.size, verdict=each.verdict, windows=each.found)
+            OtherRecord(
+                stream=each.series.stream,
+                window=each.size,
+                verdict=each.verdict,
+                found=each.found,
+                windows=each.windows,
+            )
             for each in report.others
         ),
         origin=report.origin,
