@@ -172,4 +172,9 @@ def test_large_report_stays_below_2_mb():
         results.publish(number, **tree)
     html = html_of(report_on(results, at_ms=MONDAY_MS + 700 * 3_600_000))
     assert "The strongest window" in html
+    shown = Elements(html)
+    identifiers = [attributes["id"] for _, attributes in shown.tags if "id" in attributes]
+    assert len(set(identifiers)) == len(identifiers)
+    regions = shown.every("div", "aria-label")
+    assert len(set(regions)) == len(regions) > 6
     assert 500_000 < len(html.encode()) < 2_000_000
