@@ -177,7 +177,7 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Repl
     Raises:
         ConfigError: Lists every problem of the configuration or of its baselines.
     """
-    settings = load_settings(config, {} if environ is None else environ)
+    settings = load_settings(config, {} if environ is None else environ, connects=False)
     return Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
 
 

@@ -40,7 +40,7 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     Raises:
         ConfigError: Lists every problem found.
     """
-    problems = property_problems(settings.kafka)
+    problems = property_problems(settings.kafka) if settings.kafka else []
     problems += missing_libraries(settings.inputs.values())
     if settings.schema_registry:
         problems += registry_problems(settings.schema_registry)

@@ -122,7 +122,7 @@ def test_merge_key_is_overridden_and_no_duplicate(load):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "does not hold a YAML mapping; it needs at least the keys kafka and streams"),
+        ("", "does not hold a YAML mapping; it needs at least the key streams, and kafka"),
         ("- kafka\n", "does not hold a YAML mapping"),
         ("kafka", "does not hold a YAML mapping"),
         ("kafka: {", "is not YAML: line 1, column 9"),

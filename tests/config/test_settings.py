@@ -1,9 +1,11 @@
 """Validation of the whole configuration."""
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from driftgauge.config import Settings
+from driftgauge.config import Settings, load_settings
+from driftgauge.errors import ConfigError
 from tests.builders.configs import MINIMAL, SECRET
 
 
@@ -101,3 +103,20 @@ def test_settings_are_frozen(load):
     settings = load()
     with pytest.raises(ValidationError, match="frozen"):
         settings.http.port = 1
+
+
+def test_kafka_is_required_only_to_connect(tmp_path):
+    tree = yaml.safe_load(MINIMAL)
+    del tree["kafka"]
+    path = tmp_path / "driftgauge.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    settings = load_settings(path, {}, connects=False)
+    assert (settings.kafka, settings.streams[0].name) == ({}, "images")
+    # Whoever connects is told with all other problems.
+    path.write_text(yaml.safe_dump({**tree, "nope": 1}))
+    with pytest.raises(ConfigError, match=r"- kafka: Field required\n  - nope: Extra inputs"):
+        load_settings(path, {})
+    # A section that is there is checked by everybody.
+    path.write_text(yaml.safe_dump({**tree, "kafka": {"group.id": "g"}}))
+    with pytest.raises(ConfigError, match=r"kafka: bootstrap\.servers is missing"):
+        load_settings(path, {}, connects=False)

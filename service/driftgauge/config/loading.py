@@ -9,16 +9,21 @@ from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource
 
 from driftgauge.config.environment import ENV_PREFIX, TextSource, read_secrets
-from driftgauge.config.settings import Settings
+from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.errors import ConfigError
 
 __all__ = ["load_settings"]
 
 
-def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = True) -> Settings:
     """Return the settings; the environment overrides the secrets directory, which overrides the file.
 
     Relative baseline paths are relative to the configuration file's folder.
+
+    Args:
+        path: The YAML file.
+        environ: The environment.
+        connects: Require the section `kafka`, because the caller connects to it.
 
     Raises:
         ConfigError: Lists every problem found, each with its key, and quotes no value of `kafka`, which
@@ -34,8 +39,9 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     problems += [
         f"{name}: must be a mapping" for name in sorted(sections) if not isinstance(tree.get(name, {}), dict)
     ]
+    kind = ConnectedSettings if connects else Settings
     try:
-        settings = Settings(_build_sources=((*texts, InitSettingsSource(Settings, tree)), {}))
+        settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
     except ValidationError as error:
         problems += [_describe(problem) for problem in error.errors(include_url=False, include_input=False)]
     if problems:
@@ -84,7 +90,9 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         message = f"{path} holds a date or a number that does not exist; correct it, or put it in quotes"
         raise ConfigError(message) from None
     if not isinstance(tree, dict):
-        message = f"{path} does not hold a YAML mapping; it needs at least the keys kafka and streams"
+        message = (
+            f"{path} does not hold a YAML mapping; it needs at least the key streams, and kafka to connect"
+        )
         raise ConfigError(message)
     # pydantic-settings passes the keys as keyword arguments, which must be text.
     return {str(key): value for key, value in tree.items()}, loader.problems

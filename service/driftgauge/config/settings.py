@@ -19,7 +19,7 @@ from driftgauge.config.properties import is_secret, property_faults
 from driftgauge.config.registry import mask_registry_property, registry_faults
 from driftgauge.config.stream import StreamSettings
 
-__all__ = ["AlarmSettings", "HttpSettings", "Settings", "TopicSettings"]
+__all__ = ["AlarmSettings", "ConnectedSettings", "HttpSettings", "Settings", "TopicSettings"]
 
 # A shard is a partition of two topics, and each transaction of COUNT writes to all shards.
 _MAX_SHARDS = 1_024
@@ -77,7 +77,7 @@ class Settings(BaseSettings, Section):
     """The whole configuration.
 
     Attributes:
-        kafka: The librdkafka properties of every client.
+        kafka: The librdkafka properties of every client; empty where the configuration has none.
         topics: The topics read and written.
         inputs: By topic, how the records of an events topic are read that are not in the service's contract.
         schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
@@ -95,7 +95,7 @@ class Settings(BaseSettings, Section):
     # Defaults are not validated, since a duration's default would have to be text.
     model_config = SettingsConfigDict(case_sensitive=True, env_nested_delimiter="__", validate_default=False)
 
-    kafka: dict[str, str | int | float | bool]
+    kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
     topics: TopicSettings = TopicSettings()
     inputs: dict[Topic, InputSettings] = Field(default_factory=dict)
     schema_registry: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -154,7 +154,8 @@ class Settings(BaseSettings, Section):
 
     @model_validator(mode="after")
     def _check_internal_topics(self) -> "Settings":
-        for topic in (self.partials_topic, self.changelog_topic):
+        # Without a broker there are no internal topics.
+        for topic in (self.partials_topic, self.changelog_topic) if self.kafka else ():
             if not re.fullmatch(TOPIC, topic) or topic in self.topics.external:
                 message = f"{topic} cannot be an internal topic; set another prefix in topics.internal"
                 raise ValueError(message)
@@ -196,3 +197,9 @@ class Settings(BaseSettings, Section):
         return f"Settings({self.model_dump(mode='json')})"
 
     __str__ = __repr__
+
+
+class ConnectedSettings(Settings):
+    """The configuration of a command that connects to Kafka, so that `kafka` is required."""
+
+    kafka: dict[str, str | int | float | bool]
