@@ -11,9 +11,11 @@ from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import InputError
-from driftgauge.events.files import read_lines
+from driftgauge.events.files import EventFiles
 from driftgauge.events.records import Records, StoredRecord
-from driftgauge.events.rejection import Reason
+from driftgauge.events.refusals import Refusals
+from driftgauge.events.rejection import Reason, overflow
+from driftgauge.progress import Track, ignore_progress
 from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["Replay"]
@@ -30,21 +32,32 @@ class Replay:
     lateness. Windows that are open at the end close then.
 
     Attributes:
-        rejected: The refused events, by configured stream, or None, and reason.
+        refusals: The refused events, the first few with file and line.
         late: The events that came too late, by stream and window size in ms.
     """
 
     def __init__(
-        self, streams: Sequence[ConfiguredStream], *, lead_ms: int, clock_ms: Callable[[], int]
+        self,
+        streams: Sequence[ConfiguredStream],
+        *,
+        lead_ms: int,
+        clock_ms: Callable[[], int],
+        track: Track = ignore_progress,
     ) -> None:
         self._streams = streams
         self._lead_ms = lead_ms
         self._clock_ms = clock_ms
-        self.rejected: Counter[tuple[str | None, Reason]] = Counter()
+        self._track = track
+        self.refusals = Refusals()
         self.late: Counter[tuple[str, int]] = Counter()
 
+    @property
+    def rejected(self) -> Counter[tuple[str | None, Reason]]:
+        """The number of refused events, by configured stream, or None, and reason."""
+        return self.refusals.numbers
+
     def run(self, paths: Sequence[Path]) -> Iterator[WindowResult]:
-        """Yield each result when its window closes or is revised; update `rejected` and `late`.
+        """Yield each result when its window closes or is revised; update `refusals` and `late`.
 
         Raises:
             InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.
@@ -62,22 +75,24 @@ class Replay:
         # The log time stands still, so that no file is given up while another is read.
         log_ms = self._clock_ms()
         positions: dict[int, int] = {}
+        files = EventFiles(paths, self._track)
         for source, path in enumerate(paths):
-            lines = (line for _, line in read_lines(path))
-            while values := list(islice(lines, _BATCH)):
+            lines = files.read(path)
+            while numbered := list(islice(lines, _BATCH)):
                 now_ms = self._clock_ms()
                 first = positions.get(source, 0)
-                positions[source] = first + len(values)
+                positions[source] = first + len(numbered)
                 records = Records(
-                    raw=[StoredRecord(value) for value in values],
-                    partition=np.full(len(values), source, dtype=np.int32),
+                    raw=[StoredRecord(value) for _, value in numbered],
+                    partition=np.full(len(numbered), source, dtype=np.int32),
                     offset=np.arange(first, positions[source], dtype=np.int64),
-                    credible_ms=np.full(len(values), now_ms, dtype=np.int64),
+                    credible_ms=np.full(len(numbered), now_ms, dtype=np.int64),
                 )
                 decoded = decoder.decode(records)
-                refused = driver.count(decoded.batches, log_ms)
-                self.rejected.update((stream, Reason.NON_FINITE) for stream in refused.values())
-                self.rejected.update((rejection.stream, rejection.reason) for rejection in decoded.rejections)
+                overflown = driver.count(decoded.batches, log_ms)
+                for rejection in (*decoded.rejections, *map(overflow, overflown, overflown.values())):
+                    where = f"{path}, line {numbered[rejection.row][0]}"
+                    self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
                 yield from self._results(driver.commit(log_ms, positions))
         # One round publishes a limited number of windows.
         while last := list(self._results(driver.commit(log_ms, positions, has_source_ended=True))):

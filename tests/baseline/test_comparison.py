@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.comparison import Comparability, Comparison, compare, mean_distance
 from driftgauge.baseline.comparison_report import as_json, describe
+from driftgauge.cli.printing import render
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
@@ -183,32 +184,31 @@ def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Compar
 
 def test_report_states_comparability(comparisons: dict[str, Comparison]) -> None:
     for part, compared in comparisons.items():
-        text = describe(compared, Path("a.safetensors"), Path("b.safetensors"))
+        text = render(describe(compared, Path("a.safetensors"), Path("b.safetensors")))
         assert text.startswith("A  a.safetensors\nB  b.safetensors\n\n")
         assert part in " ".join(text.split("\n\n")[1].split())
         document = json.loads(json.dumps(as_json(compared), allow_nan=False))
         assert part in document["meaning"]
         assert document["comparable"] is compared.comparability.is_comparable
         assert document["comparability"] == compared.comparability.value
-        assert max(map(len, text.split("\n\n")[1].splitlines())) <= 110
 
 
 def test_report_marks_different_facts(baseline: Baseline, full_baseline: Baseline) -> None:
-    text = describe(compare(baseline, full_baseline), Path("a"), Path("b"))
-    marked = [line.split()[1] for line in text.splitlines() if line.startswith("*")]
+    text = render(describe(compare(baseline, full_baseline), Path("a"), Path("b")))
+    marked = [line.split()[1] for line in text.splitlines() if line.startswith("  *")]
     assert marked == ["identity", "overdispersion", "segments"]
     assert "2.25, windows of 1h" in text
 
 
 def test_report_lists_matches_where_centroids_differ(baseline: Baseline) -> None:
     reversed_ = with_centroids(baseline, baseline.centroids.values[::-1])
-    lines = describe(compare(baseline, reversed_), Path("a"), Path("b")).splitlines()
+    lines = render(describe(compare(baseline, reversed_), Path("a"), Path("b"))).splitlines()
     assert [line.split()[:2] for line in lines[-6:]] == [[str(i), str(5 - i)] for i in range(6)]
-    same = describe(compare(baseline, shifted(baseline, 0.01)), Path("a"), Path("b"))
+    same = render(describe(compare(baseline, shifted(baseline, 0.01)), Path("a"), Path("b")))
     assert "nearest of B " not in same
-    assert "centroids        the same\n" in same
-    assert "histograms       JSD 0.00000; less noise -0.0" in same
-    assert "means            0.0100 standard deviations apart" in same
+    assert "  centroids   the same\n" in same
+    assert "  histograms  JSD 0.00000; less noise -0.0" in same
+    assert "  means       0.0100 standard deviations apart" in same
 
 
 def test_json_holds_both_baselines_and_distances(baseline: Baseline, full_baseline: Baseline) -> None:

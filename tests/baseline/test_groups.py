@@ -11,6 +11,7 @@ from driftgauge.baseline.fitting import Provenance
 from driftgauge.baseline.groups import measure_groups, number_groups, report_groups
 from driftgauge.baseline.report import describe
 from driftgauge.baseline.windows import Traffic
+from driftgauge.cli.printing import render
 from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
@@ -84,7 +85,7 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     assert baseline.metadata.reference_count == 5 * baseline.metadata.groups
     assert baseline.metadata.window_ms is None
     assert f"groups worth {baseline.metadata.groups} of one size" in " ".join(
-        describe(baseline, tmp_path / "x").split()
+        render(describe(baseline, tmp_path / "x")).split()
     )
     save(baseline, tmp_path / "grouped.safetensors")
     assert load(tmp_path / "grouped.safetensors").identity == baseline.identity

@@ -16,6 +16,7 @@ from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.vectors import VectorFormat
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
@@ -29,9 +30,14 @@ def parquet(folder: Path, columns: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-def read(path: Path, model_version: str | None = None, **columns: Any) -> VectorSet:
+def read(
+    path: Path, model_version: str | None = None, refusals: Refusals | None = None, **columns: Any
+) -> VectorSet:
     return read_vectors(
-        path, model_version=model_version, progress=lambda _: None, columns=TableColumns(**columns)
+        path,
+        model_version=model_version,
+        refusals=refusals or Refusals(),
+        columns=TableColumns(**columns),
     )
 
 
@@ -137,10 +143,8 @@ def test_read_takes_only_version(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
-        ([[1.0, 2.0], None], r"row 1 \(counted from 0\): the vector is null"),
-        ([[1.0, 2.0], [1.0, None]], r"row 1 .*a number of the vector is null"),
-        ([[1.0, 2.0], [float("nan"), 1.0]], r"row 1 .*NaN, infinity or a value too large"),
-        ([[1.0, 2.0], [1e39, 1.0]], r"row 1 .*NaN, infinity or a value too large"),
+        ([None, [1.0, 2.0], [1.0]], r"row 2 .*has 1 numbers, and the rows before have 2"),
+        (pa.array([None, None], pa.list_(pa.float32())), "no rows; give a file that has some"),
         ([[1.0, 2.0], [1.0]], r"row 1 .*has 1 numbers, and the rows before have 2"),
         (pa.array([[], []], pa.list_(pa.float32())), r"row 0 .*no vector"),
         ([b"12345", b"12345"], r"row 0 .*no vector of f32"),
@@ -151,6 +155,40 @@ def test_read_takes_only_version(tmp_path: Path) -> None:
 def test_read_refuses_unusable_vectors(tmp_path: Path, rows: Any, fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         read(parquet(tmp_path, {"v": rows}))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float64(), 2)],
+    ids=str,
+)
+def test_read_leaves_refused_rows_out(tmp_path: Path, kind: pa.DataType) -> None:
+    nan = float("nan")
+    rows = [None, [1.0, 2.0], [1.0, None], [1.0, nan], [1e39, 1.0], [3.0, 4.0], [5.0, 6.0]]
+    versions = ["v1"] * 5 + ["v2", "v1"]
+    path = parquet(tmp_path, {"v": pa.array(rows, kind), "at": [*range(7)], "model": versions})
+    refusals = Refusals()
+    found = read(path, "v1", refusals, time="at", version="model")
+    np.testing.assert_array_equal(found.vectors, [[1, 2], [5, 6]])
+    assert found.times_ms is not None
+    assert found.times_ms.tolist() == [1, 6]
+    place = f"{path}, row {{}} (counted from 0)"
+    assert refusals.first == [
+        f"{place.format(0)}: invalid: the vector is null",
+        f"{place.format(2)}: invalid: a number of the vector is null",
+        *(
+            f"{place.format(row)}: non_finite: the vector holds NaN, infinity or a value beyond float32"
+            for row in (3, 4)
+        ),
+    ]
+
+
+def test_read_leaves_refused_bytes_out(tmp_path: Path) -> None:
+    rows = [None, b"\0\0\x80\x3f", b"\0\0\x80\x7f"]
+    refusals = Refusals()
+    found = read(parquet(tmp_path, {"v": rows}), refusals=refusals)
+    np.testing.assert_array_equal(found.vectors, [[1]])
+    assert refusals.by_reason() == {"invalid": 1, "non_finite": 1}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pytest
 from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 
 
-def read(path: Path, **choice: str) -> VectorSet:
-    return read_vectors(path, progress=lambda _: None, **choice)
+def read(path: Path, refusals: Refusals | None = None, **choice: str) -> VectorSet:
+    return read_vectors(path, refusals=refusals or Refusals(), **choice)
 
 
 def npy(folder: Path, array: np.ndarray) -> Path:
@@ -197,9 +199,25 @@ def test_read_rejects_truncated_gzip_file(tmp_path: Path) -> None:
         (json.dumps(event([1, float("nan")])), "line 2: undecodable: "),
     ],
 )
-def test_read_names_invalid_line_with_reason(tmp_path: Path, line: str, fault: str) -> None:
-    with pytest.raises(InputError, match=rf"events\.jsonl, {fault}.*correct or remove the line"):
-        read(jsonl(tmp_path, event([1, 2]), line))
+def test_read_leaves_refused_lines_out(tmp_path: Path, line: str, fault: str) -> None:
+    refusals = Refusals()
+    found = read(jsonl(tmp_path, event([1, 2]), line, event([3, 4])), refusals)
+    np.testing.assert_array_equal(found.vectors, [[1, 2], [3, 4]])
+    (first,) = refusals.first
+    assert re.search(rf"events\.jsonl, {fault}", first)
+    assert refusals.numbers.total() == 1
+
+
+def test_compressed_file_without_sound_event_is_an_error(tmp_path: Path) -> None:
+    refusals = Refusals()
+    path = tmp_path / "events.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{\n\n[]\n"))
+    with pytest.raises(InputError, match="no event; streams in the file: none"):
+        read(path, refusals)
+    assert [line.split(": ")[:2] for line in refusals.first] == [
+        [f"{path}, line 1", "undecodable"],
+        [f"{path}, line 3", "invalid"],
+    ]
 
 
 def test_read_of_several_streams_needs_choice(tmp_path: Path) -> None:

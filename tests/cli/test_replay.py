@@ -46,12 +46,12 @@ def test_replay_without_json_prints_one_line_per_window(config, events):
     assert day.startswith("images 1d 2025-11-03T00:00:00Z revision 0: ok; 24 events, JSD 0.")
 
 
-def test_replay_reports_rejected_events_on_stderr(config, events):
+def test_replay_reports_refused_events_on_stderr(config, events):
     done = run("replay", events, "--config", config, "--json")
-    assert done.stderr.splitlines() == [
-        "rejected: 1 events of no known stream: undecodable",
-        "rejected: 1 events of no known stream: unknown_stream",
-    ]
+    undecodable, unknown, total = done.stderr.splitlines()
+    assert undecodable.startswith(f"refused: {events}, line 25: undecodable: ")
+    assert unknown.startswith(f"refused: {events}, line 26: unknown_stream: ")
+    assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
 
 
 def test_replay_of_missing_file_exits_with_2(config, tmp_path):

@@ -3,14 +3,16 @@
 import json
 from dataclasses import replace
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.cli.printing import render
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason, SchemaPending
 from driftgauge.inspection.inspector import Inspector
-from driftgauge.inspection.report import describe_record, describe_summary
+from driftgauge.inspection.report import as_json, describe_record, describe_summary
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
@@ -49,7 +51,7 @@ def inspect(inspector, *values):
 
 def lines(inspector, content):
     (inspected,) = inspect(inspector, content)
-    return describe_record(inspected).split("\n")
+    return render(describe_record(inspected)).split("\n")
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_undecodable_record_has_no_fields(fitted):
 def test_without_baseline_dimension_and_version_are_not_checked(unfitted):
     inspected = inspect(unfitted, value(**{**SOUND, "v": [1, 2], "m": "m9"}), value(**{**SOUND, "v": [1e39]}))
     assert [each.events for each in inspected] == [1, 0]
-    note, summary = describe_summary(inspected, unfitted.problems).split("\n")
+    note, summary = describe_summary(inspected, unfitted.problems)
     assert note.startswith(
         "stream images: no baseline yet, so dimension and model version were not checked ("
     )
@@ -203,8 +205,9 @@ def test_record_whose_schema_is_missing_is_pending(fitted, monkeypatch):
 
     monkeypatch.setattr(fitted._reader, "_deserialize", wait)
     inspected = inspect(fitted, value(**SOUND))
-    assert "not read: the schema registry has not answered" in describe_record(inspected[0])
-    assert describe_summary(inspected, {}) == (
+    assert "not read: the schema registry has not answered" in render(describe_record(inspected[0]))
+    assert b'"outcome":"not read"' in orjson.dumps(as_json(inspected, {}))
+    assert render(describe_summary(inspected, {})) == (
         "1 record: 0 accepted (0 events), 0 filtered, 0 refused, 1 without a schema yet"
     )
 
@@ -218,16 +221,18 @@ def test_any_record_is_described_once(tmp_path_factory, encoding, data):
     inspector = build(folder, mapping if encoding else None)
     records = data.draw(st.lists(near_records(valid), max_size=3))
     inspected = inspect(inspector, *(replace(record, stored_topic=TOPIC) for record in records))
-    assert all(describe_record(each) for each in inspected)
+    assert all(render(describe_record(each), 40) for each in inspected)
+    documents = orjson.loads(orjson.dumps(as_json(inspected, inspector.problems)))["records"]
+    assert sum(each["events"] for each in documents) == sum(each.events for each in inspected)
     for each in inspected:
         assert (each.rejection is not None) + (each.unmet is not None) + each.is_pending <= 1
         assert each.events == 0 or (each.rejection is None and each.unmet is None)
-    assert f"{len(records)} record" in describe_summary(inspected, inspector.problems)
+    assert f"{len(records)} record" in render(describe_summary(inspected, inspector.problems))
 
 
 def test_summary_lists_reasons_in_order_of_precedence(fitted):
     inspected = inspect(fitted, b"{", value(op="d"), value(**{**SOUND, "v": [1]}), b"}", value(**SOUND))
-    assert describe_summary(inspected, {}) == (
+    assert render(describe_summary(inspected, {})) == (
         "5 records: 1 accepted (1 event), 1 filtered, 3 refused (2 undecodable, 1 wrong_dimension)"
     )
     assert json.dumps(fitted.problems) == "{}"

@@ -10,8 +10,10 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.refusals import Refusals
 from driftgauge.kafka import topic_vectors
 from driftgauge.kafka.topic_vectors import read_topic
+from driftgauge.progress import ignore_progress
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.messages import FakeMessage
@@ -57,7 +59,14 @@ def read(tmp_path, monkeypatch):
         wanted = TopicEvents(
             *("embeddings", "images", MONDAY_MS, MONDAY_MS + HOUR_MS, 0, None, DistanceMetric.EUCLIDEAN)
         )
-        return read_topic(settings, wanted, SYSTEM_CLOCK, lambda _: None)
+        return read_topic(
+            settings,
+            wanted,
+            SYSTEM_CLOCK,
+            lambda _: None,
+            track=ignore_progress,
+            refusals=Refusals(),
+        )
 
     return read
 

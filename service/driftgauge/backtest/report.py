@@ -1,4 +1,4 @@
-"""Report of a backtest, as text for a terminal and as JSON."""
+"""Report of a backtest, for a terminal and as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,6 +7,7 @@ from driftgauge.backtest.timeline import AlarmEvaluation, Timeline
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.layout import Block, Table
 
 __all__ = ["as_json", "describe"]
 
@@ -17,42 +18,43 @@ _CYCLE_ADVICE = (
 )
 
 
-def describe(timelines: Sequence[Timeline], drift_ms: int | None) -> str:
-    """Return the backtest as text for a terminal.
+def describe(timelines: Sequence[Timeline], drift_ms: int | None) -> list[Block]:
+    """Return the backtest for a terminal.
 
     Args:
         timelines: The timelines, at least one.
         drift_ms: Start of drift, event time, ms; None where unknown.
     """
-    width = max(24, *(len(_name(timeline)) + 2 for timeline in timelines))
-    lines = [f"{'':{width}}windows     ok  warning  drift  insufficient  incomplete  pages"]
-    for timeline in timelines:
-        numbers = timeline.verdicts()
-        lines.append(
-            f"{_name(timeline):{width}}{len(timeline.points):>7,}{numbers[Verdict.OK]:>7,}{numbers[Verdict.WARNING]:>9,}"
-            f"{numbers[Verdict.DRIFT]:>7,}{numbers[Verdict.INSUFFICIENT]:>14,}{numbers[Verdict.INCOMPLETE]:>12,}"
-            f"{len(timeline.pages):>7,}"
+    rows = [
+        (
+            _name(timeline),
+            f"{len(timeline.points):,}",
+            *(f"{number:,}" for number in timeline.verdicts().values()),
+            f"{len(timeline.pages):,}",
         )
-    lines += ["", *_page_list(timelines)]
+        for timeline in timelines
+    ]
+    headings = ("stream", "windows", *(verdict.value for verdict in Verdict), "pages")
+    blocks: list[Block] = [Table(headings, rows), "", *_page_list(timelines), ""]
     if drift_ms is None:
-        lines += [
-            "",
-            "With --drift-from, earlier pages count as false, and the report shows the delay of detection.",
-        ]
+        blocks.append(
+            "With --drift-from, earlier pages count as false, and the report shows the delay of detection."
+        )
     else:
-        lines += ["", f"If drift began at {format_timestamp(drift_ms)}:"]
-        lines += [
+        blocks.append(f"If drift began at {format_timestamp(drift_ms)}:")
+        blocks += [
             f"  {_name(timeline)}: {_describe_evaluation(timeline.evaluate(drift_ms), timeline)}"
             for timeline in timelines
         ]
     for timeline in timelines:
         hours = timeline.alarms_by_hour()
         if hours is not None and any(hours):
-            lines += ["", f"{_name(timeline)}, alarms by hour of day, UTC:", *_hour_table(hours)]
+            listed = ", ".join(f"{hour:02}h {number:,}" for hour, number in enumerate(hours) if number)
+            blocks += ["", f"{_name(timeline)}, alarms by hour of day, UTC:", f"  {listed}"]
         peak = timeline.peak_alarm_hours()
         if peak is not None:
-            lines.append(f"  Most are from {peak[0]:02}h to {peak[1]:02}h: {_CYCLE_ADVICE}.")
-    return "\n".join(lines)
+            blocks.append(f"  Most are from {peak[0]:02}h to {peak[1]:02}h: {_CYCLE_ADVICE}.")
+    return blocks
 
 
 def as_json(timelines: Sequence[Timeline], drift_ms: int | None) -> list[dict[str, object]]:
@@ -79,21 +81,26 @@ def _name(timeline: Timeline) -> str:
     return f"{timeline.stream} {format_duration(timeline.size_ms)}{segment}"
 
 
-def _page_list(timelines: Sequence[Timeline]) -> list[str]:
+def _page_list(timelines: Sequence[Timeline]) -> list[Block]:
     pages = [(page, timeline) for timeline in timelines for page in timeline.pages]
     if not pages:
         return ["No pages."]
-    lines = ["Pages, by the start of the window:"]
-    for page, timeline in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_LISTED_PAGES]:
-        scores = "" if page.js_divergence is None else f"  divergence {page.js_divergence:.4f}"
-        scores += "" if page.mean_shift is None else f", mean shift {page.mean_shift:.4f}"
-        scores += "" if page.p_value is None else f", p {page.p_value:.1e}"
-        lines.append(
-            f"  {format_timestamp(page.window.start_ms)}  {_name(timeline)}  {page.count:,} events{scores}"
+    rows = [
+        (
+            format_timestamp(page.window.start_ms),
+            _name(timeline),
+            f"{page.count:,}",
+            "-" if page.js_divergence is None else f"{page.js_divergence:.4f}",
+            "-" if page.mean_shift is None else f"{page.mean_shift:.4f}",
+            "-" if page.p_value is None else f"{page.p_value:.1e}",
         )
+        for page, timeline in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_LISTED_PAGES]
+    ]
+    headings = ("start", "stream", "events", "divergence", "mean shift", "p")
+    listed: list[Block] = ["Pages, by the start of the window:", Table(headings, rows, text=(0, 1))]
     if len(pages) > _MAX_LISTED_PAGES:
-        lines.append(f"  and {len(pages) - _MAX_LISTED_PAGES:,} more; --json lists all")
-    return lines
+        listed.append(f"  and {len(pages) - _MAX_LISTED_PAGES:,} more; --json lists all")
+    return listed
 
 
 def _describe_evaluation(evaluation: AlarmEvaluation, timeline: Timeline) -> str:
@@ -112,10 +119,3 @@ def _describe_evaluation(evaluation: AlarmEvaluation, timeline: Timeline) -> str
         return f"{before}; {after}, no page"
     hours = evaluation.paged_after_ms / _HOUR_MS
     return f"{before}; {after}, paged by window {evaluation.paged_after}, {hours:.1f} h after"
-
-
-def _hour_table(hours: list[int]) -> list[str]:
-    return [
-        "  " + "".join(f"{hour:>5}" for hour in range(len(hours))),
-        "  " + "".join(f"{number:>5}" for number in hours),
-    ]

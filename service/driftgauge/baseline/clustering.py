@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from driftgauge.baseline.checks import or_fewer
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.errors import BaselineError
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["find_centroids", "measure_stability"]
 
@@ -37,6 +38,7 @@ def find_centroids(
     metric: DistanceMetric,
     seed: int,
     progress: Callable[[str], None],
+    track: Track = ignore_progress,
 ) -> Centroids:
     """Return the centroids of the best of several runs of k-means on (n, d) vectors.
 
@@ -48,9 +50,11 @@ def find_centroids(
     """
     vectors = _scaled(vectors, metric)
     models = []
+    track(WorkProgress("runs of k-means", 0, RUNS))
     for run, state in enumerate(np.random.SeedSequence(seed).generate_state(RUNS), start=1):
         model = _run(vectors, clusters, int(state))
         models.append(model)
+        track(WorkProgress("runs of k-means", run, RUNS))
         progress(
             f"{type(model).__name__}, run {run} of {RUNS}: mean squared distance "
             f"{model.inertia_ / len(vectors):.6g} after {model.n_iter_} iterations"
@@ -67,6 +71,7 @@ def measure_stability(
     fit_rows: NDArray[np.intp],
     reference_rows: NDArray[np.intp],
     seed: int,
+    track: Track = ignore_progress,
 ) -> float:
     """Return the agreement of other seeds on the clusters: 1 for the same clusters, 0 for chance agreement.
 
@@ -82,6 +87,7 @@ def measure_stability(
         fit_rows: The rows that the centroids were fitted on.
         reference_rows: The held-out rows, on which the assignments are compared.
         seed: The seed of the fit; the trials' are derived from it.
+        track: Receives how many trials are done.
     """
     source = np.random.SeedSequence(seed).spawn(1)[0]
     random = np.random.default_rng(source)
@@ -89,7 +95,8 @@ def measure_stability(
     compared = vectors[_sample(reference_rows, most, random)]
     ids = centroids.assign(compared)
     agreements = []
-    for state in source.generate_state(TRIALS):
+    for number, state in enumerate(source.generate_state(TRIALS)):
+        track(WorkProgress("trials of other seeds", number, TRIALS))
         part = _scaled(vectors[_sample(fit_rows, most, random)], centroids.metric)
         trial = _as_centroids(_run(part, centroids.clusters, int(state)), centroids.metric, part)
         agreements.append(adjusted_rand_score(ids, trial.assign(compared)))

@@ -1,7 +1,6 @@
 """The report of `driftgauge baseline compare`."""
 
 import math
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from driftgauge.baseline.comparison import (
     Comparison,
 )
 from driftgauge.core.durations import format_duration
+from driftgauge.layout import Block, Table, facts
 
 __all__ = ["as_json", "describe"]
-
-LINE_WIDTH = 110
 
 MEANINGS = {
     Comparability.SAME: "A and B are the same baseline: results against A are results against B.",
@@ -47,31 +45,22 @@ MEANINGS = {
 }
 
 
-def describe(compared: Comparison, first: Path, second: Path) -> str:
-    """Return the report as text: comparability, facts, distances and matching centroids."""
+def describe(compared: Comparison, first: Path, second: Path) -> list[Block]:
+    """Return the report: comparability, facts, distances and matching centroids."""
     a, b = (_facts(baseline) for baseline in (compared.first, compared.second))
-    width = max(map(len, a.values()))
-    lines = [f"A  {first}", f"B  {second}", ""]
-    lines += textwrap.wrap(_meaning(compared), LINE_WIDTH)
-    lines += ["", f"  {'':<17}{'A':<{width}}   B"]
-    for name, value in a.items():
-        mark = " " if value == b[name] else "*"
-        lines.append(f"{mark} {name:<17}{value:<{width}}   {b[name]}")
+    rows = [("" if value == b[name] else "*", name, value, b[name]) for name, value in a.items()]
+    blocks: list[Block] = [f"A  {first}", f"B  {second}", "", _meaning(compared), ""]
+    blocks.append(Table(("", "", "A", "B"), rows, text=(0, 1, 2, 3)))
     if sentences := _distances(compared):
-        lines.append("")
-    lines += [
-        textwrap.fill(
-            sentence, LINE_WIDTH, initial_indent=f"  {name:<17}", subsequent_indent=" " * len(f"  {'':<17}")
-        )
-        for name, sentence in sentences.items()
-    ]
+        blocks += ["", facts(sentences)]
     if compared.js_divergence is None and compared.matches:
-        lines += ["", "  cluster of A   nearest of B      distance   of A's p50"]
-        for match in compared.matches:
-            lines.append(
-                f"  {match.cluster:>12} {match.nearest:>14} {match.distance:>13.4g} {match.ratio:>12.2f}"
-            )
-    return "\n".join(lines)
+        matches = [
+            (f"{match.cluster}", f"{match.nearest}", f"{match.distance:.4g}", f"{match.ratio:.2f}")
+            for match in compared.matches
+        ]
+        headings = ("cluster of A", "nearest of B", "distance", "of A's p50")
+        blocks += ["", Table(headings, matches, text=())]
+    return blocks
 
 
 def as_json(compared: Comparison) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """Selecting the events of a range of event time, and counting all others."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +7,10 @@ from driftgauge.baseline.collecting import Collector, VectorSet
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
+from driftgauge.core.partition import name_partition
 from driftgauge.errors import InputError
 from driftgauge.events.records import RawRecord
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.events.timestamps import format_timestamp
 
@@ -47,13 +48,12 @@ class TopicEvents:
 class EventSelection:
     """The events in the range, and the numbers of all others."""
 
-    def __init__(self, wanted: TopicEvents) -> None:
+    def __init__(self, wanted: TopicEvents, refusals: Refusals) -> None:
         self.records = 0
+        self._refusals = refusals
         self._wanted = wanted
         self._collector: Collector | None = None
         self._before = self._after = self._filtered = self._other = 0
-        self._refused: Counter[Reason] = Counter()
-        self._example = ""
         self._latest_ms = 0
 
     def add(self, batch: EventBatch, records: Sequence[RawRecord]) -> None:
@@ -80,11 +80,9 @@ class EventSelection:
             if rejection.reason in {Reason.UNKNOWN_STREAM, Reason.WRONG_MODEL}:
                 self._other += 1
                 continue
-            self._refused[rejection.reason] += 1
-            if not self._example:
-                record = records[rejection.row]
-                where = f"{record.topic()}[{record.partition()}]@{record.offset()}"
-                self._example = f"{where}: {rejection.reason}: {rejection.detail}"
+            record = records[rejection.row]
+            where = name_partition((record.topic() or "", record.partition() or 0))
+            self._refusals.add(f"{where}@{record.offset()}", rejection.reason, rejection.detail)
 
     def report(self, progress: Callable[[str], None]) -> None:
         """Report what was read, and what of it was left out."""
@@ -94,11 +92,8 @@ class EventSelection:
         progress(
             f"{self.records:,} records read: {count:,} events of stream {wanted.stream} from {span}; "
             f"outside: {self._before:,} before, {self._after:,} after; {self._other:,} records of other "
-            f"streams or versions, {self._filtered:,} filtered, {self._refused.total():,} refused"
+            f"streams or versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} refused"
         )
-        if self._refused:
-            reasons = ", ".join(f"{number:,} {reason}" for reason, number in self._refused.most_common())
-            progress(f"warning: the service refuses some of these records: {reasons}; {self._example}")
         late_ms = self._latest_ms - wanted.until_ms
         if late_ms > _LATE_SHARE * wanted.slack_ms:
             late = format_duration(late_ms // 1_000 * 1_000)

@@ -34,6 +34,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.errors import BaselineError
+from driftgauge.progress import Track, ignore_progress
 
 __all__ = ["Provenance", "fit_baseline", "split_indices"]
 
@@ -75,7 +76,7 @@ def _log_progress(line: str) -> None:
     )
 
 
-def fit_baseline(
+def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     vectors: NDArray[np.float32],
     *,
     stream: str,
@@ -85,6 +86,7 @@ def fit_baseline(
     seed: int = 0,
     created_ms: int | None = None,
     progress: Callable[[str], None] = _log_progress,
+    track: Track = ignore_progress,
     provenance: Provenance = _UNKNOWN,
 ) -> Baseline:
     """Fit a baseline on (n, d) float32 vectors; the same input and seed give the same baseline.
@@ -99,6 +101,7 @@ def fit_baseline(
         created_ms: The time of the fit, milliseconds since the epoch; None: the clock's.
         progress: Receives a line for each step, and for each warning, which begins with "warning: ". By
             default, the lines are logged.
+        track: Receives how many runs of k-means are done.
         provenance: The times and segments of the vectors, and their use in training.
 
     Raises:
@@ -143,7 +146,7 @@ def fit_baseline(
     # The number of threads changes the order of summation, and with it the last bits of the centroids and
     # the identity.
     with threadpool_limits(limits=1):
-        centroids = find_centroids(vectors[fit_rows], clusters, metric, seed, progress)
+        centroids = find_centroids(vectors[fit_rows], clusters, metric, seed, progress, track)
         progress("counting the held-out vectors")
         ids, distances = _measure(centroids, vectors, reference_rows)
         counts = _count(ids, clusters)
@@ -170,7 +173,7 @@ def fit_baseline(
         if numbers is not None and overdispersion is not None:
             segments = measure_segments(segments, members, numbers, ids, coordinates, clusters, progress)
         progress("trying other seeds")
-        stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed)
+        stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed, track)
         progress(f"stability {stability_reading(stability)}")
     by_windows = None if traffic is None or numbers is None else traffic.window_ms
     by_groups = None if groups is None or overdispersion is None else overdispersion.windows

@@ -1,16 +1,17 @@
 """Reading vectors from recorded events in .jsonl or .jsonl.gz files."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from driftgauge.baseline.collecting import Collector, VectorSet
-from driftgauge.baseline.reading import ReadingProgress
 from driftgauge.errors import InputError
 from driftgauge.events.decoder import ParsedEvent, parse_event
-from driftgauge.events.files import read_lines
+from driftgauge.events.files import EventFiles
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Rejection
+from driftgauge.progress import Track
 
 __all__ = ["read_events"]
 
@@ -22,7 +23,9 @@ def read_events(
     path: Path,
     stream: str | None,
     model_version: str | None,
-    progress: Callable[[str], None],
+    *,
+    track: Track,
+    refusals: Refusals,
     keys: Collection[str] | None = None,
 ) -> VectorSet:
     """Return the vectors of one stream's events, in the order of the file; see `read_vectors`."""
@@ -30,7 +33,7 @@ def read_events(
     version = model_version
     block: list[ParsedEvent] = []
     collector: Collector | None = None
-    for where, event in _parsed(path, progress):
+    for where, event in _parsed(path, track, refusals):
         streams.add(event.stream)
         if stream is None and len(streams) > 1:
             message = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
@@ -78,17 +81,12 @@ def _add(collector: Collector, events: list[ParsedEvent]) -> None:
     )
 
 
-def _parsed(path: Path, progress: Callable[[str], None]) -> Iterator[tuple[str, ParsedEvent]]:
-    """Yield the events of a file, each with its file and line number."""
-    # The length of a compressed file says little about its lines.
-    size = path.stat().st_size if path.suffix != ".gz" and path.is_file() else 0
-    reading = ReadingProgress(progress, "lines")
-    read = 0
-    for number, line in read_lines(path):
+def _parsed(path: Path, track: Track, refusals: Refusals) -> Iterator[tuple[str, ParsedEvent]]:
+    """Yield the sound events of a file, each with its file and line number."""
+    for number, line in EventFiles([path], track).read(path):
+        where = f"{path}, line {number}"
         event = parse_event(line)
         if isinstance(event, Rejection):
-            message = f"{path}, line {number}: {event.reason}: {event.detail}; correct or remove the line"
-            raise InputError(message)
-        yield f"{path}, line {number}", event
-        read += len(line) + 1
-        reading.report(number, min(read / size, 1.0) if size else None)
+            refusals.add(where, event.reason, event.detail)
+        else:
+            yield where, event

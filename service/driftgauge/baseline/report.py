@@ -1,6 +1,5 @@
 """The report of `driftgauge baseline show`."""
 
-import textwrap
 from pathlib import Path
 
 from driftgauge.baseline import quality
@@ -12,20 +11,18 @@ from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.layout import Block, Table, facts
 
 __all__ = ["as_json", "describe"]
 
 # Window sizes, in events, for which the report gives the noise floor.
 WINDOW_COUNTS = (100, 1_000, 10_000)
 
-# The width to which sentences are wrapped.
-LINE_WIDTH = 110
 
-
-def describe(baseline: Baseline, path: Path) -> str:
-    """Return the report as text: facts, notes on weaknesses, segments and clusters."""
+def describe(baseline: Baseline, path: Path) -> list[Block]:
+    """Return the report: facts, notes on weaknesses, segments and clusters."""
     metadata = baseline.metadata
-    facts = {
+    named = {
         "identity": baseline.identity,
         "stream": metadata.stream,
         "model version": metadata.model_version or "not given",
@@ -49,9 +46,8 @@ def describe(baseline: Baseline, path: Path) -> str:
             "not measured" if metadata.stability is None else quality.stability_reading(metadata.stability)
         ),
     }
-    lines = [str(path), *(_paragraph(f"  {name:<15}", value) for name, value in facts.items())]
-    lines += [_paragraph("  note: ", note) for note in quality.notes(baseline)]
-    return "\n".join([*lines, *_segment_table(baseline), *_cluster_table(baseline)])
+    notes = [f"  note: {note}" for note in quality.notes(baseline)]
+    return [str(path), facts(named), *notes, *_segment_table(baseline), "", _cluster_table(baseline)]
 
 
 def as_json(baseline: Baseline) -> dict[str, object]:
@@ -97,13 +93,6 @@ def as_json(baseline: Baseline) -> dict[str, object]:
     }
 
 
-def _paragraph(label: str, text: str) -> str:
-    """Return the label and the text, wrapped to the line width."""
-    return textwrap.fill(
-        text, LINE_WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False
-    )
-
-
 def _overdispersion(baseline: Baseline) -> str:
     overdispersion, window_ms = baseline.overdispersion, baseline.metadata.window_ms
     if overdispersion is None:
@@ -124,35 +113,36 @@ def _overdispersion_as_json(overdispersion: Overdispersion | None) -> dict[str, 
     }
 
 
-def _segment_table(baseline: Baseline) -> list[str]:
-    """Return a line per segment: count, share, distances from the whole, and overdispersion."""
+def _segment_table(baseline: Baseline) -> list[Block]:
+    """Return a row per segment: count, share, distances from the whole, and overdispersion."""
     if not baseline.segments:
         return []
     total = baseline.counts.sum()
-    names = [f"{segment.key}={segment.value}" for segment in baseline.segments]
-    width = max(map(len, names))
-    lines = ["", f"  {'segment':<{width}}     count   share   JSD from all   mean from all   overdispersion"]
-    for name, segment in zip(names, baseline.segments, strict=True):
-        count = segment.counts.sum()
-        inflation = "unknown" if segment.overdispersion is None else f"{segment.overdispersion.counts:.2f}"
-        lines.append(
-            f"  {name:<{width}} {count:>9,} {count / total:>7.2%} {_divergence(baseline, segment):>14.4f} "
-            f"{mean_distance(baseline, segment.mean):>15.3f} {inflation:>17}"
+    rows = [
+        (
+            f"{segment.key}={segment.value}",
+            f"{segment.counts.sum():,}",
+            f"{segment.counts.sum() / total:.2%}",
+            f"{_divergence(baseline, segment):.4f}",
+            f"{mean_distance(baseline, segment.mean):.3f}",
+            "unknown" if segment.overdispersion is None else f"{segment.overdispersion.counts:.2f}",
         )
-    return lines
+        for segment in baseline.segments
+    ]
+    headings = ("segment", "count", "share", "JSD from all", "mean from all", "overdispersion")
+    return ["", Table(headings, rows)]
 
 
-def _cluster_table(baseline: Baseline) -> list[str]:
-    """Return a line per cluster: count, share and distance quantiles."""
+def _cluster_table(baseline: Baseline) -> Table:
+    """Return a row per cluster: count, share and distance quantiles."""
     counts = baseline.counts
-    lines = ["", "  cluster     count   share   distance p50         p99"]
-    for cluster, (count, median, p99) in enumerate(
-        zip(counts, baseline.distances(0.5), baseline.radii, strict=True)
-    ):
-        lines.append(
-            f"  {cluster:>7} {count:>9,} {count / counts.sum():>7.2%} {median:>#14.4g} {p99:>#11.4g}"
+    rows = [
+        (f"{cluster}", f"{count:,}", f"{count / counts.sum():.2%}", f"{median:#.4g}", f"{p99:#.4g}")
+        for cluster, (count, median, p99) in enumerate(
+            zip(counts, baseline.distances(0.5), baseline.radii, strict=True)
         )
-    return lines
+    ]
+    return Table(("cluster", "count", "share", "distance p50", "distance p99"), rows, text=())
 
 
 def _divergence(baseline: Baseline, segment: SegmentReference) -> float:

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
+from driftgauge.events.rejection import Reason
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
 from driftgauge.events.vectors import VectorFormat
 
@@ -27,22 +29,29 @@ def holds_vectors(kind: Any) -> bool:
     return _is_float_list(kind) or _is_bytes(kind)
 
 
-def to_vectors(column: Any, number: VectorFormat, where: Callable[[int], str]) -> NDArray[np.float32]:
-    """Return the vectors of a column as (n, d) float32, all finite; a view where the column holds float32.
+def to_vectors(
+    column: Any, number: VectorFormat, where: Callable[[int], str], refusals: Refusals
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Return the sound vectors of a column as (m, d) float32, all finite, and their rows, (m,).
+
+    The vectors are a view where the column holds float32 and all are sound.
 
     Args:
         column: n lists of floats, or n byte strings.
         number: The format of numbers in bytes.
         where: Returns the position of a row, for messages.
+        refusals: Counts the rows whose vector is null, holds a null or is not finite.
 
     Raises:
-        InputError: A vector is missing, not finite, or of another length than the others.
+        InputError: A vector is of another length than the others, or of none.
     """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    if column.null_count:
-        message = f"{where(_first(pc.is_null(column)))}: the vector is null; remove the rows without vectors"
-        raise InputError(message)
+    kept = _without_nulls(column, where, refusals)
+    if not len(kept):
+        return np.empty((0, 0), np.float32), kept
+    if len(kept) < len(column):
+        column = column.take(pa.array(kept))
     is_bytes = _is_bytes(column.type)
     if is_bytes:
         rows = column.to_pylist()
@@ -54,23 +63,39 @@ def to_vectors(column: Any, number: VectorFormat, where: Callable[[int], str]) -
         row = int((lengths != length).argmax())
         unit = "bytes" if is_bytes else "numbers"
         message = (
-            f"{where(row)}: the vector has {lengths[row]} {unit}, and the rows before have {length}; "
-            f"remove the vectors of another length"
+            f"{where(int(kept[row]))}: the vector has {lengths[row]} {unit}, and the rows before have "
+            f"{length}; remove the vectors of another length"
         )
         raise InputError(message)
     if length == 0 or (is_bytes and length % number.size):
-        message = f"{where(0)}: {length} bytes or numbers are no vector of {number.dtype}"
+        message = f"{where(int(kept[0]))}: {length} bytes or numbers are no vector of {number.dtype}"
         raise InputError(message)
-    vectors = number.to_float32(b"".join(rows)) if is_bytes else _flat(column, length, where)
+    if is_bytes:
+        vectors = number.to_float32(b"".join(rows))
+    else:
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
+            vectors = np.asarray(column.flatten()).astype(np.float32, copy=False)
     vectors = vectors.reshape(len(column), -1)
     sound = np.isfinite(vectors).all(axis=1)
-    if not sound.all():
-        message = (
-            f"{where(int(sound.argmin()))}: the vector holds NaN, infinity or a value too large for float32; "
-            f"remove or repair it"
+    if sound.all():
+        return vectors, kept
+    for row in kept[~sound].tolist():
+        refusals.add(
+            where(row), Reason.NON_FINITE, "the vector holds NaN, infinity or a value beyond float32"
         )
-        raise InputError(message)
-    return vectors
+    return vectors[sound], kept[sound]
+
+
+def _without_nulls(column: Any, where: Callable[[int], str], refusals: Refusals) -> NDArray[np.intp]:
+    """Return the rows whose vector is not null and holds no null."""
+    is_null = np.asarray(pc.is_null(column))
+    holds_null = np.zeros(len(column), np.bool_)
+    if not _is_bytes(column.type) and (numbers := column.flatten()).null_count:
+        holds_null[np.asarray(pc.list_parent_indices(column))[np.asarray(pc.is_null(numbers))]] = True
+    for row in np.flatnonzero(is_null | holds_null).tolist():
+        detail = "the vector is null" if is_null[row] else "a number of the vector is null"
+        refusals.add(where(row), Reason.INVALID, detail)
+    return np.flatnonzero(~(is_null | holds_null))
 
 
 def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.int64]:
@@ -122,16 +147,6 @@ def to_labels(column: Any) -> list[str | None]:
         message = f"values of type {column.type} are no text ({error})"
         raise InputError(message) from error
     return labels
-
-
-def _flat(column: Any, length: int, where: Callable[[int], str]) -> NDArray[np.float32]:
-    numbers = column.flatten()
-    if numbers.null_count:
-        row = _first(pc.is_null(numbers)) // length
-        message = f"{where(row)}: a number of the vector is null; remove or repair it"
-        raise InputError(message)
-    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
-        return np.asarray(numbers).astype(np.float32, copy=False)
 
 
 def _parse(text: str, row: int, where: Callable[[int], str]) -> int:

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from driftgauge.baseline.collecting import Collector, VectorSet
-from driftgauge.baseline.reading import ReadingProgress
 from driftgauge.baseline.table_columns import holds_vectors, to_labels, to_times, to_vectors
 from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
+from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["read_table"]
 
@@ -25,7 +29,7 @@ BUFFER_BYTES = 1 << 20
 
 
 def read_table(
-    path: Path, columns: TableColumns, model_version: str | None, progress: Callable[[str], None]
+    path: Path, columns: TableColumns, model_version: str | None, track: Track, refusals: Refusals
 ) -> VectorSet:
     """Return the vectors of a Parquet or Arrow file, in the order of the file.
 
@@ -37,7 +41,8 @@ def read_table(
         columns: The columns to read.
         model_version: With a version column, read only rows of this version or without one; else the version
             to record.
-        progress: Receives a line every few seconds.
+        track: Receives the progress.
+        refusals: Counts the rows whose vector is missing or not finite; these are left out.
 
     Raises:
         InputError: The file or a column cannot be read or used.
@@ -45,7 +50,7 @@ def read_table(
     try:
         with ExitStack() as stack:
             schema, rows, batches = _open(path, stack)
-            return _collect(path, schema, rows, batches, columns, model_version, progress)
+            return _collect(path, schema, rows, batches, columns, model_version, track, refusals)
     except (OSError, pa.ArrowException) as error:
         message = f"{path}: cannot be read ({error}); name a complete Parquet or Arrow file"
         raise InputError(message) from error
@@ -84,7 +89,8 @@ def _collect(
     read: _Batches,
     columns: TableColumns,
     model_version: str | None,
-    progress: Callable[[str], None],
+    track: Track,
+    refusals: Refusals,
 ) -> VectorSet:
     vector = _vector_column(path, schema, columns.vector)
     others = [
@@ -95,22 +101,25 @@ def _collect(
             message = f"{path}: no column {name!r}; the columns are {_list(schema)}"
             raise InputError(message)
     versions = _Versions(model_version)
-    reading = ReadingProgress(progress, "rows", rows)
     collector: Collector | None = None
     number = 0
+    track(WorkProgress("rows read", 0, rows))
     for large in read(list(dict.fromkeys([vector, *others]))):
         for start in range(0, large.num_rows, BATCH_ROWS):
             batch = large.slice(start, BATCH_ROWS)
-            first, number = number, number + batch.num_rows
-
-            def where(row: int, first: int = first) -> str:
-                return f"{path}, row {first + row} (counted from 0)"
-
+            numbers = np.arange(number, number + batch.num_rows)
+            number += batch.num_rows
+            track(WorkProgress("rows read", number, rows))
             if columns.version is not None:
-                batch = versions.select(batch, columns.version, where)
+                chosen = versions.select(batch, columns.version, partial(_place, path, numbers))
+                batch, numbers = _take(batch, numbers, chosen)
             if not batch.num_rows:
                 continue
-            block = to_vectors(batch[vector], columns.number, where)
+            block, sound = to_vectors(batch[vector], columns.number, partial(_place, path, numbers), refusals)
+            batch, numbers = _take(batch, numbers, sound)
+            if not batch.num_rows:
+                continue
+            where = partial(_place, path, numbers)
             if collector is None:
                 collector = Collector(block.shape[1], rows or 0)
             if block.shape[1] != collector.dimension:
@@ -123,12 +132,23 @@ def _collect(
                 None if columns.time is None else to_times(batch[columns.time], columns.time_unit, where)
             )
             collector.add(block, times_ms, _segments(batch, columns.segments))
-            reading.report(number)
     if collector is None:
         asked = "" if model_version is None else f" of model version {model_version!r}"
         message = f"{path}: no rows{asked}; give a file that has some"
         raise InputError(message)
     return collector.finish(versions.version)
+
+
+def _place(path: Path, numbers: NDArray[np.intp], row: int) -> str:
+    """Return the place of a batch's row, given the rows' numbers in the file."""
+    return f"{path}, row {numbers[row]} (counted from 0)"
+
+
+def _take(batch: Any, numbers: NDArray[np.intp], kept: NDArray[np.intp]) -> tuple[Any, NDArray[np.intp]]:
+    """Return some rows of a batch and their numbers in the file; nothing is copied where all are kept."""
+    if len(kept) == batch.num_rows:
+        return batch, numbers
+    return batch.take(pa.array(kept)), numbers[kept]
 
 
 def _vector_column(path: Path, schema: Any, chosen: str | None) -> str:
@@ -169,7 +189,7 @@ class _Versions:
         self._chosen = chosen
         self.version = chosen
 
-    def select(self, batch: Any, column: str, where: Callable[[int], str]) -> Any:
+    def select(self, batch: Any, column: str, where: Callable[[int], str]) -> NDArray[np.intp]:
         """Return the rows of the version, and those without one, which match every version.
 
         Raises:
@@ -187,6 +207,4 @@ class _Versions:
                     f"--model-version"
                 )
                 raise InputError(message)
-        if all(label is None or label == self.version for label in labels):
-            return batch
-        return batch.filter(pa.array([label is None or label == self.version for label in labels]))
+        return np.flatnonzero([label is None or label == self.version for label in labels])

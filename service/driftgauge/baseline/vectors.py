@@ -1,7 +1,7 @@
 """Reading files of embedding vectors; the suffix of a file's name says how it is read."""
 
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,6 +14,8 @@ from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.recorded import read_events
 from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
+from driftgauge.progress import Track, ignore_progress
 
 __all__ = ["read_vectors"]
 
@@ -33,7 +35,8 @@ def read_vectors(
     array: str | None = None,
     stream: str | None = None,
     model_version: str | None = None,
-    progress: Callable[[str], None],
+    refusals: Refusals,
+    track: Track = ignore_progress,
     keys: Collection[str] | None = None,
     columns: TableColumns | None = None,
 ) -> VectorSet:
@@ -45,7 +48,8 @@ def read_vectors(
         stream: The stream to read from a .jsonl file; required if the file has several.
         model_version: From a .jsonl file, and a table with a version column, read only events of this version
             or without one; for the other formats, the version to record for the vectors.
-        progress: Receives a line every few seconds of reading events.
+        refusals: Counts the events and rows that are refused and left out; an array must be sound.
+        track: Receives the progress of reading events and tables.
         keys: The segment keys of events to keep; None keeps all.
         columns: The columns of a Parquet or Arrow file to read; None reads the only one with vectors.
 
@@ -65,14 +69,14 @@ def read_vectors(
             raise InputError(message) from error
         return VectorSet(_as_vectors(path, contents), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return read_events(path, stream, model_version, progress, keys)
+        return read_events(path, stream, model_version, track=track, refusals=refusals, keys=keys)
     if path.suffix in TABLE_SUFFIXES:
         try:
             from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra
         except ModuleNotFoundError as error:
             message = f"{path}: reading it needs pyarrow; install driftgauge[parquet]"
             raise InputError(message) from error
-        return read_table(path, columns or TableColumns(), model_version, progress)
+        return read_table(path, columns or TableColumns(), model_version, track, refusals)
     message = (
         f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file, or one of "
         f"{', '.join(TABLE_SUFFIXES)}"

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.fit_sources import Selection, read_source, source_options
-from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH, progress
+from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
+from driftgauge.cli.printing import counted_refusals, json_option, message, print_blocks, print_json
+from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
@@ -65,6 +66,7 @@ def baseline_group() -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
 )
+@json_option
 def _fit(
     stream: str,
     out: Path,
@@ -77,6 +79,7 @@ def _fit(
     *,
     training_set: bool,
     seed: int,
+    as_json: bool,
     **source: Any,
 ) -> None:
     """Fit a baseline on the vectors in INPUT, or on the events of a Kafka topic (--topic).
@@ -89,38 +92,45 @@ def _fit(
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.groups import number_groups
+    from driftgauge.baseline.report import as_json as summarize
     from driftgauge.baseline.report import describe
     from driftgauge.baseline.segments import find_members
     from driftgauge.baseline.windows import Traffic
 
     if not out.parent.is_dir():
-        message = f"{out.parent} is not a folder; create it, or choose another path for --out"
-        raise InputError(message)
+        fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
+        raise InputError(fault)
     keys = (*(choice.key for choice in segments), *([] if group is None else [group]))
-    read = read_source(Selection(stream, model_version, DistanceMetric(metric), keys), **source)
-    baseline = fit_baseline(
-        read.vectors,
-        stream=stream,
-        model_version=model_version or read.model_version,
-        clusters=clusters,
-        metric=DistanceMetric(metric),
-        seed=seed,
-        created_ms=SYSTEM_CLOCK.wall_ms(),
-        progress=progress,
-        provenance=Provenance(
-            traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
-            groups=None if group is None else number_groups(read.segments, group, progress),
-            members=find_members(read.segments, segments),
-            training_set=training_set,
-        ),
-    )
+    selection = Selection(stream, model_version, DistanceMetric(metric), keys)
+    with show_progress() as track, counted_refusals() as refusals:
+        read = read_source(selection, track, refusals, **source)
+        baseline = fit_baseline(
+            read.vectors,
+            stream=stream,
+            model_version=model_version or read.model_version,
+            clusters=clusters,
+            metric=DistanceMetric(metric),
+            seed=seed,
+            created_ms=SYSTEM_CLOCK.wall_ms(),
+            progress=message,
+            track=track,
+            provenance=Provenance(
+                traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
+                groups=None if group is None else number_groups(read.segments, group, message),
+                members=find_members(read.segments, segments),
+                training_set=training_set,
+            ),
+        )
     save(baseline, out)
-    click.echo(describe(baseline, out))
+    if as_json:
+        print_json({"file": str(out), "refused": refusals.by_reason(), **summarize(baseline)})
+    else:
+        print_blocks(describe(baseline, out))
 
 
 @baseline_group.command("show")
 @click.argument("file", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def _show(file: Path, *, as_json: bool) -> None:
     """Verify the baseline in FILE and print its contents."""
     from driftgauge.baseline import report
@@ -128,15 +138,15 @@ def _show(file: Path, *, as_json: bool) -> None:
 
     baseline = load(file)
     if as_json:
-        click.echo(orjson.dumps(report.as_json(baseline), option=orjson.OPT_INDENT_2).decode())
+        print_json({"file": str(file), **report.as_json(baseline)})
     else:
-        click.echo(report.describe(baseline, file))
+        print_blocks(report.describe(baseline, file))
 
 
 @baseline_group.command("compare")
 @click.argument("first", metavar="A", type=FILE)
 @click.argument("second", metavar="B", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:
     """Report whether results against baselines A and B are comparable, and how far the baselines differ."""
     from driftgauge.baseline import comparison_report
@@ -145,6 +155,6 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> None:
 
     compared = compare(load(first), load(second))
     if as_json:
-        click.echo(orjson.dumps(comparison_report.as_json(compared), option=orjson.OPT_INDENT_2).decode())
+        print_json(comparison_report.as_json(compared))
     else:
-        click.echo(comparison_report.describe(compared, first, second))
+        print_blocks(comparison_report.describe(compared, first, second))

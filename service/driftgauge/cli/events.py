@@ -6,6 +6,7 @@ import click
 
 from driftgauge.cli.inspection import inspect
 from driftgauge.cli.options import config_option, read_settings
+from driftgauge.cli.printing import json_option
 
 __all__ = ["events_group"]
 
@@ -29,7 +30,8 @@ def events_group() -> None:
     show_default=True,
     help="Number of records, the last by their timestamps.",
 )
-def _peek(config_path: Path, topic: str, number: int) -> None:
+@json_option
+def _peek(config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
     """Show field by field what the service makes of a topic's last records.
 
     Joins no group, commits nothing, and needs no baseline: without one, dimension and model version are not
@@ -38,4 +40,4 @@ def _peek(config_path: Path, topic: str, number: int) -> None:
     from driftgauge.kafka.tail import read_last
 
     settings = read_settings(config_path)
-    inspect(settings, topic, lambda named: read_last(settings, named, number))
+    inspect(settings, topic, lambda named: read_last(settings, named, number), as_json=as_json)

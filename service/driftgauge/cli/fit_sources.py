@@ -10,11 +10,14 @@ import click
 from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.event_range import TopicEvents
 from driftgauge.baseline.table_layout import TableColumns
-from driftgauge.cli.options import DURATION, FILE, TIME, array_option, progress, read_settings
+from driftgauge.cli.options import DURATION, FILE, TIME, array_option, read_settings
+from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.vectors import VectorFormat
+from driftgauge.progress import Track
 
 __all__ = ["Selection", "read_source", "source_options"]
 
@@ -95,6 +98,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_source(
     selection: Selection,
+    track: Track,
+    refusals: Refusals,
     *,
     source: Path | None,
     array: str | None,
@@ -110,23 +115,23 @@ def read_source(
     version_column: str | None,
     segment_columns: tuple[str, ...],
 ) -> VectorSet:
-    """Return the vectors of the source that the options name.
+    """Return the vectors of the source that the options name; report progress and refused events.
 
     Raises:
         InputError: The options name no source or two, or the source cannot be used.
     """
     if (source is None) == (topic is None):
-        message = "name either INPUT, a file, or --topic with --config and --from"
-        raise InputError(message)
+        fault = "name either INPUT, a file, or --topic with --config and --from"
+        raise InputError(fault)
     if topic is not None:
         # Options with a default are not seen here; alone they change nothing.
         if array or vector_column or time_column or version_column or segment_columns:
-            message = "--array and the options of columns belong to INPUT; a topic is read by its mapping"
-            raise InputError(message)
-        return _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms)
+            fault = "--array and the options of columns belong to INPUT; a topic is read by its mapping"
+            raise InputError(fault)
+        return _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms, track, refusals)
     if config_path or from_ms is not None or until_ms is not None:
-        message = "--config, --from and --until belong to --topic; leave them out, or name a topic"
-        raise InputError(message)
+        fault = "--config, --from and --until belong to --topic; leave them out, or name a topic"
+        raise InputError(fault)
     assert source is not None  # noqa: S101 - checked above
     from driftgauge.baseline.vectors import read_vectors
 
@@ -143,7 +148,8 @@ def read_source(
         array=array,
         stream=selection.stream,
         model_version=selection.model_version,
-        progress=progress,
+        refusals=refusals,
+        track=track,
         keys=selection.keys,
         columns=columns,
     )
@@ -156,14 +162,16 @@ def _read_topic(
     from_ms: int | None,
     until_ms: int | None,
     slack_ms: int,
+    track: Track,
+    refusals: Refusals,
 ) -> VectorSet:
     if config_path is None or from_ms is None:
-        message = "--topic needs --config, the configuration file, and --from, the first event time"
-        raise InputError(message)
+        fault = "--topic needs --config, the configuration file, and --from, the first event time"
+        raise InputError(fault)
     until_ms = SYSTEM_CLOCK.wall_ms() if until_ms is None else until_ms
     if until_ms <= from_ms:
-        message = "--until must be later than --from; give a range of event time"
-        raise InputError(message)
+        fault = "--until must be later than --from; give a range of event time"
+        raise InputError(fault)
     from driftgauge.kafka.topic_vectors import read_topic
 
     wanted = TopicEvents(
@@ -176,7 +184,8 @@ def _read_topic(
         selection.metric,
         selection.keys,
     )
-    return read_topic(read_settings(config_path), wanted, SYSTEM_CLOCK, progress)
+    settings = read_settings(config_path)
+    return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
 
 
 def _segment_columns(keys: tuple[str, ...], named: tuple[str, ...]) -> dict[str, str]:
@@ -184,7 +193,7 @@ def _segment_columns(keys: tuple[str, ...], named: tuple[str, ...]) -> dict[str,
     for text in named:
         key, separator, column = text.partition("=")
         if key not in columns or not (separator and column):
-            message = f"--segment-column {text}: write KEY=COLUMN with the key of a --segment"
-            raise InputError(message)
+            fault = f"--segment-column {text}: write KEY=COLUMN with the key of a --segment"
+            raise InputError(fault)
         columns[key] = column
     return columns

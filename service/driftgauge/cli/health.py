@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from driftgauge.cli.printing import json_option, print_json, print_line
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.probe import local_url, probe
 
@@ -19,8 +20,11 @@ __all__ = ["health_command"]
 )
 @click.option("--url", help="Probe the service at this URL.  [default: http://127.0.0.1:9464]")
 @click.option("--ready", is_flag=True, help="Probe readiness instead of liveness.")
+@json_option
 @click.pass_context
-def health_command(ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool) -> None:
+def health_command(
+    ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool, as_json: bool
+) -> None:
     """Probe a running service; exit with 0 if it is alive, otherwise with 1."""
     if config_path is not None and url is not None:
         message = "--config and --url both name a service; give only one"
@@ -28,8 +32,11 @@ def health_command(ctx: click.Context, config_path: Path | None, url: str | None
     if config_path is not None:
         from driftgauge.cli.options import read_settings
 
-        http = read_settings(config_path).http
+        http = read_settings(config_path, connects=False).http
         url = local_url(http.host, http.port)
     is_healthy, line = probe(url or local_url("127.0.0.1", 9464), ready=ready)
-    click.echo(line)
+    if as_json:
+        print_json({"healthy": is_healthy, "answer": line})
+    else:
+        print_line(line)
     ctx.exit(0 if is_healthy else 1)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import config_option, progress, read_settings
+from driftgauge.cli.options import config_option, read_settings
+from driftgauge.cli.printing import json_option, print_blocks, print_json
+from driftgauge.cli.progress import show_progress
 from driftgauge.cli.transactions import transactions_group
 from driftgauge.clock import SYSTEM_CLOCK
 
@@ -24,7 +26,8 @@ kafka_group.add_command(transactions_group)
 @click.option(
     "--to", "shards", type=click.IntRange(1, 1_024), required=True, help="The new number of shards."
 )
-def _reshard(config_path: Path, shards: int) -> None:
+@json_option
+def _reshard(config_path: Path, shards: int, *, as_json: bool) -> None:
     """Rewrite the state for another number of shards while no replica runs.
 
     First stop the replicas that count. Wait until the others have applied all partials, then stop them too.
@@ -33,8 +36,14 @@ def _reshard(config_path: Path, shards: int) -> None:
     from driftgauge.kafka.reshard import reshard_topics
 
     settings = read_settings(config_path)
-    reshard_topics(settings, shards, SYSTEM_CLOCK)
-    progress(
-        f"rewrote the state of {settings.shards} shards to {shards} shards; "
-        f"set shards: {shards} in the configuration of all replicas and start them"
-    )
+    with show_progress() as track:
+        reshard_topics(settings, shards, SYSTEM_CLOCK, track)
+    if as_json:
+        print_json({"shards_before": settings.shards, "shards": shards})
+    else:
+        print_blocks(
+            [
+                f"rewrote the state of {settings.shards} shards to {shards} shards; "
+                f"set shards: {shards} in the configuration of all replicas and start them"
+            ]
+        )

@@ -23,7 +23,6 @@ __all__ = [
     "FiniteNumber",
     "array_option",
     "config_option",
-    "progress",
     "read_settings",
 ]
 
@@ -78,11 +77,11 @@ TIME = _Parsed("time", parse_timestamp)
 SEGMENT = _Parsed("key=value,…", parse_choice)
 
 
-def read_settings(path: Path) -> Settings:
-    """Return the settings of a file; environment variables override the file."""
-    return load_settings(path, os.environ)
+def read_settings(path: Path, *, connects: bool = True) -> Settings:
+    """Return the settings of a file; environment variables override the file.
 
-
-def progress(line: str) -> None:
-    """Print a progress message on standard error, separate from the command's output."""
-    click.echo(line, err=True)
+    Args:
+        path: The YAML file.
+        connects: Require the section `kafka`, because the command connects to it.
+    """
+    return load_settings(path, os.environ, connects=connects)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import click
-import orjson
 
 from driftgauge.cli.options import FILE, FiniteNumber
+from driftgauge.cli.printing import json_option, print_blocks, print_json
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 
 __all__ = ["plan_command"]
@@ -64,7 +64,7 @@ __all__ = ["plan_command"]
     help="Overdispersion: variance relative to independent events. The default is the baseline's.",
 )
 @click.option("--daily-cycle", is_flag=True, help="The traffic differs between day and night.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def plan_command(
     events_per_hour: float,
     clusters: int | None,
@@ -103,6 +103,6 @@ def plan_command(
         )
     )
     if as_json:
-        click.echo(orjson.dumps(report.as_json(plan), option=orjson.OPT_INDENT_2).decode())
+        print_json(report.as_json(plan))
     else:
-        click.echo(report.describe(plan))
+        print_blocks(report.describe(plan))

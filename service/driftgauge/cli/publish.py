@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, progress, read_settings
+from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, read_settings
+from driftgauge.cli.printing import counted_refusals, json_option, print_blocks, print_json
+from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
@@ -46,6 +48,7 @@ __all__ = ["publish_command"]
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
 )
+@json_option
 def publish_command(
     source: Path,
     config_path: Path,
@@ -59,6 +62,8 @@ def publish_command(
     model_version: str | None,
     as_base64: bool,
     seed: int,
+    *,
+    as_json: bool,
 ) -> None:
     """Send the vectors in FILE as events, spread evenly over a span of event time.
 
@@ -72,7 +77,10 @@ def publish_command(
     if stream not in {watched.name for watched in settings.streams}:
         message = f"{config_path} has no stream {stream}; the service would reject all events; add the stream"
         raise ConfigError(message)
-    read = read_vectors(source, array=array, stream=stream, model_version=model_version, progress=progress)
+    with show_progress() as track, counted_refusals() as refusals:
+        read = read_vectors(
+            source, array=array, stream=stream, model_version=model_version, refusals=refusals, track=track
+        )
     topic = topic or settings.topics.events[0]
     model_version = read.model_version
     if start_ms is None and read.times_ms is not None:
@@ -89,8 +97,22 @@ def publish_command(
             model_version=model_version,
             as_base64=as_base64,
         )
-    publish(producer(settings.kafka), publication, rate=rate)
+    with show_progress() as track:
+        publish(producer(settings.kafka), publication, rate=rate, track=track)
     first, last = (
         format_timestamp(int(time_ms)) for time_ms in (publication.times_ms.min(), publication.times_ms.max())
     )
-    click.echo(f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}")
+    if as_json:
+        print_json(
+            {
+                "topic": topic,
+                "stream": stream,
+                "model_version": model_version,
+                "published": len(read.vectors),
+                "first": first,
+                "last": last,
+                "refused": refusals.by_reason(),
+            }
+        )
+    else:
+        print_blocks([f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}"])

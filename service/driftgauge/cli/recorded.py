@@ -1,14 +1,18 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
-from driftgauge.cli.options import FILE, TIME, config_option, progress, read_settings
+from driftgauge.cli.options import FILE, TIME, config_option, read_settings
+from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line
+from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
@@ -49,19 +53,20 @@ def replay_command(
     as_json: bool,
 ) -> None:
     """Process recorded events (.jsonl, .jsonl.gz; each file is one partition) as the service does."""
-    from driftgauge.replay import Replay
     from driftgauge.streams import load_streams
 
     own_labels = _read_labels(labels)
-    settings = read_settings(config_path)
+    settings = read_settings(config_path, connects=False)
     streams = load_streams(settings)
-    replay = Replay(streams, lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
     results = []
-    for result in replay.run(files):
-        click.echo(result_record(result) if as_json else _format_result(result))
-        if history is not None:
-            results.append(result)
-    _report_excluded(replay)
+    with _replaying(settings, streams) as replay:
+        for result in replay.run(files):
+            if as_json:
+                print_line(result_record(result).decode())
+            else:
+                print_blocks([_format_result(result)])
+            if history is not None:
+                results.append(result)
     if history is not None:
         _write_history(results, streams, history, own_labels)
 
@@ -73,41 +78,55 @@ def replay_command(
     "--drift-from", "drift_ms", type=TIME, help="Start of drift, RFC 3339; earlier pages are false."
 )
 @click.option("--picture", type=FILE, help="Draw windows and verdicts into this PNG file.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON array with an object per stream and window size."
-)
+@json_option
 def backtest_command(
     files: tuple[Path, ...], config_path: Path, drift_ms: int | None, picture: Path | None, *, as_json: bool
 ) -> None:
     """Report the pages that recorded events (as for replay) would have caused, and how good they were."""
     from driftgauge.backtest import report
     from driftgauge.backtest.timeline import build_timelines
-    from driftgauge.replay import Replay
     from driftgauge.streams import load_streams
 
-    settings = read_settings(config_path)
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
-    timelines = build_timelines(replay.run(files))
-    _report_excluded(replay)
+    settings = read_settings(config_path, connects=False)
+    with _replaying(settings, load_streams(settings)) as replay:
+        timelines = build_timelines(replay.run(files))
     if not timelines:
-        message = "no window closed, because the files have no events of the configured streams; check both"
-        raise InputError(message)
+        fault = "no window closed, because the files have no events of the configured streams; check both"
+        raise InputError(fault)
     if as_json:
-        click.echo(orjson.dumps(report.as_json(timelines, drift_ms), option=orjson.OPT_INDENT_2).decode())
+        refused = replay.refusals.by_reason()
+        print_json({"timelines": report.as_json(timelines, drift_ms), "refused": refused})
     else:
-        click.echo(report.describe(timelines, drift_ms))
+        print_blocks(report.describe(timelines, drift_ms))
     if picture is not None:
         from driftgauge.backtest.picture import draw
 
         draw(timelines, drift_ms, picture)
-        progress(f"drew {picture}")
+        message(f"drew {picture}")
+
+
+@contextmanager
+def _replaying(settings: Settings, streams: "list[ConfiguredStream]") -> "Iterator[Replay]":
+    """Yield a replay that shows its progress, and report in the end what no window counts."""
+    from driftgauge.replay import Replay
+
+    with show_progress() as track:
+        replay = Replay(streams, lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms, track=track)
+        yield replay
+    for line in replay.refusals.describe():
+        message(line)
+    for (stream, size_ms), number in sorted(replay.late.items()):
+        message(
+            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; "
+            "sort the files by event time, or raise the stream's allowed_lateness"
+        )
 
 
 def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
     wrong = [label for label in labels if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*=.*", label)]
     if wrong:
-        message = f"--label {wrong[0]}: write NAME=VALUE, such as job=driftgauge"
-        raise InputError(message)
+        fault = f"--label {wrong[0]}: write NAME=VALUE, such as job=driftgauge"
+        raise InputError(fault)
     return dict(label.split("=", 1) for label in labels) or {"job": "driftgauge"}
 
 
@@ -121,22 +140,9 @@ def _write_history(
         with path.open("wb") as file:
             number = write_history(results, map(watch, streams), file, labels)
     except OSError as error:
-        message = (
-            f"{path}: cannot write the gauges: {error.strerror}; name a file in a folder you may write to"
-        )
-        raise InputError(message) from error
-    progress(f"wrote {number:,} samples of {len(results):,} results to {path}")
-
-
-def _report_excluded(replay: "Replay") -> None:
-    for (named, reason), number in sorted(replay.rejected.items(), key=str):
-        if number:
-            progress(f"rejected: {number:,} events of {named or 'no known stream'}: {reason}")
-    for (stream, size_ms), number in sorted(replay.late.items()):
-        progress(
-            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; "
-            "sort the files by event time, or raise the stream's allowed_lateness"
-        )
+        fault = f"{path}: cannot write the gauges: {error.strerror}; name a file in a folder you may write to"
+        raise InputError(fault) from error
+    message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 
 def _format_result(result: WindowResult) -> str:

@@ -9,7 +9,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.streams import ConfiguredStream
 
-__all__ = ["describe_schedule"]
+__all__ = ["describe_schedule", "schedule_record"]
 
 _SHOWN_IDENTITY_CHARACTERS = 19
 
@@ -51,6 +51,28 @@ def describe_schedule(stream: ConfiguredStream, now_ms: int) -> list[str]:
         if before.baseline.identity == after.baseline.identity
     ]
     return lines
+
+
+def schedule_record(stream: ConfiguredStream, now_ms: int) -> dict[str, object]:
+    """Return a stream's windows and baselines as JSON values."""
+    return {
+        "name": stream.spec.name,
+        "windows": list(map(format_duration, stream.spec.sizes_ms)),
+        "min_events": stream.spec.min_events,
+        "baselines": [
+            {
+                "file": str(period.file),
+                "identity": period.baseline.identity,
+                "clusters": period.baseline.metadata.clusters,
+                "dimension": period.baseline.metadata.dimension,
+                "created": format_timestamp(period.created_ms),
+                "from": None if period.from_ms is None else format_timestamp(period.from_ms),
+                "until": None if period.until_ms is None else format_timestamp(period.until_ms),
+                "in_force": period.contains(now_ms),
+            }
+            for period in _periods(stream)
+        ],
+    }
 
 
 def _periods(stream: ConfiguredStream) -> list[_ScheduledPeriod]:

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import click
-import orjson
 
 from driftgauge.app import check, serve, serve_page
 from driftgauge.cli.inspection import inspect
 from driftgauge.cli.options import FILE, config_option, read_settings
-from driftgauge.cli.schedule import describe_schedule
+from driftgauge.cli.printing import json_option, print_blocks, print_json
+from driftgauge.cli.schedule import describe_schedule, schedule_record
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
@@ -17,6 +17,12 @@ from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
 __all__ = ["config_group", "page_command", "serve_command"]
+
+
+_NO_KAFKA = (
+    "warning: the configuration has no section kafka: replay and backtest work without it, commands that "
+    "connect do not; add it before you serve"
+)
 
 
 @click.command("serve")
@@ -56,36 +62,48 @@ def config_group() -> None:
     "*.records.jsonl holds records as `kcat -J` prints them, other *.jsonl values, any other file one value.",
 )
 @click.option("--topic", help="The topic of the sample.  [default: the only events topic]")
+@json_option
 @click.pass_context
-def _check(ctx: click.Context, config_path: Path, sample: Path | None, topic: str | None) -> None:
+def _check(
+    ctx: click.Context, config_path: Path, sample: Path | None, topic: str | None, *, as_json: bool
+) -> None:
     """Check the configuration and all its baselines; print the settings in force, with secrets masked.
 
     With --sample, show field by field what becomes of some records. No baseline is needed: without one,
     dimension and model version are not checked. Exits with 1 if a record is refused or its
     schema is not available.
     """
-    settings = read_settings(config_path)
+    settings = read_settings(config_path, connects=False)
     if sample is not None:
         from driftgauge.inspection.samples import read_sample
 
         now_ms = SYSTEM_CLOCK.wall_ms()
-        is_sound = inspect(settings, topic, lambda named: read_sample(sample, named, now_ms))
+        is_sound = inspect(settings, topic, lambda named: read_sample(sample, named, now_ms), as_json=as_json)
         ctx.exit(0 if is_sound else 1)
     if topic is not None:
         message = "--topic names the topic of a sample; add --sample, or leave it out"
         raise ConfigError(message)
     streams = check(settings)
-    click.echo(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
     now_ms = SYSTEM_CLOCK.wall_ms()
-    warnings = 0
-    for stream in streams:
-        spec = stream.spec
-        click.echo(
-            f"stream {spec.name}: windows {', '.join(map(format_duration, spec.sizes_ms))}, "
-            f"scored from {spec.min_events:,} events"
+    reports = [(stream, describe_schedule(stream, now_ms)) for stream in streams]
+    warnings = [] if settings.kafka else [_NO_KAFKA]
+    warnings += [line for _, lines in reports for line in lines if line.startswith("warning: ")]
+    if as_json:
+        print_json(
+            {
+                "settings": settings.model_dump(mode="json"),
+                "streams": [schedule_record(stream, now_ms) for stream in streams],
+                "warnings": [warning.removeprefix("warning: ") for warning in warnings],
+            }
         )
-        lines = describe_schedule(stream, now_ms)
-        for line in lines:
-            click.echo(f"  {line}")
-        warnings += sum(line.startswith("warning: ") for line in lines)
-    click.echo(f"{config_path}: {f'{warnings} warnings' if warnings else 'no problem found'}")
+        return
+    print_json(settings.model_dump(mode="json"))
+    blocks = [] if settings.kafka else [_NO_KAFKA]
+    for stream, lines in reports:
+        sizes = ", ".join(map(format_duration, stream.spec.sizes_ms))
+        blocks.append(
+            f"stream {stream.spec.name}: windows {sizes}, scored from {stream.spec.min_events:,} events"
+        )
+        blocks += [f"  {line}" for line in lines]
+    blocks.append(f"{config_path}: {f'{len(warnings)} warnings' if warnings else 'no problem found'}")
+    print_blocks(blocks)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EventError", "Reason", "Rejection", "SchemaPending", "precedence"]
+__all__ = ["EventError", "Reason", "Rejection", "SchemaPending", "overflow", "precedence"]
 
 
 class Reason(StrEnum):
@@ -60,6 +60,11 @@ class Rejection:
     reason: Reason
     detail: str
     stream: str | None
+
+
+def overflow(row: int, stream: str | None) -> Rejection:
+    """Return the rejection of an event that decodes, but whose vector is too large for the arithmetic."""
+    return Rejection(row, Reason.NON_FINITE, "no nearest centroid: its products overflow float32", stream)
 
 
 class EventError(Exception):

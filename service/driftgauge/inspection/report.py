@@ -1,4 +1,4 @@
-"""The report on inspected records, as text."""
+"""The report on inspected records, for a terminal and as JSON."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,21 +10,24 @@ from driftgauge.events.rejection import Reason
 from driftgauge.events.sources import describe_source, to_text
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.inspection.inspector import InspectedRecord
+from driftgauge.layout import Block, Table
 
-__all__ = ["describe_record", "describe_summary"]
+__all__ = ["as_json", "describe_record", "describe_summary"]
 
 
-def describe_record(inspected: InspectedRecord) -> str:
-    """Return lines about a record: where it stands, what became of it, and its fields."""
-    lines = [f"{_name(inspected.record)}: {_outcome(inspected)}"]
-    lines += [f"  {each.name:<13}  {each.text}  ({each.source})" for each in inspected.found.fields]
+def describe_record(inspected: InspectedRecord) -> list[Block]:
+    """Return the report on a record: where it stands, what became of it, and its fields."""
+    lines: list[Block] = [f"{_name(inspected.record)}: {_outcome(inspected)}"]
+    fields = [(each.name, f"{each.text}  ({each.source})") for each in inspected.found.fields]
+    if fields:
+        lines.append(Table((), fields, text=(0, 1)))
     shown = sum(each.name == "vector" for each in inspected.found.fields)
     if (more := len(inspected.found.dimensions) - shown) > 0:
         lines.append(f"  and {more} more {_events(more)}")
-    return "\n".join(lines)
+    return lines
 
 
-def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]) -> str:
+def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]) -> list[Block]:
     """Return lines about all records: the streams that have no baseline yet, and the numbers by outcome.
 
     Args:
@@ -32,7 +35,7 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, l
         problems: Why streams have no usable baselines, by stream.
     """
     unchecked = sorted({stream for each in inspected for stream in each.unchecked})
-    lines = [
+    lines: list[Block] = [
         f"stream {stream}: no baseline yet, so dimension and model version were not checked"
         f" ({'; '.join(problems[stream])})"
         for stream in unchecked
@@ -51,7 +54,48 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, l
         f"{accepted} accepted ({events} {_events(events)}), {filtered} filtered, {refused}"
     )
     lines.append(summary + (f", {pending} without a schema yet" if pending else ""))
-    return "\n".join(lines)
+    return lines
+
+
+def as_json(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]) -> dict[str, object]:
+    """Return the report on all records as JSON values; see `describe_summary`."""
+    unchecked = {stream for each in inspected for stream in each.unchecked}
+    return {
+        "records": list(map(_record, inspected)),
+        "streams_without_baseline": {stream: problems[stream] for stream in sorted(unchecked)},
+    }
+
+
+def _record(inspected: InspectedRecord) -> dict[str, object]:
+    record, rejection = inspected.record, inspected.rejection
+    kind, time_ms = record.timestamp()
+    return {
+        "topic": record.topic(),
+        "partition": record.partition(),
+        "offset": record.offset(),
+        "timestamp_ms": None if kind == NO_TIMESTAMP else time_ms,
+        "outcome": _outcome_name(inspected),
+        "events": inspected.events,
+        "reason": None if rejection is None else rejection.reason.value,
+        "detail": _detail(inspected),
+        "fields": [
+            {"name": each.name, "text": each.text, "source": each.source} for each in inspected.found.fields
+        ],
+    }
+
+
+def _outcome_name(inspected: InspectedRecord) -> str:
+    if inspected.unmet is not None:
+        return "filtered"
+    if inspected.rejection is not None:
+        return "refused"
+    return "not read" if inspected.is_pending else "accepted"
+
+
+def _detail(inspected: InspectedRecord) -> str | None:
+    if inspected.unmet is not None:
+        return _describe_unmet(inspected.unmet)
+    return None if inspected.rejection is None else inspected.rejection.detail
 
 
 def _name(record: RawRecord) -> str:

@@ -17,7 +17,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import TransactionAborted
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.events.rejection import overflow
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.end_offsets import EndOffsets
@@ -39,7 +39,6 @@ __all__ = ["CountWorker"]
 _IDLE_COMMIT_MS = 2_000
 # The bound of the commit before partitions that have lost their position are started again.
 _LOST_COMMIT_S = 10.0
-_OVERFLOW = "no nearest centroid: its products overflow float32"
 
 
 class CountWorker:
@@ -252,7 +251,7 @@ class CountWorker:
             decoded = self._decoder.decode(records)
         with self._telemetry.timed(Stage.COUNT):
             refused = self._counter.count(decoded.batches, now_ms)
-        overflown = [Rejection(row, Reason.NON_FINITE, _OVERFLOW, stream) for row, stream in refused.items()]
+        overflown = map(overflow, refused, refused.values())
         rejections = [*decoded.rejections, *overflown]
         self._letters.add(messages, rejections)
         self._counts.add(records, decoded, rejections, self._sources.names)

@@ -10,12 +10,15 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from numpy.typing import NDArray
 
 from driftgauge.errors import BrokerError
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["Publication", "publish"]
 
 _FLUSH_S = 30.0
 # Events are sent in slices of this length, which keeps the rate without a sleep per event.
 _SLICE_S = 0.05
+# The events between two reports of the progress at full speed.
+_REPORT_EVENTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,10 @@ class Publication:
         return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def publish(producer: Producer, publication: Publication, *, rate: float | None) -> None:
-    """Send every event in order, at most `rate` per second if given.
+def publish(
+    producer: Producer, publication: Publication, *, rate: float | None, track: Track = ignore_progress
+) -> None:
+    """Send every event in order, at most `rate` per second if given; report the progress to `track`.
 
     The record timestamp stays the current time, because Kafka's retention uses it.
 
@@ -89,7 +94,10 @@ def publish(producer: Producer, publication: Publication, *, rate: float | None)
             failures.append(error)
 
     started_s = time.monotonic()
-    for row in range(len(publication.vectors)):
+    total = len(publication.vectors)
+    for row in range(total):
+        if rate is not None or row % _REPORT_EVENTS == 0:
+            track(WorkProgress("events sent", row, total))
         if rate is not None:
             # poll returns at the first delivery report, long before the next event is due.
             while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:

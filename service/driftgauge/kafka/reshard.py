@@ -15,6 +15,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.topics import prepare_topics
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 from driftgauge.records.changelog import encode_key, encode_value
 
 __all__ = ["reshard_topics"]
@@ -25,8 +26,10 @@ _START_S = 60.0
 _WRITER = "driftgauge-reshard"
 
 
-def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
+def reshard_topics(settings: Settings, shards: int, clock: Clock, track: Track = ignore_progress) -> None:
     """Write the changelogs for another number of shards; the old topics stay unchanged.
+
+    The progress is reported to `track`.
 
     Raises:
         StateError: Replicas run, partials are not applied yet, or the new topics are already in use.
@@ -37,7 +40,7 @@ def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
     _require_stopped(admin, settings)
     _require_drained(settings)
     with closing(client.groupless_consumer(settings.kafka)) as consumer:
-        contents = _read(consumer, settings.changelog_topic, settings.shards, clock)
+        contents = _read(consumer, settings.changelog_topic, settings.shards, clock, track)
         if not all(contents):
             message = f"a shard of {settings.changelog_topic} holds no state; there is nothing to rewrite yet"
             raise StateError(message)
@@ -47,13 +50,14 @@ def reshard_topics(settings: Settings, shards: int, clock: Clock) -> None:
             message = f"{error}; start `driftgauge serve --role windows` until its lag is 0, and stop it"
             raise StateError(message) from error
         prepare_topics(admin, resharded, clock, are_new=True)
-        if any(_read(consumer, resharded.changelog_topic, shards, clock)):
+        if any(_read(consumer, resharded.changelog_topic, shards, clock, ignore_progress)):
             message = (
                 f"{resharded.changelog_topic} already holds state; delete it and "
                 f"{resharded.partials_topic}, or choose another number of shards"
             )
             raise StateError(message)
-    _write(client.transactional_producer(settings.kafka, _WRITER, lambda _: None), resharded, changelogs)
+    writer = client.transactional_producer(settings.kafka, _WRITER, lambda _: None)
+    _write(writer, resharded, changelogs, track)
 
 
 def _require_stopped(admin: AdminClient, settings: Settings) -> None:
@@ -103,7 +107,9 @@ def _require_drained(settings: Settings) -> None:
         raise StateError(message)
 
 
-def _read(consumer: Consumer, topic: str, shards: int, clock: Clock) -> list[Mapping[Key, Value]]:
+def _read(
+    consumer: Consumer, topic: str, shards: int, clock: Clock, track: Track
+) -> list[Mapping[Key, Value]]:
     """Return the values of each shard's changelog, by shard.
 
     Raises:
@@ -114,6 +120,7 @@ def _read(consumer: Consumer, topic: str, shards: int, clock: Clock) -> list[Map
     deadline_s = clock.monotonic_s() + _READ_S
     contents = []
     for shard in range(shards):
+        track(WorkProgress("shards read", shard, shards))
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, shard), timeout=REQUEST_TIMEOUT_S)
         reader.begin(shard)
         while not reader.has_reached(shard, end):
@@ -126,7 +133,9 @@ def _read(consumer: Consumer, topic: str, shards: int, clock: Clock) -> list[Map
     return contents
 
 
-def _write(producer: Producer, settings: Settings, changelogs: Sequence[Mapping[Key, Value]]) -> None:
+def _write(
+    producer: Producer, settings: Settings, changelogs: Sequence[Mapping[Key, Value]], track: Track
+) -> None:
     """Write all changelogs in one transaction, so that the new shards have all of their state or none.
 
     Raises:
@@ -136,6 +145,7 @@ def _write(producer: Producer, settings: Settings, changelogs: Sequence[Mapping[
         producer.init_transactions(_START_S)
         producer.begin_transaction()
         for shard, content in enumerate(changelogs):
+            track(WorkProgress("shards written", shard, len(changelogs)))
             for key, value in content.items():
                 producer.produce(
                     settings.changelog_topic,

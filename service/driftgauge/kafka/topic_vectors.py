@@ -8,7 +8,6 @@ from confluent_kafka import Message
 
 from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.event_range import EventSelection, TopicEvents
-from driftgauge.baseline.reading import ReadingProgress
 from driftgauge.baseline.stream_decoder import StreamDecoder
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -16,8 +15,10 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import Records, credible_ms
+from driftgauge.events.refusals import Refusals
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.topic_range import TopicRange
+from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["read_topic"]
 
@@ -26,11 +27,25 @@ _RETRY_S = 0.2
 
 
 def read_topic(
-    settings: Settings, wanted: TopicEvents, clock: Clock, progress: Callable[[str], None]
+    settings: Settings,
+    wanted: TopicEvents,
+    clock: Clock,
+    progress: Callable[[str], None],
+    *,
+    track: Track,
+    refusals: Refusals,
 ) -> VectorSet:
     """Return the vectors of a stream's events in a range of event time, ordered by partition and offset.
 
     The topic is read once, without a group and without commits, to its end at the start of the run.
+
+    Args:
+        settings: The configuration.
+        wanted: The events to read.
+        clock: The clocks.
+        progress: Receives a line about what is read, and about what was read.
+        track: Receives the progress.
+        refusals: Counts the records of the stream that the service would refuse; these are left out.
 
     Raises:
         InputError: The topic is missing, or holds no event of the stream in the range.
@@ -40,7 +55,7 @@ def read_topic(
     inputs = {topic: each for topic, each in settings.inputs.items() if topic == wanted.topic}
     with open_schema_registry(settings, inputs.values(), clock) as schemas:
         reader = build_readers(inputs, schemas).get(wanted.topic)
-        return _read(settings, wanted, reader, clock, progress)
+        return _read(settings, wanted, reader, clock, progress, track, EventSelection(wanted, refusals))
 
 
 def _read(
@@ -49,6 +64,8 @@ def _read(
     reader: MappedReader | None,
     clock: Clock,
     progress: Callable[[str], None],
+    track: Track,
+    selection: EventSelection,
 ) -> VectorSet:
     decoder = StreamDecoder(
         wanted.stream,
@@ -60,16 +77,15 @@ def _read(
         until_ms=wanted.until_ms,
         lead_ms=settings.allowed_lead,
     )
-    selection = EventSelection(wanted)
     first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
     with TopicRange(settings.kafka, wanted.topic, first_ms, last_ms) as span:
         progress(
             f"reading about {span.offsets:,} offsets of {len(span.partitions)} partitions of {wanted.topic}"
         )
-        reading = ReadingProgress(progress, "records", span.offsets, clock)
+        track(WorkProgress("records read", 0, span.offsets))
         for messages in span.batches():
             _decode(decoder, messages, selection, clock)
-            reading.report(selection.records)
+            track(WorkProgress("records read", selection.records, span.offsets))
     selection.report(progress)
     return selection.finish(decoder.model_version)
 

@@ -1,13 +1,13 @@
-"""Report of a plan, as text for a terminal and as JSON."""
+"""Report of a plan, for a terminal and as JSON."""
 
 import math
-import textwrap
 from dataclasses import asdict, replace
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.budget import MAX_LEVEL
 from driftgauge.core.statistics.target_power import POWER
-from driftgauge.planning.plan import ClusterNeed, Plan, WindowCandidate
+from driftgauge.layout import Block, Table, facts
+from driftgauge.planning.plan import Plan
 
 __all__ = ["as_json", "describe"]
 
@@ -15,54 +15,66 @@ __all__ = ["as_json", "describe"]
 # baseline affects every window.
 _BASELINE_RATIO = 20
 
-_WIDTH = 100
+
+def describe(plan: Plan) -> list[Block]:
+    """Return the plan for a terminal."""
+    blocks: list[Block] = [_question(plan), "", *_windows(plan), "", _answer(plan), "", *_needs(plan)]
+    for warning in _warnings(plan):
+        blocks += ["", warning]
+    return blocks
 
 
-def describe(plan: Plan) -> str:
-    """Return the plan as lines for a terminal."""
-    sections = [_question(plan), _table(plan), _answer(plan), _needs(plan), *_warnings(plan)]
-    return "\n\n".join(section if "\n" in section else textwrap.fill(section, _WIDTH) for section in sections)
-
-
-def _question(plan: Plan) -> str:
+def _question(plan: Plan) -> Table:
     request, sensitivity = plan.request, plan.request.sensitivity
     baseline = (
         "a baseline with far more events than a window"
         if math.isinf(sensitivity.baseline_count)
         else f"a baseline of {sensitivity.baseline_count:,} events counted"
     )
-    facts = {
-        "traffic": f"{request.events_per_hour:,g} events an hour",
-        "compared by": f"{sensitivity.clusters:,} clusters and {sensitivity.components:,} components, "
-        f"against {baseline}",
-        "inflation": f"counts {sensitivity.counts_inflation:.3g}, means {sensitivity.means_inflation:.3g} "
-        f"(1: independent events)",
-        "smallest drift": f"divergence {request.js_divergence:g} (distance "
-        f"{math.sqrt(request.js_divergence):.3g}), mean shift {request.mean_shift:g}",
-        "budget": f"false pages a year {request.false_pages_per_year:g}, streams {request.streams:,}",
-    }
-    return "\n".join(f"{name:<16}{value}" for name, value in facts.items())
-
-
-def _table(plan: Plan) -> str:
-    lines = [
-        f"{'noise':>42}  least found with {POWER:.0%}   power, smallest drift    events",
-        "  window         events    level     floor  divergence      shift   divergence     shift    needed",
-    ]
-    lines += [_row(candidate, is_chosen=candidate is plan.recommended) for candidate in plan.candidates]
-    if plan.candidates[-1].level == MAX_LEVEL:
-        lines.append(f"  The level is {MAX_LEVEL:g} at most, even with a larger budget.")
-    return "\n".join(lines)
-
-
-def _row(candidate: WindowCandidate, *, is_chosen: bool) -> str:
-    return (
-        f"{'>' if is_chosen else ' '} {format_duration(candidate.size_ms):<6}{candidate.count:>15,}"
-        f"{candidate.level:>9.1e}{_number(candidate.noise_floor):>10}"
-        f"{_number(candidate.least_js_divergence):>12}{_number(candidate.least_mean_shift):>11}"
-        f"{candidate.js_divergence_power:>13.0%}{candidate.mean_shift_power:>10.0%}"
-        f"{_count(candidate.least_count):>10}"
+    return facts(
+        {
+            "traffic": f"{request.events_per_hour:,g} events an hour",
+            "compared by": f"{sensitivity.clusters:,} clusters and {sensitivity.components:,} components, "
+            f"against {baseline}",
+            "inflation": f"counts {sensitivity.counts_inflation:.3g}, means "
+            f"{sensitivity.means_inflation:.3g} (1: independent events)",
+            "smallest drift": f"divergence {request.js_divergence:g} (distance "
+            f"{math.sqrt(request.js_divergence):.3g}), mean shift {request.mean_shift:g}",
+            "budget": f"false pages a year {request.false_pages_per_year:g}, streams {request.streams:,}",
+        }
     )
+
+
+def _windows(plan: Plan) -> list[Block]:
+    rows = [
+        (
+            f"{'>' if candidate is plan.recommended else ' '} {format_duration(candidate.size_ms)}",
+            f"{candidate.count:,}",
+            f"{candidate.level:.1e}",
+            _number(candidate.noise_floor),
+            _number(candidate.least_js_divergence),
+            _number(candidate.least_mean_shift),
+            f"{candidate.js_divergence_power:.0%}",
+            f"{candidate.mean_shift_power:.0%}",
+            _count(candidate.least_count),
+        )
+        for candidate in plan.candidates
+    ]
+    headings = (
+        "  window",
+        "events",
+        "level",
+        "noise floor",
+        "least JSD",
+        "least shift",
+        "JSD power",
+        "shift power",
+        "events needed",
+    )
+    notes = [f"  Least: found with {POWER:.0%} power. Power: to find the smallest drift. JSD: divergence."]
+    if plan.candidates[-1].level == MAX_LEVEL:
+        notes.append(f"  The level is {MAX_LEVEL:g} at most, even with a larger budget.")
+    return [Table(headings, rows), *notes]
 
 
 def _answer(plan: Plan) -> str:
@@ -82,23 +94,21 @@ def _answer(plan: Plan) -> str:
     return answer
 
 
-def _needs(plan: Plan) -> str:
+def _needs(plan: Plan) -> list[Block]:
     level = (plan.recommended or plan.candidates[-1]).level
-    return "\n".join(
-        [
-            f"Events needed for the smallest divergence at level {level:.1e}, by clusters:",
-            "  clusters      events   shortest sufficient window",
-            *(
-                _need(need, is_asked=need.clusters == plan.request.sensitivity.clusters)
-                for need in plan.needs
-            ),
-        ]
-    )
-
-
-def _need(need: ClusterNeed, *, is_asked: bool) -> str:
-    size = "none" if need.size_ms is None else format_duration(need.size_ms)
-    return f"{'>' if is_asked else ' '} {need.clusters:>8,}{_count(need.least_count):>12}   {size}"
+    rows = [
+        (
+            ">" if need.clusters == plan.request.sensitivity.clusters else "",
+            f"{need.clusters:,}",
+            _count(need.least_count),
+            "none" if need.size_ms is None else format_duration(need.size_ms),
+        )
+        for need in plan.needs
+    ]
+    return [
+        f"Events needed for the smallest divergence at level {level:.1e}, by clusters:",
+        Table(("", "clusters", "events", "shortest sufficient window"), rows, text=(0, 3)),
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,112 @@
+"""Printing of results: paragraphs and tables at the width of a terminal."""
+
+import re
+import string
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from driftgauge.cli.printing import counted_refusals, render
+from driftgauge.events.rejection import Reason
+from driftgauge.layout import Table, facts
+
+WINDOWS = Table(
+    ("window", "events needed", "clusters"),
+    (("1h", "1,000", "truck, automobile and 漢字"), ("1d", "24,000", "frog")),
+    text=(0, 2),
+)
+
+
+def test_table_is_complete_without_width():
+    assert render([WINDOWS]).splitlines() == [
+        "  window  events needed  clusters",
+        "  1h              1,000  truck, automobile and 漢字",
+        "  1d             24,000  frog",
+    ]
+
+
+def test_table_wraps_headings_and_text_but_no_number():
+    assert render([WINDOWS], 40).splitlines() == [
+        "          events",
+        "  window  needed  clusters",
+        "  1h       1,000  truck, automobile and",
+        "                  漢字",
+        "  1d      24,000  frog",
+    ]
+
+
+def test_rows_stand_below_each_other_where_columns_have_no_room():
+    assert render([WINDOWS], 32).splitlines() == [
+        "  window         1h",
+        "  events needed  1,000",
+        "  clusters       truck,",
+        "                 automobile and",
+        "                 漢字",
+        "",
+        "  window         1d",
+        "  events needed  24,000",
+        "  clusters       frog",
+    ]
+
+
+def test_paragraph_wraps_below_its_indentation():
+    line = "  warning: the file was fitted after its time in force began"
+    assert render([line]) == line
+    assert render([line], 36).splitlines() == [
+        "  warning: the file was fitted",
+        "    after its time in force began",
+    ]
+
+
+def test_paragraph_without_indentation_wraps_to_the_margin():
+    assert render(["one two three four five", "", "six"], 16).split("\n") == [
+        "one two three",
+        "four five",
+        "",
+        "six",
+    ]
+
+
+def test_names_are_no_markup_and_move_no_cursor():
+    hostile = "[red]a[/red] \x1b[2J\n:smile:"
+    shown = "[red]a[/red] \\x1b[2J\\n:smile:"
+    assert render([hostile, facts({"name": hostile})]) == f"{shown}\n  name  {shown}"
+    assert shown in render([facts({"name": hostile})], 60)
+
+
+def squeezed(text):
+    return re.sub(r"\s", "", text)
+
+
+CELLS = st.text(st.sampled_from(f"{string.ascii_letters}  []漢é,"), max_size=40)
+
+
+@given(rows=st.lists(st.tuples(CELLS, st.integers(0, 10**9), CELLS), min_size=1), width=st.integers(20, 120))
+def test_any_table_keeps_to_the_width_and_loses_nothing(rows, width):
+    table = Table(("name", "number of events", "words"), [(a, f"{n:,}", b) for a, n, b in rows], text=(0, 2))
+    narrow = render([table], width)
+    # A name and a value next to each other need as much, however narrow the terminal is.
+    assert max(map(cell_len, narrow.split("\n"))) <= max(width, 2 + 16 + 2 + 16)
+    assert all(number in narrow for _, number, _ in table.rows)
+    expected = Counter(squeezed("".join(cell for row in table.rows for cell in row)))
+    assert not expected - Counter(squeezed(narrow))
+
+
+def refuse_eight():
+    with counted_refusals() as refusals:
+        for line in range(7):
+            refusals.add(f"a.jsonl, line {line}", Reason.INVALID, "event\x1b")
+        refusals.add("a.jsonl, line 9", Reason.UNDECODABLE, "x")
+        raise KeyError
+
+
+def test_refusals_are_reported_after_an_error_too(capsys):
+    with pytest.raises(KeyError):
+        refuse_eight()
+    assert capsys.readouterr().err.splitlines() == [
+        *(f"refused: a.jsonl, line {line}: invalid: event\\x1b" for line in range(5)),
+        "refused in total: 8 (7 invalid, 1 undecodable)",
+    ]
