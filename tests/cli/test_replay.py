@@ -5,7 +5,10 @@ import re
 
 import jsonschema
 import pytest
+import yaml
 
+from tests.builders.baselines import save_baseline
+from tests.builders.configs import write_config
 from tests.builders.events import SCHEMAS
 from tests.cli.command import run
 
@@ -58,3 +61,28 @@ def test_replay_of_missing_file_exits_with_2(config, tmp_path):
     done = run("replay", tmp_path / "absent.jsonl", "--config", config)
     assert (done.returncode, done.stdout) == (2, "")
     assert "driftgauge: no such file:" in done.stderr
+
+
+def test_replay_and_backtest_need_no_kafka(tmp_path, events):
+    save_baseline(tmp_path)
+    config = write_config(tmp_path)
+    tree = yaml.safe_load(config.read_text("utf-8"))
+    del tree["kafka"]
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert run("replay", events, "--config", config).returncode == 0
+    assert run("backtest", events, "--config", config).returncode == 0
+    checked = run("config", "check", "--config", config)
+    assert checked.returncode == 0
+    assert "warning: the configuration has no section kafka" in checked.stdout
+    assert checked.stdout.endswith("driftgauge.yaml: 1 warnings\n")
+    for command in (
+        ("serve",),
+        ("page",),
+        ("publish", events, "--stream", "images"),
+        ("events", "peek", "--topic", "embeddings"),
+        ("kafka", "reshard", "--to", "8"),
+        ("kafka", "transactions", "list"),
+    ):
+        done = run(*command, "--config", config)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "  - kafka: Field required" in done.stderr

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from driftgauge.errors import DriftgaugeError
 
@@ -32,6 +33,11 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return names alone: the commands' help would import them all, which a user waits for."""
+        names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
@@ -40,16 +46,37 @@ class _LazyGroup(click.Group):
         return command
 
 
+# As shells report a program that SIGINT ended.
+_INTERRUPTED: Final = 130
+
+_EXIT_STATUS: Final = """\b
+Exit status:
+  0    The work is done; health: healthy.
+  1    Kafka or another part of the environment failed, or the answer is no:
+       not healthy, a sample refused, a transaction hanging.
+  2    The command line, the configuration or a file cannot be used.
+  130  Interrupted by Ctrl-C.
+"""
+
+
 def main() -> None:
     """Run the command line; an expected error is one message and its exit status, without a traceback."""
     try:
-        cli(prog_name="driftgauge")
+        # Otherwise click gives an interrupt the status of a failure.
+        status = cli(prog_name="driftgauge", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("driftgauge: interrupted", err=True)
+        sys.exit(_INTERRUPTED)
     except DriftgaugeError as error:
         click.echo(f"driftgauge: {error}", err=True)
         sys.exit(error.exit_code)
+    sys.exit(status or 0)
 
 
-@click.group(cls=_LazyGroup)
+@click.group(cls=_LazyGroup, epilog=_EXIT_STATUS)
 @click.version_option(package_name="driftgauge")
 def cli() -> None:
     """Watch embedding drift in real time: from a Kafka topic to a Prometheus gauge."""
