@@ -143,9 +143,7 @@ def test_read_takes_only_version(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
-        ([None, [1.0, 2.0], [1.0]], r"row 2 .*has 1 numbers, and the rows before have 2"),
         (pa.array([None, None], pa.list_(pa.float32())), "no rows; give a file that has some"),
-        ([[1.0, 2.0], [1.0]], r"row 1 .*has 1 numbers, and the rows before have 2"),
         (pa.array([[], []], pa.list_(pa.float32())), r"row 0 .*no vector"),
         ([b"12345", b"12345"], r"row 0 .*no vector of f32"),
         ([[1, 2], [3, 4]], r"must be lists of floats, or bytes; the columns are v \(list<element: int64>\)"),
@@ -184,11 +182,28 @@ def test_read_leaves_refused_rows_out(tmp_path: Path, kind: pa.DataType) -> None
 
 
 def test_read_leaves_refused_bytes_out(tmp_path: Path) -> None:
-    rows = [None, b"\0\0\x80\x3f", b"\0\0\x80\x7f"]
+    one = b"\0\0\x80\x3f"
     refusals = Refusals()
-    found = read(parquet(tmp_path, {"v": rows}), refusals=refusals)
-    np.testing.assert_array_equal(found.vectors, [[1]])
-    assert refusals.by_reason() == {"invalid": 1, "non_finite": 1}
+    found = read(parquet(tmp_path, {"v": [one * 2, None, one, one, b"\0\0\x80\x7f"]}), refusals=refusals)
+    np.testing.assert_array_equal(found.vectors, [[1], [1]])
+    assert refusals.by_reason() == {"invalid": 1, "wrong_dimension": 1, "non_finite": 1}
+    assert "row 0 (counted from 0): wrong_dimension: the vector has 8 bytes, most have 4" in "".join(
+        refusals.first
+    )
+
+
+def test_first_batch_sets_dimension_of_table(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.arrow"
+    batches = [
+        pa.record_batch({"v": pa.array(rows, pa.list_(pa.float32()))})
+        for rows in ([[1.0, 2.0]], [[3.0], [4.0]], [[5.0, 6.0], None])
+    ]
+    with pa.ipc.new_file(path, batches[0].schema) as file:
+        for batch in batches:
+            file.write(batch)
+    refusals = Refusals()
+    np.testing.assert_array_equal(read(path, refusals=refusals).vectors, [[1, 2], [5, 6]])
+    assert refusals.by_reason() == {"wrong_dimension": 2, "invalid": 1}
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,14 @@ def test_read_takes_model_version_from_later_event(tmp_path: Path) -> None:
     assert read(jsonl(tmp_path, event([1, 2]), event([1, 2], model_version="v1"))).model_version == "v1"
 
 
-def test_read_rejects_vectors_of_different_lengths(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 2: the embedding has 3 numbers, and the events before have 2"):
-        read(jsonl(tmp_path, event([1, 2]), event([1, 2, 3])))
+def test_read_leaves_events_of_rare_dimensions_out(tmp_path: Path) -> None:
+    refusals = Refusals()
+    # More events than are added at once, the first and the last of another dimension.
+    events = [event([1]), *(event([n, 2]) for n in range(600)), event([1, 2, 3])]
+    found = read(jsonl(tmp_path, *events), refusals)
+    assert found.vectors.shape == (600, 2)
+    path = tmp_path / "events.jsonl"
+    assert refusals.first == [
+        f"{path}, line 1: wrong_dimension: embedding: 1 numbers, most events have 2",
+        f"{path}, line 602: wrong_dimension: embedding: 3 numbers, most events have 2",
+    ]

@@ -1,5 +1,6 @@
 """Reading vectors from recorded events in .jsonl or .jsonl.gz files."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.files import EventFiles
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.rejection import Rejection
+from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.progress import Track
 
 __all__ = ["read_events"]
@@ -31,7 +32,7 @@ def read_events(
     """Return the vectors of one stream's events, in the order of the file; see `read_vectors`."""
     streams: set[str] = set()
     version = model_version
-    block: list[ParsedEvent] = []
+    block: list[tuple[str, ParsedEvent]] = []
     collector: Collector | None = None
     for where, event in _parsed(path, track, refusals):
         streams.add(event.stream)
@@ -51,34 +52,45 @@ def read_events(
                 )
                 raise InputError(message)
             version = event.model_version
-        if collector is None:
-            collector = Collector(len(event.vector), keys=keys)
-        if len(event.vector) != collector.dimension:
-            message = (
-                f"{where}: the embedding has {len(event.vector)} numbers, and the events before have "
-                f"{collector.dimension}; remove the events of another length"
-            )
-            raise InputError(message)
-        block.append(event)
+        block.append((where, event))
         if len(block) == BLOCK_EVENTS:
-            _add(collector, block)
+            collector = _add(collector, block, keys, refusals)
             block = []
+    if block:
+        collector = _add(collector, block, keys, refusals)
     if collector is None:
         asked = "" if stream is None else f" of stream {stream!r}"
         asked += "" if model_version is None else f" of model version {model_version!r}"
         message = f"{path}: no event{asked}; streams in the file: {', '.join(sorted(streams)) or 'none'}"
         raise InputError(message)
-    if block:
-        _add(collector, block)
     return collector.finish(version)
 
 
-def _add(collector: Collector, events: list[ParsedEvent]) -> None:
+def _add(
+    collector: Collector | None,
+    block: list[tuple[str, ParsedEvent]],
+    keys: Collection[str] | None,
+    refusals: Refusals,
+) -> Collector:
+    """Add the events of a block that have the dimension most frequent in the first block."""
+    if collector is None:
+        lengths = Counter(len(event.vector) for _, event in block)
+        collector = Collector(lengths.most_common(1)[0][0], keys=keys)
+    events = []
+    for where, event in block:
+        if len(event.vector) == collector.dimension:
+            events.append(event)
+        else:
+            detail = f"embedding: {len(event.vector)} numbers, most events have {collector.dimension}"
+            refusals.add(where, Reason.WRONG_DIMENSION, detail)
+    if not events:
+        return collector
     collector.add(
         np.stack([event.vector for event in events]),
         np.array([event.time_ms for event in events], np.int64),
         [event.segments for event in events],
     )
+    return collector
 
 
 def _parsed(path: Path, track: Track, refusals: Refusals) -> Iterator[tuple[str, ParsedEvent]]:

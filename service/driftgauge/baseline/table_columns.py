@@ -30,7 +30,11 @@ def holds_vectors(kind: Any) -> bool:
 
 
 def to_vectors(
-    column: Any, number: VectorFormat, where: Callable[[int], str], refusals: Refusals
+    column: Any,
+    number: VectorFormat,
+    where: Callable[[int], str],
+    refusals: Refusals,
+    dimension: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Return the sound vectors of a column as (m, d) float32, all finite, and their rows, (m,).
 
@@ -40,42 +44,36 @@ def to_vectors(
         column: n lists of floats, or n byte strings.
         number: The format of numbers in bytes.
         where: Returns the position of a row, for messages.
-        refusals: Counts the rows whose vector is null, holds a null or is not finite.
+        refusals: Counts the rows whose vector is null, holds a null, is not finite or has another dimension.
+        dimension: d; None takes the most frequent one.
 
     Raises:
-        InputError: A vector is of another length than the others, or of none.
+        InputError: Most vectors are empty, or hold a part of a number.
     """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kept = _without_nulls(column, where, refusals)
     if not len(kept):
         return np.empty((0, 0), np.float32), kept
-    if len(kept) < len(column):
-        column = column.take(pa.array(kept))
-    is_bytes = _is_bytes(column.type)
-    if is_bytes:
-        rows = column.to_pylist()
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    else:
-        lengths = np.asarray(pc.list_value_length(column))
-    length = int(lengths[0])
-    if (lengths != length).any():
-        row = int((lengths != length).argmax())
-        unit = "bytes" if is_bytes else "numbers"
-        message = (
-            f"{where(int(kept[row]))}: the vector has {lengths[row]} {unit}, and the rows before have "
-            f"{length}; remove the vectors of another length"
-        )
-        raise InputError(message)
-    if length == 0 or (is_bytes and length % number.size):
+    column = _take(column, kept)
+    lengths = _lengths(column)
+    size = number.size if _is_bytes(column.type) else 1
+    distinct, counts = np.unique(lengths, return_counts=True)
+    length = int(distinct[counts.argmax()]) if dimension is None else dimension * size
+    if length == 0 or length % size:
         message = f"{where(int(kept[0]))}: {length} bytes or numbers are no vector of {number.dtype}"
         raise InputError(message)
-    if is_bytes:
-        vectors = number.to_float32(b"".join(rows))
+    for row in np.flatnonzero(lengths != length).tolist():
+        unit = "numbers" if size == 1 else "bytes"
+        detail = f"the vector has {lengths[row]} {unit}, most have {length}"
+        refusals.add(where(int(kept[row])), Reason.WRONG_DIMENSION, detail)
+    column, kept = _take(column, np.flatnonzero(lengths == length)), kept[lengths == length]
+    if _is_bytes(column.type):
+        vectors = number.to_float32(b"".join(column.to_pylist()))
     else:
         with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
             vectors = np.asarray(column.flatten()).astype(np.float32, copy=False)
-    vectors = vectors.reshape(len(column), -1)
+    vectors = vectors.reshape(len(column), length // size)
     sound = np.isfinite(vectors).all(axis=1)
     if sound.all():
         return vectors, kept
@@ -84,6 +82,17 @@ def to_vectors(
             where(row), Reason.NON_FINITE, "the vector holds NaN, infinity or a value beyond float32"
         )
     return vectors[sound], kept[sound]
+
+
+def _take(column: Any, kept: NDArray[np.intp]) -> Any:
+    """Return some rows of a column, the column itself where all are kept."""
+    return column if len(kept) == len(column) else column.take(pa.array(kept))
+
+
+def _lengths(column: Any) -> NDArray[np.int64]:
+    """Return the number of bytes or of numbers in each row."""
+    measure = pc.binary_length if _is_bytes(column.type) else pc.list_value_length
+    return np.asarray(measure(column)).astype(np.int64, copy=False)
 
 
 def _without_nulls(column: Any, where: Callable[[int], str], refusals: Refusals) -> NDArray[np.intp]:

@@ -115,19 +115,19 @@ def _collect(
                 batch, numbers = _take(batch, numbers, chosen)
             if not batch.num_rows:
                 continue
-            block, sound = to_vectors(batch[vector], columns.number, partial(_place, path, numbers), refusals)
+            block, sound = to_vectors(
+                batch[vector],
+                columns.number,
+                partial(_place, path, numbers),
+                refusals,
+                None if collector is None else collector.dimension,
+            )
             batch, numbers = _take(batch, numbers, sound)
             if not batch.num_rows:
                 continue
             where = partial(_place, path, numbers)
             if collector is None:
                 collector = Collector(block.shape[1], rows or 0)
-            if block.shape[1] != collector.dimension:
-                message = (
-                    f"{where(0)}: the vector has {block.shape[1]} numbers, and the rows before have "
-                    f"{collector.dimension}; remove the vectors of another length"
-                )
-                raise InputError(message)
             times_ms = (
                 None if columns.time is None else to_times(batch[columns.time], columns.time_unit, where)
             )
