@@ -8,6 +8,7 @@ import pytest
 
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
+from driftgauge.events.rejection import Reason
 from driftgauge.events.results import result_record
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
@@ -248,3 +249,41 @@ def test_end_of_replay_closes_all_open_windows(replay, tmp_path):
     path = write_events(tmp_path / "events.jsonl", lines_of(times_ms, np.zeros(700, dtype=np.int64)))
     results = list(replay(windows=["1m"]).run([path]))
     assert len(latest(results)) == 700
+
+
+def test_refused_events_have_file_and_line(replay, tmp_path):
+    sound = [build_event(MONDAY_MS + n, n % 4) for n in range(1_500)]
+    first = write_events(tmp_path / "a.jsonl.gz", [*sound[:2], b"", b"{", *sound[2:], b"[]"])
+    second = write_events(
+        tmp_path / "b.jsonl",
+        [
+            build_event(MONDAY_MS, 0, embedding=[3e38, -3e38, 3e38, 3e38]),
+            build_event(MONDAY_MS, 0, stream="other"),
+        ],
+    )
+    run = replay()
+    list(run.run([first, second]))
+    assert [line.split(": ")[:2] for line in run.refusals.first] == [
+        [f"{first}, line 4", "undecodable"],
+        [f"{first}, line 1503", "invalid"],
+        [f"{second}, line 1", "non_finite"],
+        [f"{second}, line 2", "unknown_stream"],
+    ]
+    assert "products overflow float32" in run.refusals.first[2]
+    assert run.rejected[None, Reason.UNKNOWN_STREAM] == 1
+    assert run.rejected["images", Reason.NON_FINITE] == 1
+
+
+def test_progress_covers_all_files(tmp_path):
+    save_baseline(tmp_path)
+    paths = [
+        write_events(tmp_path / name, [build_event(MONDAY_MS + n) for n in range(2_000)])
+        for name in ("a.jsonl", "b.jsonl.gz")
+    ]
+    reports = []
+    run = Replay(
+        load_streams(settings_in(tmp_path, {})), lead_ms=0, clock_ms=lambda: NOW_MS, track=reports.append
+    )
+    list(run.run(paths))
+    assert [work.done for work in reports] == [0, 1_000, 2_000, 3_000, 4_000]
+    assert reports[-1].known_share == 1

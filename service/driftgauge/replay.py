@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,8 @@ class Replay:
                 )
                 decoded = decoder.decode(records)
                 overflown = driver.count(decoded.batches, log_ms)
-                for rejection in (*decoded.rejections, *map(overflow, overflown, overflown.values())):
+                rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
+                for rejection in sorted(rejections, key=attrgetter("row")):
                     where = f"{path}, line {numbered[rejection.row][0]}"
                     self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
                 yield from self._results(driver.commit(log_ms, positions))

@@ -18,6 +18,7 @@ from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
+from driftgauge.progress import WorkProgress
 from tests.builders.baselines import fit
 from tests.processes import run_python
 
@@ -189,3 +190,12 @@ def test_fit_records_stability(blobs: NDArray[np.float32]) -> None:
     stability = fit(blobs).metadata.stability
     assert stability is not None
     assert 0.3 < stability <= 1
+
+
+def test_progress_counts_runs_of_k_means(blobs: NDArray[np.float32]) -> None:
+    reports: list[WorkProgress] = []
+    fit(blobs, track=reports.append)
+    runs = [(work.done, work.total) for work in reports if work.noun == "runs of k-means"]
+    assert runs == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    trials = [(work.done, work.total) for work in reports if work.noun == "trials of other seeds"]
+    assert trials == [(0, 3), (1, 3), (2, 3)]

@@ -18,6 +18,7 @@ from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.vectors import VectorFormat
+from driftgauge.progress import WorkProgress
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 LISTS = VECTORS.tolist()
@@ -240,3 +241,11 @@ def test_read_of_damaged_file_names_it(tmp_path: Path, name: str, content: bytes
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name}: cannot be read .*name a complete Parquet or Arrow file"):
         read(tmp_path / name)
+
+
+def test_progress_counts_rows(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"v": LISTS * 5_000})
+    reports: list[WorkProgress] = []
+    read_vectors(path, refusals=Refusals(), track=reports.append)
+    assert [work.done for work in reports] == [0, 8_192, 16_384, 20_000]
+    assert {(work.noun, work.total) for work in reports} == {("rows read", 20_000)}

@@ -191,3 +191,11 @@ def test_broker_gets_every_event_with_current_timestamps():
     kinds, stamps_ms = zip(*(record.timestamp() for record in records), strict=True)
     assert set(kinds) == {TIMESTAMP_CREATE_TIME}
     assert max(stamps_ms) - min(stamps_ms) < 60_000, "the event times span a day"
+
+
+@pytest.mark.parametrize(("rate", "done"), [(None, [0, 1_000, 2_000]), (1e9, list(range(2_500)))])
+def test_progress_counts_sent_events(rate, done):
+    reports = []
+    publish(RecordingProducer(), spread(np.ones((2_500, 1), np.float32)), rate=rate, track=reports.append)
+    assert [work.done for work in reports] == done
+    assert {(work.noun, work.total) for work in reports} == {("events sent", 2_500)}

@@ -48,9 +48,9 @@ MEANINGS = {
 def describe(compared: Comparison, first: Path, second: Path) -> list[Block]:
     """Return the report: comparability, facts, distances and matching centroids."""
     a, b = (_facts(baseline) for baseline in (compared.first, compared.second))
-    rows = [("" if value == b[name] else "*", name, value, b[name]) for name, value in a.items()]
+    rows = [(f"{' ' if value == b[name] else '*'} {name}", value, b[name]) for name, value in a.items()]
     blocks: list[Block] = [f"A  {first}", f"B  {second}", "", _meaning(compared), ""]
-    blocks.append(Table(("", "", "A", "B"), rows, text=(0, 1, 2, 3)))
+    blocks.append(Table(("", "A", "B"), rows, text=(0, 1, 2)))
     if sentences := _distances(compared):
         blocks += ["", facts(sentences)]
     if compared.js_divergence is None and compared.matches:
