@@ -185,10 +185,10 @@ def test_read_leaves_refused_rows_out(tmp_path: Path, kind: pa.DataType) -> None
 def test_read_leaves_refused_bytes_out(tmp_path: Path) -> None:
     one = b"\0\0\x80\x3f"
     refusals = Refusals()
-    found = read(parquet(tmp_path, {"v": [one * 2, None, one, one, b"\0\0\x80\x7f"]}), refusals=refusals)
+    found = read(parquet(tmp_path, {"v": [None, one * 2, one, one, b"\0\0\x80\x7f"]}), refusals=refusals)
     np.testing.assert_array_equal(found.vectors, [[1], [1]])
     assert refusals.by_reason() == {"invalid": 1, "wrong_dimension": 1, "non_finite": 1}
-    assert "row 0 (counted from 0): wrong_dimension: the vector has 8 bytes, most have 4" in "".join(
+    assert "row 1 (counted from 0): wrong_dimension: the vector has 8 bytes, most have 4" in "".join(
         refusals.first
     )
 

@@ -77,6 +77,11 @@ def test_next_work_has_its_own_clock(plain):
     ]
 
 
+def test_work_that_begins_again_has_its_own_clock(plain):
+    again = (60, rows(0)), (64, rows(100)), (70, rows(1_000))
+    assert plain((0, rows(0)), (2, rows(4_000)), *again) == ["1,000 of 4,000 rows read, 100/s, 30s left"]
+
+
 class _Terminal(StringIO):
     def isatty(self):
         return True
