@@ -70,14 +70,14 @@ def test_module_runs_as_command():
 def test_health_loads_no_kafka_client_and_no_arrays():
     loaded = modules_loaded_by("from driftgauge.cli import cli; cli.get_command(None, 'health')")
     assert {"driftgauge.cli", "driftgauge.telemetry"} <= loaded
-    assert not {"confluent_kafka", "numpy", "pydantic", "scipy"} & loaded
+    assert not {"confluent_kafka", "numpy", "pydantic", "rich", "scipy"} & loaded
 
 
 @pytest.mark.parametrize("module", ["driftgauge.app", "driftgauge.cli.service"])
 def test_serving_imports_no_heavy_libraries(module):
     loaded = modules_loaded_by(f"import {module}")
     assert {"driftgauge", "confluent_kafka", "numpy"} <= loaded
-    assert not {"sklearn", "matplotlib", "joblib", "pandas"} & loaded
+    assert not {"sklearn", "matplotlib", "joblib", "pandas", "rich"} & loaded
     # The statistics need scipy.special; the rest of scipy takes longer to load than the whole service.
     public = {name for name in loaded if name.startswith("scipy.") and not name.startswith("scipy._")}
     assert public <= {"scipy.special", "scipy.version"}

@@ -71,6 +71,7 @@ def test_replay_and_backtest_need_no_kafka(tmp_path, events):
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     assert run("replay", events, "--config", config).returncode == 0
     assert run("backtest", events, "--config", config).returncode == 0
+    assert run("report", events, "--config", config, "--json").returncode == 0
     checked = run("config", "check", "--config", config)
     assert checked.returncode == 0
     assert "warning: the configuration has no section kafka" in checked.stdout
@@ -80,6 +81,7 @@ def test_replay_and_backtest_need_no_kafka(tmp_path, events):
         ("page",),
         ("publish", events, "--stream", "images"),
         ("events", "peek", "--topic", "embeddings"),
+        ("report", "--topic", "--json"),
         ("kafka", "reshard", "--to", "8"),
         ("kafka", "transactions", "list"),
     ):

@@ -1,11 +1,13 @@
 """`driftgauge report`: what happened to a stream, as one file for a ticket."""
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, config_option, progress, read_settings
+from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, config_option, read_settings
+from driftgauge.cli.printing import json_option, message, print_line
+from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 
@@ -29,7 +31,7 @@ __all__ = ["report_command"]
 )
 @click.option("--out", type=FILE, help="Write the report into this HTML file.")
 @click.option("--png", type=FILE, help="Draw the windows over time into this PNG file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@json_option
 def report_command(
     files: tuple[Path, ...],
     config_path: Path,
@@ -52,20 +54,21 @@ def report_command(
     from driftgauge.report.reading import read_files, topic_results
 
     if from_topic == bool(files):
-        message = "name FILES of window results or events, or --topic for the topic of window results"
-        raise click.UsageError(message)
+        fault = "name FILES of window results or events, or --topic for the topic of window results"
+        raise click.UsageError(fault)
     if out is None and png is None and not as_json:
-        message = "nothing to write; name a file with --out or --png, or print --json"
-        raise click.UsageError(message)
-    settings = read_settings(config_path)
-    source = (
-        topic_results(settings, SYSTEM_CLOCK)
-        if from_topic
-        else nullcontext(read_files(files, settings, SYSTEM_CLOCK))
-    )
-    with source as material:
+        fault = "nothing to write; name a file with --out or --png, or print --json"
+        raise click.UsageError(fault)
+    settings = read_settings(config_path, connects=from_topic)
+    with ExitStack() as stack:
+        with show_progress() as track:
+            material = (
+                stack.enter_context(topic_results(settings, SYSTEM_CLOCK, track))
+                if from_topic
+                else read_files(files, settings, SYSTEM_CLOCK, track)
+            )
         for note in material.notes:
-            progress(note)
+            message(note)
         report = build_report(material, settings, stream=stream, size_ms=size_ms, at_ms=at_ms)
     if out is not None:
         html = render_report(
@@ -77,17 +80,17 @@ def report_command(
         from driftgauge.report.timeline import build_timeline
 
         draw([build_timeline(report.page)], None, png)
-        progress(f"drew {png}")
+        message(f"drew {png}")
     if as_json:
         from driftgauge.report.record import report_record
 
-        click.echo(report_record(report).model_dump_json())
+        print_line(report_record(report).model_dump_json())
 
 
 def _write(path: Path, html: str) -> None:
     try:
         path.write_text(html, encoding="utf-8")
     except OSError as error:
-        message = f"{path}: cannot write the report: {error.strerror}; choose a folder that you can write to"
-        raise InputError(message) from error
-    progress(f"wrote {path}, {len(html.encode()) / 1e6:.2f} MB")
+        fault = f"{path}: cannot write the report: {error.strerror}; choose a folder that you can write to"
+        raise InputError(fault) from error
+    message(f"wrote {path}, {len(html.encode()) / 1e6:.2f} MB")

@@ -12,11 +12,12 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
-from driftgauge.events.files import read_lines
+from driftgauge.events.files import EventFiles, read_lines
 from driftgauge.events.results import result_record
 from driftgauge.kafka.result_fetcher import ResultFetcher
 from driftgauge.kafka.topic_range import TopicRange
 from driftgauge.page.results import Results
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
 
@@ -75,7 +76,9 @@ class _Receiver:
         return (f"Records that are no window results: {self._refused:,}; the first is {self._first}.",)
 
 
-def read_files(paths: Sequence[Path], settings: Settings, clock: Clock) -> Material:
+def read_files(
+    paths: Sequence[Path], settings: Settings, clock: Clock, track: Track = ignore_progress
+) -> Material:
     """Return the window results in some files, or those that a replay of the events in them gives.
 
     Of several revisions of a window the last in the order of the files holds.
@@ -86,7 +89,7 @@ def read_files(paths: Sequence[Path], settings: Settings, clock: Clock) -> Mater
     """
     with_results = [path for path in paths if _holds_results(path)]
     if not with_results:
-        return _replay(paths, settings, clock)
+        return _replay(paths, settings, clock, track)
     if len(with_results) < len(paths):
         other = next(path for path in paths if path not in with_results)
         message = f"{with_results[0]} holds window results, and {other} does not; give files of one kind"
@@ -96,14 +99,15 @@ def read_files(paths: Sequence[Path], settings: Settings, clock: Clock) -> Mater
         return next((line for at, line in read_lines(paths[partition]) if at == number), None)
 
     receiver = _Receiver(settings, _Whole(_names(paths), fetch))
+    files = EventFiles(paths, track)
     for partition, path in enumerate(paths):
-        for number, line in read_lines(path):
+        for number, line in files.read(path):
             receiver.receive(line, f"{path} line {number}", partition, number)
     return Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
 
 
 @contextmanager
-def topic_results(settings: Settings, clock: Clock) -> Iterator[Material]:
+def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progress) -> Iterator[Material]:
     """Read the results of the page's `history` from their topic, once and without a consumer group.
 
     Raises:
@@ -116,7 +120,11 @@ def topic_results(settings: Settings, clock: Clock) -> Iterator[Material]:
         receiver = _Receiver(settings, _Whole(topic, fetcher.fetch))
         since_ms = now_ms - settings.page.history
         with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS) as span:
+            read = 0
+            track(WorkProgress("results read", read, span.offsets))
             for messages in span.batches():
+                read += len(messages)
+                track(WorkProgress("results read", read, span.offsets))
                 for message in messages:
                     partition, offset = message.partition() or 0, message.offset() or 0
                     if (value := message.value()) is not None:
@@ -126,10 +134,12 @@ def topic_results(settings: Settings, clock: Clock) -> Iterator[Material]:
         yield Material(receiver.results, origin, receiver.notes())
 
 
-def _replay(paths: Sequence[Path], settings: Settings, clock: Clock) -> Material:
+def _replay(paths: Sequence[Path], settings: Settings, clock: Clock, track: Track) -> Material:
     values: list[bytes] = []
     receiver = _Receiver(settings, _Whole(_names(paths), lambda _, number: values[number]))
-    replay = Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms)
+    replay = Replay(
+        load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, track=track
+    )
     for number, result in enumerate(replay.run(paths)):
         values.append(result_record(result))
         receiver.receive(values[-1], f"result {number}", 0, number)
