@@ -29,6 +29,9 @@ __all__ = [
 MAX_LAST = 10_000
 """The most windows in one answer."""
 
+# Numbers with units that descend, such as 1d12h.
+_DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", "s", "ms")) + "$"
+
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -205,7 +208,12 @@ def openapi(version: str) -> dict[str, Any]:
         [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
     )
     stream = _parameter("stream", "The stream.", {"type": "string", "minLength": 1}, required=True)
-    window = _parameter("window", "The windows' length, such as 1h.", {"type": "string"}, required=True)
+    window = _parameter(
+        "window",
+        "The windows' length, such as 1h; without it, the stream's shortest.",
+        {"type": "string", "pattern": _DURATION},
+        required=False,
+    )
     at = _parameter(
         "at",
         "A time, RFC 3339 or epoch milliseconds: the last window that starts at it or before.",
@@ -225,7 +233,8 @@ def openapi(version: str) -> dict[str, Any]:
             "version": version,
             "description": "Window results, as the page shows them.",
         },
-        "servers": [{"url": "./"}],
+        # Relative to this document; a path is appended to it as it is, so it ends without a slash.
+        "servers": [{"url": "../v1"}],
         "paths": {
             "/streams": _path("All streams and sizes, the most urgent first", [], _json("SeriesRecords"), []),
             "/windows": _path(
