@@ -40,6 +40,8 @@ _TIME_STEPS_MS = tuple(
 _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 _MONDAY_MS = 4 * _DAY_MS
+# Room for the text of a tick, also where a phone shows it larger.
+_TICK_HEIGHT = 44
 _MAP_SIZE = 420
 _MAP_MARGIN = 36
 # A cluster of all events fills a fifth of the map's width.
@@ -198,7 +200,10 @@ def chart(
         tuple(path(limit) for limit in limits),
         _round(bottom + low * unit),
         _time_ticks(first, span, scale),
-        tuple(Tick(_round(bottom - (tick - low) * unit), f"{tick:g}") for tick in _nice_ticks(low, high)),
+        tuple(
+            Tick(_round(bottom - (tick - low) * unit), f"{tick:g}")
+            for tick in _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
+        ),
     )
 
 
@@ -296,8 +301,9 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_
     return "".join(parts)
 
 
-def _nice_ticks(low: float, high: float) -> list[float]:
-    rough = (high - low) / 4
+def _nice_ticks(low: float, high: float, number: int) -> list[float]:
+    """Return about this number of round values between two."""
+    rough = (high - low) / number
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -26,26 +26,43 @@ function addClock() {
   document.querySelector(".top").append(button);
 }
 
+let latest = "";
+
 async function refresh() {
   const main = document.querySelector("main");
   const active = document.activeElement;
   // Nothing changes under the hands of a person who types, chooses or marks text.
   if (document.hidden || active.closest("form") || String(document.getSelection())) return;
   const response = await fetch(location.href, {cache: "no-cache"}).catch(() => null);
-  if (!response || !response.ok) return;
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.getElementById("stale").hidden = response !== null && response.status < 500;
+  if (!response?.ok) return;
+  const text = await response.text();
+  if (text === latest) return;
+  latest = text;
+  const fresh = new DOMParser().parseFromString(text, "text/html");
   const open = [...main.querySelectorAll("details[open]")].map((each) => each.id);
-  const focused = active.getAttribute("href");
+  // Several links lead to one window, so the place among them counts.
+  const nameOf = (each) => each.getAttribute("href") ?? each.getAttribute("aria-label") ?? each.textContent;
+  const alike = () => [...main.querySelectorAll("a, summary, .scroll")].filter((each) => nameOf(each) === focused);
+  const focused = nameOf(active);
+  const place = alike().indexOf(active);
   main.innerHTML = fresh.querySelector("main").innerHTML;
   document.title = fresh.title;
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  if (focused) main.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({preventScroll: true});
+  if (place >= 0) alike()[place]?.focus({preventScroll: true});
   showTimes();
 }
 
 document.addEventListener("keydown", (event) => {
   const rel = {ArrowLeft: "prev", ArrowRight: "next"}[event.key];
   if (!rel || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, select, .scroll")) return;
+  const area = event.target.closest(".chart a");
+  if (area) {
+    // Tab reaches the chosen window of a chart, the arrows reach the others, and Enter opens one.
+    const other = rel === "prev" ? area.previousElementSibling : area.nextElementSibling;
+    if (other?.matches("a")) other.focus();
+    return;
+  }
   document.querySelector(`a[rel="${rel}"]`)?.click();
 });
 

@@ -1,0 +1,331 @@
+"""The page in Chromium, on a service that has counted the demo's three weeks on a real broker."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deploy.demo.days import EVENTS_PER_DAY
+from deploy.demo.digits import ImageQuality
+from deploy.demo.live import DAYS_PER_WEEK
+from deploy.demo.network import MODEL_VERSION
+from deploy.demo.source import CLUSTERS, TrafficSource, train_source
+from playwright.sync_api import Browser, Page, expect
+
+from driftgauge.baseline.artifact import save
+from driftgauge.core.windows.result import Verdict
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.kafka.publisher import Publication, publish
+from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case
+from tests.integration.service import ReplicaProcess
+from tests.page.browser import barriers, chromium, overflow, visit
+
+pytestmark = pytest.mark.stack
+
+STREAM, LATER = "digits", "digits-later"
+DAILY = f"/?stream={STREAM}&window=1d"
+COMPARED = f"{DAILY}&at=2025-11-10T00:00:00Z&compare=2025-11-05T00:00:00Z"
+PREFIX = "/tools/drift"
+WORDS = {"ok": "No drift found", "warning": "Possible drift", "drift": "Drift"}
+SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲"}
+# The page asks for what is new every 15 s.
+REFRESH_MS = 15_000
+
+
+@dataclass(frozen=True)
+class LivePage:
+    """A service that has counted three weeks, its source of events, and a browser."""
+
+    case: Case
+    service: ReplicaProcess
+    source: TrafficSource
+    browser: Browser
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.service.port}"
+
+    def visit(self, **options: Any) -> AbstractContextManager[Page]:
+        return visit(self.browser, self.origin, **options)
+
+    def api(self, path: str) -> Any:
+        status, body = self.service.get(f"/api/v1/{path}")
+        assert status == 200, body
+        return json.loads(body)
+
+    def publish(self, stream: str, start_ms: int, qualities: list[ImageQuality]) -> None:
+        """Publish a day of each quality, and wait until the page shows the last one."""
+        end_ms = start_ms + len(qualities) * DAY_MS
+        days = [self.source.draw(EVENTS_PER_DAY, quality) for quality in qualities]
+        # Later events, on all partitions, close the last day.
+        later = self.source.draw(100, ImageQuality.CLEAN)
+        for images, begin_ms, span_ms in (
+            (days, start_ms, end_ms - start_ms),
+            ([later], end_ms, HOUR_MS * 3),
+        ):
+            publication = Publication.spread(
+                topic=self.case.events_topic,
+                stream=stream,
+                vectors=np.concatenate([self.source.network.embed(each) for each in images]),
+                start_ms=begin_ms,
+                span_ms=span_ms,
+                disorder_ms=0,
+                seed=0,
+                model_version=MODEL_VERSION,
+            )
+            publish(self.case.producer(), publication, rate=None)
+        ends = (stream, "1d", format_timestamp(end_ms))
+        self.service.wait_for(
+            "the page to show the last day",
+            lambda: (
+                ends
+                in {
+                    (each["stream"], each["window"], each["newest"]["end"])
+                    for each in self.api("streams")["series"]
+                }
+            ),
+        )
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Iterator[LivePage]:
+    with chromium() as browser:
+        case = Case(
+            tmp_path_factory.mktemp("page"),
+            bootstrap,
+            windows=("12h", "1d"),
+            streams=(),
+            partitions=3,
+            stream_settings={"allowed_disorder": "1h", "min_events": None, "idle_timeout": "10m"},
+            settings={"page": {"path_prefix": PREFIX}},
+        )
+        source = train_source()
+        for stream in (STREAM, LATER):
+            save(source.fit(stream, START_MS - DAY_MS), case.folder / f"{stream}.safetensors")
+        case.streams = (STREAM, LATER)
+        case.write_config()
+        with case.serve() as service:
+            service.wait_until_ready()
+            live = LivePage(case, service, source, browser)
+            live.publish(
+                STREAM, START_MS, [quality for quality in ImageQuality for _ in range(DAYS_PER_WEEK)]
+            )
+            yield live
+
+
+def facts(page: Page) -> dict[str, str]:
+    """Return what stands beside each name of the window's facts, in one line."""
+    pairs = page.locator("dl.facts > div").all()
+    return {
+        pair.locator("dt").inner_text(): " ".join(pair.locator("dd").inner_text().split()) for pair in pairs
+    }
+
+
+def cells(page: Page, region: str) -> list[list[str]]:
+    """Return the texts of a table, row by row, also where it is folded."""
+    rows = page.locator(f'[aria-label="{region}"] tbody tr').all()
+    return [[" ".join(cell.split()) for cell in row.locator("th, td").all_text_contents()] for row in rows]
+
+
+def number(value: float) -> str:
+    return f"{value:#.3g}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if 0 < share < 0.0995 else f"{100 * share:.0f} %"
+
+
+@pytest.mark.parametrize("window", ["12h", "1d"])
+def test_numbers_of_page_equal_metrics(live: LivePage, window: str) -> None:
+    scrape = live.service.scrape()
+
+    def gauge(name: str, **labels: str) -> float:
+        value = scrape.value(f"driftgauge_window_{name}", stream=STREAM, window=window, **labels)
+        assert value is not None, name
+        return value
+
+    with live.visit() as page:
+        page.goto(f"/?stream={STREAM}&window={window}")
+        shown = facts(page)
+        clusters = {row[0]: row[1:] for row in cells(page, "Clusters")}
+        verdict = page.locator(".verdict .badge").inner_text()
+    assert shown["Events"] == f"{gauge('events'):,.0f}"
+    noise, excess = number(gauge("noise_floor")), number(gauge("js_excess"))
+    assert shown["Divergence"] == f"{number(gauge('js_divergence'))} noise {noise} excess {excess}"
+    assert shown["p-value"].removesuffix(" not calibrated") == f"{gauge('p_value'):.0e}"
+    assert shown["p-value"].endswith("not calibrated") == (gauge("calibrated") == 0)
+    assert shown["Mean shift"] == number(gauge("mean_shift_excess"))
+    novelty = percent(gauge("novelty_ratio"))
+    assert shown["Novelty"] == f"{novelty} excess {percent(gauge('novelty_excess_ratio'))}"
+    spread = gauge("spread_change_ratio", part="components")
+    assert shown["Spread"].startswith(f"{100 * spread:+.1f} % components")
+    limit = number(gauge("slow_drift_limit"))
+    assert shown["Slow drift"] == f"{number(gauge('slow_drift'))} limit {limit}"
+    assert clusters.keys() == {str(cluster) for cluster in range(CLUSTERS)}
+    for cluster, (_, share, _, part, *_) in clusters.items():
+        assert share == percent(gauge("cluster_ratio", cluster_id=cluster))
+        contribution = abs(gauge("cluster_signed_js_contribution", cluster_id=cluster))
+        assert part == percent(contribution / gauge("js_divergence"))
+    (found,) = (each for each in Verdict if gauge("verdict", verdict=each))
+    assert verdict.endswith(WORDS[found])
+
+
+def test_numbers_of_page_equal_api_and_csv(live: LivePage) -> None:
+    with live.visit() as page:
+        page.goto(DAILY)
+        rows = cells(page, "Windows")
+        starts = page.locator('[aria-label="Windows"] tbody time')
+        shown_starts = [each.get_attribute("datetime") for each in starts.all()]
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        text = Path(download.value.path()).read_text(encoding="utf-8")
+        record = page.get_by_role("link", name="This window as JSON").get_attribute("href")
+    windows = live.api(f"windows?stream={STREAM}&window=1d")["windows"][::-1]
+    assert shown_starts == [each["start"] for each in windows]
+    assert [row[1:] for row in rows] == [
+        [
+            f"{SYMBOLS[each['verdict']]} {WORDS[each['verdict']]}",
+            f"{each['count']:,}",
+            number(each["js_divergence"]),
+            number(each["noise_floor"]),
+            p_value(each["p_value"]),
+        ]
+        for each in windows
+    ]
+    assert [each["verdict"] for each in windows] == ["drift"] * 14 + ["ok"] * 7
+    assert [
+        {name: row[name] for name in ("start", "verdict", "count", "js_divergence", "p_value")}
+        for row in csv.DictReader(io.StringIO(text))
+    ] == [
+        {name: str(each[name]) for name in ("start", "verdict", "count", "js_divergence", "p_value")}
+        for each in windows[::-1]
+    ]
+    newest = live.api(record.removeprefix("api/v1/"))
+    assert newest == live.case.final_results()[STREAM, "1d", windows[0]["start"]]
+
+
+def p_value(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else f"{value:.0e}"
+
+
+def test_stranger_reads_what_happened(live: LivePage) -> None:
+    with live.visit() as page:
+        page.goto("/")
+        page.get_by_role("link", name=f"{STREAM}, windows of 1d: Drift").click()
+        story = page.get_by_role("region", name="Verdict").inner_text()
+        # The week begins where the chart turns red.
+        red = page.locator(".chart").first.locator("rect.band.v-drift").bounding_box()
+        ticks = page.locator(".chart").first.locator('text[text-anchor="middle"]')
+        tick = ticks.filter(has_text="10 Nov").bounding_box()
+    assert "Drift since 10 Nov 2025, 00:00 UTC" in story.replace("\n", " ")
+    assert "Chance alone makes a window so extreme less than once in" in story
+    assert re.search(r"(Mix|Shift|Novelty|Spread): .+ \(\d+ % of the evidence\)", story)
+    assert re.search(r"Cluster \d+.* went from \d+ % of the events to \d+ %", story)
+    assert tick["x"] + tick["width"] / 2 == pytest.approx(red["x"], abs=2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_page_has_no_barrier(live: LivePage, width: int, scheme: str) -> None:
+    with live.visit(width=width, color_scheme=scheme) as page:
+        for path in ("/", COMPARED):
+            page.goto(path)
+            assert barriers(page) == []
+            assert overflow(page) == 0, path
+
+
+def test_page_works_without_javascript(live: LivePage) -> None:
+    with live.visit(java_script_enabled=False) as page:
+        page.goto("/?q=no")
+        expect(page.get_by_text("No stream matches")).to_be_visible()
+        page.get_by_label("Name contains").fill("DIG")
+        page.get_by_label("Verdict").select_option("Drift")
+        page.get_by_role("button", name="Filter").click()
+        page.get_by_role("link", name=STREAM, exact=True).click()
+        page.get_by_role("link", name="1d", exact=True).click()
+        page.get_by_text("These windows as a table").click()
+        page.get_by_role("link", name="5 Nov 2025, 00:00 UTC", exact=True).click()
+        expect(page.locator(".which")).to_contain_text("The window of 1d from 5 Nov 2025")
+        expect(page.locator(".verdict")).to_contain_text("No drift found")
+        page.locator(".chart").first.locator("a").nth(8).click()
+        expect(page.locator(".which")).to_contain_text("The window of 1d from 11 Nov 2025")
+        page.get_by_role("link", name="later window").click()
+        expect(page.locator(".which")).to_contain_text("The window of 1d from 12 Nov 2025")
+        page.get_by_label("Compare with the window of").select_option("4 Nov 2025, 00:00 UTC: No drift found")
+        page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_role("heading", name="Compared with 4 Nov 2025")).to_be_visible()
+        page.get_by_role("link", name="go to the newest").click()
+        expect(page.locator(".which")).to_contain_text("The newest window of 1d from 23 Nov 2025")
+
+
+def test_windows_of_chart_are_reached_by_keys(live: LivePage) -> None:
+    with live.visit() as page:
+        page.goto(DAILY)
+        for _ in range(50):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.closest('.chart') !== null"):
+                break
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        expect(page.locator(".which")).to_contain_text("The window of 1d from 22 Nov 2025")
+        # Elsewhere on the page an arrow opens the neighbour at once.
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(".which")).to_contain_text("The window of 1d from 21 Nov 2025")
+
+
+def test_two_windows_stand_side_by_side(live: LivePage) -> None:
+    with live.visit() as page:
+        page.goto(COMPARED)
+        (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
+        assert left["y"] == right["y"]
+        assert left["x"] + left["width"] <= right["x"]
+        assert page.locator(".pair > section").nth(1).get_by_text("No drift found").is_visible()
+        page.set_viewport_size({"width": 390, "height": 900})
+        (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
+        assert left["x"] == right["x"]
+
+
+def test_times_are_local_where_chosen(live: LivePage) -> None:
+    with live.visit() as page:
+        page.goto(DAILY)
+        page.get_by_role("button", name="Show local time").click()
+        expect(page.locator(".verdict h2")).to_contain_text(re.compile("since Nov 10, 2025, 9:00\\sAM"))
+        page.reload()
+        expect(page.locator(".verdict h2")).to_contain_text("9:00")
+        page.get_by_role("button", name="Show UTC").click()
+        expect(page.locator(".verdict h2")).to_contain_text("since 10 Nov 2025, 00:00 UTC")
+
+
+def test_page_stands_below_prefix(live: LivePage) -> None:
+    with live.visit() as page:
+        page.goto(PREFIX)
+        page.get_by_role("link", name=STREAM, exact=True).click()
+        expect(page.locator(".verdict")).to_contain_text("Drift")
+        assert (
+            page.evaluate("getComputedStyle(document.querySelector('.verdict')).borderLeftStyle") == "solid"
+        )
+        with page.expect_download():
+            page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="driftgauge", exact=True).click()
+        expect(page).to_have_url(re.compile(rf"{PREFIX}/\?$"))
+
+
+# The last of the file, since it adds a stream.
+def test_overview_shows_new_result_by_itself(live: LivePage) -> None:
+    with live.visit() as page:
+        page.clock.install()
+        page.goto("/")
+        expect(page.locator(".headline")).to_have_text("1 of 1 stream with drift")
+        live.publish(LATER, START_MS, [ImageQuality.CLEAN])
+        page.clock.run_for(REFRESH_MS)
+        expect(page.locator(".headline")).to_have_text("1 of 2 streams with drift")
+        expect(page.get_by_role("link", name=LATER, exact=True)).to_be_visible()

@@ -1,0 +1,177 @@
+"""The page in Chromium, over made results: hostile names, pictures, states, and refreshing by itself."""
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.page import MadeResults, record_tree, serving
+from tests.page.browser import barriers, chromium, overflow, visit
+
+pytestmark = pytest.mark.stack
+
+STREAM = "/?stream=resnet18-fc1&window=1h"
+REFRESH_MS = 15_000
+HOSTILE = [
+    "<script>window.executed = 1</script>",
+    "\"><img src=x onerror='window.executed = 1'>",
+    "'><svg onload=window.executed=1>",
+    "</title></style></textarea></select><script>window.executed = 1</script>",
+    "javascript:window.executed=1",
+    "{{ 7*7 }}${7*7}<!--&lt;&#60;",
+    "\u202eright to left\u202c",
+]
+LONG = "x" * 128
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def results():
+    results = MadeResults()
+    for number in range(6):
+        results.publish(number, "ok" if number < 4 else "drift")
+    return results
+
+
+def named(name):
+    """A record with this name wherever a name can stand."""
+    tree = record_tree(7)
+    for cluster in tree["clusters"]:
+        cluster |= {"name": name, "position": [cluster["id"], 1.0]}
+    for example in tree["examples"]:
+        example |= {"event_ids": [name], "baseline_event_ids": [name]}
+    for segment in tree["segments"]:
+        segment |= {"key": name, "value": name}
+    return tree | {"stream": name, "incomplete": [{"topic": name, "partition": 0}]}
+
+
+def test_hostile_names_are_text_and_execute_nothing(browser):
+    results = MadeResults()
+    for name in HOSTILE:
+        results.publish(7, **named(name))
+    with (
+        serving(results, example_url="https://shop.example/{stream}/{event_id}") as server,
+        visit(browser, f"http://127.0.0.1:{server.port}") as page,
+    ):
+        page.clock.install()
+        page.goto("/")
+        assert page.get_by_role("rowheader").all_text_contents() == sorted(HOSTILE)
+        for name in HOSTILE:
+            page.goto(f"/?stream={quote(name)}")
+            page.clock.run_for(REFRESH_MS)
+            texts = page.locator("h1, td, th, svg text, code").all_text_contents()
+            # The heading, three clusters and their labels on the map, four events, two segments, a topic.
+            assert sum(name in text for text in texts) == 1 + 3 + 3 + 4 + 2 + 1
+            assert name in page.title()
+            assert set(page.evaluate("[...document.links].map(each => each.protocol)")) == {
+                "http:",
+                "https:",
+            }
+            assert page.evaluate("window.executed") is None
+
+
+def test_long_names_fit_a_phone(browser, results):
+    results.publish(7, **named(LONG))
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}", width=390) as page:
+        for path in ("/", f"/?stream={LONG}"):
+            page.goto(path)
+            assert overflow(page) == 0
+
+
+def test_pictures_come_from_configured_origin(browser, results):
+    with serving(MadeResults()) as pictures:
+        origin = f"http://127.0.0.1:{pictures.port}"
+        with (
+            serving(results, thumbnail_url=f"{origin}/static/icon.svg?{{event_id}}") as server,
+            visit(browser, f"http://127.0.0.1:{server.port}", pictures=origin) as page,
+        ):
+            page.goto(STREAM)
+            for image in page.locator(".event img").all():
+                image.scroll_into_view_if_needed()
+                expect(image).to_have_js_property("complete", value=True)
+                assert image.evaluate("image => image.naturalWidth") > 0
+
+
+def test_states_have_words_and_no_barrier(browser, results):
+    def read(results, path, now_ms=MONDAY_MS):
+        with (
+            serving(results, now_ms) as server,
+            visit(browser, f"http://127.0.0.1:{server.port}", width=390) as page,
+        ):
+            page.goto(path)
+            assert overflow(page) == 0
+            if results in (empty, broken):
+                assert barriers(page) == []
+            return " ".join(page.locator("main").inner_text().split())
+
+    empty, unscored, broken = MadeResults(), MadeResults(), MadeResults()
+    assert "holds no window result of the last 31d" in read(empty, "/")
+    empty.made.is_level = False
+    assert "still reads the topic driftgauge.windows" in read(empty, "/")
+    unscored.publish(0, "insufficient")
+    assert "too few to be scored" in read(unscored, STREAM)
+    unscored.publish(1, "incomplete", incomplete=[{"topic": "embeddings", "partition": 3}])
+    assert "The events of embeddings[3] are not all read." in read(unscored, STREAM)
+    assert "silent since 3 Nov 2025, 06:00 UTC" in read(results, "/", MONDAY_MS + 2 * DAY_MS)
+    assert "No window was published since" in read(results, STREAM, MONDAY_MS + 2 * DAY_MS)
+    results.made.values = [None] * 6
+    assert "no longer holds this window's details" in read(results, STREAM)
+    broken.publish(0)
+    broken.made.error = "broker 1 does not answer; check it"
+    for path in ("/", STREAM):
+        assert "cannot be read at the moment. broker 1 does not answer; check it" in read(broken, path)
+
+
+@pytest.fixture
+def visiting(browser, results):
+    """A page of a browser whose clock the test moves, over the results."""
+    with (
+        serving(results) as server,
+        visit(browser, f"http://127.0.0.1:{server.port}", tolerated="Failed to load resource") as page,
+    ):
+        page.clock.install()
+        yield page
+
+
+def test_refresh_keeps_what_is_open_and_focused(visiting, results):
+    visiting.goto(STREAM)
+    visiting.get_by_text("These windows as a table").click()
+    focused = visiting.get_by_role("link", name="3 Nov 2025, 03:00 UTC", exact=True)
+    focused.focus()
+    results.publish(6, "ok")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.get_by_role("link", name="3 Nov 2025, 06:00 UTC", exact=True)).to_be_visible()
+    expect(focused).to_be_focused()
+    expect(visiting).to_have_title("No drift found: resnet18-fc1 · driftgauge")
+
+
+def test_page_stays_as_it_is_while_a_person_fills_in(visiting, results):
+    asked = []
+    visiting.on("request", lambda request: asked.append(request.url))
+    visiting.goto("/")
+    visiting.get_by_label("Name contains").fill("res")
+    loaded = len(asked)
+    visiting.clock.run_for(2 * REFRESH_MS)
+    assert len(asked) == loaded
+    visiting.get_by_label("Name contains").blur()
+    results.publish(0, "ok", stream="text")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.get_by_role("link", name="text", exact=True)).to_be_visible()
+
+
+def test_page_says_that_it_is_stale(visiting):
+    visiting.goto("/")
+    note = visiting.get_by_text("This page cannot be refreshed at the moment")
+    expect(note).to_be_hidden()
+    visiting.route("**/*", lambda route: route.abort())
+    visiting.clock.run_for(REFRESH_MS)
+    expect(note).to_be_visible()
+    visiting.unroute("**/*")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(note).to_be_hidden()
