@@ -125,6 +125,10 @@ chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, the
 mutations: $(STAMP) ## Take each guard out of the service, and see that a chaos run notices (15 minutes)
 	@$(BIN)/python tests/chaos/mutations.py $(ARGS)
 
+.PHONY: pictures
+pictures: $(STAMP) ## Draw the README's picture of the page, from the demo (needs Chromium)
+	@$(BIN)/python -m tests.pictures
+
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)
 	@$(BIN)/python -m tests.kafka.broker

@@ -131,7 +131,8 @@ def _run_weeks(source: TrafficSource, producer: Producer, service: ServiceProces
 
 def _keep_running(source: TrafficSource, producer: Producer, service: ServiceProcess) -> None:
     click.echo(
-        f"\nThe service keeps running until Ctrl-C, with new events of stream {LIVE_STREAM} in windows of "
+        f"\nOpen the page: http://{service.address}/?stream={STREAM}\n"
+        f"The service keeps running until Ctrl-C, with new events of stream {LIVE_STREAM} in windows of "
         f"{_LIVE_WINDOW}.\n"
         f"Metrics: {service.url}\n"
         "For a Prometheus server:\n\n"

@@ -3,10 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -17,13 +13,12 @@ from deploy.demo.scrape import Scrape
 from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.core.windows.result import Verdict
-from tests.deploy.dockerfile import ROOT
+from tests.demo.process import is_group_alive, read_until, started
 from tests.waiting import wait_for
 
 # A command of the README that takes half a minute; the smoke test covers the service.
 pytestmark = pytest.mark.stack
 
-PATIENCE_S = 600.0
 ROW = re.compile(
     r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
 )
@@ -37,56 +32,8 @@ class DemoRun:
     printed: str
     status: int
     live: Scrape
+    page: str
     left: bool
-
-
-@contextmanager
-def started(out, *options):
-    """Start the demo as the leader of a process group, as a shell does; nothing outlives the test."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.demo", "--out", str(out), *options],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # A user's variables must not lead the demo's service elsewhere.
-        env={
-            **os.environ,
-            "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "localhost:1",
-            "DRIFTGAUGE_HTTP__HOST": "nowhere",
-            "OMP_NUM_THREADS": "1",
-        },
-    )
-    watchdog = threading.Timer(PATIENCE_S, os.killpg, (process.pid, signal.SIGKILL))
-    watchdog.start()
-    try:
-        yield process
-    finally:
-        watchdog.cancel()
-        watchdog.join()
-        if is_group_alive(process):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-
-
-def is_group_alive(process):
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def read_until(process, text):
-    """Return the output up to the line that holds `text`; all of it where none does."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            break
-    return "".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +43,11 @@ def finished(tmp_path_factory):
     with started(out, "--keep") as process:
         printed = read_until(process, "clean images.")
         live = wait_for_traffic(printed)
+        page = text_of_page(printed)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the service gets it as well
         printed += process.stdout.read()
         status = process.wait()
-        return DemoRun(out, printed, status, live, is_group_alive(process))
+        return DemoRun(out, printed, status, live, page, is_group_alive(process))
 
 
 def wait_for_traffic(printed):
@@ -113,6 +61,21 @@ def wait_for_traffic(printed):
         return scrape if scrape.value(**FRESH) else None
 
     return wait_for("live events on /metrics", live_scrape, within_s=120)
+
+
+def text_of_page(printed):
+    """Return the words of the page at the printed address."""
+    url = re.search(r"Open the page: (http://127\.0\.0\.1:\d+/\?stream=digits)\n", printed)
+    assert url, printed
+    with urlopen(url[1], timeout=300) as answer:
+        return " ".join(re.sub(r"<[^>]+>", "", answer.read().decode()).split())
+
+
+def test_page_tells_the_story(finished):
+    assert "Drift since 10 Nov 2025, 00:00 UTC" in finished.page
+    assert "14 windows of 1d" in finished.page
+    assert "Chance alone makes a window so extreme less than once in" in finished.page
+    assert "went from" in finished.page
 
 
 def test_ctrl_c_exits_with_0_and_ends_all_processes(finished):
