@@ -83,6 +83,24 @@ def test_noise_and_limits_have_paths():
     assert limit < points(drawn.line)[0][1] < noise
 
 
+def test_weeks_are_ticked_on_mondays():
+    rows = np.repeat(build_rows("ok"), 21)
+    rows["start_ms"] += np.arange(21) * DAY_MS
+    drawn = chart(rows, DAY_MS, np.ones(21))
+    assert [tick.text for tick in drawn.x_ticks] == ["3 Nov", "10 Nov", "17 Nov", "24 Nov"]
+    assert drawn.x_ticks[0].at == drawn.left
+
+
+def test_lower_drawing_has_fewer_ticks():
+    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (240, 120))
+    assert [tick.text for tick in low] == ["0", "1"]
+    assert len(tall) > len(low)
+
+
+def test_single_window_is_drawn_as_a_point():
+    assert draw(["ok", "insufficient"], [0.1, np.nan]).line.endswith("h0")
+
+
 @given(
     st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=30),
     st.sampled_from([1_000, MINUTE_MS, HOUR_MS, DAY_MS, 365 * DAY_MS]),

@@ -40,6 +40,12 @@ def test_overview_links_to_each_stream(page, results):
     assert "windows of the last 31d" in shown.text
 
 
+def test_overview_names_the_kind_of_alarms_alone(page, results):
+    assert "shift: the events moved" in read(page).text
+    results.publish(6, "ok", kind="shift")
+    assert "the events moved" not in read(page).text
+
+
 def test_overview_is_filtered_by_name_and_verdict(page, results):
     results.publish(0, "ok", stream="text")
     assert "?stream=text&window=1h" not in read(page, "/?q=RESNET").every("a", "href")

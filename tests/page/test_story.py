@@ -77,6 +77,12 @@ def test_sound_window_says_what_it_could_have_seen():
     ]
 
 
+def test_small_difference_is_told_without_a_kind():
+    story = tell(build_record(0, "ok"), Run("ok", 1, MONDAY_MS, before=False), HOUR_MS)
+    assert story[1] == "It differs by more than chance makes, but by less than what counts as large."
+    assert "Shift" not in " ".join(story)
+
+
 def test_unscored_window_says_how_few_events_it_has():
     record = build_record(0, "insufficient", count=17)
     story = tell(record, Run("insufficient", 1, MONDAY_MS, before=False), HOUR_MS)

@@ -296,7 +296,8 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64], gaps: NDArray[np.bool_
             continue
         if at and gaps[at - 1]:
             is_down = False
-        parts.append(f"{'L' if is_down else 'M'}{across:.1f} {up:.1f}")
+        # A point without neighbours is a line without length, which its round ends show.
+        parts.append(f"L{across:.1f} {up:.1f}" if is_down else f"M{across:.1f} {up:.1f}h0")
         is_down = True
     return "".join(parts)
 

@@ -93,8 +93,9 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
     if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
         return [f"The window has {record.count:,} events, too few to be scored."]
     if record.verdict == "ok":
-        return [_since(record, run, size_ms), _what(record), *_could_have_seen(record)]
-    return [_since(record, run, size_ms), _how_sure(record), _what(record), *_where(record)]
+        return [_since(record, run, size_ms), *_small(record), _how_much(record), *_could_have_seen(record)]
+    what = [*_what(record), _how_much(record)]
+    return [_since(record, run, size_ms), _how_sure(record), " ".join(what), *_where(record)]
 
 
 def cluster_name(cluster: ClusterRecord) -> str:
@@ -155,15 +156,22 @@ def _could_have_seen(record: WindowRecord) -> list[str]:
     ]
 
 
-def _what(record: WindowRecord) -> str:
-    noise = record.noise_floor or 0.0
-    divergence = (
-        f"The divergence is {format_number(record.js_divergence)}; noise alone makes {format_number(noise)}."
-    )
+def _small(record: WindowRecord) -> list[str]:
+    if record.kind is None:
+        return []
+    return ["It differs by more than chance makes, but by less than what counts as large."]
+
+
+def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None:
-        return divergence
+        return []
     share = format_percent(getattr(record.evidence, record.kind))
-    return f"{record.kind.capitalize()}: {KIND_WORDS[record.kind]} ({share} of the evidence). {divergence}"
+    return [f"{record.kind.capitalize()}: {KIND_WORDS[record.kind]} ({share} of the evidence)."]
+
+
+def _how_much(record: WindowRecord) -> str:
+    noise = format_number(record.noise_floor or 0.0)
+    return f"The divergence is {format_number(record.js_divergence)}; noise alone makes {noise}."
 
 
 def _where(record: WindowRecord) -> list[str]:

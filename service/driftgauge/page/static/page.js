@@ -2,6 +2,7 @@
 "use strict";
 
 const REFRESH_MS = 15000;
+const STALE = "This page cannot be refreshed at the moment. It shows what was read before; look whether the service runs.";
 
 function showTimes() {
   const isLocal = localStorage.getItem("clock") === "local";
@@ -26,6 +27,12 @@ function addClock() {
   document.querySelector(".top").append(button);
 }
 
+function markStale(isStale) {
+  const note = document.getElementById("stale");
+  if (!isStale) note?.remove();
+  else if (!note) document.querySelector("main").insertAdjacentHTML("beforebegin", `<p id="stale" class="note" role="alert">${STALE}</p>`);
+}
+
 let latest = "";
 
 async function refresh() {
@@ -34,7 +41,7 @@ async function refresh() {
   // Nothing changes under the hands of a person who types, chooses or marks text.
   if (document.hidden || active.closest("form") || String(document.getSelection())) return;
   const response = await fetch(location.href, {cache: "no-cache"}).catch(() => null);
-  document.getElementById("stale").hidden = response !== null && response.status < 500;
+  markStale(response === null || response.status >= 500);
   if (!response?.ok) return;
   const text = await response.text();
   if (text === latest) return;
