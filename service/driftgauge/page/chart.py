@@ -32,6 +32,8 @@ _HEADROOM = 1.08
 _LEAST_SPAN = 1e-9
 _MAX_DOTS = 120
 _TICKS_X = 8
+# Room for the text of a tick, also where a phone shows it larger.
+_TICK_HEIGHT = 44
 _S_MS = 1_000
 _TIME_STEPS_MS = tuple(
     round(hours * 3_600_000)
@@ -40,8 +42,6 @@ _TIME_STEPS_MS = tuple(
 _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 _MONDAY_MS = 4 * _DAY_MS
-# Room for the text of a tick, also where a phone shows it larger.
-_TICK_HEIGHT = 44
 _MAP_SIZE = 420
 _MAP_MARGIN = 36
 # A cluster of all events fills a fifth of the map's width.
