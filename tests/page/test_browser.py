@@ -44,8 +44,9 @@ def named(name):
     tree = record_tree(7)
     for cluster in tree["clusters"]:
         cluster |= {"name": name, "position": [cluster["id"], 1.0]}
-    for example in tree["examples"]:
-        example |= {"event_ids": [name], "baseline_event_ids": [name]}
+    tree["examples"] = [
+        {"cluster": cluster, "event_ids": [name], "baseline_event_ids": [name]} for cluster in (1, 2)
+    ]
     for segment in tree["segments"]:
         segment |= {"key": name, "value": name}
     return tree | {"stream": name, "incomplete": [{"topic": name, "partition": 0}]}
