@@ -59,6 +59,20 @@ def test_stream_tells_its_story(page):
     assert shown.every("select", "name") == ["compare"]
 
 
+@pytest.mark.parametrize(
+    ("created", "age"),
+    [
+        ("2025-10-01T00:00:00Z", "33 days before this window."),
+        ("2025-11-03T05:00:00Z", "1h before this window."),
+        # As where recorded events are read again.
+        ("2026-01-01T00:00:00Z", "after the start of this window."),
+    ],
+)
+def test_baseline_has_an_age(page, results, created, age):
+    results.publish(6, baseline_created=created)
+    assert age in read(page, f"/{STREAM}").text
+
+
 def test_links_choose_each_shown_window(page):
     shown = read(page, f"/{STREAM}&window=1h")
     starts = {

@@ -72,6 +72,6 @@ def _environment() -> Environment:
 def _days(duration_ms: int) -> str:
     """Return a duration in whole days, or as it is below a day."""
     days = duration_ms // _DAY_MS
-    if abs(duration_ms) < _DAY_MS:
-        return format_duration(max(duration_ms, 0) // 1_000 * 1_000)
+    if duration_ms < _DAY_MS:
+        return format_duration(duration_ms // 1_000 * 1_000)
     return f"{days:,} day{'' if days == 1 else 's'}"
