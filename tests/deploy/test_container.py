@@ -34,13 +34,16 @@ from tests.waiting import wait_for
 BASE = r"python:(\d+\.\d+)\.\d+-slim-[a-z]+"
 UID = 65_532
 
-# Like the image: only the extracted site-packages, without the tests of dependencies.
+# Like the image: only the extracted site-packages, without the tests of dependencies. Those are folders, and
+# Jinja2 has a module of that name.
 PROGRAM = """
 import runpy
 import sys
+from importlib.machinery import PathFinder
 class NoTests:
     def find_spec(self, name, path=None, target=None):
-        if "tests" in name.split("."):
+        found = name.endswith(".tests") and PathFinder.find_spec(name, path)
+        if found and found.submodule_search_locations:
             raise ImportError(f"{name} is not in the image")
 sys.meta_path.insert(0, NoTests())
 program, *places = sys.argv.pop(1).split(":")
