@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftgauge.baseline.artifact import Baseline, save
+from driftgauge.baseline.artifact import Baseline, ClusterDescription, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 
 
@@ -39,7 +40,7 @@ def baseline(blobs: NDArray[np.float32]) -> Baseline:
 
 @pytest.fixture(scope="session")
 def full_baseline(baseline: Baseline) -> Baseline:
-    """The baseline with overdispersion and segments."""
+    """The baseline with overdispersion, segments and descriptions of its clusters."""
     components = len(baseline.variances)
     means = np.eye(components) * 1.5
     means[0, 0] = 3
@@ -60,6 +61,10 @@ def full_baseline(baseline: Baseline) -> Baseline:
         metadata=baseline.metadata.model_copy(update={"window_ms": HOUR_MS}),
         overdispersion=Overdispersion(windows=40, counts=2.25, means=means),
         segments=segments,
+        descriptions=tuple(
+            ClusterDescription(name=name, example_ids=(f"köln-{number}", name or "-"))
+            for number, name in enumerate((*HOSTILE_NAMES, None))
+        ),
     )
 
 

@@ -2,14 +2,19 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load as load_tensors
 
+from driftgauge.baseline import artifact
 from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.counting.projection import Projection
 from driftgauge.errors import BaselineError
-from tests.builders.baselines import ARRAYS
+from tests.builders.baselines import ARRAYS, HOSTILE_NAMES, MEAN, build_baseline, header_of, write
+from tests.builders.references import build_reference
 from tests.processes import run_python
 
 
@@ -47,13 +52,54 @@ def test_parse_restores_overdispersion_and_segments_bit_by_bit(full_baseline: Ba
     assert full_baseline.segments[0].overdispersion is not None
     assert (known.overdispersion.windows, known.overdispersion.counts) == (25, 3.5)
     assert known.overdispersion.means.tobytes() == full_baseline.segments[0].overdispersion.means.tobytes()
+    assert loaded.descriptions == full_baseline.descriptions
     assert serialize(loaded) == serialize(full_baseline)
 
 
-def test_parse_of_plain_baseline_has_no_overdispersion_or_segments(baseline: Baseline) -> None:
+def test_parse_of_plain_baseline_has_no_overdispersion_segments_or_names(baseline: Baseline) -> None:
     loaded = parse(serialize(baseline))
     assert loaded.overdispersion is None
     assert loaded.segments == ()
+    assert loaded.names == (None,) * 6
+    assert loaded.example_ids == ((),) * 6
+
+
+def test_names_and_examples_are_those_of_descriptions(full_baseline: Baseline) -> None:
+    loaded = parse(serialize(full_baseline))
+    assert loaded.names == (*HOSTILE_NAMES, None)
+    assert loaded.example_ids[0] == ("köln-0", HOSTILE_NAMES[0])
+
+
+def test_file_without_descriptions_loads(path: Path, baseline: Baseline) -> None:
+    header = header_of(path)
+    del header["descriptions"]
+    write(path, load_tensors(path.read_bytes()), header)
+    assert load(path).identity == baseline.identity
+    assert load(path).names == (None,) * 6
+
+
+def test_positions_are_means_in_standard_deviations(baseline: Baseline) -> None:
+    positions = baseline.positions
+    assert positions.shape == (6, 2)
+    assert positions[3, 1] == baseline.cluster_means[3, 1] / np.sqrt(baseline.variances[1])
+    # All reference vectors together lie at the origin.
+    assert np.average(positions, axis=0, weights=baseline.counts) == pytest.approx(0, abs=1e-6)
+
+
+def test_positions_of_one_component_lie_on_line() -> None:
+    projection = Projection(MEAN, np.eye(4, dtype=np.float32)[:1], np.array([0.25]))
+    means = np.array([[-1.0], [0.5], [0.0], [2.0]])
+    baseline = build_baseline(reference=build_reference(projection=projection), cluster_means=means)
+    assert baseline.positions[:, 0].tolist() == [-2, 1, 0, 4]
+    assert baseline.positions[:, 1].tolist() == [0] * 4
+
+
+def test_save_rejects_header_beyond_limit(baseline: Baseline, path: Path, monkeypatch: Any) -> None:
+    content = path.read_bytes()
+    monkeypatch.setattr(artifact, "MAX_HEADER_BYTES", 100)
+    with pytest.raises(BaselineError, match=r"the header with the clusters' names .* fit fewer clusters"):
+        save(baseline, path)
+    assert path.read_bytes() == content
 
 
 def test_radii_are_99_percent_distance_quantiles(baseline: Baseline) -> None:

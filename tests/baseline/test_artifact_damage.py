@@ -9,9 +9,19 @@ import pytest
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file
 
-from driftgauge.baseline.artifact import Baseline, load, parse, save, serialize
+from driftgauge.baseline.artifact import (
+    MAX_HEADER_BYTES,
+    Baseline,
+    ClusterDescription,
+    load,
+    parse,
+    save,
+    serialize,
+)
 from driftgauge.errors import BaselineError
 from tests.builders.baselines import OPTIONAL_ARRAYS, header_of, write
+
+CLUSTERS = 6
 
 
 def test_load_of_missing_file_names_path(tmp_path: Path) -> None:
@@ -52,7 +62,7 @@ def test_load_rejects_pickle(tmp_path: Path) -> None:
 def test_load_rejects_huge_header(tmp_path: Path) -> None:
     path = tmp_path / "hostile.safetensors"
     path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
-    with pytest.raises(BaselineError, match="header is larger than 262,144 bytes"):
+    with pytest.raises(BaselineError, match="header is larger than 4,194,304 bytes"):
         load(path)
 
 
@@ -200,3 +210,46 @@ def test_longest_names_of_most_segments_fit_into_header(full_baseline: Baseline)
     content = serialize(most)
     assert int.from_bytes(content[:8], "little") < 256 * 1024
     assert parse(content).identity == most.identity
+
+
+def test_longest_descriptions_of_2000_clusters_fit_into_header(full_baseline: Baseline) -> None:
+    longest = ClusterDescription(
+        name='"' * 80, example_ids=tuple("\\" * 63 + str(number) for number in range(5))
+    )
+    size = header_size(dataclasses.replace(full_baseline, descriptions=(longest,) * CLUSTERS))
+    added = (size - header_size(full_baseline)) / CLUSTERS
+    assert 256 * 1024 + 2_000 * added < MAX_HEADER_BYTES
+
+
+def header_size(baseline: Baseline) -> int:
+    return int.from_bytes(serialize(baseline)[:8], "little")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"name": ""},
+        {"name": "a" * 81},
+        {"name": "a\nb"},
+        {"name": "\u202ea"},
+        {"name": 7},
+        {"example_ids": ["a" * 65]},
+        {"example_ids": [""]},
+        {"example_ids": list("abcdef")},
+        {"other": 1},
+    ],
+)
+def test_load_rejects_invalid_description(path: Path, description: dict[str, object]) -> None:
+    header = header_of(path)
+    header["descriptions"] = [description] * CLUSTERS
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match=r"the header is not valid: descriptions\.0"):
+        load(path)
+
+
+def test_load_rejects_wrong_number_of_descriptions(path: Path) -> None:
+    header = header_of(path)
+    header["descriptions"] = [{}]
+    write(path, load_tensors(path.read_bytes()), header)
+    with pytest.raises(BaselineError, match="1 descriptions of clusters, but there are"):
+        load(path)

@@ -89,3 +89,7 @@ def test_identity_ignores_origin_of_fit(baseline: Baseline) -> None:
     }
     other = dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=update))
     assert other.identity == baseline.identity
+
+
+def test_identity_ignores_names_and_examples(full_baseline: Baseline) -> None:
+    assert dataclasses.replace(full_baseline, descriptions=()).identity == full_baseline.identity

@@ -23,6 +23,14 @@ SEGMENTS = (
     build_segment_reference("country", "other", 15, 15, 10, 5),
 )
 """By country: Germany, and all others."""
+HOSTILE_NAMES = (
+    "<script>alert(1)</script>",
+    '"}, {"name": "\'',
+    "{{ .Labels.job }} {{ end }}",
+    "\\n \\ $1 %s %q `",
+    "größe 猫 🚚, <b>&amp;",
+)
+"""Names of clusters that would do harm where a name is not data; all have characters that can be printed."""
 # Of the events of `build_event`, in this mix.
 MEAN = np.array([0.42, 0.34, 0.26, 0.18])
 NEAR = build_reference(

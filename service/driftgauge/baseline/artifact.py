@@ -20,7 +20,13 @@ from safetensors.numpy import save as save_tensors
 from driftgauge.baseline.arrays import LAYOUT, OVERDISPERSION, check_layout, check_values
 from driftgauge.baseline.checks import check_overdispersion
 from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
-from driftgauge.baseline.metadata import ArtifactHeader, BaselineMetadata, SegmentName, faults
+from driftgauge.baseline.metadata import (
+    ArtifactHeader,
+    BaselineMetadata,
+    ClusterDescription,
+    SegmentName,
+    faults,
+)
 from driftgauge.baseline.segments import check_segments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import MAX_COMPONENTS
@@ -29,16 +35,20 @@ from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
 from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
 
-__all__ = ["Baseline", "BaselineMetadata", "load", "parse", "save", "serialize"]
+__all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse", "save", "serialize"]
 
 # A single key of the safetensors metadata, because safetensors writes that map in no fixed order.
 HEADER_KEY = "driftgauge"
 
 # Files are read whole, so these limits bound the memory that a wrong or hostile file takes. 2,000
 # centroids of 16,384 floats take 131 MB. A header takes about 2 KiB, or 225 KiB with 64 segments whose
-# names are the longest possible and fully escaped in JSON.
+# names are the longest possible and fully escaped in JSON. The description of a cluster takes 300 bytes, or
+# 1.7 KiB with the longest name and ids, fully escaped: 2,000 clusters fit.
 MAX_FILE_BYTES = 256 * 1024 * 1024
-MAX_HEADER_BYTES = 256 * 1024
+MAX_HEADER_BYTES = 4 * 1024 * 1024
+
+# The axes of a map.
+_MAP_AXES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +73,13 @@ class Baseline:
             does not vary.
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
+        descriptions: The description of each cluster, k of them; empty where none has a name or examples.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the length of the windows behind the
             overdispersion, the segments' names and all arrays. The seed, the fitted count, the library
             versions and the time of creation are left out, so repeating a fit gives the same identity.
+            The descriptions are left out as well: they decide no result, and a cluster with another name
+            is the same cluster.
 
     Raises:
         BaselineError: The parts contradict each other.
@@ -85,6 +98,7 @@ class Baseline:
     spread_moments: NDArray[np.float64]
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
+    descriptions: tuple[ClusterDescription, ...] = ()
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +128,11 @@ class Baseline:
         if sizes["r"] > MAX_COMPONENTS:
             message = f"the baseline has {sizes['r']} components; the maximum is {MAX_COMPONENTS}"
             raise BaselineError(message)
+        if len(self.descriptions) not in (0, sizes["k"]):
+            message = (
+                f"{len(self.descriptions)} descriptions of clusters, but there are {sizes['k']} clusters"
+            )
+            raise BaselineError(message)
         check_segments(self.segments, self.counts)
         parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
         for part in parts:
@@ -135,6 +154,25 @@ class Baseline:
         )
         return components, residual
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """The name of each cluster, k of them; None where a cluster has none."""
+        return tuple(each.name for each in self.descriptions) or (None,) * len(self.counts)
+
+    @property
+    def example_ids(self) -> tuple[tuple[str, ...], ...]:
+        """The ids of the vectors nearest to each centroid, k times at most five, the nearest first."""
+        return tuple(each.example_ids for each in self.descriptions) or ((),) * len(self.counts)
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """The clusters on a map: their means along the two leading components, in standard deviations.
+
+        (k, 2) float64; the second coordinate is 0 where there is one component.
+        """
+        leading = self.cluster_means[:, :_MAP_AXES] / np.sqrt(self.variances[:_MAP_AXES])
+        return np.pad(leading, ((0, 0), (0, _MAP_AXES - leading.shape[1])))
+
     def distances(self, level: float) -> NDArray[np.float32]:
         """Return each cluster's distance quantile at one of the quantile levels, (k,) float32."""
         return self.distance_quantiles[:, self.quantile_levels == level][:, 0]
@@ -147,12 +185,13 @@ def save(baseline: Baseline, path: Path) -> None:
         BaselineError: The file cannot be written.
     """
     content = serialize(baseline)
-    if len(content) > MAX_FILE_BYTES:
-        message = (
-            f"{path}: the baseline takes {len(content):,} bytes; the maximum is {MAX_FILE_BYTES:,}; "
-            f"fit fewer clusters"
-        )
-        raise BaselineError(message)
+    for size, most, part in (
+        (len(content), MAX_FILE_BYTES, "the baseline"),
+        (_header_bytes(content), MAX_HEADER_BYTES, "the header with the clusters' names and examples"),
+    ):
+        if size > most:
+            message = f"{path}: {part} takes {size:,} bytes; the maximum is {most:,}; fit fewer clusters"
+            raise BaselineError(message)
     # tempfile creates private files, and the service may run as another user.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -178,6 +217,7 @@ def serialize(baseline: Baseline) -> bytes:
         identity=baseline.identity,
         metadata=baseline.metadata,
         segments=_names(baseline),
+        descriptions=baseline.descriptions,
     ).model_dump_json()
     return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header})
 
@@ -205,10 +245,15 @@ def _read(path: Path) -> bytes:
     if len(content) > MAX_FILE_BYTES:
         message = f"the file is larger than {MAX_FILE_BYTES:,} bytes, the maximum for a baseline"
         raise BaselineError(message)
-    if int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES:
+    if _header_bytes(content) > MAX_HEADER_BYTES:
         message = f"not a baseline: the header is larger than {MAX_HEADER_BYTES:,} bytes"
         raise BaselineError(message)
     return content
+
+
+def _header_bytes(content: bytes) -> int:
+    """Return the size that a safetensors file states for its header."""
+    return int.from_bytes(content[:8], "little")
 
 
 def parse(content: bytes) -> Baseline:
@@ -262,6 +307,7 @@ def parse(content: bytes) -> Baseline:
         centroids=Centroids(arrays["centroids"], header.metadata.metric),
         overdispersion=overdispersion,
         segments=tuple(segments),
+        descriptions=header.descriptions,
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
 
@@ -275,7 +321,7 @@ def _overdispersion(
 
 def _parse_header(content: bytes) -> ArtifactHeader:
     """Return the header of a valid safetensors file."""
-    end = 8 + int.from_bytes(content[:8], "little")
+    end = 8 + _header_bytes(content)
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
     if text is None:
         message = "a safetensors file, but not a driftgauge baseline"

@@ -2,7 +2,7 @@
 
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -17,9 +17,11 @@ from driftgauge.baseline.clustering import find_centroids, measure_stability
 from driftgauge.baseline.groups import measure_groups, report_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
+from driftgauge.baseline.naming import describe_clusters
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.spreads import measure_spreads, report_spreads, spreads_of
+from driftgauge.baseline.texts import TextSample
 from driftgauge.baseline.windows import (
     Traffic,
     has_enough_windows,
@@ -51,7 +53,7 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, RADIUS_LEVEL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Provenance:
-    """The origin of n vectors: times, segments and use in training.
+    """The origin of n vectors: times, segments, use in training, and what clusters are named by.
 
     Attributes:
         traffic: Their event-time windows; None where the times are not known.
@@ -59,12 +61,21 @@ class Provenance:
         training_set: Whether the model was trained on the data behind them.
         groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
             windows of `traffic` are used instead where enough of them have enough events.
+        labels: n labels, such as classes, None for a vector without one: a cluster's name is its most
+            frequent labels, as many as cover 80 % of it, three at most, each with a tenth or more.
+        texts: The texts behind the vectors: without labels, a cluster's name is the three words that set its
+            texts apart.
+        event_ids: n event ids, None for a vector without one: each cluster keeps those of the five
+            vectors nearest to its centroid. An id that is not printable or longer than 64 bytes is skipped.
     """
 
     traffic: Traffic | None = None
     members: tuple[Members, ...] = ()
     training_set: bool = False
     groups: NDArray[np.intp] | None = None
+    labels: Sequence[str | None] | None = None
+    texts: TextSample | None = None
+    event_ids: Sequence[str | None] | None = None
 
 
 _UNKNOWN = Provenance()
@@ -102,12 +113,14 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         progress: Receives a line for each step, and for each warning, which begins with "warning: ". By
             default, the lines are logged.
         track: Receives how many runs of k-means are done.
-        provenance: The times and segments of the vectors, and their use in training.
+        provenance: The times, segments, labels, texts and event ids of the vectors, and their use in
+            training.
 
     Raises:
         BaselineError: No sound baseline can be fitted; the message states the remedy.
     """
     check_vectors(vectors, clusters, metric)
+    _check_lengths(len(vectors), provenance)
     traffic = provenance.traffic
     target = min(int(len(vectors) * FIT_SHARE), MAX_FIT)
     fit_rows, reference_rows, numbers, groups = _split(
@@ -193,6 +206,15 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         spread_moments=spread_moments,
         overdispersion=overdispersion,
         segments=segments,
+        descriptions=describe_clusters(
+            reference_rows,
+            ids,
+            distances,
+            clusters,
+            labels=provenance.labels,
+            texts=provenance.texts,
+            event_ids=provenance.event_ids,
+        ),
     )
 
 
@@ -204,6 +226,20 @@ def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.i
     shuffled = np.random.default_rng(seed).permutation(count)
     fitted = min(int(count * FIT_SHARE), MAX_FIT)
     return np.sort(shuffled[:fitted]), np.sort(shuffled[fitted:])
+
+
+def _check_lengths(count: int, provenance: Provenance) -> None:
+    """Check that there are as many labels and event ids as vectors.
+
+    Raises:
+        BaselineError: There are more or fewer.
+    """
+    for name, column in (("labels", provenance.labels), ("event ids", provenance.event_ids)):
+        if column is not None and len(column) != count:
+            message = (
+                f"{len(column):,} {name} of {count:,} vectors; give one for each, None where it is missing"
+            )
+            raise BaselineError(message)
 
 
 def _split(

@@ -1,12 +1,29 @@
 """The metadata of a baseline, and the header of its file."""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.counting.examples import can_be_example
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
 from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["ArtifactHeader", "BaselineMetadata", "SegmentName", "faults"]
+__all__ = [
+    "MAX_CLUSTER_EXAMPLES",
+    "MAX_CLUSTER_NAME",
+    "ArtifactHeader",
+    "BaselineMetadata",
+    "ClusterDescription",
+    "SegmentName",
+    "faults",
+]
+
+MAX_CLUSTER_NAME = 80
+"""The maximal number of characters of a cluster's name."""
+
+MAX_CLUSTER_EXAMPLES = 5
+"""The most examples of a cluster in a baseline."""
 
 
 class BaselineMetadata(BaseModel):
@@ -59,6 +76,39 @@ class SegmentName(BaseModel):
     value: ShortText
 
 
+def _require_printable(name: str) -> str:
+    if not name.isprintable():
+        message = "a character cannot be printed"
+        raise ValueError(message)
+    return name
+
+
+def _require_example(event_id: str) -> str:
+    if not can_be_example(event_id):
+        message = "an event id must be printable and have at most 64 bytes"
+        raise ValueError(message)
+    return event_id
+
+
+class ClusterDescription(BaseModel):
+    """What people know a cluster by.
+
+    Attributes:
+        name: Its labels or its terms; None where there are none. Clusters may share a name.
+        example_ids: The ids of the reference vectors nearest to its centroid, the nearest first.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: (
+        Annotated[str, Field(min_length=1, max_length=MAX_CLUSTER_NAME), AfterValidator(_require_printable)]
+        | None
+    ) = None
+    example_ids: Annotated[
+        tuple[Annotated[str, AfterValidator(_require_example)], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)
+    ] = ()
+
+
 class ArtifactHeader(BaseModel):
     """The JSON text in the header of a baseline's file.
 
@@ -67,6 +117,7 @@ class ArtifactHeader(BaseModel):
         identity: The identity of the baseline.
         metadata: The metadata of the baseline.
         segments: The names of the segments, in the order of their arrays.
+        descriptions: The descriptions of the clusters, in their order; empty where there are none.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -75,6 +126,7 @@ class ArtifactHeader(BaseModel):
     identity: str
     metadata: BaselineMetadata
     segments: tuple[SegmentName, ...]
+    descriptions: tuple[ClusterDescription, ...] = ()
 
 
 def faults(error: ValidationError) -> str:

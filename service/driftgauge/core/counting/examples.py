@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_EXAMPLES", "MAX_NAME_BYTES", "Example", "ExampleSampler", "merge_examples", "name_examples"]
+__all__ = [
+    "MAX_EXAMPLES",
+    "MAX_NAME_BYTES",
+    "Example",
+    "ExampleSampler",
+    "can_be_example",
+    "merge_examples",
+    "name_examples",
+]
 
 MAX_EXAMPLES = 3
 """The most examples of a cluster in a pane."""
@@ -72,6 +80,12 @@ class ExampleSampler:
         yield from sorted(self._panes.items())
 
 
+def can_be_example(name: str | None) -> bool:
+    """Return whether an event of this name may be an example: printable, and of at most 64 bytes."""
+    # A lone surrogate cannot be printed, and cannot be encoded.
+    return bool(name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES)
+
+
 def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
     """Return the sample of the union of samples, sorted: each cluster's lowest ranks."""
     clusters: dict[int, set[Example]] = {}
@@ -91,7 +105,4 @@ def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, 
 
 def _rank(name: str | None) -> int:
     """Return the rank of an event by its name; -1 where the event is no example."""
-    if not name or not name.isprintable():
-        return -1
-    encoded = name.encode()
-    return zlib.crc32(encoded) if len(encoded) <= MAX_NAME_BYTES else -1
+    return zlib.crc32(name.encode()) if name and can_be_example(name) else -1

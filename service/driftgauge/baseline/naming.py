@@ -1,0 +1,155 @@
+"""Descriptions of clusters: names from the labels or texts of their vectors, and ids of examples."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME, ClusterDescription
+from driftgauge.baseline.texts import TextSample
+from driftgauge.core.counting.examples import can_be_example
+
+__all__ = ["describe_clusters"]
+
+# The most labels or terms in a name.
+_MAX_PARTS = 3
+
+# Labels are added to a name until they cover most of the cluster. A rare one would say more than is so.
+_COVERED = 0.8
+_LEAST_SHARE = 0.1
+
+# A word begins with a letter: numbers are rarely what a text is about. A term of one text is often an error.
+_WORD = r"(?u)\b[^\W\d_]\w+\b"
+_LEAST_TEXTS = 2
+
+
+def describe_clusters(
+    rows: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    distances: NDArray[np.float32],
+    clusters: int,
+    *,
+    labels: Sequence[str | None] | None,
+    texts: TextSample | None,
+    event_ids: Sequence[str | None] | None,
+) -> tuple[ClusterDescription, ...]:
+    """Return the description of each of k clusters; none where nothing is known of the vectors.
+
+    Args:
+        rows: (m,), the rows of the reference vectors among all n vectors.
+        ids: (m,), their clusters.
+        distances: (m,) float32, their distances to the centroid.
+        clusters: k.
+        labels: n labels, None for a vector without one.
+        texts: The sample of texts, used where there are no labels.
+        event_ids: n event ids, None for a vector without one.
+    """
+    if labels is None and texts is None and event_ids is None:
+        return ()
+    names: Sequence[str | None] = [None] * clusters
+    if labels is not None:
+        names = _name_by_labels(labels, rows, ids, clusters)
+    elif texts is not None:
+        names = _name_by_texts(texts, rows, ids, clusters)
+    examples: Sequence[tuple[str, ...]] = [()] * clusters
+    if event_ids is not None:
+        examples = _nearest(event_ids, rows, ids, distances, clusters)
+    return tuple(
+        ClusterDescription(name=name, example_ids=nearest)
+        for name, nearest in zip(names, examples, strict=True)
+    )
+
+
+def _name_by_labels(
+    labels: Sequence[str | None], rows: NDArray[np.intp], ids: NDArray[np.intp], clusters: int
+) -> list[str | None]:
+    """Return the most frequent labels of each cluster."""
+    printable = {label: _printable(label) for label in set(labels) if label is not None}
+    counts: list[Counter[str]] = [Counter() for _ in range(clusters)]
+    for row, cluster in zip(rows.tolist(), ids.tolist(), strict=True):
+        if (label := labels[row]) is not None and printable[label]:
+            counts[cluster][printable[label]] += 1
+    return [_join(_most_frequent(each)) for each in counts]
+
+
+def _most_frequent(counts: Counter[str]) -> list[str]:
+    """Return the labels that cover most of a cluster, three at most; none where it has none."""
+    total, covered = counts.total(), 0
+    chosen: list[str] = []
+    for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_PARTS]:
+        if chosen and (covered >= _COVERED * total or count < _LEAST_SHARE * total):
+            break
+        chosen.append(label)
+        covered += count
+    return chosen
+
+
+def _name_by_texts(
+    texts: TextSample, rows: NDArray[np.intp], ids: NDArray[np.intp], clusters: int
+) -> list[str | None]:
+    """Return the characteristic terms of each cluster, by TF-IDF with each cluster as one document.
+
+    A document holds each term as often as texts of the cluster have it beyond what their number lets expect.
+    Otherwise every term would be in every large cluster, and TF-IDF would rank what all texts speak of.
+    """
+    place = np.full(max(int(rows.max()), int(texts.rows.max(initial=0))) + 1, -1, np.intp)
+    place[rows] = np.arange(len(rows))
+    places = place[texts.rows]
+    is_held_out = places >= 0
+    cluster = ids[places[is_held_out]]
+    words = CountVectorizer(binary=True, stop_words="english", token_pattern=_WORD, min_df=_LEAST_TEXTS)
+    try:
+        occurrences = words.fit_transform(
+            [text for text, is_kept in zip(texts.texts, is_held_out, strict=True) if is_kept]
+        )
+    except ValueError:  # no term is in two texts
+        return [None] * clusters
+    number = len(cluster)
+    members = csr_array((np.ones(number), (cluster, np.arange(number))), shape=(clusters, number))
+    documents = (members @ occurrences).tocoo()
+    shares = np.asarray(occurrences.sum(axis=0)).ravel() / number
+    expected = np.bincount(cluster, minlength=clusters)[documents.row] * shares[documents.col]
+    documents.data = np.maximum(documents.data - expected, 0)
+    weights = csr_array(TfidfTransformer().fit_transform(documents.tocsr()))
+    weights.eliminate_zeros()
+    weights.sort_indices()
+    # In alphabetical order, so that the sort leaves equal terms in it.
+    terms = words.get_feature_names_out()
+    names = []
+    for start, end in zip(weights.indptr[:-1], weights.indptr[1:], strict=True):
+        order = np.argsort(-weights.data[start:end], kind="stable")[:_MAX_PARTS]
+        names.append(_join(terms[weights.indices[start:end][order]].tolist()))
+    return names
+
+
+def _nearest(
+    event_ids: Sequence[str | None],
+    rows: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    distances: NDArray[np.float32],
+    clusters: int,
+) -> list[tuple[str, ...]]:
+    """Return the distinct ids of the vectors nearest to each centroid; the earlier row wins a tie."""
+    nearest: list[dict[str, None]] = [{} for _ in range(clusters)]
+    order = np.argsort(distances, kind="stable")
+    for row, cluster in zip(rows[order].tolist(), ids[order].tolist(), strict=True):
+        event_id = event_ids[row]
+        if event_id is not None and len(nearest[cluster]) < MAX_CLUSTER_EXAMPLES and can_be_example(event_id):
+            nearest[cluster][event_id] = None
+    return [tuple(each) for each in nearest]
+
+
+def _printable(text: str) -> str:
+    """Return a text in one line, without characters that cannot be printed."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def _join(parts: Iterable[str]) -> str | None:
+    """Return the parts as a name of at most 80 characters; None where there is none."""
+    name = ", ".join(parts)
+    if len(name) > MAX_CLUSTER_NAME:
+        name = f"{name[: MAX_CLUSTER_NAME - 1].rstrip()}…"
+    return name or None
