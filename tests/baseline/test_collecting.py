@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from driftgauge.baseline.collecting import LEAST_GROWTH, Collector
+from driftgauge.baseline.collecting import LEAST_GROWTH, Collector, NameColumn
 
 
 def test_collector_grows_and_keeps_order() -> None:
@@ -39,3 +39,23 @@ def test_collector_shares_mappings_of_kept_keys() -> None:
     segments = collector.finish(None).segments
     assert segments == ({"country": "de"}, {"country": "de"}, {})
     assert segments[0] is segments[1]
+
+
+def test_collector_shares_labels() -> None:
+    collector = Collector(1, name=NameColumn("class", holds_texts=False))
+    for _ in range(2):
+        collector.add(np.ones((2, 1), np.float32), names=["".join(["c", "ar"]), None], event_ids=["a", None])
+    collected = collector.finish(None)
+    assert collected.labels == ["car", None, "car", None]
+    assert collected.labels[0] is collected.labels[2]
+    assert collected.event_ids == ["a", None, "a", None]
+    assert collected.texts is None
+
+
+def test_collector_samples_texts() -> None:
+    collector = Collector(1, name=NameColumn("text", holds_texts=True))
+    collector.add(np.ones((2, 1), np.float32), names=[None, "words"], event_ids=[None, None])
+    collected = collector.finish(None)
+    assert collected.texts is not None
+    assert (collected.texts.rows.tolist(), collected.texts.texts) == ([1], ["words"])
+    assert (collected.labels, collected.event_ids) == (None, None)

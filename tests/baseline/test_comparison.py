@@ -218,4 +218,21 @@ def test_json_holds_both_baselines_and_distances(baseline: Baseline, full_baseli
     assert document["b"]["segments"][0] == {"key": "country", "value": "de"}
     assert document["same_centroids"] is True
     assert document["mean_distance"] == document["js_divergence"] == 0
-    assert document["matches"][5] == {"cluster": 5, "nearest": 5, "distance": 0, "ratio": 0}
+    assert document["matches"][5] == {
+        "cluster": 5,
+        "name": None,
+        "nearest": 5,
+        "nearest_name": None,
+        "distance": 0,
+        "ratio": 0,
+    }
+
+
+def test_matches_name_clusters(full_baseline: Baseline) -> None:
+    reversed_ = with_centroids(full_baseline, full_baseline.centroids.values[::-1])
+    compared = compare(full_baseline, reversed_)
+    lines = render(describe(compared, Path("a"), Path("b"))).splitlines()
+    assert lines[-6].split()[-2:] == ["<script>alert(1)</script>", "-"]
+    assert lines[-1].split()[-2:] == ["-", "<script>alert(1)</script>"]
+    match = json.loads(json.dumps(as_json(compared)))["matches"][0]
+    assert (match["name"], match["nearest_name"]) == ("<script>alert(1)</script>", None)

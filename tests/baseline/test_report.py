@@ -63,14 +63,23 @@ def test_describe_lists_segments(full_baseline: Baseline) -> None:
 
 
 def test_describe_lists_clusters(full_baseline: Baseline) -> None:
-    table = render(describe(full_baseline, Path("x"))).splitlines()[-6:]
+    table = render(describe(full_baseline, Path("x"))).splitlines()[-14:-8]
     for cluster, line in enumerate(table):
-        number, count, share, median, p99 = line.split()
+        number, count, share, median, p99, name = line.split(maxsplit=5)
         assert int(number) == cluster
+        assert name == (full_baseline.names[cluster] or "-")
         assert int(count) == full_baseline.counts[cluster]
         assert share == f"{full_baseline.counts[cluster] / 600:.2%}"
         assert float(median) == pytest.approx(full_baseline.distance_quantiles[cluster, 2], rel=1e-3)
         assert float(p99) == pytest.approx(full_baseline.distance_quantiles[cluster, -1], rel=1e-3)
+
+
+def test_describe_lists_examples(full_baseline: Baseline, baseline: Baseline) -> None:
+    table = render(describe(full_baseline, Path("x"))).splitlines()[-7:]
+    assert table[0].split(maxsplit=1) == ["cluster", "examples, the nearest to the centroid first"]
+    assert table[1].split(maxsplit=1) == ["0", "köln-0, <script>alert(1)</script>"]
+    assert table[-1].split(maxsplit=1) == ["5", "köln-5, -"]
+    assert "examples" not in render(describe(baseline, Path("x")))
 
 
 def test_json_holds_facts(baseline: Baseline) -> None:
@@ -111,3 +120,11 @@ def test_json_holds_overdispersion_and_segments(full_baseline: Baseline) -> None
         "means_largest": pytest.approx(2 * 3.1514, abs=1e-4),
     }
     assert document["segments"][1]["overdispersion"] is None
+
+
+def test_json_holds_descriptions(full_baseline: Baseline, baseline: Baseline) -> None:
+    clusters = json.loads(json.dumps(as_json(full_baseline), allow_nan=False))["clusters"]
+    assert [each["name"] for each in clusters] == list(full_baseline.names)
+    assert [tuple(each["example_ids"]) for each in clusters] == list(full_baseline.example_ids)
+    assert clusters[1]["position"] == full_baseline.positions[1].tolist()
+    assert json.loads(json.dumps(as_json(baseline)))["clusters"][0]["name"] is None

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from driftgauge.baseline import tables
-from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.collecting import NameColumn, VectorSet
 from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
@@ -123,6 +123,24 @@ def test_read_takes_segments(tmp_path: Path) -> None:
         {"country": "fr", "tablet": "true"},
         {"country": "de", "tablet": "true"},
     )
+
+
+def test_read_takes_labels_and_ids(tmp_path: Path) -> None:
+    path = parquet(
+        tmp_path, {"v": LISTS, "class": ["a", "b", None, "a"], "version": [1, 2, 1, 1], "id": [7, 8, 9, 6]}
+    )
+    result = read(path, "1", name=NameColumn("class", holds_texts=False), event_id="id", version="version")
+    assert result.labels == ["a", None, "a"]
+    assert result.event_ids == ["7", "9", "6"]
+    assert result.texts is None
+
+
+def test_read_takes_texts(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"v": LISTS, "title": ["one", None, "three", "four"]})
+    result = read(path, name=NameColumn("title", holds_texts=True))
+    assert result.texts is not None
+    assert (result.texts.rows.tolist(), result.texts.texts) == ([0, 2, 3], ["one", "three", "four"])
+    assert (result.labels, result.event_ids) == (None, None)
 
 
 def test_read_of_several_versions_needs_choice(tmp_path: Path) -> None:

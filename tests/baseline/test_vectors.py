@@ -7,11 +7,13 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.collecting import NameColumn, VectorSet
+from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
@@ -19,7 +21,7 @@ from driftgauge.events.refusals import Refusals
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 
 
-def read(path: Path, refusals: Refusals | None = None, **choice: str) -> VectorSet:
+def read(path: Path, refusals: Refusals | None = None, **choice: Any) -> VectorSet:
     return read_vectors(path, refusals=refusals or Refusals(), **choice)
 
 
@@ -109,6 +111,57 @@ def test_read_ignores_other_members_of_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("README", "hello")
     assert len(read(path).vectors) == 4
+
+
+LABEL = NameColumn("digit", holds_texts=False)
+
+
+def test_read_takes_labels_and_ids_of_archive(tmp_path: Path) -> None:
+    path = npz(
+        tmp_path, a=VECTORS, digit=np.array([3, 1, 4, 1], np.uint8), ids=np.array(["a", "b", "c", "ü"])
+    )
+    result = read(path, columns=TableColumns(name=LABEL, event_id="ids"))
+    np.testing.assert_array_equal(result.vectors, VECTORS)
+    assert result.labels == ["3", "1", "4", "1"]
+    assert result.event_ids == ["a", "b", "c", "ü"]
+    assert result.texts is None
+    texts = read(path, columns=TableColumns(name=NameColumn("ids", holds_texts=True))).texts
+    assert texts is not None
+    assert texts.texts == ["a", "b", "c", "ü"]
+
+
+@pytest.mark.parametrize("labels", [np.zeros(3, int), np.zeros((4, 1), int), np.zeros(4)])
+def test_read_rejects_unusable_labels_of_archive(tmp_path: Path, labels: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"array 'digit' holds .*; give text or whole numbers, one for each"):
+        read(npz(tmp_path, a=VECTORS, digit=labels), array="a", columns=TableColumns(name=LABEL))
+
+
+def test_read_of_missing_labels_lists_arrays(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no array 'digit'.*: a"):
+        read(npz(tmp_path, a=VECTORS), columns=TableColumns(name=LABEL))
+
+
+def test_read_of_plain_array_refuses_labels_with_remedy(tmp_path: Path) -> None:
+    for columns in (TableColumns(name=LABEL), TableColumns(event_id="digit")):
+        with pytest.raises(InputError, match=r"holds vectors alone, and no 'digit'; save .* with np\.savez"):
+            read(npy(tmp_path, VECTORS), columns=columns)
+
+
+def test_read_takes_labels_texts_and_ids_of_events(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path,
+        event([1, 2], event_id="a", segments={"digit": "3"}, meta={"title": "first"}),
+        event([1, 2], stream="t", event_id="b", segments={"digit": "4"}),
+        event([3, 4], digit=1),
+    )
+    result = read(path, stream="s", columns=TableColumns(name=LABEL))
+    assert result.labels == ["3", "1"]
+    assert result.event_ids == ["a", None]
+    texts = read(
+        path, stream="s", columns=TableColumns(name=NameColumn("meta.title", holds_texts=True))
+    ).texts
+    assert texts is not None
+    assert (texts.rows.tolist(), texts.texts) == ([0], ["first"])
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "vectors.npz"])

@@ -44,6 +44,7 @@ def events() -> Iterator[tuple[int, dict[str, Any]]]:
                 "model": "images",
                 "meta": meta,
                 "outputs": [{"data": vector.tolist()}],
+                "class": f"class {vector.argmax()}",
             }
             yield time_ms, value
 
@@ -98,7 +99,10 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     )
     arguments = ("--stream", "images", "--clusters", 4, "--segment", "country=de,fr")
     out = tmp_path / "topic.safetensors"
-    fit = run("baseline", "fit", "--topic", topic, "--config", config, *RANGE, *arguments, "--out", out)
+    fit = run(
+        *("baseline", "fit", "--topic", topic, "--config", config, *RANGE, *arguments),
+        *("--label", "class", "--out", out),
+    )
     assert fit.returncode == 0, fit.stderr
     assert "2,880 events of stream images" in fit.stderr
     assert "outside: 60 before, 60 after" in fit.stderr
@@ -127,6 +131,8 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     same = tmp_path / "file.safetensors"
     assert run("baseline", "fit", tmp_path / "events.jsonl", *arguments, "--out", same).returncode == 0
     assert load(out).identity == load(same).identity
+    assert sorted(map(str, load(out).names)) == [f"class {number}" for number in range(4)]
+    assert all(each.startswith(f"{topic}-") for ids in load(out).example_ids for each in ids)
 
     empty = run(
         *("baseline", "fit", "--topic", topic, "--config", config, "--from", "2020-01-01T00:00:00Z"),

@@ -1,4 +1,4 @@
-"""Collecting vectors from a source, with their times, segments and model version, in one growing matrix."""
+"""Collecting vectors from a source in one growing matrix, with their times, segments, labels and ids."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Collector", "VectorSet"]
+from driftgauge.baseline.texts import TextSample
+
+__all__ = ["Collector", "NameColumn", "VectorSet"]
 
 # The matrix grows by this share, and by this many rows at least. NumPy writes zeros into new rows, so rows
 # that stay unused take memory.
 GROWTH = 1 / 16
 LEAST_GROWTH = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class NameColumn:
+    """The column that clusters are named by.
+
+    Attributes:
+        column: The name of a column, or of an array of a .npz file; of events, see `EventNames`.
+        holds_texts: Whether it holds texts; otherwise labels.
+    """
+
+    column: str
+    holds_texts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +38,18 @@ class VectorSet:
         times_ms: (n,) int64, event times in milliseconds since the epoch; None where the source has none.
         model_version: The version of the embedding model, where the source or the caller names one.
         segments: n mappings, the segment keys and values of each event; None where the source has no events.
+        labels: n labels, None for a vector without one; None where no column of labels was asked for.
+        texts: The sample of the texts; None where no column of texts was asked for.
+        event_ids: n event ids, None for a vector without one; None where no vector has one.
     """
 
     vectors: NDArray[np.float32]
     times_ms: NDArray[np.int64] | None
     model_version: str | None
     segments: tuple[Mapping[str, str], ...] | None
+    labels: Sequence[str | None] | None = None
+    texts: TextSample | None = None
+    event_ids: Sequence[str | None] | None = None
 
 
 class Collector:
@@ -38,13 +59,20 @@ class Collector:
     blocks of this size the C library moves pages, and not their contents.
     """
 
-    def __init__(self, dimension: int, capacity: int = 0, keys: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        capacity: int = 0,
+        keys: Collection[str] | None = None,
+        name: NameColumn | None = None,
+    ) -> None:
         """Create an empty collection.
 
         Args:
             dimension: d.
             capacity: The number of vectors, where it is known. Memory is taken as the rows are written.
             keys: The segment keys to keep; None keeps all.
+            name: The column of labels or texts; None without one.
         """
         self._matrix = np.empty((capacity, dimension), np.float32)
         self._times_ms: list[NDArray[np.int64]] = []
@@ -52,6 +80,10 @@ class Collector:
         self._segments: list[Mapping[str, str]] = []
         # Events share the mapping of their values: a million mappings of their own would take 200 MB.
         self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        self._texts = TextSample() if name is not None and name.holds_texts else None
+        self._labels: list[str | None] | None = [] if name is not None and self._texts is None else None
+        self._names: dict[str, str] = {}
+        self._event_ids: list[str | None] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -67,6 +99,8 @@ class Collector:
         vectors: NDArray[np.float32],
         times_ms: NDArray[np.int64] | None = None,
         segments: Sequence[Mapping[str, str] | None] | None = None,
+        names: Sequence[str | None] | None = None,
+        event_ids: Sequence[str | None] | None = None,
     ) -> None:
         """Append n vectors.
 
@@ -74,6 +108,8 @@ class Collector:
             vectors: (n, d) float32.
             times_ms: (n,) int64, milliseconds since the epoch; for all additions, or for none.
             segments: n mappings; for all additions, or for none.
+            names: n labels or texts; for all additions of a collection with a column of them.
+            event_ids: n event ids; for all additions, or for none.
         """
         end = self._count + len(vectors)
         if end > len(self._matrix):
@@ -86,6 +122,13 @@ class Collector:
             self._times_ms.append(times_ms)
         if segments is not None:
             self._segments += [self._share(labels or {}) for labels in segments]
+        if self._labels is not None and names is not None:
+            # Vectors share their labels, as they share mappings.
+            self._labels += [name and self._names.setdefault(name, name) for name in names]
+        if self._texts is not None and names is not None:
+            self._texts.add(names)
+        if event_ids is not None:
+            self._event_ids += event_ids
 
     def finish(self, model_version: str | None) -> VectorSet:
         """Return all vectors; the collector is empty afterwards."""
@@ -93,9 +136,10 @@ class Collector:
         matrix.resize((self._count, self.dimension), refcheck=False)
         times_ms = np.concatenate(self._times_ms) if self._times_ms else None
         segments = tuple(self._segments) if self._segments else None
+        event_ids = self._event_ids if any(self._event_ids) else None
         self._matrix, self._count = np.empty((0, self.dimension), np.float32), 0
-        self._times_ms, self._segments = [], []
-        return VectorSet(matrix, times_ms, model_version, segments)
+        self._times_ms, self._segments, self._event_ids = [], [], []
+        return VectorSet(matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids)
 
     def _share(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         kept = (

@@ -12,6 +12,7 @@ from driftgauge.baseline.comparison import (
     MATERIAL_SHIFT,
     Comparability,
     Comparison,
+    Match,
 )
 from driftgauge.core.durations import format_duration
 from driftgauge.layout import Block, Table, facts
@@ -55,11 +56,17 @@ def describe(compared: Comparison, first: Path, second: Path) -> list[Block]:
         blocks += ["", facts(sentences)]
     if compared.js_divergence is None and compared.matches:
         matches = [
-            (f"{match.cluster}", f"{match.nearest}", f"{match.distance:.4g}", f"{match.ratio:.2f}")
+            (
+                f"{match.cluster}",
+                f"{match.nearest}",
+                f"{match.distance:.4g}",
+                f"{match.ratio:.2f}",
+                *(name or "-" for name in _names(compared, match)),
+            )
             for match in compared.matches
         ]
-        headings = ("cluster of A", "nearest of B", "distance", "of A's p50")
-        blocks += ["", Table(headings, matches, text=())]
+        headings = ("cluster of A", "nearest of B", "distance", "of A's p50", "name of A", "name of B")
+        blocks += ["", Table(headings, matches, text=(4, 5))]
     return blocks
 
 
@@ -79,13 +86,21 @@ def as_json(compared: Comparison) -> dict[str, object]:
         "matches": [
             {
                 "cluster": match.cluster,
+                "name": own,
                 "nearest": match.nearest,
+                "nearest_name": nearest,
                 "distance": match.distance,
                 "ratio": match.ratio if math.isfinite(match.ratio) else None,
             }
             for match in compared.matches
+            for own, nearest in [_names(compared, match)]
         ],
     }
+
+
+def _names(compared: Comparison, match: Match) -> tuple[str | None, str | None]:
+    """Return the names of A's cluster and of the nearest of B's."""
+    return compared.first.names[match.cluster], compared.second.names[match.nearest]
 
 
 def _meaning(compared: Comparison) -> str:

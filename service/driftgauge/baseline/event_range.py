@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.baseline.collecting import Collector, NameColumn, VectorSet
+from driftgauge.baseline.event_names import EventNames
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import InputError
+from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection
@@ -33,6 +35,7 @@ class TopicEvents:
         model_version: The version to read; None reads the only one.
         metric: The metric of the baseline.
         keys: The segment keys to keep.
+        name: The labels or texts that clusters are named by; None reads none.
     """
 
     topic: str
@@ -43,15 +46,18 @@ class TopicEvents:
     model_version: str | None
     metric: DistanceMetric
     keys: Collection[str] = ()
+    name: NameColumn | None = None
 
 
 class EventSelection:
     """The events in the range, and the numbers of all others."""
 
-    def __init__(self, wanted: TopicEvents, refusals: Refusals) -> None:
+    def __init__(self, wanted: TopicEvents, refusals: Refusals, reader: MappedReader | None) -> None:
+        """Create an empty selection; `reader` is that of the topic, None for the service's own contract."""
         self.records = 0
         self._refusals = refusals
         self._wanted = wanted
+        self._names = None if wanted.name is None else EventNames(wanted.name.column, reader)
         self._collector: Collector | None = None
         self._before = self._after = self._filtered = self._other = 0
         self._latest_ms = 0
@@ -68,8 +74,17 @@ class EventSelection:
         if not len(batch):
             return
         if self._collector is None:
-            self._collector = Collector(batch.vectors.shape[1], keys=self._wanted.keys)
-        self._collector.add(batch.vectors, batch.time_ms, batch.segments or [None] * len(batch))
+            self._collector = Collector(
+                batch.vectors.shape[1], keys=self._wanted.keys, name=self._wanted.name
+            )
+        unknown = [None] * len(batch)
+        self._collector.add(
+            batch.vectors,
+            batch.time_ms,
+            batch.segments or unknown,
+            None if self._names is None else self._names.of_batch(batch, records),
+            batch.event_ids or unknown,
+        )
         self._latest_ms = max(self._latest_ms, *(records[row].timestamp()[1] for row in batch.row.tolist()))
 
     def count(self, records: Sequence[RawRecord], filtered: int, rejections: Sequence[Rejection]) -> None:

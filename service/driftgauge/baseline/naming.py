@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME, ClusterDescription
-from driftgauge.baseline.texts import TextSample
+from driftgauge.baseline.texts import TextSample, shorten
 from driftgauge.core.counting.examples import can_be_example
 
 __all__ = ["describe_clusters"]
@@ -149,7 +149,4 @@ def _printable(text: str) -> str:
 
 def _join(parts: Iterable[str]) -> str | None:
     """Return the parts as a name of at most 80 characters; None where there is none."""
-    name = ", ".join(parts)
-    if len(name) > MAX_CLUSTER_NAME:
-        name = f"{name[: MAX_CLUSTER_NAME - 1].rstrip()}…"
-    return name or None
+    return shorten(", ".join(parts), MAX_CLUSTER_NAME) or None

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.baseline.collecting import Collector, NameColumn, VectorSet
+from driftgauge.baseline.event_names import EventNames
 from driftgauge.errors import InputError
+from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.files import EventFiles
 from driftgauge.events.refusals import Refusals
@@ -19,6 +22,9 @@ __all__ = ["read_events"]
 # Events that are added to the matrix at once.
 BLOCK_EVENTS = 512
 
+# An event with its file and line number, and its label or text.
+_Placed = tuple[str, ParsedEvent, str | None]
+
 
 def read_events(
     path: Path,
@@ -28,13 +34,15 @@ def read_events(
     track: Track,
     refusals: Refusals,
     keys: Collection[str] | None = None,
+    name: NameColumn | None = None,
 ) -> VectorSet:
     """Return the vectors of one stream's events, in the order of the file; see `read_vectors`."""
     streams: set[str] = set()
     version = model_version
-    block: list[tuple[str, ParsedEvent]] = []
+    block: list[_Placed] = []
+    names = None if name is None else EventNames(name.column)
     collector: Collector | None = None
-    for where, event in _parsed(path, track, refusals):
+    for where, line, event in _parsed(path, track, refusals):
         streams.add(event.stream)
         if stream is None and len(streams) > 1:
             message = f"{where}: a second stream; choose one with --stream: {', '.join(sorted(streams))}"
@@ -52,12 +60,13 @@ def read_events(
                 )
                 raise InputError(message)
             version = event.model_version
-        block.append((where, event))
+        own = None if names is None else names.of_event(event.segments, partial(read_json, line))
+        block.append((where, event, own))
         if len(block) == BLOCK_EVENTS:
-            collector = _add(collector, block, keys, refusals)
+            collector = _add(collector, block, keys, name, refusals)
             block = []
     if block:
-        collector = _add(collector, block, keys, refusals)
+        collector = _add(collector, block, keys, name, refusals)
     if collector is None:
         asked = "" if stream is None else f" of stream {stream!r}"
         asked += "" if model_version is None else f" of model version {model_version!r}"
@@ -68,18 +77,20 @@ def read_events(
 
 def _add(
     collector: Collector | None,
-    block: list[tuple[str, ParsedEvent]],
+    block: list[_Placed],
     keys: Collection[str] | None,
+    name: NameColumn | None,
     refusals: Refusals,
 ) -> Collector:
     """Add the events of a block that have the dimension most frequent in the first block."""
     if collector is None:
-        lengths = Counter(len(event.vector) for _, event in block)
-        collector = Collector(lengths.most_common(1)[0][0], keys=keys)
-    events = []
-    for where, event in block:
+        lengths = Counter(len(event.vector) for _, event, _ in block)
+        collector = Collector(lengths.most_common(1)[0][0], keys=keys, name=name)
+    events, names = [], []
+    for where, event, own in block:
         if len(event.vector) == collector.dimension:
             events.append(event)
+            names.append(own)
         else:
             detail = f"embedding: {len(event.vector)} numbers, most events have {collector.dimension}"
             refusals.add(where, Reason.WRONG_DIMENSION, detail)
@@ -89,16 +100,18 @@ def _add(
         np.stack([event.vector for event in events]),
         np.array([event.time_ms for event in events], np.int64),
         [event.segments for event in events],
+        names,
+        [event.event_id for event in events],
     )
     return collector
 
 
-def _parsed(path: Path, track: Track, refusals: Refusals) -> Iterator[tuple[str, ParsedEvent]]:
-    """Yield the sound events of a file, each with its file and line number."""
+def _parsed(path: Path, track: Track, refusals: Refusals) -> Iterator[tuple[str, bytes, ParsedEvent]]:
+    """Yield the sound events of a file, each with its file and line number, and its line."""
     for number, line in EventFiles([path], track).read(path):
         where = f"{path}, line {number}"
         event = parse_event(line)
         if isinstance(event, Rejection):
             refusals.add(where, event.reason, event.detail)
         else:
-            yield where, event
+            yield where, line, event

@@ -20,7 +20,7 @@ WINDOW_COUNTS = (100, 1_000, 10_000)
 
 
 def describe(baseline: Baseline, path: Path) -> list[Block]:
-    """Return the report: facts, notes on weaknesses, segments and clusters."""
+    """Return the report: facts, notes on weaknesses, segments, clusters and their examples."""
     metadata = baseline.metadata
     named = {
         "identity": baseline.identity,
@@ -47,7 +47,15 @@ def describe(baseline: Baseline, path: Path) -> list[Block]:
         ),
     }
     notes = [f"  note: {note}" for note in quality.notes(baseline)]
-    return [str(path), facts(named), *notes, *_segment_table(baseline), "", _cluster_table(baseline)]
+    return [
+        str(path),
+        facts(named),
+        *notes,
+        *_segment_table(baseline),
+        "",
+        _cluster_table(baseline),
+        *_examples(baseline),
+    ]
 
 
 def as_json(baseline: Baseline) -> dict[str, object]:
@@ -79,15 +87,25 @@ def as_json(baseline: Baseline) -> dict[str, object]:
         "clusters": [
             {
                 "id": cluster,
+                "name": name,
                 "count": count,
                 "share": count / total,
                 "distance_quantiles": {
                     f"{level:g}": quantile
                     for level, quantile in zip(baseline.quantile_levels.tolist(), quantiles, strict=True)
                 },
+                "position": position,
+                "example_ids": example_ids,
             }
-            for cluster, (count, quantiles) in enumerate(
-                zip(baseline.counts.tolist(), baseline.distance_quantiles.tolist(), strict=True)
+            for cluster, (name, count, quantiles, position, example_ids) in enumerate(
+                zip(
+                    baseline.names,
+                    baseline.counts.tolist(),
+                    baseline.distance_quantiles.tolist(),
+                    baseline.positions.tolist(),
+                    baseline.example_ids,
+                    strict=True,
+                )
             )
         ],
     }
@@ -134,15 +152,30 @@ def _segment_table(baseline: Baseline) -> list[Block]:
 
 
 def _cluster_table(baseline: Baseline) -> Table:
-    """Return a row per cluster: count, share and distance quantiles."""
+    """Return a row per cluster: count, share, distance quantiles and name."""
     counts = baseline.counts
     rows = [
-        (f"{cluster}", f"{count:,}", f"{count / counts.sum():.2%}", f"{median:#.4g}", f"{p99:#.4g}")
-        for cluster, (count, median, p99) in enumerate(
-            zip(counts, baseline.distances(0.5), baseline.radii, strict=True)
+        (
+            f"{cluster}",
+            f"{count:,}",
+            f"{count / counts.sum():.2%}",
+            f"{median:#.4g}",
+            f"{p99:#.4g}",
+            name or "-",
+        )
+        for cluster, (count, median, p99, name) in enumerate(
+            zip(counts, baseline.distances(0.5), baseline.radii, baseline.names, strict=True)
         )
     ]
-    return Table(("cluster", "count", "share", "distance p50", "distance p99"), rows, text=())
+    return Table(("cluster", "count", "share", "distance p50", "distance p99", "name"), rows, text=(5,))
+
+
+def _examples(baseline: Baseline) -> list[Block]:
+    """Return the ids of each cluster's examples; none where the baseline has none."""
+    if not any(baseline.example_ids):
+        return []
+    rows = [(f"{cluster}", ", ".join(ids) or "-") for cluster, ids in enumerate(baseline.example_ids)]
+    return ["", Table(("cluster", "examples, the nearest to the centroid first"), rows, text=(1,))]
 
 
 def _divergence(baseline: Baseline, segment: SegmentReference) -> float:

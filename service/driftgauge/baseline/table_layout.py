@@ -1,9 +1,10 @@
-"""Which columns of a table are read, and how."""
+"""Which columns of a table, or arrays of a .npz file, are read, and how."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from driftgauge.baseline.collecting import NameColumn
 from driftgauge.events.vectors import F32, VectorFormat
 
 __all__ = ["TABLE_SUFFIXES", "TableColumns"]
@@ -14,7 +15,7 @@ TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
 
 @dataclass(frozen=True, slots=True)
 class TableColumns:
-    """The columns of a table that are read.
+    """The columns of a table that are read; of a .npz file the last two.
 
     Attributes:
         vector: The vectors; None takes the only column that can hold vectors.
@@ -23,6 +24,8 @@ class TableColumns:
         time_unit: The unit of times that are whole numbers.
         version: The model version of each row; None reads none.
         segments: The column of each segment key.
+        name: The labels or texts that clusters are named by; None reads none.
+        event_id: The event ids; None reads none.
     """
 
     vector: str | None = None
@@ -31,3 +34,5 @@ class TableColumns:
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     version: str | None = None
     segments: Mapping[str, str] = field(default_factory=dict)
+    name: NameColumn | None = None
+    event_id: str | None = None

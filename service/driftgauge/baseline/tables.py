@@ -93,8 +93,11 @@ def _collect(
     refusals: Refusals,
 ) -> VectorSet:
     vector = _vector_column(path, schema, columns.vector)
+    naming = None if columns.name is None else columns.name.column
     others = [
-        name for name in (columns.time, columns.version, *columns.segments.values()) if name is not None
+        name
+        for name in (columns.time, columns.version, *columns.segments.values(), naming, columns.event_id)
+        if name is not None
     ]
     for name in others:
         if name not in schema.names:
@@ -127,11 +130,17 @@ def _collect(
                 continue
             where = partial(_place, path, numbers)
             if collector is None:
-                collector = Collector(block.shape[1], rows or 0)
+                collector = Collector(block.shape[1], rows or 0, name=columns.name)
             times_ms = (
                 None if columns.time is None else to_times(batch[columns.time], columns.time_unit, where)
             )
-            collector.add(block, times_ms, _segments(batch, columns.segments))
+            collector.add(
+                block,
+                times_ms,
+                _segments(batch, columns.segments),
+                None if naming is None else to_labels(batch[naming]),
+                None if columns.event_id is None else to_labels(batch[columns.event_id]),
+            )
     if collector is None:
         asked = "" if model_version is None else f" of model version {model_version!r}"
         message = f"{path}: no rows{asked}; give a file that has some"

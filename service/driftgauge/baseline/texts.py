@@ -1,16 +1,21 @@
-"""A bounded sample of the texts behind vectors, by the terms of which clusters are named."""
+"""Texts within bounds: a sample of those behind vectors, and short forms."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TextSample"]
+__all__ = ["TextSample", "shorten"]
 
 # 50,000 texts of 1,000 characters take at most 50 MB as ASCII, and 200 MB with the widest characters. Of a
 # baseline of 20 clusters, each is named by about 1,250 of its held-out vectors.
 MAX_TEXTS = 50_000
 MAX_CHARACTERS = 1_000
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text of at most this many characters; an ellipsis ends a longer one."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 class TextSample:

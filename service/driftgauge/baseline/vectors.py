@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from driftgauge.baseline.collecting import VectorSet
 from driftgauge.baseline.recorded import read_events
 from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
+from driftgauge.baseline.texts import TextSample
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.progress import Track, ignore_progress
@@ -29,6 +30,9 @@ BLOCK_ROWS = 8_192
 MAX_NAMED = 5
 
 
+_NO_COLUMNS = TableColumns()
+
+
 def read_vectors(
     path: Path,
     *,
@@ -38,7 +42,7 @@ def read_vectors(
     refusals: Refusals,
     track: Track = ignore_progress,
     keys: Collection[str] | None = None,
-    columns: TableColumns | None = None,
+    columns: TableColumns = _NO_COLUMNS,
 ) -> VectorSet:
     """Return the vectors of a file; the suffix of the name determines the format.
 
@@ -51,7 +55,8 @@ def read_vectors(
         refusals: Counts the events and rows that are refused and left out; an array must be sound.
         track: Receives the progress of reading events and tables.
         keys: The segment keys of events to keep; None keeps all.
-        columns: The columns of a Parquet or Arrow file to read; None reads the only one with vectors.
+        columns: The columns of a Parquet or Arrow file to read, by default the only one with vectors; the
+            arrays of a .npz file with labels, texts or event ids; the labels or texts of events.
 
     Raises:
         InputError: The file cannot be read or used; the message states the position and the remedy.
@@ -61,22 +66,24 @@ def read_vectors(
         raise InputError(message)
     if path.suffix in {".npy", ".npz"}:
         try:
-            contents = _read_array(path, array)
+            vectors = _as_vectors(path, _read_array(path, array))
+            return _with_columns(path, vectors, model_version, columns)
         # A damaged header may ask for more memory than there is.
         except (OSError, EOFError, MemoryError, ValueError, BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             message = f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers"
             raise InputError(message) from error
-        return VectorSet(_as_vectors(path, contents), None, model_version, None)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return read_events(path, stream, model_version, track=track, refusals=refusals, keys=keys)
+        return read_events(
+            path, stream, model_version, track=track, refusals=refusals, keys=keys, name=columns.name
+        )
     if path.suffix in TABLE_SUFFIXES:
         try:
             from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra
         except ModuleNotFoundError as error:
             message = f"{path}: reading it needs pyarrow; install driftgauge[parquet]"
             raise InputError(message) from error
-        return read_table(path, columns or TableColumns(), model_version, track, refusals)
+        return read_table(path, columns, model_version, track, refusals)
     message = (
         f"{path}: unknown file format; name a .npy, .npz, .jsonl or .jsonl.gz file, or one of "
         f"{', '.join(TABLE_SUFFIXES)}"
@@ -107,6 +114,40 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
             f"{path}: give vectors as an array (n, d), one per row; the file holds {listed or 'nothing'}"
         )
     raise InputError(message)
+
+
+def _with_columns(
+    path: Path, vectors: NDArray[np.float32], model_version: str | None, columns: TableColumns
+) -> VectorSet:
+    """Return vectors with their labels or texts, and their event ids, from the archive that holds them."""
+    read: list[list[str] | None] = []
+    for column in (None if columns.name is None else columns.name.column, columns.event_id):
+        if column is None:
+            read.append(None)
+        elif path.suffix == ".npz":
+            read.append(_read_column(path, column, len(vectors)))
+        else:
+            message = (
+                f"{path}: a .npy file holds vectors alone, and no {column!r}; save both arrays into a .npz "
+                f"file with np.savez, and name that"
+            )
+            raise InputError(message)
+    names, event_ids = read
+    if names is None or columns.name is None or not columns.name.holds_texts:
+        return VectorSet(vectors, None, model_version, None, names, None, event_ids)
+    return VectorSet(vectors, None, model_version, None, None, TextSample.of(names), event_ids)
+
+
+def _read_column(path: Path, key: str, count: int) -> list[str]:
+    """Return an array of a .npz file as text."""
+    array = _read_array(path, key)
+    if array.shape != (count,) or array.dtype.kind not in "Uiub":
+        message = (
+            f"{path}: array {key!r} holds {array.dtype} of shape {array.shape}; give text or whole numbers, "
+            f"one for each of the {count:,} vectors"
+        )
+        raise InputError(message)
+    return [str(value) for value in array.tolist()]
 
 
 def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from driftgauge.baseline.segments import SegmentChoice
-from driftgauge.cli.fit_sources import Selection, read_source, source_options
+from driftgauge.cli.fit_sources import Selection, choose_name, read_source, source_options
 from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
 from driftgauge.cli.printing import counted_refusals, json_option, message, print_blocks, print_json
 from driftgauge.cli.progress import show_progress
@@ -62,6 +62,17 @@ def baseline_group() -> None:
     help="The segment key whose values group related vectors, such as document or user, for vectors "
     "without times.",
 )
+@click.option(
+    "--label",
+    metavar="COLUMN",
+    help="The column of labels, such as classes: a cluster is named by its most frequent ones. For events, a "
+    "segment key or a path in the record's value.",
+)
+@click.option(
+    "--text",
+    metavar="COLUMN",
+    help="The column of texts, instead of labels: a cluster is named by its characteristic words.",
+)
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
@@ -76,6 +87,8 @@ def _fit(
     window_ms: int,
     segments: tuple[SegmentChoice, ...],
     group: str | None,
+    label: str | None,
+    text: str | None,
     *,
     training_set: bool,
     seed: int,
@@ -101,7 +114,7 @@ def _fit(
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(fault)
     keys = (*(choice.key for choice in segments), *([] if group is None else [group]))
-    selection = Selection(stream, model_version, DistanceMetric(metric), keys)
+    selection = Selection(stream, model_version, DistanceMetric(metric), keys, name=choose_name(label, text))
     with show_progress() as track, counted_refusals() as refusals:
         read = read_source(selection, track, refusals, **source)
         baseline = fit_baseline(
@@ -119,6 +132,9 @@ def _fit(
                 groups=None if group is None else number_groups(read.segments, group, message),
                 members=find_members(read.segments, segments),
                 training_set=training_set,
+                labels=read.labels,
+                texts=read.texts,
+                event_ids=read.event_ids,
             ),
         )
     save(baseline, out)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.collecting import NameColumn, VectorSet
 from driftgauge.baseline.event_range import TopicEvents
 from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.cli.options import DURATION, FILE, TIME, array_option, read_settings
@@ -19,7 +19,7 @@ from driftgauge.events.refusals import Refusals
 from driftgauge.events.vectors import VectorFormat
 from driftgauge.progress import Track
 
-__all__ = ["Selection", "read_source", "source_options"]
+__all__ = ["Selection", "choose_name", "read_source", "source_options"]
 
 _OPTIONS = (
     click.argument("source", metavar="[INPUT]", type=FILE, required=False),
@@ -69,6 +69,7 @@ _OPTIONS = (
         multiple=True,
         help="The column of a segment key.  [default: the column of the key's name]  Repeatable.",
     ),
+    click.option("--id-column", help="The column of event ids, of which each cluster keeps examples."),
 )
 
 
@@ -81,12 +82,27 @@ class Selection:
         model_version: The version; None reads the only one.
         metric: The metric of the baseline.
         keys: The keys of the segments.
+        name: The column of labels or texts; None without one.
     """
 
     stream: str
     model_version: str | None
     metric: DistanceMetric
     keys: tuple[str, ...]
+    name: NameColumn | None
+
+
+def choose_name(label: str | None, text: str | None) -> NameColumn | None:
+    """Return the column that clusters are named by.
+
+    Raises:
+        InputError: Both columns are given.
+    """
+    if label is not None and text is not None:
+        fault = "--label and --text both name clusters; give one of them"
+        raise InputError(fault)
+    column = label if text is None else text
+    return None if column is None else NameColumn(column, holds_texts=text is not None)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,6 +130,7 @@ def read_source(
     time_unit: Literal["s", "ms", "us", "ns"],
     version_column: str | None,
     segment_columns: tuple[str, ...],
+    id_column: str | None,
 ) -> VectorSet:
     """Return the vectors of the source that the options name; report progress and refused events.
 
@@ -125,10 +142,11 @@ def read_source(
         raise InputError(fault)
     if topic is not None:
         # Options with a default are not seen here; alone they change nothing.
-        if array or vector_column or time_column or version_column or segment_columns:
+        if array or vector_column or time_column or version_column or segment_columns or id_column:
             fault = "--array and the options of columns belong to INPUT; a topic is read by its mapping"
             raise InputError(fault)
-        return _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms, track, refusals)
+        read = _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms, track, refusals)
+        return _require_names(read, selection.name)
     if config_path or from_ms is not None or until_ms is not None:
         fault = "--config, --from and --until belong to --topic; leave them out, or name a topic"
         raise InputError(fault)
@@ -142,8 +160,10 @@ def read_source(
         time_unit,
         version_column,
         _segment_columns(selection.keys, segment_columns),
+        selection.name,
+        id_column,
     )
-    return read_vectors(
+    read = read_vectors(
         source,
         array=array,
         stream=selection.stream,
@@ -153,6 +173,7 @@ def read_source(
         keys=selection.keys,
         columns=columns,
     )
+    return _require_names(read, selection.name)
 
 
 def _read_topic(
@@ -183,9 +204,26 @@ def _read_topic(
         selection.model_version,
         selection.metric,
         selection.keys,
+        selection.name,
     )
     settings = read_settings(config_path)
     return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
+
+
+def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:
+    """Return the vectors of a source if any has a label or text.
+
+    Raises:
+        InputError: None has one.
+    """
+    if name is not None and not (any(read.labels or ()) or read.texts):
+        option, kind = ("--text", "text") if name.holds_texts else ("--label", "label")
+        fault = (
+            f"no vector has a {kind} {name.column!r}; name a column with values, or for events a segment key "
+            f"or a path in the record's value, or leave out {option}"
+        )
+        raise InputError(fault)
+    return read
 
 
 def _segment_columns(keys: tuple[str, ...], named: tuple[str, ...]) -> dict[str, str]:

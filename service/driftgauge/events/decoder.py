@@ -48,6 +48,7 @@ class ParsedEvent:
         vector: (d,) float32, finite.
         model_version: The model's version; None if the event has none.
         segments: The event's segments by key; empty if it has none.
+        event_id: The producer's id of the event; None if it has none.
     """
 
     stream: str
@@ -55,6 +56,7 @@ class ParsedEvent:
     vector: NDArray[np.float32]
     model_version: str | None
     segments: Mapping[str, str]
+    event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,9 @@ def parse_event(raw: bytes) -> ParsedEvent | Rejection:
     vector = F32.to_float32(event.packed_vector())
     if not np.isfinite(vector).all():
         return Rejection(0, Reason.NON_FINITE, _non_finite(vector), None)
-    return ParsedEvent(event.stream, event.timestamp, vector, event.model_version, event.segments or {})
+    return ParsedEvent(
+        event.stream, event.timestamp, vector, event.model_version, event.segments or {}, event.event_id
+    )
 
 
 def _refuse_whole_records(

@@ -55,7 +55,8 @@ def read_topic(
     inputs = {topic: each for topic, each in settings.inputs.items() if topic == wanted.topic}
     with open_schema_registry(settings, inputs.values(), clock) as schemas:
         reader = build_readers(inputs, schemas).get(wanted.topic)
-        return _read(settings, wanted, reader, clock, progress, track, EventSelection(wanted, refusals))
+        selection = EventSelection(wanted, refusals, reader)
+        return _read(settings, wanted, reader, clock, progress, track, selection)
 
 
 def _read(

@@ -82,8 +82,7 @@ class ExampleSampler:
 
 def can_be_example(name: str | None) -> bool:
     """Return whether an event of this name may be an example: printable, and of at most 64 bytes."""
-    # A lone surrogate cannot be printed, and cannot be encoded.
-    return bool(name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES)
+    return _rank(name) >= 0
 
 
 def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
@@ -105,4 +104,7 @@ def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, 
 
 def _rank(name: str | None) -> int:
     """Return the rank of an event by its name; -1 where the event is no example."""
-    return zlib.crc32(name.encode()) if name and can_be_example(name) else -1
+    if not name or not name.isprintable():
+        return -1
+    encoded = name.encode()
+    return zlib.crc32(encoded) if len(encoded) <= MAX_NAME_BYTES else -1

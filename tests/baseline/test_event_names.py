@@ -1,0 +1,67 @@
+"""Tests of `driftgauge.baseline.event_names`."""
+
+import json
+from typing import Any
+
+import pytest
+
+from driftgauge.baseline.event_names import EventNames
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.rows import BaselineContract
+from tests.builders.events import LATEST_MS, build_event, build_records
+
+CONTRACT = BaselineContract("images", "b", 4, None, DistanceMetric.EUCLIDEAN)
+
+
+def of_event(column: str, segments: dict[str, str] | None = None, **value: Any) -> str | None:
+    return EventNames(column).of_event(segments, lambda: value)
+
+
+@pytest.mark.parametrize(
+    ("column", "label"),
+    [("class", "car"), ("meta.class", "bus"), ("meta.tags[1]", "x"), ('meta["a b"]', "7"), ("bool", "true")],
+)
+def test_label_is_field_of_value(column: str, label: str) -> None:
+    value = {"class": "car", "meta": {"class": "bus", "tags": ["y", "x"], "a b": 7}, "bool": True}
+    assert of_event(column, **value) == label
+
+
+def test_segment_comes_before_field() -> None:
+    assert of_event("class", {"class": "car"}, **{"class": "bus"}) == "car"
+    assert of_event("class", {"other": "car"}, **{"class": "bus"}) == "bus"
+    assert of_event("no path!", {"no path!": "car"}) == "car"
+
+
+@pytest.mark.parametrize("value", [{}, {"class": None}, {"class": ["a"]}, {"class": 0.5}])
+def test_missing_or_unusable_label_is_none(value: dict[str, Any]) -> None:
+    assert of_event("class", **value) is None
+    assert of_event("no path!", **value) is None
+
+
+def test_batch_of_contract_takes_fields_of_its_own_records() -> None:
+    values = [
+        build_event(LATEST_MS, text="first", segments={"class": "car"}),
+        build_event(LATEST_MS, stream="unknown", text="refused"),
+        build_event(LATEST_MS, text="third"),
+    ]
+    records = build_records(values)
+    (batch,) = Decoder([CONTRACT], lead_ms=0).decode(records).batches
+    assert EventNames("text").of_batch(batch, records.raw) == ["first", "third"]
+    assert EventNames("class").of_batch(batch, records.raw) == ["car", None]
+
+
+def test_batch_of_mapped_topic_takes_field_of_decoded_value() -> None:
+    settings = InputSettings.model_validate(
+        {"stream": {"constant": "images"}, "embedding": "request.vectors", "timestamp": "at"}
+    )
+    readers = build_readers({"": settings})
+    rows = [
+        {"at": LATEST_MS, "request": {"vectors": [[1, 2, 3, 4]] * count, "text": f"{count}"}}
+        for count in (2, 3, 1)
+    ]
+    records = build_records([json.dumps(row).encode() for row in rows])
+    (batch,) = Decoder([CONTRACT], lead_ms=0, readers=readers).decode(records).batches
+    assert EventNames("request.text", readers[""]).of_batch(batch, records.raw) == [*"22333", "1"]
