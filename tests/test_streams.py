@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
+from driftgauge.baseline.artifact import ClusterDescription
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import ConfigError
-from driftgauge.streams import build_decoder, load_streams
+from driftgauge.streams import build_decoder, describe_baselines, load_streams, watch
 from tests.builders.baselines import SEGMENTS, save_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, build_records
-from tests.builders.references import CLUSTERS
+from tests.builders.references import CLUSTERS, build_reference
 
 
 def schedule(first, second, start="2025-11-03T00:00:00Z"):
@@ -255,3 +256,24 @@ def test_decoder_checks_by_baseline_in_force_and_allowed_lead(tmp_path):
         (1, "wrong_model"),
         (3, "future"),
     ]
+
+
+def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
+    named = tuple(ClusterDescription(name=name, example_ids=("a",)) for name in "abcd")
+    first = save_baseline(tmp_path, file="first.safetensors", descriptions=named, created_ms=MONDAY_MS)
+    second = save_baseline(tmp_path, file="second.safetensors", reference=build_reference("second", count=50))
+    settings = settings_in(tmp_path, {"baselines": schedule("first", "second")})
+    descriptions = describe_baselines(load_streams(settings))
+    assert descriptions.keys() == {first.identity, second.identity}
+    described = descriptions[first.identity]
+    assert (described.names, described.example_ids) == (tuple("abcd"), (("a",),) * 4)
+    assert described.created_ms == MONDAY_MS
+    assert described.positions == tuple(map(tuple, first.positions.tolist()))
+    assert descriptions[second.identity].names == (None,) * 4
+
+
+def test_names_are_exported(tmp_path):
+    named = tuple(ClusterDescription(name=name) for name in ("a", "b", None, "d"))
+    save_baseline(tmp_path, descriptions=named)
+    (configured,) = load_streams(settings_in(tmp_path))
+    assert watch(configured).baselines[0].names == ("a", "b", None, "d")

@@ -21,7 +21,7 @@ from driftgauge.kafka.service import Service
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
-from driftgauge.streams import ConfiguredStream, build_decoder, load_streams, watch
+from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.endpoints import service_routes
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import count_messages
@@ -91,6 +91,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
                 settings,
                 [stream.spec for stream in streams],
                 build_decoder(streams, settings.allowed_lead, settings.inputs, schemas),
+                descriptions=describe_baselines(streams),
                 roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
                 clock=SYSTEM_CLOCK,
             )

@@ -12,6 +12,7 @@ from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
+from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
@@ -21,6 +22,7 @@ __all__ = [
     "ConfiguredStream",
     "build_contracts",
     "build_decoder",
+    "describe_baselines",
     "load_available_streams",
     "load_streams",
     "to_reference",
@@ -116,6 +118,20 @@ def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContrac
     ]
 
 
+def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, BaselineDescription]:
+    """Return the description of every baseline of the streams' schedules, by the baseline's identity."""
+    return {
+        baseline.identity: BaselineDescription(
+            baseline.metadata.created_ms,
+            baseline.names,
+            tuple((x, y) for x, y in baseline.positions.tolist()),
+            baseline.example_ids,
+        )
+        for stream in streams
+        for baseline in stream.baselines
+    }
+
+
 def to_reference(baseline: Baseline) -> Reference:
     """Return the part of a baseline that counting and scoring need."""
     return Reference(
@@ -140,7 +156,10 @@ def watch(stream: ConfiguredStream) -> WatchedStream:
         stream.spec,
         tuple(
             WatchedBaseline(
-                scheduled.reference, artifact.metadata.model_version, artifact.metadata.created_ms
+                scheduled.reference,
+                artifact.metadata.model_version,
+                artifact.metadata.created_ms,
+                artifact.names,
             )
             for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
         ),

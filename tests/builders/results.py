@@ -18,6 +18,7 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
+from driftgauge.events.descriptions import BaselineDescription
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 
 BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)
@@ -52,6 +53,18 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         "calibrated": True,
     }
     return Score(**{**fields, **changes})
+
+
+def build_description(
+    *names: str | None, example_ids: Iterable[tuple[str, ...]] | None = None, created_ms: int = MONDAY_MS
+) -> BaselineDescription:
+    """Return the description of clusters with these names; cluster i lies at (i / 2, -i)."""
+    return BaselineDescription(
+        created_ms,
+        names,
+        tuple((number / 2, -float(number)) for number in range(len(names))),
+        ((),) * len(names) if example_ids is None else tuple(example_ids),
+    )
 
 
 NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, "slow_drift": None, "memory": None}

@@ -49,6 +49,7 @@ HOURLY = {"stream": "images", "window": "1h"}
 DAILY = {"stream": "images", "window": "1d"}
 
 
+CLUSTER_NAMES = ("cats", 'truck, "auto\\mobile"', None, "cats")
 REFERENCE = build_reference(baseline_id="sha256:abc")
 
 
@@ -63,14 +64,14 @@ def build_watched(
     severity: str = "warning",
     overdue_ms: int | None = None,
 ) -> WatchedStream:
-    """Return the exported configuration of a stream; only the first baseline names a model version."""
+    """Return the exported configuration of a stream; the first baseline alone has model version and names."""
     spec = build_configured_spec(name, *later)
-    versions = ("v7", None)
+    first, *others = spec.baselines
     baselines = (
-        WatchedBaseline(scheduled.reference, version, FITTED_MS)
-        for scheduled, version in zip(spec.baselines, versions, strict=False)
+        WatchedBaseline(first.reference, "v7", FITTED_MS, CLUSTER_NAMES),
+        *(WatchedBaseline(other.reference, None, FITTED_MS) for other in others),
     )
-    return WatchedStream(spec, tuple(baselines), severity, overdue_ms)
+    return WatchedStream(spec, baselines, severity, overdue_ms)
 
 
 STREAMS = build_watched("images"), build_watched("texts", severity="critical", overdue_ms=43_200_000)
@@ -178,7 +179,7 @@ def families(telemetry: Telemetry) -> dict[str, MetricFamily]:
 
 def sample_reader(registry: CollectorRegistry) -> Callable[..., float | None]:
     """Return a function of a metric's name, without `driftgauge_`, and labels; None for absent series."""
-    return lambda name, **labels: registry.get_sample_value(f"driftgauge_{name}", labels)
+    return lambda name, /, **labels: registry.get_sample_value(f"driftgauge_{name}", labels)
 
 
 def collector_reader(collector: Collector) -> Callable[..., float | None]:

@@ -42,7 +42,7 @@ MIXES = (
 def published(results: list[WindowResult]) -> list[PublishedRevision]:
     """Return the published results, in commit order."""
     return [
-        PublishedRevision(result_key(result).decode(), orjson.loads(result_record(result)), number)
+        PublishedRevision(result_key(result).decode(), orjson.loads(result_record(result, None)), number)
         for number, result in enumerate(results)
     ]
 

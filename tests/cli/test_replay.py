@@ -7,9 +7,11 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.builders.baselines import save_baseline
+from driftgauge.baseline.artifact import ClusterDescription
+from tests.builders.baselines import HOSTILE_NAMES, save_baseline
+from tests.builders.clocks import MONDAY_MS
 from tests.builders.configs import write_config
-from tests.builders.events import SCHEMAS
+from tests.builders.events import SCHEMAS, build_event, write_events
 from tests.cli.command import run
 
 
@@ -47,6 +49,40 @@ def test_replay_without_json_prints_one_line_per_window(config, events):
         "images 1h 2025-11-03T01:00:00Z revision 0: insufficient; 4 events, too few events to be scored"
     )
     assert day.startswith("images 1d 2025-11-03T00:00:00Z revision 0: ok; 24 events, JSD 0.")
+
+
+@pytest.fixture
+def shifted(tmp_path):
+    """Configuration and events of a day of which all events are of two clusters of a baseline with names."""
+    descriptions = (
+        *(ClusterDescription(name=name, example_ids=("b-1",)) for name in HOSTILE_NAMES[:3]),
+        ClusterDescription(),
+    )
+    save_baseline(tmp_path, descriptions=descriptions)
+    events = [build_event(MONDAY_MS + i, 2 + i % 2, event_id=f"e-{i % 2}") for i in range(200)]
+    return write_config(tmp_path), write_events(tmp_path / "events.jsonl", events)
+
+
+def test_replay_names_movers_of_significant_windows(shifted):
+    config, events = shifted
+    lines = run("replay", events, "--config", config).stdout.splitlines()
+    assert lines[0].endswith(
+        f"; cluster 0 ({HOSTILE_NAMES[0]}) 40.0% to 0.0%, cluster 1 ({HOSTILE_NAMES[1]}) 30.0% to 0.0%, "
+        f"cluster 3 10.0% to 50.0%"
+    )
+
+
+def test_records_of_replay_describe_baseline(shifted):
+    config, events = shifted
+    record = json.loads(run("replay", events, "--config", config, "--json").stdout.splitlines()[0])
+    assert record["baseline_created"] == "2025-11-02T00:00:00Z"
+    assert [each["name"] for each in record["clusters"]] == [*HOSTILE_NAMES[:3], None]
+    assert [each["position"] for each in record["clusters"]] == [[0, 0]] * 4
+    assert record["examples"] == [
+        {"cluster": 0, "event_ids": [], "baseline_event_ids": ["b-1"]},
+        {"cluster": 1, "event_ids": [], "baseline_event_ids": ["b-1"]},
+        {"cluster": 3, "event_ids": ["e-1"], "baseline_event_ids": []},
+    ]
 
 
 def test_replay_reports_refused_events_on_stderr(config, events):

@@ -15,11 +15,14 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.window import Window
+from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.results import from_record, result_key, result_record, to_record
 from driftgauge.events.window_record import WindowRecord
-from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.baselines import HOSTILE_NAMES
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.events import WINDOW_RESULTS, name
 from tests.builders.results import (
+    build_description,
     build_result,
     build_score,
     build_segment,
@@ -138,6 +141,15 @@ RESULTS = {
     ),
 }
 
+DESCRIPTIONS = {
+    "drift-with-segments-and-examples": BaselineDescription(
+        created_ms=MONDAY_MS - 7 * DAY_MS + 12 * HOUR_MS + 30 * MINUTE_MS,
+        names=("automobile", "truck, automobile", None),
+        positions=((-1.25, 0.5), (0.75, 2.0), (1.5, -0.125)),
+        example_ids=(("b-17",), (), ("b-3", "größe-<b>")),
+    )
+}
+
 
 def read(text):
     """Return the record to twelve digits, since another processor may round a logarithm differently."""
@@ -150,7 +162,7 @@ def test_golden_window_results_are_all_built():
 
 @pytest.mark.parametrize("path", WINDOW_RESULTS, ids=name)
 def test_result_converts_to_golden_record(path):
-    record = read(result_record(RESULTS[name(path)]))
+    record = read(result_record(RESULTS[name(path)], DESCRIPTIONS.get(name(path))))
     golden = read(path.read_bytes())
     assert record == golden
     assert list(record) == list(golden), "in the contract's order"
@@ -175,9 +187,10 @@ def test_revisions_of_window_share_key():
 @settings(max_examples=examples(300))
 @given(ANY_RESULT)
 def test_result_survives_conversion_to_record(result):
-    written = result_record(result)
+    description = build_description(*map(str, result.counts), example_ids=[("x",)] * len(result.counts))
+    written = result_record(result, description)
     record = WindowRecord.model_validate_json(written)
-    assert record == to_record(result)
+    assert record == to_record(result, description)
     again = from_record(
         record,
         baseline_counts=tuple(result.baseline_counts.tolist()),
@@ -187,20 +200,68 @@ def test_result_survives_conversion_to_record(result):
         memory=result.memory,
     )
     assert plain(again) == plain(result)
-    assert result_record(again) == written
+    assert result_record(again, description) == written
 
 
 def test_movers_are_three_largest_contributors():
     counts, baseline_counts = (100, 200, 150, 50, 500), (300, 200, 250, 50, 200)
-    record = to_record(build_golden(counts, Window(DAY_MS, MONDAY_MS), baseline_counts=baseline_counts))
+    record = to_record(build_golden(counts, Window(DAY_MS, MONDAY_MS), baseline_counts=baseline_counts), None)
     contributions = [cluster.js_contribution for cluster in record.clusters]
     assert [contributions[cluster] for cluster in record.movers] == sorted(contributions, reverse=True)[:3]
     assert record.movers == (4, 0, 2)
 
 
 def test_movers_are_empty_without_divergence():
-    record = to_record(build_golden((50, 50), Window(DAY_MS, MONDAY_MS)))
+    record = to_record(build_golden((50, 50), Window(DAY_MS, MONDAY_MS)), None)
     assert (record.js_divergence, record.movers) == (0, ())
+
+
+def test_record_without_description_has_no_names():
+    record = to_record(RESULTS["drift-with-segments-and-examples"], None)
+    assert record.baseline_created is None
+    assert {(each.name, each.position) for each in record.clusters} == {(None, None)}
+    assert [each.cluster for each in record.examples] == [1, 2]
+    assert {each.baseline_event_ids for each in record.examples} == {()}
+
+
+def test_examples_of_baseline_are_those_of_movers():
+    ids = [(f"b-{number}",) for number in range(5)]
+    result = build_golden(
+        (100, 200, 150, 50, 500),
+        Window(DAY_MS, MONDAY_MS),
+        baseline_counts=(300, 200, 250, 50, 200),
+        examples={0: ("e-0",)},
+    )
+    record = to_record(result, build_description(*"abcde", example_ids=ids))
+    assert record.movers == (4, 0, 2)
+    assert [(each.cluster, each.event_ids, each.baseline_event_ids) for each in record.examples] == [
+        (0, ("e-0",), ("b-0",)),
+        (2, (), ("b-2",)),
+        (4, (), ("b-4",)),
+    ]
+
+
+def test_window_that_is_not_scored_names_clusters_and_no_examples():
+    result = build_golden((1, 0), Window(DAY_MS, MONDAY_MS), score=None)
+    record = to_record(result, build_description("a", None, example_ids=[("x",), ("y",)]))
+    assert [each.name for each in record.clusters] == ["a", None]
+    assert record.clusters[1].position == (0.5, -1.0)
+    assert record.examples == ()
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_NAMES)
+def test_hostile_name_is_data(hostile):
+    result = build_golden((553, 447), Window(DAY_MS, MONDAY_MS))
+    written = result_record(result, build_description(hostile, None))
+    assert b"\n" not in written
+    assert json.loads(written)["clusters"][0]["name"] == hostile
+    assert WindowRecord.model_validate_json(written).clusters[0].name == hostile
+
+
+def test_description_labels_clusters():
+    description = build_description("truck, automobile", None)
+    assert description.label(0) == "cluster 0 (truck, automobile)"
+    assert description.label(1) == "cluster 1"
 
 
 def test_record_omits_internal_fields():
@@ -209,5 +270,5 @@ def test_record_omits_internal_fields():
         Window(DAY_MS, MONDAY_MS),
         memory=VerdictMemory((True, False), 2.5, {("country", "de"): (True,)}),
     )
-    assert b"recall" not in result_record(result)
-    assert b"published" not in result_record(result)
+    assert b"recall" not in result_record(result, None)
+    assert b"published" not in result_record(result, None)

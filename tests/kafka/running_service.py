@@ -21,6 +21,7 @@ from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import CLUSTERS, build_reference
+from tests.builders.results import build_description
 from tests.builders.specs import build_spec
 from tests.kafka.cluster import Cluster
 
@@ -41,6 +42,10 @@ DECODER = Decoder(
     ],
     lead_ms=300_000,
 )
+
+DESCRIPTIONS = {
+    spec.baselines[0].reference.baseline_id: build_description("a", "b", None, "d") for spec in SPECS
+}
 
 
 def build_settings(kafka: dict[str, object], *, windows: str, letters: str, events: str) -> Settings:
@@ -89,6 +94,7 @@ class RunningService:
             self.settings,
             SPECS,
             DECODER,
+            descriptions=DESCRIPTIONS,
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,
         )

@@ -1,5 +1,6 @@
 """WINDOWS on a real broker: restores, and stopped shards beside running ones."""
 
+import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
@@ -121,6 +122,18 @@ def test_repeated_commit_is_applied_once(cluster):
         publish(cluster, 1, time_ms=50_000)
         running.await_counts({(STREAM, 0): 10, (OTHER, 0): 10})
         assert running.chain() == (0, 0, 0)
+
+
+def test_published_results_describe_baseline(cluster):
+    with RunningService(cluster) as running:
+        publish(cluster, 10)
+        publish(cluster, 1, time_ms=50_000)
+        running.await_counts({(STREAM, 0): 10, (OTHER, 0): 10})
+        records = [orjson.loads(value) for _, value in cluster.read(cluster.windows)]
+    assert {tuple(each["name"] for each in record["clusters"]) for record in records} == {
+        ("a", "b", None, "d")
+    }
+    assert {record["baseline_created"] for record in records} == {"2025-11-03T00:00:00Z"}
 
 
 def changelog_records(cluster, running, shard):

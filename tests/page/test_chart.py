@@ -157,7 +157,7 @@ def test_map_places_clusters_by_position_and_size_by_share():
 
 
 def test_clusters_without_positions_have_no_map():
-    assert cluster_map(build_record().clusters, []) is None
+    assert cluster_map(build_record(clusters=[cluster(0, None, 1, 1)]).clusters, []) is None
 
 
 def test_single_position_is_drawn():

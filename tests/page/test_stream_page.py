@@ -83,7 +83,7 @@ def test_detail_orders_clusters_by_contribution_and_links_events():
     assert [event.event_id for event in shown.clusters[0].before] == ["d"]
     assert shown.clusters[1].now == ()
     assert (shown.start_ms, shown.end_ms, shown.published_ms) == (MONDAY_MS, MONDAY_MS + HOUR_MS, 7)
-    assert shown.map is None
+    assert len(shown.map.bubbles) == 3
 
 
 def test_unscored_detail_orders_clusters_by_share():

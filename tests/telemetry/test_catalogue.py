@@ -19,6 +19,7 @@ from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import build_result, build_score, build_segment
 from tests.builders.telemetry import (
+    CLUSTER_NAMES,
     IMAGES,
     SHARDS,
     build_busy_telemetry,
@@ -113,12 +114,14 @@ def test_metrics_reference_counts_series_of_stream():
     per_window = (len(of_windows) - len(of_segments) - len(of_clusters)) // sizes
     per_cluster = len(of_clusters) // (sizes * clusters)
     per_segment = len(of_segments) // (sizes * segments)
-    per_stream = len(labels) - len(of_windows) - clusters
+    named = sum("name" in names for names in labels)
+    per_stream = len(labels) - len(of_windows) - clusters - named
+    assert named == len([name for name in CLUSTER_NAMES if name is not None])
     document = (Path(__file__).parents[2] / "deploy/README.md").read_text("utf-8")
     stated = " ".join(document.split())
     assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in stated
     assert f"and {per_segment} more for each value of each segment" in stated
-    assert f"{per_stream} + *k* per stream, 2 per partition" in stated
+    assert f"{per_stream} + *k* per stream, 1 for each cluster with a name, 2 per partition" in stated
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
+from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp
 
@@ -53,18 +54,20 @@ def replay_command(
     as_json: bool,
 ) -> None:
     """Process recorded events (.jsonl, .jsonl.gz; each file is one partition) as the service does."""
-    from driftgauge.streams import load_streams
+    from driftgauge.streams import describe_baselines, load_streams
 
     own_labels = _read_labels(labels)
     settings = read_settings(config_path, connects=False)
     streams = load_streams(settings)
+    descriptions = describe_baselines(streams)
     results = []
     with _replaying(settings, streams) as replay:
         for result in replay.run(files):
+            description = descriptions[result.baseline_id]
             if as_json:
-                print_line(result_record(result).decode())
+                print_line(result_record(result, description).decode())
             else:
-                print_blocks([_format_result(result)])
+                print_blocks([_format_result(result, description)])
             if history is not None:
                 results.append(result)
     if history is not None:
@@ -145,7 +148,7 @@ def _write_history(
     message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 
-def _format_result(result: WindowResult) -> str:
+def _format_result(result: WindowResult, description: BaselineDescription) -> str:
     score = result.score
     scores = (
         "too few events to be scored"
@@ -157,5 +160,16 @@ def _format_result(result: WindowResult) -> str:
     start = format_timestamp(result.window.start_ms)
     return (
         f"{result.stream} {size} {start} revision {result.revision}: {result.verdict}; "
-        f"{result.count:,} events, {scores}"
+        f"{result.count:,} events, {scores}{_format_movers(result, description)}"
+    )
+
+
+def _format_movers(result: WindowResult, description: BaselineDescription) -> str:
+    """Return the movers of a window that is no clean one, with their shares in the baseline and now."""
+    if result.score is None or result.score.kind is None:
+        return ""
+    before = result.baseline_counts / result.baseline_counts.sum()
+    now = result.counts / result.count
+    return "; " + ", ".join(
+        f"{description.label(mover)} {before[mover]:.1%} to {now[mover]:.1%}" for mover in result.score.movers
     )

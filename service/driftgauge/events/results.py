@@ -14,6 +14,7 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
+from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.events.window_record import (
     ClusterRecord,
@@ -73,13 +74,18 @@ def result_key(result: WindowResult) -> bytes:
     return f"{result.stream}/{size}/{format_timestamp(result.window.start_ms)}".encode()
 
 
-def result_record(result: WindowResult) -> bytes:
+def result_record(result: WindowResult, description: BaselineDescription | None) -> bytes:
     """Return the value of a result's record: one line of JSON by the schema of window results, version 1."""
-    return to_record(result).model_dump_json().encode()
+    return to_record(result, description).model_dump_json().encode()
 
 
-def to_record(result: WindowResult) -> WindowRecord:
-    """Return the record of a result."""
+def to_record(result: WindowResult, description: BaselineDescription | None) -> WindowRecord:
+    """Return the record of a result.
+
+    Args:
+        result: The result.
+        description: The description of the result's baseline; without it, the fields that it fills are null.
+    """
     score = result.score
     scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, *_SCORE_OBJECTS))
     if score is not None:
@@ -106,15 +112,13 @@ def to_record(result: WindowResult) -> WindowRecord:
         if result.slow_drift is None
         else SlowDriftRecord(statistic=result.slow_drift, limit=result.slow_drift_limit),
         baseline=result.baseline_id,
+        baseline_created=None if description is None else format_timestamp(description.created_ms),
         incomplete=tuple(
             PartitionRecord(topic=topic, partition=partition) for topic, partition in result.missing
         ),
-        clusters=_cluster_records(result),
+        clusters=_cluster_records(result, description),
         movers=() if score is None else score.movers,
-        examples=tuple(
-            ExampleRecord(cluster=cluster, event_ids=event_ids)
-            for cluster, event_ids in result.examples.items()
-        ),
+        examples=_example_records(result, description),
         segments=tuple(_segment_record(segment) for segment in result.segments),
     )
 
@@ -144,12 +148,14 @@ def from_record(
         slow_drift=None if record.slow_drift is None else record.slow_drift.statistic,
         slow_drift_limit=slow_drift_limit,
         segments=tuple(_segment(segment) for segment in record.segments),
-        examples={example.cluster: example.event_ids for example in record.examples},
+        examples={example.cluster: example.event_ids for example in record.examples if example.event_ids},
         memory=memory,
     )
 
 
-def _cluster_records(result: WindowResult) -> tuple[ClusterRecord, ...]:
+def _cluster_records(
+    result: WindowResult, description: BaselineDescription | None
+) -> tuple[ClusterRecord, ...]:
     baseline_count = int(result.baseline_counts.sum())
     contributions = [None] * len(result.counts)
     if result.score is not None:
@@ -161,10 +167,33 @@ def _cluster_records(result: WindowResult) -> tuple[ClusterRecord, ...]:
             share=in_window / result.count,
             baseline_share=in_baseline / baseline_count,
             js_contribution=contribution,
+            name=None if description is None else description.names[cluster],
+            position=None if description is None else description.positions[cluster],
         )
         for cluster, (in_window, in_baseline, contribution) in enumerate(
             zip(result.counts.tolist(), result.baseline_counts.tolist(), contributions, strict=True)
         )
+    )
+
+
+def _example_records(
+    result: WindowResult, description: BaselineDescription | None
+) -> tuple[ExampleRecord, ...]:
+    """Return the examples of the movers, of the window and of the baseline."""
+    of_baseline: dict[int, tuple[str, ...]] = {}
+    if description is not None and result.score is not None:
+        of_baseline = {
+            mover: description.example_ids[mover]
+            for mover in result.score.movers
+            if description.example_ids[mover]
+        }
+    return tuple(
+        ExampleRecord(
+            cluster=cluster,
+            event_ids=result.examples.get(cluster, ()),
+            baseline_event_ids=of_baseline.get(cluster, ()),
+        )
+        for cluster in sorted(result.examples.keys() | of_baseline.keys())
     )
 
 

@@ -52,10 +52,12 @@ class ClusterRecord(_Record):
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
 
     name: str | None = None
-    """The cluster's name: its labels, or its terms. Null if the baseline has none."""
+    """The cluster's name: its labels, or its terms; 80 characters at most. Clusters may share a name, and the
+    id tells them apart. Null if the baseline has none."""
 
     position: tuple[Finite, Finite] | None = None
-    """The centroid along the baseline's two leading components, in standard deviations. Null if unknown."""
+    """The mean of the cluster's baseline events along the baseline's two leading components, in standard
+    deviations. Null if unknown."""
 
 
 class MeanShiftRecord(_Record):
@@ -317,7 +319,7 @@ class WindowRecord(_Record):
     """The clusters with the largest contributions to the divergence, three at most, the largest first."""
 
     examples: tuple[ExampleRecord, ...]
-    """Some events of the movers, if events have an `event_id`."""
+    """Some events of the movers, of the window and of the baseline, as far as these have an `event_id`."""
 
     segments: tuple[SegmentRecord, ...]
     """Every configured segment."""

@@ -13,6 +13,7 @@ from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
+from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.kafka import client
 from driftgauge.kafka.broker_version import require_transactions
 from driftgauge.kafka.clock import ClockGuard
@@ -58,10 +59,12 @@ class Service:
         specs: Sequence[StreamSpec],
         decoder: Decoder,
         *,
+        descriptions: Mapping[str, BaselineDescription],
         roles: Mapping[Role, RoleTelemetry],
         clock: Clock,
     ) -> None:
         self._settings = settings
+        self._descriptions = descriptions
         self._specs = specs
         self._decoder = decoder
         self._roles = roles
@@ -204,6 +207,7 @@ class Service:
                 worker = WindowWorker(
                     settings,
                     self._specs,
+                    self._descriptions,
                     consumer=consumer,
                     changelog=changelog,
                     admin=admin,

@@ -17,6 +17,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.errors import BrokerError, StateError, TransactionAborted
+from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.results import result_key, result_record
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages
@@ -84,6 +85,7 @@ class WindowWorker:
         self,
         settings: Settings,
         specs: Sequence[StreamSpec],
+        descriptions: Mapping[str, BaselineDescription],
         *,
         consumer: Consumer,
         changelog: Consumer,
@@ -94,6 +96,7 @@ class WindowWorker:
     ) -> None:
         self._settings = settings
         self._specs = specs
+        self._descriptions = descriptions
         self._consumer = consumer
         self._admin = admin
         self._transaction = transaction
@@ -376,4 +379,5 @@ class WindowWorker:
             )
         for result in round_.results:
             topic = self._settings.topics.windows
-            produce_or_abort(self._transaction, topic, ANY, result_key(result), result_record(result))
+            record = result_record(result, self._descriptions.get(result.baseline_id))
+            produce_or_abort(self._transaction, topic, ANY, result_key(result), record)

@@ -143,7 +143,7 @@ _EXAMPLES = TypeAdapter(tuple[tuple[int, int, str], ...], config=ConfigDict(stri
 def encode_result(result: WindowResult) -> bytes:
     """Return the bytes of a result, with the fields that its next revision and the gauges need."""
     model = _Result(
-        result=to_record(result),
+        result=to_record(result, None),
         baseline_counts=tuple(result.baseline_counts.tolist()),
         published_ms=result.published_ms,
         superseded=None if result.superseded is None else result.superseded.value,

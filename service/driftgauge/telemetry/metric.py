@@ -44,8 +44,9 @@ class Metric:
 
     Attributes:
         name: The full name, as scraped.
-        labels: The label names. Values of `stream` and `topic` come from the configuration, never
-            from an event, so that a bad producer cannot create series; the others are small sets.
+        labels: The label names. Values of `stream` and `topic` come from the configuration, and those of
+            `name` from a baseline, never from an event, so that a bad producer cannot create series; the
+            others are small sets.
         unit: The unit, in words.
         help: The meaning, in whole sentences.
         samples: Returns the values for a stream, with labels except `stream`; None if observers set them.

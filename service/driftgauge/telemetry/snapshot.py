@@ -27,11 +27,13 @@ class WatchedBaseline:
         reference: The reference that windows are compared with.
         model_version: The model version of its vectors; None where the baseline names none.
         created_ms: Time of the fit, wall time, ms.
+        names: The name of each cluster, k of them, None where it has none; empty without any.
     """
 
     reference: Reference
     model_version: str | None
     created_ms: int
+    names: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
