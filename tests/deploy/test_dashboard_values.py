@@ -8,8 +8,9 @@ import pytest
 from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 
 from driftgauge.core.windows.result import Verdict
+from tests.builders.baselines import HOSTILE_NAMES
 from tests.deploy.dashboards import colour, documents, flat, named, property_of, substitute, texts
-from tests.deploy.evaluation import REPLICA, assert_results, series
+from tests.deploy.evaluation import REPLICA, assert_results, assert_series, series
 
 CHOSEN = {"job": "driftgauge", "namespace": "ml", "stream": "clicks", "window": "1h"}
 VARIABLES = {**CHOSEN, "cluster": ".*", "instance": ".+", "__rate_interval": "1m", "__interval": "1m"}
@@ -187,6 +188,36 @@ def test_every_series_shows_expected_value(tmp_path: Path):
     found = panels()
     expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
     assert_results(tmp_path, gauges(), expected)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("name", ["truck, automobile", *HOSTILE_NAMES])
+def test_clusters_have_their_names_beside_their_numbers(tmp_path: Path, name: str):
+    of_stream = {**REPLICA, "stream": "clicks"}
+    unnamed = [
+        series(f"driftgauge_window_cluster_{gauge}", value, **of_stream, window="1h", cluster_id="12")
+        for gauge, value in (("signed_js_contribution", 0.25), ("ratio", 0.125))
+    ]
+    # Two replicas that change to a baseline with other names.
+    infos = [
+        series("driftgauge_cluster_info", 1, **{**of_stream, "instance": instance}, cluster_id="3", name=name)
+        for instance in ("a:9464", "b:9464")
+    ]
+    inputs = [*gauges(), *unnamed, *infos]
+    found = panels()
+    over_time = asked(found["Cluster contributions over time"], "{{cluster_id}}")
+    assert_series(
+        tmp_path,
+        inputs,
+        over_time,
+        [({"cluster_id": f"03 {name}", "name": name}, -0.5), ({"cluster_id": "12 "}, 0.5)],
+    )
+    now = asked(found[CLUSTERS], "share now")
+    assert_series(
+        tmp_path, inputs, now, [({"cluster_id": "3", "name": name}, 0.75), ({"cluster_id": "12"}, 0.125)]
+    )
+    other = series("driftgauge_cluster_info", 1, **of_stream, cluster_id="3", name="another")
+    assert_results(tmp_path, [*inputs, other], [(now, 0.875), (over_time, 0)])
 
 
 @pytest.mark.stack

@@ -30,7 +30,7 @@ REFERENCE_COUNT = 30_000
 
 
 class SegmentedCase(Case):
-    """A case whose baselines have a model version and segments by country."""
+    """A case whose baselines have a model version, segments by country, and names of clusters."""
 
     def fit(self, stream: str) -> None:
         reference = np.random.default_rng(11).normal(size=(REFERENCE_COUNT, DIMENSION)).astype(np.float32)
@@ -42,7 +42,11 @@ class SegmentedCase(Case):
             clusters=CLUSTERS,
             created_ms=START_MS,
             progress=lambda _: None,
-            provenance=Provenance(members=find_members(labels, [parse_choice(SEGMENTS)])),
+            provenance=Provenance(
+                members=find_members(labels, [parse_choice(SEGMENTS)]),
+                labels=["above" if vector[0] > 0 else "below" for vector in reference],
+                event_ids=[f"{stream}-{row}" for row in range(REFERENCE_COUNT)],
+            ),
         )
         save(baseline, self.folder / f"{stream}.safetensors")
 
