@@ -37,9 +37,11 @@ def test_examples_of_readme_run(tmp_path, monkeypatch, caplog):
     assert names["clean"].p_value > 0.1
     assert names["dark"].js_excess > 0.2
     assert names["fitted"].metadata.created_ms == pytest.approx(time.time() * 1_000, abs=600_000)
-    assert [record.levelname for record in caplog.records if "have no times" in record.message] == ["WARNING"]
+    warnings = [record.levelname for record in caplog.records if "have no times" in record.message]
+    assert warnings == ["WARNING"] * 2
     assert not names["clean"].calibrated
     assert names["timed"].metadata.window_ms == HOUR_MS
+    assert names["named"].names[1] == "6"
     assert names["event"].vector.tolist() == names["images"][0].tolist()
     assert names["refused"].reason is api.Reason.INVALID
     assert names["result"].score is not None

@@ -35,18 +35,22 @@ class TrafficSource:
         return degrade(shift_randomly(self.images, rows, self.rng), quality)
 
     def fit(self, stream: str, created_ms: int) -> Baseline:
-        """Return a stream's baseline, fitted on days without drift: all images, each with several shifts."""
+        """Return a stream's baseline, fitted on days without drift: all images, each with several shifts.
+
+        The digits that the images show name the clusters.
+        """
         rows = self.rng.permutation(np.tile(np.arange(len(self.images.labels)), _SHIFTS_PER_IMAGE))
         days = Traffic(np.arange(len(rows)) // EVENTS_PER_DAY, DAY_MS)
+        shifted = shift_randomly(self.images, rows, self.rng)
         return fit_baseline(
-            self.network.embed(shift_randomly(self.images, rows, self.rng)),
+            self.network.embed(shifted),
             stream=stream,
             model_version=MODEL_VERSION,
             clusters=CLUSTERS,
             seed=_SEED,
             created_ms=created_ms,
             progress=lambda _: None,
-            provenance=Provenance(days),
+            provenance=Provenance(days, labels=[str(digit) for digit in shifted.labels]),
         )
 
 

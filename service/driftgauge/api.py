@@ -7,11 +7,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.artifact import Baseline, BaselineMetadata
+from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDescription
 from driftgauge.baseline.artifact import load as load_baseline
 from driftgauge.baseline.artifact import save as save_baseline
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import Members
+from driftgauge.baseline.texts import TextSample
 from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
@@ -48,6 +49,7 @@ __all__ = [
     "BaselineError",
     "BaselineMetadata",
     "Centroids",
+    "ClusterDescription",
     "ConfigError",
     "Detectable",
     "DistanceMetric",
@@ -73,6 +75,7 @@ __all__ = [
     "Spread",
     "SpreadChange",
     "SpreadMoments",
+    "TextSample",
     "Traffic",
     "Verdict",
     "VerdictMemory",
