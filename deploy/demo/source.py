@@ -50,7 +50,7 @@ class TrafficSource:
             seed=_SEED,
             created_ms=created_ms,
             progress=lambda _: None,
-            provenance=Provenance(days, labels=[str(digit) for digit in shifted.labels]),
+            provenance=Provenance(days, labels=[f"digit {digit}" for digit in shifted.labels]),
         )
 
 

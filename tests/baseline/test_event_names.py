@@ -1,6 +1,7 @@
 """Tests of `driftgauge.baseline.event_names`."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.rows import BaselineContract
 from tests.builders.events import LATEST_MS, build_event, build_records
 
@@ -55,13 +57,28 @@ def test_batch_of_contract_takes_fields_of_its_own_records() -> None:
 
 def test_batch_of_mapped_topic_takes_field_of_decoded_value() -> None:
     settings = InputSettings.model_validate(
-        {"stream": {"constant": "images"}, "embedding": "request.vectors", "timestamp": "at"}
+        {
+            "encoding": "cloudevents",
+            "stream": {"constant": "images"},
+            "embedding": "data.vectors",
+            "timestamp": "time",
+        }
     )
     readers = build_readers({"": settings})
-    rows = [
-        {"at": LATEST_MS, "request": {"vectors": [[1, 2, 3, 4]] * count, "text": f"{count}"}}
-        for count in (2, 3, 1)
-    ]
-    records = build_records([json.dumps(row).encode() for row in rows])
+    headers = {"id": "1", "source": "s", "specversion": "1.0", "type": "t", "time": f"{LATEST_MS}"}
+    rows = [{"vectors": [[1, 2, 3, 4]] * count, "text": f"{count}"} for count in (2, 3, 1)]
+    records = replace(
+        build_records([b""] * 3),
+        raw=[
+            StoredRecord(
+                json.dumps(row).encode(),
+                stored_headers=[
+                    ("content-type", "application/json"),
+                    *((f"ce_{name}", text) for name, text in headers.items()),
+                ],
+            )
+            for row in rows
+        ],
+    )
     (batch,) = Decoder([CONTRACT], lead_ms=0, readers=readers).decode(records).batches
-    assert EventNames("request.text", readers[""]).of_batch(batch, records.raw) == [*"22333", "1"]
+    assert EventNames("data.text", readers[""]).of_batch(batch, records.raw) == [*"22333", "1"]

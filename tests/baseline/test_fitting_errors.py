@@ -25,6 +25,13 @@ def test_fit_rejects_small_segments_before_clustering(blobs: NDArray[np.float32]
     assert lines == []
 
 
+def test_fit_rejects_columns_of_another_length(blobs: NDArray[np.float32]) -> None:
+    with pytest.raises(BaselineError, match=r"1 labels of 1,200 vectors; give one for each"):
+        fit(blobs, provenance=Provenance(labels=["a"]))
+    with pytest.raises(BaselineError, match=r"1,201 event ids of 1,200 vectors; give one for each"):
+        fit(blobs, provenance=Provenance(event_ids=[None] * 1_201))
+
+
 def test_fit_rejects_few_vectors_with_number_needed(blobs: NDArray[np.float32]) -> None:
     with pytest.raises(
         BaselineError, match=r"59 vectors are too few for 6 clusters, which need 60; .*--clusters 5"

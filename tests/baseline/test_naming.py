@@ -81,7 +81,7 @@ def test_long_name_is_shortened() -> None:
 def test_held_out_vectors_alone_name_clusters() -> None:
     found = describe([0, 1], rows=[1, 3], labels=["x", "a", "x", "b"], event_ids=["x", "1", "x", "3"])
     assert [(each.name, each.example_ids) for each in found] == [("a", ("1",)), ("b", ("3",))]
-    found = describe([0, 0, 1, 1], rows=[1, 2, 4, 5], texts=["x x", "aa", "aa", "x x", "bb", "bb", "x x"])
+    found = describe([1, 1, 0, 0], rows=[5, 4, 2, 1], texts=["x x", "aa", "aa", "x x", "bb", "bb", "x x"])
     assert [each.name for each in found] == ["aa", "bb"]
 
 
@@ -106,7 +106,11 @@ def test_repetition_in_one_text_does_not_count() -> None:
     assert names([0] * 3 + [1] * 3, texts=texts) == ["good, word", "plain"]
 
 
-@pytest.mark.parametrize("texts", [["the", "and"], ["12", "12"], ["one", "two"], [None, None]])
+def test_word_of_one_text_names_no_cluster() -> None:
+    assert names([0, 0, 1, 1], texts=["alpha", "alpha typo", "beta", "beta"]) == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize("texts", [["the", "and"], ["12", "12"], ["uno", "due"], [None, None]])
 def test_texts_without_shared_words_give_no_names(texts: list[str | None]) -> None:
     assert names([0, 1], texts=texts) == [None, None]
 
