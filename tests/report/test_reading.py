@@ -6,6 +6,7 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
+from driftgauge.baseline.artifact import ClusterDescription
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 from driftgauge.report.reading import read_files, topic_results
@@ -68,7 +69,7 @@ def test_results_and_events_do_not_mix(tmp_path):
 
 
 def test_events_are_replayed(tmp_path):
-    save_baseline(tmp_path)
+    save_baseline(tmp_path, descriptions=tuple(ClusterDescription(name=name) for name in "abcd"))
     events = [build_event(MONDAY_MS + number, number % 2, event_id=f"e{number}") for number in range(20)]
     path = write_events(
         tmp_path / "events.jsonl.gz",
@@ -76,6 +77,7 @@ def test_events_are_replayed(tmp_path):
     )
     material = read(path, settings=settings_in(tmp_path, {"windows": ["1h"]}))
     assert [(record.window, record.count) for record in records_of(material)] == [("1h", 20), ("1h", 1)]
+    assert [cluster.name for cluster in records_of(material)[0].clusters] == list("abcd")
     assert material.origin == "the replay of events.jsonl.gz"
     assert material.notes == (
         "Refused events of no known stream, undecodable: 1.",

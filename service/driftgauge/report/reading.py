@@ -19,7 +19,7 @@ from driftgauge.kafka.topic_range import TopicRange
 from driftgauge.page.results import Results
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 from driftgauge.replay import Replay
-from driftgauge.streams import load_streams
+from driftgauge.streams import describe_baselines, load_streams
 
 __all__ = ["Material", "read_files", "topic_results"]
 
@@ -137,11 +137,11 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
 def _replay(paths: Sequence[Path], settings: Settings, clock: Clock, track: Track) -> Material:
     values: list[bytes] = []
     receiver = _Receiver(settings, _Whole(_names(paths), lambda _, number: values[number]))
-    replay = Replay(
-        load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, track=track
-    )
+    streams = load_streams(settings)
+    descriptions = describe_baselines(streams)
+    replay = Replay(streams, lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, track=track)
     for number, result in enumerate(replay.run(paths)):
-        values.append(result_record(result))
+        values.append(result_record(result, descriptions[result.baseline_id]))
         receiver.receive(values[-1], f"result {number}", 0, number)
     rejected = [
         f"Refused events of {stream or 'no known stream'}, {reason.replace('_', ' ')}: {number:,}."
