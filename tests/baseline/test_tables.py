@@ -135,6 +135,13 @@ def test_read_takes_labels_and_ids(tmp_path: Path) -> None:
     assert result.texts is None
 
 
+def test_refused_rows_take_their_labels_and_ids_with_them(tmp_path: Path) -> None:
+    vectors = [LISTS[0], [np.nan] * 3, LISTS[2], None]
+    path = parquet(tmp_path, {"v": vectors, "class": list("abcd"), "id": list("wxyz")})
+    result = read(path, name=NameColumn("class", holds_texts=False), event_id="id")
+    assert (result.labels, result.event_ids) == (["a", "c"], ["w", "y"])
+
+
 def test_read_takes_texts(tmp_path: Path) -> None:
     path = parquet(tmp_path, {"v": LISTS, "title": ["one", None, "three", "four"]})
     result = read(path, name=NameColumn("title", holds_texts=True))

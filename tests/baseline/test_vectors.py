@@ -136,6 +136,22 @@ def test_read_rejects_unusable_labels_of_archive(tmp_path: Path, labels: np.ndar
         read(npz(tmp_path, a=VECTORS, digit=labels), array="a", columns=TableColumns(name=LABEL))
 
 
+def test_read_rejects_pickled_labels_of_archive(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"vectors\.npz: cannot be read"):
+        read(npz(tmp_path, a=VECTORS, digit=np.array([{}] * 4)), columns=TableColumns(name=LABEL))
+
+
+def test_refused_events_take_their_labels_and_ids_with_them(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path,
+        event([1, 2], event_id="a", digit=1),
+        event([1, 2, 3], event_id="b", digit=2),
+        event([3, 4], event_id="c", digit=3),
+    )
+    result = read(path, columns=TableColumns(name=LABEL))
+    assert (result.labels, result.event_ids) == (["1", "3"], ["a", "c"])
+
+
 def test_read_of_missing_labels_lists_arrays(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no array 'digit'.*: a"):
         read(npz(tmp_path, a=VECTORS), columns=TableColumns(name=LABEL))
