@@ -117,14 +117,14 @@ class MadeResults(Results):
 def serving(results: Results, now_ms: int = MONDAY_MS, **settings: Any) -> Iterator[HttpServer]:
     """Serve the page over some results on a free loopback port, with settings as in the configuration.
 
-    The clock advances by a second a look, so that no answer is kept.
+    The clock advances by five seconds a look, so that no answer is kept.
     """
     site = Site(
         results,
         PageSettings(**settings),
         smallest={"resnet18-fc1": SmallestDrift()},
         dead_letters="driftgauge.dead-letters",
-        clock_ms=count(now_ms, SECOND_MS).__next__,
+        clock_ms=count(now_ms, 5 * SECOND_MS).__next__,
     )
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()

@@ -30,12 +30,12 @@ def cache(clock):
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_answer_is_kept_for_a_second(cache, clock, direction):
+def test_answer_is_kept_for_five_seconds(cache, clock, direction):
     render = Renderer()
     bodies = []
     for _ in range(4):
         bodies.append(cache.answer(request(), render).body)
-        clock.advance(direction * 0.5)
+        clock.advance(direction * 2.5)
     assert bodies == [b"<p>rendering 1</p>"] * 2 + [b"<p>rendering 2</p>"] * 2
 
 
@@ -66,7 +66,7 @@ def test_unchanged_answer_is_not_sent_again(cache, clock):
     bodies = iter(["same", "same", "other"])
     tag = cache.answer(request(), bodies.__next__).headers["etag"]
     for status in (304, 200):
-        clock.advance(1)
+        clock.advance(5)
         assert cache.answer(request(if_none_match=tag), bodies.__next__).status_code == status
 
 

@@ -1,4 +1,4 @@
-"""Answers that are kept for a second, so that a page that many look at costs little."""
+"""Answers that are kept for five seconds, so that a page that many look at costs little."""
 
 import gzip
 from collections import OrderedDict
@@ -13,7 +13,8 @@ from starlette.responses import Response
 __all__ = ["AnswerCache"]
 
 _KEPT = 64
-_FRESH_MS = 1_000
+# Rendering takes ten times as long as an answer that is kept, and the page asks again every 15 s.
+_FRESH_MS = 5_000
 _COMPRESSION = 4
 
 
@@ -25,7 +26,7 @@ class _Answer:
 
 
 class AnswerCache:
-    """The last answers by URL; one is at most a second old."""
+    """The last answers by URL; one is at most five seconds old."""
 
     def __init__(self, headers: dict[str, str], clock_ms: Callable[[], int]) -> None:
         """Keep answers that have these headers, by this wall clock."""
