@@ -58,6 +58,13 @@ def test_drift_is_told_with_start_odds_kind_and_clusters():
     ]
 
 
+def test_novelty_is_told_with_its_share():
+    story = " ".join(
+        tell(build_record(0, kind="novelty", novelty=0.93), Run("drift", 1, MONDAY_MS, before=True), HOUR_MS)
+    )
+    assert "Novelty: 93 % of the events lie where 1 % of the baseline's do" in story
+
+
 def test_drift_from_first_window_on_says_so():
     (since, *_) = tell(build_record(), Run("drift", 1, MONDAY_MS, before=False), HOUR_MS)
     assert since.startswith("Since the first window shown, 3 Nov 2025, 00:00 UTC the events")

@@ -166,7 +166,10 @@ def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None:
         return []
     share = format_percent(getattr(record.evidence, record.kind))
-    return [f"{record.kind.capitalize()}: {KIND_WORDS[record.kind]} ({share} of the evidence)."]
+    words = KIND_WORDS[record.kind]
+    if record.kind == "novelty":
+        words = f"{format_percent(record.novelty)} of the events lie where 1 % of the baseline's do"
+    return [f"{record.kind.capitalize()}: {words} ({share} of the evidence)."]
 
 
 def _how_much(record: WindowRecord) -> str:
