@@ -76,6 +76,8 @@ def produce(bootstrap: str, topic: str, name: str | None = None) -> None:
             producer.produce(topic, orjson.dumps(others[0]), partition=0)
     if name is not None:
         producer.commit_transaction(30)
+        # The commit's markers come later; a successor waits for them.
+        Producer({"bootstrap.servers": bootstrap, **transactional}).init_transactions(30)
     assert producer.flush(30) == 0
 
 
