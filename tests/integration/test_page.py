@@ -326,13 +326,13 @@ def test_overview_shows_new_result_by_itself(live: LivePage) -> None:
     with live.visit() as page:
         page.clock.install()
         page.goto("/")
-        expect(page.locator(".headline")).to_have_text("1 of 1 stream with drift")
+        expect(page.locator(".headline")).to_have_text("1 stream: 1 with drift")
         live.publish(LATER, START_MS, [ImageQuality.CLEAN])
 
         def has_grown() -> bool:
-            # The service keeps an answer for a second, so the first refresh may still bring that.
+            # The service keeps an answer for five seconds, so the first refresh may still bring that.
             page.clock.run_for(REFRESH_MS)
-            return page.locator(".headline").inner_text() == "1 of 2 streams with drift"
+            return page.locator(".headline").inner_text() == "2 streams: 1 with drift"
 
         wait_for("the overview to show the new stream", has_grown)
         expect(page.get_by_role("link", name=LATER, exact=True)).to_be_visible()

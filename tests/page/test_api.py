@@ -42,6 +42,13 @@ def test_streams_are_listed_by_urgency_with_newest_window(api, results):
     assert (drifting["since"], drifting["windows_since"]) == ("2025-11-03T04:00:00Z", 2)
     assert drifting["newest"]["count"] == 105
     assert (other["stream"], other["window"], other["verdict"]) == ("a", "1d", "ok")
+    assert not drifting["silent"]
+
+
+def test_streams_say_what_they_lack(api, results):
+    results.made.error, results.made.is_level = "broker 1 does not answer", False
+    streams = api("streams")
+    assert (streams["complete"], streams["problem"]) == (False, "broker 1 does not answer")
 
 
 def test_windows_are_the_last_by_start(api):

@@ -74,3 +74,16 @@ def test_windows_are_a_copy_and_may_be_the_last_few():
 
 def test_unknown_series_has_no_windows():
     assert len(WindowHistory(10).windows(Series("none", MONDAY_MS))) == 0
+
+
+def test_windows_published_before_a_time_expire():
+    history = WindowHistory(10)
+    for number in range(3):
+        history.add(ONE, row(number, published=number))
+    history.add(TWO, row(0, published=1))
+    history.expire(2)
+    assert history.series() == [ONE]
+    assert history.windows(ONE)["published_ms"].tolist() == [2]
+    assert (len(history), history.changes(ONE), history.changes(TWO)) == (1, 4, 0)
+    history.add(TWO, row(1, published=3))
+    assert len(history) == 2

@@ -103,3 +103,17 @@ def test_number_of_windows_is_read():
 def test_other_numbers_of_windows_are_refused(text):
     with pytest.raises(ValueError, match=r"^last: "):
         read_last(QueryParams({"last": text}), 1_000)
+
+
+def test_seen_names_newest_window_published_by_then():
+    results = MadeResults()
+    for number in range(3):
+        results.publish(number)
+    # Published at 0, 1 and 2 seconds.
+    for seen_ms, number in ((0, 0), (1_999, 1), (2_000, 2), (DAY_MS, 2)):
+        query = ask(results.history, stream="resnet18-fc1", seen=str(MONDAY_MS + seen_ms))
+        assert query.at_ms == MONDAY_MS + number * HOUR_MS
+    at = ask(results.history, stream="resnet18-fc1", at=str(MONDAY_MS), seen=str(MONDAY_MS + DAY_MS))
+    assert at.at_ms == MONDAY_MS
+    with pytest.raises(MissingWindowError, match=r"^seen: no window of resnet18-fc1 was published by then"):
+        ask(results.history, stream="resnet18-fc1", seen=str(MONDAY_MS - 1))

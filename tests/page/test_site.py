@@ -34,7 +34,8 @@ def read(page, path="/", status=200):
 def test_overview_links_to_each_stream(page, results):
     results.publish(0, "ok", stream="text")
     shown = read(page)
-    assert "1 of 2 streams with drift, 1 ok" in shown.text or "1 of 2 streams with drift" in shown.text
+    assert "2 streams: 1 with drift, 1 with drift of a segment" in shown.text
+    assert "a segment drifts" in shown.text
     links = shown.every("a", "href")
     assert links.index("?stream=resnet18-fc1&window=1h") < links.index("?stream=text&window=1h")
     assert "windows of the last 31d" in shown.text
@@ -71,6 +72,27 @@ def test_stream_tells_its_story(page):
 def test_baseline_has_an_age(page, results, created, age):
     results.publish(6, baseline_created=created)
     assert age in read(page, f"/{STREAM}").text
+
+
+def test_window_of_a_run_that_ended_says_when(page, results):
+    results.publish(6, "ok", segments=[])
+    shown = read(page, f"/{STREAM}&window=1h&at=2025-11-03T04:00:00Z")
+    assert "Drift from 3 Nov 2025, 04:00 UTC to 3 Nov 2025, 06:00 UTC" in shown.text
+    assert "the events of resnet18-fc1 differed from the baseline" in shown.text
+    assert "?stream=resnet18-fc1&window=1h&last=200&at=2025-11-03T04%3A00%3A00Z" in shown.every("a", "href")
+
+
+def test_windows_beyond_the_history_are_gone(results):
+    with serving(results, now_ms=MONDAY_MS + 40 * DAY_MS) as server:
+        assert "holds no window result of the last 31d" in Elements(get(server, "/")[1]).text
+
+
+def test_headline_counts_what_is_silent_and_segments(results):
+    calm = MadeResults()
+    calm.publish(0, "ok")
+    with serving(calm, now_ms=MONDAY_MS + DAY_MS) as server:
+        text = Elements(get(server, "/")[1]).text
+    assert "No drift found in 1 stream, 1 with drift of a segment, 1 silent" in text
 
 
 def test_links_choose_each_shown_window(page):

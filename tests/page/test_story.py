@@ -4,7 +4,7 @@ import pytest
 
 from driftgauge.page.story import Run, cluster_name, current_run, tell, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
-from tests.builders.page import build_record, build_rows
+from tests.builders.page import build_record, build_rows, record_tree
 
 RUN = Run("drift", 3, MONDAY_MS, before=True)
 
@@ -47,7 +47,7 @@ def test_drift_is_told_with_start_odds_kind_and_clusters():
         cluster(1, 0.12, 0.3, 0.03, "truck, automobile"),
         cluster(2, 0.3, 0.1, 0.0365),
     ]
-    record = build_record(clusters=clusters, movers=[2, 1, 0], js_divergence=0.0666)
+    record = build_record(clusters=clusters, movers=[2, 1, 0], js_divergence=0.0666, segments=[])
     assert tell(record, RUN, HOUR_MS) == [
         "Since 3 Nov 2025, 00:00 UTC the events of resnet18-fc1 differ from the baseline (3 windows of 1h).",
         "Chance alone makes a window so extreme less than once in 1,000 trillion windows.",
@@ -76,7 +76,7 @@ def test_uncalibrated_window_says_that_odds_are_too_good():
 
 
 def test_sound_window_says_what_it_could_have_seen():
-    record = build_record(0, "ok", kind=None)
+    record = build_record(0, "ok", kind=None, segments=[])
     assert tell(record, Run("ok", 4, MONDAY_MS, before=False), HOUR_MS) == [
         "The last 4 windows of 1h look like the baseline.",
         "The divergence is 0.0666; noise alone makes 0.000700.",
@@ -137,4 +137,31 @@ def test_run_that_ended_is_told_in_the_past():
     assert tell(build_record(), ended, HOUR_MS)[0] == (
         "From 3 Nov 2025, 00:00 UTC to 3 Nov 2025, 04:00 UTC the events of resnet18-fc1 differed from the "
         "baseline (3 windows of 1h)."
+    )
+
+
+def test_slow_drift_is_told_without_odds():
+    slow = build_record(0, "warning", kind=None, p_value=0.4, segments=[])
+    assert tell(slow, Run("warning", 1, MONDAY_MS, before=True), HOUR_MS)[1:] == [
+        "Small evidence has built up over many windows (13.5, and 6.75 is the limit); no single one need "
+        "show it.",
+        "The divergence is 0.0666; noise alone makes 0.000700.",
+    ]
+
+
+def test_drift_by_earlier_windows_is_told_as_such():
+    quiet = build_record(0, "drift", kind=None, p_value=0.4, slow_drift=None, segments=[])
+    assert tell(quiet, RUN, HOUR_MS)[1] == (
+        "This window by itself does not; the two before it differ significantly, and by much."
+    )
+
+
+@pytest.mark.parametrize("verdict", ["ok", "drift"])
+def test_drifting_segments_are_named(verdict):
+    (segment, *_) = record_tree()["segments"]
+    many = [segment | {"value": f"v{number}"} for number in range(7)]
+    record = build_record(0, verdict, segments=[*many, segment | {"value": "well", "verdict": "ok"}])
+    assert tell(record, Run(verdict, 1, MONDAY_MS, before=True), HOUR_MS)[-1] == (
+        "Segments that differ by themselves: country = v0, country = v1, country = v2, country = v3, "
+        "country = v4 and 2 more."
     )

@@ -91,3 +91,15 @@ def test_unscored_detail_orders_clusters_by_share():
     shown = detail(record, RUN, size_ms=HOUR_MS, published_ms=0, settings=PageSettings())
     shares = [row.cluster.share for row in shown.clusters]
     assert shares == sorted(shares, reverse=True) or record.clusters[0].js_contribution is not None
+
+
+def test_charts_reach_back_to_the_start_of_the_run():
+    rows = build_rows(*["ok"] * 50, *["drift"] * 300)
+    page = page_of(rows, shown=None)
+    assert page.shown == len(page.rows) == 320
+    assert page_of(build_rows(*["ok"] * 10), shown=None).shown == 200
+
+
+def test_older_window_of_a_run_that_ended_says_so():
+    page = page_of(build_rows("ok", "drift", "drift", "ok"), at=1)
+    assert page.run == Run("drift", 2, MONDAY_MS + HOUR_MS, before=True, until_ms=MONDAY_MS + 3 * HOUR_MS)

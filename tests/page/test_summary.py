@@ -12,6 +12,7 @@ from driftgauge.page.summary import (
     COUNTED_TWICE,
     EVENTS_LOST,
     KINDS,
+    SEGMENT_DRIFT,
     SUMMARY,
     VERDICTS,
     Series,
@@ -40,7 +41,7 @@ def test_summary_has_the_numbers_of_the_record():
     assert row["detectable_js"] == pytest.approx(0.02)
     assert row["missing"] == 2
     assert (VERDICTS[row["verdict"]], KINDS[row["kind"]]) == ("drift", "shift")
-    assert row["flags"] == CALIBRATED + EVENTS_LOST
+    assert row["flags"] == CALIBRATED + EVENTS_LOST + SEGMENT_DRIFT
 
 
 def test_spread_is_that_of_larger_size():
@@ -50,7 +51,7 @@ def test_spread_is_that_of_larger_size():
 
 
 def test_missing_numbers_are_nan():
-    row = build_row(0, "insufficient")
+    row = build_row(0, "insufficient", segments=[])
     for name in ("js_divergence", "noise_floor", "p_value", "mean_shift", "novelty_excess", "spread"):
         assert math.isnan(row[name])
     assert row["flags"] == 0
@@ -84,6 +85,14 @@ def test_kind_of_later_version_is_none():
         orjson.dumps(record_tree() | {"baseline": "x"}),
         orjson.dumps(record_tree() | {"window": "week"}),
         orjson.dumps(record_tree() | {"revision": 2**40}),
+        orjson.dumps(record_tree() | {"revision": -1}),
+        orjson.dumps(record_tree() | {"count": -3}),
+        orjson.dumps(record_tree() | {"count": True}),
+        orjson.dumps(record_tree() | {"js_divergence": "inf"}),
+        orjson.dumps(record_tree() | {"stream": ""}),
+        orjson.dumps(record_tree() | {"window": "0s"}),
+        orjson.dumps(record_tree() | {"window": "100000000d"}),
+        orjson.dumps(record_tree() | {"start": "9999-12-31T23:30:00Z"}),
     ],
 )
 def test_other_values_are_refused(value):

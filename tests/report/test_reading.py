@@ -26,7 +26,9 @@ def read(*paths, settings=None):
 def records_of(material):
     """Return the whole result of every window."""
     history = material.results.history
-    return [material.results.whole(row) for series in history.series() for row in history.windows(series)]
+    return [
+        material.results.whole(series, row) for series in history.series() for row in history.windows(series)
+    ]
 
 
 def test_results_of_all_files_are_read(tmp_path):

@@ -34,7 +34,7 @@ _SELECTION = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *SOUR
 Variable = Builder[dashboard.VariableModel]
 
 PAGE_LINK = link(
-    "Show this window", "${page}?stream=${stream:percentencode}&window=${window}&at=${__value.time}"
+    "Show this window", "${page}?stream=${stream:percentencode}&window=${window}&seen=${__value.time}"
 )
 """The link to driftgauge's own page, where a dashboard has `page_variable`, a stream and a window."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import version
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -21,7 +21,7 @@ from driftgauge.page.api_records import (
     series_record,
     summary_records,
 )
-from driftgauge.page.overview import Overview
+from driftgauge.page.overview import StreamRow
 from driftgauge.page.queries import MissingWindowError, read_last, read_query
 from driftgauge.page.results import Results
 
@@ -34,12 +34,21 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Endpoint = Callable[[Request], Response]
 
 
-def api_routes(results: Results, overview: Overview) -> list[BaseRoute]:
-    """Return the routes below /api/v1."""
+def api_routes(
+    results: Results, overview: Callable[[int], list[StreamRow]], clock_ms: Callable[[], int]
+) -> list[BaseRoute]:
+    """Return the routes below /api/v1; `overview` gives the rows at a time, ms."""
 
     def streams(_: Request) -> Response:
-        cells = [cell for row in overview.rows() for cell in row.cells]
-        return _json(SeriesRecords(series=tuple(map(series_record, cells))))
+        now_ms = clock_ms()
+        cells = [cell for row in overview(now_ms) for cell in row.cells]
+        return _json(
+            SeriesRecords(
+                complete=results.source.is_level,
+                problem=results.source.error,
+                series=tuple(series_record(cell, now_ms) for cell in cells),
+            )
+        )
 
     def windows(request: Request) -> Response:
         query = read_query(results.history, request.query_params)
@@ -63,7 +72,7 @@ def api_routes(results: Results, overview: Overview) -> list[BaseRoute]:
         if query.at_ms is None:
             message = "at: name a time, RFC 3339 or epoch milliseconds"
             raise ValueError(message)
-        return _json(results.whole(query.row(query.at_ms)))
+        return _json(results.whole(query.series, query.row(query.at_ms)))
 
     description = openapi(version("driftgauge"))
 
@@ -89,6 +98,9 @@ def _answered(endpoint: Endpoint) -> Endpoint:
             return endpoint(request)
         except MissingWindowError as error:
             return _json(Problem(error=str(error)), 404)
+        except ValidationError:
+            # An answer that breaks its own contract is no fault of the request.
+            raise
         except ValueError as error:
             return _json(Problem(error=str(error)), 400)
         except ServiceError as error:

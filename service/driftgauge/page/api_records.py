@@ -12,7 +12,15 @@ from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.events.window_record import Finite, UtcDateTime, VerdictName, WindowRecord
 from driftgauge.page.overview import SizeCell
-from driftgauge.page.summary import CALIBRATED, COUNTED_TWICE, EVENTS_LOST, KINDS, VERDICTS, Series
+from driftgauge.page.summary import (
+    CALIBRATED,
+    COUNTED_TWICE,
+    EVENTS_LOST,
+    KINDS,
+    SEGMENT_DRIFT,
+    VERDICTS,
+    Series,
+)
 
 __all__ = [
     "MAX_LAST",
@@ -99,6 +107,9 @@ class SummaryRecord(_Record):
     counted_twice: bool
     """Whether events may have been counted twice."""
 
+    segment_drift: bool
+    """Whether a segment of the window drifts."""
+
 
 class SummaryRecords(_Record):
     """The last windows of a stream and size."""
@@ -131,12 +142,21 @@ class SeriesRecord(_Record):
     windows_since: Count
     """The number of those windows."""
 
+    silent: bool
+    """Whether no window was published for three window lengths and a quarter of an hour."""
+
     newest: SummaryRecord
     """The newest window."""
 
 
 class SeriesRecords(_Record):
     """All streams and sizes, the most urgent stream first."""
+
+    complete: bool
+    """Whether everything that the topic held at the start has been read."""
+
+    problem: str | None
+    """Why the topic cannot be read at the moment; null where it can be."""
 
     series: tuple[SeriesRecord, ...]
     """The streams and sizes."""
@@ -172,10 +192,11 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         missing_partitions=int(row["missing"]),
         events_lost=bool(flags & EVENTS_LOST),
         counted_twice=bool(flags & COUNTED_TWICE),
+        segment_drift=bool(flags & SEGMENT_DRIFT),
     )
 
 
-def series_record(cell: SizeCell) -> SeriesRecord:
+def series_record(cell: SizeCell, now_ms: int) -> SeriesRecord:
     """Return the record of a cell of the overview."""
     return SeriesRecord(
         stream=cell.series.stream,
@@ -183,6 +204,7 @@ def series_record(cell: SizeCell) -> SeriesRecord:
         verdict=cell.run.verdict,
         since=format_timestamp(cell.run.since_ms),
         windows_since=cell.run.windows,
+        silent=cell.is_silent(now_ms),
         newest=summary_record(cell.newest, cell.series.size_ms),
     )
 

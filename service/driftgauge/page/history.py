@@ -51,6 +51,17 @@ class _Rows:
         self._rows = self.view()[number:].copy()
         self.number -= number
 
+    def expire(self, published_before_ms: int) -> int:
+        """Remove the rows that were published before a time; return how many."""
+        rows = self.view()
+        kept = rows["published_ms"] >= published_before_ms
+        removed = self.number - int(np.count_nonzero(kept))
+        if removed:
+            self._rows = rows[kept]
+            self.number -= removed
+            self.changes += 1
+        return removed
+
 
 class WindowHistory:
     """The newest windows by series; one thread adds, and others read."""
@@ -65,7 +76,9 @@ class WindowHistory:
     def add(self, series: Series, row: NDArray[np.void]) -> None:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision."""
         with self._lock:
-            rows = self._rows.setdefault(series, _Rows())
+            rows = self._rows.get(series)
+            if rows is None:
+                rows = self._rows[series] = _Rows()
             self._number += rows.put(row)
             rows.changes += 1
             if self._number > self._max_windows:
@@ -75,10 +88,17 @@ class WindowHistory:
                 longest.changes += 1
                 self._number -= dropped
 
+    def expire(self, published_before_ms: int) -> None:
+        """Remove the windows that were published before a time, and each series that has no other."""
+        with self._lock:
+            for rows in self._rows.values():
+                self._number -= rows.expire(published_before_ms)
+            self._rows = {series: rows for series, rows in self._rows.items() if rows.number}
+
     def series(self) -> list[Series]:
         """Return every series that has windows, by stream and size."""
         with self._lock:
-            return sorted(series for series, rows in self._rows.items() if rows.number)
+            return sorted(self._rows)
 
     def windows(self, series: Series, last: int | None = None) -> NDArray[np.void]:
         """Return the last windows of a series by start, (n,) of `SUMMARY`; all with None; none if unknown."""
@@ -89,9 +109,10 @@ class WindowHistory:
             return rows.view()[-last if last else None :].copy()
 
     def changes(self, series: Series) -> int:
-        """Return how often the windows of a known series have changed."""
+        """Return how often the windows of a series have changed; 0 if it is unknown."""
         with self._lock:
-            return self._rows[series].changes
+            rows = self._rows.get(series)
+            return 0 if rows is None else rows.changes
 
     def __len__(self) -> int:
         return self._number

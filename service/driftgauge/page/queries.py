@@ -56,10 +56,11 @@ class WindowQuery:
 
 
 def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
-    """Return what the parameters stream, window, at and compare ask for.
+    """Return what the parameters stream, window, at, seen and compare ask for.
 
-    Without a window, the smallest size is taken. A time names the last window that starts at it or before, so
-    that alerts and dashboards, which know only when they saw something, can link to it.
+    Without a window, the smallest size is taken. `at` and `compare` name the last window that starts at a
+    time or before. `seen` names the newest window that was published by a time, as dashboards, which know
+    only when they saw a value, can say; it counts where `at` is missing.
 
     Raises:
         MissingWindowError: There is no such stream or size, or no window so old.
@@ -88,9 +89,14 @@ def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
             raise MissingWindowError(message)
         return int(rows[after - 1]["start_ms"])
 
-    return WindowQuery(
-        series, tuple(map(format_duration, sizes_ms)), rows, start_ms("at"), start_ms("compare")
-    )
+    at_ms = start_ms("at")
+    if at_ms is None and (seen_ms := _parsed(parameters, "seen", _parse_time)) is not None:
+        published = rows["start_ms"][rows["published_ms"] <= seen_ms]
+        if not len(published):
+            message = f"seen: no window of {stream} was published by then"
+            raise MissingWindowError(message)
+        at_ms = int(published[-1])
+    return WindowQuery(series, tuple(map(format_duration, sizes_ms)), rows, at_ms, start_ms("compare"))
 
 
 def read_last(parameters: QueryParams, largest: int) -> int:

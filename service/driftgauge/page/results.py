@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from driftgauge.core.durations import parse_duration
+from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.queries import MissingWindowError
-from driftgauge.page.summary import read_summary
+from driftgauge.page.summary import Series, read_summary
 
 __all__ = ["ResultSource", "Results"]
 
@@ -54,8 +56,8 @@ class Results:
         """
         self.history.add(*read_summary(value, partition=partition, offset=offset, published_ms=published_ms))
 
-    def whole(self, row: NDArray[np.void]) -> WindowRecord:
-        """Return the result of a summary, () of `SUMMARY`.
+    def whole(self, series: Series, row: NDArray[np.void]) -> WindowRecord:
+        """Return the result of a series' summary, () of `SUMMARY`.
 
         Raises:
             MissingWindowError: The topic no longer holds it, or holds something else.
@@ -69,9 +71,17 @@ class Results:
             )
             raise MissingWindowError(message)
         try:
-            return WindowRecord.model_validate_json(value)
+            record = WindowRecord.model_validate_json(value)
         except ValidationError as error:
             message = (
                 f"the record of this window breaks the contract of window results: {error.errors()[0]['msg']}"
             )
             raise MissingWindowError(message) from error
+        held = record.stream, parse_duration(record.window), parse_timestamp(record.start)
+        if held != (series.stream, series.size_ms, int(row["start_ms"])):
+            message = (
+                f"the topic {self.source.topic} holds another window in place of this one, as after it was "
+                "deleted and created; restart the process that serves the page"
+            )
+            raise MissingWindowError(message)
+        return record

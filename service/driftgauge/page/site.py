@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from urllib.parse import quote, urlencode
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -15,16 +16,15 @@ from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
-from driftgauge.page.overview import URGENCY, Overview, StreamRow
+from driftgauge.page.overview import Overview, StreamRow, is_silent
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
-from driftgauge.page.story import ALARMS, current_run
-from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
+from driftgauge.page.story import ALARMS, whole_run
+from driftgauge.page.stream_page import MAX_SHOWN, StreamPage, WindowDetail, detail, stream_page
 
 __all__ = ["Site"]
 
-_MAX_SHOWN = 1_000
 _STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -68,7 +68,7 @@ class Site:
         routes: list[BaseRoute] = [
             Route("/", self._page),
             Route("/static/{name}", self._static),
-            Mount("/api/v1", routes=api_routes(self._results, self._overview)),
+            Mount("/api/v1", routes=api_routes(self._results, self._rows, self._clock_ms)),
         ]
         prefix = self._settings.path_prefix
         if not prefix:
@@ -87,7 +87,8 @@ class Site:
             if "stream" not in request.query_params:
                 return self._answers.answer(request, lambda: self._render_overview(request))
             query = read_query(self._results.history, request.query_params)
-            shown = read_last(request.query_params, _MAX_SHOWN)
+            asked = "last" in request.query_params
+            shown = read_last(request.query_params, MAX_SHOWN) if asked else None
             return self._answers.answer(request, lambda: self._render_stream(query, shown))
         except MissingWindowError as error:
             return self._message("Nothing to show", str(error), 404)
@@ -96,7 +97,8 @@ class Site:
 
     def _render_overview(self, request: Request) -> str:
         query, verdict = (request.query_params.get(name, "") for name in ("q", "verdict"))
-        every = self._overview.rows()
+        now_ms = self._clock_ms()
+        every = self._rows(now_ms)
         rows = [
             row for row in every if query.casefold() in row.stream.casefold() and verdict in ("", row.verdict)
         ]
@@ -111,10 +113,14 @@ class Site:
             alarms=sum(row.verdict in ALARMS for row in every),
             windows=len(self._results.history),
             history=format_duration(self._settings.history),
-            now_ms=self._clock_ms(),
+            now_ms=now_ms,
         )
 
-    def _render_stream(self, query: WindowQuery, shown: int) -> str:
+    def _rows(self, now_ms: int) -> list[StreamRow]:
+        self._results.history.expire(now_ms - self._settings.history)
+        return self._overview.rows(now_ms)
+
+    def _render_stream(self, query: WindowQuery, shown: int | None) -> str:
         series = query.series
         page = stream_page(
             series,
@@ -128,13 +134,8 @@ class Site:
             raise MissingWindowError(message)
         whole, missing = self._detail(query, int(page.chosen["start_ms"]))
         other = None if query.compare_ms is None else self._detail(query, query.compare_ms)[0]
-        published_ms = int(query.rows["published_ms"].max())
-        is_silent = next(
-            cell.is_silent(self._clock_ms())
-            for row in self._overview.rows()
-            for cell in row.cells
-            if cell.series == series
-        )
+        newest = query.rows[-1]
+        silent = is_silent(series, newest, self._clock_ms())
         return render(
             "stream.html",
             **self._common(),
@@ -143,9 +144,9 @@ class Site:
             detail=whole,
             missing=missing,
             other=other,
-            shown=shown,
-            silent_ms=published_ms if is_silent else None,
-            link=_links(page, shown),
+            shown=page.shown,
+            silent_ms=int(newest["published_ms"]) if silent else None,
+            link=_links(page, page.shown),
             link_shown=lambda number: _links(page, number)(query.at_ms),
         )
 
@@ -153,15 +154,13 @@ class Site:
         """Return a window in detail, or why there is none."""
         row = query.row(start_ms)
         try:
-            record = self._results.whole(row)
+            record = self._results.whole(query.series, row)
         except (MissingWindowError, ServiceError) as error:
             message = str(error)
             return None, f"{message[0].upper()}{message[1:]}."
-        run = current_run(query.rows[query.rows["start_ms"] <= start_ms])
-        assert run is not None  # noqa: S101 - it ends with this window
         shown = detail(
             record,
-            run,
+            whole_run(query.rows, int(np.searchsorted(query.rows["start_ms"], start_ms))),
             size_ms=query.series.size_ms,
             published_ms=int(row["published_ms"]),
             settings=self._settings,
@@ -201,18 +200,23 @@ def _links(page: StreamPage, shown: int) -> Callable[[int | None], str]:
 
 
 def _headline(rows: list[StreamRow]) -> str:
-    numbers = {verdict: sum(row.verdict == verdict for row in rows) for verdict in URGENCY}
-    streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
-    if numbers["ok"] == len(rows):
-        return f"No drift found in {streams}"
     words = {
         "drift": "with drift",
         "warning": "with possible drift",
         "incomplete": "incomplete",
         "insufficient": "with too few events",
     }
-    (first, text), *others = [(numbers[verdict], text) for verdict, text in words.items() if numbers[verdict]]
-    return "".join([f"{first:,} of {streams} {text}", *(f", {number:,} {text}" for number, text in others)])
+    found = [(sum(row.verdict == verdict for row in rows), text) for verdict, text in words.items()]
+    found = [
+        *found,
+        (sum(row.has_segment_drift and row.verdict not in ALARMS for row in rows), "with drift of a segment"),
+        (sum(row.is_silent for row in rows), "silent"),
+    ]
+    told = [f"{number:,} {text}" for number, text in found if number]
+    streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
+    if all(row.verdict == "ok" for row in rows):
+        return ", ".join([f"No drift found in {streams}", *told])
+    return f"{streams}: {', '.join(told)}"
 
 
 def _security_policy(pictures: str | None) -> str:

@@ -24,6 +24,7 @@ ALARMS = ("warning", "drift")
 _CONCLUSIVE = ("ok", *ALARMS)
 # A cluster that moved by less is not worth a sentence.
 _NAMED_PART = 0.1
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,13 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
     if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
         return [f"The window has {record.count:,} events, too few to be scored."]
     if record.verdict == "ok":
-        return [_since(record, run, size_ms), *_small(record), _how_much(record), *_could_have_seen(record)]
-    what = [*_what(record), _how_much(record)]
-    return [_since(record, run, size_ms), _how_sure(record), " ".join(what), *_where(record)]
+        how = [*_small(record), _how_much(record), *_could_have_seen(record)]
+        return [_since(record, run, size_ms), *how, *_segments(record)]
+    # Without a kind the window is not significant by itself.
+    sure = [_how_sure(record)] if record.kind else [*_by_earlier(record), *_slow(record)]
+    what = " ".join([*_what(record), _how_much(record)])
+    where = _where(record) if record.kind else []
+    return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
 
 
 def cluster_name(cluster: ClusterRecord) -> str:
@@ -145,6 +150,31 @@ def _how_sure(record: WindowRecord) -> str:
         f"{sure} if events are independent; how much bursts vary these windows is not measured, so it may be "
         "more often."
     )
+
+
+def _by_earlier(record: WindowRecord) -> list[str]:
+    if record.verdict != "drift":
+        return []
+    return ["This window by itself does not; the two before it differ significantly, and by much."]
+
+
+def _slow(record: WindowRecord) -> list[str]:
+    slow = record.slow_drift
+    if slow is None or slow.statistic < slow.limit:
+        return []
+    numbers = f"{format_number(slow.statistic)}, and {format_number(slow.limit)} is the limit"
+    return [f"Small evidence has built up over many windows ({numbers}); no single one need show it."]
+
+
+def _segments(record: WindowRecord) -> list[str]:
+    drifting = [f"{each.key} = {each.value}" for each in record.segments if each.verdict in ALARMS]
+    if not drifting:
+        return []
+    more = len(drifting) - _MAX_NAMED
+    return [
+        f"Segments that differ by themselves: {', '.join(drifting[:_MAX_NAMED])}"
+        + (f" and {more} more." if more > 0 else ".")
+    ]
 
 
 def _could_have_seen(record: WindowRecord) -> list[str]:

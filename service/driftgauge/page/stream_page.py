@@ -12,11 +12,25 @@ from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.events.window_record import ClusterRecord, ExampleRecord, WindowRecord
 from driftgauge.page.chart import Chart, ClusterMap, chart, cluster_map
-from driftgauge.page.story import Run, current_run, tell
+from driftgauge.page.story import Run, tell, whole_run
 from driftgauge.page.summary import Series
 
-__all__ = ["ClusterRow", "EventLink", "NamedChart", "StreamPage", "WindowDetail", "detail", "stream_page"]
+__all__ = [
+    "MAX_SHOWN",
+    "ClusterRow",
+    "EventLink",
+    "NamedChart",
+    "StreamPage",
+    "WindowDetail",
+    "detail",
+    "stream_page",
+]
 
+MAX_SHOWN = 1_000
+"""The largest number of windows that charts show."""
+
+_USUALLY_SHOWN = 200
+_BEFORE_RUN = 20
 _SMALL_HEIGHT = 120
 
 
@@ -77,7 +91,8 @@ class StreamPage:
     Attributes:
         series: The stream and size.
         size: The size as text.
-        run: What the windows up to the chosen one say.
+        shown: How many windows are shown, if there are so many.
+        run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         charts: Their charts, the divergence first; empty if none is scored.
         chosen: () of `SUMMARY`, the chosen window.
@@ -87,6 +102,7 @@ class StreamPage:
 
     series: Series
     size: str
+    shown: int
     run: Run
     rows: NDArray[np.void]
     charts: tuple[NamedChart, ...]
@@ -100,7 +116,7 @@ def stream_page(
     series: Series,
     rows: NDArray[np.void],
     *,
-    shown: int,
+    shown: int | None,
     at_ms: int | None,
     smallest: SmallestDrift | None,
 ) -> StreamPage | None:
@@ -109,7 +125,7 @@ def stream_page(
     Args:
         series: The stream and size.
         rows: (n,) of `SUMMARY`, all its windows, by start.
-        shown: How many of them the charts show.
+        shown: How many of them the charts show; None: so many that the run of the chosen one begins in them.
         at_ms: The start of the chosen window, ms; None for the newest.
         smallest: What is large, where the configuration names it.
     """
@@ -120,14 +136,17 @@ def stream_page(
         at = int(np.searchsorted(rows["start_ms"], at_ms))
         if at == len(rows) or rows[at]["start_ms"] != at_ms:
             return None
-    run = current_run(rows[: at + 1])
-    assert run is not None  # noqa: S101 - there is the chosen window
+    run = whole_run(rows, at)
+    if shown is None:
+        since = len(rows) - int(np.searchsorted(rows["start_ms"], run.since_ms))
+        shown = min(max(_USUALLY_SHOWN, since + _BEFORE_RUN), MAX_SHOWN)
     # The chosen window is in the charts, also where it is an old one.
     end = max(len(rows) if at >= len(rows) - shown else at + 1 + shown // 2, at + 1)
     window = rows[max(min(end, len(rows)) - shown, 0) : end]
     return StreamPage(
         series,
         format_duration(series.size_ms),
+        shown,
         run,
         window,
         _charts(window, series.size_ms, smallest),

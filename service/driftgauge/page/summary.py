@@ -1,5 +1,6 @@
 """The summary of a window: what the page keeps of a window result, in 90 bytes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,13 +8,14 @@ import orjson
 from numpy.typing import NDArray
 
 from driftgauge.core.durations import parse_duration
-from driftgauge.events.timestamps import parse_timestamp
+from driftgauge.events.timestamps import LAST_MS, parse_timestamp
 
 __all__ = [
     "CALIBRATED",
     "COUNTED_TWICE",
     "EVENTS_LOST",
     "KINDS",
+    "SEGMENT_DRIFT",
     "SUMMARY",
     "VERDICTS",
     "Series",
@@ -26,8 +28,8 @@ VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 KINDS = (None, "mix", "shift", "novelty", "spread")
 """The kinds of drift, by their number in a summary; a kind of a later version is None."""
 
-CALIBRATED, EVENTS_LOST, COUNTED_TWICE = 1, 2, 4
-"""The bits of `flags`."""
+CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
+"""The bits of `flags`; the last says that the verdict of a segment is drift."""
 
 SUMMARY = np.dtype(
     [
@@ -90,6 +92,7 @@ def read_summary(
         record = orjson.loads(value)
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
         row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
+        _check_bounds(series, int(row["start_ms"]))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
@@ -105,8 +108,8 @@ def _fields(record: dict[str, object], partition: int, offset: int, published_ms
         published_ms,
         offset,
         partition,
-        record["revision"],
-        record["count"],
+        _count(record["revision"]),
+        _count(record["count"]),
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
@@ -120,7 +123,8 @@ def _fields(record: dict[str, object], partition: int, offset: int, published_ms
         KINDS.index(kind) if kind in KINDS else 0,
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
-        + COUNTED_TWICE * (record.get("counted_twice") is True),
+        + COUNTED_TWICE * (record.get("counted_twice") is True)
+        + SEGMENT_DRIFT * _has_segment_drift(record.get("segments")),
         int(identity[-2:], 16),
     )
 
@@ -132,8 +136,30 @@ def _text(value: object) -> str:
     return value
 
 
+def _check_bounds(series: Series, start_ms: int) -> None:
+    if not series.stream or not series.size_ms or start_ms + series.size_ms > LAST_MS:
+        message = "the stream has no name, or the window no length, or it ends after the year 9999"
+        raise ValueError(message)
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        message = f"{value!r} is not a number of events or revisions"
+        raise ValueError(message)
+    return value
+
+
 def _number(value: object) -> float:
-    return float("nan") if value is None else float(value)  # type: ignore[arg-type]
+    if value is None:
+        return float("nan")
+    if not isinstance(value, float | int) or not math.isfinite(value):
+        message = f"{value!r} is not a finite number"
+        raise TypeError(message)
+    return float(value)
+
+
+def _has_segment_drift(segments: object) -> bool:
+    return isinstance(segments, list) and any(_within(each, "verdict") == "drift" for each in segments)
 
 
 def _within(value: object, name: str) -> object:

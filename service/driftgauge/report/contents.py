@@ -9,7 +9,6 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.overview import URGENCY
 from driftgauge.page.story import ALARMS, Run, whole_run
 from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
@@ -55,7 +54,7 @@ class Report:
         run: The run of alarms around the chosen window; of another window the run that ends with it.
         chosen: The chosen window.
         strongest: The window of the run with the highest divergence, where it is much higher.
-        story: What happened: since when, what, and how sure that is, a paragraph each.
+        story: What happened: since when and how much at most; how sure that is and what it is.
         steps: What to do next, in sentences.
         others: The other streams and sizes, the most urgent first.
         origin: Where the results come from.
@@ -112,7 +111,7 @@ def build_report(
     def whole(row: NDArray[np.void]) -> WindowDetail:
         published_ms = int(row["published_ms"])
         return detail(
-            material.results.whole(row),
+            material.results.whole(series, row),
             run,
             size_ms=series.size_ms,
             published_ms=published_ms if published_ms > 0 else None,
@@ -126,8 +125,8 @@ def build_report(
         page,
         run,
         chosen,
-        # The report's own story has said since when, and how sure.
-        None if strongest is None else replace(strongest, story=strongest.story[2:]),
+        # The report's own story has said since when.
+        None if strongest is None else replace(strongest, story=strongest.story[1:]),
         _tell(chosen, strongest),
         next_steps(chosen.record, run, series.size_ms),
         tuple(each for each in ranked if each.series != series),
@@ -204,12 +203,8 @@ def _tell(chosen: WindowDetail, strongest: WindowDetail | None) -> tuple[str, ..
     """Return the story of the chosen window, and of the strongest one of its run."""
     if chosen.record.verdict not in ALARMS:
         return chosen.story
-    since, sure, *what = chosen.story
-    return (
-        " ".join((since, *_tell_strongest(strongest, chosen.record.kind))),
-        " ".join((*what, *_tell_segments(chosen.record))),
-        sure,
-    )
+    since, *rest = chosen.story
+    return (" ".join((since, *_tell_strongest(strongest, chosen.record.kind))), " ".join(rest))
 
 
 def _tell_strongest(strongest: WindowDetail | None, known_kind: str | None) -> tuple[str, ...]:
@@ -221,12 +216,3 @@ def _tell_strongest(strongest: WindowDetail | None, known_kind: str | None) -> t
         f"The strongest window is that of {format_moment(strongest.start_ms)}, with a divergence of "
         f"{format_number(record.js_divergence)}{kind}.",
     )
-
-
-def _tell_segments(record: WindowRecord) -> tuple[str, ...]:
-    drifting = [f"{each.key} = {each.value}" for each in record.segments if each.verdict in ALARMS]
-    if not drifting:
-        return ()
-    named = ", ".join(drifting[:_MAX_NAMED])
-    more = f" and {len(drifting) - _MAX_NAMED} more" if len(drifting) > _MAX_NAMED else ""
-    return (f"Segments that differ by themselves: {named}{more}.",)
