@@ -11,11 +11,12 @@ from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
-from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY
+from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.result_fetcher import ResultFetcher
+from driftgauge.kafka.rights import reading_denied
 
 __all__ = ["Receiver", "ResultReader"]
 
@@ -26,6 +27,8 @@ _POLL_S = 0.2
 # How often new partitions are looked for.
 _REFRESH_S: Final = 30.0
 _PAUSE_S: Final = 2.0
+# While one kind of error lasts, each pause is twice the one before, up to this one.
+_LONGEST_PAUSE_S: Final = 30.0
 _STOP_S: Final = 5.0
 # By default the client fetches 64 MB ahead, and a fetch of 1 MB may be ten times as much when decompressed.
 _AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
@@ -62,6 +65,8 @@ class ResultReader:
         self._since_ms = max(clock.wall_ms() - history_ms, 0)
         self._positions: dict[int, int] = {}
         self._at_end: set[int] = set()
+        self._failing: type[Exception] | None = None
+        self._pause_s = _PAUSE_S
         self._fetcher = ResultFetcher(properties, topic, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
@@ -91,14 +96,21 @@ class ResultReader:
                 with closing(client.groupless_consumer({**self._properties, **_AHEAD})) as consumer:
                     self._read(consumer)
             except (ServiceError, KafkaException) as error:
-                # A missing right may last for days, and one line says it.
-                if str(error) != self.error:
-                    _log.warning(
-                        "the page cannot read the window results; it tries again",
-                        extra={"topic": self.topic, "error": str(error), "remedy": CLIENT_ERROR_REMEDY},
-                    )
-                self.error = str(error)
-                self._stopping.wait(_PAUSE_S)
+                self._fail(error)
+                self._stopping.wait(self._pause_s)
+
+    def _fail(self, error: Exception) -> None:
+        """Set the error and the pause after it; log the first error of its kind since the last record."""
+        # A missing right may last for days, and the partition in its text changes.
+        lasts = type(error) is self._failing
+        self._failing = type(error)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if lasts else _PAUSE_S
+        self.error = str(error)
+        if not lasts:
+            _log.warning(
+                "the page cannot read the window results; it tries again",
+                extra={"topic": self.topic, "error": self.error, "remedy": CLIENT_ERROR_REMEDY},
+            )
 
     def _read(self, consumer: Consumer) -> None:
         refreshed_s: float | None = None
@@ -108,6 +120,10 @@ class ResultReader:
             now_s = self._clock.monotonic_s()
             if refreshed_s is None or now_s - refreshed_s > _REFRESH_S:
                 found = self._count_partitions(consumer)
+                if found < partitions:
+                    self._positions.clear()
+                    message = f"the topic {self.topic} was deleted; it is read again once it exists"
+                    raise BrokerError(message)
                 if found > partitions:
                     self._assign(consumer, range(partitions, found))
                     partitions = found
@@ -119,6 +135,10 @@ class ResultReader:
                 raise BrokerError(message)
             for record in messages:
                 self._take(record)
+            # The first poll may return before the client reports why it cannot read: a record or an end shows
+            # that it can.
+            if messages or self._at_end:
+                self.error = self._failing = None
             self.is_level = self.is_level or 0 < partitions <= len(self._at_end)
 
     def _count_partitions(self, consumer: Consumer) -> int:
@@ -127,7 +147,10 @@ class ResultReader:
             known = consumer.list_topics(self.topic, timeout=REQUEST_TIMEOUT_S).topics[self.topic]
         except KafkaException as error:
             raise failure(error.args[0], f"topic {self.topic} cannot be looked up") from error
-        self.error = None if known.partitions else f"topic {self.topic} does not exist yet"
+        if known.error is not None and known.error.code() in AUTHORIZATION:
+            raise reading_denied(known.error, f"the topic {self.topic}", topic=self.topic)
+        if not known.partitions:
+            self.error = f"topic {self.topic} does not exist yet"
         return len(known.partitions)
 
     def _assign(self, consumer: Consumer, partitions: range) -> None:

@@ -1,0 +1,165 @@
+"""The reader of window results without a broker: what it reports of failures, and that it goes on."""
+
+import logging
+import threading
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+
+from driftgauge.kafka import client, results_reader
+from driftgauge.kafka.results_reader import ResultReader
+from tests.builders.messages import FakeMessage
+
+TOPIC = "driftgauge.windows"
+TIMEOUT_S = 60
+DENIED = KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def record(offset, value=b"1"):
+    return FakeMessage(value, topic=TOPIC, offset=offset)
+
+
+def failed(code, partition=0):
+    return FakeMessage(topic=TOPIC, partition=partition, error=KafkaError(code))
+
+
+class ScriptedTopic:
+    """Consumers of a topic whose polls are scripted, a minute apart, each as a list of messages.
+
+    Attributes:
+        partitions: How many partitions the topic has, look by look; the last holds on.
+        denied: Whether the cluster denies this client to describe the topic.
+        errors: The reader's error at each poll and each look at the partitions.
+        starts: The offsets that each consumer begins at.
+    """
+
+    def __init__(self, clock):
+        self._clock = clock
+        self.partitions = [2]
+        self.denied = False
+        self.errors = []
+        self.starts = []
+        self.received = []
+        self._polls = iter(())
+        self._is_over = threading.Event()
+
+    def receive(self, value, *, partition, offset, published_ms):
+        self.received.append(offset)
+
+    def read(self, reader, *polls):
+        """Let a reader go through these polls."""
+        self._reader, self._polls = reader, iter(polls)
+        reader.start()
+        try:
+            assert self._is_over.wait(TIMEOUT_S)
+        finally:
+            reader.stop()
+
+    def list_topics(self, topic, timeout):
+        self.errors.append(self._reader.error)
+        number = self.partitions.pop(0) if len(self.partitions) > 1 else self.partitions[0]
+        error = KafkaError(DENIED) if self.denied else None
+        if self.denied and len(self.errors) > 3:
+            self._is_over.set()
+        known = SimpleNamespace(partitions={} if self.denied else dict.fromkeys(range(number)), error=error)
+        return SimpleNamespace(topics={topic: known})
+
+    def offsets_for_times(self, asked, timeout):
+        return [TopicPartition(each.topic, each.partition, 0) for each in asked]
+
+    def incremental_assign(self, partitions):
+        self.starts.append([each.offset for each in partitions])
+
+    def consume(self, number, timeout_s):
+        self.errors.append(self._reader.error)
+        self._clock.advance(60)
+        messages = next(self._polls, None)
+        if messages is None:
+            self._is_over.set()
+            threading.Event().wait(timeout_s)
+            return []
+        return messages
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def topic(monkeypatch, clock):
+    topic = ScriptedTopic(clock)
+    monkeypatch.setattr(client, "groupless_consumer", lambda _: topic)
+    return topic
+
+
+@pytest.fixture
+def reader(topic, clock):
+    return ResultReader({}, TOPIC, topic.receive, clock.clock, history_ms=0)
+
+
+@pytest.fixture
+def pauses(reader, monkeypatch):
+    """The pauses that the reader makes, which take no time."""
+    pauses = []
+    monkeypatch.setattr(reader._stopping, "wait", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def warnings(caplog):
+    caplog.set_level(logging.WARNING)
+    return lambda: [record for record in caplog.records if record.name == results_reader.__name__]
+
+
+def test_lasting_error_is_told_once_and_stays(topic, reader, pauses, warnings):
+    # A first poll is often empty, and the next one brings the error, of any partition.
+    topic.read(reader, *(poll for number in range(7) for poll in ([], [failed(DENIED, number % 2)])))
+    (logged,) = warnings()
+    assert f"not allowed to read {TOPIC}[0]" in logged.error
+    assert "grant Read and Describe on the topic" in logged.error
+    assert topic.errors[:4] == [None] * 4
+    assert all("not allowed to read" in error for error in topic.errors[4:])
+    assert pauses == [2, 4, 8, 16, 30, 30, 30]
+
+
+def test_record_ends_an_error(topic, reader, pauses, warnings):
+    denied = [failed(DENIED)]
+    topic.read(reader, denied, denied, [record(5)], [], denied)
+    assert topic.errors[-4:-2] == [None, None]
+    assert len(warnings()) == 2
+    assert pauses == [2, 4, 2]
+
+
+def test_end_of_partition_ends_an_error(topic, reader, pauses):
+    topic.read(reader, [failed(DENIED)], [], [failed(KafkaError._PARTITION_EOF)], [])
+    assert pauses == [2]
+    assert reader.error is None
+
+
+def test_other_error_is_told_as_well(topic, reader, pauses, warnings):
+    topic.read(reader, [failed(DENIED)], [failed(KafkaError._AUTO_OFFSET_RESET)])
+    assert [logged.error.split("; ")[0] for logged in warnings()] == [
+        f"this client is not allowed to read {TOPIC}[0] ({KafkaError(DENIED).str()})",
+        f"the log of {TOPIC} was truncated",
+    ]
+    assert pauses == [2, 2]
+
+
+def test_hidden_topic_is_not_told_as_missing(topic, reader, pauses, warnings):
+    topic.denied = True
+    topic.read(reader)
+    (logged,) = warnings()
+    assert logged.error == reader.error
+    assert f"not allowed to read the topic {TOPIC}" in reader.error
+    assert pauses[:2] == [2, 4]
+
+
+def test_deleted_topic_is_read_from_its_start_once_it_exists(topic, reader, pauses):
+    topic.partitions = [2, 0, 0, 2]
+    topic.read(reader, [record(7)], [], [record(0)])
+    assert topic.received == [7, 0]
+    assert topic.starts == [[0, 0], [0, 0]]
+    assert [error for error in topic.errors if error] == [
+        f"the topic {TOPIC} was deleted; it is read again once it exists",
+        *[f"topic {TOPIC} does not exist yet"] * 3,
+    ]
