@@ -2,6 +2,8 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -18,6 +20,9 @@ __all__ = ["ResultFetcher"]
 _POLL_S = 0.2
 # A record arrives within a round trip, or its broker is away.
 _FETCH_S: Final = 5.0
+# One read at a time, so the last of these waits for the others. The rest of the HTTP server's 40 threads stay
+# free for /metrics while the brokers do not answer.
+_MOST_FETCHES: Final = 8
 # The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
 _KEPT_BYTES = 4_000_000
 
@@ -51,6 +56,7 @@ class ResultFetcher:
         self._topic = topic
         self._clock = clock
         self._recent = _RecentValues()
+        self._free = threading.BoundedSemaphore(_MOST_FETCHES)
         self._fetching = threading.Lock()
         self._consumer: Consumer | None = None
 
@@ -58,17 +64,21 @@ class ResultFetcher:
         """Keep a value that was read otherwise, as one of the newest."""
         self._recent.put((partition, offset), value)
 
+    def kept(self, partition: int, offset: int) -> bytes | None:
+        """Return the value of a record that is kept; None where it would have to be read."""
+        return self._recent.get((partition, offset))
+
     def fetch(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record; None where the topic no longer holds it.
 
         Raises:
-            BrokerError: The record cannot be read now.
+            BrokerError: The record cannot be read now, or too many others are being read.
             AuthorizationError: The cluster does not let this client read.
         """
-        value = self._recent.get((partition, offset))
+        value = self.kept(partition, offset)
         if value is not None:
             return value
-        with self._fetching:
+        with self._turn(partition, offset):
             try:
                 value = self._fetch(partition, offset)
             except BaseException:
@@ -82,6 +92,21 @@ class ResultFetcher:
         """Close the client."""
         with self._fetching:
             self._close()
+
+    @contextmanager
+    def _turn(self, partition: int, offset: int) -> Iterator[None]:
+        """Wait until this thread may use the client; raise BrokerError at once if too many wait."""
+        if not self._free.acquire(blocking=False):
+            message = (
+                f"{self._topic}[{partition}]@{offset} is not read now: {_MOST_FETCHES} other reads wait for "
+                "the brokers; try again, and check the brokers if this repeats"
+            )
+            raise BrokerError(message)
+        try:
+            with self._fetching:
+                yield
+        finally:
+            self._free.release()
 
     def _fetch(self, partition: int, offset: int) -> bytes | None:
         if self._consumer is None:

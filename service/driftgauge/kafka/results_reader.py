@@ -84,10 +84,16 @@ class ResultReader:
     def fetch(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record; None where the topic no longer holds it.
 
+        While the topic cannot be read, only the values in memory are returned, and nothing waits.
+
         Raises:
             BrokerError: The record cannot be read now.
             AuthorizationError: The cluster does not let this client read.
         """
+        if (error := self.error) is not None:
+            if (value := self._fetcher.kept(partition, offset)) is None:
+                raise BrokerError(error)
+            return value
         return self._fetcher.fetch(partition, offset)
 
     def _run(self) -> None:
