@@ -45,6 +45,9 @@ class ScriptedTopic:
         self._is_over = threading.Event()
 
     def receive(self, value, *, partition, offset, published_ms):
+        if value == b"broken":
+            message = "a mistake"
+            raise RuntimeError(message)
         self.received.append(offset)
 
     def read(self, reader, *polls):
@@ -53,8 +56,10 @@ class ScriptedTopic:
         reader.start()
         try:
             assert self._is_over.wait(TIMEOUT_S)
+            assert reader.is_alive
         finally:
             reader.stop()
+        assert not reader.is_alive
 
     def list_topics(self, topic, timeout):
         self.errors.append(self._reader.error)
@@ -163,3 +168,15 @@ def test_deleted_topic_is_read_from_its_start_once_it_exists(topic, reader, paus
         f"the topic {TOPIC} was deleted; it is read again once it exists",
         *[f"topic {TOPIC} does not exist yet"] * 3,
     ]
+
+
+def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
+    topic.read(reader, [record(3), record(4, b"broken"), record(5)], [record(5), record(6)])
+    assert topic.received == [3, 5, 6]
+    assert topic.starts == [[0, 0], [5, 0]]
+    assert f"the reader of {TOPIC} failed: RuntimeError('a mistake'); it is read again" in topic.errors
+    assert reader.error is None
+    (logged,) = warnings()
+    assert "report the traceback" in logged.remedy
+    assert str(logged.exc_info[1]) == "a mistake"
+    assert pauses == [2]

@@ -71,6 +71,11 @@ class ResultReader:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs; an error of the topic or of a record does not end it."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start to read."""
         self._thread.start()
@@ -101,7 +106,7 @@ class ResultReader:
             try:
                 with closing(client.groupless_consumer({**self._properties, **_AHEAD})) as consumer:
                     self._read(consumer)
-            except (ServiceError, KafkaException) as error:
+            except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
                 self._stopping.wait(self._pause_s)
 
@@ -111,11 +116,17 @@ class ResultReader:
         lasts = type(error) is self._failing
         self._failing = type(error)
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if lasts else _PAUSE_S
-        self.error = str(error)
+        is_expected = isinstance(error, ServiceError | KafkaException)
+        what, remedy = str(error), CLIENT_ERROR_REMEDY
+        if not is_expected:
+            what = f"the reader of {self.topic} failed: {error!r}; it is read again"
+            remedy = "none if it happens once; else report the traceback"
+        self.error = what
         if not lasts:
             _log.warning(
                 "the page cannot read the window results; it tries again",
-                extra={"topic": self.topic, "error": self.error, "remedy": CLIENT_ERROR_REMEDY},
+                extra={"topic": self.topic, "error": what, "remedy": remedy},
+                exc_info=None if is_expected else error,
             )
 
     def _read(self, consumer: Consumer) -> None:

@@ -1,22 +1,43 @@
 """The endpoints /livez and /readyz of a process that serves only the page."""
 
+import logging
+from typing import Protocol
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from driftgauge.page.results import ResultSource
+__all__ = ["Reader", "page_health_routes"]
 
-__all__ = ["page_health_routes"]
+_log = logging.getLogger(__name__)
 
 
-def page_health_routes(source: ResultSource) -> list[BaseRoute]:
+class Reader(Protocol):
+    """What reads the topic of window results, as `kafka.results_reader` does."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still reads, or tries to."""
+
+    @property
+    def is_level(self) -> bool:
+        """Whether everything that the topic held at the start has been read."""
+
+
+def page_health_routes(reader: Reader) -> list[BaseRoute]:
     """Return the routes; the page is ready once it has read what the topic held at its start."""
 
     async def livez(_: Request) -> Response:
-        return JSONResponse({"alive": True})
+        alive = reader.is_alive
+        if not alive:
+            _log.error(
+                "the reader of window results has ended; the process must be restarted",
+                extra={"remedy": "let a supervisor restart it by /livez; if this repeats, report the log"},
+            )
+        return JSONResponse({"alive": alive}, status_code=200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        missing = [] if source.is_level else ["results_read"]
+        missing = [] if reader.is_level else ["results_read"]
         return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
