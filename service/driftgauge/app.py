@@ -3,7 +3,8 @@
 import logging
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
 from starlette.routing import BaseRoute
@@ -75,32 +76,26 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = _stopped_by_signals()
-    reader, routes = _page(settings)
-    routes = [*service_routes(telemetry.registry, health), *(routes if settings.page.enabled else [])]
-    server = HttpServer(settings.http.host, settings.http.port, routes)
-    server.start()
-    try:
+    routes = service_routes(telemetry.registry, health)
+    with ExitStack() as running:
         if settings.page.enabled:
-            reader.start()
-        with (
-            open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK) as schemas,
-            # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
-            threadpool_limits(limits=1, user_api="blas"),
-        ):
-            service = Service(
-                settings,
-                [stream.spec for stream in streams],
-                build_decoder(streams, settings.allowed_lead, settings.inputs, schemas),
-                descriptions=describe_baselines(streams),
-                roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
-                clock=SYSTEM_CLOCK,
-            )
-            service.run(stopping)
+            routes += running.enter_context(_page(settings))[1]
+        running.enter_context(_serving(settings, routes))
+        schemas = running.enter_context(
+            open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK)
+        )
+        # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
+        running.enter_context(threadpool_limits(limits=1, user_api="blas"))
+        service = Service(
+            settings,
+            [stream.spec for stream in streams],
+            build_decoder(streams, settings.allowed_lead, settings.inputs, schemas),
+            descriptions=describe_baselines(streams),
+            roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
+            clock=SYSTEM_CLOCK,
+        )
+        service.run(stopping)
         _log.info("stopped")
-    finally:
-        server.stop()
-        if settings.page.enabled:
-            reader.stop()
 
 
 def serve_page(settings: Settings) -> None:
@@ -113,20 +108,17 @@ def serve_page(settings: Settings) -> None:
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     stopping = _stopped_by_signals()
-    reader, routes = _page(settings)
-    server = HttpServer(settings.http.host, settings.http.port, [*page_health_routes(reader), *routes])
-    server.start()
-    try:
-        reader.start()
+    with (
+        _page(settings) as (reader, routes),
+        _serving(settings, [*page_health_routes(reader), *routes]),
+    ):
         stopping.wait()
         _log.info("stopped")
-    finally:
-        server.stop()
-        reader.stop()
 
 
-def _page(settings: Settings) -> tuple[ResultReader, list[BaseRoute]]:
-    """Return the page's routes, and the reader that brings it the results once it is started."""
+@contextmanager
+def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
+    """Read window results while the context lasts; yield their reader, and the routes that show them."""
     results = Results(settings.page.max_windows)
     reader = ResultReader(
         settings.kafka,
@@ -143,7 +135,22 @@ def _page(settings: Settings) -> tuple[ResultReader, list[BaseRoute]]:
         dead_letters=settings.topics.dead_letters,
         clock_ms=SYSTEM_CLOCK.wall_ms,
     )
-    return reader, site.routes()
+    reader.start()
+    try:
+        yield reader, site.routes()
+    finally:
+        reader.stop()
+
+
+@contextmanager
+def _serving(settings: Settings, routes: Sequence[BaseRoute]) -> Iterator[None]:
+    """Serve HTTP while the context lasts."""
+    server = HttpServer(settings.http.host, settings.http.port, routes)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 def _stopped_by_signals() -> threading.Event:
