@@ -66,9 +66,11 @@ def test_hostile_names_are_text_and_execute_nothing(browser):
         for name in HOSTILE:
             page.goto(f"/?stream={quote(name)}")
             page.clock.run_for(REFRESH_MS)
-            texts = page.locator("h1, td, th, svg text, code").all_text_contents()
-            # The heading, three clusters and their labels on the map, four events, two segments, a topic.
-            assert sum(name in text for text in texts) == 1 + 3 + 3 + 4 + 2 + 1
+            labels = page.locator("svg .label").all_text_contents()
+            texts = page.locator("h1, td, th, svg text:not(.label), code").all_text_contents()
+            # The heading, three clusters, four events, two segments, a topic.
+            assert sum(name in text for text in texts) == 1 + 3 + 4 + 2 + 1
+            assert labels == 3 * [name if len(name) <= 32 else f"{name[:31]}…"]
             assert name in page.title()
             assert set(page.evaluate("[...document.links].map(each => each.protocol)")) == {
                 "http:",

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.page.chart import WIDTH, chart, cluster_map, sparkline
+from driftgauge.page.chart import SPARK_HEIGHT, WIDTH, chart, sparkline
 from driftgauge.page.summary import SUMMARY
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.builders.page import build_record, build_row, build_rows
+from tests.builders.page import build_row, build_rows
 
 
 def points(path):
@@ -125,52 +125,20 @@ def test_sparkline_shows_alarms_behind_it():
     assert [band.verdict for band in bands] == ["drift"]
 
 
+def test_noise_lies_low_in_a_sparkline_and_drift_high():
+    def height(divergence):
+        rows = build_rows("ok", "ok")
+        rows["js_divergence"], rows["noise_floor"] = divergence, 0.01
+        ((_, up), _) = points(sparkline(rows, HOUR_MS)[0])
+        return (SPARK_HEIGHT - up) / SPARK_HEIGHT
+
+    assert height(0.01) < 0.4
+    assert height(0.03) == height(0.3) > 0.9
+
+
 def test_single_window_has_a_sparkline():
     row = build_row()
     assert points(sparkline(row.reshape(1), HOUR_MS)[0])
-
-
-def cluster(number, position, share, baseline_share):
-    return {
-        "id": number,
-        "count": 1,
-        "share": share,
-        "baseline_share": baseline_share,
-        "js_contribution": 0.0,
-        "position": position,
-    }
-
-
-def test_map_places_clusters_by_position_and_size_by_share():
-    record = build_record(
-        clusters=[cluster(0, [0, 0], 0.04, 0.36), cluster(1, [2, 1], 0.36, 0.04), cluster(2, None, 0.6, 0.6)]
-    )
-    drawn = cluster_map(record.clusters, [1])
-    large, small = drawn.bubbles
-    assert (large.cluster.id, small.cluster.id) == (1, 0)
-    assert (large.change, small.change) == ("more", "less")
-    assert (large.label_y, small.label_y) == (large.y + 4.7, None)
-    assert large.radius == pytest.approx(3 * small.radius, abs=0.2)
-    assert large.baseline_radius == small.radius
-    # One scale for both axes, and up is up.
-    assert large.x - small.x == pytest.approx(2 * (small.y - large.y), abs=0.2)
-
-
-def test_clusters_without_positions_have_no_map():
-    assert cluster_map(build_record(clusters=[cluster(0, None, 1, 1)]).clusters, []) is None
-
-
-def test_single_position_is_drawn():
-    drawn = cluster_map(build_record(clusters=[cluster(0, [3, 3], 1, 1)]).clusters, [])
-    assert len(drawn.bubbles) == 1
-
-
-def test_names_that_would_cover_each_other_move_down():
-    clusters = [cluster(0, [0, 0], 0.3, 0.3), cluster(1, [0.01, 0], 0.3, 0.3), cluster(2, [9, 0], 0.4, 0.4)]
-    drawn = cluster_map(build_record(clusters=clusters).clusters, [0, 1, 2])
-    near, shifted, apart = sorted(drawn.bubbles, key=lambda bubble: bubble.x)
-    assert near.label_y == apart.label_y
-    assert shifted.label_y == pytest.approx(near.label_y + 14)
 
 
 def test_weeks_begin_on_mondays():

@@ -1,7 +1,7 @@
-"""The geometry of the charts: numbers over time, the map of the centroids, the small line of the overview."""
+"""The geometry of the charts: numbers over time, and the small line of the overview."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -9,19 +9,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.events.window_record import ClusterRecord
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import format_number
 
 __all__ = [
     "Band",
-    "Bubble",
     "Chart",
-    "ClusterMap",
     "Hit",
     "Tick",
     "chart",
-    "cluster_map",
     "sparkline",
 ]
 
@@ -42,14 +38,8 @@ _TIME_STEPS_MS = tuple(
 _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 _MONDAY_MS = 4 * _DAY_MS
-_MAP_SIZE = 420
-_MAP_MARGIN = 36
-# A cluster of all events fills a fifth of the map's width.
-_MAP_RADIUS = 84
-_LEAST_RADIUS = 2.0
-# The name of three classes.
-_LABEL_WIDTH, _LABEL_HEIGHT = 130, 14
 SPARK_WIDTH, SPARK_HEIGHT = 160, 28
+_SPARK_NOISE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,35 +102,6 @@ class Chart:
     zero: float
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bubble:
-    """A cluster on the map.
-
-    Attributes:
-        cluster: The cluster.
-        x, y: Its centre.
-        radius, baseline_radius: Its radii now and in the baseline.
-        change: Whether its share is `more` or `less`.
-        label_y: The base line of its name, which is centred; None where the name is left out.
-    """
-
-    cluster: ClusterRecord
-    x: float
-    y: float
-    radius: float
-    baseline_radius: float
-    change: str
-    label_y: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterMap:
-    """The centroids along the baseline's two leading components, the largest first."""
-
-    size: int
-    bubbles: tuple[Bubble, ...]
 
 
 def chart(
@@ -208,68 +169,20 @@ def chart(
 
 
 def sparkline(rows: NDArray[np.void], size_ms: int) -> tuple[str, tuple[Band, ...]]:
-    """Return the small path of the divergences of n windows, and the alarms behind it; empty without any."""
+    """Return the small path of the divergences of n windows, and the alarms behind it; empty without any.
+
+    The path fills the height from three times the noise floor on, so that noise alone lies low.
+    """
     values = rows["js_divergence"]
     if not np.isfinite(values).any():
         return "", ()
     starts = rows["start_ms"].astype(np.float64)
     scale = SPARK_WIDTH / (starts[-1] + size_ms - starts[0])
     left = (starts - starts[0]) * scale
-    high = float(np.nanmax(values)) or 1.0
+    high = float(np.nanmax([values, _SPARK_NOISE * rows["noise_floor"]])) or 1.0
     heights = SPARK_HEIGHT - 2 - values / high * (SPARK_HEIGHT - 4)
     bands = [band for band in _bands(rows, left, size_ms * scale) if band.verdict != "ok"]
     return _path(left + size_ms * scale / 2, heights, np.diff(starts) > 1.5 * size_ms), tuple(bands)
-
-
-def cluster_map(clusters: Iterable[ClusterRecord], named: Sequence[int]) -> ClusterMap | None:
-    """Return the map of the clusters that have positions; None where none has.
-
-    Args:
-        clusters: The clusters of a window.
-        named: The clusters whose names are written beside them.
-    """
-    placed = [cluster for cluster in clusters if cluster.position is not None]
-    if not placed:
-        return None
-    positions = np.array([cluster.position for cluster in placed], dtype=np.float64)
-    low, high = positions.min(axis=0), positions.max(axis=0)
-    # One scale for both axes: distances on the map are distances along the components.
-    span = max(float((high - low).max()), 1e-9)
-    inner = _MAP_SIZE - 2 * _MAP_MARGIN
-    scaled = _MAP_MARGIN + (positions - low + (span - (high - low)) / 2) / span * inner
-    centres = {
-        cluster.id: (x, _MAP_SIZE - y) for cluster, (x, y) in zip(placed, scaled.tolist(), strict=True)
-    }
-    labels = _label_heights({each: centre for each, centre in centres.items() if each in named})
-    bubbles = [
-        Bubble(
-            cluster,
-            _round(centres[cluster.id][0]),
-            _round(centres[cluster.id][1]),
-            _radius(cluster.share),
-            _radius(cluster.baseline_share),
-            "more" if cluster.share > cluster.baseline_share else "less",
-            labels.get(cluster.id),
-        )
-        for cluster in placed
-    ]
-    return ClusterMap(_MAP_SIZE, tuple(sorted(bubbles, key=lambda bubble: -bubble.radius)))
-
-
-def _label_heights(centres: Mapping[int, tuple[float, float]]) -> dict[int, float]:
-    """Return the heights of names at these centres; a name that would cover one above it moves down."""
-    heights: dict[int, float] = {}
-    for cluster, (x, y) in sorted(centres.items(), key=lambda each: each[1][1]):
-        height = y + _LABEL_HEIGHT / 3
-        for other, above in heights.items():
-            if abs(x - centres[other][0]) < _LABEL_WIDTH:
-                height = max(height, above + _LABEL_HEIGHT)
-        heights[cluster] = _round(height)
-    return heights
-
-
-def _radius(share: float) -> float:
-    return _round(max(_MAP_RADIUS * math.sqrt(share), _LEAST_RADIUS))
 
 
 def _extent(finite: NDArray[np.float64]) -> tuple[float, float]:

@@ -11,7 +11,8 @@ from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.events.window_record import ClusterRecord, ExampleRecord, WindowRecord
-from driftgauge.page.chart import Chart, ClusterMap, chart, cluster_map
+from driftgauge.page.chart import Chart, chart
+from driftgauge.page.cluster_map import ClusterMap, cluster_map
 from driftgauge.page.story import Run, tell, whole_run
 from driftgauge.page.summary import Series
 
