@@ -112,6 +112,31 @@ def test_two_windows_stand_side_by_side(page):
     assert "Compared with 3 Nov 2025, 01:00 UTC" in shown.text
 
 
+@pytest.mark.parametrize(("at", "compare"), [("05", "01"), ("01", "05")])
+def test_comparison_with_a_deleted_result_says_why_it_is_empty(page, results, at, compare):
+    results.made.values[1] = None
+    shown = read(page, f"/{STREAM}&at=2025-11-03T{at}:00:00Z&compare=2025-11-03T{compare}:00:00Z")
+    titles = {at: f"Window of 3 Nov 2025, {at}", compare: f"Compared with 3 Nov 2025, {compare}"}
+    assert f"{titles['01']}:00 UTC The topic driftgauge.windows no longer holds" in shown.text
+    assert f"{titles['05']}:00 UTC" in shown.text
+    (chosen,) = [each for tag, each in shown.tags if tag == "option" and "selected" in each]
+    assert chosen["value"] == f"2025-11-03T{compare}:00:00Z"
+
+
+def test_links_keep_the_comparison(page):
+    compared = "compare=2025-11-03T01%3A00%3A00Z"
+    shown = read(page, f"/{STREAM}&window=1h&last=100&{compared}")
+    links = [link for link in shown.every("a", "href") if link.startswith("?") and "last=" in link]
+    assert f"{STREAM}&window=1h&last=50&{compared}" in links
+    assert f"{STREAM}&window=1h&last=100&{compared}&at=2025-11-03T04%3A00%3A00Z" in links
+    assert [link for link in links if compared not in link] == []
+
+
+def test_window_is_not_compared_with_itself(page):
+    own = "2025-11-03T01:00:00Z"
+    assert "Compared with" not in read(page, f"/{STREAM}&at={own}&compare={own}").text
+
+
 @pytest.mark.parametrize(
     ("query", "status", "text"),
     [

@@ -21,7 +21,7 @@ from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, 
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
 from driftgauge.page.story import ALARMS, whole_run
-from driftgauge.page.stream_page import MAX_SHOWN, StreamPage, WindowDetail, detail, stream_page
+from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, detail, stream_page
 
 __all__ = ["Site"]
 
@@ -132,8 +132,10 @@ class Site:
         if page is None:
             message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
             raise MissingWindowError(message)
-        whole, missing = self._detail(query, int(page.chosen["start_ms"]))
-        other = None if query.compare_ms is None else self._detail(query, query.compare_ms)[0]
+        start_ms = int(page.chosen["start_ms"])
+        whole, missing = self._detail(query, start_ms)
+        other_ms = None if query.compare_ms == start_ms else query.compare_ms
+        other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
         newest = query.rows[-1]
         silent = is_silent(series, newest, self._clock_ms())
         return render(
@@ -143,11 +145,13 @@ class Site:
             sizes=query.sizes,
             detail=whole,
             missing=missing,
+            other_ms=other_ms,
             other=other,
+            other_missing=other_missing,
             shown=page.shown,
             silent_ms=int(newest["published_ms"]) if silent else None,
-            link=_links(page, page.shown),
-            link_shown=lambda number: _links(page, number)(query.at_ms),
+            link=_links(query, page.shown),
+            link_shown=lambda number: _links(query, number)(query.at_ms),
         )
 
     def _detail(self, query: WindowQuery, start_ms: int) -> tuple[WindowDetail | None, str]:
@@ -187,9 +191,19 @@ class Site:
         return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
 
 
-def _links(page: StreamPage, shown: int) -> Callable[[int | None], str]:
-    """Return a function that returns the link to the window with a start, or with None to the newest."""
-    series = urlencode({"stream": page.series.stream, "window": page.size, "last": str(shown)})
+def _links(query: WindowQuery, shown: int) -> Callable[[int | None], str]:
+    """Return a function that returns the link to the window with a start, or with None to the newest.
+
+    The links keep the window that a request compares with.
+    """
+    series = urlencode(
+        {
+            "stream": query.series.stream,
+            "window": format_duration(query.series.size_ms),
+            "last": str(shown),
+            **({} if query.compare_ms is None else {"compare": format_timestamp(query.compare_ms)}),
+        }
+    )
 
     # Every chart and the table link to the same windows.
     @cache
