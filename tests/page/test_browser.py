@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import MadeResults, record_tree, serving
 from tests.page.browser import barriers, chromium, overflow, visit
 
@@ -178,3 +178,75 @@ def test_page_says_that_it_is_stale(visiting):
     visiting.unroute("**/*")
     visiting.clock.run_for(REFRESH_MS)
     expect(note).to_be_hidden()
+
+
+def test_refresh_replaces_heading_and_footer(visiting, results):
+    visiting.goto("/?stream=text")
+    expect(visiting.get_by_role("heading", level=1)).to_have_text("Nothing to show")
+    results.publish(0, stream="text")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.get_by_role("heading", level=1)).to_have_text("text")
+    visiting.get_by_role("button", name="Show local time").click()
+    expect(visiting.locator(".which")).to_contain_text("9:00")
+    visiting.get_by_role("button", name="Show UTC").focus()
+    results.publish(1, stream="text")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.locator(".which")).to_contain_text("10:00")
+    expect(visiting.get_by_role("button", name="Show UTC")).to_be_focused()
+    visiting.goto("/")
+    expect(visiting.locator("footer")).to_contain_text("8 windows")
+    results.publish(2, stream="text")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.locator("footer")).to_contain_text("9 windows")
+
+
+def test_refresh_keeps_tables_scrolled_sideways(visiting, results):
+    visiting.set_viewport_size({"width": 390, "height": 900})
+    visiting.goto(STREAM)
+    visiting.get_by_text("These windows as a table").click()
+    table = visiting.get_by_role("region", name="Windows", exact=True)
+    table.evaluate("table => table.scrollLeft = 60")
+    results.publish(6, "ok")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.get_by_role("link", name="3 Nov 2025, 06:00 UTC", exact=True)).to_be_visible()
+    assert table.evaluate("table => table.scrollLeft") == 60
+
+
+def test_refresh_waits_for_the_one_before(visiting):
+    visiting.goto("/")
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    visiting.route("**/*", hold)
+    with visiting.expect_request("**/*"):
+        visiting.clock.run_for(REFRESH_MS)
+    visiting.clock.run_for(2 * REFRESH_MS)
+    assert len(held) == 1
+    with visiting.expect_response("**/*"):
+        held[0].continue_()
+    with visiting.expect_request("**/*"):
+        visiting.clock.run_for(REFRESH_MS)
+    for route in held[1:]:
+        route.continue_()
+
+
+def test_page_refreshes_where_storage_is_blocked(visiting, results):
+    visiting.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('blocked') }})"
+    )
+    visiting.goto(STREAM)
+    visiting.get_by_role("button", name="Show local time").click()
+    expect(visiting.get_by_role("button", name="Show UTC")).to_be_visible()
+    results.publish(6, "ok")
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting).to_have_title("No drift found: resnet18-fc1 · driftgauge")
+
+
+def test_many_sizes_fit_a_phone(visiting, results):
+    visiting.set_viewport_size({"width": 390, "height": 900})
+    for minutes in (1, 5, 15, 30, 120, 360, 720):
+        results.publish(0, size_ms=minutes * MINUTE_MS)
+    visiting.goto(STREAM)
+    assert overflow(visiting) == 0

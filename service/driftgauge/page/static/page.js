@@ -2,29 +2,41 @@
 "use strict";
 
 const REFRESH_MS = 15000;
+// Longer than the service waits for Kafka.
+const TIMEOUT_MS = 60000;
 const STALE = "This page cannot be refreshed at the moment. It shows what was read before; look whether the service runs.";
 
+const clock = document.createElement("button");
+let isLocal = false;
+try {
+  isLocal = localStorage.getItem("clock") === "local";
+} catch {
+  // The browser blocks storage: the choice holds until the page is left.
+}
+
 function showTimes() {
-  const isLocal = localStorage.getItem("clock") === "local";
   const format = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "short"});
   for (const each of document.querySelectorAll("time")) {
     each.dataset.utc ??= each.textContent;
     each.textContent = isLocal ? format.format(new Date(each.dateTime)) : each.dataset.utc;
     each.title = isLocal ? each.dataset.utc : "";
   }
-  const button = document.querySelector(".clock");
-  button.textContent = isLocal ? "Show UTC" : "Show local time";
+  clock.textContent = isLocal ? "Show UTC" : "Show local time";
 }
 
 function addClock() {
-  const button = document.createElement("button");
-  button.className = "clock";
-  button.type = "button";
-  button.addEventListener("click", () => {
-    localStorage.setItem("clock", localStorage.getItem("clock") === "local" ? "utc" : "local");
+  clock.className = "clock";
+  clock.type = "button";
+  clock.addEventListener("click", () => {
+    isLocal = !isLocal;
+    try {
+      localStorage.setItem("clock", isLocal ? "local" : "utc");
+    } catch {
+      // As above.
+    }
     showTimes();
   });
-  document.querySelector(".top").append(button);
+  document.querySelector(".top").append(clock);
 }
 
 function markStale(isStale) {
@@ -33,31 +45,53 @@ function markStale(isStale) {
   else if (!note) document.querySelector("main").insertAdjacentHTML("beforebegin", `<p id="stale" class="note" role="alert">${STALE}</p>`);
 }
 
-let latest = "";
+// Nothing changes under the hands of a person who types, chooses or marks text.
+function isUsed() {
+  return document.hidden || document.activeElement.closest("form") || String(document.getSelection());
+}
 
-async function refresh() {
-  const main = document.querySelector("main");
+async function load() {
+  try {
+    const response = await fetch(location.href, {cache: "no-cache", signal: AbortSignal.timeout(TIMEOUT_MS)});
+    return {ok: response.ok, status: response.status, text: await response.text()};
+  } catch {
+    return null;
+  }
+}
+
+function replace(fresh) {
   const active = document.activeElement;
-  // Nothing changes under the hands of a person who types, chooses or marks text.
-  if (document.hidden || active.closest("form") || String(document.getSelection())) return;
-  const response = await fetch(location.href, {cache: "no-cache"}).catch(() => null);
-  markStale(response === null || response.status >= 500);
-  if (!response?.ok) return;
-  const text = await response.text();
-  if (text === latest) return;
-  latest = text;
-  const fresh = new DOMParser().parseFromString(text, "text/html");
-  const open = [...main.querySelectorAll("details[open]")].map((each) => each.id);
   // Several links lead to one window, so the place among them counts.
   const nameOf = (each) => each.getAttribute("href") ?? each.getAttribute("aria-label") ?? each.textContent;
-  const alike = () => [...main.querySelectorAll("a, summary, .scroll")].filter((each) => nameOf(each) === focused);
   const focused = nameOf(active);
+  const alike = () => [...document.querySelectorAll("a, summary, button, .scroll")].filter((each) => nameOf(each) === focused);
   const place = alike().indexOf(active);
-  main.innerHTML = fresh.querySelector("main").innerHTML;
+  const open = [...document.querySelectorAll("details[open]")].map((each) => each.id);
+  const regions = () => [...document.querySelectorAll(".scroll")];
+  const scrolled = new Map(regions().map((each) => [each.ariaLabel, each.scrollLeft]));
+  for (const part of [".top", "main", "footer"]) {
+    document.querySelector(part).replaceChildren(...fresh.querySelector(part).childNodes);
+  }
+  document.querySelector(".top").append(clock);
   document.title = fresh.title;
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  if (place >= 0) alike()[place]?.focus({preventScroll: true});
   showTimes();
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const each of regions()) each.scrollLeft = scrolled.get(each.ariaLabel) ?? 0;
+  if (place >= 0) alike()[place]?.focus({preventScroll: true});
+}
+
+let latest = "";
+let isLoading = false;
+
+async function refresh() {
+  if (isLoading || isUsed()) return;
+  isLoading = true;
+  const answer = await load();
+  isLoading = false;
+  markStale(answer === null || answer.status >= 500);
+  if (!answer?.ok || answer.text === latest || isUsed()) return;
+  latest = answer.text;
+  replace(new DOMParser().parseFromString(answer.text, "text/html"));
 }
 
 document.addEventListener("keydown", (event) => {
