@@ -1,5 +1,6 @@
 """The page in Chromium, over made results: hostile names, pictures, states, and refreshing by itself."""
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -250,3 +251,39 @@ def test_many_sizes_fit_a_phone(visiting, results):
         results.publish(0, size_ms=minutes * MINUTE_MS)
     visiting.goto(STREAM)
     assert overflow(visiting) == 0
+
+
+def test_all_times_are_local_where_chosen(visiting, results):
+    for hour in range(12, 18):
+        results.publish(hour, "drift", stream="3 Nov 2025, 04:00 UTC <b>31 Feb 2025, 04:00 UTC")
+    stream = quote("3 Nov 2025, 04:00 UTC <b>31 Feb 2025, 04:00 UTC")
+    visiting.goto(STREAM)
+    main = visiting.locator("main")
+    told = main.text_content()
+    visiting.get_by_role("button", name="Show local time").click()
+    # The text has the windows' titles, the list to compare with, and the axes.
+    assert "UTC" in told
+    assert "UTC" not in main.text_content()
+    first = visiting.locator(".chart").first
+    assert first.locator(".when").all_text_contents() == [
+        "09:00Nov 3",
+        *(f"{hour}:00" for hour in range(10, 16)),
+    ]
+    expect(visiting.locator(".verdict p").first).to_contain_text(
+        re.compile(r"Since Nov 3, 2025, 1:00\sPM the")
+    )
+    visiting.get_by_role("button", name="Show UTC").click()
+    assert main.text_content() == told
+    assert first.locator(".when").all_text_contents()[:2] == ["3 NovUTC", "01:00"]
+    visiting.get_by_role("button", name="Show local time").click()
+    visiting.goto(f"/?stream={stream}")
+    assert first.locator(".when").all_text_contents() == [
+        "21:00Nov 3",
+        "22:00",
+        "23:00",
+        "Nov 4",
+        "01:00",
+        "02:00",
+        "03:00",
+    ]
+    assert "<b>31 Feb 2025, 04:00 UTC" in visiting.locator(".verdict").text_content()

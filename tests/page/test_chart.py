@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftgauge.page.chart import SPARK_HEIGHT, WIDTH, chart, sparkline
 from driftgauge.page.summary import SUMMARY
-from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import build_row, build_rows
 
 
@@ -91,8 +91,24 @@ def test_weeks_are_ticked_on_mondays():
     assert drawn.x_ticks[0].at == drawn.left
 
 
+def test_first_tick_names_zone_and_date():
+    drawn = chart(build_rows(*["ok"] * 7)[4:], HOUR_MS, np.ones(3))
+    assert [(tick.text, tick.below) for tick in drawn.x_ticks][:3] == [
+        ("04:00", "3 Nov UTC"),
+        ("04:30", ""),
+        ("05:00", ""),
+    ]
+    assert drawn.x_ticks[0].time_ms == MONDAY_MS + 4 * HOUR_MS
+    days = np.repeat(build_rows("ok"), 2)
+    days["start_ms"] += np.arange(2) * DAY_MS
+    assert [(tick.text, tick.below) for tick in chart(days, DAY_MS, np.ones(2)).x_ticks][:2] == [
+        ("3 Nov", "UTC"),
+        ("06:00", ""),
+    ]
+
+
 def test_lower_drawing_has_fewer_ticks():
-    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (240, 120))
+    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 136))
     assert [tick.text for tick in low] == ["0", "1"]
     assert len(tall) > len(low)
 

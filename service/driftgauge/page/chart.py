@@ -17,12 +17,14 @@ __all__ = [
     "Chart",
     "Hit",
     "Tick",
+    "TimeTick",
     "chart",
     "sparkline",
 ]
 
 WIDTH = 960
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 24
+# Two lines of text stand below a plot.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 40
 _HEADROOM = 1.08
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
@@ -71,6 +73,16 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeTick:
+    """A tick of the time axis: its position, its moment, ms, its text, and the text of the line below."""
+
+    at: float
+    time_ms: int
+    text: str
+    below: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A chart of a number over time; all lengths are in units of the drawing.
 
@@ -100,7 +112,7 @@ class Chart:
     floor: str
     limits: tuple[str, ...]
     zero: float
-    x_ticks: tuple[Tick, ...]
+    x_ticks: tuple[TimeTick, ...]
     y_ticks: tuple[Tick, ...]
 
 
@@ -111,7 +123,7 @@ def chart(
     *,
     floor: NDArray[np.float64] | None = None,
     limits: Sequence[NDArray[np.float64]] = (),
-    height: int = 240,
+    height: int = 256,
 ) -> Chart:
     """Return the chart of a number of n windows, at least one.
 
@@ -223,17 +235,19 @@ def _nice_ticks(low: float, high: float, number: int) -> list[float]:
     return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _time_ticks(first: float, span: float, scale: float) -> tuple[Tick, ...]:
+def _time_ticks(first: float, span: float, scale: float) -> tuple[TimeTick, ...]:
+    """Return the ticks of the time axis; the first names the zone, and its date."""
     longest = _TIME_STEPS_MS[-1] * math.ceil(span / _TIME_STEPS_MS[-1] / _TICKS_X)
     step = next((each for each in _TIME_STEPS_MS if span / each <= _TICKS_X), longest)
     # Weeks begin on Mondays; the epoch began on a Thursday.
     origin = _MONDAY_MS if step % _WEEK_MS == 0 else 0
-    ticks = []
+    ticks: list[TimeTick] = []
     at = math.ceil((first - origin) / step) * step + origin
     while at <= first + span:
         moment = datetime.fromtimestamp(at / _S_MS, UTC)
-        text = f"{moment:%H:%M}" if at % _DAY_MS else f"{moment.day} {moment:%b}"
-        ticks.append(Tick(_round(_LEFT + (at - first) * scale), text))
+        day = f"{moment.day} {moment:%b}"
+        text, below = (f"{moment:%H:%M}", f"{day} UTC") if at % _DAY_MS else (day, "UTC")
+        ticks.append(TimeTick(_round(_LEFT + (at - first) * scale), at, text, "" if ticks else below))
         at += step
     return tuple(ticks)
 

@@ -32,7 +32,7 @@ MAX_SHOWN = 1_000
 
 _USUALLY_SHOWN = 200
 _BEFORE_RUN = 20
-_SMALL_HEIGHT = 120
+_SMALL_HEIGHT = 136
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Verdicts, kinds, times and numbers in words, as the page and the report show them."""
 
 import math
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "format_p_value",
     "format_percent",
     "format_signed_percent",
+    "split_moments",
 ]
 
 VERDICT_WORDS = {
@@ -33,6 +36,7 @@ KIND_WORDS = {
 
 _MISSING = "–"  # noqa: RUF001 - a dash stands for no number
 _S_MS = 1_000
+_MOMENT = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4}, [0-9]{2}:[0-9]{2}(?::[0-9]{2})? UTC)")
 _LARGEST_ODDS = 1e15
 _SCALES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 _SMALL = 1e-4
@@ -44,6 +48,24 @@ def format_moment(time_ms: int) -> str:
     moment = datetime.fromtimestamp(time_ms / _S_MS, UTC)
     clock = f"{moment:%H:%M:%S}" if time_ms % 60_000 else f"{moment:%H:%M}"
     return f"{moment.day} {moment:%b %Y}, {clock} UTC"
+
+
+def split_moments(text: str) -> Iterator[tuple[str, int | None]]:
+    """Yield the parts of a text, each with its time in ms where `format_moment` returned it, else None."""
+    for part in _MOMENT.split(text):
+        yield part, _read_moment(part)
+
+
+def _read_moment(text: str) -> int | None:
+    if not _MOMENT.fullmatch(text):
+        return None
+    clock = "%H:%M:%S" if text.count(":") > 1 else "%H:%M"
+    try:
+        moment = datetime.strptime(f"{text}+0000", f"%d %b %Y, {clock} UTC%z")
+    except ValueError:
+        # A name may look like a moment, such as 31 Feb.
+        return None
+    return round(moment.timestamp() * _S_MS)
 
 
 def format_number(value: float | None) -> str:

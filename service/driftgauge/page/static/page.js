@@ -14,12 +14,30 @@ try {
   // The browser blocks storage: the choice holds until the page is left.
 }
 
+function show(element, local) {
+  element.dataset.utc ??= element.textContent;
+  element.textContent = isLocal ? local(element.dataset.utc) : element.dataset.utc;
+}
+
 function showTimes() {
-  const format = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "short"});
-  for (const each of document.querySelectorAll("time")) {
-    each.dataset.utc ??= each.textContent;
-    each.textContent = isLocal ? format.format(new Date(each.dateTime)) : each.dataset.utc;
-    each.title = isLocal ? each.dataset.utc : "";
+  const moment = (timeStyle) => new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle});
+  const [short, exact] = [moment("short"), moment("medium")];
+  for (const each of document.querySelectorAll("time, title[data-ms], option[data-ms]")) {
+    const ms = Number(each.dataset.ms ?? Date.parse(each.dateTime));
+    show(each, (utc) => utc.replace(/^.*? UTC/, (ms % 60000 ? exact : short).format(ms)));
+    if (each.matches("time")) each.title = isLocal ? each.dataset.utc : "";
+  }
+  const dayFormat = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short"});
+  const hourFormat = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
+  for (const axis of document.querySelectorAll(".chart svg")) {
+    let before = "";
+    for (const tick of axis.querySelectorAll(".when")) {
+      const [day, hour] = [dayFormat, hourFormat].map((each) => each.format(Number(tick.dataset.ms)));
+      const isMidnight = hour === "00:00";
+      show(tick.firstElementChild, () => isMidnight ? day : hour);
+      show(tick.lastElementChild, () => isMidnight || day === before ? "" : day);
+      before = day;
+    }
   }
   clock.textContent = isLocal ? "Show UTC" : "Show local time";
 }
