@@ -14,6 +14,7 @@ pytestmark = pytest.mark.stack
 
 STREAM = "/?stream=resnet18-fc1&window=1h"
 REFRESH_MS = 15_000
+STALE = "This page cannot be refreshed at the moment"
 HOSTILE = [
     "<script>window.executed = 1</script>",
     "\"><img src=x onerror='window.executed = 1'>",
@@ -171,7 +172,7 @@ def test_page_stays_as_it_is_while_a_person_fills_in(visiting, results):
 
 def test_page_says_that_it_is_stale(visiting):
     visiting.goto("/")
-    note = visiting.get_by_text("This page cannot be refreshed at the moment")
+    note = visiting.get_by_text(STALE)
     expect(note).to_be_hidden()
     visiting.route("**/*", lambda route: route.abort())
     visiting.clock.run_for(REFRESH_MS)
@@ -213,8 +214,14 @@ def test_refresh_keeps_tables_scrolled_sideways(visiting, results):
     assert table.evaluate("table => table.scrollLeft") == 60
 
 
-def test_refresh_waits_for_the_one_before(visiting):
+@pytest.fixture
+def held(visiting):
+    """Requests of the overview, stale so far, that get no answer until the test continues them."""
     visiting.goto("/")
+    visiting.route("**/*", lambda route: route.abort())
+    visiting.clock.run_for(REFRESH_MS)
+    expect(visiting.get_by_text(STALE)).to_be_visible()
+    visiting.unroute("**/*")
     held = []
 
     def hold(route):
@@ -223,14 +230,25 @@ def test_refresh_waits_for_the_one_before(visiting):
     visiting.route("**/*", hold)
     with visiting.expect_request("**/*"):
         visiting.clock.run_for(REFRESH_MS)
+    return held
+
+
+def test_refresh_waits_for_the_one_before(visiting, held):
     visiting.clock.run_for(2 * REFRESH_MS)
     assert len(held) == 1
-    with visiting.expect_response("**/*"):
-        held[0].continue_()
+    held[0].continue_()
+    expect(visiting.get_by_text(STALE)).to_be_hidden()
     with visiting.expect_request("**/*"):
         visiting.clock.run_for(REFRESH_MS)
-    for route in held[1:]:
-        route.continue_()
+
+
+def test_late_answer_replaces_nothing_under_the_hands(visiting, results, held):
+    visiting.get_by_label("Name contains").fill("res")
+    results.publish(0, "ok", stream="text")
+    held[0].continue_()
+    # The note goes in the step that would replace the page.
+    expect(visiting.get_by_text(STALE)).to_be_hidden()
+    expect(visiting.get_by_label("Name contains")).to_have_value("res")
 
 
 def test_page_refreshes_where_storage_is_blocked(visiting, results):
