@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from io import StringIO
 from typing import Final
 
 import click
@@ -65,15 +66,25 @@ def main() -> None:
         # Otherwise click gives an interrupt the status of a failure.
         status = cli(prog_name="driftgauge", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        _report(shown.getvalue().rstrip())
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("driftgauge: interrupted", err=True)
+        _report("driftgauge: interrupted")
         sys.exit(_INTERRUPTED)
     except DriftgaugeError as error:
-        click.echo(f"driftgauge: {error}", err=True)
+        _report(f"driftgauge: {error}")
         sys.exit(error.exit_code)
     sys.exit(status or 0)
+
+
+def _report(text: str) -> None:
+    """Print an error, which may have several lines, as messages."""
+    from driftgauge.cli.printing import message
+
+    for line in text.split("\n"):
+        message(line)
 
 
 @click.group(cls=_LazyGroup, epilog=_EXIT_STATUS)

@@ -1,0 +1,45 @@
+"""What the command line prints of errors, on a real terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+
+HOSTILE = "\x1b]0;title\x07\x1b[31mred\u202e"
+
+
+def run_in_terminal(*arguments):
+    """Run `driftgauge` with standard error on a terminal; return its status and what the terminal got."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "driftgauge", *map(str, arguments)], stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux ends the reading with an error once the process has closed the terminal.
+        try:
+            while part := os.read(ours, 65_536):
+                shown += part
+        except OSError:
+            pass
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def test_names_in_an_error_send_nothing_to_the_terminal(tmp_path):
+    config = tmp_path / "driftgauge.yaml"
+    config.write_text('{streams: [], "a\\e[31mb": 1, "a\\u202Eb": 1}', encoding="utf-8")
+    status, shown = run_in_terminal("serve", "--config", config)
+    assert status == 2
+    lines = shown.splitlines()
+    assert lines[0].startswith(f"driftgauge: {config}")
+    assert any(line.startswith("  - a\\x1b[31mb: ") for line in lines)
+    assert any(line.startswith("  - a\\u202eb: ") for line in lines)
+    assert "\x1b" not in shown
+
+
+def test_words_of_a_usage_error_send_nothing_to_the_terminal():
+    status, shown = run_in_terminal("plan", "--events-per-hour", 1, HOSTILE)
+    assert status == 2
+    assert "red\\u202e)" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
