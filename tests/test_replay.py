@@ -8,6 +8,7 @@ import pytest
 
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
 from driftgauge.events.results import result_record
 from driftgauge.replay import Replay
@@ -28,7 +29,7 @@ def replay(tmp_path):
     def _replay(**stream):
         save_baseline(tmp_path, segments=SEGMENTS)
         streams = load_streams(settings_in(tmp_path, stream))
-        return Replay(streams, lead_ms=MINUTE_MS, clock_ms=lambda: NOW_MS)
+        return Replay(streams, lead_ms=MINUTE_MS, clock_ms=lambda: NOW_MS, refusals=Refusals())
 
     return _replay
 
@@ -282,7 +283,11 @@ def test_progress_covers_all_files(tmp_path):
     ]
     reports = []
     run = Replay(
-        load_streams(settings_in(tmp_path, {})), lead_ms=0, clock_ms=lambda: NOW_MS, track=reports.append
+        load_streams(settings_in(tmp_path, {})),
+        lead_ms=0,
+        clock_ms=lambda: NOW_MS,
+        refusals=Refusals(),
+        track=reports.append,
     )
     list(run.run(paths))
     assert [work.done for work in reports] == [0, 1_000, 2_000, 3_000, 4_000]

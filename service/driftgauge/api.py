@@ -40,6 +40,7 @@ from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import BaselineError, ConfigError, DriftgaugeError, InputError
 from driftgauge.events.decoder import ParsedEvent, parse_event
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams, to_reference
@@ -181,7 +182,12 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Repl
         ConfigError: Lists every problem of the configuration or of its baselines.
     """
     settings = load_settings(config, {} if environ is None else environ, connects=False)
-    return Replay(load_streams(settings), lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms)
+    return Replay(
+        load_streams(settings),
+        lead_ms=settings.allowed_lead,
+        clock_ms=SYSTEM_CLOCK.wall_ms,
+        refusals=Refusals(),
+    )
 
 
 def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | None) -> WindowScorer:

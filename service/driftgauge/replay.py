@@ -43,13 +43,14 @@ class Replay:
         *,
         lead_ms: int,
         clock_ms: Callable[[], int],
+        refusals: Refusals,
         track: Track = ignore_progress,
     ) -> None:
         self._streams = streams
         self._lead_ms = lead_ms
         self._clock_ms = clock_ms
         self._track = track
-        self.refusals = Refusals()
+        self.refusals = refusals
         self.late: Counter[tuple[str, int]] = Counter()
 
     @property

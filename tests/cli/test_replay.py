@@ -93,6 +93,19 @@ def test_replay_reports_refused_events_on_stderr(config, events):
     assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
 
 
+@pytest.mark.parametrize("command", [["replay"], ["backtest"], ["report", "--json"]])
+def test_refused_events_of_a_truncated_file_are_reported(config, tmp_path, command):
+    lines = [b"{", *(build_event(MONDAY_MS + i, i % 2) for i in range(2_000))]
+    events = write_events(tmp_path / "events.jsonl.gz", lines)
+    events.write_bytes(events.read_bytes()[:-5])
+    done = run(*command, events, "--config", config)
+    assert done.returncode == 2
+    first, total, error = done.stderr.splitlines()
+    assert first.startswith(f"refused: {events}, line 1: undecodable: ")
+    assert total == "refused in total: 1 (1 undecodable)"
+    assert error.startswith(f"driftgauge: {events} cannot be read (")
+
+
 def test_replay_of_missing_file_exits_with_2(config, tmp_path):
     done = run("replay", tmp_path / "absent.jsonl", "--config", config)
     assert (done.returncode, done.stdout) == (2, "")

@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from driftgauge.baseline.artifact import ClusterDescription
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
+from driftgauge.events.refusals import Refusals
 from driftgauge.report.reading import read_files, topic_results
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
@@ -20,7 +21,7 @@ from tests.kafka.cluster import Cluster
 
 
 def read(*paths, settings=None):
-    return read_files(paths, settings or build_settings(), SYSTEM_CLOCK)
+    return read_files(paths, settings or build_settings(), SYSTEM_CLOCK, Refusals())
 
 
 def records_of(material):
@@ -81,10 +82,11 @@ def test_events_are_replayed(tmp_path):
     assert [(record.window, record.count) for record in records_of(material)] == [("1h", 20), ("1h", 1)]
     assert [cluster.name for cluster in records_of(material)[0].clusters] == list("abcd")
     assert material.origin == "the replay of events.jsonl.gz"
-    assert material.notes == (
-        "Refused events of no known stream, undecodable: 1.",
-        "Refused events of no known stream, unknown stream: 1.",
-    )
+    assert material.notes == ()
+    undecodable, unknown, total = material.refused
+    assert undecodable.startswith(f"refused: {path}, line 21: undecodable: ")
+    assert unknown.startswith(f"refused: {path}, line 23: unknown_stream: ")
+    assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
 
 
 def test_late_events_of_a_replay_are_counted(tmp_path):

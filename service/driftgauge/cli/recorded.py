@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from driftgauge.cli.options import FILE, TIME, config_option, read_settings
-from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line
+from driftgauge.cli.printing import (
+    counted_refusals,
+    json_option,
+    message,
+    print_blocks,
+    print_json,
+    print_line,
+)
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
@@ -113,11 +120,15 @@ def _replaying(settings: Settings, streams: "list[ConfiguredStream]") -> "Iterat
     """Yield a replay that shows its progress, and report in the end what no window counts."""
     from driftgauge.replay import Replay
 
-    with show_progress() as track:
-        replay = Replay(streams, lead_ms=settings.allowed_lead, clock_ms=SYSTEM_CLOCK.wall_ms, track=track)
+    with show_progress() as track, counted_refusals() as refusals:
+        replay = Replay(
+            streams,
+            lead_ms=settings.allowed_lead,
+            clock_ms=SYSTEM_CLOCK.wall_ms,
+            refusals=refusals,
+            track=track,
+        )
         yield replay
-    for line in replay.refusals.describe():
-        message(line)
     for (stream, size_ms), number in sorted(replay.late.items()):
         message(
             f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; "

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, config_option, read_settings
-from driftgauge.cli.printing import json_option, message, print_line
+from driftgauge.cli.printing import counted_refusals, json_option, message, print_line
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
@@ -61,11 +61,11 @@ def report_command(
         raise click.UsageError(fault)
     settings = read_settings(config_path, connects=from_topic)
     with ExitStack() as stack:
-        with show_progress() as track:
+        with show_progress() as track, counted_refusals() as refusals:
             material = (
                 stack.enter_context(topic_results(settings, SYSTEM_CLOCK, track))
                 if from_topic
-                else read_files(files, settings, SYSTEM_CLOCK, track)
+                else read_files(files, settings, SYSTEM_CLOCK, refusals, track)
             )
         for note in material.notes:
             message(note)

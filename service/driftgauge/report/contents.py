@@ -131,7 +131,7 @@ def build_report(
         next_steps(chosen.record, run, series.size_ms),
         tuple(each for each in ranked if each.series != series),
         material.origin,
-        material.notes,
+        (*material.refused, *material.notes),
     )
 
 

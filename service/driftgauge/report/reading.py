@@ -13,6 +13,7 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.events.files import EventFiles, read_lines
+from driftgauge.events.refusals import Refusals
 from driftgauge.events.results import result_record
 from driftgauge.kafka.result_fetcher import ResultFetcher
 from driftgauge.kafka.topic_range import TopicRange
@@ -36,11 +37,13 @@ class Material:
         results: The results.
         origin: Where they come from, in words.
         notes: What was left out, in sentences.
+        refused: The refused events in words, as `Refusals` describes them.
     """
 
     results: Results
     origin: str
     notes: tuple[str, ...]
+    refused: tuple[str, ...] = ()
 
 
 class _Whole:
@@ -77,11 +80,16 @@ class _Receiver:
 
 
 def read_files(
-    paths: Sequence[Path], settings: Settings, clock: Clock, track: Track = ignore_progress
+    paths: Sequence[Path],
+    settings: Settings,
+    clock: Clock,
+    refusals: Refusals,
+    track: Track = ignore_progress,
 ) -> Material:
     """Return the window results in some files, or those that a replay of the events in them gives.
 
-    Of several revisions of a window the last in the order of the files holds.
+    Of several revisions of a window the last in the order of the files holds. `refusals` counts the events
+    that a replay refuses.
 
     Raises:
         InputError: A file cannot be read, or some hold results and others events.
@@ -89,7 +97,7 @@ def read_files(
     """
     with_results = [path for path in paths if _holds_results(path)]
     if not with_results:
-        return _replay(paths, settings, clock, track)
+        return _replay(paths, settings, clock, refusals, track)
     if len(with_results) < len(paths):
         other = next(path for path in paths if path not in with_results)
         message = f"{with_results[0]} holds window results, and {other} does not; give files of one kind"
@@ -134,26 +142,25 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         yield Material(receiver.results, origin, receiver.notes())
 
 
-def _replay(paths: Sequence[Path], settings: Settings, clock: Clock, track: Track) -> Material:
+def _replay(
+    paths: Sequence[Path], settings: Settings, clock: Clock, refusals: Refusals, track: Track
+) -> Material:
     values: list[bytes] = []
     receiver = _Receiver(settings, _Whole(_names(paths), lambda _, number: values[number]))
     streams = load_streams(settings)
     descriptions = describe_baselines(streams)
-    replay = Replay(streams, lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, track=track)
+    replay = Replay(
+        streams, lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, refusals=refusals, track=track
+    )
     for number, result in enumerate(replay.run(paths)):
         values.append(result_record(result, descriptions[result.baseline_id]))
         receiver.receive(values[-1], f"result {number}", 0, number)
-    rejected = [
-        f"Refused events of {stream or 'no known stream'}, {reason.replace('_', ' ')}: {number:,}."
-        for (stream, reason), number in sorted(replay.rejected.items(), key=str)
-        if number
-    ]
     late = [
         f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: {number:,}."
         for (stream, size_ms), number in sorted(replay.late.items())
-        if number
     ]
-    return Material(receiver.results, f"the replay of {_names(paths)}", (*rejected, *late))
+    origin = f"the replay of {_names(paths)}"
+    return Material(receiver.results, origin, tuple(late), tuple(refusals.describe()))
 
 
 def _holds_results(path: Path) -> bool:
