@@ -4,6 +4,7 @@ import pytest
 
 from driftgauge.errors import InputError
 from driftgauge.page.queries import MissingWindowError
+from driftgauge.page.words import format_moment
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import MadeResults
 from tests.builders.reports import STREAM, report_of, report_on
@@ -181,6 +182,39 @@ def test_unscored_windows_have_a_story_and_no_charts():
     report = report_of("insufficient", "insufficient")
     assert "too few to be scored" in report.story[0]
     assert report.page.charts == ()
+
+
+def publish_long(*drifting, windows=2_000):
+    """Publish hours of which those in some ranges drift."""
+    results = MadeResults()
+    for number in range(windows):
+        results.publish(number, "drift" if any(number in each for each in drifting) else "ok")
+    return results
+
+
+@pytest.mark.parametrize(
+    ("drifting", "asked", "hours"),
+    [
+        (range(1_000, 2_000), {}, range(925, 1_675)),
+        (range(1_000, 2_000), {"at_ms": MONDAY_MS + 1_999 * HOUR_MS}, range(925, 1_675)),
+        (range(1_900, 2_000), {}, range(1_250, 2_000)),
+        (range(10, 20), {}, range(750)),
+        (range(1_000, 2_000), {"at_ms": MONDAY_MS + 500 * HOUR_MS}, range(425, 1_175)),
+    ],
+)
+def test_long_series_is_shown_from_before_its_onset(drifting, asked, hours):
+    report = report_on(publish_long(drifting), ("A note.",), **asked)
+    shown = ((report.page.rows["start_ms"] - MONDAY_MS) // HOUR_MS).tolist()
+    assert shown == list(hours)
+    first, last = (format_moment(MONDAY_MS + each * HOUR_MS) for each in (hours[0], hours[-1]))
+    assert report.notes == (
+        f"750 of 2,000 windows are shown over time, from {first} to {last}.",
+        "A note.",
+    )
+
+
+def test_series_that_is_shown_whole_has_no_note():
+    assert report_on(publish_long(windows=750)).notes == ()
 
 
 def test_no_picture_is_loaded_and_events_are_links():

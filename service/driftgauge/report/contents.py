@@ -21,6 +21,8 @@ __all__ = ["OtherSeries", "Report", "build_report"]
 
 _SHOWN = 750
 """A month of hours, which leaves the file below 2 MB."""
+# So many of them come before the drift, where as many follow.
+_BEFORE = 75
 _MAX_NAMED = 10
 # The strongest window is shown too where its divergence is so many times that of the chosen one.
 _STRONGER = 1.5
@@ -103,8 +105,9 @@ def build_report(
     at = _choose_window(rows) if at_ms is None else _window_at(series, rows, at_ms)
     run = whole_run(rows, at)
     smallest = next((each.smallest_drift for each in settings.streams if each.name == series.stream), None)
-    page = stream_page(series, rows, shown=_SHOWN, at_ms=int(rows["start_ms"][at]), smallest=smallest)
-    assert page is not None  # noqa: S101 - the chosen window is among the rows
+    shown = _select_shown(rows, at, run)
+    page = stream_page(series, shown, shown=_SHOWN, at_ms=None, smallest=smallest)
+    assert page is not None  # noqa: S101 - there is the chosen window
     # A report loads nothing, so it shows no pictures.
     shown_as = settings.page.model_copy(update={"thumbnail_url": None})
 
@@ -131,7 +134,7 @@ def build_report(
         next_steps(chosen.record, run, series.size_ms),
         tuple(each for each in ranked if each.series != series),
         material.origin,
-        (*material.refused, *material.notes),
+        (*_tell_shown(shown, rows), *material.refused, *material.notes),
     )
 
 
@@ -184,6 +187,20 @@ def _window_at(series: Series, rows: NDArray[np.void], at_ms: int) -> int:
         f"its windows start from {first} to {last}"
     )
     raise InputError(message)
+
+
+def _select_shown(rows: NDArray[np.void], at: int, run: Run) -> NDArray[np.void]:
+    """Return the windows over time: from just before a run of alarms, or else before the chosen window."""
+    begin = int(np.searchsorted(rows["start_ms"], run.since_ms)) if run.verdict in ALARMS else at
+    first = max(min(begin - _BEFORE, len(rows) - _SHOWN), 0)
+    return rows[first : first + _SHOWN]
+
+
+def _tell_shown(shown: NDArray[np.void], rows: NDArray[np.void]) -> tuple[str, ...]:
+    if len(shown) == len(rows):
+        return ()
+    first, last = (format_moment(int(shown["start_ms"][each])) for each in (0, -1))
+    return (f"{len(shown):,} of {len(rows):,} windows are shown over time, from {first} to {last}.",)
 
 
 def _strongest(rows: NDArray[np.void], at: int, run: Run) -> int | None:
