@@ -25,10 +25,16 @@ def build_settings(**page: Any) -> Settings:
 
 
 def report_on(results: MadeResults, notes: tuple[str, ...] = (), **asked: Any) -> Report:
-    """Return the report of results in memory; `asked` are `stream`, `size_ms` and `at_ms`, and `page`."""
+    """Return the report of results in memory.
+
+    `asked` are `stream`, `size_ms` and `at_ms`; the settings of the `page`; and whether it `is_replay`.
+    """
     settings = build_settings(**asked.pop("page", {}))
+    material = Material(
+        results, "the window results in a.jsonl", notes, is_replay=asked.pop("is_replay", False)
+    )
     asked = {"stream": None, "size_ms": None, "at_ms": None} | asked
-    return build_report(Material(results, "the window results in a.jsonl", notes), settings, **asked)
+    return build_report(material, settings, **asked)
 
 
 def report_of(*verdicts: str, **asked: Any) -> Report:

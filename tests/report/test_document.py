@@ -150,6 +150,15 @@ def test_strongest_window_and_notes_are_shown():
     assert "Refused events of a, undecodable: 3." in shown.text
 
 
+@pytest.mark.parametrize("is_replay", [False, True])
+def test_replay_names_neither_the_page_nor_the_topic_of_dead_letters(is_replay):
+    results = MadeResults()
+    results.publish(0, "drift")
+    text = read(report_on(results, is_replay=is_replay)).text
+    for part in ("On the page of driftgauge", "?stream=", "driftgauge.dead-letters", "_rejected_total"):
+        assert (part in text) is not is_replay
+
+
 def test_unknown_publication_is_not_told():
     results = MadeResults()
     results.publish(0)

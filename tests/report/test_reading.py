@@ -40,6 +40,7 @@ def test_results_of_all_files_are_read(tmp_path):
     assert [record.verdict for record in records_of(material)] == ["ok", "drift", "warning"]
     assert material.origin == "the window results in a.jsonl, b.jsonl.gz"
     assert material.notes == ()
+    assert not material.is_replay
 
 
 def test_last_revision_holds(tmp_path):
@@ -82,6 +83,7 @@ def test_events_are_replayed(tmp_path):
     assert [(record.window, record.count) for record in records_of(material)] == [("1h", 20), ("1h", 1)]
     assert [cluster.name for cluster in records_of(material)[0].clusters] == list("abcd")
     assert material.origin == "the replay of events.jsonl.gz"
+    assert material.is_replay
     assert material.notes == ()
     undecodable, unknown, total = material.refused
     assert undecodable.startswith(f"refused: {path}, line 21: undecodable: ")

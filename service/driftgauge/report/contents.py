@@ -61,6 +61,7 @@ class Report:
         others: The other streams and sizes, the most urgent first.
         origin: Where the results come from.
         notes: What was left out, in sentences.
+        is_replay: Whether the results come from a replay, so that no page and no topic has them.
     """
 
     page: StreamPage
@@ -72,6 +73,7 @@ class Report:
     others: tuple[OtherSeries, ...]
     origin: str
     notes: tuple[str, ...]
+    is_replay: bool
 
 
 def build_report(
@@ -135,6 +137,7 @@ def build_report(
         tuple(each for each in ranked if each.series != series),
         material.origin,
         (*_tell_shown(shown, rows), *material.refused, *material.notes),
+        material.is_replay,
     )
 
 

@@ -35,7 +35,7 @@ def render_report(report: Report, *, dead_letters: str, made_ms: int) -> str:
         query=urlencode({"stream": series.stream, "window": report.page.size, "at": start}, safe=":"),
         others=report.others[:_MAX_OTHERS],
         more=max(len(report.others) - _MAX_OTHERS, 0),
-        dead_letters=dead_letters,
+        dead_letters=None if report.is_replay else dead_letters,
         made_ms=made_ms,
     )
 

@@ -38,12 +38,14 @@ class Material:
         origin: Where they come from, in words.
         notes: What was left out, in sentences.
         refused: The refused events in words, as `Refusals` describes them.
+        is_replay: Whether they come from a replay, so that no service has published them.
     """
 
     results: Results
     origin: str
     notes: tuple[str, ...]
     refused: tuple[str, ...] = ()
+    is_replay: bool = False
 
 
 class _Whole:
@@ -160,7 +162,7 @@ def _replay(
         for (stream, size_ms), number in sorted(replay.late.items())
     ]
     origin = f"the replay of {_names(paths)}"
-    return Material(receiver.results, origin, tuple(late), tuple(refusals.describe()))
+    return Material(receiver.results, origin, tuple(late), tuple(refusals.describe()), is_replay=True)
 
 
 def _holds_results(path: Path) -> bool:
