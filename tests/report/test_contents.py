@@ -131,7 +131,7 @@ def test_story_says_since_when_what_and_how_sure():
         results.publish(number, "drift", clusters=NAMED, movers=[2, 1, 0], js_divergence=divergence)
     assert report_on(results).story == (
         "Since 3 Nov 2025, 01:00 UTC the events of resnet18-fc1 differ from the baseline (3 windows of 1h). "
-        "The strongest window is that of 3 Nov 2025, 03:00 UTC, with a divergence of 0.200.",
+        "The first of the strongest windows is that of 3 Nov 2025, 03:00 UTC, with a divergence of 0.200.",
         "Chance alone makes a window so extreme less than once in 1,000 trillion windows. Shift: the events "
         "moved in one direction (75 % of the evidence). The divergence is 0.0666; noise alone makes "
         "0.000700. Cluster 2 went from 10 % of the events to 30 %, cluster 1 (truck, automobile) went from "
@@ -147,6 +147,13 @@ def test_strongest_window_of_another_kind_says_so():
     assert "0.500 (novelty: some events lie where the baseline has none)." in report.story[0]
     assert report.strongest.story[1].startswith("Novelty: ")
     assert (report.strongest.start_ms, chosen_hour(report)) == (MONDAY_MS + HOUR_MS, 0)
+
+
+def test_strongest_window_is_the_first_of_a_plateau():
+    results = MadeResults()
+    for number, divergence in enumerate([0.1, 0.3, 0.46, 0.48, 0.5, 0.47]):
+        results.publish(number, "drift", js_divergence=divergence)
+    assert report_on(results).strongest.start_ms == MONDAY_MS + 2 * HOUR_MS
 
 
 def test_window_as_strong_or_of_another_run_is_not_shown():

@@ -146,7 +146,7 @@ def test_strongest_window_and_notes_are_shown():
     results.publish(0, "drift")
     results.publish(1, "drift", js_divergence=0.5)
     shown = read(report_on(results, ("Refused events of a, undecodable: 3.",)))
-    assert "The strongest window, of 3 Nov 2025, 01:00 UTC" in shown.text
+    assert "The first of the strongest windows, of 3 Nov 2025, 01:00 UTC" in shown.text
     assert "Refused events of a, undecodable: 3." in shown.text
 
 
@@ -180,7 +180,7 @@ def test_large_report_stays_below_2_mb():
         tree["segments"] = [{**tree["segments"][0], "value": f"segment {each}"} for each in range(200)]
         results.publish(number, **tree)
     html = html_of(report_on(results, at_ms=MONDAY_MS + 700 * 3_600_000))
-    assert "The strongest window" in html
+    assert "The first of the strongest windows" in html
     shown = Elements(html)
     identifiers = [attributes["id"] for _, attributes in shown.tags if "id" in attributes]
     assert len(set(identifiers)) == len(identifiers)

@@ -24,8 +24,10 @@ _SHOWN = 750
 # So many of them come before the drift, where as many follow.
 _BEFORE = 75
 _MAX_NAMED = 10
-# The strongest window is shown too where its divergence is so many times that of the chosen one.
+# A stronger window is shown too where the highest divergence is so many times that of the chosen one.
 _STRONGER = 1.5
+# It is the first with so much of the highest: which window of a plateau is the highest is chance.
+_PLATEAU = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Report:
         page: Its windows over time.
         run: The run of alarms around the chosen window; of another window the run that ends with it.
         chosen: The chosen window.
-        strongest: The window of the run with the highest divergence, where it is much higher.
+        strongest: The first window of the run with about the highest divergence, where that is much higher.
         story: What happened: since when and how much at most; how sure that is and what it is.
         steps: What to do next, in sentences.
         others: The other streams and sizes, the most urgent first.
@@ -207,7 +209,7 @@ def _tell_shown(shown: NDArray[np.void], rows: NDArray[np.void]) -> tuple[str, .
 
 
 def _strongest(rows: NDArray[np.void], at: int, run: Run) -> int | None:
-    """Return the window of a run of alarms whose divergence is highest, where it is much higher."""
+    """Return the first window of a run with about its highest divergence, where that is much higher."""
     within = np.isin(rows["verdict"], [VERDICTS.index(alarm) for alarm in ALARMS])
     within &= rows["start_ms"] >= run.since_ms
     if run.until_ms is not None:
@@ -215,8 +217,10 @@ def _strongest(rows: NDArray[np.void], at: int, run: Run) -> int | None:
     if not within[at]:
         return None
     divergences = np.where(within, np.nan_to_num(rows["js_divergence"]), 0.0)
-    highest = int(divergences.argmax())
-    return highest if divergences[highest] >= _STRONGER * divergences[at] > 0 else None
+    highest = divergences.max()
+    if not highest >= _STRONGER * divergences[at] > 0:
+        return None
+    return int((divergences >= _PLATEAU * highest).argmax())
 
 
 def _tell(chosen: WindowDetail, strongest: WindowDetail | None) -> tuple[str, ...]:
@@ -233,6 +237,6 @@ def _tell_strongest(strongest: WindowDetail | None, known_kind: str | None) -> t
     record = strongest.record
     kind = "" if record.kind in (None, known_kind) else f" ({record.kind}: {KIND_WORDS[record.kind]})"
     return (
-        f"The strongest window is that of {format_moment(strongest.start_ms)}, with a divergence of "
-        f"{format_number(record.js_divergence)}{kind}.",
+        f"The first of the strongest windows is that of {format_moment(strongest.start_ms)}, with a "
+        f"divergence of {format_number(record.js_divergence)}{kind}.",
     )

@@ -64,7 +64,8 @@ class ReportRecord(_Record):
     """The chosen window."""
 
     strongest: WindowRecord | None
-    """The window of the run with the highest divergence. Null where the chosen one is about as strong."""
+    """The first window of the run with about the highest divergence. Null where the chosen one is about as
+    strong."""
 
     windows: tuple[SummaryRecord, ...]
     """The windows over time, by start."""
