@@ -11,7 +11,7 @@ RUN = Run("drift", 3, MONDAY_MS, before=True)
 
 
 def steps(verdict="drift", **changes):
-    return next_steps(build_record(0, verdict, **changes), RUN, HOUR_MS)
+    return next_steps(build_record(0, verdict, **changes), RUN, HOUR_MS, None)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_uncalibrated_drift_is_measured_first():
 
 def test_few_events_lead_to_the_plan_for_their_rate():
     assert steps("insufficient", count=40)[0].endswith("driftgauge plan --events-per-hour 40.")
-    assert next_steps(build_record(0, "insufficient", count=0), RUN, HOUR_MS)[0].endswith(" 1.")
-    assert next_steps(build_record(0, "insufficient", count=48), RUN, 24 * HOUR_MS)[0].endswith(" 2.")
+    assert next_steps(build_record(0, "insufficient", count=0), RUN, HOUR_MS, None)[0].endswith(" 1.")
+    assert next_steps(build_record(0, "insufficient", count=48), RUN, 24 * HOUR_MS, None)[0].endswith(" 2.")
 
 
 def test_incomplete_window_is_waited_for():

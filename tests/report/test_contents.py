@@ -185,6 +185,18 @@ def test_sound_stream_is_told_of_its_newest_window():
     assert report.steps[0].startswith("Nothing needs to be done.")
 
 
+def test_window_before_a_drift_names_it():
+    verdicts = ["ok", "insufficient", "ok", "warning", "drift", "ok"]
+    later = "Later windows differ from the baseline, from 3 Nov 2025, 03:00 UTC on."
+    clean = report_of(*verdicts, at_ms=MONDAY_MS)
+    assert clean.story[-1] == later
+    assert clean.steps == ("Make the report of the later drift: --at 2025-11-03T03:00:00Z.",)
+    assert report_of(*verdicts, at_ms=MONDAY_MS + HOUR_MS).story[-1] == later
+    after = report_of(*verdicts, at_ms=MONDAY_MS + 5 * HOUR_MS)
+    assert "Later" not in " ".join(after.story)
+    assert after.steps[0].startswith("Nothing needs to be done.")
+
+
 def test_unscored_windows_have_a_story_and_no_charts():
     report = report_of("insufficient", "insufficient")
     assert "too few to be scored" in report.story[0]

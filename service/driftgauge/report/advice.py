@@ -1,5 +1,6 @@
 """What to do next about a window, in short; the runbooks say more."""
 
+from driftgauge.events.timestamps import format_timestamp
 from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.story import ALARMS, Run
 from driftgauge.page.words import format_moment
@@ -19,13 +20,14 @@ _NOT_CALIBRATED = (
 )
 
 
-def next_steps(record: WindowRecord, run: Run, size_ms: int) -> tuple[str, ...]:
+def next_steps(record: WindowRecord, run: Run, size_ms: int, later_ms: int | None) -> tuple[str, ...]:
     """Return what to do about a window and the run of alarms around it, in sentences.
 
     Args:
         record: The window.
         run: The run.
         size_ms: The window's length, ms.
+        later_ms: The start of the first alarm after the window, ms; None where there is none.
     """
     if record.verdict in ALARMS:
         return _after_alarm(record, run)
@@ -40,6 +42,8 @@ def next_steps(record: WindowRecord, run: Run, size_ms: int) -> tuple[str, ...]:
             f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
             "Where traffic has fallen, find out why. More in the runbook DriftgaugeSensitivityLow.",
         )
+    if later_ms is not None:
+        return (f"Make the report of the later drift: --at {format_timestamp(later_ms)}.",)
     return (
         "Nothing needs to be done. Where the smallest drift that would have been found is too large, take "
         "longer windows: driftgauge plan says how long.",

@@ -126,6 +126,7 @@ def build_report(
         )
 
     chosen = whole(rows[at])
+    later_ms = _next_alarm(rows, at)
     above = _strongest(rows, at, run)
     strongest = None if above is None else whole(rows[above])
     return Report(
@@ -134,8 +135,8 @@ def build_report(
         chosen,
         # The report's own story has said since when.
         None if strongest is None else replace(strongest, story=strongest.story[1:]),
-        _tell(chosen, strongest),
-        next_steps(chosen.record, run, series.size_ms),
+        _tell(chosen, strongest, later_ms),
+        next_steps(chosen.record, run, series.size_ms, later_ms),
         tuple(each for each in ranked if each.series != series),
         material.origin,
         (*_tell_shown(shown, rows), *material.refused, *material.notes),
@@ -208,10 +209,19 @@ def _tell_shown(shown: NDArray[np.void], rows: NDArray[np.void]) -> tuple[str, .
     return (f"{len(shown):,} of {len(rows):,} windows are shown over time, from {first} to {last}.",)
 
 
+def _next_alarm(rows: NDArray[np.void], at: int) -> int | None:
+    """Return the start of the first alarm after a window, ms; None where there is none."""
+    later = rows["start_ms"][at + 1 :][_are_alarms(rows[at + 1 :])]
+    return int(later[0]) if len(later) else None
+
+
+def _are_alarms(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    return np.isin(rows["verdict"], [VERDICTS.index(alarm) for alarm in ALARMS])
+
+
 def _strongest(rows: NDArray[np.void], at: int, run: Run) -> int | None:
     """Return the first window of a run with about its highest divergence, where that is much higher."""
-    within = np.isin(rows["verdict"], [VERDICTS.index(alarm) for alarm in ALARMS])
-    within &= rows["start_ms"] >= run.since_ms
+    within = _are_alarms(rows) & (rows["start_ms"] >= run.since_ms)
     if run.until_ms is not None:
         within &= rows["start_ms"] < run.until_ms
     if not within[at]:
@@ -223,10 +233,13 @@ def _strongest(rows: NDArray[np.void], at: int, run: Run) -> int | None:
     return int((divergences >= _PLATEAU * highest).argmax())
 
 
-def _tell(chosen: WindowDetail, strongest: WindowDetail | None) -> tuple[str, ...]:
-    """Return the story of the chosen window, and of the strongest one of its run."""
+def _tell(chosen: WindowDetail, strongest: WindowDetail | None, later_ms: int | None) -> tuple[str, ...]:
+    """Return the story of the chosen window, and of the strongest one of its run or the next alarm."""
     if chosen.record.verdict not in ALARMS:
-        return chosen.story
+        if later_ms is None:
+            return chosen.story
+        later = f"Later windows differ from the baseline, from {format_moment(later_ms)} on."
+        return (*chosen.story, later)
     since, *rest = chosen.story
     return (" ".join((since, *_tell_strongest(strongest, chosen.record.kind))), " ".join(rest))
 
