@@ -66,7 +66,10 @@ def test_empty_file_is_an_error_with_words(tmp_path):
     (tmp_path / "empty.jsonl").touch()
     done = run("report", tmp_path / "empty.jsonl", "--config", write_config(tmp_path), "--json")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("driftgauge: there is no window in the replay of empty.jsonl; check")
+    assert done.stderr.startswith(
+        "driftgauge: there is no window in the replay of empty.jsonl, which was taken for "
+        "recorded events; check"
+    )
 
 
 @pytest.mark.parametrize(

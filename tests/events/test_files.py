@@ -14,6 +14,15 @@ def test_lines_have_numbers_and_blank_lines_count(tmp_path):
     assert list(read_lines(path)) == [(1, b"a"), (4, b"b")]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_byte_order_mark_belongs_to_no_line(tmp_path, name):
+    path = tmp_path / name
+    for content, lines in ((b"a\n\xef\xbb\xbfb", [(1, b"a"), (2, b"\xef\xbb\xbfb")]), (b"\n", []), (b"", [])):
+        whole = b"\xef\xbb\xbf" + content
+        path.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
+        assert list(read_lines(path)) == lines
+
+
 @pytest.mark.parametrize("name", ["{}.jsonl", "{}.jsonl.gz"])
 def test_progress_counts_lines_and_bytes_of_all_files(tmp_path, name):
     paths = [tmp_path / name.format(number) for number in range(2)]

@@ -65,6 +65,21 @@ def test_other_lines_are_left_out_and_counted(tmp_path):
     assert "a.jsonl line 3: not a window result" in note
 
 
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"[1]\nnonsense\n\n"])
+def test_results_are_known_by_their_first_object(tmp_path, start):
+    path = write_results(tmp_path / "a.jsonl", "ok", "drift")
+    path.write_bytes(start + path.read_bytes())
+    assert [record.verdict for record in records_of(read(path))] == ["ok", "drift"]
+
+
+def test_event_with_a_verdict_is_no_result(tmp_path):
+    save_baseline(tmp_path)
+    path = write_events(tmp_path / "a.jsonl", [build_event(MONDAY_MS, verdict="ok", start=1)])
+    material = read(path, settings=settings_in(tmp_path, {"windows": ["1h"]}))
+    assert material.is_replay
+    assert [record.count for record in records_of(material)] == [1]
+
+
 def test_results_and_events_do_not_mix(tmp_path):
     results = write_results(tmp_path / "a.jsonl", "ok")
     events = write_events(tmp_path / "b.jsonl", [build_event(MONDAY_MS)])

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def _ignore(_lines: int, _position: int) -> None:
 def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iterator[tuple[int, bytes]]:
     """Yield the number, from 1, and the bytes of each line that is not blank; `.gz` is decompressed.
 
+    A byte order mark at the start, which editors leave there, is skipped.
+
     Args:
         path: The file.
         report: Receives the number of lines and of the file's bytes that were read, once in 1,000 lines.
@@ -33,7 +36,9 @@ def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iter
             for number, line in enumerate(lines, start=1):
                 if number % _REPORT_LINES == 0:
                     report(number, file.tell())
-                if not line.isspace():
+                if number == 1:
+                    line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 - the mark belongs to no line
+                if line and not line.isspace():
                     yield number, line.rstrip(b"\r\n")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error

@@ -162,7 +162,10 @@ def _choose_series(
     if (chosen := next(matching, None)) is not None:
         return chosen
     if not ranked:
-        message = f"there is no window in {material.origin}; check what it holds, and the streams' names"
+        guess = ", which was taken for recorded events" if material.is_replay else ""
+        message = (
+            f"there is no window in {material.origin}{guess}; check what it holds, and the streams' names"
+        )
         raise InputError(message)
     asked = ("" if size_ms is None else f" of {format_duration(size_ms)}") + (
         "" if stream is None else f" of the stream {stream}"

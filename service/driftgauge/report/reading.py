@@ -1,9 +1,8 @@
 """Where a report's windows come from: files of window results, recorded events, or the topic of results."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -25,6 +24,8 @@ from driftgauge.streams import describe_baselines, load_streams
 __all__ = ["Material", "read_files", "topic_results"]
 
 _LINES = (".jsonl", ".jsonl.gz")
+# The fields that tell a window result from an event, which may have a field of any one name.
+_OF_RESULTS = {"revision", "start", "js_divergence"}
 # A producer's clock may be ahead, and a record of the future is a result all the same.
 _AHEAD_MS = 365 * 86_400_000
 
@@ -102,7 +103,10 @@ def read_files(
         return _replay(paths, settings, clock, refusals, track)
     if len(with_results) < len(paths):
         other = next(path for path in paths if path not in with_results)
-        message = f"{with_results[0]} holds window results, and {other} does not; give files of one kind"
+        message = (
+            f"{with_results[0]} holds window results, and {other} does not: its first JSON object lacks "
+            f"{', '.join(sorted(_OF_RESULTS))}; give files of one kind"
+        )
         raise InputError(message)
 
     def fetch(partition: int, number: int) -> bytes | None:
@@ -166,14 +170,14 @@ def _replay(
 
 
 def _holds_results(path: Path) -> bool:
-    """Return whether the first line of a file is a window result."""
+    """Return whether the first line of a file that is a JSON object is a window result."""
     if not path.name.endswith(_LINES):
         return False
-    try:
-        record = orjson.loads(next(line for _, line in islice(read_lines(path), 1)))
-    except (StopIteration, ValueError):
-        return False
-    return isinstance(record, dict) and "verdict" in record
+    for _, line in read_lines(path):
+        with suppress(ValueError):
+            if isinstance(record := orjson.loads(line), dict):
+                return record.keys() >= _OF_RESULTS
+    return False
 
 
 def _names(paths: Sequence[Path]) -> str:
