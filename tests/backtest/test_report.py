@@ -61,5 +61,5 @@ def test_picture_is_png(tmp_path):
 
 
 def test_unwritable_picture_raises_error_with_remedy(tmp_path):
-    with pytest.raises(InputError, match=r"cannot write the picture: .*; choose a folder"):
+    with pytest.raises(InputError, match=r"cannot write the picture: .*; check the folder"):
         draw([build_timeline("oo")], None, tmp_path / "nowhere" / "backtest.png")

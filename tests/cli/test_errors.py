@@ -5,6 +5,11 @@ import pty
 import subprocess
 import sys
 
+import pytest
+
+from tests.builders.reports import write_results
+from tests.cli.command import run
+
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\u202e"
 
 
@@ -43,3 +48,20 @@ def test_words_of_a_usage_error_send_nothing_to_the_terminal():
     assert status == 2
     assert "red\\u202e)" in shown
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+def test_full_disk_below_the_output_is_one_line():
+    with open("/dev/full", "wb") as full:
+        command = (sys.executable, "-m", "driftgauge", "plan", "--events-per-hour", "9", "--json")
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("driftgauge: reading or writing failed (No space left on device); check ")
+
+
+@pytest.mark.parametrize("option", ["--out", "--png"])
+def test_full_disk_below_a_report_is_told_with_remedy(config, tmp_path, option):
+    results = write_results(tmp_path / "results.jsonl", "ok")
+    done = run("report", results, "--config", config, option, "/dev/full")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("No space left on device; check the folder, its rights and its space")

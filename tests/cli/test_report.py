@@ -92,7 +92,7 @@ def test_unwritable_report_is_told_with_remedy(config, tmp_path):
     results = write_results(tmp_path / "results.jsonl", "ok")
     done = run("report", results, "--config", config, "--out", tmp_path / "absent" / "a.html")
     assert done.returncode == 2
-    assert "cannot write the report: No such file or directory; choose a folder" in done.stderr
+    assert "cannot write the report: No such file or directory; check the folder" in done.stderr
 
 
 def test_topic_without_brokers_exits_with_1(tmp_path):

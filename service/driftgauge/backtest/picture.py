@@ -55,7 +55,9 @@ def draw(timelines: Sequence[Timeline], drift_ms: int | None, path: Path) -> Non
     try:
         figure.savefig(path, format="png")
     except OSError as error:
-        message = f"{path}: cannot write the picture: {error.strerror}; choose a folder that you can write to"
+        message = (
+            f"{path}: cannot write the picture: {error.strerror}; check the folder, its rights and its space"
+        )
         raise InputError(message) from error
 
 

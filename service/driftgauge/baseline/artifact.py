@@ -205,7 +205,7 @@ def save(baseline: Baseline, path: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         message = (
-            f"{path}: cannot write the baseline: {error.strerror}; name a file in a folder you may write to"
+            f"{path}: cannot write the baseline: {error.strerror}; check the folder, its rights and its space"
         )
         raise BaselineError(message) from error
 

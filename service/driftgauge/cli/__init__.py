@@ -76,6 +76,10 @@ def main() -> None:
     except DriftgaugeError as error:
         _report(f"driftgauge: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        what = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        _report(f"driftgauge: reading or writing failed ({what}); check the disk, and where the output goes")
+        sys.exit(1)
     sys.exit(status or 0)
 
 

@@ -154,7 +154,9 @@ def _write_history(
         with path.open("wb") as file:
             number = write_history(results, map(watch, streams), file, labels)
     except OSError as error:
-        fault = f"{path}: cannot write the gauges: {error.strerror}; name a file in a folder you may write to"
+        fault = (
+            f"{path}: cannot write the gauges: {error.strerror}; check the folder, its rights and its space"
+        )
         raise InputError(fault) from error
     message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 

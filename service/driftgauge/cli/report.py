@@ -91,6 +91,8 @@ def _write(path: Path, html: str) -> None:
     try:
         path.write_text(html, encoding="utf-8")
     except OSError as error:
-        fault = f"{path}: cannot write the report: {error.strerror}; choose a folder that you can write to"
+        fault = (
+            f"{path}: cannot write the report: {error.strerror}; check the folder, its rights and its space"
+        )
         raise InputError(fault) from error
     message(f"wrote {path}, {len(html.encode()) / 1e6:.2f} MB")
