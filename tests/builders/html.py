@@ -1,8 +1,13 @@
-"""The elements and the text of HTML, and a name that must stay text in it."""
+"""The elements and the text of HTML, and a name that must stay text in it and turn none around."""
 
 from html.parser import HTMLParser
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}javascript:alert(1)"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}javascript:alert(1)\u202e"
+
+
+def as_shown(name: str) -> str:
+    """Return a name as HTML shows it."""
+    return name.replace("\u202e", "\\u202e").replace("\u202c", "\\u202c")
 
 
 class Elements(HTMLParser):

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 
 from tests.builders.clocks import DAY_MS, MONDAY_MS
-from tests.builders.html import HOSTILE, Elements
+from tests.builders.html import HOSTILE, Elements, as_shown
 from tests.builders.page import MadeResults, get, record_tree, serving
 
 STREAM = "?stream=resnet18-fc1"
@@ -176,9 +176,10 @@ def test_hostile_names_are_text(page, results):
         assert [urlsplit(file).path for file in shown.every("script", "src")] == ["static/page.js"]
         assert all(urlsplit(link).scheme in ("", "https") for link in shown.every("a", "href"))
         assert "{{ 7*7 }}" in body
+        assert "\u202e" not in body
     results.made.error = None
     whole = read(page, f"/?stream={quote(HOSTILE)}")
-    assert sum(HOSTILE in text for text in whole.texts) > 5
+    assert sum(as_shown(HOSTILE) in text for text in whole.texts) > 5
 
 
 def test_examples_are_links_where_configured(results):

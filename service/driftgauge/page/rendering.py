@@ -1,5 +1,6 @@
 """The page's HTML: templates with their filters, and the files that they refer to."""
 
+import re
 from functools import cache
 from importlib.metadata import version as version_of
 from importlib.resources import files
@@ -25,13 +26,15 @@ __all__ = ["STATIC_TYPES", "render", "static_file"]
 STATIC_TYPES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 """The files that the page refers to, and their types."""
 
+# Control characters, and those that turn the text around them: a name must not reverse a sentence.
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # A verdict has a sign of its own, for eyes that do not tell its colours apart.
 _SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲", "insufficient": "…", "incomplete": "◌"}
 _DAY_MS = 86_400_000
 
 
 def render(template: str, **values: object) -> str:
-    """Return a template's HTML; every value in it is escaped."""
+    """Return a template's HTML; every value in it is escaped, and shows its control characters."""
     return _environment().get_template(template).render(**values)
 
 
@@ -47,6 +50,7 @@ def _environment() -> Environment:
         loader=PackageLoader("driftgauge.page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -69,6 +73,10 @@ def _environment() -> Environment:
         "kind_words": KIND_WORDS,
     }
     return environment
+
+
+def _visible(value: object) -> object:
+    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], value) if type(value) is str else value
 
 
 def _days(duration_ms: int) -> str:
