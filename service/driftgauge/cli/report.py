@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, config_option, read_settings
-from driftgauge.cli.printing import counted_refusals, json_option, message, print_line
+from driftgauge.cli.printing import counted_refusals, json_option, message, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
@@ -84,7 +84,7 @@ def report_command(
     if as_json:
         from driftgauge.report.record import report_record
 
-        print_line(report_record(report).model_dump_json())
+        print_json(report_record(report).model_dump(mode="json"))
 
 
 def _write(path: Path, html: str) -> None:
