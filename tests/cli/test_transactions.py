@@ -53,6 +53,14 @@ def test_list_prints_hanging_transactions(tmp_path, cluster):
     assert text.stdout.startswith(f"{found['partition']} from offset 0: producer {found['producer']} ")
 
 
+def test_resolve_prints_an_object_for_each_transaction(tmp_path, cluster):
+    cluster.write(SHARD, part(2, 10, 20))
+    lines = run_transactions(tmp_path, "resolve", "--json").stdout.splitlines()
+    assert [json.loads(line)["offset"] for line in lines] == [0, 1]
+    shown = run("kafka", "transactions", "resolve", "--help").stdout
+    assert "Print one JSON object for each transaction." in shown
+
+
 def test_resolve_prints_decisions_and_applies_them(tmp_path, cluster):
     done = run_transactions(tmp_path, "resolve", "--json")
     assert done.returncode == 0

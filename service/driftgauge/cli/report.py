@@ -27,7 +27,7 @@ __all__ = ["report_command"]
     "at_ms",
     type=TIME,
     help="A time in the window to tell of, RFC 3339.  [default: where the last drift began; without drift the"
-    " newest window]",
+    " last warnings; without warnings the newest window that is ok]",
 )
 @click.option("--out", type=FILE, help="Write the report into this HTML file.")
 @click.option("--png", type=FILE, help="Draw the windows over time into this PNG file.")

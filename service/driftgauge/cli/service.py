@@ -20,8 +20,8 @@ __all__ = ["config_group", "page_command", "serve_command"]
 
 
 _NO_KAFKA = (
-    "warning: the configuration has no section kafka: replay and backtest work without it, commands that "
-    "connect do not; add it before you serve"
+    "warning: the configuration has no section kafka: replay, backtest, health and report on files work "
+    "without it, commands that connect do not; add it before you serve"
 )
 
 
@@ -105,5 +105,6 @@ def _check(
             f"stream {stream.spec.name}: windows {sizes}, scored from {stream.spec.min_events:,} events"
         )
         blocks += [f"  {line}" for line in lines]
-    blocks.append(f"{config_path}: {f'{len(warnings)} warnings' if warnings else 'no problem found'}")
+    found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
+    blocks.append(f"{config_path}: {found}")
     print_blocks(blocks)

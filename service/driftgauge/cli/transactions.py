@@ -58,7 +58,7 @@ def _list(ctx: click.Context, config_path: Path, *, as_json: bool) -> None:
 @click.option(
     "--apply", "is_applied", is_flag=True, help="End the transactions; without it only print the decisions."
 )
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each transaction.")
 @click.pass_context
 def _resolve(ctx: click.Context, config_path: Path, *, is_applied: bool, as_json: bool) -> None:
     """Commit or abort hanging transactions as their coordinator decided; leave undecidable ones alone.
