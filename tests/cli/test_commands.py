@@ -83,6 +83,20 @@ def test_serving_imports_no_heavy_libraries(module):
     assert public <= {"scipy.special", "scipy.version"}
 
 
+@pytest.mark.parametrize("command", ["serve", "page"])
+def test_serving_prints_without_rich(config, command):
+    """The command runs up to the service itself, whose modules the test above looks at."""
+    loaded = modules_loaded_by(
+        "import sys; from driftgauge import app, cli; app.serve = app.serve_page = lambda *_: None; "
+        f"sys.argv = ['driftgauge', {command!r}, '--config', {str(config)!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "pass"
+    )
+    assert "driftgauge.cli" in loaded
+    assert "rich" not in loaded
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

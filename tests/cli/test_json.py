@@ -1,7 +1,6 @@
 """`--json`: every command with a result prints it as JSON."""
 
 import json
-from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.cli import cli
-from driftgauge.kafka import reshard
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.configs import SECRET, write_config
@@ -116,14 +114,3 @@ def test_publish_and_peek_print_what_was_sent(tmp_path):
         "refused": {"undecodable": 1},
     }
     assert [record["outcome"] for record in peeked["records"]] == ["accepted"] * 3
-
-
-def test_reshard_prints_numbers(config, monkeypatch):
-    called = SimpleNamespace(shards=None)
-
-    def note(_settings, shards, *_):
-        called.shards = shards
-
-    monkeypatch.setattr(reshard, "reshard_topics", note)
-    assert result("kafka", "reshard", "--config", config, "--to", 8) == {"shards_before": 16, "shards": 8}
-    assert called.shards == 8
