@@ -1,6 +1,8 @@
 """Tests of `driftgauge.report.reading`."""
 
 import gzip
+import tracemalloc
+from contextlib import ExitStack
 
 import orjson
 import pytest
@@ -12,7 +14,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.report.reading import read_files, topic_results
 from tests.builders.baselines import save_baseline
-from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
 from tests.builders.page import record_tree
@@ -20,8 +22,13 @@ from tests.builders.reports import build_settings, write_results
 from tests.kafka.cluster import Cluster
 
 
-def read(*paths, settings=None):
-    return read_files(paths, settings or build_settings(), SYSTEM_CLOCK, Refusals())
+@pytest.fixture
+def read():
+    """A reader of files, which keeps what it reads until the test ends."""
+    with ExitStack() as stack:
+        yield lambda *paths, settings=None: stack.enter_context(
+            read_files(paths, settings or build_settings(), SYSTEM_CLOCK, Refusals())
+        )
 
 
 def records_of(material):
@@ -32,7 +39,7 @@ def records_of(material):
     ]
 
 
-def test_results_of_all_files_are_read(tmp_path):
+def test_results_of_all_files_are_read(read, tmp_path):
     first = write_results(tmp_path / "a.jsonl", "ok", "drift")
     second = tmp_path / "b.jsonl.gz"
     second.write_bytes(gzip.compress(b"\n" + orjson.dumps(record_tree(2, "warning"))))
@@ -43,19 +50,19 @@ def test_results_of_all_files_are_read(tmp_path):
     assert not material.is_replay
 
 
-def test_last_revision_holds(tmp_path):
+def test_last_revision_holds(read, tmp_path):
     first = write_results(tmp_path / "a.jsonl", "ok", count=1)
     second = write_results(tmp_path / "b.jsonl", "ok", count=2, revision=1)
     (record,) = records_of(read(first, second))
     assert (record.count, record.revision) == (2, 1)
 
 
-def test_many_files_are_counted_rather_than_named(tmp_path):
+def test_many_files_are_counted_rather_than_named(read, tmp_path):
     paths = [write_results(tmp_path / f"{number}.jsonl", "ok") for number in range(5)]
     assert read(*paths).origin == "the window results in 0.jsonl, 1.jsonl, 2.jsonl and 2 more files"
 
 
-def test_other_lines_are_left_out_and_counted(tmp_path):
+def test_other_lines_are_left_out_and_counted(read, tmp_path):
     path = write_results(tmp_path / "a.jsonl", "ok", "ok")
     path.write_bytes(path.read_bytes() + b'{"stream": "a"}\n{"stre')
     material = read(path)
@@ -66,13 +73,13 @@ def test_other_lines_are_left_out_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"[1]\nnonsense\n\n"])
-def test_results_are_known_by_their_first_object(tmp_path, start):
+def test_results_are_known_by_their_first_object(read, tmp_path, start):
     path = write_results(tmp_path / "a.jsonl", "ok", "drift")
     path.write_bytes(start + path.read_bytes())
     assert [record.verdict for record in records_of(read(path))] == ["ok", "drift"]
 
 
-def test_event_with_a_verdict_is_no_result(tmp_path):
+def test_event_with_a_verdict_is_no_result(read, tmp_path):
     save_baseline(tmp_path)
     path = write_events(tmp_path / "a.jsonl", [build_event(MONDAY_MS, verdict="ok", start=1)])
     material = read(path, settings=settings_in(tmp_path, {"windows": ["1h"]}))
@@ -80,14 +87,14 @@ def test_event_with_a_verdict_is_no_result(tmp_path):
     assert [record.count for record in records_of(material)] == [1]
 
 
-def test_results_and_events_do_not_mix(tmp_path):
+def test_results_and_events_do_not_mix(read, tmp_path):
     results = write_results(tmp_path / "a.jsonl", "ok")
     events = write_events(tmp_path / "b.jsonl", [build_event(MONDAY_MS)])
     with pytest.raises(InputError, match=r"a\.jsonl holds window results, and .*b\.jsonl does not"):
         read(events, results)
 
 
-def test_events_are_replayed(tmp_path):
+def test_events_are_replayed(read, tmp_path):
     save_baseline(tmp_path, descriptions=tuple(ClusterDescription(name=name) for name in "abcd"))
     events = [build_event(MONDAY_MS + number, number % 2, event_id=f"e{number}") for number in range(20)]
     path = write_events(
@@ -106,7 +113,23 @@ def test_events_are_replayed(tmp_path):
     assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
 
 
-def test_late_events_of_a_replay_are_counted(tmp_path):
+def test_results_of_a_replay_are_kept_outside_memory(read, tmp_path):
+    save_baseline(tmp_path)
+    windows = 500  # of 1.5 kB
+    events = [build_event(MONDAY_MS + number * MINUTE_MS) for number in range(windows)]
+    path = write_events(tmp_path / "events.jsonl", events)
+    settings = settings_in(tmp_path, {"windows": ["1m"]})
+    tracemalloc.start()
+    try:
+        material = read(path, settings=settings)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [record.count for record in records_of(material)] == [1] * windows
+    assert kept < 1_000 * windows
+
+
+def test_late_events_of_a_replay_are_counted(read, tmp_path):
     save_baseline(tmp_path)
     lines = [build_event(MONDAY_MS + 9 * HOUR_MS)] * 1_000 + [build_event(MONDAY_MS)] * 2
     path = write_events(tmp_path / "events.jsonl", lines)
@@ -115,7 +138,7 @@ def test_late_events_of_a_replay_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]\n", b"\xff\xfe\n"])
-def test_other_files_are_taken_for_events(tmp_path, content):
+def test_other_files_are_taken_for_events(read, tmp_path, content):
     save_baseline(tmp_path)
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
@@ -124,12 +147,12 @@ def test_other_files_are_taken_for_events(tmp_path, content):
     assert records_of(material) == []
 
 
-def test_missing_file_is_an_error(tmp_path):
+def test_missing_file_is_an_error(read, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read(tmp_path / "absent.jsonl")
 
 
-def test_file_of_another_form_is_an_error(tmp_path):
+def test_file_of_another_form_is_an_error(read, tmp_path):
     save_baseline(tmp_path)
     path = tmp_path / "a.png"
     path.write_bytes(b'{"verdict": "ok"}')

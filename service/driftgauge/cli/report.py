@@ -62,8 +62,8 @@ def report_command(
     settings = read_settings(config_path, connects=from_topic)
     with ExitStack() as stack:
         with show_progress() as track, counted_refusals() as refusals:
-            material = (
-                stack.enter_context(topic_results(settings, SYSTEM_CLOCK, track))
+            material = stack.enter_context(
+                topic_results(settings, SYSTEM_CLOCK, track)
                 if from_topic
                 else read_files(files, settings, SYSTEM_CLOCK, refusals, track)
             )

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import orjson
 
@@ -82,14 +84,15 @@ class _Receiver:
         return (f"Records that are no window results: {self._refused:,}; the first is {self._first}.",)
 
 
+@contextmanager
 def read_files(
     paths: Sequence[Path],
     settings: Settings,
     clock: Clock,
     refusals: Refusals,
     track: Track = ignore_progress,
-) -> Material:
-    """Return the window results in some files, or those that a replay of the events in them gives.
+) -> Iterator[Material]:
+    """Yield the window results in some files, or those that a replay of the events in them gives.
 
     Of several revisions of a window the last in the order of the files holds. `refusals` counts the events
     that a replay refuses.
@@ -100,7 +103,9 @@ def read_files(
     """
     with_results = [path for path in paths if _holds_results(path)]
     if not with_results:
-        return _replay(paths, settings, clock, refusals, track)
+        with TemporaryFile() as file:
+            yield _replay(paths, settings, clock, refusals, track, file)
+        return
     if len(with_results) < len(paths):
         other = next(path for path in paths if path not in with_results)
         message = (
@@ -117,7 +122,7 @@ def read_files(
     for partition, path in enumerate(paths):
         for number, line in files.read(path):
             receiver.receive(line, f"{path} line {number}", partition, number)
-    return Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
+    yield Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
 
 
 @contextmanager
@@ -149,18 +154,29 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
 
 
 def _replay(
-    paths: Sequence[Path], settings: Settings, clock: Clock, refusals: Refusals, track: Track
+    paths: Sequence[Path],
+    settings: Settings,
+    clock: Clock,
+    refusals: Refusals,
+    track: Track,
+    file: IO[bytes],
 ) -> Material:
-    values: list[bytes] = []
-    receiver = _Receiver(settings, _Whole(_names(paths), lambda _, number: values[number]))
+    """Return what a replay gives; its results are in a file, because memory would not hold a year of them."""
+
+    def fetch(_: int, position: int) -> bytes:
+        file.seek(position)
+        return file.readline()
+
+    receiver = _Receiver(settings, _Whole(_names(paths), fetch))
     streams = load_streams(settings)
     descriptions = describe_baselines(streams)
     replay = Replay(
         streams, lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, refusals=refusals, track=track
     )
-    for number, result in enumerate(replay.run(paths)):
-        values.append(result_record(result, descriptions[result.baseline_id]))
-        receiver.receive(values[-1], f"result {number}", 0, number)
+    for result in replay.run(paths):
+        value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
+        file.write(value + b"\n")
+        receiver.receive(value, f"result at {position}", 0, position)
     late = [
         f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: {number:,}."
         for (stream, size_ms), number in sorted(replay.late.items())
