@@ -69,6 +69,22 @@ def test_vectors_without_label_do_not_count() -> None:
     assert names([0] * 10 + [1] * 2, labels=[None] * 8 + ["a", "a", None, "\n \x07"]) == ["a", None]
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param([None] * 199 + ["a"], id="one labelled vector"),
+        pytest.param([str(row % 100) for row in range(200)], id="even classes"),
+        pytest.param([None] * 91 + ["a"] * 9, id="less than a tenth"),
+    ],
+)
+def test_rare_labels_name_no_cluster(labels: list[str | None]) -> None:
+    assert names([0] * len(labels), labels=labels) == [None]
+
+
+def test_label_of_a_tenth_of_cluster_names_it() -> None:
+    assert names([0] * 100, labels=[None] * 90 + ["a"] * 10) == ["a"]
+
+
 def test_labels_that_differ_in_unprintable_characters_are_one() -> None:
     assert names([0] * 4, labels=["a b", "a\nb", " a \x1b b\u202e", "c"]) == ["a b, c"]
 
@@ -81,33 +97,75 @@ def test_long_name_is_shortened() -> None:
 def test_held_out_vectors_alone_name_clusters() -> None:
     found = describe([0, 1], rows=[1, 3], labels=["x", "a", "x", "b"], event_ids=["x", "1", "x", "3"])
     assert [(each.name, each.example_ids) for each in found] == [("a", ("1",)), ("b", ("3",))]
-    found = describe([1, 1, 0, 0], rows=[5, 4, 2, 1], texts=["x x", "aa", "aa", "x x", "bb", "bb", "x x"])
+    texts = ["xx", "aa", "bb", "xx"] * 12
+    rows = [row for row, text in enumerate(texts) if text != "xx"]
+    found = describe([int(texts[row] == "bb") for row in rows], rows=rows, texts=texts)
     assert [each.name for each in found] == ["aa", "bb"]
 
 
 def test_characteristic_words_name_cluster() -> None:
     texts = [
-        *["The goalie of the hockey team saved the game"] * 8,
+        *["People said that the goalie of the hockey team saved the game"] * 20,
         *["The hockey game of the season, people said, and the team lost"] * 4,
-        *["People said that the engine of this car is new"] * 8,
+        *["People said that the engine of this car is new"] * 20,
         *["A car with an engine, said people in 2024"] * 4,
     ]
-    assert names([0] * 12 + [1] * 12, texts=texts) == ["game, hockey, team", "car, engine, new"]
+    assert names([0] * 24 + [1] * 24, texts=texts) == ["game, hockey, team", "car, engine, new"]
 
 
 def test_word_of_all_texts_names_no_cluster() -> None:
-    texts = [f"shared {word}" for word in ("alpha", "beta", "gamma") for _ in range(5)]
-    found = names([0] * 5 + [1] * 5 + [2] * 5, texts=texts)
+    texts = [f"shared {word}" for word in ("alpha", "beta", "gamma") for _ in range(12)]
+    found = names([0] * 12 + [1] * 12 + [2] * 12, texts=texts)
     assert found == ["alpha", "beta", "gamma"]
 
 
 def test_repetition_in_one_text_does_not_count() -> None:
-    texts = ["spam " * 50 + "good word", "good word", "good word", "spam plain", "plain", "plain"]
-    assert names([0] * 3 + [1] * 3, texts=texts) == ["good, word", "plain"]
+    texts = ["spam " * 50 + "good word", *["good word"] * 11, "spam plain", *["plain"] * 11]
+    assert names([0] * 12 + [1] * 12, texts=texts) == ["good, word", "plain"]
 
 
-def test_word_of_one_text_names_no_cluster() -> None:
-    assert names([0, 0, 1, 1], texts=["alpha", "alpha typo", "beta", "beta"]) == ["alpha", "beta"]
+def test_words_of_one_text_leave_names_of_others() -> None:
+    texts = [f"{word} {word}{'x' * row}" for word in ("alpha", "beta") for row in range(1, 13)]
+    assert names([0] * 12 + [1] * 12, texts=texts) == ["alpha", "beta"]
+
+
+def test_word_of_few_clusters_ranks_before_word_of_more() -> None:
+    texts = [f"common mine{cluster if row < 32 else ''}" for cluster in range(2) for row in range(40)]
+    texts += [f"other{cluster}" for cluster in range(2, 8) for _ in range(40)]
+    assert names(np.repeat(range(8), 40), texts=texts)[:2] == ["mine0, common", "mine1, common"]
+
+
+def test_equal_words_are_in_alphabetical_order() -> None:
+    words = [f"{first}{second}" for second in "dbac" for first in "bzkyfax"]
+    texts = [" ".join(words)] * 20 + ["else"] * 20
+    assert names([0] * 20 + [1] * 20, texts=texts)[0] == "aa, ab, ac"
+
+
+def random_texts(number: int, words: int, seed: int = 0) -> list[str]:
+    """Return texts of words whose frequencies fall as in a language, by Zipf's law."""
+    random = np.random.default_rng(seed)
+    shares = 1 / np.arange(1, words + 1)
+    drawn = random.choice(words, (number, 15), p=shares / shares.sum())
+    return [" ".join(f"word{'abcdefghij'[word % 10]}{word}" for word in text) for text in drawn.tolist()]
+
+
+@pytest.mark.parametrize(("number", "words"), [(400, 300), (4_000, 5_000)])
+def test_texts_unrelated_to_clusters_name_none(number: int, words: int) -> None:
+    clusters = np.arange(number) % 20
+    assert names(clusters, texts=random_texts(number, words)) == [None] * 20
+
+
+def test_words_of_few_texts_name_clusters_among_stop_words() -> None:
+    """German texts, whose stop words are known to nobody, with the class named in 15 % of each cluster."""
+    random = np.random.default_rng(0)
+    stop = ("der", "die", "und", "nicht", "ist", "das", "ein", "auf", "mit", "sich")
+    classes = ("hund", "katze", "pferd", "vogel")
+    clusters = np.repeat(range(4), 500)
+    texts = [
+        " ".join([*random.choice(stop, 5), *([classes[cluster]] if random.random() < 0.15 else [])])
+        for cluster in clusters
+    ]
+    assert names(clusters, texts=texts) == list(classes)
 
 
 @pytest.mark.parametrize("texts", [["the", "and"], ["12", "12"], ["uno", "due"], [None, None]])

@@ -62,9 +62,10 @@ class Provenance:
         groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
             windows of `traffic` are used instead where enough of them have enough events.
         labels: n labels, such as classes, None for a vector without one: a cluster's name is its most
-            frequent labels, as many as cover 80 % of it, three at most, each with a tenth or more.
-        texts: The texts behind the vectors: without labels, a cluster's name is the three words that set its
-            texts apart.
+            frequent labels, as many as cover 80 % of its labelled vectors, three at most. Each covers a tenth
+            or more of its vectors; a cluster without such a label has no name.
+        texts: The texts behind the vectors: without labels, a cluster's name is the words that set its texts
+            apart, three at most. A cluster whose texts are as all others has no name.
         event_ids: n event ids, None for a vector without one: each cluster keeps those of the five
             vectors nearest to its centroid. An id that is not printable or longer than 64 bytes is skipped.
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.stats import binom
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME, ClusterDescription
@@ -17,13 +18,18 @@ __all__ = ["describe_clusters"]
 # The most labels or terms in a name.
 _MAX_PARTS = 3
 
-# Labels are added to a name until they cover most of the cluster. A rare one would say more than is so.
+# Labels are added to a name until they cover most of the labelled vectors. One that few of the cluster's
+# vectors have would say more than is so.
 _COVERED = 0.8
 _LEAST_SHARE = 0.1
 
-# A word begins with a letter: numbers are rarely what a text is about. A term of one text is often an error.
+# A word begins with a letter: numbers are rarely what a text is about. A term of one text names no cluster,
+# and would count among those that are tried.
 _WORD = r"(?u)\b[^\W\d_]\w+\b"
 _LEAST_TEXTS = 2
+
+# Texts that are unrelated to the clusters give a cluster a name in at most one fit of a hundred.
+_CHANCE = 0.01
 
 
 def describe_clusters(
@@ -72,15 +78,16 @@ def _name_by_labels(
     for row, cluster in zip(rows.tolist(), ids.tolist(), strict=True):
         if (label := labels[row]) is not None and printable[label]:
             counts[cluster][printable[label]] += 1
-    return [_join(_most_frequent(each)) for each in counts]
+    sizes = np.bincount(ids, minlength=clusters).tolist()
+    return [_join(_most_frequent(each, size)) for each, size in zip(counts, sizes, strict=True)]
 
 
-def _most_frequent(counts: Counter[str]) -> list[str]:
-    """Return the labels that cover most of a cluster, three at most; none where it has none."""
-    total, covered = counts.total(), 0
+def _most_frequent(counts: Counter[str], size: int) -> list[str]:
+    """Return the labels that cover most of a cluster of this size, three at most; none where all are rare."""
+    covered = 0
     chosen: list[str] = []
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_PARTS]:
-        if chosen and (covered >= _COVERED * total or count < _LEAST_SHARE * total):
+        if covered >= _COVERED * counts.total() or count < _LEAST_SHARE * size:
             break
         chosen.append(label)
         covered += count
@@ -94,6 +101,8 @@ def _name_by_texts(
 
     A document holds each term as often as texts of the cluster have it beyond what their number lets expect.
     Otherwise every term would be in every large cluster, and TF-IDF would rank what all texts speak of.
+    A term counts only where its excess is no chance: by the binomial distribution, for all terms and clusters
+    that are tried.
     """
     place = np.full(max(int(rows.max()), int(texts.rows.max(initial=0))) + 1, -1, np.intp)
     place[rows] = np.arange(len(rows))
@@ -111,12 +120,13 @@ def _name_by_texts(
     members = csr_array((np.ones(number), (cluster, np.arange(number))), shape=(clusters, number))
     documents = (members @ occurrences).tocoo()
     shares = np.asarray(occurrences.sum(axis=0)).ravel() / number
-    expected = np.bincount(cluster, minlength=clusters)[documents.row] * shares[documents.col]
-    documents.data = np.maximum(documents.data - expected, 0)
+    sizes, common = np.bincount(cluster, minlength=clusters)[documents.row], shares[documents.col]
+    chances = binom.sf(documents.data - 1, sizes, common)
+    is_characteristic = chances < _CHANCE / (clusters * len(shares))
+    documents.data = np.where(is_characteristic, documents.data - sizes * common, 0)
+    documents.eliminate_zeros()
     weights = csr_array(TfidfTransformer().fit_transform(documents.tocsr()))
-    weights.eliminate_zeros()
-    weights.sort_indices()
-    # In alphabetical order, so that the sort leaves equal terms in it.
+    # Rows are in alphabetical order (`tocsr` sorts them), and the sort leaves equal terms in it.
     terms = words.get_feature_names_out()
     names = []
     for start, end in zip(weights.indptr[:-1], weights.indptr[1:], strict=True):
