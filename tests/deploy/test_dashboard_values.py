@@ -152,7 +152,7 @@ def gauges(replica: Mapping[str, str] = REPLICA, **other: float) -> list[dict[st
         series("driftgauge_window_missing_partition", 1, **of_window, topic="embeddings", partition="3"),
         series("driftgauge_window_cluster_signed_js_contribution", -0.25, **of_window, **cluster),
         series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
-        series("driftgauge_baseline_cluster_ratio", 0.25, **of_stream, **cluster),
+        series("driftgauge_baseline_cluster_ratio", 0.25, **of_window, **cluster),
         series("driftgauge_window_segment_js_divergence", 0.0625, **of_window, **segment),
         series("driftgauge_window_segment_adjusted_p_value", 0.03125, **of_window, **segment),
         series("driftgauge_window_segment_events", 64, **of_window, **segment),
@@ -193,14 +193,14 @@ def test_every_series_shows_expected_value(tmp_path: Path):
 @pytest.mark.stack
 @pytest.mark.parametrize("name", ["truck, automobile", *HOSTILE_NAMES])
 def test_clusters_have_their_names_beside_their_numbers(tmp_path: Path, name: str):
-    of_stream = {**REPLICA, "stream": "clicks"}
+    of_window = {**REPLICA, "stream": "clicks", "window": "1h"}
     unnamed = [
-        series(f"driftgauge_window_cluster_{gauge}", value, **of_stream, window="1h", cluster_id="12")
+        series(f"driftgauge_window_cluster_{gauge}", value, **of_window, cluster_id="12")
         for gauge, value in (("signed_js_contribution", 0.25), ("ratio", 0.125))
     ]
     # Two replicas that change to a baseline with other names.
     infos = [
-        series("driftgauge_cluster_info", 1, **{**of_stream, "instance": instance}, cluster_id="3", name=name)
+        series("driftgauge_cluster_info", 1, **{**of_window, "instance": instance}, cluster_id="3", name=name)
         for instance in ("a:9464", "b:9464")
     ]
     inputs = [*gauges(), *unnamed, *infos]
@@ -216,8 +216,12 @@ def test_clusters_have_their_names_beside_their_numbers(tmp_path: Path, name: st
     assert_series(
         tmp_path, inputs, now, [({"cluster_id": "3", "name": name}, 0.75), ({"cluster_id": "12"}, 0.125)]
     )
-    other = series("driftgauge_cluster_info", 1, **of_stream, cluster_id="3", name="another")
-    assert_results(tmp_path, [*inputs, other], [(now, 0.875), (over_time, 0)])
+    other = series("driftgauge_cluster_info", 1, **of_window, cluster_id="3", name="another")
+    # The newest window of a day may be of another baseline.
+    of_day = series(
+        "driftgauge_cluster_info", 1, **{**of_window, "window": "1d"}, cluster_id="12", name="former"
+    )
+    assert_results(tmp_path, [*inputs, other, of_day], [(now, 0.875), (over_time, 0)])
 
 
 @pytest.mark.stack

@@ -109,19 +109,19 @@ def test_metrics_reference_counts_series_of_stream():
     ]
     of_windows = [names for names in labels if "window" in names]
     of_segments = [names for names in of_windows if "segment" in names]
-    of_clusters = [names for names in of_windows if "cluster_id" in names]
+    named = [names for names in of_windows if "name" in names]
+    of_clusters = [names for names in of_windows if "cluster_id" in names and "name" not in names]
     sizes, clusters, segments = 2, 4, 2
-    per_window = (len(of_windows) - len(of_segments) - len(of_clusters)) // sizes
+    per_window = (len(of_windows) - len(of_segments) - len(of_clusters) - len(named)) // sizes
     per_cluster = len(of_clusters) // (sizes * clusters)
     per_segment = len(of_segments) // (sizes * segments)
-    named = sum("name" in names for names in labels)
-    per_stream = len(labels) - len(of_windows) - clusters - named
-    assert named == len([name for name in CLUSTER_NAMES if name is not None])
+    per_stream = len(labels) - len(of_windows)
+    assert len(named) == sizes * len([name for name in CLUSTER_NAMES if name is not None])
     document = (Path(__file__).parents[2] / "deploy/README.md").read_text("utf-8")
     stated = " ".join(document.split())
     assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in stated
-    assert f"and {per_segment} more for each value of each segment" in stated
-    assert f"{per_stream} + *k* per stream, 1 for each cluster with a name, 2 per partition" in stated
+    assert f"1 for each cluster with a name, and {per_segment} more for each value of each segment" in stated
+    assert f"{per_stream} per stream, 2 per partition" in stated
 
 
 @pytest.mark.parametrize(

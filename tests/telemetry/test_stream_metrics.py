@@ -1,23 +1,14 @@
 """The metrics of a stream: totals, alarm, configuration, baseline, watermark, open windows."""
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_open
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
-from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from driftgauge.core.windows.result import Verdict
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
-from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import build_reference
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
-    CLUSTER_NAMES,
     DAILY,
     FITTED_MS,
     HOURLY,
@@ -76,35 +67,6 @@ def test_configuration_is_exported_with_stream(show, exported):
     assert exported("alarm_severity_info", stream="texts", severity="critical") == 1
     assert exported("baseline_info", stream="images", baseline="sha256:abc", model_version="v7") == 1
     assert exported("baseline_created_timestamp_seconds", stream="images") == FITTED_MS / 1000
-    assert [exported("baseline_cluster_ratio", stream="images", cluster_id=str(i)) for i in range(4)] == [
-        0.4,
-        0.3,
-        0.2,
-        0.1,
-    ]
-
-
-def test_clusters_with_a_name_have_one_series(show, exported):
-    show()
-    names = {
-        str(cluster): name
-        for cluster, name in enumerate(CLUSTER_NAMES)
-        if exported("cluster_info", stream="images", cluster_id=str(cluster), name=name or "") == 1
-    }
-    assert names == {"0": "cats", "1": 'truck, "auto\\mobile"', "3": "cats"}
-
-
-@pytest.mark.parametrize("parse", [parse_plain, parse_open], ids=["plain", "openmetrics"])
-def test_hostile_cluster_names_survive_exposition(clock, parse):
-    (baseline,) = build_watched().baselines
-    watched = replace(build_watched(), baselines=(replace(baseline, names=HOSTILE_NAMES[:4]),))
-    collector = WindowCollector([watched], clock.clock)
-    collector.show(0, take_snapshot(build_shard(), ["images"]))
-    registry = CollectorRegistry()
-    registry.register(collector)
-    render = generate_latest if parse is parse_plain else generate_open
-    (family,) = (each for each in parse(render(registry).decode()) if each.name == "driftgauge_cluster_info")
-    assert [sample.labels["name"] for sample in family.samples] == list(HOSTILE_NAMES[:4])
 
 
 def test_baseline_in_force_follows_wall_clock(clock):
@@ -116,11 +78,8 @@ def test_baseline_in_force_follows_wall_clock(clock):
     second = {"stream": "images", "baseline": "sha256:def", "model_version": ""}
     clock.wall_ms = DAY_MS - 1
     assert (exported("baseline_info", **first), exported("baseline_info", **second)) == (1, None)
-    assert exported("baseline_cluster_ratio", stream="images", cluster_id="0") == 0.4
     clock.wall_ms = DAY_MS
     assert (exported("baseline_info", **first), exported("baseline_info", **second)) == (None, 1)
-    assert exported("cluster_info", stream="images", cluster_id="0", name="cats") is None
-    assert exported("baseline_cluster_ratio", stream="images", cluster_id="0") == 0.25
 
 
 def test_unknown_watermark_is_absent(show, exported):

@@ -38,8 +38,6 @@ ALWAYS = {
     "driftgauge_alarm_severity_info",
     "driftgauge_baseline_info",
     "driftgauge_baseline_created_timestamp_seconds",
-    "driftgauge_baseline_cluster_ratio",
-    "driftgauge_cluster_info",
     "driftgauge_partials_gap_total",
     "driftgauge_partials_overlap_total",
     "driftgauge_partials_orphans_total",

@@ -1,19 +1,37 @@
 """The metrics of the newest closed window: score, verdict, clusters, segments, state."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.exposition import generate_latest as generate_open
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import Verdict
+from driftgauge.telemetry.snapshot import take_snapshot
+from driftgauge.telemetry.window_collector import WindowCollector
+from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.batches import AWAY, HOME
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import build_reference
 from tests.builders.results import build_result, build_score, build_segment, build_small_segment
 from tests.builders.specs import ALARM
-from tests.builders.telemetry import EVENTS, HOURLY, exported_names
+from tests.builders.telemetry import (
+    CLUSTER_NAMES,
+    DAILY,
+    EVENTS,
+    HOURLY,
+    build_shard,
+    build_watched,
+    collector_reader,
+    exported_names,
+)
 
 SCORE_GAUGES = {
     "window_js_divergence": lambda score: score.js_divergence,
@@ -59,6 +77,57 @@ def test_scored_window_exports_score_and_times(close, exported):
         0.3,
         0.4,
     ]
+
+
+def cluster_names(exported, labels, names=CLUSTER_NAMES):
+    return {
+        str(cluster): name
+        for cluster, name in enumerate(names)
+        if exported("cluster_info", **labels, cluster_id=str(cluster), name=name or "") == 1
+    }
+
+
+def test_clusters_with_a_name_have_one_series(close, exported):
+    close()
+    assert cluster_names(exported, HOURLY) == {"0": "cats", "1": 'truck, "auto\\mobile"', "3": "cats"}
+
+
+@pytest.mark.parametrize("parse", [parse_plain, parse_open], ids=["plain", "openmetrics"])
+def test_hostile_cluster_names_survive_exposition(clock, parse):
+    (baseline,) = build_watched().baselines
+    watched = replace(build_watched(), baselines=(replace(baseline, names=HOSTILE_NAMES[:4]),))
+    collector = WindowCollector([watched], clock.clock)
+    collector.show(0, take_snapshot(build_shard(build_result()), ["images"]))
+    registry = CollectorRegistry()
+    registry.register(collector)
+    render = generate_latest if parse is parse_plain else generate_open
+    (family,) = (each for each in parse(render(registry).decode()) if each.name == "driftgauge_cluster_info")
+    assert [sample.labels["name"] for sample in family.samples] == list(HOSTILE_NAMES[:4])
+
+
+def test_names_and_baseline_shares_are_those_of_window_baseline(clock):
+    """After a change of baseline, the newest day is of the former one for a day more."""
+    later = build_reference(baseline_id="sha256:def", counts=np.ones(4, np.int64))
+    watched = build_watched("images", (DAY_MS, later))
+    first, second = watched.baselines
+    watched = replace(watched, baselines=(first, replace(second, names=("dogs", None, None, None))))
+    collector = WindowCollector([watched], clock.clock)
+    exported = collector_reader(collector)
+    clock.wall_ms = DAY_MS + HOUR_MS
+    hour = build_result(number=24, baseline_id="sha256:def", baseline_counts=(1, 1, 1, 1))
+    day = build_result(size_ms=DAY_MS, number=0, baseline_id="sha256:abc")
+    collector.show(0, take_snapshot(build_shard(hour, day), ["images"]))
+    assert cluster_names(exported, HOURLY) == {}
+    assert cluster_names(exported, HOURLY, ("dogs",)) == {"0": "dogs"}
+    assert cluster_names(exported, DAILY)["0"] == "cats"
+    shares = [exported("baseline_cluster_ratio", **size, cluster_id="0") for size in (HOURLY, DAILY)]
+    assert shares == [0.25, 0.4]
+
+
+def test_removed_baseline_has_shares_and_no_names(close, exported):
+    close(baseline_id="sha256:removed")
+    assert exported("baseline_cluster_ratio", **HOURLY, cluster_id="0") == 0.4
+    assert cluster_names(exported, HOURLY) == {}
 
 
 def test_absolute_contributions_sum_to_divergence(close, exported):
@@ -168,7 +237,7 @@ def test_segment_name_is_escaped(collector, close):
     text = generate_latest(registry).decode()
     (events,) = (
         sample
-        for family in text_string_to_metric_families(text)
+        for family in parse_plain(text)
         for sample in family.samples
         if sample.name == "driftgauge_window_segment_events"
     )

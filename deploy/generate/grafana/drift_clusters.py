@@ -3,7 +3,7 @@
 from deploy.generate.grafana.drift_details import LATER, UNSCORED
 from deploy.generate.grafana.fields import Panel
 from deploy.generate.grafana.panels import heat_map
-from deploy.generate.grafana.queries import OF_STREAM, OF_WINDOW, gauge
+from deploy.generate.grafana.queries import OF_WINDOW, gauge
 from deploy.generate.grafana.tables import Column, table_of
 from deploy.generate.labels import by
 from grafana_foundation_sdk.models import common
@@ -15,7 +15,7 @@ _ONE_DEPLOYMENT = (
 )
 _CONTRIBUTION = "driftgauge_window_cluster_signed_js_contribution"
 # While replicas change to another baseline, a cluster may have two names; one of them is enough.
-_NAMES = f"topk by (cluster_id) (1, max by (cluster_id, name) (driftgauge_cluster_info{{{OF_STREAM}}}))"
+_NAMES = f"topk by (cluster_id) (1, max by (cluster_id, name) (driftgauge_cluster_info{{{OF_WINDOW}}}))"
 
 
 def contributions() -> Panel:
@@ -43,7 +43,7 @@ def movers() -> Panel:
     """Return the table of the newest window's clusters, by contribution."""
     size = f"abs({_by_cluster(gauge(_CONTRIBUTION, OF_WINDOW))})"
     ratio = _by_cluster(gauge("driftgauge_window_cluster_ratio", OF_WINDOW))
-    baseline = _by_cluster(gauge("driftgauge_baseline_cluster_ratio", OF_STREAM))
+    baseline = _by_cluster(gauge("driftgauge_baseline_cluster_ratio", OF_WINDOW))
     cell = common.TableBarGaugeCellOptions(mode=common.BarGaugeDisplayMode.BASIC)
     share = {"min": 0, "max": 1, "custom.cellOptions": cell}
     return table_of(

@@ -58,6 +58,11 @@ class WatchedStream:
         reference = self.spec.baseline_at(time_ms)
         return next(baseline for baseline in self.baselines if baseline.reference is reference)
 
+    def names_of(self, baseline_id: str) -> tuple[str | None, ...]:
+        """Return the names of a baseline's clusters; none where the baseline is not configured any more."""
+        names = {baseline.reference.baseline_id: baseline.names for baseline in self.baselines}
+        return names.get(baseline_id, ())
+
     def overdue_after(self, size_ms: int) -> int:
         """Return the time after the closing of a window of this size at which the next one is overdue, ms."""
         return self.overdue_ms or self.spec.overdue_ms(size_ms)

@@ -12,18 +12,6 @@ def _watermark_s(view: StreamView) -> float | None:
     return None if watermark_ms is None else watermark_ms / 1000
 
 
-def _baseline_ratios(view: StreamView) -> Samples:
-    counts = view.baseline.reference.counts
-    for cluster, ratio in enumerate((counts / counts.sum()).tolist()):
-        yield (str(cluster),), ratio
-
-
-def _cluster_names(view: StreamView) -> Samples:
-    for cluster, name in enumerate(view.baseline.names):
-        if name is not None:
-            yield (str(cluster), name), 1
-
-
 def _windows_closed(view: StreamView) -> Samples:
     for window, size_ms in view.sizes():
         for verdict in Verdict:
@@ -161,20 +149,5 @@ BASELINE_METRICS = (
         "seconds since the epoch, wall time",
         "Time at which the baseline in force was fitted.",
         lambda view: view.baseline.created_ms / 1000,
-    ),
-    Metric(
-        "driftgauge_baseline_cluster_ratio",
-        ("stream", "cluster_id"),
-        "ratio, 0 to 1",
-        "Share of the baseline's vectors in each cluster.",
-        _baseline_ratios,
-    ),
-    Metric(
-        "driftgauge_cluster_info",
-        ("stream", "cluster_id", "name"),
-        "none, always 1",
-        "Name of each cluster of the baseline in force: its labels, or its terms, as baseline fit found them."
-        " Join it to a metric with cluster_id. Absent where the cluster has no name.",
-        _cluster_names,
     ),
 )

@@ -35,6 +35,13 @@ def _clusters(view: StreamView, values_of: Callable[[WindowResult], Sequence[flo
             yield (window, str(cluster)), value
 
 
+def _cluster_names(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        for cluster, name in enumerate(view.watched.names_of(result.baseline_id)):
+            if name is not None:
+                yield (window, str(cluster), name), 1
+
+
 def _verdicts(view: StreamView) -> Samples:
     for window, result in view.newest():
         for verdict in Verdict:
@@ -262,6 +269,23 @@ _CLUSTER_METRICS = (
         "ratio, 0 to 1",
         "Share of the newest closed window's events in each cluster.",
         lambda view: _clusters(view, lambda result: _ratios(result.counts)),
+    ),
+    Metric(
+        "driftgauge_baseline_cluster_ratio",
+        _CLUSTER,
+        "ratio, 0 to 1",
+        "Share of the vectors in each cluster, in the baseline of the newest closed window. After a change of"
+        " baseline, that is the former one until a window of the new one closes.",
+        lambda view: _clusters(view, lambda result: _ratios(result.baseline_counts)),
+    ),
+    Metric(
+        "driftgauge_cluster_info",
+        (*_CLUSTER, "name"),
+        "none, always 1",
+        "Name of each cluster in the baseline of the newest closed window: its labels, or its terms, as"
+        " baseline fit found them. Join it to a metric with window and cluster_id. Absent where the cluster"
+        " has no name.",
+        _cluster_names,
     ),
 )
 
