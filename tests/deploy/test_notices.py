@@ -87,6 +87,7 @@ def test_streams_have_separate_notices_and_only_pages_repeat_within_hours(tmp_pa
 
 def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     (drift, *_), *_ = (expected for name, expected in cases() if name == "DriftgaugeDrift" and expected)
+    drift["exp_annotations"]["description"] += " cluster 4 (<!channel> <https://evil|Dashboard> &lt;) 5.0 %"
     said = {"annotations": drift["exp_annotations"]}
     labels = {"alertname": "DriftgaugeDrift", **drift["exp_labels"], "severity": "warning"}
     slow = {**labels, "alertname": "DriftgaugeLagGrowing"}
@@ -104,13 +105,14 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     dashboard = GRAFANA + drift["exp_annotations"]["dashboard"]
     window = PAGE + drift["exp_annotations"]["page"]
     runbook = drift["exp_annotations"]["runbook_url"]
+    escaped = description.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     (ticket,) = received.messages["/slack"][0]["attachments"]
     assert ticket["title"] == f"[firing] clicks: {drift['exp_annotations']['summary']} (and 1 more)"
     assert ticket["title_link"] == dashboard
     assert ticket["text"].splitlines()[:3] == [
-        f"*DriftgaugeDrift* is firing. {description}",
+        f"*DriftgaugeDrift* is firing. {escaped}",
         f"<{dashboard}|Dashboard> <{window}|Window> <{runbook}|Runbook>",
-        f"*DriftgaugeLagGrowing* is firing. {description}",
+        f"*DriftgaugeLagGrowing* is firing. {escaped}",
     ]
     page = received.messages["/pagerduty"][0]
     assert page["routing_key"] == "key"
