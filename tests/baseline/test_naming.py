@@ -91,7 +91,9 @@ def test_labels_that_differ_in_unprintable_characters_are_one() -> None:
 
 def test_long_name_is_shortened() -> None:
     (name,) = names([0], labels=["word " * 40])
-    assert name == "word " * 15 + "word…"
+    assert name == "word " * 15 + "wo…"
+    (name,) = names([0], labels=["猫" * 40])
+    assert name == "猫" * 25 + "…"
 
 
 def test_held_out_vectors_alone_name_clusters() -> None:

@@ -218,7 +218,7 @@ def serialize(baseline: Baseline) -> bytes:
         metadata=baseline.metadata,
         segments=_names(baseline),
         descriptions=baseline.descriptions,
-    ).model_dump_json()
+    ).model_dump_json(exclude=None if baseline.descriptions else {"descriptions"})
     return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header})
 
 

@@ -1,4 +1,4 @@
-"""The metadata of a baseline, and the header of its file."""
+"""The metadata of a baseline, and the header of its file; fields of later versions are ignored."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 MAX_CLUSTER_NAME = 80
-"""The maximal number of characters of a cluster's name."""
+"""The most bytes of a cluster's name, in UTF-8."""
 
 MAX_CLUSTER_EXAMPLES = 5
 """The most examples of a cluster in a baseline."""
@@ -49,7 +49,7 @@ class BaselineMetadata(BaseModel):
         versions: The version of each library used in the fit.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     stream: str = Field(pattern=f"^{STREAM_NAME}$")
     model_version: str | None = Field(max_length=MAX_TEXT)
@@ -70,15 +70,15 @@ class BaselineMetadata(BaseModel):
 class SegmentName(BaseModel):
     """The key and value that the events of a segment share."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     key: ShortText
     value: ShortText
 
 
-def _require_printable(name: str) -> str:
-    if not name.isprintable():
-        message = "a character cannot be printed"
+def _require_name(name: str) -> str:
+    if not name.isprintable() or len(name.encode()) > MAX_CLUSTER_NAME:
+        message = f"a name must be printable and have at most {MAX_CLUSTER_NAME} bytes"
         raise ValueError(message)
     return name
 
@@ -98,12 +98,9 @@ class ClusterDescription(BaseModel):
         example_ids: The ids of the reference vectors nearest to its centroid, the nearest first.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
-    name: (
-        Annotated[str, Field(min_length=1, max_length=MAX_CLUSTER_NAME), AfterValidator(_require_printable)]
-        | None
-    ) = None
+    name: Annotated[str, Field(min_length=1), AfterValidator(_require_name)] | None = None
     example_ids: Annotated[
         tuple[Annotated[str, AfterValidator(_require_example)], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)
     ] = ()
@@ -120,7 +117,7 @@ class ArtifactHeader(BaseModel):
         descriptions: The descriptions of the clusters, in their order; empty where there are none.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     format_version: int
     identity: str

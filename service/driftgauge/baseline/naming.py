@@ -158,5 +158,5 @@ def _printable(text: str) -> str:
 
 
 def _join(parts: Iterable[str]) -> str | None:
-    """Return the parts as a name of at most 80 characters; None where there is none."""
+    """Return the parts as a name of at most 80 bytes; None where there is none."""
     return shorten(", ".join(parts), MAX_CLUSTER_NAME) or None

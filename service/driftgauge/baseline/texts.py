@@ -12,10 +12,15 @@ __all__ = ["TextSample", "shorten"]
 MAX_TEXTS = 50_000
 MAX_CHARACTERS = 1_000
 
+_ELLIPSIS = "…"
+
 
 def shorten(text: str, most: int) -> str:
-    """Return a text of at most this many characters; an ellipsis ends a longer one."""
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+    """Return a text of at most this many bytes of UTF-8; an ellipsis ends a longer one."""
+    content = text.encode()
+    if len(content) <= most:
+        return text
+    return f"{content[: most - len(_ELLIPSIS.encode())].decode(errors='ignore').rstrip()}{_ELLIPSIS}"
 
 
 class TextSample:

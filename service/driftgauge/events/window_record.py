@@ -52,7 +52,7 @@ class ClusterRecord(_Record):
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
 
     name: str | None = None
-    """The cluster's name: its labels, or its terms; 80 characters at most. Clusters may share a name, and the
+    """The cluster's name: its labels, or its terms; 80 bytes at most. Clusters may share a name, and the
     id tells them apart. Null if the baseline has none."""
 
     position: tuple[Finite, Finite] | None = None
