@@ -268,7 +268,7 @@ def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
     described = descriptions[first.identity]
     assert (described.names, described.example_ids) == (tuple("abcd"), (("a",),) * 4)
     assert described.created_ms == MONDAY_MS
-    assert described.positions == tuple(map(tuple, first.positions.tolist()))
+    assert described.positions == tuple((round(x, 4), round(y, 4)) for x, y in first.positions.tolist())
     assert descriptions[second.identity].names == (None,) * 4
 
 

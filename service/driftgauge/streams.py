@@ -33,6 +33,9 @@ __all__ = [
 # behind the noise floor are inaccurate (Biometrics 10(4), 1954).
 _EVENTS_PER_CLUSTER = 5
 
+# Of positions on a map, since each result holds those of all clusters.
+_MAP_DIGITS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredStream:
@@ -124,7 +127,7 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
         baseline.identity: BaselineDescription(
             baseline.metadata.created_ms,
             baseline.names,
-            tuple((x, y) for x, y in baseline.positions.tolist()),
+            tuple((x, y) for x, y in baseline.positions.round(_MAP_DIGITS).tolist()),
             baseline.example_ids,
         )
         for stream in streams

@@ -136,6 +136,28 @@ def test_published_results_describe_baseline(cluster):
     assert {record["baseline_created"] for record in records} == {"2025-11-03T00:00:00Z"}
 
 
+def test_too_large_result_stops_only_its_shard(cluster, caplog):
+    caplog.set_level("ERROR")
+    cluster.windows = f"{cluster.windows}-small"
+    cluster.create(cluster.windows, 1, max_message_bytes="500")
+    with RunningService(cluster) as running:
+        cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
+        events = (build_event(MONDAY_MS + time_ms, stream=STREAM) for time_ms in (0, 1, 2, 50_000))
+        cluster.publish(*events)
+        stopped = {"topic": running.settings.partials_topic}
+        cluster.await_that(
+            lambda: running.value("consumer_stopped_partitions", **stopped) == 1, "one shard to stop"
+        )
+        commits = running.value("commits_total", role="windows", outcome="ok")
+        cluster.await_that(
+            lambda: running.value("commits_total", role="windows", outcome="ok") > commits, "a commit"
+        )
+        assert running.value("consumer_stopped_partitions", **stopped) == 1
+    (line,) = [record for record in caplog.records if record.getMessage().startswith("shard stopped")]
+    assert line.shard == SHARD
+    assert f"raise max.message.bytes of {cluster.windows}" in line.reason
+
+
 def changelog_records(cluster, running, shard):
     topic = running.settings.changelog_topic
     return [each for each in read(cluster.bootstrap, topic, within_s=TIMEOUT_S) if each.partition() == shard]

@@ -106,6 +106,8 @@ class WindowWorker:
         self._shards: dict[int, _Restoring | _Running | _Stopped | _SetAside] = {}
         self._watch = TransactionWatch(settings, admin, telemetry, clock)
         self._committed_s = clock.monotonic_s()
+        # The size of the largest result of each shard in the last transaction.
+        self._result_bytes: dict[int, int] = {}
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Start to restore these shards."""
@@ -171,8 +173,14 @@ class WindowWorker:
     def handle_abort(self, error: TransactionAborted) -> None:
         """Set the shards aside whose changelog could not be written to; the others continue."""
         self._telemetry.unwritable(error.unwritable)
-        for topic, shard in error.too_large:
-            if topic == self._settings.changelog_topic and shard in self._shards:
+        for topic, partition in error.too_large:
+            shard: int | None = partition
+            if topic == self._settings.topics.windows:
+                # Their partition does not say which shard wrote the result; the largest one is too large.
+                shard = max(self._result_bytes, key=self._result_bytes.__getitem__, default=None)
+            elif topic != self._settings.changelog_topic:
+                continue
+            if shard is not None and shard in self._shards:
                 self._stop(
                     shard, f"{error}; raise max.message.bytes of {topic}, and message.max.bytes under kafka"
                 )
@@ -337,6 +345,7 @@ class WindowWorker:
             moved = {shard: running for shard, running in moved.items() if shard in rounds}
         with self._telemetry.timed(Stage.WRITE):
             self._transaction.begin(min(bound_s, BEGIN_S))
+            self._result_bytes = {}
             for shard, running in moved.items():
                 self._write(shard, running.state, rounds[shard])
             partials = self._settings.partials_topic
@@ -380,4 +389,5 @@ class WindowWorker:
         for result in round_.results:
             topic = self._settings.topics.windows
             record = result_record(result, self._descriptions.get(result.baseline_id))
+            self._result_bytes[shard] = max(len(record), self._result_bytes.get(shard, 0))
             produce_or_abort(self._transaction, topic, ANY, result_key(result), record)
