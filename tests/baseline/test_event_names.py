@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -81,4 +82,7 @@ def test_batch_of_mapped_topic_takes_field_of_decoded_value() -> None:
         ],
     )
     (batch,) = Decoder([CONTRACT], lead_ms=0, readers=readers).decode(records).batches
-    assert EventNames("data.text", readers[""]).of_batch(batch, records.raw) == [*"22333", "1"]
+    reader = readers[""]
+    with patch.object(reader, "decode", wraps=reader.decode) as decode:
+        assert EventNames("data.text", reader).of_batch(batch, records.raw) == [*"22333", "1"]
+    assert decode.call_count == 3, "each record is decoded once"

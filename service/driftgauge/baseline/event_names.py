@@ -25,6 +25,7 @@ class EventNames:
         """
         self._column = column
         self._reader = reader
+        self._decoded: tuple[RawRecord, object] | None = None
         self._get: Callable[[object], object] | None
         try:
             self._get = compile_path(column)
@@ -61,4 +62,8 @@ class EventNames:
         ]
 
     def _decode(self, record: RawRecord) -> object:
-        return read_json(record.value() or b"") if self._reader is None else self._reader.decode(record)
+        # The events of a record follow each other.
+        if self._decoded is None or self._decoded[0] is not record:
+            value = read_json(record.value() or b"") if self._reader is None else self._reader.decode(record)
+            self._decoded = record, value
+        return self._decoded[1]
