@@ -1,5 +1,6 @@
 """Tests of `driftgauge.baseline.naming`: names of clusters, and ids of examples."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.baseline.metadata import ClusterDescription
-from driftgauge.baseline.naming import describe_clusters
+from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.texts import TextSample
 from tests.examples import examples
 
@@ -185,6 +186,34 @@ def test_examples_are_nearest_vectors() -> None:
     assert found.name is None
     (found,) = describe([0] * 9, distances=range(9), event_ids=list("abcdefghi"))
     assert found.example_ids == tuple("abcde")
+
+
+NAMED, UNNAMED = ClusterDescription(name="a"), ClusterDescription(example_ids=("1",))
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "source", "has_ids", "lines"),
+    [
+        ((), None, False, []),
+        ((NAMED, UNNAMED), "labels", True, ["1 of 2 clusters are named by labels"]),
+        (
+            (UNNAMED,),
+            "labels",
+            True,
+            ["warning: no label covers a tenth .*: 0 of 1 clusters are named by labels"],
+        ),
+        ((UNNAMED,), "texts", True, ["warning: no word, .*: 0 of 1 clusters are named by texts"]),
+        ((NAMED,), "labels", False, ["1 of 1 clusters are named by labels"]),
+        ((ClusterDescription(),), None, True, ["warning: no cluster keeps examples: .*at most 64 bytes"]),
+    ],
+)
+def test_report_says_how_many_clusters_are_named(
+    descriptions: Sequence[ClusterDescription], source: str | None, has_ids: bool, lines: list[str]
+) -> None:
+    found: list[str] = []
+    report_names(descriptions, found.append, source=source, has_ids=has_ids)
+    assert len(found) == len(lines)
+    assert all(re.match(line, each) for line, each in zip(lines, found, strict=True)), found
 
 
 @settings(max_examples=examples(200))

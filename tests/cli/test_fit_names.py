@@ -73,6 +73,23 @@ def test_labels_and_texts_name_clusters(tmp_path, columns, kind):
     assert shown["clusters"][0]["example_ids"] == [] or kind == "jsonl"
 
 
+def test_fit_reports_names_and_missing_examples(tmp_path, columns):
+    vectors, classes = columns
+    texts = [("冰球比赛", "快速汽车")[each] + "好" * row for row, each in enumerate(classes)]
+    ids = [f"{row:065}" for row in range(len(classes))]
+    np.savez(tmp_path / "a.npz", v=vectors, label=classes, text=texts, id=ids)
+    done, _ = fit(tmp_path, tmp_path / "a.npz", "--label", "label", "--id-column", "id")
+    assert "\n2 of 2 clusters are named by labels\n" in done.stderr
+    assert (
+        "warning: no cluster keeps examples: no held-out vector has an event id of at most 64" in done.stderr
+    )
+    done, _ = fit(tmp_path, tmp_path / "a.npz", "--text", "text")
+    assert done.returncode == 0
+    assert "sets the texts of a cluster apart: 0 of 2 clusters are named by texts\n" in done.stderr
+    done, _ = fit(tmp_path, tmp_path / "a.npz")
+    assert "named by" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [

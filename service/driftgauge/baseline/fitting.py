@@ -17,7 +17,7 @@ from driftgauge.baseline.clustering import find_centroids, measure_stability
 from driftgauge.baseline.groups import measure_groups, report_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
-from driftgauge.baseline.naming import describe_clusters
+from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.spreads import measure_spreads, report_spreads, spreads_of
@@ -189,6 +189,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed, track)
         progress(f"stability {stability_reading(stability)}")
+    descriptions = describe_clusters(
+        reference_rows,
+        ids,
+        distances,
+        clusters,
+        labels=provenance.labels,
+        texts=provenance.texts,
+        event_ids=provenance.event_ids,
+    )
+    by = "labels" if provenance.labels is not None else "texts"
+    source = None if provenance.labels is None and provenance.texts is None else by
+    report_names(descriptions, progress, source=source, has_ids=any(provenance.event_ids or ()))
     by_windows = None if traffic is None or numbers is None else traffic.window_ms
     by_groups = None if groups is None or overdispersion is None else overdispersion.windows
     window_ms = None if overdispersion is None else by_windows
@@ -207,15 +219,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         spread_moments=spread_moments,
         overdispersion=overdispersion,
         segments=segments,
-        descriptions=describe_clusters(
-            reference_rows,
-            ids,
-            distances,
-            clusters,
-            labels=provenance.labels,
-            texts=provenance.texts,
-            event_ids=provenance.event_ids,
-        ),
+        descriptions=descriptions,
     )
 
 

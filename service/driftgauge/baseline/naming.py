@@ -1,7 +1,7 @@
 """Descriptions of clusters: names from the labels or texts of their vectors, and ids of examples."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME,
 from driftgauge.baseline.texts import TextSample, shorten
 from driftgauge.core.counting.examples import can_be_example
 
-__all__ = ["describe_clusters"]
+__all__ = ["describe_clusters", "report_names"]
 
 # The most labels or terms in a name.
 _MAX_PARTS = 3
@@ -27,6 +27,11 @@ _LEAST_SHARE = 0.1
 # and would count among those that are tried.
 _WORD = r"(?u)\b[^\W\d_]\w+\b"
 _LEAST_TEXTS = 2
+
+_UNNAMED = {
+    "labels": "no label covers a tenth of a cluster's held-out vectors",
+    "texts": "no word, found between spaces and punctuation, sets the texts of a cluster apart",
+}
 
 # Texts that are unrelated to the clusters give a cluster a name in at most one fit of a hundred.
 _CHANCE = 0.01
@@ -67,6 +72,32 @@ def describe_clusters(
         ClusterDescription(name=name, example_ids=nearest)
         for name, nearest in zip(names, examples, strict=True)
     )
+
+
+def report_names(
+    descriptions: Sequence[ClusterDescription],
+    progress: Callable[[str], None],
+    *,
+    source: str | None,
+    has_ids: bool,
+) -> None:
+    """Report how many clusters have a name; a warning where none has, or where no id can be an example.
+
+    Args:
+        descriptions: The description of each cluster.
+        progress: Receives the lines.
+        source: What names clusters, "labels" or "texts"; None without either.
+        has_ids: Whether any vector has an event id.
+    """
+    if source is not None:
+        named = sum(each.name is not None for each in descriptions)
+        reason = "" if named else f"warning: {_UNNAMED[source]}: "
+        progress(f"{reason}{named} of {len(descriptions)} clusters are named by {source}")
+    if has_ids and not any(each.example_ids for each in descriptions):
+        progress(
+            "warning: no cluster keeps examples: no held-out vector has an event id of at most 64 bytes that "
+            "can be printed; give shorter ids"
+        )
 
 
 def _name_by_labels(
