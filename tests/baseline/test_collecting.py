@@ -52,6 +52,14 @@ def test_collector_shares_labels() -> None:
     assert collected.texts is None
 
 
+def test_collector_keeps_of_a_label_what_a_name_shows() -> None:
+    collector = Collector(1, name=NameColumn("class", holds_texts=False))
+    collector.add(np.ones((2, 1), np.float32), names=["é" * 1_000, "é" * 2_000])
+    labels = collector.finish(None).labels
+    assert labels == ["é" * 38 + "…"] * 2
+    assert labels[0] is labels[1]
+
+
 def test_collector_samples_texts() -> None:
     collector = Collector(1, name=NameColumn("text", holds_texts=True))
     collector.add(np.ones((2, 1), np.float32), names=[None, "words"], event_ids=[None, None])

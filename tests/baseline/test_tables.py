@@ -135,6 +135,28 @@ def test_read_takes_labels_and_ids(tmp_path: Path) -> None:
     assert result.texts is None
 
 
+@pytest.mark.parametrize(
+    ("values", "kind"), [([1.0, None, 2.0, 3.0], "double"), ([[1]] * 4, r"list<.*>"), ([0.5] * 4, "double")]
+)
+@pytest.mark.parametrize(
+    ("option", "columns"),
+    [
+        ("--label", {"name": NameColumn("c", holds_texts=False)}),
+        ("--text", {"name": NameColumn("c", holds_texts=True)}),
+        ("--id-column", {"event_id": "c"}),
+        ("--segment-column", {"segments": {"key": "c"}}),
+        ("--version-column", {"version": "c"}),
+    ],
+)
+def test_read_refuses_floats_and_lists_as_text(
+    tmp_path: Path, values: Any, kind: str, option: str, columns: dict[str, Any]
+) -> None:
+    path = parquet(tmp_path, {"v": LISTS, "c": values})
+    expected = rf"vectors\.parquet: column 'c' of {option} holds {kind}; give text or whole numbers"
+    with pytest.raises(InputError, match=expected):
+        read(path, vector="v", **columns)
+
+
 def test_refused_rows_take_their_labels_and_ids_with_them(tmp_path: Path) -> None:
     vectors = [LISTS[0], [np.nan] * 3, LISTS[2], None]
     path = parquet(tmp_path, {"v": vectors, "class": list("abcd"), "id": list("wxyz")})

@@ -132,13 +132,15 @@ def test_read_takes_labels_and_ids_of_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [np.zeros(3, int), np.zeros((4, 1), int), np.zeros(4)])
 def test_read_rejects_unusable_labels_of_archive(tmp_path: Path, labels: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"array 'digit' holds .*; give text or whole numbers, one for each"):
+    with pytest.raises(InputError, match=r"array 'digit' of --label holds .*; give text or whole numbers"):
         read(npz(tmp_path, a=VECTORS, digit=labels), array="a", columns=TableColumns(name=LABEL))
 
 
 def test_read_rejects_pickled_labels_of_archive(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"vectors\.npz: cannot be read"):
-        read(npz(tmp_path, a=VECTORS, digit=np.array([{}] * 4)), columns=TableColumns(name=LABEL))
+    path = npz(tmp_path, a=VECTORS, digit=np.array(["a", None, "b", "c"], object))
+    for array in (None, "a"):
+        with pytest.raises(InputError, match=r"npz: array 'digit' holds Python objects; .*\.astype\(str\)$"):
+            read(path, array=array, columns=TableColumns(name=LABEL))
 
 
 def test_refused_events_take_their_labels_and_ids_with_them(tmp_path: Path) -> None:
@@ -153,8 +155,14 @@ def test_refused_events_take_their_labels_and_ids_with_them(tmp_path: Path) -> N
 
 
 def test_read_of_missing_labels_lists_arrays(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no array 'digit'.*: a"):
-        read(npz(tmp_path, a=VECTORS), columns=TableColumns(name=LABEL))
+    path = npz(tmp_path, a=VECTORS)
+    for option, columns in (
+        ("--label", TableColumns(name=LABEL)),
+        ("--text", TableColumns(name=NameColumn("digit", holds_texts=True))),
+        ("--id-column", TableColumns(event_id="digit")),
+    ):
+        with pytest.raises(InputError, match=rf"no array 'digit'; choose with {option} one of: a$"):
+            read(path, columns=columns)
 
 
 def test_read_of_plain_array_refuses_labels_with_remedy(tmp_path: Path) -> None:
@@ -187,10 +195,18 @@ def test_read_rejects_pickle(tmp_path: Path, name: str) -> None:
         read(tmp_path / name)
 
 
-@pytest.mark.parametrize("save", [npy, lambda folder, array: npz(folder, objects=array)])
-def test_read_rejects_object_array(tmp_path: Path, save: object) -> None:
+def test_read_rejects_object_array(tmp_path: Path) -> None:
+    objects = np.array([{}], dtype=object)
     with pytest.raises(InputError, match=r"cannot be read .*Object arrays"):
-        read(save(tmp_path, np.array([{}], dtype=object)))
+        read(npy(tmp_path, objects))
+    with pytest.raises(InputError, match="array 'objects' holds Python objects"):
+        read(npz(tmp_path, objects=objects))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_read_of_events_takes_no_column_of_ids(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: leave out --id-column; events have their event_id"):
+        read(tmp_path / name, columns=TableColumns(event_id="id"))
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.jsonl", "a.jsonl.gz"])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.texts import TextSample
+from driftgauge.baseline.metadata import MAX_CLUSTER_NAME
+from driftgauge.baseline.texts import TextSample, shorten
 
 __all__ = ["Collector", "NameColumn", "VectorSet"]
 
@@ -27,6 +28,11 @@ class NameColumn:
 
     column: str
     holds_texts: bool
+
+    @property
+    def option(self) -> str:
+        """The option that names the column, for messages."""
+        return "--text" if self.holds_texts else "--label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,8 @@ class Collector:
             vectors: (n, d) float32.
             times_ms: (n,) int64, milliseconds since the epoch; for all additions, or for none.
             segments: n mappings; for all additions, or for none.
-            names: n labels or texts; for all additions of a collection with a column of them.
+            names: n labels, of which 80 bytes each are kept, or texts; for all additions of a collection with
+                a column of them.
             event_ids: n event ids; for all additions, or for none.
         """
         end = self._count + len(vectors)
@@ -124,7 +131,8 @@ class Collector:
             self._segments += [self._share(labels or {}) for labels in segments]
         if self._labels is not None and names is not None:
             # Vectors share their labels, as they share mappings.
-            self._labels += [name and self._names.setdefault(name, name) for name in names]
+            short = [name and shorten(name, MAX_CLUSTER_NAME) for name in names]
+            self._labels += [name and self._names.setdefault(name, name) for name in short]
         if self._texts is not None and names is not None:
             self._texts.add(names)
         if event_ids is not None:

@@ -142,18 +142,24 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
     return times_ms
 
 
-def to_labels(column: Any) -> list[str | None]:
+def to_labels(column: Any, where: str) -> list[str | None]:
     """Return a column as text, None where it is null.
 
+    Args:
+        column: n texts, whole numbers, or other values that have one text.
+        where: The file, the column and its option, for messages.
+
     Raises:
-        InputError: The column's values have no text.
+        InputError: The column's values have no text, or are floats, among which missing values are hidden.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
+        if pa.types.is_floating(column.type):
+            raise pa.ArrowInvalid
         labels: list[str | None] = column.cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
-        message = f"values of type {column.type} are no text ({error})"
+        message = f"{where} holds {column.type}; give text or whole numbers, null where one is missing"
         raise InputError(message) from error
     return labels
 

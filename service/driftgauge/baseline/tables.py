@@ -1,6 +1,6 @@
 """Reading vectors from Parquet and Arrow files in batches, with pyarrow of the extra `parquet`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -114,7 +114,8 @@ def _collect(
             number += batch.num_rows
             track(WorkProgress("rows read", number, rows))
             if columns.version is not None:
-                chosen = versions.select(batch, columns.version, partial(_place, path, numbers))
+                labels = _text(path, batch, columns.version, "--version-column")
+                chosen = versions.select(labels, partial(_place, path, numbers))
                 batch, numbers = _take(batch, numbers, chosen)
             if not batch.num_rows:
                 continue
@@ -137,9 +138,11 @@ def _collect(
             collector.add(
                 block,
                 times_ms,
-                _segments(batch, columns.segments),
-                None if naming is None else to_labels(batch[naming]),
-                None if columns.event_id is None else to_labels(batch[columns.event_id]),
+                _segments(path, batch, columns.segments),
+                None
+                if columns.name is None
+                else _text(path, batch, columns.name.column, columns.name.option),
+                None if columns.event_id is None else _text(path, batch, columns.event_id, "--id-column"),
             )
     if collector is None:
         asked = "" if model_version is None else f" of model version {model_version!r}"
@@ -180,11 +183,16 @@ def _list(schema: Any) -> str:
     return ", ".join(f"{entry.name} ({entry.type})" for entry in schema)
 
 
-def _segments(batch: Any, segments: Mapping[str, str]) -> list[Mapping[str, str]] | None:
+def _text(path: Path, batch: Any, column: str, option: str) -> list[str | None]:
+    """Return the column of a batch that an option names as text."""
+    return to_labels(batch[column], f"{path}: column {column!r} of {option}")
+
+
+def _segments(path: Path, batch: Any, segments: Mapping[str, str]) -> list[Mapping[str, str]] | None:
     """Return the segments of each row; a null is a row without a value of the key."""
     if not segments:
         return None
-    columns = [to_labels(batch[name]) for name in segments.values()]
+    columns = [_text(path, batch, name, "--segment-column") for name in segments.values()]
     return [
         {key: value for key, value in zip(segments, values, strict=True) if value is not None}
         for values in zip(*columns, strict=True)
@@ -198,13 +206,12 @@ class _Versions:
         self._chosen = chosen
         self.version = chosen
 
-    def select(self, batch: Any, column: str, where: Callable[[int], str]) -> NDArray[np.intp]:
+    def select(self, labels: Sequence[str | None], where: Callable[[int], str]) -> NDArray[np.intp]:
         """Return the rows of the version, and those without one, which match every version.
 
         Raises:
             InputError: The rows have several versions, and none is chosen.
         """
-        labels = to_labels(batch[column])
         for row, label in enumerate(labels):
             if label is None or label == self.version:
                 continue

@@ -74,6 +74,9 @@ def read_vectors(
             message = f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers"
             raise InputError(message) from error
     if path.name.endswith((".jsonl", ".jsonl.gz")):
+        if columns.event_id is not None:
+            message = f"{path}: leave out --id-column; events have their event_id"
+            raise InputError(message)
         return read_events(
             path, stream, model_version, track=track, refusals=refusals, keys=keys, name=columns.name
         )
@@ -91,18 +94,18 @@ def read_vectors(
     raise InputError(message)
 
 
-def _read_array(path: Path, key: str | None) -> NDArray[Any]:
-    """Return the array of a .npy file, or the chosen array of a .npz file; nothing is unpickled."""
+def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray[Any]:
+    """Return the array of a .npy file, or the one of a .npz file that an option names; none is unpickled."""
     with path.open("rb") as file:  # np.load leaves unreadable files open that it opened itself
         loaded: NDArray[Any] | NpzFile = np.load(file, allow_pickle=False)
         if not isinstance(loaded, NpzFile):
             return loaded
         if key is not None and key not in loaded.files:
-            message = f"{path}: no array {key!r}; choose with --array one of: {', '.join(loaded.files)}"
+            message = f"{path}: no array {key!r}; choose with {option} one of: {', '.join(loaded.files)}"
             raise InputError(message)
         if key is not None:
-            return np.asarray(loaded[key])  # other members of the archive are read as bytes
-        arrays = {name: np.asarray(loaded[name]) for name in loaded.files}
+            return _member(path, loaded, key)  # other members of the archive are read as bytes
+        arrays = {name: _member(path, loaded, name) for name in loaded.files}
     matrices = [name for name, array in arrays.items() if array.ndim == MATRIX]
     if len(matrices) == 1:
         return arrays[matrices[0]]
@@ -116,16 +119,28 @@ def _read_array(path: Path, key: str | None) -> NDArray[Any]:
     raise InputError(message)
 
 
+def _member(path: Path, archive: NpzFile, name: str) -> NDArray[Any]:
+    """Return an array of a .npz file."""
+    try:
+        return np.asarray(archive[name])
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        message = f"{path}: array {name!r} holds Python objects; save labels, texts and ids with .astype(str)"
+        raise InputError(message) from error
+
+
 def _with_columns(
     path: Path, vectors: NDArray[np.float32], model_version: str | None, columns: TableColumns
 ) -> VectorSet:
     """Return vectors with their labels or texts, and their event ids, from the archive that holds them."""
     read: list[list[str] | None] = []
-    for column in (None if columns.name is None else columns.name.column, columns.event_id):
+    name = (None, "") if columns.name is None else (columns.name.column, columns.name.option)
+    for column, option in (name, (columns.event_id, "--id-column")):
         if column is None:
             read.append(None)
         elif path.suffix == ".npz":
-            read.append(_read_column(path, column, len(vectors)))
+            read.append(_read_column(path, column, option, len(vectors)))
         else:
             message = (
                 f"{path}: a .npy file holds vectors alone, and no {column!r}; save both arrays into a .npz "
@@ -138,13 +153,13 @@ def _with_columns(
     return VectorSet(vectors, None, model_version, None, None, TextSample.of(names), event_ids)
 
 
-def _read_column(path: Path, key: str, count: int) -> list[str]:
-    """Return an array of a .npz file as text."""
-    array = _read_array(path, key)
+def _read_column(path: Path, key: str, option: str, count: int) -> list[str]:
+    """Return the array of a .npz file that an option names as text."""
+    array = _read_array(path, key, option)
     if array.shape != (count,) or array.dtype.kind not in "Uiub":
         message = (
-            f"{path}: array {key!r} holds {array.dtype} of shape {array.shape}; give text or whole numbers, "
-            f"one for each of the {count:,} vectors"
+            f"{path}: array {key!r} of {option} holds {array.dtype} of shape {array.shape}; give text or "
+            f"whole numbers, one for each of the {count:,} vectors"
         )
         raise InputError(message)
     return [str(value) for value in array.tolist()]

@@ -217,10 +217,10 @@ def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:
         InputError: None has one.
     """
     if name is not None and not (any(read.labels or ()) or read.texts):
-        option, kind = ("--text", "text") if name.holds_texts else ("--label", "label")
+        kind = "text" if name.holds_texts else "label"
         fault = (
             f"no vector has a {kind} {name.column!r}; name a column with values, or for events a segment key "
-            f"or a path in the record's value, or leave out {option}"
+            f"or a path in the record's value, or leave out {name.option}"
         )
         raise InputError(fault)
     return read
