@@ -2,9 +2,9 @@
 
 The topic of window results holds 60,000 windows: 100 streams, 3 sizes, 200 windows of each, 20 clusters.
 First `driftgauge page` reads them all; measured are its memory, and the time of the overview and of a stream,
-each rendered anew, with a new result before it, and within seconds of another request. Then a service
-reads a backlog of events, with and without requests for the overview in turn, whose answers are rendered anew
-every five seconds; each turn's rate and processor time an event are compared.
+each rendered again, with a new result before it, and within seconds of another request. Then a service
+reads a backlog of events, with and without requests for the overview in turn, whose answers are rendered
+again every five seconds; each turn's rate and processor time an event are compared.
 """
 
 import json
@@ -27,6 +27,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.bench.memory import CLUSTERS, DISTINCT, vectors  # noqa: E402
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS  # noqa: E402
 from tests.builders.page import record_tree  # noqa: E402
 from tests.integration.service import ReplicaProcess  # noqa: E402
@@ -39,8 +40,6 @@ from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 STREAMS = [f"stream-{number:03}" for number in range(100)]
 SIZES = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
 WINDOWS = 200
-CLUSTERS = 20
-DIMENSION = 128
 REQUESTS = 200
 PAUSE_S = 0.05
 # Browsers ask for this, and the page is made to be sent compressed.
@@ -48,7 +47,6 @@ HEADERS = {"Accept-Encoding": "gzip"}
 EVENTS, RESULTS = "page.events", "page.windows"
 BACKLOG = 18_000_000
 PARTITIONS = 6
-DISTINCT = 2_000
 TURNS, TURN_S, REQUESTS_A_SECOND = 16, 3.0, 5
 
 
@@ -106,13 +104,6 @@ def prepare(bootstrap: str, folder: Path) -> Path:
     return config
 
 
-def vectors() -> np.ndarray:
-    """Return float32 vectors, of shape (DISTINCT, DIMENSION)."""
-    random = np.random.default_rng(0)
-    centres = random.standard_normal((CLUSTERS, DIMENSION), np.float32)
-    return random.standard_normal((DISTINCT, DIMENSION), np.float32) + centres[np.arange(DISTINCT) % CLUSTERS]
-
-
 def result(stream: str, size_ms: int, number: int) -> bytes:
     """Return a result with 20 clusters; a tenth of the streams drifts in its last 50 windows."""
     drifts = stream.endswith("7") and number >= WINDOWS - 50
@@ -163,7 +154,7 @@ def measure_answers(bootstrap: str, page: ReplicaProcess) -> None:
                 times_ms.append(1_000 * (time.perf_counter() - began_s))
             used_ms = 1_000 * (processor_s(page) - used_s) / REQUESTS
             say(
-                f"{path}, {'rendered anew' if is_new else 'as asked often'}: median "
+                f"{path}, {'rendered again' if is_new else 'as asked often'}: median "
                 f"{statistics.median(times_ms):.1f} ms, 95th percentile "
                 f"{np.quantile(times_ms, 0.95):.1f} ms, "
                 f"{used_ms:.1f} ms of processor a request, {size / 1024:.0f} KiB"

@@ -102,3 +102,14 @@ def test_any_p_value_has_odds(first, second):
 
 def test_changes_have_a_sign():
     assert [words.format_signed_percent(change) for change in (0.21, -0.05)] == ["+21.0 %", "-5.0 %"]
+
+
+def test_text_becomes_sentence():
+    assert words.as_sentence("the topic holds none") == "The topic holds none."
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [(["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")]
+)
+def test_first_names_are_told_with_number_of_others(names, text):
+    assert words.name_first(names, 2) == text

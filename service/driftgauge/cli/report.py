@@ -26,7 +26,7 @@ __all__ = ["report_command"]
     "--at",
     "at_ms",
     type=TIME,
-    help="A time in the window to tell of, RFC 3339.  [default: where the last drift began; without drift the"
+    help="A time in the window to report, RFC 3339.  [default: where the last drift began; without drift the"
     " last warnings; without warnings the newest window that is ok]",
 )
 @click.option("--out", type=FILE, help="Write the report into this HTML file.")

@@ -146,10 +146,12 @@ def chart(
     bottom = height - _BOTTOM
     unit = (bottom - _TOP) / (high - low)
 
-    def path(line: NDArray[np.float64]) -> str:
-        return _path(left + wide / 2, bottom - (line - low) * unit, gaps=np.diff(starts) > 1.5 * size_ms)
+    middle, gaps = left + wide / 2, np.diff(starts) > 1.5 * size_ms
 
-    middle, heights = left + wide / 2, bottom - (values - low) * unit
+    def path(line: NDArray[np.float64]) -> str:
+        return _path(middle, bottom - (line - low) * unit, gaps)
+
+    heights = bottom - (values - low) * unit
     shown = np.isfinite(values)
     return Chart(
         WIDTH,

@@ -20,8 +20,9 @@ from driftgauge.page.overview import Overview, StreamRow, is_silent
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
-from driftgauge.page.story import ALARMS, whole_run
+from driftgauge.page.story import ALARMS, Run, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, detail, stream_page
+from driftgauge.page.words import as_sentence
 
 __all__ = ["Site"]
 
@@ -133,7 +134,7 @@ class Site:
             message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
             raise MissingWindowError(message)
         start_ms = int(page.chosen["start_ms"])
-        whole, missing = self._detail(query, start_ms)
+        whole, missing = self._detail(query, start_ms, page.run)
         other_ms = None if query.compare_ms == start_ms else query.compare_ms
         other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
         newest = query.rows[-1]
@@ -154,17 +155,18 @@ class Site:
             link_shown=lambda number: _links(query, number)(query.at_ms),
         )
 
-    def _detail(self, query: WindowQuery, start_ms: int) -> tuple[WindowDetail | None, str]:
-        """Return a window in detail, or why there is none."""
+    def _detail(
+        self, query: WindowQuery, start_ms: int, run: Run | None = None
+    ) -> tuple[WindowDetail | None, str]:
+        """Return a window in detail, or why there is none; without its run, the run is looked for."""
         row = query.row(start_ms)
         try:
             record = self._results.whole(query.series, row)
         except (MissingWindowError, ServiceError) as error:
-            message = str(error)
-            return None, f"{message[0].upper()}{message[1:]}."
+            return None, as_sentence(str(error))
         shown = detail(
             record,
-            whole_run(query.rows, int(np.searchsorted(query.rows["start_ms"], start_ms))),
+            run or whole_run(query.rows, int(np.searchsorted(query.rows["start_ms"], start_ms))),
             size_ms=query.series.size_ms,
             published_ms=int(row["published_ms"]),
             settings=self._settings,
@@ -181,7 +183,7 @@ class Site:
         }
 
     def _message(self, title: str, text: str, status: int) -> Response:
-        body = render("message.html", title=title, text=f"{text[0].upper()}{text[1:]}.")
+        body = render("message.html", title=title, text=as_sentence(text))
         return Response(body, status_code=status, media_type="text/html", headers=self._headers)
 
     def _static(self, request: Request) -> Response:

@@ -10,10 +10,12 @@ from driftgauge.events.window_record import ClusterRecord, WindowRecord
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     KIND_WORDS,
+    as_sentence,
     describe_odds,
     format_moment,
     format_number,
     format_percent,
+    name_first,
 )
 
 __all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell", "whole_run"]
@@ -111,9 +113,8 @@ def cluster_name(cluster: ClusterRecord) -> str:
 def _why_incomplete(record: WindowRecord) -> list[str]:
     reasons = []
     if record.incomplete:
-        named = ", ".join(f"{each.topic}[{each.partition}]" for each in record.incomplete[:3])
-        more = f" and {len(record.incomplete) - 3} more" if len(record.incomplete) > 3 else ""  # noqa: PLR2004
-        reasons.append(f"The events of {named}{more} are not all read.")
+        named = name_first([f"{each.topic}[{each.partition}]" for each in record.incomplete], 3)
+        reasons.append(f"The events of {named} are not all read.")
     if record.events_lost:
         reasons.append("Kafka deleted events before they were read.")
     if record.counted_twice:
@@ -170,11 +171,7 @@ def _segments(record: WindowRecord) -> list[str]:
     drifting = [f"{each.key} = {each.value}" for each in record.segments if each.verdict in ALARMS]
     if not drifting:
         return []
-    more = len(drifting) - _MAX_NAMED
-    return [
-        f"Segments that differ by themselves: {', '.join(drifting[:_MAX_NAMED])}"
-        + (f" and {more} more." if more > 0 else ".")
-    ]
+    return [f"Segments that differ by themselves: {name_first(drifting, _MAX_NAMED)}."]
 
 
 def _could_have_seen(record: WindowRecord) -> list[str]:
@@ -221,5 +218,4 @@ def _where(record: WindowRecord) -> list[str]:
         f"{format_percent(cluster.share)}"
         for cluster in named
     ]
-    sentence = ", ".join(parts)
-    return [f"{sentence[0].upper()}{sentence[1:]}."]
+    return [as_sentence(", ".join(parts))]

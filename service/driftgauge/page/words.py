@@ -2,18 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 __all__ = [
     "KIND_WORDS",
     "VERDICT_WORDS",
+    "as_sentence",
     "describe_odds",
     "format_moment",
     "format_number",
     "format_p_value",
     "format_percent",
     "format_signed_percent",
+    "name_first",
     "split_moments",
 ]
 
@@ -78,6 +80,17 @@ def format_number(value: float | None) -> str:
         return f"{value:.1e}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{min(digits, 6)}f}"
+
+
+def as_sentence(text: str) -> str:
+    """Return a text with its first letter in upper case, and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def name_first(names: Sequence[str], most: int) -> str:
+    """Return the first of some names, separated by commas, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def format_percent(share: float | None) -> str:

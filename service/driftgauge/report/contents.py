@@ -13,7 +13,7 @@ from driftgauge.page.overview import URGENCY
 from driftgauge.page.story import ALARMS, Run, whole_run
 from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
 from driftgauge.page.summary import VERDICTS, Series
-from driftgauge.page.words import KIND_WORDS, format_moment, format_number
+from driftgauge.page.words import KIND_WORDS, format_moment, format_number, name_first
 from driftgauge.report.advice import next_steps
 from driftgauge.report.reading import Material
 
@@ -170,9 +170,8 @@ def _choose_series(
     asked = ("" if size_ms is None else f" of {format_duration(size_ms)}") + (
         "" if stream is None else f" of the stream {stream}"
     )
-    named = ", ".join(f"{each.series.stream} {each.size}" for each in ranked[:_MAX_NAMED])
-    more = f" and {len(ranked) - _MAX_NAMED} more" if len(ranked) > _MAX_NAMED else ""
-    message = f"there is no window{asked} in {material.origin}; choose one of: {named}{more}"
+    named = name_first([f"{each.series.stream} {each.size}" for each in ranked], _MAX_NAMED)
+    message = f"there is no window{asked} in {material.origin}; choose one of: {named}"
     raise InputError(message)
 
 
