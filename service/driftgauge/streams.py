@@ -141,6 +141,7 @@ def to_reference(baseline: Baseline) -> Reference:
         baseline_id=baseline.identity,
         centroids=baseline.centroids,
         counts=baseline.counts,
+        mean_count=baseline.metadata.mean_count,
         radii=baseline.radii,
         projection=Projection(
             baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])

@@ -82,9 +82,9 @@ def test_load_rejects_other_safetensors_file(tmp_path: Path) -> None:
 
 
 def test_load_of_later_format_names_version(path: Path) -> None:
-    header = header_of(path) | {"format_version": 4, "something": "new"}
+    header = header_of(path) | {"format_version": 5, "something": "new"}
     write(path, load_tensors(path.read_bytes()), header)
-    with pytest.raises(BaselineError, match="format version is 4; this driftgauge reads version 3"):
+    with pytest.raises(BaselineError, match="format version is 5; this driftgauge reads version 4"):
         load(path)
 
 

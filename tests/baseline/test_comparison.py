@@ -100,7 +100,7 @@ def test_compare_measures_mean_distance_in_standard_deviations(baseline: Baselin
     assert near.mean_distance == pytest.approx(0.1, rel=1e-4)
     assert near.comparability is Comparability.COMPARABLE
     assert far.mean_distance == pytest.approx(0.5, rel=1e-4)
-    assert far.mean_excess == pytest.approx(0.25 - 8 * (1 / 600 + 1 / 600), rel=5e-3)
+    assert far.mean_excess == pytest.approx(0.25 - 8 * (1 / 1_200 + 1 / 1_200), rel=5e-3)
     assert far.comparability is Comparability.MOVED
 
 

@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
+from driftgauge.baseline.moments import moments, project
 from driftgauge.baseline.segments import SegmentChoice, find_members
-from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, split_whole
+from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from tests.builders.baselines import draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS
 
@@ -21,11 +22,16 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     _, held_out = split
     ids = baseline.centroids.assign(vectors[held_out])
     assert baseline.counts.tolist() == np.bincount(ids, minlength=6).tolist()
-    np.testing.assert_allclose(baseline.mean, vectors[held_out].mean(axis=0, dtype=float), rtol=1e-9)
+    np.testing.assert_allclose(baseline.mean, vectors.mean(axis=0, dtype=float), rtol=1e-9)
     assert baseline.metadata.reference_count == 3_000
     assert baseline.metadata.window_ms == HOUR_MS
     assert baseline.overdispersion is not None
     assert baseline.overdispersion.windows == 30
+    coordinates = project(vectors, held_out, moments(vectors, held_out))
+    standardized = coordinates / np.sqrt(baseline.variances)
+    around_own_mean = observe(traffic.numbers[held_out], ids, standardized, 6).overdispersion()
+    assert around_own_mean is not None
+    np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-9)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
     assert baseline.overdispersion.counts == pytest.approx(5, rel=0.35)
     assert any("windows of 1h hold 100 events (the median)" in line for line in lines)

@@ -21,7 +21,7 @@ def published_identity(content: bytes, segments: str, window_ms: str) -> str:
         for name, array in sorted(load_tensors(content).items())
     )
     text = (
-        f'{{"arrays":{{{parts}}},"format_version":3,"metric":"euclidean","model_version":"v1",'
+        f'{{"arrays":{{{parts}}},"fitted_count":600,"format_version":4,"metric":"euclidean","model_version":"v1",'
         f'"segments":{segments},"stream":"resnet18-fc1","window_ms":{window_ms}}}'
     )
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
@@ -33,9 +33,11 @@ def test_identity_matches_published_definition(baseline: Baseline, full_baseline
     assert full_baseline.identity == published_identity(serialize(full_baseline), segments, "3600000")
 
 
-@pytest.mark.parametrize("change", [{"stream": "other"}, {"model_version": None}, {"model_version": "vé"}])
-def test_identity_changes_with_stream_and_model_version(
-    baseline: Baseline, change: dict[str, str | None]
+@pytest.mark.parametrize(
+    "change", [{"stream": "other"}, {"model_version": None}, {"model_version": "vé"}, {"fitted_count": 7}]
+)
+def test_identity_changes_with_stream_model_version_and_size_of_mean(
+    baseline: Baseline, change: dict[str, object]
 ) -> None:
     other = dataclasses.replace(baseline, metadata=baseline.metadata.model_copy(update=change))
     assert other.identity != baseline.identity
@@ -83,7 +85,6 @@ def test_identity_ignores_origin_of_fit(baseline: Baseline) -> None:
         "created_ms": 5,
         "seed": 99,
         "versions": {},
-        "fitted_count": 1,
         "stability": 0.5,
         "training_set": True,
     }

@@ -33,6 +33,16 @@ def test_moments_use_only_given_rows() -> None:
     np.testing.assert_array_equal(moments(vectors, rows).mean, moments(vectors[rows], np.arange(6)).mean)
 
 
+def test_mean_is_that_of_others_too() -> None:
+    vectors = random_vectors(100, 4, 4)
+    rows, others = np.arange(40), np.arange(60, 100)
+    result, alone = moments(vectors, rows, others), moments(vectors, rows)
+    both = vectors[np.concatenate([rows, others])]
+    np.testing.assert_allclose(result.mean, both.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_array_equal(result.variances, alone.variances)
+    np.testing.assert_array_equal(result.components, alone.components)
+
+
 def test_moments_do_not_depend_on_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = random_vectors(1_000, 6, 6)
     whole = moments(vectors, all_rows(vectors))

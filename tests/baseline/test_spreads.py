@@ -65,7 +65,7 @@ def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() ->
     vectors = drawn(2_000, 40)
     baseline = fit(vectors, clusters=3)
     fitted, rows = split_indices(len(vectors), 0)
-    reference = moments(vectors, rows)
+    reference = moments(vectors, rows, fitted)
     expected = measure_spreads(vectors, fitted, reference, baseline.centroids, baseline.radii)
     np.testing.assert_array_equal(baseline.spread_moments, expected)
     assert baseline.residual.tolist() == [reference.residual]

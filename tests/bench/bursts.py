@@ -26,7 +26,7 @@ from driftgauge.baseline.clustering import find_centroids
 from driftgauge.baseline.moments import Moments, moments, project
 from driftgauge.baseline.windows import observe
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.combination import JS_WEIGHT, MEAN_WEIGHTS, combine
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
@@ -38,7 +38,7 @@ CLASSES = 10
 SPLITS = 20
 LIVE_WINDOWS = 300
 LEVEL = 0.01
-TESTS = ("JSD", "T2", "centroid", "combined")
+TESTS = ("JSD", "T2", "leading", "centroid", "combined")
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ def alarms(
         counts = np.bincount(images.clusters[window], minlength=CLUSTERS).astype(np.int64)
         divergence = min(math.fsum(js_contributions(counts, baseline.counts)), 1.0)
         shift = mean_null.test(coordinates[window].mean(axis=0), count)
-        single = [count_null.p_value(divergence), shift.p_value, shift.centroid_p_value]
-        p_values.append([*single, combine(single)])
+        single = [count_null.p_value(divergence), *shift.p_values]
+        p_values.append([*single, combine(single, [JS_WEIGHT, *MEAN_WEIGHTS])])
     return (np.array(p_values) < LEVEL).mean(axis=0)
 
 

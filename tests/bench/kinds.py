@@ -91,6 +91,7 @@ def p_values(score: Score) -> dict[str, float]:
         "combined": score.p_value,
         "divergence": score.js_p_value,
         "T2": score.mean_shift.p_value,
+        "T2, leading": score.mean_shift.leading_p_value,
         "centroid distance": score.mean_shift.centroid_p_value,
         "novelty": score.novelty.p_value,
         "spread, components": math.nan if components is None else components.p_value,

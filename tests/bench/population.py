@@ -69,6 +69,7 @@ class Population:
             baseline_id="sha256:bench",
             centroids=self.centroids,
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
+            mean_count=len(rows),
             radii=radii,
             projection=Projection(found.mean, found.components, found.variances, found.residual),
             cluster_means=np.stack(means),

@@ -35,7 +35,7 @@ from tests.output import say  # noqa: E402
 
 from driftgauge.baseline.fitting import fit_baseline, split_indices  # noqa: E402
 from driftgauge.core.counting.assignment import Centroids  # noqa: E402
-from driftgauge.core.statistics.combination import combine  # noqa: E402
+from driftgauge.core.statistics.combination import JS_WEIGHT, MEAN_WEIGHTS, combine  # noqa: E402
 from driftgauge.core.statistics.divergence import js_contributions  # noqa: E402
 from driftgauge.core.statistics.divergence_null import DivergenceNull  # noqa: E402
 from driftgauge.core.statistics.mean_shift import MeanShiftNull  # noqa: E402
@@ -52,7 +52,7 @@ MIX_WINDOWS = 20  # for each class
 REFERENCES = 1_000
 LEVEL = 0.01
 CORRUPTIONS = ("blurred_mild", "darkened_mild")
-TESTS = ("JSD", "T2", "centroid", "combined")
+TESTS = ("JSD", "T2", "leading", "centroid", "combined")
 
 Rows = NDArray[np.intp]
 """The rows of windows, (windows, n)."""
@@ -75,7 +75,9 @@ class Detectors:
         self.counts = baseline.counts
         self._mean, self._components = baseline.mean, baseline.components.astype(np.float64)
         self._count_null = DivergenceNull(self.counts, 1.0)
-        self._mean_null = MeanShiftNull(np.diag(baseline.variances), int(self.counts.sum()), None)
+        self._mean_null = MeanShiftNull(
+            np.diag(baseline.variances), int(self.counts.sum()), None, baseline.metadata.mean_count
+        )
         counted = split_indices(len(vectors), split)[1]
         ids = self.centroids.assign(vectors[counted])
         members = np.zeros((CLUSTERS, CLASSES))
@@ -86,7 +88,7 @@ class Detectors:
         self._bandwidth = float(np.median(distances[np.triu_indices(REFERENCES, 1)]))
 
     def p_values(self, vectors: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
-        """Return the p-values of windows by each of `TESTS`, (windows, 4)."""
+        """Return the p-values of windows by each of `TESTS`, (windows, 5)."""
         ids = self.centroids.assign(vectors)
         coordinates = (vectors - self._mean) @ self._components.T
         count, found = rows.shape[1], []
@@ -94,8 +96,8 @@ class Detectors:
             counts = np.bincount(ids[window], minlength=CLUSTERS).astype(np.int64)
             divergence = min(math.fsum(js_contributions(counts, self.counts)), 1.0)
             shift = self._mean_null.test(coordinates[window].mean(axis=0), count)
-            single = [self._count_null.at(count).p_value(divergence), shift.p_value, shift.centroid_p_value]
-            found.append([*single, combine(single)])
+            single = [self._count_null.at(count).p_value(divergence), *shift.p_values]
+            found.append([*single, combine(single, [JS_WEIGHT, *MEAN_WEIGHTS])])
         return np.array(found)
 
     def mmd(self, vectors: NDArray[np.float32], windows: list[Rows]) -> list[NDArray[np.float64]]:

@@ -17,7 +17,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS, MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
 from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.result import Verdict, VerdictMemory
@@ -162,7 +162,7 @@ def measure(
 
 
 class Screen:
-    """Selects the few windows that may be significant, by thresholds of the three statistics."""
+    """Selects the few windows that may be significant, by thresholds of the four statistics."""
 
     def __init__(
         self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, level: float
@@ -182,6 +182,8 @@ class Screen:
         first = deviations[:, 0]
         scale = bisect(lambda value: mean_null.test(value * first, count).p_value, 1e3, level)
         self._t2 = float(self._weights[0]) * scale**2
+        scale = bisect(lambda value: mean_null.test(value * first, count).leading_p_value, 1e3, level)
+        self._leading_t2 = float(self._weights[0]) * scale**2
         scale = bisect(lambda value: mean_null.test(value * first, count).centroid_p_value, 1e3, level)
         self._distance = scale * float(np.linalg.norm(first))
 
@@ -191,9 +193,11 @@ class Screen:
         middle = (shares + self._shares) / 2
         parts = (rel_entr(shares, middle) + rel_entr(self._shares, middle)).sum(axis=1) / (2 * np.log(2))
         own = shift - self._mean
+        terms = np.square(own @ self._whitening.T) * self._weights
         return (
             (parts > self._js)
-            | (np.square(own @ self._whitening.T) @ self._weights > self._t2)
+            | (terms.sum(axis=1) > self._t2)
+            | (terms[:, :LEADING_COMPONENTS].sum(axis=1) > self._leading_t2)
             | (np.linalg.norm(own, axis=1) > self._distance)
         )
 

@@ -41,7 +41,7 @@ RESULT = (
     '{"result":{"stream":"resnet18-fc1","window":"1h","start":"2025-11-03T00:00:00Z",'
     '"end":"2025-11-03T01:00:00Z","revision":2,"count":320,"verdict":"drift","js_divergence":0.125,'
     '"js_distance":0.375,"noise_floor":0.03125,"js_excess":0.09375,"js_p_value":1e-9,"mean_shift":'
-    '{"t2":80.0,"p_value":1e-12,"excess":0.25,"centroid_distance":1.5,"centroid_p_value":1e-10,'
+    '{"t2":80.0,"p_value":1e-12,"leading_p_value":1e-13,"excess":0.25,"centroid_distance":1.5,"centroid_p_value":1e-10,'
     '"components":[0.75,0.25]},"p_value":1e-11,"calibrated":true,"novelty":0.0625,"novelty_excess":0.046875,"novelty_p_value":1e-7,"spread":{"components":{"change":0.25,"outliers":0.125,"excess":0.1875,"p_value":1e-8},"residual":null},"evidence":{"mix":0.5,"shift":0.25,"novelty":0.125,"spread":0.125},"kind":"mix","detectable":{"js_divergence":0.015625,"mean_shift":null,"novelty":0.03125,"spread":0.0625},"slow_drift":'
     '{"statistic":4.0,"limit":6.5},"baseline":"sha256:' + IDENTITY + '",'
     '"incomplete":[],"incomplete_reason":null,"events_lost":false,"counted_twice":true,"clusters":[{"id":0,"count":80,"share":0.25,"baseline_share":0.5,'
@@ -113,6 +113,7 @@ GOLDEN = {
                 mean_shift=MeanShift(
                     t2=80.0,
                     p_value=1e-12,
+                    leading_p_value=1e-13,
                     centroid_distance=1.5,
                     centroid_p_value=1e-10,
                     excess=0.25,

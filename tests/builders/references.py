@@ -26,6 +26,7 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
             np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), DistanceMetric.EUCLIDEAN
         ),
         "counts": np.rint(SHARES * count).astype(np.int64),
+        "mean_count": count,
         "radii": np.full(CLUSTERS, 0.5, dtype=np.float32),
         "projection": build_projection(shift),
         "cluster_means": np.zeros((CLUSTERS, COMPONENTS)),
@@ -68,6 +69,7 @@ def build_random_reference(
             random.standard_normal((clusters, dimension), np.float32), DistanceMetric.EUCLIDEAN
         ),
         counts=counts,
+        mean_count=50_000,
         radii=np.full(clusters, 2 * dimension**0.5, np.float32),
         projection=Projection(
             np.zeros(dimension),

@@ -39,6 +39,7 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         "mean_shift": MeanShift(
             t2=3.5,
             p_value=0.17,
+            leading_p_value=0.43,
             centroid_distance=0.25,
             centroid_p_value=0.31,
             excess=-0.004,

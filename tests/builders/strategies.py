@@ -59,6 +59,7 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
             MeanShift,
             t2=FLOATS,
             p_value=FLOATS,
+            leading_p_value=FLOATS,
             centroid_distance=FLOATS,
             centroid_p_value=FLOATS,
             excess=FLOATS,

@@ -101,7 +101,7 @@ def test_divergences_above_one_are_none():
 
 
 def test_needs_compare_requested_clusters_with_others():
-    needs = make_plan(build_request(1_210, clusters=60)).needs
+    needs = make_plan(build_request(1_310, clusters=60)).needs
     assert [need.clusters for need in needs] == [5, 10, 20, 50, 60]
     counts = [need.least_count for need in needs]
     assert counts == sorted(set(counts))
@@ -116,12 +116,14 @@ def test_sensitivity_without_baseline_uses_options_or_defaults():
 
 def test_sensitivity_of_baseline_uses_its_figures():
     baseline = build_baseline()
-    assert sensitivity(baseline) == Sensitivity(4, 2, 100, 1, 1)
-    assert sensitivity(with_overdispersion(baseline)) == Sensitivity(4, 2, 100, 2.2, pytest.approx(4))
+    assert sensitivity(baseline) == Sensitivity(4, 2, 100, 1, 1, mean_count=1_100)
+    assert sensitivity(with_overdispersion(baseline)) == Sensitivity(4, 2, 100, 2.2, pytest.approx(4), 1_100)
 
 
 def test_given_dispersion_overrides_baseline():
-    assert sensitivity(with_overdispersion(build_baseline()), dispersion=3) == Sensitivity(4, 2, 100, 3, 3)
+    assert sensitivity(with_overdispersion(build_baseline()), dispersion=3) == Sensitivity(
+        4, 2, 100, 3, 3, 1_100
+    )
 
 
 @pytest.mark.parametrize("repeated", [{"clusters": 20}, {"components": 2}, {"baseline_count": 100}])

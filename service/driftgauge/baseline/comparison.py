@@ -104,8 +104,10 @@ def compare(first: Baseline, second: Baseline) -> Comparison:
     matches = _match(first, second)
     shift = first.components.astype(np.float64) @ (second.mean - first.mean)
     first_count, second_count = first.metadata.reference_count, second.metadata.reference_count
-    mean_null = MeanShiftNull(np.diag(first.variances), first_count, first.overdispersion)
-    mean_excess = mean_null.test(shift, second_count).excess
+    mean_null = MeanShiftNull(
+        np.diag(first.variances), first_count, first.overdispersion, first.metadata.mean_count
+    )
+    mean_excess = mean_null.test(shift, second.metadata.mean_count).excess
     divergence = excess = None
     if np.array_equal(first.centroids.values, second.centroids.values):
         sensitivity = Sensitivity.of(

@@ -168,11 +168,12 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             [np.quantile(distances[ids == cluster], QUANTILE_LEVELS) for cluster in range(clusters)]
         ).astype(np.float32)
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
-        reference = moments(vectors, reference_rows)
+        reference = moments(vectors, reference_rows, fit_rows)
         coordinates = project(vectors, reference_rows, reference)
         spread_moments = measure_spreads(vectors, fit_rows, reference, centroids, radii)
         report_spreads(spread_moments, reference, progress)
-        standardized = coordinates / np.sqrt(reference.variances)
+        # From the mean of the reference, which windows of it are compared with.
+        standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
         lengths = np.column_stack([distances > radii[ids], spreads_of(vectors, reference_rows, reference)])
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)

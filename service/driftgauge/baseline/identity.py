@@ -11,7 +11,7 @@ from driftgauge.baseline.metadata import BaselineMetadata, SegmentName
 
 __all__ = ["FORMAT_VERSION", "identity_of"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 def identity_of(
@@ -27,6 +27,7 @@ def identity_of(
             }
             for name, array in arrays.items()
         },
+        "fitted_count": metadata.fitted_count,
         "format_version": FORMAT_VERSION,
         "metric": metadata.metric,
         "model_version": metadata.model_version,

@@ -66,6 +66,11 @@ class BaselineMetadata(BaseModel):
     created_ms: int = Field(ge=0, le=LAST_MS)
     versions: dict[str, str]
 
+    @property
+    def mean_count(self) -> int:
+        """The number of vectors of the mean: all."""
+        return self.fitted_count + self.reference_count
+
 
 class SegmentName(BaseModel):
     """The key and value that the events of a segment share."""

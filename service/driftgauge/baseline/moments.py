@@ -39,8 +39,14 @@ def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
         yield rows[start : start + BLOCK_ROWS]
 
 
-def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
+def moments(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], others: NDArray[np.intp] | None = None
+) -> Moments:
     """Return the moments of some rows of (n, d) float32 vectors, summed in float64.
+
+    The mean is that of the rows and of others. Clusters are not fitted to a mean, so the vectors behind
+    the clusters tell of it as well as the reference does, and windows are compared with it more sharply.
+    Components are fitted: spreads along them are measured on vectors that are not among the rows.
 
     There are min(32, d, rank) components; a direction in which the vectors vary by no more than
     float32 rounding does not count towards the rank.
@@ -48,10 +54,11 @@ def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
     Raises:
         BaselineError: The rows do not vary.
     """
-    mean = sum(vectors[block].sum(axis=0, dtype=np.float64) for block in blocks(rows)) / len(rows)
+    own_mean = _mean(vectors, rows)
+    mean = own_mean if others is None else _mean(vectors, np.concatenate([rows, others]))
     covariance = np.zeros((len(mean), len(mean)))
     for block in blocks(rows):
-        centred = vectors[block] - mean
+        centred = vectors[block] - own_mean
         covariance += centred.T @ centred
     covariance /= max(len(rows) - 1, 1)
     variances, directions = np.linalg.eigh(covariance)
@@ -71,6 +78,13 @@ def moments(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> Moments:
     residual = float(left[left > rounding].sum())
     components = (directions * np.sign(largest)).astype(np.float32)
     return Moments(mean, components, variances[:rank].copy(), residual)
+
+
+def _mean(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    total = np.zeros(vectors.shape[1])
+    for block in blocks(rows):
+        total += vectors[block].sum(axis=0, dtype=np.float64)
+    return total / len(rows)
 
 
 def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:

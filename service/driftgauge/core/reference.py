@@ -65,6 +65,7 @@ class Reference:
         baseline_id: Its identity.
         centroids: Its k centroids.
         counts: (k,) int64, its histogram.
+        mean_count: The number of vectors of its mean, those that the centroids were fitted on included.
         radii: (k,) float32, the distance from its centroid within which 99 % of a cluster's vectors lie.
         projection: Its mean and its r leading components.
         cluster_means: (k, r) float64, the mean of each cluster along the components, relative to the
@@ -80,6 +81,7 @@ class Reference:
     baseline_id: str
     centroids: Centroids
     counts: NDArray[np.int64]
+    mean_count: int
     radii: NDArray[np.float32]
     projection: Projection
     cluster_means: NDArray[np.float64]

@@ -56,7 +56,7 @@ _SCORE_OBJECTS = (
 _OF_SPREAD = ("change", "outliers", "excess", "p_value")
 _KINDS = tuple(kind.value for kind in Kind)
 _OF_DETECTABLE = ("js_divergence", "mean_shift", "novelty", "spread")
-_OF_SHIFT = ("t2", "p_value", "excess", "centroid_distance", "centroid_p_value")
+_OF_SHIFT = ("t2", "p_value", "leading_p_value", "excess", "centroid_distance", "centroid_p_value")
 _OF_SEGMENT = (
     "count",
     "js_divergence",

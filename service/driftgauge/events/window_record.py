@@ -69,6 +69,9 @@ class MeanShiftRecord(_Record):
     p_value: Finite
     """The probability, without drift, of a T2 at least as large."""
 
+    leading_p_value: Finite
+    """The probability, without drift, of a T2 at least as large along the leading eight components."""
+
     excess: Finite
     """The size of the shift, independent of the count: its squared Mahalanobis length less the
     expectation without drift. Below 0 if the shift is smaller than noise."""

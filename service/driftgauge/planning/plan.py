@@ -143,7 +143,11 @@ def resolve_sensitivity(
             raise ConfigError(message)
         metadata = baseline.metadata
         given = Sensitivity.of(
-            metadata.clusters, len(baseline.variances), metadata.reference_count, baseline.overdispersion
+            metadata.clusters,
+            len(baseline.variances),
+            metadata.reference_count,
+            baseline.overdispersion,
+            metadata.mean_count,
         )
     if dispersion is None:
         return given

@@ -144,6 +144,12 @@ _SCORE_METRICS = (
         lambda score: score.mean_shift.p_value,
     ),
     score_metric(
+        "driftgauge_window_mean_shift_leading_p_value",
+        "probability",
+        "p-value of T2 along the leading eight components, where a change of few clusters shows first.",
+        lambda score: score.mean_shift.leading_p_value,
+    ),
+    score_metric(
         "driftgauge_window_centroid_distance",
         "the vectors' own unit",
         "Length of the mean shift along the baseline's leading components.",
@@ -158,8 +164,8 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_p_value",
         "probability",
-        "Combined p-value of the divergence, T2, the centroid distance, novelty and spread. The verdict uses"
-        " this value.",
+        "Combined p-value of the divergence, both T2, the centroid distance, novelty and spread. The verdict"
+        " uses this value.",
         lambda score: score.p_value,
     ),
     score_metric(

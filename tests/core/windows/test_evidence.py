@@ -32,7 +32,7 @@ def attribute(
     overdispersion=None,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
-    moved = MeanShift(1.0, mean, 1.0, mean, 0.0, np.ones(COMPONENTS) / COMPONENTS)
+    moved = MeanShift(1.0, mean, mean, 1.0, mean, 0.0, np.ones(COMPONENTS) / COMPONENTS)
     return EvidenceAttribution(REFERENCE, overdispersion).evidence(
         np.array(counts),
         np.array(shift) * REFERENCE.projection.deviations,
@@ -101,7 +101,7 @@ def test_mean_that_outliers_move_is_novelty():
 
 def test_students_tails_do_not_hide_novelty():
     """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
-    moved = MeanShift(1.0, 1e-9, 1.0, 1e-9, 0.0, np.ones(COMPONENTS) / COMPONENTS)
+    moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 0.0, np.ones(COMPONENTS) / COMPONENTS)
     shift = np.array([0.5, 0.5]) * REFERENCE.projection.deviations
     novelty = Novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))

@@ -54,9 +54,8 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
     assert scored.novelty == novelty_null.test(outliers, seen.counts)
     assert scored.novelty.share == outliers / seen.count
     assert scored.spread == Spread(None, None)
-    shift_p_values = scored.mean_shift.p_value, scored.mean_shift.centroid_p_value
     assert scored.p_value == combine(
-        [scored.js_p_value, *shift_p_values, scored.novelty.p_value], [1.0, 1.0, 1.0, 0.5]
+        [scored.js_p_value, *scored.mean_shift.p_values, scored.novelty.p_value], [0.5, 0.75, 0.5, 2.0, 0.5]
     )
     is_significant = scored.p_value < ALARM.level
     assert scored.kind == (scored.evidence.kind if is_significant else None)
@@ -174,7 +173,7 @@ def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, si
         here.score(tally(400, 300, 200, 100)),
         calibrated=calibrated,
         p_value=ALARM.level / rarity,
-        js_p_value=ALARM.level / rarity / 3,
+        js_p_value=ALARM.level / rarity * 0.5 / 3.75,
         js_excess=size * ALARM.js_divergence / 2,
     )
     assert here.is_overwhelming(scored) is is_overwhelming
@@ -248,14 +247,13 @@ def test_spreads_count_in_combination_and_detectable():
     assert scored.p_value == combine(
         [
             scored.js_p_value,
-            scored.mean_shift.p_value,
-            scored.mean_shift.centroid_p_value,
+            *scored.mean_shift.p_values,
             scored.novelty.p_value,
             components.p_value,
             residual.p_value,
         ],
-        [1.0, 1.0, 1.0, 0.5, 0.25, 0.25],
+        [0.5, 0.75, 0.5, 2.0, 0.5, 0.25, 0.25],
     )
     tests = DistanceTests(reference, None)
-    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level / 8)
-    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level / 16)
+    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level * 0.5 / 4.75)
+    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level * 0.25 / 4.75)

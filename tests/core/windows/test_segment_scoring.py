@@ -69,9 +69,7 @@ def test_segment_score_equals_score_against_own_baseline():
     assert result.js_divergence == divergence
     assert result.js_excess == divergence - null.expected
     assert result.mean_shift_excess == mean_shift.excess
-    assert result.p_value == combine(
-        [null.p_value(divergence), mean_shift.p_value, mean_shift.centroid_p_value]
-    )
+    assert result.p_value == combine([null.p_value(divergence), *mean_shift.p_values], [0.5, 0.75, 0.5, 2.0])
 
 
 def test_segment_uses_own_overdispersion_or_that_of_whole():

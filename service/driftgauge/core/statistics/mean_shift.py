@@ -1,4 +1,4 @@
-"""Tests of the mean: Hotelling's T2 and the centroid distance between a window and the baseline."""
+"""Tests of the mean: Hotelling's T2, along all and few components, and the centroid distance."""
 
 import math
 import sys
@@ -11,7 +11,10 @@ from scipy.special import fdtrc
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 
-__all__ = ["MeanShift", "MeanShiftNull"]
+__all__ = ["LEADING_COMPONENTS", "MeanShift", "MeanShiftNull"]
+
+LEADING_COMPONENTS = 8
+"""The number of components of the second T2: a change of few clusters moves the mean along few of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +24,7 @@ class MeanShift:
     Attributes:
         t2: The squared shift in standard errors, summed over the components: about r without drift.
         p_value: The probability of a t2 this large or larger without drift, in (0, 1].
+        leading_p_value: That of a squared shift this large or larger along the leading eight components.
         centroid_distance: The length of the shift along the components, in the embedding's units.
         centroid_p_value: The probability of a distance this large or larger without drift, in (0, 1].
         excess: The squared Mahalanobis length of the shift (in the baseline's standard deviations) less
@@ -31,20 +35,26 @@ class MeanShift:
 
     t2: float
     p_value: float
+    leading_p_value: float
     centroid_distance: float
     centroid_p_value: float
     excess: float
     shares: NDArray[np.float64]
+
+    @property
+    def p_values(self) -> tuple[float, float, float]:
+        """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
+        return self.p_value, self.leading_p_value, self.centroid_p_value
 
 
 class MeanShiftNull:
     """The null distribution of the shift between a window's mean and the baseline's.
 
     The mean of n events is assumed normal. For independent events, its difference from the mean of the
-    baseline's m events has (1/n + 1/m) times the covariance of one event. With that covariance S estimated
-    from the m events, T2 is Hotelling's, and (m - r) / (r (m - 1)) T2 is F with r and m - r degrees of
+    baseline's M events has (1/n + 1/M) times the covariance of one event. With that covariance S estimated
+    from m of them, T2 is Hotelling's, and (m - r) / (r (m - 1)) T2 is F with r and m - r degrees of
     freedom (T. W. Anderson, An Introduction to Multivariate Statistical Analysis, 3rd edition, Wiley,
-    2003, chapter 5).
+    2003, chapter 5). The same holds of the leading components alone.
 
     Correlated events inflate the variance, of some components more than of others. T2 then divides each
     component by its own standard error. The inflations never rise from the leading component to the last
@@ -62,14 +72,19 @@ class MeanShiftNull:
     """
 
     def __init__(
-        self, covariance: NDArray[np.float64], baseline_count: int, overdispersion: Overdispersion | None
+        self,
+        covariance: NDArray[np.float64],
+        baseline_count: int,
+        overdispersion: Overdispersion | None,
+        mean_count: int | None = None,
     ) -> None:
         """Prepare the distribution for a baseline.
 
         Args:
             covariance: (r, r) float64, S, of one event along the components, the leading first.
-            baseline_count: m, the events from which S and the baseline's mean were estimated, more than r.
+            baseline_count: m, the events from which S was estimated, more than r.
             overdispersion: The overdispersion; None for independent events, or where unknown.
+            mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
 
         Raises:
             ValueError: The covariance is not positive definite, or estimated from too few events.
@@ -83,22 +98,28 @@ class MeanShiftNull:
         except np.linalg.LinAlgError as error:
             message = "the covariance is not positive definite"
             raise ValueError(message) from error
-        self._baseline_count = baseline_count
+        self._degrees = baseline_count - 1
+        self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
         self._inflations = np.ones(components)
-        self._t2_overdispersed: QuadraticForm | None = None
+        self._leading = min(LEADING_COMPONENTS, components)
+        # The distributions of T2 along so many components.
+        self._overdispersed: dict[int, QuadraticForm] = {}
         # Hotelling's T2 has no finite mean where m is r + 2 or less.
         self._expected = components * (baseline_count - 1) / max(baseline_count - components - 2, 1)
         inflated = covariance
         samples = baseline_count - 1
         if overdispersion is not None:
             means, samples = overdispersion.means, overdispersion.windows
-            falling, blocks = _fit_falling(np.diag(means))
+            falling = _fit_falling(np.diag(means))
             self._inflations = np.maximum(falling, 1.0)
             scales = np.sqrt(self._inflations)
-            self._t2_overdispersed = _squared_length(
-                means / np.outer(scales, scales), samples, components / blocks
-            )
+            scaled = means / np.outer(scales, scales)
+            for number in (self._leading, components):
+                levels = len(np.unique(falling[:number]))
+                self._overdispersed[number] = _squared_length(
+                    scaled[:number, :number], samples, number / levels
+                )
             self._expected = float(np.trace(means))
             inflated = deviations @ means @ deviations.T
         self._squared_distance = _squared_length(inflated, samples, components)
@@ -111,26 +132,28 @@ class MeanShiftNull:
                 embedding's units.
             count: n, the window's events, at least 1.
         """
-        spread = 1 / count + 1 / self._baseline_count
+        spread = 1 / count + 1 / self._mean_count
         squares = np.square(self._whitening @ shift)
         length = float(squares.sum())
-        t2 = float((squares / self._inflations).sum()) / spread
+        terms = squares / self._inflations / spread
+        t2 = float(terms.sum())
         distance = float(shift @ shift)
         return MeanShift(
             t2=t2,
-            p_value=self._p_value(t2),
+            p_value=self._p_value(t2, len(terms)),
+            leading_p_value=self._p_value(float(terms[: self._leading].sum()), self._leading),
             centroid_distance=math.sqrt(distance),
             centroid_p_value=self._squared_distance.tail(distance / spread),
             excess=length - self._expected * spread,
             shares=squares / length if length > 0 else np.full(len(shift), 1 / len(shift)),
         )
 
-    def _p_value(self, t2: float) -> float:
-        if self._t2_overdispersed is not None:
-            return self._t2_overdispersed.tail(t2)
-        components = len(self._inflations)
-        degrees = self._baseline_count - components
-        ratio = t2 * degrees / (components * (self._baseline_count - 1))
+    def _p_value(self, t2: float, components: int) -> float:
+        """Return the p-value of T2 along the leading components, so many of them."""
+        if self._overdispersed:
+            return self._overdispersed[components].tail(t2)
+        degrees = self._degrees + 1 - components
+        ratio = t2 * degrees / (components * self._degrees)
         return max(float(fdtrc(components, degrees, ratio)), sys.float_info.min)
 
 
@@ -146,8 +169,8 @@ def _squared_length(covariance: NDArray[np.float64], samples: int, most: float) 
     return QuadraticForm(weights, samples * min(effective_degrees(weights), most))
 
 
-def _fit_falling(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """Return the non-increasing least-squares fit (isotonic regression), and its number of levels.
+def _fit_falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the non-increasing least-squares fit (isotonic regression), (r,) float64.
 
     Rising neighbours are pooled into their mean until none are left (pool adjacent violators: M. Ayer
     et al., An empirical distribution function for sampling with incomplete information, Annals of
@@ -163,4 +186,4 @@ def _fit_falling(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]
             total, length = total + before, length + more
         blocks.append((total, length))
     means, lengths = [total / length for total, length in blocks], [length for _, length in blocks]
-    return np.repeat(means, lengths), len(blocks)
+    return np.repeat(means, lengths)

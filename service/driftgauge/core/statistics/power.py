@@ -100,7 +100,8 @@ class Sensitivity:
     Attributes:
         clusters: k, 2 at least.
         components: r, 1 at least.
-        baseline_count: m, the baseline's events; infinity for far more than any window's.
+        baseline_count: m, the events of the baseline's histogram; infinity for far more than any window's.
+        mean_count: M, the events of the baseline's mean; None: the same m.
         counts_inflation: The overdispersion of the counts, 1 for independent events.
         means_inflation: The variance of the mean relative to independent events, in the direction where it
             is largest: the power is at least as high in every other direction.
@@ -111,16 +112,22 @@ class Sensitivity:
     baseline_count: float = math.inf
     counts_inflation: float = 1.0
     means_inflation: float = 1.0
+    mean_count: float | None = None
 
     @classmethod
     def of(
-        cls, clusters: int, components: int, baseline_count: float, overdispersion: Overdispersion | None
+        cls,
+        clusters: int,
+        components: int,
+        baseline_count: float,
+        overdispersion: Overdispersion | None,
+        mean_count: float | None = None,
     ) -> "Sensitivity":
         """Return the sensitivity under an overdispersion; None: events are assumed independent."""
         if overdispersion is None:
-            return cls(clusters, components, baseline_count)
+            return cls(clusters, components, baseline_count, mean_count=mean_count)
         inflation = float(np.linalg.eigvalsh(overdispersion.means)[-1])
-        return cls(clusters, components, baseline_count, overdispersion.counts, inflation)
+        return cls(clusters, components, baseline_count, overdispersion.counts, inflation, mean_count)
 
     def noise_floor(self, count: int) -> float:
         """Return the expected base-2 divergence of a window of `count` events, 1 or more, without drift."""
@@ -128,12 +135,13 @@ class Sensitivity:
 
     def js_divergence_power(self, count: int, level: float, js_divergence: float) -> float:
         """Return the power of a window's histogram test at a base-2 divergence, 0 to 1."""
-        noncentrality = _JS_SCALE * self._effective(count, self.counts_inflation) * js_divergence
+        effective = _effective(count, self.baseline_count, self.counts_inflation)
+        noncentrality = _JS_SCALE * effective * js_divergence
         return js_divergence_power(noncentrality, self.clusters, level * _JS_SHARE)
 
     def mean_shift_power(self, count: int, level: float, mean_shift: float) -> float:
         """Return the power of a window's mean test at a shift, its squared Mahalanobis length, 0 to 1."""
-        noncentrality = self._effective(count, self.means_inflation) * mean_shift
+        noncentrality = _effective(count, self._mean_count, self.means_inflation) * mean_shift
         return mean_shift_power(noncentrality, self.components, self.baseline_count, level * _T2_SHARE)
 
     def least_js_divergence(self, count: int, level: float) -> float:
@@ -141,7 +149,8 @@ class Sensitivity:
 
         The result is above 1, the largest divergence, where no divergence is found.
         """
-        return _js_needed(self.clusters, level) / self._effective(count, self.counts_inflation)
+        effective = _effective(count, self.baseline_count, self.counts_inflation)
+        return _js_needed(self.clusters, level) / effective
 
     def least_mean_shift(self, count: int, level: float) -> float:
         """Return the least shift, its squared Mahalanobis length, that is found with the target power.
@@ -149,7 +158,7 @@ class Sensitivity:
         Infinity where no shift is found.
         """
         needed = _shift_needed(self.components, self.baseline_count, level)
-        return needed / self._effective(count, self.means_inflation)
+        return needed / _effective(count, self._mean_count, self.means_inflation)
 
     def least_count(self, level: float, js_divergence: float, mean_shift: float) -> int | None:
         """Return the fewest events with which either drift is found with the target power.
@@ -162,21 +171,28 @@ class Sensitivity:
 
     def least_js_divergence_count(self, level: float, js_divergence: float) -> int | None:
         """Return the fewest events with which the histogram finds a divergence; None as in `least_count`."""
-        return self._count(_js_needed(self.clusters, level) / js_divergence, self.counts_inflation)
+        effective = _js_needed(self.clusters, level) / js_divergence
+        return _count(effective, self.baseline_count, self.counts_inflation)
 
     def least_mean_shift_count(self, level: float, mean_shift: float) -> int | None:
         """Return the fewest events with which the mean finds a shift; None as in `least_count`."""
         needed = _shift_needed(self.components, self.baseline_count, level)
-        return self._count(needed / mean_shift, self.means_inflation)
+        return _count(needed / mean_shift, self._mean_count, self.means_inflation)
 
-    def _effective(self, count: int, inflation: float) -> float:
-        """Return nm/(n+m) of a window, divided by the overdispersion."""
-        return 1 / (1 / count + 1 / self.baseline_count) / inflation
+    @property
+    def _mean_count(self) -> float:
+        return self.baseline_count if self.mean_count is None else self.mean_count
 
-    def _count(self, effective: float, inflation: float) -> int | None:
-        """Return the least count of a window with this effective count, or None where no count has it."""
-        remainder = 1 / (effective * inflation) - 1 / self.baseline_count
-        return math.ceil(1 / remainder) if remainder > 0 else None
+
+def _effective(count: int, baseline_count: float, inflation: float) -> float:
+    """Return nm/(n+m) of a window, divided by the overdispersion."""
+    return 1 / (1 / count + 1 / baseline_count) / inflation
+
+
+def _count(effective: float, baseline_count: float, inflation: float) -> int | None:
+    """Return the least count of a window with this effective count, or None where no count has it."""
+    remainder = 1 / (effective * inflation) - 1 / baseline_count
+    return math.ceil(1 / remainder) if remainder > 0 else None
 
 
 # Every window asks, and a search takes half a millisecond.

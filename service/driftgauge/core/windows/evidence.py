@@ -110,7 +110,7 @@ class EvidenceAttribution:
             spread: The tests of the spread.
         """
         of_mean = Kind.MIX if self._explained(counts, shift) >= _EXPLAINED else Kind.SHIFT
-        p_value = min(mean_shift.p_value, mean_shift.centroid_p_value)
+        p_value = min(mean_shift.p_values)
         has_moved = p_value < _SEEN
         js, mean = _strength(js_p_value, math.inf), _strength(p_value, math.inf)
         changes = [change for change in spread.changes if change is not None]

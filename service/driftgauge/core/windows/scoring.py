@@ -13,11 +13,10 @@ from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import (
-    CENTROID_WEIGHT,
     JS_WEIGHT,
+    MEAN_WEIGHTS,
     NOVELTY_WEIGHT,
     SPREAD_WEIGHT,
-    T2_WEIGHT,
     TOTAL_WEIGHT,
     combine,
 )
@@ -81,6 +80,7 @@ class WindowScorer:
             np.zeros(reference.components),
             np.diag(reference.projection.variances),
             overdispersion,
+            reference.mean_count,
         )
         self._distances = DistanceTests(reference, overdispersion)
         self._attribution = EvidenceAttribution(reference, overdispersion)
@@ -99,9 +99,7 @@ class WindowScorer:
         mean_shift = self._whole.test_mean(shift, tally.count)
         novelty, spread = self._distances.novelty(tally), self._distances.spread(tally)
         weighted = [
-            (histogram.js_p_value, JS_WEIGHT),
-            (mean_shift.p_value, T2_WEIGHT),
-            (mean_shift.centroid_p_value, CENTROID_WEIGHT),
+            *_weighted(histogram.js_p_value, mean_shift),
             (novelty.p_value, NOVELTY_WEIGHT),
             *((change.p_value, SPREAD_WEIGHT) for change in spread.changes if change is not None),
         ]
@@ -136,13 +134,12 @@ class WindowScorer:
         overdispersion is exact only at 1e-4. The p-value is that of the divergence and the mean alone: rare
         bursts of outliers may be missing in the clean windows.
         """
-        shift = score.mean_shift
-        p_value = combine([score.js_p_value, shift.p_value, shift.centroid_p_value])
+        p_value = combine(*zip(*_weighted(score.js_p_value, score.mean_shift), strict=True))
         is_beyond = max(p_value, score.p_value) < self._level / _OVERWHELMING_RARITY
         return (
             score.calibrated
             and is_beyond
-            and self._alarm.size(score.js_excess, shift.excess) >= _OVERWHELMING_SIZE
+            and self._alarm.size(score.js_excess, score.mean_shift.excess) >= _OVERWHELMING_SIZE
         )
 
     def judge_segments(
@@ -239,10 +236,13 @@ class WindowScorer:
         scorer = self._segment_scorers[segment]
         histogram = scorer.score_histogram(tally.counts, calibrated=is_calibrated)
         mean_shift = scorer.test_mean(shift, tally.count)
-        p_values = [histogram.js_p_value, mean_shift.p_value, mean_shift.centroid_p_value]
-        return _SegmentScore(
-            histogram.js_divergence, histogram.js_excess, mean_shift, combine(p_values), is_calibrated
-        )
+        p_value = combine(*zip(*_weighted(histogram.js_p_value, mean_shift), strict=True))
+        return _SegmentScore(histogram.js_divergence, histogram.js_excess, mean_shift, p_value, is_calibrated)
+
+
+def _weighted(js_p_value: float, mean_shift: MeanShift) -> list[tuple[float, float]]:
+    """Return the p-values of the divergence and the mean, each with its weight."""
+    return [(js_p_value, JS_WEIGHT), *zip(mean_shift.p_values, MEAN_WEIGHTS, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +265,7 @@ class _ReferenceScorer:
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
         overdispersion: Overdispersion | None,
+        mean_count: int | None = None,
     ) -> None:
         self._counts = counts
         self._mean = mean
@@ -272,8 +273,10 @@ class _ReferenceScorer:
         self._count_null = DivergenceNull(counts, inflation)
         # The null's inflation includes a margin for its tail, which the expected divergence must not include.
         self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / inflation
-        self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion)
-        self.sensitivity = Sensitivity.of(len(counts), len(mean), int(counts.sum()), overdispersion)
+        self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion, mean_count)
+        self.sensitivity = Sensitivity.of(
+            len(counts), len(mean), int(counts.sum()), overdispersion, mean_count
+        )
 
     def score_histogram(self, counts: NDArray[np.int64], *, calibrated: bool) -> HistogramScore:
         contributions = js_contributions(counts, self._counts)
