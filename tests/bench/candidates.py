@@ -94,10 +94,7 @@ class Candidates:
         self._edges = np.quantile(distances, np.linspace(0, 1, BINS + 1)[1:-1])
         features = self._features(counted)
         self._expected, self._deviations = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-12)
-        choice = random.choice(len(reference), min(REFERENCES, len(reference)), replace=False)
-        self._references = reference[choice].astype(np.float64)
-        among = _squared(self._references, self._references)
-        self._bandwidth = float(np.median(among[np.triu_indices(len(among), 1)]))
+        self._mmd = Mmd(reference, seed)
 
     def statistics(self, vectors: NDArray[np.float32], windows: Windows) -> dict[str, Array]:
         """Return each statistic of the windows, (windows,); larger is further from the baseline."""
@@ -126,7 +123,7 @@ class Candidates:
             "residual": np.abs(shift[:, part["residual"]][:, 0]),
             "from mean": np.abs(shift[:, part["total"]][:, 0]),
             "features": np.square(means[:, part["waves"]] - self._expected[part["waves"]]).sum(axis=1),
-            "MMD": self._mmd(vectors.astype(np.float64), windows),
+            "MMD": self._mmd.statistic(vectors, windows),
         }
 
     def _features(self, vectors: Array) -> Array:
@@ -159,13 +156,29 @@ class Candidates:
         centroids = self._baseline.centroids
         return centroids.distances(single, centroids.assign(single)).astype(np.float64)
 
-    def _mmd(self, vectors: Array, windows: Windows) -> Array:
+
+class Mmd:
+    """The squared maximum mean discrepancy of windows, which keeps raw vectors of the baseline.
+
+    With a Gaussian kernel of the median distance. Source: A. Gretton et al., A kernel two-sample test,
+    Journal of Machine Learning Research 13, 2012.
+    """
+
+    def __init__(self, reference: NDArray[np.float32], seed: int) -> None:
+        random = np.random.default_rng([seed, 8])
+        choice = random.choice(len(reference), min(REFERENCES, len(reference)), replace=False)
+        self._references = reference[choice].astype(np.float64)
+        among = _squared(self._references, self._references)
+        self._bandwidth = float(np.median(among[np.triu_indices(len(among), 1)]))
+
+    def statistic(self, vectors: NDArray[np.float32], windows: Windows) -> Array:
+        """Return that of windows, (windows,), up to a constant: larger is further from the baseline."""
         used, inverse = np.unique(windows, return_inverse=True)
         rows = inverse.reshape(windows.shape)
-        drawn = vectors[used]
+        drawn = vectors[used].astype(np.float64)
         weights = np.zeros((len(windows), len(used)))
         for window, row in zip(weights, rows, strict=True):
-            np.add.at(window, row, 1 / COUNT)
+            np.add.at(window, row, 1 / windows.shape[1])
         scale = -2 * self._bandwidth
         to_references = np.exp(_squared(drawn, self._references) / scale).mean(axis=1)
         among = np.exp(_squared(drawn, drawn) / scale)

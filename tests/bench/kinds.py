@@ -2,8 +2,8 @@
 
 The cases of `candidates.py`, windows of 200 events, scored as the service scores them. For each case: the
 share of windows found at p < 0.01 as shipped, with the standard error over splits; the same at the 1 %
-quantile of the p-values of clean windows; by each p-value alone, as shipped; and the kinds that the found
-windows name.
+quantile of the p-values of clean windows; by MMD at its own; the paired difference of these two; by each
+p-value alone, as shipped; and the kinds that the found windows name.
 
 Then drift of exactly the `detectable` size is planted, at the level of one false page a year on windows of an
 hour. Last, texts with groups: halves of all articles, with and without the groups of the baseline's.
@@ -24,7 +24,7 @@ from scipy.optimize import brentq
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.candidates import DATA, Case, Split, images, texts  # noqa: E402
+from tests.bench.candidates import DATA, Case, Mmd, Split, images, texts  # noqa: E402
 from tests.bench.population import HOUR_MS, Population, spec  # noqa: E402
 from tests.bench.verdict_pages import measure  # noqa: E402
 from tests.output import say  # noqa: E402
@@ -102,30 +102,37 @@ def p_values(score: Score) -> dict[str, float]:
 def find(title: str, splits: Iterator[Split], times: int = 1, clean_windows: int = 0) -> None:
     """Print what is found in windows of 200 events, times a number, with or without clean windows."""
 
-    def draw(case: Case, windows: int) -> Iterable[NDArray[np.intp]]:
+    def draw(case: Case, windows: int) -> NDArray[np.intp]:
         return case.draw(random, windows * times).reshape(windows, -1)
 
     found: dict[str, dict[str, list[float]]] = {}
     kinds: dict[str, Counter[Kind]] = {}
     for number, split in enumerate(splits):
         random, baseline = np.random.default_rng([number, 3]), Scored(split.reference, number)
+        mmd = Mmd(split.reference, number)
         clean = split.cases["clean"]
         if clean_windows:
             baseline.calibrate(clean.vectors, draw(clean, clean_windows))
-        calm = [score.p_value for score in baseline.scores(clean.vectors, draw(clean, CLEAN))]
+        windows = draw(clean, CLEAN)
+        calm = [score.p_value for score in baseline.scores(clean.vectors, windows)]
         threshold = float(np.quantile(calm, LEVEL))
+        mmd_threshold = float(np.quantile(mmd.statistic(clean.vectors, windows), 1 - LEVEL))
         for case, drift in split.cases.items():
-            scores = baseline.scores(drift.vectors, draw(drift, WINDOWS))
+            windows = draw(drift, WINDOWS)
+            scores = baseline.scores(drift.vectors, windows)
             rows = [p_values(score) for score in scores]
-            rates = {name: float(np.mean([row[name] < LEVEL for row in rows])) for name in rows[0]}
-            rates["at the threshold"] = float(np.mean([row["combined"] < threshold for row in rows]))
+            at_threshold = float(np.mean([row["combined"] < threshold for row in rows]))
+            by_mmd = float((mmd.statistic(drift.vectors, windows) > mmd_threshold).mean())
+            rates = {"at the threshold": at_threshold, "MMD": by_mmd, "less MMD": at_threshold - by_mmd}
+            rates |= {name: float(np.mean([row[name] < LEVEL for row in rows])) for name in rows[0]}
             for name, rate in rates.items():
                 found.setdefault(case, {}).setdefault(name, []).append(rate)
             kinds.setdefault(case, Counter()).update(
                 score.evidence.kind for score in scores if score.p_value < LEVEL
             )
     say(f"\n{title}: windows found at p < {LEVEL} [standard error over splits], and their kinds\n")
-    names = ["combined", "at the threshold", *list(found["clean"])[1:-1]]
+    first = ["combined", "at the threshold", "MMD", "less MMD"]
+    names = [*first, *(name for name in found["clean"] if name not in first)]
     say("| case | " + " | ".join([*names, *(kind.value for kind in Kind)]) + " |")
     say("|---" * (1 + len(names) + len(Kind)) + "|")
     for case, row in found.items():
@@ -133,7 +140,7 @@ def find(title: str, splits: Iterator[Split], times: int = 1, clean_windows: int
         for name in names:
             values = np.array(row[name])
             error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-            cells.append(f"{values.mean():.3f}" + (f" [{error:.3f}]" if name in names[:2] else ""))
+            cells.append(f"{values.mean():.3f}" + (f" [{error:.3f}]" if name in first else ""))
         total = max(kinds[case].total(), 1)
         cells += [f"{kinds[case][kind] / total:.0%}" for kind in Kind]
         say(f"| {case} | " + " | ".join(cells) + " |")
