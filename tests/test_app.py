@@ -1,5 +1,6 @@
 """Tests of `driftgauge.app`: what runs while the service runs, without a broker."""
 
+import gc
 import signal
 import socket
 
@@ -39,6 +40,7 @@ def log(monkeypatch):
     monkeypatch.setattr(app, "Service", RecordingService)
     # They would outlive the test.
     monkeypatch.setattr(app, "count_messages", lambda _: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     return log
 
