@@ -120,7 +120,7 @@ class Centroids:
         best = closeness[rows, nearest]
         closeness[rows, nearest] = -np.inf
         lead = best - closeness.max(axis=1)
-        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+        lengths = np.sqrt(np.vecdot(vectors, vectors))
         norms = float(np.abs(self._half_norms).max()) * 4 * float(np.finfo(np.float32).eps)
         near_tie: NDArray[np.bool_] = lead <= self._rounding * lengths + norms
         return near_tie

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,8 @@ MAX_NAME_BYTES = 64
 """The longest name of an example in UTF-8, which bounds the state."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Example:
-    """An example event of a cluster.
+class Example(NamedTuple):
+    """An example event of a cluster; a tuple, because merging compares many.
 
     Attributes:
         cluster: The cluster.

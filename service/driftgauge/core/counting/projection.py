@@ -106,12 +106,12 @@ class Projection:
         spreads = np.zeros((len(steps), SPREADS))
         standardized = np.rint(coordinates * self._per_deviation)
         np.clip(standardized, -_MOST_STANDARDIZED, _MOST_STANDARDIZED, out=standardized)
-        spreads[:, 0] = np.einsum("nr,nr->n", standardized, standardized) * self._per_components
+        spreads[:, 0] = np.vecdot(standardized, standardized) * self._per_components
         if self.residual > 0:
             steps *= 2.0**-_SQUARE_BITS
             np.rint(steps, out=steps)
             held = np.rint(coordinates * 2.0**-_SQUARE_BITS)
-            left = np.einsum("nd,nd->n", steps, steps) - np.einsum("nr,nr->n", held, held)
+            left = np.vecdot(steps, steps) - np.vecdot(held, held)
             spreads[:, 1] = np.maximum(left, 0.0) * self._per_residual
         np.minimum(spreads, _MOST_SPREAD, out=spreads)
         spreads *= 1 / SPREAD_STEP
