@@ -110,7 +110,7 @@ def credible_ms(raw: Sequence[RawRecord], now_ms: int) -> NDArray[np.int64]:
         raw: n records.
         now_ms: The reader's clock, milliseconds since the epoch.
     """
-    stamps = np.array([record.timestamp() for record in raw], dtype=np.int64).reshape(-1, 2)
-    is_known = stamps[:, 0] != NO_TIMESTAMP
+    stamps = [record.timestamp() for record in raw]
+    times_ms = np.array([now_ms if kind == NO_TIMESTAMP else ms for kind, ms in stamps], dtype=np.int64)
     # A time before 1970 would overflow the differences of times.
-    return np.where(is_known, np.clip(stamps[:, 1], 0, now_ms), now_ms)
+    return np.clip(times_ms, 0, now_ms, out=times_ms)
