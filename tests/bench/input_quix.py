@@ -61,7 +61,7 @@ def main() -> None:
             state_dir=folder,
             loglevel="WARNING",
             on_message_processed=stop_after_last,
-            consumer_extra_config={"fetch.queue.backoff.ms": 20},
+            consumer_extra_config={"fetch.queue.backoff.ms": 20, "queued.min.messages": 10_000},
         )
         source = application.topic(topic, value_deserializer="bytes", key_deserializer="bytes")
         stream = application.dataframe(source).apply(assign)

@@ -54,6 +54,8 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
+    # The default of 100,000 a partition takes up to 64 MiB, and cold memory, to read some seconds ahead.
+    "queued.min.messages": 10_000,
     # After a crash the group waits this long for the old member (default: 45 s). Less than a failover and
     # one heartbeat would cost every member its assignment when a coordinator dies.
     "session.timeout.ms": _FAILOVER_MS + 1_000,
