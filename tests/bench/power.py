@@ -178,10 +178,11 @@ def corruptions(data: dict[str, NDArray[np.float32]], splits: list[Split]) -> No
     )
     for (name, count), found in rates.items():
         table = np.array(found)
-        difference, untuned = interval(table[:, 3] - table[:, 4]), interval(table[:, 5])
+        *_, combined, mmd, shipped = table.T
+        difference, untuned = interval(combined - mmd), interval(shipped)
         say(
             f"{name:15}{count:6,}"
-            + "".join(f"{rate:10.2f}" for rate in table[:, :5].mean(axis=0))
+            + "".join(f"{rate:10.2f}" for rate in table[:, :-1].mean(axis=0))
             + f"{difference:>20}{untuned:>16}"
         )
 
