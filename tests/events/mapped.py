@@ -37,6 +37,14 @@ def decode(mapping, *records, contracts=CONTRACTS):
     return Decoder(contracts, lead_ms=0, readers=readers).decode(columns)
 
 
+def read_record(reader, record, schedules):
+    """Return the rows of a record, None if it is filtered out; raise why it is refused or cannot be read."""
+    (outcome,) = reader([record], schedules)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return [outcome] if isinstance(outcome, tuple) else outcome
+
+
 def accept(mapping, record):
     """Return the events of an accepted record: stream, id, time, vector, segments."""
     decoded = decode(mapping, record)

@@ -18,6 +18,7 @@ from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
+from tests.events.mapped import read_record
 from tests.events.schema_records import AVRO, ID, Schemas, avro, avro_schema, framed, stored, undecodable
 
 NOON = datetime(2025, 11, 3, 12, tzinfo=UTC)
@@ -55,8 +56,8 @@ def test_event_is_read_by_mapping(embedding):
     inputs = {"embeddings": InputSettings.model_validate(MAPPING | {"embedding": embedding})}
     reader = build_readers(inputs, Schemas(_7=avro_schema(AVRO)))["embeddings"]
     value = VALUE | {"numbers": VECTOR.tolist()}
-    ((contract, _, time_ms, vector, event_id, segments),) = reader(
-        stored(framed(avro(value))), {"clicks": (CONTRACT,)}
+    ((contract, _, time_ms, vector, event_id, segments),) = read_record(
+        reader, stored(framed(avro(value))), {"clicks": (CONTRACT,)}
     )
     assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == (str(uuid.UUID(int=5)), {"country": "de"})
@@ -73,7 +74,7 @@ def test_list_of_other_values_than_numbers_is_invalid(item, value):
     mapping["timestamp"] = {"constant": "2025-11-03T12:00:00Z"}
     readers = build_readers({"t": InputSettings.model_validate(mapping)}, Schemas(_7=avro_schema(schema)))
     with pytest.raises(EventError) as caught:
-        readers["t"](stored(framed(avro({"v": [value] * 4}, schema))), {"clicks": (CONTRACT,)})
+        read_record(readers["t"], stored(framed(avro({"v": [value] * 4}, schema))), {"clicks": (CONTRACT,)})
     assert caught.value.reason is Reason.INVALID
 
 

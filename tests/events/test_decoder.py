@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
 from driftgauge.events import native as native_module
 from driftgauge.events.decoder import Decoder, ParsedEvent, parse_event
-from driftgauge.events.rejection import Reason
+from driftgauge.events.records import Records, StoredRecord
+from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
+from driftgauge.events.vectors import F32
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode, reason
 from tests.events.test_native import near_events
 from tests.examples import examples
@@ -263,3 +266,64 @@ def test_golden_reasons_are_equal_in_one_batch():
 def test_invalid_stream_name_is_configuration_error():
     with pytest.raises(ConfigError, match="'k ln'"):
         Decoder([BaselineContract("k ln", "first", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)
+
+
+class Script:
+    """A reader whose records hold their outcome as a word; remembers the offsets of each run."""
+
+    def __init__(self):
+        self.runs = []
+
+    def __call__(self, records, schedules):
+        self.runs.append([record.offset() for record in records])
+        (contract,) = schedules["images"]
+        for record in records:
+            row = contract, F32, 1, bytes(contract.size), f"e-{record.offset()}", None
+            yield {
+                b"event": row,
+                b"events": [row, row],
+                b"filtered": None,
+                b"refused": EventError(Reason.INVALID, "refused", "images"),
+                b"pending": SchemaPending(),
+            }[record.value()]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]),
+            st.integers(0, 1),
+            st.sampled_from(["event", "event", "events", "filtered", "refused", "pending"]),
+        )
+    )
+)
+def test_outcomes_of_all_topics_keep_the_order_of_their_records(plan):
+    reader = Script()
+    raw = [
+        StoredRecord(outcome.encode(), topic, partition, row)
+        for row, (topic, partition, outcome) in enumerate(plan)
+    ]
+    codes = np.array([2 * (topic == "b") + partition for topic, partition, _ in plan], np.int32)
+    contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
+    decoder = Decoder([contract], lead_ms=0, readers={"a": reader, "b": reader})
+    decoded = decoder.decode(Records(raw, codes, np.arange(len(raw)), np.full(len(raw), 1)))
+    waiting, expected = set(), {"event": [], "filtered": [], "refused": [], "pending": []}
+    for row, (topic, partition, outcome) in enumerate(plan):
+        if outcome == "pending" or (topic, partition) in waiting:
+            waiting.add((topic, partition))
+            expected["pending"].append(row)
+        elif outcome == "events":
+            expected["event"] += [row, row]
+        else:
+            expected[outcome].append(row)
+    assert {
+        "event": [row for batch in decoded.batches for row in batch.row.tolist()],
+        "filtered": list(decoded.filtered),
+        "refused": [rejection.row for rejection in decoded.rejections],
+        "pending": list(decoded.pending),
+    } == expected
+    assert [batch.event_ids for batch in decoded.batches] == (
+        [tuple(f"e-{row}" for row in expected["event"])] if expected["event"] else []
+    )
+    runs = [list(run) for _, run in groupby(range(len(plan)), lambda row: plan[row][0])]
+    assert reader.runs == runs

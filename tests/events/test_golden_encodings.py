@@ -33,6 +33,7 @@ from tests.events.golden_encodings import (
     protobuf_record,
     schema_text,
 )
+from tests.events.mapped import read_record
 from tests.events.schema_records import Schemas, serialized
 
 README = FOLDER.parents[1] / "README.md"
@@ -49,7 +50,8 @@ class Registry(Schemas):
 
 def read(settings, value):
     reader = build_readers({"embeddings": settings}, Registry())["embeddings"]
-    return reader(StoredRecord(value, "embeddings", 3, 880, stored_ms=NOON_MS), {STREAM: (CONTRACT,)})
+    record = StoredRecord(value, "embeddings", 3, 880, stored_ms=NOON_MS)
+    return read_record(reader, record, {STREAM: (CONTRACT,)})
 
 
 @pytest.mark.parametrize("encoding", ["avro", "protobuf"])
@@ -144,5 +146,6 @@ def test_producer_of_readme_writes_what_its_mapping_reads(monkeypatch, topic):
     else:
         schemas = None
     reader = build_readers({topic: settings}, schemas)[topic]
-    ((_, _, _, vector, *_),) = reader(StoredRecord(value, topic, stored_ms=NOON_MS), {STREAM: (CONTRACT,)})
+    record = StoredRecord(value, topic, stored_ms=NOON_MS)
+    ((_, _, _, vector, *_),) = read_record(reader, record, {STREAM: (CONTRACT,)})
     assert np.frombuffer(vector, "<f4").tolist() == VECTOR.tolist()

@@ -15,6 +15,7 @@ from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.sources import compile_path
+from tests.events.mapped import read_record
 from tests.events.schema_records import stored
 
 VECTORS = np.array([[0.5, -1.25, 3, 0.1], [1, 2, 3, 4]], "<f4")
@@ -89,7 +90,7 @@ def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
 @pytest.mark.parametrize("raw", [True, False])
 def test_each_vector_of_a_batch_is_an_event(raw):
     reader = build_readers({"t": InputSettings.model_validate(MAPPING)})["t"]
-    rows = reader(stored(response(raw=raw)), {"clicks": (CONTRACT,)})
+    rows = read_record(reader, stored(response(raw=raw)), {"clicks": (CONTRACT,)})
     assert [(row[3], row[4]) for row in rows] == [
         (VECTORS[0].tobytes(), "0193#0"),
         (VECTORS[1].tobytes(), "0193#1"),

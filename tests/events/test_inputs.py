@@ -10,6 +10,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import build_readers, missing_libraries
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rows import BaselineContract
+from tests.events.mapped import read_record
 from tests.events.schema_records import Schemas
 
 ENCODINGS = ["json", "bytes", "avro", "protobuf", "cloudevents", "inference"]
@@ -71,5 +72,5 @@ def test_numbers_of_vector_are_other_fields_as_well():
     reader = build_readers({"topic": settings})["topic"]
     contract = BaselineContract("images", "b", 2, None, DistanceMetric.EUCLIDEAN)
     record = StoredRecord(b'{"v": [1, 2]}', stored_ms=1)
-    ((*_, event_id, _),) = reader(record, {"images": (contract,)}) or ((),)
+    ((*_, event_id, _),) = read_record(reader, record, {"images": (contract,)})
     assert event_id == "1"

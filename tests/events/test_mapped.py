@@ -15,7 +15,7 @@ from driftgauge.events import mapped_rows as rows_module
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
-from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, refuse, value
+from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, read_record, refuse, value
 
 
 def test_fields_stand_anywhere():
@@ -291,6 +291,6 @@ def test_condition_on_attribute_filters_payload_that_cannot_be_decoded():
     version = ("ce_specversion", b"1.0")
     request = StoredRecord(b"{bad", stored_headers=[version, ("ce_type", b"request")], stored_ms=1)
     response = StoredRecord(b"{bad", stored_headers=[version, ("ce_type", b"response")], stored_ms=1)
-    assert reader(request, {}) is None
+    assert read_record(reader, request, {}) is None
     with pytest.raises(EventError):
-        reader(response, {})
+        read_record(reader, response, {})

@@ -11,10 +11,11 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.deserializers import deserialize_json
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_single import SingleVectorReader
+from driftgauge.events.mapped_single import compile_single
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import BaselineContract
+from tests.events.mapped import read_record
 
 CUT_MS = 1_000
 SCHEDULES = {
@@ -54,7 +55,7 @@ RECORD = StoredRecord(b"{}", "topic", 3, 7)
 
 
 def read(value):
-    return SingleVectorReader(SETTINGS).read(RECORD, value, SCHEDULES)
+    return compile_single(SETTINGS)(RECORD, value, SCHEDULES)
 
 
 @given(VALUES)
@@ -63,7 +64,7 @@ def test_general_path_accepts_events_of_short_path_with_equal_bits(value):
     general = MappedReader(SETTINGS, lambda _: value)
     general._single = None
     try:
-        rows = general(RECORD, SCHEDULES)
+        rows = read_record(general, RECORD, SCHEDULES)
     except EventError:
         assert short is None
         return
@@ -87,9 +88,8 @@ def test_usual_record_is_accepted(time_ms, dimension):
 def test_reader_takes_short_path():
     value = {"s": "images", "v": base64.b64encode(bytes(4)).decode(), "t": CUT_MS, "m": "v2"}
     reader = MappedReader(SETTINGS, deserialize_json)
-    general = reader._single
-    assert general is not None
-    assert general.read(RECORD, value, SCHEDULES) is not None
+    assert reader._single is not None
+    assert reader._single(RECORD, value, SCHEDULES) is not None
 
 
 @pytest.mark.parametrize("field", ["s", "id", "m", "c"])

@@ -1,12 +1,19 @@
 """Fields of Protobuf messages."""
 
+from types import MappingProxyType
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from driftgauge.config.inputs import TimeSource
-from driftgauge.events.messages import is_message, take_field
+from driftgauge.events.messages import field_getter
 from driftgauge.events.sources import compile_path, read_time
 from tests.events.schema_records import CLASSES, Embedded
+
+
+def take_field(value, name):
+    return field_getter(type(value), name)(value)
+
 
 FIELDS = [field.name for field in Embedded.DESCRIPTOR.fields]
 
@@ -80,6 +87,7 @@ def test_timestamp_is_a_time():
         read_time(source, Embedded())
 
 
-def test_other_values_are_no_messages():
-    assert not is_message({"stream": "clicks"})
-    assert is_message(Embedded())
+def test_field_of_other_values_is_that_of_a_mapping_or_missing():
+    assert take_field(MappingProxyType({"stream": "clicks"}), "stream") == "clicks"
+    assert take_field(MappingProxyType({}), "stream") is None
+    assert take_field("clicks", "stream") is take_field(None, "stream") is take_field([1], "count") is None

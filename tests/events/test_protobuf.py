@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.messages import take_field
 from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
 from driftgauge.events.sources import compile_path
+from tests.events.mapped import read_record
 from tests.events.schema_records import (
     CLASSES,
     ID,
@@ -66,8 +66,8 @@ def test_event_is_read_by_mapping(embedding):
     }
     inputs = {"embeddings": InputSettings.model_validate(mapping)}
     reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
-    ((contract, _, time_ms, vector, event_id, segments),) = reader(
-        record(embedded()), {"clicks": (CONTRACT,)}
+    ((contract, _, time_ms, vector, event_id, segments),) = read_record(
+        reader, record(embedded()), {"clicks": (CONTRACT,)}
     )
     assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == ("embeddings-3-880", {"country": "de"})
@@ -80,7 +80,7 @@ def test_list_of_bools_is_invalid():
     message = embedded()
     message.flags.extend([True] * 4)
     with pytest.raises(EventError) as caught:
-        reader(record(message), {"clicks": (CONTRACT,)})
+        read_record(reader, record(message), {"clicks": (CONTRACT,)})
     assert caught.value.reason is Reason.INVALID
 
 
@@ -109,7 +109,7 @@ def test_schema_is_asked_for_once():
         deserialize(record(embedded()))
     schemas.schemas[ID] = Schema(serialized(protobuf_file()))
     for _ in range(3):
-        assert take_field(deserialize(record(embedded())), "stream") == "clicks"
+        assert compile_path("stream")(deserialize(record(embedded()))) == "clicks"
     assert schemas.asked == [(ID, "PROTOBUF")] * 2
 
 

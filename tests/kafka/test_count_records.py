@@ -97,10 +97,12 @@ class Worker:
             )
 
     def _read_with(self, reader):
-        def read(record, schedules):
-            if record.value() in self.unknown:
-                raise SchemaPending
-            return reader(record, schedules)
+        def read(records, schedules):
+            for record in records:
+                if record.value() in self.unknown:
+                    yield SchemaPending()
+                else:
+                    yield from reader([record], schedules)
 
         return read
 

@@ -36,21 +36,20 @@ class AvroDeserializer:
             SchemaPending: Its schema is not known yet.
         """
         raw = record.value() or b""
-        schema_id = read_schema_id(raw)
-        schema = self._schemas.get(schema_id)
+        schema = self._schemas.get(raw)
         # BytesIO shares the memory of bytes.
         source = BytesIO(raw)
         source.seek(PAYLOAD)
         try:
             value = schemaless_reader(source, schema, None)["value"]  # type: ignore[call-overload, index]
         except OverflowError:
-            detail = f"value: a time beyond the years 1 to 9999 (schema {schema_id})"
+            detail = f"value: a time beyond the years 1 to 9999 (schema {read_schema_id(raw)})"
             raise EventError(Reason.INVALID, detail) from None
         except Exception as error:  # noqa: BLE001 - fastavro documents no set of errors
-            detail = f"value: no Avro of schema {schema_id} ({type(error).__name__}: {error})"
+            detail = f"value: no Avro of schema {read_schema_id(raw)} ({type(error).__name__}: {error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
         if surplus := len(raw) - source.tell():
-            detail = f"value: {surplus} bytes follow the Avro of schema {schema_id}"
+            detail = f"value: {surplus} bytes follow the Avro of schema {read_schema_id(raw)}"
             raise EventError(Reason.UNDECODABLE, detail)
         return value
 

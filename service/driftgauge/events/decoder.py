@@ -1,7 +1,10 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import methodcaller
 from re import fullmatch
 from types import MappingProxyType
 
@@ -13,9 +16,9 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import NativeReader
-from driftgauge.events.records import Records
+from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
-from driftgauge.events.rows import BaselineContract, Reader, Row, Schedule
+from driftgauge.events.rows import BaselineContract, Outcome, Reader, Row, Schedule
 from driftgauge.events.vectors import F32, are_finite, to_matrix
 
 __all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
@@ -111,41 +114,35 @@ class Decoder:
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
-        collected: dict[BaselineContract, _Collected] = {}
-        schedules, readers, native = self._schedules, self._readers, self._native
+        collected: dict[BaselineContract, _Collected] = defaultdict(_Collected)
         rejections: list[Rejection] = []
         filtered: list[int] = []
         pending: list[int] = []
         waiting: set[int] = set()  # codes of partitions
-        has_several = False
-        for row, record in enumerate(records.raw):
+        for row, outcome in enumerate(self._read(records.raw)):
             if waiting and int(records.partition[row]) in waiting:
                 pending.append(row)
-                continue
-            try:
-                events = readers.get(record.topic() or "", native)(record, schedules)
-            except EventError as error:
-                stream = error.stream if error.stream in schedules else None
-                rejections.append(Rejection(row, error.reason, error.detail, stream))
-                continue
-            except SchemaPending:
+            elif isinstance(outcome, tuple):
+                columns = collected[outcome[0]]
+                columns.rows.append(row)
+                columns.events.append(outcome)
+            elif outcome is None:
+                filtered.append(row)
+            elif isinstance(outcome, EventError):
+                stream = outcome.stream if outcome.stream in self._schedules else None
+                rejections.append(Rejection(row, outcome.reason, outcome.detail, stream))
+            elif isinstance(outcome, SchemaPending):
                 waiting.add(int(records.partition[row]))
                 pending.append(row)
-                continue
-            if events is None:
-                filtered.append(row)
-                continue
-            has_several |= len(events) > 1
-            for event in events:
-                columns = collected.get(event[0])
-                if columns is None:
-                    columns = collected[event[0]] = _Collected()
-                columns.rows.append(row)
-                columns.events.append(event)
+            else:
+                for event in outcome:
+                    columns = collected[event[0]]
+                    columns.rows.append(row)
+                    columns.events.append(event)
         batches = [
             self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
         ]
-        if has_several and rejections:
+        if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
         rejections.sort(key=lambda rejection: rejection.row)
         return Decoded(
@@ -154,6 +151,11 @@ class Decoder:
             tuple(filtered),
             tuple(pending),
         )
+
+    def _read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
+        """Yield the outcome of each record. Most polls have one topic, and all have runs of one."""
+        for topic, run in groupby(raw, methodcaller("topic")):
+            yield from self._readers.get(topic, self._native)(list(run), self._schedules)
 
     def _batch(
         self,
@@ -220,7 +222,9 @@ def _refuse_whole_records(
     for rejection in sorted(rejections, key=lambda rejection: precedence(rejection.reason)):
         first.setdefault(rejection.row, rejection)
     refused = np.array(list(first))
-    return [batch.filter(~np.isin(batch.row, refused)) for batch in batches], list(first.values())
+    kept = [~np.isin(batch.row, refused) for batch in batches]
+    batches = [batch if rows.all() else batch.filter(rows) for batch, rows in zip(batches, kept, strict=True)]
+    return batches, list(first.values())
 
 
 def _fault(

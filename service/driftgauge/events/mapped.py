@@ -7,11 +7,11 @@ from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
-from driftgauge.events.mapped_single import SingleVectorReader, default_id
+from driftgauge.events.mapped_single import compile_single, default_id
 from driftgauge.events.native import may_hold_bool
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, Reason, precedence
-from driftgauge.events.rows import Row, Schedule
+from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
+from driftgauge.events.rows import Outcome, Row, Schedule
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F64
 
@@ -47,15 +47,30 @@ class MappedReader:
         }
         self._vectors = [VectorField(vector) for vector in settings.vectors]
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
-        self._single = SingleVectorReader(settings) if is_single else None
+        self._single = compile_single(settings) if is_single else None
 
-    def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...] | None:
-        """Return the record's events, None if a condition filters the record out; see `Reader`."""
-        value = self.decode(record)
-        if type(value) is Unmet:
-            return None
-        if self._single is not None and (row := self._single.read(record, value, schedules)) is not None:
-            return (row,)
+    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterator[Outcome]:
+        """Yield what becomes of each record; see `Reader`."""
+        decode, single = self.decode, self._single
+        # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
+        for record in records:
+            outcome: Outcome
+            try:
+                value = decode(record)
+                if type(value) is Unmet:
+                    outcome = None
+                elif single is None or (outcome := single(record, value, schedules)) is None:
+                    outcome = self._read(record, value, schedules)
+            except (EventError, SchemaPending) as fault:
+                outcome = fault
+            yield outcome
+
+    def _read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> list[Row]:
+        """Return the events of a record, given its decoded value.
+
+        Raises:
+            EventError: The record is refused.
+        """
         rows: list[Row] = []
         fault: EventError | None = None
         stream: str | None = None
@@ -87,7 +102,7 @@ class MappedReader:
                     break
         if fault is not None:
             raise fault
-        return tuple(rows)
+        return rows
 
     def decode(self, record: RawRecord) -> object:
         """Return the decoded value of a record, or the condition that filters the record out as `Unmet`.

@@ -1,20 +1,23 @@
-"""Reading of records with one vector in bytes or base64, in half of the general path's time."""
+"""Reading of records with one vector in bytes or base64, in a third of the general path's time."""
 
-from collections.abc import Mapping
-
-from pybase64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import Row, Schedule, has_valid_options, in_force
 from driftgauge.events.sources import compile_source, read_time, to_optional_text
-from driftgauge.events.vectors import F64, to_format
+from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.vectors import F64, read_base64, to_format
 
-__all__ = ["SingleVectorReader", "default_id"]
+__all__ = ["SingleReader", "compile_single", "default_id"]
 
 # An id made of a long topic's name keeps its end, and has room for the number of a vector.
 _LONGEST_ID = MAX_TEXT - 16
+
+SingleReader: TypeAlias = Callable[[RawRecord, object, Mapping[str, Schedule]], Row | None]
+"""Returns the event of a record, given its decoded value, if it certainly is one, else None."""
 
 
 def default_id(record: RawRecord) -> str:
@@ -22,35 +25,43 @@ def default_id(record: RawRecord) -> str:
     return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
 
 
-class SingleVectorReader:
-    """Accepts only records that certainly are an event; the others are for the general path."""
+def compile_single(settings: InputSettings) -> SingleReader:
+    """Return the function that reads the records of a mapping with one vector, without a shape.
 
-    def __init__(self, settings: InputSettings) -> None:
-        """Create a reader for a mapping of one vector, without a shape."""
-        (vector,) = settings.vectors
-        self._stream = compile_source(vector.stream)
-        self._vector = compile_source(vector.embedding)
-        self._number = to_format(vector.embedding)
-        self._time_source = settings.timestamp
-        self._time = compile_source(settings.timestamp)
-        self._event_id = None if settings.event_id is None else compile_source(settings.event_id)
-        self._version = None if settings.model_version is None else compile_source(settings.model_version)
-        self._segments = {key: compile_source(source) for key, source in settings.segments.items()}
+    It accepts only records that certainly are an event; the others are for the general path. The settings are
+    variables of the function, and the usual types are told apart in place, because each call or attribute
+    takes as long as all else that a field needs.
+    """
+    (source,) = settings.vectors
+    get_stream, get_vector = compile_source(source.stream), compile_source(source.embedding)
+    get_time, time_source, is_ms = (
+        compile_source(settings.timestamp),
+        settings.timestamp,
+        settings.timestamp.unit == "ms",
+    )
+    own_number = to_format(source.embedding)
+    get_id = None if settings.event_id is None else compile_source(settings.event_id)
+    get_version = None if settings.model_version is None else compile_source(settings.model_version)
+    get_segments = {key: compile_source(each) for key, each in settings.segments.items()}
+    has_options = bool(get_id or get_version or get_segments)
 
-    def read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> Row | None:
-        """Return the event of a record, given its decoded value, if it certainly is one, else None."""
-        vector, number = self._vector(record, value), self._number
-        segments: dict[str, str] | None = None
+    def read(record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> Row | None:
+        vector, number = get_vector(record, value), own_number
+        stream, time_ms = get_stream(record, value), get_time(record, value)
+        event_id = version = segments = None
         try:
-            stream = to_optional_text(self._stream(record, value))
-            event_id = None if self._event_id is None else to_optional_text(self._event_id(record, value))
-            version = None if self._version is None else to_optional_text(self._version(record, value))
-            if self._segments:
-                found = ((key, to_optional_text(get(record, value))) for key, get in self._segments.items())
-                segments = {key: text for key, text in found if text is not None}
+            if type(stream) is not str:
+                stream = to_optional_text(stream)
+            if type(time_ms) is not int or not is_ms or not 0 <= time_ms <= LAST_MS:
+                time_ms = read_time(time_source, time_ms)
+            if has_options:
+                event_id = None if get_id is None else to_optional_text(get_id(record, value))
+                version = None if get_version is None else to_optional_text(get_version(record, value))
+                if get_segments:
+                    found = ((key, to_optional_text(get(record, value))) for key, get in get_segments.items())
+                    segments = {key: text for key, text in found if text is not None}
             if type(vector) is str and not vector.startswith("["):
-                vector = b64decode(vector, validate=True)
-            time_ms = read_time(self._time_source, self._time(record, value))
+                vector = read_base64(vector)
         except ValueError:
             return None
         if stream is None or (schedule := schedules.get(stream)) is None:
@@ -60,10 +71,20 @@ class SingleVectorReader:
             number = F64
         elif type(vector) is not bytes:
             return None
-        expected = schedule[0] if time_ms >= schedule[0].from_ms else in_force(schedule, time_ms)
+        expected = schedule[0]
+        if time_ms < expected.from_ms:
+            expected = in_force(schedule, time_ms)
         if len(vector) != expected.dimension * number.size:
             return None
-        if not has_valid_options(version, event_id, segments, expected):
+        if has_options and not has_valid_options(version, event_id, segments, expected):
             return None
-        own_id = default_id(record) if event_id is None else event_id
-        return expected, number, time_ms, vector, own_id, segments
+        return (
+            expected,
+            number,
+            time_ms,
+            vector,
+            default_id(record) if event_id is None else event_id,
+            segments,
+        )
+
+    return read

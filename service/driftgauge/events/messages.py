@@ -3,57 +3,63 @@
 This module does not import Protobuf, so that paths work without the extra.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import attrgetter, methodcaller
 from typing import Any
 
-__all__ = ["is_message", "take_field", "timestamp_ms"]
+__all__ = ["field_getter", "timestamp_ms"]
 
 _ENUM = 14  # FieldDescriptor.TYPE_ENUM
-_ACCESSORS = 4_096
+_TYPES = 4_096
 
 
-def is_message(value: object) -> bool:
-    """Return whether a value is a Protobuf message."""
-    return hasattr(value, "DESCRIPTOR")
+def field_getter(value_type: type, name: str) -> Callable[[Any], object]:
+    """Return the function that gets a field of the values of a type: a message's or mapping's, else None.
 
-
-def take_field(message: Any, name: str) -> object:
-    """Return a field of a message, None where it is missing.
-
-    A field without presence is missing where it has its default value, because the wire does not tell the two
-    apart. A repeated field is a list, a map a mapping by text, an enum's value its name.
+    A message's field without presence is missing, None, where it has its default value, because the wire does
+    not tell the two apart. A repeated field is a list, a map a mapping by text, an enum's value its name.
     """
-    message_class: Any = type(message)
-    return _accessor(message_class, name)(message)
-
-
-def timestamp_ms(value: object) -> int | None:
-    """Return the milliseconds of a google.protobuf.Timestamp, None for other values."""
-    descriptor = getattr(value, "DESCRIPTOR", None)
-    if getattr(descriptor, "full_name", None) != "google.protobuf.Timestamp":
-        return None
-    stamp: Any = value
-    return int(stamp.seconds * 1_000 + stamp.nanos // 1_000_000)
-
-
-@lru_cache(_ACCESSORS)
-def _accessor(message_class: Hashable, name: str) -> Callable[[Any], object]:
-    """Return the function that takes a field of the messages of a class."""
-    descriptor: Any = getattr(message_class, "DESCRIPTOR", None)
+    descriptor: Any = getattr(value_type, "DESCRIPTOR", None)
+    if descriptor is None:
+        return methodcaller("get", name) if issubclass(value_type, Mapping) else _get_nothing
     field = descriptor.fields_by_name.get(name)
     if field is None:
-        return lambda _: None
+        return _get_nothing
     if field.is_repeated:
-        return _repeated_accessor(field)
-    convert = _converter(field)
+        return _repeated_getter(field)
+    get = _enum_getter(field) if field.type == _ENUM else attrgetter(name)
     if field.has_presence:
-        return lambda message: convert(getattr(message, name)) if message.HasField(name) else None
-    return lambda message: convert(value) if (value := getattr(message, name)) else None
+        return lambda message: get(message) if message.HasField(name) else None
+    return lambda message: get(message) or None
 
 
-def _repeated_accessor(field: Any) -> Callable[[Any], object]:
-    """Return the function that takes a map or another repeated field."""
+def timestamp_ms(value: Any) -> int | None:
+    """Return the milliseconds of a google.protobuf.Timestamp, None for other values."""
+    value_type: Any = type(value)
+    if not _is_timestamp(value_type):
+        return None
+    milliseconds: int = value.seconds * 1_000 + value.nanos // 1_000_000
+    return milliseconds
+
+
+@lru_cache(_TYPES)
+def _is_timestamp(value_type: type) -> bool:
+    descriptor = getattr(value_type, "DESCRIPTOR", None)
+    return getattr(descriptor, "full_name", None) == "google.protobuf.Timestamp"
+
+
+def _get_nothing(_: object) -> None:
+    return None
+
+
+def _enum_getter(field: Any) -> Callable[[Any], object]:
+    get, convert, may_be_zero = attrgetter(field.name), _converter(field), field.has_presence
+    return lambda message: convert(number) if (number := get(message)) or may_be_zero else None
+
+
+def _repeated_getter(field: Any) -> Callable[[Any], object]:
+    """Return the function that gets a map or another repeated field."""
     name = field.name
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:

@@ -5,17 +5,15 @@ contract itself. It accepts every value that `read_fast` accepts, with the same 
 """
 
 import struct
-from collections.abc import Mapping
-
-from pybase64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
 
 from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
 from driftgauge.events.contract import read_json, validate_event
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import BaselineContract, Row, Schedule, has_valid_options, in_force
-from driftgauge.events.timestamps import read_timestamp
-from driftgauge.events.vectors import F32, F64, VectorFormat
+from driftgauge.events.timestamps import LAST_MS, read_timestamp
+from driftgauge.events.vectors import F32, F64, read_base64
 
 __all__ = ["NativeReader", "may_hold_bool", "read_exact", "read_fast"]
 
@@ -29,19 +27,28 @@ class NativeReader:
     def __init__(self) -> None:
         self._parser = ArrayParser(["embedding"]) if IS_AVAILABLE else None
 
-    def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...]:
-        """Return the event of a record.
+    def __call__(
+        self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]
+    ) -> Iterator[Row | EventError]:
+        """Yield the event of each record, or why the record is refused."""
+        for record in records:
+            try:
+                yield self._read(record.value(), schedules)
+            except EventError as error:
+                yield error
+
+    def _read(self, raw: bytes | None, schedules: Mapping[str, Schedule]) -> Row:
+        """Return the event of a value.
 
         Raises:
             EventError: The record has no value, is not JSON, or as `read_exact`.
         """
-        raw = record.value()
         if raw is None:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
         if self._parser is not None and (document := self._parser.parse(raw)) is not None:
             row = read_fast(document, raw, schedules)
             if row is not None:
-                return (row,)
+                return row
         document = read_json(raw)
         row = read_fast(document, raw, schedules)
         if row is None:
@@ -51,7 +58,7 @@ class NativeReader:
                 stream = document.get("stream") if isinstance(document, dict) else None
                 error.stream = stream if isinstance(stream, str) else None
                 raise
-        return (row,)
+        return row
 
 
 def read_exact(document: object, streams: Mapping[str, Schedule]) -> Row:
@@ -86,39 +93,41 @@ def read_fast(document: object, raw: bytes, streams: Mapping[str, Schedule]) -> 
     """
     if type(document) is not dict:
         return None
-    stream = document.get("stream")
+    get = document.get
+    stream, time_ms = get("stream"), get("timestamp")
     if type(stream) is not str or (schedule := streams.get(stream)) is None:
         return None
+    expected = schedule[0]
+    # The usual types are told apart in place: a call takes as long as all else that a field needs.
     try:
-        time_ms = read_timestamp(document.get("timestamp"))
-        expected = schedule[0]
+        if type(time_ms) is not int or not 0 <= time_ms <= LAST_MS:
+            time_ms = read_timestamp(time_ms)
         if time_ms < expected.from_ms:
             expected = in_force(schedule, time_ms)
-        packed = _pack_vector(document, raw, expected)
+        vector = _pack_vector(get("embedding"), get("embedding_b64"), raw, expected)
     except (struct.error, OverflowError, ValueError):
         return None
-    event_id, segments = document.get("event_id"), document.get("segments")
-    if packed is None or not has_valid_options(document.get("model_version"), event_id, segments, expected):
+    number = F64 if type(vector) is memoryview else F32
+    if vector is None or len(vector) != expected.dimension * number.size:
         return None
-    number, vector = packed
+    version, event_id, segments = get("model_version"), get("event_id"), get("segments")
+    has_options = version is not None or event_id is not None or segments is not None
+    if has_options and not has_valid_options(version, event_id, segments, expected):
+        return None
     return expected, number, time_ms, vector, event_id, segments
 
 
 def _pack_vector(
-    document: dict[str, object], raw: bytes, expected: BaselineContract
-) -> tuple[VectorFormat, bytes | memoryview] | None:
-    numbers, text = document.get("embedding"), document.get("embedding_b64")
+    numbers: object, text: object, raw: bytes, expected: BaselineContract
+) -> bytes | memoryview | None:
     if text is None and type(numbers) is memoryview:
-        return (F64, numbers) if numbers.nbytes == expected.dimension * F64.size else None
+        return numbers
     if text is None and type(numbers) is list and len(numbers) == expected.dimension:
         vector = expected.pack(*numbers)
-        if may_hold_bool(raw) and not _NUMBERS.issuperset(map(type, numbers)):
-            return None
-        return F32, vector
+        is_sure = not may_hold_bool(raw) or _NUMBERS.issuperset(map(type, numbers))
+        return vector if is_sure else None
     if numbers is None and type(text) is str and len(text) == expected.base64_length:
-        # A tenth of the standard library's time: 0.6 us for 512 floats, not 6.6.
-        vector = b64decode(text, validate=True)
-        return (F32, vector) if len(vector) == expected.size else None
+        return read_base64(text)
     return None
 
 

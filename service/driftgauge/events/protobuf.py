@@ -24,7 +24,14 @@ from google.protobuf.message_factory import GetMessageClass
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.schemas import Schema, SchemaSource, read_message_indexes, read_schema_id
+from driftgauge.events.schemas import (
+    FIRST_MESSAGE,
+    PAYLOAD,
+    Schema,
+    SchemaSource,
+    read_message_indexes,
+    read_schema_id,
+)
 
 __all__ = ["ProtobufDeserializer"]
 
@@ -55,16 +62,19 @@ class ProtobufDeserializer:
             SchemaPending: Its schema is not known yet.
         """
         raw = record.value() or b""
-        schema_id = read_schema_id(raw)
+        if raw[PAYLOAD : PAYLOAD + 1] != FIRST_MESSAGE:
+            # Faults of the frame come before those of the indexes, and these before the schema's.
+            read_schema_id(raw)
         indexes, start = read_message_indexes(raw)
-        message_class = self._files.get(schema_id).find(indexes)
+        message_class = self._files.get(raw).find(indexes)
         if message_class is None:
-            detail = f"value: schema {schema_id} has no message {list(indexes)}"
+            detail = f"value: schema {read_schema_id(raw)} has no message {list(indexes)}"
             raise EventError(Reason.UNDECODABLE, detail)
         try:
             return message_class.FromString(raw[start:])
         except message.DecodeError as error:
-            detail = f"value: no {message_class.DESCRIPTOR.full_name} of schema {schema_id} ({error})"
+            name = message_class.DESCRIPTOR.full_name
+            detail = f"value: no {name} of schema {read_schema_id(raw)} ({error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
 
 

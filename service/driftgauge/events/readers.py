@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.schemas import Schema, SchemaKind, SchemaSource
+from driftgauge.events.schemas import PAYLOAD, Schema, SchemaKind, SchemaSource, read_schema_id
 
 __all__ = ["ReaderCache", "UnusableSchema"]
 
@@ -29,18 +29,19 @@ class ReaderCache(Generic[_Built]):
         self._schemas = schemas
         self._kind = kind
         self._build = build
-        self._built: dict[int, _Built | UnusableSchema] = {}
+        self._built: dict[bytes, _Built | UnusableSchema] = {}
 
-    def get(self, schema_id: int) -> _Built:
-        """Return the reader of a schema.
+    def get(self, raw: bytes) -> _Built:
+        """Return the reader of the schema that a record names.
 
         Raises:
-            EventError: There is no such schema, or it cannot be used.
+            EventError: The record names no schema, there is none, or it cannot be used.
             SchemaPending: The schema is not known yet.
         """
-        built = self._built.get(schema_id)
+        frame = raw[:PAYLOAD]
+        built = self._built.get(frame)
         if built is None:
-            schema = self._schemas.find(schema_id, self._kind)
+            schema = self._schemas.find(read_schema_id(raw), self._kind)
             if schema is None:
                 raise SchemaPending
             try:
@@ -48,7 +49,8 @@ class ReaderCache(Generic[_Built]):
             except UnusableSchema as error:
                 # A registry never changes a schema, so the next record would fail too.
                 built = error
-            self._built[schema_id] = built
+            self._built[frame] = built
         if isinstance(built, UnusableSchema):
-            raise EventError(Reason.UNDECODABLE, f"value: schema {schema_id} cannot be used: {built}")
+            detail = f"value: schema {read_schema_id(raw)} cannot be used: {built}"
+            raise EventError(Reason.UNDECODABLE, detail)
         return built

@@ -1,16 +1,17 @@
 """Rows: well-formed events as readers hand them to the decoder, and what a baseline requires of them."""
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
 from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError, SchemaPending
 from driftgauge.events.vectors import VectorFormat
 
-__all__ = ["BaselineContract", "Reader", "Row", "Schedule", "has_valid_options", "in_force"]
+__all__ = ["BaselineContract", "Outcome", "Reader", "Row", "Schedule", "has_valid_options", "in_force"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,16 +60,17 @@ The decoder checks the values per batch, so the vector may hold non-finite numbe
 """
 
 
+Outcome: TypeAlias = Row | list[Row] | EventError | SchemaPending | None
+"""What a reader makes of a record: its event, or its events; why it is refused as a whole; that it cannot be
+read yet; or None where the configuration filters it out.
+"""
+
+
 class Reader(Protocol):
-    """Reads the events of a record."""
+    """Reads the events of a topic's records."""
 
-    def __call__(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> tuple[Row, ...] | None:
-        """Return the record's events, None if the configuration filters the record out.
-
-        Raises:
-            EventError: The record is refused as a whole.
-            SchemaPending: The record cannot be read yet.
-        """
+    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
+        """Return the outcome of each record, in their order."""
 
 
 def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:

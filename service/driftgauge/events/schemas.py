@@ -6,13 +6,24 @@ from typing import Literal, Protocol, TypeAlias
 
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["PAYLOAD", "Schema", "SchemaKind", "SchemaSource", "read_message_indexes", "read_schema_id"]
+__all__ = [
+    "FIRST_MESSAGE",
+    "PAYLOAD",
+    "Schema",
+    "SchemaKind",
+    "SchemaSource",
+    "read_message_indexes",
+    "read_schema_id",
+]
 
 SchemaKind: TypeAlias = Literal["AVRO", "PROTOBUF"]
 """The type of a schema, as the registry names it."""
 
 PAYLOAD = 5
 """Where the payload begins, for Avro; for Protobuf the message indexes are before it."""
+
+FIRST_MESSAGE = b"\0"
+"""The indexes of the first message of a file, which most records have."""
 
 _FRAME = Struct(">BI")
 # Registries number schemas from 1 with a signed int, and give no error code for an id beyond that.
@@ -74,8 +85,7 @@ def read_message_indexes(raw: bytes) -> tuple[tuple[int, ...], int]:
     Raises:
         EventError: The record has no such indexes.
     """
-    # Most records have the first message of the file, for which a single 0 stands.
-    if raw[PAYLOAD : PAYLOAD + 1] == b"\0":
+    if raw[PAYLOAD : PAYLOAD + 1] == FIRST_MESSAGE:
         return (0,), PAYLOAD + 1
     count, position = _read_varint(raw, PAYLOAD)
     if not 0 < count <= _MAX_DEPTH:

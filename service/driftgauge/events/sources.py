@@ -1,16 +1,16 @@
 """Sources of an event's fields: where they are in a record, compiled to functions."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from math import inf, modf
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 from uuid import UUID
 
 from driftgauge.config.inputs import Source, TimeSource
 from driftgauge.config.paths import Choice, Step, parse_path
-from driftgauge.events.messages import is_message, take_field, timestamp_ms
+from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.timestamps import read_timestamp
 
@@ -42,8 +42,7 @@ _DAY_MS = 86_400_000
 def compile_source(source: Source) -> Getter:
     """Return the function that gets a source's field."""
     if source.path is not None:
-        get = compile_path(source.path)
-        return lambda _, value: get(value)
+        return _compile_steps(parse_path(source.path))
     if source.header is not None:
         return partial(_get_header, source.header)
     match source.record:
@@ -59,12 +58,8 @@ def compile_source(source: Source) -> Getter:
 
 def compile_path(text: str) -> Callable[[object], object]:
     """Return the function that follows a path into a value, and returns None where the path ends early."""
-    steps = parse_path(text)
-    names = tuple(step for step in steps if isinstance(step, str))
-    if len(names) == len(steps):
-        # Mappings are what most values consist of, and this loop takes half the time of the other one.
-        return partial(_follow_names, names)
-    return partial(_follow, steps)
+    get = _compile_steps(parse_path(text))
+    return lambda value: get(None, value)
 
 
 def describe_source(source: Source) -> str:
@@ -173,49 +168,62 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
     return None if kind == NO_TIMESTAMP else time_ms
 
 
-def _follow_names(names: Sequence[str], value: object) -> object:
-    for name in names:
-        if type(value) is dict:
-            value = value.get(name)
-        elif value is None:
-            return None
-        else:
-            value = _take_field(name, value)
-    return value
+def _compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
+    """Return the function that follows steps into a value, its second argument; the first is not used."""
+    takes = [_compile_step(step) for step in steps]
+    if len(takes) == 1:
+        return takes[0]
+    named = list(zip(steps, takes, strict=True))
+
+    def follow(_: object, value: object) -> object:
+        for step, take in named:
+            # In place: objects of JSON are what most values consist of. They have no number and no choice.
+            value = value.get(step) if type(value) is dict else take(None, value)
+        return value
+
+    return follow
 
 
-def _follow(steps: Sequence[Step], value: object) -> object:
-    for step in steps:
-        if value is None:
-            return None
-        value = _take(step, value)
-    return value
-
-
-def _take(step: Step, value: object) -> object:
+def _compile_step(step: Step) -> Callable[[object, object], object]:
     if isinstance(step, str):
-        return _take_field(step, value)
-    if type(value) is not list and (not isinstance(value, Sequence) or isinstance(value, str | bytes)):
-        return None
-    if isinstance(step, Choice):
-        for item in value:
-            if _is_chosen(step, item):
-                return item
-        return None
-    return value[step] if step < len(value) else None
+        return _compile_name(step)
+    return _compile_index(step) if isinstance(step, int) else _compile_choice(step)
 
 
-def _take_field(name: str, value: object) -> object:
-    # Mappings come last: the test of an abstract class takes longer than all others.
-    if type(value) is dict:
-        return value.get(name)
-    if is_message(value):
-        return take_field(value, name)
-    return value.get(name) if isinstance(value, Mapping) else None
+def _compile_name(name: str) -> Callable[[object, object], object]:
+    """Return the function that takes a field of a value, its second argument; None where it is missing."""
+    getters: dict[type, Callable[[object], object]] = {}
+
+    def take(_: object, value: object) -> object:
+        if type(value) is dict:
+            return value.get(name)
+        getter = getters.get(type(value))
+        if getter is None:
+            getter = getters[type(value)] = field_getter(type(value), name)
+        return getter(value)
+
+    return take
 
 
-def _is_chosen(choice: Choice, item: object) -> bool:
-    try:
-        return to_text(_take_field(choice.field, item)) == choice.value
-    except ValueError:
-        return False
+def _compile_index(index: int) -> Callable[[object, object], object]:
+    """Return the function that takes an item of a list, its second argument; None where it is missing."""
+    return lambda _, value: value[index] if _is_list(value) and index < len(value) else None
+
+
+def _compile_choice(choice: Choice) -> Callable[[object, object], object]:
+    """Return the function that takes the first chosen item of a list; None where there is none."""
+    get = _compile_name(choice.field)
+
+    def is_chosen(item: object) -> bool:
+        try:
+            return to_text(get(None, item)) == choice.value
+        except ValueError:
+            return False
+
+    return lambda _, value: next(filter(is_chosen, value), None) if _is_list(value) else None
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    if type(value) is list:
+        return True
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)

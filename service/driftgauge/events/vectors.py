@@ -13,7 +13,16 @@ from pybase64 import b64decode
 from driftgauge.config.inputs import VectorSource
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["F32", "F64", "VectorFormat", "are_finite", "split_vectors", "to_format", "to_matrix"]
+__all__ = [
+    "F32",
+    "F64",
+    "VectorFormat",
+    "are_finite",
+    "read_base64",
+    "split_vectors",
+    "to_format",
+    "to_matrix",
+]
 
 # As many as numpy once allowed; a product of more takes long.
 _MAX_AXES = 32
@@ -83,6 +92,17 @@ def to_matrix(
     return matrix
 
 
+def read_base64(text: str) -> bytes:
+    """Return the bytes of a text in base64, of the standard alphabet and padded.
+
+    A tenth of the standard library's time. Arguments by name would add half to that of 128 floats.
+
+    Raises:
+        ValueError: The text is no base64.
+    """
+    return b64decode(text, None, True)  # noqa: FBT003 - see above
+
+
 def are_finite(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which of n vectors, (n, d), are finite, (n,) bool.
 
@@ -133,7 +153,7 @@ def split_vectors(
 def _parse_text(text: str) -> object:
     try:
         # pgvector writes a vector as text like this.
-        return orjson.loads(text) if text.startswith("[") else b64decode(text, validate=True)
+        return orjson.loads(text) if text.startswith("[") else read_base64(text)
     except ValueError as error:
         raise EventError(Reason.INVALID, f"embedding: neither base64 nor a list in JSON ({error})") from None
 
