@@ -1,10 +1,11 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
+from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
 from driftgauge.events.mapped_single import compile_single, default_id
@@ -47,10 +48,17 @@ class MappedReader:
         }
         self._vectors = [VectorField(vector) for vector in settings.vectors]
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
+        self._bytes = compile_bytes(settings)
         self._single = compile_single(settings) if is_single else None
 
-    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterator[Outcome]:
-        """Yield what becomes of each record; see `Reader`."""
+    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
+        """Return what becomes of each record; see `Reader`."""
+        rows = None if self._bytes is None else self._bytes(records, schedules)
+        return self._read_each(records, schedules) if rows is None else rows
+
+    def _read_each(
+        self, records: Iterable[RawRecord], schedules: Mapping[str, Schedule]
+    ) -> Iterator[Outcome]:
         decode, single = self.decode, self._single
         # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
         for record in records:

@@ -1,0 +1,92 @@
+"""The path of whole polls of vectors in bytes accepts all records, as that of each record does, or none."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.deserializers import deserialize_bytes
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.mapped_bytes import compile_bytes
+from driftgauge.events.records import NO_TIMESTAMP, StoredRecord
+from driftgauge.events.rows import BaselineContract
+from driftgauge.events.timestamps import LAST_MS
+
+CUT_MS = 1_000
+SCHEDULES = {
+    "images": (
+        BaselineContract("images", "new", 2, "v2", DistanceMetric.EUCLIDEAN, CUT_MS),
+        BaselineContract("images", "old", 3, None, DistanceMetric.EUCLIDEAN),
+    )
+}
+MAPPING = {"encoding": "bytes", "stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}}
+MAPPING["embedding"] = {"record": "value"}
+SOUND = StoredRecord(b"12345678", "topic", 3, 7, stored_ms=CUT_MS)
+RECORDS = st.builds(
+    replace,
+    st.just(SOUND),
+    stored_value=st.sampled_from([b"12345678"] * 6 + [b"123456789012", b"123", b"", None]),
+    stored_ms=st.sampled_from([CUT_MS, CUT_MS + 1, LAST_MS] * 3 + [LAST_MS + 1, CUT_MS - 1, -1, None]),
+    stored_offset=st.integers(0, 9),
+    stored_partition=st.integers(0, 9),
+)
+
+
+def build_reader(**fields):
+    return MappedReader(InputSettings.model_validate(MAPPING | fields), deserialize_bytes)
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=3))
+def test_path_of_each_record_accepts_the_same_with_equal_bits(records):
+    reader = build_reader()
+    rows = reader._bytes(records, SCHEDULES)
+    event("left" if rows is None else "read")
+    each = list(reader._read_each(records, SCHEDULES))
+    if rows is not None:
+        assert list(rows) == each
+    else:
+        assert any(not isinstance(outcome, tuple) or outcome[0].baseline == "old" for outcome in each)
+    assert [str(outcome) for outcome in reader(records, SCHEDULES)] == [str(outcome) for outcome in each]
+
+
+def test_unknown_stream_is_left_to_the_path_of_each_record():
+    reader = build_reader()
+    assert reader._bytes([SOUND], {}) is None
+
+
+def test_time_of_a_record_without_one_is_not_taken():
+    class Record(StoredRecord):
+        def timestamp(self):
+            return NO_TIMESTAMP, CUT_MS
+
+    assert build_reader()._bytes([SOUND], SCHEDULES) is not None
+    assert build_reader()._bytes([Record(b"12345678")], SCHEDULES) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"encoding": "json"},
+        {"stream": {"header": "stream"}},
+        {"embedding": {"header": "vector"}},
+        {"embedding": {"record": "key"}},
+        {"embedding": {"record": "value", "dimension": 2}},
+        {"timestamp": {"header": "at"}},
+        {"event_id": {"record": "key"}},
+        {"model_version": {"header": "version"}},
+        {"segments": {"country": {"header": "country"}}},
+        {"where": [{"record": "key", "in": ["a"]}]},
+    ],
+)
+def test_other_mappings_are_not_read_so(fields):
+    assert compile_bytes(InputSettings.model_validate(MAPPING)) is not None
+    assert compile_bytes(InputSettings.model_validate(MAPPING | fields)) is None
+
+
+def test_mapping_of_several_vectors_is_not_read_so():
+    vectors = [{"stream": MAPPING["stream"], "embedding": MAPPING["embedding"]}] * 2
+    fields = {"encoding": "bytes", "timestamp": MAPPING["timestamp"], "vectors": vectors}
+    assert compile_bytes(InputSettings.model_validate(fields)) is None
