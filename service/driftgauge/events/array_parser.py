@@ -42,7 +42,9 @@ class ArrayParser:
         self._quoted = orjson.dumps(self._name)
         self._to_array = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*\[")
         self._parser: Any = simdjson.Parser()
-        self._index = 0  # of the last array at the path, among all of its name
+        # The arrays of the name, in the order of tries: what was right last time first. A change of a row
+        # holds the array before and after.
+        self._order = list(range(_MOST_TRIES))
         self._to_skip = 0
 
     def parse(self, raw: bytes) -> Any | None:
@@ -55,33 +57,26 @@ class ArrayParser:
         if self._to_skip:
             self._to_skip -= 1
             return None
-        skipped: list[int] = []
-        at = -1
-        for index in range(_MOST_TRIES):
-            start, at = self._find(raw, at)
-            if start < 0:
-                break
-            # A change of a row holds it before and after: what was right last time is tried first.
-            if index < self._index:
-                skipped.append(start)
-            elif (document := self._parse(raw, start)) is not None:
-                self._index = index
-                return document
-        for index, start in enumerate(skipped):
-            if (document := self._parse(raw, start)) is not None:
-                self._index = index
+        for index in self._order:
+            start = self._find(raw, index)
+            if start >= 0 and (document := self._parse(raw, start)) is not None:
+                if index != self._order[0]:
+                    self._order.sort(key=index.__ne__)
                 return document
         self._to_skip = _SKIPPED
         return None
 
-    def _find(self, raw: bytes, at: int) -> tuple[int, int]:
-        """Return the start of the next array of the name after a position, and the name's; -1 without one."""
+    def _find(self, raw: bytes, index: int) -> int:
+        """Return the start of one of the arrays of the name; -1 where there are not as many."""
+        at = -1
         # Searching for bytes takes a fraction of searching for a pattern.
         while (at := raw.find(self._quoted, at + 1)) >= 0:
             found = self._to_array.match(raw, at + len(self._quoted))
             if found is not None:
-                return found.end() - 1, at
-        return -1, -1
+                if not index:
+                    return found.end() - 1
+                index -= 1
+        return -1
 
     def _parse(self, raw: bytes, start: int) -> Any | None:
         end = raw.find(b"]", start) + 1

@@ -25,8 +25,7 @@ from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import (
-    FIRST_MESSAGE,
-    PAYLOAD,
+    AFTER_FIRST,
     Schema,
     SchemaSource,
     read_message_indexes,
@@ -53,6 +52,8 @@ class ProtobufDeserializer:
 
     def __init__(self, schemas: SchemaSource) -> None:
         self._files: ReaderCache[_File] = ReaderCache(schemas, "PROTOBUF", _File)
+        # The classes of the first messages of their files, which most records have, by schema id and index.
+        self._first: dict[bytes, Any] = {}
 
     def __call__(self, record: RawRecord) -> object:
         """Return a record's message.
@@ -62,20 +63,32 @@ class ProtobufDeserializer:
             SchemaPending: Its schema is not known yet.
         """
         raw = record.value() or b""
-        if raw[PAYLOAD : PAYLOAD + 1] != FIRST_MESSAGE:
-            # Faults of the frame come before those of the indexes, and these before the schema's.
-            read_schema_id(raw)
-        indexes, start = read_message_indexes(raw)
-        message_class = self._files.get(raw).find(indexes)
+        message_class, start = self._first.get(raw[:AFTER_FIRST]), AFTER_FIRST
         if message_class is None:
-            detail = f"value: schema {read_schema_id(raw)} has no message {list(indexes)}"
-            raise EventError(Reason.UNDECODABLE, detail)
+            message_class, start = self._find(raw)
         try:
             return message_class.FromString(raw[start:])
         except message.DecodeError as error:
             name = message_class.DESCRIPTOR.full_name
             detail = f"value: no {name} of schema {read_schema_id(raw)} ({error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
+
+    def _find(self, raw: bytes) -> tuple[Any, int]:
+        """Return the class of a record's message, and where the payload begins.
+
+        Raises:
+            EventError: The record does not name a message of a schema.
+            SchemaPending: Its schema is not known yet.
+        """
+        schema_id = read_schema_id(raw)
+        indexes, start = read_message_indexes(raw)
+        message_class = self._files.get(raw).find(indexes)
+        if message_class is None:
+            detail = f"value: schema {schema_id} has no message {list(indexes)}"
+            raise EventError(Reason.UNDECODABLE, detail)
+        if start == AFTER_FIRST and indexes == (0,):
+            self._first[raw[:start]] = message_class
+        return message_class, start
 
 
 class _File:

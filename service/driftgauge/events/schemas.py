@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 from driftgauge.events.rejection import EventError, Reason
 
 __all__ = [
-    "FIRST_MESSAGE",
+    "AFTER_FIRST",
     "PAYLOAD",
     "Schema",
     "SchemaKind",
@@ -22,8 +22,8 @@ SchemaKind: TypeAlias = Literal["AVRO", "PROTOBUF"]
 PAYLOAD = 5
 """Where the payload begins, for Avro; for Protobuf the message indexes are before it."""
 
-FIRST_MESSAGE = b"\0"
-"""The indexes of the first message of a file, which most records have."""
+AFTER_FIRST = PAYLOAD + 1
+"""Where the payload of a file's first message begins, for which a single 0 stands."""
 
 _FRAME = Struct(">BI")
 # Registries number schemas from 1 with a signed int, and give no error code for an id beyond that.
@@ -85,8 +85,8 @@ def read_message_indexes(raw: bytes) -> tuple[tuple[int, ...], int]:
     Raises:
         EventError: The record has no such indexes.
     """
-    if raw[PAYLOAD : PAYLOAD + 1] == FIRST_MESSAGE:
-        return (0,), PAYLOAD + 1
+    if raw[PAYLOAD:AFTER_FIRST] == b"\0":
+        return (0,), AFTER_FIRST
     count, position = _read_varint(raw, PAYLOAD)
     if not 0 < count <= _MAX_DEPTH:
         raise EventError(Reason.UNDECODABLE, f"value: {count} message indexes")
