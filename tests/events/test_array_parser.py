@@ -128,14 +128,28 @@ def test_parser_looks_at_every_32nd_text_while_none_has_an_array():
     assert [parser.parse(sound) is None for _ in range(34)] == [True] * 31 + [False] * 3
 
 
-def test_text_with_many_arrays_of_the_name_is_parsed_a_few_times_only(monkeypatch):
-    parsed = []
+@pytest.fixture
+def parsed(monkeypatch):
+    """Return the texts that are parsed but for their arrays."""
+    texts = []
 
     def loads(raw):
-        parsed.append(raw)
+        texts.append(raw)
         return json.loads(raw)
 
     monkeypatch.setattr("driftgauge.events.array_parser.orjson.loads", loads)
+    return texts
+
+
+def test_array_that_was_right_is_tried_first(parsed):
+    parser = ArrayParser(["after", "v"])
+    change = b'{"before":{"v":[1]},"after":{"v":[2]}}'
+    for number in (2, 3, 4):
+        assert np.frombuffer(parser.parse(change)["after"]["v"]).tolist() == [2]
+        assert len(parsed) == number
+
+
+def test_text_with_many_arrays_of_the_name_is_parsed_a_few_times_only(parsed):
     nested = b",".join([b'{"embedding":[1]}'] * 1_000)
     assert ArrayParser(["embedding"]).parse(b'{"a":[' + nested + b"]}") is None
     assert len(parsed) == 3

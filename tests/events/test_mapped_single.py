@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
@@ -15,6 +15,7 @@ from driftgauge.events.mapped_single import compile_single
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import BaselineContract
+from driftgauge.events.timestamps import LAST_MS
 from tests.events.mapped import read_record
 
 CUT_MS = 1_000
@@ -24,17 +25,17 @@ SCHEDULES = {
         BaselineContract("images", "old", 3, None, DistanceMetric.EUCLIDEAN),
     )
 }
-SETTINGS = InputSettings.model_validate(
-    {
-        "stream": "s",
-        "embedding": {"path": "v", "dtype": "f16"},
-        "timestamp": "t",
-        "event_id": "id",
-        "model_version": "m",
-        "segments": {"country": "c"},
-    }
-)
+MAPPING = {
+    "stream": "s",
+    "embedding": {"path": "v", "dtype": "f16"},
+    "timestamp": "t",
+    "event_id": "id",
+    "model_version": "m",
+    "segments": {"country": "c"},
+}
+SETTINGS = InputSettings.model_validate(MAPPING)
 TEXT = st.none() | st.sampled_from(["", "e", "e" * 300]) | st.integers(0, 9) | st.booleans()
+USUAL = {"s": "images", "v": base64.b64encode(bytes(4)).decode(), "t": CUT_MS, "m": "v2", "c": "de"}
 VALUES = st.fixed_dictionaries(
     {},
     optional={
@@ -48,7 +49,7 @@ VALUES = st.fixed_dictionaries(
         "m": st.sampled_from(["v2", "v1", 2, None]),
         "c": TEXT,
     },
-)
+).map(lambda changed: USUAL | changed)
 
 
 RECORD = StoredRecord(b"{}", "topic", 3, 7)
@@ -58,10 +59,15 @@ def read(value):
     return compile_single(SETTINGS)(RECORD, value, SCHEDULES)
 
 
-@given(VALUES)
-def test_general_path_accepts_events_of_short_path_with_equal_bits(value):
-    short = read(value)
-    general = MappedReader(SETTINGS, lambda _: value)
+@example(USUAL | {"id": "e" * 300}, "ms")
+@example(USUAL | {"m": "v1"}, "ms")
+@example(USUAL | {"t": LAST_MS + 1}, "ms")
+@example(USUAL | {"t": -1}, "ms")
+@given(VALUES, st.sampled_from(["s", "ms", "us"]))
+def test_general_path_accepts_events_of_short_path_with_equal_bits(value, unit):
+    settings = InputSettings.model_validate(MAPPING | {"timestamp": {"path": "t", "unit": unit}})
+    short = compile_single(settings)(RECORD, value, SCHEDULES)
+    general = MappedReader(settings, lambda _: value)
     general._single = None
     try:
         rows = read_record(general, RECORD, SCHEDULES)
@@ -86,18 +92,16 @@ def test_usual_record_is_accepted(time_ms, dimension):
 
 
 def test_reader_takes_short_path():
-    value = {"s": "images", "v": base64.b64encode(bytes(4)).decode(), "t": CUT_MS, "m": "v2"}
     reader = MappedReader(SETTINGS, deserialize_json)
     assert reader._single is not None
-    assert reader._single(RECORD, value, SCHEDULES) is not None
+    assert reader._single(RECORD, USUAL, SCHEDULES) is not None
 
 
 @pytest.mark.parametrize("field", ["s", "id", "m", "c"])
 def test_text_may_be_bytes_or_number(field):
     """Headers and keys are bytes, and ids are numbers as often as text."""
-    value = {"s": "images", "v": base64.b64encode(bytes(4)).decode(), "t": CUT_MS, "m": "v2", "c": "de"}
     texts = {"s": b"images", "id": 7, "m": b"v2", "c": True}
-    row = read({**value, field: texts[field]})
+    row = read(USUAL | {field: texts[field]})
     assert row is not None
     if field == "id":
         assert row[4] == "7"

@@ -86,7 +86,7 @@ class ProtobufDeserializer:
         if message_class is None:
             detail = f"value: schema {schema_id} has no message {list(indexes)}"
             raise EventError(Reason.UNDECODABLE, detail)
-        if start == AFTER_FIRST and indexes == (0,):
+        if start == AFTER_FIRST:
             self._first[raw[:start]] = message_class
         return message_class, start
 
