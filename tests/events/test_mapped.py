@@ -12,6 +12,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events import decoder as decoder_module
 from driftgauge.events import mapped as mapped_module
 from driftgauge.events import mapped_rows as rows_module
+from driftgauge.events import mapped_single as single_module
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
@@ -253,6 +254,7 @@ def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, ve
 
     for module, name in (
         (mapped_module, "may_hold_bool"),
+        (single_module, "may_hold_bool"),
         (rows_module, "read_exact"),
         (decoder_module, "_fault"),
     ):

@@ -1,6 +1,8 @@
 """The short path for records with one vector: the general path accepts the same, with the same bits."""
 
 import base64
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.vectors import F32
 from tests.events.mapped import read_record
 
 CUT_MS = 1_000
@@ -41,7 +44,8 @@ VALUES = st.fixed_dictionaries(
     optional={
         "s": st.sampled_from(["images", "nobody", 7, None]),
         "v": st.binary(min_size=4, max_size=6).map(lambda raw: base64.b64encode(raw).decode())
-        | st.sampled_from(["[1,2]", "=", "AAAA=", [1, 2], None, {}]),
+        | st.sampled_from(["[1,2]", "=", "AAAA=", [1], [[1, 2], [3, 4]], None, {}])
+        | st.lists(st.sampled_from([1, 2.5, -0.0, 1e39, 2**70, True, "2", None]), min_size=2, max_size=2),
         "t": st.sampled_from(
             [0, CUT_MS - 1, CUT_MS, -1, True, 1.5, "1000", "2025-11-03T00:00:00Z", None, 2**70]
         ),
@@ -59,18 +63,23 @@ def read(value):
     return compile_single(SETTINGS)(RECORD, value, SCHEDULES)
 
 
-@example(USUAL | {"id": "e" * 300}, "ms")
-@example(USUAL | {"m": "v1"}, "ms")
-@example(USUAL | {"t": LAST_MS + 1}, "ms")
-@example(USUAL | {"t": -1}, "ms")
-@given(VALUES, st.sampled_from(["s", "ms", "us"]))
-def test_general_path_accepts_events_of_short_path_with_equal_bits(value, unit):
-    settings = InputSettings.model_validate(MAPPING | {"timestamp": {"path": "t", "unit": unit}})
-    short = compile_single(settings)(RECORD, value, SCHEDULES)
+@example(USUAL | {"id": "e" * 300}, "ms", "json")
+@example(USUAL | {"m": "v1"}, "ms", "json")
+@example(USUAL | {"t": LAST_MS + 1}, "ms", "json")
+@example(USUAL | {"t": -1}, "ms", "json")
+@example(USUAL | {"v": [1, True]}, "ms", "json")
+@example(USUAL | {"v": [1, True]}, "ms", "avro")
+@given(VALUES, st.sampled_from(["s", "ms", "us"]), st.sampled_from(["json", "avro"]))
+def test_general_path_accepts_events_of_short_path_with_equal_bits(value, unit, encoding):
+    timestamp = {"path": "t", "unit": unit}
+    settings = InputSettings.model_validate(MAPPING | {"timestamp": timestamp, "encoding": encoding})
+    # Only a text of JSON shows whether a list may hold a bool.
+    record = replace(RECORD, stored_value=json.dumps(value).encode() if encoding == "json" else b"")
+    short = compile_single(settings)(record, value, SCHEDULES)
     general = MappedReader(settings, lambda _: value)
     general._single = None
     try:
-        rows = read_record(general, RECORD, SCHEDULES)
+        rows = read_record(general, record, SCHEDULES)
     except EventError:
         assert short is None
         return
@@ -89,6 +98,14 @@ def test_usual_record_is_accepted(time_ms, dimension):
     contract, number, *rest = row
     assert (contract.dimension, number.dtype) == (dimension, "f16")
     assert rest == [time_ms, vector, "topic-3-7", {"country": "de"}]
+
+
+@pytest.mark.parametrize("encoding", ["json", "avro"])
+def test_usual_list_is_accepted(encoding):
+    settings = InputSettings.model_validate(MAPPING | {"encoding": encoding})
+    row = compile_single(settings)(RECORD, USUAL | {"v": [1, 2.5]}, SCHEDULES)
+    assert row is not None
+    assert (row[1], row[3]) == (F32, np.array([1, 2.5], "<f4").tobytes())
 
 
 def test_reader_takes_short_path():

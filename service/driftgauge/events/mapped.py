@@ -9,10 +9,9 @@ from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
 from driftgauge.events.mapped_single import compile_single, default_id
-from driftgauge.events.native import may_hold_bool
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
-from driftgauge.events.rows import Outcome, Row, Schedule
+from driftgauge.events.rows import Outcome, Row, Schedule, may_hold_bool
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F64
 

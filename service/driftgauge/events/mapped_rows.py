@@ -4,19 +4,16 @@ What the fast path is not sure of becomes an event of the service's own contract
 So both accept and refuse the same, with the same bits and for the same reasons.
 """
 
-import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.native import read_exact
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import Row, Schedule, has_valid_options, in_force
+from driftgauge.events.rows import NUMBERS, Row, Schedule, has_valid_options, in_force, pack_list
 from driftgauge.events.vectors import F32, VectorFormat
 
 __all__ = ["MappedFields", "MappedVector", "is_well_formed", "read_row"]
-
-_NUMBERS = {int, float}
 
 
 class MappedFields(NamedTuple):
@@ -60,7 +57,7 @@ def is_well_formed(vector: MappedVector) -> bool:
     items = vector.items
     if not isinstance(items, list):
         return len(items) > 0 and len(items) % vector.number.size == 0
-    return len(items) > 0 and _NUMBERS.issuperset(map(type, items))
+    return len(items) > 0 and NUMBERS.issuperset(map(type, items))
 
 
 def read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str, Schedule]) -> Row:
@@ -77,13 +74,8 @@ def read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str,
             if not isinstance(items, list):
                 if len(items) == expected.dimension * number.size:
                     return expected, number, fields.time_ms, items, event_id, fields.segments
-            elif len(items) == expected.dimension:
-                try:
-                    packed = expected.pack(*items)
-                except (struct.error, OverflowError):
-                    packed = b""
-                if packed and not (may_be_bool and not _NUMBERS.issuperset(map(type, items))):
-                    return expected, F32, fields.time_ms, packed, event_id, fields.segments
+            elif (packed := pack_list(items, expected, may_be_bool=may_be_bool)) is not None:
+                return expected, F32, fields.time_ms, packed, event_id, fields.segments
     if not isinstance(items, list):
         if len(items) % number.size:
             detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"

@@ -11,7 +11,22 @@ from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, SchemaPending
 from driftgauge.events.vectors import VectorFormat
 
-__all__ = ["BaselineContract", "Outcome", "Reader", "Row", "Schedule", "has_valid_options", "in_force"]
+__all__ = [
+    "NUMBERS",
+    "BaselineContract",
+    "Outcome",
+    "Reader",
+    "Row",
+    "Schedule",
+    "has_valid_options",
+    "in_force",
+    "may_hold_bool",
+    "pack_list",
+]
+
+
+NUMBERS = frozenset((int, float))
+"""The types of a decoded vector's numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +109,30 @@ def has_valid_options(
     if type(segments) is not dict or len(segments) > MAX_SEGMENTS:
         return False
     return all(map(_is_short, segments)) and all(map(_is_short, segments.values()))
+
+
+def pack_list(numbers: list[object], expected: BaselineContract, *, may_be_bool: bool) -> bytes | None:
+    """Return a vector of numbers as float32, None where it is not certainly one of the baseline's.
+
+    Args:
+        numbers: Any values.
+        expected: The contract.
+        may_be_bool: A value may be a bool, which struct takes for a number.
+    """
+    try:
+        packed = expected.pack(*numbers)
+    except (struct.error, OverflowError):
+        return None
+    return packed if not may_be_bool or NUMBERS.issuperset(map(type, numbers)) else None
+
+
+def may_hold_bool(raw: bytes) -> bool:
+    """Return whether an array in the JSON text can hold a bool, which struct takes for a number.
+
+    Searching for single bytes costs a tenth of looking at the type of every number.
+    """
+    start, end = raw.find(b"["), raw.rfind(b"]")
+    return raw.find(b"u", start, end) >= 0 or raw.find(b"l", start, end) >= 0  # true, false
 
 
 def _is_short(value: object) -> bool:
