@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import orjson
+from threadpoolctl import threadpool_limits
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
@@ -87,4 +88,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # As in the service.
+    with threadpool_limits(limits=1):
+        main()

@@ -1,4 +1,4 @@
-"""Reading of records that are nothing but a vector in bytes, a poll at once in a third of the time."""
+"""Reading of records that are nothing but a vector in bytes, a poll at once in two thirds of the time."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
