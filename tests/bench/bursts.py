@@ -106,7 +106,7 @@ def alarms(
     """Return the share of windows of some rows, (windows, n), that each test rejects."""
     count = rows.shape[1]
     inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
-    count_null = DivergenceNull(baseline.counts, inflation).at(count)
+    count_null = DivergenceNull(baseline.counts, inflation)
     mean_null = MeanShiftNull(np.diag(baseline.found.variances), int(baseline.counts.sum()), overdispersion)
     coordinates = project(images.vectors, np.arange(len(images.vectors)), baseline.found)
     p_values = []
@@ -114,7 +114,7 @@ def alarms(
         counts = np.bincount(images.clusters[window], minlength=CLUSTERS).astype(np.int64)
         divergence = min(math.fsum(js_contributions(counts, baseline.counts)), 1.0)
         shift = mean_null.test(coordinates[window].mean(axis=0), count)
-        single = [count_null.p_value(divergence), *shift.p_values]
+        single = [count_null.of(counts).p_value(divergence), *shift.p_values]
         p_values.append([*single, combine(single, [JS_WEIGHT, *MEAN_WEIGHTS])])
     return (np.array(p_values) < LEVEL).mean(axis=0)
 

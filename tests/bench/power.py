@@ -96,7 +96,7 @@ class Detectors:
             counts = np.bincount(ids[window], minlength=CLUSTERS).astype(np.int64)
             divergence = min(math.fsum(js_contributions(counts, self.counts)), 1.0)
             shift = self._mean_null.test(coordinates[window].mean(axis=0), count)
-            single = [self._count_null.at(count).p_value(divergence), *shift.p_values]
+            single = [self._count_null.of(counts).p_value(divergence), *shift.p_values]
             found.append([*single, combine(single, [JS_WEIGHT, *MEAN_WEIGHTS])])
         return np.array(found)
 

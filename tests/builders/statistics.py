@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
+from scipy.special import rel_entr
 
-from driftgauge.core.statistics.concentration import concentration_posterior
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.quadratic_form import QuadraticForm
 
@@ -30,24 +30,24 @@ def draw_baseline(clusters: int, count: int, seed: int = 0) -> NDArray[np.int64]
     return random.multinomial(count, random.dirichlet(np.full(clusters, 3.0)))
 
 
-def draw_divergences(
-    baseline_counts: NDArray[np.int64], count: int, windows: int, inflation: float = 1.0
-) -> NDArray[np.float64]:
-    """Return the divergences (windows,) of windows simulated from the posterior predictive null."""
+def split_pool(pool: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return a random part (k,) of `count` events of a pool (k,)."""
+    return np.random.default_rng(seed).multivariate_hypergeometric(pool, count, method="marginals")
+
+
+def divergences_of(windows: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the divergence of each window, a row (k,) of the same count, from the rest of the pool (k,)."""
+    count = windows[0].sum()
+    shares, others = windows / count, (pool - windows) / (pool.sum() - count)
+    mean = (shares + others) / 2
+    divergences: NDArray[np.float64] = (rel_entr(shares, mean) + rel_entr(others, mean)).sum(axis=1)
+    return divergences / (2 * math.log(2))
+
+
+def draw_divergences(pool: NDArray[np.int64], count: int, windows: int) -> NDArray[np.float64]:
+    """Return the divergences (windows,) of random parts of a pool (k,), of `count` events, from the rest."""
     random = np.random.default_rng([count, windows])
-    grid, probabilities = concentration_posterior(baseline_counts / inflation)
-    drawn = np.concatenate(
-        [
-            random.multinomial(count, random.dirichlet(baseline_counts / inflation + concentration, number))
-            for concentration, number in zip(grid, random.multinomial(windows, probabilities), strict=True)
-        ]
-    )
-    possible = np.repeat(np.arange(count + 1)[:, None], len(baseline_counts), axis=1)
-    p, q = possible / count, baseline_counts / baseline_counts.sum()
-    mean = np.where(p + q > 0, p + q, 1) / 2
-    terms = (p * np.log2(np.where(p > 0, p / mean, 1)) + q * np.log2(np.where(q > 0, q / mean, 1))) / 2
-    divergences: NDArray[np.float64] = np.take_along_axis(terms, drawn, axis=0).sum(axis=1)
-    return divergences
+    return divergences_of(random.multivariate_hypergeometric(pool, count, windows, method="marginals"), pool)
 
 
 def draw_sums(

@@ -2,9 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, rel_entr
+from scipy.special import gammaln, logsumexp
 
-from driftgauge.core.statistics.concentration import concentration_posterior, dirichlet_multinomial
+from tests.builders.statistics import divergences_of
 
 __all__ = ["Sample", "sample_windows"]
 
@@ -23,11 +23,6 @@ class Sample:
         self._weights = weights[order] / len(weights)
         self._reached = np.cumsum(self._weights)
 
-    @property
-    def mean(self) -> float:
-        """The mean divergence."""
-        return float(self._divergences @ self._weights)
-
     def at(self, level: float) -> tuple[float, float, float]:
         """Return the divergence of about this tail probability, its tail probability, and the standard error.
 
@@ -41,43 +36,53 @@ class Sample:
         return float(divergence), reached, float(np.sqrt(max(squares - reached**2 / len(self._weights), 0.0)))
 
 
-def sample_windows(baseline_counts: NDArray[np.int64], count: int, windows: int) -> Sample:
-    """Draw windows of the posterior predictive null by importance sampling of the far tail.
+def sample_windows(pool: NDArray[np.int64], count: int, windows: int) -> Sample:
+    """Draw windows of `count` events from the pool by importance sampling of the far tail.
 
-    The proposal is a mixture of Dirichlet-multinomial distributions with larger variance than the null. The
-    weight of a window is its likelihood ratio of null to proposal.
+    The proposal is a mixture of the null, multivariate hypergeometric, and of Dirichlet-multinomial
+    distributions with larger variance. The weight of a window is its likelihood ratio of null to proposal.
+    The divergence is symmetric, so the smaller part of the pool is drawn; at most a quarter of it.
+
+    Args:
+        pool: (k,) int64, the events of window and baseline in each cluster.
+        count: The window's events.
+        windows: The number of windows, a multiple of 20,000.
     """
     random = np.random.default_rng([count, windows])
-    grid, probabilities = concentration_posterior(baseline_counts.astype(np.float64))
-    parameters = baseline_counts + grid[:, None]
-    totals = parameters.sum(axis=1)
-    wider = []
-    for spread in _SPREADS:
-        # The variance of the counts is 1 + n/m times that of a multinomial.
-        fewer = count / (spread * (1 + count / totals) - 1)
-        wider.append(parameters * (fewer / totals)[:, None])
-    drawn_from = np.concatenate(wider)
-    chances = np.tile(probabilities, len(_SPREADS)) / len(_SPREADS)
-    baseline = baseline_counts / baseline_counts.sum()
+    total = int(pool.sum())
+    drawn = min(count, total - count)
+    # The variance of a Dirichlet-multinomial over that of a multinomial variable is 1 + n / concentration.
+    variances = [spread * (1 - drawn / total) for spread in _SPREADS[1:]]
+    parameters = [drawn / (variance - 1) * pool / total for variance in variances]
     divergences, weights = [], []
     for _ in range(windows // _BATCH):
-        which = drawn_from[random.choice(len(chances), p=chances, size=_BATCH)]
-        shares = random.standard_gamma(which)
-        counts = random.multinomial(count, shares / shares.sum(axis=1, keepdims=True))
-        mean = (counts / count + baseline) / 2
-        parts = rel_entr(counts / count, mean) + rel_entr(baseline, mean)
-        divergences.append(parts.sum(axis=1) / (2 * np.log(2)))
-        weights.append(np.exp(_log(counts, parameters, probabilities) - _log(counts, drawn_from, chances)))
+        each = _BATCH // len(_SPREADS)
+        counts = np.concatenate(
+            [random.multivariate_hypergeometric(pool, drawn, each, method="marginals")]
+            + [random.multinomial(drawn, random.dirichlet(own, each)) for own in parameters]
+        )
+        divergences.append(divergences_of(counts, pool))
+        null = _log_hypergeometric(counts, pool)
+        proposals = [null, *(_log_dirichlet_multinomial(counts, own) for own in parameters)]
+        weights.append(np.exp(null - logsumexp(proposals, axis=0)) * len(proposals))
     return Sample(np.concatenate(divergences), np.concatenate(weights))
 
 
-def _log(
-    counts: NDArray[np.int64], parameters: NDArray[np.float64], chances: NDArray[np.float64]
+def _log_hypergeometric(counts: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-probability of each window, a row of `counts`, under the null."""
+    return _log_choose(pool, counts).sum(axis=1) - _log_choose(pool.sum(), counts[0].sum())
+
+
+def _log_choose(total: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    ways: NDArray[np.float64] = gammaln(total + 1) - gammaln(chosen + 1) - gammaln(total - chosen + 1)
+    return ways
+
+
+def _log_dirichlet_multinomial(
+    counts: NDArray[np.int64], parameters: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the log-probability of each window, up to a constant that all mixtures share."""
-    logs = [
-        np.log(chance) + dirichlet_multinomial(counts.astype(np.float64), own)
-        for chance, own in zip(chances, parameters, strict=True)
-    ]
-    total: NDArray[np.float64] = logsumexp(logs, axis=0)
-    return total
+    """Return the log-probability of each window under the parameters of the Dirichlet distribution."""
+    own = gammaln(counts + parameters) - gammaln(parameters) - gammaln(counts + 1)
+    count, total = counts[0].sum(), parameters.sum()
+    ways: NDArray[np.float64] = own.sum(axis=1) + gammaln(count + 1) + gammaln(total) - gammaln(count + total)
+    return ways

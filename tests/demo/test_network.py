@@ -10,7 +10,7 @@ from sklearn.neural_network import MLPClassifier
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.errors import InputError
 
 
@@ -123,7 +123,7 @@ def test_divergence_rises_in_second_and_third_week(network, baseline, weeks):
             for cluster in clusters
         ]
     clean, blurred, darkened = (divergences[quality] for quality in ImageQuality)
-    floor = DivergenceNull(baseline.counts, 1.0).at(1_000).expected
+    floor = noise_floor(10, 1_000, baseline.counts.sum())
     assert np.mean(clean) < 2 * floor
     assert max(clean) < 4 * floor
     assert max(clean) < min(blurred) / 5

@@ -1,7 +1,5 @@
 """The null distribution of the divergence: bounds, monotonicity, edge cases, overdispersion, determinism."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,91 +18,122 @@ def baselines(draw, least_clusters, most_clusters, least_count):
     return np.array(draw(counts), dtype=np.int64)
 
 
+@st.composite
+def windows(draw, baseline_counts):
+    counts = st.lists(st.integers(0, 400), min_size=len(baseline_counts), max_size=len(baseline_counts))
+    return np.array(draw(counts.filter(any)), dtype=np.int64)
+
+
+PAIRS = st.one_of(baselines(2, 8, 0), baselines(20, 50, 0)).flatmap(
+    lambda baseline_counts: st.tuples(st.just(baseline_counts), windows(baseline_counts))
+)
+INFLATIONS = st.sampled_from([1.0, 1.7, 3.0, 40.0])
+
+
 @settings(max_examples=examples(60))
-@given(
-    baselines(2, 8, 0),
-    st.integers(1, 3_000),
-    st.sampled_from([1.0, 1.7, 40.0]),
-    st.lists(st.floats(0, 1), min_size=2, max_size=20),
-)
-def test_p_value_is_above_zero_and_at_most_one(baseline_counts, count, inflation, js_divergences):
-    null = DivergenceNull(baseline_counts, inflation).at(count)
-    assert all(0 < null.p_value(js_divergence) <= 1 for js_divergence in js_divergences)
-    assert 0 < null.expected <= 1
-
-
-@given(
-    st.one_of(baselines(2, 8, 0), baselines(20, 50, 0)),
-    st.integers(1, 2_000),
-    st.sampled_from([1.0, 1.7, 3.0]),
-    st.lists(st.floats(0, 30), min_size=2, max_size=20),
-)
-def test_p_value_does_not_rise_with_divergence(baseline_counts, count, inflation, ratios):
-    null = DivergenceNull(baseline_counts, inflation).at(count)
-    divergences = sorted(min(ratio * null.expected, 1.0) for ratio in [0.0, *ratios])
-    p_values = [null.p_value(divergence) for divergence in divergences]
+@given(PAIRS, INFLATIONS, st.lists(st.floats(0, 1), min_size=2, max_size=20))
+def test_p_value_is_above_zero_at_most_one_and_falls(pair, inflation, js_divergences):
+    baseline_counts, counts = pair
+    null = DivergenceNull(baseline_counts, inflation).of(counts)
+    p_values = [null.p_value(js_divergence) for js_divergence in sorted(js_divergences)]
+    assert all(0 < p_value <= 1 for p_value in p_values)
     assert p_values == sorted(p_values, reverse=True)
+    assert 0 <= null.expected <= 1
+
+
+@settings(max_examples=examples(60))
+@given(PAIRS, INFLATIONS, st.randoms(use_true_random=False))
+def test_distribution_does_not_depend_on_order_of_clusters(pair, inflation, random):
+    baseline_counts, counts = pair
+    order = np.array(random.sample(range(len(counts)), len(counts)))
+    null, ordered = (
+        DivergenceNull(baseline_counts, inflation),
+        DivergenceNull(baseline_counts[order], inflation),
+    )
+    assert ordered.of(counts[order]) == null.of(counts)
+
+
+@settings(max_examples=examples(60))
+@given(PAIRS)
+def test_window_and_baseline_are_exchangeable(pair):
+    baseline_counts, counts = pair
+    null = DivergenceNull(baseline_counts, 1.0).of(counts)
+    exchanged = DivergenceNull(counts, 1.0).of(baseline_counts)
+    assert null.expected == pytest.approx(exchanged.expected, rel=0.02, abs=1e-15)
+    assert null.deviation == pytest.approx(exchanged.deviation, rel=0.02, abs=1e-15)
+
+
+@settings(max_examples=examples(60))
+@given(baselines(2, 50, 0), st.integers(1, 3), INFLATIONS)
+def test_window_with_shares_of_baseline_is_not_significant(counts, ratio, inflation):
+    assert DivergenceNull(counts * ratio, inflation).of(counts).p_value(0.0) > 0.2
 
 
 def test_largest_divergence_of_largest_window_has_p_value():
-    null = DivergenceNull(draw_baseline(20, 10**6), 1.0)
-    assert 0 < null.at(10**9).p_value(1.0) < 1e-300
+    baseline_counts = np.append(draw_baseline(19, 10**6), 0)
+    counts = np.append(np.zeros(19, dtype=np.int64), 10**9)
+    assert 0 < DivergenceNull(baseline_counts, 1.0).of(counts).p_value(1.0) < 1e-300
 
 
 def test_event_in_empty_baseline_cluster_is_rare_but_possible():
     baseline_counts = np.array([500, 400, 100, 0])
     null = DivergenceNull(baseline_counts, 1.0)
-    assert 0.01 < null.at(10).p_value(divergence([5, 4, 0, 1], baseline_counts)) < 0.2
-    assert 0 < null.at(10).p_value(divergence([0, 0, 0, 10], baseline_counts)) < 1e-9
+    one, all_events = np.array([5, 4, 0, 1]), np.array([0, 0, 0, 10])
+    assert 0.01 < null.of(one).p_value(divergence(one, baseline_counts)) < 0.2
+    assert 0 < null.of(all_events).p_value(divergence(all_events, baseline_counts)) < 1e-9
 
 
 @pytest.mark.parametrize(
     ("clusters", "baseline_count", "count"), [(4, 19_331, 159), (4, 100_000, 1_000), (20, 10**6, 1_000)]
 )
 def test_window_equal_to_one_cluster_baseline_is_not_significant(clusters, baseline_count, count):
-    baseline_counts = np.zeros(clusters, dtype=np.int64)
-    baseline_counts[0] = baseline_count
-    assert DivergenceNull(baseline_counts, 1.0).at(count).p_value(0.0) > 0.2
+    shares = np.eye(clusters, dtype=np.int64)[0]
+    null = DivergenceNull(baseline_count * shares, 1.0).of(count * shares)
+    assert null.expected == 0
+    assert null.p_value(0.0) > 0.2
 
 
 def test_least_possible_divergence_is_not_significant():
     baseline_counts = np.array([96_552, 0, 1, 0, 0, 1])
-    least = divergence([139, 0, 0, 0, 0, 0], baseline_counts)
-    assert DivergenceNull(baseline_counts, 5.0).at(139).p_value(least) > 0.2
+    counts = np.array([139, 0, 0, 0, 0, 0])
+    null = DivergenceNull(baseline_counts, 5.0).of(counts)
+    assert null.p_value(divergence(counts, baseline_counts)) > 0.2
 
 
-def test_null_is_smooth_in_count():
-    null = DivergenceNull(draw_baseline(20, 5_000), 1.0)
-    counts = range(380, 460)
-    statistic = 44.0
-    p_values = [
-        null.at(count).p_value(statistic / (8 * math.log(2)) * (1 / count + 1 / 5_000)) for count in counts
-    ]
+def test_null_is_smooth_in_overdispersion():
+    baseline_counts, counts = draw_baseline(20, 5_000), draw_baseline(20, 400)
+    nulls = [DivergenceNull(baseline_counts, inflation).of(counts) for inflation in np.arange(1, 3, 0.02)]
+    p_values = [null.p_value(1.7 * null.expected) for null in nulls]
     assert np.abs(np.diff(np.log(p_values))).max() < 0.02
-    expected = np.array([null.at(count).expected for count in counts])
-    assert (np.diff(expected) < 0).all()
+    assert (np.diff([null.expected for null in nulls]) > 0).all()
 
 
 def test_overdispersion_divides_both_counts():
-    baseline_counts = draw_baseline(20, 2_000)
-    inflated = DivergenceNull(baseline_counts * 3, 3.0)
-    plain = DivergenceNull(baseline_counts, 1.0)
-    expected = plain.at(256).expected
-    assert inflated.at(768).expected == pytest.approx(expected, rel=0.01)
-    for factor, tolerance in [(0.8, 0.01), (1.2, 0.02), (2.0, 0.1)]:
-        assert inflated.at(768).p_value(factor * expected) == pytest.approx(
-            plain.at(256).p_value(factor * expected), rel=tolerance
-        )
+    baseline_counts, counts = draw_baseline(20, 2_000), draw_baseline(20, 256)
+    inflated = DivergenceNull(baseline_counts * 3, 3.0).of(counts * 3)
+    plain = DivergenceNull(baseline_counts, 1.0).of(counts)
+    assert inflated.expected == pytest.approx(plain.expected, rel=1e-12)
+    assert inflated.p_value(0.05) == pytest.approx(plain.p_value(0.05), rel=1e-9)
 
 
 def test_overdispersion_raises_p_value():
-    baseline_counts = draw_baseline(20, 5_000)
+    baseline_counts, counts = draw_baseline(20, 5_000), draw_baseline(20, 500)
     p_values = [
-        DivergenceNull(baseline_counts, inflation).at(500).p_value(0.02) for inflation in (1.0, 1.1, 2.0, 5.0)
+        DivergenceNull(baseline_counts, inflation).of(counts).p_value(0.02)
+        for inflation in (1.0, 1.1, 2.0, 5.0)
     ]
     assert p_values == sorted(p_values)
     assert p_values[0] < 0.01
     assert p_values[-1] > 0.9
+
+
+def test_sum_of_many_fractions_of_events_is_kept():
+    # Of 100 bursts of 40 events none has a cluster of its own.
+    window, baseline_counts = np.array([4] * 100 + [0] * 200), np.array([12] * 300)
+    singles = np.ones(100, dtype=np.int64)
+    singles[:10] = 0
+    expected = DivergenceNull(singles, 1.0).of(1 - singles).expected
+    assert DivergenceNull(baseline_counts, 40.0).of(window).expected == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -113,27 +142,29 @@ def test_overdispersion_raises_p_value():
 )
 def test_fractional_effective_counts_have_null(baseline_counts, inflation):
     for count in (1, 50, 333):
-        null = DivergenceNull(np.array(baseline_counts), inflation).at(count)
-        assert 0 < null.expected < 1
+        counts = np.array([count - count // 3, *[0] * (len(baseline_counts) - 2), count // 3])
+        null = DivergenceNull(np.array(baseline_counts), inflation).of(counts)
+        assert 0 <= null.expected < 1
         assert 0 < null.p_value(null.expected) < 1
 
 
 def test_effective_count_is_at_least_one_event():
-    baseline_counts = draw_baseline(5, 5_000)
+    baseline_counts, counts = draw_baseline(5, 5_000), draw_baseline(5, 10)
     null = DivergenceNull(baseline_counts, 50.0)
-    assert null.at(10).expected == null.at(50).expected
+    assert null.of(counts).expected == pytest.approx(null.of(5 * counts).expected)
 
 
 def test_p_value_is_same_in_every_process_and_order():
-    baseline_counts = draw_baseline(5, 1_000)
+    baseline_counts, counts = draw_baseline(5, 1_000), draw_baseline(5, 333)
     fresh, used = DivergenceNull(baseline_counts, 1.3), DivergenceNull(baseline_counts.copy(), 1.3)
     for count in (700, 7, 90):
-        used.at(count).p_value(0.1)
-    p_value = fresh.at(333).p_value(0.02)
-    assert used.at(333).p_value(0.02) == p_value
+        used.of(draw_baseline(5, count)).p_value(0.1)
+    p_value = fresh.of(counts).p_value(0.02)
+    assert used.of(counts).p_value(0.02) == p_value
     program = (
         "import numpy as np; from driftgauge.core.statistics.divergence_null import DivergenceNull; "
-        f"print(repr(DivergenceNull(np.array({baseline_counts.tolist()}), 1.3).at(333).p_value(0.02)))"
+        f"null = DivergenceNull(np.array({baseline_counts.tolist()}), 1.3); "
+        f"print(repr(null.of(np.array({counts.tolist()})).p_value(0.02)))"
     )
     assert float(run_python(program).stdout) == p_value
 

@@ -110,10 +110,10 @@ def test_simulated_windows_of_least_count_have_target_power(inflation):
     found = []
     for _ in range(15):
         baseline_counts = inflation * random.multinomial(baseline_count // inflation, shares)
-        null = DivergenceNull(baseline_counts, inflation).at(inflation * bursts)
+        null = DivergenceNull(baseline_counts, inflation)
         for counts in inflation * random.multinomial(bursts, drifted, size=100):
             divergence = js_contributions(counts, baseline_counts).sum()
-            found.append(null.p_value(divergence) < HOURLY / 4)
+            found.append(null.of(counts).p_value(divergence) < HOURLY / 4)
     mean, error = rate(found)
     # Windows of one baseline are correlated, which adds about as much as their own sampling.
     assert mean == pytest.approx(POWER, abs=3 * error)

@@ -44,9 +44,9 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
     np.testing.assert_array_equal(scored.contributions, js_contributions(seen.counts, RICH.counts))
     assert scored.js_divergence == pytest.approx(scored.contributions.sum(), abs=1e-15)
     assert scored.js_distance == math.sqrt(scored.js_divergence)
-    assert scored.noise_floor == NULL.at(seen.count).expected
+    assert scored.noise_floor == NULL.of(seen.counts).expected
     assert scored.js_excess == scored.js_divergence - scored.noise_floor
-    assert scored.js_p_value == NULL.at(seen.count).p_value(scored.js_divergence)
+    assert scored.js_p_value == NULL.of(seen.counts).p_value(scored.js_divergence)
     shift = RICH.projection.shift(seen.sums, seen.count)
     mean_null = MeanShiftNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
     assert plain(scored.mean_shift) == plain(mean_null.test(shift, seen.count))

@@ -62,7 +62,7 @@ def test_segment_score_equals_score_against_own_baseline():
     name, part = NAMES[0], SEGMENTED.segments[0]
     seen = of(name, moved=80)
     ((result, *_), _) = by_country().judge_segments({name: seen}, {})
-    null = DivergenceNull(part.counts, 1.0).at(seen.count)
+    null = DivergenceNull(part.counts, 1.0).of(seen.counts)
     divergence = math.fsum(js_contributions(seen.counts, part.counts))
     shift = RICH.projection.shift(seen.sums, seen.count) - part.mean
     mean_shift = MeanShiftNull(part.covariance, 20_000, None).test(shift, seen.count)

@@ -282,7 +282,7 @@ class _ReferenceScorer:
         contributions = js_contributions(counts, self._counts)
         # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
         divergence = min(math.fsum(contributions), 1.0)
-        null = self._count_null.at(int(counts.sum()))
+        null = self._count_null.of(counts)
         noise_floor = null.expected * self._floor_share
         return HistogramScore(
             js_divergence=divergence,
