@@ -53,21 +53,16 @@ def test_restart_during_drift_changes_nothing(restarts):
 
 
 @pytest.mark.parametrize(
-    ("few", "besides", "segment_keys", "work", "a_round"),
+    ("besides", "segment_keys", "work", "a_round"),
     [
-        (3, 0, (), 4 * CLUSTERS, 4),
-        (3, 0, (), 4 * CLUSTERS - 1, 3),
-        (3, 0, ("country",), 4 * CLUSTERS, 2),
-        (3, CLUSTERS, (), 4 * CLUSTERS, 2),
-        (3, 0, ("country",), 1, 1),
-        # With few clusters each comparison counts as 300.
-        (CLUSTERS, 0, (), 2 * 300, 2),
+        (0, (), 4 * CLUSTERS, 4),
+        (0, (), 4 * CLUSTERS - 1, 3),
+        (0, ("country",), 4 * CLUSTERS, 2),
+        (CLUSTERS, (), 4 * CLUSTERS, 2),
+        (0, ("country",), 1, 1),
     ],
 )
-def test_round_stops_at_work_budget_and_next_continues(
-    monkeypatch, few, besides, segment_keys, work, a_round
-):
-    monkeypatch.setattr(work_budget, "_FEW_CLUSTERS", few)
+def test_round_stops_at_work_budget_and_next_continues(monkeypatch, besides, segment_keys, work, a_round):
     monkeypatch.setattr(work_budget, "_WORK_BESIDES_CLUSTERS", besides)
     part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2))
     reference = replace(RICH, segments=(part,))

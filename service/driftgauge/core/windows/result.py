@@ -57,7 +57,7 @@ class HistogramScore:
         js_divergence: Jensen-Shannon divergence, base 2, 0 to 1.
         js_distance: Its square root.
         contributions: (k,) float64, each cluster's part; the parts sum to the divergence.
-        noise_floor: The expected divergence at this count without drift.
+        noise_floor: The expected divergence without drift, given the pooled counts of window and baseline.
         js_excess: The divergence less the noise floor; below 0 where the divergence is below the floor.
         js_p_value: The probability without drift of a divergence at least as large.
         calibrated: The p-values use a measured overdispersion; otherwise the overdispersion is a guess, or

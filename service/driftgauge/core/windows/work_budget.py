@@ -7,11 +7,9 @@ from driftgauge.core.reference import Reference
 __all__ = ["WorkBudget", "window_work"]
 
 # A round blocks the window task, and thousands of windows may be due after an outage. A comparison takes
-# about 15 us for each cluster and for 50 more: 500 windows with 20 clusters take 0.6 s, as do 34 with 1,000.
-_MAX_WORK = 35_000
-_WORK_BESIDES_CLUSTERS = 50
-# With two or three clusters a comparison may take as long as with 300.
-_FEW_CLUSTERS, _WORK_OF_FEW_CLUSTERS = 3, 300
+# about 7 us for each cluster and for 150 more: 500 windows with 20 clusters take 0.6 s, as do 74 with 1,000.
+_MAX_WORK = 85_000
+_WORK_BESIDES_CLUSTERS = 150
 
 
 class WorkBudget:
@@ -31,6 +29,4 @@ class WorkBudget:
 
 def window_work(reference: Reference, segment_keys: Collection[str]) -> int:
     """Return the work of comparing a window and its segments with a baseline."""
-    clusters = len(reference.counts)
-    clusters = _WORK_OF_FEW_CLUSTERS if clusters <= _FEW_CLUSTERS else clusters
-    return (1 + len(reference.segments_by(segment_keys))) * (_WORK_BESIDES_CLUSTERS + clusters)
+    return (1 + len(reference.segments_by(segment_keys))) * (_WORK_BESIDES_CLUSTERS + len(reference.counts))
