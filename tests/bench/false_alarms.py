@@ -1,4 +1,4 @@
-"""False alarms of the divergence test: `python tests/bench/false_alarms.py`, 15 minutes of one core.
+"""False alarms of the divergence test: `python tests/bench/false_alarms.py`, 6 minutes of one core.
 
 For each setting it draws baselines. Their true shares come from Dirichlet(3), Dirichlet(1/2), equal shares,
 Dirichlet(3) in a few of the clusters (as in a segment), Zipf's law, or k-means clusters of one half of the
