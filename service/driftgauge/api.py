@@ -18,10 +18,12 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.hashing import hash_vectors
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -55,6 +57,7 @@ __all__ = [
     "Detectable",
     "DistanceMetric",
     "DriftgaugeError",
+    "Duplicates",
     "Evidence",
     "HistogramScore",
     "InputError",
@@ -165,6 +168,7 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         outliers=reference.are_outliers(rows, clusters),
         coordinates=coordinates,
         spreads=spreads,
+        hashes=hash_vectors(rows),
     )
     scorer = _build_scorer(baseline, reference, window_ms)
     # One event is enough by the scorer's specification, so the score is never missing.
@@ -203,7 +207,7 @@ def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | Non
         incomplete_ms=0,
         give_up_ms=0,
         min_events=1,
-        alarm=Alarm(_LEVEL, smallest.js_divergence, smallest.mean_shift, smallest.novelty, smallest.spread),
+        alarm=Alarm(_LEVEL, **smallest.model_dump()),
     )
     is_calibrated = window_ms is not None and window_ms == reference.overdispersion_ms
     return WindowScorer(spec, reference, reference.overdispersion, calibrated=is_calibrated)

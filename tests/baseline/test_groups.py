@@ -12,6 +12,7 @@ from driftgauge.baseline.groups import measure_groups, number_groups, report_gro
 from driftgauge.baseline.report import describe
 from driftgauge.baseline.windows import Traffic
 from driftgauge.cli.printing import render
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
@@ -37,19 +38,21 @@ def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
     ids = np.repeat(random.integers(5, size=2_000), size)
     columns = np.repeat(random.normal(size=(2_000, 9)), size, axis=0)
     coordinates, lengths = columns[:, :6], columns[:, 6:]
-    found = measure_groups(np.repeat(np.arange(2_000), size), ids, coordinates, lengths)
+    hashes = np.repeat(random.integers(HASH_BINS, size=2_000), size)
+    found = measure_groups(np.repeat(np.arange(2_000), size), ids, coordinates, lengths, hashes)
     assert found is not None
     assert found.windows == 2_000
     assert found.counts == pytest.approx(size, rel=0.1)
     assert np.diag(found.means) == pytest.approx(np.full(6, size), rel=0.2)
-    assert found.distances == pytest.approx(np.full(3, size), rel=0.2)
+    assert found.distances == pytest.approx(np.full(4, size), rel=0.2)
 
 
 def test_large_groups_count_as_fewer() -> None:
     sizes = np.r_[[300] * 30, [1] * 1_000]
     groups = np.repeat(np.arange(len(sizes)), sizes)
     columns = np.random.default_rng(2).normal(size=(len(groups), 9))
-    found = measure_groups(groups, np.arange(len(groups)) % 5, columns[:, :6], columns[:, 6:])
+    numbers = np.arange(len(groups))
+    found = measure_groups(groups, numbers % 5, columns[:, :6], columns[:, 6:], numbers % HASH_BINS)
     assert found is not None
     assert found.windows == 30
     # Independent vectors in groups of any size.
@@ -62,7 +65,8 @@ def test_each_group_is_compared_with_others() -> None:
     for seed in range(200):
         columns = np.random.default_rng(seed).normal(size=(400, 4))
         columns -= columns.mean(axis=0)
-        found = measure_groups(np.arange(400) // 16, np.arange(400) % 5, columns, columns[:, :3])
+        numbers = np.arange(400)
+        found = measure_groups(numbers // 16, numbers % 5, columns, columns[:, :3], numbers % HASH_BINS)
         assert found is not None
         ratios.append(np.diag(found.means).mean())
     # The variances are 1, but their least sum is that of independent vectors, which adds some per cent.
@@ -72,7 +76,7 @@ def test_each_group_is_compared_with_others() -> None:
 def test_few_groups_have_no_overdispersion() -> None:
     ids = np.arange(190) % 5
     columns = np.random.default_rng(0).normal(size=(190, 6))
-    assert measure_groups(np.arange(190) // 10, ids, columns, columns[:, :3]) is None
+    assert measure_groups(np.arange(190) // 10, ids, columns, columns[:, :3], ids) is None
 
 
 def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path) -> None:
@@ -115,7 +119,8 @@ def test_groups_are_used_where_windows_have_few_events() -> None:
 def test_groups_of_which_few_are_large_count_as_twenty() -> None:
     groups = np.repeat(np.arange(41), [1_200] * 4 + [32] * 37)
     columns = np.random.default_rng(3).normal(size=(len(groups), 6))
-    found = measure_groups(groups, np.arange(len(groups)) % 5, columns, columns[:, :3])
+    ids = np.arange(len(groups)) % 5
+    found = measure_groups(groups, ids, columns, columns[:, :3], ids)
     assert found is not None
     assert found.windows == 20
 

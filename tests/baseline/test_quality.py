@@ -13,13 +13,15 @@ from driftgauge.baseline.quality import (
     stability_reading,
     tiny_clusters,
 )
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.baselines import with_metadata
 
 
 def counted(baseline: Baseline, *counts: int) -> Baseline:
     metadata = baseline.metadata.model_copy(update={"reference_count": sum(counts)})
-    return dataclasses.replace(baseline, metadata=metadata, counts=np.array(counts, dtype=np.int64))
+    hashes = np.pad(np.array(counts, dtype=np.int64), (0, HASH_BINS - len(counts)))
+    return dataclasses.replace(baseline, metadata=metadata, counts=hashes[: len(counts)], hash_counts=hashes)
 
 
 def test_largest_window_is_twentieth_of_reference(baseline: Baseline) -> None:

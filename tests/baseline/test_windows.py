@@ -19,6 +19,7 @@ from driftgauge.baseline.windows import (
     report_ratio,
     split_whole,
 )
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 from tests.builders.baselines import silent
 from tests.builders.clocks import HOUR_MS
@@ -237,6 +238,7 @@ def test_observe_estimates_overdispersion_of_distances(length: int) -> None:
     lengths = np.repeat(random.normal(size=(12_000, 3)), length, axis=0)
     numbers = np.arange(len(lengths)) // (200 * length)
     ids = np.arange(len(lengths)) % 6
-    found = observe(numbers, ids, lengths[:, :2], 6, lengths).overdispersion()
+    hashes = np.repeat(random.integers(HASH_BINS, size=12_000), length)
+    found = observe(numbers, ids, lengths[:, :2], 6, lengths, hashes).overdispersion()
     assert found is not None
-    assert found.distances == pytest.approx(np.full(3, length), rel=0.5)
+    assert found.distances == pytest.approx(np.full(4, length), rel=0.5)

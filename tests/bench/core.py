@@ -21,6 +21,7 @@ from tests.builders.specs import ALARM, DEFAULTS, build_spec  # noqa: E402
 from driftgauge.core.counting.accumulator import Accumulator  # noqa: E402
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric  # noqa: E402
 from driftgauge.core.counting.batch import EventBatch  # noqa: E402
+from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors  # noqa: E402
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta  # noqa: E402
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress  # noqa: E402
 from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS  # noqa: E402
@@ -70,6 +71,7 @@ def tally_events(random: np.random.Generator, groups: int, title: str) -> None:
     coordinates = random.integers(-(2**20), 2**20, size=(EVENTS, COMPONENTS))
 
     spreads = random.integers(2**17, size=(EVENTS, SPREADS))
+    hashes = random.integers(HASH_BINS, size=EVENTS)
 
     def step() -> None:
         tally_batch(
@@ -80,6 +82,7 @@ def tally_events(random: np.random.Generator, groups: int, title: str) -> None:
             outliers=outliers,
             coordinates=coordinates,
             spreads=spreads,
+            hashes=hashes,
         )
 
     measure(f"tally, {title}", step, per=EVENTS, unit="event")
@@ -93,6 +96,7 @@ def count_batch(random: np.random.Generator, clusters: int, dimension: int) -> N
     batch = draw_batch(random, "counted", EVENTS, dimension, MINUTE_MS)
     cluster = reference.centroids.assign(batch.vectors)
     size = f"k={clusters} d={dimension} r={reference.components}"
+    measure(f"hash, {size}", lambda: hash_vectors(batch.vectors), per=EVENTS, unit="event")
     project, outliers = reference.projection.measure, reference.are_outliers
     measure(f"project, {size}", lambda: project(batch.vectors), per=EVENTS, unit="event")
     measure(f"novelty, {size}", lambda: outliers(batch.vectors, cluster), per=EVENTS, unit="event")
@@ -129,8 +133,11 @@ def score_window(random: np.random.Generator, clusters: int) -> None:
     def draw(events: int) -> Tally:
         counts = random.multinomial(events, shares)
         spreads = np.full(SPREADS, events / SPREAD_STEP, np.int64)
-        sums = np.zeros(1 + COMPONENTS, np.int64)
-        return Tally(np.concatenate([counts, sums, spreads, np.zeros(SPREADS, np.int64)]), clusters)
+        none, sums = np.zeros(1, np.int64), np.zeros(COMPONENTS, np.int64)
+        hashes = random.multinomial(events, np.full(HASH_BINS, 1 / HASH_BINS))
+        return Tally(
+            np.concatenate([counts, none, hashes, sums, spreads, np.zeros(SPREADS, np.int64)]), clusters
+        )
 
     for keys in ((), ("country",)):
         spec = build_hourly("judged", reference, segment_keys=keys)
@@ -138,7 +145,8 @@ def score_window(random: np.random.Generator, clusters: int) -> None:
         scorer: WindowScorer | None = None
         seconds = []
         for count in random.integers(2_000, 20_000, REPEATS).tolist():
-            whole, segments = draw(count), {name: draw(count // SEGMENTS) for name in names}
+            whole = draw(count)
+            segments = {name: draw(count // SEGMENTS) for name in names}
             start = time.thread_time()
             scorer = scorer or WindowScorer(spec, reference, None, calibrated=False)
             scorer.score(whole)

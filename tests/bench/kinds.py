@@ -96,6 +96,7 @@ def p_values(score: Score) -> dict[str, float]:
         "novelty": score.novelty.p_value,
         "spread, components": math.nan if components is None else components.p_value,
         "spread, residual": math.nan if residual is None else residual.p_value,
+        "duplicates": score.duplicates.p_value,
     }
 
 
@@ -169,11 +170,13 @@ def plant(splits: Iterator[Split]) -> None:
         outliers = np.flatnonzero(reference.are_outliers(live, clusters))
         novel = np.where(random.random(rows.shape) < size.novelty, random.choice(outliers, rows.shape), rows)
         spread = mean + (live - mean) * math.sqrt(1 + size.spread)
+        repeated = np.where(random.random(rows.shape) < size.duplicates, rows[:, :1], rows)
         planted = {
             Kind.MIX: (live, mix),
             Kind.SHIFT: ((live + shift).astype(np.float32), rows),
             Kind.NOVELTY: (live, novel),
             Kind.SPREAD: (spread.astype(np.float32), rows),
+            Kind.DUPLICATES: (live, repeated),
         }
         for kind, (vectors, windows) in planted.items():
             found = [score.p_value < level for score in baseline.scores(vectors, windows)]

@@ -10,6 +10,7 @@ from driftgauge.baseline.moments import moments, project
 from driftgauge.baseline.spreads import measure_spreads
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids
+from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.reference import Reference
@@ -25,7 +26,13 @@ EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-f
 CLUSTERS = 20
 CLASSES = 10
 _SMALLEST = SmallestDrift()
-SMALLEST = _SMALLEST.js_divergence, _SMALLEST.mean_shift, _SMALLEST.novelty, _SMALLEST.spread
+SMALLEST = (
+    _SMALLEST.js_divergence,
+    _SMALLEST.mean_shift,
+    _SMALLEST.novelty,
+    _SMALLEST.spread,
+    _SMALLEST.duplicates,
+)
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
@@ -74,13 +81,14 @@ class Population:
             projection=Projection(found.mean, found.components, found.variances, found.residual),
             cluster_means=np.stack(means),
             spreads=spreads,
+            hash_counts=np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS),
             overdispersion=None,
             overdispersion_ms=None,
             segments=(),
         )
 
     def tallies(self, reference: Reference) -> NDArray[np.int64]:
-        """Return the tally of each vector by itself, (N, k + 1 + r + 4) int64; a window's is their sum."""
+        """Return the tally of each vector by itself, (N, k + 1 + B + r + 4) int64, which windows add."""
         coordinates, spreads = reference.projection.measure(self.vectors)
         return tally_batch(
             np.arange(len(self.vectors)),
@@ -90,6 +98,7 @@ class Population:
             outliers=reference.are_outliers(self.vectors, self.clusters),
             coordinates=coordinates,
             spreads=spreads,
+            hashes=hash_vectors(self.vectors),
         )
 
 

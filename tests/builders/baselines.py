@@ -13,6 +13,7 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.baseline.windows import Traffic
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
@@ -51,12 +52,14 @@ def build_baseline(
 ) -> Baseline:
     """Return a baseline with the numbers of a reference, or of its first clusters; `changes` replace them."""
     values = reference.centroids.values[:clusters]
-    counts = reference.counts[:clusters]
+    counts = changes.get("counts", reference.counts[:clusters])
     fields = {
         "centroids": Centroids(values, metric),
         "counts": counts,
         "quantile_levels": np.array([0.5, 0.99]),
         "distance_quantiles": reference.radii[:clusters, None] * np.array([0.5, 1], np.float32),
+        # Each cluster holds one item.
+        "hash_counts": np.pad(counts, (0, HASH_BINS - len(counts))),
         "mean": reference.projection.mean,
         "components": reference.projection.components,
         "variances": reference.projection.variances,
@@ -96,7 +99,7 @@ def save_baseline(
     return baseline
 
 
-ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "mean", "components", "variances")
+ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "hash_counts", "mean", "components", "variances")
 OPTIONAL_ARRAYS = (
     "dependence_counts",
     "dependence_means",

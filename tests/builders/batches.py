@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
 from driftgauge.core.windows.window import Window
@@ -34,10 +35,18 @@ HOME, AWAY = build_partitions(2)
 
 
 def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:
-    """Return the tally of this number of unit vectors of each cluster, (k + 1 + r + 4,) int64."""
+    """Return the tally of this number of unit vectors of each cluster, (k + 1 + B + r + 4,) int64."""
     clusters = np.array(counts, dtype=np.int64)
+    hashes = np.bincount(hash_vectors(reference.centroids.values), clusters, minlength=HASH_BINS)
     coordinates, spreads = reference.projection.measure(reference.centroids.values)
-    return np.concatenate([clusters, [outliers], clusters @ coordinates, clusters @ spreads, [0, 0]])
+    sums = [clusters @ coordinates, clusters @ spreads, [0, 0]]
+    return np.concatenate([clusters, [outliers], hashes.astype(np.int64), *sums])
+
+
+def build_segment_tally(*counts: int, reference: Reference = FIRST) -> NDArray[np.int64]:
+    """Return the tally of a segment, which holds no hashes, (k + 1 + r + 4,) int64."""
+    first = len(counts) + 1
+    return np.delete(build_tally(*counts, reference=reference), slice(first, first + HASH_BINS))
 
 
 def build_bursts(number: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
@@ -42,7 +43,7 @@ RESULT = (
     '"end":"2025-11-03T01:00:00Z","revision":2,"count":320,"verdict":"drift","js_divergence":0.125,'
     '"js_distance":0.375,"noise_floor":0.03125,"js_excess":0.09375,"js_p_value":1e-9,"mean_shift":'
     '{"t2":80.0,"p_value":1e-12,"leading_p_value":1e-13,"excess":0.25,"centroid_distance":1.5,"centroid_p_value":1e-10,'
-    '"components":[0.75,0.25]},"p_value":1e-11,"calibrated":true,"novelty":0.0625,"novelty_excess":0.046875,"novelty_p_value":1e-7,"spread":{"components":{"change":0.25,"outliers":0.125,"excess":0.1875,"p_value":1e-8},"residual":null},"evidence":{"mix":0.5,"shift":0.25,"novelty":0.125,"spread":0.125},"kind":"mix","detectable":{"js_divergence":0.015625,"mean_shift":null,"novelty":0.03125,"spread":0.0625},"slow_drift":'
+    '"components":[0.75,0.25]},"p_value":1e-11,"calibrated":true,"novelty":0.0625,"novelty_excess":0.046875,"novelty_p_value":1e-7,"spread":{"components":{"change":0.25,"outliers":0.125,"excess":0.1875,"p_value":1e-8},"residual":null},"duplicates":{"share":0.25,"p_value":1e-6},"evidence":{"mix":0.5,"shift":0.25,"novelty":0.125,"spread":0.0625,"duplicates":0.0625},"kind":"mix","detectable":{"js_divergence":0.015625,"mean_shift":null,"novelty":0.03125,"spread":0.0625,"duplicates":0.125},"slow_drift":'
     '{"statistic":4.0,"limit":6.5},"baseline":"sha256:' + IDENTITY + '",'
     '"incomplete":[],"incomplete_reason":null,"events_lost":false,"counted_twice":true,"clusters":[{"id":0,"count":80,"share":0.25,"baseline_share":0.5,'
     '"js_contribution":0.0625},{"id":1,"count":240,"share":0.75,"baseline_share":0.5,"js_contribution":0.0625}],'
@@ -56,8 +57,8 @@ HISTORY = (
     '{"baseline":"sha256:' + IDENTITY + '","end_ms":1762131600000,"recall":{"recent":[false,true],'
     '"slow":2.5,"segments":[{"key":"country","value":"de","recent":[false]}]},'
     '"warm_up":[1760918400000,1762128000000],"components":2,"clean":{"windows":24,"chi_squared":70.5,'
-    '"products":"AAAAAAAAPEAAAAAAAADgvwAAAAAAAOC/AAAAAAAAOUA=","distances":[30.0,26.5,24.0]},"segments":[{"key":"country","value":"de",'
-    '"clean":{"windows":2,"chi_squared":3.5,"products":"AAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACEA=","distances":[0.0,0.0,0.0]}}]}'
+    '"products":"AAAAAAAAPEAAAAAAAADgvwAAAAAAAOC/AAAAAAAAOUA=","distances":[30.0,26.5,24.0,25.0]},"segments":[{"key":"country","value":"de",'
+    '"clean":{"windows":2,"chi_squared":3.5,"products":"AAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACEA=","distances":[0.0,0.0,0.0,0.0]}}]}'
 )
 POSITION = (
     '{"shards":16,"offset":4711,"log_ms":1762128000005,"writer":"driftgauge-windows-1",'
@@ -121,10 +122,11 @@ GOLDEN = {
                 ),
                 novelty=Novelty(0.0625, 0.046875, 1e-7),
                 spread=Spread(SpreadChange(0.25, 0.125, 0.1875, 1e-8), None),
+                duplicates=Duplicates(0.25, 1e-6),
                 p_value=1e-11,
-                evidence=Evidence(0.5, 0.25, 0.125, 0.125),
+                evidence=Evidence(0.5, 0.25, 0.125, 0.0625, 0.0625),
                 kind=Kind.MIX,
-                detectable=Detectable(0.015625, math.inf, 0.03125, 0.0625),
+                detectable=Detectable(0.015625, math.inf, 0.03125, 0.0625, 0.125),
                 calibrated=True,
             ),
             verdict=Verdict.DRIFT,
@@ -146,9 +148,9 @@ GOLDEN = {
             memory=RECALL,
             warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
             clean=OverdispersionEstimator(
-                24, 70.5, np.array([[28.0, -0.5], [-0.5, 25.0]]), np.array([30.0, 26.5, 24.0])
+                24, 70.5, np.array([[28.0, -0.5], [-0.5, 25.0]]), np.array([30.0, 26.5, 24.0, 25.0])
             ),
-            segments={("country", "de"): OverdispersionEstimator(2, 3.5, np.diag([2.0, 3.0]), np.zeros(3))},
+            segments={("country", "de"): OverdispersionEstimator(2, 3.5, np.diag([2.0, 3.0]), np.zeros(4))},
         ),
         b"history/resnet18-fc1/3600000",
         "01" + HISTORY.encode().hex(),

@@ -38,6 +38,7 @@ _NOT_SCORED = dict.fromkeys(
         "novelty_excess",
         "novelty_p_value",
         "spread",
+        "duplicates",
         "evidence",
         "kind",
         "detectable",

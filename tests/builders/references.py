@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.spread import SpreadMoments
@@ -20,22 +22,31 @@ COMPONENTS = 2
 
 def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **changes: Any) -> Reference:
     """Return a baseline whose centroids are the unit vectors: unit vector i is of cluster i + `shift`."""
+    counts = np.rint(SHARES * count).astype(np.int64)
     fields = {
         "baseline_id": "sha256:" + hashlib.sha256(name.encode()).hexdigest(),
         "centroids": Centroids(
             np.roll(np.eye(CLUSTERS, dtype=np.float32), shift, axis=0), DistanceMetric.EUCLIDEAN
         ),
-        "counts": np.rint(SHARES * count).astype(np.int64),
+        "counts": counts,
         "mean_count": count,
         "radii": np.full(CLUSTERS, 0.5, dtype=np.float32),
         "projection": build_projection(shift),
         "cluster_means": np.zeros((CLUSTERS, COMPONENTS)),
         "spreads": (None, None),
+        "hash_counts": count_unit_hashes(np.roll(counts, -shift)),
         "overdispersion": None,
         "overdispersion_ms": HOUR_MS if changes.get("overdispersion") else None,
         "segments": (),
     }
     return Reference(**{**fields, **changes})
+
+
+def count_unit_hashes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of events of each hash, (128,) int64, for this number of each unit vector."""
+    hashes = np.zeros(HASH_BINS, np.int64)
+    np.add.at(hashes, hash_vectors(np.eye(CLUSTERS, dtype=np.float32)), counts)
+    return hashes
 
 
 def build_projection(shift: int = 0) -> Projection:
@@ -84,6 +95,7 @@ def build_random_reference(
             if dimension > components
             else None,
         ),
+        hash_counts=np.full(HASH_BINS, 50_000 // HASH_BINS),
         overdispersion=None,
         overdispersion_ms=None,
         segments=tuple(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
@@ -47,10 +48,11 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         ),
         "novelty": Novelty(share=0.0125, excess=0.0025, p_value=0.37),
         "spread": Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), SpreadChange(-0.07, 0.02, 0.05, 0.43)),
+        "duplicates": Duplicates(share=0.015, p_value=0.47),
         "p_value": 0.23,
-        "evidence": Evidence(0.4, 0.3, 0.2, 0.1),
+        "evidence": Evidence(0.4, 0.25, 0.2, 0.1, 0.05),
         "kind": None,
-        "detectable": Detectable(0.02, 0.04, 0.03, 0.08),
+        "detectable": Detectable(0.02, 0.04, 0.03, 0.08, 0.07),
         "calibrated": True,
     }
     return Score(**{**fields, **changes})

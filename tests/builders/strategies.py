@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import DISTANCES, OverdispersionEstimator
@@ -67,10 +68,11 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
         ),
         novelty=st.builds(Novelty, FLOATS, FLOATS, FLOATS),
         spread=st.builds(Spread, CHANGES, CHANGES),
+        duplicates=st.builds(Duplicates, FLOATS, FLOATS),
         p_value=FLOATS,
-        evidence=st.builds(Evidence, FLOATS, FLOATS, FLOATS, FLOATS),
+        evidence=st.builds(Evidence, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),
         kind=st.none() | st.sampled_from(Kind),
-        detectable=st.builds(Detectable, SIZES, SIZES, SIZES, SIZES),
+        detectable=st.builds(Detectable, SIZES, SIZES, SIZES, SIZES, SIZES),
         calibrated=st.booleans(),
     )
 

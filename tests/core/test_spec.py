@@ -71,6 +71,7 @@ def test_scheme_holds_fields_of_spec_and_baseline():
         (
             ("cluster_counts", CLUSTERS),
             ("outliers", 1),
+            ("hash_counts", 128),
             ("coordinate_sums", COMPONENTS),
             ("spread_sums", 2),
             ("outlier_spread_sums", 2),

@@ -47,8 +47,8 @@ def test_fields_of_window_result_have_order_of_contract():
     assert list(document["properties"]) == [
         "stream", "window", "start", "end", "revision", "count", "verdict",
         "js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "mean_shift", "p_value",
-        "calibrated", "novelty", "novelty_excess", "novelty_p_value", "spread", "evidence", "kind",
-        "detectable", "slow_drift", "baseline", "baseline_created", "incomplete", "incomplete_reason",
+        "calibrated", "novelty", "novelty_excess", "novelty_p_value", "spread", "duplicates", "evidence",
+        "kind", "detectable", "slow_drift", "baseline", "baseline_created", "incomplete", "incomplete_reason",
         "events_lost", "counted_twice", "clusters", "movers", "examples", "segments",
     ]  # fmt: skip
 

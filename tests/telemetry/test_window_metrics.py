@@ -150,15 +150,16 @@ def test_calibration_is_exported(close, exported):
 
 
 def test_detectable_drift_is_relative_to_smallest_worth_finding(close, exported):
-    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, math.inf, 0.04, 0.06)))
+    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, math.inf, 0.04, 0.06, 0.08)))
     shown = {kind: exported("window_detectable_ratio", **HOURLY, kind=kind) for kind in map(str, Kind)}
     assert shown == {
         "mix": 0.03 / ALARM.js_divergence,
         "shift": math.inf,
         "novelty": 0.04 / ALARM.novelty,
         "spread": 0.06 / ALARM.spread,
+        "duplicates": 0.08 / ALARM.duplicates,
     }
-    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, 0.5, 0.04, 0.06)), number=2)
+    close(score=build_score((10, 20, 30, 40), detectable=Detectable(0.03, 0.5, 0.04, 0.06, 0.08)), number=2)
     assert exported("window_detectable_ratio", **HOURLY, kind="shift") == 0.5 / ALARM.mean_shift
 
 
@@ -181,9 +182,9 @@ def test_evidence_of_significant_window_is_exported(close, exported):
         return [exported("window_evidence_ratio", **HOURLY, kind=str(kind)) for kind in Kind]
 
     close()
-    assert shown() == [None] * 4
+    assert shown() == [None] * 5
     close(score=build_score((10, 20, 30, 40), kind=Kind.MIX), number=2)
-    assert shown() == [0.4, 0.3, 0.2, 0.1]
+    assert shown() == [0.4, 0.25, 0.2, 0.1, 0.05]
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

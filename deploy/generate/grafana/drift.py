@@ -170,6 +170,7 @@ def _p_values() -> Panel:
         "T2, leading components": "driftgauge_window_mean_shift_leading_p_value",
         "centroid distance": "driftgauge_window_centroid_p_value",
         "novelty": "driftgauge_window_novelty_p_value",
+        "duplicates": "driftgauge_window_duplicates_p_value",
     }
     gauges = {name: gauge(metric, OF_WINDOW) for name, metric in parts.items()}
     gauges["spread"] = f"min(driftgauge_window_spread_p_value{{{OF_WINDOW}}})"
@@ -179,10 +180,10 @@ def _p_values() -> Panel:
         "The probability of a window this extreme without drift. The verdict uses driftgauge_window_p_value,"
         " which combines driftgauge_window_js_p_value, driftgauge_window_mean_shift_p_value,"
         " driftgauge_window_mean_shift_leading_p_value, driftgauge_window_centroid_p_value,"
-        " driftgauge_window_novelty_p_value and"
+        " driftgauge_window_novelty_p_value, driftgauge_window_duplicates_p_value and"
         " driftgauge_window_spread_p_value, of which the least is drawn. A window is significant below the"
-        " dashed line,"
-        " driftgauge_alarm_p_value. The panel draws smaller values as 1e-12. Without calibration p-values may"
+        " dashed line, driftgauge_alarm_p_value. The panel draws smaller values as 1e-12. Without calibration"
+        " p-values may"
         " be too small." + LATER + UNSCORED,
         {**drawn, "significant below": gauge("driftgauge_alarm_p_value", OF_STREAM)},
         unit="sci",

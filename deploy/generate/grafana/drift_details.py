@@ -22,7 +22,7 @@ UNSCORED = " The panel has a gap where the newest window was not scored."
 
 def evidence() -> Sequence[Panel]:
     """Return the panels of the evidence beside the divergence."""
-    return (_kinds(), _mean_shift(), _novelty(), _spread(), _slow_drift(), _detectable())
+    return (_kinds(), _mean_shift(), _novelty(), _spread(), _duplicates(), _slow_drift(), _detectable())
 
 
 def quality() -> Sequence[Panel]:
@@ -154,6 +154,7 @@ def _kinds() -> Panel:
         "driftgauge_window_evidence_ratio: the share of each kind in the evidence; the largest names the"
         " drift. Mix: the clusters' shares changed. Shift: the events moved. Novelty: some events lie where"
         " the baseline has none. Spread: the events lie further from the baseline's mean, or nearer."
+        " Duplicates: an item is repeated."
         + LATER
         + " The panel has a gap where the newest window is not significant.",
         {"{{kind}}": f"max by (kind) (driftgauge_window_evidence_ratio{{{OF_WINDOW}}})"},
@@ -192,6 +193,22 @@ def _spread() -> Panel:
         unit="percentunit",
         steps=True,
         series={"large above": limit()},
+    )
+
+
+def _duplicates() -> Panel:
+    return draw(
+        "Duplicates",
+        "driftgauge_window_duplicates_ratio: the share of events that one repeated item would be, for as many"
+        " pairs of equal events above the baseline's rate. Where it is significant, a window is large above"
+        " the dashed line, driftgauge_alarm_duplicates_ratio." + LATER + UNSCORED,
+        {
+            "share": gauge("driftgauge_window_duplicates_ratio", OF_WINDOW),
+            "large above": gauge("driftgauge_alarm_duplicates_ratio", OF_STREAM),
+        },
+        unit="percentunit",
+        steps=True,
+        series={"share": fixed("blue"), "large above": limit()},
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.errors import BaselineError
 
 __all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
@@ -18,6 +19,7 @@ LAYOUT: dict[str, tuple[str, str]] = {
     "components": ("float32", "rd"),
     "counts": ("int64", "k"),
     "distance_quantiles": ("float32", "kq"),
+    "hash_counts": ("int64", "h"),
     "mean": ("float64", "d"),
     "quantile_levels": ("float64", "q"),
     "residual": ("float64", "1"),
@@ -28,7 +30,7 @@ LAYOUT: dict[str, tuple[str, str]] = {
 # Optional groups of arrays: a file holds all arrays of a group, or none.
 OVERDISPERSION: dict[str, tuple[str, str]] = {
     "dependence_counts": ("float64", "1"),
-    "dependence_distances": ("float64", "3"),
+    "dependence_distances": ("float64", "4"),
     "dependence_means": ("float64", "rr"),
     "dependence_windows": ("int64", "1"),
 }
@@ -71,7 +73,7 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     if arrays.keys() != layout.keys():
         message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
         raise BaselineError(message)
-    sizes = {length: int(length) for length in "1236"}
+    sizes = {length: int(length) for length in "1246"} | {"h": HASH_BINS}
     for name, (dtype, axes) in layout.items():
         array = arrays[name]
         for axis, size in zip(axes, array.shape, strict=False):
@@ -105,6 +107,9 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
             arrays["distance_quantiles"], 0, np.inf
         ),
         "the variances must be positive": (arrays["variances"] > 0).all(),
+        "the counts of hashes must not be negative, and sum to those of the clusters": (
+            (arrays["hash_counts"] >= 0).all() and arrays["hash_counts"].sum() == arrays["counts"].sum()
+        ),
         "the residual must be 0 or more": arrays["residual"][0] >= 0,
         _SPREAD_RULE: all(_are_moments(row) for row in arrays["spread_moments"]),
         "the centroids of the cosine metric must be of unit length": (

@@ -62,6 +62,7 @@ class Baseline:
         quantile_levels: (q,) float64, increasing, between 0 and 1, including 0.5 and 0.99.
         distance_quantiles: (k, q) float32, row j the quantiles of the distance between centroid j
             and its reference vectors: the Euclidean distance, or 1 - cosine under that metric.
+        hash_counts: (128,) int64, the number of reference vectors of each hash.
         mean: (d,) float64, of the reference vectors, not normalised under either metric.
         components: (r, d) float32, unit principal components of the same vectors, the leading first.
         variances: (r,) float64, positive, the variance along each component.
@@ -90,6 +91,7 @@ class Baseline:
     counts: NDArray[np.int64]
     quantile_levels: NDArray[np.float64]
     distance_quantiles: NDArray[np.float32]
+    hash_counts: NDArray[np.int64]
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]

@@ -19,6 +19,7 @@ from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
+from driftgauge.baseline.repetition import count_hashes, hashes_of
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.spreads import measure_spreads, report_spreads, spreads_of
 from driftgauge.baseline.texts import TextSample
@@ -175,13 +176,16 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
         lengths = np.column_stack([distances > radii[ids], spreads_of(vectors, reference_rows, reference)])
+        hashes = hashes_of(vectors, reference_rows)
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, lengths)
+            overdispersion = measure_groups(groups, ids, standardized, lengths, hashes)
             report_groups(overdispersion, progress)
         else:
-            windows = None if numbers is None else observe(numbers, ids, standardized, clusters, lengths)
+            windows = (
+                None if numbers is None else observe(numbers, ids, standardized, clusters, lengths, hashes)
+            )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(members, ids, coordinates, clusters, progress)
         # Where the whole stream has too few windows of enough events, every segment has too few.
@@ -212,6 +216,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         counts=counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
         distance_quantiles=quantiles,
+        hash_counts=count_hashes(hashes),
         mean=reference.mean,
         components=reference.components,
         variances=reference.variances,

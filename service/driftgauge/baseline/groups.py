@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.quality import overdispersion_reading
+from driftgauge.baseline.repetition import by_groups
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     Overdispersion,
@@ -47,6 +48,7 @@ def measure_groups(
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
     lengths: NDArray[np.float64],
+    hashes: NDArray[np.intp],
 ) -> Overdispersion | None:
     """Return the overdispersion by groups; None where there are fewer than 20.
 
@@ -64,6 +66,7 @@ def measure_groups(
         ids: (m,), its cluster; no cluster is empty.
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
         lengths: (m, 3) float64, whether it is an outlier, and its spreads.
+        hashes: (m,), its hash.
     """
     sizes = np.bincount(groups).astype(np.float64)
     count = len(groups)
@@ -89,7 +92,7 @@ def measure_groups(
         effective,
         float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) * scale,
         np.asarray((sums * weights[:, None]).T @ sums * scale, np.float64),
-        weights @ np.square(distances) * scale,
+        np.append(weights @ np.square(distances), weights @ by_groups(groups, hashes)) * scale,
     )
     return estimator.overdispersion()
 

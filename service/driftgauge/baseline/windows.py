@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
+from driftgauge.baseline.repetition import by_windows
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
@@ -100,6 +101,7 @@ def observe(
     coordinates: NDArray[np.float64],
     clusters: int,
     distances: NDArray[np.float64] | None = None,
+    hashes: NDArray[np.intp] | None = None,
 ) -> OverdispersionEstimator:
     """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
 
@@ -116,9 +118,10 @@ def observe(
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
         distances: (m, 3) float64, whether each is an outlier, and its spreads; None: they are not measured.
+        hashes: (m,), its hash; None: duplicates are not measured.
     """
     if distances is None:
-        distances = np.zeros((len(numbers), DISTANCES))
+        distances = np.zeros((len(numbers), DISTANCES - 1))
     deviations = distances.std(axis=0)
     deviations[deviations == 0] = np.inf
     numbers_of = np.hstack([coordinates, (distances - distances.mean(axis=0)) / deviations])
@@ -126,15 +129,16 @@ def observe(
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
     sums = np.stack([np.bincount(numbers, weights=column) for column in numbers_of.T], axis=1)
     total, whole = counts.sum(axis=0), len(numbers)
+    repetition = np.zeros(len(number)) if hashes is None else np.sqrt(by_windows(numbers, hashes))
+    others = coordinates.shape[1]
     windows = OverdispersionEstimator.empty(coordinates.shape[1])
     for index in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
         rest = whole - int(sizes[index])
         # All numbers sum to zero, so the sum of the rest is minus the sum of the window.
         shift = sums[index] / sizes[index] + sums[index] / rest
         error = math.sqrt(1 / sizes[index] + 1 / rest)
-        windows = windows.add(
-            counts[index], total - counts[index], shift[:-DISTANCES], rest, shift[-DISTANCES:] / error
-        )
+        measured = np.append(shift[others:] / error, repetition[index])
+        windows = windows.add(counts[index], total - counts[index], shift[:others], rest, measured)
     return windows
 
 

@@ -29,12 +29,14 @@ class SmallestDrift(Section):
         mean_shift: Squared Mahalanobis length of the shift of the mean.
         novelty: Share of events beyond the radius of their cluster, above that of clean windows.
         spread: Relative change of the mean squared distance from the baseline's mean.
+        duplicates: Share of the events that one repeated item is.
     """
 
     js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
     mean_shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     novelty: Annotated[float, Field(gt=0, le=1)] = 0.02
     spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    duplicates: Annotated[float, Field(gt=0, le=1)] = 0.05
 
 
 class WarmUp(Section):

@@ -72,6 +72,7 @@ class Reference:
             baseline's mean.
         spreads: The moments of the spread along the components and of that of the residual; None: it does
             not vary.
+        hash_counts: (B,) int64, the number of its vectors of each hash.
         overdispersion: The overdispersion of its windows; None: unknown.
         overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
             one.
@@ -86,6 +87,7 @@ class Reference:
     projection: Projection
     cluster_means: NDArray[np.float64]
     spreads: tuple[SpreadMoments | None, SpreadMoments | None]
+    hash_counts: NDArray[np.int64]
     overdispersion: Overdispersion | None
     overdispersion_ms: int | None
     segments: tuple[SegmentReference, ...]

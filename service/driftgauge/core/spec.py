@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from math import gcd
 
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREADS
 from driftgauge.core.counting.scheme import (
     CLUSTER_COUNTS,
     COORDINATE_SUMS,
+    HASH_COUNTS,
     OUTLIER_SPREAD_SUMS,
     OUTLIERS,
     SPREAD_SUMS,
@@ -32,6 +34,7 @@ class Alarm:
         novelty: The smallest share of events worth finding beyond the radius of their cluster, above that of
             a clean window.
         spread: The smallest relative change of the mean squared distance worth finding.
+        duplicates: The smallest share of one repeated item worth finding.
         warm_up: Start and end, event time in ms, of the period that the operator declares clean, whose
             windows calibrate the overdispersion; None: the baseline's overdispersion is used.
         segment_keys: The keys by which events are also judged in segments.
@@ -42,6 +45,7 @@ class Alarm:
     mean_shift: float
     novelty: float
     spread: float
+    duplicates: float
     warm_up: tuple[int, int] | None = None
     segment_keys: tuple[str, ...] = ()
 
@@ -65,8 +69,18 @@ class Alarm:
         """The least change of spread above that of a clean window at which a window's drift is large."""
         return _FLOOR_SHARE * self.spread
 
+    @property
+    def duplicates_floor(self) -> float:
+        """The least share of one repeated item at which a window's drift is large."""
+        return _FLOOR_SHARE * self.duplicates
+
     def size(
-        self, js_excess: float, mean_shift_excess: float, novelty_excess: float = 0, spread_excess: float = 0
+        self,
+        js_excess: float,
+        mean_shift_excess: float,
+        novelty_excess: float = 0,
+        spread_excess: float = 0,
+        duplicates: float = 0,
     ) -> float:
         """Return the largest excess over its floor; a window's drift is large from 1 on."""
         return max(
@@ -74,6 +88,7 @@ class Alarm:
             mean_shift_excess / self.mean_shift_excess_floor,
             novelty_excess / self.novelty_excess_floor,
             spread_excess / self.spread_excess_floor,
+            duplicates / self.duplicates_floor,
         )
 
     @property
@@ -140,7 +155,7 @@ class StreamSpec:
         return next((reference for reference in listed if reference.key == key), None)
 
     def scheme(self, reference: Reference) -> Scheme:
-        """Return the scheme by which events are counted against a baseline."""
+        """Return the scheme by which events are counted against a baseline, all events together."""
         return Scheme(
             baseline=reference.key,
             pane_ms=self.pane_ms,
@@ -148,6 +163,7 @@ class StreamSpec:
             statistics=(
                 (CLUSTER_COUNTS, reference.centroids.clusters),
                 (OUTLIERS, 1),
+                (HASH_COUNTS, HASH_BINS),
                 (COORDINATE_SUMS, reference.components),
                 (SPREAD_SUMS, SPREADS),
                 (OUTLIER_SPREAD_SUMS, SPREADS),

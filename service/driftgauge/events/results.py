@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
@@ -19,6 +20,7 @@ from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.events.window_record import (
     ClusterRecord,
     DetectableRecord,
+    DuplicatesRecord,
     EvidenceRecord,
     ExampleRecord,
     MeanShiftRecord,
@@ -49,13 +51,15 @@ _SCORE_OBJECTS = (
     "novelty_excess",
     "novelty_p_value",
     "spread",
+    "duplicates",
     "evidence",
     "kind",
     "detectable",
 )
 _OF_SPREAD = ("change", "outliers", "excess", "p_value")
+_OF_DUPLICATES = ("share", "p_value")
 _KINDS = tuple(kind.value for kind in Kind)
-_OF_DETECTABLE = ("js_divergence", "mean_shift", "novelty", "spread")
+_OF_DETECTABLE = ("js_divergence", "mean_shift", "novelty", "spread", "duplicates")
 _OF_SHIFT = ("t2", "p_value", "leading_p_value", "excess", "centroid_distance", "centroid_p_value")
 _OF_SEGMENT = (
     "count",
@@ -96,6 +100,7 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
             "novelty_excess": score.novelty.excess,
             "novelty_p_value": score.novelty.p_value,
             "spread": _spread_record(score.spread),
+            "duplicates": DuplicatesRecord(**_fields(score.duplicates, _OF_DUPLICATES)),
             "evidence": EvidenceRecord(**_fields(score.evidence, _KINDS)),
             "kind": None if score.kind is None else score.kind.value,
             "detectable": _detectable_record(score.detectable),
@@ -242,6 +247,7 @@ def _score(record: WindowRecord) -> Score | None:
         or record.novelty_p_value is None
         or record.detectable is None
         or record.spread is None
+        or record.duplicates is None
         or record.evidence is None
         or None in scored.values()
     ):
@@ -257,6 +263,7 @@ def _score(record: WindowRecord) -> Score | None:
         ),
         novelty=Novelty(record.novelty, record.novelty_excess, record.novelty_p_value),
         spread=_spread(record.spread),
+        duplicates=Duplicates(**_fields(record.duplicates, _OF_DUPLICATES)),
         evidence=Evidence(**_fields(record.evidence, _KINDS)),
         kind=None if record.kind is None else Kind(record.kind),
         detectable=_detectable(record.detectable),

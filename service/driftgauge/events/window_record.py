@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "ClusterRecord",
     "DetectableRecord",
+    "DuplicatesRecord",
     "EvidenceRecord",
     "ExampleRecord",
     "Finite",
@@ -24,7 +25,7 @@ _UTC_DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-KindName = Literal["mix", "shift", "novelty", "spread"]
+KindName = Literal["mix", "shift", "novelty", "spread", "duplicates"]
 VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
@@ -101,6 +102,9 @@ class DetectableRecord(_Record):
     spread: Finite | None = None
     """A growth of all squared distances, as `change` in the spread."""
 
+    duplicates: Finite | None = None
+    """A share of one repeated item, as `share` in the duplicates."""
+
 
 class SpreadChangeRecord(_Record):
     """The change of a mean squared distance."""
@@ -128,6 +132,17 @@ class SpreadRecord(_Record):
     """In all other directions. Null also if there are none."""
 
 
+class DuplicatesRecord(_Record):
+    """Events that are the same item, above the baseline's rate."""
+
+    share: Finite
+    """The share of the events that one repeated item would be, 0 to 1. Without drift 0, or by chance about
+    0.4 over the root of the count."""
+
+    p_value: Finite
+    """The probability, without drift, of as many pairs of the same item."""
+
+
 class EvidenceRecord(_Record):
     """The share of each kind of drift in the evidence of all tests; the shares sum to 1."""
 
@@ -142,6 +157,9 @@ class EvidenceRecord(_Record):
 
     spread: Finite
     """The events lie further from the baseline's mean, or nearer."""
+
+    duplicates: Finite = 0.0
+    """An item is repeated."""
 
 
 class SlowDriftRecord(_Record):
@@ -260,8 +278,8 @@ class WindowRecord(_Record):
     """The shift of the mean. Null if the window is not scored."""
 
     p_value: Finite | None
-    """The combined p-value of divergence, mean shift, novelty and spread. Null if the window is not
-    scored."""
+    """The combined p-value of divergence, mean shift, novelty, spread and duplicates. Null if the window is
+    not scored."""
 
     calibrated: bool | None
     """Whether the overdispersion by related events is measured. If it is guessed or unknown, p-values may be
@@ -280,6 +298,9 @@ class WindowRecord(_Record):
 
     spread: SpreadRecord | None = None
     """The changes of spread. Null if the window is not scored."""
+
+    duplicates: DuplicatesRecord | None = None
+    """The duplicates. Null if the window is not scored."""
 
     evidence: EvidenceRecord | None = None
     """The evidence by kind of drift. Null if the window is not scored."""

@@ -89,6 +89,9 @@ class SummaryRecord(_Record):
     spread_change: Finite | None
     """The change of spread along the components or in the residual, whichever is larger."""
 
+    duplicates_share: Finite | None
+    """The share of the events that one repeated item would be."""
+
     slow_drift_ratio: Finite | None
     """The slow drift over its limit."""
 
@@ -186,6 +189,7 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         mean_shift_excess=_finite(row["mean_shift"]),
         novelty_excess=_finite(row["novelty_excess"]),
         spread_change=_finite(row["spread"]),
+        duplicates_share=_finite(row["duplicates"]),
         slow_drift_ratio=_finite(row["slow_drift"]),
         detectable_js_divergence=_finite(row["detectable_js"]),
         calibrated=bool(flags & CALIBRATED),

@@ -196,6 +196,9 @@ def _what(record: WindowRecord) -> list[str]:
     words = KIND_WORDS[record.kind]
     if record.kind == "novelty":
         words = f"{format_percent(record.novelty)} of the events lie where 1 % of the baseline's do"
+    if record.kind == "duplicates" and record.duplicates is not None:
+        share_of_item = format_percent(record.duplicates.share)
+        words = f"events repeat as if one item were {share_of_item} of them"
     return [f"{record.kind.capitalize()}: {words} ({share} of the evidence)."]
 
 

@@ -237,6 +237,11 @@ def _charts(rows: NDArray[np.void], size_ms: int, smallest: SmallestDrift | None
             "The change of the mean squared distance from the baseline's mean.",
             [] if smallest is None else limits(smallest.spread, -smallest.spread),
         ),
+        "duplicates": (
+            "Duplicates",
+            "The share of events that one repeated item would be, above the baseline's rate.",
+            [] if smallest is None else limits(smallest.duplicates),
+        ),
     }
     for field, (title, text, large) in others.items():
         values = rows[field].astype(np.float64)

@@ -25,7 +25,7 @@ __all__ = [
 VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 """The verdicts, by their number in a summary."""
 
-KINDS = (None, "mix", "shift", "novelty", "spread")
+KINDS = (None, "mix", "shift", "novelty", "spread", "duplicates")
 """The kinds of drift, by their number in a summary; a kind of a later version is None."""
 
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
@@ -45,6 +45,7 @@ SUMMARY = np.dtype(
         ("mean_shift", np.float32),
         ("novelty_excess", np.float32),
         ("spread", np.float32),
+        ("duplicates", np.float32),
         ("slow_drift", np.float32),
         ("detectable_js", np.float32),
         ("missing", np.uint16),
@@ -56,8 +57,8 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN.
 
-`slow_drift` is the statistic over its limit, `spread` the larger of both changes, and `baseline` the end of
-the baseline's identity, which tells neighbouring windows of different baselines apart.
+`slow_drift` is the statistic over its limit, `spread` the larger of both changes, `duplicates` the share, and
+`baseline` the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
 """
 
 
@@ -116,6 +117,7 @@ def _fields(record: dict[str, object], partition: int, offset: int, published_ms
         _number(_within(record["mean_shift"], "excess")),
         _number(record.get("novelty_excess")),
         _spread(record.get("spread")),
+        _number(_within(record.get("duplicates"), "share")),
         _slow_drift(record["slow_drift"]),
         _number(_within(record["detectable"], "js_divergence")),
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),

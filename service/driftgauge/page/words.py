@@ -33,6 +33,7 @@ KIND_WORDS = {
     "shift": "the events moved in one direction",
     "novelty": "some events lie where the baseline has none",
     "spread": "all events lie further from the baseline's mean, or nearer",
+    "duplicates": "an item is repeated",
 }
 """What happened to the events, by the kind of drift."""
 

@@ -80,14 +80,10 @@ class _Estimator(RecordModel):
     windows: Annotated[int, Field(ge=0, le=_MAX_WINDOWS)]
     chi_squared: Annotated[_NotNegative, Field(le=_MAX_SUM)]
     products: str  # base64 of (r, r) little-endian float64; empty without windows
-    # Missing before distances were tested.
-    distances: (
-        Annotated[
-            tuple[Annotated[_NotNegative, Field(le=_MAX_SUM)], ...],
-            Field(min_length=DISTANCES, max_length=DISTANCES),
-        ]
-        | None
-    ) = None
+    # Fewer before all of them were tested.
+    distances: Annotated[
+        tuple[Annotated[_NotNegative, Field(le=_MAX_SUM)], ...], Field(max_length=DISTANCES)
+    ] = ()
 
     @classmethod
     def of(cls, clean: OverdispersionEstimator) -> "_Estimator":
@@ -101,13 +97,13 @@ class _Estimator(RecordModel):
 
     def to_estimator(self, components: int) -> OverdispersionEstimator:
         if not self.windows:
-            has_sums = self.products or self.chi_squared or any(self.distances or ())
+            has_sums = self.products or self.chi_squared or any(self.distances)
             require(not has_sums, "there are sums without windows")
             return OverdispersionEstimator.empty(components)
         values = np.frombuffer(base64.b64decode(self.products, validate=True), "<f8")
         products = values.reshape(components, components).astype(np.float64)
         require(_is_sum_of_squares(products), "the matrix is no sum of outer products of shifts")
-        if self.distances is None:
+        if len(self.distances) < DISTANCES:
             # The warm-up does not calibrate all tests; it counts as not seen.
             return OverdispersionEstimator.empty(components)
         return OverdispersionEstimator(self.windows, self.chi_squared, products, np.array(self.distances))

@@ -13,6 +13,7 @@ _BY_KIND = {
     "shift": "Look for what touches every input: preprocessing, a camera, a new version of the model.",
     "novelty": "Log some events far from every cluster, and look at them; the clusters above may be noise.",
     "spread": "Look for noise, compression, or vectors that are scaled or normalised otherwise.",
+    "duplicates": "Look for one input sent again and again: a stuck camera, retries, a cached answer.",
 }
 _NOT_CALIBRATED = (
     "Measure the overdispersion before you trust the odds: fit the baseline on events with times, or declare "

@@ -126,6 +126,13 @@ LIMIT_METRICS = (
         " window, reaches this floor, or another excess its own.",
         lambda view: view.watched.spec.alarm.spread_excess_floor,
     ),
+    stream_metric(
+        "driftgauge_alarm_duplicates_ratio",
+        "ratio, 0 to 1",
+        "A window is large where driftgauge_window_duplicates_ratio reaches this floor, or another excess its"
+        " own.",
+        lambda view: view.watched.spec.alarm.duplicates_floor,
+    ),
     Metric(
         "driftgauge_alarm_severity_info",
         ("stream", "severity"),

@@ -66,6 +66,7 @@ def _detectable_ratios(view: StreamView) -> Samples:
                 Kind.SHIFT: found.mean_shift / alarm.mean_shift,
                 Kind.NOVELTY: found.novelty / alarm.novelty,
                 Kind.SPREAD: found.spread / alarm.spread,
+                Kind.DUPLICATES: found.duplicates / alarm.duplicates,
             }
         for kind, size in sizes.items():
             yield (window, kind), size
@@ -164,8 +165,8 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_p_value",
         "probability",
-        "Combined p-value of the divergence, both T2, the centroid distance, novelty and spread. The verdict"
-        " uses this value.",
+        "Combined p-value of the divergence, both T2, the centroid distance, novelty, spread and duplicates."
+        " The verdict uses this value.",
         lambda score: score.p_value,
     ),
     score_metric(
@@ -212,6 +213,19 @@ _SCORE_METRICS = (
         " is.",
         lambda view: _spreads(view, lambda change: change.p_value),
     ),
+    score_metric(
+        "driftgauge_window_duplicates_ratio",
+        "ratio, 0 to 1",
+        "Share of the events that one repeated item would be, for as many pairs of equal events above the"
+        " baseline's rate. Without drift 0, or by chance about 0.4 over the root of the events.",
+        lambda score: score.duplicates.share,
+    ),
+    score_metric(
+        "driftgauge_window_duplicates_p_value",
+        "probability",
+        "p-value of the duplicates: the probability of as many pairs of equal events without drift.",
+        lambda score: score.duplicates.p_value,
+    ),
 )
 
 _VERDICT_METRICS = (
@@ -220,8 +234,8 @@ _VERDICT_METRICS = (
         (*_WINDOW, "kind"),
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, over the configured"
-        " smallest_drift. Kinds: mix (of the clusters), shift (of all events), novelty, spread. Above 1"
-        " drift worth finding may go unseen; +Inf where the window was not scored.",
+        " smallest_drift. Kinds: mix (of the clusters), shift (of all events), novelty, spread, duplicates."
+        " Above 1 drift worth finding may go unseen; +Inf where the window was not scored.",
         _detectable_ratios,
     ),
     Metric(
@@ -231,7 +245,7 @@ _VERDICT_METRICS = (
         "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
         " drift. Kinds: mix (the clusters' shares changed), shift (the events moved), novelty (some events"
         " lie where the baseline has none), spread (they lie further from the baseline's mean, or"
-        " nearer). Absent where the window is not significant.",
+        " nearer), duplicates (an item is repeated). Absent where the window is not significant.",
         _evidence,
     ),
     Metric(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.tally import Tally, tally_batch
 
 CLUSTERS = 3
@@ -19,14 +20,15 @@ EVENTS = st.lists(
         st.booleans(),
         st.tuples(COORDINATES, COORDINATES),
         st.tuples(SPREAD, SPREAD),
+        st.integers(0, HASH_BINS - 1),
     ),
     min_size=1,
     max_size=30,
 )
 
 
-def tally(events):
-    """Group -> the values of its tally, of (group, cluster, is_outlier, coordinates, spreads) events."""
+def tally(events, *, hashed=True):
+    """Group -> the values of its tally, of (group, cluster, is_outlier, coordinates, spreads, hash)."""
     numbers, group = np.unique([event[0] for event in events], return_inverse=True)
     values = tally_batch(
         group,
@@ -36,21 +38,25 @@ def tally(events):
         outliers=np.array([event[2] for event in events], dtype=np.bool_),
         coordinates=np.array([event[3] for event in events], dtype=np.int64),
         spreads=np.array([event[4] for event in events], dtype=np.int64),
+        hashes=np.array([event[5] for event in events], dtype=np.intp) if hashed else None,
     )
     assert values.dtype == np.int64
     return dict(zip(numbers.tolist(), values, strict=True))
 
 
-def one_by_one(events):
+def one_by_one(events, bins=HASH_BINS):
     """Group -> its values, counted event by event in Python integers."""
     values = {}
-    for group, cluster, is_outlier, coordinates, spreads in events:
-        its = values.setdefault(group, [0] * (CLUSTERS + 1 + 2 + 4))
+    first = CLUSTERS + 1 + bins
+    for group, cluster, is_outlier, coordinates, spreads, bin_ in events:
+        its = values.setdefault(group, [0] * (first + 2 + 4))
         its[cluster] += 1
         its[CLUSTERS] += is_outlier
-        for column, number in enumerate((*coordinates, *spreads), start=CLUSTERS + 1):
+        if bins:
+            its[CLUSTERS + 1 + bin_] += 1
+        for column, number in enumerate((*coordinates, *spreads), start=first):
             its[column] += number
-        for column, number in enumerate(spreads, start=CLUSTERS + 1 + 2 + 2):
+        for column, number in enumerate(spreads, start=first + 2 + 2):
             its[column] += is_outlier * number
     return values
 
@@ -62,6 +68,7 @@ def as_lists(tallies):
 @given(EVENTS)
 def test_tally_batch_counts_events_of_each_group(events):
     assert as_lists(tally(events)) == one_by_one(events)
+    assert as_lists(tally(events, hashed=False)) == one_by_one(events, bins=0)
 
 
 @given(EVENTS, st.integers(0, 30), st.randoms(use_true_random=False))
@@ -76,7 +83,12 @@ def test_tally_batch_is_independent_of_order_and_split(events, cut, random):
 
 
 def test_tally_names_parts_of_values():
-    seen = Tally(np.array([4, 0, 2, 5, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3)
+    hashes = np.arange(HASH_BINS)
+    whole = Tally(np.array([4, 0, 2, 5, *hashes, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3)
+    assert whole.hash_counts.tolist() == hashes.tolist()
+    assert whole.sums.tolist() == [-70, 900]
+    seen = Tally(np.array([4, 0, 2, 5, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3, bins=0)
+    assert seen.hash_counts.tolist() == []
     assert seen.counts.tolist() == [4, 0, 2]
     assert (seen.count, seen.outliers) == (6, 5)
     assert (type(seen.count), type(seen.outliers)) == (int, int)
@@ -94,5 +106,6 @@ def test_tally_batch_has_columns_for_every_statistic(components):
         outliers=np.array([False, True]),
         coordinates=np.ones((2, components), dtype=np.int64),
         spreads=np.array([[3, 4], [5, 6]]),
+        hashes=None,
     )
     assert values.tolist() == [[1, 0, 1, 1, *[2] * components, 8, 10, 5, 6]]

@@ -14,7 +14,7 @@ from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
-from tests.builders.batches import HOME, build_tally
+from tests.builders.batches import HOME, build_segment_tally, build_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import CLUSTERS, RICH, SEGMENTED
 from tests.builders.results import hour_window
@@ -82,8 +82,10 @@ class JudgedStream:
 
     def add_pane(self, number: int, counts: tuple[int, ...], segment: Segment | None = None) -> None:
         """Add counts to the pane of an hour."""
-        values = build_tally(*counts, reference=SEGMENTED)
-        scheme = self.spec.scheme(self.reference)
+        build, scheme = build_tally, self.spec.scheme(self.reference)
+        if segment is not None:
+            build, scheme = build_segment_tally, scheme.of_segments
+        values = build(*counts, reference=SEGMENTED)
         self.state.add_pane(
             PaneDelta("images", scheme, number * HOUR_MS, segment, values, sum(counts), (HOME, 0))
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.builders.batches import build_tally
@@ -22,5 +23,5 @@ def tally(*counts, outliers=0, sums=None):
     """A tally of unit vectors, or one with other sums."""
     values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
-        values[CLUSTERS + 1 : -4] = sums
+        values[CLUSTERS + 1 + HASH_BINS : -4] = sums
     return Tally(values, CLUSTERS)

@@ -241,7 +241,7 @@ def torn(shard, missing):
     """Write a commit with missing parts, then another; return the number of parts read, and the results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
-    offsets = shard.write(limit_bytes=900)
+    offsets = shard.write(limit_bytes=1_400)
     assert len(offsets) > 3
     for part in missing:
         shard.log[offsets[part]] = None

@@ -1,4 +1,4 @@
-"""The tests of novelty and spread on tallies: which sums they read, and with which overdispersion."""
+"""The tests of novelty, spread and duplicates on tallies: their sums, and their overdispersion."""
 
 import math
 from dataclasses import replace
@@ -8,6 +8,7 @@ import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import NoveltyNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadMoments, SpreadNull
@@ -20,24 +21,27 @@ MOMENTS = (
     SpreadMoments(50_000, 1.0, 0.5, 1.0, 4.0, 0.03),
     SpreadMoments(40_000, 1.2, 0.25, 0.5, 3.5, 0.04),
 )
-REFERENCE = replace(RICH, spreads=MOMENTS)
-RELATED = Overdispersion(40, 3.0, np.eye(COMPONENTS), np.array([2.0, 3.0, 4.0]))
+HASHES = np.arange(128) % 8
+REFERENCE = replace(RICH, spreads=MOMENTS, hash_counts=np.full(128, 500))
+RELATED = Overdispersion(40, 3.0, np.eye(COMPONENTS), np.array([2.0, 3.0, 4.0, 5.0]))
 
 
 def tally(outliers=15, spreads=(1.1, 1.3), parts=(0.05, 0.06)):
     """A tally of a thousand events with these mean spreads, and with these parts of them from outliers."""
     sums = np.rint(1_000 * np.array([*spreads, *parts]) / SPREAD_STEP).astype(np.int64)
-    return Tally(np.concatenate([COUNTS, [outliers], np.zeros(COMPONENTS, np.int64), sums]), len(COUNTS))
+    return Tally(
+        np.concatenate([COUNTS, [outliers], HASHES, np.zeros(COMPONENTS, np.int64), sums]), len(COUNTS)
+    )
 
 
 @pytest.mark.parametrize(("overdispersion", "windows"), [(None, math.inf), (RELATED, 40)])
 def test_tests_read_sums_of_tally(overdispersion, windows):
     here = DistanceTests(REFERENCE, overdispersion)
-    inflations = [1.0, 1.0, 1.0] if overdispersion is None else [2.0, 3.0, 4.0]
+    inflations = [1.0] * 4 if overdispersion is None else [2.0, 3.0, 4.0, 5.0]
     novelty = NoveltyNull(RICH.counts, inflations[0], windows)
     components, residual = (
         SpreadNull(moments, inflation, windows)
-        for moments, inflation in zip(MOMENTS, inflations[1:], strict=True)
+        for moments, inflation in zip(MOMENTS, inflations[1:3], strict=True)
     )
     assert here.novelty(tally()) == novelty.test(15, COUNTS)
     found = here.spread(tally())
@@ -50,6 +54,9 @@ def test_tests_read_sums_of_tally(overdispersion, windows):
         assert change.outliers == pytest.approx(expected.outliers, abs=1e-6)
         assert change.p_value == pytest.approx(expected.p_value, rel=1e-3)
     assert here.least_novelty(1_000, 1e-4) == novelty.least_excess(1_000, 1e-4)
+    duplicates = DuplicatesNull(REFERENCE.hash_counts, inflations[3], windows)
+    assert here.duplicates(tally()) == duplicates.test(HASHES)
+    assert here.least_duplicates(1_000, 1e-4) == duplicates.least_share(1_000, 1e-4)
     found = here.least_spread(1_000, 1e-4)
     powers = [each.power(found, 1_000, 1e-4) for each in (components, residual)]
     assert 1 - (1 - powers[0]) * (1 - powers[1]) == pytest.approx(POWER, abs=1e-4)
@@ -58,12 +65,14 @@ def test_tests_read_sums_of_tally(overdispersion, windows):
 def test_standardized_values_are_in_standard_errors():
     values = DistanceTests(REFERENCE, None).standardized(tally())
     errors = [math.sqrt(each.variance * (1 / 1_000 + 1 / each.count)) for each in MOMENTS]
-    assert values[1:] == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
+    assert values[1:3] == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
     assert values[0] == NoveltyNull(RICH.counts, 1.0, math.inf).standardized(15, COUNTS)
+    ratio = DuplicatesNull(REFERENCE.hash_counts, 1.0, math.inf).ratio(HASHES)
+    assert values[3] == pytest.approx(math.sqrt(ratio))
 
 
 def test_baseline_without_spread_has_no_test():
     here = DistanceTests(RICH, None)
     assert here.spread(tally()) == Spread(None, None)
-    assert here.standardized(tally())[1:].tolist() == [0, 0]
+    assert here.standardized(tally())[1:3].tolist() == [0, 0]
     assert here.least_spread(1_000, 1e-4) == math.inf

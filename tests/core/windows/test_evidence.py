@@ -1,5 +1,6 @@
 """The evidence by kind: findings of the mean that are a change of mix, and of the spread that are novelty."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -29,10 +31,12 @@ def attribute(
     mean=NOTHING,
     novelty=NOTHING,
     changes=(None, None),
+    repeated=(0.0, NOTHING),
     overdispersion=None,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
-    moved = MeanShift(1.0, mean, mean, 1.0, mean, 0.0, np.ones(COMPONENTS) / COMPONENTS)
+    excess = float(np.square(shift).sum())
+    moved = MeanShift(1.0, mean, mean, 1.0, mean, excess, np.ones(COMPONENTS) / COMPONENTS)
     return EvidenceAttribution(REFERENCE, overdispersion).evidence(
         np.array(counts),
         np.array(shift) * REFERENCE.projection.deviations,
@@ -40,6 +44,7 @@ def attribute(
         moved,
         Novelty(0.0, 0.0, novelty),
         Spread(*changes),
+        Duplicates(*repeated),
     )
 
 
@@ -47,11 +52,18 @@ def change(size, outliers, p_value):
     return SpreadChange(size, outliers, abs(size), p_value)
 
 
-@given(*[st.floats(1e-308, 1)] * 4, st.floats(-1, 1), st.floats(-1, 1))
-def test_shares_sum_to_one(js, mean, novelty, spread, size, outliers):
-    found = attribute(js=js, mean=mean, novelty=novelty, changes=(change(size, outliers, spread), None))
-    assert found.mix + found.shift + found.novelty + found.spread == pytest.approx(1)
-    assert min(found.mix, found.shift, found.novelty, found.spread) >= 0
+@given(*[st.floats(1e-308, 1)] * 5, st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1))
+def test_shares_sum_to_one(js, mean, novelty, spread, repeated, size, outliers, share):
+    found = attribute(
+        js=js,
+        mean=mean,
+        novelty=novelty,
+        changes=(change(size, outliers, spread), None),
+        repeated=(share, repeated),
+    )
+    shares = dataclasses.astuple(found)
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) >= 0
 
 
 def test_strongest_test_names_kind():
@@ -59,6 +71,7 @@ def test_strongest_test_names_kind():
     assert attribute(shift=(0.5, 0.5), mean=1e-9).kind is Kind.SHIFT
     assert attribute(novelty=1e-9).kind is Kind.NOVELTY
     assert attribute(changes=(None, change(0.3, 0.0, 1e-9))).kind is Kind.SPREAD
+    assert attribute(repeated=(0.05, 1e-9)).kind is Kind.DUPLICATES
 
 
 def test_equal_p_values_have_equal_shares():
@@ -107,7 +120,10 @@ def test_students_tails_do_not_hide_novelty():
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
     for overdispersion, kind in ((calibrated, Kind.NOVELTY), (None, Kind.SHIFT)):
         attribution = EvidenceAttribution(REFERENCE, overdispersion)
-        assert attribution.evidence(QUIET, shift, 0.5, moved, novelty, Spread(None, None)).kind is kind
+        found = attribution.evidence(
+            QUIET, shift, 0.5, moved, novelty, Spread(None, None), Duplicates(0.0, 0.5)
+        )
+        assert found.kind is kind
 
 
 def test_shift_that_clusters_shares_explain_is_change_of_mix():
@@ -150,5 +166,20 @@ def test_spread_that_comes_from_outliers_is_novelty():
     assert attribute(changes=(change(0.0, 0.3, 1e-9), None)).kind is Kind.SPREAD
 
 
+def test_shift_and_spread_that_repeated_item_causes_are_duplicates():
+    # An item of a tenth of the events moves the mean by a tenth of its distance.
+    item = {"repeated": (0.1, 1e-6), "changes": (change(0.2, 0.0, 1e-9), None)}
+    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-20, novelty=1e-9, **item)
+    assert found.duplicates == pytest.approx(1)
+    # No item of a tenth moves the mean by a deviation, or makes all distances twice as long.
+    assert attribute(shift=(1.0, 1.0), js=1e-9, mean=1e-60, **item).kind is Kind.SHIFT
+    assert attribute(changes=(change(3.0, 0.0, 1e-60), None), repeated=(0.1, 1e-6)).kind is Kind.SPREAD
+
+
+def test_duplicates_that_are_not_seen_explain_nothing():
+    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-9, repeated=(0.1, 0.02))
+    assert found.shift > 0.9
+
+
 def test_kind_has_largest_share():
-    assert Evidence(0.1, 0.2, 0.4, 0.3).kind is Kind.NOVELTY
+    assert Evidence(0.1, 0.2, 0.4, 0.2, 0.1).kind is Kind.NOVELTY

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
@@ -21,6 +23,7 @@ from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
 from driftgauge.core.statistics.target_power import POWER
 from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.windows.evidence import Kind
 from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, build_reference
 from tests.builders.results import plain
 from tests.builders.specs import ALARM
@@ -54,8 +57,15 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
     assert scored.novelty == novelty_null.test(outliers, seen.counts)
     assert scored.novelty.share == outliers / seen.count
     assert scored.spread == Spread(None, None)
+    assert scored.duplicates == DuplicatesNull(RICH.hash_counts, 1.0, math.inf).test(seen.hash_counts)
     assert scored.p_value == combine(
-        [scored.js_p_value, *scored.mean_shift.p_values, scored.novelty.p_value], [0.5, 0.75, 0.5, 2.0, 0.5]
+        [
+            scored.js_p_value,
+            *scored.mean_shift.p_values,
+            scored.novelty.p_value,
+            scored.duplicates.p_value,
+        ],
+        [0.5, 0.75, 0.5, 2.0, 0.5, 0.25],
     )
     is_significant = scored.p_value < ALARM.level
     assert scored.kind == (scored.evidence.kind if is_significant else None)
@@ -67,7 +77,8 @@ def divergence(counts, baseline_counts):
     reference = replace(
         RICH, counts=baseline_counts, cluster_means=np.zeros((len(baseline_counts), COMPONENTS))
     )
-    values = np.concatenate([counts, np.zeros(1 + COMPONENTS + 4, dtype=np.int64)])
+    hashes = np.pad(counts, (1, HASH_BINS - len(counts)))
+    values = np.concatenate([counts, hashes, np.zeros(COMPONENTS + 4, dtype=np.int64)])
     return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
 
 
@@ -251,9 +262,30 @@ def test_spreads_count_in_combination_and_detectable():
             scored.novelty.p_value,
             components.p_value,
             residual.p_value,
+            scored.duplicates.p_value,
         ],
-        [0.5, 0.75, 0.5, 2.0, 0.5, 0.25, 0.25],
+        [0.5, 0.75, 0.5, 2.0, 0.5, 0.25, 0.25, 0.25],
     )
     tests = DistanceTests(reference, None)
-    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level * 0.5 / 4.75)
-    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level * 0.25 / 4.75)
+    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level * 0.5 / 5)
+    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level * 0.25 / 5)
+    assert scored.detectable.duplicates == tests.least_duplicates(1_000, ALARM.level * 0.25 / 5)
+
+
+def test_repeated_item_is_large_where_it_is_significant():
+    reference = replace(RICH, hash_counts=np.full(HASH_BINS, 800))
+    here = build_scorer(reference)
+
+    def score(share):
+        seen = tally(400, 300, 200, 100).values.copy()
+        even = np.arange(1_000 - round(1_000 * share)) % HASH_BINS
+        hashes = np.bincount([*even, *[0] * round(1_000 * share)], minlength=HASH_BINS)
+        seen[CLUSTERS + 1 :][:HASH_BINS] = hashes
+        return here.score(Tally(seen, CLUSTERS))
+
+    repeated = score(0.06)
+    assert repeated.kind is Kind.DUPLICATES
+    assert repeated.duplicates.share == pytest.approx(0.06, rel=0.2)
+    assert here.is_significant_and_large(repeated)
+    assert not build_scorer(reference, duplicates=0.2).is_significant_and_large(repeated)
+    assert not here.is_significant_and_large(score(0.0))

@@ -18,7 +18,7 @@ from driftgauge.core.statistics.overdispersion import (
 )
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.batches import AWAY, build_bursts, build_tally
+from tests.builders.batches import AWAY, build_bursts, build_segment_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, DE, REST, RICH, SEGMENTED
 from tests.builders.results import plain, summarize_segments
@@ -50,7 +50,9 @@ def expected_segment_estimator(windows):
     part = SEGMENTED.segments[0]
     deviations = np.linalg.cholesky(part.covariance)
     for number in range(2, 2 + windows):
-        tally = Tally(build_tally(*build_segment_bursts(number), reference=SEGMENTED), CLUSTERS)
+        tally = Tally(
+            build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED), CLUSTERS, bins=0
+        )
         shift = SEGMENTED.projection.shift(tally.sums, tally.count) - part.mean
         clean = clean.add(
             tally.counts, part.counts, np.linalg.solve(deviations, shift), int(part.counts.sum())
@@ -75,7 +77,7 @@ def test_warm_up_calibrates_segments_with_enough_events():
         stream.spec, SEGMENTED, stream.history.clean.overdispersion(), calibrated=True, segments=known
     )
     tallies = {
-        name: Tally(build_tally(*counts, reference=SEGMENTED), CLUSTERS)
+        name: Tally(build_segment_tally(*counts, reference=SEGMENTED), CLUSTERS, bins=0)
         for name, counts in ((DE, MOVED), (REST, QUIET))
     }
     assert plain(result.segments) == plain(expected.judge_segments(tallies, {})[0])
@@ -97,7 +99,7 @@ def test_uncalibrated_segment_uses_overdispersion_of_baseline():
         known = {DE: CalibratedOverdispersion(own, calibrated=is_calibrated)}
         overdispersion = stream.history.clean.overdispersion()
         judge = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
-        tally = Tally(build_tally(*ODD, reference=SEGMENTED), CLUSTERS)
+        tally = Tally(build_segment_tally(*ODD, reference=SEGMENTED), CLUSTERS, bins=0)
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # The warm-up has enough windows of the other segment, though with few events.
         assert result.segments[0].p_value == found[0].p_value

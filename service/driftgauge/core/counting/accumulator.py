@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import ExampleSampler
+from driftgauge.core.counting.hashing import hash_vectors
 from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import tally_batch
@@ -26,7 +27,7 @@ class Accumulator:
     def __init__(self, stream: str, reference: Reference, scheme: Scheme) -> None:
         self._stream = stream
         self._reference = reference
-        self._scheme = scheme
+        self._scheme, self._segment_scheme = scheme, scheme.of_segments
         # The segments by number; number 0 is all events.
         self._segments: list[Segment | None] = [None]
         self._numbers: dict[str, dict[str, int]] = {}  # key -> value -> number
@@ -40,7 +41,7 @@ class Accumulator:
 
     def __len__(self) -> int:
         """The number of integers in the tallies."""
-        return len(self._tallies) * self._scheme.length
+        return sum(map(len, self._tallies.values()))
 
     def assign(self, batch: EventBatch) -> NDArray[np.intp]:
         """Return the clusters of n events, (n,); see `Centroids.assign`."""
@@ -50,8 +51,9 @@ class Accumulator:
         """Count n events with their clusters, (n,)."""
         outliers = self._reference.are_outliers(batch.vectors, cluster)
         coordinates, spreads = self._reference.projection.measure(batch.vectors)
+        hashes = hash_vectors(batch.vectors)
         everything = np.zeros(len(batch), dtype=np.intp)
-        self._add(batch, everything, cluster, outliers, coordinates, spreads)
+        self._add(batch, everything, cluster, outliers, coordinates, spreads, hashes)
         for key in self._numbers:
             segment = self._segment_numbers(batch, key)
             mask = segment >= 0
@@ -73,7 +75,7 @@ class Accumulator:
             code, offset = self._firsts[start_ms, number]
             yield PaneDelta(
                 self._stream,
-                self._scheme,
+                self._scheme if self._segments[number] is None else self._segment_scheme,
                 start_ms,
                 self._segments[number],
                 values,
@@ -94,6 +96,7 @@ class Accumulator:
         outliers: NDArray[np.bool_],
         coordinates: NDArray[np.int64],
         spreads: NDArray[np.int64],
+        hashes: NDArray[np.intp] | None = None,
     ) -> None:
         # One number for pane and segment, since np.unique on pairs takes fifteen times as long.
         numbers = batch.time_ms // self._scheme.pane_ms * len(self._segments) + segment
@@ -106,6 +109,7 @@ class Accumulator:
             outliers=outliers,
             coordinates=coordinates,
             spreads=spreads,
+            hashes=hashes,
         )
         for key, row, added in zip(keys.tolist(), rows.tolist(), tallies, strict=True):
             pane, number = divmod(key, len(self._segments))

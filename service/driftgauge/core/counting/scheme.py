@@ -2,12 +2,13 @@
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 __all__ = [
     "CLUSTER_COUNTS",
     "COORDINATE_SUMS",
+    "HASH_COUNTS",
     "OUTLIERS",
     "OUTLIER_SPREAD_SUMS",
     "SPREAD_SUMS",
@@ -19,6 +20,8 @@ CLUSTER_COUNTS = "cluster_counts"
 """The number of events of each cluster, k integers."""
 OUTLIERS = "outliers"
 """The number of events beyond the radius of their cluster, one integer."""
+HASH_COUNTS = "hash_counts"
+"""The number of events of each bin of the vectors' hash, 128 integers; a segment's tally has none."""
 COORDINATE_SUMS = "coordinate_sums"
 """The sums of the events' fixed-point coordinates along the baseline's components, r integers."""
 SPREAD_SUMS = "spread_sums"
@@ -51,6 +54,12 @@ class Scheme:
     def key(self) -> str:
         """The scheme as part of a record's key, such as "0123456789abcdef-89abcdef"."""
         return _key(self)
+
+    @property
+    def of_segments(self) -> "Scheme":
+        """The scheme of the segments' tallies, which hold no hashes."""
+        statistics = tuple(statistic for statistic in self.statistics if statistic[0] != HASH_COUNTS)
+        return replace(self, statistics=statistics)
 
     @property
     def length(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREADS
 
 __all__ = ["Tally", "tally_batch"]
@@ -15,14 +16,17 @@ class Tally:
     """The additive statistics of events: the tallies of any split of the events add up to the same.
 
     Attributes:
-        values: (k + 1 + r + 4,) int64: the number of events of each cluster, the number of outliers (events
-            beyond their cluster's radius), the sum of the events' coordinates along each component, in fixed
-            point, the sums of their two spreads, and the sums of the outliers' spreads.
+        values: (k + 1 + B + r + 4,) int64: the number of events of each cluster, the number of outliers
+            (events beyond their cluster's radius), the number of events of each hash, the sum of the events'
+            coordinates along each component, in fixed point, the sums of their two spreads, and the sums of
+            the outliers' spreads.
         clusters: k, the number of clusters.
+        bins: B, the number of hashes; 0 for a segment, whose hashes are not counted.
     """
 
     values: NDArray[np.int64]
     clusters: int
+    bins: int = HASH_BINS
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -40,9 +44,14 @@ class Tally:
         return int(self.values[self.clusters])
 
     @property
+    def hash_counts(self) -> NDArray[np.int64]:
+        """(B,) int64, the number of events of each hash; see `hash_vectors`."""
+        return self.values[self.clusters + 1 :][: self.bins]
+
+    @property
     def sums(self) -> NDArray[np.int64]:
         """(r,) int64, the sum of the events' coordinates along the components; see `Projection`."""
-        return self.values[self.clusters + 1 : -2 * SPREADS]
+        return self.values[self.clusters + 1 + self.bins : -2 * SPREADS]
 
     @property
     def spreads(self) -> NDArray[np.int64]:
@@ -64,8 +73,9 @@ def tally_batch(
     outliers: NDArray[np.bool_],
     coordinates: NDArray[np.int64],
     spreads: NDArray[np.int64],
+    hashes: NDArray[np.intp] | None,
 ) -> NDArray[np.int64]:
-    """Return the values of the tallies of several groups of n events, (groups, k + 1 + r + 4) int64.
+    """Return the values of the tallies of several groups of n events, (groups, k + 1 + B + r + 4) int64.
 
     Args:
         group: (n,), the group of each event, from 0; none of the groups is empty.
@@ -75,14 +85,25 @@ def tally_batch(
         outliers: (n,), whether each event lies beyond its cluster's radius.
         coordinates: (n, r) int64, the coordinates of each event along the components.
         spreads: (n, 2) int64, the spreads of each event.
+        hashes: (n,), the hash of each event's vector; None: the tallies hold none.
     """
-    counts = np.bincount(group * clusters + cluster, minlength=groups * clusters)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
     own = np.hstack([coordinates, spreads, spreads * outliers[:, None]])
-    tallies = np.empty((groups, clusters + 1 + own.shape[1]), dtype=np.int64)
-    tallies[:, :clusters] = counts.reshape(groups, clusters)
+    bins = 0 if hashes is None else HASH_BINS
+    first_sum = clusters + 1 + bins
+    tallies = np.empty((groups, first_sum + own.shape[1]), dtype=np.int64)
+    tallies[:, :clusters] = _count(group, groups, cluster, clusters)
     tallies[:, clusters] = np.bincount(group[outliers], minlength=groups)
+    if hashes is not None:
+        tallies[:, clusters + 1 : first_sum] = _count(group, groups, hashes, bins)
     # The sums are of integers, so they do not depend on the order.
-    tallies[:, clusters + 1 :] = np.add.reduceat(own[order], starts, axis=0)
+    tallies[:, first_sum:] = np.add.reduceat(own[order], starts, axis=0)
     return tallies
+
+
+def _count(
+    group: NDArray[np.intp], groups: int, values: NDArray[np.intp], below: int
+) -> NDArray[np.int64 | np.intp]:
+    """Return the number of each value, from 0 and below a limit, in each group, (groups, limit)."""
+    return np.bincount(group * below + values, minlength=groups * below).reshape(groups, below)

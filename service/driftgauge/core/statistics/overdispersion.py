@@ -24,8 +24,9 @@ times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at 
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
 
-DISTANCES = 3
-"""The number of means of distances: the share of outliers, and the spreads along components and residual."""
+DISTANCES = 4
+"""The number of tests beside those of the counts and the mean: of the share of outliers, of the spreads along
+components and residual, and of duplicates."""
 
 # The weight of an empty cluster: Jeffreys' prior for shares.
 _PRIOR = 0.5
@@ -44,8 +45,9 @@ class Overdispersion:
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
-        distances: (3,) float64, the variance relative to independent events of the number of outliers, of
-            the mean spread along the components and of that of the residual; each 1 or more. Ones where they
+        distances: (4,) float64, the variance relative to independent events of the number of outliers, of
+            the mean spread along the components and of that of the residual, and the mean of Pearson's X2 of
+            the hashes relative to that at the baseline's rate of repetition; each 1 or more. Ones where they
             are not measured.
     """
 
@@ -104,8 +106,8 @@ class OverdispersionEstimator:
         chi_squared: The sum over windows of Pearson's X2 over its expectation for independent events.
         products: (r, r) float64, the sum of outer products of the windows' shifts, each over its
             standard error for independent events.
-        distances: (3,) float64, the sums of squares of the windows' mean distances, each over its standard
-            error for independent events.
+        distances: (4,) float64, the sums of squares of the windows' mean distances, each over its standard
+            error for independent events, and the sum of Pearson's X2 of the hashes, over its mean.
     """
 
     windows: int
@@ -137,8 +139,9 @@ class OverdispersionEstimator:
                 the baseline's standard deviations (of its covariance's Cholesky factor, where the
                 covariance is not diagonal).
             baseline_count: m, the baseline's events.
-            distances: (3,) float64, the number of outliers and the mean spreads, each less its expectation,
-                in standard errors for independent events; None: they are not measured.
+            distances: (4,) float64, the number of outliers and the mean spreads, each less its expectation,
+                in standard errors for independent events, and the root of Pearson's X2 of the hashes over its
+                mean; None: they are not measured.
         """
         count = int(counts.sum())
         spread = 1 / count + 1 / baseline_count

@@ -83,12 +83,14 @@ class Detectable:
         mean_shift: The squared Mahalanobis length of a shift of all events along the components.
         novelty: The share of events that lie beyond the radius of their cluster, above the expected one.
         spread: The relative growth of all squared distances from the baseline's mean.
+        duplicates: The share of one repeated item.
     """
 
     js_divergence: float
     mean_shift: float
     novelty: float
     spread: float
+    duplicates: float
 
 
 @dataclass(frozen=True, slots=True)

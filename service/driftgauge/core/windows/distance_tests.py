@@ -1,4 +1,4 @@
-"""The tests of how far a window's events lie: novelty and spread."""
+"""The tests beside those of histogram and mean: novelty, spread and duplicates."""
 
 import math
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull
 from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
 from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadNull
@@ -21,7 +22,7 @@ _HALVINGS = 30
 
 
 class DistanceTests:
-    """The tests of novelty and spread against one baseline."""
+    """The tests of novelty, spread and duplicates against one baseline."""
 
     def __init__(self, reference: Reference, overdispersion: Overdispersion | None) -> None:
         """Prepare the null distributions; without overdispersion, events are independent."""
@@ -31,8 +32,9 @@ class DistanceTests:
         self._novelty = NoveltyNull(reference.counts, inflations[0], windows)
         self._spreads = tuple(
             None if moments is None else SpreadNull(moments, inflation, windows)
-            for moments, inflation in zip(reference.spreads, inflations[1:], strict=True)
+            for moments, inflation in zip(reference.spreads, inflations[1:3], strict=True)
         )
+        self._duplicates = DuplicatesNull(reference.hash_counts, inflations[3], windows)
 
     def novelty(self, tally: Tally) -> Novelty:
         """Return the novelty of a window."""
@@ -50,18 +52,27 @@ class DistanceTests:
             )
         )
 
+    def duplicates(self, tally: Tally) -> Duplicates:
+        """Return the duplicates of a window."""
+        return self._duplicates.test(tally.hash_counts)
+
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        """Return outliers and spreads less their expectations, in standard errors, (3,); 0: no test."""
+        """Return what `OverdispersionEstimator.add` takes as distances, (4,); 0: no test."""
         means = (tally.spreads * SPREAD_STEP / tally.count).tolist()
         spreads = (
             0.0 if null is None else null.standardized(mean, tally.count)
             for null, mean in zip(self._spreads, means, strict=True)
         )
-        return np.array([self._novelty.standardized(tally.outliers, tally.counts), *spreads])
+        repetition = math.sqrt(self._duplicates.ratio(tally.hash_counts))
+        return np.array([self._novelty.standardized(tally.outliers, tally.counts), *spreads, repetition])
 
     def least_novelty(self, count: int, level: float) -> float:
         """Return the least excess of novelty that a window finds; see `NoveltyNull.least_excess`."""
         return self._novelty.least_excess(count, level)
+
+    def least_duplicates(self, count: int, level: float) -> float:
+        """Return the least share of one repeated item that is found; see `DuplicatesNull.least_share`."""
+        return self._duplicates.least_share(count, level)
 
     def least_spread(self, count: int, level: float) -> float:
         """Return the least growth of all squared distances that a window finds by one of the spreads.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -25,6 +26,9 @@ _EXPLAINED = 0.6
 _SEEN = 0.01
 # A change of spread that comes from outliers by this share is theirs.
 _MOSTLY = 0.5
+# One repeated item lies at most this many times as far from the mean, squared, as events on average; hardly
+# any event lies further.
+_FAR = 3.0
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
@@ -36,12 +40,14 @@ class Kind(StrEnum):
         SHIFT: The events moved, in one direction.
         NOVELTY: Some events lie where the baseline has none.
         SPREAD: The events lie further from the baseline's mean, or nearer.
+        DUPLICATES: An item is repeated.
     """
 
     MIX = "mix"
     SHIFT = "shift"
     NOVELTY = "novelty"
     SPREAD = "spread"
+    DUPLICATES = "duplicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,14 @@ class Evidence:
     """The share of each kind in a window's evidence, 0 to 1; the shares sum to 1.
 
     Attributes:
-        mix, shift, novelty, spread: The share of each; see `Kind`.
+        mix, shift, novelty, spread, duplicates: The share of each; see `Kind`.
     """
 
     mix: float
     shift: float
     novelty: float
     spread: float
+    duplicates: float
 
     @property
     def kind(self) -> Kind:
@@ -71,6 +78,9 @@ class EvidenceAttribution:
     where the change of spread comes mostly from outliers; else that of a change of mix where the clusters'
     shares explain the shift; else that of a shift. The evidence of spread and outliers is that of novelty as
     far as the change of spread comes from outliers.
+
+    A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So where
+    duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
 
     Evidence is the square of a test's normal quantile, about -2 ln p. The tails of novelty and spread are
     heavier by the clean windows, which would make them weak beside the divergence and the mean: their
@@ -98,6 +108,7 @@ class EvidenceAttribution:
         mean_shift: MeanShift,
         novelty: Novelty,
         spread: Spread,
+        duplicates: Duplicates,
     ) -> Evidence:
         """Return the evidence of one window.
 
@@ -108,6 +119,7 @@ class EvidenceAttribution:
             mean_shift: The tests of the mean.
             novelty: The test of novelty.
             spread: The tests of the spread.
+            duplicates: The test of duplicates.
         """
         of_mean = Kind.MIX if self._explained(counts, shift) >= _EXPLAINED else Kind.SHIFT
         p_value = min(mean_shift.p_values)
@@ -122,16 +134,22 @@ class EvidenceAttribution:
         beyond, spread_strength = (
             _strength(each, self._windows) for each in (novelty.p_value, change.p_value)
         )
+        repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
+        shift_of_item = _part(_FAR * len(shift) * repeated**2, mean_shift.excess)
+        spread_of_item = _part(_FAR * repeated, abs(change.change))
         sums = dict.fromkeys(Kind, 0.0)
-        sums[of_mean if has_moved else Kind.MIX] += js
-        sums[of_mean] += mean
+        sums[of_mean if has_moved else Kind.MIX] += (1 - shift_of_item) * js
+        sums[of_mean] += (1 - shift_of_item) * mean
+        left = 1 - spread_of_item
         if change.p_value < _SEEN:
             # Where all events lie further out, more of them lie beyond the radius.
-            sums[Kind.NOVELTY] += from_outliers * (beyond + spread_strength)
-            sums[Kind.SPREAD] += (1 - from_outliers) * (beyond + spread_strength)
+            sums[Kind.NOVELTY] += left * from_outliers * (beyond + spread_strength)
+            sums[Kind.SPREAD] += left * (1 - from_outliers) * (beyond + spread_strength)
         else:
-            sums[Kind.NOVELTY] += beyond
-            sums[Kind.SPREAD] += spread_strength
+            sums[Kind.NOVELTY] += left * beyond
+            sums[Kind.SPREAD] += left * spread_strength
+        of_item = shift_of_item * (js + mean) + spread_of_item * (beyond + spread_strength)
+        sums[Kind.DUPLICATES] += of_item + _strength(duplicates.p_value, self._windows)
         total = math.fsum(sums.values())
         return Evidence(*(each / total if total else 1 / len(Kind) for each in sums.values()))
 
@@ -144,6 +162,11 @@ class EvidenceAttribution:
         whole = float(standardized @ standardized) - self._whole * noise
         unexplained = float(left @ left) - self._within * noise
         return 1 - unexplained / whole if whole > 0 else 0.0
+
+
+def _part(cause: float, effect: float) -> float:
+    """Return the part of an effect that a cause of 0 or more explains, 0 to 1."""
+    return min(cause / effect, 1.0) if cause < effect else float(cause > 0)
 
 
 def _strength(p_value: float, windows: float) -> float:

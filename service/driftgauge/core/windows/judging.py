@@ -175,11 +175,11 @@ class WindowJudge:
         return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
-        scheme = self._spec.scheme(reference).key
+        scheme = self._spec.scheme(reference).of_segments.key
         tallies = {}
         for segment in reference.segments_by(self._spec.alarm.segment_keys):
             key = segment.key, segment.value
             values = self._state.panes.tally(scheme, window, key)
             if values is not None:
-                tallies[key] = Tally(values, len(reference.counts))
+                tallies[key] = Tally(values, len(reference.counts), bins=0)
         return tallies

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
+from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
@@ -87,6 +88,7 @@ class Score(HistogramScore):
         mean_shift: The shift of the mean.
         novelty: The share of the events beyond the radius of their cluster.
         spread: The changes of the mean squared distance from the baseline's mean.
+        duplicates: The share of one repeated item.
         p_value: The combined p-value of all tests.
         evidence: The share of each kind of drift in the evidence.
         kind: The kind of the drift; None where the window is not significant.
@@ -96,6 +98,7 @@ class Score(HistogramScore):
     mean_shift: MeanShift
     novelty: Novelty
     spread: Spread
+    duplicates: Duplicates
     p_value: float
     evidence: Evidence
     kind: Kind | None

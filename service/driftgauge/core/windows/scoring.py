@@ -13,6 +13,7 @@ from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import (
+    DUPLICATES_WEIGHT,
     JS_WEIGHT,
     MEAN_WEIGHTS,
     NOVELTY_WEIGHT,
@@ -98,20 +99,23 @@ class WindowScorer:
         histogram = self.score_histogram(tally.counts)
         mean_shift = self._whole.test_mean(shift, tally.count)
         novelty, spread = self._distances.novelty(tally), self._distances.spread(tally)
+        duplicates = self._distances.duplicates(tally)
         weighted = [
             *_weighted(histogram.js_p_value, mean_shift),
             (novelty.p_value, NOVELTY_WEIGHT),
             *((change.p_value, SPREAD_WEIGHT) for change in spread.changes if change is not None),
+            (duplicates.p_value, DUPLICATES_WEIGHT),
         ]
         p_value = combine(*zip(*weighted, strict=True))
         evidence = self._attribution.evidence(
-            tally.counts, shift, histogram.js_p_value, mean_shift, novelty, spread
+            tally.counts, shift, histogram.js_p_value, mean_shift, novelty, spread, duplicates
         )
         return Score(
             **{each.name: getattr(histogram, each.name) for each in fields(histogram)},
             mean_shift=mean_shift,
             novelty=novelty,
             spread=spread,
+            duplicates=duplicates,
             p_value=p_value,
             evidence=evidence,
             kind=evidence.kind if p_value < self._level else None,
@@ -209,7 +213,10 @@ class WindowScorer:
         spreads = [
             change.excess for change in score.spread.changes if change and change.p_value < self._level
         ]
-        return self._alarm.size(score.js_excess, score.mean_shift.excess, novelty, max(spreads, default=0.0))
+        duplicates = score.duplicates.share if score.duplicates.p_value < self._level else 0.0
+        return self._alarm.size(
+            score.js_excess, score.mean_shift.excess, novelty, max(spreads, default=0.0), duplicates
+        )
 
     def _detectable(self, count: int) -> Detectable:
         js_divergence = self._whole.sensitivity.least_js_divergence(count, self._level)
@@ -218,6 +225,9 @@ class WindowScorer:
             mean_shift=self._whole.sensitivity.least_mean_shift(count, self._level),
             novelty=self._distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
             spread=self._distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
+            duplicates=self._distances.least_duplicates(
+                count, self._level * DUPLICATES_WEIGHT / TOTAL_WEIGHT
+            ),
         )
 
     def _score_segment(self, segment: Segment, tally: Tally) -> "_SegmentScore":
@@ -247,7 +257,7 @@ def _weighted(js_p_value: float, mean_shift: MeanShift) -> list[tuple[float, flo
 
 @dataclass(frozen=True, slots=True)
 class _SegmentScore:
-    """What a segment is judged by: radii and spreads of its own it has none."""
+    """What a segment is judged by: radii, spreads and hashes of its own it has none."""
 
     js_divergence: float
     js_excess: float

@@ -1,0 +1,56 @@
+"""Hashes of vectors: fixed for ever, by their bits, even, and the same in any batch."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.stats import chi2
+
+from driftgauge.core.counting.hashing import HASH_BINS, _multipliers, hash_vectors
+
+VECTORS = st.tuples(st.integers(1, 20), st.integers(1, 9)).flatmap(
+    lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(width=32, allow_nan=False))
+)
+
+
+def test_hashes_are_fixed():
+    # Baselines hold them, so they change for no release.
+    vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
+    assert hash_vectors(vectors).tolist() == [63, 11, 59, 117]
+    assert hash_vectors(np.eye(3, dtype=np.float32)).tolist() == [117, 125, 117]
+
+
+@given(VECTORS, st.data())
+def test_hash_is_same_in_any_batch(vectors, data):
+    rows = data.draw(st.lists(st.integers(0, len(vectors) - 1), min_size=1))
+    hashes = hash_vectors(vectors)
+    assert hash_vectors(vectors[rows]).tolist() == hashes[rows].tolist()
+    assert hash_vectors(np.asfortranarray(vectors)).tolist() == hashes.tolist()
+    assert all(0 <= each < HASH_BINS for each in hashes.tolist())
+
+
+@given(VECTORS)
+def test_hash_is_multilinear_in_halves(vectors):
+    """As integers of any size have it."""
+    halves = vectors.view(np.uint16).astype(object)
+    units = [int(each) for each in _multipliers(halves.shape[1])]
+    expected = [sum(half * unit for half, unit in zip(row, units, strict=True)) for row in halves]
+    assert hash_vectors(vectors).tolist() == [each % 2**32 >> 25 for each in expected]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda random: random.standard_normal((20_000, 16)),
+        lambda random: random.choice([-1.0, 1.0], (20_000, 64)),
+        lambda random: random.integers(17, size=(20_000, 64)),
+        lambda random: random.standard_normal((20_000, 64)).astype(np.float16),
+        lambda random: np.linspace(0.1, 0.2, 20_000)[:, None],
+    ],
+)
+def test_different_vectors_fall_evenly(draw):
+    vectors = np.unique(draw(np.random.default_rng(0)).astype(np.float32), axis=0)
+    counts = np.bincount(hash_vectors(vectors), minlength=HASH_BINS)
+    expected = len(vectors) / HASH_BINS
+    assert chi2.sf(np.square(counts - expected).sum() / expected, HASH_BINS - 1) > 1e-3

@@ -1,0 +1,143 @@
+"""The test of duplicates: against simulated windows of different, popular, repeated and retried items."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull, repeat_rate
+from driftgauge.core.statistics.target_power import POWER
+
+BINS = 128
+EVEN = np.full(BINS, 400)
+
+
+def null(baseline=EVEN, overdispersion=1.0, windows=math.inf):
+    return DuplicatesNull(baseline, overdispersion, windows)
+
+
+def p_values(here, windows):
+    return np.array([here.test(window).p_value for window in windows])
+
+
+def draw(random, count, size, shares=None):
+    return random.multinomial(count, np.full(BINS, 1 / BINS) if shares is None else shares, size)
+
+
+@given(arrays.arrays(np.int64, BINS, elements=st.integers(0, 50)).filter(lambda counts: counts.sum() > 1))
+def test_rate_is_linear_in_pearsons_statistic(counts):
+    count = counts.sum()
+    statistic = float((np.square(counts - count / BINS)).sum() * BINS / count)
+    assert 1 + (count - 1) * repeat_rate(counts) == pytest.approx(statistic / (BINS - 1))
+    assert repeat_rate(counts) <= 1
+
+
+def test_rate_of_repeated_item_is_square_of_its_share():
+    random = np.random.default_rng(0)
+    items = random.integers(BINS, size=(4_000, 180))
+    rates = [repeat_rate(np.bincount([*own, *[7] * 20], minlength=BINS)) for own in items]
+    # 20 of 200 events: a random pair of different events.
+    assert np.mean(rates) == pytest.approx(20 * 19 / (200 * 199), rel=0.02)
+
+
+@pytest.mark.parametrize("count", [10, 20, 50, 100, 200, 1_000])
+def test_level_holds_for_different_items(count):
+    random = np.random.default_rng(count)
+    found = np.concatenate([p_values(null(), draw(random, count, 2_000)) for _ in range(10)])
+    for level, most in ((0.1, 1.25), (0.01, 1.5), (1e-3, 2.5)):
+        assert np.mean(found < level) < most * level
+    assert np.mean(found < 0.01) > 0.004
+
+
+@pytest.mark.parametrize(("items", "exponent"), [(10_000, 1.0), (100_000, 1.2)])
+@pytest.mark.parametrize("count", [200, 1_000])
+def test_level_holds_for_popular_items(items, exponent, count):
+    """The baseline is a sample of traffic whose items are as popular as one over a power of the rank."""
+    random = np.random.default_rng(count)
+    popularity = 1 / np.arange(1, items + 1) ** exponent
+    popularity /= popularity.sum()
+    found = []
+    for _ in range(20):
+        shares = np.bincount(random.integers(BINS, size=items), popularity, minlength=BINS)
+        found.append(p_values(null(draw(random, 5_000, 1, shares)[0]), draw(random, count, 200, shares)))
+    assert np.mean(np.array(found) < 0.01) < 0.01
+
+
+def test_level_holds_for_popular_items_that_change():
+    """In each window other items are as popular."""
+    random = np.random.default_rng(3)
+    popularity = 1 / np.arange(1, 10_001)
+    popularity /= popularity.sum()
+
+    def shares():
+        return np.bincount(random.integers(BINS, size=len(popularity)), popularity, minlength=BINS)
+
+    found = []
+    for _ in range(20):
+        here = null(draw(random, 5_000, 1, shares())[0])
+        found += [p_values(here, draw(random, 200, 1, shares())) for _ in range(100)]
+    assert np.mean(np.array(found) < 0.01) < 0.015
+
+
+def test_overdispersion_allows_for_retries():
+    """A fifth of the events is sent twice, in a window of any size."""
+    random = np.random.default_rng(5)
+
+    def window(count):
+        once = random.integers(BINS, size=count)
+        return np.bincount(np.r_[once, once[random.random(count) < 0.2]], minlength=BINS)
+
+    clean = [null().ratio(window(200)) for _ in range(24)]
+    here = null(overdispersion=float(np.mean(clean)), windows=24)
+    windows = [window(5_000) for _ in range(2_000)]
+    assert np.mean(p_values(null(), windows) < 0.01) > 0.3
+    assert np.mean(p_values(here, windows) < 0.01) < 0.015
+
+
+def test_small_baseline_makes_test_careful():
+    random = np.random.default_rng(6)
+    window = draw(random, 1_000, 1)[0] + np.eye(BINS, dtype=np.int64)[0] * 40
+    small = null(np.full(BINS, 8)).test(window)
+    assert small.p_value > 10 * null().test(window).p_value
+
+
+@pytest.mark.parametrize("count", [100, 1_000])
+@pytest.mark.parametrize("windows", [math.inf, 24])
+def test_least_share_is_found_with_target_power(count, windows):
+    random = np.random.default_rng(count)
+    here = null(windows=windows)
+    share = here.least_share(count, 1e-3)
+    repeated = random.binomial(count, share, 2_000)
+    item = np.eye(BINS, dtype=np.int64)[0]
+    found = p_values(here, [draw(random, count - own, 1)[0] + own * item for own in repeated])
+    assert np.mean(found < 1e-3) == pytest.approx(POWER, abs=0.06)
+
+
+def test_share_is_that_above_baselines():
+    baseline = np.full(BINS, 90)
+    baseline[0] += 1_280
+    window = np.full(BINS, 8)
+    window[0] += 256
+    # An item of a tenth of the baseline's events is one of a fifth now.
+    found = null(baseline).test(window)
+    assert found.share == pytest.approx(math.sqrt(0.2**2 - 0.1**2), rel=0.03)
+    assert null(baseline).test(baseline).share == 0
+
+
+def test_windows_without_pairs_have_no_duplicates():
+    one = np.eye(BINS, dtype=np.int64)[3]
+    found = null().test(one)
+    assert (found.share, null().ratio(one), null().least_share(1, 0.01)) == (0, 1, math.inf)
+    assert 0 < found.p_value < 1
+    assert null().test(2 * one).share == 1
+
+
+def test_p_values_stay_above_zero_and_below_one():
+    extreme = null().test(np.eye(BINS, dtype=np.int64)[3] * 10_000)
+    assert extreme == Duplicates(1.0, np.finfo(float).tiny)
+    assert 0.9 < null().test(np.full(BINS, 2)).p_value < 1
+    # A baseline of one item expects nothing else.
+    assert null(np.eye(BINS, dtype=np.int64)[3] * 100).least_share(1_000, 1e-3) == math.inf
