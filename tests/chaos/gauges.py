@@ -33,6 +33,8 @@ WINDOW_GAUGES = {
     "driftgauge_window_novelty_ratio": "novelty",
     "driftgauge_window_novelty_excess_ratio": "novelty_excess",
     "driftgauge_window_novelty_p_value": "novelty_p_value",
+    "driftgauge_window_duplicates_ratio": "duplicates.share",
+    "driftgauge_window_duplicates_p_value": "duplicates.p_value",
     "driftgauge_window_slow_drift": "slow_drift.statistic",
 }
 CLUSTER_RATIO = "driftgauge_window_cluster_ratio"

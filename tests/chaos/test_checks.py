@@ -71,6 +71,7 @@ def result(
         "novelty": 0.03,
         "novelty_excess": 0.02,
         "novelty_p_value": 0.04,
+        "duplicates": None,
         "slow_drift": {"statistic": 1.5, "limit": 6.0},
         "verdict": "ok",
         "segments": [],

@@ -16,6 +16,7 @@ MIN_EXCESS = 0.005
 MIN_SHIFT = 0.025
 MIN_NOVELTY = 0.01
 MIN_SPREAD = 0.05
+MIN_DUPLICATES = 0.025
 MEAN_WEIGHTS = 0.75, 0.5, 2.0
 
 
@@ -79,11 +80,18 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
 
 
 def _size(document: Mapping[str, Any], level: float) -> float:
-    """Return the largest excess over what is large; novelty and spread must be significant by themselves."""
+    """Return the largest excess over what is large; all but the first two must be significant alone."""
     changes = [change for change in document["spread"].values() if change]
     spreads = [change["excess"] for change in changes if change["p_value"] < level]
     novelty = document["novelty_excess"] if document["novelty_p_value"] < level else 0.0
-    return max(_first_size(document), novelty / MIN_NOVELTY, max(spreads, default=0.0) / MIN_SPREAD)
+    duplicates = document["duplicates"]
+    share = duplicates["share"] if duplicates["p_value"] < level else 0.0
+    return max(
+        _first_size(document),
+        novelty / MIN_NOVELTY,
+        max(spreads, default=0.0) / MIN_SPREAD,
+        share / MIN_DUPLICATES,
+    )
 
 
 def _first_size(document: Mapping[str, Any]) -> float:

@@ -39,6 +39,8 @@ WINDOW = {
     "novelty_ratio": 2**-8,
     "novelty_excess_ratio": 2**-10,
     "novelty_p_value": 2**-11,
+    "duplicates_ratio": 2**-16,
+    "duplicates_p_value": 2**-17,
     "slow_drift": 6,
     "slow_drift_limit": 8,
     "calibrated": 1,
@@ -58,6 +60,7 @@ ALARM = {
     "mean_shift_excess": 0.25,
     "novelty_excess_ratio": 2**-12,
     "spread_excess_ratio": 2**-13,
+    "duplicates_ratio": 2**-18,
 }
 
 NEWEST = "Newest windows of all streams"
@@ -87,6 +90,7 @@ SHOWN = {
     ("p-values", "centroid distance"): (2**-7, "sci"),
     ("p-values", "novelty"): (2**-11, "sci"),
     ("p-values", "spread"): (2**-9, "sci"),
+    ("p-values", "duplicates"): (2**-17, "sci"),
     ("p-values", "significant below"): (2**-3, "sci"),
     ("Mean shift", "excess"): (2, "none"),
     ("Mean shift", "large above"): (0.25, "none"),
@@ -96,6 +100,8 @@ SHOWN = {
     ("Novelty", "large above"): (2**-12, "percentunit"),
     ("Spread", "{{part}}"): (2**-14, "percentunit"),
     ("Spread", "large above"): (2**-13, "percentunit"),
+    ("Duplicates", "share"): (2**-16, "percentunit"),
+    ("Duplicates", "large above"): (2**-18, "percentunit"),
     ("Kind of drift", "{{kind}}"): (2**-15, "percentunit"),
     ("Least detectable drift", "{{kind}}"): (1.5, "none"),
     (CLUSTERS, "contribution"): (1, "percentunit"),

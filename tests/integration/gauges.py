@@ -21,7 +21,13 @@ _CONFIGURED = {
     "driftgauge_window_overdue_seconds",
     "driftgauge_window_slow_drift_limit",
 }
-_KINDS = {"mix": "js_divergence", "shift": "mean_shift", "novelty": "novelty", "spread": "spread"}
+_KINDS = {
+    "mix": "js_divergence",
+    "shift": "mean_shift",
+    "novelty": "novelty",
+    "spread": "spread",
+    "duplicates": "duplicates",
+}
 _VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
 _MEASURED = {
     name
@@ -142,6 +148,9 @@ def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float 
     for part, change in (record["spread"] or {}).items():
         for name, field in (("change_ratio", "change"), ("p_value", "p_value")):
             yield f"spread_{name}", {"part": part}, change and change[field]
+    duplicates = record["duplicates"]
+    yield "duplicates_ratio", {}, duplicates and duplicates["share"]
+    yield "duplicates_p_value", {}, duplicates and duplicates["p_value"]
     if record["kind"] is not None:
         for kind, share in record["evidence"].items():
             yield "evidence_ratio", {"kind": kind}, share

@@ -168,6 +168,7 @@ def test_numbers_of_page_equal_metrics(live: LivePage, window: str) -> None:
     assert shown["Novelty"] == f"{novelty} excess {percent(gauge('novelty_excess_ratio'))}"
     spread = gauge("spread_change_ratio", part="components")
     assert shown["Spread"].startswith(f"{100 * spread:+.1f} % components")
+    assert shown["Duplicates"] == percent(gauge("duplicates_ratio"))
     limit = number(gauge("slow_drift_limit"))
     assert shown["Slow drift"] == f"{number(gauge('slow_drift'))} limit {limit}"
     assert clusters.keys() == {str(cluster) for cluster in range(CLUSTERS)}

@@ -65,6 +65,12 @@ def test_novelty_is_told_with_its_share():
     assert "Novelty: 93 % of the events lie where 1 % of the baseline's do" in story
 
 
+def test_duplicates_are_told_with_share_of_item():
+    record = build_record(0, kind="duplicates", duplicates={"share": 0.12, "p_value": 1e-9})
+    story = " ".join(tell(record, Run("drift", 1, MONDAY_MS, before=True), HOUR_MS))
+    assert "Duplicates: events repeat as if one item were 12 % of them" in story
+
+
 def test_drift_from_first_window_on_says_so():
     (since, *_) = tell(build_record(), Run("drift", 1, MONDAY_MS, before=False), HOUR_MS)
     assert since.startswith("Since the first window shown, 3 Nov 2025, 00:00 UTC the events")

@@ -60,10 +60,11 @@ def test_charts_show_all_kinds_of_drift_and_what_is_large():
         ("Mean shift", 1),
         ("Novelty", 1),
         ("Spread", 2),
+        ("Duplicates", 1),
     ]
     assert charts[0].chart.floor
     unknown = page_of(build_rows("ok", "drift")).charts
-    assert [each.chart.limits for each in unknown] == [()] * 4
+    assert [each.chart.limits for each in unknown] == [()] * 5
 
 
 def test_unscored_windows_have_no_charts():

@@ -78,11 +78,11 @@ def test_text_has_row_per_window_and_marks_recommended():
         "1,000",
         "1.1e-04",
         "0.00343",
-        "0.00923",
-        "0.059",
-        "87%",
+        "0.00926",
+        "0.0592",
+        "86%",
         "62%",
-        "1,181",
+        "1,184",
     ]
     assert "Recommended: windows of 6h" in render(describe(plan))
     assert "level is 0.01 at most" in render(describe(plan))

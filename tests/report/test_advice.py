@@ -21,6 +21,7 @@ def steps(verdict="drift", **changes):
         ("shift", "preprocessing"),
         ("novelty", "far from every cluster"),
         ("spread", "normalised otherwise"),
+        ("duplicates", "a stuck camera"),
     ],
 )
 def test_drift_is_looked_into_by_its_kind(kind, part):

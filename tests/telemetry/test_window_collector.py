@@ -35,6 +35,7 @@ ALWAYS = {
     "driftgauge_alarm_mean_shift_excess",
     "driftgauge_alarm_novelty_excess_ratio",
     "driftgauge_alarm_spread_excess_ratio",
+    "driftgauge_alarm_duplicates_ratio",
     "driftgauge_alarm_severity_info",
     "driftgauge_baseline_info",
     "driftgauge_baseline_created_timestamp_seconds",
